@@ -1,0 +1,1583 @@
+"""The hot structures on raw memory: blocks, entry log, messages and outbox, windows, frame codec.
+
+_core.py is the readable definition of the same behaviour; both change together. What may not stand
+here: rules of Raft, I/O, clocks, threads, anything that is not one of the structures of _core.pxd.
+
+Memory: a Block is append-only, counted atomically and freed with its last reference. Entry bytes
+are written once, when the leader appends them or a follower receives them, and never move while a
+Span refers to them. Pointers handed out by nogil methods are valid until the owner's next change.
+"""
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memcmp, memcpy, memmove, memset
+
+from .errors import Corruption, FrameError
+from .types import LOCAL_KINDS, MESSAGE_NAMES, MSG_ACCEPTED, MSG_PRE_VOTE_RESP, MSG_READ_INDEX_RESP, MSG_REFUSED
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    #include <stdlib.h>
+    #include <string.h>
+    #define REFS_UP(p) __atomic_add_fetch((p), 1, __ATOMIC_RELAXED)
+    #define REFS_DOWN(p) __atomic_sub_fetch((p), 1, __ATOMIC_ACQ_REL)
+
+    #include "_crc.h"
+    static inline uint32_t LD32(const uint8_t *p) { uint32_t v; memcpy(&v, p, 4); return v; }
+    static inline uint64_t LD64(const uint8_t *p) { uint64_t v; memcpy(&v, p, 8); return v; }
+    static inline void ST32(uint8_t *p, uint32_t v) { memcpy(p, &v, 4); }
+    static inline void ST64(uint8_t *p, uint64_t v) { memcpy(p, &v, 8); }
+    static inline uint8_t *raftx_alloc(size_t alignment, size_t size) {
+        void *p = NULL;
+        if (!alignment) return (uint8_t *)malloc(size);
+        return posix_memalign(&p, alignment, size) ? NULL : (uint8_t *)p;
+    }
+    """
+    void REFS_UP(int64_t*) noexcept nogil
+    int64_t REFS_DOWN(int64_t*) noexcept nogil
+    void raftx_crc_init() noexcept nogil
+    void raftx_crc_detect() noexcept nogil
+    uint32_t raftx_crc32(uint32_t, const uint8_t*, size_t) noexcept nogil
+    uint32_t LD32(const uint8_t*) noexcept nogil
+    uint64_t LD64(const uint8_t*) noexcept nogil
+    void ST32(uint8_t*, uint32_t) noexcept nogil
+    void ST64(uint8_t*, uint64_t) noexcept nogil
+    uint8_t* raftx_alloc(size_t, size_t) noexcept nogil
+    int popcountll "__builtin_popcountll"(unsigned long long) noexcept nogil
+
+raftx_crc_init()
+raftx_crc_detect()
+
+cdef enum:
+    ENVELOPE = 24
+    WINDOW_START = 16
+    KIND_PROP = 2
+    KIND_APP = 3
+
+cdef uint64_t NUMBER_LIMIT = <uint64_t>1 << 63
+cdef uint64_t MAX_DATA = <uint64_t>1 << 31
+cdef uint64_t wire_kinds = 0
+for _kind in MESSAGE_NAMES:
+    if _kind not in LOCAL_KINDS and (_kind <= MSG_PRE_VOTE_RESP or _kind in (MSG_ACCEPTED, MSG_REFUSED)):
+        wire_kinds |= <uint64_t>1 << <int>_kind
+del _kind
+
+REASONS = (
+    "ok", "short", "magic", "version", "cluster", "group", "recipient", "length", "checksum", "kind", "range",
+    "records", "sender",
+)
+
+cdef enum:
+    OK = 0
+    SHORT = 1
+    MAGIC = 2
+    VERSION = 3
+    CLUSTER = 4
+    GROUP = 5
+    RECIPIENT = 6
+    LENGTH = 7
+    CHECKSUM = 8
+    KIND = 9
+    RANGE = 10
+    RECORDS = 11
+    SENDER = 12
+
+
+cdef int popcount(uint64_t mask) noexcept nogil:
+    return popcountll(mask)
+
+
+cdef uint32_t crc32(uint32_t seed, const uint8_t* data, size_t size) noexcept nogil:
+    return raftx_crc32(seed, data, size)
+
+
+def py_crc32(data, unsigned int seed=0):
+    """zlib.crc32, computed by the same code that the nogil paths use."""
+    cdef bytes b = bytes(data)
+    return raftx_crc32(seed, <const uint8_t*>PyBytes_AS_STRING(b), PyBytes_GET_SIZE(b))
+
+
+# --- blocks --------------------------------------------------------------------------------------
+
+cdef enum:
+    BLOCK_HEAD = 64         # keeps the data of a block on a cache line of its own
+
+
+cdef Block* block_new(size_t capacity) except NULL nogil:
+    cdef Block* block = <Block*>malloc(BLOCK_HEAD + capacity)
+    if block == NULL:
+        with gil:
+            raise MemoryError()
+    block.refs = 1
+    block.capacity = capacity
+    block.used = 0
+    return block
+
+
+cdef uint8_t* block_data(Block* block) noexcept nogil:
+    return <uint8_t*>block + BLOCK_HEAD
+
+
+cdef void block_ref(Block* block) noexcept nogil:
+    REFS_UP(&block.refs)
+
+
+cdef void block_unref(Block* block) noexcept nogil:
+    if block != NULL and REFS_DOWN(&block.refs) == 0:
+        free(block)
+
+
+cdef class View:
+    """Read-only buffer over a piece of a Block; the bytes stay while a view of them exists."""
+
+    def __dealloc__(self):
+        block_unref(self.block)
+
+    def __getbuffer__(self, Py_buffer* buffer, int flags):
+        if flags & PyBUF_WRITABLE == PyBUF_WRITABLE:
+            raise BufferError("the buffers of raftx are read-only")
+        buffer.buf = <void*>self.data
+        buffer.obj = self
+        buffer.len = self.size
+        buffer.itemsize = self.itemsize
+        buffer.readonly = 1
+        buffer.ndim = 1
+        buffer.format = <char*>self.format if flags & PyBUF_FORMAT else NULL
+        self.shape[0] = self.size // self.itemsize
+        self.strides[0] = self.itemsize
+        buffer.shape = self.shape if flags & PyBUF_ND else NULL
+        buffer.strides = self.strides if flags & PyBUF_STRIDES == PyBUF_STRIDES else NULL
+        buffer.suboffsets = NULL
+        buffer.internal = NULL
+
+    def __len__(self):
+        return self.size // self.itemsize
+
+    def __bytes__(self):
+        return PyBytes_FromStringAndSize(<const char*>self.data, self.size)
+
+
+cdef View view_of(Block* block, const void* data, size_t size, const char* format, int itemsize):
+    cdef View view = View.__new__(View)
+    block_ref(block)
+    view.block = block
+    view.data = data
+    view.size = size
+    view.format = format
+    view.itemsize = itemsize
+    return view
+
+
+# --- records -------------------------------------------------------------------------------------
+# crc u32 (of all that follows) | length u32 | index u64 | term u64 | kind u8 | 7 zero bytes | data
+
+cdef void record_seal(uint8_t* record) noexcept nogil:
+    ST32(record, raftx_crc32(0, record + 4, ENTRY_HEADER - 4 + <size_t>LD32(record + 4)))
+
+
+cdef size_t record_size(const uint8_t* record, size_t left) noexcept nogil:
+    """Size of the record at the start of ``left`` bytes; 0 when no whole record stands there."""
+    cdef size_t size
+    if left < ENTRY_HEADER:
+        return 0
+    size = ENTRY_HEADER + <size_t>LD32(record + 4)
+    if size > left or LD32(record + 4) > MAX_DATA:
+        return 0
+    return size
+
+
+cdef bint record_valid(const uint8_t* record, size_t size) noexcept nogil:
+    return LD32(record) == raftx_crc32(0, record + 4, size - 4)
+
+
+cdef class Buffer:
+    """Growable bytes with little-endian numbers at any offset; ``alignment`` is that of its memory."""
+
+    def __cinit__(self, size_t alignment=0):
+        if alignment & (alignment - 1) or (alignment and alignment < sizeof(void*)):
+            raise ValueError("alignment must be a power of two of at least 8, or 0")
+        self.alignment = alignment
+        self.data = NULL
+        self.size = self.capacity = 0
+
+    def __dealloc__(self):
+        free(self.data)
+
+    cdef int reserve(self, size_t extra) except -1 nogil:
+        cdef size_t room = max(self.capacity, <size_t>4096)
+        cdef uint8_t* data
+        if self.size + extra <= self.capacity:
+            return 0
+        while room < self.size + extra:
+            room *= 2
+        data = raftx_alloc(self.alignment, room)
+        if data == NULL:
+            raise MemoryError()
+        if self.size:
+            memcpy(data, self.data, self.size)
+        free(self.data)
+        self.data = data
+        self.capacity = room
+        return 0
+
+    cdef void clear(self) noexcept nogil:
+        self.size = 0
+
+    cdef void swap(self, Buffer other) noexcept nogil:
+        self.data, other.data = other.data, self.data
+        self.size, other.size = other.size, self.size
+        self.capacity, other.capacity = other.capacity, self.capacity
+        self.alignment, other.alignment = other.alignment, self.alignment
+
+    cdef int put(self, const uint8_t* data, size_t size) except -1 nogil:
+        self.reserve(size)
+        if size:
+            memcpy(self.data + self.size, data, size)
+        self.size += size
+        return 0
+
+    cdef int put_spans(self, Spans spans) except -1 nogil:
+        cdef size_t i
+        self.reserve(spans.size)
+        for i in range(spans.count):
+            self.put(spans.items[i].data, spans.items[i].size)
+        return 0
+
+    cdef int fill(self, size_t size) except -1 nogil:
+        self.reserve(size)
+        if size:
+            memset(self.data + self.size, 0, size)
+        self.size += size
+        return 0
+
+    cdef int pad(self, size_t alignment) except -1 nogil:
+        cdef size_t over = self.size % alignment
+        return self.fill(alignment - over) if over else 0
+
+    cdef uint32_t get_u32(self, size_t offset) noexcept nogil:
+        return LD32(self.data + offset)
+
+    cdef uint64_t get_u64(self, size_t offset) noexcept nogil:
+        return LD64(self.data + offset)
+
+    cdef void set_u32(self, size_t offset, uint32_t value) noexcept nogil:
+        ST32(self.data + offset, value)
+
+    cdef void set_u64(self, size_t offset, uint64_t value) noexcept nogil:
+        ST64(self.data + offset, value)
+
+    cdef uint32_t crc(self, size_t offset, size_t size) noexcept nogil:
+        return raftx_crc32(0, self.data + offset, size)
+
+    cdef bint zeros(self, size_t offset, size_t size) noexcept nogil:
+        cdef size_t i
+        for i in range(offset, offset + size):
+            if self.data[i]:
+                return False
+        return True
+
+    cdef uint32_t records_crc(self, size_t offset, size_t size) noexcept nogil:
+        cdef uint32_t crc = 0
+        cdef size_t end = offset + size, step
+        while offset < end:
+            step = record_size(self.data + offset, end - offset)
+            if not step:
+                break
+            crc = raftx_crc32(crc, self.data + offset, 4)
+            offset += step
+        return crc
+
+    cdef long check_records(self, size_t offset, size_t size, bint verify) noexcept nogil:
+        cdef size_t end = offset + size, step
+        cdef long count = 0
+        while offset < end:
+            step = record_size(self.data + offset, end - offset)
+            if not step or (verify and not record_valid(self.data + offset, step)):
+                return -1
+            offset += step
+            count += 1
+        return count
+
+    cdef int put_proposal(self, int kind, uint64_t origin, uint64_t incarnation, uint64_t sequence,
+                          const uint8_t* data, size_t size) except -1 nogil:
+        cdef uint8_t* p
+        self.reserve(ENTRY_HEADER + ENVELOPE + size)
+        p = self.data + self.size
+        memset(p, 0, ENTRY_HEADER)
+        ST32(p + 4, <uint32_t>(ENVELOPE + size))
+        p[24] = <uint8_t>kind
+        ST64(p + 32, origin)
+        ST64(p + 40, incarnation)
+        ST64(p + 48, sequence)
+        if size:
+            memcpy(p + ENTRY_HEADER + ENVELOPE, data, size)
+        self.size += ENTRY_HEADER + ENVELOPE + size
+        return 0
+
+    def __len__(self):
+        return self.size
+
+    def tobytes(self):
+        """A copy of the content."""
+        return PyBytes_FromStringAndSize(<const char*>self.data, self.size) if self.size else b""
+
+    def py_put(self, data):
+        """Append bytes."""
+        cdef bytes b = bytes(data)
+        self.put(<const uint8_t*>PyBytes_AS_STRING(b), PyBytes_GET_SIZE(b))
+
+
+cdef class Spans:
+    """Pieces of blocks in order, each holding a reference."""
+
+    def __cinit__(self):
+        self.items = NULL
+        self.count = self.capacity = self.size = 0
+
+    def __dealloc__(self):
+        self.clear()
+        free(self.items)
+
+    cdef int push(self, Block* block, const uint8_t* data, size_t size, uint64_t first, uint32_t entries) except -1 nogil:
+        cdef Span* items
+        cdef size_t room
+        if self.count == self.capacity:
+            room = self.capacity * 2 if self.capacity else 8
+            items = <Span*>realloc(self.items, room * sizeof(Span))
+            if items == NULL:
+                raise MemoryError()
+            self.items = items
+            self.capacity = room
+        block_ref(block)
+        self.items[self.count] = Span(block, data, size, first, entries)
+        self.count += 1
+        self.size += size
+        return 0
+
+    cdef int push_copy(self, const uint8_t* data, size_t size, uint64_t first, uint32_t entries) except -1 nogil:
+        cdef Block* block = block_new(size)
+        if size:
+            memcpy(block_data(block), data, size)
+        block.used = size
+        self.push(block, block_data(block), size, first, entries)
+        block_unref(block)
+        return 0
+
+    cdef int take(self, Spans other) except -1 nogil:
+        cdef size_t i
+        cdef Span* span
+        if not self.count:
+            self.swap(other)
+            return 0
+        for i in range(other.count):
+            span = &other.items[i]
+            self.push(span.block, span.data, span.size, span.first, span.count)
+        other.clear()
+        return 0
+
+    cdef void clear(self) noexcept nogil:
+        cdef size_t i
+        for i in range(self.count):
+            block_unref(self.items[i].block)
+        self.count = self.size = 0
+
+    cdef void swap(self, Spans other) noexcept nogil:
+        self.items, other.items = other.items, self.items
+        self.count, other.count = other.count, self.count
+        self.size, other.size = other.size, self.size
+        self.capacity, other.capacity = other.capacity, self.capacity
+
+    def __len__(self):
+        return self.count
+
+    def tobytes(self):
+        """All bytes, joined."""
+        return b"".join([bytes(piece) for piece in self.pieces()])
+
+    def pieces(self):
+        """A read-only view of each span."""
+        return [
+            view_of(self.items[i].block, self.items[i].data, self.items[i].size, b"B", 1) for i in range(self.count)
+        ]
+
+    def firsts(self):
+        """The ``first`` of each span."""
+        return [self.items[i].first for i in range(self.count)]
+
+    def py_push(self, data, uint64_t first=0, uint32_t entries=0):
+        """Append a copy of bytes."""
+        cdef bytes b = bytes(data)
+        self.push_copy(<const uint8_t*>PyBytes_AS_STRING(b), PyBytes_GET_SIZE(b), first, entries)
+
+    def py_clear(self):
+        """Drop all."""
+        self.clear()
+
+
+# --- values that Python sees ---------------------------------------------------------------------
+
+
+cdef class Entry:
+    """One entry of the log: index, term, kind and data. Immutable."""
+
+    def __init__(self, uint64_t index, uint64_t term, bytes data not None, int kind=0):
+        if not 0 <= kind <= 255:
+            raise OverflowError("kind must be in 0..255")
+        self.index = index
+        self.term = term
+        self.kind = kind
+        self.data = data
+
+    def encode(self):
+        """The record: 32-byte header and data."""
+        cdef Py_ssize_t size = len(self.data)
+        cdef bytes out
+        cdef uint8_t* p
+        if <uint64_t>size > MAX_DATA:
+            raise OverflowError("data of an entry must not exceed 2^31 bytes")
+        out = PyBytes_FromStringAndSize(NULL, ENTRY_HEADER + size)
+        p = <uint8_t*>PyBytes_AS_STRING(out)
+        memset(p, 0, ENTRY_HEADER)
+        ST32(p + 4, <uint32_t>size)
+        ST64(p + 8, self.index)
+        ST64(p + 16, self.term)
+        p[24] = <uint8_t>self.kind
+        memcpy(p + ENTRY_HEADER, PyBytes_AS_STRING(self.data), size)
+        record_seal(p)
+        return out
+
+    @staticmethod
+    def decode_all(records):
+        """All entries of records that stand back to back; raises FrameError when one is not whole and valid."""
+        cdef bytes b = bytes(records)
+        cdef const uint8_t* p = <const uint8_t*>PyBytes_AS_STRING(b)
+        cdef size_t left = PyBytes_GET_SIZE(b), step
+        out = []
+        while left:
+            step = record_size(p, left)
+            if not step or not record_valid(p, step):
+                raise FrameError("records")
+            out.append(entry_at(p))
+            p += step
+            left -= step
+        return out
+
+    def __eq__(self, other):
+        cdef Entry e
+        if not isinstance(other, Entry):
+            return NotImplemented
+        e = <Entry>other
+        return self.index == e.index and self.term == e.term and self.kind == e.kind and self.data == e.data
+
+    def __hash__(self):
+        return hash((self.index, self.term, self.kind, self.data))
+
+    def __repr__(self):
+        return f"Entry(index={self.index}, term={self.term}, kind={self.kind}, data={self.data!r})"
+
+    def __reduce__(self):
+        return (Entry, (self.index, self.term, self.data, self.kind))
+
+
+cdef Entry entry_at(const uint8_t* p):
+    cdef Entry e = Entry.__new__(Entry)
+    e.index = LD64(p + 8)
+    e.term = LD64(p + 16)
+    e.kind = p[24]
+    e.data = PyBytes_FromStringAndSize(<const char*>p + ENTRY_HEADER, LD32(p + 4))
+    return e
+
+
+cdef class Message:
+    """A Raft message. ``entries`` of a message that Python made are owned by it."""
+
+    def __init__(self, int kind=0, *, uint64_t to=0, uint64_t sender=0, uint64_t term=0, uint64_t log_term=0,
+                 uint64_t index=0, uint64_t commit=0, uint64_t hint=0, uint64_t context=0, uint64_t vote=0,
+                 uint32_t flags=0, entries=None):
+        self.kind = kind
+        self.to = to
+        self.sender = sender
+        self.term = term
+        self.log_term = log_term
+        self.index = index
+        self.commit = commit
+        self.hint = hint
+        self.context = context
+        self.vote = vote
+        self.flags = flags
+        self.body = NULL
+        self.body_size = 0
+        self.count = 0
+        if entries:
+            self._own(b"".join([e if isinstance(e, bytes) else e.encode() for e in entries]))
+
+    def _own(self, bytes records not None):
+        """Take records that Python owns as the body; raises FrameError when they are not whole."""
+        cdef const uint8_t* p = <const uint8_t*>PyBytes_AS_STRING(records)
+        cdef size_t left = PyBytes_GET_SIZE(records), step
+        cdef uint32_t count = 0
+        while left:
+            step = record_size(p, left)
+            if not step:
+                raise FrameError("records")
+            p += step
+            left -= step
+            count += 1
+        self.owner = records
+        self.body = <const uint8_t*>PyBytes_AS_STRING(records)
+        self.body_size = PyBytes_GET_SIZE(records)
+        self.count = count
+
+    cdef void reset(self, int kind) noexcept nogil:
+        self.kind = kind
+        self.flags = self.count = 0
+        self.to = self.sender = self.term = self.log_term = self.index = 0
+        self.commit = self.hint = self.context = self.vote = 0
+        self.body = NULL
+        self.body_size = 0
+
+    cdef void set_body(self, const uint8_t* body, size_t size, uint32_t count) noexcept nogil:
+        self.body = body
+        self.body_size = size
+        self.count = count
+
+    cdef int body_from(self, Buffer buffer, size_t offset, size_t size, uint32_t count) noexcept nogil:
+        if offset + size > buffer.size:
+            return -1
+        self.set_body(buffer.data + offset, size, count)
+        return 0
+
+    cdef uint64_t origin(self) noexcept nogil:
+        return LD64(self.body + 32) if self.body_size >= ENTRY_HEADER + ENVELOPE else 0
+
+    cdef uint64_t sequence(self) noexcept nogil:
+        return LD64(self.body + 48) if self.body_size >= ENTRY_HEADER + ENVELOPE else 0
+
+    @property
+    def reject(self):
+        """Whether an answer is a refusal."""
+        return bool(self.flags & 1)
+
+    @reject.setter
+    def reject(self, value):
+        self.flags = (self.flags | 1) if value else (self.flags & ~<uint32_t>1)
+
+    @property
+    def records(self):
+        """The body: entry records, back to back."""
+        return PyBytes_FromStringAndSize(<const char*>self.body, self.body_size) if self.body_size else b""
+
+    @property
+    def entries(self):
+        """The entries of the body."""
+        return Entry.decode_all(self.records)
+
+    def copy(self):
+        """A copy that owns its body."""
+        cdef Message m = Message(
+            self.kind, to=self.to, sender=self.sender, term=self.term, log_term=self.log_term, index=self.index,
+            commit=self.commit, hint=self.hint, context=self.context, vote=self.vote, flags=self.flags,
+        )
+        if self.body_size:
+            m._own(self.records)
+        m.responses = self.responses
+        m.snapshot = self.snapshot
+        return m
+
+    def _key(self):
+        return (
+            self.kind, self.to, self.sender, self.term, self.log_term, self.index, self.commit, self.hint,
+            self.context, self.vote, self.flags, self.records, self.responses or [], self.snapshot,
+        )
+
+    def __eq__(self, other):
+        return self._key() == other._key() if isinstance(other, Message) else NotImplemented
+
+    __hash__ = None
+
+    def __repr__(self):
+        text = f"{MESSAGE_NAMES.get(self.kind, self.kind)} {self.sender}->{self.to} term={self.term}"
+        text += f" log={self.log_term}/{self.index} commit={self.commit}"
+        if self.flags or self.hint or self.context:
+            text += f" flags={self.flags} hint={self.hint} context={self.context}"
+        return f"<{text} entries={self.count}>"
+
+
+# --- the entry log -------------------------------------------------------------------------------
+
+
+cdef class EntryLog:
+    """The log in memory, in the form in which it is sent and written.
+
+    One thread changes it. Columns and blocks may be read by others through views and spans, which
+    hold references; nothing they refer to is ever overwritten.
+    """
+
+    def __cinit__(self, uint64_t first=1, uint64_t base_term=0, size_t block_bytes=1 << 20):
+        if first < 1 or first >= NUMBER_LIMIT:
+            raise ValueError("first must be in 1..2^63-1")
+        if not 4096 <= block_bytes <= 1 << 30:
+            raise ValueError("block_bytes must be in 4096..2^30")
+        self.first = first
+        self.last = first - 1
+        self.base_term = base_term
+        self.block_bytes = block_bytes
+        self.head = 0
+        self.room = 0
+        self.block_count = self.block_room = 0
+        self.sealed = True
+        self._grow(1)
+
+    def __dealloc__(self):
+        cdef size_t i
+        for i in range(self.block_count):
+            block_unref(self.blocks[i])
+        free(self.blocks)
+        free(self.block_first)
+        block_unref(self.term_block)
+        block_unref(self.place_block)
+        block_unref(self.size_block)
+
+    cdef int _grow(self, size_t entries) except -1 nogil:
+        # Columns move to new memory when they are full: views of the old ones keep theirs.
+        cdef size_t used = self.last + 1 - self.first
+        cdef size_t room
+        cdef Block* terms
+        cdef Block* places
+        cdef Block* sizes
+        if self.head + used + entries <= self.room:
+            return 0
+        room = 256
+        while room < (used + entries) * 2:
+            room *= 2
+        terms = block_new(room * 8)
+        places = block_new(room * sizeof(void*))
+        sizes = block_new(room * 4)
+        if used:
+            memcpy(block_data(terms), self.term_at + self.head, used * 8)
+            memcpy(block_data(places), self.place_at + self.head, used * sizeof(void*))
+            memcpy(block_data(sizes), self.size_at + self.head, used * 4)
+        block_unref(self.term_block)
+        block_unref(self.place_block)
+        block_unref(self.size_block)
+        self.term_block = terms
+        self.place_block = places
+        self.size_block = sizes
+        self.term_at = <uint64_t*>block_data(terms)
+        self.place_at = <uint8_t**>block_data(places)
+        self.size_at = <uint32_t*>block_data(sizes)
+        self.head = 0
+        self.room = room
+        return 0
+
+    cdef uint8_t* _room(self, size_t size) except NULL nogil:
+        # Room for ``size`` bytes that will hold entries from last + 1 on.
+        cdef Block* block
+        cdef void* moved
+        if not self.sealed:
+            block = self.blocks[self.block_count - 1]
+            if block.used + size <= block.capacity:
+                return block_data(block) + block.used
+        if self.block_count == self.block_room:
+            self.block_room = self.block_room * 2 if self.block_room else 16
+            moved = realloc(self.blocks, self.block_room * sizeof(void*))
+            if moved != NULL:
+                self.blocks = <Block**>moved
+                moved = realloc(self.block_first, self.block_room * 8)
+            if moved == NULL:
+                with gil:
+                    raise MemoryError()
+            self.block_first = <uint64_t*>moved
+        block = block_new(max(size, self.block_bytes))
+        self.blocks[self.block_count] = block
+        self.block_first[self.block_count] = self.last + 1
+        self.block_count += 1
+        self.sealed = False
+        return block_data(block)
+
+    cdef size_t _block_of(self, uint64_t index) noexcept nogil:
+        # The newest block whose first index is not above: search from the end, where the traffic is.
+        cdef size_t i = self.block_count - 1
+        while i > 0 and self.block_first[i] > index:
+            i -= 1
+        return i
+
+    cdef uint64_t term(self, uint64_t index) noexcept nogil:
+        if index >= self.first:
+            return self.term_at[self.head + (index - self.first)] if index <= self.last else 0
+        return self.base_term if index + 1 == self.first else 0
+
+    cdef bint match(self, uint64_t index, uint64_t term) noexcept nogil:
+        return index + 1 >= self.first and index <= self.last and self.term(index) == term
+
+    cdef uint64_t last_term(self) noexcept nogil:
+        return self.term(self.last)
+
+    cdef int kind(self, uint64_t index) noexcept nogil:
+        if index < self.first or index > self.last:
+            return -1
+        return self.place_at[self.head + (index - self.first)][24]
+
+    cdef uint64_t append(self, uint64_t term, int kind, const uint8_t* data, size_t size) except 0 nogil:
+        cdef uint8_t* p
+        cdef size_t i
+        if size > MAX_DATA:
+            raise OverflowError("data of an entry must not exceed 2^31 bytes")
+        self._grow(1)
+        p = self._room(ENTRY_HEADER + size)
+        memset(p, 0, ENTRY_HEADER)
+        ST32(p + 4, <uint32_t>size)
+        ST64(p + 8, self.last + 1)
+        ST64(p + 16, term)
+        p[24] = <uint8_t>kind
+        if size:
+            memcpy(p + ENTRY_HEADER, data, size)
+        record_seal(p)
+        i = self.head + (self.last + 1 - self.first)
+        self.term_at[i] = term
+        self.place_at[i] = p
+        self.size_at[i] = <uint32_t>(ENTRY_HEADER + size)
+        self.blocks[self.block_count - 1].used += ENTRY_HEADER + size
+        self.last += 1
+        return self.last
+
+    cdef uint64_t append_empty(self, uint64_t term) except 0 nogil:
+        return self.append(term, 0, NULL, 0)
+
+    cdef uint64_t append_proposals(self, uint64_t term, const uint8_t* body, size_t size) except 0 nogil:
+        cdef size_t step, i, start = 0
+        cdef uint8_t* p
+        while start < size:
+            step = record_size(body + start, size - start)
+            if not step:
+                raise FrameError("records")
+            self._grow(1)
+            p = self._room(step)
+            memcpy(p, body + start, step)
+            ST64(p + 8, self.last + 1)
+            ST64(p + 16, term)
+            record_seal(p)
+            i = self.head + (self.last + 1 - self.first)
+            self.term_at[i] = term
+            self.place_at[i] = p
+            self.size_at[i] = <uint32_t>step
+            self.blocks[self.block_count - 1].used += step
+            self.last += 1
+            start += step
+        if not size:
+            raise Corruption("a proposal without entries")
+        return self.last
+
+    cdef uint64_t append_records(self, const uint8_t* body, size_t size) except 0 nogil:
+        cdef size_t step, i, start = 0
+        cdef uint64_t first
+        cdef uint8_t* p
+        if size < ENTRY_HEADER:
+            raise Corruption("an append without entries")
+        first = LD64(body + 8)
+        if first < self.first or first > self.last + 1:
+            raise Corruption(f"append at {first} does not fit the log [{self.first}, {self.last}]")
+        if first <= self.last:
+            self.truncate(first - 1)
+        while start < size:
+            step = record_size(body + start, size - start)
+            if not step or LD64(body + start + 8) != self.last + 1:
+                raise Corruption(f"entry after {self.last} is missing or broken")
+            self._grow(1)
+            p = self._room(step)
+            memcpy(p, body + start, step)
+            i = self.head + (self.last + 1 - self.first)
+            self.term_at[i] = LD64(p + 16)
+            self.place_at[i] = p
+            self.size_at[i] = <uint32_t>step
+            self.blocks[self.block_count - 1].used += step
+            self.last += 1
+            start += step
+        return self.last
+
+    cdef uint64_t append_from(self, const uint8_t* body, size_t size, uint64_t index) except 0 nogil:
+        # append_records without the leading records whose index is below ``index``.
+        cdef size_t step, start = 0
+        while start < size and LD64(body + start + 8) < index:
+            step = record_size(body + start, size - start)
+            if not step:
+                break
+            start += step
+        return self.append_records(body + start, size - start)
+
+    cdef uint64_t find_conflict(self, const uint8_t* body, size_t size) noexcept nogil:
+        cdef size_t step, start = 0
+        while start < size:
+            step = record_size(body + start, size - start)
+            if not step:
+                return 0
+            if not self.match(LD64(body + start + 8), LD64(body + start + 16)):
+                return LD64(body + start + 8)
+            start += step
+        return 0
+
+    cdef (uint64_t, uint64_t) find_conflict_by_term(self, uint64_t index, uint64_t term) noexcept nogil:
+        cdef uint64_t ours
+        if index > self.last:
+            return index, 0
+        while index > 0:
+            if index + 1 < self.first:
+                return index, 0
+            ours = self.term(index)
+            if ours <= term:
+                return index, ours
+            index -= 1
+        return 0, 0
+
+    cdef int truncate(self, uint64_t last) except -1 nogil:
+        if last > self.last or last + 1 < self.first:
+            raise Corruption(f"truncate to {last} is outside of the log [{self.first}, {self.last}]")
+        if last == self.last:
+            return 0
+        self.last = last
+        # What follows goes to a fresh block: bytes that a write or a view still refers to stay.
+        self.sealed = True
+        while self.block_count and self.block_first[self.block_count - 1] > last:
+            self.block_count -= 1
+            block_unref(self.blocks[self.block_count])
+        # The columns have been exported up to the old end: give the new entries memory of their own.
+        if self.term_block.refs > 1 or self.size_block.refs > 1 or self.place_block.refs > 1:
+            self.room = 0
+            self._grow(1)
+        return 0
+
+    cdef int compact(self, uint64_t index) except -1 nogil:
+        cdef size_t gone = 0
+        if index > self.last:
+            raise Corruption(f"compact to {index} is beyond the last index {self.last}")
+        if index < self.first:
+            return 0
+        self.base_term = self.term(index)
+        self.head += index + 1 - self.first
+        self.first = index + 1
+        while gone + 1 < self.block_count and self.block_first[gone + 1] <= self.first:
+            gone += 1
+        if gone < self.block_count and self.last < self.first:
+            gone = self.block_count
+            self.sealed = True
+        if gone:
+            self._drop_blocks(gone)
+        return 0
+
+    cdef void _drop_blocks(self, size_t gone) noexcept nogil:
+        cdef size_t i
+        for i in range(gone):
+            block_unref(self.blocks[i])
+        self.block_count -= gone
+        memmove(self.blocks, self.blocks + gone, self.block_count * sizeof(void*))
+        memmove(self.block_first, self.block_first + gone, self.block_count * 8)
+
+    cdef int restore(self, uint64_t index, uint64_t term) except -1 nogil:
+        self._drop_blocks(self.block_count)
+        self.sealed = True
+        self.first = index + 1
+        self.last = index
+        self.base_term = term
+        self.head = self.room = 0
+        self._grow(1)
+        return 0
+
+    cdef uint64_t limit(self, uint64_t low, uint64_t high, uint64_t max_bytes) noexcept nogil:
+        cdef size_t i = self.head + (low - self.first)
+        cdef uint64_t total = self.size_at[i]
+        while low < high:
+            i += 1
+            total += self.size_at[i]
+            if total > max_bytes:
+                break
+            low += 1
+        return low
+
+    cdef uint64_t payload(self, uint64_t low, uint64_t high) noexcept nogil:
+        cdef uint64_t total = 0
+        cdef size_t i = self.head + (low - self.first)
+        while low <= high:
+            total += self.size_at[i] - ENTRY_HEADER
+            i += 1
+            low += 1
+        return total
+
+    cdef int spans(self, uint64_t low, uint64_t high, Spans out) except -1 nogil:
+        cdef size_t b, i
+        cdef uint64_t end
+        cdef const uint8_t* p
+        cdef const uint8_t* q
+        if low < self.first or high > self.last:
+            raise Corruption(f"entries [{low}, {high}] are outside of the log [{self.first}, {self.last}]")
+        if low > high:
+            return 0
+        b = self._block_of(low)
+        while low <= high:
+            end = high
+            if b + 1 < self.block_count and self.block_first[b + 1] <= high:
+                end = self.block_first[b + 1] - 1
+            i = self.head + (end - self.first)
+            p = self.place_at[self.head + (low - self.first)]
+            q = self.place_at[i] + self.size_at[i]
+            out.push(self.blocks[b], p, q - p, low, <uint32_t>(end + 1 - low))
+            low = end + 1
+            b += 1
+        return 0
+
+    # What follows is for Python: tests, RawNode's views, tools.
+
+    def __len__(self):
+        return self.last + 1 - self.first
+
+    def py_append(self, uint64_t term, bytes data not None, int kind=0):
+        """Append one entry at last + 1; returns its index."""
+        return self.append(term, kind, <const uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+
+    def py_extend(self, entries):
+        """Append records or entries, replacing everything from the first one's index on."""
+        cdef Message m = Message(entries=entries if isinstance(entries, list) else [bytes(entries)])
+        return self.append_records(m.body, m.body_size)
+
+    def py_truncate(self, uint64_t last):
+        """Keep entries up to ``last``."""
+        self.truncate(last)
+
+    def py_compact(self, uint64_t index):
+        """Drop entries up to and including ``index``."""
+        self.compact(index)
+
+    def py_restore(self, uint64_t index, uint64_t term):
+        """Empty the log behind a snapshot."""
+        self.restore(index, term)
+
+    def py_term(self, uint64_t index):
+        """Term of an entry, 0 when it is not here."""
+        return self.term(index)
+
+    def py_find_conflict(self, records):
+        """Index of the first record that the log does not hold, or 0."""
+        cdef bytes b = bytes(records)
+        return self.find_conflict(<const uint8_t*>PyBytes_AS_STRING(b), PyBytes_GET_SIZE(b))
+
+    def py_find_conflict_by_term(self, uint64_t index, uint64_t term):
+        """Where a probe should go on: the largest index not above with a term not above."""
+        return self.find_conflict_by_term(index, term)
+
+    def py_limit(self, uint64_t low, uint64_t high, uint64_t max_bytes):
+        """The last index such that the records from ``low`` on fit in ``max_bytes``; at least ``low``."""
+        self._check(low, high)
+        return self.limit(low, high, max_bytes)
+
+    def _check(self, uint64_t low, uint64_t high):
+        if low < self.first or high > self.last or low > high:
+            raise IndexError(f"entries [{low}, {high}] are outside of the log [{self.first}, {self.last}]")
+
+    def entries(self, uint64_t low, uint64_t high):
+        """The entries low .. high, both included."""
+        if low > high:
+            return []
+        self._check(low, high)
+        return [entry_at(self.place_at[self.head + (i - self.first)]) for i in range(low, high + 1)]
+
+    def records(self, uint64_t low, uint64_t high):
+        """The records low .. high as bytes."""
+        cdef Spans out = Spans()
+        if low > high:
+            return b""
+        self._check(low, high)
+        self.spans(low, high, out)
+        return out.tobytes()
+
+    def view(self, uint64_t low, uint64_t high):
+        """Read-only views of the records low .. high, one for each contiguous run."""
+        cdef Spans out = Spans()
+        self._check(low, high)
+        self.spans(low, high, out)
+        return out.pieces()
+
+    def terms(self):
+        """Read-only buffer ("Q") of the terms of first .. last."""
+        return view_of(self.term_block, self.term_at + self.head, (self.last + 1 - self.first) * 8, b"Q", 8)
+
+    def sizes(self):
+        """Read-only buffer ("I") of the record sizes of first .. last, in bytes."""
+        return view_of(self.size_block, self.size_at + self.head, (self.last + 1 - self.first) * 4, b"I", 4)
+
+
+# --- messages to be sent -------------------------------------------------------------------------
+
+
+cdef class Outbox:
+    """Rows of messages, first in first out. Row numbers count from the oldest."""
+
+    def __cinit__(self):
+        self.spans = Spans()
+        self.rows = NULL
+        self.head = self.tail = self.room = 0
+
+    def __dealloc__(self):
+        free(self.rows)
+
+    cdef size_t length(self) noexcept nogil:
+        return self.tail - self.head
+
+    cdef int push(self, int kind, uint64_t to, uint64_t sender, uint64_t term) except -1 nogil:
+        cdef Row* rows
+        cdef Row* row
+        if self.tail == self.room:
+            if self.head > self.room // 2:
+                memmove(self.rows, self.rows + self.head, (self.tail - self.head) * sizeof(Row))
+                self.tail -= self.head
+                self.head = 0
+            else:
+                rows = <Row*>realloc(self.rows, (self.room * 2 + 16) * sizeof(Row))
+                if rows == NULL:
+                    raise MemoryError()
+                self.rows = rows
+                self.room = self.room * 2 + 16
+        row = self.rows + self.tail
+        memset(row, 0, sizeof(Row))
+        row.kind = kind
+        row.to = to
+        row.sender = sender
+        row.term = term
+        row.span_low = row.span_high = self.spans.count
+        self.tail += 1
+        return <int>(self.tail - self.head - 1)
+
+    cdef void set_log(self, uint64_t index, uint64_t log_term, uint64_t commit) noexcept nogil:
+        cdef Row* row = self.rows + self.tail - 1
+        row.index = index
+        row.log_term = log_term
+        row.commit = commit
+
+    cdef void set_answer(self, uint32_t flags, uint64_t hint, uint64_t context) noexcept nogil:
+        cdef Row* row = self.rows + self.tail - 1
+        row.flags = flags
+        row.hint = hint
+        row.context = context
+
+    cdef int set_entries(self, EntryLog log, uint64_t low, uint64_t high) except -1 nogil:
+        cdef Row* row = self.rows + self.tail - 1
+        cdef size_t before = self.spans.size
+        if low > high:
+            return 0
+        log.spans(low, high, self.spans)
+        row.span_high = self.spans.count
+        row.body_size = self.spans.size - before
+        row.count = <uint32_t>(high + 1 - low)
+        return 0
+
+    cdef int set_body(self, const uint8_t* body, size_t size, uint32_t count) except -1 nogil:
+        cdef Row* row = self.rows + self.tail - 1
+        if not size:
+            return 0
+        self.spans.push_copy(body, size, 0, count)
+        row.span_high = self.spans.count
+        row.body_size = size
+        row.count = count
+        return 0
+
+    cdef int take(self, Outbox other, size_t row, uint64_t tag) except -1 nogil:
+        cdef Row* source = other.rows + other.head + row
+        cdef Row* target
+        cdef Span* span
+        cdef size_t i
+        self.push(source.kind, source.to, source.sender, source.term)
+        target = self.rows + self.tail - 1
+        i = target.span_low
+        target[0] = source[0]
+        target.tag = tag
+        target.span_low = i
+        for i in range(source.span_low, source.span_high):
+            span = other.spans.items + i
+            self.spans.push(span.block, span.data, span.size, span.first, span.count)
+        target.span_high = self.spans.count
+        return 0
+
+    cdef void load(self, size_t row, Message m) noexcept nogil:
+        cdef Row* source = self.rows + self.head + row
+        m.reset(source.kind)
+        m.flags = source.flags
+        m.to = source.to
+        m.sender = source.sender
+        m.term = source.term
+        m.log_term = source.log_term
+        m.index = source.index
+        m.commit = source.commit
+        m.hint = source.hint
+        m.context = source.context
+        m.vote = source.vote
+        if source.span_high == source.span_low + 1:
+            m.set_body(self.spans.items[source.span_low].data, source.body_size, source.count)
+
+    cdef void tag_last(self, uint64_t tag) noexcept nogil:
+        self.rows[self.tail - 1].tag = tag
+
+    cdef int kind_at(self, size_t row) noexcept nogil:
+        return self.rows[self.head + row].kind
+
+    cdef uint64_t to_at(self, size_t row) noexcept nogil:
+        return self.rows[self.head + row].to
+
+    cdef uint64_t tag_at(self, size_t row) noexcept nogil:
+        return self.rows[self.head + row].tag
+
+    cdef void discard(self, size_t rows) noexcept nogil:
+        # References go when the box is empty, which it is after every round of the one who drains it.
+        self.head += min(rows, self.tail - self.head)
+        if self.head == self.tail:
+            self.clear()
+
+    cdef void clear(self) noexcept nogil:
+        self.head = self.tail = 0
+        self.spans.clear()
+
+    def __len__(self):
+        return self.tail - self.head
+
+    def message(self, size_t row):
+        """A copy of one row as a message that owns its entries."""
+        cdef Message m = Message()
+        cdef Row* source
+        cdef size_t i
+        if row >= self.tail - self.head:
+            raise IndexError("no such row")
+        self.load(row, m)
+        m.set_body(NULL, 0, 0)
+        source = self.rows + self.head + row
+        if source.body_size:
+            m._own(b"".join([
+                PyBytes_FromStringAndSize(<const char*>self.spans.items[i].data, self.spans.items[i].size)
+                for i in range(source.span_low, source.span_high)
+            ]))
+        return m
+
+    def messages(self):
+        """All rows as messages."""
+        return [self.message(i) for i in range(self.tail - self.head)]
+
+    def py_clear(self):
+        """Drop all rows."""
+        self.clear()
+
+    def py_push(self, Message m not None):
+        """Append any message; its body is copied."""
+        cdef Row* row
+        self.push(m.kind, m.to, m.sender, m.term)
+        self.set_log(m.index, m.log_term, m.commit)
+        self.set_answer(m.flags, m.hint, m.context)
+        row = self.rows + self.tail - 1
+        row.vote = m.vote
+        self.set_body(m.body, m.body_size, m.count)
+
+
+# --- flow control --------------------------------------------------------------------------------
+
+
+cdef int checked(int slot) except -1:
+    if not 0 <= slot < SLOTS:
+        raise IndexError("slot must be in 0..63")
+    return slot
+
+
+cdef class Inflights:
+    """Windows of unacknowledged appends, one a slot (etcd's tracker.Inflights).
+
+    Invariant: count[slot] <= capacity. The bytes may pass max_bytes by the one message that fills
+    the window. Rings grow on demand, so that a large capacity costs nothing until it is used.
+    """
+
+    def __cinit__(self, uint32_t capacity, uint64_t max_bytes=0):
+        if not 1 <= capacity <= 0x7FFFFFFF:
+            raise ValueError("capacity must be in 1..2^31-1")
+        self.capacity = capacity
+        self.max_bytes = max_bytes
+
+    def __dealloc__(self):
+        cdef int slot
+        for slot in range(SLOTS):
+            free(self.index[slot])
+            free(self.bytes[slot])
+
+    cdef int add(self, int slot, uint64_t index, uint64_t size) except -1 nogil:
+        cdef uint32_t at, room, i
+        cdef uint64_t* indexes
+        cdef uint64_t* sizes
+        if self.full(slot):
+            raise Corruption("cannot add into a full inflights window")
+        if self.count[slot] == self.room[slot]:
+            room = min(max(self.room[slot] * 2, <uint32_t>WINDOW_START), self.capacity)
+            indexes = <uint64_t*>malloc(room * sizeof(uint64_t))
+            sizes = <uint64_t*>malloc(room * sizeof(uint64_t))
+            if indexes == NULL or sizes == NULL:
+                free(indexes)
+                free(sizes)
+                raise MemoryError()
+            for i in range(self.count[slot]):
+                at = (self.start[slot] + i) % self.room[slot]
+                indexes[i] = self.index[slot][at]
+                sizes[i] = self.bytes[slot][at]
+            free(self.index[slot])
+            free(self.bytes[slot])
+            self.index[slot] = indexes
+            self.bytes[slot] = sizes
+            self.room[slot] = room
+            self.start[slot] = 0
+        at = (self.start[slot] + self.count[slot]) % self.room[slot]
+        self.index[slot][at] = index
+        self.bytes[slot][at] = size
+        self.count[slot] += 1
+        self.total[slot] += size
+        return 0
+
+    cdef void free_to(self, int slot, uint64_t index) noexcept nogil:
+        cdef uint32_t at = self.start[slot]
+        while self.count[slot] and self.index[slot][at] <= index:
+            self.total[slot] -= self.bytes[slot][at]
+            self.count[slot] -= 1
+            at += 1
+            if at == self.room[slot]:
+                at = 0
+        self.start[slot] = at
+
+    cdef bint full(self, int slot) noexcept nogil:
+        return self.count[slot] == self.capacity or (self.max_bytes != 0 and self.total[slot] >= self.max_bytes)
+
+    cdef void reset(self, int slot) noexcept nogil:
+        self.start[slot] = self.count[slot] = 0
+        self.total[slot] = 0
+
+    def py_add(self, int slot, uint64_t index, uint64_t size):
+        """Record a sent append; raises Corruption when the window is full."""
+        self.add(checked(slot), index, size)
+
+    def py_free_to(self, int slot, uint64_t index):
+        """Forget all up to and including ``index``."""
+        self.free_to(checked(slot), index)
+
+    def py_full(self, int slot):
+        """Whether nothing may be added."""
+        return bool(self.full(checked(slot)))
+
+    def py_reset(self, int slot):
+        """Empty the window."""
+        self.reset(checked(slot))
+
+    def count_of(self, int slot):
+        """Messages in flight."""
+        return self.count[checked(slot)]
+
+    def bytes_of(self, int slot):
+        """Bytes in flight."""
+        return self.total[checked(slot)]
+
+    def contents(self, int slot):
+        """(index, bytes) of each, oldest first."""
+        cdef uint32_t i
+        checked(slot)
+        return [
+            (
+                self.index[slot][(self.start[slot] + i) % self.room[slot]],
+                self.bytes[slot][(self.start[slot] + i) % self.room[slot]],
+            )
+            for i in range(self.count[slot])
+        ]
+
+
+cdef class Peers:
+    """Columns of progress; slot i belongs to the i-th id in ascending order."""
+
+    cdef int slot_of(self, uint64_t id) noexcept nogil:
+        cdef int slot
+        for slot in range(self.count):
+            if self.ids[slot] == id:
+                return slot
+        return -1
+
+    cdef void set_paused(self, int slot, bint value) noexcept nogil:
+        if value:
+            self.paused |= <uint64_t>1 << slot
+        else:
+            self.paused &= ~(<uint64_t>1 << slot)
+
+    cdef void set_recent_active(self, int slot, bint value) noexcept nogil:
+        if value:
+            self.recent_active |= <uint64_t>1 << slot
+        else:
+            self.recent_active &= ~(<uint64_t>1 << slot)
+
+    def set_ids(self, ids):
+        """Take these ids, ascending and unique, and empty every column."""
+        cdef int i
+        values = [int(id) for id in ids]
+        if len(values) > SLOTS:
+            raise ValueError("at most 64 members")
+        if sorted(set(values)) != values or (values and not 1 <= min(values) <= max(values) < NUMBER_LIMIT):
+            raise ValueError("ids must be ascending, unique and in 1..2^63-1")
+        self.count = <int>len(values)
+        self.paused = self.recent_active = 0
+        memset(self.ids, 0, sizeof(self.ids))
+        memset(self.match, 0, sizeof(self.match))
+        memset(self.next, 0, sizeof(self.next))
+        memset(self.sent_commit, 0, sizeof(self.sent_commit))
+        memset(self.pending_snapshot, 0, sizeof(self.pending_snapshot))
+        memset(self.state, 0, sizeof(self.state))
+        for i in range(self.count):
+            self.ids[i] = values[i]
+
+    def column(self, str name not None):
+        """A read-only copy of one column: ids, match, next, sent_commit, pending_snapshot ("Q") or state ("B")."""
+        cdef const uint64_t* numbers
+        cdef Block* block
+        cdef View view
+        if name == "state":
+            numbers = NULL
+        elif name == "ids":
+            numbers = self.ids
+        elif name == "match":
+            numbers = self.match
+        elif name == "next":
+            numbers = self.next
+        elif name == "sent_commit":
+            numbers = self.sent_commit
+        elif name == "pending_snapshot":
+            numbers = self.pending_snapshot
+        else:
+            raise KeyError(name)
+        block = block_new(SLOTS * 8)
+        if numbers == NULL:
+            memcpy(block_data(block), self.state, self.count)
+            view = view_of(block, block_data(block), self.count, b"B", 1)
+        else:
+            memcpy(block_data(block), numbers, self.count * 8)
+            view = view_of(block, block_data(block), self.count * 8, b"Q", 8)
+        block_unref(block)
+        return memoryview(view)
+
+    def py_slot_of(self, uint64_t id):
+        """Slot of an id, -1 for a stranger."""
+        return self.slot_of(id)
+
+
+# --- the frame codec -----------------------------------------------------------------------------
+# Frame header, 64 bytes: magic 4 | version 1 | flags 1 | reserved 2 | cluster 16 | group 8 | sender 8 |
+#   recipient 8 | incarnation 8 | length 4 (bytes that follow) | crc 4
+# Message header, 64 bytes: kind 1 | flags 1 | reserved 2 | count 4 | size 4 | reserved 4 | term 8 |
+#   log_term 8 | index 8 | commit 8 | hint 8 | context 8; then ``size`` bytes of records
+# The frame's crc covers the frame header before it and every message header; each record has its own.
+
+
+cdef class Codec:
+    """Frames of one node of one cluster. Not shared between threads."""
+
+    def __cinit__(self, bytes cluster not None, uint64_t id, uint64_t incarnation=0, uint64_t group=0):
+        if len(cluster) != 16:
+            raise ValueError("cluster must be 16 bytes")
+        if not 1 <= id < NUMBER_LIMIT:
+            raise ValueError("id must be in 1..2^63-1")
+        memcpy(self.cluster, PyBytes_AS_STRING(cluster), 16)
+        self.id = id
+        self.incarnation = incarnation
+        self.group = group
+
+    cdef size_t measure(self, Outbox box, size_t row) noexcept nogil:
+        return MESSAGE_HEADER + box.rows[box.head + row].body_size
+
+    cdef int begin(self, uint8_t* out, size_t size, uint64_t recipient) noexcept nogil:
+        if size < FRAME_HEADER:
+            return -1
+        memset(out, 0, FRAME_HEADER)
+        memcpy(out, b"RXF1", 4)
+        out[4] = 1
+        memcpy(out + 8, self.cluster, 16)
+        ST64(out + 24, self.group)
+        ST64(out + 32, self.id)
+        ST64(out + 40, recipient)
+        ST64(out + 48, self.incarnation)
+        self.out = out
+        self.out_size = FRAME_HEADER
+        return 0
+
+    cdef int add(self, Outbox box, size_t row) noexcept nogil:
+        cdef Row* r = box.rows + box.head + row
+        cdef uint8_t* p = self.out + self.out_size
+        cdef size_t i
+        cdef Span* span
+        memset(p, 0, MESSAGE_HEADER)
+        p[0] = <uint8_t>r.kind
+        p[1] = <uint8_t>r.flags
+        ST32(p + 4, r.count)
+        ST32(p + 8, <uint32_t>r.body_size)
+        ST64(p + 16, r.term)
+        ST64(p + 24, r.log_term)
+        ST64(p + 32, r.index)
+        ST64(p + 40, r.commit)
+        ST64(p + 48, r.hint)
+        ST64(p + 56, r.context)
+        p += MESSAGE_HEADER
+        for i in range(r.span_low, r.span_high):
+            span = box.spans.items + i
+            memcpy(p, span.data, span.size)
+            p += span.size
+        if r.kind == KIND_PROP:
+            self._seal(p - r.body_size, r.body_size)
+        self.out_size += MESSAGE_HEADER + r.body_size
+        return 0
+
+    cdef void _seal(self, uint8_t* p, size_t size) noexcept nogil:
+        # Proposals have no checksum until somebody needs one: here, where they leave the node.
+        cdef size_t step
+        while size:
+            step = record_size(p, size)
+            if not step:
+                return
+            record_seal(p)
+            p += step
+            size -= step
+
+    cdef size_t finish(self) noexcept nogil:
+        cdef uint8_t* p = self.out
+        ST32(p + 56, <uint32_t>(self.out_size - FRAME_HEADER))
+        ST32(p + 60, self._headers_crc(p, self.out_size))
+        return self.out_size
+
+    cdef uint32_t _headers_crc(self, const uint8_t* p, size_t size) noexcept nogil:
+        cdef uint32_t crc = raftx_crc32(0, p, FRAME_HEADER - 4)
+        cdef size_t at = FRAME_HEADER
+        while size - at >= MESSAGE_HEADER:
+            crc = raftx_crc32(crc, p + at, MESSAGE_HEADER)
+            at += MESSAGE_HEADER
+            if <size_t>LD32(p + at - MESSAGE_HEADER + 8) > size - at:
+                break
+            at += LD32(p + at - MESSAGE_HEADER + 8)
+        return crc
+
+    cdef int open(self, const uint8_t* data, size_t size) noexcept nogil:
+        cdef int reason = self._verify(data, size)
+        if reason:
+            self.rejected[reason] += 1
+            self.data = NULL
+            self.size = self.offset = 0
+            return reason
+        self.data = data
+        self.size = size
+        self.offset = FRAME_HEADER
+        self.sender = LD64(data + 32)
+        self.sender_incarnation = LD64(data + 48)
+        return 0
+
+    cdef int _verify(self, const uint8_t* p, size_t size) noexcept nogil:
+        cdef size_t at = FRAME_HEADER
+        cdef int reason
+        if size < FRAME_HEADER:
+            return SHORT
+        if memcmp(p, b"RXF1", 4) != 0:
+            return MAGIC
+        if p[4] != 1:
+            return VERSION
+        if memcmp(p + 8, self.cluster, 16) != 0:
+            return CLUSTER
+        if LD64(p + 24) != self.group:
+            return GROUP
+        if LD64(p + 40) != self.id:
+            return RECIPIENT
+        if <size_t>LD32(p + 56) != size - FRAME_HEADER:
+            return LENGTH
+        if LD32(p + 60) != self._headers_crc(p, size):
+            return CHECKSUM
+        if LD64(p + 32) == 0 or LD64(p + 32) == self.id or LD64(p + 32) >= NUMBER_LIMIT:
+            return SENDER
+        while at < size:
+            if size - at < MESSAGE_HEADER:
+                return LENGTH
+            reason = self._check_message(p + at, size - at)
+            if reason:
+                return reason
+            at += MESSAGE_HEADER + LD32(p + at + 8)
+        return OK
+
+    cdef int _check_message(self, const uint8_t* head, size_t left) noexcept nogil:
+        cdef size_t size = LD32(head + 8), step
+        cdef uint32_t count = LD32(head + 4), seen = 0
+        cdef uint64_t term = LD64(head + 16), index = LD64(head + 32), previous = LD64(head + 24), its
+        cdef const uint8_t* p = head + MESSAGE_HEADER
+        cdef int kind = head[0], i
+        if kind >= 64 or not (wire_kinds >> kind) & 1:
+            return KIND
+        for i in range(16, 64, 8):
+            if LD64(head + i) >= NUMBER_LIMIT:
+                return RANGE
+        if size > left - MESSAGE_HEADER:
+            return LENGTH
+        if size and kind != KIND_APP and kind != KIND_PROP:
+            return RECORDS
+        while size:
+            step = record_size(p, size)
+            if not step or not record_valid(p, step):
+                return RECORDS
+            its = LD64(p + 16)
+            if kind == KIND_APP:
+                index += 1
+                if LD64(p + 8) != index or its < previous or its == 0 or its > term or index >= NUMBER_LIMIT:
+                    return RECORDS
+                previous = its
+            elif LD64(p + 8) or its:
+                return RECORDS
+            p += step
+            size -= step
+            seen += 1
+        return RECORDS if seen != count else OK
+
+    cdef int next(self, Message m) noexcept nogil:
+        cdef const uint8_t* p
+        if self.offset >= self.size:
+            return 0
+        p = self.data + self.offset
+        m.reset(p[0])
+        m.flags = p[1]
+        m.to = self.id
+        m.sender = self.sender
+        m.term = LD64(p + 16)
+        m.log_term = LD64(p + 24)
+        m.index = LD64(p + 32)
+        m.commit = LD64(p + 40)
+        m.hint = LD64(p + 48)
+        m.context = LD64(p + 56)
+        m.set_body(p + MESSAGE_HEADER, LD32(p + 8), LD32(p + 4))
+        self.offset += MESSAGE_HEADER + LD32(p + 8)
+        return 1
+
+    def encode(self, uint64_t recipient, messages):
+        """One frame for ``recipient``. The messages' own addresses are not on the wire."""
+        cdef Outbox box = Outbox()
+        cdef size_t size = FRAME_HEADER, row
+        cdef bytes out
+        for m in messages:
+            box.py_push(m)
+        for row in range(box.tail):
+            size += self.measure(box, row)
+        out = PyBytes_FromStringAndSize(NULL, size)
+        self.begin(<uint8_t*>PyBytes_AS_STRING(out), size, recipient)
+        for row in range(box.tail):
+            self.add(box, row)
+        self.finish()
+        return out
+
+    def decode(self, bytes frame not None):
+        """The messages of a frame for this node; raises FrameError, and counts, when it is refused."""
+        cdef Message m = Message()
+        cdef int reason = self.open(<const uint8_t*>PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame))
+        out = []
+        if reason:
+            raise FrameError(REASONS[reason])
+        while self.next(m):
+            out.append(m.copy())
+        self.data = NULL
+        self.size = self.offset = 0
+        return out
+
+    def rejected_by_reason(self):
+        """How many frames were dropped, by reason."""
+        return {name: self.rejected[i] for i, name in enumerate(REASONS) if i}

@@ -1,0 +1,77 @@
+"""Every setting of a node, with its unit and its range. Values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .errors import ConfigError
+from .types import NO_LIMIT, NUMBER_MAX
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Settings of one node; checked when made, never changed afterwards.
+
+    Raises ConfigError, which names the field and its range.
+    """
+
+    #: This member's id, 1..2^63-1; the same for the life of its storage.
+    id: int
+    #: Sixteen bytes that all members share; frames and directories of another cluster are refused.
+    cluster: bytes = b"raftx\0\0\0\0\0\0\0\0\0\0\0"
+    #: Length of one tick in milliseconds, 1..60,000.
+    tick_ms: int = 50
+    #: A follower waits election_ticks .. 2 * election_ticks - 1 ticks for its leader; above heartbeat_ticks.
+    election_ticks: int = 10
+    #: A leader sends a heartbeat every so many ticks; at least 1.
+    heartbeat_ticks: int = 1
+    #: Ask the others before raising the term (thesis, section 9.6).
+    pre_vote: bool = True
+    #: A leader that has not heard from a quorum for an election timeout steps down (thesis, section 6.2).
+    check_quorum: bool = True
+    #: Appends to one follower that may be unacknowledged, 1..2^31-1.
+    max_inflight_messages: int = 256
+    #: Bytes of entries to one follower that may be unacknowledged; at least max_message_bytes.
+    max_inflight_bytes: int = 8 << 20
+    #: Bytes of entries in one append; one entry is sent whatever its size. 0 means one entry a message.
+    max_message_bytes: int = 1 << 20
+    #: Bytes of data in one entry, 0..1 GiB; a proposal above it raises EntryTooLarge.
+    max_entry_bytes: int = 1 << 20
+    #: Bytes of entries a leader keeps appended but not committed before it refuses proposals.
+    max_uncommitted_bytes: int = 256 << 20
+    #: Bytes of proposals that wait for the engine; above it a proposal ends as not done.
+    max_waiting_bytes: int = 64 << 20
+    #: Bytes of committed entries handed to the state machine at once.
+    max_apply_bytes: int = 4 << 20
+    #: A follower passes proposals on to its leader.
+    forward_proposals: bool = True
+    #: After this time in milliseconds a proposal without an answer ends as unknown, 1..2^31.
+    proposal_timeout_ms: int = 10_000
+    #: What the randomised election timeouts are drawn from, together with the id; None: from the system.
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        self._range("id", 1, NUMBER_MAX)
+        if not isinstance(self.cluster, bytes) or len(self.cluster) != 16:
+            raise ConfigError("cluster must be 16 bytes")
+        self._range("tick_ms", 1, 60_000)
+        self._range("heartbeat_ticks", 1, 10_000)
+        self._range("election_ticks", self.heartbeat_ticks + 1, 100_000)
+        for name in ("pre_vote", "check_quorum", "forward_proposals"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name} must be True or False, not {getattr(self, name)!r}")
+        self._range("max_inflight_messages", 1, 2**31 - 1)
+        self._range("max_message_bytes", 0, NO_LIMIT)
+        self._range("max_inflight_bytes", self.max_message_bytes, NO_LIMIT)
+        self._range("max_entry_bytes", 0, 1 << 30)
+        self._range("max_uncommitted_bytes", self.max_entry_bytes, NO_LIMIT)
+        self._range("max_waiting_bytes", self.max_entry_bytes, NO_LIMIT)
+        self._range("max_apply_bytes", 1, NO_LIMIT)
+        self._range("proposal_timeout_ms", 1, 2**31)
+        if self.seed is not None:
+            self._range("seed", 0, 2**64 - 1)
+
+    def _range(self, name: str, low: int, high: int) -> None:
+        value = getattr(self, name)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise ConfigError(f"{name} must be an integer in {low}..{high}, not {value!r}")

@@ -1,0 +1,14 @@
+from libc.stdint cimport uint32_t, uint64_t
+from .._core cimport Message
+from . cimport follower, leader, quorum
+from .state cimport State
+
+cdef int LEADER, PRE_CANDIDATE
+cdef int MSG_APP, MSG_HEARTBEAT, MSG_PRE_VOTE, MSG_PRE_VOTE_RESP, MSG_PROP, MSG_VOTE, MSG_VOTE_RESP
+cdef uint32_t FLAG_REJECT, FLAG_TRANSFER
+cdef int CAMPAIGN_PRE_ELECTION, CAMPAIGN_ELECTION, CAMPAIGN_TRANSFER
+
+cdef int hup(State r, int campaign_kind) except -1 nogil
+cdef int campaign(State r, int campaign_kind) except -1 nogil
+cdef int handle_vote_response(State r, Message m) except -1 nogil
+cdef int step(State r, Message m) except -1 nogil

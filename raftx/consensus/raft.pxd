@@ -1,0 +1,17 @@
+from libc.stdint cimport uint32_t, uint64_t
+from .._core cimport Message
+from . cimport candidate, follower, leader
+from .state cimport State
+
+cdef int FOLLOWER, LEADER
+cdef int MSG_APP, MSG_APP_RESP, MSG_BEAT, MSG_CHECK_QUORUM, MSG_HEARTBEAT, MSG_HUP, MSG_PRE_VOTE, MSG_PRE_VOTE_RESP
+cdef int MSG_SNAP, MSG_STORAGE_APPEND_RESP, MSG_STORAGE_APPLY_RESP, MSG_TIMEOUT_NOW, MSG_VOTE, MSG_VOTE_RESP
+cdef uint32_t FLAG_REJECT, FLAG_TRANSFER
+
+cdef class Raft(State):
+    cdef int step(self, Message m) except -1 nogil
+    cdef int step_stale(self, Message m) except -1 nogil
+    cdef bint can_vote(self, Message m) noexcept nogil
+    cdef int handle_vote(self, Message m) except -1 nogil
+    cdef int step_local(self, int kind) except -1 nogil
+    cdef int tick(self) except -1 nogil

@@ -1,0 +1,247 @@
+"""The state of one Raft member: fields, marks in the log, sending, changes of role.
+
+Deterministic: no I/O, no clock, no threads, and no randomness but the injected seed. What a role
+does with a message stands in follower.py, candidate.py and leader.py; dispatch and ticks in raft.py.
+The semantics are those of etcd/raft v3.7 (raft.go, log.go, log_unstable.go).
+"""
+
+from .._core import Message, Outbox
+from ..errors import Corruption
+from ..types import (
+    CANDIDATE,
+    ENTRY_CONF_CHANGE,
+    ENTRY_CONF_CHANGE_V2,
+    FOLLOWER,
+    LEADER,
+    MASK64,
+    MSG_APP_RESP,
+    MSG_PRE_VOTE_RESP,
+    MSG_VOTE_RESP,
+    PRE_CANDIDATE,
+)
+from .tracker import Tracker
+
+
+class State:
+    """Term, vote, role, log marks and outgoing messages.
+
+    Marks, as indexes into ``log``. Invariants:
+      applied <= applying <= committed <= log.last: what the state machine has, was handed, may have
+      stable <= writing <= log.last: what is durable here, what was handed to the storage
+    An entry is handed to the state machine only when it is committed and, with asynchronous writes,
+    also stable here.
+    """
+
+    def __init__(self, config, log, hard_state, conf_state, applied=0):
+        self.id = config.id
+        self.log = log
+        self.tracker = Tracker(conf_state, config.max_inflight_messages, config.max_inflight_bytes)
+        self.self_slot = self._slot(config.id)
+        self.messages = Outbox()
+        self.after_append = Outbox()
+        self.scratch = Message()
+        self.election_timeout = config.election_ticks
+        self.heartbeat_timeout = config.heartbeat_ticks
+        self.pre_vote = config.pre_vote
+        self.check_quorum = config.check_quorum
+        self.forward_proposals = config.forward_proposals
+        self.max_message_bytes = config.max_message_bytes
+        self.max_uncommitted_bytes = config.max_uncommitted_bytes
+        self.uncommitted_bytes = 0
+        self.lead = 0
+        self.transferee = 0
+        self.pending_conf_index = 0
+        self.election_elapsed = self.heartbeat_elapsed = 0
+        self.stable = self.writing = log.last
+        if not log.first - 1 <= applied <= log.last:
+            raise Corruption(f"applied({applied}) is outside of the log [{log.first}, {log.last}]")
+        if hard_state.commit > log.last:
+            raise Corruption(f"commit({hard_state.commit}) is beyond the last index({log.last}): was the log cut?")
+        self.committed = max(hard_state.commit, log.first - 1)
+        if applied > self.committed:
+            raise Corruption(f"applied({applied}) is beyond commit({self.committed})")
+        self.applying = self.applied = max(applied, log.first - 1)
+        self.term = hard_state.term
+        self.vote = hard_state.vote
+        self.role = FOLLOWER
+        # A seed and an id give each member its own sequence; zero would be a fixed point of xorshift.
+        seed = config.seed or 0
+        mixed = (seed * 0x9E3779B97F4A7C15 + config.id * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB) & MASK64
+        self.random = (mixed ^ (mixed >> 31)) or 1
+        self.become_follower(self.term, 0)
+
+    def _slot(self, id):
+        return self.tracker.peers.py_slot_of(id)
+
+    # --- random election timeouts ----------------------------------------------------------------
+
+    def reset_timeout(self):
+        """Draw the next election timeout: election_timeout .. 2 * election_timeout - 1 ticks."""
+        x = self.random
+        x ^= (x << 13) & MASK64
+        x ^= x >> 7
+        x ^= (x << 17) & MASK64
+        self.random = x
+        self.randomized_timeout = self.election_timeout + (x >> 11) % self.election_timeout
+
+    def past_election_timeout(self):
+        return self.election_elapsed >= self.randomized_timeout
+
+    # --- sending ---------------------------------------------------------------------------------
+
+    def send(self, kind, to, term, index, log_term, commit, flags, hint, context):
+        """Queue a message. Answers that promise durability wait for the storage (etcd's msgsAfterAppend)."""
+        if kind == MSG_APP_RESP or kind == MSG_VOTE_RESP or kind == MSG_PRE_VOTE_RESP:
+            self.after_append.push(kind, to, self.id, term)
+            self.after_append.set_log(index, log_term, commit)
+            self.after_append.set_answer(flags, hint, context)
+        else:
+            if to == self.id:
+                raise Corruption(f"message of kind {kind} to self")
+            self.messages.push(kind, to, self.id, term)
+            self.messages.set_log(index, log_term, commit)
+            self.messages.set_answer(flags, hint, context)
+        return 0
+
+    # --- roles -----------------------------------------------------------------------------------
+
+    def reset(self, term):
+        if self.term != term:
+            self.term = term
+            self.vote = 0
+        self.lead = 0
+        self.election_elapsed = self.heartbeat_elapsed = 0
+        self.reset_timeout()
+        self.transferee = 0
+        self.tracker.reset_votes()
+        for slot in range(self.tracker.peers.count):
+            self.tracker.reset_progress(slot, self.log.last if slot == self.self_slot else 0, self.log.last + 1)
+        self.pending_conf_index = 0
+        self.uncommitted_bytes = 0
+
+    def become_follower(self, term, lead):
+        self.reset(term)
+        self.lead = lead
+        self.role = FOLLOWER
+
+    def become_candidate(self):
+        if self.role == LEADER:
+            raise Corruption("invalid transition [leader -> candidate]")
+        self.reset(self.term + 1)
+        self.vote = self.id
+        self.role = CANDIDATE
+        return 0
+
+    def become_pre_candidate(self):
+        """Ask without changing term or vote; nothing is reset but the votes."""
+        if self.role == LEADER:
+            raise Corruption("invalid transition [leader -> pre-candidate]")
+        self.tracker.reset_votes()
+        self.lead = 0
+        self.role = PRE_CANDIDATE
+        return 0
+
+    def become_leader(self):
+        if self.role == FOLLOWER:
+            raise Corruption("invalid transition [follower -> leader]")
+        self.reset(self.term)
+        self.lead = self.id
+        self.role = LEADER
+        if self.self_slot >= 0:
+            self.tracker.become_replicate(self.self_slot)
+            self.tracker.peers.set_recent_active(self.self_slot, True)
+        # Every change of membership in the log counts as pending until it is applied.
+        self.pending_conf_index = self.log.last
+        # The empty entry of the new term: nothing of an old term commits without it (paper, 5.4.2).
+        self.log.append_empty(self.term)
+        return self.acknowledge_own()
+
+    def acknowledge_own(self):
+        """The leader's own acknowledgement, released by its own disk like anybody else's."""
+        return self.send(MSG_APP_RESP, self.id, self.term, self.log.last, 0, 0, 0, 0, 0)
+
+    def promotable(self):
+        """Whether this member may campaign: a voter without a snapshot under way."""
+        return self.self_slot >= 0 and ((self.tracker.voters | self.tracker.outgoing) >> self.self_slot) & 1 != 0
+
+    def has_unapplied_conf_change(self):
+        """Whether a committed change of membership is not applied yet: no campaign until it is."""
+        index = self.applied + 1
+        while index <= self.committed:
+            kind = self.log.kind(index)
+            if kind == ENTRY_CONF_CHANGE or kind == ENTRY_CONF_CHANGE_V2:
+                return True
+            index += 1
+        return False
+
+    # --- the log ---------------------------------------------------------------------------------
+
+    def commit_to(self, index):
+        """Never backwards, never beyond the log."""
+        if index > self.committed:
+            if index > self.log.last:
+                raise Corruption(f"commit({index}) is beyond the last index({self.log.last}): was the log cut?")
+            self.committed = index
+        return 0
+
+    def maybe_commit(self):
+        """Advance the commit index by counting, for an entry of the present term only (paper, 5.4.2)."""
+        index = self.tracker.committed()
+        if index > self.committed and self.term != 0 and self.log.match(index, self.term):
+            self.committed = index
+            return True
+        return False
+
+    def up_to_date(self, index, term):
+        """Whether a log that ends in (index, term) is at least as new as ours (paper, 5.4.1)."""
+        ours = self.log.last_term()
+        return term > ours or (term == ours and index >= self.log.last)
+
+    def replace_tail(self, m, conflict):
+        """Append the entries of ``m`` from index ``conflict`` on; what stood there is gone."""
+        if conflict <= self.committed:
+            raise Corruption(f"entry {conflict} conflicts with committed entry [committed({self.committed})]")
+        self.log.append_from(m.body, m.body_size, conflict)
+        self.stable = min(self.stable, conflict - 1)
+        self.writing = min(self.writing, conflict - 1)
+        return 0
+
+    def accept_writing(self):
+        """Everything appended so far has been handed to the storage."""
+        self.writing = self.log.last
+
+    def stable_to(self, index, term):
+        """The storage has written up to (index, term). A replaced entry is not mistaken for it."""
+        if index > self.stable and self.log.match(index, term):
+            self.stable = index
+            self.writing = max(self.writing, index)
+
+    def applicable(self, allow_unstable):
+        """The last index that may be handed to the state machine."""
+        return self.committed if allow_unstable else min(self.committed, self.stable)
+
+    def accept_applying(self, index):
+        """Entries up to ``index`` have been handed to the state machine."""
+        if index < self.applying or index > self.committed:
+            raise Corruption(f"applying({index}) is out of range [{self.applying}, {self.committed}]")
+        self.applying = index
+        return 0
+
+    def applied_to(self, index):
+        """The state machine has everything up to ``index``."""
+        if index < self.applied or index > self.committed:
+            raise Corruption(f"applied({index}) is out of range [{self.applied}, {self.committed}]")
+        if index > self.applied:
+            if self.uncommitted_bytes:
+                # Entries of earlier terms were never counted; do not go below zero for them.
+                self.uncommitted_bytes -= min(self.uncommitted_bytes, self.log.payload(self.applied + 1, index))
+            self.applied = index
+            self.applying = max(self.applying, index)
+        return 0
+
+    def increase_uncommitted(self, size):
+        """Reserve room for ``size`` payload bytes. One proposal always fits in an empty room."""
+        if self.uncommitted_bytes > 0 and size > 0 and self.uncommitted_bytes + size > self.max_uncommitted_bytes:
+            return False
+        self.uncommitted_bytes += size
+        return True

@@ -1,0 +1,159 @@
+"""Who the members are and how far each of them is: etcd's tracker package on columns.
+
+Transitions of a peer's progress stand here and nowhere else. No messages are sent from here.
+"""
+
+from .. import _core
+from .._core import Inflights, Peers
+from ..types import MEMBERS_MAX, PROBE, REPLICATE, SNAPSHOT, ConfState
+from . import quorum
+
+# A peer is
+#   PROBE      its log is not known: one append at a time, then a pause until it answers
+#   REPLICATE  appends are pipelined, up to the window
+#   SNAPSHOT   a snapshot is under way: nothing else is sent
+# Invariants: match < next; match is durable on that peer; entries in [match + 1, next - 1] are in
+# flight in REPLICATE; sent_commit < next is the highest commit index that peer has been told.
+
+
+class Tracker:
+    """Membership as masks of slots, progress as columns, votes as masks."""
+
+    def __init__(self, conf_state, max_inflight_messages, max_inflight_bytes):
+        self.peers = Peers()
+        self.inflights = Inflights(max_inflight_messages, max_inflight_bytes)
+        self.voters = self.outgoing = self.learners = self.learners_next = 0
+        self.votes_granted = self.votes_refused = 0
+        self.auto_leave = False
+        self.set_configuration(conf_state)
+
+    def set_configuration(self, conf_state):
+        """Take a membership; every column starts anew."""
+        everybody = set(conf_state.voters) | set(conf_state.voters_outgoing) | set(conf_state.learners)
+        ids = sorted(everybody | set(conf_state.learners_next))
+        if len(ids) > MEMBERS_MAX:
+            raise ValueError(f"a configuration has at most {MEMBERS_MAX} members, not {len(ids)}")
+        self.peers.set_ids(ids)
+        slots = {id: slot for slot, id in enumerate(ids)}
+        self.voters = sum([1 << slots[id] for id in set(conf_state.voters)])
+        self.outgoing = sum([1 << slots[id] for id in set(conf_state.voters_outgoing)])
+        self.learners = sum([1 << slots[id] for id in set(conf_state.learners)])
+        self.learners_next = sum([1 << slots[id] for id in set(conf_state.learners_next)])
+        self.auto_leave = conf_state.auto_leave
+        self.votes_granted = self.votes_refused = 0
+        for slot in range(len(ids)):
+            self.inflights.reset(slot)
+        return 0
+
+    def conf_state(self):
+        """The membership as a value, ids ascending."""
+        ids = [int(id) for id in self.peers.column("ids")]
+
+        return ConfState(
+            voters=tuple([id for slot, id in enumerate(ids) if (self.voters >> slot) & 1]),
+            learners=tuple([id for slot, id in enumerate(ids) if (self.learners >> slot) & 1]),
+            voters_outgoing=tuple([id for slot, id in enumerate(ids) if (self.outgoing >> slot) & 1]),
+            learners_next=tuple([id for slot, id in enumerate(ids) if (self.learners_next >> slot) & 1]),
+            auto_leave=bool(self.auto_leave),
+        )
+
+    # --- votes -----------------------------------------------------------------------------------
+
+    def reset_votes(self):
+        self.votes_granted = self.votes_refused = 0
+
+    def record_vote(self, slot, granted):
+        """The first answer of a member counts."""
+        if ((self.votes_granted | self.votes_refused) >> slot) & 1:
+            return
+        if granted:
+            self.votes_granted |= 1 << slot
+        else:
+            self.votes_refused |= 1 << slot
+
+    def tally(self):
+        """VOTE_WON, VOTE_LOST or VOTE_PENDING."""
+        return quorum.joint_vote_result(self.voters, self.outgoing, self.votes_granted, self.votes_refused)
+
+    def quorum_active(self):
+        """Whether a quorum has been heard from since the flags were last cleared."""
+        active = self.peers.recent_active & ~self.learners
+        return quorum.joint_vote_result(self.voters, self.outgoing, active, ~active) == quorum.VOTE_WON
+
+    def committed(self):
+        """The largest index that a quorum has acknowledged."""
+        return quorum.joint_committed_index(self.voters, self.outgoing, self.peers)
+
+    def is_singleton(self):
+        return self.outgoing == 0 and _core.popcount(self.voters) == 1
+
+    # --- progress --------------------------------------------------------------------------------
+
+    def reset_progress(self, slot, match, next):
+        """A peer as a new leader sees it."""
+        self.peers.match[slot] = match
+        self.peers.next[slot] = next
+        self.peers.sent_commit[slot] = 0
+        self.peers.set_recent_active(slot, False)
+        self._reset_state(slot, PROBE)
+
+    def _reset_state(self, slot, state):
+        self.peers.set_paused(slot, False)
+        self.peers.pending_snapshot[slot] = 0
+        self.peers.state[slot] = state
+        self.inflights.reset(slot)
+
+    def become_probe(self, slot):
+        # After a snapshot, probe behind it: it may have arrived although its answer did not.
+        pending = self.peers.pending_snapshot[slot] if self.peers.state[slot] == SNAPSHOT else 0
+        self._reset_state(slot, PROBE)
+        self.peers.next[slot] = max(self.peers.match[slot] + 1, pending + 1)
+        self.peers.sent_commit[slot] = min(self.peers.sent_commit[slot], self.peers.next[slot] - 1)
+
+    def become_replicate(self, slot):
+        self._reset_state(slot, REPLICATE)
+        self.peers.next[slot] = self.peers.match[slot] + 1
+
+    def is_paused(self, slot):
+        """Whether no append may be sent to the peer now."""
+        return self.peers.state[slot] == SNAPSHOT or (self.peers.paused >> slot) & 1 != 0
+
+    def sent_entries(self, slot, count, size):
+        """Account for an append with ``count`` entries of ``size`` payload bytes. Raises Corruption: window full."""
+        if self.peers.state[slot] == REPLICATE:
+            if count > 0:
+                self.peers.next[slot] = self.peers.next[slot] + count
+                self.inflights.add(slot, self.peers.next[slot] - 1, size)
+            # A full window pauses: etcd's MsgAppFlowPaused.
+            self.peers.set_paused(slot, self.inflights.full(slot))
+        elif count > 0:
+            self.peers.set_paused(slot, True)
+        return 0
+
+    def can_bump_commit(self, slot, index):
+        """Whether telling the peer this commit index could teach it something."""
+        sent = self.peers.sent_commit[slot]
+        return index > sent and sent + 1 < self.peers.next[slot]
+
+    def maybe_update(self, slot, index):
+        """An acknowledgement up to ``index``; whether it was news."""
+        if index <= self.peers.match[slot]:
+            return False
+        self.peers.match[slot] = index
+        self.peers.next[slot] = max(self.peers.next[slot], index + 1)
+        self.peers.set_paused(slot, False)
+        return True
+
+    def maybe_decrease(self, slot, rejected, hint):
+        """A refusal of the append after ``rejected``; False when it is stale (etcd's MaybeDecrTo)."""
+        if self.peers.state[slot] == REPLICATE:
+            if rejected <= self.peers.match[slot]:
+                return False
+            self.peers.next[slot] = self.peers.match[slot] + 1
+        else:
+            if self.peers.next[slot] != rejected + 1:
+                return False
+            self.peers.next[slot] = max(min(rejected, hint + 1), self.peers.match[slot] + 1)
+            self.peers.set_paused(slot, False)
+        self.peers.sent_commit[slot] = min(self.peers.sent_commit[slot], self.peers.next[slot] - 1)
+        return True

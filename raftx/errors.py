@@ -1,0 +1,98 @@
+"""The exceptions of raftx, grouped by whose fault they are.
+
+Values only: this module imports nothing of raftx. What a *peer* sends never raises into the
+application; it is counted and dropped (see the frame codec).
+"""
+
+
+class RaftError(Exception):
+    """Base of every exception that raftx raises on purpose."""
+
+
+# --- the caller ----------------------------------------------------------------------------------
+
+
+class ConfigError(RaftError, ValueError):
+    """A setting is out of its range; the text names the field and the range."""
+
+
+class UsageError(RaftError, RuntimeError):
+    """A call that is not allowed in the present state (ready twice, use after fork, ...)."""
+
+
+class StepLocalMessage(UsageError):
+    """A message that only a node itself may produce was given to ``step``."""
+
+
+class UnknownPeer(UsageError):
+    """A response came from an id that is not a member."""
+
+
+class EntryTooLarge(RaftError, ValueError):
+    """The data of one proposal exceed ``Config.max_entry_bytes``."""
+
+
+class Stopped(RaftError):
+    """The node does not run (not started, closed, or ended by a fault, which is the cause)."""
+
+
+# --- outcomes of a proposal ----------------------------------------------------------------------
+
+
+class ProposalError(RaftError):
+    """A proposal that did not end as *done*."""
+
+
+class NotDone(ProposalError):
+    """The proposal was not and never will be applied; ``reason`` says why. Safe to repeat."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class ProposalDropped(NotDone):
+    """The core refused a proposal before it was appended (no leader, a transfer, a full cap)."""
+
+
+class Unknown(ProposalError):
+    """The proposal may or may not be applied, now or later. Repeat it only if that is harmless."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+# --- disk, wire and invariants -------------------------------------------------------------------
+
+
+class Corruption(RaftError):
+    """An invariant that protects data is broken; the node ends rather than go on."""
+
+
+class StorageError(RaftError):
+    """The storage could not do what it was asked."""
+
+
+class StorageFailed(StorageError):
+    """A write or a sync failed. The log is poisoned for the life of the process."""
+
+
+class WalDamaged(StorageError, Corruption):
+    """The log holds damage that is not a torn tail; the node must not vote or lead with it."""
+
+
+class WrongDirectory(StorageError):
+    """The directory belongs to another node or cluster, or is in use by another process."""
+
+
+class TransportError(RaftError):
+    """The transport could not listen or dial."""
+
+
+class FrameError(RaftError, ValueError):
+    """Bytes that are no valid frame; ``reason`` is the name of the counter it belongs to."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"invalid frame: {reason}")
+        self.reason = reason
