@@ -79,6 +79,21 @@ cdef class Spans:
     cdef int take(self, Spans other) except -1 nogil
     cdef void clear(self) noexcept nogil
     cdef void swap(self, Spans other) noexcept nogil
+    cdef const uint8_t* data_at(self, size_t span) noexcept nogil
+    cdef size_t size_at(self, size_t span) noexcept nogil
+
+@cython.final
+cdef class Cursor:
+    """Walks the records of a Spans, one entry at a time."""
+    cdef const uint8_t* place
+    cdef size_t left
+    cdef readonly uint64_t index, term, origin, incarnation, sequence   # the envelope's are 0 without one
+    cdef readonly int kind
+    cdef const uint8_t* data
+    cdef size_t size
+    cdef void open(self, Spans spans, size_t span) noexcept nogil
+    cdef bint next(self) noexcept nogil
+    cdef object payload(self, size_t skip) with gil
 
 @cython.final
 cdef class Entry:

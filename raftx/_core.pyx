@@ -388,6 +388,12 @@ cdef class Spans:
         self.size, other.size = other.size, self.size
         self.capacity, other.capacity = other.capacity, self.capacity
 
+    cdef const uint8_t* data_at(self, size_t span) noexcept nogil:
+        return self.items[span].data
+
+    cdef size_t size_at(self, size_t span) noexcept nogil:
+        return self.items[span].size
+
     def __len__(self):
         return self.count
 
@@ -413,6 +419,39 @@ cdef class Spans:
     def py_clear(self):
         """Drop all."""
         self.clear()
+
+
+cdef class Cursor:
+    """Walks entry records without copying them; ``payload`` makes the bytes that Python gets."""
+
+    cdef void open(self, Spans spans, size_t span) noexcept nogil:
+        self.place = spans.items[span].data
+        self.left = spans.items[span].size
+
+    cdef bint next(self) noexcept nogil:
+        cdef size_t step = record_size(self.place, self.left)
+        cdef const uint8_t* p = self.place
+        if not step:
+            return False
+        self.index = LD64(p + 8)
+        self.term = LD64(p + 16)
+        self.kind = p[24]
+        self.data = p + ENTRY_HEADER
+        self.size = step - ENTRY_HEADER
+        if self.size >= ENVELOPE:
+            self.origin = LD64(p + 32)
+            self.incarnation = LD64(p + 40)
+            self.sequence = LD64(p + 48)
+        else:
+            self.origin = self.incarnation = self.sequence = 0
+        self.place += step
+        self.left -= step
+        return True
+
+    cdef object payload(self, size_t skip) with gil:
+        if skip >= self.size:
+            return b""
+        return PyBytes_FromStringAndSize(<const char*>self.data + skip, self.size - skip)
 
 
 # --- values that Python sees ---------------------------------------------------------------------

@@ -13,6 +13,20 @@ from typing import Protocol, runtime_checkable
 
 from ..types import ConfState, HardState
 
+# Rows from the engine to whoever writes: kind, then number, term, vote, commit, spans
+ROW_WRITE = 1
+ROW_STOP = 2
+
+# What the writer publishes
+CELL_DONE = 0  # number of the last durable write
+CELL_ERROR = 1  # 0, or errno | operation << 32: 1 write, 2 sync, 3 zero fill, 4 new segment
+CELL_SYNCS = 2
+CELL_BYTES = 3  # written, padding included
+CELL_BATCH_ENTRIES = 4
+CELL_SYNC_NS = 5  # spent in syncs, in all
+CELL_LAST_START = 6  # monotonic ns of the last write
+CELL_LAST_END = 7  # and of the end of its sync
+
 
 @dataclass
 class Loaded:

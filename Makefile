@@ -1,0 +1,101 @@
+# Everything here does its own set-up, in .venv: it needs python3 (3.10 or newer, with venv), make and,
+# to compile, gcc and Python.h (Debian: python3-dev). Nothing outside this directory is changed.
+#
+#   make demo [INPUT=file] [JSON=file]   a cluster replicates lines of text; RAFTX_PURE=1: interpreted
+#   make test                            linters, then the tests compiled and interpreted
+#   make test-compiled, make test-pure   the tests in one mode; ARGS="-k name" goes to pytest
+#   make lint                            ruff, mypy, cython-lint
+#   make bench                           benchmarks, both modes side by side
+#   make soak [SECONDS=600]              a cluster under faults for so long
+#   make build                           compile in place what changed
+#   make clean                           remove what was built, .venv included
+#
+# RAFTX_BUILD=auto|compiled|pure is for demo and bench (default: auto); test, soak and build insist on compiled.
+
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+RAFTX_BUILD ?= auto
+SECONDS ?= 600
+ARGS ?=
+
+# A stamp for each finished step. What pip is asked for stands in pyproject.toml, but for the build tools.
+BUILD_TOOLS := 'setuptools>=77' 'Cython>=3.1'
+SOURCES := setup.py $(shell find raftx -name '*.py' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
+PIP := $(RUN) -m pip --disable-pip-version-check --quiet
+NO_INDEX = { echo "make: pip could not install what $@ needs (its message is above)." >&2; \
+	echo "make: without access to PyPI, point PIP_INDEX_URL or PIP_FIND_LINKS at a mirror." >&2; exit 1; }
+
+# "" and "0" mean off, as in the package.
+ifneq ($(filter-out 0,$(RAFTX_PURE)),)
+READY := $(VENV)/.run
+else
+READY := $(VENV)/.built-$(RAFTX_BUILD)
+endif
+
+.PHONY: demo test test-compiled test-pure lint bench soak build clean
+.DELETE_ON_ERROR:
+
+demo: $(READY)
+	@$(RUN) -m examples.text_cluster $(if $(INPUT),'$(INPUT)') $(if $(JSON),--json '$(JSON)')
+
+test: lint
+	@$(MAKE) --no-print-directory test-compiled
+	@$(MAKE) --no-print-directory test-pure
+
+test-compiled: $(VENV)/.built-compiled $(VENV)/.dev
+	RAFTX_PURE= RAFTX_REQUIRE_COMPILED=1 $(RUN) -m pytest $(ARGS)
+
+# What is about the build and not about a mode has just run.
+test-pure: $(VENV)/.dev
+	RAFTX_PURE=1 RAFTX_REQUIRE_COMPILED= $(RUN) -m pytest --ignore tests/test_build.py $(ARGS)
+
+lint: $(VENV)/.dev
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint raftx
+
+# The scripts of bench/ are those that can be run as such.
+bench: $(READY) $(VENV)/.dev
+	$(RUN) -m pytest bench -o python_files='bench_*.py test_*.py' --benchmark-group-by=func \
+		--benchmark-columns=median,iqr,ops $(ARGS)
+	@for script in $$(grep -l '^if __name__ == "__main__"' bench/*.py); do \
+		echo "$(RUN) $$script"; $(RUN) "$$script" || exit 1; done
+
+soak: $(VENV)/.built-compiled
+	$(RUN) -m raftx.testing.soak --seconds $(SECONDS)
+
+build: $(VENV)/.built-compiled
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .benchmarks
+	find raftx tests bench examples -name __pycache__ -prune -exec rm -rf {} +
+	find raftx -name '*.so' -delete
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+		|| { echo "make: $(PYTHON) is missing or older than 3.10; say which to use: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV) \
+		|| { echo "make: $(PYTHON) cannot make a venv (Debian: apt install python3-venv)" >&2; exit 1; }
+	@touch $@
+
+# raftx itself is installed as a pointer to this directory; nothing is compiled yet.
+$(VENV)/.run: $(VENV)/.made pyproject.toml
+	@echo "installing what raftx needs into $(VENV)"
+	@$(PIP) install $(BUILD_TOOLS) || $(NO_INDEX)
+	@RAFTX_BUILD=pure $(PIP) install --no-build-isolation --editable . || $(NO_INDEX)
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	@echo "installing the tools of developers into $(VENV)"
+	@RAFTX_BUILD=pure $(PIP) install --no-build-isolation --editable '.[dev,bench]' || $(NO_INDEX)
+	@touch $@
+
+# Each mode of building undoes the stamps of the others; a compiled tree is what auto hopes for.
+$(VENV)/.built-%: $(VENV)/.run $(SOURCES)
+	@echo "building raftx ($*): the first time takes a minute or two"
+	@rm -f $(VENV)/.built-*
+	@RAFTX_BUILD=$* $(RUN) setup.py --quiet build_ext --inplace
+	@touch $@ $(if $(filter compiled,$*),$(VENV)/.built-auto)

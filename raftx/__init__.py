@@ -1,0 +1,99 @@
+"""Durable Raft consensus that runs without the GIL and can be single-stepped, simulated and replayed.
+
+This file holds the public names and nothing else. ``COMPILED`` tells whether the compiled modules
+are in use; ``RAFTX_PURE=1`` in the environment, set before the first import, forces the interpreted
+ones ("" and "0" mean off).
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.machinery import EXTENSION_SUFFIXES
+
+from . import _pure
+
+# Before any other import of the package: what is imported once stays as it is.
+if os.environ.get("RAFTX_PURE", "") not in ("", "0"):
+    _pure.install(__name__)
+
+from . import _core
+from ._core import Entry, Message
+from ._sys import Clock, ManualClock
+from .config import Config
+from .consensus.rawnode import RawNode, Ready
+from .errors import (
+    ConfigError,
+    Corruption,
+    EntryTooLarge,
+    FrameError,
+    NotDone,
+    ProposalDropped,
+    ProposalError,
+    RaftError,
+    StepLocalMessage,
+    Stopped,
+    StorageError,
+    StorageFailed,
+    TransportError,
+    Unknown,
+    UnknownPeer,
+    UsageError,
+    WalDamaged,
+    WrongDirectory,
+)
+from .node.futures import Done, Future
+from .node.node import Node, StateMachine
+from .storage.memory import MemoryStorage
+from .storage.protocol import Loaded, Storage
+from .transport.memory import MemoryNetwork
+from .transport.nng import NngTransport
+from .transport.protocol import Transport
+from .types import ConfState, HardState, Role, StateChange
+
+__version__ = "0.1.0"
+
+#: True when the compiled modules are in use. They are built all or none, so one of them speaks for all.
+COMPILED: bool = _core.__file__.endswith(tuple(EXTENSION_SUFFIXES))
+
+__all__ = [
+    "COMPILED",
+    "Clock",
+    "ConfState",
+    "Config",
+    "ConfigError",
+    "Corruption",
+    "Done",
+    "Entry",
+    "EntryTooLarge",
+    "FrameError",
+    "Future",
+    "HardState",
+    "Loaded",
+    "ManualClock",
+    "MemoryNetwork",
+    "MemoryStorage",
+    "Message",
+    "Node",
+    "NngTransport",
+    "NotDone",
+    "ProposalDropped",
+    "ProposalError",
+    "RaftError",
+    "RawNode",
+    "Ready",
+    "Role",
+    "StateChange",
+    "StateMachine",
+    "StepLocalMessage",
+    "Stopped",
+    "Storage",
+    "StorageError",
+    "StorageFailed",
+    "Transport",
+    "TransportError",
+    "Unknown",
+    "UnknownPeer",
+    "UsageError",
+    "WalDamaged",
+    "WrongDirectory",
+]

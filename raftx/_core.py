@@ -1,0 +1,1365 @@
+"""The hot structures in plain Python: the definition of what ``_core.pyx`` does faster.
+
+Used where nothing is compiled, and with ``RAFTX_PURE=1``. Same names, same results and the same bytes
+as the compiled module; both change in one commit. No I/O, no clock, no threads here, and nothing of
+Raft's rules: records, messages, windows, columns and frames only.
+
+Where the compiled module has a pointer there is a bytes-like object here. Sets of slots are masks in
+an int. Methods without a ``py_`` twin that take slots or rows trust them, as the compiled ones do.
+Every object belongs to one thread at a time.
+"""
+
+from __future__ import annotations
+
+import operator
+import struct
+import zlib
+from array import array
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeAlias, final
+
+from .errors import Corruption, FrameError
+from .types import FLAG_REJECT, LOCAL_KINDS, MESSAGE_NAMES, MSG_APP, MSG_PROP, NUMBER_MAX
+
+SLOTS = 64
+ENTRY_HEADER = 32
+FRAME_HEADER = 64
+MESSAGE_HEADER = 64
+ENVELOPE = 24
+ENTRY_MAX = 2**31
+REASONS = (
+    "ok", "short", "magic", "version", "cluster", "group", "recipient", "length", "checksum", "kind", "range",
+    "records", "sender",
+)  # fmt: skip
+
+Bytes: TypeAlias = bytes | bytearray | memoryview
+View = memoryview
+
+_MAGIC = b"RXF1"
+_VERSION = 1
+_RECORD_BODY = struct.Struct("<IQQB7x")  # length, index, term, kind: a record's header after its crc
+_PROPOSAL = struct.Struct("<IIQQB7xQQQ")  # a whole header, and the envelope: origin, incarnation, sequence
+_ENVELOPE = struct.Struct("<QQQ")
+_PLACE = struct.Struct("<QQ")  # index and term
+_CURSOR = struct.Struct("<QQB")  # the same and the kind
+_FRAME = struct.Struct("<4sBBH16sQQQQII")
+_HEAD = struct.Struct("<BBHIIIQQQQQQ")  # kind, flags, 0, count, size, 0, term .. context
+_U32 = struct.Struct("<I")
+_U64 = struct.Struct("<Q")
+_SHORT, _BAD_MAGIC, _BAD_VERSION, _CLUSTER, _GROUP, _RECIPIENT, _LENGTH, _CHECKSUM, _KIND, _RANGE, _RECORDS, _SENDER = (
+    range(1, 13)
+)
+_WIRE_KINDS = frozenset(MESSAGE_NAMES) - LOCAL_KINDS
+_put = object.__setattr__
+
+
+def _number(value: Any, high: int = 2**64, low: int = 0) -> int:
+    """``value`` as an int in [low, high); raises as the conversion to a C integer does."""
+    number = int(operator.index(value))
+    if not low <= number < high:
+        raise OverflowError(f"{number} is not in [{low}, {high})")
+    return number
+
+
+def _int(value: Any) -> int:
+    return _number(value, 2**31, -(2**31))
+
+
+def _slot(value: Any) -> int:
+    slot = _int(value)
+    if not 0 <= slot < SLOTS:
+        raise IndexError("slot must be in 0..63")
+    return slot
+
+
+def _bytes(value: Any) -> bytes:
+    if not isinstance(value, bytes):
+        raise TypeError(f"bytes are required, not {type(value).__name__}")
+    return value
+
+
+def crc32(seed: int, data: Bytes, size: int) -> int:
+    """CRC-32 with zlib's polynomial of the first ``size`` bytes, going on from ``seed``."""
+    return zlib.crc32(memoryview(data)[:size], seed)
+
+
+def py_crc32(data: Bytes, seed: int = 0) -> int:
+    """CRC-32 of ``data``; equal to ``zlib.crc32(data, seed)``."""
+    return zlib.crc32(bytes(data), _number(seed, 2**32))
+
+
+def popcount(mask: int) -> int:
+    """How many slots are in ``mask``."""
+    return mask.bit_count()
+
+
+def _encode_record(index: int, term: int, kind: int, data: Bytes) -> bytes:
+    """One entry record: header with its crc, then the data."""
+    if len(data) > ENTRY_MAX:
+        raise OverflowError("data of an entry must not exceed 2^31 bytes")
+    record = b"".join((_RECORD_BODY.pack(len(data), index, term, kind), data))
+    return _U32.pack(zlib.crc32(record)) + record
+
+
+def _record_size(body: Bytes, offset: int, end: int) -> int:
+    """Size of the record at ``offset``; 0 when no whole record stands there before ``end``."""
+    if end - offset < ENTRY_HEADER:
+        return 0
+    length: int = _U32.unpack_from(body, offset + 4)[0]
+    size = ENTRY_HEADER + length
+    return 0 if length > ENTRY_MAX or size > end - offset else size
+
+
+def _record_valid(body: memoryview, offset: int, size: int) -> bool:
+    crc: int = _U32.unpack_from(body, offset)[0]
+    return zlib.crc32(body[offset + 4 : offset + size]) == crc
+
+
+def _walk(body: Bytes, size: int) -> Iterator[tuple[int, int, int, int]]:
+    """(offset, size, index, term) of each record; a size of 0 says that no whole record stands there."""
+    offset = 0
+    while offset < size:
+        step = _record_size(body, offset, size)
+        if not step:
+            yield offset, 0, 0, 0
+            return
+        yield offset, step, *_PLACE.unpack_from(body, offset + 8)
+        offset += step
+
+
+def _count_records(body: memoryview, verify: bool) -> int:
+    """How many records fill the body exactly, with right crcs when ``verify``; -1 if none do so."""
+    count = 0
+    for offset, step, _, _ in _walk(body, len(body)):
+        if not step or (verify and not _record_valid(body, offset, step)):
+            return -1
+        count += 1
+    return count
+
+
+class Block:
+    """Append-only memory of a fixed capacity: bytes [0, used) never change again."""
+
+    __slots__ = ("capacity", "data", "used", "view")
+
+    def __init__(self, capacity: int) -> None:
+        self.data = bytearray(capacity)
+        self.view = memoryview(self.data).toreadonly()
+        self.capacity = capacity
+        self.used = 0
+
+
+def block_new(capacity: int) -> Block:
+    """A Block with nothing used."""
+    return Block(capacity)
+
+
+def block_data(block: Block) -> bytearray:
+    """The memory of ``block``, for its owner to append to."""
+    return block.data
+
+
+def block_ref(block: Block) -> None:
+    """Nothing: the interpreter counts references itself."""
+
+
+def block_unref(block: Block) -> None:
+    """Nothing: the interpreter counts references itself."""
+
+
+@final
+class Entry:
+    """One log entry as a value: ``index``, ``term``, ``kind`` (ENTRY_*), ``data`` (bytes). Read-only."""
+
+    __slots__ = ("data", "index", "kind", "term")
+
+    index: int
+    term: int
+    kind: int
+    data: bytes
+
+    def __init__(self, index: int, term: int, data: bytes, kind: int = 0) -> None:
+        _put(self, "index", _number(index))
+        _put(self, "term", _number(term))
+        _put(self, "kind", _number(kind, 256))
+        _put(self, "data", _bytes(data))
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"attribute {name!r} of 'Entry' objects is not writable")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"attribute {name!r} of 'Entry' objects is not writable")
+
+    def encode(self) -> bytes:
+        """The entry record: 32 bytes of header and the data."""
+        return _encode_record(self.index, self.term, self.kind, self.data)
+
+    @staticmethod
+    def decode_all(records: Bytes) -> list[Entry]:
+        """The entries of records back to back; raises FrameError("records") when one is damaged."""
+        view = memoryview(bytes(records))
+        if _count_records(view, True) < 0:
+            raise FrameError("records")
+        return [_entry_at(view, offset, step) for offset, step, _, _ in _walk(view, len(view))]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Entry):
+            return NotImplemented
+        mine = (self.index, self.term, self.kind, self.data)
+        return mine == (other.index, other.term, other.kind, other.data)
+
+    def __hash__(self) -> int:
+        return hash((self.index, self.term, self.kind, self.data))
+
+    def __repr__(self) -> str:
+        return f"Entry(index={self.index}, term={self.term}, kind={self.kind}, data={self.data!r})"
+
+    def __reduce__(self) -> tuple[type[Entry], tuple[int, int, bytes, int]]:
+        return Entry, (self.index, self.term, self.data, self.kind)
+
+
+def _entry_at(body: memoryview, offset: int, size: int) -> Entry:
+    index, term = _PLACE.unpack_from(body, offset + 8)
+    return Entry(index, term, bytes(body[offset + ENTRY_HEADER : offset + size]), body[offset + 24])
+
+
+@final
+class Buffer:
+    """Growable bytes with little-endian access at any offset; bytes [0, size) of ``data`` are in use."""
+
+    __slots__ = ("alignment", "capacity", "data", "size")
+
+    def __init__(self, alignment: int = 0) -> None:
+        self.alignment = _number(alignment)
+        if alignment & (alignment - 1) or 0 < alignment < 8:
+            raise ValueError("alignment must be a power of two of at least 8, or 0")
+        self.data = bytearray()
+        self.capacity = 0
+        self.size = 0
+
+    def __len__(self) -> int:
+        return self.size
+
+    def tobytes(self) -> bytes:
+        """A copy of the bytes in use."""
+        return bytes(memoryview(self.data)[: self.size])
+
+    def py_put(self, data: Bytes) -> None:
+        """Append ``data``."""
+        self.put(bytes(data), len(bytes(data)))
+
+    def reserve(self, extra: int) -> int:
+        """Make room for ``extra`` bytes after ``size``."""
+        if self.size + extra > self.capacity:
+            self.capacity = max(self.capacity, 4096)
+            while self.capacity < self.size + extra:
+                self.capacity *= 2
+            # A new bytearray, because the old one cannot change its length while views of it exist.
+            data = bytearray(self.capacity)
+            data[: self.size] = memoryview(self.data)[: self.size]
+            self.data = data
+        return 0
+
+    def clear(self) -> None:
+        """Forget all bytes and keep the memory."""
+        self.size = 0
+
+    def swap(self, other: Buffer) -> None:
+        """Exchange the contents of two buffers."""
+        self.data, other.data = other.data, self.data
+        self.size, other.size = other.size, self.size
+        self.capacity, other.capacity = other.capacity, self.capacity
+        self.alignment, other.alignment = other.alignment, self.alignment
+
+    def put(self, data: Bytes, size: int) -> int:
+        """Append the first ``size`` bytes of ``data``."""
+        self.reserve(size)
+        self.data[self.size : self.size + size] = memoryview(data)[:size]
+        self.size += size
+        return 0
+
+    def put_spans(self, spans: Spans) -> int:
+        """Append the bytes of all spans."""
+        self.reserve(spans.size)
+        for span in spans.items:
+            self.put(span.data, span.size)
+        return 0
+
+    def fill(self, size: int) -> int:
+        """Append ``size`` zero bytes."""
+        return self.put(bytes(size), size)
+
+    def pad(self, alignment: int) -> int:
+        """Append zero bytes up to a multiple of ``alignment``."""
+        return self.fill(-self.size % alignment)
+
+    def get_u32(self, offset: int) -> int:
+        """The little-endian number in the four bytes at ``offset``."""
+        value: int = _U32.unpack_from(self.data, offset)[0]
+        return value
+
+    def get_u64(self, offset: int) -> int:
+        """The little-endian number in the eight bytes at ``offset``."""
+        value: int = _U64.unpack_from(self.data, offset)[0]
+        return value
+
+    def set_u32(self, offset: int, value: int) -> None:
+        """Write four bytes at ``offset``, which must be in use."""
+        _U32.pack_into(self.data, offset, value)
+
+    def set_u64(self, offset: int, value: int) -> None:
+        """Write eight bytes at ``offset``, which must be in use."""
+        _U64.pack_into(self.data, offset, value)
+
+    def _part(self, offset: int, size: int) -> memoryview:
+        return memoryview(self.data)[offset : offset + size]
+
+    def crc(self, offset: int, size: int) -> int:
+        """CRC-32 of a part."""
+        return zlib.crc32(self._part(offset, size))
+
+    def zeros(self, offset: int, size: int) -> bool:
+        """Whether a part holds zero bytes only."""
+        return self.data.count(0, offset, offset + size) == size
+
+    def records_crc(self, offset: int, size: int) -> int:
+        """CRC-32 over the crc fields of the records in a part, in their order."""
+        part = self._part(offset, size)
+        crc = 0
+        for at, step, _, _ in _walk(part, size):
+            if not step:
+                break
+            crc = zlib.crc32(part[at : at + 4], crc)
+        return crc
+
+    def check_records(self, offset: int, size: int, verify: bool) -> int:
+        """Number of records that fill a part exactly (with right crcs when ``verify``), else -1."""
+        return _count_records(self._part(offset, size), verify)
+
+    def put_proposal(self, kind: int, origin: int, incarnation: int, sequence: int, data: Bytes, size: int) -> int:
+        """Append a record without crc, index and term whose data are the envelope and ``data``."""
+        self.put(_PROPOSAL.pack(0, ENVELOPE + size, 0, 0, kind & 255, origin, incarnation, sequence), _PROPOSAL.size)
+        return self.put(data, size)
+
+
+class Span:
+    """A piece of memory that never changes: ``count`` entries from index ``first`` on."""
+
+    __slots__ = ("block", "count", "data", "first", "size")
+
+    def __init__(self, block: object, data: Bytes, size: int, first: int, count: int) -> None:
+        self.block = block
+        self.data = data
+        self.size = size
+        self.first = first
+        self.count = count
+
+
+@final
+class Spans:
+    """A list of Spans: ``count`` of them with ``size`` bytes in all."""
+
+    __slots__ = ("count", "items", "size")
+
+    def __init__(self) -> None:
+        self.items: list[Span] = []
+        self.count = 0
+        self.size = 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def tobytes(self) -> bytes:
+        """The bytes of all spans, joined."""
+        return b"".join([span.data for span in self.items])
+
+    def pieces(self) -> list[View]:
+        """One read-only view for each span; it stays valid for as long as it is held."""
+        return [memoryview(span.data).toreadonly() for span in self.items]
+
+    def firsts(self) -> list[int]:
+        """``first`` of each span."""
+        return [span.first for span in self.items]
+
+    def py_push(self, data: Bytes, first: int = 0, entries: int = 0) -> None:
+        """Append a copy of ``data`` as one span."""
+        copy = bytes(data)
+        self.push(copy, copy, len(copy), _number(first), _number(entries, 2**32))
+
+    def py_clear(self) -> None:
+        """Forget all spans."""
+        self.clear()
+
+    def push(self, block: object, data: Bytes, size: int, first: int, entries: int) -> int:
+        """Append a span of ``block``."""
+        self.items.append(Span(block, memoryview(data)[:size], size, first, entries))
+        self.count += 1
+        self.size += size
+        return 0
+
+    def push_copy(self, data: Bytes, size: int, first: int, entries: int) -> int:
+        """Append a span of memory of its own."""
+        copy = bytes(memoryview(data)[:size])
+        return self.push(copy, copy, size, first, entries)
+
+    def take(self, other: Spans) -> int:
+        """Append the spans of ``other``, which is empty afterwards."""
+        self.items += other.items
+        self.count += other.count
+        self.size += other.size
+        other.clear()
+        return 0
+
+    def data_at(self, span: int) -> Bytes:
+        """The bytes of one span."""
+        return self.items[span].data
+
+    def size_at(self, span: int) -> int:
+        """How many bytes one span has."""
+        return self.items[span].size
+
+    def clear(self) -> None:
+        """Forget all spans."""
+        self.items = []
+        self.count = 0
+        self.size = 0
+
+    def swap(self, other: Spans) -> None:
+        """Exchange the contents of two lists."""
+        self.items, other.items = other.items, self.items
+        self.count, other.count = other.count, self.count
+        self.size, other.size = other.size, self.size
+
+
+@final
+class Cursor:
+    """Walks the records of one span; origin, incarnation and sequence are 0 where there is no envelope."""
+
+    __slots__ = ("data", "incarnation", "index", "kind", "left", "origin", "place", "sequence", "size", "term")
+
+    def __init__(self) -> None:
+        self.place = self.data = memoryview(b"")
+        self.left = self.size = self.kind = 0
+        self.index = self.term = self.origin = self.incarnation = self.sequence = 0
+
+    def open(self, spans: Spans, span: int) -> None:
+        """Stand before the first record of a span, which must stay."""
+        self.place = memoryview(spans.items[span].data)
+        self.left = spans.items[span].size
+
+    def next(self) -> bool:
+        """Go on to the next record; False when none is left."""
+        step = _record_size(self.place, 0, self.left)
+        if not step:
+            return False
+        self.index, self.term, self.kind = _CURSOR.unpack_from(self.place, 8)
+        self.data = self.place[ENTRY_HEADER:step]
+        self.size = step - ENTRY_HEADER
+        envelope = _ENVELOPE.unpack_from(self.data) if self.size >= ENVELOPE else (0, 0, 0)
+        self.origin, self.incarnation, self.sequence = envelope
+        self.place = self.place[step:]
+        self.left -= step
+        return True
+
+    def payload(self, skip: int) -> bytes:
+        """The data of the record from byte ``skip`` on."""
+        return bytes(self.data[skip:])
+
+
+_MESSAGE_NUMBERS = ("to", "sender", "term", "log_term", "index", "commit", "hint", "context", "vote")
+_MESSAGE_LIMITS = {"flags": 2**32, "count": 2**32} | dict.fromkeys(_MESSAGE_NUMBERS, 2**64)
+
+
+@final
+class Message:
+    """A message received or made; its body is entry records that somebody else may own.
+
+    Numbers are checked when they are set: OverflowError, TypeError.
+    """
+
+    __slots__ = ("body", "body_size", "count", "flags", "kind", "responses", "snapshot", *_MESSAGE_NUMBERS)
+    __hash__ = None  # type: ignore[assignment]
+
+    kind: int
+    flags: int
+    count: int
+    to: int
+    sender: int
+    term: int
+    log_term: int
+    index: int
+    commit: int
+    hint: int
+    context: int
+    vote: int
+    body: Bytes
+    body_size: int
+    responses: list[Message] | None
+    snapshot: Any
+
+    def __init__(
+        self,
+        kind: int = 0,
+        *,
+        to: int = 0,
+        sender: int = 0,
+        term: int = 0,
+        log_term: int = 0,
+        index: int = 0,
+        commit: int = 0,
+        hint: int = 0,
+        context: int = 0,
+        vote: int = 0,
+        flags: int = 0,
+        entries: Iterable[Entry | bytes] | None = None,
+    ) -> None:
+        self.kind = kind
+        self.to = to
+        self.sender = sender
+        self.term = term
+        self.log_term = log_term
+        self.index = index
+        self.commit = commit
+        self.hint = hint
+        self.context = context
+        self.vote = vote
+        self.flags = flags
+        self.set_body(b"", 0, 0)
+        self.responses = None
+        self.snapshot = None
+        if entries:
+            self._own(b"".join([e if isinstance(e, bytes) else e.encode() for e in entries]))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        limit = _MESSAGE_LIMITS.get(name)
+        if limit:
+            value = _number(value, limit)
+        elif name == "kind":
+            value = _int(value)
+        elif name == "responses" and not isinstance(value, (list, type(None))):
+            raise TypeError(f"a list or None is required, not {type(value).__name__}")
+        _put(self, name, value)
+
+    def _own(self, records: bytes) -> None:
+        """Take records as the body; raises FrameError when they are not whole."""
+        count = _count_records(memoryview(records), False)
+        if count < 0:
+            raise FrameError("records")
+        self.set_body(records, len(records), count)
+
+    def reset(self, kind: int) -> None:
+        """Zero every number and the body."""
+        for name in _MESSAGE_NUMBERS:
+            _put(self, name, 0)
+        _put(self, "kind", kind)
+        _put(self, "flags", 0)
+        self.set_body(b"", 0, 0)
+
+    def set_body(self, body: Bytes, size: int, count: int) -> None:
+        """Refer to ``count`` records in the first ``size`` bytes of ``body``."""
+        _put(self, "body", body if len(body) == size else memoryview(body)[:size])
+        _put(self, "body_size", size)
+        _put(self, "count", count)
+
+    def body_from(self, buffer: Buffer, offset: int, size: int, count: int) -> int:
+        """Refer to records in ``buffer``, valid until it changes; -1 when they are not inside of it."""
+        if offset + size > buffer.size:
+            return -1
+        self.set_body(memoryview(buffer.data)[offset : offset + size], size, count)
+        return 0
+
+    def origin(self) -> int:
+        """Who made the first proposal of the body, from its envelope; 0 without one."""
+        return self._envelope(32)
+
+    def sequence(self) -> int:
+        """The number that the first proposal's maker gave it; 0 without an envelope."""
+        return self._envelope(48)
+
+    def _envelope(self, offset: int) -> int:
+        if self.body_size < ENTRY_HEADER + ENVELOPE:
+            return 0
+        value: int = _U64.unpack_from(self.body, offset)[0]
+        return value
+
+    @property
+    def reject(self) -> bool:
+        """Whether an answer is a refusal."""
+        return bool(self.flags & FLAG_REJECT)
+
+    @reject.setter
+    def reject(self, value: object) -> None:
+        self.flags = (self.flags & ~FLAG_REJECT) | (FLAG_REJECT if value else 0)
+
+    @property
+    def records(self) -> bytes:
+        """The body: entry records, back to back."""
+        return bytes(self.body)
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The entries of the body; raises FrameError("records") when one is damaged."""
+        return Entry.decode_all(self.body)
+
+    def copy(self) -> Message:
+        """A copy that owns its body."""
+        m = Message(flags=self.flags)
+        for name in ("kind", *_MESSAGE_NUMBERS, "responses", "snapshot"):
+            _put(m, name, getattr(self, name))
+        m._own(self.records)
+        return m
+
+    def _key(self) -> tuple[Any, ...]:
+        numbers = [getattr(self, name) for name in _MESSAGE_NUMBERS]
+        return (self.kind, *numbers, self.flags, self.records, self.responses or [], self.snapshot)
+
+    def __eq__(self, other: object) -> bool:
+        return self._key() == other._key() if isinstance(other, Message) else NotImplemented
+
+    def __repr__(self) -> str:
+        text = f"{MESSAGE_NAMES.get(self.kind, self.kind)} {self.sender}->{self.to} term={self.term}"
+        text += f" log={self.log_term}/{self.index} commit={self.commit}"
+        if self.flags or self.hint or self.context:
+            text += f" flags={self.flags} hint={self.hint} context={self.context}"
+        return f"<{text} entries={self.count}>"
+
+
+@final
+class EntryLog:
+    """Entries (first .. last) in encoded form, with columns for term, place and size.
+
+    Bytes of a block never change once they are written: whoever holds a view keeps what it saw.
+    """
+
+    __slots__ = (
+        "_blocks", "_firsts", "_places", "_sealed", "_sizes", "_terms", "base_term", "block_bytes", "first", "last",
+    )  # fmt: skip
+
+    first: int
+    last: int
+    base_term: int
+    _terms: array[int]
+    _sizes: array[int]
+    _places: list[tuple[Block, int]]
+    _blocks: list[Block]
+    _firsts: list[int]  # index of the first entry in each block
+    _sealed: bool  # the last block takes no more
+
+    def __init__(self, first: int = 1, base_term: int = 0, block_bytes: int = 1 << 20) -> None:
+        self.first = _number(first)
+        self.base_term = _number(base_term)
+        self.block_bytes = _number(block_bytes)
+        if not 1 <= first <= NUMBER_MAX:
+            raise ValueError("first must be in 1..2^63-1")
+        if not 4096 <= block_bytes <= 1 << 30:
+            raise ValueError("block_bytes must be in 4096..2^30")
+        self.restore(first - 1, base_term)
+
+    def __len__(self) -> int:
+        return len(self._terms)
+
+    def term(self, index: int) -> int:
+        """Term of an entry or of the one before the first; 0 when it is not here."""
+        if index >= self.first:
+            return self._terms[index - self.first] if index <= self.last else 0
+        return self.base_term if index + 1 == self.first else 0
+
+    def match(self, index: int, term: int) -> bool:
+        """Whether the entry at ``index`` (or the one before the first) is known and of ``term``."""
+        return self.first <= index + 1 and index <= self.last and self.term(index) == term
+
+    def last_term(self) -> int:
+        """Term of the last entry."""
+        return self.term(self.last)
+
+    def kind(self, index: int) -> int:
+        """Kind of an entry, -1 when it is not here."""
+        if not self.first <= index <= self.last:
+            return -1
+        block, offset = self._places[index - self.first]
+        return block.data[offset + 24]
+
+    def append(self, term: int, kind: int, data: Bytes, size: int) -> int:
+        """Append one entry; returns its index."""
+        return self._add(_encode_record(self.last + 1, term, kind & 255, memoryview(data)[:size]), term)
+
+    def append_proposals(self, term: int, body: Bytes, size: int) -> int:
+        """Append proposal records, giving each index, ``term`` and crc; returns the last index."""
+        view = memoryview(body)
+        for offset, step, _, _ in _walk(view, size):
+            if not step:
+                raise FrameError("records")
+            data = view[offset + ENTRY_HEADER : offset + step]
+            self._add(_encode_record(self.last + 1, term, view[offset + 24], data), term)
+        if not size:
+            raise Corruption("a proposal without entries")
+        return self.last
+
+    def append_records(self, body: Bytes, size: int) -> int:
+        """Replace everything from the first record's index on; returns the last index."""
+        if size < ENTRY_HEADER:
+            raise Corruption("an append without entries")
+        view = memoryview(body)
+        first = _U64.unpack_from(view, 8)[0]
+        if first < self.first or first > self.last + 1:
+            raise Corruption(f"append at {first} does not fit the log [{self.first}, {self.last}]")
+        if first <= self.last:
+            self.truncate(first - 1)
+        for offset, step, index, term in _walk(view, size):
+            if not step or index != self.last + 1:
+                raise Corruption(f"entry after {self.last} is missing or broken")
+            self._add(view[offset : offset + step], term)
+        return self.last
+
+    def _add(self, record: Bytes, term: int) -> int:
+        size = len(record)
+        if self._sealed or self._blocks[-1].used + size > self._blocks[-1].capacity:
+            self._blocks.append(Block(max(size, self.block_bytes)))
+            self._firsts.append(self.last + 1)
+            self._sealed = False
+        block = self._blocks[-1]
+        block.data[block.used : block.used + size] = record
+        self._terms.append(term)
+        self._places.append((block, block.used))
+        self._sizes.append(size)
+        block.used += size
+        self.last += 1
+        return self.last
+
+    def find_conflict(self, body: Bytes, size: int) -> int:
+        """Index of the first record that the log does not hold with the same term, or 0."""
+        for _, step, index, term in _walk(body, size):
+            if not step:
+                return 0
+            if not self.match(index, term):
+                return index
+        return 0
+
+    def find_conflict_by_term(self, index: int, term: int) -> tuple[int, int]:
+        """The largest (i, its term) with i <= ``index`` and a term <= ``term``; term 0 where it is unknown."""
+        if index > self.last:
+            return index, 0
+        while index > 0:
+            if index + 1 < self.first:
+                return index, 0
+            ours = self.term(index)
+            if ours <= term:
+                return index, ours
+            index -= 1
+        return 0, 0
+
+    def truncate(self, last: int) -> int:
+        """Keep first .. ``last``; what follows goes to a fresh block."""
+        if last > self.last or last + 1 < self.first:
+            raise Corruption(f"truncate to {last} is outside of the log [{self.first}, {self.last}]")
+        if last == self.last:
+            return 0
+        keep = last + 1 - self.first
+        del self._terms[keep:], self._places[keep:], self._sizes[keep:]
+        self.last = last
+        self._sealed = True
+        while self._firsts and self._firsts[-1] > last:
+            del self._firsts[-1], self._blocks[-1]
+        return 0
+
+    def compact(self, index: int) -> int:
+        """Drop entries up to ``index`` and the blocks that only they were in."""
+        if index > self.last:
+            raise Corruption(f"compact to {index} is beyond the last index {self.last}")
+        if index < self.first:
+            return 0
+        self.base_term = self.term(index)
+        drop = index + 1 - self.first
+        del self._terms[:drop], self._places[:drop], self._sizes[:drop]
+        self.first = index + 1
+        gone = 0
+        while gone + 1 < len(self._blocks) and self._firsts[gone + 1] <= self.first:
+            gone += 1
+        if self.last < self.first:
+            gone = len(self._blocks)
+            self._sealed = True
+        del self._blocks[:gone], self._firsts[:gone]
+        return 0
+
+    def restore(self, index: int, term: int) -> int:
+        """Empty the log: it begins after ``index``, whose term is ``term``."""
+        self.first = index + 1
+        self.last = index
+        self.base_term = term
+        self._terms = array("Q")
+        self._sizes = array("I")
+        self._places = []
+        self._blocks = []
+        self._firsts = []
+        self._sealed = True
+        return 0
+
+    def limit(self, low: int, high: int, max_bytes: int) -> int:
+        """The last index such that the records from ``low`` on fit in ``max_bytes``; at least ``low``."""
+        place = low - self.first
+        total = self._sizes[place]
+        while low < high:
+            place += 1
+            total += self._sizes[place]
+            if total > max_bytes:
+                break
+            low += 1
+        return low
+
+    def payload(self, low: int, high: int) -> int:
+        """Bytes of data in the entries low .. high."""
+        sizes = self._sizes[low - self.first : high + 1 - self.first] if low <= high else ()
+        return sum(sizes) - ENTRY_HEADER * len(sizes)
+
+    def spans(self, low: int, high: int, out: Spans) -> int:
+        """Append the records low .. high to ``out``: one span for each block they are in."""
+        if low < self.first or high > self.last:
+            raise Corruption(f"entries [{low}, {high}] are outside of the log [{self.first}, {self.last}]")
+        number = bisect_right(self._firsts, low) - 1
+        while low <= high:
+            end = high
+            if number + 1 < len(self._firsts):
+                end = min(high, self._firsts[number + 1] - 1)
+            block, start = self._places[low - self.first]
+            stop = self._places[end - self.first][1] + self._sizes[end - self.first]
+            out.push(block, block.view[start:stop], stop - start, low, end + 1 - low)
+            low = end + 1
+            number += 1
+        return 0
+
+    # What follows is for Python: tests, RawNode's views, tools.
+
+    def py_append(self, term: int, data: bytes, kind: int = 0) -> int:
+        """Append one entry at last + 1; returns its index."""
+        return self.append(_number(term), _int(kind), _bytes(data), len(data))
+
+    def py_extend(self, entries: list[Entry] | Bytes) -> int:
+        """Append records or entries, replacing everything from the first one's index on."""
+        m = Message(entries=entries if isinstance(entries, list) else [bytes(entries)])
+        return self.append_records(m.body, m.body_size)
+
+    def py_truncate(self, last: int) -> None:
+        """Keep entries up to ``last``."""
+        self.truncate(_number(last))
+
+    def py_compact(self, index: int) -> None:
+        """Drop entries up to and including ``index``."""
+        self.compact(_number(index))
+
+    def py_restore(self, index: int, term: int) -> None:
+        """Empty the log behind a snapshot."""
+        self.restore(_number(index), _number(term))
+
+    def py_term(self, index: int) -> int:
+        """Term of an entry, 0 when it is not here."""
+        return self.term(_number(index))
+
+    def py_find_conflict(self, records: Bytes) -> int:
+        """Index of the first record that the log does not hold, or 0."""
+        return self.find_conflict(bytes(records), len(records))
+
+    def py_find_conflict_by_term(self, index: int, term: int) -> tuple[int, int]:
+        """Where a probe should go on: the largest index not above with a term not above."""
+        return self.find_conflict_by_term(_number(index), _number(term))
+
+    def py_limit(self, low: int, high: int, max_bytes: int) -> int:
+        """The last index such that the records from ``low`` on fit in ``max_bytes``; at least ``low``."""
+        max_bytes = _number(max_bytes)
+        self._check(low, high)
+        return self.limit(low, high, max_bytes)
+
+    def _check(self, low: int, high: int) -> None:
+        low, high = _number(low), _number(high)
+        if low < self.first or high > self.last or low > high:
+            raise IndexError(f"entries [{low}, {high}] are outside of the log [{self.first}, {self.last}]")
+
+    def entries(self, low: int, high: int) -> list[Entry]:
+        """The entries low .. high, both included."""
+        if _number(low) > _number(high):
+            return []
+        self._check(low, high)
+        places = range(low - self.first, high + 1 - self.first)
+        return [_entry_at(self._places[i][0].view, self._places[i][1], self._sizes[i]) for i in places]
+
+    def records(self, low: int, high: int) -> bytes:
+        """The records low .. high as bytes."""
+        return b"".join(self.view(low, high)) if _number(low) <= _number(high) else b""
+
+    def view(self, low: int, high: int) -> list[View]:
+        """Read-only views of the records low .. high, one for each contiguous run."""
+        self._check(low, high)
+        out = Spans()
+        self.spans(low, high, out)
+        return out.pieces()
+
+    def terms(self) -> View:
+        """Read-only buffer ("Q") of the terms of first .. last."""
+        return memoryview(self._terms[:]).toreadonly()
+
+    def sizes(self) -> View:
+        """Read-only buffer ("I") of the record sizes of first .. last, in bytes."""
+        return memoryview(self._sizes[:]).toreadonly()
+
+
+class Row:
+    """One message of an Outbox; ``tag`` is the write that releases it."""
+
+    __slots__ = ("body_size", "flags", "kind", "count", "spans", "tag", *_MESSAGE_NUMBERS)
+
+    def __init__(self, kind: int, to: int, sender: int, term: int) -> None:
+        self.kind = kind
+        self.to = to
+        self.sender = sender
+        self.term = term
+        self.flags = self.count = self.body_size = self.tag = 0
+        self.log_term = self.index = self.commit = self.hint = self.context = self.vote = 0
+        self.spans = Spans()
+
+
+@final
+class Outbox:
+    """Messages to be sent, first in first out; row numbers count from the oldest."""
+
+    __slots__ = ("rows",)
+
+    def __init__(self) -> None:
+        self.rows: deque[Row] = deque()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def length(self) -> int:
+        """How many rows there are."""
+        return len(self.rows)
+
+    def push(self, kind: int, to: int, sender: int, term: int) -> int:
+        """Append a row with all else zero; returns its number."""
+        self.rows.append(Row(kind, to, sender, term))
+        return len(self.rows) - 1
+
+    def set_log(self, index: int, log_term: int, commit: int) -> None:
+        """Fill in the newest row's place in the log."""
+        row = self.rows[-1]
+        row.index = index
+        row.log_term = log_term
+        row.commit = commit
+
+    def set_answer(self, flags: int, hint: int, context: int) -> None:
+        """Fill in what the newest row answers."""
+        row = self.rows[-1]
+        row.flags = flags
+        row.hint = hint
+        row.context = context
+
+    def set_entries(self, log: EntryLog, low: int, high: int) -> int:
+        """Give the newest row the entries low .. high, none when low > high."""
+        if low <= high:
+            row = self.rows[-1]
+            log.spans(low, high, row.spans)
+            row.body_size = row.spans.size
+            row.count = high + 1 - low
+        return 0
+
+    def set_body(self, body: Bytes, size: int, count: int) -> int:
+        """Give the newest row a copy of ``count`` records."""
+        if size:
+            row = self.rows[-1]
+            row.spans.push_copy(body, size, 0, count)
+            row.body_size = size
+            row.count = count
+        return 0
+
+    def take(self, other: Outbox, row: int, tag: int) -> int:
+        """Append row ``row`` of ``other``, which keeps it, with a tag."""
+        source = other.rows[row]
+        self.push(source.kind, source.to, source.sender, source.term)
+        target = self.rows[-1]
+        for name in (*_MESSAGE_NUMBERS, "flags", "count", "body_size"):
+            setattr(target, name, getattr(source, name))
+        for span in source.spans.items:
+            target.spans.push(span.block, span.data, span.size, span.first, span.count)
+        target.tag = tag
+        return 0
+
+    def load(self, row: int, m: Message) -> None:
+        """Fill ``m`` from a row; its body only when that lies in one piece."""
+        source = self.rows[row]
+        m.reset(source.kind)
+        _put(m, "flags", source.flags)
+        for name in _MESSAGE_NUMBERS:
+            _put(m, name, getattr(source, name))
+        if source.spans.count == 1:
+            m.set_body(source.spans.items[0].data, source.body_size, source.count)
+
+    def kind_at(self, row: int) -> int:
+        """Kind of a row."""
+        return self.rows[row].kind
+
+    def to_at(self, row: int) -> int:
+        """Recipient of a row."""
+        return self.rows[row].to
+
+    def tag_at(self, row: int) -> int:
+        """Tag of a row."""
+        return self.rows[row].tag
+
+    def discard(self, rows: int) -> None:
+        """Drop the ``rows`` oldest."""
+        for _ in range(min(rows, len(self.rows))):
+            self.rows.popleft()
+
+    def clear(self) -> None:
+        """Drop all rows."""
+        self.rows.clear()
+
+    def message(self, row: int) -> Message:
+        """A copy of one row as a message that owns its entries."""
+        if _number(row) >= len(self.rows):
+            raise IndexError("no such row")
+        m = Message()
+        self.load(row, m)
+        m._own(self.rows[row].spans.tobytes())
+        return m
+
+    def messages(self) -> list[Message]:
+        """All rows as messages."""
+        return [self.message(row) for row in range(len(self.rows))]
+
+    def py_clear(self) -> None:
+        """Drop all rows."""
+        self.clear()
+
+    def py_push(self, m: Message) -> None:
+        """Append any message; its body is copied."""
+        if not isinstance(m, Message):
+            raise TypeError(f"a Message is required, not {type(m).__name__}")
+        self.push(m.kind, m.to, m.sender, m.term)
+        self.set_log(m.index, m.log_term, m.commit)
+        self.set_answer(m.flags, m.hint, m.context)
+        self.rows[-1].vote = m.vote
+        self.set_body(m.body, m.body_size, m.count)
+
+
+@final
+class Inflights:
+    """Windows of unacknowledged appends, one a slot (etcd's tracker.Inflights).
+
+    Invariant: count[slot] <= capacity. The bytes may pass max_bytes (0: no limit) by the one message
+    that fills the window.
+    """
+
+    __slots__ = ("_windows", "capacity", "count", "max_bytes", "total")
+
+    def __init__(self, capacity: int, max_bytes: int = 0) -> None:
+        if not 1 <= _number(capacity, 2**32) < 2**31:
+            raise ValueError("capacity must be in 1..2^31-1")
+        self.capacity = capacity
+        self.max_bytes = _number(max_bytes)
+        self.count = array("I", [0] * SLOTS)
+        self.total = array("Q", [0] * SLOTS)
+        self._windows: list[deque[tuple[int, int]]] = [deque() for _ in range(SLOTS)]
+
+    def add(self, slot: int, index: int, size: int) -> int:
+        """Record a sent append; raises Corruption when the window is full."""
+        if self.full(slot):
+            raise Corruption("cannot add into a full inflights window")
+        self._windows[slot].append((index, size))
+        self.count[slot] += 1
+        self.total[slot] += size
+        return 0
+
+    def free_to(self, slot: int, index: int) -> None:
+        """Forget all up to and including ``index``."""
+        window = self._windows[slot]
+        while window and window[0][0] <= index:
+            self.total[slot] -= window.popleft()[1]
+            self.count[slot] -= 1
+
+    def full(self, slot: int) -> bool:
+        """Whether nothing may be added."""
+        return self.count[slot] == self.capacity or 0 < self.max_bytes <= self.total[slot]
+
+    def reset(self, slot: int) -> None:
+        """Empty the window."""
+        self._windows[slot].clear()
+        self.count[slot] = self.total[slot] = 0
+
+    def py_add(self, slot: int, index: int, size: int) -> None:
+        """Record a sent append; raises Corruption when the window is full."""
+        index, size = _number(index), _number(size)
+        self.add(_slot(slot), index, size)
+
+    def py_free_to(self, slot: int, index: int) -> None:
+        """Forget all up to and including ``index``."""
+        index = _number(index)
+        self.free_to(_slot(slot), index)
+
+    def py_full(self, slot: int) -> bool:
+        """Whether nothing may be added."""
+        return self.full(_slot(slot))
+
+    def py_reset(self, slot: int) -> None:
+        """Empty the window."""
+        self.reset(_slot(slot))
+
+    def count_of(self, slot: int) -> int:
+        """Messages in flight."""
+        return self.count[_slot(slot)]
+
+    def bytes_of(self, slot: int) -> int:
+        """Bytes in flight."""
+        return self.total[_slot(slot)]
+
+    def contents(self, slot: int) -> list[tuple[int, int]]:
+        """(index, bytes) of each, oldest first."""
+        return list(self._windows[_slot(slot)])
+
+
+@final
+class Peers:
+    """Columns of progress; slot i belongs to the i-th id in ascending order."""
+
+    __slots__ = (
+        "count", "ids", "match", "next", "paused", "pending_snapshot", "recent_active", "sent_commit", "state",
+    )  # fmt: skip
+
+    paused: int  # masks of slots
+    recent_active: int
+
+    def __init__(self) -> None:
+        self.set_ids(())
+
+    def slot_of(self, id: int) -> int:
+        """Slot of an id, -1 for a stranger."""
+        for slot in range(self.count):
+            if self.ids[slot] == id:
+                return slot
+        return -1
+
+    def set_paused(self, slot: int, value: bool) -> None:
+        """Put a slot into the mask ``paused`` or take it out."""
+        self.paused = self.paused | 1 << slot if value else self.paused & ~(1 << slot)
+
+    def set_recent_active(self, slot: int, value: bool) -> None:
+        """Put a slot into the mask ``recent_active`` or take it out."""
+        self.recent_active = self.recent_active | 1 << slot if value else self.recent_active & ~(1 << slot)
+
+    def set_ids(self, ids: Iterable[int]) -> None:
+        """Take these ids, ascending and unique, and empty every column."""
+        values = [int(id) for id in ids]
+        if len(values) > SLOTS:
+            raise ValueError("at most 64 members")
+        if sorted(set(values)) != values or (values and not 1 <= values[0] <= values[-1] <= NUMBER_MAX):
+            raise ValueError("ids must be ascending, unique and in 1..2^63-1")
+        self.count = len(values)
+        self.paused = self.recent_active = 0
+        self.ids = array("Q", values + [0] * (SLOTS - len(values)))
+        self.match = array("Q", [0] * SLOTS)
+        self.next = array("Q", [0] * SLOTS)
+        self.sent_commit = array("Q", [0] * SLOTS)
+        self.pending_snapshot = array("Q", [0] * SLOTS)
+        self.state = array("B", [0] * SLOTS)
+
+    def column(self, name: str) -> memoryview:
+        """A read-only copy of one column: ids, match, next, sent_commit, pending_snapshot ("Q") or state ("B")."""
+        if not isinstance(name, str):
+            raise TypeError(f"a str is required, not {type(name).__name__}")
+        if name not in ("ids", "match", "next", "sent_commit", "pending_snapshot", "state"):
+            raise KeyError(name)
+        values: array[int] = getattr(self, name)
+        return memoryview(values[: self.count]).toreadonly()
+
+    def py_slot_of(self, id: int) -> int:
+        """Slot of an id, -1 for a stranger."""
+        return self.slot_of(_number(id))
+
+
+@final
+class Codec:
+    """Frames of one node of one cluster. Not shared between threads.
+
+    A frame is a header (``_FRAME``) and for each message a header (``_HEAD``) and its records. The
+    frame's crc covers the frame header before it and every message header; each record has its own.
+    """
+
+    __slots__ = (
+        "_data", "_offset", "_out", "_out_size", "cluster", "group", "id", "incarnation", "rejected", "sender",
+        "sender_incarnation",
+    )  # fmt: skip
+
+    def __init__(self, cluster: bytes, id: int, incarnation: int = 0, group: int = 0) -> None:
+        if len(_bytes(cluster)) != 16:
+            raise ValueError("cluster must be 16 bytes")
+        if not 1 <= _number(id) <= NUMBER_MAX:
+            raise ValueError("id must be in 1..2^63-1")
+        self.cluster = cluster
+        self.id = id
+        self.incarnation = _number(incarnation)
+        self.group = _number(group)
+        self.sender = self.sender_incarnation = 0
+        self.rejected = [0] * 16  # dropped frames by reason
+        self._out = memoryview(bytearray())
+        self._out_size = 0
+        self._data = memoryview(b"")
+        self._offset = 0
+
+    def measure(self, box: Outbox, row: int) -> int:
+        """Bytes that a row takes in a frame."""
+        return MESSAGE_HEADER + box.rows[row].body_size
+
+    def begin(self, out: bytearray | memoryview, size: int, recipient: int) -> int:
+        """Begin a frame in ``out``; -1 when its ``size`` bytes cannot hold the header."""
+        if size < FRAME_HEADER:
+            return -1
+        self._out = memoryview(out)
+        self._pack_header(recipient, 0, 0)
+        self._out_size = FRAME_HEADER
+        return 0
+
+    def _pack_header(self, recipient: int, length: int, crc: int) -> None:
+        addresses = (self.group, self.id, recipient, self.incarnation)
+        _FRAME.pack_into(self._out, 0, _MAGIC, _VERSION, 0, 0, self.cluster, *addresses, length, crc)
+
+    def add(self, box: Outbox, row: int) -> int:
+        """Append a row; the room was measured before."""
+        r = box.rows[row]
+        at = self._out_size
+        numbers = (r.term, r.log_term, r.index, r.commit, r.hint, r.context)
+        _HEAD.pack_into(self._out, at, r.kind & 255, r.flags & 255, 0, r.count, r.body_size, 0, *numbers)
+        at += MESSAGE_HEADER
+        for span in r.spans.items:
+            self._out[at : at + span.size] = span.data
+            at += span.size
+        if r.kind == MSG_PROP:
+            # Proposals have no checksum until somebody needs one: here, where they leave the node.
+            body = self._out[at - r.body_size : at]
+            for offset, step, _, _ in _walk(body, r.body_size):
+                if step:
+                    _U32.pack_into(body, offset, zlib.crc32(body[offset + 4 : offset + step]))
+        self._out_size = at
+        return 0
+
+    def finish(self) -> int:
+        """Fill in length and crc; returns the size of the frame."""
+        size = self._out_size
+        _U32.pack_into(self._out, 56, size - FRAME_HEADER)
+        _U32.pack_into(self._out, 60, self._headers_crc(self._out, size))
+        self._out = memoryview(bytearray())
+        return size
+
+    def _headers_crc(self, frame: memoryview, size: int) -> int:
+        crc = zlib.crc32(frame[: FRAME_HEADER - 4])
+        at = FRAME_HEADER
+        while size - at >= MESSAGE_HEADER:
+            crc = zlib.crc32(frame[at : at + MESSAGE_HEADER], crc)
+            at += MESSAGE_HEADER + _U32.unpack_from(frame, at + 8)[0]
+        return crc
+
+    def open(self, data: Bytes, size: int) -> int:
+        """Verify a received frame before anything of it is used; returns 0 or the reason why it is dropped."""
+        frame = memoryview(data)[:size]
+        reason = self._verify(frame, size)
+        self.rejected[reason] += reason > 0
+        self._data = memoryview(b"") if reason else frame
+        self._offset = FRAME_HEADER
+        if not reason:
+            self.sender = _U64.unpack_from(frame, 32)[0]
+            self.sender_incarnation = _U64.unpack_from(frame, 48)[0]
+        return reason
+
+    def _verify(self, frame: memoryview, size: int) -> int:
+        if size < FRAME_HEADER:
+            return _SHORT
+        magic, version, _, _, cluster, group, sender, recipient, _, length, crc = _FRAME.unpack_from(frame)
+        for wrong, reason in (
+            (magic != _MAGIC, _BAD_MAGIC),
+            (version != _VERSION, _BAD_VERSION),
+            (cluster != self.cluster, _CLUSTER),
+            (group != self.group, _GROUP),
+            (recipient != self.id, _RECIPIENT),
+            (length != size - FRAME_HEADER, _LENGTH),
+            (crc != self._headers_crc(frame, size), _CHECKSUM),
+            (sender in (0, self.id) or sender > NUMBER_MAX, _SENDER),
+        ):
+            if wrong:
+                return reason
+        at = FRAME_HEADER
+        while at < size:
+            if size - at < MESSAGE_HEADER:
+                return _LENGTH
+            body = frame[at + MESSAGE_HEADER :]
+            reason = self._check_message(_HEAD.unpack_from(frame, at), body)
+            if reason:
+                return reason
+            at += MESSAGE_HEADER + _U32.unpack_from(frame, at + 8)[0]
+        return 0
+
+    def _check_message(self, head: Sequence[int], rest: memoryview) -> int:
+        kind, _, _, count, size, _, *numbers = head
+        if kind not in _WIRE_KINDS:
+            return _KIND
+        if max(numbers) > NUMBER_MAX:
+            return _RANGE
+        if size > len(rest):
+            return _LENGTH
+        if size and kind not in (MSG_APP, MSG_PROP):
+            return _RECORDS
+        term, previous, index = numbers[:3]
+        for offset, step, at, its in _walk(rest, size):
+            if not step or not _record_valid(rest, offset, step):
+                return _RECORDS
+            if kind == MSG_APP:
+                index += 1
+                if at != index or index > NUMBER_MAX or its == 0 or not previous <= its <= term:
+                    return _RECORDS
+                previous = its
+            elif at or its:
+                return _RECORDS
+            count -= 1
+        return _RECORDS if count else 0
+
+    def next(self, m: Message) -> int:
+        """Fill ``m`` with the next message, whose body lies in the frame; 0 at the end."""
+        if self._offset >= len(self._data):
+            return 0
+        kind, flags, _, count, size, _, *numbers = _HEAD.unpack_from(self._data, self._offset)
+        start = self._offset + MESSAGE_HEADER
+        m.reset(kind)
+        _put(m, "flags", flags)
+        _put(m, "to", self.id)
+        _put(m, "sender", self.sender)
+        for name, value in zip(("term", "log_term", "index", "commit", "hint", "context"), numbers):
+            _put(m, name, value)
+        m.set_body(self._data[start : start + size], size, count)
+        self._offset = start + size
+        return 1
+
+    def encode(self, recipient: int, messages: Iterable[Message]) -> bytes:
+        """One frame for ``recipient``. The messages' own addresses are not on the wire."""
+        box = Outbox()
+        for m in messages:
+            box.py_push(m)
+        out = bytearray(FRAME_HEADER + sum([self.measure(box, row) for row in range(box.length())]))
+        self.begin(out, len(out), _number(recipient))
+        for row in range(box.length()):
+            self.add(box, row)
+        self.finish()
+        return bytes(out)
+
+    def decode(self, frame: bytes) -> list[Message]:
+        """The messages of a frame for this node; raises FrameError, and counts, when it is refused."""
+        reason = self.open(_bytes(frame), len(frame))
+        if reason:
+            raise FrameError(REASONS[reason])
+        m = Message()
+        out = []
+        while self.next(m):
+            out.append(m.copy())
+        self._data = memoryview(b"")
+        return out
+
+    def rejected_by_reason(self) -> dict[str, int]:
+        """How many frames were dropped, by reason."""
+        return {name: self.rejected[i] for i, name in enumerate(REASONS) if i}

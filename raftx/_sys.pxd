@@ -1,0 +1,137 @@
+# C types of what touches the operating system: clock, wake-ups, hand-overs between threads, files,
+# and NNG's own functions reached through pynng's library. _sys.py is the twin in plain Python.
+# Nothing here knows Raft.
+import cython
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from ._core cimport Buffer, Span, Spans
+
+cdef extern from *:
+    """
+    #include <pthread.h>
+    """
+    ctypedef struct pthread_mutex_t:
+        pass
+
+cdef class Clock:
+    """Monotonic time in nanoseconds."""
+    cdef int64_t now(self) noexcept nogil
+    cdef int64_t until(self, int64_t deadline) noexcept nogil    # how long a waiter may sleep; -1: till woken
+
+@cython.final
+cdef class ManualClock(Clock):
+    cdef int64_t value
+    cdef list events
+    cdef void watch(self, Event event) with gil
+
+@cython.final
+cdef class Event:
+    """One thread sleeps, any thread wakes it; a wake-up between look and sleep is not lost."""
+    cdef int fd
+    cdef int64_t sleeping
+    cdef void prepare(self) noexcept nogil
+    cdef void cancel(self) noexcept nogil
+    cdef void wait(self, int64_t timeout) noexcept nogil
+    cdef void wake(self) noexcept nogil
+
+@cython.final
+cdef class Cells:
+    """Sixteen 64-bit numbers that one thread writes and others read."""
+    cdef int64_t values[16]
+    cdef int64_t get(self, int cell) noexcept nogil
+    cdef void set(self, int cell, int64_t value) noexcept nogil
+
+@cython.final
+cdef class Handoff:
+    """Rows of eight numbers and spans, from one side to another thread that takes all at once."""
+    cdef pthread_mutex_t mutex
+    cdef readonly Event event             # of the taking side
+    cdef uint64_t* rows                   # being filled, under the mutex
+    cdef size_t row_count, row_room
+    cdef Spans filling
+    cdef uint64_t* taken_rows             # owned by the taker until its next take()
+    cdef size_t taken_count, taken_room
+    cdef readonly Spans taken
+    cdef int64_t pending                  # atomic: rows not yet taken
+    cdef int put(self, Spans spans, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f,
+                 uint64_t g, uint64_t h) except -1 nogil
+    cdef int _take_spans(self, Spans spans) noexcept nogil
+    cdef bint waiting(self) noexcept nogil
+    cdef size_t take(self) noexcept nogil
+    cdef uint64_t at(self, size_t row, int column) noexcept nogil
+    cdef size_t backlog(self) noexcept nogil
+
+@cython.final
+cdef class Intake:
+    """Proposals on their way to the engine, already as entry records without index and term."""
+    cdef pthread_mutex_t mutex
+    cdef readonly Event event
+    cdef readonly uint64_t origin, incarnation
+    cdef uint64_t sequence                # of the last proposal accepted, under the mutex
+    cdef readonly size_t limit            # bytes that may wait
+    cdef Buffer filling
+    cdef readonly Buffer taken
+    cdef readonly size_t offset           # of the first record in taken that the engine has not consumed
+    cdef readonly uint64_t taken_sequence # of that record
+    cdef readonly int64_t taken_since     # when the oldest of them came, monotonic ns
+    cdef uint64_t filling_first
+    cdef int64_t filling_since
+    cdef int64_t pending                  # atomic: bytes waiting in filling
+    cdef int64_t held                     # atomic: bytes of taken that are not consumed
+    cdef bint closed
+    cdef uint32_t last_count
+    cdef int64_t _put(self, const uint8_t* data, size_t size, int kind) except -2 nogil
+    cdef bint waiting(self) noexcept nogil
+    cdef bint take(self) noexcept nogil   # after this, records stand in taken from offset on
+    cdef size_t chunk(self, size_t max_bytes) noexcept nogil      # bytes of the next whole records, at least one
+    cdef uint32_t chunk_count(self) noexcept nogil                # how many records the last chunk() has
+    cdef void consume(self, size_t size, uint32_t count) noexcept nogil
+
+@cython.final
+cdef class File:
+    """A file opened for positioned reads and writes; every method returns 0 or -errno."""
+    cdef readonly int fd
+    cdef public int64_t fail_after, stall_ns    # faults on demand: -1 and 0 for none
+    cdef public int fail_errno
+    cdef int _fault(self) noexcept nogil
+    cdef int write_at(self, Buffer buffer, size_t offset, size_t size, uint64_t position) noexcept nogil
+    cdef int read_at(self, Buffer buffer, size_t size, uint64_t position) except? -4096 nogil
+    cdef int zero(self, uint64_t position, uint64_t size) noexcept nogil
+    cdef int datasync(self) noexcept nogil
+
+ctypedef void nng_aio
+ctypedef void nng_msg
+
+cdef struct ReceiverState:
+    uint32_t socket
+    void* aio
+    void** ring
+    size_t capacity
+    int64_t head, tail                    # atomics: written by NNG's thread, by the taker
+    int64_t parked                        # atomic: 1 while the ring is full and no receive is under way
+    int64_t error, stopping               # atomics
+    int fd                                # the taker's event
+    int64_t* sleeping
+
+@cython.final
+cdef class NngReceiver:
+    """Frames from one NNG socket, received by NNG's callback, without the GIL."""
+    cdef ReceiverState* state
+    cdef Event event
+    cdef nng_msg* current
+    cdef const uint8_t* data
+    cdef size_t size
+    cdef void _stop(self) noexcept nogil
+    cdef bint waiting(self) noexcept nogil
+    cdef bint next(self) noexcept nogil
+
+@cython.final
+cdef class NngSender:
+    """Sends frames to one peer; a full queue drops the frame and says so."""
+    cdef public uint32_t socket           # may be changed between frames
+    cdef nng_msg* current
+    cdef uint8_t* prepare(self, size_t size) noexcept nogil
+    cdef int send(self) noexcept nogil
+
+cdef class Runner:
+    """A loop that runs on a thread of its own without the GIL: ``run()`` for Python, ``loop()`` to override."""
+    cdef int loop(self) except -1 nogil

@@ -1,0 +1,96 @@
+"""Serves storages and transports written in Python: threads that hold the GIL on the engine's behalf.
+
+The engine sees the same hand-overs as with the built-in ones. One thread each, so that a slow sync
+does not hold up heartbeats.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from .._sys import Cells, Event, Handoff
+from ..storage.protocol import CELL_DONE, CELL_ERROR, CELL_SYNCS, ROW_STOP, Storage
+from ..transport.link import QueueLink
+from ..transport.protocol import Transport
+from ..types import HardState
+from .rows import CMD_UNREACHABLE
+
+logger = logging.getLogger("raftx")
+
+WRITE_FAILED = 1
+
+
+class StorageAdapter:
+    """Writes what the engine hands over; whatever came during a sync is the next batch."""
+
+    def __init__(self, storage: Storage, writes: Handoff, cells: Cells, engine_event: Event) -> None:
+        self.storage = storage
+        self.writes = writes
+        self.cells = cells
+        self.engine_event = engine_event
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        """Until the engine says stop, or the storage fails: then nothing is acknowledged any more."""
+        event = self.writes.event
+        while True:
+            rows = self.writes.py_take()
+            if rows == 0:
+                event.py_prepare()
+                if self.writes.py_waiting():
+                    event.py_cancel()
+                else:
+                    event.py_wait(-1)
+                continue
+            last = rows
+            stop = self.writes.py_at(rows - 1, 0) == ROW_STOP
+            if stop:
+                last -= 1
+            if last:
+                number, term, vote, commit = (self.writes.py_at(last - 1, column) for column in range(1, 5))
+                try:
+                    self.storage.append(HardState(term, vote, commit), self.writes.taken.pieces())
+                    self.storage.sync()
+                except Exception as error:
+                    self.error = error
+                    self.cells[CELL_ERROR] = WRITE_FAILED
+                    self.engine_event.py_wake()
+                    return
+                self.cells[CELL_SYNCS] += 1
+                self.cells[CELL_DONE] = number
+                self.engine_event.py_wake()
+            if stop:
+                return
+
+
+class TransportAdapter:
+    """Sends the frames that the engine queues, and tells it which of them were dropped."""
+
+    def __init__(self, transport: Transport, link: QueueLink, commands: Handoff) -> None:
+        self.transport = transport
+        self.link = link
+        self.commands = commands
+        self.stopping = False
+
+    def run(self) -> None:
+        """Until ``stopping`` is set and the event woken."""
+        outgoing = self.link.outgoing
+        event = outgoing.event
+        while not self.stopping:
+            rows = outgoing.py_take()
+            if rows == 0:
+                event.py_prepare()
+                if outgoing.py_waiting() or self.stopping:
+                    event.py_cancel()
+                else:
+                    event.py_wait(-1)
+                continue
+            for row, piece in enumerate(outgoing.taken.pieces()):
+                to = outgoing.py_at(row, 0)
+                try:
+                    sent = self.transport.send(to, bytes(piece))
+                except Exception:
+                    logger.exception("the transport failed to send to %d", to)
+                    sent = False
+                if not sent:
+                    self.commands.py_put(None, CMD_UNREACHABLE, to)

@@ -1,0 +1,272 @@
+"""The apply thread: committed entries to the state machine, outcomes to futures, news to streams.
+
+The one thread of a node that works with the GIL held. Consensus never waits for it: what is
+committed meanwhile stays in the log. The first 24 bytes of an
+entry (origin, incarnation, sequence) tell whose proposal it is.
+"""
+
+import collections
+import logging
+import threading
+
+from .._core import Cursor, Entry
+from ..errors import NotDone, Unknown
+from ..types import ENTRY_NORMAL, Role, StateChange
+from .futures import Done
+from .rows import DONE_APPLIED, REFUSALS, ROW_ACCEPTED, ROW_APPLY, ROW_END, ROW_REFUSED, ROW_STATE
+
+logger = logging.getLogger("raftx")
+
+ENVELOPE = 24
+SWEEP_NS = 250_000_000  # how often overdue proposals are looked for
+REPLACED = "another entry was committed in its place"
+
+
+class Batch:
+    """Several proposals behind one future; its result is a list of Done in their order."""
+
+    def __init__(self, first, count, future):
+        self.first = first
+        self.end = first + count
+        self.missing = count
+        self.outcomes = [None] * count
+        self.future = future
+
+    def settle(self, sequence, outcome):
+        """One of them has ended; True when it was the last."""
+        at = sequence - self.first
+        if self.outcomes[at] is not None:
+            return False
+        self.outcomes[at] = outcome
+        self.missing -= 1
+        if self.missing:
+            return False
+        errors = [o for o in self.outcomes if isinstance(o, Exception)]
+        if not errors:
+            self.future.settle_plain(self.outcomes)
+        elif len(errors) == len(self.outcomes) and all([isinstance(e, NotDone) for e in errors]):
+            self.future.settle_error(errors[0])
+        else:
+            failure = Unknown(f"{len(errors)} of {len(self.outcomes)} proposals of the batch are not known to be done")
+            failure.outcomes = self.outcomes
+            self.future.settle_error(failure)
+        return True
+
+
+class Applier:
+    """Owns the state machine, the futures that are open, and the streams."""
+
+    def __init__(self, id, incarnation, applies, clock, state_machine, timeout_ns):
+        self.id = id
+        self.incarnation = incarnation
+        self.applies = applies
+        self.clock = clock
+        self.state_machine = state_machine
+        self.timeout_ns = timeout_ns
+        self.lock = threading.Lock()
+        self.cells = None
+        self.engine_event = None
+        self.committed = None
+        self.state_changes = None
+        #: sequence to future of each proposal that has not ended
+        self.pending = {}
+        self.batches = []
+        #: (sequence, deadline) of everything proposed up to that sequence
+        self.deadlines = collections.deque()
+        #: (last index, first sequence, count) of what a leader accepted, in the order of index
+        self.accepted = collections.deque()
+        self.wake = []
+        self.applied = 0
+        self.next_sweep = 0
+        #: largest sequence that has a deadline
+        self.noted = self.newest = 0
+        self.cursor = Cursor()
+
+    # --- registration, on the proposer's thread ---------------------------------------------------
+
+    # The proposer holds ``lock`` from before it gets a sequence number until its future is registered.
+    # So whoever misses a future here looks again under the lock, and then knows that it has ended.
+
+    def register(self, sequence, future):
+        """A proposal has been handed over; its future will end. Under the lock."""
+        self.pending[sequence] = future
+        self.newest = sequence
+
+    def register_many(self, first, count, future):
+        """Several proposals behind one future. Under the lock."""
+        self.batches.append(Batch(first, count, future))
+        self.newest = first + count - 1
+
+    # --- the thread ------------------------------------------------------------------------------
+
+    def run(self):
+        """Until the engine says that nothing follows. An exception of the state machine comes out here."""
+        while True:
+            rows = self.applies.py_take()
+            if rows == 0:
+                self.sweep()
+                self.applies.event.py_prepare()
+                if self.applies.py_waiting():
+                    self.applies.event.py_cancel()
+                else:
+                    self.applies.event.py_wait(SWEEP_NS)
+                continue
+            self.sweep()
+            span = 0
+            for row in range(rows):
+                kind = self.applies.at(row, 0)
+                if kind == ROW_APPLY:
+                    count = self.applies.at(row, 3)
+                    self.apply_spans(span, count)
+                    span += count
+                    self.after_apply(self.applies.at(row, 2))
+                elif kind == ROW_ACCEPTED:
+                    self.take_accepted(row)
+                elif kind == ROW_REFUSED:
+                    self.take_refused(row)
+                elif kind == ROW_STATE:
+                    self.take_state(row)
+                elif kind == ROW_END:
+                    return
+
+    def apply_spans(self, span, count):
+        while count > 0:
+            self.cursor.open(self.applies.taken, span)
+            while self.cursor.next():
+                self.apply_one()
+            span += 1
+            count -= 1
+
+    def apply_one(self):
+        c = self.cursor
+        result = None
+        if c.kind == ENTRY_NORMAL and c.size >= ENVELOPE:
+            if self.state_machine is not None:
+                result = self.state_machine.apply(Entry(c.index, c.term, c.payload(ENVELOPE), ENTRY_NORMAL))
+            if self.committed is not None:
+                self.committed.push(Entry(c.index, c.term, c.payload(ENVELOPE), ENTRY_NORMAL))
+            if c.origin == self.id and c.incarnation == self.incarnation:
+                self.finish(c.sequence, c.index, c.term, result)
+        self.applied = c.index
+
+    def finish(self, sequence, index, term, result):
+        """A proposal of ours has been applied."""
+        future = self.pending.pop(sequence, None)
+        if future is None:
+            if not self.batches or not self.end_in_batch(sequence, Done(index, term, result)):
+                with self.lock:
+                    future = self.pending.pop(sequence, None)
+                if future is None:
+                    self.end_in_batch(sequence, Done(index, term, result))
+                    return 0
+        if future is not None:
+            self.settle_future(future, index, term, result)
+        return 0
+
+    def settle_future(self, future, index, term, result):
+        future.settle(index, term, result)
+        if future.needs_wake():
+            self.wake.append(future)
+
+    def end_in_batch(self, sequence, outcome):
+        """Give an outcome to the batch that has this sequence; False when there is none."""
+        for batch in self.batches:
+            if batch.first <= sequence < batch.end:
+                if batch.settle(sequence, outcome):
+                    self.batches.remove(batch)
+                    self.wake.append(batch.future)
+                return True
+        return False
+
+    def fail(self, sequence, error):
+        """A proposal of ours has ended otherwise."""
+        with self.lock:
+            future = self.pending.pop(sequence, None)
+        if future is None:
+            self.end_in_batch(sequence, error)
+            return
+        future.settle_error(error)
+        if future.needs_wake():
+            self.wake.append(future)
+
+    def after_apply(self, index):
+        """A batch is applied: tell the engine, decide what was replaced, wake who waits. In this order."""
+        self.cells[DONE_APPLIED] = index
+        self.engine_event.py_wake()
+        self.find_replaced(index)
+        self.wake_all()
+
+    def find_replaced(self, index):
+        """Proposals that a leader accepted at a place where something else was committed are not done."""
+        while self.accepted and self.accepted[0][0] <= index:
+            _, first, count = self.accepted.popleft()
+            # By log matching, a proposal that is still open although its place is applied was replaced.
+            for sequence in range(first, first + count):
+                if sequence in self.pending:
+                    self.fail(sequence, NotDone(REPLACED))
+            for batch in [b for b in self.batches if b.first < first + count and first < b.end]:
+                for sequence in range(max(first, batch.first), min(first + count, batch.end)):
+                    if batch.outcomes[sequence - batch.first] is None:
+                        self.fail(sequence, NotDone(REPLACED))
+
+    def wake_all(self):
+        if not self.wake:
+            return
+        waiting, self.wake = self.wake, []
+        for future in waiting:
+            future.wake()
+
+    def take_accepted(self, row):
+        sequence, count = self.applies.at(row, 1), self.applies.at(row, 2)
+        index = self.applies.at(row, 3)
+        self.accepted.append((index + count - 1, sequence, count))
+        if index + count - 1 <= self.applied:
+            self.find_replaced(self.applied)
+
+    def take_refused(self, row):
+        sequence, count, reason = self.applies.at(row, 1), self.applies.at(row, 2), self.applies.at(row, 3)
+        text = REFUSALS[reason] if reason < len(REFUSALS) else REFUSALS[0]
+        for each in range(sequence, sequence + count):
+            self.fail(each, NotDone(text))
+        self.wake_all()
+
+    def take_state(self, row):
+        change = StateChange(self.applies.at(row, 1), self.applies.at(row, 2), Role(self.applies.at(row, 3)))
+        logger.info("node %d: term %d, leader %d, %s", self.id, change.term, change.leader, change.role.name.lower())
+        self.state_changes.push(change)
+
+    # --- time and end ----------------------------------------------------------------------------
+
+    def sweep(self):
+        """End proposals that have waited too long."""
+        now = self.clock.py_now()
+        if now < self.next_sweep:
+            return
+        self.next_sweep = now + SWEEP_NS
+        if self.newest > self.noted:
+            self.noted = self.newest
+            self.deadlines.append((self.noted, now + self.timeout_ns))
+        while self.deadlines and self.deadlines[0][1] <= now:
+            end = self.deadlines.popleft()[0]
+            for sequence in [s for s in list(self.pending) if s <= end]:
+                self.fail(sequence, Unknown("no outcome within the proposal timeout"))
+            for batch in [b for b in list(self.batches) if b.end <= end + 1]:
+                for sequence in range(batch.first, batch.end):
+                    if batch.outcomes[sequence - batch.first] is None:
+                        self.fail(sequence, Unknown("no outcome within the proposal timeout"))
+        self.wake_all()
+
+    def end(self, error):
+        """Nothing more will be decided here: what is open is unknown."""
+        for sequence in list(self.pending):
+            unknown = Unknown("the node was stopped")
+            unknown.__cause__ = error
+            self.fail(sequence, unknown)
+        for batch in list(self.batches):
+            for sequence in range(batch.first, batch.end):
+                if batch.outcomes[sequence - batch.first] is None:
+                    self.fail(sequence, Unknown("the node was stopped"))
+        self.wake_all()
+        self.state_changes.end(error)
+        if self.committed is not None:
+            self.committed.end(error)

@@ -1,0 +1,66 @@
+import cython
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from .._core cimport Codec, Message, Outbox, Spans
+from .._sys cimport Cells, Clock, Event, Handoff, Intake, Runner
+from ..consensus cimport rawnode
+from ..consensus.raft cimport Raft
+from ..transport.link cimport Link
+from .stamps cimport Stamps
+
+cdef int LEADER, MSG_ACCEPTED, MSG_HUP, MSG_PROP, MSG_REFUSED, MSG_TRANSFER_LEADER, MSG_UNREACHABLE
+cdef uint32_t FLAG_REJECT
+cdef int CELL_DONE, CELL_ERROR, ROW_STOP, ROW_WRITE
+cdef int CMD_CAMPAIGN, CMD_STOP, CMD_TRANSFER, CMD_UNREACHABLE, DONE_APPLIED, FAILED_STORAGE
+cdef int REFUSED_FORWARDING, REFUSED_NO_LEADER, REFUSED_NOT_LEADER, REFUSED_REMOVED, REFUSED_TRANSFER
+cdef int REFUSED_STOPPED, REFUSED_UNCOMMITTED, REFUSED_UNREACHABLE
+cdef int ROW_ACCEPTED, ROW_APPLY, ROW_END, ROW_REFUSED, ROW_STATE
+cdef int SHOW_APPLIED, SHOW_COMMIT, SHOW_FAILED, SHOW_FRAMES_DROPPED, SHOW_FRAMES_IN, SHOW_FRAMES_OUT
+cdef int SHOW_LAST, SHOW_LEAD, SHOW_LEADERS, SHOW_ROLE, SHOW_STABLE, SHOW_STALE, SHOW_TERM, SHOW_TICKS, SHOW_VOTE
+cdef size_t FRAME_HEADER, FRAME_CLOSE, RECORD_HEADER
+cdef int FRAMES_A_ROUND
+
+@cython.final
+cdef class Engine(Runner):
+    cdef readonly Raft core
+    cdef readonly Codec codec
+    cdef readonly Link link
+    cdef readonly Clock clock
+    cdef readonly Event event
+    cdef readonly Intake intake
+    cdef readonly Handoff writes, applies, commands
+    cdef readonly Cells write_cells, apply_cells, show
+    cdef readonly Stamps stamps
+    cdef Outbox out, held
+    cdef Message message, scratch
+    cdef Spans spans, no_spans
+    cdef int64_t tick_ns, next_tick
+    cdef uint64_t max_chunk, max_apply_bytes
+    cdef uint64_t[::1] incarnations
+    cdef uint64_t number, done, written_term, written_vote, shown_term, shown_lead
+    cdef int shown_role
+    cdef bint stopping, blocked
+
+    cdef int end_the_others(self) except -1 nogil
+    cdef bint something_waits(self) noexcept nogil
+    cdef int take_time(self) except -1 nogil
+    cdef int take_disk(self) except -1 nogil
+    cdef int take_frames(self) except -1 nogil
+    cdef bint is_stale(self) noexcept nogil
+    cdef int receive(self) except -1 nogil
+    cdef int receive_proposals(self) except -1 nogil
+    cdef int refusal(self, size_t size) noexcept nogil
+    cdef int take_proposals(self) except -1 nogil
+    cdef int tell_accepted(self, uint64_t sequence, uint64_t count, uint64_t index, uint64_t term) except -1 nogil
+    cdef int tell_refused(self, uint64_t sequence, uint64_t count, uint64_t reason) except -1 nogil
+    cdef int take_commands(self) except -1 nogil
+    cdef int transfer(self, uint64_t to) except -1 nogil
+    cdef int take_applied(self) except -1 nogil
+    cdef int flush(self) except -1 nogil
+    cdef bint something_to_write(self) noexcept nogil
+    cdef int hand_over_write(self) except -1 nogil
+    cdef int send_frames(self) except -1 nogil
+    cdef int send_to(self, int slot, uint64_t to) except -1 nogil
+    cdef int send_frame(self, uint64_t to, size_t size, size_t start, size_t end) except -1 nogil
+    cdef int not_sent(self, int slot, uint64_t to, size_t start, size_t end) except -1 nogil
+    cdef int hand_over_entries(self) except -1 nogil
+    cdef int publish(self) except -1 nogil

@@ -1,0 +1,471 @@
+"""The engine: one loop that owns the core, its timers and the sending side of the transport.
+
+It runs on a thread of its own without the GIL and calls no Python object: proposals, frames, disk
+completions and commands reach it through bounded hand-overs and one event; what it wants written,
+applied or shown leaves it the same way. It never waits for a disk or for the state machine.
+
+Order within one round: take what has arrived, tick if a tick is due, then hand over one write,
+send what may leave, hand over what is committed. A message that promises something about this
+node's disk is held until the write it depends on is durable (rawnode.waits_for_disk).
+"""
+
+from array import array
+
+from .._core import Message, Outbox, Spans
+from .._sys import Cells, Handoff, Runner
+from ..consensus import rawnode
+from ..storage.protocol import CELL_DONE, CELL_ERROR, ROW_STOP, ROW_WRITE
+from ..types import (
+    FLAG_REJECT,
+    LEADER,
+    MEMBERS_MAX,
+    MSG_ACCEPTED,
+    MSG_HUP,
+    MSG_PROP,
+    MSG_REFUSED,
+    MSG_TRANSFER_LEADER,
+    MSG_UNREACHABLE,
+)
+from .rows import (
+    CMD_CAMPAIGN,
+    CMD_STOP,
+    CMD_TRANSFER,
+    CMD_UNREACHABLE,
+    DONE_APPLIED,
+    FAILED_STORAGE,
+    REFUSED_FORWARDING,
+    REFUSED_NO_LEADER,
+    REFUSED_NOT_LEADER,
+    REFUSED_REMOVED,
+    REFUSED_STOPPED,
+    REFUSED_TRANSFER,
+    REFUSED_UNCOMMITTED,
+    REFUSED_UNREACHABLE,
+    ROW_ACCEPTED,
+    ROW_APPLY,
+    ROW_END,
+    ROW_REFUSED,
+    ROW_STATE,
+    SHOW_APPLIED,
+    SHOW_COMMIT,
+    SHOW_FAILED,
+    SHOW_FRAMES_DROPPED,
+    SHOW_FRAMES_IN,
+    SHOW_FRAMES_OUT,
+    SHOW_LAST,
+    SHOW_LEAD,
+    SHOW_LEADERS,
+    SHOW_ROLE,
+    SHOW_STABLE,
+    SHOW_STALE,
+    SHOW_TERM,
+    SHOW_TICKS,
+    SHOW_VOTE,
+)
+
+FRAME_HEADER = 64
+FRAME_CLOSE = 512 << 10  # a frame takes no further message above this; a larger message has one of its own
+RECORD_HEADER = 32
+FRAMES_A_ROUND = 256  # so that ticks and disk completions are looked at under a flood
+
+
+class Engine(Runner):
+    """The loop. Attributes named ``show`` and the hand-overs are the only things others may touch."""
+
+    def __init__(self, core, codec, link, clock, event, intake, writes, write_cells, applies, settings, stamps):
+        self.core = core
+        self.codec = codec
+        self.link = link
+        self.clock = clock
+        self.event = event
+        self.intake = intake
+        self.writes = writes
+        self.write_cells = write_cells
+        self.applies = applies
+        self.apply_cells = Cells()
+        self.commands = Handoff(event)
+        self.show = Cells()
+        self.stamps = stamps
+        self.out = Outbox()
+        self.held = Outbox()
+        self.message = Message()
+        self.scratch = Message()
+        self.spans = Spans()
+        self.no_spans = Spans()  # rows without bytes
+        self.tick_ns = settings.tick_ms * 1_000_000
+        self.max_chunk = max(1, settings.max_message_bytes)
+        self.max_apply_bytes = settings.max_apply_bytes
+        #: highest incarnation heard of each slot's member; Invariant: frames of a lower one are dropped
+        self.incarnations = array("Q", bytes(8 * MEMBERS_MAX))
+        self.number = self.done = 0
+        self.written_term = core.term
+        self.written_vote = core.vote
+        self.shown_term = self.shown_lead = 0
+        self.shown_role = -1
+        self.stopping = False
+        self.blocked = False
+
+    # --- the loop --------------------------------------------------------------------------------
+
+    def loop(self):
+        self.next_tick = self.clock.now() + self.tick_ns
+        self.publish()
+        while not self.stopping:
+            if self.write_cells.get(CELL_ERROR) != 0:
+                self.show.set(SHOW_FAILED, FAILED_STORAGE)
+                break
+            self.take_disk()
+            self.take_frames()
+            self.take_commands()
+            self.take_applied()
+            self.take_proposals()
+            self.take_time()
+            self.flush()
+            self.event.prepare()
+            if self.something_waits():
+                self.event.cancel()
+            else:
+                self.event.wait(self.clock.until(self.next_tick))
+        while self.intake.take():
+            size = self.intake.chunk(self.max_chunk)
+            count = self.intake.chunk_count()
+            self.tell_refused(self.intake.taken_sequence, count, REFUSED_STOPPED)
+            self.intake.consume(size, count)
+        return self.end_the_others()
+
+    def end_the_others(self):
+        """The last rows: nothing follows for disk and apply thread."""
+        self.writes.put(self.no_spans, ROW_STOP, 0, 0, 0, 0, 0, 0, 0)
+        self.applies.put(self.no_spans, ROW_END, 0, 0, 0, 0, 0, 0, 0)
+        return 0
+
+    def hand_over_end(self):
+        """The same for Python, when the loop ended with an exception."""
+        self.end_the_others()
+
+    def something_waits(self):
+        """Whether a round would find work: looked at between announcing sleep and sleeping."""
+        if self.write_cells.get(CELL_DONE) != self.done or self.write_cells.get(CELL_ERROR) != 0:
+            return True
+        if self.link.waiting() or self.commands.waiting():
+            return True
+        if self.apply_cells.get(DONE_APPLIED) > self.core.applied:
+            return True
+        return not self.blocked and self.intake.waiting()
+
+    def take_time(self):
+        """At most one tick a round: a process that was paused does not fire a storm of elections."""
+        now = self.clock.now()
+        if now < self.next_tick:
+            return 0
+        self.next_tick += self.tick_ns
+        if self.next_tick <= now:
+            self.next_tick = now + self.tick_ns
+        self.show.set(SHOW_TICKS, self.show.get(SHOW_TICKS) + 1)
+        return self.core.tick()
+
+    # --- what arrives ----------------------------------------------------------------------------
+
+    def take_disk(self):
+        """Writes that are durable now: what waited for them may leave."""
+        done = self.write_cells.get(CELL_DONE)
+        if done == self.done:
+            return 0
+        self.done = done
+        rawnode.release(self.core, self.held, self.done, self.out, self.scratch)
+        self.stamps.stable(self.core.stable, self.clock.now())
+        return 0
+
+    def take_frames(self):
+        frames = 0
+        while frames < FRAMES_A_ROUND and self.link.next():
+            frames += 1
+            if self.codec.open(self.link.data, self.link.size) != 0:
+                continue
+            if self.is_stale():
+                self.show.set(SHOW_STALE, self.show.get(SHOW_STALE) + 1)
+                continue
+            while self.codec.next(self.message):
+                self.receive()
+        if frames:
+            self.show.set(SHOW_FRAMES_IN, self.show.get(SHOW_FRAMES_IN) + frames)
+        return 0
+
+    def is_stale(self):
+        """Whether the frame comes from an earlier life of its sender: it may have waited in a queue for long."""
+        slot = self.core.tracker.peers.slot_of(self.codec.sender)
+        if slot < 0:
+            return False
+        if self.codec.sender_incarnation < self.incarnations[slot]:
+            return True
+        self.incarnations[slot] = self.codec.sender_incarnation
+        return False
+
+    def receive(self):
+        """One message from a peer."""
+        if self.message.kind == MSG_PROP:
+            return self.receive_proposals()
+        if self.message.kind == MSG_ACCEPTED or self.message.kind == MSG_REFUSED:
+            # An answer to an earlier life of this node is about sequence numbers that are not ours.
+            if self.message.log_term == self.codec.incarnation:
+                if self.message.kind == MSG_ACCEPTED:
+                    self.tell_accepted(self.message.context, self.message.hint, self.message.index, self.message.commit)
+                else:
+                    self.tell_refused(self.message.context, self.message.hint, self.message.index)
+            return 0
+        return self.core.step(self.message)
+
+    def receive_proposals(self):
+        """Proposals that a follower passed on: append them, or say why not."""
+        count = self.message.count
+        sequence = self.message.sequence()
+        sender = self.message.sender
+        if count == 0:
+            return 0
+        reason = REFUSED_NOT_LEADER
+        if self.core.role == LEADER:
+            reason = self.refusal(self.message.body_size - count * RECORD_HEADER)
+        if reason:
+            self.out.push(MSG_REFUSED, sender, self.core.id, 0)
+            self.out.set_log(reason, self.codec.sender_incarnation, 0)
+            self.out.set_answer(FLAG_REJECT, count, sequence)
+            return 0
+        index = self.core.log.last + 1
+        self.message.term = 0
+        self.core.step(self.message)
+        self.out.push(MSG_ACCEPTED, sender, self.core.id, 0)
+        self.out.set_log(index, self.codec.sender_incarnation, self.core.term)
+        self.out.set_answer(0, count, sequence)
+        return 0
+
+    def refusal(self, size):
+        """Why a leader would refuse a proposal of ``size`` payload bytes; 0 when it would not.
+
+        Looked at before the core is asked: an exception would need the GIL, which may be away.
+        """
+        if self.core.self_slot < 0:
+            return REFUSED_REMOVED
+        if self.core.transferee:
+            return REFUSED_TRANSFER
+        if self.core.uncommitted_bytes > 0 and self.core.uncommitted_bytes + size > self.core.max_uncommitted_bytes:
+            return REFUSED_UNCOMMITTED
+        return 0
+
+    def take_proposals(self):
+        """This node's own proposals: append them here, pass them on, or refuse them."""
+        self.blocked = False
+        while self.intake.take():
+            size = self.intake.chunk(self.max_chunk)
+            count = self.intake.chunk_count()
+            sequence = self.intake.taken_sequence
+            reason = 0
+            if self.core.role == LEADER:
+                reason = self.refusal(size - count * RECORD_HEADER)
+                if reason == REFUSED_UNCOMMITTED:
+                    # They wait where they are until something commits.
+                    self.blocked = True
+                    return 0
+            elif self.core.lead == 0:
+                reason = REFUSED_NO_LEADER
+            elif not self.core.forward_proposals:
+                reason = REFUSED_FORWARDING
+            if reason:
+                self.tell_refused(sequence, count, reason)
+            else:
+                index = self.core.log.last + 1
+                self.message.reset(MSG_PROP)
+                self.message.sender = self.core.id
+                self.message.body_from(self.intake.taken, self.intake.offset, size, count)
+                self.core.step(self.message)
+                if self.core.role == LEADER:
+                    self.stamps.accepted(self.core.log.last, self.intake.taken_since, self.clock.now())
+                    self.tell_accepted(sequence, count, index, self.core.term)
+                else:
+                    # For the case that it cannot be sent.
+                    self.core.messages.set_answer(0, count, sequence)
+            self.intake.consume(size, count)
+        return 0
+
+    def tell_accepted(self, sequence, count, index, term):
+        self.applies.put(self.no_spans, ROW_ACCEPTED, sequence, count, index, term, 0, 0, 0)
+        return 0
+
+    def tell_refused(self, sequence, count, reason):
+        self.applies.put(self.no_spans, ROW_REFUSED, sequence, count, reason, 0, 0, 0, 0)
+        return 0
+
+    def take_commands(self):
+        if not self.commands.waiting():
+            return 0
+        rows = self.commands.take()
+        for row in range(rows):
+            kind = self.commands.at(row, 0)
+            if kind == CMD_STOP:
+                self.stopping = True
+            elif kind == CMD_CAMPAIGN:
+                self.core.step_local(MSG_HUP)
+            elif kind == CMD_TRANSFER:
+                self.transfer(self.commands.at(row, 1))
+            elif kind == CMD_UNREACHABLE:
+                self.scratch.reset(MSG_UNREACHABLE)
+                self.scratch.sender = self.commands.at(row, 1)
+                self.core.step(self.scratch)
+        return 0
+
+    def transfer(self, to):
+        """Hand leadership to ``to``; 0: to the live voter whose log is most complete."""
+        if to == 0:
+            best = 0
+            if self.core.role != LEADER:
+                return 0
+            for slot in range(self.core.tracker.peers.count):
+                if slot == self.core.self_slot or (self.core.tracker.voters >> slot) & 1 == 0:
+                    continue
+                alive = (self.core.tracker.peers.recent_active >> slot) & 1
+                if alive and self.core.tracker.peers.match[slot] >= best:
+                    best = self.core.tracker.peers.match[slot]
+                    to = self.core.tracker.peers.ids[slot]
+            if to == 0:
+                return 0
+        self.message.reset(MSG_TRANSFER_LEADER)
+        self.message.sender = self.core.id
+        self.message.hint = to
+        return self.core.step(self.message)
+
+    def take_applied(self):
+        applied = self.apply_cells.get(DONE_APPLIED)
+        if applied > self.core.applied:
+            self.stamps.applied(applied, self.clock.now())
+            self.core.applied_to(applied)
+        return 0
+
+    # --- what leaves -----------------------------------------------------------------------------
+
+    def flush(self):
+        """Write, send, apply, until the core wants nothing more."""
+        while True:
+            self.hand_over_write()
+            if self.held.length() and self.held.tag_at(0) <= self.done:
+                rawnode.release(self.core, self.held, self.done, self.out, self.scratch)
+            if self.core.messages.length() == 0 and self.core.after_append.length() == 0:
+                break
+        self.send_frames()
+        self.stamps.committed(self.core.committed, self.clock)
+        self.hand_over_entries()
+        self.publish()
+        return 0
+
+    def something_to_write(self):
+        """New entries, or a term or vote that is not handed over yet. The commit index rides along only."""
+        if self.core.log.last > self.core.writing:
+            return True
+        return self.core.term != self.written_term or self.core.vote != self.written_vote
+
+    def hand_over_write(self):
+        """One write for everything that is new; messages that wait are tagged with it or with the last one."""
+        if not self.something_to_write():
+            rawnode.collect(self.core, self.out, self.held, self.number)
+            return 0
+        self.number += 1
+        rawnode.collect(self.core, self.out, self.held, self.number)
+        rawnode.hold_storage_response(self.core, self.held, self.number)
+        if self.core.log.last > self.core.writing:
+            self.core.log.spans(self.core.writing + 1, self.core.log.last, self.spans)
+        self.core.accept_writing()
+        self.written_term = self.core.term
+        self.written_vote = self.core.vote
+        spans = self.spans.count
+        term, vote, commit = self.core.term, self.core.vote, self.core.committed
+        self.writes.put(self.spans, ROW_WRITE, self.number, term, vote, commit, spans, 0, 0)
+        return 0
+
+    def send_frames(self):
+        """Frames to each member in turn; a frame closes at FRAME_CLOSE."""
+        if self.out.length() == 0:
+            return 0
+        for slot in range(self.core.tracker.peers.count):
+            if slot != self.core.self_slot:
+                self.send_to(slot, self.core.tracker.peers.ids[slot])
+        self.out.clear()
+        return 0
+
+    def send_to(self, slot, to):
+        rows = self.out.length()
+        start = 0
+        while start < rows:
+            size = FRAME_HEADER
+            count = 0
+            end = start
+            while end < rows:
+                if self.out.to_at(end) == to:
+                    step = self.codec.measure(self.out, end)
+                    if count and size + step > FRAME_CLOSE:
+                        break
+                    size += step
+                    count += 1
+                end += 1
+            if count == 0:
+                return 0
+            if self.send_frame(to, size, start, end) != 0:
+                self.show.set(SHOW_FRAMES_DROPPED, self.show.get(SHOW_FRAMES_DROPPED) + 1)
+                self.not_sent(slot, to, start, end)
+            else:
+                self.show.set(SHOW_FRAMES_OUT, self.show.get(SHOW_FRAMES_OUT) + 1)
+            start = end
+        return 0
+
+    def send_frame(self, to, size, start, end):
+        if not self.link.prepare(to, size):
+            return 1
+        self.codec.begin(self.link.place, size, to)
+        for row in range(start, end):
+            if self.out.to_at(row) == to:
+                self.codec.add(self.out, row)
+        self.codec.finish()
+        return self.link.send()
+
+    def not_sent(self, slot, to, start, end):
+        """A frame was dropped: the peer is probed again, and proposals that were in it were never sent."""
+        for row in range(start, end):
+            if self.out.to_at(row) == to and self.out.kind_at(row) == MSG_PROP:
+                self.out.load(row, self.scratch)
+                self.tell_refused(self.scratch.context, self.scratch.hint, REFUSED_UNREACHABLE)
+        self.scratch.reset(MSG_UNREACHABLE)
+        self.scratch.sender = to
+        return self.core.step(self.scratch)
+
+    def hand_over_entries(self):
+        """Committed entries that are stable here, as far as the apply thread keeps up."""
+        high = self.core.applicable(False)
+        while self.core.applying < high and self.applies.backlog() < self.max_apply_bytes:
+            low = self.core.applying + 1
+            last = self.core.log.limit(low, high, self.max_apply_bytes)
+            self.spans.clear()
+            self.core.log.spans(low, last, self.spans)
+            self.core.accept_applying(last)
+            self.applies.put(self.spans, ROW_APPLY, low, last, self.spans.count, 0, 0, 0, 0)
+        return 0
+
+    def publish(self):
+        """What properties and status() show; a change of term, leader or role is also an event."""
+        self.show.set(SHOW_COMMIT, self.core.committed)
+        self.show.set(SHOW_APPLIED, self.core.applied)
+        self.show.set(SHOW_LAST, self.core.log.last)
+        self.show.set(SHOW_STABLE, self.core.stable)
+        if (
+            self.core.term == self.shown_term
+            and self.core.lead == self.shown_lead
+            and self.core.role == self.shown_role
+        ):
+            return 0
+        if self.core.lead != self.shown_lead and self.core.lead != 0:
+            self.show.set(SHOW_LEADERS, self.show.get(SHOW_LEADERS) + 1)
+        self.shown_term = self.core.term
+        self.shown_lead = self.core.lead
+        self.shown_role = self.core.role
+        self.show.set(SHOW_TERM, self.core.term)
+        self.show.set(SHOW_LEAD, self.core.lead)
+        self.show.set(SHOW_ROLE, self.core.role)
+        self.show.set(SHOW_VOTE, self.core.vote)
+        self.applies.put(self.no_spans, ROW_STATE, self.core.term, self.core.lead, self.core.role, 0, 0, 0, 0)
+        return 0

@@ -1,0 +1,59 @@
+"""Numbers that the node's threads agree on: kinds of rows in the hand-overs, cells, reasons. Values only."""
+
+# Engine to apply thread
+ROW_APPLY = 1  # low, high, spans: committed entries, whose bytes are the next spans
+ROW_ACCEPTED = 2  # sequence, count, index, term: own proposals stand in a leader's log
+ROW_REFUSED = 3  # sequence, count, reason: own proposals were not appended and will not be
+ROW_STATE = 4  # term, leader, role
+ROW_END = 5  # nothing follows
+
+# Python to engine
+CMD_STOP = 1
+CMD_CAMPAIGN = 2
+CMD_TRANSFER = 3  # member, 0 for the one with the most complete log
+CMD_UNREACHABLE = 4  # member: the transport dropped a frame for it
+
+# What the engine publishes (one Cells)
+SHOW_TERM = 0
+SHOW_LEAD = 1
+SHOW_ROLE = 2
+SHOW_COMMIT = 3
+SHOW_APPLIED = 4
+SHOW_LAST = 5
+SHOW_STABLE = 6
+SHOW_TICKS = 7
+SHOW_FRAMES_IN = 8
+SHOW_FRAMES_OUT = 9
+SHOW_FRAMES_DROPPED = 10  # not accepted by the transport
+SHOW_STALE = 11  # frames of an earlier life of their sender
+SHOW_LEADERS = 12  # changes of leader seen
+SHOW_FAILED = 13  # 0, or what ended the engine: FAILED_*
+SHOW_VOTE = 14
+
+FAILED_STORAGE = 1
+FAILED_CORE = 2
+
+# What the apply thread publishes
+DONE_APPLIED = 0
+
+# Why a proposal was refused
+REFUSED_NO_LEADER = 1
+REFUSED_NOT_LEADER = 2
+REFUSED_FORWARDING = 3
+REFUSED_TRANSFER = 4
+REFUSED_REMOVED = 5
+REFUSED_UNCOMMITTED = 6
+REFUSED_UNREACHABLE = 7
+REFUSED_STOPPED = 8
+
+REFUSALS = (
+    "unknown reason",
+    "no leader",
+    "the member asked is not the leader",
+    "this member is not the leader, and forwarding is off",
+    "leadership is being transferred",
+    "the leader has been removed",
+    "too many bytes are not committed yet",
+    "the leader cannot be reached",
+    "the node was stopped before the proposal was handed over",
+)

@@ -1,0 +1,15 @@
+import cython
+from libc.stdint cimport int64_t, uint64_t
+from .._sys cimport Clock
+
+cdef uint64_t ROUNDS
+
+@cython.final
+cdef class Stamps:
+    cdef uint64_t[::1] index
+    cdef int64_t[::1] since, at_append, at_stable, at_commit, at_apply
+    cdef uint64_t head, stable_cursor, commit_cursor, apply_cursor
+    cdef void accepted(self, uint64_t index, int64_t since, int64_t now) noexcept nogil
+    cdef void stable(self, uint64_t index, int64_t now) noexcept nogil
+    cdef void committed(self, uint64_t index, Clock clock) noexcept nogil
+    cdef void applied(self, uint64_t index, int64_t now) noexcept nogil

@@ -1,0 +1,72 @@
+"""When a leader's proposals passed each stage: times of the last entry of each round of proposals.
+
+A ring of the newest rounds, written by the engine alone; ``rows`` copies it for Python. Stages end
+at: appended by the engine (queue), durable here (wal), committed (quorum), applied (apply).
+"""
+
+from array import array
+
+ROUNDS = 4096
+
+
+class Stamps:
+    """Monotonic nanoseconds per round, in columns."""
+
+    def __init__(self):
+        self.index = array("Q", bytes(8 * ROUNDS))
+        self.since = array("q", bytes(8 * ROUNDS))
+        self.at_append = array("q", bytes(8 * ROUNDS))
+        self.at_stable = array("q", bytes(8 * ROUNDS))
+        self.at_commit = array("q", bytes(8 * ROUNDS))
+        self.at_apply = array("q", bytes(8 * ROUNDS))
+        self.head = self.stable_cursor = self.commit_cursor = self.apply_cursor = 0
+
+    def accepted(self, index, since, now):
+        """A round that ends at ``index`` was appended; its oldest proposal came at ``since``."""
+        place = self.head % ROUNDS
+        self.index[place] = index
+        self.since[place] = since
+        self.at_append[place] = now
+        self.at_stable[place] = self.at_commit[place] = self.at_apply[place] = 0
+        self.head += 1
+        # A cursor that was left behind (the leader lost its office) skips what was overwritten.
+        if self.head > ROUNDS:
+            self.stable_cursor = max(self.stable_cursor, self.head - ROUNDS)
+            self.commit_cursor = max(self.commit_cursor, self.head - ROUNDS)
+            self.apply_cursor = max(self.apply_cursor, self.head - ROUNDS)
+
+    def stable(self, index, now):
+        while self.stable_cursor < self.head and self.index[self.stable_cursor % ROUNDS] <= index:
+            self.at_stable[self.stable_cursor % ROUNDS] = now
+            self.stable_cursor += 1
+
+    def committed(self, index, clock):
+        if self.commit_cursor == self.head or self.index[self.commit_cursor % ROUNDS] > index:
+            return
+        now = clock.now()
+        while self.commit_cursor < self.head and self.index[self.commit_cursor % ROUNDS] <= index:
+            self.at_commit[self.commit_cursor % ROUNDS] = now
+            self.commit_cursor += 1
+
+    def applied(self, index, now):
+        while self.apply_cursor < self.head and self.index[self.apply_cursor % ROUNDS] <= index:
+            self.at_apply[self.apply_cursor % ROUNDS] = now
+            self.apply_cursor += 1
+
+    def rows(self):
+        """(index, since, append, stable, commit, apply) of the rounds in the ring that are complete, oldest first."""
+        out = []
+        head = int(self.head)
+        for i in range(max(0, head - ROUNDS + 64), head):
+            at = i % ROUNDS
+            row = (
+                self.index[at],
+                self.since[at],
+                self.at_append[at],
+                self.at_stable[at],
+                self.at_commit[at],
+                self.at_apply[at],
+            )
+            if row[5]:
+                out.append(row)
+        return out

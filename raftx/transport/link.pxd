@@ -1,0 +1,23 @@
+import cython
+from libc.stdint cimport uint8_t, uint64_t
+from .._core cimport Buffer, Spans
+from .._sys cimport Handoff
+
+cdef class Link:
+    cdef const uint8_t* data
+    cdef size_t size
+    cdef uint8_t* place
+    cdef bint prepare(self, uint64_t to, size_t size) except -1 nogil
+    cdef int send(self) except -1 nogil
+    cdef bint waiting(self) noexcept nogil
+    cdef bint next(self) noexcept nogil
+
+@cython.final
+cdef class QueueLink(Link):
+    cdef readonly Handoff incoming, outgoing
+    cdef readonly size_t limit
+    cdef readonly uint64_t dropped
+    cdef Buffer buffer
+    cdef Spans spans
+    cdef size_t cursor
+    cdef uint64_t to

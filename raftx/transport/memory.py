@@ -1,0 +1,153 @@
+"""MemoryNetwork: a network inside one process, with loss, delay, duplication and partitions on demand.
+
+For tests of applications and of raftx itself. Faults are drawn from a seed; delays run on a thread
+of the network's own.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+from ..errors import UsageError
+
+
+class MemoryNetwork:
+    """Connects MemoryTransports by id. All methods may be called from any thread."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self._random = random.Random(seed)
+        self._lock = threading.Condition()
+        self._nodes: dict[int, Callable[[bytes], object]] = {}
+        self._cut: set[tuple[int, int]] = set()
+        self._loss = 0.0
+        self._duplicate = 0.0
+        self._delay = (0.0, 0.0)
+        self._waiting: list[tuple[float, int, int, bytes]] = []
+        self._order = 0
+        self._thread: threading.Thread | None = None
+        #: frames handed to a receiver, frames lost on purpose
+        self.delivered = 0
+        self.lost = 0
+
+    def transport(self) -> MemoryTransport:
+        """An end of the network for one node."""
+        return MemoryTransport(self)
+
+    def set_faults(
+        self, *, loss: float = 0.0, duplicate: float = 0.0, delay: tuple[float, float] = (0.0, 0.0)
+    ) -> None:
+        """Lose and repeat with these probabilities (0..1); delay by a time drawn from [low, high] seconds."""
+        if not 0 <= loss <= 1 or not 0 <= duplicate <= 1 or not 0 <= delay[0] <= delay[1]:
+            raise ValueError("loss and duplicate must be in 0..1 and delay must be (low, high) with 0 <= low <= high")
+        with self._lock:
+            self._loss, self._duplicate, self._delay = loss, duplicate, delay
+
+    def cut(self, sender: int, recipient: int) -> None:
+        """Lose everything in this one direction until ``heal``."""
+        with self._lock:
+            self._cut.add((sender, recipient))
+
+    def partition(self, *groups: Iterable[int]) -> None:
+        """Only members of the same group hear each other; replaces earlier cuts."""
+        sides = [set(group) for group in groups]
+        with self._lock:
+            known = {id for side in sides for id in side} | set(self._nodes)
+            self._cut = {
+                (a, b) for a in known for b in known if a != b and not any(a in side and b in side for side in sides)
+            }
+
+    def heal(self) -> None:
+        """End partitions and cuts (not loss and delay)."""
+        with self._lock:
+            self._cut.clear()
+
+    def _attach(self, id: int, deliver: Callable[[bytes], object]) -> None:
+        with self._lock:
+            if id in self._nodes:
+                raise UsageError(f"node {id} is already on this network")
+            self._nodes[id] = deliver
+
+    def _detach(self, id: int) -> None:
+        with self._lock:
+            self._nodes.pop(id, None)
+            thread = None
+            if not self._nodes:
+                self._waiting.clear()
+                self._lock.notify_all()
+                thread, self._thread = self._thread, None
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(2)
+
+    def _send(self, sender: int, to: int, frame: bytes) -> bool:
+        with self._lock:
+            if to not in self._nodes:
+                return False
+            if (sender, to) in self._cut or self._random.random() < self._loss:
+                self.lost += 1
+                return True
+            copies = 2 if self._random.random() < self._duplicate else 1
+            low, high = self._delay
+            if high > 0:
+                for _ in range(copies):
+                    self._order += 1
+                    due = time.monotonic() + self._random.uniform(low, high)
+                    heapq.heappush(self._waiting, (due, self._order, to, frame))
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="raftx-memory-network", daemon=True)
+                    self._thread.start()
+                self._lock.notify_all()
+                return True
+            deliver = self._nodes[to]
+            self.delivered += copies
+        for _ in range(copies):
+            deliver(frame)
+        return True
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                if self._thread is not threading.current_thread():
+                    return
+                if not self._waiting:
+                    self._lock.wait(1)
+                    continue
+                due, _, to, frame = self._waiting[0]
+                pause = due - time.monotonic()
+                if pause > 0:
+                    self._lock.wait(pause)
+                    continue
+                heapq.heappop(self._waiting)
+                deliver = self._nodes.get(to)
+                if deliver is None:
+                    continue
+                self.delivered += 1
+            deliver(frame)
+
+
+class MemoryTransport:
+    """One node's end of a MemoryNetwork."""
+
+    max_frame_bytes = 1 << 30
+
+    def __init__(self, network: MemoryNetwork) -> None:
+        self._network = network
+        self._id = 0
+
+    def start(self, id: int, deliver: Callable[[bytes], object]) -> None:
+        """Join the network as node ``id``."""
+        self._network._attach(id, deliver)
+        self._id = id
+
+    def send(self, to: int, frame: bytes) -> bool:
+        """Send a frame, subject to the network's faults; False when there is no such node."""
+        return self._network._send(self._id, to, frame)
+
+    def close(self) -> None:
+        """Leave the network."""
+        if self._id:
+            self._network._detach(self._id)
+            self._id = 0

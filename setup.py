@@ -1,0 +1,192 @@
+"""What is compiled, and how. Everything else about the project is in pyproject.toml.
+
+RAFTX_BUILD=auto      (default) compile; where that is impossible say so on stderr and build the pure package
+RAFTX_BUILD=compiled  compile; a failure is fatal (CI, wheels)
+RAFTX_BUILD=pure      compile nothing; the wheel is py3-none-any
+RAFTX_CFLAGS          C flags that come after the project's own
+
+A half-compiled package fails at import (a compiled module holds the C layout of its neighbours), so
+the extensions are built all or none. Developer loop: ``python setup.py build_ext --inplace``; it
+compiles only what changed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+import tempfile
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+# The one list, dependencies first. Never a glob: raftx/_core.py and raftx/_sys.py are the interpreted
+# twins of .pyx files and must not be compiled over them. tests/test_package.py holds it against the tree.
+COMPILED = {
+    "raftx._core": "raftx/_core.pyx",
+    "raftx._sys": "raftx/_sys.pyx",
+    "raftx.consensus.quorum": "raftx/consensus/quorum.py",
+    "raftx.consensus.tracker": "raftx/consensus/tracker.py",
+    "raftx.consensus.state": "raftx/consensus/state.py",
+    "raftx.consensus.follower": "raftx/consensus/follower.py",
+    "raftx.consensus.candidate": "raftx/consensus/candidate.py",
+    "raftx.consensus.leader": "raftx/consensus/leader.py",
+    "raftx.consensus.raft": "raftx/consensus/raft.py",
+    "raftx.consensus.rawnode": "raftx/consensus/rawnode.py",
+    "raftx.storage.wal": "raftx/storage/wal.py",
+    "raftx.transport.link": "raftx/transport/link.py",
+    "raftx.transport.nng": "raftx/transport/nng.py",
+    "raftx.node.stamps": "raftx/node/stamps.py",
+    "raftx.node.engine": "raftx/node/engine.py",
+    "raftx.node.futures": "raftx/node/futures.py",
+    "raftx.node.apply": "raftx/node/apply.py",
+    "raftx.node.proposer": "raftx/node/proposer.py",
+    "raftx.testing.drive": "raftx/testing/drive.py",
+}
+
+DIRECTIVES = {
+    "language_level": 3,
+    "annotation_typing": False,  # C types come from the .pxd; annotations are for readers and type checkers
+    "infer_types": True,  # locals of nogil code need no declarations
+    "freethreading_compatible": True,
+    "boundscheck": False,
+    "wraparound": False,
+    "cdivision": True,
+    "initializedcheck": False,
+}
+C_FLAGS = ["-O3", "-fwrapv", "-Wall", "-Wsign-compare", "-pthread"]
+LINK_FLAGS = ["-pthread"]
+C_DIRECTORY = "build/cython"
+JOBS = 2
+
+CIMPORT = re.compile(r"^[ \t]*from[ \t]+(\.+)([\w.]*)[ \t]+cimport[ \t]+(?:\(([^)]*)\)|(.*))$", re.MULTILINE)
+EXTERN = re.compile(r"^[ \t]*(?:cdef[ \t]+extern[ \t]+from|#include)[ \t]+\"([\w./]+)\"", re.MULTILINE)
+
+
+def sources_of(path: str) -> set[Path]:
+    """The file and all that its compiled form depends on: its .pxd, those cimported (and so on), own C headers.
+
+    Cython's own search does not follow ``from . cimport name``, and a module compiled against an
+    outdated .pxd of its neighbour is worse than one that is merely old.
+    """
+    found: set[Path] = set()
+    waiting = [Path(path), Path(path).with_suffix(".pxd")]
+    while waiting:
+        file = waiting.pop()
+        if file in found or not file.exists():
+            continue
+        found.add(file)
+        if file.suffix not in (".pxd", ".pyx"):
+            continue
+        text = file.read_text(encoding="utf-8")
+        waiting += [file.parent / header for header in EXTERN.findall(text)]
+        for dots, module, several, one in CIMPORT.findall(text):
+            directory = file.parent.joinpath(*[".."] * (len(dots) - 1), *filter(None, module.split(".")))
+            directory = Path(os.path.normpath(directory))
+            waiting.append(directory.with_suffix(".pxd"))
+            waiting += [directory / f"{name}.pxd" for name in re.findall(r"\w+", re.sub("#.*", "", several or one))]
+    return found
+
+
+class AllOrNothing(build_ext):
+    """Builds every extension or none."""
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.parallel = self.parallel or JOBS
+
+    def run(self) -> None:
+        inplace = bool(self.inplace)  # setuptools builds elsewhere first, and copies when all is well
+        if BUILD == "pure":  # asked for by name, there being no extensions: the tree shall be as if never built
+            self.remove_built(inplace)
+            return
+        try:
+            super().run()
+        except Exception as error:
+            if BUILD == "compiled":
+                raise SystemExit(f"raftx: not compiled, and RAFTX_BUILD=compiled: {error}") from error
+            self.remove_built(inplace)
+            print(
+                f"raftx: NOT COMPILED, building the pure Python package instead: {error}\n"
+                "raftx: (RAFTX_BUILD=compiled makes this an error; raftx.COMPILED tells which one is installed)",
+                file=sys.stderr,
+            )
+            self.extensions = []
+            self.distribution.ext_modules = []
+            wheel = self.distribution.get_command_obj("bdist_wheel", create=False)
+            if wheel is not None:
+                wheel.root_is_pure = True
+
+    def build_extensions(self) -> None:
+        """Turn the sources into C under C_DIRECTORY, then compile those (both only where out of date)."""
+        self.check_compiler()
+        from Cython.Build import cythonize
+
+        for extension in self.extensions:
+            c_file = Path(C_DIRECTORY, extension.sources[0]).with_suffix(".c")
+            newest = max(Path(file).stat().st_mtime for file in [*extension.sources, *extension.depends])
+            if c_file.exists() and c_file.stat().st_mtime < newest:
+                c_file.unlink()
+        plain = [Extension(extension.name, list(extension.sources)) for extension in self.extensions]
+        translated = cythonize(
+            plain,
+            build_dir=C_DIRECTORY,
+            compiler_directives=DIRECTIVES,
+            nthreads=JOBS,
+            force=bool(self.force),
+        )
+        # setuptools keeps notes on its own objects, so these stay and take over only the names of the C files.
+        for extension, made in zip(self.extensions, translated, strict=True):
+            extension.sources = made.sources
+        super().build_extensions()
+
+    def check_compiler(self) -> None:
+        """Compile an empty extension, so that a missing compiler or header is told at once and by name."""
+        with tempfile.TemporaryDirectory() as directory:
+            source = Path(directory, "probe.c")
+            source.write_text("#include <Python.h>\nint raftx_probe;\n", encoding="utf-8")
+            try:
+                self.compiler.compile([str(source)], output_dir=directory, include_dirs=self.include_dirs)
+            except Exception as error:
+                raise RuntimeError(
+                    f"no working C compiler, or no Python.h (Debian: gcc and python3-dev): {error}"
+                ) from error
+
+    def remove_built(self, inplace: bool) -> None:
+        """Delete every compiled module where this build would leave it: in the tree, or in the build directory."""
+        root = Path() if inplace else Path(self.build_lib)
+        for name in COMPILED:
+            Path(root, self.get_ext_filename(name)).unlink(missing_ok=True)
+
+
+def extensions() -> list[Extension]:
+    """One Extension for each module of the list."""
+    sources = dict(COMPILED)
+    missing = [path for path in sources.values() if not Path(path).exists()]
+    if missing and os.environ.get("RAFTX_PARTIAL", "") not in ("", "0"):
+        sources = {name: path for name, path in sources.items() if path not in missing}
+    elif missing:
+        raise SystemExit(f"setup.py lists sources that do not exist: {', '.join(missing)}")
+    flags = C_FLAGS + shlex.split(os.environ.get("RAFTX_CFLAGS", ""))
+    return [
+        Extension(
+            name,
+            [path],
+            include_dirs=["raftx"],
+            depends=sorted(str(file) for file in sources_of(path) if str(file) != path),
+            extra_compile_args=flags,
+            extra_link_args=LINK_FLAGS,
+        )
+        for name, path in sources.items()
+    ]
+
+
+BUILD = os.environ.get("RAFTX_BUILD", "") or "auto"
+if BUILD not in ("auto", "compiled", "pure"):
+    raise SystemExit(f"RAFTX_BUILD must be auto, compiled or pure, not {BUILD!r}")
+
+# The guard is for Cython's worker processes, which import this file again where they are not forked.
+if __name__ == "__main__":
+    setup(ext_modules=[] if BUILD == "pure" else extensions(), cmdclass={"build_ext": AllOrNothing})

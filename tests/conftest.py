@@ -1,0 +1,117 @@
+"""Both implementations for every test, and the check that no test leaves threads or files behind.
+
+RAFTX_PURE=1               only the interpreted package exists
+RAFTX_REQUIRE_COMPILED=1   a missing compiled build ends the run instead of shrinking it
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import raftx
+from raftx import _pure
+
+
+def _on(variable: str) -> bool:
+    return os.environ.get(variable, "") not in ("", "0")
+
+
+# Under RAFTX_PURE=1 raftx itself is the interpreted package; else that is a second copy beside it.
+IMPLEMENTATIONS: dict[str, ModuleType] = {"pure": raftx if _on("RAFTX_PURE") else _pure.load()}
+if raftx.COMPILED:
+    IMPLEMENTATIONS["compiled"] = raftx
+
+# How long a thread that was told to end may take, in seconds.
+THREAD_END_S = 5.0
+
+FAILED = pytest.StashKey[bool]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if _on("RAFTX_REQUIRE_COMPILED") and not raftx.COMPILED:
+        raise pytest.UsageError(
+            "RAFTX_REQUIRE_COMPILED=1, but raftx is not compiled"
+            + (" (RAFTX_PURE is set)" if _on("RAFTX_PURE") else ": run python setup.py build_ext --inplace")
+        )
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"raftx {raftx.__version__}: {' and '.join(IMPLEMENTATIONS)}, from {Path(raftx.__file__).parent}"
+
+
+def module(impl: ModuleType, name: str) -> ModuleType:
+    """The submodule of that implementation: ``module(impl, "consensus.raft")``."""
+    return importlib.import_module(f"{impl.__name__}.{name}")
+
+
+@pytest.fixture(scope="session", params=list(IMPLEMENTATIONS))
+def impl(request: pytest.FixtureRequest) -> ModuleType:
+    """The whole package, once for each implementation that this run has.
+
+    The copies share no class: ``pytest.raises`` takes the exception of ``impl``, and only bytes go across.
+    """
+    return IMPLEMENTATIONS[request.param]
+
+
+@pytest.fixture(scope="session")
+def mod(impl: ModuleType) -> Callable[[str], ModuleType]:
+    """``mod("consensus.raft")``: the submodule of the implementation under test."""
+    return functools.partial(module, impl)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    report = yield
+    if report.failed:
+        item.stash[FAILED] = True
+    return report
+
+
+def _must_end(thread: threading.Thread) -> bool:
+    return not thread.daemon or thread.name.startswith("raftx-")
+
+
+def _open_files(directory: Path) -> list[str]:
+    """Paths of this process's open files under a directory (empty where there is no /proc)."""
+    found = []
+    descriptors = Path("/proc/self/fd")
+    for descriptor in descriptors.iterdir() if descriptors.exists() else ():
+        try:
+            target = os.readlink(descriptor)
+        except OSError:  # closed meanwhile: iterdir's own, for one
+            continue
+        if target.startswith(f"{directory}{os.sep}"):
+            found.append(target)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves a thread running or a file open in its tmp_path.
+
+    Set up before the test's own fixtures, hence checked after they are gone. A test that failed is
+    not checked: its traceback keeps alive what it would have closed.
+    """
+    before = set(threading.enumerate())
+    directory = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
+    yield
+    if request.node.stash.get(FAILED, False):
+        return
+    deadline = time.monotonic() + THREAD_END_S
+    started = [thread for thread in threading.enumerate() if thread not in before and _must_end(thread)]
+    for thread in started:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    leaked = [thread.name for thread in started if thread.is_alive()]
+    assert not leaked, f"threads still running after the test: {leaked}"
+    if directory is not None:
+        files = _open_files(directory.resolve())
+        assert not files, f"files still open after the test: {files}"

@@ -1,0 +1,335 @@
+"""Random operations on both implementations of ``_core``: every result and every state must be the same.
+
+Skipped where only the interpreted one exists. Seeds are fixed: a failure names seed and step.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+import struct
+import sys
+import zlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import raftx._core as compiled
+
+SOURCE = Path(compiled.__file__)
+pytestmark = pytest.mark.skipif(SOURCE.suffix == ".py", reason="the compiled module is not built or not wanted")
+
+SEEDS = range(50)
+STEPS = 200
+CLUSTER = bytes(range(16))
+KINDS = (2, 3, 4, 5, 6, 7, 8, 9, 13, 14, 15, 16, 17, 18, 32, 33)
+
+
+def load_twin() -> Any:
+    """The interpreted module under a name of its own, in the same package: errors and types are shared."""
+    name = "raftx._core_twin"
+    spec = importlib.util.spec_from_file_location(name, SOURCE.with_name("_core.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def both() -> tuple[Any, Any]:
+    """(compiled, interpreted)"""
+    return compiled, load_twin()
+
+
+def plain(value: Any) -> Any:
+    """A value of either implementation in a form that can be compared."""
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if type(value).__name__ == "Entry":
+        return (value.index, value.term, value.kind, value.data)
+    if type(value).__name__ == "Message":
+        names = ("kind", "flags", "to", "sender", "term", "log_term", "index", "commit", "hint", "context", "vote")
+        return [*(getattr(value, name) for name in names), value.count, value.body_size, value.records, repr(value)]
+    if type(value).__name__ in ("View", "memoryview"):
+        view = memoryview(value)
+        return (view.format, view.itemsize, view.nbytes, view.readonly, bytes(view))
+    return value
+
+
+def outcome(call: Callable[..., Any], *arguments: Any) -> Any:
+    """What a call returns, or the exception that it raises."""
+    try:
+        return plain(call(*arguments))
+    except (ArithmeticError, LookupError, TypeError, ValueError, compiled.Corruption) as error:
+        # The text of conversions is CPython's or Cython's own; that of raftx's errors has to agree.
+        text = str(error) if type(error).__module__.startswith("raftx") else ""
+        return (type(error).__name__, text)
+
+
+def agree(where: str, objects: Iterable[Any], name: str, *arguments: Any) -> Any:
+    """Call a method of both objects and compare; returns what the first did."""
+    results = [outcome(getattr(each, name), *arguments) for each in objects]
+    assert results[0] == results[1], where
+    return results[0]
+
+
+def number(rng: random.Random, around: int) -> int:
+    """Mostly near ``around``, sometimes a border."""
+    if rng.random() < 0.05:
+        return rng.choice((-1, 0, 2**63 - 1, 2**63, 2**64 - 2, 2**64))
+    return max(0, around + rng.randint(-4, 4))
+
+
+def payload(rng: random.Random) -> bytes:
+    """Data of an entry: mostly short, sometimes longer than a block of the log."""
+    size = rng.choice((0, 1, 7, 8, 100, 900)) if rng.random() < 0.97 else rng.randint(4000, 9000)
+    return rng.randbytes(size)
+
+
+def records(rng: random.Random, first: int, count: int, term: int) -> bytes:
+    """Entry records, now and then not consecutive, cut or damaged."""
+    parts = []
+    for index in range(first, first + count):
+        term += rng.random() < 0.2
+        index += rng.random() < 0.02
+        parts.append(compiled.Entry(min(max(index, 0), 2**64 - 1), term, payload(rng), rng.randint(0, 2)).encode())
+    body = b"".join(parts)
+    if body and rng.random() < 0.05:
+        body = body[: rng.randrange(len(body))]
+    if body and rng.random() < 0.05:
+        damaged = bytearray(body)
+        damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)
+        body = bytes(damaged)
+    return body
+
+
+def log_state(log: Any) -> Any:
+    """All that can be seen of a log."""
+    low, high = log.first, log.last
+    return plain(
+        [
+            (low, high, log.base_term, log.block_bytes, len(log)),
+            [log.py_term(index) for index in (low - 1, low, high, high + 1)],
+            log.terms(),
+            log.sizes(),
+            log.view(low, high) if low <= high else [],
+        ]
+    )
+
+
+def log_operation(rng: random.Random, log: Any) -> tuple[str, list[Any]]:
+    """One random call on a log: the name of the method and its arguments."""
+    near = rng.choice((log.first, log.last, (log.first + log.last) // 2))
+    low, high = number(rng, near), number(rng, log.last)
+    term = rng.randint(1, 20)
+    name, arguments = rng.choices(
+        (
+            ("py_append", [term, payload(rng), rng.randint(0, 255)]),
+            ("py_extend", [records(rng, rng.randint(max(log.first - 1, 0), log.last + 2), rng.randint(0, 6), term)]),
+            ("py_truncate", [number(rng, near)]),
+            ("py_compact", [number(rng, near)]),
+            ("py_restore", [rng.randint(0, 2**40), term]),
+            ("py_term", [number(rng, near)]),
+            ("py_find_conflict", [records(rng, near, rng.randint(0, 4), term)]),
+            ("py_find_conflict", [log.records(near, log.last) if log.first <= near <= log.last else b""]),
+            ("py_find_conflict_by_term", [number(rng, near), rng.randint(0, 20)]),
+            ("py_limit", [low, high, rng.choice((0, 100, 1000, 5000, 2**64 - 1))]),
+            ("entries", [low, high]),
+            ("records", [low, high]),
+            ("view", [low, high]),
+        ),
+        weights=(30, 20, 4, 3, 0.3, 5, 5, 3, 5, 8, 5, 5, 5),
+    )[0]
+    return name, arguments
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_log(both: tuple[Any, Any], seed: int) -> None:
+    rng = random.Random(seed)
+    first = rng.choice((1, 1, 50))
+    logs = [core.EntryLog(first, 3 if first > 1 else 0, 4096) for core in both]
+    held: list[tuple[list[Any], Any]] = []
+    for step in range(STEPS):
+        name, arguments = log_operation(rng, logs[0])
+        where = f"seed {seed} step {step}: {name}{arguments}"
+        agree(where, logs, name, *arguments)
+        assert log_state(logs[0]) == log_state(logs[1]), where
+        if step % 20 == 0 and len(logs[0]):
+            views = [view for log in logs for view in (*log.view(log.first, log.last), log.terms(), log.sizes())]
+            held.append((views, plain(views)))
+    for views, seen in held:
+        assert plain(views) == seen, f"seed {seed}: a view changed"
+
+
+def message_values(rng: random.Random) -> tuple[dict[str, int], list[bytes]]:
+    """Header and entry records of a message that mostly is one the wire takes."""
+    kind = rng.choice(KINDS)
+    term, index = rng.randint(1, 1000), rng.randint(0, 1000)
+    values = {"kind": kind, "term": term, "index": index, "log_term": rng.randint(0, term)}
+    for name in ("to", "sender", "commit", "hint", "context", "vote"):
+        values[name] = rng.choice((0, rng.randint(0, 1000), 2**63 - 1))
+    values["flags"] = rng.randint(0, 3)
+    entries = []
+    if kind == 3:
+        its = values["log_term"] or 1
+        for at in range(rng.randint(0, 5)):
+            its = rng.randint(its, term)
+            entries.append(compiled.Entry(index + 1 + at, its, payload(rng), rng.randint(0, 2)).encode())
+    elif kind == 2:
+        entries = [compiled.Entry(0, 0, payload(rng)).encode() for _ in range(rng.randint(1, 3))]
+    if rng.random() < 0.1:
+        values[rng.choice(("term", "log_term", "index", "hint", "kind"))] = rng.choice((0, 1, 19, 40))
+    if rng.random() < 0.05:
+        values[rng.choice(("term", "commit", "context"))] = 2**63
+    return values, entries
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_outbox_and_codec(both: tuple[Any, Any], seed: int) -> None:
+    rng = random.Random(seed)
+    boxes = [core.Outbox() for core in both]
+    senders = [core.Codec(CLUSTER, 1, incarnation=seed, group=seed) for core in both]
+    receivers = [core.Codec(CLUSTER, 2, group=seed) for core in both]
+    for step in range(STEPS // 4):
+        where = f"seed {seed} step {step}"
+        values, entries = message_values(rng)
+        for core, box in zip(both, boxes):
+            box.py_push(core.Message(entries=entries, **values))
+        assert [len(box) for box in boxes] == [len(boxes[0])] * 2, where
+        if rng.random() < 0.3:
+            assert plain(boxes[0].messages()) == plain(boxes[1].messages()), where
+            frames = [codec.encode(2, box.messages()) for codec, box in zip(senders, boxes)]
+            assert frames[0] == frames[1], where
+            agree(where, receivers, "decode", frames[0])
+            assert receivers[0].rejected_by_reason() == receivers[1].rejected_by_reason(), where
+            for box in boxes:
+                box.py_clear()
+
+
+def sample_frames() -> list[bytes]:
+    """Frames of each shape: empty, headers only, entries, proposals, several messages."""
+    core = compiled
+    codec = core.Codec(CLUSTER, 1, 3)
+    entries = [core.Entry(6, 2, b"a"), core.Entry(7, 3, b""), core.Entry(8, 3, b"ccc", 1)]
+    appended = core.Message(3, term=3, log_term=2, index=5, commit=5, entries=entries)
+    proposed = core.Message(2, entries=[core.Entry(0, 0, bytes(24) + b"p")])
+    answer = core.Message(4, term=3, index=8, flags=1, hint=2, log_term=1)
+    return [codec.encode(2, messages) for messages in ([], [answer], [appended], [proposed, answer, appended])]
+
+
+def reseal(frame: bytearray) -> bytes:
+    """The frame with the checksum of its present headers, so that what lies behind it is looked at."""
+    crc, at = zlib.crc32(frame[:60]), 64
+    while len(frame) - at >= 64:
+        crc = zlib.crc32(frame[at : at + 64], crc)
+        at += 64 + struct.unpack_from("<I", frame, at + 8)[0]
+    struct.pack_into("<I", frame, 60, crc)
+    return bytes(frame)
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_every_flip_and_cut_of_a_frame(both: tuple[Any, Any], number: int) -> None:
+    frame = sample_frames()[number]
+    codecs = [core.Codec(CLUSTER, 2) for core in both]
+    assert agree("whole", codecs, "decode", frame)[:1] != ["FrameError"]
+    for at in range(len(frame)):
+        for damaged in (
+            frame[:at],
+            *(frame[:at] + bytes([frame[at] ^ mask]) + frame[at + 1 :] for mask in (0x01, 0x10, 0x80, 0xFF)),
+        ):
+            result = agree(f"byte {at}", codecs, "decode", damaged)
+            assert result[0] == "FrameError", at
+    assert codecs[0].rejected_by_reason() == codecs[1].rejected_by_reason()
+    assert sum(codecs[0].rejected_by_reason().values()) == 5 * len(frame)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_damage_behind_a_right_checksum(both: tuple[Any, Any], seed: int) -> None:
+    rng = random.Random(seed)
+    codecs = [core.Codec(CLUSTER, 2) for core in both]
+    for step in range(STEPS):
+        damaged = bytearray(rng.choice(sample_frames()[1:]))
+        for _ in range(rng.randint(1, 3)):
+            at = rng.randrange(len(damaged))
+            damaged[at] = rng.choice((0, 1, 255, damaged[at] ^ 1 << rng.randrange(8)))
+        frame = reseal(damaged)
+        agree(f"seed {seed} step {step}", codecs, "decode", frame)
+    assert codecs[0].rejected_by_reason() == codecs[1].rejected_by_reason()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_inflights(both: tuple[Any, Any], seed: int) -> None:
+    rng = random.Random(seed)
+    settings = (rng.choice((1, 3, 16, 100)), rng.choice((0, 0, 1, 500)))
+    windows = [core.Inflights(*settings) for core in both]
+    index = 0
+    for step in range(STEPS):
+        slot = rng.choice((0, 1, 63)) if rng.random() < 0.98 else rng.choice((-1, 64))
+        index += rng.randint(0, 3)
+        name, arguments = rng.choices(
+            (
+                ("py_add", [index, rng.choice((0, 1, 50, 200))]),
+                ("py_free_to", [number(rng, index - rng.randint(0, 30))]),
+                ("py_reset", []),
+                ("py_full", []),
+            ),
+            weights=(60, 20, 1, 5),
+        )[0]
+        where = f"seed {seed} step {step}: {name}({slot}, {arguments})"
+        agree(where, windows, name, slot, *arguments)
+        for slot in (0, 1, 63):
+            states = [
+                (window.count_of(slot), window.bytes_of(slot), window.py_full(slot), window.contents(slot))
+                for window in windows
+            ]
+            assert states[0] == states[1], where
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_peers_buffers_and_spans(both: tuple[Any, Any], seed: int) -> None:
+    rng = random.Random(seed)
+    peers = [core.Peers() for core in both]
+    buffers = [core.Buffer(4096 if seed % 2 else 0) for core in both]
+    spans = [core.Spans() for core in both]
+    for step in range(STEPS // 4):
+        where = f"seed {seed} step {step}"
+        ids = [number(rng, 10 * at + 10) for at in range(rng.randint(0, 7))]
+        agree(where, peers, "set_ids", ids)
+        for name in ("ids", "match", "next", "sent_commit", "pending_snapshot", "state", "other"):
+            agree(where, peers, "column", name)
+        id = number(rng, 20)
+        agree(where, peers, "py_slot_of", id)
+        data, first = payload(rng), number(rng, 5)
+        agree(where, buffers, "py_put", data)
+        states = [(len(each), each.size, each.tobytes()) for each in buffers]
+        assert states[0] == states[1], where
+        agree(where, spans, "py_push", data, first, 3)
+        states = [(len(each), each.size, each.firsts(), plain(each.pieces())) for each in spans]
+        assert states[0] == states[1], where
+        if rng.random() < 0.1:
+            agree(where, spans, "py_clear")
+
+
+def test_entries_and_messages_look_alike(both: tuple[Any, Any]) -> None:
+    rng = random.Random(0)
+    for _ in range(STEPS):
+        values, entries = message_values(rng)
+        messages = [core.Message(entries=entries, **values) for core in both]
+        assert plain(messages[0]) == plain(messages[1])
+        assert plain(messages[0].copy()) == plain(messages[1].copy())
+        assert plain(messages[0].entries) == plain(messages[1].entries)
+        assert list(map(repr, messages[0].entries)) == list(map(repr, messages[1].entries))
+        body = records(rng, 1, 3, 1)
+        agree("decode_all", [core.Entry for core in both], "decode_all", body)
+
+
+def test_same_public_methods(both: tuple[Any, Any]) -> None:
+    # The twin has the nogil methods as well, which Python cannot see in the compiled classes.
+    for name in ("Buffer", "Spans", "Entry", "Message", "EntryLog", "Outbox", "Inflights", "Peers", "Codec"):
+        ours = {each for each in vars(getattr(both[0], name)) if not each.startswith("_")}
+        missing = ours - set(dir(getattr(both[1], name)))
+        assert not missing, (name, missing)
