@@ -165,9 +165,7 @@ def extensions() -> list[Extension]:
     """One Extension for each module of the list."""
     sources = dict(COMPILED)
     missing = [path for path in sources.values() if not Path(path).exists()]
-    if missing and os.environ.get("RAFTX_PARTIAL", "") not in ("", "0"):
-        sources = {name: path for name, path in sources.items() if path not in missing}
-    elif missing:
+    if missing:
         raise SystemExit(f"setup.py lists sources that do not exist: {', '.join(missing)}")
     flags = C_FLAGS + shlex.split(os.environ.get("RAFTX_CFLAGS", ""))
     return [

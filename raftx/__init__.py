@@ -43,6 +43,7 @@ from .errors import (
 )
 from .node.futures import Done, Future
 from .node.node import Node, StateMachine
+from .storage.file import FileStorage
 from .storage.memory import MemoryStorage
 from .storage.protocol import Loaded, Storage
 from .transport.memory import MemoryNetwork
@@ -65,6 +66,7 @@ __all__ = [
     "Done",
     "Entry",
     "EntryTooLarge",
+    "FileStorage",
     "FrameError",
     "Future",
     "HardState",

@@ -97,6 +97,8 @@ cdef class File:
     cdef int read_at(self, Buffer buffer, size_t size, uint64_t position) except? -4096 nogil
     cdef int zero(self, uint64_t position, uint64_t size) noexcept nogil
     cdef int datasync(self) noexcept nogil
+    cdef int create(self, int directory, uint64_t number, uint64_t size) noexcept nogil
+    cdef int sync_new(self, int directory) noexcept nogil
 
 ctypedef void nng_aio
 ctypedef void nng_msg

@@ -23,6 +23,7 @@ cdef extern from *:
     #include <poll.h>
     #include <pthread.h>
     #include <stdint.h>
+    #include <stdio.h>
     #include <sys/eventfd.h>
     #include <time.h>
     #include <unistd.h>
@@ -72,6 +73,22 @@ cdef extern from *:
         }
         return (int64_t)total;
     }
+    static int raftx_create(int directory, uint64_t number, uint64_t size) {
+        char name[40];
+        int fd, code;
+        snprintf(name, sizeof(name), "wal-%016llx.log", (unsigned long long)number);
+        fd = openat(directory, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (fd < 0) return -errno;
+        do code = posix_fallocate(fd, 0, (off_t)size); while (code == EINTR);
+        if (code) { close(fd); return -code; }
+        return fd;
+    }
+    static int raftx_sync(int fd) {
+        while (fsync(fd)) {
+            if (errno != EINTR) return -errno;
+        }
+        return 0;
+    }
     static int raftx_datasync(int fd) {
         while (fdatasync(fd)) {
             if (errno != EINTR) return -errno;
@@ -93,6 +110,8 @@ cdef extern from *:
     int raftx_pwrite(int, const uint8_t*, size_t, uint64_t) noexcept nogil
     int64_t raftx_pread(int, uint8_t*, size_t, uint64_t) noexcept nogil
     int raftx_datasync(int) noexcept nogil
+    int raftx_create(int, uint64_t, uint64_t) noexcept nogil
+    int raftx_sync(int) noexcept nogil
     const uint8_t* raftx_zeros
     int pthread_mutex_init(pthread_mutex_t*, void*) nogil
     int pthread_mutex_destroy(pthread_mutex_t*) nogil
@@ -581,6 +600,34 @@ cdef class File:
         if self.stall_ns:
             raftx_sleep(self.stall_ns)
         return code if code else raftx_datasync(self.fd)
+
+    cdef int create(self, int directory, uint64_t number, uint64_t size) noexcept nogil:
+        # Instead of the file that was open. On failure that one stays.
+        cdef int code = self._fault()
+        if code:
+            return code
+        code = raftx_create(directory, number, size)
+        if code < 0:
+            return code
+        close_fd(self.fd)
+        self.fd = code
+        return 0
+
+    cdef int sync_new(self, int directory) noexcept nogil:
+        cdef int code = self._fault()
+        if not code:
+            code = raftx_sync(self.fd)
+        if not code:
+            code = raftx_sync(directory)
+        return code
+
+    def py_create(self, int directory, uint64_t number, uint64_t size):
+        """Go on with a new file wal-<number as 16 hex digits>.log of ``size`` reserved bytes; 0 or -errno."""
+        return self.create(directory, number, size)
+
+    def py_sync_new(self, int directory):
+        """Make a new file and its name in the directory durable; 0 or -errno."""
+        return self.sync_new(directory)
 
     def close(self):
         """Close it; may be called twice."""

@@ -34,3 +34,4 @@ cdef class Applier:
     cdef int apply_one(self) except -1 with gil
     cdef int finish(self, uint64_t sequence, uint64_t index, uint64_t term, object result) except -1 with gil
     cdef int settle_future(self, Future future, uint64_t index, uint64_t term, object result) except -1 with gil
+    cdef int fail_future(self, Future future, object error) except -1 with gil

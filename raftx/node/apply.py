@@ -168,6 +168,14 @@ class Applier:
         if future.needs_wake():
             self.wake.append(future)
 
+        return 0
+
+    def fail_future(self, future, error):
+        future.settle_error(error)
+        if future.needs_wake():
+            self.wake.append(future)
+        return 0
+
     def end_in_batch(self, sequence, outcome):
         """Give an outcome to the batch that has this sequence; False when there is none."""
         for batch in self.batches:
@@ -185,9 +193,7 @@ class Applier:
         if future is None:
             self.end_in_batch(sequence, error)
             return
-        future.settle_error(error)
-        if future.needs_wake():
-            self.wake.append(future)
+        self.fail_future(future, error)
 
     def after_apply(self, index):
         """A batch is applied: tell the engine, decide what was replaced, wake who waits. In this order."""

@@ -145,7 +145,7 @@ class Engine(Runner):
 
     def something_waits(self):
         """Whether a round would find work: looked at between announcing sleep and sleeping."""
-        if self.write_cells.get(CELL_DONE) != self.done or self.write_cells.get(CELL_ERROR) != 0:
+        if self.stopping or self.write_cells.get(CELL_DONE) != self.done or self.write_cells.get(CELL_ERROR) != 0:
             return True
         if self.link.waiting() or self.commands.waiting():
             return True

@@ -20,6 +20,8 @@ from ..config import Config
 from ..consensus.raft import Raft
 from ..errors import ConfigError, Stopped, StorageFailed, UsageError
 from ..storage.protocol import CELL_BATCH_ENTRIES, CELL_BYTES, CELL_ERROR, CELL_SYNC_NS, CELL_SYNCS, Storage
+from ..storage.format import describe
+from ..storage.wal import Wal
 from ..transport.link import QueueLink
 from ..transport.protocol import Transport
 from ..types import LEADER, ConfState, Role, StateChange
@@ -170,7 +172,7 @@ class Node:
         self._proposer = Proposer(intake, applier, config.max_entry_bytes)
         wal = getattr(self._storage, "wal", None)
         if wal is not None:
-            self._add_thread("wal", lambda: wal.run(writes, self._wal_cells, event))
+            self._add_thread("wal", lambda: self._run_wal(wal, writes, event))
         else:
             self._storage_adapter = StorageAdapter(self._storage, writes, self._wal_cells, event)
             self._add_thread("disk", self._storage_adapter.run)
@@ -200,6 +202,13 @@ class Node:
         finally:
             self._ended.set()
 
+    def _run_wal(self, wal: Wal, writes: _sys.Handoff, event: _sys.Event) -> None:
+        try:
+            wal.serve(writes, self._wal_cells, event)
+        except BaseException as error:
+            # Out of memory, say: nothing is acknowledged any more, and the engine must not wait for it.
+            self._fail(error)
+
     def _run_apply(self) -> None:
         error: BaseException | None = None
         try:
@@ -217,10 +226,7 @@ class Node:
             failed = StorageFailed(f"the storage failed: {adapter.error}")
             failed.__cause__ = adapter.error
             return failed
-        code = self._wal_cells[CELL_ERROR]
-        operation = {1: "write", 2: "sync", 3: "zero fill", 4: "new segment"}.get(code >> 32, "operation")
-        number = code & 0xFFFFFFFF
-        return StorageFailed(f"the log's {operation} failed: [Errno {number}] {os.strerror(number)}")
+        return StorageFailed(describe(self._wal_cells[CELL_ERROR]))
 
     def _fail(self, error: BaseException) -> None:
         """Something ended the node: remember the first cause, say it, stop the rest."""

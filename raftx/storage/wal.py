@@ -1,0 +1,354 @@
+"""The write-ahead log: batches of entry records in preallocated segments, one fdatasync a batch.
+
+``Wal`` is the writing end, a loop without the GIL; ``Reader`` judges what stands in a segment. What
+a directory is, who owns it and how it is recovered stands in file.py; every byte is described in
+docs/wal-format.md.
+
+Why the format is as it is: a batch begins at a 4 KiB boundary and no block is ever written twice, so
+that a torn write cannot damage what was acknowledged before it. What follows the last batch is zero;
+so a torn batch shows more zero sectors than its header counted, and anything else is damage.
+"""
+
+from .._core import Buffer
+from .._sys import Clock, Runner
+from .format import (
+    BATCH_HEADER,
+    BATCH_MAGIC,
+    BLOCK,
+    KIND_ENTRIES,
+    OPERATION_SEGMENT,
+    OPERATION_SYNC,
+    OPERATION_WRITE,
+    OPERATION_ZERO,
+    RECORD_HEADER,
+    SECTOR,
+    ZERO_STEP,
+)
+from .protocol import (
+    CELL_BATCH_ENTRIES,
+    CELL_BYTES,
+    CELL_DONE,
+    CELL_ERROR,
+    CELL_LAST_END,
+    CELL_LAST_START,
+    CELL_SYNC_NS,
+    CELL_SYNCS,
+    ROW_STOP,
+)
+
+
+def zero_sectors(buffer, size):
+    """How many of the sectors that ``size`` bytes begin in hold zeros only."""
+    count = 0
+    at = 0
+    while at < size:
+        if buffer.zeros(at, min(SECTOR, size - at)):
+            count += 1
+        at += SECTOR
+    return count
+
+
+class Wal(Runner):
+    """Appends batches. After the first failure nothing is written any more: ``failed`` says what it was.
+
+    ``serve`` is the body of the wal thread; ``py_write`` is for callers without one. One of them only.
+    """
+
+    def __init__(self, file, directory, head, segment_bytes):
+        self.file = file
+        self.directory = directory
+        #: the header block of a segment; number, chain and checksum are filled in by ``rotate``
+        self.head = Buffer()
+        self.head.py_put(head)
+        self.segment_bytes = segment_bytes
+        self.staging = Buffer(BLOCK)
+        self.clock = Clock()
+        self.segment = self.number = self.incarnation = 0
+        self.position = BLOCK
+        #: Invariant: what lies from here to the end of the file was not written since the file was made
+        self.zeroed = BLOCK
+        self.size = 0
+        self.chain = 0
+        self.failed = 0
+        self.batches = self.bytes_written = 0
+
+    def resume(self, segment, position, size, number, chain, incarnation):
+        """Go on behind what a recovery found."""
+        self.segment = segment
+        self.position = self.zeroed = position
+        self.size = size
+        self.number = number
+        self.chain = chain
+        self.incarnation = incarnation
+
+    def serve(self, queue, cells, engine_event):
+        """Write what the engine hands over, until it says stop or a write fails. The body of a thread."""
+        self.queue = queue
+        self.cells = cells
+        self.engine_event = engine_event
+        self.run()
+
+    def loop(self):
+        while True:
+            rows = self.queue.take()
+            if rows == 0:
+                self.queue.event.prepare()
+                if self.queue.waiting():
+                    self.queue.event.cancel()
+                else:
+                    self.queue.event.wait(-1)
+                continue
+            last = rows
+            if self.queue.at(rows - 1, 0) == ROW_STOP:
+                last -= 1
+            if last > 0 and self.write_rows(last) != 0:
+                return 0
+            if last < rows:
+                return 0
+
+    def write_rows(self, last):
+        """Everything that came during the last sync is one batch; its hard state is that of the newest row."""
+        row = last - 1
+        entries = self.queue.taken.size
+        started = self.clock.now()
+        code = self.write(
+            KIND_ENTRIES, self.queue.at(row, 2), self.queue.at(row, 3), self.queue.at(row, 4), self.queue.taken
+        )
+        if code != 0:
+            self.cells.set(CELL_ERROR, code)
+            self.engine_event.wake()
+            return 1
+        ended = self.clock.now()
+        self.cells.set(CELL_SYNCS, self.cells.get(CELL_SYNCS) + 1)
+        self.cells.set(CELL_BYTES, self.bytes_written)
+        if entries:
+            count = self.staging.get_u32(28)
+            self.cells.set(CELL_BATCH_ENTRIES, self.cells.get(CELL_BATCH_ENTRIES) + count)
+        self.cells.set(CELL_SYNC_NS, self.cells.get(CELL_SYNC_NS) + (ended - started))
+        self.cells.set(CELL_LAST_START, started)
+        self.cells.set(CELL_LAST_END, ended)
+        self.cells.set(CELL_DONE, self.queue.at(row, 1))
+        self.engine_event.wake()
+        return 0
+
+    def write(self, kind, term, vote, commit, spans):
+        """One batch, durable when this returns 0; else errno | operation << 32, now and ever after."""
+        if self.failed != 0:
+            return self.failed
+        self.staging.clear()
+        self.staging.fill(BATCH_HEADER)
+        self.staging.put_spans(spans)
+        length = self.staging.size - BATCH_HEADER
+        count = self.staging.check_records(BATCH_HEADER, length, False)
+        sectors = zero_sectors(self.staging, self.staging.size)
+        self.staging.pad(BLOCK)
+        if self.position + self.staging.size > self.size:
+            code = self.rotate(self.staging.size)
+            if code != 0:
+                self.failed = code
+                return code
+        self.staging.set_u32(0, BATCH_MAGIC)
+        self.staging.set_u32(8, kind)
+        self.staging.set_u32(12, self.chain)
+        self.staging.set_u64(16, self.number + 1)
+        self.staging.set_u32(24, self.staging.records_crc(BATCH_HEADER, length))
+        self.staging.set_u32(28, count)
+        self.staging.set_u64(32, length)
+        self.staging.set_u64(40, term)
+        self.staging.set_u64(48, vote)
+        self.staging.set_u64(56, commit)
+        self.staging.set_u64(64, self.incarnation)
+        self.staging.set_u64(72, self.segment)
+        self.staging.set_u32(80, sectors)
+        self.staging.set_u32(4, self.staging.crc(8, BATCH_HEADER - 8))
+        error = self.file.write_at(self.staging, 0, self.staging.size, self.position)
+        if error != 0:
+            self.failed = OPERATION_WRITE << 32 | -error
+            return self.failed
+        code = self.zero_ahead(self.position + self.staging.size)
+        if code != 0:
+            self.failed = code
+            return code
+        error = self.file.datasync()
+        if error != 0:
+            self.failed = OPERATION_SYNC << 32 | -error
+            return self.failed
+        self.position += self.staging.size
+        self.number += 1
+        self.chain = self.staging.get_u32(4)
+        self.batches += 1
+        self.bytes_written += self.staging.size
+        return 0
+
+    def zero_ahead(self, end):
+        """Write zeros behind ``end`` when the batch has used up those that were there."""
+        if end <= self.zeroed:
+            return 0
+        target = min(self.size, max(end, self.zeroed + ZERO_STEP))
+        if target > end:
+            error = self.file.zero(end, target - end)
+            if error != 0:
+                return OPERATION_ZERO << 32 | -error
+        self.zeroed = target
+        return 0
+
+    def rotate(self, batch):
+        """Begin the next segment: durable, with its name, before anything is written into it."""
+        size = max(self.segment_bytes, BLOCK + batch)
+        error = self.file.create(self.directory, self.segment + 1, size)
+        if error != 0:
+            return OPERATION_SEGMENT << 32 | -error
+        self.head.set_u64(24, self.segment + 1)
+        self.head.set_u32(56, self.chain)
+        self.head.set_u64(64, self.number + 1)
+        self.head.set_u32(12, self.head.crc(16, BLOCK - 16))
+        error = self.file.write_at(self.head, 0, BLOCK, 0)
+        if error == 0:
+            error = self.file.sync_new(self.directory)
+        if error != 0:
+            return OPERATION_SEGMENT << 32 | -error
+        self.segment += 1
+        self.size = size
+        self.position = self.zeroed = BLOCK
+        self.bytes_written += BLOCK
+        return 0
+
+    def py_write(self, kind, term, vote, commit, spans):
+        """``write`` for Python."""
+        return self.write(kind, term, vote, commit, spans)
+
+
+class Reader:
+    """Judges one batch after the other. ``read`` gives one of the verdicts below; the fields tell the rest."""
+
+    VALID = 0
+    END = 1  # nothing but zeros, or the end of the file
+    BAD = 2  # ``torn`` and ``reason`` say how
+
+    def __init__(self):
+        self.buffer = Buffer()
+        self.number = self.chain = 0
+        #: of the record read last; Invariant: the next record's index is at most one higher, and at least 1
+        self.last_index = self.last_term = 0
+        self.torn = False
+        self.extent = BLOCK
+        self.incarnation = self.term = self.vote = self.commit = 0
+        self.pieces = []
+        self.reason = ""
+
+    def follow(self, number, chain):
+        """What the batch before had: the next one must continue it."""
+        self.number = number
+        self.chain = chain
+
+    def read(self, file, position, size, segment):
+        """The batch at ``position`` of a file of ``size`` bytes. Raises OSError."""
+        self.pieces = []
+        self.torn = False
+        self.extent = BLOCK
+        self.fetch(file, min(BLOCK, max(size, position) - position), position)
+        if self.buffer.zeros(0, self.buffer.size):
+            return self.END
+        if self.buffer.size < SECTOR:
+            return self.bad(True, "the file ends within a header")
+        if self.buffer.zeros(0, SECTOR):
+            return self.bad(True, "the sector of the header was not written")
+        if self.buffer.get_u32(0) != BATCH_MAGIC or self.buffer.get_u32(4) != self.buffer.crc(8, BATCH_HEADER - 8):
+            return self.bad(False, "the header is damaged")
+        length = self.buffer.get_u64(32)
+        # A header with a right checksum is one that was written, unless somebody forged it.
+        if length > 1 << 48:
+            return self.bad(False, "the length is impossible")
+        self.extent = (BATCH_HEADER + length + BLOCK - 1) // BLOCK * BLOCK
+        if self.buffer.get_u64(72) != segment or self.buffer.get_u64(16) != self.number + 1:
+            return self.bad(False, "the batch belongs elsewhere")
+        if self.buffer.get_u32(12) != self.chain:
+            return self.bad(False, "the batch does not continue the one before it")
+        if position + BATCH_HEADER + length > size:
+            return self.bad(True, "the file ends within the batch")
+        self.fetch(file, BATCH_HEADER + length, position)
+        count = self.buffer.get_u32(28)
+        if self.buffer.size < BATCH_HEADER + length:
+            return self.bad(True, "the file ends within the batch")
+        if self.buffer.check_records(BATCH_HEADER, length, True) != count or self.buffer.records_crc(
+            BATCH_HEADER, length
+        ) != self.buffer.get_u32(24):
+            more = zero_sectors(self.buffer, BATCH_HEADER + length) > self.buffer.get_u32(80)
+            return self.bad(more, "the entries do not have their checksum")
+        if not self.follows(length):
+            return self.BAD
+        self.kind = self.buffer.get_u32(8)
+        self.number += 1
+        self.chain = self.buffer.get_u32(4)
+        self.count = count
+        self.length = length
+        self.term = self.buffer.get_u64(40)
+        self.vote = self.buffer.get_u64(48)
+        self.commit = self.buffer.get_u64(56)
+        self.incarnation = self.buffer.get_u64(64)
+        return self.VALID
+
+    def bad(self, torn, reason):
+        self.torn = torn
+        self.reason = reason
+        return self.BAD
+
+    def fetch(self, file, size, position):
+        code = file.py_read_at(self.buffer, size, position)
+        if code != 0:
+            raise OSError(-code, "cannot read the log")
+
+    def follows(self, length):
+        """Whether the records continue the log; fills ``pieces``: (offset, length) of runs without replacement."""
+        start = at = BATCH_HEADER
+        end = BATCH_HEADER + length
+        while at < end:
+            index = self.buffer.get_u64(at + 8)
+            term = self.buffer.get_u64(at + 16)
+            if index < 1 or index > self.last_index + 1 or term < 1:
+                self.bad(False, f"entry {index} cannot follow entry {self.last_index}")
+                return False
+            if index <= self.last_index and at > start:
+                self.pieces.append((start, at - start))
+                start = at
+            self.last_index = index
+            self.last_term = term
+            at += RECORD_HEADER + self.buffer.get_u32(at + 4)
+        if at > start:
+            self.pieces.append((start, at - start))
+        if self.buffer.get_u64(56) > self.last_index:
+            self.bad(False, "the commit index lies beyond the log")
+            return False
+        if self.buffer.get_u64(40) < self.term or self.buffer.get_u64(64) < self.incarnation:
+            self.bad(False, "the term or the incarnation went back")
+            return False
+        return True
+
+    def find_later(self, file, position, size, segment):
+        """Place of the first whole batch header from ``position`` on that is later than ``number``; -1 for none."""
+        step = 256 * BLOCK
+        while position < size:
+            self.fetch(file, min(step, size - position), position)
+            at = 0
+            while at + BATCH_HEADER <= self.buffer.size:
+                if self.buffer.get_u32(at) == BATCH_MAGIC:
+                    header = self.buffer.get_u32(at + 4) == self.buffer.crc(at + 8, BATCH_HEADER - 8)
+                    if (
+                        header
+                        and self.buffer.get_u64(at + 72) == segment
+                        and self.buffer.get_u64(at + 16) > self.number
+                    ):
+                        return position + at
+                at += BLOCK
+            position += step
+        return -1
+
+    def find_dirt(self, file, position, size):
+        """(place, length) of the first run of blocks from ``position`` on that are not all zero; None: all zero."""
+        step = 256 * BLOCK
+        while position < size:
+            self.fetch(file, min(step, size - position), position)
+            if not self.buffer.zeros(0, self.buffer.size):
+                return position, self.buffer.size
+            position += step
+        return None
