@@ -1,0 +1,741 @@
+"""What touches the operating system, in plain Python: the definition of what ``_sys.pyx`` does faster.
+
+Used where nothing is compiled, and with ``RAFTX_PURE=1``. Same names, same results, the same bytes
+and error numbers as the compiled module; both change in one commit. Nothing here knows Raft.
+
+Where the compiled module has a pointer there is a bytes-like object here. Methods without a ``py_``
+twin trust their arguments, as the compiled ones do. NNG's functions cannot be called from here.
+"""
+
+from __future__ import annotations
+
+import errno
+import operator
+import os
+import select
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any, NoReturn, TypeAlias, final
+
+from ._core import Buffer, Spans
+from .errors import UsageError, WrongDirectory
+
+CELLS = 16
+COLUMNS = 8
+ENTRY_HEADER = 32
+ENVELOPE = 24
+SLACK = 4096  # what an Intake takes above its limit, so that one proposal of the largest size has room
+ZEROS = bytes(1 << 16)
+POLL_MAX_MS = 2**31 - 1  # poll() takes a C int; waking up earlier than asked is allowed
+
+Bytes: TypeAlias = bytes | bytearray | memoryview
+Path: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+Row: TypeAlias = tuple[int, int, int, int, int, int, int, int]
+
+
+def _number(value: Any, high: int = 2**64, low: int = 0) -> int:
+    """``value`` as an int in [low, high); raises as the conversion to a C integer does."""
+    number = int(operator.index(value))
+    if not low <= number < high:
+        raise OverflowError(f"{number} is not in [{low}, {high})")
+    return number
+
+
+def _int(value: Any) -> int:
+    return _number(value, 2**31, -(2**31))
+
+
+def _int64(value: Any) -> int:
+    return _number(value, 2**63, -(2**63))
+
+
+def _event(value: Any) -> Event:
+    if not isinstance(value, Event):
+        raise TypeError(f"an Event is required, not {type(value).__name__}")
+    return value
+
+
+def _buffer(value: Any) -> Buffer:
+    if not isinstance(value, Buffer):
+        raise TypeError(f"a Buffer is required, not {type(value).__name__}")
+    return value
+
+
+def _as_bytes(data: Any) -> bytes:
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        return bytes(data)
+    raise TypeError(f"data must be bytes, not {type(data).__name__}")
+
+
+def monotonic_ns() -> int:
+    """CLOCK_MONOTONIC in nanoseconds."""
+    return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+
+
+class Clock:
+    """The system's monotonic clock. Any thread."""
+
+    __slots__ = ()
+
+    def now(self) -> int:
+        """Nanoseconds."""
+        return monotonic_ns()
+
+    def until(self, deadline: int) -> int:
+        """How long a waiter may sleep for this deadline, in nanoseconds; -1: until it is woken."""
+        return max(deadline - self.now(), 0)
+
+    def py_now(self) -> int:
+        """Nanoseconds."""
+        return self.now()
+
+    def py_until(self, deadline: int) -> int:
+        """How long a waiter may sleep for this deadline, in nanoseconds; -1: until it is woken."""
+        return self.until(_int64(deadline))
+
+
+@final
+class ManualClock(Clock):
+    """A clock that moves when told to. ``advance`` wakes the nodes that use it. Any thread."""
+
+    __slots__ = ("events", "lock", "value")
+
+    def __init__(self, start: float = 0.0) -> None:
+        self.lock = threading.Lock()  # adding to an attribute is not atomic
+        self.value = _int64(int(start * 1e9))
+        self.events: list[Event] = []
+
+    def now(self) -> int:
+        """Nanoseconds."""
+        return self.value
+
+    def until(self, deadline: int) -> int:
+        """-1 until time has come that far, then 0."""
+        return -1 if deadline > self.value else 0
+
+    def watch(self, event: Event) -> None:
+        """Wake this event whenever time moves."""
+        self.events.append(event)
+
+    def py_watch(self, event: Event) -> None:
+        """Wake this event whenever time moves."""
+        self.watch(_event(event))
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass. Raises ValueError for a negative time."""
+        if seconds < 0:
+            raise ValueError("seconds must not be negative")
+        step = _int64(int(seconds * 1e9))
+        with self.lock:
+            self.value += step
+        for event in self.events:
+            event.wake()
+
+
+@final
+class Event:
+    """Sleep and wake. The sleeper announces itself, looks again, then sleeps; so no wake-up is lost.
+
+    One thread sleeps, any thread wakes it. A wake-up too many is possible, one too few is not.
+    """
+
+    __slots__ = ("fd", "poll", "sleeping")
+
+    def __init__(self) -> None:
+        self.fd = -1
+        self.sleeping = 0
+        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.poll = select.poll()
+        self.poll.register(self.fd, select.POLLIN)
+
+    def __del__(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+
+    def prepare(self) -> None:
+        """Announce sleep; look at the data again before ``wait``."""
+        self.sleeping = 1
+
+    def cancel(self) -> None:
+        """Not sleeping after all."""
+        self.sleeping = 0
+
+    def wait(self, timeout: int) -> None:
+        """Sleep until woken or for ``timeout`` nanoseconds (below 0: no limit)."""
+        ready = self.poll.poll(None if timeout < 0 else min(timeout / 1e6, POLL_MAX_MS))
+        # Waking up because of a signal that comes after this is one time too many, which is allowed.
+        self.sleeping = 0
+        if ready:
+            os.eventfd_read(self.fd)
+
+    def wake(self) -> None:
+        """Wake the sleeper, if there is one. The caller has stored its data before."""
+        # Two wakers may both find the mark. They signal twice then, and the sleeper looks once in vain.
+        if self.sleeping:
+            self.sleeping = 0
+            os.eventfd_write(self.fd, 1)
+
+    def py_prepare(self) -> None:
+        """Announce sleep; look at the data again before ``py_wait``."""
+        self.prepare()
+
+    def py_cancel(self) -> None:
+        """Not sleeping after all."""
+        self.cancel()
+
+    def py_wait(self, timeout: int = -1) -> None:
+        """Sleep until woken or for ``timeout`` nanoseconds (below 0: no limit). Without the GIL."""
+        self.wait(_int64(timeout))
+
+    def py_wake(self) -> None:
+        """Wake the sleeper, if there is one."""
+        self.wake()
+
+
+@final
+class Cells:
+    """Sixteen 64-bit numbers that one thread writes and others read."""
+
+    __slots__ = ("values",)
+
+    def __init__(self) -> None:
+        self.values = [0] * CELLS
+
+    def get(self, cell: int) -> int:
+        """The number in one cell."""
+        return self.values[cell]
+
+    def set(self, cell: int, value: int) -> None:
+        """Write one cell."""
+        self.values[cell] = value
+
+    def __getitem__(self, cell: int) -> int:
+        cell = _int(cell)
+        if not 0 <= cell < CELLS:
+            raise IndexError("cell must be in 0..15")
+        return self.get(cell)
+
+    def __setitem__(self, cell: int, value: int) -> None:
+        cell, value = _int(cell), _int64(value)
+        if not 0 <= cell < CELLS:
+            raise IndexError("cell must be in 0..15")
+        self.set(cell, value)
+
+
+class Runner:
+    """A loop for a thread of its own. Subclasses override ``loop``; ``run`` is the body of a thread."""
+
+    __slots__ = ()
+
+    def loop(self) -> int:
+        """The loop; 0 at its end."""
+        return 0
+
+    def run(self) -> None:
+        """Run the loop to its end; what it raises comes out here."""
+        self.loop()
+
+
+@final
+class Handoff:
+    """Rows of eight numbers and spans from one side to one taker. ``put`` from any thread, the rest for the taker."""
+
+    __slots__ = ("event", "filling", "lock", "pending", "rows", "taken", "taken_rows")
+
+    def __init__(self, event: Event) -> None:
+        self.lock = threading.Lock()
+        self.event = _event(event)
+        self.rows: list[Row] = []  # being filled, under the lock
+        self.filling = Spans()
+        self.taken_rows: list[Row] = []  # owned by the taker until its next take()
+        self.taken = Spans()
+        self.pending = 0  # rows not yet taken
+
+    def put(self, spans: Spans, a: int, b: int, c: int, d: int, e: int, f: int, g: int, h: int) -> int:
+        """Append a row and move the spans, which is empty afterwards."""
+        with self.lock:
+            if spans.count:
+                self.filling.take(spans)
+            self.rows.append((a, b, c, d, e, f, g, h))
+            self.pending += 1
+        self.event.wake()
+        return 0
+
+    def waiting(self) -> bool:
+        """Whether there are rows to take."""
+        return self.pending != 0
+
+    def take(self) -> int:
+        """Take all rows; their number. What was taken before is gone."""
+        self.taken.clear()
+        self.taken_rows = []
+        if not self.pending:
+            return 0
+        with self.lock:
+            self.rows, self.taken_rows = self.taken_rows, self.rows
+            self.taken.swap(self.filling)
+            self.pending = 0
+        return len(self.taken_rows)
+
+    def at(self, row: int, column: int) -> int:
+        """One number of a taken row."""
+        return self.taken_rows[row][column]
+
+    def backlog(self) -> int:
+        """Bytes of spans that wait or are being used by the taker."""
+        with self.lock:
+            return self.filling.size + self.taken.size
+
+    def py_put(
+        self,
+        spans: Spans | None,
+        a: int = 0,
+        b: int = 0,
+        c: int = 0,
+        d: int = 0,
+        e: int = 0,
+        f: int = 0,
+        g: int = 0,
+        h: int = 0,
+    ) -> None:
+        """Append a row and move the spans (or None)."""
+        row = [_number(value) for value in (a, b, c, d, e, f, g, h)]
+        if spans is None:
+            spans = Spans()
+        elif not isinstance(spans, Spans):
+            raise TypeError(f"Spans are required, not {type(spans).__name__}")
+        self.put(spans, *row)
+
+    def py_take(self) -> int:
+        """Take all rows; their number."""
+        return self.take()
+
+    def py_waiting(self) -> bool:
+        """Whether there are rows to take."""
+        return self.waiting()
+
+    def py_at(self, row: int, column: int) -> int:
+        """One number of a taken row."""
+        row, column = _number(row), _int(column)
+        if row >= len(self.taken_rows) or not 0 <= column < COLUMNS:
+            raise IndexError("no such row or column")
+        return self.at(row, column)
+
+    def py_backlog(self) -> int:
+        """Bytes of spans that wait or are being used by the taker."""
+        return self.backlog()
+
+
+@final
+class Intake:
+    """Proposals from any thread, for one taker, in order and numbered 1, 2, 3, ...
+
+    They stand here as entry records without crc, index and term, ready to become a message's body.
+    """
+
+    __slots__ = (
+        "closed", "event", "filling", "filling_first", "filling_since", "held", "incarnation", "last_count", "limit",
+        "lock", "offset", "origin", "pending", "sequence", "taken", "taken_sequence", "taken_since",
+    )  # fmt: skip
+
+    def __init__(self, event: Event, origin: int, incarnation: int, limit: int) -> None:
+        self.lock = threading.Lock()
+        self.event = _event(event)
+        self.origin = _number(origin)
+        self.incarnation = _number(incarnation)
+        self.limit = _number(limit)  # bytes that may wait
+        self.sequence = 0  # of the last proposal accepted, under the lock
+        self.filling = Buffer()
+        self.taken = Buffer()
+        self.offset = 0  # of the first record in taken that the engine has not consumed
+        self.taken_sequence = 0  # of that record
+        self.filling_first = 1
+        self.filling_since = self.taken_since = 0  # when the oldest of them came, monotonic ns
+        self.pending = 0  # bytes waiting in filling
+        self.held = 0  # bytes of taken that are not consumed
+        self.closed = False
+        self.last_count = 0
+
+    def _put(self, data: bytes, kind: int) -> int:
+        # Under the lock.
+        if self.closed:
+            return -1
+        if self.filling.size + self.held + ENTRY_HEADER + ENVELOPE + len(data) > self.limit + SLACK:
+            return 0
+        if self.filling.size == 0:
+            self.filling_first = self.sequence + 1
+            self.filling_since = monotonic_ns()
+        self.filling.put_proposal(kind, self.origin, self.incarnation, self.sequence + 1, data, len(data))
+        self.sequence += 1
+        self.pending = self.filling.size
+        return self.sequence
+
+    def propose(self, data: Bytes, kind: int = 0) -> int:
+        """Append one proposal: its number, 0 when there is no room, -1 when closed. Raises TypeError."""
+        kind = _int(kind)
+        blob = data if type(data) is bytes else _as_bytes(data)
+        if not 0 <= kind <= 255:
+            raise OverflowError("kind must be in 0..255")
+        with self.lock:
+            sequence = self._put(blob, kind)
+        if sequence > 0:
+            self.event.wake()
+        return sequence
+
+    def propose_many(self, datas: Iterable[Bytes]) -> tuple[int, int]:
+        """Append proposals while there is room: (number of the first, how many); first is -1 when closed."""
+        blobs = [data if type(data) is bytes else _as_bytes(data) for data in datas]
+        first = count = 0
+        with self.lock:
+            for blob in blobs:
+                sequence = self._put(blob, 0)
+                if sequence <= 0:
+                    if sequence < 0:
+                        first = -1
+                    break
+                if not count:
+                    first = sequence
+                count += 1
+        if count:
+            self.event.wake()
+        return first, count
+
+    def close(self) -> None:
+        """Take no more."""
+        with self.lock:
+            self.closed = True
+
+    @property
+    def last_sequence(self) -> int:
+        """Number of the last proposal that was taken."""
+        return self.sequence
+
+    def waiting(self) -> bool:
+        """Whether anything waits."""
+        return self.offset < self.taken.size or self.pending != 0
+
+    def take(self) -> bool:
+        """Whether records stand ready in ``taken`` from ``offset`` on."""
+        if self.offset < self.taken.size:
+            return True
+        if not self.pending:
+            return False
+        self.taken.clear()
+        self.offset = 0
+        with self.lock:
+            self.taken.swap(self.filling)
+            self.taken_sequence = self.filling_first
+            self.taken_since = self.filling_since
+            self.pending = 0
+            self.held = self.taken.size
+        return self.taken.size != 0
+
+    def chunk(self, max_bytes: int) -> int:
+        """Bytes of the next whole records: as many as fit, and at least one."""
+        at, end = self.offset, self.taken.size
+        count = 0
+        while at < end:
+            step = ENTRY_HEADER + self.taken.get_u32(at + 4)
+            if count and at + step - self.offset > max_bytes:
+                break
+            at += step
+            count += 1
+        self.last_count = count
+        return at - self.offset
+
+    def chunk_count(self) -> int:
+        """How many records the last ``chunk`` has."""
+        return self.last_count
+
+    def consume(self, size: int, count: int) -> None:
+        """These have been used."""
+        self.offset += size
+        self.taken_sequence += count
+        self.held = self.taken.size - self.offset
+
+    def py_take(self) -> bool:
+        """Whether records stand ready."""
+        return self.take()
+
+    def py_waiting(self) -> bool:
+        """Whether anything waits."""
+        return self.waiting()
+
+    def py_chunk(self, max_bytes: int) -> tuple[bytes, int]:
+        """(bytes, count) of the next whole records."""
+        size = self.chunk(_number(max_bytes))
+        return self.taken.tobytes()[self.offset : self.offset + size], self.chunk_count()
+
+    def py_consume(self, size: int, count: int) -> None:
+        """These have been used."""
+        self.consume(_number(size), _number(count, 2**32))
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def _code(error: OSError | OverflowError) -> int:
+    """-errno. A number that C takes and then refuses (a position beyond 2^63) does not get that far in Python."""
+    return -(error.errno or errno.EIO) if isinstance(error, OSError) else -errno.EINVAL
+
+
+def _pwrite(fd: int, data: Bytes, position: int) -> int:
+    """Write all of it; 0 or -errno."""
+    view = memoryview(data)
+    try:
+        while len(view):
+            done = os.pwrite(fd, view, position)
+            view = view[done:]
+            position += done
+    except (OSError, OverflowError) as error:
+        return _code(error)
+    return 0
+
+
+@final
+class File:
+    """A file opened for positioned reads and writes. ``fail_after`` (tests): n operations succeed, all later ones fail.
+
+    Methods return 0 or -errno where the compiled ones run without the GIL, the others raise OSError.
+    """
+
+    __slots__ = ("fail_after", "fail_errno", "fd", "stall_ns")
+
+    def __init__(self, path: Path, create: bool = False, readonly: bool = False) -> None:
+        flags = os.O_CLOEXEC | (os.O_RDONLY if readonly else os.O_RDWR) | (os.O_CREAT if create else 0)
+        self.fd = -1
+        self.fd = os.open(path, flags, 0o600)
+        self.fail_after = -1  # none
+        self.fail_errno: int = errno.EIO
+        self.stall_ns = 0  # how long each sync takes longer
+
+    def __del__(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+
+    def _fault(self) -> int:
+        if self.fail_after < 0:
+            return 0
+        if self.fail_after > 0:
+            self.fail_after -= 1
+            return 0
+        return -self.fail_errno
+
+    def write_at(self, buffer: Buffer, offset: int, size: int, position: int) -> int:
+        """Write a part of the buffer at ``position``; 0 or -errno."""
+        code = self._fault()
+        return code if code else _pwrite(self.fd, memoryview(buffer.data)[offset : offset + size], position)
+
+    def read_at(self, buffer: Buffer, size: int, position: int) -> int:
+        """Read up to ``size`` bytes; 0 or -errno. The buffer then holds what was there."""
+        buffer.clear()
+        buffer.fill(size)
+        view = memoryview(buffer.data)
+        total = 0
+        try:
+            while total < size:
+                done = os.preadv(self.fd, [view[total:size]], position + total)
+                if not done:
+                    break
+                total += done
+        except (OSError, OverflowError) as error:
+            buffer.clear()
+            return _code(error)
+        buffer.size = total
+        return 0
+
+    def zero(self, position: int, size: int) -> int:
+        """Write zero bytes; 0 or -errno."""
+        code = self._fault()
+        while not code and size:
+            step = min(size, len(ZEROS))
+            code = _pwrite(self.fd, memoryview(ZEROS)[:step], position)
+            position += step
+            size -= step
+        return code
+
+    def datasync(self) -> int:
+        """Make what was written durable; 0 or -errno."""
+        code = self._fault()
+        if self.stall_ns > 0:
+            time.sleep(self.stall_ns / 1e9)
+        if code:
+            return code
+        try:
+            os.fdatasync(self.fd)
+        except OSError as error:
+            return _code(error)
+        return 0
+
+    def create(self, directory: int, number: int, size: int) -> int:
+        """Go on with a new file wal-<number>.log of ``size`` reserved bytes; 0 or -errno, and then this one stays."""
+        code = self._fault()
+        if code:
+            return code
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        fd = -1
+        try:
+            fd = os.open(f"wal-{number:016x}.log", flags, 0o600, dir_fd=directory)
+            os.posix_fallocate(fd, 0, size)
+        except (OSError, OverflowError) as error:
+            if fd >= 0:
+                os.close(fd)
+            return _code(error)
+        self.close()
+        self.fd = fd
+        return 0
+
+    def sync_new(self, directory: int) -> int:
+        """Make a new file and its name in the directory durable; 0 or -errno."""
+        code = self._fault()
+        if code:
+            return code
+        try:
+            os.fsync(self.fd)
+            os.fsync(directory)
+        except OSError as error:
+            return _code(error)
+        return 0
+
+    def close(self) -> None:
+        """Close it; may be called twice."""
+        if self.fd >= 0:
+            fd, self.fd = self.fd, -1
+            os.close(fd)
+
+    def size(self) -> int:
+        """Length in bytes."""
+        return os.fstat(self.fd).st_size
+
+    def truncate(self, size: int) -> None:
+        """Cut or extend it."""
+        os.ftruncate(self.fd, size)
+
+    def preallocate(self, size: int) -> None:
+        """Reserve space, so that a full disk shows now and not later. Raises OSError."""
+        os.posix_fallocate(self.fd, 0, size)
+
+    def py_write_at(self, buffer: Buffer, offset: int, size: int, position: int) -> int:
+        """0 or -errno. Without the GIL."""
+        offset, size, position = _number(offset), _number(size), _number(position)
+        if offset + size > _buffer(buffer).size:
+            raise IndexError("outside of the buffer")
+        return self.write_at(buffer, offset, size, position)
+
+    def py_read_at(self, buffer: Buffer, size: int, position: int) -> int:
+        """0 or -errno; the buffer then holds what was there."""
+        return self.read_at(_buffer(buffer), _number(size), _number(position))
+
+    def py_zero(self, position: int, size: int) -> int:
+        """0 or -errno. Without the GIL."""
+        return self.zero(_number(position), _number(size))
+
+    def py_datasync(self) -> int:
+        """0 or -errno. Without the GIL."""
+        return self.datasync()
+
+    def py_create(self, directory: int, number: int, size: int) -> int:
+        """Go on with a new file wal-<number as 16 hex digits>.log of ``size`` reserved bytes; 0 or -errno."""
+        return self.create(_int(directory), _number(number), _number(size))
+
+    def py_sync_new(self, directory: int) -> int:
+        """Make a new file and its name in the directory durable; 0 or -errno."""
+        return self.sync_new(_int(directory))
+
+
+def sync_directory(path: Path) -> None:
+    """Make created, renamed and removed names in a directory durable. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def lock_directory(path: str | os.PathLike[str]) -> int:
+    """Lock a directory for this process; returns what ``unlock_directory`` takes. Raises WrongDirectory."""
+    import fcntl
+
+    fd = os.open(os.path.join(path, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(fd)
+        raise WrongDirectory(f"{os.fspath(path)} is in use by another process or node") from error
+    return fd
+
+
+def unlock_directory(fd: int) -> None:
+    """Release a lock."""
+    os.close(fd)
+
+
+# --- NNG -----------------------------------------------------------------------------------------
+
+
+def nng_available() -> bool:
+    """False: NNG's functions can be called directly from compiled code only."""
+    return False
+
+
+def _no_nng() -> NoReturn:
+    raise UsageError("NNG's functions cannot be called directly here")
+
+
+@final
+class NngReceiver:
+    """Receives frames from one NNG socket. Not here: raises UsageError."""
+
+    __slots__ = ("data", "size")
+
+    def __init__(self, socket: int, event: Event, capacity: int = 1024) -> None:
+        _number(socket, 2**32)
+        _event(event)
+        _number(capacity)
+        self.data: Bytes = b""
+        self.size = 0
+        _no_nng()
+
+    def start(self) -> None:
+        """Begin to receive. Raises TransportError."""
+        _no_nng()
+
+    def stop(self) -> None:
+        """End receiving; frees what was not taken. Not while the taker is in ``next``."""
+        _no_nng()
+
+    def waiting(self) -> bool:
+        """Whether ``next`` would find a frame."""
+        _no_nng()
+
+    def next(self) -> bool:
+        """Make the next frame the present one (``data``, ``size``); False when there is none."""
+        _no_nng()
+
+    def py_next(self) -> bytes | None:
+        """The next frame, or None."""
+        _no_nng()
+
+
+@final
+class NngSender:
+    """Sends frames on the socket that ``socket`` names at the moment. Not here: raises UsageError."""
+
+    __slots__ = ("socket",)
+
+    def __init__(self, socket: int) -> None:
+        self.socket = _number(socket, 2**32)
+        _no_nng()
+
+    def prepare(self, size: int) -> bytearray | None:
+        """The memory for one frame of ``size`` bytes; None when there is none."""
+        _no_nng()
+
+    def send(self) -> int:
+        """Send the prepared frame; 0 or NNG's error number."""
+        _no_nng()
+
+    def py_send(self, frame: bytes) -> int:
+        """Send a copy; 0 or NNG's error number."""
+        _no_nng()
