@@ -685,6 +685,10 @@ class EntryLog:
         """Append one entry; returns its index."""
         return self._add(_encode_record(self.last + 1, term, kind & 255, memoryview(data)[:size]), term)
 
+    def append_empty(self, term: int) -> int:
+        """Append an entry without data; returns its index."""
+        return self.append(term, 0, b"", 0)
+
     def append_proposals(self, term: int, body: Bytes, size: int) -> int:
         """Append proposal records, giving each index, ``term`` and crc; returns the last index."""
         view = memoryview(body)
@@ -727,6 +731,16 @@ class EntryLog:
         block.used += size
         self.last += 1
         return self.last
+
+    def append_from(self, body: Bytes, size: int, index: int) -> int:
+        """``append_records`` without the leading records whose index is below ``index``."""
+        view = memoryview(body)
+        start = 0
+        for offset, step, its, _ in _walk(view, size):
+            if not step or its >= index:
+                break
+            start = offset + step
+        return self.append_records(view[start:size], size - start)
 
     def find_conflict(self, body: Bytes, size: int) -> int:
         """Index of the first record that the log does not hold with the same term, or 0."""
@@ -992,6 +1006,10 @@ class Outbox:
             _put(m, name, getattr(source, name))
         if source.spans.count == 1:
             m.set_body(source.spans.items[0].data, source.body_size, source.count)
+
+    def tag_last(self, tag: int) -> None:
+        """Give the newest row a tag."""
+        self.rows[-1].tag = tag
 
     def kind_at(self, row: int) -> int:
         """Kind of a row."""

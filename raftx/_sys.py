@@ -10,13 +10,14 @@ twin trust their arguments, as the compiled ones do. NNG's functions cannot be c
 from __future__ import annotations
 
 import errno
+import fcntl
 import operator
 import os
 import select
 import threading
 import time
 from collections.abc import Iterable
-from typing import Any, NoReturn, TypeAlias, final
+from typing import Any, NoReturn, TypeAlias, TypeVar, final
 
 from ._core import Buffer, Spans
 from .errors import UsageError, WrongDirectory
@@ -32,11 +33,12 @@ POLL_MAX_MS = 2**31 - 1  # poll() takes a C int; waking up earlier than asked is
 Bytes: TypeAlias = bytes | bytearray | memoryview
 Path: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 Row: TypeAlias = tuple[int, int, int, int, int, int, int, int]
+T = TypeVar("T")
 
 
 def _number(value: Any, high: int = 2**64, low: int = 0) -> int:
     """``value`` as an int in [low, high); raises as the conversion to a C integer does."""
-    number = int(operator.index(value))
+    number = operator.index(value)
     if not low <= number < high:
         raise OverflowError(f"{number} is not in [{low}, {high})")
     return number
@@ -50,15 +52,9 @@ def _int64(value: Any) -> int:
     return _number(value, 2**63, -(2**63))
 
 
-def _event(value: Any) -> Event:
-    if not isinstance(value, Event):
-        raise TypeError(f"an Event is required, not {type(value).__name__}")
-    return value
-
-
-def _buffer(value: Any) -> Buffer:
-    if not isinstance(value, Buffer):
-        raise TypeError(f"a Buffer is required, not {type(value).__name__}")
+def _typed(kind: type[T], value: Any) -> T:
+    if not isinstance(value, kind):
+        raise TypeError(f"{kind.__name__} is required, not {type(value).__name__}")
     return value
 
 
@@ -120,7 +116,7 @@ class ManualClock(Clock):
 
     def py_watch(self, event: Event) -> None:
         """Wake this event whenever time moves."""
-        self.watch(_event(event))
+        self.watch(_typed(Event, event))
 
     def advance(self, seconds: float) -> None:
         """Let time pass. Raises ValueError for a negative time."""
@@ -176,21 +172,13 @@ class Event:
             self.sleeping = 0
             os.eventfd_write(self.fd, 1)
 
-    def py_prepare(self) -> None:
-        """Announce sleep; look at the data again before ``py_wait``."""
-        self.prepare()
-
-    def py_cancel(self) -> None:
-        """Not sleeping after all."""
-        self.cancel()
-
     def py_wait(self, timeout: int = -1) -> None:
         """Sleep until woken or for ``timeout`` nanoseconds (below 0: no limit). Without the GIL."""
         self.wait(_int64(timeout))
 
-    def py_wake(self) -> None:
-        """Wake the sleeper, if there is one."""
-        self.wake()
+    py_prepare = prepare
+    py_cancel = cancel
+    py_wake = wake
 
 
 @final
@@ -211,13 +199,13 @@ class Cells:
         self.values[cell] = value
 
     def __getitem__(self, cell: int) -> int:
-        cell = _int(cell)
+        cell = _int64(cell)
         if not 0 <= cell < CELLS:
             raise IndexError("cell must be in 0..15")
         return self.get(cell)
 
     def __setitem__(self, cell: int, value: int) -> None:
-        cell, value = _int(cell), _int64(value)
+        cell, value = _int64(cell), _int64(value)
         if not 0 <= cell < CELLS:
             raise IndexError("cell must be in 0..15")
         self.set(cell, value)
@@ -245,7 +233,7 @@ class Handoff:
 
     def __init__(self, event: Event) -> None:
         self.lock = threading.Lock()
-        self.event = _event(event)
+        self.event = _typed(Event, event)
         self.rows: list[Row] = []  # being filled, under the lock
         self.filling = Spans()
         self.taken_rows: list[Row] = []  # owned by the taker until its next take()
@@ -288,32 +276,12 @@ class Handoff:
             return self.filling.size + self.taken.size
 
     def py_put(
-        self,
-        spans: Spans | None,
-        a: int = 0,
-        b: int = 0,
-        c: int = 0,
-        d: int = 0,
-        e: int = 0,
-        f: int = 0,
-        g: int = 0,
-        h: int = 0,
-    ) -> None:
+        self, spans: Spans | None,
+        a: int = 0, b: int = 0, c: int = 0, d: int = 0, e: int = 0, f: int = 0, g: int = 0, h: int = 0,
+    ) -> None:  # fmt: skip
         """Append a row and move the spans (or None)."""
         row = [_number(value) for value in (a, b, c, d, e, f, g, h)]
-        if spans is None:
-            spans = Spans()
-        elif not isinstance(spans, Spans):
-            raise TypeError(f"Spans are required, not {type(spans).__name__}")
-        self.put(spans, *row)
-
-    def py_take(self) -> int:
-        """Take all rows; their number."""
-        return self.take()
-
-    def py_waiting(self) -> bool:
-        """Whether there are rows to take."""
-        return self.waiting()
+        self.put(Spans() if spans is None else _typed(Spans, spans), *row)
 
     def py_at(self, row: int, column: int) -> int:
         """One number of a taken row."""
@@ -322,9 +290,9 @@ class Handoff:
             raise IndexError("no such row or column")
         return self.at(row, column)
 
-    def py_backlog(self) -> int:
-        """Bytes of spans that wait or are being used by the taker."""
-        return self.backlog()
+    py_take = take
+    py_waiting = waiting
+    py_backlog = backlog
 
 
 @final
@@ -341,7 +309,7 @@ class Intake:
 
     def __init__(self, event: Event, origin: int, incarnation: int, limit: int) -> None:
         self.lock = threading.Lock()
-        self.event = _event(event)
+        self.event = _typed(Event, event)
         self.origin = _number(origin)
         self.incarnation = _number(incarnation)
         self.limit = _number(limit)  # bytes that may wait
@@ -454,14 +422,6 @@ class Intake:
         self.taken_sequence += count
         self.held = self.taken.size - self.offset
 
-    def py_take(self) -> bool:
-        """Whether records stand ready."""
-        return self.take()
-
-    def py_waiting(self) -> bool:
-        """Whether anything waits."""
-        return self.waiting()
-
     def py_chunk(self, max_bytes: int) -> tuple[bytes, int]:
         """(bytes, count) of the next whole records."""
         size = self.chunk(_number(max_bytes))
@@ -471,13 +431,18 @@ class Intake:
         """These have been used."""
         self.consume(_number(size), _number(count, 2**32))
 
+    py_take = take
+    py_waiting = waiting
+
 
 # --- files ---------------------------------------------------------------------------------------
 
 
-def _code(error: OSError | OverflowError) -> int:
-    """-errno. A number that C takes and then refuses (a position beyond 2^63) does not get that far in Python."""
-    return -(error.errno or errno.EIO) if isinstance(error, OSError) else -errno.EINVAL
+def _code(error: OSError | OverflowError | ValueError) -> int:
+    """-errno. What the system would refuse does not always get that far: large positions, negative descriptors."""
+    if isinstance(error, OSError):
+        return -(error.errno or errno.EIO)
+    return -errno.EINVAL if isinstance(error, OverflowError) else -errno.EBADF
 
 
 def _pwrite(fd: int, data: Bytes, position: int) -> int:
@@ -488,7 +453,7 @@ def _pwrite(fd: int, data: Bytes, position: int) -> int:
             done = os.pwrite(fd, view, position)
             view = view[done:]
             position += done
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, ValueError) as error:
         return _code(error)
     return 0
 
@@ -539,7 +504,7 @@ class File:
                 if not done:
                     break
                 total += done
-        except (OSError, OverflowError) as error:
+        except (OSError, OverflowError, ValueError) as error:
             buffer.clear()
             return _code(error)
         buffer.size = total
@@ -564,7 +529,7 @@ class File:
             return code
         try:
             os.fdatasync(self.fd)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             return _code(error)
         return 0
 
@@ -578,7 +543,7 @@ class File:
         try:
             fd = os.open(f"wal-{number:016x}.log", flags, 0o600, dir_fd=directory)
             os.posix_fallocate(fd, 0, size)
-        except (OSError, OverflowError) as error:
+        except (OSError, OverflowError, ValueError) as error:
             if fd >= 0:
                 os.close(fd)
             return _code(error)
@@ -594,7 +559,7 @@ class File:
         try:
             os.fsync(self.fd)
             os.fsync(directory)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             return _code(error)
         return 0
 
@@ -619,21 +584,17 @@ class File:
     def py_write_at(self, buffer: Buffer, offset: int, size: int, position: int) -> int:
         """0 or -errno. Without the GIL."""
         offset, size, position = _number(offset), _number(size), _number(position)
-        if offset + size > _buffer(buffer).size:
+        if offset + size > _typed(Buffer, buffer).size:
             raise IndexError("outside of the buffer")
         return self.write_at(buffer, offset, size, position)
 
     def py_read_at(self, buffer: Buffer, size: int, position: int) -> int:
         """0 or -errno; the buffer then holds what was there."""
-        return self.read_at(_buffer(buffer), _number(size), _number(position))
+        return self.read_at(_typed(Buffer, buffer), _number(size), _number(position))
 
     def py_zero(self, position: int, size: int) -> int:
         """0 or -errno. Without the GIL."""
         return self.zero(_number(position), _number(size))
-
-    def py_datasync(self) -> int:
-        """0 or -errno. Without the GIL."""
-        return self.datasync()
 
     def py_create(self, directory: int, number: int, size: int) -> int:
         """Go on with a new file wal-<number as 16 hex digits>.log of ``size`` reserved bytes; 0 or -errno."""
@@ -642,6 +603,8 @@ class File:
     def py_sync_new(self, directory: int) -> int:
         """Make a new file and its name in the directory durable; 0 or -errno."""
         return self.sync_new(_int(directory))
+
+    py_datasync = datasync
 
 
 def sync_directory(path: Path) -> None:
@@ -655,8 +618,6 @@ def sync_directory(path: Path) -> None:
 
 def lock_directory(path: str | os.PathLike[str]) -> int:
     """Lock a directory for this process; returns what ``unlock_directory`` takes. Raises WrongDirectory."""
-    import fcntl
-
     fd = os.open(os.path.join(path, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -691,8 +652,7 @@ class NngReceiver:
 
     def __init__(self, socket: int, event: Event, capacity: int = 1024) -> None:
         _number(socket, 2**32)
-        _event(event)
-        _number(capacity)
+        _typed(Event, event)
         self.data: Bytes = b""
         self.size = 0
         _no_nng()

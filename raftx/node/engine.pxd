@@ -17,7 +17,7 @@ cdef int ROW_ACCEPTED, ROW_APPLY, ROW_END, ROW_REFUSED, ROW_STATE
 cdef int SHOW_APPLIED, SHOW_COMMIT, SHOW_FAILED, SHOW_FRAMES_DROPPED, SHOW_FRAMES_IN, SHOW_FRAMES_OUT
 cdef int SHOW_LAST, SHOW_LEAD, SHOW_LEADERS, SHOW_ROLE, SHOW_STABLE, SHOW_STALE, SHOW_TERM, SHOW_TICKS, SHOW_VOTE
 cdef size_t FRAME_HEADER, FRAME_CLOSE, RECORD_HEADER
-cdef int FRAMES_A_ROUND
+cdef int FORWARDED, FRAMES_A_ROUND
 
 @cython.final
 cdef class Engine(Runner):
@@ -35,7 +35,7 @@ cdef class Engine(Runner):
     cdef Spans spans, no_spans
     cdef int64_t tick_ns, next_tick
     cdef uint64_t max_chunk, max_apply_bytes
-    cdef uint64_t[::1] incarnations
+    cdef uint64_t[::1] incarnations, forwarded
     cdef uint64_t number, done, written_term, written_vote, shown_term, shown_lead
     cdef int shown_role
     cdef bint stopping, blocked
@@ -46,6 +46,7 @@ cdef class Engine(Runner):
     cdef int take_disk(self) except -1 nogil
     cdef int take_frames(self) except -1 nogil
     cdef bint is_stale(self) noexcept nogil
+    cdef bint is_repeated(self, int slot, uint64_t sequence) noexcept nogil
     cdef int receive(self) except -1 nogil
     cdef int receive_proposals(self) except -1 nogil
     cdef int refusal(self, size_t size) noexcept nogil

@@ -66,6 +66,7 @@ from .rows import (
 FRAME_HEADER = 64
 FRAME_CLOSE = 512 << 10  # a frame takes no further message above this; a larger message has one of its own
 RECORD_HEADER = 32
+FORWARDED = 64  # how far a network may reorder proposals without losing them
 FRAMES_A_ROUND = 256  # so that ticks and disk completions are looked at under a flood
 
 
@@ -97,6 +98,8 @@ class Engine(Runner):
         self.max_apply_bytes = settings.max_apply_bytes
         #: highest incarnation heard of each slot's member; Invariant: frames of a lower one are dropped
         self.incarnations = array("Q", bytes(8 * MEMBERS_MAX))
+        #: the newest FORWARDED first sequence numbers of proposals that each slot's member passed on, 0 for none
+        self.forwarded = array("Q", bytes(8 * MEMBERS_MAX * FORWARDED))
         self.number = self.done = 0
         self.written_term = core.term
         self.written_vote = core.vote
@@ -198,7 +201,27 @@ class Engine(Runner):
             return False
         if self.codec.sender_incarnation < self.incarnations[slot]:
             return True
-        self.incarnations[slot] = self.codec.sender_incarnation
+        if self.codec.sender_incarnation > self.incarnations[slot]:
+            self.incarnations[slot] = self.codec.sender_incarnation
+            for place in range(slot * FORWARDED, (slot + 1) * FORWARDED):
+                self.forwarded[place] = 0
+        return False
+
+    def is_repeated(self, slot, sequence):
+        """Whether these proposals were seen before, or may have been: none is ever appended twice.
+
+        A network that repeats frames could otherwise let an entry be replaced, reported as not done, and
+        then be appended again.
+        """
+        oldest = slot * FORWARDED
+        for place in range(slot * FORWARDED, (slot + 1) * FORWARDED):
+            if self.forwarded[place] == sequence:
+                return True
+            if self.forwarded[place] < self.forwarded[oldest]:
+                oldest = place
+        if sequence < self.forwarded[oldest]:
+            return True
+        self.forwarded[oldest] = sequence
         return False
 
     def receive(self):
@@ -220,7 +243,8 @@ class Engine(Runner):
         count = self.message.count
         sequence = self.message.sequence()
         sender = self.message.sender
-        if count == 0:
+        slot = self.core.tracker.peers.slot_of(sender)
+        if count == 0 or slot < 0 or self.is_repeated(slot, sequence):
             return 0
         reason = REFUSED_NOT_LEADER
         if self.core.role == LEADER:
@@ -351,8 +375,9 @@ class Engine(Runner):
                 break
         self.send_frames()
         self.stamps.committed(self.core.committed, self.clock)
-        self.hand_over_entries()
+        # In this order: whoever learns that an entry was applied finds commit_index beyond it.
         self.publish()
+        self.hand_over_entries()
         return 0
 
     def something_to_write(self):
