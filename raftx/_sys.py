@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 def _number(value: Any, high: int = 2**64, low: int = 0) -> int:
     """``value`` as an int in [low, high); raises as the conversion to a C integer does."""
-    number = operator.index(value)
+    number = int(operator.index(value))  # a bool is a number, too
     if not low <= number < high:
         raise OverflowError(f"{number} is not in [{low}, {high})")
     return number
@@ -499,10 +499,7 @@ class File:
         view = memoryview(buffer.data)
         total = 0
         try:
-            while total < size:
-                done = os.preadv(self.fd, [view[total:size]], position + total)
-                if not done:
-                    break
+            while total < size and (done := os.preadv(self.fd, [view[total:size]], position + total)):
                 total += done
         except (OSError, OverflowError, ValueError) as error:
             buffer.clear()

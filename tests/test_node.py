@@ -184,7 +184,7 @@ def test_replaced_entry_is_not_done(cluster):
         new.propose(b"kept %d" % i).result(timeout=WAIT)
     cluster.network.heal()
     for future in lost:
-        with pytest.raises(cluster.impl.NotDone, match="committed in its place"):
+        with pytest.raises(cluster.impl.NotDone, match="lost office"):
             future.result(timeout=WAIT)
     with pytest.raises(cluster.impl.NotDone):
         batch.result(timeout=WAIT)
@@ -488,3 +488,45 @@ def test_fork_is_refused(impl):
     os.close(read)
     node.close()
     assert b"fork" in answer
+
+
+def test_passed_on_to_a_leader_that_is_cut_off(impl):
+    """A follower's proposals to a leader nobody hears end as not done when the next term's first entry is applied."""
+    made = Cluster(impl, n=3, proposal_timeout_ms=600_000)
+    try:
+        old = made.leader()
+        follower = next(n for n in made.nodes.values() if n is not old)
+        eventually(lambda: follower.leader_id == old.id)
+        made.network.cut(old.id, follower.id)
+        made.network.cut(follower.id, old.id)
+        third = next(id for id in made.ids if id not in (old.id, follower.id))
+        made.network.cut(old.id, third)
+        made.network.cut(third, old.id)
+        futures = [follower.propose(b"lost %d" % i) for i in range(3)]
+        for future in futures:
+            with pytest.raises(impl.NotDone):
+                future.result(timeout=WAIT)
+        assert not any(data.startswith(b"lost") for data in made.machines[follower.id].commands)
+    finally:
+        made.close()
+
+
+def test_repeated_frames_append_nothing_twice(impl):
+    """Every frame may come twice and out of order; a proposal that was passed on is applied once or not done."""
+    made = Cluster(impl, n=3, proposal_timeout_ms=3000)
+    try:
+        made.network.set_faults(duplicate=0.9, delay=(0.0, 0.004))
+        follower = made.followers()[0]
+        done = 0
+        for number in range(40):
+            try:
+                follower.propose(b"%d" % number).result(timeout=WAIT)
+                done += 1
+            except impl.ProposalError:
+                continue
+        assert done > 20
+        made.network.set_faults()
+        commands = made.machines[follower.id].commands
+        assert len(set(commands)) == len(commands)
+    finally:
+        made.close()

@@ -4,7 +4,7 @@ from .._core cimport Cursor
 from .._sys cimport Cells, Clock, Event, Handoff
 from .futures cimport Future
 
-cdef int ENTRY_NORMAL, ROW_ACCEPTED, ROW_APPLY, ROW_END, ROW_REFUSED, ROW_STATE, DONE_APPLIED
+cdef int ENTRY_NORMAL, ROW_APPLY, ROW_END, ROW_HANDED, ROW_REFUSED, ROW_STATE, DONE_APPLIED
 cdef size_t ENVELOPE
 cdef int64_t SWEEP_NS
 
@@ -26,12 +26,14 @@ cdef class Applier:
     cdef public Event engine_event
     cdef readonly dict pending
     cdef readonly list batches
-    cdef object deadlines, accepted
+    cdef object deadlines
+    cdef dict handed
     cdef list wake
-    cdef readonly uint64_t applied, noted, newest
+    cdef readonly uint64_t applied, applied_term, noted, newest
     cdef Cursor cursor
     cdef int apply_spans(self, size_t span, size_t count) except -1 with gil
     cdef int apply_one(self) except -1 with gil
     cdef int finish(self, uint64_t sequence, uint64_t index, uint64_t term, object result) except -1 with gil
     cdef int settle_future(self, Future future, uint64_t index, uint64_t term, object result) except -1 with gil
     cdef int fail_future(self, Future future, object error) except -1 with gil
+    cdef int find_replaced(self, uint64_t term) except -1 with gil

@@ -13,13 +13,13 @@ from .._core import Cursor, Entry
 from ..errors import NotDone, Unknown
 from ..types import ENTRY_NORMAL, Role, StateChange
 from .futures import Done
-from .rows import DONE_APPLIED, REFUSALS, ROW_ACCEPTED, ROW_APPLY, ROW_END, ROW_REFUSED, ROW_STATE
+from .rows import DONE_APPLIED, REFUSALS, ROW_APPLY, ROW_END, ROW_HANDED, ROW_REFUSED, ROW_STATE
 
 logger = logging.getLogger("raftx")
 
 ENVELOPE = 24
 SWEEP_NS = 250_000_000  # how often overdue proposals are looked for
-REPLACED = "another entry was committed in its place"
+REPLACED = "its leader lost office before it was committed"
 
 
 class Batch:
@@ -73,8 +73,9 @@ class Applier:
         self.batches = []
         #: (sequence, deadline) of everything proposed up to that sequence
         self.deadlines = collections.deque()
-        #: (last index, first sequence, count) of what a leader accepted, in the order of index
-        self.accepted = collections.deque()
+        #: term to the last sequence that was handed to a leader in it
+        self.handed = {}
+        self.applied_term = 0
         self.wake = []
         self.applied = 0
         self.next_sweep = 0
@@ -120,8 +121,8 @@ class Applier:
                     self.apply_spans(span, count)
                     span += count
                     self.after_apply(self.applies.at(row, 2))
-                elif kind == ROW_ACCEPTED:
-                    self.take_accepted(row)
+                elif kind == ROW_HANDED:
+                    self.take_handed(row)
                 elif kind == ROW_REFUSED:
                     self.take_refused(row)
                 elif kind == ROW_STATE:
@@ -140,6 +141,8 @@ class Applier:
     def apply_one(self):
         c = self.cursor
         result = None
+        if c.term != self.applied_term:
+            self.find_replaced(c.term)
         if c.kind == ENTRY_NORMAL and c.size >= ENVELOPE:
             if self.state_machine is not None:
                 result = self.state_machine.apply(Entry(c.index, c.term, c.payload(ENVELOPE), ENTRY_NORMAL))
@@ -196,24 +199,30 @@ class Applier:
         self.fail_future(future, error)
 
     def after_apply(self, index):
-        """A batch is applied: tell the engine, decide what was replaced, wake who waits. In this order."""
+        """A batch is applied: tell the engine, then wake who waits."""
         self.cells[DONE_APPLIED] = index
         self.engine_event.py_wake()
-        self.find_replaced(index)
         self.wake_all()
 
-    def find_replaced(self, index):
-        """Proposals that a leader accepted at a place where something else was committed are not done."""
-        while self.accepted and self.accepted[0][0] <= index:
-            _, first, count = self.accepted.popleft()
-            # By log matching, a proposal that is still open although its place is applied was replaced.
-            for sequence in range(first, first + count):
-                if sequence in self.pending:
+    def find_replaced(self, term):
+        """The log has come to a term: what was handed over in earlier ones and is still open is not done.
+
+        A leader appends a proposal only in the term in which it was handed to it, and terms never fall along
+        a log. So behind an applied entry of a later term it can no longer follow.
+        """
+        self.applied_term = term
+        last = 0
+        for earlier in [t for t in self.handed if t < term]:
+            last = max(last, self.handed.pop(earlier))
+        if last == 0:
+            return 0
+        for sequence in [s for s in list(self.pending) if s <= last]:
+            self.fail(sequence, NotDone(REPLACED))
+        for batch in [b for b in self.batches if b.first <= last]:
+            for sequence in range(batch.first, min(batch.end, last + 1)):
+                if batch.outcomes[sequence - batch.first] is None:
                     self.fail(sequence, NotDone(REPLACED))
-            for batch in [b for b in self.batches if b.first < first + count and first < b.end]:
-                for sequence in range(max(first, batch.first), min(first + count, batch.end)):
-                    if batch.outcomes[sequence - batch.first] is None:
-                        self.fail(sequence, NotDone(REPLACED))
+        return 0
 
     def wake_all(self):
         if not self.wake:
@@ -222,12 +231,9 @@ class Applier:
         for future in waiting:
             future.wake()
 
-    def take_accepted(self, row):
-        sequence, count = self.applies.at(row, 1), self.applies.at(row, 2)
-        index = self.applies.at(row, 3)
-        self.accepted.append((index + count - 1, sequence, count))
-        if index + count - 1 <= self.applied:
-            self.find_replaced(self.applied)
+    def take_handed(self, row):
+        sequence, term = self.applies.at(row, 1), self.applies.at(row, 2)
+        self.handed[term] = sequence
 
     def take_refused(self, row):
         sequence, count, reason = self.applies.at(row, 1), self.applies.at(row, 2), self.applies.at(row, 3)

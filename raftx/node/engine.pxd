@@ -7,13 +7,13 @@ from ..consensus.raft cimport Raft
 from ..transport.link cimport Link
 from .stamps cimport Stamps
 
-cdef int LEADER, MSG_ACCEPTED, MSG_HUP, MSG_PROP, MSG_REFUSED, MSG_TRANSFER_LEADER, MSG_UNREACHABLE
+cdef int LEADER, MSG_HUP, MSG_PROP, MSG_REFUSED, MSG_TRANSFER_LEADER, MSG_UNREACHABLE
 cdef uint32_t FLAG_REJECT
 cdef int CELL_DONE, CELL_ERROR, ROW_STOP, ROW_WRITE
 cdef int CMD_CAMPAIGN, CMD_STOP, CMD_TRANSFER, CMD_UNREACHABLE, DONE_APPLIED, FAILED_STORAGE
 cdef int REFUSED_FORWARDING, REFUSED_NO_LEADER, REFUSED_NOT_LEADER, REFUSED_REMOVED, REFUSED_TRANSFER
 cdef int REFUSED_STOPPED, REFUSED_UNCOMMITTED, REFUSED_UNREACHABLE
-cdef int ROW_ACCEPTED, ROW_APPLY, ROW_END, ROW_REFUSED, ROW_STATE
+cdef int ROW_APPLY, ROW_END, ROW_HANDED, ROW_REFUSED, ROW_STATE
 cdef int SHOW_APPLIED, SHOW_COMMIT, SHOW_FAILED, SHOW_FRAMES_DROPPED, SHOW_FRAMES_IN, SHOW_FRAMES_OUT
 cdef int SHOW_LAST, SHOW_LEAD, SHOW_LEADERS, SHOW_ROLE, SHOW_STABLE, SHOW_STALE, SHOW_TERM, SHOW_TICKS, SHOW_VOTE
 cdef size_t FRAME_HEADER, FRAME_CLOSE, RECORD_HEADER
@@ -51,7 +51,6 @@ cdef class Engine(Runner):
     cdef int receive_proposals(self) except -1 nogil
     cdef int refusal(self, size_t size) noexcept nogil
     cdef int take_proposals(self) except -1 nogil
-    cdef int tell_accepted(self, uint64_t sequence, uint64_t count, uint64_t index, uint64_t term) except -1 nogil
     cdef int tell_refused(self, uint64_t sequence, uint64_t count, uint64_t reason) except -1 nogil
     cdef int take_commands(self) except -1 nogil
     cdef int transfer(self, uint64_t to) except -1 nogil

@@ -19,7 +19,6 @@ from ..types import (
     FLAG_REJECT,
     LEADER,
     MEMBERS_MAX,
-    MSG_ACCEPTED,
     MSG_HUP,
     MSG_PROP,
     MSG_REFUSED,
@@ -41,9 +40,9 @@ from .rows import (
     REFUSED_TRANSFER,
     REFUSED_UNCOMMITTED,
     REFUSED_UNREACHABLE,
-    ROW_ACCEPTED,
     ROW_APPLY,
     ROW_END,
+    ROW_HANDED,
     ROW_REFUSED,
     ROW_STATE,
     SHOW_APPLIED,
@@ -228,18 +227,19 @@ class Engine(Runner):
         """One message from a peer."""
         if self.message.kind == MSG_PROP:
             return self.receive_proposals()
-        if self.message.kind == MSG_ACCEPTED or self.message.kind == MSG_REFUSED:
+        if self.message.kind == MSG_REFUSED:
             # An answer to an earlier life of this node is about sequence numbers that are not ours.
             if self.message.log_term == self.codec.incarnation:
-                if self.message.kind == MSG_ACCEPTED:
-                    self.tell_accepted(self.message.context, self.message.hint, self.message.index, self.message.commit)
-                else:
-                    self.tell_refused(self.message.context, self.message.hint, self.message.index)
+                self.tell_refused(self.message.context, self.message.hint, self.message.index)
             return 0
         return self.core.step(self.message)
 
     def receive_proposals(self):
-        """Proposals that a follower passed on: append them, or say why not."""
+        """Proposals that a follower passed on: append them, or say why not.
+
+        Only in the term they were passed on in: what an entry of a later term has followed can then be told
+        not to be done.
+        """
         count = self.message.count
         sequence = self.message.sequence()
         sender = self.message.sender
@@ -247,20 +247,15 @@ class Engine(Runner):
         if count == 0 or slot < 0 or self.is_repeated(slot, sequence):
             return 0
         reason = REFUSED_NOT_LEADER
-        if self.core.role == LEADER:
+        if self.core.role == LEADER and self.message.log_term == self.core.term:
             reason = self.refusal(self.message.body_size - count * RECORD_HEADER)
         if reason:
             self.out.push(MSG_REFUSED, sender, self.core.id, 0)
             self.out.set_log(reason, self.codec.sender_incarnation, 0)
             self.out.set_answer(FLAG_REJECT, count, sequence)
             return 0
-        index = self.core.log.last + 1
         self.message.term = 0
-        self.core.step(self.message)
-        self.out.push(MSG_ACCEPTED, sender, self.core.id, 0)
-        self.out.set_log(index, self.codec.sender_incarnation, self.core.term)
-        self.out.set_answer(0, count, sequence)
-        return 0
+        return self.core.step(self.message)
 
     def refusal(self, size):
         """Why a leader would refuse a proposal of ``size`` payload bytes; 0 when it would not.
@@ -296,22 +291,18 @@ class Engine(Runner):
             if reason:
                 self.tell_refused(sequence, count, reason)
             else:
-                index = self.core.log.last + 1
                 self.message.reset(MSG_PROP)
                 self.message.sender = self.core.id
                 self.message.body_from(self.intake.taken, self.intake.offset, size, count)
                 self.core.step(self.message)
                 if self.core.role == LEADER:
                     self.stamps.accepted(self.core.log.last, self.intake.taken_since, self.clock.now())
-                    self.tell_accepted(sequence, count, index, self.core.term)
                 else:
-                    # For the case that it cannot be sent.
+                    # The term for the leader; count and sequence for the case that it cannot be sent.
+                    self.core.messages.set_log(0, self.core.term, 0)
                     self.core.messages.set_answer(0, count, sequence)
+                self.applies.put(self.no_spans, ROW_HANDED, sequence + count - 1, self.core.term, 0, 0, 0, 0, 0)
             self.intake.consume(size, count)
-        return 0
-
-    def tell_accepted(self, sequence, count, index, term):
-        self.applies.put(self.no_spans, ROW_ACCEPTED, sequence, count, index, term, 0, 0, 0)
         return 0
 
     def tell_refused(self, sequence, count, reason):

@@ -2,7 +2,7 @@
 
 # Engine to apply thread
 ROW_APPLY = 1  # low, high, spans: committed entries, whose bytes are the next spans
-ROW_ACCEPTED = 2  # sequence, count, index, term: own proposals stand in a leader's log
+ROW_HANDED = 2  # sequence, term: own proposals up to it were appended or passed on in this or an earlier term
 ROW_REFUSED = 3  # sequence, count, reason: own proposals were not appended and will not be
 ROW_STATE = 4  # term, leader, role
 ROW_END = 5  # nothing follows
