@@ -6,6 +6,8 @@ few copies only, and never while anything waits for the GIL.
 import errno
 import os
 
+cimport cython
+
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
 from libc.stdint cimport uintptr_t
@@ -242,15 +244,15 @@ cdef class Cells:
     cdef void set(self, int cell, int64_t value) noexcept nogil:
         raftx_store(&self.values[cell], value)
 
-    def __getitem__(self, int cell):
+    def __getitem__(self, Py_ssize_t cell):
         if not 0 <= cell < CELLS:
             raise IndexError("cell must be in 0..15")
-        return self.get(cell)
+        return self.get(<int>cell)
 
-    def __setitem__(self, int cell, int64_t value):
+    def __setitem__(self, Py_ssize_t cell, int64_t value):
         if not 0 <= cell < CELLS:
             raise IndexError("cell must be in 0..15")
-        self.set(cell, value)
+        self.set(<int>cell, value)
 
 
 cdef class Runner:
@@ -650,7 +652,7 @@ cdef class File:
     def py_write_at(self, Buffer buffer not None, size_t offset, size_t size, uint64_t position):
         """0 or -errno. Without the GIL."""
         cdef int code
-        if offset + size > buffer.size:
+        if offset > buffer.size or size > buffer.size - offset:
             raise IndexError("outside of the buffer")
         with nogil:
             code = self.write_at(buffer, offset, size, position)
@@ -795,6 +797,7 @@ cdef void receiver_wake(ReceiverState* r) noexcept nogil:
         raftx_signal(r.fd)
 
 
+@cython.no_gc_clear
 cdef class NngReceiver:
     """Receives on one socket by NNG's asynchronous callback into a bounded ring, for one taker.
 
@@ -829,7 +832,7 @@ cdef class NngReceiver:
         """Begin to receive. Raises TransportError."""
         cdef nng_aio* aio = NULL
         cdef raftx_nng_socket s
-        if self.state.aio != NULL:
+        if self.state.aio != NULL or raftx_load(&self.state.stopping):
             raise UsageError("a receiver starts once")
         if nng_aio_alloc(&aio, received, self.state):
             raise TransportError("NNG has no memory for a receiver")

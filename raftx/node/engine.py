@@ -322,6 +322,7 @@ class Engine(Runner):
             elif kind == CMD_TRANSFER:
                 self.transfer(self.commands.at(row, 1))
             elif kind == CMD_UNREACHABLE:
+                self.show.set(SHOW_FRAMES_DROPPED, self.show.get(SHOW_FRAMES_DROPPED) + 1)
                 self.scratch.reset(MSG_UNREACHABLE)
                 self.scratch.sender = self.commands.at(row, 1)
                 self.core.step(self.scratch)

@@ -120,8 +120,12 @@ class Node:
         except BaseException as error:
             self._state = "failed"
             self._failure = error
+            self._threads.clear()
             self._storage.close()
             self._transport.close()
+            self._state_changes.end(error)
+            if self._committed is not None:
+                self._committed.end(error)
             self._ended.set()
             raise
         self._state = "running"
@@ -249,7 +253,7 @@ class Node:
         if os.getpid() != self._pid:
             return
         with self._lock:
-            if self._state in ("new", "closed"):
+            if self._state in ("new", "failed", "closed"):
                 self._state = "closed"
                 self._ended.set()
                 self._state_changes.end()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket as py_socket
 import threading
 from collections.abc import Callable, Mapping
 
@@ -128,7 +129,7 @@ class NngTransport:
             self._pull.listen(self.listen)
             bound = self._pull.listeners[0]
             if self.listen.startswith("tcp://"):
-                self.address = f"{self.listen.rsplit(':', 1)[0]}:{bound.local_address.port}"
+                self.address = f"{self.listen.rsplit(':', 1)[0]}:{py_socket.ntohs(bound.local_address.port)}"
             for peer, address in sorted(self.peers.items()):
                 if peer == id:
                     continue
