@@ -1,105 +1,22 @@
-# C types of the hot structures. _core.py is their definition in plain Python: same names, same
-# behaviour, byte-equal output. Both change in one commit.
+# C types of the log, messages, windows, columns and frames. _core.py is their definition in plain
+# Python: same names, same behaviour, byte-equal output. Both change in one commit.
 #
-# Rules of this layer
-# * Memory that holds entries or frames is a Block: append-only, counted atomically, freed with its
-#   last reference. Whoever holds a Span holds a reference, so a write or an apply on another thread
-#   keeps its bytes alive whatever the log does meanwhile.
-# * No method here takes the GIL except to raise, to construct and for the views made for Python.
+# The memory under them is _memory's. Its names are given on from here: a cimport from _core finds
+# them. A compiled module that also imports one of its classes (``from ... import``) must do that from
+# _memory, because Cython takes the two for one name only when the modules agree.
+#
+# No method here takes the GIL except to raise, to construct and for the views made for Python.
 import cython
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from ._memory cimport (
+    ENTRY_HEADER, ENVELOPE, Block, Buffer, Cursor, Entry, Span, Spans, View, block_data, block_new, block_ref,
+    block_unref, crc32, view_of,
+)
 
 cdef enum:
     SLOTS = 64              # members at most: a set of members is one 64-bit mask
-    ENTRY_HEADER = 32
     FRAME_HEADER = 64
     MESSAGE_HEADER = 64
-
-cdef struct Block:
-    int64_t refs            # atomic
-    size_t capacity
-    size_t used             # bytes [0, used) never change again
-
-cdef struct Span:
-    Block* block            # one reference
-    const uint8_t* data
-    size_t size
-    uint64_t first          # index of the first entry; for a frame, whom it is for
-    uint32_t count          # entries
-
-cdef Block* block_new(size_t capacity) except NULL nogil
-cdef uint8_t* block_data(Block* block) noexcept nogil
-cdef void block_ref(Block* block) noexcept nogil
-cdef void block_unref(Block* block) noexcept nogil
-
-cdef uint32_t crc32(uint32_t seed, const uint8_t* data, size_t size) noexcept nogil
-
-@cython.final
-cdef class View:
-    """Read-only buffer over a piece of a Block; holds a reference."""
-    cdef Block* block
-    cdef const void* data
-    cdef Py_ssize_t size, itemsize
-    cdef const char* format
-    cdef Py_ssize_t shape[1]
-    cdef Py_ssize_t strides[1]
-
-@cython.final
-cdef class Buffer:
-    """Growable bytes with little-endian access at any offset."""
-    cdef uint8_t* data
-    cdef readonly size_t size
-    cdef size_t capacity, alignment
-    cdef int reserve(self, size_t extra) except -1 nogil
-    cdef void clear(self) noexcept nogil
-    cdef void swap(self, Buffer other) noexcept nogil
-    cdef int put(self, const uint8_t* data, size_t size) except -1 nogil
-    cdef int put_spans(self, Spans spans) except -1 nogil
-    cdef int fill(self, size_t size) except -1 nogil
-    cdef int pad(self, size_t alignment) except -1 nogil
-    cdef uint32_t get_u32(self, size_t offset) noexcept nogil
-    cdef uint64_t get_u64(self, size_t offset) noexcept nogil
-    cdef void set_u32(self, size_t offset, uint32_t value) noexcept nogil
-    cdef void set_u64(self, size_t offset, uint64_t value) noexcept nogil
-    cdef uint32_t crc(self, size_t offset, size_t size) noexcept nogil
-    cdef bint zeros(self, size_t offset, size_t size) noexcept nogil
-    cdef uint32_t records_crc(self, size_t offset, size_t size) noexcept nogil
-    cdef long check_records(self, size_t offset, size_t size, bint verify) noexcept nogil
-    cdef int put_proposal(self, int kind, uint64_t origin, uint64_t incarnation, uint64_t sequence,
-                          const uint8_t* data, size_t size) except -1 nogil
-
-@cython.final
-cdef class Spans:
-    """A list of Spans, each with a reference of its own."""
-    cdef Span* items
-    cdef readonly size_t count, size      # spans; bytes of all of them
-    cdef size_t capacity
-    cdef int push(self, Block* block, const uint8_t* data, size_t size, uint64_t first, uint32_t entries) except -1 nogil
-    cdef int push_copy(self, const uint8_t* data, size_t size, uint64_t first, uint32_t entries) except -1 nogil
-    cdef int take(self, Spans other) except -1 nogil
-    cdef void clear(self) noexcept nogil
-    cdef void swap(self, Spans other) noexcept nogil
-    cdef const uint8_t* data_at(self, size_t span) noexcept nogil
-    cdef size_t size_at(self, size_t span) noexcept nogil
-
-@cython.final
-cdef class Cursor:
-    """Walks the records of a Spans, one entry at a time."""
-    cdef const uint8_t* place
-    cdef size_t left
-    cdef readonly uint64_t index, term, origin, incarnation, sequence   # the envelope's are 0 without one
-    cdef readonly int kind
-    cdef const uint8_t* data
-    cdef size_t size
-    cdef void open(self, Spans spans, size_t span) noexcept nogil
-    cdef bint next(self) noexcept nogil
-    cdef object payload(self, size_t skip) with gil
-
-@cython.final
-cdef class Entry:
-    cdef readonly uint64_t index, term
-    cdef readonly int kind
-    cdef readonly bytes data
 
 @cython.final
 cdef class Message:

@@ -1,56 +1,44 @@
-"""The hot structures on raw memory: blocks, entry log, messages and outbox, windows, frame codec.
+"""The hot structures: entry log, messages and outbox, windows, columns, frame codec.
 
 _core.py is the readable definition of the same behaviour; both change together. What may not stand
 here: rules of Raft, I/O, clocks, threads, anything that is not one of the structures of _core.pxd.
 
-Memory: a Block is append-only, counted atomically and freed with its last reference. Entry bytes
-are written once, when the leader appends them or a follower receives them, and never move while a
-Span refers to them. Pointers handed out by nogil methods are valid until the owner's next change.
+Entry bytes are written once, when the leader appends them or a follower receives them, and never
+move while a Span refers to them. Pointers handed out by nogil methods are valid until the owner's
+next change. The memory itself is _memory's, whose names are given on from here.
 """
-from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdlib cimport calloc, free, malloc, realloc
+from cpython.number cimport PyNumber_Index as integer
+from cpython.object cimport PyObject_GenericSetAttr
+from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memmove, memset
 
+from . import _memory
 from .errors import Corruption, FrameError
-from .types import LOCAL_KINDS, MESSAGE_NAMES, MSG_ACCEPTED, MSG_PRE_VOTE_RESP, MSG_READ_INDEX_RESP, MSG_REFUSED
+from .types import LOCAL_KINDS, MESSAGE_NAMES
 
-cdef extern from *:
-    """
-    #include <stdint.h>
-    #include <stdlib.h>
-    #include <string.h>
-    #define REFS_UP(p) __atomic_add_fetch((p), 1, __ATOMIC_RELAXED)
-    #define REFS_DOWN(p) __atomic_sub_fetch((p), 1, __ATOMIC_ACQ_REL)
-
-    #include "_crc.h"
-    static inline uint32_t LD32(const uint8_t *p) { uint32_t v; memcpy(&v, p, 4); return v; }
-    static inline uint64_t LD64(const uint8_t *p) { uint64_t v; memcpy(&v, p, 8); return v; }
-    static inline void ST32(uint8_t *p, uint32_t v) { memcpy(p, &v, 4); }
-    static inline void ST64(uint8_t *p, uint64_t v) { memcpy(p, &v, 8); }
-    static inline uint8_t *raftx_alloc(size_t alignment, size_t size) {
-        void *p = NULL;
-        if (!alignment) return (uint8_t *)malloc(size);
-        return posix_memalign(&p, alignment, size) ? NULL : (uint8_t *)p;
-    }
-    """
-    void REFS_UP(int64_t*) noexcept nogil
-    int64_t REFS_DOWN(int64_t*) noexcept nogil
+cdef extern from "_memory.h":
     void raftx_crc_init() noexcept nogil
-    void raftx_crc_detect() noexcept nogil
     uint32_t raftx_crc32(uint32_t, const uint8_t*, size_t) noexcept nogil
     uint32_t LD32(const uint8_t*) noexcept nogil
     uint64_t LD64(const uint8_t*) noexcept nogil
     void ST32(uint8_t*, uint32_t) noexcept nogil
     void ST64(uint8_t*, uint64_t) noexcept nogil
-    uint8_t* raftx_alloc(size_t, size_t) noexcept nogil
+    void record_seal(uint8_t*) noexcept nogil
+    size_t record_size(const uint8_t*, size_t) noexcept nogil
+    bint record_valid(const uint8_t*, size_t) noexcept nogil
+
+cdef extern from *:
     int popcountll "__builtin_popcountll"(unsigned long long) noexcept nogil
 
 raftx_crc_init()
-raftx_crc_detect()
+
+# Not an import: Cython leaves out the import of a class that it knows by a cimport.
+globals().update({
+    name: getattr(_memory, name) for name in ("Buffer", "Cursor", "Entry", "Spans", "View", "py_crc32")
+})
 
 cdef enum:
-    ENVELOPE = 24
     WINDOW_START = 16
     KIND_PROP = 2
     KIND_APP = 3
@@ -59,7 +47,7 @@ cdef uint64_t NUMBER_LIMIT = <uint64_t>1 << 63
 cdef uint64_t MAX_DATA = <uint64_t>1 << 31
 cdef uint64_t wire_kinds = 0
 for _kind in MESSAGE_NAMES:
-    if _kind not in LOCAL_KINDS and (_kind <= MSG_PRE_VOTE_RESP or _kind in (MSG_ACCEPTED, MSG_REFUSED)):
+    if _kind not in LOCAL_KINDS:
         wire_kinds |= <uint64_t>1 << <int>_kind
 del _kind
 
@@ -67,6 +55,7 @@ REASONS = (
     "ok", "short", "magic", "version", "cluster", "group", "recipient", "length", "checksum", "kind", "range",
     "records", "sender",
 )
+_NUMBERS = frozenset("kind flags count to sender term log_term index commit hint context vote".split())
 
 cdef enum:
     OK = 0
@@ -88,468 +77,33 @@ cdef int popcount(uint64_t mask) noexcept nogil:
     return popcountll(mask)
 
 
-cdef uint32_t crc32(uint32_t seed, const uint8_t* data, size_t size) noexcept nogil:
-    return raftx_crc32(seed, data, size)
-
-
-def py_crc32(data, unsigned int seed=0):
-    """zlib.crc32, computed by the same code that the nogil paths use."""
-    cdef bytes b = bytes(data)
-    return raftx_crc32(seed, <const uint8_t*>PyBytes_AS_STRING(b), PyBytes_GET_SIZE(b))
-
-
-# --- blocks --------------------------------------------------------------------------------------
-
-cdef enum:
-    BLOCK_HEAD = 64         # keeps the data of a block on a cache line of its own
-
-
-cdef Block* block_new(size_t capacity) except NULL nogil:
-    cdef Block* block = <Block*>malloc(BLOCK_HEAD + capacity)
-    if block == NULL:
-        with gil:
-            raise MemoryError()
-    block.refs = 1
-    block.capacity = capacity
-    block.used = 0
-    return block
-
-
-cdef uint8_t* block_data(Block* block) noexcept nogil:
-    return <uint8_t*>block + BLOCK_HEAD
-
-
-cdef void block_ref(Block* block) noexcept nogil:
-    REFS_UP(&block.refs)
-
-
-cdef void block_unref(Block* block) noexcept nogil:
-    if block != NULL and REFS_DOWN(&block.refs) == 0:
-        free(block)
-
-
-cdef class View:
-    """Read-only buffer over a piece of a Block; the bytes stay while a view of them exists."""
-
-    def __dealloc__(self):
-        block_unref(self.block)
-
-    def __getbuffer__(self, Py_buffer* buffer, int flags):
-        if flags & PyBUF_WRITABLE == PyBUF_WRITABLE:
-            raise BufferError("the buffers of raftx are read-only")
-        buffer.buf = <void*>self.data
-        buffer.obj = self
-        buffer.len = self.size
-        buffer.itemsize = self.itemsize
-        buffer.readonly = 1
-        buffer.ndim = 1
-        buffer.format = <char*>self.format if flags & PyBUF_FORMAT else NULL
-        self.shape[0] = self.size // self.itemsize
-        self.strides[0] = self.itemsize
-        buffer.shape = self.shape if flags & PyBUF_ND else NULL
-        buffer.strides = self.strides if flags & PyBUF_STRIDES == PyBUF_STRIDES else NULL
-        buffer.suboffsets = NULL
-        buffer.internal = NULL
-
-    def __len__(self):
-        return self.size // self.itemsize
-
-    def __bytes__(self):
-        return PyBytes_FromStringAndSize(<const char*>self.data, self.size)
-
-
-cdef View view_of(Block* block, const void* data, size_t size, const char* format, int itemsize):
-    cdef View view = View.__new__(View)
-    block_ref(block)
-    view.block = block
-    view.data = data
-    view.size = size
-    view.format = format
-    view.itemsize = itemsize
-    return view
-
-
-# --- records -------------------------------------------------------------------------------------
-# crc u32 (of all that follows) | length u32 | index u64 | term u64 | kind u8 | 7 zero bytes | data
-
-cdef void record_seal(uint8_t* record) noexcept nogil:
-    ST32(record, raftx_crc32(0, record + 4, ENTRY_HEADER - 4 + <size_t>LD32(record + 4)))
-
-
-cdef size_t record_size(const uint8_t* record, size_t left) noexcept nogil:
-    """Size of the record at the start of ``left`` bytes; 0 when no whole record stands there."""
-    cdef size_t size
-    if left < ENTRY_HEADER:
-        return 0
-    size = ENTRY_HEADER + <size_t>LD32(record + 4)
-    if size > left or LD32(record + 4) > MAX_DATA:
-        return 0
-    return size
-
-
-cdef bint record_valid(const uint8_t* record, size_t size) noexcept nogil:
-    return LD32(record) == raftx_crc32(0, record + 4, size - 4)
-
-
-cdef class Buffer:
-    """Growable bytes with little-endian numbers at any offset; ``alignment`` is that of its memory."""
-
-    def __cinit__(self, size_t alignment=0):
-        if alignment & (alignment - 1) or (alignment and alignment < sizeof(void*)):
-            raise ValueError("alignment must be a power of two of at least 8, or 0")
-        self.alignment = alignment
-        self.data = NULL
-        self.size = self.capacity = 0
-
-    def __dealloc__(self):
-        free(self.data)
-
-    cdef int reserve(self, size_t extra) except -1 nogil:
-        cdef size_t room = max(self.capacity, <size_t>4096)
-        cdef uint8_t* data
-        if self.size + extra <= self.capacity:
-            return 0
-        while room < self.size + extra:
-            room *= 2
-        data = raftx_alloc(self.alignment, room)
-        if data == NULL:
-            raise MemoryError()
-        if self.size:
-            memcpy(data, self.data, self.size)
-        free(self.data)
-        self.data = data
-        self.capacity = room
-        return 0
-
-    cdef void clear(self) noexcept nogil:
-        self.size = 0
-
-    cdef void swap(self, Buffer other) noexcept nogil:
-        self.data, other.data = other.data, self.data
-        self.size, other.size = other.size, self.size
-        self.capacity, other.capacity = other.capacity, self.capacity
-        self.alignment, other.alignment = other.alignment, self.alignment
-
-    cdef int put(self, const uint8_t* data, size_t size) except -1 nogil:
-        self.reserve(size)
-        if size:
-            memcpy(self.data + self.size, data, size)
-        self.size += size
-        return 0
-
-    cdef int put_spans(self, Spans spans) except -1 nogil:
-        cdef size_t i
-        self.reserve(spans.size)
-        for i in range(spans.count):
-            self.put(spans.items[i].data, spans.items[i].size)
-        return 0
-
-    cdef int fill(self, size_t size) except -1 nogil:
-        self.reserve(size)
-        if size:
-            memset(self.data + self.size, 0, size)
-        self.size += size
-        return 0
-
-    cdef int pad(self, size_t alignment) except -1 nogil:
-        cdef size_t over = self.size % alignment
-        return self.fill(alignment - over) if over else 0
-
-    cdef uint32_t get_u32(self, size_t offset) noexcept nogil:
-        return LD32(self.data + offset)
-
-    cdef uint64_t get_u64(self, size_t offset) noexcept nogil:
-        return LD64(self.data + offset)
-
-    cdef void set_u32(self, size_t offset, uint32_t value) noexcept nogil:
-        ST32(self.data + offset, value)
-
-    cdef void set_u64(self, size_t offset, uint64_t value) noexcept nogil:
-        ST64(self.data + offset, value)
-
-    cdef uint32_t crc(self, size_t offset, size_t size) noexcept nogil:
-        return raftx_crc32(0, self.data + offset, size)
-
-    cdef bint zeros(self, size_t offset, size_t size) noexcept nogil:
-        cdef size_t i
-        for i in range(offset, offset + size):
-            if self.data[i]:
-                return False
-        return True
-
-    cdef uint32_t records_crc(self, size_t offset, size_t size) noexcept nogil:
-        cdef uint32_t crc = 0
-        cdef size_t end = offset + size, step
-        while offset < end:
-            step = record_size(self.data + offset, end - offset)
-            if not step:
-                break
-            crc = raftx_crc32(crc, self.data + offset, 4)
-            offset += step
-        return crc
-
-    cdef long check_records(self, size_t offset, size_t size, bint verify) noexcept nogil:
-        cdef size_t end = offset + size, step
-        cdef long count = 0
-        while offset < end:
-            step = record_size(self.data + offset, end - offset)
-            if not step or (verify and not record_valid(self.data + offset, step)):
-                return -1
-            offset += step
-            count += 1
-        return count
-
-    cdef int put_proposal(self, int kind, uint64_t origin, uint64_t incarnation, uint64_t sequence,
-                          const uint8_t* data, size_t size) except -1 nogil:
-        cdef uint8_t* p
-        self.reserve(ENTRY_HEADER + ENVELOPE + size)
-        p = self.data + self.size
-        memset(p, 0, ENTRY_HEADER)
-        ST32(p + 4, <uint32_t>(ENVELOPE + size))
-        p[24] = <uint8_t>kind
-        ST64(p + 32, origin)
-        ST64(p + 40, incarnation)
-        ST64(p + 48, sequence)
-        if size:
-            memcpy(p + ENTRY_HEADER + ENVELOPE, data, size)
-        self.size += ENTRY_HEADER + ENVELOPE + size
-        return 0
-
-    def __len__(self):
-        return self.size
-
-    def tobytes(self):
-        """A copy of the content."""
-        return PyBytes_FromStringAndSize(<const char*>self.data, self.size) if self.size else b""
-
-    def py_put(self, data):
-        """Append bytes."""
-        cdef bytes b = bytes(data)
-        self.put(<const uint8_t*>PyBytes_AS_STRING(b), PyBytes_GET_SIZE(b))
-
-
-cdef class Spans:
-    """Pieces of blocks in order, each holding a reference."""
-
-    def __cinit__(self):
-        self.items = NULL
-        self.count = self.capacity = self.size = 0
-
-    def __dealloc__(self):
-        self.clear()
-        free(self.items)
-
-    cdef int push(self, Block* block, const uint8_t* data, size_t size, uint64_t first, uint32_t entries) except -1 nogil:
-        cdef Span* items
-        cdef size_t room
-        if self.count == self.capacity:
-            room = self.capacity * 2 if self.capacity else 8
-            items = <Span*>realloc(self.items, room * sizeof(Span))
-            if items == NULL:
-                raise MemoryError()
-            self.items = items
-            self.capacity = room
-        block_ref(block)
-        self.items[self.count] = Span(block, data, size, first, entries)
-        self.count += 1
-        self.size += size
-        return 0
-
-    cdef int push_copy(self, const uint8_t* data, size_t size, uint64_t first, uint32_t entries) except -1 nogil:
-        cdef Block* block = block_new(size)
-        if size:
-            memcpy(block_data(block), data, size)
-        block.used = size
-        self.push(block, block_data(block), size, first, entries)
-        block_unref(block)
-        return 0
-
-    cdef int take(self, Spans other) except -1 nogil:
-        cdef size_t i
-        cdef Span* span
-        if not self.count:
-            self.swap(other)
-            return 0
-        for i in range(other.count):
-            span = &other.items[i]
-            self.push(span.block, span.data, span.size, span.first, span.count)
-        other.clear()
-        return 0
-
-    cdef void clear(self) noexcept nogil:
-        cdef size_t i
-        for i in range(self.count):
-            block_unref(self.items[i].block)
-        self.count = self.size = 0
-
-    cdef void swap(self, Spans other) noexcept nogil:
-        self.items, other.items = other.items, self.items
-        self.count, other.count = other.count, self.count
-        self.size, other.size = other.size, self.size
-        self.capacity, other.capacity = other.capacity, self.capacity
-
-    cdef const uint8_t* data_at(self, size_t span) noexcept nogil:
-        return self.items[span].data
-
-    cdef size_t size_at(self, size_t span) noexcept nogil:
-        return self.items[span].size
-
-    def __len__(self):
-        return self.count
-
-    def tobytes(self):
-        """All bytes, joined."""
-        return b"".join([bytes(piece) for piece in self.pieces()])
-
-    def pieces(self):
-        """A read-only view of each span."""
-        return [
-            view_of(self.items[i].block, self.items[i].data, self.items[i].size, b"B", 1) for i in range(self.count)
-        ]
-
-    def firsts(self):
-        """The ``first`` of each span."""
-        return [self.items[i].first for i in range(self.count)]
-
-    def py_push(self, data, uint64_t first=0, uint32_t entries=0):
-        """Append a copy of bytes."""
-        cdef bytes b = bytes(data)
-        self.push_copy(<const uint8_t*>PyBytes_AS_STRING(b), PyBytes_GET_SIZE(b), first, entries)
-
-    def py_clear(self):
-        """Drop all."""
-        self.clear()
-
-
-cdef class Cursor:
-    """Walks entry records without copying them; ``payload`` makes the bytes that Python gets."""
-
-    cdef void open(self, Spans spans, size_t span) noexcept nogil:
-        self.place = spans.items[span].data
-        self.left = spans.items[span].size
-
-    cdef bint next(self) noexcept nogil:
-        cdef size_t step = record_size(self.place, self.left)
-        cdef const uint8_t* p = self.place
-        if not step:
-            return False
-        self.index = LD64(p + 8)
-        self.term = LD64(p + 16)
-        self.kind = p[24]
-        self.data = p + ENTRY_HEADER
-        self.size = step - ENTRY_HEADER
-        if self.size >= ENVELOPE:
-            self.origin = LD64(p + 32)
-            self.incarnation = LD64(p + 40)
-            self.sequence = LD64(p + 48)
-        else:
-            self.origin = self.incarnation = self.sequence = 0
-        self.place += step
-        self.left -= step
-        return True
-
-    cdef object payload(self, size_t skip) with gil:
-        if skip >= self.size:
-            return b""
-        return PyBytes_FromStringAndSize(<const char*>self.data + skip, self.size - skip)
-
-
-# --- values that Python sees ---------------------------------------------------------------------
-
-
-cdef class Entry:
-    """One entry of the log: index, term, kind and data. Immutable."""
-
-    def __init__(self, uint64_t index, uint64_t term, bytes data not None, int kind=0):
-        if not 0 <= kind <= 255:
-            raise OverflowError("kind must be in 0..255")
-        self.index = index
-        self.term = term
-        self.kind = kind
-        self.data = data
-
-    def encode(self):
-        """The record: 32-byte header and data."""
-        cdef Py_ssize_t size = len(self.data)
-        cdef bytes out
-        cdef uint8_t* p
-        if <uint64_t>size > MAX_DATA:
-            raise OverflowError("data of an entry must not exceed 2^31 bytes")
-        out = PyBytes_FromStringAndSize(NULL, ENTRY_HEADER + size)
-        p = <uint8_t*>PyBytes_AS_STRING(out)
-        memset(p, 0, ENTRY_HEADER)
-        ST32(p + 4, <uint32_t>size)
-        ST64(p + 8, self.index)
-        ST64(p + 16, self.term)
-        p[24] = <uint8_t>self.kind
-        memcpy(p + ENTRY_HEADER, PyBytes_AS_STRING(self.data), size)
-        record_seal(p)
-        return out
-
-    @staticmethod
-    def decode_all(records):
-        """All entries of records that stand back to back; raises FrameError when one is not whole and valid."""
-        cdef bytes b = bytes(records)
-        cdef const uint8_t* p = <const uint8_t*>PyBytes_AS_STRING(b)
-        cdef size_t left = PyBytes_GET_SIZE(b), step
-        out = []
-        while left:
-            step = record_size(p, left)
-            if not step or not record_valid(p, step):
-                raise FrameError("records")
-            out.append(entry_at(p))
-            p += step
-            left -= step
-        return out
-
-    def __eq__(self, other):
-        cdef Entry e
-        if not isinstance(other, Entry):
-            return NotImplemented
-        e = <Entry>other
-        return self.index == e.index and self.term == e.term and self.kind == e.kind and self.data == e.data
-
-    def __hash__(self):
-        return hash((self.index, self.term, self.kind, self.data))
-
-    def __repr__(self):
-        return f"Entry(index={self.index}, term={self.term}, kind={self.kind}, data={self.data!r})"
-
-    def __reduce__(self):
-        return (Entry, (self.index, self.term, self.data, self.kind))
-
-
-cdef Entry entry_at(const uint8_t* p):
-    cdef Entry e = Entry.__new__(Entry)
-    e.index = LD64(p + 8)
-    e.term = LD64(p + 16)
-    e.kind = p[24]
-    e.data = PyBytes_FromStringAndSize(<const char*>p + ENTRY_HEADER, LD32(p + 4))
-    return e
-
-
 cdef class Message:
     """A Raft message. ``entries`` of a message that Python made are owned by it."""
 
-    def __init__(self, int kind=0, *, uint64_t to=0, uint64_t sender=0, uint64_t term=0, uint64_t log_term=0,
-                 uint64_t index=0, uint64_t commit=0, uint64_t hint=0, uint64_t context=0, uint64_t vote=0,
-                 uint32_t flags=0, entries=None):
-        self.kind = kind
-        self.to = to
-        self.sender = sender
-        self.term = term
-        self.log_term = log_term
-        self.index = index
-        self.commit = commit
-        self.hint = hint
-        self.context = context
-        self.vote = vote
-        self.flags = flags
+    def __init__(self, kind=0, *, to=0, sender=0, term=0, log_term=0, index=0, commit=0, hint=0, context=0, vote=0,
+                 flags=0, entries=None):
+        self.kind = integer(kind)
+        self.to = integer(to)
+        self.sender = integer(sender)
+        self.term = integer(term)
+        self.log_term = integer(log_term)
+        self.index = integer(index)
+        self.commit = integer(commit)
+        self.hint = integer(hint)
+        self.context = integer(context)
+        self.vote = integer(vote)
+        self.flags = integer(flags)
         self.body = NULL
         self.body_size = 0
         self.count = 0
         if entries:
             self._own(b"".join([e if isinstance(e, bytes) else e.encode() for e in entries]))
+
+    def __setattr__(self, name, value):
+        # Only for Python: compiled code writes the fields themselves.
+        if name in _NUMBERS:
+            value = integer(value)
+        PyObject_GenericSetAttr(self, name, value)
 
     def _own(self, bytes records not None):
         """Take records that Python owns as the body; raises FrameError when they are not whole."""
@@ -609,8 +163,8 @@ cdef class Message:
 
     @property
     def entries(self):
-        """The entries of the body."""
-        return Entry.decode_all(self.records)
+        """The entries of the body; raises FrameError("records") when one is damaged."""
+        return Entry.decode_all(self.records, self.kind == KIND_PROP)
 
     def copy(self):
         """A copy that owns its body."""
@@ -653,15 +207,15 @@ cdef class EntryLog:
     hold references; nothing they refer to is ever overwritten.
     """
 
-    def __cinit__(self, uint64_t first=1, uint64_t base_term=0, size_t block_bytes=1 << 20):
-        if first < 1 or first >= NUMBER_LIMIT:
+    def __cinit__(self, first=1, base_term=0, block_bytes=1 << 20):
+        self.first = integer(first)
+        self.last = self.first - 1
+        self.base_term = integer(base_term)
+        self.block_bytes = integer(block_bytes)
+        if self.first < 1 or self.first >= NUMBER_LIMIT:
             raise ValueError("first must be in 1..2^63-1")
-        if not 4096 <= block_bytes <= 1 << 30:
+        if not 4096 <= self.block_bytes <= 1 << 30:
             raise ValueError("block_bytes must be in 4096..2^30")
-        self.first = first
-        self.last = first - 1
-        self.base_term = base_term
-        self.block_bytes = block_bytes
         self.head = 0
         self.room = 0
         self.block_count = self.block_room = 0
@@ -786,11 +340,12 @@ cdef class EntryLog:
 
     cdef uint64_t append_proposals(self, uint64_t term, const uint8_t* body, size_t size) except 0 nogil:
         cdef size_t step, i, start = 0
+        cdef uint64_t before = self.last
         cdef uint8_t* p
         while start < size:
             step = record_size(body + start, size - start)
             if not step:
-                raise FrameError("records")
+                break
             self._grow(1)
             p = self._room(step)
             memcpy(p, body + start, step)
@@ -804,26 +359,35 @@ cdef class EntryLog:
             self.blocks[self.block_count - 1].used += step
             self.last += 1
             start += step
+        if start < size:
+            self.truncate(before)
+            raise FrameError("records")
         if not size:
             raise Corruption("a proposal without entries")
         return self.last
 
     cdef uint64_t append_records(self, const uint8_t* body, size_t size) except 0 nogil:
         cdef size_t step, i, start = 0
-        cdef uint64_t first
+        cdef uint64_t first, next
         cdef uint8_t* p
         if size < ENTRY_HEADER:
             raise Corruption("an append without entries")
-        first = LD64(body + 8)
+        first = next = LD64(body + 8)
         if first < self.first or first > self.last + 1:
             raise Corruption(f"append at {first} does not fit the log [{self.first}, {self.last}]")
-        if first <= self.last:
-            self.truncate(first - 1)
+        # All of it is looked at before anything is replaced.
         while start < size:
             step = record_size(body + start, size - start)
-            if not step or LD64(body + start + 8) != self.last + 1:
-                raise Corruption(f"entry after {self.last} is missing or broken")
-            self._grow(1)
+            if not step or LD64(body + start + 8) != next:
+                raise Corruption(f"entry after {next - 1} is missing or broken")
+            start += step
+            next += 1
+        if first <= self.last:
+            self.truncate(first - 1)
+        self._grow(next - first)
+        start = 0
+        while start < size:
+            step = ENTRY_HEADER + <size_t>LD32(body + start + 4)
             p = self._room(step)
             memcpy(p, body + start, step)
             i = self.head + (self.last + 1 - self.first)
@@ -838,9 +402,9 @@ cdef class EntryLog:
     cdef uint64_t append_from(self, const uint8_t* body, size_t size, uint64_t index) except 0 nogil:
         # append_records without the leading records whose index is below ``index``.
         cdef size_t step, start = 0
-        while start < size and LD64(body + start + 8) < index:
+        while start < size:
             step = record_size(body + start, size - start)
-            if not step:
+            if not step or LD64(body + start + 8) >= index:
                 break
             start += step
         return self.append_records(body + start, size - start)
@@ -969,71 +533,74 @@ cdef class EntryLog:
     def __len__(self):
         return self.last + 1 - self.first
 
-    def py_append(self, uint64_t term, bytes data not None, int kind=0):
+    def py_append(self, term, bytes data not None, kind=0):
         """Append one entry at last + 1; returns its index."""
-        return self.append(term, kind, <const uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        return self.append(
+            integer(term), integer(kind), <const uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data)
+        )
 
     def py_extend(self, entries):
-        """Append records or entries, replacing everything from the first one's index on."""
+        """Append records or entries, replacing everything from the first one's index on; all of them or none."""
         cdef Message m = Message(entries=entries if isinstance(entries, list) else [bytes(entries)])
         return self.append_records(m.body, m.body_size)
 
-    def py_truncate(self, uint64_t last):
+    def py_truncate(self, last):
         """Keep entries up to ``last``."""
-        self.truncate(last)
+        self.truncate(integer(last))
 
-    def py_compact(self, uint64_t index):
+    def py_compact(self, index):
         """Drop entries up to and including ``index``."""
-        self.compact(index)
+        self.compact(integer(index))
 
-    def py_restore(self, uint64_t index, uint64_t term):
-        """Empty the log behind a snapshot."""
-        self.restore(index, term)
+    def py_restore(self, index, term):
+        """Empty the log behind a snapshot; ``index`` is in 0..2^63-1 (ValueError)."""
+        cdef uint64_t at = integer(index), its = integer(term)
+        if at >= NUMBER_LIMIT:
+            raise ValueError("index must be in 0..2^63-1")
+        self.restore(at, its)
 
-    def py_term(self, uint64_t index):
+    def py_term(self, index):
         """Term of an entry, 0 when it is not here."""
-        return self.term(index)
+        return self.term(integer(index))
 
     def py_find_conflict(self, records):
         """Index of the first record that the log does not hold, or 0."""
         cdef bytes b = bytes(records)
         return self.find_conflict(<const uint8_t*>PyBytes_AS_STRING(b), PyBytes_GET_SIZE(b))
 
-    def py_find_conflict_by_term(self, uint64_t index, uint64_t term):
+    def py_find_conflict_by_term(self, index, term):
         """Where a probe should go on: the largest index not above with a term not above."""
-        return self.find_conflict_by_term(index, term)
+        return self.find_conflict_by_term(integer(index), integer(term))
 
-    def py_limit(self, uint64_t low, uint64_t high, uint64_t max_bytes):
+    def py_limit(self, low, high, max_bytes):
         """The last index such that the records from ``low`` on fit in ``max_bytes``; at least ``low``."""
-        self._check(low, high)
-        return self.limit(low, high, max_bytes)
+        cdef uint64_t start = integer(low), end = integer(high), most = integer(max_bytes)
+        self._check(start, end)
+        return self.limit(start, end, most)
 
     def _check(self, uint64_t low, uint64_t high):
         if low < self.first or high > self.last or low > high:
             raise IndexError(f"entries [{low}, {high}] are outside of the log [{self.first}, {self.last}]")
 
-    def entries(self, uint64_t low, uint64_t high):
+    def _spans(self, uint64_t low, uint64_t high):
+        cdef Spans out = Spans()
+        self._check(low, high)
+        self.spans(low, high, out)
+        return out
+
+    def entries(self, low, high):
         """The entries low .. high, both included."""
-        if low > high:
-            return []
-        self._check(low, high)
-        return [entry_at(self.place_at[self.head + (i - self.first)]) for i in range(low, high + 1)]
+        cdef uint64_t start = integer(low), end = integer(high)
+        return self._spans(start, end).entries() if start <= end else []
 
-    def records(self, uint64_t low, uint64_t high):
+    def records(self, low, high):
         """The records low .. high as bytes."""
-        cdef Spans out = Spans()
-        if low > high:
-            return b""
-        self._check(low, high)
-        self.spans(low, high, out)
-        return out.tobytes()
+        cdef uint64_t start = integer(low), end = integer(high)
+        return self._spans(start, end).tobytes() if start <= end else b""
 
-    def view(self, uint64_t low, uint64_t high):
+    def view(self, low, high):
         """Read-only views of the records low .. high, one for each contiguous run."""
-        cdef Spans out = Spans()
-        self._check(low, high)
-        self.spans(low, high, out)
-        return out.pieces()
+        return self._spans(integer(low), integer(high)).pieces()
 
     def terms(self):
         """Read-only buffer ("Q") of the terms of first .. last."""
@@ -1124,6 +691,7 @@ cdef class Outbox:
         cdef Span* span
         cdef size_t i
         self.push(source.kind, source.to, source.sender, source.term)
+        source = other.rows + other.head + row      # the rows have moved, if they are our own
         target = self.rows + self.tail - 1
         i = target.span_low
         target[0] = source[0]
@@ -1176,16 +744,16 @@ cdef class Outbox:
     def __len__(self):
         return self.tail - self.head
 
-    def message(self, size_t row):
+    def message(self, row):
         """A copy of one row as a message that owns its entries."""
         cdef Message m = Message()
+        cdef size_t at = integer(row), i
         cdef Row* source
-        cdef size_t i
-        if row >= self.tail - self.head:
+        if at >= self.tail - self.head:
             raise IndexError("no such row")
-        self.load(row, m)
+        self.load(at, m)
         m.set_body(NULL, 0, 0)
-        source = self.rows + self.head + row
+        source = self.rows + self.head + at
         if source.body_size:
             m._own(b"".join([
                 PyBytes_FromStringAndSize(<const char*>self.spans.items[i].data, self.spans.items[i].size)
@@ -1211,11 +779,19 @@ cdef class Outbox:
         row.vote = m.vote
         self.set_body(m.body, m.body_size, m.count)
 
+    def py_take(self, Outbox other not None, row):
+        """Append row ``row`` of ``other``, which keeps it and may be this box."""
+        cdef size_t at = integer(row)
+        if at >= other.tail - other.head:
+            raise IndexError("no such row")
+        self.take(other, at, 0)
+
 
 # --- flow control --------------------------------------------------------------------------------
 
 
-cdef int checked(int slot) except -1:
+cdef int checked(value) except -1:
+    cdef int slot = integer(value)
     if not 0 <= slot < SLOTS:
         raise IndexError("slot must be in 0..63")
     return slot
@@ -1228,11 +804,11 @@ cdef class Inflights:
     the window. Rings grow on demand, so that a large capacity costs nothing until it is used.
     """
 
-    def __cinit__(self, uint32_t capacity, uint64_t max_bytes=0):
-        if not 1 <= capacity <= 0x7FFFFFFF:
+    def __cinit__(self, capacity, max_bytes=0):
+        self.capacity = integer(capacity)
+        if not 1 <= self.capacity <= 0x7FFFFFFF:
             raise ValueError("capacity must be in 1..2^31-1")
-        self.capacity = capacity
-        self.max_bytes = max_bytes
+        self.max_bytes = integer(max_bytes)
 
     def __dealloc__(self):
         cdef int slot
@@ -1288,41 +864,39 @@ cdef class Inflights:
         self.start[slot] = self.count[slot] = 0
         self.total[slot] = 0
 
-    def py_add(self, int slot, uint64_t index, uint64_t size):
+    def py_add(self, slot, index, size):
         """Record a sent append; raises Corruption when the window is full."""
-        self.add(checked(slot), index, size)
+        self.add(checked(slot), integer(index), integer(size))
 
-    def py_free_to(self, int slot, uint64_t index):
+    def py_free_to(self, slot, index):
         """Forget all up to and including ``index``."""
-        self.free_to(checked(slot), index)
+        self.free_to(checked(slot), integer(index))
 
-    def py_full(self, int slot):
+    def py_full(self, slot):
         """Whether nothing may be added."""
         return bool(self.full(checked(slot)))
 
-    def py_reset(self, int slot):
+    def py_reset(self, slot):
         """Empty the window."""
         self.reset(checked(slot))
 
-    def count_of(self, int slot):
+    def count_of(self, slot):
         """Messages in flight."""
         return self.count[checked(slot)]
 
-    def bytes_of(self, int slot):
+    def bytes_of(self, slot):
         """Bytes in flight."""
         return self.total[checked(slot)]
 
-    def contents(self, int slot):
+    def contents(self, slot):
         """(index, bytes) of each, oldest first."""
-        cdef uint32_t i
-        checked(slot)
-        return [
-            (
-                self.index[slot][(self.start[slot] + i) % self.room[slot]],
-                self.bytes[slot][(self.start[slot] + i) % self.room[slot]],
-            )
-            for i in range(self.count[slot])
-        ]
+        cdef int of = checked(slot)
+        cdef uint32_t i, at
+        out = []
+        for i in range(self.count[of]):
+            at = (self.start[of] + i) % self.room[of]
+            out.append((self.index[of][at], self.bytes[of][at]))
+        return out
 
 
 cdef class Peers:
@@ -1350,7 +924,7 @@ cdef class Peers:
     def set_ids(self, ids):
         """Take these ids, ascending and unique, and empty every column."""
         cdef int i
-        values = [int(id) for id in ids]
+        values = [integer(id) for id in ids]
         if len(values) > SLOTS:
             raise ValueError("at most 64 members")
         if sorted(set(values)) != values or (values and not 1 <= min(values) <= max(values) < NUMBER_LIMIT):
@@ -1395,9 +969,9 @@ cdef class Peers:
         block_unref(block)
         return memoryview(view)
 
-    def py_slot_of(self, uint64_t id):
+    def py_slot_of(self, id):
         """Slot of an id, -1 for a stranger."""
-        return self.slot_of(id)
+        return self.slot_of(integer(id))
 
 
 # --- the frame codec -----------------------------------------------------------------------------
@@ -1411,15 +985,15 @@ cdef class Peers:
 cdef class Codec:
     """Frames of one node of one cluster. Not shared between threads."""
 
-    def __cinit__(self, bytes cluster not None, uint64_t id, uint64_t incarnation=0, uint64_t group=0):
+    def __cinit__(self, bytes cluster not None, id, incarnation=0, group=0):
         if len(cluster) != 16:
             raise ValueError("cluster must be 16 bytes")
-        if not 1 <= id < NUMBER_LIMIT:
-            raise ValueError("id must be in 1..2^63-1")
         memcpy(self.cluster, PyBytes_AS_STRING(cluster), 16)
-        self.id = id
-        self.incarnation = incarnation
-        self.group = group
+        self.id = integer(id)
+        if not 1 <= self.id < NUMBER_LIMIT:
+            raise ValueError("id must be in 1..2^63-1")
+        self.incarnation = integer(incarnation)
+        self.group = integer(group)
 
     cdef size_t measure(self, Outbox box, size_t row) noexcept nogil:
         return MESSAGE_HEADER + box.rows[box.head + row].body_size
@@ -1588,8 +1162,9 @@ cdef class Codec:
         self.offset += MESSAGE_HEADER + LD32(p + 8)
         return 1
 
-    def encode(self, uint64_t recipient, messages):
+    def encode(self, recipient, messages):
         """One frame for ``recipient``. The messages' own addresses are not on the wire."""
+        cdef uint64_t to = integer(recipient)
         cdef Outbox box = Outbox()
         cdef size_t size = FRAME_HEADER, row
         cdef bytes out
@@ -1598,7 +1173,7 @@ cdef class Codec:
         for row in range(box.tail):
             size += self.measure(box, row)
         out = PyBytes_FromStringAndSize(NULL, size)
-        self.begin(<uint8_t*>PyBytes_AS_STRING(out), size, recipient)
+        self.begin(<uint8_t*>PyBytes_AS_STRING(out), size, to)
         for row in range(box.tail):
             self.add(box, row)
         self.finish()

@@ -127,7 +127,7 @@ def test_sdist_builds_the_compiled_wheel(tree: Path, tmp_path: Path) -> None:
     with tarfile.open(only(tree, "*.tar.gz")) as archive:
         archive.extractall(unpacked, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     (source,) = unpacked.iterdir()
-    for name in ("setup.py", "pyproject.toml", "raftx/py.typed", "tests/conftest.py", "raftx/_crc.h"):
+    for name in ("setup.py", "pyproject.toml", "raftx/py.typed", "tests/conftest.py", "raftx/_memory.h"):
         assert (source / name).exists(), name
     assert not [path for path in source.rglob("*") if path.suffix in (".c", ".so", ".pyc")]
 

@@ -166,6 +166,39 @@ def test_extend_refuses_what_does_not_fit(core: Any) -> None:
         log.py_extend(records(core, 5, [5]) + records(core, 7, [5]))
 
 
+def test_extend_is_all_or_nothing(core: Any) -> None:
+    good = records(core, 3, [5, 5])
+    broken = [
+        good + records(core, 6, [5]),  # a gap
+        good + records(core, 4, [5]),
+        good + records(core, 2, [5]),
+    ]
+    for body in broken:
+        log = filled(core, [1, 1, 1, 1])
+        seen = log.records(1, 4)
+        with pytest.raises(core.Corruption, match="entry after 4 is missing or broken"):
+            log.py_extend(body)
+        assert (log.first, log.last, log.records(1, 4)) == (1, 4, seen)
+        assert len(log.view(1, 4)) == 1
+    log = filled(core, [1, 1])
+    with pytest.raises(core.Corruption):
+        log.py_extend(broken[0])
+    assert (log.last, len(log)) == (2, 2)
+    assert log.py_extend(good) == 4
+
+
+def test_proposals_are_all_or_nothing(core: Any) -> None:
+    log = filled(core, [1, 1])
+    if not hasattr(log, "append_proposals"):
+        pytest.skip("only the interpreted class shows this method to Python")
+    body = records(core, 0, [0], b"a") + records(core, 0, [0], b"b")
+    with pytest.raises(core.FrameError):
+        log.append_proposals(2, body[:-1], len(body) - 1)
+    assert (log.last, len(log)) == (2, 2)
+    assert log.append_proposals(2, body, len(body)) == 4
+    assert [entry.data for entry in log.entries(3, 4)] == [b"a", b"b"]
+
+
 def test_truncate(core: Any) -> None:
     log = filled(core, [1, 1, 2, 2, 3])
     log.py_truncate(5)
@@ -224,6 +257,19 @@ def test_restore(core: Any) -> None:
     assert [log.py_term(i) for i in (3, 99, 100, 101)] == [0, 0, 7, 0]
     assert log.py_append(8, b"x") == 101
     assert log.entries(101, 101) == [core.Entry(101, 8, b"x")]
+
+
+def test_restore_refuses_what_would_wrap(core: Any) -> None:
+    log = filled(core, [1, 1, 2])
+    for index in (2**63, 2**64 - 1):
+        with pytest.raises(ValueError):
+            log.py_restore(index, 7)
+    for arguments in ((2**64, 1), (-1, 1), (1, 2**64), (1, -1)):
+        with pytest.raises(OverflowError):
+            log.py_restore(*arguments)
+    assert (log.first, log.last, len(log)) == (1, 3, 3)
+    log.py_restore(2**63 - 1, 7)
+    assert (log.first, log.last, log.py_term(2**63 - 1)) == (2**63, 2**63 - 1, 7)
 
 
 def test_many_blocks(core: Any) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import importlib
 import zlib
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -113,8 +115,12 @@ def test_message_refuses_other_bad_arguments(core: Any) -> None:
     m = core.Message()
     with pytest.raises(TypeError):
         m.responses = 3
-    with pytest.raises(AttributeError):
-        m.other = 3
+    for name in ("other", "entries", "records"):
+        for value in (3, "text", []):
+            with pytest.raises(AttributeError):
+                setattr(m, name, value)
+    m.snapshot = 1.5
+    assert m.snapshot == 1.5
     with pytest.raises(core.FrameError):
         core.Message(entries=[core.Entry(1, 1, b"x").encode()[:-1]])
 
@@ -185,6 +191,27 @@ def test_outbox(core: Any) -> None:
     box.py_push(core.Message(1))
     assert box.messages() == [core.Message(1)]
     assert kept == sent[39]
+
+
+def test_outbox_takes_rows_of_itself(core: Any) -> None:
+    """Also where the rows move to make room for the new one."""
+    box, other = core.Outbox(), core.Outbox()
+    made = [core.Message(3, term=number, entries=[core.Entry(1, number, b"d" * number)]) for number in range(1, 4)]
+    for m in made:
+        box.py_push(m)
+        other.py_push(m)
+    for number in range(200):
+        box.py_take(box, number)
+    assert box.messages() == (made * 68)[:203]
+    box.py_take(other, 2)
+    assert box.message(203) == made[2]
+    assert other.messages() == made
+    for row, error in ((3, IndexError), (-1, OverflowError), (0.0, TypeError)):
+        with pytest.raises(error):
+            box.py_take(other, row)
+    for wrong in (None, made[0]):
+        with pytest.raises(TypeError):
+            box.py_take(wrong, 0)
 
 
 def test_outbox_takes_messages_only(core: Any) -> None:
@@ -310,3 +337,118 @@ def test_peers_refuse_bad_arguments(core: Any) -> None:
     for id in (-1, 2**64):
         with pytest.raises(OverflowError):
             peers.py_slot_of(id)
+
+
+def calls_with_integers(core: Any) -> list[Any]:
+    """Calls of everything that takes an int, each with a place for it."""
+    log = core.EntryLog()
+    log.py_append(1, b"data")
+    window, peers, spans, codec = core.Inflights(4), core.Peers(), core.Spans(), core.Codec(bytes(16), 1)
+    box, m = core.Outbox(), core.Message()
+    box.py_push(m)
+    names = (*NUMBERS, "kind", "flags", "count")
+    return [
+        lambda x: core.py_crc32(b"", x),
+        core.Buffer,
+        lambda x: spans.py_push(b"", x),
+        lambda x: spans.py_push(b"", 0, x),
+        lambda x: core.Entry(x, 1, b""),
+        lambda x: core.Entry(1, x, b""),
+        lambda x: core.Entry(1, 1, b"", x),
+        *[lambda x, name=name: core.Message(**{name: x}) for name in names[:-1]],
+        *[lambda x, name=name: setattr(m, name, x) for name in names],
+        core.EntryLog,
+        lambda x: core.EntryLog(1, x),
+        lambda x: core.EntryLog(1, 0, x),
+        lambda x: log.py_append(x, b""),
+        lambda x: log.py_append(1, b"", x),
+        log.py_truncate,
+        log.py_compact,
+        lambda x: log.py_restore(x, 1),
+        lambda x: log.py_restore(1, x),
+        log.py_term,
+        lambda x: log.py_find_conflict_by_term(x, 1),
+        lambda x: log.py_find_conflict_by_term(1, x),
+        *[
+            lambda x, at=at, method=method: method(*[x if i == at else 1 for i in range(2)])
+            for at in range(2)
+            for method in (log.entries, log.records, log.view)
+        ],
+        *[lambda x, at=at: log.py_limit(*[x if i == at else 1 for i in range(3)]) for at in range(3)],
+        box.message,
+        lambda x: box.py_take(box, x),
+        core.Inflights,
+        lambda x: core.Inflights(4, x),
+        lambda x: window.py_add(x, 1, 1),
+        lambda x: window.py_add(1, x, 1),
+        lambda x: window.py_add(1, 1, x),
+        lambda x: window.py_free_to(x, 1),
+        lambda x: window.py_free_to(1, x),
+        window.py_full,
+        window.py_reset,
+        window.count_of,
+        window.bytes_of,
+        window.contents,
+        lambda x: peers.set_ids([x]),
+        peers.py_slot_of,
+        lambda x: core.Codec(bytes(16), x),
+        lambda x: core.Codec(bytes(16), 1, x),
+        lambda x: core.Codec(bytes(16), 1, 1, x),
+        lambda x: codec.encode(x, []),
+    ]
+
+
+@pytest.mark.parametrize("wrong", [1.0, 1.5, float("nan"), "1", None, Fraction(1), Decimal(1)])
+def test_only_integers_are_taken_for_integers(core: Any, wrong: Any) -> None:
+    taken = []
+    for number, call in enumerate(calls_with_integers(core)):
+        try:
+            call(wrong)
+        except TypeError:
+            continue
+        taken.append(number)
+    assert not taken
+
+
+def test_what_has_an_index_is_an_integer(core: Any) -> None:
+    class Seven:
+        def __index__(self) -> int:
+            return 7
+
+    assert core.Entry(Seven(), True, b"", Seven()) == core.Entry(7, 1, b"", 7)
+    m = core.Message(to=Seven())
+    m.term = Seven()
+    assert (m.to, m.term, type(m.term)) == (7, 7, int)
+    peers = core.Peers()
+    peers.set_ids([True, Seven()])
+    assert list(peers.column("ids")) == [1, 7]
+
+
+def test_message_entries_of_unsealed_proposals(core: Any) -> None:
+    entries = [core.Entry(0, 0, b"a"), core.Entry(0, 0, b"")]
+    bare = b"".join(bytes(4) + entry.encode()[4:] for entry in entries)
+    m = core.Message(2, entries=[bare])
+    assert m.entries == entries
+    assert (m.records, m.copy().entries) == (bare, entries)
+    m.kind = 3  # entries of an append have been sealed by the leader
+    with pytest.raises(core.FrameError):
+        _ = m.entries
+    damaged = core.Message(2, entries=[b"\1" + bare[1:]])
+    with pytest.raises(core.FrameError):
+        _ = damaged.entries
+    with pytest.raises(core.FrameError):
+        core.Entry.decode_all(bare)
+    assert core.Entry.decode_all(bare, unsealed=True) == entries
+
+
+def test_spans_entries(core: Any) -> None:
+    entries = [core.Entry(number, 1, b"d" * number) for number in range(1, 6)]
+    spans = core.Spans()
+    assert spans.entries() == []
+    spans.py_push(b"".join(entry.encode() for entry in entries[:3]), 1, 3)
+    spans.py_push(b"", 4, 0)
+    spans.py_push(b"".join(entry.encode() for entry in entries[3:]), 4, 2)
+    assert spans.entries() == entries
+    spans.py_push(entries[0].encode()[:-1], 6, 1)
+    with pytest.raises(core.FrameError):
+        spans.entries()

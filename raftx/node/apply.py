@@ -9,7 +9,7 @@ import collections
 import logging
 import threading
 
-from .._core import Cursor, Entry
+from .._memory import Cursor, Entry
 from ..errors import NotDone, Unknown
 from ..types import ENTRY_NORMAL, Role, StateChange
 from .futures import Done

@@ -11,7 +11,8 @@ node's disk is held until the write it depends on is durable (rawnode.waits_for_
 
 from array import array
 
-from .._core import Message, Outbox, Spans
+from .._core import Message, Outbox
+from .._memory import Spans
 from .._sys import Cells, Handoff, Runner
 from ..consensus import rawnode
 from ..storage.protocol import CELL_DONE, CELL_ERROR, ROW_STOP, ROW_WRITE

@@ -9,7 +9,7 @@ that a torn write cannot damage what was acknowledged before it. What follows th
 so a torn batch shows more zero sectors than its header counted, and anything else is damage.
 """
 
-from .._core import Buffer
+from .._memory import Buffer
 from .._sys import Clock, Runner
 from .format import (
     BATCH_HEADER,

@@ -3,7 +3,8 @@
 ``drive`` is what one voter costs: propose, hand over the write, take its completion, commit, apply.
 """
 
-from .._core import Buffer, EntryLog, Message, Outbox, Spans
+from .._core import EntryLog, Message, Outbox
+from .._memory import Buffer, Spans
 from .._sys import Runner
 from ..config import Config
 from ..consensus import rawnode

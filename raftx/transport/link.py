@@ -4,7 +4,7 @@
 queues that another thread, which may hold the GIL, empties and fills. Nothing here knows Raft.
 """
 
-from .._core import Buffer, Spans
+from .._memory import Buffer, Spans
 from .._sys import Handoff
 
 

@@ -1,14 +1,26 @@
-/* CRC-32 with zlib's polynomial for _core.pyx: tables, and carry-less multiplication where the
-   processor has it. Included once; knows nothing of raftx. */
-#ifndef RAFTX_CRC_H
-#define RAFTX_CRC_H
+/* What _memory.pyx and _core.pyx both do for every record, without a call between modules: bytes and
+   numbers, CRC-32, the shape of a record. Each of the two has its own copy of the tables and calls
+   raftx_crc_init() when it is imported. Little-endian machines only, as everything that is compiled. */
+#ifndef RAFTX_MEMORY_H
+#define RAFTX_MEMORY_H
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
+
+static inline uint32_t LD32(const uint8_t *p) { uint32_t v; memcpy(&v, p, 4); return v; }
+static inline uint64_t LD64(const uint8_t *p) { uint64_t v; memcpy(&v, p, 8); return v; }
+static inline void ST32(uint8_t *p, uint32_t v) { memcpy(p, &v, 4); }
+static inline void ST64(uint8_t *p, uint64_t v) { memcpy(p, &v, 8); }
+static inline uint8_t *raftx_alloc(size_t alignment, size_t size) {
+    void *p = NULL;
+    if (!alignment) return (uint8_t *)malloc(size);
+    return posix_memalign(&p, alignment, size) ? NULL : (uint8_t *)p;
+}
 
 /* CRC-32 with zlib's polynomial, sixteen bytes a step; zlib.crc32 gives the same numbers. */
 static uint32_t raftx_crc_table[16][256];
-static void raftx_crc_init(void) {
+static void raftx_crc_tables_init(void) {
     for (uint32_t i = 0; i < 256; i++) {
         uint32_t c = i;
         for (int k = 0; k < 8; k++) c = (c >> 1) ^ (0xEDB88320u & (0u - (c & 1u)));
@@ -115,5 +127,27 @@ static uint32_t raftx_crc32(uint32_t seed, const uint8_t *p, size_t n) {
         n -= done;
     }
     return ~raftx_crc_tables(c, p, n);
+}
+static void raftx_crc_init(void) {
+    raftx_crc_tables_init();
+    raftx_crc_detect();
+}
+
+/* A record: crc u32 (of all that follows) | length u32 | index u64 | term u64 | kind u8 | 7 zero bytes | data */
+#define RAFTX_RECORD_HEADER 32
+#define RAFTX_RECORD_DATA_MAX 0x80000000u
+
+static void record_seal(uint8_t *record) {
+    ST32(record, raftx_crc32(0, record + 4, RAFTX_RECORD_HEADER - 4 + (size_t)LD32(record + 4)));
+}
+/* Size of the record at the start of ``left`` bytes; 0 when no whole record stands there. */
+static inline size_t record_size(const uint8_t *record, size_t left) {
+    size_t size;
+    if (left < RAFTX_RECORD_HEADER) return 0;
+    size = RAFTX_RECORD_HEADER + (size_t)LD32(record + 4);
+    return size > left || LD32(record + 4) > RAFTX_RECORD_DATA_MAX ? 0 : size;
+}
+static int record_valid(const uint8_t *record, size_t size) {
+    return LD32(record) == raftx_crc32(0, record + 4, size - 4);
 }
 #endif
