@@ -117,12 +117,16 @@ def pack_commands(commands: list[bytes]) -> bytes:
 
 
 def unpack_commands(body: bytes) -> list[bytes]:
-    """The commands of a COMMANDS frame."""
+    """The commands of a COMMANDS frame. Raises ValueError."""
     commands = []
     at = 0
     while at < len(body):
+        if at + SIZE.size > len(body):
+            raise ValueError("a command without its length")
         (size,) = SIZE.unpack_from(body, at)
         at += SIZE.size
+        if size < COMMAND.size or at + size > len(body):
+            raise ValueError("a command that is too short")
         commands.append(body[at : at + size])
         at += size
     return commands
