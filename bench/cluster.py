@@ -267,3 +267,43 @@ def syncs_alone(seconds=2.0, processes=1):
         return latencies
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _echo(pipe, ports, size, rounds):
+    import raftx
+    from raftx import _sys
+    from raftx.testing.pingpong import PingPong
+
+    event = _sys.Event()
+    transport = raftx.NngTransport(f"tcp://127.0.0.1:{ports[1]}", {1: f"tcp://127.0.0.1:{ports[0]}"})
+    link = transport.open_link(2, event)
+    pipe.send("ready")
+    PingPong(link, event, 1, size, rounds, False).run()
+    pipe.recv()
+    transport.close()
+
+
+def round_trips(size=SIZE + 152, rounds=5000):
+    """Latencies in us of one NNG round trip between two processes, without the GIL (a frame of one entry)."""
+    import raftx
+    from raftx import _sys
+    from raftx.testing.pingpong import PingPong
+
+    ports = free_ports(2)
+    ours, theirs = SPAWN.Pipe()
+    process = SPAWN.Process(target=_echo, args=(theirs, ports, size, rounds), daemon=True)
+    process.start()
+    event = _sys.Event()
+    transport = raftx.NngTransport(f"tcp://127.0.0.1:{ports[0]}", {2: f"tcp://127.0.0.1:{ports[1]}"})
+    link = transport.open_link(1, event)
+    try:
+        ours.recv()
+        ping = PingPong(link, event, 2, size, rounds, True)
+        ping.run()
+        ours.send("enough")
+        process.join(10)
+        return [ns / 1000 for ns in ping.latencies][rounds // 10 :]
+    finally:
+        transport.close()
+        if process.is_alive():
+            process.kill()
