@@ -89,6 +89,27 @@ def closed_loop(node, outstanding, seconds, many=False, size=SIZE):
     return done, elapsed, latencies
 
 
+def paced(node, period_s, seconds):
+    """One proposal every so often, made without the GIL; the engine's own stamps of every round.
+
+    Whoever waits for the GIL to propose would measure that; this is what consensus takes.
+    """
+    from raftx.testing.pacer import Pacer
+
+    pacer = Pacer(node._proposer.intake, SIZE, int(period_s * 1e9))
+    thread = threading.Thread(target=pacer.run)
+    stages = {}
+    started = time.monotonic_ns()
+    thread.start()
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        time.sleep(0.5)
+        stages.update({row[0]: row for row in node.stage_times() if row[1] >= started})
+    pacer.stop()
+    thread.join()
+    return list(stages.values())
+
+
 def burn_python(stop):
     """A Python thread that never waits: it holds the GIL for a switch interval at a time."""
     x = 0
@@ -131,8 +152,8 @@ def member(pipe, id, ports, directory, options):
                     answer = status
                 elif command == "load":
                     answer = closed_loop(node, *arguments)
-                elif command == "stages":
-                    answer = node.stage_times()
+                elif command == "paced":
+                    answer = paced(node, *arguments)
                 elif command == "burn":
                     stop_burning = threading.Event()
                     body = {"python": burn_python, "c": burn_c}[arguments[0]]

@@ -80,6 +80,7 @@ cdef class Intake:
     cdef bint closed
     cdef uint32_t last_count
     cdef int64_t _put(self, const uint8_t* data, size_t size, int kind) except -2 nogil
+    cdef int64_t offer(self, const uint8_t* data, size_t size, int kind) except -2 nogil
     cdef bint waiting(self) noexcept nogil
     cdef bint take(self) noexcept nogil   # after this, records stand in taken from offset on
     cdef size_t chunk(self, size_t max_bytes) noexcept nogil      # bytes of the next whole records, at least one

@@ -339,6 +339,14 @@ class Intake:
         self.pending = self.filling.size
         return self.sequence
 
+    def offer(self, data: Bytes, size: int, kind: int) -> int:
+        """``propose`` for a caller that has no Python object in hand; the data are copied."""
+        with self.lock:
+            sequence = self._put(bytes(data[:size]), kind)
+        if sequence > 0:
+            self.event.wake()
+        return sequence
+
     def propose(self, data: Bytes, kind: int = 0) -> int:
         """Append one proposal: its number, 0 when there is no room, -1 when closed. Raises TypeError."""
         kind = _int(kind)

@@ -420,7 +420,7 @@ cdef class Intake:
         pthread_mutex_destroy(&self.mutex)
 
     cdef int64_t _put(self, const uint8_t* data, size_t size, int kind) except -2 nogil:
-        # Under the mutex, with the GIL held by the caller; nothing here lets go of it.
+        # Under the mutex. With the GIL held by the caller, nothing here lets go of it.
         if self.closed:
             return -1
         if self.filling.size + <size_t>raftx_load(&self.held) + ENTRY_HEADER + 24 + size > self.limit + 4096:
@@ -432,6 +432,16 @@ cdef class Intake:
         self.sequence += 1
         raftx_store(&self.pending, self.filling.size)
         return self.sequence
+
+    cdef int64_t offer(self, const uint8_t* data, size_t size, int kind) except -2 nogil:
+        # ``propose`` for a caller without the GIL.
+        cdef int64_t sequence
+        pthread_mutex_lock(&self.mutex)
+        sequence = self._put(data, size, kind)
+        pthread_mutex_unlock(&self.mutex)
+        if sequence > 0:
+            self.event.wake()
+        return sequence
 
     def propose(self, data, int kind=0):
         """Append one proposal: its number, 0 when there is no room, -1 when closed. Raises TypeError."""
