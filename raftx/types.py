@@ -1,7 +1,7 @@
 """Numbers and small values that every layer shares.
 
 Values only: this module imports nothing of raftx. Kinds of messages have etcd's numbers; the
-kinds from ``MSG_ACCEPTED`` on are raftx's own and travel beside Raft's messages.
+kinds from 32 on are raftx's own and travel beside Raft's messages.
 """
 
 from __future__ import annotations
@@ -33,9 +33,8 @@ MSG_STORAGE_APPEND_RESP = 20
 MSG_STORAGE_APPLY = 21
 MSG_STORAGE_APPLY_RESP = 22
 MSG_FORGET_LEADER = 23
-# The two answers of the proposal envelope: engine to engine, never given to the core.
-MSG_ACCEPTED = 32
-MSG_REFUSED = 33
+# Engine to engine, never given to the core: proposals that were passed on were not appended.
+MSG_REFUSED = 32
 
 MESSAGE_NAMES = {
     value: name[4:].title().replace("_", "") for name, value in list(globals().items()) if name.startswith("MSG_")
