@@ -39,7 +39,8 @@ BATCH_LINES = 128
 BATCH_BYTES = 256 << 10
 WINDOW_LINES = 1024
 WINDOW_BYTES = 4 << 20
-STALL_S = 1.0  # no answer for so long: ask another node
+STALL_S = 1.0  # no answer for so long: ask another node, with twice the patience
+STALL_MAX_S = 8.0
 PAUSE_S = 0.02
 GIVE_UP_S = 60.0  # no progress for so long: the cluster is broken
 
@@ -176,6 +177,7 @@ class Sender:
         self.node = 0
         self.hint = 0  # who was said to lead when the connection was made
         self.attempt = 0
+        self.patience = STALL_S
         self.last_answer = self.last_progress = time.monotonic()
         self.first_sent_at = self.last_acknowledged_at = 0.0
         self.unacknowledged: deque[tuple[int, int]] = deque()  # (last line of a batch, when first sent in ns)
@@ -202,8 +204,18 @@ class Sender:
             leader = self.leader()
             if leader not in (0, self.node, self.hint):
                 self._go_back(f"node {leader} leads now", pause=False)
-            elif time.monotonic() - self.last_answer > STALL_S:
+            elif time.monotonic() - self.last_answer > self.patience:
+                # A cluster that is only slow has yet more to do now; asking at once again would choke it.
+                self.patience = min(2 * self.patience, STALL_MAX_S)
                 self._go_back(f"node {self.node} does not answer")
+
+    def fill(self) -> None:
+        """Put as many lines in flight as the window takes, and wait for none of them."""
+        try:
+            if self.connection is not None:
+                self._fill_window()
+        except OSError as error:
+            self._go_back(f"connection to node {self.node}: {error}")
 
     def _connect(self) -> bool:
         """To the leader if it is known, with each failure to the next node."""
@@ -275,6 +287,7 @@ class Sender:
                 self.unacknowledged.popleft()
         self.sent = max(self.sent, self.acknowledged)
         self.attempt = 0
+        self.patience = STALL_S
         self.last_progress = self.last_acknowledged_at = time.monotonic()
         self.first_answer.setdefault(term, self.last_progress)
 

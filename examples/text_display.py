@@ -1,162 +1,105 @@
-"""What the replicated text's parent shows: the nodes' statuses as they come, a live picture, a table."""
+"""What the demo shows while it runs: a picture redrawn in place on a terminal, a plain line now and then elsewhere.
+
+Knows numbers and words, nothing of nodes or processes. Needs no package: a few ANSI codes do it.
+"""
 
 from __future__ import annotations
 
-import contextlib
+import os
 import shutil
-import sys
-import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, TextIO
 
-from .text_client import Connection, Sender
-
-POLL_S = 0.05
-DRAW_S = 0.1
-LINE_S = 2.0  # without a terminal: a line of progress every so often
-BAR = 30
-
-
-class Watcher:
-    """Asks every node for its status, on a thread of its own; remembers the newest of each life."""
-
-    def __init__(self, ports: Callable[[], dict[int, int]]) -> None:
-        self.ports = ports
-        self.lock = threading.Lock()
-        self.present: dict[int, dict[str, Any]] = {}
-        self.lives: dict[tuple[int, int], dict[str, Any]] = {}
-        self.stopping = threading.Event()
-        self.thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        self.thread = threading.Thread(target=self._run, daemon=True)
-        self.thread.start()
-
-    def stop(self) -> None:
-        self.stopping.set()
-        if self.thread is not None:
-            self.thread.join(5)
-
-    def _run(self) -> None:
-        connections: dict[int, tuple[int, Connection]] = {}
-        while not self.stopping.wait(POLL_S):
-            for id, port in self.ports().items():
-                try:
-                    known, connection = connections.get(id, (0, None))
-                    if connection is None or known != port:
-                        connection = Connection.open(port, 0.5)
-                        connections[id] = (port, connection)
-                    self.take(id, connection.status(0.5))
-                except (OSError, ValueError):
-                    with contextlib.suppress(KeyError):
-                        connections.pop(id)[1].close()
-                    self.forget(id)
-        for _, connection in connections.values():
-            connection.close()
-
-    def take(self, id: int, status: dict[str, Any]) -> None:
-        """A status has come."""
-        with self.lock:
-            self.present[id] = status
-            self.lives[id, status["incarnation"]] = status
-
-    def forget(self, id: int) -> None:
-        """The node does not run any more, or does not answer."""
-        with self.lock:
-            self.present.pop(id, None)
-
-    def statuses(self) -> dict[int, dict[str, Any]]:
-        """The newest status of each node that answers."""
-        with self.lock:
-            return dict(self.present)
-
-    def leader(self) -> int:
-        """Id of the node that leads in the highest term known, 0 for none."""
-        leaders = [(s["term"], id) for id, s in self.statuses().items() if s["role"] == "leader"]
-        return max(leaders)[1] if leaders and max(leaders)[0] == self.term() else 0
-
-    def term(self) -> int:
-        """The highest term known."""
-        return max([s["term"] for s in self.statuses().values()], default=0)
-
-    def totals(self) -> dict[str, int]:
-        """Sums over all lives of all nodes, as each of them reported last."""
-        with self.lock:
-            lives = list(self.lives.values())
-        return {name: sum(life[name] for life in lives) for name in ("syncs", "wal_bytes", "wal_entries")}
+TERMINAL_S = 0.1  # between two pictures
+PLAIN_S = 1.0  # between two lines
+RATE_S = 2.0  # the rate shown is that of so many seconds
+BAR = 40
+UP, ERASE_LINE, ERASE_BELOW = "\x1b[{}A", "\x1b[K", "\x1b[J"
 
 
 class Display:
-    """Progress. In a terminal it is drawn in place; elsewhere it is a line now and then."""
+    """Shows how far the text has come and how each node stands. For one thread."""
 
-    def __init__(self, lines: int) -> None:
-        self.lines = lines
-        self.live = sys.stdout.isatty()
-        self.drawn = 0
+    def __init__(self, stream: TextIO, total: int) -> None:
+        self.stream = stream
+        self.total = total
+        self.terminal = stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+        self.drawn = 0  # lines of the picture on the screen
+        self.last = ""
         self.next = 0.0
-        self.rate_from = (time.monotonic(), 0)
-        self.rate = 0.0
+        self.started = time.monotonic()
+        self.points: deque[tuple[float, int]] = deque([(self.started, 0)])
 
-    def update(self, sender: Sender, watcher: Watcher) -> None:
-        """Draw, if it is time to."""
+    def event(self, text: str) -> None:
+        """A line that stays, above the picture."""
+        self._write(f"{self._back()}{time.monotonic() - self.started:6.2f} s  {text}\n")
+        self.drawn = 0
+        self.next = 0.0 if self.terminal else time.monotonic() + PLAIN_S
+
+    def update(self, done: int, nodes: Mapping[int, Mapping[str, Any]]) -> None:
+        """Show the lines ``done`` and the nodes' latest status, if it is time to. Call it as often as you like."""
         now = time.monotonic()
         if now < self.next:
             return
-        self.next = now + (DRAW_S if self.live else LINE_S)
-        since, count = self.rate_from
-        if now - since >= 0.5:
-            self.rate = (sender.acknowledged - count) / (now - since)
-            self.rate_from = (now, sender.acknowledged)
-        share = sender.acknowledged / self.lines if self.lines else 1.0
-        filled = round(share * BAR)
-        bar = "#" * filled + "." * (BAR - filled)
-        head = f"{share:4.0%} [{bar}] {sender.acknowledged:,} of {self.lines:,} lines, {self.rate:,.0f}/s"
-        statuses = watcher.statuses()
-        nodes = []
-        for id in sorted({1, 2, 3} | set(statuses)):
-            s = statuses.get(id)
-            if s is None:
-                nodes.append(f"  node {id}  down")
-            else:
-                nodes.append(
-                    f"  node {id}  {s['role']:<13} term {s['term']:<4} commit {s['commit']:<10,} applied {s['applied']:,}"
-                )
-        if not self.live:
-            print(head + ";" + ";".join([" ".join(node.split()) for node in nodes]), flush=True)
+        self.next = now + (TERMINAL_S if self.terminal else PLAIN_S)
+        self.points.append((now, done))
+        while len(self.points) > 2 and self.points[0][0] < now - RATE_S:
+            self.points.popleft()
+        then, before = self.points[0]
+        rate = (done - before) / (now - then) if now > then else 0.0
+        if not self.terminal:
+            states = "; ".join(plain_node(id, status) for id, status in nodes.items())
+            line = f"{done:,} of {self.total:,} lines, {rate:,.0f} lines/s; {states}\n"
+            if line != self.last:
+                self._write(line)
+            self.last = line
             return
-        self._erase()
+        full = BAR if done >= self.total else BAR * done // self.total
+        seconds = int(now - self.started)
+        bar = "#" * full + "." * (BAR - full)
+        clock = f"{seconds // 60}:{seconds % 60:02}"
+        picture = [f"[{bar}] {done:,} of {self.total:,} lines  {rate:,.0f} lines/s  {clock}"]
+        picture += [node_row(id, status) for id, status in nodes.items()]
+        # A line that wraps would not be erased by going up one.
         width = shutil.get_terminal_size().columns - 1
-        for line in [head, *nodes]:
-            print(line[:width])
-        self.drawn = 1 + len(nodes)
-        sys.stdout.flush()
+        self._write(self._back() + "".join(line[:width] + ERASE_LINE + "\n" for line in picture))
+        self.drawn = len(picture)
 
-    def event(self, what: str) -> None:
-        """Something happened that is worth a line that stays."""
-        self._erase()
-        print(what, flush=True)
+    def close(self) -> None:
+        """Take the picture away; what comes next is a table."""
+        self._write(self._back())
+        self.drawn = 0
 
-    def end(self) -> None:
-        """Leave the terminal as it was."""
-        self._erase()
-        sys.stdout.flush()
+    def _back(self) -> str:
+        return UP.format(self.drawn) + "\r" + ERASE_BELOW if self.drawn else ""
 
-    def _erase(self) -> None:
-        if self.drawn:
-            sys.stdout.write(f"\x1b[{self.drawn}F\x1b[J")
-            self.drawn = 0
+    def _write(self, text: str) -> None:
+        self.stream.write(text)
+        self.stream.flush()
 
 
-def table(report: dict[str, Any]) -> str:
-    """The report for people."""
-    rows = []
-    for name, value in report.items():
-        if name == "digests":
-            rows += [(f"digest of node {id}", digest) for id, digest in value.items()]
-        elif isinstance(value, bool) or value is None or isinstance(value, str):
-            rows.append((name.replace("_", " "), {True: "yes", False: "no", None: "-"}.get(value, value)))
-        else:
-            rows.append((name.replace("_", " "), f"{value:,}"))
-    width = max(len(name) for name, _ in rows)
-    return "\n".join([f"{name:<{width}}  {value}" for name, value in rows])
+def node_row(id: int, status: Mapping[str, Any]) -> str:
+    """A node's row of the picture; a star marks the leader."""
+    if "term" not in status:
+        return f"  node {id}  {status['state']}"
+    mark = "*" if status["role"] == "leader" else " "
+    return (
+        f"{mark} node {id}  {status['role']:<13} term {status['term']:<4} "
+        f"commit {status['commit']:>10,}  applied {status['applied']:>10,}"
+    )
+
+
+def plain_node(id: int, status: Mapping[str, Any]) -> str:
+    """The same in few words."""
+    if "term" not in status:
+        return f"{id}: {status['state']}"
+    mark = "*" if status["role"] == "leader" else ""
+    return f"{id}{mark}: term {status['term']} commit {status['commit']:,} applied {status['applied']:,}"
+
+
+def table(rows: list[tuple[str, str]]) -> str:
+    """Two columns, the second set flush right unless it is longer than a number is."""
+    left = max(len(name) for name, _ in rows)
+    return "\n".join(f"  {name:<{left}}  {value:>14}" for name, value in rows)

@@ -1,18 +1,23 @@
-"""One node of a replicated text, as a process of its own: python -m examples.text_node --help
+"""One server of the replicated text: a raftx node with its log on disk, and a door for clients.
 
-It is a raftx.Node with its state machine, and a small TCP server for clients (see text_client.py). It
-tells its parent the port on standard output, and ends when its standard input ends: a parent that dies
-leaves no node behind.
+    python -m examples.text_node ID DIRECTORY 1=tcp://127.0.0.1:5601 2=tcp://127.0.0.1:5602 ...
+
+The process says on standard output, as one line of JSON, on which port of 127.0.0.1 it takes clients, or
+why it cannot start. It ends after a STOP frame, when the node fails, and at once when its standard
+input ends: whoever started it is gone then.
+
+Every member takes commands, not only the leader: raftx passes them on. What a client may ask is
+described in text_client.py, what the commands do in text_store.py.
 """
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import json
+import logging
+import os
 import queue
+import signal
 import socket
-import struct
 import sys
 import threading
 from typing import Any
@@ -33,121 +38,135 @@ from .text_client import (
 )
 from .text_store import COMMAND, TextStore
 
-TIMEOUT_S = 30.0
-
-
-def outcome(future: raftx.Future, expected: int) -> bytes:
-    """Wait for a batch; the body of its answer. ``expected`` is the sequence number of its last command."""
-    try:
-        done = future.result(TIMEOUT_S)
-    except (raftx.RaftError, TimeoutError) as error:
-        # Not done or unknown: the client sends it again, and the store knows what it has.
-        return OUTCOME.pack(0, 0) + str(error).encode()
-    last = done[-1].result
-    answer: bytes = OUTCOME.pack(last, done[-1].term)
-    return answer if last >= expected else answer + b"a command before this one is missing"
+SEGMENT_BYTES = 8 << 20  # a file of the log is reserved in one piece: small ones suit a demo
+UNANSWERED = 64  # COMMANDS frames of one client; the next one waits in its socket
+SHOWN = ("id", "state", "term", "leader", "role", "commit", "applied", "last", "syncs", "wal_bytes", "wal_entries")
 
 
 class Server:
-    """Serves clients of one node, two threads a connection: one reads, one answers in order."""
+    """Serves the clients of one node."""
 
     def __init__(self, node: raftx.Node, store: TextStore) -> None:
         self.node = node
         self.store = store
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.listener.getsockname()[1]
-        self.stop = threading.Event()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.stopped = threading.Event()
 
-    def _accept(self) -> None:
+    def accept(self) -> None:
+        """Take clients for as long as the process runs; each has a thread of its own."""
         while True:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:  # the listener was closed
-                return
-            threading.Thread(target=self._serve, args=(Connection(sock),), daemon=True).start()
+            connection = Connection(self.listener.accept()[0])
+            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
 
-    def _serve(self, connection: Connection) -> None:
-        """Read the frames of one client."""
-        waiting: queue.SimpleQueue[tuple[raftx.Future, int] | tuple[int, bytes] | None] = queue.SimpleQueue()
-        threading.Thread(target=self._answer, args=(connection, waiting), daemon=True).start()
-        with contextlib.suppress(OSError, ValueError, struct.error, raftx.RaftError):
+    def serve(self, connection: Connection) -> None:
+        """One client: take its frames as they come, while another thread waits for outcomes."""
+        waiting: queue.Queue[tuple[raftx.Future, int] | None] = queue.Queue(UNANSWERED)
+        answering = threading.Thread(target=self.answer, args=(connection, waiting), daemon=True)
+        answering.start()
+        try:
             while True:
                 frame = connection.receive()
                 assert frame is not None
-                kind, body = frame
-                if kind == COMMANDS:
-                    commands = unpack_commands(body)
-                    _, expected = COMMAND.unpack_from(commands[-1])
-                    waiting.put((self.node.propose_many(commands), expected))
-                elif kind == STATUS:
-                    waiting.put((STATUS, json.dumps(self.status()).encode()))
-                elif kind == LINES:
-                    waiting.put((LINES, pack_lines(self.store.lines(POSITION.unpack(body)[0]))))
-                elif kind == STOP:
-                    self.node.close()
-                    connection.send(STOP, json.dumps(self.status()).encode())
-                    self.stop.set()
-                    break
-                else:
-                    break
-        waiting.put(None)
-
-    def _answer(self, connection: Connection, waiting: queue.SimpleQueue[Any]) -> None:
-        """Send the answers of one client, in the order of its requests."""
-        with contextlib.suppress(OSError):
-            while (item := waiting.get()) is not None:
-                first, second = item
-                if isinstance(first, int):
-                    connection.send(first, second)
-                else:
-                    connection.send(ANSWER, outcome(first, second))
-        if not self.stop.is_set():
+                self.take(connection, waiting, *frame)
+        except (OSError, raftx.Stopped):
+            # The client has gone, or this node has: either way the client goes on elsewhere.
+            waiting.put(None)
+            answering.join()
             connection.close()
 
+    def take(
+        self, connection: Connection, waiting: queue.Queue[tuple[raftx.Future, int] | None], kind: int, body: bytes
+    ) -> None:
+        """One frame."""
+        if kind == COMMANDS:
+            commands = unpack_commands(body)
+            if not commands or len(commands[-1]) < COMMAND.size:
+                raise ConnectionError("not a command of this store")
+            last = COMMAND.unpack_from(commands[-1])[1]
+            waiting.put((self.node.propose_many(commands), last))
+        elif kind == STATUS:
+            connection.send(STATUS, json.dumps(self.status()).encode())
+        elif kind == LINES:
+            connection.send(LINES, pack_lines(self.store.lines(*POSITION.unpack(body))))
+        elif kind == STOP:
+            self.node.close()
+            connection.send(STOP, json.dumps(self.status()).encode())
+            self.stopped.set()
+        else:
+            raise ConnectionError(f"a frame of kind {kind}")
+
+    def answer(self, connection: Connection, waiting: queue.Queue[tuple[raftx.Future, int] | None]) -> None:
+        """Send the outcome of each COMMANDS frame, in order, until a None comes."""
+        while (item := waiting.get()) is not None:
+            future, last = item
+            applied, term, reason = outcome(future)
+            if not reason and applied < last:
+                reason = f"line {applied + 1} has not arrived, so those behind it were refused"
+            try:
+                connection.send(ANSWER, OUTCOME.pack(applied, term) + reason.encode())
+            except OSError:
+                continue  # nobody listens; the reader finds out and sends the None
+
     def status(self) -> dict[str, Any]:
-        """What the parent shows: the node's status and the store's summary."""
-        status = self.node.status()
-        names = ("id", "state", "incarnation", "term", "leader", "role", "commit", "applied")
-        numbers = ("syncs", "wal_bytes", "wal_entries")
-        return {name: status[name] for name in names + numbers} | self.store.summary()
+        """How the node stands and what the store holds."""
+        described = self.node.status()
+        return {key: described[key] for key in SHOWN} | self.store.summary()
 
 
-def main() -> int:
-    """Run until told to stop, or until the parent is gone."""
-    parser = argparse.ArgumentParser(description="One node of a replicated text.")
-    parser.add_argument("id", type=int)
-    parser.add_argument("directory")
-    parser.add_argument("urls", nargs="+", help="ID=tcp://ADDRESS:PORT of every node, this one included")
-    arguments = parser.parse_args()
-    urls = {int(id): url for id, url in (item.split("=", 1) for item in arguments.urls)}
+def outcome(future: raftx.Future) -> tuple[int, int, str]:
+    """What became of a batch: the last sequence number applied, the term of its entry, and why not all are done."""
+    try:
+        done, reason = future.result(), ""
+    except raftx.ProposalError as error:
+        # NotDone: none of them; Unknown: some may be applied, and those that are tell how far the client is.
+        done, reason = getattr(error, "outcomes", []), str(error)
+    results = [(each.result, each.term) for each in done if isinstance(each, raftx.Done)]
+    return (*max(results, default=(0, 0)), reason)
+
+
+def watch_parent() -> None:
+    """End with standard input. Not cleanly: the log on disk does not need it, and nobody is left to wait for it."""
+    while os.read(0, 4096):
+        pass
+    os._exit(1)
+
+
+def tell(**what: Any) -> None:
+    """One line of JSON for whoever started this process."""
+    print(json.dumps(what), flush=True)
+
+
+def main(arguments: list[str]) -> int:
+    """Run one server until it is stopped; the exit status."""
+    threading.Thread(target=watch_parent, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started this process
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    id, directory = int(arguments[0]), arguments[1]
+    urls = {int(member): url for member, url in (argument.split("=", 1) for argument in arguments[2:])}
+    peers = {member: url for member, url in urls.items() if member != id}
     store = TextStore()
     node = raftx.Node(
-        raftx.Config(id=arguments.id, cluster=b"replicated-text!"),
-        raftx.FileStorage(arguments.directory, voters=sorted(urls)),
-        raftx.NngTransport(urls[arguments.id], {id: url for id, url in urls.items() if id != arguments.id}),
-        state_machine=store,
+        raftx.Config(id=id),
+        raftx.FileStorage(directory, voters=sorted(urls), segment_bytes=SEGMENT_BYTES),
+        raftx.NngTransport(urls[id], peers),
+        store,
     )
+    server = Server(node, store)
     try:
         node.start()
+    except raftx.TransportError as error:
+        tell(busy=str(error))  # somebody else has taken the port meanwhile
+        return 1
     except raftx.RaftError as error:
-        print(f"node {arguments.id}: {error}", file=sys.stderr)
-        return 3
-    server = Server(node, store)
-    print(json.dumps({"port": server.port, "compiled": raftx.COMPILED}), flush=True)
-
-    def until_the_parent_is_gone() -> None:
-        sys.stdin.buffer.read()
-        server.stop.set()
-
-    threading.Thread(target=until_the_parent_is_gone, daemon=True).start()
-    while not server.stop.wait(0.2):
-        if node.failure is not None:
-            print(f"node {arguments.id}: {node.failure}", file=sys.stderr)
-            return 4
-    node.close()
+        tell(failed=str(error))
+        return 1
+    threading.Thread(target=server.accept, daemon=True).start()
+    tell(port=server.port, compiled=raftx.COMPILED)
+    node.wait()  # raises what ended it, if it was not STOP
+    server.stopped.wait(5.0)  # until STOP is answered
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

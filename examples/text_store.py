@@ -28,11 +28,14 @@ from typing import Protocol
 
 COMMAND = struct.Struct(">8sQ")  # client id, sequence number; the line follows
 LENGTH = struct.Struct(">Q")
-DEFAULT_LINES = 60_000
+DEFAULT_LINES = 200_000
 
 
 class Committed(Protocol):
     """What the store needs of a raftx.Entry."""
+
+    @property
+    def index(self) -> int: ...
 
     @property
     def data(self) -> bytes: ...
@@ -66,7 +69,7 @@ class Text:
 
     def longer_than(self, limit: int) -> int:
         """The number of the first line of more than ``limit`` bytes, or 0."""
-        return next((number for number, line in enumerate(self, 1) if len(line) > limit), 0)
+        return next((number for number in range(1, len(self) + 1) if self.size(number, number) - 1 > limit), 0)
 
     def digest(self) -> str:
         """What the store's digest must be when it holds exactly these lines."""
@@ -77,7 +80,7 @@ class Text:
 
 
 def standard_library(at_least: int = DEFAULT_LINES) -> Text:
-    """Source files of the running Python's standard library, whole and in sorted order, until there are enough lines."""
+    """Source files of the running Python's standard library, whole and sorted, until there are enough lines."""
     root = Path(sysconfig.get_paths()["stdlib"])
     pieces: list[bytes] = []
     lines = 0
@@ -102,6 +105,8 @@ class TextStore:
         self.sessions: dict[bytes, int] = {}  # client id to the last sequence number applied
         self.duplicates = 0
         self.gaps = 0
+        self.index = 0  # of the entry applied last
+        self.misplaced = 0  # entries that came twice or out of order, which is the node's fault and no client's
         self.lock = threading.Lock()
 
     def apply(self, entry: Committed) -> int:
@@ -110,10 +115,13 @@ class TextStore:
         Depends on nothing but the commands, and raises nothing: every other node would end alike.
         """
         command = entry.data
-        if len(command) < COMMAND.size:
-            return 0
-        client, sequence = COMMAND.unpack_from(command)
         with self.lock:
+            if entry.index <= self.index:
+                self.misplaced += 1
+            self.index = entry.index
+            if len(command) < COMMAND.size:
+                return 0
+            client, sequence = COMMAND.unpack_from(command)
             last = self.sessions.get(client, 0)
             if sequence <= last:
                 self.duplicates += 1
@@ -137,6 +145,7 @@ class TextStore:
                 "digest": self.running.hexdigest(),
                 "duplicates": self.duplicates,
                 "gaps": self.gaps,
+                "misplaced": self.misplaced,
             }
 
     def lines(self, start: int, max_bytes: int = 1 << 20) -> list[tuple[int, bytes]]:
