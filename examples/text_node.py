@@ -18,6 +18,7 @@ import os
 import queue
 import signal
 import socket
+import struct
 import sys
 import threading
 from typing import Any
@@ -69,8 +70,9 @@ class Server:
                 frame = connection.receive()
                 assert frame is not None
                 self.take(connection, waiting, *frame)
-        except (OSError, raftx.Stopped):
-            # The client has gone, or this node has: either way the client goes on elsewhere.
+        except (OSError, ValueError, struct.error, raftx.RaftError) as error:
+            # The client has gone, or sends nonsense, or this node stops: a good client goes on elsewhere.
+            logging.info("a client's connection ends: %s", error)
             waiting.put(None)
             answering.join()
             connection.close()
@@ -81,8 +83,8 @@ class Server:
         """One frame."""
         if kind == COMMANDS:
             commands = unpack_commands(body)
-            if not commands or len(commands[-1]) < COMMAND.size:
-                raise ConnectionError("not a command of this store")
+            if not commands:
+                raise ValueError("no command")
             last = COMMAND.unpack_from(commands[-1])[1]
             waiting.put((self.node.propose_many(commands), last))
         elif kind == STATUS:
@@ -147,7 +149,7 @@ def main(arguments: list[str]) -> int:
     peers = {member: url for member, url in urls.items() if member != id}
     store = TextStore()
     node = raftx.Node(
-        raftx.Config(id=id),
+        raftx.Config(id=id, cluster=b"replicated-text!"),
         raftx.FileStorage(directory, voters=sorted(urls), segment_bytes=SEGMENT_BYTES),
         raftx.NngTransport(urls[id], peers),
         store,

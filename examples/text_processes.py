@@ -16,8 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,6 @@ START_S = 60.0  # reading a long log takes a while
 LEADER_S = 30.0
 STOP_S = 30.0
 PORT_TRIES = 20
-COUNTED = ("syncs", "wal_bytes", "wal_entries")
 
 
 class Failed(Exception):
@@ -78,7 +76,7 @@ class Life:
         assert self.process.stdout is not None
         if select.select([self.process.stdout], [], [], 0)[0]:
             line = self.process.stdout.readline()
-            said = json.loads(line) if line else {"failed": self.last_words()}
+            said: dict[str, Any] = json.loads(line) if line else {"failed": self.last_words()}
             if "busy" in said:
                 raise PortTaken(said["busy"])
             if "failed" in said:
@@ -131,7 +129,7 @@ class Cluster:
         self.fates: dict[int, str] = {}  # of nodes that do not run
         self.starting = False  # all of them
         self.port_losses = 0
-        self.counted: Counter[str] = Counter()  # what ended lives have written
+        self.ended: list[Life] = []
         self.closing = threading.Event()
         self.watcher = threading.Thread(target=self._watch)
         self.watcher.start()
@@ -155,12 +153,10 @@ class Cluster:
         terms = [(life.status["term"], id) for id, life in self.lives.items() if life.status.get("role") == "leader"]
         return max(terms)[1] if terms else 0
 
-    def written(self) -> Counter[str]:
-        """Syncs, bytes and entries of all lives so far; of killed ones up to just before their end."""
-        total = Counter(self.counted)
-        for life in self.lives.values():
-            total.update({key: life.status.get(key, 0) for key in COUNTED})
-        return total
+    def total(self, key: str, ids: Collection[int] = ()) -> int:
+        """Sum of a number of the status over all lives, of killed ones up to just before their end."""
+        lives = [life for life in [*self.ended, *self.lives.values()] if not ids or life.id in ids]
+        return sum([int(life.status.get(key, 0)) for life in lives])
 
     def check(self) -> None:
         """Note what has happened to the processes. Raises Failed when one has ended unasked."""
@@ -262,12 +258,12 @@ class Cluster:
             raise Failed(f"{life} stopped with exit status {life.process.returncode}: {life.last_words()}")
 
     def _forget(self, id: int, fate: str) -> None:
-        """End a life, if it has not ended by itself, and remember what it wrote."""
+        """End a life, if it has not ended by itself."""
         life = self.lives.pop(id, None)
         if life is not None:
             self.fates[id] = fate
             life.end()
-            self.counted.update({key: life.status.get(key, 0) for key in COUNTED})
+            self.ended.append(life)
 
     def close(self) -> None:
         """End everything, now."""

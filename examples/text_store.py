@@ -185,7 +185,7 @@ def check(text: Text, acknowledged: int, held: Iterable[tuple[int, bytes]]) -> F
     seen = bytearray(len(text) + 1)
     highest = 0
     for position, (sequence, line) in enumerate(held, 1):
-        where = f"at position {position}"
+        where = f"at position {position:,}"
         if not 1 <= sequence <= len(text):
             findings.out_of_order += 1
             findings.found(f"{where}: line {sequence:,}, which was never sent")
