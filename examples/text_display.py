@@ -15,7 +15,7 @@ from typing import Any, TextIO
 TERMINAL_S = 0.1  # between two pictures
 PLAIN_S = 1.0  # between two lines
 RATE_S = 2.0  # the rate shown is that of so many seconds
-BAR = 40
+BAR = 30
 UP, ERASE_LINE, ERASE_BELOW = "\x1b[{}A", "\x1b[K", "\x1b[J"
 
 

@@ -25,8 +25,8 @@ from .text_client import LINES, POSITION, STOP, Connection, unpack_lines
 ROOT = Path(__file__).resolve().parent.parent
 WATCH_S = 0.1  # between two looks at each node
 PAUSE_S = 0.01
-START_S = 60.0  # reading a long log takes a while
-LEADER_S = 30.0
+START_S = 300.0  # reading a long log takes a while, interpreted above all
+LEADER_S = 60.0
 STOP_S = 30.0
 PORT_TRIES = 20
 

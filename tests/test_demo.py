@@ -388,7 +388,7 @@ def test_terminal_display_draws_in_place(term: str, codes: bool, monkeypatch: py
         first = out.getvalue()
         assert max(len(line) for line in first.replace("\x1b[K", "").splitlines()) < 60
         display.update(2500, STATUSES)
-        assert out.getvalue()[len(first) :].startswith("\x1b[4A\r\x1b[J[" + "#" * 20 + "." * 20)
+        assert out.getvalue()[len(first) :].startswith("\x1b[4A\r\x1b[J[" + "#" * 15 + "." * 15)
         assert "\n* node 2" in out.getvalue()
 
 

@@ -185,3 +185,28 @@ def test_checker_sees_committed_entries_replaced(watched):
     watched.checker.stepped(1, raw)
     with pytest.raises(watched.Violation, match="committed"):
         watched.checker.appended(1, watched.entries((1, 3, b"other")))
+
+
+def votes_for_anybody(pure, monkeypatch):
+    monkeypatch.setattr(module(pure, "consensus.state").State, "up_to_date", lambda self, index, term: True)
+
+
+def appends_anywhere(pure, monkeypatch):
+    monkeypatch.setattr(module(pure, "_core").EntryLog, "match", lambda self, index, term: index <= self.last)
+
+
+def commits_what_one_has(pure, monkeypatch):
+    def committed_index(voters, peers):
+        return max([peers.match[slot] for slot in range(peers.count)]) if voters else 2**63 - 1
+
+    monkeypatch.setattr(module(pure, "consensus.quorum"), "committed_index", committed_index)
+
+
+@pytest.mark.parametrize("mistake", [votes_for_anybody, appends_anywhere, commits_what_one_has])
+def test_mistakes_in_the_algorithm_are_found(mistake, monkeypatch):
+    """The interpreted source with one rule of Raft left out."""
+    pure = IMPLEMENTATIONS["pure"]
+    mistake(pure, monkeypatch)
+    with pytest.raises(module(pure, "testing.invariants").Violation):
+        for seed in range(60):
+            module(pure, "testing.simulator").schedule(seed, 3000)
