@@ -140,6 +140,15 @@ class Member:
         return sent
 
 
+def leader(impl: ModuleType, *replicating: int, **settings: Any) -> Member:
+    """Member 1, elected with the help of 2; the given members have acknowledged everything."""
+    member = Member(impl, **settings)
+    member.lead_with(2)
+    for id in replicating:
+        member.acknowledge(id)
+    return member
+
+
 class Network:
     """Members 1..count, or of the given ids, with links between all of them."""
 

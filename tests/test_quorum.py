@@ -7,7 +7,7 @@ of the same source can, and what follows from them shows in a RawNode of either.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import combinations, product
+from itertools import combinations, permutations, product
 from types import ModuleType
 
 import pytest
@@ -155,6 +155,15 @@ def test_every_commit(impl: ModuleType, incoming: tuple[int, ...], outgoing: tup
             member.acknowledge(id, index)
         match = {1: 3, **dict(zip(others, values))}
         assert member.committed == min(agreed(incoming, match), agreed(outgoing, match)), match
+
+
+@pytest.mark.parametrize("order", list(permutations((2, 3, 4))))
+def test_the_order_of_the_votes_does_not_matter(impl: ModuleType, order: tuple[int, ...]) -> None:
+    member = Member(impl, 1, (1, 2, 3, 4, 5))
+    member.campaign()
+    for id in order:
+        member.step(MSG_VOTE_RESP, id, reject=id == 3)
+    assert member.role == LEADER
 
 
 def test_commits_need_no_order(impl: ModuleType) -> None:

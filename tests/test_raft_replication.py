@@ -1,14 +1,16 @@
-"""The log between leader and followers: appends, conflicts, commits, flow control, proposals, transfers."""
+"""The log between leader and followers: appends, conflicts, commits, proposals, transfers."""
 
 from __future__ import annotations
 
 from types import ModuleType
 
 import pytest
-from core_net import Member, Network, kinds, only
+from core_net import Member, Network, kinds, leader, only
 
 from raftx.types import (
     CANDIDATE,
+    ENTRY_CONF_CHANGE,
+    ENTRY_NORMAL,
     FLAG_TRANSFER,
     FOLLOWER,
     LEADER,
@@ -25,15 +27,6 @@ from raftx.types import (
 )
 
 KIB = 1024
-
-
-def leader(impl: ModuleType, *replicating: int, **settings: object) -> Member:
-    """Member 1, elected with the help of 2; the given members have acknowledged everything."""
-    member = Member(impl, **settings)
-    member.lead_with(2)
-    for id in replicating:
-        member.acknowledge(id)
-    return member
 
 
 # --- what a follower does with an append ---------------------------------------------------------
@@ -208,6 +201,29 @@ def test_a_refusal_that_is_out_of_date_changes_nothing(impl: ModuleType) -> None
     assert member.progress(3) == {**before, "recent_active": True}
 
 
+def test_a_refusal_without_a_term_is_followed_to_its_hint(impl: ModuleType) -> None:
+    member = Member(impl, terms=[1, 1, 2, 2])
+    member.lead_with(2)
+    (probe,) = member.step(MSG_APP_RESP, 3, index=4, hint=2, reject=True)
+    assert (probe.kind, probe.to, probe.index, len(probe.entries)) == (MSG_APP, 3, 2, 3)
+
+
+def test_an_acknowledgement_that_is_out_of_date_changes_nothing(impl: ModuleType) -> None:
+    member = leader(impl, 2)
+    member.propose()
+    member.acknowledge(2)
+    member.node.report_unreachable(2)
+    # Older than what is known: it does not answer the probe.
+    assert member.acknowledge(2, 1) == []
+    assert (member.progress(2)["state"], member.progress(2)["match"]) == (PROBE, 2)
+    member.acknowledge(2, 2)
+    assert member.progress(2)["state"] == REPLICATE
+    # Said twice, an acknowledgement is not acted on twice.
+    member.node.transfer_leader(2)
+    assert kinds(member.take()) == [MSG_TIMEOUT_NOW]
+    assert member.acknowledge(2, 2) == []
+
+
 def test_an_acknowledgement_of_what_a_leader_does_not_have_is_dropped(impl: ModuleType) -> None:
     member = leader(impl, 2)
     before = member.progress(3)
@@ -301,160 +317,8 @@ def test_heartbeats_commit_only_what_the_follower_acknowledged(impl: ModuleType)
     member.acknowledge(3, 2)
     assert member.committed == 4
     assert {m.to: m.commit for m in member.tick()} == {2: 4, 3: 2}
-
-
-# --- flow control --------------------------------------------------------------------------------
-
-
-def test_a_new_leader_probes_and_an_answer_starts_the_pipeline(impl: ModuleType) -> None:
-    member = leader(impl)
-    assert {
-        id: (p["match"], p["next"], p["state"], p["paused"]) for id, p in member.node.status()["progress"].items()
-    } == {
-        1: (1, 2, REPLICATE, False),
-        2: (0, 1, PROBE, True),
-        3: (0, 1, PROBE, True),
-    }
-    # One append is under way: no second one.
-    assert member.propose() == []
-    member.acknowledge(2, 1)
-    assert (member.progress(2)["state"], member.progress(2)["next"]) == (REPLICATE, 3)
-
-
-def test_the_pipeline_sends_without_waiting(impl: ModuleType) -> None:
-    member = leader(impl, 2)
-    for index in range(2, 7):
-        (sent,) = member.propose()
-        assert (sent.to, sent.index, [entry.index for entry in sent.entries]) == (2, index - 1, [index])
-    assert member.progress(2)["next"] == 7
-    assert [index for index, _ in member.progress(2)["inflight"]] == [2, 3, 4, 5, 6]
-    member.acknowledge(2, 4)
-    assert [index for index, _ in member.progress(2)["inflight"]] == [5, 6]
-
-
-def test_a_full_window_of_messages_pauses_until_one_is_acknowledged(impl: ModuleType) -> None:
-    member = leader(impl, 2, max_inflight_messages=3)
-    for _ in range(3):
-        assert kinds(member.propose()) == [MSG_APP]
-    assert member.progress(2)["paused"]
-    assert member.propose() == [] and member.propose() == []
-    # Everything that waited leaves in one message.
-    sent = only(member.acknowledge(2, 2), MSG_APP, 2)
-    assert [entry.index for m in sent for entry in m.entries] == [5, 6]
-    assert member.progress(2)["paused"]
-    # Acknowledged once, a message cannot free room again.
-    assert member.acknowledge(2, 2) == []
-    assert len(member.progress(2)["inflight"]) == 3
-
-
-def test_a_full_window_of_bytes_pauses_until_enough_are_acknowledged(impl: ModuleType) -> None:
-    member = leader(impl, 2, max_inflight_bytes=3 * KIB, max_message_bytes=KIB)
-    for _ in range(3):
-        assert kinds(member.propose(bytes(KIB))) == [MSG_APP]
-    assert member.progress(2)["paused"]
-    assert member.propose(bytes(KIB)) == []
-    # Entries without bytes wait as well.
-    assert member.propose(b"") == []
-    assert [size for _, size in member.progress(2)["inflight"]] == [KIB] * 3
-    sent = only(member.acknowledge(2, 2), MSG_APP, 2)
-    assert [entry.index for m in sent for entry in m.entries] == [5]
-
-
-def test_a_full_window_still_tells_the_commit_index_when_prompted(impl: ModuleType) -> None:
-    member = leader(impl, 2, max_inflight_messages=2)
-    for _ in range(4):
-        member.propose()
-    for _ in range(3):
-        # Each heartbeat that is answered lets one empty append through: if all appends were lost, its
-        # refusal empties the window.
-        (probe,) = member.step(MSG_HEARTBEAT_RESP, 2)
-        assert (probe.kind, probe.to, probe.index, probe.entries) == (MSG_APP, 2, 3, [])
-        assert member.progress(2)["paused"] and len(member.progress(2)["inflight"]) == 2
-    (again,) = member.step(MSG_APP_RESP, 2, index=3, hint=1, log_term=1, reject=True)
-    assert [entry.index for entry in again.entries] == [2, 3, 4, 5]
-    assert member.progress(2)["state"] == PROBE
-
-
-def test_a_message_takes_entries_up_to_its_limit_and_at_least_one(impl: ModuleType) -> None:
-    small = leader(impl, 3, max_message_bytes=300)
-    for size in (100, 100, 100, 1000, 0, 0):
-        small.propose(bytes(size))
-    sent = only(small.acknowledge(2, 1), MSG_APP, 2)
-    # Each entry has a header of 32 bytes.
-    assert [[len(entry.data) for entry in m.entries] for m in sent if m.entries] == [[100, 100], [100], [1000], [0, 0]]
-    single = leader(impl, 3, max_message_bytes=0)
-    for _ in range(3):
-        single.propose(b"")
-    sent = only(single.acknowledge(2, 1), MSG_APP, 2)
-    assert [[entry.index for entry in m.entries] for m in sent if m.entries] == [[2], [3], [4]]
-
-
-def test_a_probe_is_repeated_only_after_a_sign_of_life(impl: ModuleType) -> None:
-    member = leader(impl, 3)
-    for _ in range(3):
-        assert [m.to for m in member.propose()] == [3]
-        assert only(member.tick(), MSG_APP, 2) == []
-        assert member.progress(2)["paused"]
-        (probe,) = member.step(MSG_HEARTBEAT_RESP, 2)
-        assert (probe.kind, probe.index, len(probe.entries)) == (MSG_APP, 0, member.log.last)
-        assert member.progress(2)["paused"]
-
-
-def test_a_heartbeat_answer_of_a_member_that_has_everything_is_not_answered(impl: ModuleType) -> None:
-    member = leader(impl, 2, 3)
-    assert member.step(MSG_HEARTBEAT_RESP, 2) == []
-    member.propose()
-    (sent,) = member.step(MSG_HEARTBEAT_RESP, 2)
-    assert (sent.kind, sent.to) == (MSG_APP, 2)
-
-
-def test_an_unreachable_member_is_probed(impl: ModuleType) -> None:
-    member = leader(impl, 2, 3)
-    for _ in range(3):
-        member.propose()
-    member.node.report_unreachable(2)
-    progress = member.progress(2)
-    assert (progress["state"], progress["match"], progress["next"], progress["inflight"]) == (PROBE, 1, 2, [])
-    # The next append starts at what is surely there, and waits for its answer.
-    (probe,) = only(member.propose(), MSG_APP, 2)
-    assert (probe.index, len(probe.entries)) == (1, 4)
-    assert only(member.propose(), MSG_APP, 2) == []
-    sent = only(member.acknowledge(2, 5), MSG_APP, 2)
-    assert member.progress(2)["state"] == REPLICATE
-    assert [entry.index for m in sent for entry in m.entries] == [6]
-
-
-def test_an_unreachable_member_that_has_everything_comes_back_by_a_heartbeat(impl: ModuleType) -> None:
-    member = leader(impl, 2, 3)
-    member.node.report_unreachable(2)
-    (probe,) = member.step(MSG_HEARTBEAT_RESP, 2)
-    assert (probe.kind, probe.index, probe.entries) == (MSG_APP, 1, [])
-    member.acknowledge(2, 1)
-    assert member.progress(2)["state"] == REPLICATE
-
-
-def test_reports_that_concern_nobody_are_ignored(impl: ModuleType) -> None:
-    member = leader(impl, 2, 3)
-    before = member.node.status()
-    member.node.report_unreachable(99)
-    assert member.node.status() == before
-    follower = Member(impl)
-    follower.node.report_unreachable(2)
-    assert not follower.node.has_ready()
-
-
-@pytest.mark.parametrize("lost", [MSG_APP, MSG_APP_RESP])
-def test_a_lossy_link_heals_by_heartbeats(impl: ModuleType, lost: int) -> None:
-    network = Network(impl, 3, max_inflight_messages=2)
-    network.campaign(1)
-    network.loses = lambda m: m.kind == lost and 3 in (m.sender, m.to)
-    for _ in range(6):
-        network.propose(1)
-    assert network[1].committed == 7 and network[1].progress(3)["match"] == 1
-    network.heal()
-    for _ in range(3):
-        network.tick(1)
-    assert network.agree() and network[3].log.last == 7
+    # The last thing that a member was told, whether by an append or by a heartbeat.
+    assert (member.progress(2)["sent_commit"], member.progress(3)["sent_commit"]) == (4, 2)
 
 
 # --- proposals -----------------------------------------------------------------------------------
@@ -531,6 +395,17 @@ def test_bytes_that_are_not_committed_are_capped(impl: ModuleType) -> None:
         member.propose(b"x")
 
 
+def test_what_is_applied_makes_room_once(impl: ModuleType) -> None:
+    member = leader(impl, 2, 3)
+    for size in (10, 20, 30):
+        member.propose(bytes(size))
+    room = [member.uncommitted_bytes]
+    for index in (2, 3, 4):
+        member.acknowledge(2, index)
+        room.append(member.uncommitted_bytes)
+    assert room == [60, 50, 30, 0]
+
+
 def test_the_cap_starts_anew_with_a_term(impl: ModuleType) -> None:
     network = Network(impl, 3, max_entry_bytes=8, max_uncommitted_bytes=8)
     network.campaign(1)
@@ -546,6 +421,23 @@ def test_the_cap_starts_anew_with_a_term(impl: ModuleType) -> None:
     # Entries of another leader, which were never counted, do not make room when they are applied.
     network.propose(1, bytes(8))
     assert network.agree() and network[1].uncommitted_bytes == 0
+
+
+def test_kinds_of_entries_reach_the_state_machine(impl: ModuleType) -> None:
+    member = Member(impl, 1, (1,))
+    member.lead_with()
+    member.node.propose(b"change", ENTRY_CONF_CHANGE)
+    member.take()
+    assert [(e.kind, e.data) for e in member.applied] == [(ENTRY_NORMAL, b""), (ENTRY_CONF_CHANGE, b"change")]
+
+
+def test_a_forwarded_proposal_keeps_kind_and_data(impl: ModuleType) -> None:
+    member = Member(impl)
+    member.step(MSG_HEARTBEAT, 2, term=1)
+    member.node.propose(b"change", ENTRY_CONF_CHANGE)
+    (forwarded,) = member.take()
+    assert (forwarded.kind, forwarded.to) == (MSG_PROP, 2)
+    assert [(e.kind, e.data) for e in forwarded.entries] == [(ENTRY_CONF_CHANGE, b"change")]
 
 
 # --- handing leadership over ---------------------------------------------------------------------
@@ -580,6 +472,15 @@ def test_a_slow_member_gets_the_missing_entries_first(impl: ModuleType) -> None:
     network.tick(1)
     assert network.roles() == "FFL" and network.agree()
     assert network[3].data == [b"a", b"b"]
+
+
+def test_a_member_whose_last_acknowledgement_is_missing_is_asked_for_it(impl: ModuleType) -> None:
+    member = leader(impl, 2, 3)
+    member.propose()
+    member.node.transfer_leader(2)
+    (asked,) = member.take()
+    assert (asked.kind, asked.to, asked.index, asked.entries) == (MSG_APP, 2, 2, [])
+    assert (MSG_TIMEOUT_NOW, 2) in [(m.kind, m.to) for m in member.acknowledge(2)]
 
 
 def test_an_attempt_ends_after_an_election_timeout(impl: ModuleType) -> None:

@@ -7,10 +7,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from conftest import IMPLEMENTATIONS, module
 from core_net import Member, Network, kinds, only
 
 from raftx.types import (
-    ENTRY_CONF_CHANGE,
     ENTRY_NORMAL,
     FOLLOWER,
     LEADER,
@@ -21,9 +21,9 @@ from raftx.types import (
     MSG_APP_RESP,
     MSG_HEARTBEAT,
     MSG_HEARTBEAT_RESP,
+    MSG_HUP,
     MSG_PRE_VOTE,
     MSG_PRE_VOTE_RESP,
-    MSG_PROP,
     MSG_STORAGE_APPEND,
     MSG_STORAGE_APPEND_RESP,
     MSG_STORAGE_APPLY,
@@ -128,7 +128,7 @@ def test_one_voter_step_by_step(impl: ModuleType) -> None:
     assert ready.hard_state == impl.HardState(term=1, vote=1, commit=1) and not ready.must_sync
     assert ready.soft_state is None and ready.entries == []
     assert [e.index for e in ready.committed_entries] == [1]
-    assert node.status()["applied"] == 0
+    assert node.status()["applied"] == 0 and node.core.stable == 1
     node.advance()
 
     assert node.status()["applied"] == 1 and not node.has_ready()
@@ -373,6 +373,18 @@ def test_an_entry_is_not_applied_before_it_is_durable_here(impl: ModuleType) -> 
     assert member.core.applied == 2
 
 
+def test_an_entry_that_replaced_a_durable_one_is_not_durable(impl: ModuleType) -> None:
+    member = AsyncMember(impl)
+    member.append([1, 1], term=1)
+    member.written()
+    assert member.core.stable == 2
+    member.append([2], 1, 1, term=2, commit=2)
+    assert (member.core.stable, member.core.committed) == (1, 2)
+    assert [[e.index for e in m.entries] for m in member.applies] == [[1]]
+    member.written()
+    assert [[(e.index, e.term) for e in m.entries] for m in member.applies] == [[(1, 1)], [(2, 2)]]
+
+
 def test_nothing_is_applied_twice_while_a_batch_is_under_way(impl: ModuleType) -> None:
     member = AsyncMember(impl)
     member.append([1], term=1, commit=1)
@@ -382,7 +394,9 @@ def test_nothing_is_applied_twice_while_a_batch_is_under_way(impl: ModuleType) -
     member.step(MSG_HEARTBEAT, commit=3)
     member.written()
     assert [[e.index for e in m.entries] for m in member.applies] == [[1], [2], [3]]
+    repeated = member.applies[1].responses[0]
     member.was_applied(2)
+    member.node.step(repeated)
     assert (member.core.applied, member.core.applying) == (2, 3)
 
 
@@ -492,6 +506,47 @@ def test_a_pre_vote_for_oneself_does_not_count_as_a_vote(impl: ModuleType) -> No
     assert member.core.role == LEADER
 
 
+# --- the release rule, as the engine follows it --------------------------------------------------
+
+
+def test_messages_are_held_until_their_write_is_durable() -> None:
+    # C functions in the compiled package: the tests of the node show them there.
+    impl = IMPLEMENTATIONS["pure"]
+    rules = module(impl, "consensus.rawnode")
+    outbox, message = module(impl, "_core").Outbox, impl.Message
+    core = AsyncMember(impl).core
+    out, held, scratch = outbox(), outbox(), message()
+
+    def step(kind: int, **fields: Any) -> None:
+        core.step(message(kind, sender=2, **fields))
+
+    step(MSG_APP, term=1, entries=[impl.Entry(1, 1, b"a")])
+    rules.collect(core, out, held, 1)
+    rules.hold_storage_response(core, held, 1)
+    core.accept_writing()
+    step(MSG_HEARTBEAT, term=1)
+    core.step_local(MSG_HUP)
+    rules.collect(core, out, held, 2)
+    assert kinds(out.messages()) == [MSG_HEARTBEAT_RESP]
+    assert kinds(held.messages()) == [MSG_APP_RESP, MSG_STORAGE_APPEND_RESP, MSG_VOTE, MSG_VOTE, MSG_VOTE_RESP]
+    assert core.messages.length() == core.after_append.length() == 0
+
+    # Nothing is durable yet.
+    assert rules.release(core, held, 0, out, scratch) == 0
+    assert rules.release(core, held, 1, out, scratch) == 2
+    assert kinds(out.messages()) == [MSG_HEARTBEAT_RESP, MSG_APP_RESP]
+    # It has campaigned meanwhile: the response of the earlier term says nothing.
+    assert core.stable == 0 and core.tracker.votes_granted == 0
+    rules.hold_storage_response(core, held, 2)
+    assert rules.release(core, held, 9, out, scratch) == 4
+    assert kinds(out.messages())[2:] == [MSG_VOTE, MSG_VOTE]
+    assert core.stable == 1 and core.tracker.votes_granted == 0b1
+    assert held.length() == 0 and rules.release(core, held, 9, out, scratch) == 0
+    # All is durable: there is nothing to be told.
+    rules.hold_storage_response(core, held, 3)
+    assert held.length() == 0
+
+
 # --- restarting ----------------------------------------------------------------------------------
 
 
@@ -575,26 +630,6 @@ def test_a_restarted_leader_that_lost_unsent_entries_is_brought_into_line(impl: 
     network.heal()
     network.tick(2)
     assert network.agree() and network[1].data == [b"elsewhere"]
-
-
-# --- what travels in entries ---------------------------------------------------------------------
-
-
-def test_kinds_of_entries_reach_the_state_machine(impl: ModuleType) -> None:
-    member = Member(impl, 1, (1,))
-    member.lead_with()
-    member.node.propose(b"change", ENTRY_CONF_CHANGE)
-    member.take()
-    assert [(e.kind, e.data) for e in member.applied] == [(ENTRY_NORMAL, b""), (ENTRY_CONF_CHANGE, b"change")]
-
-
-def test_a_forwarded_proposal_keeps_kind_and_data(impl: ModuleType) -> None:
-    member = Member(impl)
-    member.step(MSG_HEARTBEAT, 2, term=1)
-    member.node.propose(b"change", ENTRY_CONF_CHANGE)
-    (forwarded,) = member.take()
-    assert (forwarded.kind, forwarded.to) == (MSG_PROP, 2)
-    assert [(e.kind, e.data) for e in forwarded.entries] == [(ENTRY_CONF_CHANGE, b"change")]
 
 
 # --- settings ------------------------------------------------------------------------------------

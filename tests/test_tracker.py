@@ -1,7 +1,7 @@
-"""Membership and progress: what a Tracker says in both modes, its transitions in the interpreted one.
+"""Membership, progress and flow control: what a leader shows in both modes, each transition in the interpreted one.
 
-The transitions are C functions in the compiled package; test_raft_replication.py shows them there
-through RawNode.status().
+The transitions are C functions in the compiled package, which Python cannot call: there they show in
+what a leader sends and in RawNode.status().
 """
 
 from __future__ import annotations
@@ -14,10 +14,22 @@ from typing import Any
 
 import pytest
 from conftest import IMPLEMENTATIONS, module
-from core_net import Member
+from core_net import Member, Network, kinds, leader, only
 
-from raftx.types import MEMBERS_MAX, MSG_HEARTBEAT_RESP, MSG_UNREACHABLE, PROBE, REPLICATE, SNAPSHOT, Role
+from raftx.types import (
+    MEMBERS_MAX,
+    MSG_APP,
+    MSG_APP_RESP,
+    MSG_HEARTBEAT,
+    MSG_HEARTBEAT_RESP,
+    MSG_UNREACHABLE,
+    PROBE,
+    REPLICATE,
+    SNAPSHOT,
+    Role,
+)
 
+KIB = 1024
 PURE = IMPLEMENTATIONS["pure"]
 
 
@@ -156,6 +168,179 @@ def test_an_unreachable_member_is_no_sign_of_life(impl: ModuleType) -> None:
         member.step(MSG_UNREACHABLE, 3)
     member.node.report_unreachable(3)
     assert not member.progress(3)["recent_active"]
+
+
+# --- flow control --------------------------------------------------------------------------------
+
+
+def test_a_new_leader_probes_and_an_answer_starts_the_pipeline(impl: ModuleType) -> None:
+    member = leader(impl)
+    assert {
+        id: (p["match"], p["next"], p["state"], p["paused"]) for id, p in member.node.status()["progress"].items()
+    } == {
+        1: (1, 2, REPLICATE, False),
+        2: (0, 1, PROBE, True),
+        3: (0, 1, PROBE, True),
+    }
+    # One append is under way: no second one.
+    assert member.propose() == []
+    member.acknowledge(2, 1)
+    assert (member.progress(2)["state"], member.progress(2)["next"]) == (REPLICATE, 3)
+
+
+def test_a_leader_elected_again_starts_without_knowledge(impl: ModuleType) -> None:
+    member = leader(impl, 2, 3)
+    member.propose()
+    member.step(MSG_HEARTBEAT, 2, term=2)
+    member.lead_with(2)
+    progress = member.progress(3)
+    assert (progress["match"], progress["next"], progress["state"]) == (0, 3, PROBE)
+    assert (progress["sent_commit"], progress["recent_active"], progress["inflight"]) == (1, False, [])
+
+
+def test_the_pipeline_begins_behind_what_was_acknowledged(impl: ModuleType) -> None:
+    member = Member(impl, terms=[1] * 9)
+    member.lead_with(2)
+    # Less than the leader had hoped for.
+    (sent, *_) = only(member.acknowledge(3, 5), MSG_APP, 3)
+    assert sent.index == 5 and [entry.index for entry in sent.entries] == [6, 7, 8, 9, 10]
+    assert (member.progress(3)["match"], member.progress(3)["next"]) == (5, 11)
+
+
+def test_the_pipeline_sends_without_waiting(impl: ModuleType) -> None:
+    member = leader(impl, 2)
+    for index in range(2, 7):
+        (sent,) = member.propose()
+        assert (sent.to, sent.index, [entry.index for entry in sent.entries]) == (2, index - 1, [index])
+    assert member.progress(2)["next"] == 7
+    assert [index for index, _ in member.progress(2)["inflight"]] == [2, 3, 4, 5, 6]
+    member.acknowledge(2, 4)
+    assert [index for index, _ in member.progress(2)["inflight"]] == [5, 6]
+
+
+def test_a_full_window_of_messages_pauses_until_one_is_acknowledged(impl: ModuleType) -> None:
+    member = leader(impl, 2, max_inflight_messages=3)
+    for _ in range(3):
+        assert kinds(member.propose()) == [MSG_APP]
+    assert member.progress(2)["paused"]
+    assert member.propose() == [] and member.propose() == []
+    # Everything that waited leaves in one message.
+    sent = only(member.acknowledge(2, 2), MSG_APP, 2)
+    assert [entry.index for m in sent for entry in m.entries] == [5, 6]
+    assert member.progress(2)["paused"]
+    # Acknowledged once, a message cannot free room again.
+    assert member.acknowledge(2, 2) == []
+    assert len(member.progress(2)["inflight"]) == 3
+
+
+def test_a_full_window_of_bytes_pauses_until_enough_are_acknowledged(impl: ModuleType) -> None:
+    member = leader(impl, 2, max_inflight_bytes=3 * KIB, max_message_bytes=KIB)
+    for _ in range(3):
+        assert kinds(member.propose(bytes(KIB))) == [MSG_APP]
+    assert member.progress(2)["paused"]
+    assert member.propose(bytes(KIB)) == []
+    # Entries without bytes wait as well.
+    assert member.propose(b"") == []
+    assert [size for _, size in member.progress(2)["inflight"]] == [KIB] * 3
+    sent = only(member.acknowledge(2, 2), MSG_APP, 2)
+    assert [entry.index for m in sent for entry in m.entries] == [5]
+
+
+def test_a_full_window_still_tells_the_commit_index_when_prompted(impl: ModuleType) -> None:
+    member = leader(impl, 2, max_inflight_messages=2)
+    for _ in range(4):
+        member.propose()
+    for _ in range(3):
+        # Each heartbeat that is answered lets one empty append through: if all appends were lost, its
+        # refusal empties the window.
+        (probe,) = member.step(MSG_HEARTBEAT_RESP, 2)
+        assert (probe.kind, probe.to, probe.index, probe.entries) == (MSG_APP, 2, 3, [])
+        assert member.progress(2)["paused"] and len(member.progress(2)["inflight"]) == 2
+    (again,) = member.step(MSG_APP_RESP, 2, index=3, hint=1, log_term=1, reject=True)
+    assert [entry.index for entry in again.entries] == [2, 3, 4, 5]
+    assert member.progress(2)["state"] == PROBE
+
+
+def test_a_message_takes_entries_up_to_its_limit_and_at_least_one(impl: ModuleType) -> None:
+    small = leader(impl, 3, max_message_bytes=300)
+    for size in (100, 100, 100, 1000, 0, 0):
+        small.propose(bytes(size))
+    sent = only(small.acknowledge(2, 1), MSG_APP, 2)
+    # Each entry has a header of 32 bytes.
+    assert [[len(entry.data) for entry in m.entries] for m in sent if m.entries] == [[100, 100], [100], [1000], [0, 0]]
+    single = leader(impl, 3, max_message_bytes=0)
+    for _ in range(3):
+        single.propose(b"")
+    sent = only(single.acknowledge(2, 1), MSG_APP, 2)
+    assert [[entry.index for entry in m.entries] for m in sent if m.entries] == [[2], [3], [4]]
+
+
+def test_a_probe_is_repeated_only_after_a_sign_of_life(impl: ModuleType) -> None:
+    member = leader(impl, 3)
+    for _ in range(3):
+        assert [m.to for m in member.propose()] == [3]
+        assert only(member.tick(), MSG_APP, 2) == []
+        assert member.progress(2)["paused"]
+        (probe,) = member.step(MSG_HEARTBEAT_RESP, 2)
+        assert (probe.kind, probe.index, len(probe.entries)) == (MSG_APP, 0, member.log.last)
+        assert member.progress(2)["paused"]
+
+
+def test_a_heartbeat_answer_of_a_member_that_has_everything_is_not_answered(impl: ModuleType) -> None:
+    member = leader(impl, 2, 3)
+    assert member.step(MSG_HEARTBEAT_RESP, 2) == []
+    member.propose()
+    (sent,) = member.step(MSG_HEARTBEAT_RESP, 2)
+    assert (sent.kind, sent.to) == (MSG_APP, 2)
+
+
+def test_an_unreachable_member_is_probed(impl: ModuleType) -> None:
+    member = leader(impl, 2, 3)
+    for _ in range(3):
+        member.propose()
+    member.node.report_unreachable(2)
+    progress = member.progress(2)
+    assert (progress["state"], progress["match"], progress["next"], progress["inflight"]) == (PROBE, 1, 2, [])
+    # The next append starts at what is surely there, and waits for its answer.
+    (probe,) = only(member.propose(), MSG_APP, 2)
+    assert (probe.index, len(probe.entries)) == (1, 4)
+    assert only(member.propose(), MSG_APP, 2) == []
+    sent = only(member.acknowledge(2, 5), MSG_APP, 2)
+    assert member.progress(2)["state"] == REPLICATE
+    assert [entry.index for m in sent for entry in m.entries] == [6]
+
+
+def test_an_unreachable_member_that_has_everything_comes_back_by_a_heartbeat(impl: ModuleType) -> None:
+    member = leader(impl, 2, 3)
+    member.node.report_unreachable(2)
+    (probe,) = member.step(MSG_HEARTBEAT_RESP, 2)
+    assert (probe.kind, probe.index, probe.entries) == (MSG_APP, 1, [])
+    member.acknowledge(2, 1)
+    assert member.progress(2)["state"] == REPLICATE
+
+
+def test_reports_that_concern_nobody_are_ignored(impl: ModuleType) -> None:
+    member = leader(impl, 2, 3)
+    before = member.node.status()
+    member.node.report_unreachable(99)
+    assert member.node.status() == before
+    follower = Member(impl)
+    follower.node.report_unreachable(2)
+    assert not follower.node.has_ready()
+
+
+@pytest.mark.parametrize("lost", [MSG_APP, MSG_APP_RESP])
+def test_a_lossy_link_heals_by_heartbeats(impl: ModuleType, lost: int) -> None:
+    network = Network(impl, 3, max_inflight_messages=2)
+    network.campaign(1)
+    network.loses = lambda m: m.kind == lost and 3 in (m.sender, m.to)
+    for _ in range(6):
+        network.propose(1)
+    assert network[1].committed == 7 and network[1].progress(3)["match"] == 1
+    network.heal()
+    for _ in range(3):
+        network.tick(1)
+    assert network.agree() and network[3].log.last == 7
 
 
 # --- transitions ---------------------------------------------------------------------------------

@@ -1,5 +1,8 @@
 """Campaigns: pre-vote, vote, and what a candidate does with messages."""
 
+from __future__ import annotations
+
+from .._core import Message
 from ..errors import ProposalDropped
 from ..types import (
     FLAG_REJECT,
@@ -15,20 +18,21 @@ from ..types import (
     PRE_CANDIDATE,
 )
 from . import follower, leader, quorum
+from .state import State
 
 CAMPAIGN_PRE_ELECTION = 1
 CAMPAIGN_ELECTION = 2
 CAMPAIGN_TRANSFER = 3
 
 
-def hup(r, campaign_kind):
+def hup(r: State, campaign_kind: int) -> int:
     """Campaign unless that is not allowed now (etcd's hup)."""
     if r.role == LEADER or not r.promotable() or r.has_unapplied_conf_change():
         return 0
     return campaign(r, campaign_kind)
 
 
-def campaign(r, campaign_kind):
+def campaign(r: State, campaign_kind: int) -> int:
     """Ask every voter, oneself included: one's own vote counts when it is durable."""
     if campaign_kind == CAMPAIGN_PRE_ELECTION:
         r.become_pre_candidate()
@@ -50,7 +54,7 @@ def campaign(r, campaign_kind):
     return 0
 
 
-def handle_vote_response(r, m):
+def handle_vote_response(r: State, m: Message) -> int:
     """Count one answer; win, lose or wait."""
     slot = r.tracker.peers.slot_of(m.sender)
     if slot < 0:
@@ -68,7 +72,7 @@ def handle_vote_response(r, m):
     return 0
 
 
-def step(r, m):
+def step(r: State, m: Message) -> int:
     """One message for a candidate or pre-candidate; its term is ours."""
     if m.kind == MSG_PROP:
         raise ProposalDropped("no leader")

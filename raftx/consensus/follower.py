@@ -3,6 +3,9 @@
 Functions over State, one per kind of message. No role is changed here but by the caller.
 """
 
+from __future__ import annotations
+
+from .._core import Message
 from ..errors import ProposalDropped
 from ..types import (
     FLAG_REJECT,
@@ -14,9 +17,10 @@ from ..types import (
     MSG_PROP,
     MSG_TRANSFER_LEADER,
 )
+from .state import State
 
 
-def handle_append(r, m):
+def handle_append(r: State, m: Message) -> int:
     """Append, or say where the logs may still agree (etcd's handleAppendEntries)."""
     if m.index < r.committed:
         # Committed entries are never touched again: an old append is answered with what we have.
@@ -32,13 +36,13 @@ def handle_append(r, m):
     return r.send(MSG_APP_RESP, m.sender, r.term, m.index + m.count, 0, 0, 0, 0, 0)
 
 
-def handle_heartbeat(r, m):
+def handle_heartbeat(r: State, m: Message) -> int:
     """Learn the commit index, which the leader has capped at what we acknowledged."""
     r.commit_to(m.commit)
     return r.send(MSG_HEARTBEAT_RESP, m.sender, r.term, 0, 0, 0, 0, 0, m.context)
 
 
-def step(r, m):
+def step(r: State, m: Message) -> int:
     """One message for a follower. Raises ProposalDropped for a proposal that has nowhere to go."""
     if m.kind == MSG_APP:
         r.election_elapsed = 0

@@ -3,6 +3,9 @@
 Functions over State. The windows and pauses themselves are Tracker's.
 """
 
+from __future__ import annotations
+
+from .._core import Message
 from ..errors import ProposalDropped
 from ..types import (
     FLAG_REJECT,
@@ -20,11 +23,12 @@ from ..types import (
     REPLICATE,
     SNAPSHOT,
 )
+from .state import State
 
 ENTRY_HEADER = 32
 
 
-def maybe_send_append(r, slot, send_if_empty):
+def maybe_send_append(r: State, slot: int, send_if_empty: bool) -> int:
     """One append to a peer, if it is not paused and there is something to say (etcd's maybeSendAppend)."""
     if r.tracker.is_paused(slot):
         return 0
@@ -50,11 +54,11 @@ def maybe_send_append(r, slot, send_if_empty):
     return 1
 
 
-def send_append(r, slot):
+def send_append(r: State, slot: int) -> int:
     return maybe_send_append(r, slot, True)
 
 
-def bcast_append(r):
+def bcast_append(r: State) -> int:
     """Everything a peer may be sent now, to each in the order of ids."""
     for slot in range(r.tracker.peers.count):
         if slot != r.self_slot:
@@ -62,7 +66,7 @@ def bcast_append(r):
     return 0
 
 
-def bcast_heartbeat(r):
+def bcast_heartbeat(r: State) -> int:
     """Heartbeats carry the commit index only as far as the peer has acknowledged (its log may differ beyond)."""
     for slot in range(r.tracker.peers.count):
         if slot != r.self_slot:
@@ -72,11 +76,11 @@ def bcast_heartbeat(r):
     return 0
 
 
-def send_timeout_now(r, id):
+def send_timeout_now(r: State, id: int) -> int:
     return r.send(MSG_TIMEOUT_NOW, id, r.term, 0, 0, 0, 0, 0, 0)
 
 
-def check_quorum(r):
+def check_quorum(r: State) -> int:
     """Step down when a quorum has not been heard from; then everybody has to prove life again."""
     if not r.tracker.quorum_active():
         r.become_follower(r.term, 0)
@@ -86,7 +90,7 @@ def check_quorum(r):
     return 0
 
 
-def propose(r, m):
+def propose(r: State, m: Message) -> int:
     """Append proposals and send them on. Raises ProposalDropped; then nothing was appended."""
     if m.count == 0:
         raise ProposalDropped("a proposal without entries")
@@ -101,7 +105,7 @@ def propose(r, m):
     return bcast_append(r)
 
 
-def handle_append_response(r, m, slot):
+def handle_append_response(r: State, m: Message, slot: int) -> int:
     """An acknowledgement, the leader's own included, or a refusal with a hint."""
     r.tracker.peers.set_recent_active(slot, True)
     if m.flags & FLAG_REJECT:
@@ -141,7 +145,7 @@ def handle_append_response(r, m, slot):
     return 0
 
 
-def handle_heartbeat_response(r, m, slot):
+def handle_heartbeat_response(r: State, m: Message, slot: int) -> int:
     """A sign of life: a paused peer may be tried again."""
     r.tracker.peers.set_recent_active(slot, True)
     r.tracker.peers.set_paused(slot, False)
@@ -150,7 +154,7 @@ def handle_heartbeat_response(r, m, slot):
     return 0
 
 
-def transfer(r, id):
+def transfer(r: State, id: int) -> int:
     """Hand leadership to a voter: at once if it has everything, else when it has (paper, section 3.10)."""
     slot = r.tracker.peers.slot_of(id)
     if slot < 0 or (r.tracker.learners >> slot) & 1:
@@ -167,7 +171,7 @@ def transfer(r, id):
     return maybe_send_append(r, slot, True)
 
 
-def step(r, m):
+def step(r: State, m: Message) -> int:
     """One message for a leader."""
     if m.kind == MSG_PROP:
         return propose(r, m)

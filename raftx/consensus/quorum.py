@@ -4,7 +4,10 @@ A mask has bit ``i`` set when the member in slot ``i`` belongs to the set. An em
 everything, so that a joint decision is the stricter of its two halves (etcd's quorum package).
 """
 
+from __future__ import annotations
+
 from .. import _core
+from .._core import Peers
 from ..types import NUMBER_MAX
 
 VOTE_PENDING = 1
@@ -12,7 +15,7 @@ VOTE_LOST = 2
 VOTE_WON = 3
 
 
-def committed_index(voters, peers):
+def committed_index(voters: int, peers: Peers) -> int:
     """The largest index that a majority of ``voters`` has acknowledged; 2^63-1 for nobody."""
     need = _core.popcount(voters) // 2 + 1
     best = 0
@@ -33,12 +36,12 @@ def committed_index(voters, peers):
     return best
 
 
-def joint_committed_index(voters, outgoing, peers):
+def joint_committed_index(voters: int, outgoing: int, peers: Peers) -> int:
     """What both halves of a joint configuration have committed."""
     return min(committed_index(voters, peers), committed_index(outgoing, peers))
 
 
-def vote_result(voters, granted, refused):
+def vote_result(voters: int, granted: int, refused: int) -> int:
     """VOTE_WON, VOTE_LOST or VOTE_PENDING for one majority."""
     if voters == 0:
         return VOTE_WON
@@ -51,7 +54,7 @@ def vote_result(voters, granted, refused):
     return VOTE_LOST
 
 
-def joint_vote_result(voters, outgoing, granted, refused):
+def joint_vote_result(voters: int, outgoing: int, granted: int, refused: int) -> int:
     """Lost when one half is lost, won when both are won."""
     one = vote_result(voters, granted, refused)
     two = vote_result(outgoing, granted, refused)

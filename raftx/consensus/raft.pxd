@@ -1,4 +1,4 @@
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint32_t
 from .._core cimport Message
 from . cimport candidate, follower, leader
 from .state cimport State

@@ -4,6 +4,9 @@ What follows is etcd's Raft.Step and its tick functions. Between them every inpu
 listed: whatever happens to a Raft happens through one of the two.
 """
 
+from __future__ import annotations
+
+from .._core import Message
 from ..types import (
     FLAG_REJECT,
     FLAG_TRANSFER,
@@ -31,7 +34,7 @@ from .state import State
 class Raft(State):
     """One member of one group. Owned by one thread at a time."""
 
-    def step(self, m):
+    def step(self, m: Message) -> int:
         """Take one message, from a peer (its term is set) or local (term 0). Raises ProposalDropped, Corruption."""
         if m.term > self.term:
             if (m.kind == MSG_VOTE or m.kind == MSG_PRE_VOTE) and m.flags & FLAG_TRANSFER == 0:
@@ -69,7 +72,7 @@ class Raft(State):
             return follower.step(self, m)
         return candidate.step(self, m)
 
-    def step_stale(self, m):
+    def step_stale(self, m: Message) -> int:
         """A message of an earlier term: dropped, except where the sender would be stuck without an answer."""
         if (self.check_quorum or self.pre_vote) and (m.kind == MSG_HEARTBEAT or m.kind == MSG_APP):
             # A leader cut off for a while must learn the new term, or the node that was told to keep
@@ -80,13 +83,13 @@ class Raft(State):
             return self.send(MSG_PRE_VOTE_RESP, m.sender, self.term, 0, 0, 0, FLAG_REJECT, 0, 0)
         return 0
 
-    def can_vote(self, m):
+    def can_vote(self, m: Message) -> bool:
         """Whether nothing we promised speaks against this candidate."""
         if self.vote == m.sender or (self.vote == 0 and self.lead == 0):
             return True
         return m.kind == MSG_PRE_VOTE and m.term > self.term
 
-    def handle_vote(self, m):
+    def handle_vote(self, m: Message) -> int:
         """Grant when we have not promised otherwise and the candidate's log is at least as new."""
         answer = MSG_VOTE_RESP if m.kind == MSG_VOTE else MSG_PRE_VOTE_RESP
         if self.can_vote(m) and self.up_to_date(m.index, m.log_term):
@@ -98,13 +101,13 @@ class Raft(State):
             return 0
         return self.send(answer, m.sender, self.term, 0, 0, 0, FLAG_REJECT, 0, 0)
 
-    def step_local(self, kind):
+    def step_local(self, kind: int) -> int:
         """A message without content from this node itself."""
         self.scratch.reset(kind)
         self.scratch.sender = self.id
         return self.step(self.scratch)
 
-    def tick(self):
+    def tick(self) -> int:
         """One tick of time has passed."""
         self.election_elapsed += 1
         if self.role != LEADER:

@@ -11,7 +11,12 @@ before its term reaches its disk and is elected in the same term again would cre
 entries with one index and term.
 """
 
-from .._core import Entry, EntryLog, Message
+from __future__ import annotations
+
+from typing import Any
+
+from .._core import Entry, EntryLog, Message, Outbox
+from ..config import Config
 from ..errors import StepLocalMessage, UnknownPeer, UsageError
 from ..types import (
     LEADER,
@@ -38,12 +43,12 @@ from ..types import (
 from .raft import Raft
 
 
-def waits_for_disk(kind):
+def waits_for_disk(kind: int) -> bool:
     """The release rule: whether a message of this kind waits for the write handed over with it."""
-    return kind == MSG_APP_RESP or kind == MSG_VOTE_RESP or kind == MSG_PRE_VOTE_RESP or kind == MSG_VOTE
+    return kind in (MSG_APP_RESP, MSG_VOTE_RESP, MSG_PRE_VOTE_RESP, MSG_VOTE)
 
 
-def collect(core, out, held, tag):
+def collect(core: Raft, out: Outbox, held: Outbox, tag: int) -> int:
     """Move what the core wants sent: to ``out`` what may leave now, to ``held`` what waits for write ``tag``."""
     for row in range(core.messages.length()):
         if waits_for_disk(core.messages.kind_at(row)):
@@ -57,7 +62,7 @@ def collect(core, out, held, tag):
     return 0
 
 
-def hold_storage_response(core, held, tag):
+def hold_storage_response(core: Raft, held: Outbox, tag: int) -> int:
     """What the core is to be told when write ``tag`` is durable: how far its log is stable then.
 
     The term goes with it: the answer to a write of an earlier term says nothing about a log that
@@ -70,7 +75,7 @@ def hold_storage_response(core, held, tag):
     return 0
 
 
-def release(core, held, tag, out, scratch):
+def release(core: Raft, held: Outbox, tag: int, out: Outbox, scratch: Message) -> int:
     """Write ``tag`` is durable: step what the core sent itself, move the rest to ``out``. Returns how many rows."""
     count = 0
     while count < held.length() and held.tag_at(count) <= tag:
@@ -99,19 +104,19 @@ class Ready:
         "soft_state",
     )
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.number = 0
         #: (leader, role) when it changed, else None; need not be stored
-        self.soft_state = None
+        self.soft_state: tuple[int, Role] | None = None
         #: to be durable before the messages that wait for it are sent; None when unchanged
-        self.hard_state = None
-        self.read_states = []
+        self.hard_state: HardState | None = None
+        self.read_states: list[Any] = []
         #: to be durable, in this order, replacing whatever stood from the first index on
-        self.entries = []
-        self.snapshot = None
+        self.entries: list[Entry] = []
+        self.snapshot: Any = None
         #: to be applied
-        self.committed_entries = []
-        self.messages = []
+        self.committed_entries: list[Entry] = []
+        self.messages: list[Message] = []
         #: whether hard_state and entries must be synced, not only written
         self.must_sync = False
 
@@ -125,31 +130,40 @@ class RawNode:
     ``advance`` says that everything in the last Ready is done.
     """
 
-    def __init__(self, config, *, log=None, hard_state=None, conf_state=None, applied=0, async_storage_writes=False):
+    def __init__(
+        self,
+        config: Config,
+        *,
+        log: EntryLog | None = None,
+        hard_state: HardState | None = None,
+        conf_state: ConfState | None = None,
+        applied: int = 0,
+        async_storage_writes: bool = False,
+    ) -> None:
         hard_state = hard_state or HardState()
         self.core = Raft(config, log if log is not None else EntryLog(), hard_state, conf_state or ConfState(), applied)
         self.async_storage_writes = bool(async_storage_writes)
         self._previous_hard = (hard_state.term, hard_state.vote, hard_state.commit)
         self._previous_soft = (0, 0)
-        self._steps_on_advance = []
+        self._steps_on_advance: list[Message] = []
         self._number = 0
         self._outstanding = False
 
     # --- input -----------------------------------------------------------------------------------
 
-    def tick(self):
+    def tick(self) -> None:
         """One tick of time has passed."""
         self.core.tick()
 
-    def campaign(self):
+    def campaign(self) -> None:
         """Campaign now, with a pre-vote if that is on."""
         self.core.step_local(MSG_HUP)
 
-    def propose(self, data, kind=0):
+    def propose(self, data: bytes, kind: int = 0) -> None:
         """Propose one entry. Raises ProposalDropped when it went nowhere: it may be repeated."""
         self._step(Message(MSG_PROP, sender=self.core.id, entries=[Entry(0, 0, data, kind)]))
 
-    def step(self, message):
+    def step(self, message: Message) -> None:
         """Take a message from a peer or a response of the storage.
 
         Raises StepLocalMessage, UnknownPeer, ProposalDropped.
@@ -162,20 +176,20 @@ class RawNode:
                 raise UnknownPeer(f"response from {message.sender}, which is not a member")
         self._step(message)
 
-    def _step(self, m):
+    def _step(self, m: Message) -> None:
         self.core.step(m)
 
-    def transfer_leader(self, id):
+    def transfer_leader(self, id: int) -> None:
         """Ask the leader, which may be this node, to hand over to ``id``."""
         self._step(Message(MSG_TRANSFER_LEADER, sender=self.core.id, hint=id))
 
-    def report_unreachable(self, id):
+    def report_unreachable(self, id: int) -> None:
         """The last message to ``id`` could not be sent."""
         self._step(Message(MSG_UNREACHABLE, sender=id))
 
     # --- output ----------------------------------------------------------------------------------
 
-    def has_ready(self):
+    def has_ready(self) -> bool:
         """Whether ``ready`` would hold anything."""
         core = self.core
         return (
@@ -187,10 +201,10 @@ class RawNode:
             or core.applicable(self._allow_unstable()) > core.applying
         )
 
-    def _allow_unstable(self):
+    def _allow_unstable(self) -> bool:
         return not self.async_storage_writes
 
-    def ready(self):
+    def ready(self) -> Ready:
         """What is to be done now. Raises UsageError when the last Ready has not been advanced."""
         core = self.core
         if self._outstanding:
@@ -241,7 +255,9 @@ class RawNode:
             core.accept_applying(apply_to)
         return ready
 
-    def _storage_messages(self, ready, after_append, response, apply_to):
+    def _storage_messages(
+        self, ready: Ready, after_append: list[Message], response: Message | None, apply_to: int
+    ) -> None:
         core = self.core
         if ready.entries or ready.hard_state is not None or after_append:
             m = Message(MSG_STORAGE_APPEND, to=LOCAL_APPEND_THREAD, sender=core.id, entries=ready.entries)
@@ -254,7 +270,7 @@ class RawNode:
             m.responses = [Message(MSG_STORAGE_APPLY_RESP, to=core.id, sender=LOCAL_APPLY_THREAD, index=apply_to)]
             ready.messages.append(m)
 
-    def advance(self):
+    def advance(self) -> None:
         """Everything in the last Ready has been persisted, sent and applied. Not with asynchronous writes."""
         if self.async_storage_writes:
             raise UsageError("advance() is not for asynchronous storage writes: deliver the responses instead")
@@ -267,7 +283,7 @@ class RawNode:
 
     # --- what it is ------------------------------------------------------------------------------
 
-    def status(self):
+    def status(self) -> dict[str, Any]:
         """Everything about this member as a dict; ``progress`` only while it leads."""
         core = self.core
         peers = core.tracker.peers
@@ -299,10 +315,10 @@ class RawNode:
         }
 
 
-def split(messages):
+def split(messages: list[Message]) -> tuple[list[Message], list[Message]]:
     """The release rule for a Ready's messages (asynchronous writes): (may leave now, wait for the append)."""
-    now, later = [], []
+    now: list[Message] = []
+    later: list[Message] = []
     for m in messages:
         (later if waits_for_disk(m.kind) else now).append(m)
     return now, later
-

@@ -1,5 +1,5 @@
-from libc.stdint cimport int64_t, uint32_t, uint64_t
-from .._core cimport EntryLog, Message, Outbox, Peers
+from libc.stdint cimport uint32_t, uint64_t
+from .._core cimport EntryLog, Message, Outbox
 from .tracker cimport Tracker
 
 cdef int FOLLOWER, CANDIDATE, LEADER, PRE_CANDIDATE
@@ -23,7 +23,10 @@ cdef class State:
 
     cdef void reset_timeout(self) noexcept nogil
     cdef bint past_election_timeout(self) noexcept nogil
-    cdef int send(self, int kind, uint64_t to, uint64_t term, uint64_t index, uint64_t log_term, uint64_t commit, uint32_t flags, uint64_t hint, uint64_t context) except -1 nogil
+    cdef int send(
+        self, int kind, uint64_t to, uint64_t term, uint64_t index, uint64_t log_term, uint64_t commit,
+        uint32_t flags, uint64_t hint, uint64_t context
+    ) except -1 nogil
     cdef void reset(self, uint64_t term) noexcept nogil
     cdef void become_follower(self, uint64_t term, uint64_t lead) noexcept nogil
     cdef int become_candidate(self) except -1 nogil

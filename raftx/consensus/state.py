@@ -5,7 +5,10 @@ does with a message stands in follower.py, candidate.py and leader.py; dispatch 
 The semantics are those of etcd/raft v3.7 (raft.go, log.go, log_unstable.go).
 """
 
-from .._core import Message, Outbox
+from __future__ import annotations
+
+from .._core import EntryLog, Message, Outbox
+from ..config import Config
 from ..errors import Corruption
 from ..types import (
     CANDIDATE,
@@ -18,6 +21,8 @@ from ..types import (
     MSG_PRE_VOTE_RESP,
     MSG_VOTE_RESP,
     PRE_CANDIDATE,
+    ConfState,
+    HardState,
 )
 from .tracker import Tracker
 
@@ -32,7 +37,9 @@ class State:
     also stable here.
     """
 
-    def __init__(self, config, log, hard_state, conf_state, applied=0):
+    def __init__(
+        self, config: Config, log: EntryLog, hard_state: HardState, conf_state: ConfState, applied: int = 0
+    ) -> None:
         self.id = config.id
         self.log = log
         self.tracker = Tracker(conf_state, config.max_inflight_messages, config.max_inflight_bytes)
@@ -70,12 +77,12 @@ class State:
         self.random = (mixed ^ (mixed >> 31)) or 1
         self.become_follower(self.term, 0)
 
-    def _slot(self, id):
+    def _slot(self, id: int) -> int:
         return self.tracker.peers.py_slot_of(id)
 
     # --- random election timeouts ----------------------------------------------------------------
 
-    def reset_timeout(self):
+    def reset_timeout(self) -> None:
         """Draw the next election timeout: election_timeout .. 2 * election_timeout - 1 ticks."""
         x = self.random
         x ^= (x << 13) & MASK64
@@ -84,14 +91,16 @@ class State:
         self.random = x
         self.randomized_timeout = self.election_timeout + (x >> 11) % self.election_timeout
 
-    def past_election_timeout(self):
+    def past_election_timeout(self) -> bool:
         return self.election_elapsed >= self.randomized_timeout
 
     # --- sending ---------------------------------------------------------------------------------
 
-    def send(self, kind, to, term, index, log_term, commit, flags, hint, context):
+    def send(
+        self, kind: int, to: int, term: int, index: int, log_term: int, commit: int, flags: int, hint: int, context: int
+    ) -> int:
         """Queue a message. Answers that promise durability wait for the storage (etcd's msgsAfterAppend)."""
-        if kind == MSG_APP_RESP or kind == MSG_VOTE_RESP or kind == MSG_PRE_VOTE_RESP:
+        if kind in (MSG_APP_RESP, MSG_VOTE_RESP, MSG_PRE_VOTE_RESP):
             self.after_append.push(kind, to, self.id, term)
             self.after_append.set_log(index, log_term, commit)
             self.after_append.set_answer(flags, hint, context)
@@ -105,7 +114,7 @@ class State:
 
     # --- roles -----------------------------------------------------------------------------------
 
-    def reset(self, term):
+    def reset(self, term: int) -> None:
         if self.term != term:
             self.term = term
             self.vote = 0
@@ -119,12 +128,12 @@ class State:
         self.pending_conf_index = 0
         self.uncommitted_bytes = 0
 
-    def become_follower(self, term, lead):
+    def become_follower(self, term: int, lead: int) -> None:
         self.reset(term)
         self.lead = lead
         self.role = FOLLOWER
 
-    def become_candidate(self):
+    def become_candidate(self) -> int:
         if self.role == LEADER:
             raise Corruption("invalid transition [leader -> candidate]")
         self.reset(self.term + 1)
@@ -132,7 +141,7 @@ class State:
         self.role = CANDIDATE
         return 0
 
-    def become_pre_candidate(self):
+    def become_pre_candidate(self) -> int:
         """Ask without changing term or vote; nothing is reset but the votes."""
         if self.role == LEADER:
             raise Corruption("invalid transition [leader -> pre-candidate]")
@@ -141,7 +150,7 @@ class State:
         self.role = PRE_CANDIDATE
         return 0
 
-    def become_leader(self):
+    def become_leader(self) -> int:
         if self.role == FOLLOWER:
             raise Corruption("invalid transition [follower -> leader]")
         self.reset(self.term)
@@ -156,27 +165,27 @@ class State:
         self.log.append_empty(self.term)
         return self.acknowledge_own()
 
-    def acknowledge_own(self):
+    def acknowledge_own(self) -> int:
         """The leader's own acknowledgement, released by its own disk like anybody else's."""
         return self.send(MSG_APP_RESP, self.id, self.term, self.log.last, 0, 0, 0, 0, 0)
 
-    def promotable(self):
+    def promotable(self) -> bool:
         """Whether this member may campaign: a voter without a snapshot under way."""
         return self.self_slot >= 0 and ((self.tracker.voters | self.tracker.outgoing) >> self.self_slot) & 1 != 0
 
-    def has_unapplied_conf_change(self):
+    def has_unapplied_conf_change(self) -> bool:
         """Whether a committed change of membership is not applied yet: no campaign until it is."""
         index = self.applied + 1
         while index <= self.committed:
             kind = self.log.kind(index)
-            if kind == ENTRY_CONF_CHANGE or kind == ENTRY_CONF_CHANGE_V2:
+            if kind in (ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2):
                 return True
             index += 1
         return False
 
     # --- the log ---------------------------------------------------------------------------------
 
-    def commit_to(self, index):
+    def commit_to(self, index: int) -> int:
         """Never backwards, never beyond the log."""
         if index > self.committed:
             if index > self.log.last:
@@ -184,7 +193,7 @@ class State:
             self.committed = index
         return 0
 
-    def maybe_commit(self):
+    def maybe_commit(self) -> bool:
         """Advance the commit index by counting, for an entry of the present term only (paper, 5.4.2)."""
         index = self.tracker.committed()
         if index > self.committed and self.term != 0 and self.log.match(index, self.term):
@@ -192,12 +201,12 @@ class State:
             return True
         return False
 
-    def up_to_date(self, index, term):
+    def up_to_date(self, index: int, term: int) -> bool:
         """Whether a log that ends in (index, term) is at least as new as ours (paper, 5.4.1)."""
         ours = self.log.last_term()
         return term > ours or (term == ours and index >= self.log.last)
 
-    def replace_tail(self, m, conflict):
+    def replace_tail(self, m: Message, conflict: int) -> int:
         """Append the entries of ``m`` from index ``conflict`` on; what stood there is gone."""
         if conflict <= self.committed:
             raise Corruption(f"entry {conflict} conflicts with committed entry [committed({self.committed})]")
@@ -206,28 +215,28 @@ class State:
         self.writing = min(self.writing, conflict - 1)
         return 0
 
-    def accept_writing(self):
+    def accept_writing(self) -> None:
         """Everything appended so far has been handed to the storage."""
         self.writing = self.log.last
 
-    def stable_to(self, index, term):
+    def stable_to(self, index: int, term: int) -> None:
         """The storage has written up to (index, term). A replaced entry is not mistaken for it."""
         if index > self.stable and self.log.match(index, term):
             self.stable = index
             self.writing = max(self.writing, index)
 
-    def applicable(self, allow_unstable):
+    def applicable(self, allow_unstable: bool) -> int:
         """The last index that may be handed to the state machine."""
         return self.committed if allow_unstable else min(self.committed, self.stable)
 
-    def accept_applying(self, index):
+    def accept_applying(self, index: int) -> int:
         """Entries up to ``index`` have been handed to the state machine."""
         if index < self.applying or index > self.committed:
             raise Corruption(f"applying({index}) is out of range [{self.applying}, {self.committed}]")
         self.applying = index
         return 0
 
-    def applied_to(self, index):
+    def applied_to(self, index: int) -> int:
         """The state machine has everything up to ``index``."""
         if index < self.applied or index > self.committed:
             raise Corruption(f"applied({index}) is out of range [{self.applied}, {self.committed}]")
@@ -239,7 +248,7 @@ class State:
             self.applying = max(self.applying, index)
         return 0
 
-    def increase_uncommitted(self, size):
+    def increase_uncommitted(self, size: int) -> bool:
         """Reserve room for ``size`` payload bytes. One proposal always fits in an empty room."""
         if self.uncommitted_bytes > 0 and size > 0 and self.uncommitted_bytes + size > self.max_uncommitted_bytes:
             return False

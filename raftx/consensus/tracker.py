@@ -3,6 +3,8 @@
 Transitions of a peer's progress stand here and nowhere else. No messages are sent from here.
 """
 
+from __future__ import annotations
+
 from .. import _core
 from .._core import Inflights, Peers
 from ..types import MEMBERS_MAX, PROBE, REPLICATE, SNAPSHOT, ConfState
@@ -19,7 +21,7 @@ from . import quorum
 class Tracker:
     """Membership as masks of slots, progress as columns, votes as masks."""
 
-    def __init__(self, conf_state, max_inflight_messages, max_inflight_bytes):
+    def __init__(self, conf_state: ConfState, max_inflight_messages: int, max_inflight_bytes: int) -> None:
         self.peers = Peers()
         self.inflights = Inflights(max_inflight_messages, max_inflight_bytes)
         self.voters = self.outgoing = self.learners = self.learners_next = 0
@@ -27,7 +29,7 @@ class Tracker:
         self.auto_leave = False
         self.set_configuration(conf_state)
 
-    def set_configuration(self, conf_state):
+    def set_configuration(self, conf_state: ConfState) -> int:
         """Take a membership; every column starts anew."""
         everybody = set(conf_state.voters) | set(conf_state.voters_outgoing) | set(conf_state.learners)
         ids = sorted(everybody | set(conf_state.learners_next))
@@ -45,7 +47,7 @@ class Tracker:
             self.inflights.reset(slot)
         return 0
 
-    def conf_state(self):
+    def conf_state(self) -> ConfState:
         """The membership as a value, ids ascending."""
         ids = [int(id) for id in self.peers.column("ids")]
 
@@ -59,10 +61,10 @@ class Tracker:
 
     # --- votes -----------------------------------------------------------------------------------
 
-    def reset_votes(self):
+    def reset_votes(self) -> None:
         self.votes_granted = self.votes_refused = 0
 
-    def record_vote(self, slot, granted):
+    def record_vote(self, slot: int, granted: bool) -> None:
         """The first answer of a member counts."""
         if ((self.votes_granted | self.votes_refused) >> slot) & 1:
             return
@@ -71,25 +73,25 @@ class Tracker:
         else:
             self.votes_refused |= 1 << slot
 
-    def tally(self):
+    def tally(self) -> int:
         """VOTE_WON, VOTE_LOST or VOTE_PENDING."""
         return quorum.joint_vote_result(self.voters, self.outgoing, self.votes_granted, self.votes_refused)
 
-    def quorum_active(self):
+    def quorum_active(self) -> bool:
         """Whether a quorum has been heard from since the flags were last cleared."""
         active = self.peers.recent_active & ~self.learners
         return quorum.joint_vote_result(self.voters, self.outgoing, active, ~active) == quorum.VOTE_WON
 
-    def committed(self):
+    def committed(self) -> int:
         """The largest index that a quorum has acknowledged."""
         return quorum.joint_committed_index(self.voters, self.outgoing, self.peers)
 
-    def is_singleton(self):
+    def is_singleton(self) -> bool:
         return self.outgoing == 0 and _core.popcount(self.voters) == 1
 
     # --- progress --------------------------------------------------------------------------------
 
-    def reset_progress(self, slot, match, next):
+    def reset_progress(self, slot: int, match: int, next: int) -> None:
         """A peer as a new leader sees it."""
         self.peers.match[slot] = match
         self.peers.next[slot] = next
@@ -97,28 +99,28 @@ class Tracker:
         self.peers.set_recent_active(slot, False)
         self._reset_state(slot, PROBE)
 
-    def _reset_state(self, slot, state):
+    def _reset_state(self, slot: int, state: int) -> None:
         self.peers.set_paused(slot, False)
         self.peers.pending_snapshot[slot] = 0
         self.peers.state[slot] = state
         self.inflights.reset(slot)
 
-    def become_probe(self, slot):
+    def become_probe(self, slot: int) -> None:
         # After a snapshot, probe behind it: it may have arrived although its answer did not.
         pending = self.peers.pending_snapshot[slot] if self.peers.state[slot] == SNAPSHOT else 0
         self._reset_state(slot, PROBE)
         self.peers.next[slot] = max(self.peers.match[slot] + 1, pending + 1)
         self.peers.sent_commit[slot] = min(self.peers.sent_commit[slot], self.peers.next[slot] - 1)
 
-    def become_replicate(self, slot):
+    def become_replicate(self, slot: int) -> None:
         self._reset_state(slot, REPLICATE)
         self.peers.next[slot] = self.peers.match[slot] + 1
 
-    def is_paused(self, slot):
+    def is_paused(self, slot: int) -> bool:
         """Whether no append may be sent to the peer now."""
         return self.peers.state[slot] == SNAPSHOT or (self.peers.paused >> slot) & 1 != 0
 
-    def sent_entries(self, slot, count, size):
+    def sent_entries(self, slot: int, count: int, size: int) -> int:
         """Account for an append with ``count`` entries of ``size`` payload bytes. Raises Corruption: window full."""
         if self.peers.state[slot] == REPLICATE:
             if count > 0:
@@ -130,12 +132,12 @@ class Tracker:
             self.peers.set_paused(slot, True)
         return 0
 
-    def can_bump_commit(self, slot, index):
+    def can_bump_commit(self, slot: int, index: int) -> bool:
         """Whether telling the peer this commit index could teach it something."""
         sent = self.peers.sent_commit[slot]
         return index > sent and sent + 1 < self.peers.next[slot]
 
-    def maybe_update(self, slot, index):
+    def maybe_update(self, slot: int, index: int) -> bool:
         """An acknowledgement up to ``index``; whether it was news."""
         if index <= self.peers.match[slot]:
             return False
@@ -144,7 +146,7 @@ class Tracker:
         self.peers.set_paused(slot, False)
         return True
 
-    def maybe_decrease(self, slot, rejected, hint):
+    def maybe_decrease(self, slot: int, rejected: int, hint: int) -> bool:
         """A refusal of the append after ``rejected``; False when it is stale (etcd's MaybeDecrTo)."""
         if self.peers.state[slot] == REPLICATE:
             if rejected <= self.peers.match[slot]:
