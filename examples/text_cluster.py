@@ -297,7 +297,7 @@ class Demo:
             result.lost += findings.lost
             result.duplicated += findings.duplicated
             result.out_of_order += findings.out_of_order
-            result.digests[str(id)] = digest = self.cluster.lives[id].status["digest"]
+            result.digests[str(id)] = digest = self.cluster.lives[id].ask()["digest"]
             misplaced = self.cluster.total("misplaced", [id])
             if misplaced:
                 result.duplicated += misplaced

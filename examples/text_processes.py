@@ -89,8 +89,9 @@ class Life:
         """Its status at this moment. From any thread. Raises OSError."""
         connection = Connection.open(self.port)
         try:
-            self.status = connection.status()
-            return self.status
+            # Another thread may be asking too, and get an older answer later: what is returned is our own.
+            status = self.status = connection.status()
+            return status
         finally:
             connection.close()
 

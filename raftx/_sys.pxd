@@ -3,7 +3,7 @@
 # Nothing here knows Raft.
 import cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from ._core cimport Buffer, Span, Spans
+from ._core cimport SLOTS, Buffer, Span, Spans
 
 cdef extern from *:
     """
@@ -101,6 +101,10 @@ cdef class File:
     cdef int create(self, int directory, uint64_t number, uint64_t size) noexcept nogil
     cdef int sync_new(self, int directory) noexcept nogil
 
+cdef class Runner:
+    """A loop that runs on a thread of its own without the GIL: ``run()`` for Python, ``loop()`` to override."""
+    cdef int loop(self) except -1 nogil
+
 ctypedef void nng_aio
 ctypedef void nng_msg
 
@@ -127,14 +131,38 @@ cdef class NngReceiver:
     cdef bint waiting(self) noexcept nogil
     cdef bint next(self) noexcept nogil
 
+cdef struct PeerState:
+    pthread_mutex_t mutex
+    uint32_t socket                       # under the mutex, like the next two; 0: none
+    bint ready                            # its connection stands
+    bint lost                             # its connection has ended: nobody may send on it any more
+    int64_t stopping                      # atomic
+    int fd                                # of the event that the peer's own thread sleeps on
+    int64_t* sleeping
+
+@cython.final
+@cython.no_gc_clear
+cdef class NngPeer(Runner):
+    """The way to one peer: keeps a connection, one socket for each."""
+    cdef PeerState* state
+    cdef Event event
+    cdef bytes url
+    cdef const char* url_text
+    cdef int queue
+    cdef int64_t shortest, longest
+    cdef readonly int64_t connections     # how many stood so far
+    cdef bint _over(self) noexcept nogil
+    cdef void _pause(self, int64_t ns) noexcept nogil
+    cdef int _connect(self) noexcept nogil
+    cdef void _disconnect(self) noexcept nogil
+
 @cython.final
 cdef class NngSender:
-    """Sends frames to one peer; a full queue drops the frame and says so."""
-    cdef public uint32_t socket           # may be changed between frames
+    """Sends frames to peers; without a connection, or with a full queue, it drops the frame and says so."""
+    cdef PeerState* states[SLOTS]
+    cdef uint64_t ids[SLOTS]
+    cdef int count, chosen
+    cdef list peers
     cdef nng_msg* current
-    cdef uint8_t* prepare(self, size_t size) noexcept nogil
+    cdef uint8_t* prepare(self, uint64_t to, size_t size) noexcept nogil
     cdef int send(self) noexcept nogil
-
-cdef class Runner:
-    """A loop that runs on a thread of its own without the GIL: ``run()`` for Python, ``loop()`` to override."""
-    cdef int loop(self) except -1 nogil

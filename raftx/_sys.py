@@ -684,23 +684,43 @@ class NngReceiver:
 
 
 @final
-class NngSender:
-    """Sends frames on the socket that ``socket`` names at the moment. Not here: raises UsageError."""
+class NngPeer(Runner):
+    """Keeps a connection to one peer. Not here: raises UsageError."""
 
-    __slots__ = ("socket",)
-
-    def __init__(self, socket: int) -> None:
-        self.socket = _number(socket, 2**32)
+    def __init__(self, url: str, queue: int, shortest: int, longest: int) -> None:
+        self.connections = 0
         _no_nng()
 
-    def prepare(self, size: int) -> bytearray | None:
-        """The memory for one frame of ``size`` bytes; None when there is none."""
+    def stop(self) -> None:
+        """End ``run``, also while it dials. Any thread; may be called twice."""
+        _no_nng()
+
+    def py_ready(self) -> bool:
+        """Whether a connection stands."""
+        _no_nng()
+
+
+@final
+class NngSender:
+    """Sends frames to peers. Not here: raises UsageError."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        _no_nng()
+
+    def add(self, id: int, peer: NngPeer) -> None:
+        """Frames for member ``id`` go to this peer. Raises ValueError: too many."""
+        _no_nng()
+
+    def prepare(self, to: int, size: int) -> bytearray | None:
+        """The memory for one frame of ``size`` bytes to ``to``; None when it could not be sent."""
         _no_nng()
 
     def send(self) -> int:
-        """Send the prepared frame; 0 or NNG's error number."""
+        """Send the prepared frame; 0, or a number when it was dropped."""
         _no_nng()
 
-    def py_send(self, frame: bytes) -> int:
-        """Send a copy; 0 or NNG's error number."""
+    def py_send(self, to: int, frame: bytes) -> int:
+        """Send a copy; 0, or a number when it was dropped."""
         _no_nng()

@@ -99,6 +99,7 @@ cdef extern from *:
     }
     static const uint8_t raftx_zeros[1 << 16];
     typedef struct { uint32_t id; } raftx_nng_socket;
+    typedef struct { uint32_t id; } raftx_nng_pipe;
     """
     int64_t raftx_now() noexcept nogil
     int64_t raftx_load(int64_t*) noexcept nogil
@@ -124,6 +125,8 @@ cdef extern from *:
     int close_fd "close"(int) nogil
     ctypedef struct raftx_nng_socket:
         uint32_t id
+    ctypedef struct raftx_nng_pipe:
+        uint32_t id
 
 cdef enum:
     CELLS = 16
@@ -134,6 +137,9 @@ cdef enum:
     NNG_ECLOSED = 7
     NNG_ECANCELED = 20
     NNG_EAGAIN = 8
+    NEVER_MS = 0x7FFFFFFF
+    PIPE_ADDED = 1
+    PIPE_REMOVED = 2
 
 
 def monotonic_ns():
@@ -727,6 +733,12 @@ ctypedef int (*msg_alloc_t)(nng_msg**, size_t) noexcept nogil
 ctypedef void (*msg_free_t)(nng_msg*) noexcept nogil
 ctypedef void* (*msg_body_t)(nng_msg*) noexcept nogil
 ctypedef size_t (*msg_len_t)(nng_msg*) noexcept nogil
+ctypedef int (*open_t)(raftx_nng_socket*) noexcept nogil
+ctypedef int (*close_t)(raftx_nng_socket) noexcept nogil
+ctypedef int (*set_t)(raftx_nng_socket, const char*, int) noexcept nogil
+ctypedef void (*pipe_callback_t)(raftx_nng_pipe, int, void*) noexcept nogil
+ctypedef int (*notify_t)(raftx_nng_socket, int, pipe_callback_t, void*) noexcept nogil
+ctypedef int (*dial_t)(raftx_nng_socket, const char*, void*, int) noexcept nogil
 
 cdef aio_alloc_t nng_aio_alloc = NULL
 cdef aio_t nng_aio_free = NULL
@@ -739,6 +751,12 @@ cdef msg_alloc_t nng_msg_alloc = NULL
 cdef msg_free_t nng_msg_free = NULL
 cdef msg_body_t nng_msg_body = NULL
 cdef msg_len_t nng_msg_len = NULL
+cdef open_t nng_push0_open = NULL
+cdef close_t nng_close = NULL
+cdef set_t nng_socket_set_int = NULL
+cdef set_t nng_socket_set_ms = NULL
+cdef notify_t nng_pipe_notify = NULL
+cdef dial_t nng_dial = NULL
 _nng_checked = None
 
 
@@ -759,12 +777,14 @@ def nng_available():
 cdef _look_up_nng():
     global nng_aio_alloc, nng_aio_free, nng_aio_stop, nng_aio_result, nng_aio_get_msg, nng_recv_aio, nng_sendmsg
     global nng_msg_alloc, nng_msg_free, nng_msg_body, nng_msg_len
+    global nng_push0_open, nng_close, nng_socket_set_int, nng_socket_set_ms, nng_pipe_notify, nng_dial
     import pynng
 
     ffi, lib = pynng.ffi, pynng.lib
     names = (
         "nng_aio_alloc nng_aio_free nng_aio_stop nng_aio_result nng_aio_get_msg nng_recv_aio nng_sendmsg "
-        "nng_msg_alloc nng_msg_free nng_msg_body nng_msg_len"
+        "nng_msg_alloc nng_msg_free nng_msg_body nng_msg_len "
+        "nng_push0_open nng_close nng_socket_set_int nng_socket_set_ms nng_pipe_notify nng_dial"
     ).split()
     at = {name: int(ffi.cast("uintptr_t", ffi.addressof(lib, name))) for name in names}
     nng_aio_alloc = <aio_alloc_t><uintptr_t>at["nng_aio_alloc"]
@@ -778,6 +798,12 @@ cdef _look_up_nng():
     nng_msg_free = <msg_free_t><uintptr_t>at["nng_msg_free"]
     nng_msg_body = <msg_body_t><uintptr_t>at["nng_msg_body"]
     nng_msg_len = <msg_len_t><uintptr_t>at["nng_msg_len"]
+    nng_push0_open = <open_t><uintptr_t>at["nng_push0_open"]
+    nng_close = <close_t><uintptr_t>at["nng_close"]
+    nng_socket_set_int = <set_t><uintptr_t>at["nng_socket_set_int"]
+    nng_socket_set_ms = <set_t><uintptr_t>at["nng_socket_set_ms"]
+    nng_pipe_notify = <notify_t><uintptr_t>at["nng_pipe_notify"]
+    nng_dial = <dial_t><uintptr_t>at["nng_dial"]
 
 
 cdef void received(void* argument) noexcept nogil:
@@ -895,45 +921,198 @@ cdef class NngReceiver:
         return PyBytes_FromStringAndSize(<const char*>self.data, self.size)
 
 
-cdef class NngSender:
-    """Sends frames on the socket that ``socket`` names at the moment."""
+cdef void pipe_added(raftx_nng_pipe pipe, int event, void* argument) noexcept nogil:
+    cdef PeerState* p = <PeerState*>argument
+    pthread_mutex_lock(&p.mutex)
+    p.ready = True
+    pthread_mutex_unlock(&p.mutex)
 
-    def __cinit__(self, uint32_t socket):
+
+cdef void pipe_removed(raftx_nng_pipe pipe, int event, void* argument) noexcept nogil:
+    # NNG frees the connection when this returns; so it waits for a send that is under way.
+    cdef PeerState* p = <PeerState*>argument
+    pthread_mutex_lock(&p.mutex)
+    p.lost = True
+    pthread_mutex_unlock(&p.mutex)
+    if raftx_load(p.sleeping) and raftx_exchange(p.sleeping, 0):
+        raftx_signal(p.fd)
+
+
+cdef class NngPeer(Runner):
+    """Keeps a connection to one peer. ``run`` is the body of a thread of its own, until ``stop``.
+
+    Each connection has a Push0 socket of its own, and NNG never reconnects by itself: a connection that ends
+    while it begins stays in Push0's list although it has been freed, and the next send would use it. So after
+    the end of a connection nothing is sent on its socket any more; it is closed, and another one dials.
+
+    queue: frames that may wait, 0..8192. shortest, longest: milliseconds between two attempts to dial.
+    """
+
+    def __cinit__(self, str url not None, int queue, int shortest, int longest):
         if not nng_available():
             raise UsageError("NNG's functions cannot be called directly here")
-        self.socket = socket
+        if not 0 <= queue <= 8192:
+            raise ValueError("queue must be in 0..8192")
+        if not 1 <= shortest <= longest:
+            raise ValueError("shortest and longest must be at least 1 and in this order")
+        self.state = <PeerState*>calloc(1, sizeof(PeerState))
+        if self.state == NULL:
+            raise MemoryError()
+        pthread_mutex_init(&self.state.mutex, NULL)
+        self.event = Event()
+        self.state.fd = self.event.fd
+        self.state.sleeping = &self.event.sleeping
+        self.url = url.encode()
+        self.url_text = PyBytes_AS_STRING(self.url)
+        self.queue = queue
+        self.shortest = shortest * <int64_t>1000000
+        self.longest = longest * <int64_t>1000000
+
+    def __dealloc__(self):
+        if self.state != NULL:
+            self._disconnect()
+            pthread_mutex_destroy(&self.state.mutex)
+            free(self.state)
+
+    cdef int loop(self) except -1 nogil:
+        cdef int64_t pause = self.shortest
+        while not raftx_load(&self.state.stopping):
+            if self._connect():
+                self._disconnect()
+                self._pause(pause)
+                pause = min(2 * pause, self.longest)
+                continue
+            pause = self.shortest
+            self.connections += 1
+            while not self._over():
+                self.event.prepare()
+                if self._over():
+                    self.event.cancel()
+                else:
+                    self.event.wait(-1)
+            self._disconnect()
+            self._pause(pause)
+        self._disconnect()
+        return 0
+
+    cdef bint _over(self) noexcept nogil:
+        cdef bint lost
+        pthread_mutex_lock(&self.state.mutex)
+        lost = self.state.lost
+        pthread_mutex_unlock(&self.state.mutex)
+        return lost or raftx_load(&self.state.stopping)
+
+    cdef void _pause(self, int64_t ns) noexcept nogil:
+        self.event.prepare()
+        if raftx_load(&self.state.stopping):
+            self.event.cancel()
+        else:
+            self.event.wait(ns)
+
+    cdef int _connect(self) noexcept nogil:
+        cdef raftx_nng_socket s
+        if nng_push0_open(&s):
+            return -1
+        nng_socket_set_int(s, b"send-buffer", self.queue)
+        nng_socket_set_ms(s, b"reconnect-time-min", NEVER_MS)
+        nng_socket_set_ms(s, b"reconnect-time-max", NEVER_MS)
+        nng_pipe_notify(s, PIPE_ADDED, pipe_added, self.state)
+        nng_pipe_notify(s, PIPE_REMOVED, pipe_removed, self.state)
+        pthread_mutex_lock(&self.state.mutex)
+        self.state.socket = s.id
+        self.state.ready = self.state.lost = False
+        pthread_mutex_unlock(&self.state.mutex)
+        # Who stops us either finds the socket or has been seen here.
+        if raftx_load(&self.state.stopping):
+            return -1
+        return nng_dial(s, self.url_text, NULL, 0)
+
+    cdef void _disconnect(self) noexcept nogil:
+        cdef raftx_nng_socket s
+        pthread_mutex_lock(&self.state.mutex)
+        s.id = self.state.socket
+        self.state.socket = 0
+        self.state.ready = False
+        pthread_mutex_unlock(&self.state.mutex)
+        if s.id:
+            nng_close(s)    # returns when no callback of this socket can come any more
+
+    def stop(self):
+        """End ``run``, also while it dials. Any thread; may be called twice."""
+        raftx_store(&self.state.stopping, 1)
+        with nogil:
+            self._disconnect()
+        self.event.wake()
+
+    def py_ready(self):
+        """Whether a connection stands."""
+        return bool(self.state.ready and not self.state.lost)
+
+
+cdef class NngSender:
+    """Sends frames to the peers it was given. For one thread, but for ``add``, which comes before."""
+
+    def __cinit__(self):
+        if not nng_available():
+            raise UsageError("NNG's functions cannot be called directly here")
+        self.peers = []
         self.current = NULL
 
     def __dealloc__(self):
         if self.current != NULL:
             nng_msg_free(self.current)
 
-    cdef uint8_t* prepare(self, size_t size) noexcept nogil:
+    def add(self, uint64_t id, NngPeer peer not None):
+        """Frames for member ``id`` go to this peer. Raises ValueError: too many."""
+        if self.count == SLOTS:
+            raise ValueError("at most 64 peers")
+        self.peers.append(peer)
+        self.ids[self.count] = id
+        self.states[self.count] = peer.state
+        self.count += 1
+
+    cdef uint8_t* prepare(self, uint64_t to, size_t size) noexcept nogil:
+        cdef bint usable
+        cdef int i
         if self.current != NULL:
             nng_msg_free(self.current)
             self.current = NULL
-        if nng_msg_alloc(&self.current, size):
+        for i in range(self.count):
+            if self.ids[i] == to:
+                break
+        else:
+            return NULL
+        pthread_mutex_lock(&self.states[i].mutex)
+        usable = self.states[i].ready and not self.states[i].lost
+        pthread_mutex_unlock(&self.states[i].mutex)
+        if not usable or nng_msg_alloc(&self.current, size):
             self.current = NULL
             return NULL
+        self.chosen = i
         return <uint8_t*>nng_msg_body(self.current)
 
     cdef int send(self) noexcept nogil:
+        cdef PeerState* p = self.states[self.chosen]
         cdef raftx_nng_socket s
-        cdef int code
+        cdef int code = NNG_ECLOSED
         if self.current == NULL:
             return NNG_EAGAIN
-        s.id = self.socket
-        code = nng_sendmsg(s, self.current, NNG_NONBLOCK)
+        # Under the mutex, so that no connection is freed meanwhile; NNG only queues the frame here.
+        pthread_mutex_lock(&p.mutex)
+        if p.ready and not p.lost:
+            s.id = p.socket
+            code = nng_sendmsg(s, self.current, NNG_NONBLOCK)
+        pthread_mutex_unlock(&p.mutex)
         if code:
             # NNG owns a message only once it has taken it.
             nng_msg_free(self.current)
         self.current = NULL
         return code
 
-    def py_send(self, bytes frame not None):
-        """Send a copy; 0 or NNG's error number."""
-        cdef uint8_t* place = self.prepare(PyBytes_GET_SIZE(frame))
+    def py_send(self, uint64_t to, bytes frame not None):
+        """Send a copy; 0, or a number when it was dropped."""
+        cdef uint8_t* place = self.prepare(to, PyBytes_GET_SIZE(frame))
         if place == NULL:
-            raise MemoryError()
+            return NNG_EAGAIN
         memcpy(place, PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame))
         return self.send()

@@ -5,6 +5,7 @@ import itertools
 import os
 import socket
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -51,12 +52,12 @@ def test_nng_is_not_available_in_python(system, errors, monkeypatch, impl):
     with pytest.raises(errors.UsageError):
         system.NngReceiver(1, event, capacity=8)
     with pytest.raises(errors.UsageError):
-        system.NngSender(1)
+        system.NngSender()
+    with pytest.raises(errors.UsageError):
+        system.NngPeer("tcp://127.0.0.1:1", 8, 10, 500)
     for wrong in (-1, 2**32):
         with pytest.raises(OverflowError):
             system.NngReceiver(wrong, event)
-        with pytest.raises(OverflowError):
-            system.NngSender(wrong)
     with pytest.raises(TypeError):
         system.NngReceiver(1, None)
 
@@ -75,11 +76,11 @@ class Pair:
         if scheme == "tcp":
             self.pull.listen("tcp://127.0.0.1:0")
             port = socket.ntohs(self.pull.listeners[0].local_address.port)
-            self.push.dial(f"tcp://127.0.0.1:{port}", block=True)
+            self.address = f"tcp://127.0.0.1:{port}"
         else:
-            address = f"inproc://raftx-test-sys-{os.getpid()}-{next(ADDRESSES)}"
-            self.pull.listen(address)
-            self.push.dial(address, block=True)
+            self.address = f"inproc://raftx-test-sys-{os.getpid()}-{next(ADDRESSES)}"
+            self.pull.listen(self.address)
+        self.push.dial(self.address, block=True)
         self.receiver = module(impl, "_sys").NngReceiver(self.socket_id(self.pull), self.event, capacity)
 
     def take(self):
@@ -130,55 +131,126 @@ def test_nng_arguments(pynng, system, errors):
     receiver = system.NngReceiver(1, event)
     assert receiver.py_next() is None
     receiver.stop()  # never started
-    sender = system.NngSender(0)
-    assert sender.socket == 0
-    assert sender.py_send(b"frame") != 0  # no such socket
+    sender = system.NngSender()
+    assert sender.py_send(1, b"frame") != 0  # no such peer
     with pytest.raises(TypeError):
-        sender.py_send(bytearray(b"frame"))
+        sender.py_send(1, bytearray(b"frame"))
     with pytest.raises(TypeError):
-        sender.py_send(None)
+        sender.py_send(1, None)
+    for queue, shortest, longest in ((-1, 10, 500), (8193, 10, 500), (1, 0, 500), (1, 20, 10)):
+        with pytest.raises(ValueError, match="must be"):
+            system.NngPeer("tcp://127.0.0.1:1", queue, shortest, longest)
+    peer = system.NngPeer("tcp://127.0.0.1:1", 1, 1, 1)
+    for id in range(64):
+        sender.add(id + 1, peer)
+    with pytest.raises(ValueError, match="64"):
+        sender.add(65, peer)
+
+
+class Way:
+    """A peer that dials an address, with its thread, and a sender that knows it as member 7."""
+
+    def __init__(self, system, url, queue=16):
+        self.peer = system.NngPeer(url, queue, 1, 20)
+        self.sender = system.NngSender()
+        self.sender.add(7, self.peer)
+        self.thread = start(self.peer.run)
+
+    def ready(self):
+        deadline = time.monotonic() + LIMIT_S
+        while not self.peer.py_ready():
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+
+    def close(self):
+        self.peer.stop()
+        return ends(self.thread)
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "inproc"])
 def test_nng_frames_both_ways_of_sending(pair, system, scheme):
     both = pair(scheme, send_buffer_size=16)
     both.receiver.start()
-    sender = system.NngSender(both.socket_id(both.push))
+    way = Way(system, both.address)
+    way.ready()
     frames = [b"", b"x", os.urandom(1000), os.urandom(1 << 20)]
     got = []
     thread = start(lambda: got.extend(both.take() for _ in range(2 * len(frames))))
     for frame in frames:
-        assert sender.py_send(frame) == 0
+        assert way.sender.py_send(7, frame) == 0
         both.push.send(frame)
     assert ends(thread)
-    assert got == [frame for frame in frames for _ in range(2)]
+    assert sorted(got) == sorted(frame for frame in frames for _ in range(2))
     assert both.receiver.py_next() is None
+    assert way.close()
 
 
-def test_nng_sender_changes_sockets(pair, system):
-    pairs = [pair(send_buffer_size=8) for _ in range(2)]
-    sender = system.NngSender(0)
-    for number, each in enumerate(pairs):
-        each.receiver.start()
-        sender.socket = each.socket_id(each.push)
-        assert sender.py_send(b"to %d" % number) == 0
-    got = []
-    thread = start(lambda: got.extend(each.take() for each in pairs))
-    assert ends(thread)
-    assert got == [b"to 0", b"to 1"]
+def test_nng_full_queue_drops_and_says_so(pynng, system):
+    """Nobody takes anything: what does not fit into the queues is refused, and the sender goes on."""
+    frame = bytes(1 << 20)
+    with pynng.Pull0() as pull:
+        pull.listen("tcp://127.0.0.1:0")
+        way = Way(system, f"tcp://127.0.0.1:{socket.ntohs(pull.listeners[0].local_address.port)}", queue=2)
+        way.ready()
+        codes = [way.sender.py_send(7, frame) for _ in range(60)]
+        assert codes[0] == 0
+        assert codes[-1] == NNG_EAGAIN
+        assert way.close()
 
 
-def test_nng_full_queue_drops_and_says_so(pynng, system, impl):
-    """Nobody has dialled: what does not fit into the queue is refused, and the sender goes on."""
-    push = pynng.Push0(send_buffer_size=4)
-    try:
-        sender = system.NngSender(module(impl, "transport.nng")._socket_id(push))
-        codes = [sender.py_send(b"frame %d" % number) for number in range(20)]
-        taken = codes.count(0)
-        assert codes == [0] * taken + [NNG_EAGAIN] * (20 - taken)
-        assert 4 <= taken < 20
-    finally:
-        push.close()
+def test_nng_peer_comes_and_goes(pynng, system):
+    """Each connection is a new one; without any, frames are refused at once; nothing is sent on one that has ended."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    way = Way(system, f"tcp://127.0.0.1:{port}")
+    assert way.sender.py_send(7, b"nobody") != 0
+    for life in range(1, 6):
+        with pynng.Pull0(recv_timeout=LIMIT_S * 1000) as pull:
+            pull.listen(f"tcp://127.0.0.1:{port}")
+            way.ready()
+            assert way.sender.py_send(7, b"%d" % life) == 0
+            assert pull.recv() == b"%d" % life
+        deadline = time.monotonic() + LIMIT_S
+        while way.peer.py_ready():
+            way.sender.py_send(7, b"gone")
+            assert time.monotonic() < deadline
+        assert way.peer.connections == life
+    assert way.close()
+    assert way.sender.py_send(7, b"closed") != 0
+
+
+def test_nng_connections_that_end_as_they_begin(pynng, system):
+    """A listener that hangs up at once, while frames are sent all the time: what Push0 alone does not survive."""
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.05)
+
+        def hang_up():
+            while not stop.is_set():
+                with contextlib.suppress(OSError):
+                    connection, _ = server.accept()
+                    # NNG's greeting for a Pull0, so that the connection comes to stand before it ends.
+                    connection.sendall(b"\0SP\0\0\x51\0\0")
+                    connection.close()
+
+        hanging = start(hang_up)
+        way = Way(system, f"tcp://127.0.0.1:{server.getsockname()[1]}")
+        deadline = time.monotonic() + 3.0
+        while time.monotonic() < deadline and way.peer.connections < 400:
+            way.sender.py_send(7, b"x" * 100)
+        assert way.peer.connections > 5
+        assert way.close()
+        stop.set()
+        assert ends(hanging)
+
+
+def test_nng_peer_stops_while_it_dials(pynng, system):
+    """Nobody answers the handshake: a stop does not wait for it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        way = Way(system, f"tcp://127.0.0.1:{server.getsockname()[1]}")
+        connection, _ = server.accept()
+        assert way.close()
+        connection.close()
 
 
 def test_nng_starts_once(pair, errors):

@@ -37,9 +37,7 @@ class MemoryNetwork:
         """An end of the network for one node."""
         return MemoryTransport(self)
 
-    def set_faults(
-        self, *, loss: float = 0.0, duplicate: float = 0.0, delay: tuple[float, float] = (0.0, 0.0)
-    ) -> None:
+    def set_faults(self, *, loss: float = 0.0, duplicate: float = 0.0, delay: tuple[float, float] = (0.0, 0.0)) -> None:
         """Lose and repeat with these probabilities (0..1); delay by a time drawn from [low, high] seconds."""
         if not 0 <= loss <= 1 or not 0 <= duplicate <= 1 or not 0 <= delay[0] <= delay[1]:
             raise ValueError("loss and duplicate must be in 0..1 and delay must be (low, high) with 0 <= low <= high")

@@ -1,5 +1,4 @@
 import cython
-from libc.stdint cimport uint8_t, uint64_t
 from .._sys cimport NngReceiver, NngSender
 from .link cimport Link
 
@@ -7,6 +6,4 @@ from .link cimport Link
 cdef class NngLink(Link):
     cdef NngReceiver receiver
     cdef NngSender sender
-    cdef uint64_t[::1] ids
-    cdef uint64_t[::1] sockets
-    cdef readonly int count
+    cdef list peers, threads

@@ -12,56 +12,142 @@ import os
 import socket as py_socket
 import threading
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from .. import _sys
-from .._sys import NngReceiver, NngSender
+from .._sys import NngPeer, NngReceiver, NngSender
 from ..errors import ConfigError, TransportError, UsageError
 from ..types import MEMBERS_MAX, NUMBER_MAX
 from .link import Link
 
 logger = logging.getLogger("raftx")
 
+NEVER_MS = 0x7FFFFFFF  # NNG's own reconnection is not used: see NngPeer
+
 
 class NngLink(Link):
-    """Frames over NNG without the GIL."""
+    """Frames over NNG without the GIL: what arrives on one socket, and a connection to each peer."""
 
-    def __init__(self, event, receive_socket, send_sockets):
+    def __init__(self, event: _sys.Event, receive_socket: int, peers: dict[int, NngPeer]) -> None:
         self.receiver = NngReceiver(receive_socket, event)
-        self.sender = NngSender(0)
-        self.ids = memoryview(bytearray(8 * MEMBERS_MAX)).cast("Q")
-        self.sockets = memoryview(bytearray(8 * MEMBERS_MAX)).cast("Q")
-        self.count = 0
-        for id, socket in sorted(send_sockets.items()):
-            self.ids[self.count] = id
-            self.sockets[self.count] = socket
-            self.count += 1
+        self.sender = NngSender()
+        self.peers = list(peers.values())
+        self.threads: list[threading.Thread] = []
+        for id, peer in sorted(peers.items()):
+            self.sender.add(id, peer)
 
-    def start(self):
+    def start(self, id: int) -> None:
+        """Begin to receive, and to dial on a thread for each peer. Raises TransportError."""
         self.receiver.start()
+        for peer in self.peers:
+            thread = threading.Thread(target=peer.run, name=f"raftx-dial-{id}", daemon=True)
+            self.threads.append(thread)
+            thread.start()
 
-    def stop(self):
+    def stop(self) -> None:
+        """End receiving and every connection. Not while the engine runs."""
+        for peer in self.peers:
+            peer.stop()
+        for thread in self.threads:
+            thread.join()
         self.receiver.stop()
 
-    def prepare(self, to, size):
-        for i in range(self.count):
-            if self.ids[i] == to:
-                self.sender.socket = self.sockets[i]
-                self.place = self.sender.prepare(size)
-                return True if self.place else False
-        return False
+    def prepare(self, to: int, size: int) -> bool:
+        self.place = self.sender.prepare(to, size)
+        return True if self.place else False  # noqa: SIM210 (a pointer, without the GIL)
 
-    def send(self):
+    def send(self) -> int:
         return self.sender.send()
 
-    def waiting(self):
+    def waiting(self) -> bool:
         return self.receiver.waiting()
 
-    def next(self):
+    def next(self) -> bool:
         if not self.receiver.next():
             return False
         self.data = self.receiver.data
         self.size = self.receiver.size
         return True
+
+
+class PythonPeer:
+    """What NngPeer does, through pynng's Python calls: the same rules for the life of a socket."""
+
+    def __init__(self, url: str, queue: int, shortest: int, longest: int) -> None:
+        self.url = url
+        self.queue = queue
+        self.shortest = shortest / 1000
+        self.longest = longest / 1000
+        self.stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._socket: Any = None
+        self._ready = self._lost = False
+
+    def run(self) -> None:
+        """Keep a connection until ``stop``: the body of a thread."""
+        import pynng
+
+        pause = self.shortest
+        while not self.stopping.is_set():
+            push = pynng.Push0(send_buffer_size=self.queue, reconnect_time_min=NEVER_MS, reconnect_time_max=NEVER_MS)
+            push.add_post_pipe_connect_cb(self._added)
+            push.add_post_pipe_remove_cb(self._removed)
+            with self._lock:
+                self._socket = push
+                self._ready = self._lost = False
+            self._over.clear()
+            try:
+                # Who stops us either finds the socket or has been seen here.
+                if not self.stopping.is_set():
+                    push.dial(self.url, block=True)
+            except pynng.NNGException:
+                self._disconnect()
+                self.stopping.wait(pause)
+                pause = min(2 * pause, self.longest)
+                continue
+            pause = self.shortest
+            if not self.stopping.is_set():
+                self._over.wait()
+            self._disconnect()
+            self.stopping.wait(pause)
+        self._disconnect()
+
+    def send(self, frame: bytes) -> bool:
+        """Queue a frame; False when it was dropped."""
+        import pynng
+
+        with self._lock:
+            if not self._ready or self._lost:
+                return False
+            try:
+                self._socket.send(frame, block=False)
+            except pynng.NNGException:
+                return False
+            return True
+
+    def stop(self) -> None:
+        """End ``run``, also while it dials."""
+        self.stopping.set()
+        self._over.set()
+        self._disconnect()
+
+    def _added(self, pipe: object) -> None:
+        with self._lock:
+            self._ready = True
+
+    def _removed(self, pipe: object) -> None:
+        # NNG frees the connection when this returns; so it waits for a send that is under way.
+        with self._lock:
+            self._lost = True
+        self._over.set()
+
+    def _disconnect(self) -> None:
+        with self._lock:
+            push, self._socket = self._socket, None
+            self._ready = False
+        if push is not None:
+            push.close()
 
 
 class NngTransport:
@@ -70,8 +156,9 @@ class NngTransport:
     listen: where this node receives, for example ``tcp://0.0.0.0:5601``; port 0 takes a free one (see ``address``).
     peers: id to address of every other member.
     max_frame_bytes: largest frame that is received, 64 KiB..1 GiB; a peer that sends more is disconnected.
-    queue_frames: frames that may wait for one peer, 1..8192; more are dropped and the peer counts as unreachable.
-    reconnect_ms: shortest and longest pause before dialling again.
+    queue_frames: frames that may wait for one peer, 1..8192; more are dropped and the peer counts as unreachable,
+    as it does while there is no connection to it.
+    reconnect_ms: shortest and longest pause before dialling again; it doubles from one failure to the next.
     use_gil: receive and send through pynng's Python calls even where the library can be called directly.
 
     Raises ConfigError (names the field), TransportError when it cannot listen.
@@ -111,10 +198,10 @@ class NngTransport:
         self.use_gil = bool(use_gil)
         self.address = listen
         self._pid = os.getpid()
-        self._pull = None
-        self._push: dict[int, object] = {}
-        self._thread: threading.Thread | None = None
-        self._link = None
+        self._pull: Any = None
+        self._peers: dict[int, PythonPeer] = {}
+        self._threads: list[threading.Thread] = []
+        self._link: NngLink | None = None
         self._closed = False
 
     def _open(self, id: int) -> None:
@@ -130,34 +217,35 @@ class NngTransport:
             bound = self._pull.listeners[0]
             if self.listen.startswith("tcp://"):
                 self.address = f"{self.listen.rsplit(':', 1)[0]}:{py_socket.ntohs(bound.local_address.port)}"
-            for peer, address in sorted(self.peers.items()):
-                if peer == id:
-                    continue
-                push = pynng.Push0(
-                    send_buffer_size=self.queue_frames,
-                    reconnect_time_min=self.reconnect_ms[0],
-                    reconnect_time_max=self.reconnect_ms[1],
-                )
-                self._push[peer] = push
-                push.dial(address, block=False)
         except pynng.NNGException as error:
             self.close()
             raise TransportError(f"cannot listen on {self.listen}: {error}") from error
 
-    def open_link(self, id: int, event: object) -> NngLink | None:
+    def open_link(self, id: int, event: _sys.Event) -> NngLink | None:
         """Open the sockets for use without the GIL; None when that is not possible here (use ``start``)."""
         if self.use_gil or not _sys.nng_available():
             return None
         self._open(id)
-        self._link = NngLink(event, _socket_id(self._pull), {peer: _socket_id(s) for peer, s in self._push.items()})
-        self._link.start()
+        peers = {
+            peer: NngPeer(url, self.queue_frames, *self.reconnect_ms) for peer, url in self.peers.items() if peer != id
+        }
+        self._link = NngLink(event, _socket_id(self._pull), peers)
+        self._link.start(id)
         return self._link
 
     def start(self, id: int, deliver: Callable[[bytes], object]) -> None:
         """Open the sockets and receive on a thread of our own."""
         self._open(id)
-        self._thread = threading.Thread(target=self._receive, args=(deliver,), name=f"raftx-nng-{id}", daemon=True)
-        self._thread.start()
+        self._add_thread(f"raftx-nng-{id}", lambda: self._receive(deliver))
+        for peer, url in self.peers.items():
+            if peer != id:
+                self._peers[peer] = PythonPeer(url, self.queue_frames, *self.reconnect_ms)
+                self._add_thread(f"raftx-dial-{id}", self._peers[peer].run)
+
+    def _add_thread(self, name: str, body: Callable[[], None]) -> None:
+        thread = threading.Thread(target=body, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def _receive(self, deliver: Callable[[bytes], object]) -> None:
         import pynng
@@ -175,17 +263,9 @@ class NngTransport:
                 logger.warning("receiving failed: %s", error)
 
     def send(self, to: int, frame: bytes) -> bool:
-        """Queue a frame; False when the queue is full or there is no such peer."""
-        import pynng
-
-        push = self._push.get(to)
-        if push is None:
-            return False
-        try:
-            push.send(frame, block=False)  # type: ignore[attr-defined]
-        except pynng.NNGException:
-            return False
-        return True
+        """Queue a frame; False when the queue is full, or there is no such peer or no connection to it."""
+        peer = self._peers.get(to)
+        return peer is not None and peer.send(frame)
 
     def close(self) -> None:
         """Close every socket; returns when nothing is delivered any more."""
@@ -195,14 +275,16 @@ class NngTransport:
         link, self._link = self._link, None
         if link is not None:
             link.stop()
-        for socket in [*self._push.values(), self._pull]:
-            if socket is not None:
-                socket.close()  # type: ignore[attr-defined]
-        self._push.clear()
-        self._pull = None
-        thread, self._thread = self._thread, None
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(2)
+        for peer in self._peers.values():
+            peer.stop()
+        pull, self._pull = self._pull, None
+        if pull is not None:
+            pull.close()
+        threads, self._threads = self._threads, []
+        for thread in threads:
+            if thread is not threading.current_thread():
+                thread.join(2)
+        self._peers.clear()
 
 
 def _socket_id(socket: object) -> int:
