@@ -47,7 +47,8 @@ class Config:
     forward_proposals: bool = True
     #: After this time in milliseconds a proposal without an answer ends as unknown, 1..2^31.
     proposal_timeout_ms: int = 10_000
-    #: What the randomised election timeouts are drawn from, together with the id; None: from the system.
+    #: What the randomised election timeouts are drawn from, together with the id. None: a Node draws one from the
+    #: system, a RawNode takes 0.
     seed: int | None = None
 
     def __post_init__(self) -> None:

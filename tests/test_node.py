@@ -3,8 +3,11 @@
 import asyncio
 import logging
 import os
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from conftest import module
@@ -532,3 +535,52 @@ def test_repeated_frames_append_nothing_twice(impl):
         assert len(set(commands)) == len(commands)
     finally:
         made.close()
+
+
+def test_a_leader_whose_disk_stalls_steps_down(impl, tmp_path):
+    """Heartbeats alone do not keep a leader in office: its disk has to keep up within an election timeout."""
+    network = module(impl, "transport.memory").MemoryNetwork()
+    machines, nodes, storages = {}, {}, {}
+    try:
+        for id in (1, 2, 3):
+            machines[id] = Machine()
+            storages[id] = impl.FileStorage(tmp_path / str(id), voters=[1, 2, 3], segment_bytes=1 << 20)
+            config = impl.Config(id=id, seed=id, tick_ms=10, election_ticks=10)
+            nodes[id] = impl.Node(config, storages[id], network.transport(), machines[id]).start()
+        old = eventually(lambda: next((n for n in nodes.values() if n.is_leader), None))
+        old.propose(b"before").result(timeout=WAIT)
+        storages[old.id].wal.file.stall_ns = 1_500_000_000
+        stuck = old.propose(b"stuck")
+        new = eventually(lambda: next((n for n in nodes.values() if n.is_leader and n is not old), None))
+        assert propose_somehow(new, b"after", impl).term > 1
+        storages[old.id].wal.file.stall_ns = 0
+        assert not stuck.done() or stuck.exception() is None
+        for node in nodes.values():
+            eventually(lambda node=node: machines[node.id].commands[-1:] == [b"after"])
+        assert len({tuple(m.entries) for m in machines.values()}) == 1
+    finally:
+        for node in nodes.values():
+            node.close()
+
+
+def test_a_process_that_forgets_to_close(tmp_path):
+    """Ends in order: status 0, nothing on stderr, and the directory can be opened again."""
+    code = """
+import sys, raftx
+class Machine:
+    def apply(self, entry): return entry.index
+urls = {1: "tcp://127.0.0.1:0"}
+node = raftx.Node(raftx.Config(id=1, tick_ms=10), raftx.FileStorage(sys.argv[1], voters=[1]),
+                  raftx.NngTransport("tcp://127.0.0.1:0", {}), Machine()).start()
+next(change for change in node.state_changes if change.leader)
+assert node.propose(b"x").result(timeout=20).result == int(sys.argv[2])
+"""
+    for life in range(2):
+        ran = subprocess.run(
+            [sys.executable, "-W", "error", "-c", code, str(tmp_path), str(2 + 2 * life)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=Path(__file__).resolve().parent.parent,
+        )
+        assert (ran.returncode, ran.stderr) == (0, "")

@@ -9,7 +9,6 @@ cdef uint32_t FLAG_REJECT
 cdef uint64_t ENTRY_HEADER
 
 cdef int maybe_send_append(State r, int slot, bint send_if_empty) except -1 nogil
-cdef int send_append(State r, int slot) except -1 nogil
 cdef int bcast_append(State r) except -1 nogil
 cdef int bcast_heartbeat(State r) except -1 nogil
 cdef int send_timeout_now(State r, uint64_t id) except -1 nogil

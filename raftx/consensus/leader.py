@@ -54,10 +54,6 @@ def maybe_send_append(r: State, slot: int, send_if_empty: bool) -> int:
     return 1
 
 
-def send_append(r: State, slot: int) -> int:
-    return maybe_send_append(r, slot, True)
-
-
 def bcast_append(r: State) -> int:
     """Everything a peer may be sent now, to each in the order of ids."""
     for slot in range(r.tracker.peers.count):

@@ -14,5 +14,5 @@ cdef class RawNode:
     cdef readonly bint async_storage_writes
     cdef tuple _previous_hard, _previous_soft
     cdef list _steps_on_advance
-    cdef uint64_t _number
+    cdef uint64_t _number, _max_apply_bytes
     cdef bint _outstanding

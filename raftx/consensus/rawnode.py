@@ -148,6 +148,7 @@ class RawNode:
         self._steps_on_advance: list[Message] = []
         self._number = 0
         self._outstanding = False
+        self._max_apply_bytes = config.max_apply_bytes
 
     # --- input -----------------------------------------------------------------------------------
 
@@ -159,9 +160,9 @@ class RawNode:
         """Campaign now, with a pre-vote if that is on."""
         self.core.step_local(MSG_HUP)
 
-    def propose(self, data: bytes, kind: int = 0) -> None:
+    def propose(self, data: bytes) -> None:
         """Propose one entry. Raises ProposalDropped when it went nowhere: it may be repeated."""
-        self._step(Message(MSG_PROP, sender=self.core.id, entries=[Entry(0, 0, data, kind)]))
+        self._step(Message(MSG_PROP, sender=self.core.id, entries=[Entry(0, 0, data)]))
 
     def step(self, message: Message) -> None:
         """Take a message from a peer or a response of the storage.
@@ -223,6 +224,9 @@ class RawNode:
         ready.must_sync = bool(ready.entries) or hard[:2] != self._previous_hard[:2]
         self._previous_hard = hard
         apply_to = core.applicable(self._allow_unstable())
+        if apply_to > core.applying:
+            # What is left comes with the next Ready (etcd's MaxCommittedSizePerReady).
+            apply_to = core.log.py_limit(core.applying + 1, apply_to, self._max_apply_bytes)
         ready.committed_entries = core.log.entries(core.applying + 1, apply_to)
         ready.messages = core.messages.messages()
         after_append = core.after_append.messages()

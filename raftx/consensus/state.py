@@ -237,9 +237,9 @@ class State:
         return 0
 
     def applied_to(self, index: int) -> int:
-        """The state machine has everything up to ``index``."""
-        if index < self.applied or index > self.committed:
-            raise Corruption(f"applied({index}) is out of range [{self.applied}, {self.committed}]")
+        """The state machine has everything up to ``index``. An older answer changes nothing (etcd's appliedTo)."""
+        if index > self.committed:
+            raise Corruption(f"applied({index}) is beyond the commit index({self.committed})")
         if index > self.applied:
             if self.uncommitted_bytes:
                 # Entries of earlier terms were never counted; do not go below zero for them.

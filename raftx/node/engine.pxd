@@ -37,12 +37,13 @@ cdef class Engine(Runner):
     cdef uint64_t max_chunk, max_apply_bytes
     cdef uint64_t[::1] incarnations, forwarded
     cdef uint64_t number, done, written_term, written_vote, shown_term, shown_lead
-    cdef int shown_role
+    cdef int shown_role, stalled
     cdef bint stopping, blocked
 
     cdef int end_the_others(self) except -1 nogil
     cdef bint something_waits(self) noexcept nogil
     cdef int take_time(self) except -1 nogil
+    cdef int watch_disk(self) except -1 nogil
     cdef int take_disk(self) except -1 nogil
     cdef int take_frames(self) except -1 nogil
     cdef bint is_stale(self) noexcept nogil

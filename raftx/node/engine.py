@@ -107,6 +107,8 @@ class Engine(Runner):
         self.shown_role = -1
         self.stopping = False
         self.blocked = False
+        #: ticks since the disk last finished a write, while one is under way
+        self.stalled = 0
 
     # --- the loop --------------------------------------------------------------------------------
 
@@ -165,7 +167,18 @@ class Engine(Runner):
         if self.next_tick <= now:
             self.next_tick = now + self.tick_ns
         self.show.set(SHOW_TICKS, self.show.get(SHOW_TICKS) + 1)
+        self.watch_disk()
         return self.core.tick()
+
+    def watch_disk(self):
+        """A leader whose disk has not finished a write within an election timeout lets another one lead."""
+        if self.number == self.done:
+            self.stalled = 0
+            return 0
+        self.stalled += 1
+        if self.stalled > self.core.election_timeout and self.core.role == LEADER:
+            self.core.become_follower(self.core.term, 0)
+        return 0
 
     # --- what arrives ----------------------------------------------------------------------------
 
@@ -175,6 +188,7 @@ class Engine(Runner):
         if done == self.done:
             return 0
         self.done = done
+        self.stalled = 0
         rawnode.release(self.core, self.held, self.done, self.out, self.scratch)
         self.stamps.stable(self.core.stable, self.clock.now())
         return 0

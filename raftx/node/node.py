@@ -6,6 +6,7 @@ of Raft, files and sockets stand elsewhere.
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import logging
 import os
@@ -129,6 +130,8 @@ class Node:
             self._ended.set()
             raise
         self._state = "running"
+        # A process that ends without closing its nodes stops them before NNG and the interpreter go.
+        atexit.register(self.close)
         for thread in self._threads:
             thread.start()
         return self
@@ -274,6 +277,7 @@ class Node:
         self._transport.close()
         self._storage.close()
         self._state = "closed"
+        atexit.unregister(self.close)
 
     def _hand_over(self) -> None:
         """Let another voter lead before we go: it is elected at once instead of after a timeout."""
