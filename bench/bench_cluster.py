@@ -68,7 +68,9 @@ def main():
                     f"{row['p50_us']:>9,}{row['p99_us']:>9,}{row['syncs_per_s']:>9,}{row['mean_batch']:>9,}"
                 )
     ratio = rows[0]["p50_us"] / floor
-    print(f"one outstanding, p50: {rows[0]['p50_us']:,} us, {ratio:.2f}x of one NNG round trip and one sync beside others")
+    print(
+        f"one outstanding, p50: {rows[0]['p50_us']:,} us, {ratio:.2f}x of one NNG round trip and one sync beside others"
+    )
     if arguments.json:
         report = {"rows": rows, "syncs_alone_per_s": single, "floor_us": floor, "one_outstanding_ratio": ratio}
         Path(arguments.json).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

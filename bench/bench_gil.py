@@ -88,7 +88,9 @@ def main():
                     break
                 report[f"{way}, {name}"] = result
                 show("  " + name, result)
-    base, busy = (report[f"without the GIL, {name}"]["stages"]["consensus"] for name in ("busy, no GIL", "busy, Python"))
+    base, busy = (
+        report[f"without the GIL, {name}"]["stages"]["consensus"] for name in ("busy, no GIL", "busy, Python")
+    )
     print(f"busy Python against busy C, consensus: p50 {busy[0] / base[0]:.2f}x, p99 {busy[1] / base[1]:.2f}x")
     if arguments.json:
         Path(arguments.json).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

@@ -275,7 +275,9 @@ def syncs_alone(seconds=2.0, processes=1):
         pipes, running = [], []
         for i in range(1, processes):
             ours, theirs = SPAWN.Pipe()
-            process = SPAWN.Process(target=_sync_member, args=(theirs, directory, f"other{i}", seconds + 2), daemon=True)
+            process = SPAWN.Process(
+                target=_sync_member, args=(theirs, directory, f"other{i}", seconds + 2), daemon=True
+            )
             process.start()
             pipes.append(ours)
             running.append(process)

@@ -71,7 +71,7 @@ cdef class Intake:
     cdef Buffer filling
     cdef readonly Buffer taken
     cdef readonly size_t offset           # of the first record in taken that the engine has not consumed
-    cdef readonly uint64_t taken_sequence # of that record
+    cdef readonly uint64_t taken_sequence  # of that record
     cdef readonly int64_t taken_since     # when the oldest of them came, monotonic ns
     cdef uint64_t filling_first
     cdef int64_t filling_since

@@ -8,12 +8,12 @@ import os
 
 cimport cython
 
-from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcpy, memset
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memcpy
 from libc.stdint cimport uintptr_t
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 
-from .errors import StorageError, TransportError, UsageError, WrongDirectory
+from .errors import TransportError, UsageError, WrongDirectory
 
 cdef extern from *:
     """
@@ -327,8 +327,6 @@ cdef class Handoff:
 
     cdef int _take_spans(self, Spans spans) noexcept nogil:
         # Under the mutex: must not raise, which could wait for the GIL.
-        cdef size_t i
-        cdef Span* span
         cdef Span* items
         cdef size_t room
         if spans.count == 0:

@@ -4,6 +4,8 @@ Values only: this module imports nothing of raftx. What a *peer* sends never rai
 application; it is counted and dropped (see the frame codec).
 """
 
+from typing import Any
+
 
 class RaftError(Exception):
     """Base of every exception that raftx raises on purpose."""
@@ -56,11 +58,15 @@ class ProposalDropped(NotDone):
 
 
 class Unknown(ProposalError):
-    """The proposal may or may not be applied, now or later. Repeat it only if that is harmless."""
+    """The proposal may or may not be applied, now or later. Repeat it only if that is harmless.
+
+    ``outcomes`` has, for several proposals behind one future, a Done or an exception for each.
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.outcomes: list[Any] = []
 
 
 # --- disk, wire and invariants -------------------------------------------------------------------

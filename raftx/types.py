@@ -119,4 +119,5 @@ class StateChange:
     leader: int
     role: Role
 
+
 MASK64 = 2**64 - 1

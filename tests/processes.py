@@ -202,9 +202,7 @@ class Processes:
 
     def start(self, *ids):
         for id in ids or self.urls:
-            self.members[id] = Member(
-                id, self.urls, self.directory / str(id), self.settings, self.transport
-            )
+            self.members[id] = Member(id, self.urls, self.directory / str(id), self.settings, self.transport)
         for id in ids or self.urls:
             self.members[id].receive("ready")
 

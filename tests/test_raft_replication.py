@@ -423,10 +423,17 @@ def test_the_cap_starts_anew_with_a_term(impl: ModuleType) -> None:
     assert network.agree() and network[1].uncommitted_bytes == 0
 
 
+def propose_change(member: Member) -> None:
+    """A proposal of another kind: as it comes from a peer; RawNode's own are normal entries."""
+    core = member.impl._core
+    entry = core.Entry(0, 0, b"change", ENTRY_CONF_CHANGE)
+    member.node.step(core.Message(MSG_PROP, sender=member.node.core.id, entries=[entry]))
+
+
 def test_kinds_of_entries_reach_the_state_machine(impl: ModuleType) -> None:
     member = Member(impl, 1, (1,))
     member.lead_with()
-    member.node.propose(b"change", ENTRY_CONF_CHANGE)
+    propose_change(member)
     member.take()
     assert [(e.kind, e.data) for e in member.applied] == [(ENTRY_NORMAL, b""), (ENTRY_CONF_CHANGE, b"change")]
 
@@ -434,7 +441,7 @@ def test_kinds_of_entries_reach_the_state_machine(impl: ModuleType) -> None:
 def test_a_forwarded_proposal_keeps_kind_and_data(impl: ModuleType) -> None:
     member = Member(impl)
     member.step(MSG_HEARTBEAT, 2, term=1)
-    member.node.propose(b"change", ENTRY_CONF_CHANGE)
+    propose_change(member)
     (forwarded,) = member.take()
     assert (forwarded.kind, forwarded.to) == (MSG_PROP, 2)
     assert [(e.kind, e.data) for e in forwarded.entries] == [(ENTRY_CONF_CHANGE, b"change")]

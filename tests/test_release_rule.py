@@ -60,14 +60,16 @@ def test_with_the_rule_nothing_diverges(impl):
     # Without a durable vote it was never elected, and the first proposal went nowhere.
     assert before is None
     assert after is not None
-    assert [data for _, data in simulation.checker.applied if data][0] == after
+    assert next(data for _, data in simulation.checker.applied if data) == after
     logs = [member.raw.core.log for member in simulation.members.values()]
     assert len({log.records(1, log.last) for log in logs}) == 1
 
 
 def test_without_the_rule_the_checker_sees_it(impl):
     simulation = cluster(impl, release_rule=False)
-    with pytest.raises(module(impl, "testing.invariants").Violation, match="log matching: node 1 .* entry 2 of term 1"):
+    with pytest.raises(
+        module(impl, "testing.invariants").Violation, match=r"log matching: node 1 .* entry 2 of term 1"
+    ):
         script(simulation)
 
 

@@ -43,7 +43,7 @@ def records(impl, first, items):
 
 def write(impl, path, batches):
     """Write batches of (hard state, first index, items); the states that each of them leads to, oldest first."""
-    storage, loaded = opened(impl, path)
+    storage, _ = opened(impl, path)
     states = [(impl.HardState(), [])]
     held = []
     for hard_state, first, items in batches:
@@ -159,7 +159,7 @@ def test_torn_sectors_of_the_last_batch(impl, tmp_path):
     """Any set of unwritten sectors of the last batch is a torn batch; the same in an earlier one is damage."""
     h = impl.HardState
     big = [(1, os.urandom(1700)), (1, b"\0" * 2000), (1, os.urandom(900))]
-    states, end = write(impl, tmp_path / "whole", [(h(1, 0, 0), 1, [(1, b"first")]), (h(1, 0, 1), 2, big)])
+    states, _ = write(impl, tmp_path / "whole", [(h(1, 0, 0), 1, [(1, b"first")]), (h(1, 0, 1), 2, big)])
     whole = segment(tmp_path / "whole").read_bytes()
     start = 3 * BLOCK
     used = -(-(96 + sum(32 + len(data) for _, data in big)) // 512)
@@ -167,7 +167,7 @@ def test_torn_sectors_of_the_last_batch(impl, tmp_path):
     assert zero
     path = tmp_path / "torn"
     draw = random.Random(3)
-    for round in range(60):
+    for _ in range(60):
         lost = set(draw.sample(range(used), draw.randrange(1, used + 1))) - zero
         if not lost:
             continue

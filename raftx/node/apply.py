@@ -5,14 +5,18 @@ committed meanwhile stays in the log. The first 24 bytes of an
 entry (origin, incarnation, sequence) tell whose proposal it is.
 """
 
+from __future__ import annotations
+
 import collections
 import logging
 import threading
+from typing import Any
 
 from .._memory import Cursor, Entry
-from ..errors import NotDone, Unknown
+from .._sys import Clock, Handoff
+from ..errors import NotDone, ProposalError, Unknown
 from ..types import ENTRY_NORMAL, Role, StateChange
-from .futures import Done
+from .futures import Done, Future
 from .rows import DONE_APPLIED, REFUSALS, ROW_APPLY, ROW_END, ROW_HANDED, ROW_REFUSED, ROW_STATE
 
 logger = logging.getLogger("raftx")
@@ -25,14 +29,14 @@ REPLACED = "its leader lost office before it was committed"
 class Batch:
     """Several proposals behind one future; its result is a list of Done in their order."""
 
-    def __init__(self, first, count, future):
+    def __init__(self, first: int, count: int, future: Future) -> None:
         self.first = first
         self.end = first + count
         self.missing = count
-        self.outcomes = [None] * count
+        self.outcomes: list[Any] = [None] * count
         self.future = future
 
-    def settle(self, sequence, outcome):
+    def settle(self, sequence: int, outcome: Done | ProposalError) -> bool:
         """One of them has ended; True when it was the last."""
         at = sequence - self.first
         if self.outcomes[at] is not None:
@@ -56,7 +60,9 @@ class Batch:
 class Applier:
     """Owns the state machine, the futures that are open, and the streams."""
 
-    def __init__(self, id, incarnation, applies, clock, state_machine, timeout_ns):
+    def __init__(
+        self, id: int, incarnation: int, applies: Handoff, clock: Clock, state_machine: Any, timeout_ns: int
+    ) -> None:
         self.id = id
         self.incarnation = incarnation
         self.applies = applies
@@ -64,19 +70,19 @@ class Applier:
         self.state_machine = state_machine
         self.timeout_ns = timeout_ns
         self.lock = threading.Lock()
-        self.cells = None
-        self.engine_event = None
-        self.committed = None
-        self.state_changes = None
+        self.cells: Any = None
+        self.engine_event: Any = None
+        self.committed: Any = None
+        self.state_changes: Any = None
         #: sequence to future of each proposal that has not ended
-        self.pending = {}
-        self.batches = []
+        self.pending: dict[int, Future] = {}
+        self.batches: list[Batch] = []
         #: (sequence, deadline) of everything proposed up to that sequence
-        self.deadlines = collections.deque()
+        self.deadlines: collections.deque[tuple[int, int]] = collections.deque()
         #: term to the last sequence that was handed to a leader in it
-        self.handed = {}
+        self.handed: dict[int, int] = {}
         self.applied_term = 0
-        self.wake = []
+        self.wake: list[Future] = []
         self.applied = 0
         self.next_sweep = 0
         #: largest sequence that has a deadline
@@ -88,19 +94,19 @@ class Applier:
     # The proposer holds ``lock`` from before it gets a sequence number until its future is registered.
     # So whoever misses a future here looks again under the lock, and then knows that it has ended.
 
-    def register(self, sequence, future):
+    def register(self, sequence: int, future: Future) -> None:
         """A proposal has been handed over; its future will end. Under the lock."""
         self.pending[sequence] = future
         self.newest = sequence
 
-    def register_many(self, first, count, future):
+    def register_many(self, first: int, count: int, future: Future) -> None:
         """Several proposals behind one future. Under the lock."""
         self.batches.append(Batch(first, count, future))
         self.newest = first + count - 1
 
     # --- the thread ------------------------------------------------------------------------------
 
-    def run(self):
+    def run(self) -> None:
         """Until the engine says that nothing follows. An exception of the state machine comes out here."""
         while True:
             rows = self.applies.py_take()
@@ -130,15 +136,16 @@ class Applier:
                 elif kind == ROW_END:
                     return
 
-    def apply_spans(self, span, count):
+    def apply_spans(self, span: int, count: int) -> int:
         while count > 0:
             self.cursor.open(self.applies.taken, span)
             while self.cursor.next():
                 self.apply_one()
             span += 1
             count -= 1
+        return 0
 
-    def apply_one(self):
+    def apply_one(self) -> int:
         c = self.cursor
         result = None
         if c.term != self.applied_term:
@@ -151,8 +158,9 @@ class Applier:
             if c.origin == self.id and c.incarnation == self.incarnation:
                 self.finish(c.sequence, c.index, c.term, result)
         self.applied = c.index
+        return 0
 
-    def finish(self, sequence, index, term, result):
+    def finish(self, sequence: int, index: int, term: int, result: Any) -> int:
         """A proposal of ours has been applied."""
         future = self.pending.pop(sequence, None)
         if future is None:
@@ -166,20 +174,20 @@ class Applier:
             self.settle_future(future, index, term, result)
         return 0
 
-    def settle_future(self, future, index, term, result):
+    def settle_future(self, future: Future, index: int, term: int, result: Any) -> int:
         future.settle(index, term, result)
         if future.needs_wake():
             self.wake.append(future)
 
         return 0
 
-    def fail_future(self, future, error):
+    def fail_future(self, future: Future, error: ProposalError) -> int:
         future.settle_error(error)
         if future.needs_wake():
             self.wake.append(future)
         return 0
 
-    def end_in_batch(self, sequence, outcome):
+    def end_in_batch(self, sequence: int, outcome: Done | ProposalError) -> bool:
         """Give an outcome to the batch that has this sequence; False when there is none."""
         for batch in self.batches:
             if batch.first <= sequence < batch.end:
@@ -189,7 +197,7 @@ class Applier:
                 return True
         return False
 
-    def fail(self, sequence, error):
+    def fail(self, sequence: int, error: ProposalError) -> None:
         """A proposal of ours has ended otherwise."""
         with self.lock:
             future = self.pending.pop(sequence, None)
@@ -198,13 +206,13 @@ class Applier:
             return
         self.fail_future(future, error)
 
-    def after_apply(self, index):
+    def after_apply(self, index: int) -> None:
         """A batch is applied: tell the engine, then wake who waits."""
         self.cells[DONE_APPLIED] = index
         self.engine_event.py_wake()
         self.wake_all()
 
-    def find_replaced(self, term):
+    def find_replaced(self, term: int) -> int:
         """The log has come to a term: what was handed over in earlier ones and is still open is not done.
 
         A leader appends a proposal only in the term in which it was handed to it, and terms never fall along
@@ -224,32 +232,32 @@ class Applier:
                     self.fail(sequence, NotDone(REPLACED))
         return 0
 
-    def wake_all(self):
+    def wake_all(self) -> None:
         if not self.wake:
             return
         waiting, self.wake = self.wake, []
         for future in waiting:
             future.wake()
 
-    def take_handed(self, row):
+    def take_handed(self, row: int) -> None:
         sequence, term = self.applies.at(row, 1), self.applies.at(row, 2)
         self.handed[term] = sequence
 
-    def take_refused(self, row):
+    def take_refused(self, row: int) -> None:
         sequence, count, reason = self.applies.at(row, 1), self.applies.at(row, 2), self.applies.at(row, 3)
         text = REFUSALS[reason] if reason < len(REFUSALS) else REFUSALS[0]
         for each in range(sequence, sequence + count):
             self.fail(each, NotDone(text))
         self.wake_all()
 
-    def take_state(self, row):
+    def take_state(self, row: int) -> None:
         change = StateChange(self.applies.at(row, 1), self.applies.at(row, 2), Role(self.applies.at(row, 3)))
         logger.info("node %d: term %d, leader %d, %s", self.id, change.term, change.leader, change.role.name.lower())
         self.state_changes.push(change)
 
     # --- time and end ----------------------------------------------------------------------------
 
-    def sweep(self):
+    def sweep(self) -> None:
         """End proposals that have waited too long."""
         now = self.clock.py_now()
         if now < self.next_sweep:
@@ -268,7 +276,7 @@ class Applier:
                         self.fail(sequence, Unknown("no outcome within the proposal timeout"))
         self.wake_all()
 
-    def end(self, error):
+    def end(self, error: BaseException | None) -> None:
         """Nothing more will be decided here: what is open is unknown."""
         for sequence in list(self.pending):
             unknown = Unknown("the node was stopped")

@@ -9,13 +9,18 @@ send what may leave, hand over what is committed. A message that promises someth
 node's disk is held until the write it depends on is durable (rawnode.waits_for_disk).
 """
 
+from __future__ import annotations
+
 from array import array
 
-from .._core import Message, Outbox
+from .._core import Codec, Message, Outbox
 from .._memory import Spans
-from .._sys import Cells, Handoff, Runner
+from .._sys import Cells, Clock, Event, Handoff, Intake, Runner
+from ..config import Config
 from ..consensus import rawnode
+from ..consensus.raft import Raft
 from ..storage.protocol import CELL_DONE, CELL_ERROR, ROW_STOP, ROW_WRITE
+from ..transport.link import Link
 from ..types import (
     FLAG_REJECT,
     LEADER,
@@ -62,6 +67,7 @@ from .rows import (
     SHOW_TICKS,
     SHOW_VOTE,
 )
+from .stamps import Stamps
 
 FRAME_HEADER = 64
 FRAME_CLOSE = 512 << 10  # a frame takes no further message above this; a larger message has one of its own
@@ -73,7 +79,20 @@ FRAMES_A_ROUND = 256  # so that ticks and disk completions are looked at under a
 class Engine(Runner):
     """The loop. Attributes named ``show`` and the hand-overs are the only things others may touch."""
 
-    def __init__(self, core, codec, link, clock, event, intake, writes, write_cells, applies, settings, stamps):
+    def __init__(
+        self,
+        core: Raft,
+        codec: Codec,
+        link: Link,
+        clock: Clock,
+        event: Event,
+        intake: Intake,
+        writes: Handoff,
+        write_cells: Cells,
+        applies: Handoff,
+        settings: Config,
+        stamps: Stamps,
+    ) -> None:
         self.core = core
         self.codec = codec
         self.link = link
@@ -112,7 +131,7 @@ class Engine(Runner):
 
     # --- the loop --------------------------------------------------------------------------------
 
-    def loop(self):
+    def loop(self) -> int:
         self.next_tick = self.clock.now() + self.tick_ns
         self.publish()
         while not self.stopping:
@@ -138,17 +157,17 @@ class Engine(Runner):
             self.intake.consume(size, count)
         return self.end_the_others()
 
-    def end_the_others(self):
+    def end_the_others(self) -> int:
         """The last rows: nothing follows for disk and apply thread."""
         self.writes.put(self.no_spans, ROW_STOP, 0, 0, 0, 0, 0, 0, 0)
         self.applies.put(self.no_spans, ROW_END, 0, 0, 0, 0, 0, 0, 0)
         return 0
 
-    def hand_over_end(self):
+    def hand_over_end(self) -> None:
         """The same for Python, when the loop ended with an exception."""
         self.end_the_others()
 
-    def something_waits(self):
+    def something_waits(self) -> bool:
         """Whether a round would find work: looked at between announcing sleep and sleeping."""
         if self.stopping or self.write_cells.get(CELL_DONE) != self.done or self.write_cells.get(CELL_ERROR) != 0:
             return True
@@ -158,7 +177,7 @@ class Engine(Runner):
             return True
         return not self.blocked and self.intake.waiting()
 
-    def take_time(self):
+    def take_time(self) -> int:
         """At most one tick a round: a process that was paused does not fire a storm of elections."""
         now = self.clock.now()
         if now < self.next_tick:
@@ -170,7 +189,7 @@ class Engine(Runner):
         self.watch_disk()
         return self.core.tick()
 
-    def watch_disk(self):
+    def watch_disk(self) -> int:
         """A leader whose disk has not finished a write within an election timeout lets another one lead."""
         if self.number == self.done:
             self.stalled = 0
@@ -182,7 +201,7 @@ class Engine(Runner):
 
     # --- what arrives ----------------------------------------------------------------------------
 
-    def take_disk(self):
+    def take_disk(self) -> int:
         """Writes that are durable now: what waited for them may leave."""
         done = self.write_cells.get(CELL_DONE)
         if done == self.done:
@@ -193,7 +212,7 @@ class Engine(Runner):
         self.stamps.stable(self.core.stable, self.clock.now())
         return 0
 
-    def take_frames(self):
+    def take_frames(self) -> int:
         frames = 0
         while frames < FRAMES_A_ROUND and self.link.next():
             frames += 1
@@ -208,7 +227,7 @@ class Engine(Runner):
             self.show.set(SHOW_FRAMES_IN, self.show.get(SHOW_FRAMES_IN) + frames)
         return 0
 
-    def is_stale(self):
+    def is_stale(self) -> bool:
         """Whether the frame comes from an earlier life of its sender: it may have waited in a queue for long."""
         slot = self.core.tracker.peers.slot_of(self.codec.sender)
         if slot < 0:
@@ -221,7 +240,7 @@ class Engine(Runner):
                 self.forwarded[place] = 0
         return False
 
-    def is_repeated(self, slot, sequence):
+    def is_repeated(self, slot: int, sequence: int) -> bool:
         """Whether these proposals were seen before, or may have been: none is ever appended twice.
 
         A network that repeats frames could otherwise let an entry be replaced, reported as not done, and
@@ -238,7 +257,7 @@ class Engine(Runner):
         self.forwarded[oldest] = sequence
         return False
 
-    def receive(self):
+    def receive(self) -> int:
         """One message from a peer."""
         if self.message.kind == MSG_PROP:
             return self.receive_proposals()
@@ -249,7 +268,7 @@ class Engine(Runner):
             return 0
         return self.core.step(self.message)
 
-    def receive_proposals(self):
+    def receive_proposals(self) -> int:
         """Proposals that a follower passed on: append them, or say why not.
 
         Only in the term they were passed on in: what an entry of a later term has followed can then be told
@@ -272,7 +291,7 @@ class Engine(Runner):
         self.message.term = 0
         return self.core.step(self.message)
 
-    def refusal(self, size):
+    def refusal(self, size: int) -> int:
         """Why a leader would refuse a proposal of ``size`` payload bytes; 0 when it would not.
 
         Looked at before the core is asked: an exception would need the GIL, which may be away.
@@ -285,7 +304,7 @@ class Engine(Runner):
             return REFUSED_UNCOMMITTED
         return 0
 
-    def take_proposals(self):
+    def take_proposals(self) -> int:
         """This node's own proposals: append them here, pass them on, or refuse them."""
         self.blocked = False
         while self.intake.take():
@@ -320,11 +339,11 @@ class Engine(Runner):
             self.intake.consume(size, count)
         return 0
 
-    def tell_refused(self, sequence, count, reason):
+    def tell_refused(self, sequence: int, count: int, reason: int) -> int:
         self.applies.put(self.no_spans, ROW_REFUSED, sequence, count, reason, 0, 0, 0, 0)
         return 0
 
-    def take_commands(self):
+    def take_commands(self) -> int:
         if not self.commands.waiting():
             return 0
         rows = self.commands.take()
@@ -343,7 +362,7 @@ class Engine(Runner):
                 self.core.step(self.scratch)
         return 0
 
-    def transfer(self, to):
+    def transfer(self, to: int) -> int:
         """Hand leadership to ``to``; 0: to the live voter whose log is most complete."""
         if to == 0:
             best = 0
@@ -363,7 +382,7 @@ class Engine(Runner):
         self.message.hint = to
         return self.core.step(self.message)
 
-    def take_applied(self):
+    def take_applied(self) -> int:
         applied = self.apply_cells.get(DONE_APPLIED)
         if applied > self.core.applied:
             self.stamps.applied(applied, self.clock.now())
@@ -372,7 +391,7 @@ class Engine(Runner):
 
     # --- what leaves -----------------------------------------------------------------------------
 
-    def flush(self):
+    def flush(self) -> int:
         """Write, send, apply, until the core wants nothing more."""
         while True:
             self.hand_over_write()
@@ -387,13 +406,13 @@ class Engine(Runner):
         self.hand_over_entries()
         return 0
 
-    def something_to_write(self):
+    def something_to_write(self) -> bool:
         """New entries, or a term or vote that is not handed over yet. The commit index rides along only."""
         if self.core.log.last > self.core.writing:
             return True
         return self.core.term != self.written_term or self.core.vote != self.written_vote
 
-    def hand_over_write(self):
+    def hand_over_write(self) -> int:
         """One write for everything that is new; messages that wait are tagged with it or with the last one."""
         if not self.something_to_write():
             rawnode.collect(self.core, self.out, self.held, self.number)
@@ -411,7 +430,7 @@ class Engine(Runner):
         self.writes.put(self.spans, ROW_WRITE, self.number, term, vote, commit, spans, 0, 0)
         return 0
 
-    def send_frames(self):
+    def send_frames(self) -> int:
         """Frames to each member in turn; a frame closes at FRAME_CLOSE."""
         if self.out.length() == 0:
             return 0
@@ -421,7 +440,7 @@ class Engine(Runner):
         self.out.clear()
         return 0
 
-    def send_to(self, slot, to):
+    def send_to(self, slot: int, to: int) -> int:
         rows = self.out.length()
         start = 0
         while start < rows:
@@ -446,7 +465,7 @@ class Engine(Runner):
             start = end
         return 0
 
-    def send_frame(self, to, size, start, end):
+    def send_frame(self, to: int, size: int, start: int, end: int) -> int:
         if not self.link.prepare(to, size):
             return 1
         self.codec.begin(self.link.place, size, to)
@@ -456,7 +475,7 @@ class Engine(Runner):
         self.codec.finish()
         return self.link.send()
 
-    def not_sent(self, slot, to, start, end):
+    def not_sent(self, slot: int, to: int, start: int, end: int) -> int:
         """A frame was dropped: the peer is probed again, and proposals that were in it were never sent."""
         for row in range(start, end):
             if self.out.to_at(row) == to and self.out.kind_at(row) == MSG_PROP:
@@ -466,7 +485,7 @@ class Engine(Runner):
         self.scratch.sender = to
         return self.core.step(self.scratch)
 
-    def hand_over_entries(self):
+    def hand_over_entries(self) -> int:
         """Committed entries that are stable here, as far as the apply thread keeps up."""
         high = self.core.applicable(False)
         while self.core.applying < high and self.applies.backlog() < self.max_apply_bytes:
@@ -478,7 +497,7 @@ class Engine(Runner):
             self.applies.put(self.spans, ROW_APPLY, low, last, self.spans.count, 0, 0, 0, 0)
         return 0
 
-    def publish(self):
+    def publish(self) -> int:
         """What properties and status() show; a change of term, leader or role is also an event."""
         self.show.set(SHOW_COMMIT, self.core.committed)
         self.show.set(SHOW_APPLIED, self.core.applied)

@@ -20,8 +20,8 @@ from .. import _core, _sys
 from ..config import Config
 from ..consensus.raft import Raft
 from ..errors import ConfigError, Stopped, StorageFailed, UsageError
-from ..storage.protocol import CELL_BATCH_ENTRIES, CELL_BYTES, CELL_ERROR, CELL_SYNC_NS, CELL_SYNCS, Storage
 from ..storage.format import describe
+from ..storage.protocol import CELL_BATCH_ENTRIES, CELL_BYTES, CELL_ERROR, CELL_SYNC_NS, CELL_SYNCS, Storage
 from ..storage.wal import Wal
 from ..transport.link import QueueLink
 from ..transport.protocol import Transport
@@ -487,4 +487,3 @@ class Node:
 def _with_seed(config: Config) -> Config:
     """The same settings with a seed from the system: two processes must not draw the same timeouts."""
     return dataclasses.replace(config, seed=int.from_bytes(os.urandom(8), "little"))
-

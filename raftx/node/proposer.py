@@ -1,6 +1,12 @@
 """Where a proposal enters: a sequence number, a future, a place in the intake. Any thread."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .._sys import Intake
 from ..errors import EntryTooLarge, NotDone, Stopped, Unknown
+from .apply import Applier
 from .futures import Future
 
 FULL = "too many proposals wait for the engine"
@@ -9,13 +15,13 @@ FULL = "too many proposals wait for the engine"
 class Proposer:
     """Hands proposals to the engine and registers their futures."""
 
-    def __init__(self, intake, applier, max_entry_bytes):
+    def __init__(self, intake: Intake, applier: Applier, max_entry_bytes: int) -> None:
         self.intake = intake
         self.applier = applier
         self.max_entry_bytes = max_entry_bytes
-        self.failure = None
+        self.failure: BaseException | None = None
 
-    def propose(self, data):
+    def propose(self, data: bytes) -> Future:
         """One proposal; see Node.propose."""
         if len(data) > self.max_entry_bytes:
             raise EntryTooLarge(f"data of {len(data)} bytes exceed max_entry_bytes={self.max_entry_bytes}")
@@ -30,7 +36,7 @@ class Proposer:
         future.settle_error(NotDone(FULL))
         return future
 
-    def propose_many(self, datas):
+    def propose_many(self, datas: Iterable[bytes]) -> Future:
         """Several proposals behind one future; see Node.propose_many."""
         datas = list(datas)
         for data in datas:

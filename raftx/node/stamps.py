@@ -4,7 +4,11 @@ A ring of the newest rounds, written by the engine alone; ``rows`` copies it for
 at: appended by the engine (queue), durable here (wal), committed (quorum), applied (apply).
 """
 
+from __future__ import annotations
+
 from array import array
+
+from .._sys import Clock
 
 ROUNDS = 4096
 
@@ -12,7 +16,7 @@ ROUNDS = 4096
 class Stamps:
     """Monotonic nanoseconds per round, in columns."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.index = array("Q", bytes(8 * ROUNDS))
         self.since = array("q", bytes(8 * ROUNDS))
         self.at_append = array("q", bytes(8 * ROUNDS))
@@ -21,7 +25,7 @@ class Stamps:
         self.at_apply = array("q", bytes(8 * ROUNDS))
         self.head = self.stable_cursor = self.commit_cursor = self.apply_cursor = 0
 
-    def accepted(self, index, since, now):
+    def accepted(self, index: int, since: int, now: int) -> None:
         """A round that ends at ``index`` was appended; its oldest proposal came at ``since``."""
         place = self.head % ROUNDS
         self.index[place] = index
@@ -35,12 +39,12 @@ class Stamps:
             self.commit_cursor = max(self.commit_cursor, self.head - ROUNDS)
             self.apply_cursor = max(self.apply_cursor, self.head - ROUNDS)
 
-    def stable(self, index, now):
+    def stable(self, index: int, now: int) -> None:
         while self.stable_cursor < self.head and self.index[self.stable_cursor % ROUNDS] <= index:
             self.at_stable[self.stable_cursor % ROUNDS] = now
             self.stable_cursor += 1
 
-    def committed(self, index, clock):
+    def committed(self, index: int, clock: Clock) -> None:
         if self.commit_cursor == self.head or self.index[self.commit_cursor % ROUNDS] > index:
             return
         now = clock.now()
@@ -48,12 +52,12 @@ class Stamps:
             self.at_commit[self.commit_cursor % ROUNDS] = now
             self.commit_cursor += 1
 
-    def applied(self, index, now):
+    def applied(self, index: int, now: int) -> None:
         while self.apply_cursor < self.head and self.index[self.apply_cursor % ROUNDS] <= index:
             self.at_apply[self.apply_cursor % ROUNDS] = now
             self.apply_cursor += 1
 
-    def rows(self):
+    def rows(self) -> list[tuple[int, int, int, int, int, int]]:
         """(index, since, append, stable, commit, apply) of the rounds in the ring that are complete, oldest first."""
         out = []
         head = int(self.head)

@@ -9,8 +9,10 @@ that a torn write cannot damage what was acknowledged before it. What follows th
 so a torn batch shows more zero sectors than its header counted, and anything else is damage.
 """
 
-from .._memory import Buffer
-from .._sys import Clock, Runner
+from __future__ import annotations
+
+from .._memory import Buffer, Spans
+from .._sys import Cells, Clock, Event, File, Handoff, Runner
 from .format import (
     BATCH_HEADER,
     BATCH_MAGIC,
@@ -37,7 +39,7 @@ from .protocol import (
 )
 
 
-def zero_sectors(buffer, size):
+def zero_sectors(buffer: Buffer, size: int) -> int:
     """How many of the sectors that ``size`` bytes begin in hold zeros only."""
     count = 0
     at = 0
@@ -54,7 +56,7 @@ class Wal(Runner):
     ``serve`` is the body of the wal thread; ``py_write`` is for callers without one. One of them only.
     """
 
-    def __init__(self, file, directory, head, segment_bytes):
+    def __init__(self, file: File, directory: int, head: bytes, segment_bytes: int) -> None:
         self.file = file
         self.directory = directory
         #: the header block of a segment; number, chain and checksum are filled in by ``rotate``
@@ -72,7 +74,7 @@ class Wal(Runner):
         self.failed = 0
         self.batches = self.bytes_written = 0
 
-    def resume(self, segment, position, size, number, chain, incarnation):
+    def resume(self, segment: int, position: int, size: int, number: int, chain: int, incarnation: int) -> None:
         """Go on behind what a recovery found."""
         self.segment = segment
         self.position = self.zeroed = position
@@ -81,14 +83,14 @@ class Wal(Runner):
         self.chain = chain
         self.incarnation = incarnation
 
-    def serve(self, queue, cells, engine_event):
+    def serve(self, queue: Handoff, cells: Cells, engine_event: Event) -> None:
         """Write what the engine hands over, until it says stop or a write fails. The body of a thread."""
         self.queue = queue
         self.cells = cells
         self.engine_event = engine_event
         self.run()
 
-    def loop(self):
+    def loop(self) -> int:
         while True:
             rows = self.queue.take()
             if rows == 0:
@@ -106,7 +108,7 @@ class Wal(Runner):
             if last < rows:
                 return 0
 
-    def write_rows(self, last):
+    def write_rows(self, last: int) -> int:
         """Everything that came during the last sync is one batch; its hard state is that of the newest row."""
         row = last - 1
         entries = self.queue.taken.size
@@ -131,7 +133,7 @@ class Wal(Runner):
         self.engine_event.wake()
         return 0
 
-    def write(self, kind, term, vote, commit, spans):
+    def write(self, kind: int, term: int, vote: int, commit: int, spans: Spans) -> int:
         """One batch, durable when this returns 0; else errno | operation << 32, now and ever after."""
         if self.failed != 0:
             return self.failed
@@ -180,7 +182,7 @@ class Wal(Runner):
         self.bytes_written += self.staging.size
         return 0
 
-    def zero_ahead(self, end):
+    def zero_ahead(self, end: int) -> int:
         """Write zeros behind ``end`` when the batch has used up those that were there."""
         if end <= self.zeroed:
             return 0
@@ -192,7 +194,7 @@ class Wal(Runner):
         self.zeroed = target
         return 0
 
-    def rotate(self, batch):
+    def rotate(self, batch: int) -> int:
         """Begin the next segment: durable, with its name, before anything is written into it."""
         size = max(self.segment_bytes, BLOCK + batch)
         error = self.file.create(self.directory, self.segment + 1, size)
@@ -213,7 +215,7 @@ class Wal(Runner):
         self.bytes_written += BLOCK
         return 0
 
-    def py_write(self, kind, term, vote, commit, spans):
+    def py_write(self, kind: int, term: int, vote: int, commit: int, spans: Spans) -> int:
         """``write`` for Python."""
         return self.write(kind, term, vote, commit, spans)
 
@@ -225,7 +227,7 @@ class Reader:
     END = 1  # nothing but zeros, or the end of the file
     BAD = 2  # ``torn`` and ``reason`` say how
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.buffer = Buffer()
         self.number = self.chain = 0
         #: of the record read last; Invariant: the next record's index is at most one higher, and at least 1
@@ -233,15 +235,15 @@ class Reader:
         self.torn = False
         self.extent = BLOCK
         self.incarnation = self.term = self.vote = self.commit = 0
-        self.pieces = []
+        self.pieces: list[tuple[int, int]] = []
         self.reason = ""
 
-    def follow(self, number, chain):
+    def follow(self, number: int, chain: int) -> None:
         """What the batch before had: the next one must continue it."""
         self.number = number
         self.chain = chain
 
-    def read(self, file, position, size, segment):
+    def read(self, file: File, position: int, size: int, segment: int) -> int:
         """The batch at ``position`` of a file of ``size`` bytes. Raises OSError."""
         self.pieces = []
         self.torn = False
@@ -288,17 +290,17 @@ class Reader:
         self.incarnation = self.buffer.get_u64(64)
         return self.VALID
 
-    def bad(self, torn, reason):
+    def bad(self, torn: bool, reason: str) -> int:
         self.torn = torn
         self.reason = reason
         return self.BAD
 
-    def fetch(self, file, size, position):
+    def fetch(self, file: File, size: int, position: int) -> None:
         code = file.py_read_at(self.buffer, size, position)
         if code != 0:
             raise OSError(-code, "cannot read the log")
 
-    def follows(self, length):
+    def follows(self, length: int) -> bool:
         """Whether the records continue the log; fills ``pieces``: (offset, length) of runs without replacement."""
         start = at = BATCH_HEADER
         end = BATCH_HEADER + length
@@ -324,7 +326,7 @@ class Reader:
             return False
         return True
 
-    def find_later(self, file, position, size, segment):
+    def find_later(self, file: File, position: int, size: int, segment: int) -> int:
         """Place of the first whole batch header from ``position`` on that is later than ``number``; -1 for none."""
         step = 256 * BLOCK
         while position < size:
@@ -343,7 +345,7 @@ class Reader:
             position += step
         return -1
 
-    def find_dirt(self, file, position, size):
+    def find_dirt(self, file: File, position: int, size: int) -> tuple[int, int] | None:
         """(place, length) of the first run of blocks from ``position`` on that are not all zero; None: all zero."""
         step = 256 * BLOCK
         while position < size:

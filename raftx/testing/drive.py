@@ -3,6 +3,8 @@
 ``drive`` is what one voter costs: propose, hand over the write, take its completion, commit, apply.
 """
 
+from __future__ import annotations
+
 from .._core import EntryLog, Message, Outbox
 from .._memory import Buffer, Spans
 from .._sys import Runner
@@ -17,7 +19,7 @@ KEEP = 4096  # entries kept behind the applied index, so that memory does not gr
 class Drive(Runner):
     """One voter, ``batch`` entries a Ready, ``rounds`` times."""
 
-    def __init__(self, batch, size, rounds):
+    def __init__(self, batch: int, size: int, rounds: int) -> None:
         config = Config(id=1, seed=1, pre_vote=False)
         self.core = Raft(config, EntryLog(), HardState(), ConfState(voters=(1,)))
         self.out = Outbox()
@@ -36,7 +38,7 @@ class Drive(Runner):
             self.round()
         self.round()
 
-    def loop(self):
+    def loop(self) -> int:
         done = 0
         while done < self.rounds:
             self.message.reset(MSG_PROP)
@@ -47,7 +49,7 @@ class Drive(Runner):
             done += 1
         return 0
 
-    def round(self):
+    def round(self) -> int:
         """What an engine does between two inputs, with a disk and a state machine that are done at once."""
         self.number += 1
         rawnode.collect(self.core, self.out, self.held, self.number)
@@ -67,6 +69,6 @@ class Drive(Runner):
                 self.core.log.compact(high - KEEP)
         return 0
 
-    def committed(self):
+    def committed(self) -> int:
         """How far it came."""
         return self.core.committed

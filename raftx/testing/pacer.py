@@ -21,7 +21,7 @@ class Pacer(Runner):
         self.data = Buffer()
         self.data.py_put(bytes(size))
 
-    def loop(self):  # type: ignore[no-untyped-def]
+    def loop(self) -> int:
         due = self.clock.now()
         while self.cells.get(0) == 0:
             self.intake.offer(self.data.data, self.data.size, 0)

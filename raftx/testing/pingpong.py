@@ -29,7 +29,7 @@ class PingPong(Runner):
         self.clock = Clock()
         self.latencies = array("q", bytes(8 * rounds))
 
-    def loop(self):  # type: ignore[no-untyped-def]
+    def loop(self) -> int:
         done = 0
         while done < self.rounds:
             started = self.clock.now()

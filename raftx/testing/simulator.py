@@ -287,13 +287,13 @@ class Simulation:
         outgoing = []
         for message in ready.messages:
             if message.to == LOCAL_APPEND_THREAD:
-                write = Write(ready.hard_state, ready.entries, message.responses)
+                write = Write(ready.hard_state, ready.entries, message.responses or [])
                 if self.early_answers:
                     self._durable(member, write)
                 member.writes.append(write)
             elif message.to == LOCAL_APPLY_THREAD:
                 self._apply(member, message.entries)
-                for response in message.responses:
+                for response in message.responses or []:
                     member.raw.step(response)
             else:
                 outgoing.append(message)
@@ -388,7 +388,9 @@ class Simulation:
                 for _ in range(len(self.network)):
                     self.deliver()
             if data is None:
-                leader = next((m for m in self.members.values() if m.raw is not None and m.raw.core.role == LEADER), None)
+                leader = next(
+                    (m for m in self.members.values() if m.raw is not None and m.raw.core.role == LEADER), None
+                )
                 if leader is not None and self._agree():
                     data = self.propose(leader.id)
             elif self._agree() and self.checker.applied[-1][1] == data:
@@ -398,7 +400,9 @@ class Simulation:
             for m in self.members.values()
             if m.raw is not None
         ]
-        raise Violation(f"liveness: no agreement within {QUIET_ROUNDS} quiet rounds: (id, term, role, commit, last) {states}")
+        raise Violation(
+            f"liveness: no agreement within {QUIET_ROUNDS} quiet rounds: (id, term, role, commit, last) {states}"
+        )
 
     def _agree(self) -> bool:
         """Whether every member has applied the whole of one log."""

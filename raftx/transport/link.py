@@ -4,26 +4,35 @@
 queues that another thread, which may hold the GIL, empties and fills. Nothing here knows Raft.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from .._memory import Buffer, Spans
-from .._sys import Handoff
+from .._sys import Event, Handoff
 
 
 class Link:
     """Frames to and from the other members. Used by the engine's thread alone."""
 
-    def prepare(self, to, size):
+    if TYPE_CHECKING:
+        data: Any
+        size: int
+        place: Any
+
+    def prepare(self, to: int, size: int) -> bool:
         """Make ``place`` the memory for one frame to member ``to``; False when there is no way to it."""
         return False
 
-    def send(self):
+    def send(self) -> int:
         """Send the prepared frame; 0, or a number when it was dropped."""
         return 1
 
-    def waiting(self):
+    def waiting(self) -> bool:
         """Whether ``next`` would find a frame."""
         return False
 
-    def next(self):
+    def next(self) -> bool:
         """Make the next received frame the present one (``data``, ``size``) until the next call."""
         return False
 
@@ -31,7 +40,7 @@ class Link:
 class QueueLink(Link):
     """Frames through two queues. ``limit`` bytes may wait in each direction; more is dropped."""
 
-    def __init__(self, event, outgoing_event, limit):
+    def __init__(self, event: Event, outgoing_event: Event, limit: int) -> None:
         self.incoming = Handoff(event)
         self.outgoing = Handoff(outgoing_event)
         self.limit = limit
@@ -41,14 +50,14 @@ class QueueLink(Link):
         self.to = 0
         self.dropped = 0
 
-    def prepare(self, to, size):
+    def prepare(self, to: int, size: int) -> bool:
         self.to = to
         self.buffer.clear()
         self.buffer.fill(size)
         self.place = self.buffer.data
         return True
 
-    def send(self):
+    def send(self) -> int:
         if self.outgoing.backlog() + self.buffer.size > self.limit:
             self.dropped += 1
             return 1
@@ -56,10 +65,10 @@ class QueueLink(Link):
         self.outgoing.put(self.spans, self.to, 0, 0, 0, 0, 0, 0, 0)
         return 0
 
-    def waiting(self):
+    def waiting(self) -> bool:
         return self.incoming.waiting() or self.cursor < self.incoming.taken.count
 
-    def next(self):
+    def next(self) -> bool:
         if self.cursor >= self.incoming.taken.count:
             self.cursor = 0
             if self.incoming.take() == 0:
@@ -71,7 +80,7 @@ class QueueLink(Link):
 
     # For the other side, with the GIL.
 
-    def deliver(self, frame):
+    def deliver(self, frame: bytes) -> bool:
         """Give a received frame to the engine; dropped when too many wait. Any thread."""
         if self.incoming.py_backlog() + len(frame) > self.limit:
             return False

@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 class Transport(Protocol):
     """How frames reach the other members."""
 
-    def start(self, id: int, deliver: Callable[[bytes], None]) -> None:
+    def start(self, id: int, deliver: Callable[[bytes], object]) -> None:
         """Begin to receive for node ``id``; ``deliver(frame)`` may be called from any thread, and never blocks.
 
         Raises ``TransportError`` when it cannot listen.
