@@ -28,6 +28,7 @@ COMPILED = {
     "raftx._memory": "raftx/_memory.pyx",
     "raftx._core": "raftx/_core.pyx",
     "raftx._sys": "raftx/_sys.pyx",
+    "raftx._nng": "raftx/_nng.pyx",
     "raftx.consensus.quorum": "raftx/consensus/quorum.py",
     "raftx.consensus.tracker": "raftx/consensus/tracker.py",
     "raftx.consensus.state": "raftx/consensus/state.py",

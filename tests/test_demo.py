@@ -208,6 +208,9 @@ class FakeCluster:
         self.status: dict[str, Any] = {"digest": TEXT.digest(), "misplaced": 0} | status
         self.lives = dict.fromkeys(self.ids, self)
 
+    def ask(self) -> dict[str, Any]:
+        return self.status
+
     def held(self, id: int) -> Iterator[tuple[int, bytes]]:
         return iter(self.kept[id])
 

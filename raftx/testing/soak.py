@@ -11,7 +11,7 @@ import random
 import sys
 import time
 
-from .. import COMPILED
+from .. import _core
 from .invariants import Violation
 from .simulator import Totals, schedule
 
@@ -26,7 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=10_000, help="of each schedule")
     options = parser.parse_args(arguments)
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1 << 40)
-    print(f"{'compiled' if COMPILED else 'interpreted'}, from seed {seed}, {options.steps:,} steps each", flush=True)
+    mode = "interpreted" if _core.__file__.endswith(".py") else "compiled"
+    print(f"{mode}, from seed {seed}, {options.steps:,} steps each", flush=True)
     totals = Totals()
     end = time.monotonic() + options.seconds
     tell = time.monotonic() + TELL_S

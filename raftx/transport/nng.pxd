@@ -1,5 +1,5 @@
 import cython
-from .._sys cimport NngReceiver, NngSender
+from .._nng cimport NngReceiver, NngSender
 from .link cimport Link
 
 @cython.final

@@ -14,8 +14,8 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .. import _sys
-from .._sys import NngPeer, NngReceiver, NngSender
+from .. import _nng, _sys
+from .._nng import NngPeer, NngReceiver, NngSender
 from ..errors import ConfigError, TransportError, UsageError
 from ..types import MEMBERS_MAX, NUMBER_MAX
 from .link import Link
@@ -223,7 +223,7 @@ class NngTransport:
 
     def open_link(self, id: int, event: _sys.Event) -> NngLink | None:
         """Open the sockets for use without the GIL; None when that is not possible here (use ``start``)."""
-        if self.use_gil or not _sys.nng_available():
+        if self.use_gil or not _nng.nng_available():
             return None
         self._open(id)
         peers = {

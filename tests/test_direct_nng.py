@@ -1,4 +1,4 @@
-"""raftx._sys where compiled: NNG's functions without the GIL; elsewhere that they are refused."""
+"""raftx._nng where compiled: NNG's functions without the GIL; elsewhere that they are refused."""
 
 import contextlib
 import itertools
@@ -18,6 +18,11 @@ NNG_EAGAIN = 8
 @pytest.fixture
 def system(mod):
     return mod("_sys")
+
+
+@pytest.fixture
+def nng(mod):
+    return mod("_nng")
 
 
 @pytest.fixture
@@ -42,24 +47,24 @@ def ends(*threads):
 # --- NNG -----------------------------------------------------------------------------------------
 
 
-def test_nng_is_not_available_in_python(system, errors, monkeypatch, impl):
+def test_nng_is_not_available_in_python(system, nng, errors, monkeypatch, impl):
     if impl.COMPILED:
         monkeypatch.setenv("RAFTX_NNG", "python")
-    assert system.nng_available() is False
+    assert nng.nng_available() is False
     event = system.Event()
     with pytest.raises(errors.UsageError):
-        system.NngReceiver(1, event)
+        nng.NngReceiver(1, event)
     with pytest.raises(errors.UsageError):
-        system.NngReceiver(1, event, capacity=8)
+        nng.NngReceiver(1, event, capacity=8)
     with pytest.raises(errors.UsageError):
-        system.NngSender()
+        nng.NngSender()
     with pytest.raises(errors.UsageError):
-        system.NngPeer("tcp://127.0.0.1:1", 8, 10, 500)
+        nng.NngPeer("tcp://127.0.0.1:1", 8, 10, 500)
     for wrong in (-1, 2**32):
         with pytest.raises(OverflowError):
-            system.NngReceiver(wrong, event)
+            nng.NngReceiver(wrong, event)
     with pytest.raises(TypeError):
-        system.NngReceiver(1, None)
+        nng.NngReceiver(1, None)
 
 
 ADDRESSES = itertools.count()
@@ -81,7 +86,7 @@ class Pair:
             self.address = f"inproc://raftx-test-sys-{os.getpid()}-{next(ADDRESSES)}"
             self.pull.listen(self.address)
         self.push.dial(self.address, block=True)
-        self.receiver = module(impl, "_sys").NngReceiver(self.socket_id(self.pull), self.event, capacity)
+        self.receiver = module(impl, "_nng").NngReceiver(self.socket_id(self.pull), self.event, capacity)
 
     def take(self):
         """The next frame, waiting for it without limit."""
@@ -100,11 +105,11 @@ class Pair:
 
 
 @pytest.fixture
-def pynng(impl, system):
+def pynng(impl, nng):
     if not impl.COMPILED:
         pytest.skip("NNG's functions are called from compiled code only")
     pynng = pytest.importorskip("pynng")
-    if not system.nng_available():
+    if not nng.nng_available():
         pytest.skip("pynng's library does not give its functions away here")
     return pynng
 
@@ -123,15 +128,15 @@ def pair(pynng, impl):
         each.close()
 
 
-def test_nng_arguments(pynng, system, errors):
+def test_nng_arguments(pynng, system, nng, errors):
     event = system.Event()
     for capacity in (0, (1 << 20) + 1):
         with pytest.raises(ValueError):
-            system.NngReceiver(1, event, capacity)
-    receiver = system.NngReceiver(1, event)
+            nng.NngReceiver(1, event, capacity)
+    receiver = nng.NngReceiver(1, event)
     assert receiver.py_next() is None
     receiver.stop()  # never started
-    sender = system.NngSender()
+    sender = nng.NngSender()
     assert sender.py_send(1, b"frame") != 0  # no such peer
     with pytest.raises(TypeError):
         sender.py_send(1, bytearray(b"frame"))
@@ -139,8 +144,8 @@ def test_nng_arguments(pynng, system, errors):
         sender.py_send(1, None)
     for queue, shortest, longest in ((-1, 10, 500), (8193, 10, 500), (1, 0, 500), (1, 20, 10)):
         with pytest.raises(ValueError, match="must be"):
-            system.NngPeer("tcp://127.0.0.1:1", queue, shortest, longest)
-    peer = system.NngPeer("tcp://127.0.0.1:1", 1, 1, 1)
+            nng.NngPeer("tcp://127.0.0.1:1", queue, shortest, longest)
+    peer = nng.NngPeer("tcp://127.0.0.1:1", 1, 1, 1)
     for id in range(64):
         sender.add(id + 1, peer)
     with pytest.raises(ValueError, match="64"):
@@ -150,9 +155,9 @@ def test_nng_arguments(pynng, system, errors):
 class Way:
     """A peer that dials an address, with its thread, and a sender that knows it as member 7."""
 
-    def __init__(self, system, url, queue=16):
-        self.peer = system.NngPeer(url, queue, 1, 20)
-        self.sender = system.NngSender()
+    def __init__(self, nng, url, queue=16):
+        self.peer = nng.NngPeer(url, queue, 1, 20)
+        self.sender = nng.NngSender()
         self.sender.add(7, self.peer)
         self.thread = start(self.peer.run)
 
@@ -168,10 +173,10 @@ class Way:
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "inproc"])
-def test_nng_frames_both_ways_of_sending(pair, system, scheme):
+def test_nng_frames_both_ways_of_sending(pair, nng, scheme):
     both = pair(scheme, send_buffer_size=16)
     both.receiver.start()
-    way = Way(system, both.address)
+    way = Way(nng, both.address)
     way.ready()
     frames = [b"", b"x", os.urandom(1000), os.urandom(1 << 20)]
     got = []
@@ -185,12 +190,12 @@ def test_nng_frames_both_ways_of_sending(pair, system, scheme):
     assert way.close()
 
 
-def test_nng_full_queue_drops_and_says_so(pynng, system):
+def test_nng_full_queue_drops_and_says_so(pynng, nng):
     """Nobody takes anything: what does not fit into the queues is refused, and the sender goes on."""
     frame = bytes(1 << 20)
     with pynng.Pull0() as pull:
         pull.listen("tcp://127.0.0.1:0")
-        way = Way(system, f"tcp://127.0.0.1:{socket.ntohs(pull.listeners[0].local_address.port)}", queue=2)
+        way = Way(nng, f"tcp://127.0.0.1:{socket.ntohs(pull.listeners[0].local_address.port)}", queue=2)
         way.ready()
         codes = [way.sender.py_send(7, frame) for _ in range(60)]
         assert codes[0] == 0
@@ -198,11 +203,11 @@ def test_nng_full_queue_drops_and_says_so(pynng, system):
         assert way.close()
 
 
-def test_nng_peer_comes_and_goes(pynng, system):
+def test_nng_peer_comes_and_goes(pynng, nng):
     """Each connection is a new one; without any, frames are refused at once; nothing is sent on one that has ended."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    way = Way(system, f"tcp://127.0.0.1:{port}")
+    way = Way(nng, f"tcp://127.0.0.1:{port}")
     assert way.sender.py_send(7, b"nobody") != 0
     for life in range(1, 6):
         with pynng.Pull0(recv_timeout=LIMIT_S * 1000) as pull:
@@ -219,7 +224,7 @@ def test_nng_peer_comes_and_goes(pynng, system):
     assert way.sender.py_send(7, b"closed") != 0
 
 
-def test_nng_connections_that_end_as_they_begin(pynng, system):
+def test_nng_connections_that_end_as_they_begin(pynng, nng):
     """A listener that hangs up at once, while frames are sent all the time: what Push0 alone does not survive."""
     stop = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -234,7 +239,7 @@ def test_nng_connections_that_end_as_they_begin(pynng, system):
                     connection.close()
 
         hanging = start(hang_up)
-        way = Way(system, f"tcp://127.0.0.1:{server.getsockname()[1]}")
+        way = Way(nng, f"tcp://127.0.0.1:{server.getsockname()[1]}")
         deadline = time.monotonic() + 3.0
         while time.monotonic() < deadline and way.peer.connections < 400:
             way.sender.py_send(7, b"x" * 100)
@@ -244,10 +249,10 @@ def test_nng_connections_that_end_as_they_begin(pynng, system):
         assert ends(hanging)
 
 
-def test_nng_peer_stops_while_it_dials(pynng, system):
+def test_nng_peer_stops_while_it_dials(pynng, nng):
     """Nobody answers the handshake: a stop does not wait for it."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        way = Way(system, f"tcp://127.0.0.1:{server.getsockname()[1]}")
+        way = Way(nng, f"tcp://127.0.0.1:{server.getsockname()[1]}")
         connection, _ = server.accept()
         assert way.close()
         connection.close()
