@@ -113,6 +113,7 @@ class Engine(Runner):
         self.spans = Spans()
         self.no_spans = Spans()  # rows without bytes
         self.tick_ns = settings.tick_ms * 1_000_000
+        self.next_tick = clock.py_now() + self.tick_ns
         self.max_chunk = max(1, settings.max_message_bytes)
         self.max_apply_bytes = settings.max_apply_bytes
         #: highest incarnation heard of each slot's member; Invariant: frames of a lower one are dropped
@@ -132,7 +133,6 @@ class Engine(Runner):
     # --- the loop --------------------------------------------------------------------------------
 
     def loop(self) -> int:
-        self.next_tick = self.clock.now() + self.tick_ns
         self.publish()
         while not self.stopping:
             if self.write_cells.get(CELL_ERROR) != 0:
