@@ -24,6 +24,7 @@ from .format import (
     OPERATION_ZERO,
     RECORD_HEADER,
     SECTOR,
+    ZERO_BELOW,
     ZERO_STEP,
 )
 from .protocol import (
@@ -183,10 +184,10 @@ class Wal(Runner):
         return 0
 
     def zero_ahead(self, end: int) -> int:
-        """Write zeros behind ``end`` when the batch has used up those that were there."""
-        if end <= self.zeroed:
+        """Write zeros behind ``end`` when a small batch has used up those that were there."""
+        if end <= self.zeroed or self.staging.size >= ZERO_BELOW:
             return 0
-        target = min(self.size, max(end, self.zeroed + ZERO_STEP))
+        target = min(self.size, max(end, max(self.zeroed, self.position) + ZERO_STEP))
         if target > end:
             error = self.file.zero(end, target - end)
             if error != 0:
