@@ -94,6 +94,24 @@ def _open_files(directory: Path) -> list[str]:
     return found
 
 
+@pytest.fixture
+def system(mod: Callable[[str], ModuleType]) -> ModuleType:
+    """The module _sys of that implementation."""
+    return mod("_sys")
+
+
+@pytest.fixture
+def core(mod: Callable[[str], ModuleType]) -> ModuleType:
+    """The module _core of that implementation."""
+    return mod("_core")
+
+
+@pytest.fixture
+def errors(mod: Callable[[str], ModuleType]) -> ModuleType:
+    """The module errors of that implementation."""
+    return mod("errors")
+
+
 @pytest.fixture(autouse=True)
 def no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a test that leaves a thread running or a file open in its tmp_path.

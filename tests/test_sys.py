@@ -2,45 +2,15 @@
 
 import os
 import struct
-import threading
 import time
 
 import pytest
 from conftest import IMPLEMENTATIONS, module
+from threads import ends, start
 
-LIMIT_S = 20  # until which a thread that was woken must have ended; never reached unless something is broken
 HEADER = struct.Struct("<IIQQB7x")
 ENVELOPE = struct.Struct("<QQQ")
 SLACK = 4096  # what an Intake takes above its limit
-
-
-@pytest.fixture
-def system(mod):
-    return mod("_sys")
-
-
-@pytest.fixture
-def core(mod):
-    return mod("_core")
-
-
-@pytest.fixture
-def errors(mod):
-    return mod("errors")
-
-
-def start(body, *args):
-    """A thread that a defect may leave hanging without holding up the test run."""
-    thread = threading.Thread(target=body, args=args, daemon=True)
-    thread.start()
-    return thread
-
-
-def ends(*threads):
-    """All of them end."""
-    for thread in threads:
-        thread.join(LIMIT_S)
-    return not any(thread.is_alive() for thread in threads)
 
 
 def spans_of(core, *pieces):

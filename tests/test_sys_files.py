@@ -9,38 +9,9 @@ import threading
 from pathlib import Path
 
 import pytest
+from threads import LIMIT_S, ends, start
 
 ROOT = Path(__file__).resolve().parent.parent
-LIMIT_S = 20  # until which a thread that was woken must have ended; never reached unless something is broken
-
-
-@pytest.fixture
-def system(mod):
-    return mod("_sys")
-
-
-@pytest.fixture
-def core(mod):
-    return mod("_core")
-
-
-@pytest.fixture
-def errors(mod):
-    return mod("errors")
-
-
-def start(body, *args):
-    """A thread that a defect may leave hanging without holding up the test run."""
-    thread = threading.Thread(target=body, args=args, daemon=True)
-    thread.start()
-    return thread
-
-
-def ends(*threads):
-    """All of them end."""
-    for thread in threads:
-        thread.join(LIMIT_S)
-    return not any(thread.is_alive() for thread in threads)
 
 
 def buffer_of(core, data):

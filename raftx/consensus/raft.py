@@ -76,7 +76,7 @@ class Raft(State):
         """A message of an earlier term: dropped, except where the sender would be stuck without an answer."""
         if (self.check_quorum or self.pre_vote) and (m.kind == MSG_HEARTBEAT or m.kind == MSG_APP):
             # A leader cut off for a while must learn the new term, or the node that was told to keep
-            # its term low could never be heard again (etcd issue 8501).
+            # its term low could never be heard again (etcd does the same).
             return self.send(MSG_APP_RESP, m.sender, self.term, 0, 0, 0, 0, 0, 0)
         if m.kind == MSG_PRE_VOTE:
             # Tell a candidate that is behind, or pre-vote could deadlock against higher terms.

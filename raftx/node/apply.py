@@ -246,7 +246,10 @@ class Applier:
     def take_refused(self, row: int) -> None:
         sequence, count, reason = self.applies.at(row, 1), self.applies.at(row, 2), self.applies.at(row, 3)
         text = REFUSALS[reason] if reason < len(REFUSALS) else REFUSALS[0]
-        for each in range(sequence, sequence + count):
+        with self.lock:
+            newest = self.newest
+        # What a peer says may be anything: it cannot refuse more than was proposed.
+        for each in range(sequence, min(sequence + count, newest + 1)):
             self.fail(each, NotDone(text))
         self.wake_all()
 
