@@ -190,6 +190,10 @@ cdef class NngReceiver:
             raise TransportError("NNG has no memory for a receiver")
         self.state.aio = aio
         s.id = self.state.socket
+        # pynng's own callbacks for connections that come and go are Python: they would have NNG's threads
+        # wait for the GIL.
+        for event in range(PIPE_REMOVED + 1):
+            nng_pipe_notify(s, event, NULL, NULL)
         with nogil:
             nng_recv_aio(s, aio)
 

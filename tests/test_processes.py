@@ -107,6 +107,32 @@ def test_a_held_gil_stops_nothing(tmp_path, whose):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not raftx.COMPILED, reason="what the GIL cannot stop is the compiled mode's promise")
+def test_a_held_gil_does_not_stop_reconnection(tmp_path):
+    """The leader's GIL is held while a follower dies and comes back, and then is the only one left to it."""
+    with Processes(tmp_path, tick_ms=25, election_ticks=20) as cluster:
+        cluster.start()
+        leader = cluster.leader()
+        back, gone = (m.id for m in cluster.members.values() if m is not leader)
+        assert leader.ask("propose", b"before", answer="outcome") == 1
+        term = leader.ask("status")["term"]
+        leader.pipe.send(("hold", 8_000_000))
+        leader.receive("holding")
+        cluster.kill(back)
+        cluster.start(back)
+        member = cluster.members[back]
+        deadline = time.monotonic() + WAIT
+        while member.ask("status")["leader"] != leader.id or member.ask("status")["applied"] < 2:
+            assert time.monotonic() < deadline
+        cluster.kill(gone)
+        # A leader and this member are the majority now.
+        assert member.ask("propose", b"after", answer="outcome") == 2
+        assert not leader.pipe.poll(0)
+        assert member.ask("status")["term"] == term
+        leader.receive("released")
+
+
+@pytest.mark.slow
 def test_restart_of_all_from_disk(tmp_path):
     with Processes(tmp_path, **TICKS) as cluster:
         for life in range(3):
