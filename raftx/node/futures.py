@@ -12,7 +12,7 @@ import logging
 import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError
-from concurrent.futures import TimeoutError as FutureTimeout
+from concurrent.futures import TimeoutError as ConcurrentTimeoutError
 from typing import Any
 
 from ..errors import UsageError
@@ -23,6 +23,11 @@ _FAILED = 2
 _CANCELLED = 3
 
 logger = logging.getLogger("raftx")
+
+# One class since Python 3.11; before, whoever waits may expect either.
+FutureTimeout: Any = TimeoutError
+if ConcurrentTimeoutError is not TimeoutError:
+    FutureTimeout = type("FutureTimeout", (ConcurrentTimeoutError, TimeoutError), {})
 
 
 class Done:
