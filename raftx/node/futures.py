@@ -26,7 +26,7 @@ logger = logging.getLogger("raftx")
 
 # One class since Python 3.11; before, whoever waits may expect either.
 FutureTimeout: Any = TimeoutError
-if ConcurrentTimeoutError is not TimeoutError:
+if not issubclass(ConcurrentTimeoutError, TimeoutError):
     FutureTimeout = type("FutureTimeout", (ConcurrentTimeoutError, TimeoutError), {})
 
 
