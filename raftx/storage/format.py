@@ -19,7 +19,7 @@ RECORD_HEADER = 32
 # Zeroes are written ahead of the batches: a block that was never written costs a change of the file's
 # metadata at its first sync.
 ZERO_STEP = 1 << 20
-ZERO_BELOW = 32 << 10  # bytes of a batch: for larger ones that cost does not count, and writing twice would
+ZERO_BELOW = 8 << 10  # bytes of a batch: for larger ones that cost does not count, and writing twice would
 
 OPERATION_WRITE = 1
 OPERATION_SYNC = 2
