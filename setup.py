@@ -26,11 +26,13 @@ from setuptools.command.build_ext import build_ext
 # twins of .pyx files and must not be compiled over them. tests/test_package.py holds it against the tree.
 COMPILED = {
     "raftx._memory": "raftx/_memory.pyx",
+    "raftx._flow": "raftx/_flow.pyx",
     "raftx._core": "raftx/_core.pyx",
     "raftx._sys": "raftx/_sys.pyx",
     "raftx._nng": "raftx/_nng.pyx",
     "raftx.consensus.quorum": "raftx/consensus/quorum.py",
     "raftx.consensus.tracker": "raftx/consensus/tracker.py",
+    "raftx.consensus.readonly": "raftx/consensus/readonly.py",
     "raftx.consensus.state": "raftx/consensus/state.py",
     "raftx.consensus.follower": "raftx/consensus/follower.py",
     "raftx.consensus.candidate": "raftx/consensus/candidate.py",

@@ -22,6 +22,8 @@ from ._sys import Clock, ManualClock
 from .config import Config
 from .consensus.rawnode import RawNode, Ready
 from .errors import (
+    ConfChangeError,
+    ConfChangeRefused,
     ConfigError,
     Corruption,
     EntryTooLarge,
@@ -30,6 +32,8 @@ from .errors import (
     ProposalDropped,
     ProposalError,
     RaftError,
+    ReadDropped,
+    SnapshotRequestDropped,
     StepLocalMessage,
     Stopped,
     StorageError,
@@ -49,7 +53,18 @@ from .storage.protocol import Loaded, Storage
 from .transport.memory import MemoryNetwork
 from .transport.nng import NngTransport
 from .transport.protocol import Transport
-from .types import ConfState, HardState, Role, StateChange
+from .types import (
+    ConfChange,
+    ConfChangeKind,
+    ConfChangeSingle,
+    ConfState,
+    HardState,
+    ReadState,
+    RefusedChange,
+    Role,
+    Snapshot,
+    StateChange,
+)
 
 __version__ = "0.1.0"
 
@@ -59,6 +74,11 @@ COMPILED: bool = _core.__file__.endswith(tuple(EXTENSION_SUFFIXES))
 __all__ = [
     "COMPILED",
     "Clock",
+    "ConfChange",
+    "ConfChangeError",
+    "ConfChangeKind",
+    "ConfChangeRefused",
+    "ConfChangeSingle",
     "ConfState",
     "Config",
     "ConfigError",
@@ -82,8 +102,13 @@ __all__ = [
     "ProposalError",
     "RaftError",
     "RawNode",
+    "ReadDropped",
+    "ReadState",
     "Ready",
+    "RefusedChange",
     "Role",
+    "Snapshot",
+    "SnapshotRequestDropped",
     "StateChange",
     "StateMachine",
     "StepLocalMessage",

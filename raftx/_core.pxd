@@ -1,20 +1,20 @@
-# C types of the log, messages, windows, columns and frames. _core.py is their definition in plain
+# C types of the log, messages and frames. _core.py is their definition in plain
 # Python: same names, same behaviour, byte-equal output. Both change in one commit.
 #
-# The memory under them is _memory's. Its names are given on from here: a cimport from _core finds
-# them. A compiled module that also imports one of its classes (``from ... import``) must do that from
-# _memory, because Cython takes the two for one name only when the modules agree.
+# The memory under them is _memory's, windows and columns are _flow's. Their names are given on from here: a
+# cimport from _core finds them. A compiled module that also imports one of their classes (``from ... import``)
+# must do that from _memory or _flow, because Cython takes the two for one name only when the modules agree.
 #
 # No method here takes the GIL except to raise, to construct and for the views made for Python.
 import cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from ._flow cimport SLOTS, Inflights, Peers, popcount
 from ._memory cimport (
     ENTRY_HEADER, ENVELOPE, Block, Buffer, Cursor, Entry, Span, Spans, View, block_data, block_new, block_ref,
     block_unref, crc32, view_of,
 )
 
 cdef enum:
-    SLOTS = 64              # members at most: a set of members is one 64-bit mask
     FRAME_HEADER = 64
     MESSAGE_HEADER = 64
 
@@ -28,12 +28,13 @@ cdef class Message:
     cdef readonly size_t body_size
     cdef object owner       # the bytes object behind body, when Python made the message
     cdef public list responses
-    cdef public object snapshot
+    cdef object _snapshot   # of a message to or from the storage; MSG_SNAP has it as its body
     cdef void reset(self, int kind) noexcept nogil
     cdef void set_body(self, const uint8_t* body, size_t size, uint32_t count) noexcept nogil
     cdef int body_from(self, Buffer buffer, size_t offset, size_t size, uint32_t count) noexcept nogil
     cdef uint64_t origin(self) noexcept nogil
     cdef uint64_t sequence(self) noexcept nogil
+    cdef bint has_changes(self) noexcept nogil
 
 @cython.final
 cdef class EntryLog:
@@ -58,6 +59,7 @@ cdef class EntryLog:
     cdef int kind(self, uint64_t index) noexcept nogil
     cdef uint64_t append(self, uint64_t term, int kind, const uint8_t* data, size_t size) except 0 nogil
     cdef uint64_t append_empty(self, uint64_t term) except 0 nogil
+    cdef uint64_t append_change(self, uint64_t term) except 0 nogil
     cdef uint64_t append_proposals(self, uint64_t term, const uint8_t* body, size_t size) except 0 nogil
     cdef uint64_t append_records(self, const uint8_t* body, size_t size) except 0 nogil
     cdef uint64_t append_from(self, const uint8_t* body, size_t size, uint64_t index) except 0 nogil
@@ -94,45 +96,22 @@ cdef class Outbox:
     cdef void set_answer(self, uint32_t flags, uint64_t hint, uint64_t context) noexcept nogil
     cdef int set_entries(self, EntryLog log, uint64_t low, uint64_t high) except -1 nogil
     cdef int set_body(self, const uint8_t* body, size_t size, uint32_t count) except -1 nogil
+    cdef int set_spans(self, Spans spans, uint32_t count) except -1 nogil
+    cdef int share_body(self, Outbox other, size_t row) except -1 nogil
     cdef int take(self, Outbox other, size_t row, uint64_t tag) except -1 nogil
+    cdef long find(self, int kind, uint64_t to) noexcept nogil
+    cdef int extend(self, size_t row, EntryLog log, uint64_t high, uint64_t commit) except -1 nogil
     cdef void load(self, size_t row, Message m) noexcept nogil
     cdef void tag_last(self, uint64_t tag) noexcept nogil
     cdef int kind_at(self, size_t row) noexcept nogil
     cdef uint64_t to_at(self, size_t row) noexcept nogil
+    cdef uint64_t sender_at(self, size_t row) noexcept nogil
+    cdef uint64_t index_at(self, size_t row) noexcept nogil
+    cdef uint32_t count_at(self, size_t row) noexcept nogil
+    cdef size_t size_at(self, size_t row) noexcept nogil
     cdef uint64_t tag_at(self, size_t row) noexcept nogil
     cdef void discard(self, size_t rows) noexcept nogil
     cdef void clear(self) noexcept nogil
-
-@cython.final
-cdef class Inflights:
-    """Per slot, the last index and the bytes of each append that is not yet acknowledged."""
-    cdef readonly uint32_t capacity
-    cdef readonly uint64_t max_bytes
-    cdef uint64_t* index[SLOTS]
-    cdef uint64_t* bytes[SLOTS]
-    cdef uint32_t room[SLOTS]
-    cdef uint32_t start[SLOTS]
-    cdef uint32_t count[SLOTS]
-    cdef uint64_t total[SLOTS]
-    cdef int add(self, int slot, uint64_t index, uint64_t size) except -1 nogil
-    cdef void free_to(self, int slot, uint64_t index) noexcept nogil
-    cdef bint full(self, int slot) noexcept nogil
-    cdef void reset(self, int slot) noexcept nogil
-
-@cython.final
-cdef class Peers:
-    """What is kept per member, one column each; slots are sorted by id."""
-    cdef readonly int count
-    cdef readonly uint64_t paused, recent_active       # masks of slots
-    cdef uint64_t ids[SLOTS]
-    cdef uint64_t match[SLOTS]             # Invariant: match < next
-    cdef uint64_t next[SLOTS]
-    cdef uint64_t sent_commit[SLOTS]
-    cdef uint64_t pending_snapshot[SLOTS]
-    cdef uint8_t state[SLOTS]
-    cdef int slot_of(self, uint64_t id) noexcept nogil
-    cdef void set_paused(self, int slot, bint value) noexcept nogil
-    cdef void set_recent_active(self, int slot, bint value) noexcept nogil
 
 @cython.final
 cdef class Codec:
@@ -153,8 +132,9 @@ cdef class Codec:
     cdef int open(self, const uint8_t* data, size_t size) noexcept nogil
     cdef int next(self, Message m) noexcept nogil
     cdef int _check_message(self, const uint8_t* head, size_t left) noexcept nogil
+    cdef int _check_single(
+        self, int kind, const uint8_t* head, const uint8_t* p, size_t size, uint32_t count
+    ) noexcept nogil
     cdef int _verify(self, const uint8_t* data, size_t size) noexcept nogil
     cdef uint32_t _headers_crc(self, const uint8_t* data, size_t size) noexcept nogil
     cdef void _seal(self, uint8_t* records, size_t size) noexcept nogil
-
-cdef int popcount(uint64_t mask) noexcept nogil

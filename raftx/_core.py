@@ -2,17 +2,15 @@
 
 Used where nothing is compiled, and with ``RAFTX_PURE=1``. Same names, same results and the same bytes
 as the compiled module; both change in one commit. No I/O, no clock, no threads here, and nothing of
-Raft's rules: the log, messages, windows, columns and frames only. The memory under them is
-``_memory``'s, whose public names are given on from here.
+Raft's rules: the log, messages and frames only. The memory under them is ``_memory``'s, windows and
+columns are ``_flow``'s; the public names of both are given on from here.
 
-Where the compiled module has a pointer there is a bytes-like object here. Sets of slots are masks in
-an int. Methods without a ``py_`` twin that take slots or rows trust them, as the compiled ones do.
-Every object belongs to one thread at a time.
+Where the compiled module has a pointer there is a bytes-like object here. Methods without a ``py_``
+twin that take rows trust them, as the compiled ones do. Every object belongs to one thread at a time.
 """
 
 from __future__ import annotations
 
-import operator
 import struct
 import zlib
 from array import array
@@ -21,12 +19,18 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any, final
 
+from ._flow import COLUMN_NAMES as COLUMN_NAMES
+from ._flow import SLOTS as SLOTS
+from ._flow import Inflights as Inflights
+from ._flow import Peers as Peers
+from ._flow import popcount as popcount
 from ._memory import (
     _U32,
     _U64,
     _bytes,
     _count_records,
     _encode_record,
+    _int,
     _number,
     _put,
     _record_valid,
@@ -49,9 +53,21 @@ from ._memory import block_unref as block_unref
 from ._memory import crc32 as crc32
 from ._memory import py_crc32 as py_crc32
 from .errors import Corruption, FrameError
-from .types import FLAG_REJECT, LOCAL_KINDS, MESSAGE_NAMES, MSG_APP, MSG_PROP, NUMBER_MAX
+from .types import (
+    ENTRY_SNAPSHOT,
+    FLAG_REJECT,
+    LOCAL_KINDS,
+    MESSAGE_NAMES,
+    MSG_APP,
+    MSG_PROP,
+    MSG_READ_INDEX,
+    MSG_READ_INDEX_RESP,
+    MSG_SNAP,
+    NUMBER_MAX,
+    ConfState,
+    Snapshot,
+)
 
-SLOTS = 64
 FRAME_HEADER = 64
 MESSAGE_HEADER = 64
 REASONS = (
@@ -69,20 +85,22 @@ _SHORT, _BAD_MAGIC, _BAD_VERSION, _CLUSTER, _GROUP, _RECIPIENT, _LENGTH, _CHECKS
 _WIRE_KINDS = frozenset(MESSAGE_NAMES) - LOCAL_KINDS
 
 
-def _int(value: Any) -> int:
-    return _number(value, 2**31, -(2**31))
+def snapshot_record(snapshot: Snapshot) -> bytes:
+    """The record of a snapshot: its membership, then its data, under index and term."""
+    data = snapshot.conf_state.encode() + snapshot.data
+    return Entry(snapshot.index, snapshot.term, data, ENTRY_SNAPSHOT).encode()
 
 
-def _slot(value: Any) -> int:
-    slot = _int(value)
-    if not 0 <= slot < SLOTS:
-        raise IndexError("slot must be in 0..63")
-    return slot
-
-
-def popcount(mask: int) -> int:
-    """How many slots are in ``mask``."""
-    return mask.bit_count()
+def snapshot_from(records: bytes) -> Snapshot:
+    """The snapshot of a record; raises FrameError("records")."""
+    entries = Entry.decode_all(records)
+    if len(entries) != 1 or entries[0].kind != ENTRY_SNAPSHOT:
+        raise FrameError("records")
+    try:
+        conf_state, data = ConfState.decode(entries[0].data)
+    except ValueError as error:
+        raise FrameError("records") from error
+    return Snapshot(entries[0].index, entries[0].term, conf_state, data)
 
 
 _MESSAGE_NUMBERS = ("to", "sender", "term", "log_term", "index", "commit", "hint", "context", "vote")
@@ -96,7 +114,7 @@ class Message:
     Numbers are checked when they are set: OverflowError, TypeError.
     """
 
-    __slots__ = ("body", "body_size", "count", "flags", "kind", "responses", "snapshot", *_MESSAGE_NUMBERS)
+    __slots__ = ("_snapshot", "body", "body_size", "count", "flags", "kind", "responses", *_MESSAGE_NUMBERS)
     __hash__ = None  # type: ignore[assignment]
 
     kind: int
@@ -114,7 +132,7 @@ class Message:
     body: Bytes
     body_size: int
     responses: list[Message] | None
-    snapshot: Any
+    _snapshot: Any
 
     def __init__(
         self,
@@ -131,6 +149,7 @@ class Message:
         vote: int = 0,
         flags: int = 0,
         entries: Iterable[Entry | bytes] | None = None,
+        snapshot: Snapshot | None = None,
     ) -> None:
         self.kind = kind
         self.to = to
@@ -145,9 +164,11 @@ class Message:
         self.flags = flags
         self.set_body(b"", 0, 0)
         self.responses = None
-        self.snapshot = None
+        self._snapshot = None
         if entries:
             self._own(b"".join([e if isinstance(e, bytes) else e.encode() for e in entries]))
+        if snapshot is not None:
+            self.snapshot = snapshot
 
     def __setattr__(self, name: str, value: Any) -> None:
         limit = _MESSAGE_LIMITS.get(name)
@@ -201,6 +222,28 @@ class Message:
         value: int = _U64.unpack_from(self.body, offset)[0]
         return value
 
+    def has_changes(self) -> bool:
+        """Whether the body has anything but normal entries."""
+        for offset, step, _, _ in _walk(self.body, self.body_size):
+            if step and self.body[offset + 24]:
+                return True
+        return False
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The snapshot that the message carries, or None; raises FrameError("records") when it is damaged."""
+        if self._snapshot is None and self.kind == MSG_SNAP and self.body_size:
+            return snapshot_from(self.records)
+        kept: Snapshot | None = self._snapshot
+        return kept
+
+    @snapshot.setter
+    def snapshot(self, value: Snapshot | None) -> None:
+        if self.kind == MSG_SNAP and value is not None:
+            self._own(snapshot_record(value))
+        else:
+            self._snapshot = value
+
     @property
     def reject(self) -> bool:
         """Whether an answer is a refusal."""
@@ -223,14 +266,14 @@ class Message:
     def copy(self) -> Message:
         """A copy that owns its body."""
         m = Message(flags=self.flags)
-        for name in ("kind", *_MESSAGE_NUMBERS, "responses", "snapshot"):
+        for name in ("kind", *_MESSAGE_NUMBERS, "responses", "_snapshot"):
             _put(m, name, getattr(self, name))
         m._own(self.records)
         return m
 
     def _key(self) -> tuple[Any, ...]:
         numbers = [getattr(self, name) for name in _MESSAGE_NUMBERS]
-        return (self.kind, *numbers, self.flags, self.records, self.responses or [], self.snapshot)
+        return (self.kind, *numbers, self.flags, self.records, self.responses or [], self._snapshot)
 
     def __eq__(self, other: object) -> bool:
         return self._key() == other._key() if isinstance(other, Message) else NotImplemented
@@ -305,6 +348,10 @@ class EntryLog:
     def append_empty(self, term: int) -> int:
         """Append an entry without data; returns its index."""
         return self.append(term, 0, b"", 0)
+
+    def append_change(self, term: int) -> int:
+        """Append a membership change without data, which leaves a joint configuration; returns its index."""
+        return self.append(term, 2, b"", 0)
 
     def append_proposals(self, term: int, body: Bytes, size: int) -> int:
         """Append proposal records, giving each index, ``term`` and crc; returns the last index."""
@@ -609,6 +656,37 @@ class Outbox:
             row.count = count
         return 0
 
+    def set_spans(self, spans: Spans, count: int) -> int:
+        """Give the newest row these spans of ``count`` records; ``spans`` keeps them."""
+        row = self.rows[-1]
+        for span in spans.items:
+            row.spans.push(span.block, span.data, span.size, span.first, span.count)
+        row.body_size = spans.size
+        row.count = count
+        return 0
+
+    def share_body(self, other: Outbox, row: int) -> int:
+        """Give the newest row the records of row ``row`` of ``other``, which keeps them."""
+        return self.set_spans(other.rows[row].spans, other.rows[row].count)
+
+    def find(self, kind: int, to: int) -> int:
+        """The newest row of that kind for that member; -1 without one."""
+        for row in range(len(self.rows) - 1, -1, -1):
+            if self.rows[row].kind == kind and self.rows[row].to == to:
+                return row
+        return -1
+
+    def extend(self, row: int, log: EntryLog, high: int, commit: int) -> int:
+        """Give an append the entries up to ``high``, and this commit index."""
+        target = self.rows[row]
+        target.commit = commit
+        if high > target.index + target.count:
+            target.spans.clear()
+            log.spans(target.index + 1, high, target.spans)
+            target.body_size = target.spans.size
+            target.count = high - target.index
+        return 0
+
     def take(self, other: Outbox, row: int, tag: int) -> int:
         """Append row ``row`` of ``other``, which keeps it, with a tag."""
         source = other.rows[row]
@@ -642,6 +720,22 @@ class Outbox:
     def to_at(self, row: int) -> int:
         """Recipient of a row."""
         return self.rows[row].to
+
+    def sender_at(self, row: int) -> int:
+        """Sender of a row."""
+        return self.rows[row].sender
+
+    def index_at(self, row: int) -> int:
+        """Index of a row."""
+        return self.rows[row].index
+
+    def count_at(self, row: int) -> int:
+        """How many records a row has."""
+        return self.rows[row].count
+
+    def size_at(self, row: int) -> int:
+        """How many bytes of records a row has."""
+        return self.rows[row].body_size
 
     def tag_at(self, row: int) -> int:
         """Tag of a row."""
@@ -690,138 +784,6 @@ class Outbox:
         if _number(row) >= len(other.rows):
             raise IndexError("no such row")
         self.take(other, row, 0)
-
-
-@final
-class Inflights:
-    """Windows of unacknowledged appends, one a slot (etcd's tracker.Inflights).
-
-    Invariant: count[slot] <= capacity. The bytes may pass max_bytes (0: no limit) by the one message
-    that fills the window.
-    """
-
-    __slots__ = ("_windows", "capacity", "count", "max_bytes", "total")
-
-    def __init__(self, capacity: int, max_bytes: int = 0) -> None:
-        if not 1 <= _number(capacity, 2**32) < 2**31:
-            raise ValueError("capacity must be in 1..2^31-1")
-        self.capacity = capacity
-        self.max_bytes = _number(max_bytes)
-        self.count = array("I", [0] * SLOTS)
-        self.total = array("Q", [0] * SLOTS)
-        self._windows: list[deque[tuple[int, int]]] = [deque() for _ in range(SLOTS)]
-
-    def add(self, slot: int, index: int, size: int) -> int:
-        """Record a sent append; raises Corruption when the window is full."""
-        if self.full(slot):
-            raise Corruption("cannot add into a full inflights window")
-        self._windows[slot].append((index, size))
-        self.count[slot] += 1
-        self.total[slot] += size
-        return 0
-
-    def free_to(self, slot: int, index: int) -> None:
-        """Forget all up to and including ``index``."""
-        window = self._windows[slot]
-        while window and window[0][0] <= index:
-            self.total[slot] -= window.popleft()[1]
-            self.count[slot] -= 1
-
-    def full(self, slot: int) -> bool:
-        """Whether nothing may be added."""
-        return self.count[slot] == self.capacity or 0 < self.max_bytes <= self.total[slot]
-
-    def reset(self, slot: int) -> None:
-        """Empty the window."""
-        self._windows[slot].clear()
-        self.count[slot] = self.total[slot] = 0
-
-    def py_add(self, slot: int, index: int, size: int) -> None:
-        """Record a sent append; raises Corruption when the window is full."""
-        self.add(_slot(slot), _number(index), _number(size))
-
-    def py_free_to(self, slot: int, index: int) -> None:
-        """Forget all up to and including ``index``."""
-        self.free_to(_slot(slot), _number(index))
-
-    def py_full(self, slot: int) -> bool:
-        """Whether nothing may be added."""
-        return self.full(_slot(slot))
-
-    def py_reset(self, slot: int) -> None:
-        """Empty the window."""
-        self.reset(_slot(slot))
-
-    def count_of(self, slot: int) -> int:
-        """Messages in flight."""
-        return self.count[_slot(slot)]
-
-    def bytes_of(self, slot: int) -> int:
-        """Bytes in flight."""
-        return self.total[_slot(slot)]
-
-    def contents(self, slot: int) -> list[tuple[int, int]]:
-        """(index, bytes) of each, oldest first."""
-        return list(self._windows[_slot(slot)])
-
-
-@final
-class Peers:
-    """Columns of progress; slot i belongs to the i-th id in ascending order."""
-
-    __slots__ = (
-        "count", "ids", "match", "next", "paused", "pending_snapshot", "recent_active", "sent_commit", "state",
-    )  # fmt: skip
-
-    paused: int  # masks of slots
-    recent_active: int
-
-    def __init__(self) -> None:
-        self.set_ids(())
-
-    def slot_of(self, id: int) -> int:
-        """Slot of an id, -1 for a stranger."""
-        for slot in range(self.count):
-            if self.ids[slot] == id:
-                return slot
-        return -1
-
-    def set_paused(self, slot: int, value: bool) -> None:
-        """Put a slot into the mask ``paused`` or take it out."""
-        self.paused = self.paused | 1 << slot if value else self.paused & ~(1 << slot)
-
-    def set_recent_active(self, slot: int, value: bool) -> None:
-        """Put a slot into the mask ``recent_active`` or take it out."""
-        self.recent_active = self.recent_active | 1 << slot if value else self.recent_active & ~(1 << slot)
-
-    def set_ids(self, ids: Iterable[int]) -> None:
-        """Take these ids, ascending and unique, and empty every column."""
-        values = [int(operator.index(id)) for id in ids]
-        if len(values) > SLOTS:
-            raise ValueError("at most 64 members")
-        if sorted(set(values)) != values or (values and not 1 <= values[0] <= values[-1] <= NUMBER_MAX):
-            raise ValueError("ids must be ascending, unique and in 1..2^63-1")
-        self.count = len(values)
-        self.paused = self.recent_active = 0
-        self.ids = array("Q", values + [0] * (SLOTS - len(values)))
-        self.match = array("Q", [0] * SLOTS)
-        self.next = array("Q", [0] * SLOTS)
-        self.sent_commit = array("Q", [0] * SLOTS)
-        self.pending_snapshot = array("Q", [0] * SLOTS)
-        self.state = array("B", [0] * SLOTS)
-
-    def column(self, name: str) -> memoryview:
-        """A read-only copy of one column: ids, match, next, sent_commit, pending_snapshot ("Q") or state ("B")."""
-        if not isinstance(name, str):
-            raise TypeError(f"a str is required, not {type(name).__name__}")
-        if name not in ("ids", "match", "next", "sent_commit", "pending_snapshot", "state"):
-            raise KeyError(name)
-        values: array[int] = getattr(self, name)
-        return memoryview(values[: self.count]).toreadonly()
-
-    def py_slot_of(self, id: int) -> int:
-        """Slot of an id, -1 for a stranger."""
-        return self.slot_of(_number(id))
 
 
 @final
@@ -953,10 +915,12 @@ class Codec:
         if size > len(rest):
             return _LENGTH
         if size and kind not in (MSG_APP, MSG_PROP):
+            return self._check_single(kind, numbers[0], rest[:size], count)
+        if kind in (MSG_SNAP, MSG_READ_INDEX, MSG_READ_INDEX_RESP):
             return _RECORDS
         term, previous, index = numbers[:3]
         for offset, step, at, its in _walk(rest, size):
-            if not step or not _record_valid(rest, offset, step):
+            if not step or not _record_valid(rest, offset, step) or rest[offset + 24] >= ENTRY_SNAPSHOT:
                 return _RECORDS
             if kind == MSG_APP:
                 index += 1
@@ -967,6 +931,22 @@ class Codec:
                 return _RECORDS
             count -= 1
         return _RECORDS if count else 0
+
+    def _check_single(self, kind: int, term: int, body: memoryview, count: int) -> int:
+        # Messages with exactly one record: a snapshot, or the context of a read.
+        found = list(_walk(body, len(body)))
+        if count != 1 or len(found) != 1 or found[0][1] != len(body) or not _record_valid(body, 0, len(body)):
+            return _RECORDS
+        index, its = found[0][2:]
+        if kind in (MSG_READ_INDEX, MSG_READ_INDEX_RESP):
+            return _RECORDS if body[24] or index or its else 0
+        if kind != MSG_SNAP or body[24] != ENTRY_SNAPSHOT or not 1 <= index <= NUMBER_MAX or not 1 <= its <= term:
+            return _RECORDS
+        try:
+            ConfState.decode(bytes(body[ENTRY_HEADER:]))
+        except ValueError:
+            return _RECORDS
+        return 0
 
     def next(self, m: Message) -> int:
         """Fill ``m`` with the next message, whose body lies in the frame; 0 at the end."""

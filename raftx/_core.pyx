@@ -1,21 +1,21 @@
-"""The hot structures: entry log, messages and outbox, windows, columns, frame codec.
+"""The hot structures: entry log, messages and outbox, frame codec.
 
 _core.py is the readable definition of the same behaviour; both change together. What may not stand
 here: rules of Raft, I/O, clocks, threads, anything that is not one of the structures of _core.pxd.
 
 Entry bytes are written once, when the leader appends them or a follower receives them, and never
 move while a Span refers to them. Pointers handed out by nogil methods are valid until the owner's
-next change. The memory itself is _memory's, whose names are given on from here.
+next change. The memory itself is _memory's, windows and columns are _flow's; the names of both are given on from here.
 """
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.number cimport PyNumber_Index as integer
 from cpython.object cimport PyObject_GenericSetAttr
-from libc.stdlib cimport free, malloc, realloc
+from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memcpy, memmove, memset
 
-from . import _memory
+from . import _flow, _memory
 from .errors import Corruption, FrameError
-from .types import LOCAL_KINDS, MESSAGE_NAMES
+from .types import LOCAL_KINDS, MESSAGE_NAMES, ConfState, Snapshot
 
 cdef extern from "_memory.h":
     void raftx_crc_init() noexcept nogil
@@ -28,20 +28,22 @@ cdef extern from "_memory.h":
     size_t record_size(const uint8_t*, size_t) noexcept nogil
     bint record_valid(const uint8_t*, size_t) noexcept nogil
 
-cdef extern from *:
-    int popcountll "__builtin_popcountll"(unsigned long long) noexcept nogil
-
 raftx_crc_init()
 
 # Not an import: Cython leaves out the import of a class that it knows by a cimport.
 globals().update({
     name: getattr(_memory, name) for name in ("Buffer", "Cursor", "Entry", "Spans", "View", "py_crc32")
 })
+globals().update({name: getattr(_flow, name) for name in ("COLUMN_NAMES", "Inflights", "Peers")})
 
 cdef enum:
-    WINDOW_START = 16
+    MEMBERSHIP_HEAD = 8     # ConfState.encode: five bytes, padding, then the ids
     KIND_PROP = 2
     KIND_APP = 3
+    KIND_SNAP = 7
+    KIND_READ = 15
+    KIND_READ_RESP = 16
+    ENTRY_KINDS = 3         # of entries that stand in a log; the next one is a snapshot's
 
 cdef uint64_t NUMBER_LIMIT = <uint64_t>1 << 63
 cdef uint64_t MAX_DATA = <uint64_t>1 << 31
@@ -73,15 +75,29 @@ cdef enum:
     SENDER = 12
 
 
-cdef int popcount(uint64_t mask) noexcept nogil:
-    return popcountll(mask)
+def snapshot_record(snapshot):
+    """The record of a snapshot: its membership, then its data, under index and term."""
+    data = snapshot.conf_state.encode() + snapshot.data
+    return Entry(snapshot.index, snapshot.term, data, ENTRY_KINDS).encode()
+
+
+def snapshot_from(records):
+    """The snapshot of a record; raises FrameError("records")."""
+    entries = Entry.decode_all(records)
+    if len(entries) != 1 or entries[0].kind != ENTRY_KINDS:
+        raise FrameError("records")
+    try:
+        conf_state, data = ConfState.decode(entries[0].data)
+    except ValueError as error:
+        raise FrameError("records") from error
+    return Snapshot(entries[0].index, entries[0].term, conf_state, data)
 
 
 cdef class Message:
     """A Raft message. ``entries`` of a message that Python made are owned by it."""
 
     def __init__(self, kind=0, *, to=0, sender=0, term=0, log_term=0, index=0, commit=0, hint=0, context=0, vote=0,
-                 flags=0, entries=None):
+                 flags=0, entries=None, snapshot=None):
         self.kind = integer(kind)
         self.to = integer(to)
         self.sender = integer(sender)
@@ -98,6 +114,8 @@ cdef class Message:
         self.count = 0
         if entries:
             self._own(b"".join([e if isinstance(e, bytes) else e.encode() for e in entries]))
+        if snapshot is not None:
+            self.snapshot = snapshot
 
     def __setattr__(self, name, value):
         # Only for Python: compiled code writes the fields themselves.
@@ -147,6 +165,33 @@ cdef class Message:
     cdef uint64_t sequence(self) noexcept nogil:
         return LD64(self.body + 48) if self.body_size >= ENTRY_HEADER + ENVELOPE else 0
 
+    cdef bint has_changes(self) noexcept nogil:
+        cdef const uint8_t* p = self.body
+        cdef size_t left = self.body_size, step
+        while left:
+            step = record_size(p, left)
+            if not step:
+                return False
+            if p[24]:
+                return True
+            p += step
+            left -= step
+        return False
+
+    @property
+    def snapshot(self):
+        """The snapshot that the message carries, or None; raises FrameError("records") when it is damaged."""
+        if self._snapshot is None and self.kind == KIND_SNAP and self.body_size:
+            return snapshot_from(self.records)
+        return self._snapshot
+
+    @snapshot.setter
+    def snapshot(self, value):
+        if self.kind == KIND_SNAP and value is not None:
+            self._own(snapshot_record(value))
+        else:
+            self._snapshot = value
+
     @property
     def reject(self):
         """Whether an answer is a refusal."""
@@ -175,13 +220,13 @@ cdef class Message:
         if self.body_size:
             m._own(self.records)
         m.responses = self.responses
-        m.snapshot = self.snapshot
+        m._snapshot = self._snapshot
         return m
 
     def _key(self):
         return (
             self.kind, self.to, self.sender, self.term, self.log_term, self.index, self.commit, self.hint,
-            self.context, self.vote, self.flags, self.records, self.responses or [], self.snapshot,
+            self.context, self.vote, self.flags, self.records, self.responses or [], self._snapshot,
         )
 
     def __eq__(self, other):
@@ -337,6 +382,9 @@ cdef class EntryLog:
 
     cdef uint64_t append_empty(self, uint64_t term) except 0 nogil:
         return self.append(term, 0, NULL, 0)
+
+    cdef uint64_t append_change(self, uint64_t term) except 0 nogil:
+        return self.append(term, 2, NULL, 0)
 
     cdef uint64_t append_proposals(self, uint64_t term, const uint8_t* body, size_t size) except 0 nogil:
         cdef size_t step, i, start = 0
@@ -685,6 +733,52 @@ cdef class Outbox:
         row.count = count
         return 0
 
+    cdef int set_spans(self, Spans spans, uint32_t count) except -1 nogil:
+        cdef Row* row = self.rows + self.tail - 1
+        cdef Span* span
+        cdef size_t i
+        for i in range(spans.count):
+            span = spans.items + i
+            self.spans.push(span.block, span.data, span.size, span.first, span.count)
+        row.span_high = self.spans.count
+        row.body_size = spans.size
+        row.count = count
+        return 0
+
+    cdef int share_body(self, Outbox other, size_t row) except -1 nogil:
+        cdef Row* source = other.rows + other.head + row
+        cdef Row* target = self.rows + self.tail - 1
+        cdef Span* span
+        cdef size_t i
+        for i in range(source.span_low, source.span_high):
+            span = other.spans.items + i
+            self.spans.push(span.block, span.data, span.size, span.first, span.count)
+        target.span_high = self.spans.count
+        target.body_size = source.body_size
+        target.count = source.count
+        return 0
+
+    cdef long find(self, int kind, uint64_t to) noexcept nogil:
+        cdef size_t i = self.tail
+        while i > self.head:
+            i -= 1
+            if self.rows[i].kind == kind and self.rows[i].to == to:
+                return <long>(i - self.head)
+        return -1
+
+    cdef int extend(self, size_t row, EntryLog log, uint64_t high, uint64_t commit) except -1 nogil:
+        # The row's entries are taken anew: its old spans stay referenced until the box is empty.
+        cdef Row* target = self.rows + self.head + row
+        cdef size_t before = self.spans.size
+        target.commit = commit
+        if high > target.index + target.count:
+            target.span_low = self.spans.count
+            log.spans(target.index + 1, high, self.spans)
+            target.span_high = self.spans.count
+            target.body_size = self.spans.size - before
+            target.count = <uint32_t>(high - target.index)
+        return 0
+
     cdef int take(self, Outbox other, size_t row, uint64_t tag) except -1 nogil:
         cdef Row* source = other.rows + other.head + row
         cdef Row* target
@@ -727,6 +821,18 @@ cdef class Outbox:
 
     cdef uint64_t to_at(self, size_t row) noexcept nogil:
         return self.rows[self.head + row].to
+
+    cdef uint64_t sender_at(self, size_t row) noexcept nogil:
+        return self.rows[self.head + row].sender
+
+    cdef uint64_t index_at(self, size_t row) noexcept nogil:
+        return self.rows[self.head + row].index
+
+    cdef uint32_t count_at(self, size_t row) noexcept nogil:
+        return self.rows[self.head + row].count
+
+    cdef size_t size_at(self, size_t row) noexcept nogil:
+        return self.rows[self.head + row].body_size
 
     cdef uint64_t tag_at(self, size_t row) noexcept nogil:
         return self.rows[self.head + row].tag
@@ -785,193 +891,6 @@ cdef class Outbox:
         if at >= other.tail - other.head:
             raise IndexError("no such row")
         self.take(other, at, 0)
-
-
-# --- flow control --------------------------------------------------------------------------------
-
-
-cdef int checked(value) except -1:
-    cdef int slot = integer(value)
-    if not 0 <= slot < SLOTS:
-        raise IndexError("slot must be in 0..63")
-    return slot
-
-
-cdef class Inflights:
-    """Windows of unacknowledged appends, one a slot (etcd's tracker.Inflights).
-
-    Invariant: count[slot] <= capacity. The bytes may pass max_bytes by the one message that fills
-    the window. Rings grow on demand, so that a large capacity costs nothing until it is used.
-    """
-
-    def __cinit__(self, capacity, max_bytes=0):
-        self.capacity = integer(capacity)
-        if not 1 <= self.capacity <= 0x7FFFFFFF:
-            raise ValueError("capacity must be in 1..2^31-1")
-        self.max_bytes = integer(max_bytes)
-
-    def __dealloc__(self):
-        cdef int slot
-        for slot in range(SLOTS):
-            free(self.index[slot])
-            free(self.bytes[slot])
-
-    cdef int add(self, int slot, uint64_t index, uint64_t size) except -1 nogil:
-        cdef uint32_t at, room, i
-        cdef uint64_t* indexes
-        cdef uint64_t* sizes
-        if self.full(slot):
-            raise Corruption("cannot add into a full inflights window")
-        if self.count[slot] == self.room[slot]:
-            room = min(max(self.room[slot] * 2, <uint32_t>WINDOW_START), self.capacity)
-            indexes = <uint64_t*>malloc(room * sizeof(uint64_t))
-            sizes = <uint64_t*>malloc(room * sizeof(uint64_t))
-            if indexes == NULL or sizes == NULL:
-                free(indexes)
-                free(sizes)
-                raise MemoryError()
-            for i in range(self.count[slot]):
-                at = (self.start[slot] + i) % self.room[slot]
-                indexes[i] = self.index[slot][at]
-                sizes[i] = self.bytes[slot][at]
-            free(self.index[slot])
-            free(self.bytes[slot])
-            self.index[slot] = indexes
-            self.bytes[slot] = sizes
-            self.room[slot] = room
-            self.start[slot] = 0
-        at = (self.start[slot] + self.count[slot]) % self.room[slot]
-        self.index[slot][at] = index
-        self.bytes[slot][at] = size
-        self.count[slot] += 1
-        self.total[slot] += size
-        return 0
-
-    cdef void free_to(self, int slot, uint64_t index) noexcept nogil:
-        cdef uint32_t at = self.start[slot]
-        while self.count[slot] and self.index[slot][at] <= index:
-            self.total[slot] -= self.bytes[slot][at]
-            self.count[slot] -= 1
-            at += 1
-            if at == self.room[slot]:
-                at = 0
-        self.start[slot] = at
-
-    cdef bint full(self, int slot) noexcept nogil:
-        return self.count[slot] == self.capacity or (self.max_bytes != 0 and self.total[slot] >= self.max_bytes)
-
-    cdef void reset(self, int slot) noexcept nogil:
-        self.start[slot] = self.count[slot] = 0
-        self.total[slot] = 0
-
-    def py_add(self, slot, index, size):
-        """Record a sent append; raises Corruption when the window is full."""
-        self.add(checked(slot), integer(index), integer(size))
-
-    def py_free_to(self, slot, index):
-        """Forget all up to and including ``index``."""
-        self.free_to(checked(slot), integer(index))
-
-    def py_full(self, slot):
-        """Whether nothing may be added."""
-        return bool(self.full(checked(slot)))
-
-    def py_reset(self, slot):
-        """Empty the window."""
-        self.reset(checked(slot))
-
-    def count_of(self, slot):
-        """Messages in flight."""
-        return self.count[checked(slot)]
-
-    def bytes_of(self, slot):
-        """Bytes in flight."""
-        return self.total[checked(slot)]
-
-    def contents(self, slot):
-        """(index, bytes) of each, oldest first."""
-        cdef int of = checked(slot)
-        cdef uint32_t i, at
-        out = []
-        for i in range(self.count[of]):
-            at = (self.start[of] + i) % self.room[of]
-            out.append((self.index[of][at], self.bytes[of][at]))
-        return out
-
-
-cdef class Peers:
-    """Columns of progress; slot i belongs to the i-th id in ascending order."""
-
-    cdef int slot_of(self, uint64_t id) noexcept nogil:
-        cdef int slot
-        for slot in range(self.count):
-            if self.ids[slot] == id:
-                return slot
-        return -1
-
-    cdef void set_paused(self, int slot, bint value) noexcept nogil:
-        if value:
-            self.paused |= <uint64_t>1 << slot
-        else:
-            self.paused &= ~(<uint64_t>1 << slot)
-
-    cdef void set_recent_active(self, int slot, bint value) noexcept nogil:
-        if value:
-            self.recent_active |= <uint64_t>1 << slot
-        else:
-            self.recent_active &= ~(<uint64_t>1 << slot)
-
-    def set_ids(self, ids):
-        """Take these ids, ascending and unique, and empty every column."""
-        cdef int i
-        values = [integer(id) for id in ids]
-        if len(values) > SLOTS:
-            raise ValueError("at most 64 members")
-        if sorted(set(values)) != values or (values and not 1 <= min(values) <= max(values) < NUMBER_LIMIT):
-            raise ValueError("ids must be ascending, unique and in 1..2^63-1")
-        self.count = <int>len(values)
-        self.paused = self.recent_active = 0
-        memset(self.ids, 0, sizeof(self.ids))
-        memset(self.match, 0, sizeof(self.match))
-        memset(self.next, 0, sizeof(self.next))
-        memset(self.sent_commit, 0, sizeof(self.sent_commit))
-        memset(self.pending_snapshot, 0, sizeof(self.pending_snapshot))
-        memset(self.state, 0, sizeof(self.state))
-        for i in range(self.count):
-            self.ids[i] = values[i]
-
-    def column(self, str name not None):
-        """A read-only copy of one column: ids, match, next, sent_commit, pending_snapshot ("Q") or state ("B")."""
-        cdef const uint64_t* numbers
-        cdef Block* block
-        cdef View view
-        if name == "state":
-            numbers = NULL
-        elif name == "ids":
-            numbers = self.ids
-        elif name == "match":
-            numbers = self.match
-        elif name == "next":
-            numbers = self.next
-        elif name == "sent_commit":
-            numbers = self.sent_commit
-        elif name == "pending_snapshot":
-            numbers = self.pending_snapshot
-        else:
-            raise KeyError(name)
-        block = block_new(SLOTS * 8)
-        if numbers == NULL:
-            memcpy(block_data(block), self.state, self.count)
-            view = view_of(block, block_data(block), self.count, b"B", 1)
-        else:
-            memcpy(block_data(block), numbers, self.count * 8)
-            view = view_of(block, block_data(block), self.count * 8, b"Q", 8)
-        block_unref(block)
-        return memoryview(view)
-
-    def py_slot_of(self, id):
-        """Slot of an id, -1 for a stranger."""
-        return self.slot_of(integer(id))
 
 
 # --- the frame codec -----------------------------------------------------------------------------
@@ -1125,10 +1044,12 @@ cdef class Codec:
         if size > left - MESSAGE_HEADER:
             return LENGTH
         if size and kind != KIND_APP and kind != KIND_PROP:
+            return self._check_single(kind, head, p, size, count)
+        if kind == KIND_SNAP or kind == KIND_READ or kind == KIND_READ_RESP:
             return RECORDS
         while size:
             step = record_size(p, size)
-            if not step or not record_valid(p, step):
+            if not step or not record_valid(p, step) or p[24] >= ENTRY_KINDS:
                 return RECORDS
             its = LD64(p + 16)
             if kind == KIND_APP:
@@ -1142,6 +1063,34 @@ cdef class Codec:
             size -= step
             seen += 1
         return RECORDS if seen != count else OK
+
+    cdef int _check_single(
+        self, int kind, const uint8_t* head, const uint8_t* p, size_t size, uint32_t count
+    ) noexcept nogil:
+        # Messages with exactly one record: a snapshot, or the context of a read.
+        cdef uint64_t term = LD64(head + 16), previous, id
+        cdef size_t at = ENTRY_HEADER + MEMBERSHIP_HEAD
+        cdef int group, _i
+        if count != 1 or record_size(p, size) != size or not record_valid(p, size):
+            return RECORDS
+        if kind == KIND_READ or kind == KIND_READ_RESP:
+            return RECORDS if p[24] or LD64(p + 8) or LD64(p + 16) else OK
+        if kind != KIND_SNAP or p[24] != ENTRY_KINDS or size < at or p[ENTRY_HEADER + 4] > 1:
+            return RECORDS
+        if not 1 <= LD64(p + 8) < NUMBER_LIMIT or not 1 <= LD64(p + 16) <= term:
+            return RECORDS
+        # The membership: four sets of ids, each ascending.
+        for group in range(4):
+            previous = 0
+            for _i in range(p[ENTRY_HEADER + group]):
+                if at + 8 > size:
+                    return RECORDS
+                id = LD64(p + at)
+                if id <= previous or id >= NUMBER_LIMIT:
+                    return RECORDS
+                previous = id
+                at += 8
+        return OK
 
     cdef int next(self, Message m) noexcept nogil:
         cdef const uint8_t* p

@@ -43,6 +43,10 @@ def _number(value: Any, high: int = 2**64, low: int = 0) -> int:
     return number
 
 
+def _int(value: Any) -> int:
+    return _number(value, 2**31, -(2**31))
+
+
 def _bytes(value: Any) -> bytes:
     if not isinstance(value, bytes):
         raise TypeError(f"bytes are required, not {type(value).__name__}")

@@ -37,12 +37,27 @@ class Config:
     max_message_bytes: int = 1 << 20
     #: Bytes of data in one entry, 0..1 GiB; a proposal above it raises EntryTooLarge.
     max_entry_bytes: int = 1 << 20
-    #: Bytes of entries a leader keeps appended but not committed before it refuses proposals.
+    #: Bytes of data a leader keeps appended but not applied before it refuses proposals; the first one always fits.
     max_uncommitted_bytes: int = 256 << 20
     #: Bytes of proposals that wait for the engine; above it a proposal ends as not done.
     max_waiting_bytes: int = 64 << 20
     #: Bytes of committed entries handed to the state machine at once.
     max_apply_bytes: int = 4 << 20
+    #: Reads rely on the leader's lease instead of a round of heartbeats; needs check_quorum, and clocks that run
+    #: at about the same speed (thesis, section 6.4.1). The lease ends when a leadership transfer starts.
+    lease_reads: bool = False
+    #: A leader that is removed or made a learner steps down when that is applied.
+    step_down_on_removal: bool = True
+    #: A leader checks a membership change when it is proposed: one at a time, joint ones left before the next.
+    validate_conf_changes: bool = True
+    #: A vote goes only to candidates of at least this priority, or with a longer log; 0..2^31-1 (raft-rs).
+    priority: int = 0
+    #: Commit only what members of at least two commit groups hold (raft-rs; RawNode.assign_commit_groups).
+    group_commit: bool = False
+    #: Append to a message that is not sent yet instead of queueing another one (raft-rs).
+    batch_append: bool = False
+    #: Followers learn the commit index with the next append or heartbeat, not at once (raft-rs).
+    skip_bcast_commit: bool = False
     #: A follower passes proposals on to its leader.
     forward_proposals: bool = True
     #: After this time in milliseconds a proposal without an answer ends as unknown, 1..2^31.
@@ -58,14 +73,20 @@ class Config:
         self._range("tick_ms", 1, 60_000)
         self._range("heartbeat_ticks", 1, 10_000)
         self._range("election_ticks", self.heartbeat_ticks + 1, 100_000)
-        for name in ("pre_vote", "check_quorum", "forward_proposals"):
+        for name in (
+            "pre_vote", "check_quorum", "forward_proposals", "lease_reads", "step_down_on_removal",
+            "validate_conf_changes", "group_commit", "batch_append", "skip_bcast_commit",
+        ):  # fmt: skip
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} must be True or False, not {getattr(self, name)!r}")
+        if self.lease_reads and not self.check_quorum:
+            raise ConfigError("lease_reads needs check_quorum: a leader without a quorum must know it")
+        self._range("priority", 0, 2**31 - 1)
         self._range("max_inflight_messages", 1, 2**31 - 1)
         self._range("max_message_bytes", 0, NO_LIMIT)
         self._range("max_inflight_bytes", self.max_message_bytes, NO_LIMIT)
         self._range("max_entry_bytes", 0, 1 << 30)
-        self._range("max_uncommitted_bytes", self.max_entry_bytes, NO_LIMIT)
+        self._range("max_uncommitted_bytes", 0, NO_LIMIT)
         self._range("max_waiting_bytes", self.max_entry_bytes, NO_LIMIT)
         self._range("max_apply_bytes", 1, NO_LIMIT)
         self._range("proposal_timeout_ms", 1, 2**31)

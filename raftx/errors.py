@@ -30,6 +30,14 @@ class UnknownPeer(UsageError):
     """A response came from an id that is not a member."""
 
 
+class ConfChangeError(RaftError, ValueError):
+    """A membership change that cannot be decoded or applied; the membership stays as it was."""
+
+
+class SnapshotRequestDropped(RaftError):
+    """A snapshot cannot be asked for now: no leader, or one is under way."""
+
+
 class EntryTooLarge(RaftError, ValueError):
     """The data of one proposal exceed ``Config.max_entry_bytes``."""
 
@@ -55,6 +63,14 @@ class NotDone(ProposalError):
 
 class ProposalDropped(NotDone):
     """The core refused a proposal before it was appended (no leader, a transfer, a full cap)."""
+
+
+class ConfChangeRefused(ProposalDropped):
+    """The leader did not take a membership change: another one is under way, or it does not fit the present one."""
+
+
+class ReadDropped(NotDone):
+    """A read index could not be asked for: no leader is known."""
 
 
 class Unknown(ProposalError):

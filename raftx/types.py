@@ -1,13 +1,16 @@
 """Numbers and small values that every layer shares.
 
-Values only: this module imports nothing of raftx. Kinds of messages have etcd's numbers; the
+Values only: this module imports nothing of raftx but its errors. Kinds of messages have etcd's numbers; the
 kinds from 32 on are raftx's own and travel beside Raft's messages.
 """
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from enum import IntEnum
+
+from .errors import ConfChangeError
 
 MSG_HUP = 0
 MSG_BEAT = 1
@@ -53,11 +56,14 @@ RESPONSE_KINDS = frozenset(
 # Bits of Message.flags
 FLAG_REJECT = 1
 FLAG_TRANSFER = 2  # a vote request that a leadership transfer asked for: it overrides the leader lease
+FLAG_REQUEST_SNAPSHOT = 4  # a refused append whose sender wants a snapshot; ``context`` has the least index
 
 # Kinds of entries, with etcd's numbers
 ENTRY_NORMAL = 0
 ENTRY_CONF_CHANGE = 1
 ENTRY_CONF_CHANGE_V2 = 2
+# A snapshot as a record: never in a log, only as the body of MSG_SNAP.
+ENTRY_SNAPSHOT = 3
 
 # States of a peer's progress, with etcd's numbers
 PROBE = 0
@@ -100,15 +106,178 @@ class HardState:
     commit: int = 0
 
 
+_CONF_STATE = struct.Struct("<BBBBB3x")
+_SINGLE = struct.Struct("<BQ")
+
+
 @dataclass(frozen=True)
 class ConfState:
-    """A membership; ``voters_outgoing`` is not empty while a joint change is under way."""
+    """A membership; ``voters_outgoing`` is not empty while a joint change is under way (thesis, section 4.3)."""
 
     voters: tuple[int, ...] = ()
     learners: tuple[int, ...] = ()
     voters_outgoing: tuple[int, ...] = ()
     learners_next: tuple[int, ...] = ()
     auto_leave: bool = False
+
+    def encode(self) -> bytes:
+        """Its bytes: four counts and the mark, then the ids of each set, ascending."""
+        sets = [sorted(set(ids)) for ids in (self.voters, self.learners, self.voters_outgoing, self.learners_next)]
+        head = _CONF_STATE.pack(*[len(ids) for ids in sets], self.auto_leave)
+        return head + b"".join([id.to_bytes(8, "little") for ids in sets for id in ids])
+
+    @staticmethod
+    def decode(data: bytes) -> tuple[ConfState, bytes]:
+        """What ``encode`` made, and the bytes behind it. Raises ConfChangeError when they are no membership."""
+        if len(data) < _CONF_STATE.size:
+            raise ConfChangeError("a membership is cut short")
+        *counts, auto_leave = _CONF_STATE.unpack_from(data)
+        end = _CONF_STATE.size + 8 * sum(counts)
+        if len(data) < end or auto_leave > 1:
+            raise ConfChangeError("a membership is cut short or damaged")
+        sets: list[tuple[int, ...]] = []
+        at = _CONF_STATE.size
+        for count in counts:
+            ids = struct.unpack_from(f"<{count}Q", data, at)
+            if list(ids) != sorted(set(ids)) or not all([1 <= id <= NUMBER_MAX for id in ids]):
+                raise ConfChangeError("ids of a membership must be ascending, unique and in 1..2^63-1")
+            sets.append(ids)
+            at += 8 * count
+        return ConfState(sets[0], sets[1], sets[2], sets[3], bool(auto_leave)), data[end:]
+
+
+class ConfChangeKind(IntEnum):
+    """What a single change does to one member; etcd's numbers."""
+
+    ADD_VOTER = 0
+    REMOVE = 1
+    UPDATE = 2
+    ADD_LEARNER = 3
+
+
+ADD_VOTER = 0
+REMOVE = 1
+UPDATE = 2
+ADD_LEARNER = 3
+
+# How a change with several parts goes through its joint configuration
+TRANSITION_AUTO = 0  # joint only when it has to be, and left by itself
+TRANSITION_IMPLICIT = 1  # joint, and left by itself
+TRANSITION_EXPLICIT = 2  # joint, and left by a proposed empty change
+
+_LETTERS = {"v": ADD_VOTER, "r": REMOVE, "u": UPDATE, "l": ADD_LEARNER}
+_LETTER_OF = {kind: letter for letter, kind in _LETTERS.items()}
+
+
+@dataclass(frozen=True)
+class ConfChangeSingle:
+    """One member's part of a change: kind (ConfChangeKind) and id, 1..2^63-1 (0: does nothing, as in etcd)."""
+
+    kind: int
+    id: int
+
+
+@dataclass(frozen=True)
+class ConfChange:
+    """A change of membership as it is proposed; without changes it leaves a joint configuration.
+
+    ``v1`` marks the old kind of entry, which holds exactly one change. ``context`` is the caller's own.
+    Raises ConfChangeError for what cannot be one.
+    """
+
+    changes: tuple[ConfChangeSingle, ...] = ()
+    transition: int = TRANSITION_AUTO
+    context: bytes = b""
+    v1: bool = False
+
+    def __post_init__(self) -> None:
+        if self.transition not in (TRANSITION_AUTO, TRANSITION_IMPLICIT, TRANSITION_EXPLICIT):
+            raise ConfChangeError(f"transition must be 0 (auto), 1 (implicit) or 2 (explicit), not {self.transition!r}")
+        if self.v1 and (len(self.changes) != 1 or self.transition != TRANSITION_AUTO):
+            raise ConfChangeError("a change of the old kind has exactly one part and no transition")
+        if len(self.changes) > 255:
+            raise ConfChangeError(f"a change has at most 255 parts, not {len(self.changes)}")
+        for single in self.changes:
+            if single.kind not in _LETTER_OF or not 0 <= single.id <= NUMBER_MAX:
+                raise ConfChangeError(f"a part of a change has a kind in 0..3 and an id in 1..2^63-1, not {single!r}")
+
+    @property
+    def entry_kind(self) -> int:
+        """The kind of the entry that carries it."""
+        return ENTRY_CONF_CHANGE if self.v1 else ENTRY_CONF_CHANGE_V2
+
+    @property
+    def leaves_joint(self) -> bool:
+        """Whether it asks to leave a joint configuration."""
+        return self.transition == TRANSITION_AUTO and not self.changes
+
+    @property
+    def enters_joint(self) -> bool:
+        """Whether it goes through a joint configuration."""
+        return self.transition != TRANSITION_AUTO or len(self.changes) > 1
+
+    @property
+    def auto_leave(self) -> bool:
+        """Whether the joint configuration that it enters is left by itself."""
+        return self.transition != TRANSITION_EXPLICIT
+
+    def encode(self) -> bytes:
+        """The data of its entry. An empty change is no bytes at all, so that no limit of bytes can refuse it."""
+        if self.leaves_joint and not self.context:
+            return b""
+        parts = b"".join([_SINGLE.pack(single.kind, single.id) for single in self.changes])
+        return bytes((self.transition, len(self.changes))) + parts + self.context
+
+    @staticmethod
+    def decode(data: bytes, v1: bool = False) -> ConfChange:
+        """The change that an entry's data hold. Raises ConfChangeError when they hold none."""
+        if not data and not v1:
+            return ConfChange()
+        if len(data) < 2 or len(data) < 2 + _SINGLE.size * data[1]:
+            raise ConfChangeError("a change of membership is cut short")
+        end = 2 + _SINGLE.size * data[1]
+        singles = tuple([ConfChangeSingle(*part) for part in _SINGLE.iter_unpack(data[2:end])])
+        return ConfChange(singles, data[0], data[end:], v1)
+
+    @staticmethod
+    def parse(text: str, transition: int = TRANSITION_AUTO, v1: bool = False) -> ConfChange:
+        """From text as ``str`` gives it: "v1 l2 r3 u4" adds voter 1 and learner 2, removes 3, updates 4."""
+        singles = []
+        for word in text.split():
+            if word[0] not in _LETTERS or not word[1:].isdecimal():
+                raise ConfChangeError(f"unknown part of a change: {word!r}")
+            singles.append(ConfChangeSingle(_LETTERS[word[0]], int(word[1:])))
+        return ConfChange(tuple(singles), transition, v1=v1)
+
+    def __str__(self) -> str:
+        return " ".join([f"{_LETTER_OF[single.kind]}{single.id}" for single in self.changes])
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The state machine's state at an applied index, with the membership there. ``data`` is the caller's."""
+
+    index: int
+    term: int
+    conf_state: ConfState
+    data: bytes = b""
+
+
+@dataclass(frozen=True)
+class ReadState:
+    """A read index that was asked for: once ``index`` is applied here, a local read is linearizable."""
+
+    index: int
+    context: bytes
+
+
+@dataclass(frozen=True)
+class RefusedChange:
+    """A membership change that the leader did not take: who proposed it, where the empty entry stands, and why."""
+
+    sender: int
+    index: int
+    reason: str
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,12 @@ def test_kinds(core: Any) -> None:
     sender, receiver = pair(core)
     accepted, reasons = set(), set()
     for kind in range(256):
-        frame = sender.encode(2, [core.Message(kind, term=1)])
+        body: dict[str, Any] = {}
+        if kind == 7:
+            body["snapshot"] = core.Snapshot(3, 1, core.ConfState((1, 2)), b"state")
+        elif kind in (15, 16):
+            body["entries"] = [core.Entry(0, 0, b"context")]
+        frame = sender.encode(2, [core.Message(kind, term=1, **body)])
         try:
             accepted.add(receiver.decode(frame)[0].kind)
         except core.FrameError as error:

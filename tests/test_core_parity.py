@@ -328,14 +328,14 @@ def parameters(function: Any) -> list[tuple[str, Any, Any]]:
     return [(each.name, each.kind, each.default) for each in inspect.signature(function).parameters.values()]
 
 
-@pytest.mark.parametrize("module", ["_core", "_memory"])
+@pytest.mark.parametrize("module", ["_core", "_flow", "_memory"])
 def test_same_public_names(module: str) -> None:
     """What Python can see of the compiled module is in the twin as well, which has the nogil functions besides."""
     ours, twin = (importlib.import_module(f"{package}.{module}") for package in ("raftx", _pure.load().__name__))
     public = {name for name in vars(ours) if not name.startswith("_")}
     assert public <= set(dir(twin))
     classes = {name for name in public if isinstance(getattr(ours, name), type)}
-    assert classes <= {*CLASSES, "Corruption", "FrameError", "View"}
+    assert classes <= {*CLASSES, "ConfState", "Corruption", "FrameError", "Snapshot", "View"}
     assert {name for name in dir(twin) if name in (*CLASSES, *FUNCTIONS)} <= public
 
 

@@ -31,6 +31,7 @@ PACKAGE = ROOT / "raftx"
 LAYERS = [
     {"errors", "types", "config"},
     {"_memory"},
+    {"_flow"},
     {"_core"},
     {"_sys"},
     {"_nng"},
@@ -43,6 +44,7 @@ LAYERS = [
 ]
 LAYER = {name: level for level, names in enumerate(LAYERS) for name in names}
 VALUES = LAYERS[0]
+VALUE_ORDER = ("errors", "types", "config")
 # What any module may take from the package itself.
 ROOT_NAMES = {"COMPILED", "__version__", "_pure"}
 # Layers that may use the public names.
@@ -56,8 +58,8 @@ CONSENSUS_REFUSED = {
 # --- nogil ---------------------------------------------------------------------------------------
 
 NOGIL_FILES = [
-    "_memory.pxd", "_core.pxd", "_sys.pxd", "_nng.pxd", "storage/wal.pxd", "transport/link.pxd", "transport/nng.pxd",
-    "node/engine.pxd",
+    "_memory.pxd", "_flow.pxd", "_core.pxd", "_sys.pxd", "_nng.pxd", "storage/wal.pxd", "transport/link.pxd",
+    "transport/nng.pxd", "node/engine.pxd",
 ]  # fmt: skip
 # Construction, configuration, restoring, status, text: the only methods on the data path's classes that
 # may take the GIL. Whoever adds one here says why in the .pxd.
@@ -65,7 +67,12 @@ WITH_GIL = {
     "raftx._memory.Cursor.payload",
     "raftx._memory.view_of",
     "raftx._sys.ManualClock.watch",
+    "raftx.consensus.leader.screen_changes",  # a proposed membership change
+    "raftx.consensus.raft.Raft.apply_conf_change",
+    "raftx.consensus.readonly.ReadOnly.move",
+    "raftx.consensus.state.State.restore",
     "raftx.consensus.tracker.Tracker.set_configuration",
+    "raftx.consensus.tracker.Tracker.switch",
 }
 
 # --- sizes ---------------------------------------------------------------------------------------
@@ -204,7 +211,7 @@ def below(own: str, other: str) -> bool:
     if other not in LAYER or (own == "consensus" and other in ("_sys", "_nng")):
         return False
     if own in VALUES:
-        return other in VALUES and own == "config"
+        return other in VALUES and VALUE_ORDER.index(other) < VALUE_ORDER.index(own)
     return LAYER[other] < LAYER[own]
 
 

@@ -24,6 +24,7 @@ from raftx.types import (
     MSG_VOTE,
     PROBE,
     REPLICATE,
+    ConfChange,
 )
 
 KIB = 1024
@@ -423,10 +424,13 @@ def test_the_cap_starts_anew_with_a_term(impl: ModuleType) -> None:
     assert network.agree() and network[1].uncommitted_bytes == 0
 
 
+CHANGE = ConfChange.parse("v4", v1=True).encode()
+
+
 def propose_change(member: Member) -> None:
-    """A proposal of another kind: as it comes from a peer; RawNode's own are normal entries."""
+    """A proposal of another kind, as it comes from a peer."""
     core = member.impl._core
-    entry = core.Entry(0, 0, b"change", ENTRY_CONF_CHANGE)
+    entry = core.Entry(0, 0, CHANGE, ENTRY_CONF_CHANGE)
     member.node.step(core.Message(MSG_PROP, sender=member.node.core.id, entries=[entry]))
 
 
@@ -435,7 +439,7 @@ def test_kinds_of_entries_reach_the_state_machine(impl: ModuleType) -> None:
     member.lead_with()
     propose_change(member)
     member.take()
-    assert [(e.kind, e.data) for e in member.applied] == [(ENTRY_NORMAL, b""), (ENTRY_CONF_CHANGE, b"change")]
+    assert [(e.kind, e.data) for e in member.applied] == [(ENTRY_NORMAL, b""), (ENTRY_CONF_CHANGE, CHANGE)]
 
 
 def test_a_forwarded_proposal_keeps_kind_and_data(impl: ModuleType) -> None:
@@ -444,7 +448,7 @@ def test_a_forwarded_proposal_keeps_kind_and_data(impl: ModuleType) -> None:
     propose_change(member)
     (forwarded,) = member.take()
     assert (forwarded.kind, forwarded.to) == (MSG_PROP, 2)
-    assert [(e.kind, e.data) for e in forwarded.entries] == [(ENTRY_CONF_CHANGE, b"change")]
+    assert [(e.kind, e.data) for e in forwarded.entries] == [(ENTRY_CONF_CHANGE, CHANGE)]
 
 
 # --- handing leadership over ---------------------------------------------------------------------

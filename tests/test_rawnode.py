@@ -666,7 +666,6 @@ def test_a_setting_out_of_range_is_named_with_its_range(
     [
         ("election_ticks", 5, {"heartbeat_ticks": 5}),
         ("max_inflight_bytes", 99, {"max_message_bytes": 100}),
-        ("max_uncommitted_bytes", 99, {"max_entry_bytes": 100}),
         ("max_waiting_bytes", 99, {"max_entry_bytes": 100}),
     ],
 )

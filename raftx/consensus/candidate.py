@@ -13,6 +13,7 @@ from ..types import (
     MSG_PRE_VOTE,
     MSG_PRE_VOTE_RESP,
     MSG_PROP,
+    MSG_SNAP,
     MSG_VOTE,
     MSG_VOTE_RESP,
     PRE_CANDIDATE,
@@ -50,7 +51,8 @@ def campaign(r: State, campaign_kind: int) -> int:
             if slot == r.self_slot:
                 r.send(answer, r.id, term, 0, 0, 0, 0, 0, 0)
             else:
-                r.send(kind, r.tracker.peers.ids[slot], term, r.log.last, r.log.last_term(), 0, flags, 0, 0)
+                id = r.tracker.peers.ids[slot]
+                r.send(kind, id, term, r.log.last, r.log.last_term(), 0, flags, r.priority, 0)
     return 0
 
 
@@ -82,6 +84,9 @@ def step(r: State, m: Message) -> int:
     if m.kind == MSG_HEARTBEAT:
         r.become_follower(m.term, m.sender)
         return follower.handle_heartbeat(r, m)
+    if m.kind == MSG_SNAP:
+        r.become_follower(m.term, m.sender)
+        return follower.handle_snapshot(r, m)
     if m.kind == (MSG_PRE_VOTE_RESP if r.role == PRE_CANDIDATE else MSG_VOTE_RESP):
         return handle_vote_response(r, m)
     return 0

@@ -9,12 +9,16 @@ from .._core import Message
 from ..errors import ProposalDropped
 from ..types import (
     FLAG_REJECT,
+    FLAG_REQUEST_SNAPSHOT,
     MSG_APP,
     MSG_APP_RESP,
     MSG_FORGET_LEADER,
     MSG_HEARTBEAT,
     MSG_HEARTBEAT_RESP,
     MSG_PROP,
+    MSG_READ_INDEX,
+    MSG_READ_INDEX_RESP,
+    MSG_SNAP,
     MSG_TRANSFER_LEADER,
 )
 from .state import State
@@ -22,6 +26,8 @@ from .state import State
 
 def handle_append(r: State, m: Message) -> int:
     """Append, or say where the logs may still agree (etcd's handleAppendEntries)."""
+    if r.requested_snapshot:
+        return send_snapshot_request(r)
     if m.index < r.committed:
         # Committed entries are never touched again: an old append is answered with what we have.
         return r.send(MSG_APP_RESP, m.sender, r.term, r.committed, 0, 0, 0, 0, 0)
@@ -38,8 +44,41 @@ def handle_append(r: State, m: Message) -> int:
 
 def handle_heartbeat(r: State, m: Message) -> int:
     """Learn the commit index, which the leader has capped at what we acknowledged."""
+    if r.requested_snapshot:
+        return send_snapshot_request(r)
     r.commit_to(m.commit)
     return r.send(MSG_HEARTBEAT_RESP, m.sender, r.term, 0, 0, 0, 0, 0, m.context)
+
+
+def handle_snapshot(r: State, m: Message) -> int:
+    """Take a snapshot in place of the log, or say how far the log is without it (etcd's handleSnapshot)."""
+    if r.restore(m):
+        return r.send(MSG_APP_RESP, m.sender, r.term, r.log.last, 0, 0, 0, 0, 0)
+    return r.send(MSG_APP_RESP, m.sender, r.term, r.committed, 0, 0, 0, 0, 0)
+
+
+def send_snapshot_request(r: State) -> int:
+    """Refuse what the leader sends until it sends a snapshot (raft-rs's send_request_snapshot)."""
+    hint, hint_term = r.log.last, r.log.last_term()
+    flags = FLAG_REJECT | FLAG_REQUEST_SNAPSHOT
+    return r.send(MSG_APP_RESP, r.lead, r.term, r.committed, hint_term, 0, flags, hint, r.requested_snapshot)
+
+
+def forward_read(r: State, m: Message) -> int:
+    """Pass a read index request on to the leader; ``hint`` names who asked, the frame only who passes it on."""
+    origin = m.hint if m.hint else (m.sender if m.sender else r.id)
+    r.messages.push(MSG_READ_INDEX, r.lead, origin, 0)
+    r.messages.set_answer(0, origin, 0)
+    return r.messages.set_body(m.body, m.body_size, m.count)
+
+
+def handle_read_response(r: State, m: Message) -> int:
+    """The leader's answer to a read index request of ours."""
+    if m.count != 1:
+        return 0
+    r.read_states.push(MSG_READ_INDEX_RESP, r.id, m.sender, 0)
+    r.read_states.set_log(m.index, 0, 0)
+    return r.read_states.set_body(m.body, m.body_size, m.count)
 
 
 def step(r: State, m: Message) -> int:
@@ -52,12 +91,16 @@ def step(r: State, m: Message) -> int:
         r.election_elapsed = 0
         r.lead = m.sender
         return handle_heartbeat(r, m)
+    if m.kind == MSG_SNAP:
+        r.election_elapsed = 0
+        r.lead = m.sender
+        return handle_snapshot(r, m)
     if m.kind == MSG_PROP:
         if r.lead == 0:
             raise ProposalDropped("no leader")
         if not r.forward_proposals:
             raise ProposalDropped("not the leader, and forwarding is off")
-        r.messages.push(MSG_PROP, r.lead, r.id, 0)
+        r.messages.push(MSG_PROP, r.lead, m.sender if m.sender else r.id, 0)
         return r.messages.set_body(m.body, m.body_size, m.count)
     if m.kind == MSG_TRANSFER_LEADER:
         if r.lead == 0:
@@ -65,6 +108,11 @@ def step(r: State, m: Message) -> int:
         # etcd forwards it with the sender it came with: the member that is to lead. On the wire the
         # sender is the node itself, so the transferee travels as hint.
         return r.send(MSG_TRANSFER_LEADER, r.lead, r.term, 0, 0, 0, 0, m.hint, 0)
-    if m.kind == MSG_FORGET_LEADER:
+    if m.kind == MSG_READ_INDEX and r.lead != 0:
+        return forward_read(r, m)
+    if m.kind == MSG_READ_INDEX_RESP:
+        return handle_read_response(r, m)
+    if m.kind == MSG_FORGET_LEADER and not r.lease_reads:
+        # Under a lease the leader counts on our not helping anybody else.
         r.lead = 0
     return 0

@@ -1,20 +1,33 @@
 from libc.stdint cimport uint32_t, uint64_t
-from .._core cimport Message
+from .._core cimport Message, Outbox
 from .state cimport State
 
-cdef int MSG_APP, MSG_APP_RESP, MSG_BEAT, MSG_CHECK_QUORUM, MSG_HEARTBEAT, MSG_HEARTBEAT_RESP, MSG_PROP
-cdef int MSG_TIMEOUT_NOW, MSG_TRANSFER_LEADER, MSG_UNREACHABLE
+cdef int LEADER
+cdef int MSG_APP, MSG_APP_RESP, MSG_BEAT, MSG_CHECK_QUORUM, MSG_HEARTBEAT, MSG_HEARTBEAT_RESP, MSG_PROP, MSG_READ_INDEX
+cdef int MSG_READ_INDEX_RESP, MSG_SNAP, MSG_SNAP_STATUS, MSG_TIMEOUT_NOW, MSG_TRANSFER_LEADER, MSG_UNREACHABLE
 cdef int PROBE, REPLICATE, SNAPSHOT
-cdef uint32_t FLAG_REJECT
+cdef uint32_t FLAG_REJECT, FLAG_REQUEST_SNAPSHOT
 cdef uint64_t ENTRY_HEADER
 
 cdef int maybe_send_append(State r, int slot, bint send_if_empty) except -1 nogil
+cdef bint batched(State r, int slot, uint64_t low, uint64_t count) except -1 nogil
+cdef int maybe_send_snapshot(State r, int slot) except -1 nogil
 cdef int bcast_append(State r) except -1 nogil
 cdef int bcast_heartbeat(State r) except -1 nogil
 cdef int send_timeout_now(State r, uint64_t id) except -1 nogil
 cdef int check_quorum(State r) except -1 nogil
 cdef int propose(State r, Message m) except -1 nogil
+cdef int screen_changes(State r, Message m) except -1 with gil
+cdef int maybe_leave_joint(State r) except -1 nogil
 cdef int handle_append_response(State r, Message m, int slot) except -1 nogil
 cdef int handle_heartbeat_response(State r, Message m, int slot) except -1 nogil
+cdef int handle_snapshot_status(State r, Message m, int slot) except -1 nogil
+cdef int read_index(State r, Message m) except -1 nogil
+cdef int push_read(Outbox box, uint64_t origin, uint64_t index, Message m) except -1 nogil
+cdef int answer_read(State r, uint64_t origin, uint64_t index, Message m) except -1 nogil
+cdef int answer_row(State r, Outbox box, size_t row, uint64_t index) except -1 nogil
+cdef int confirm_by_heartbeat(State r) except -1 nogil
+cdef int confirm_reads(State r) except -1 nogil
+cdef int release_pending_reads(State r) except -1 nogil
 cdef int transfer(State r, uint64_t id) except -1 nogil
 cdef int step(State r, Message m) except -1 nogil

@@ -1,14 +1,19 @@
-"""What a leader does: appends, heartbeats, commits, hands leadership over.
+"""What a leader does: appends, snapshots, heartbeats, commits, reads, membership; hands leadership over.
 
 Functions over State. The windows and pauses themselves are Tracker's.
 """
 
 from __future__ import annotations
 
-from .._core import Message
-from ..errors import ProposalDropped
+from .._core import Message, Outbox
+from .._memory import Entry
+from ..errors import ConfChangeError, ProposalDropped
 from ..types import (
+    ENTRY_CONF_CHANGE,
+    ENTRY_CONF_CHANGE_V2,
     FLAG_REJECT,
+    FLAG_REQUEST_SNAPSHOT,
+    LEADER,
     MSG_APP,
     MSG_APP_RESP,
     MSG_BEAT,
@@ -16,12 +21,17 @@ from ..types import (
     MSG_HEARTBEAT,
     MSG_HEARTBEAT_RESP,
     MSG_PROP,
+    MSG_READ_INDEX,
+    MSG_READ_INDEX_RESP,
+    MSG_SNAP,
+    MSG_SNAP_STATUS,
     MSG_TIMEOUT_NOW,
     MSG_TRANSFER_LEADER,
     MSG_UNREACHABLE,
     PROBE,
     REPLICATE,
     SNAPSHOT,
+    ConfChange,
 )
 from .state import State
 
@@ -33,9 +43,8 @@ def maybe_send_append(r: State, slot: int, send_if_empty: bool) -> int:
     if r.tracker.is_paused(slot):
         return 0
     low = r.tracker.peers.next[slot]
-    if low < r.log.first:
-        # What the peer needs is compacted: only a snapshot would help, and an append must not pretend.
-        return 0
+    if low < r.log.first or r.tracker.peers.requested_snapshot[slot] != 0:
+        return maybe_send_snapshot(r, slot)
     count = 0
     high = r.log.last
     # A full window still lets an empty append through: it carries the commit index and provokes an answer.
@@ -44,13 +53,44 @@ def maybe_send_append(r: State, slot: int, send_if_empty: bool) -> int:
         count = high + 1 - low
     if count == 0 and not send_if_empty:
         return 0
-    r.send(MSG_APP, r.tracker.peers.ids[slot], r.term, low - 1, r.log.term(low - 1), r.committed, 0, 0, 0)
-    if count:
-        r.messages.set_entries(r.log, low, high)
-        r.tracker.sent_entries(slot, count, r.log.payload(low, high))
-    else:
-        r.tracker.sent_entries(slot, 0, 0)
+    if not (r.batch_append and batched(r, slot, low, count)):
+        r.send(MSG_APP, r.tracker.peers.ids[slot], r.term, low - 1, r.log.term(low - 1), r.committed, 0, 0, 0)
+        if count:
+            r.messages.set_entries(r.log, low, high)
+    r.tracker.sent_entries(slot, count, r.log.payload(low, high) if count else 0)
     r.tracker.peers.sent_commit[slot] = r.committed
+    return 1
+
+
+def batched(r: State, slot: int, low: int, count: int) -> bool:
+    """Add to an append for the same peer that is not sent yet, when what follows fits (raft-rs's try_batching)."""
+    row = r.messages.find(MSG_APP, r.tracker.peers.ids[slot])
+    if row < 0:
+        return False
+    if count:
+        first = r.messages.index_at(row) + 1
+        high = low + count - 1
+        if first + r.messages.count_at(row) != low or r.log.limit(first, high, r.max_message_bytes) < high:
+            return False
+        r.messages.extend(row, r.log, high, r.committed)
+    else:
+        r.messages.extend(row, r.log, 0, r.committed)
+    return True
+
+
+def maybe_send_snapshot(r: State, slot: int) -> int:
+    """The newest snapshot in place of entries that are compacted, or asked for (etcd's maybeSendSnapshot)."""
+    if (r.tracker.peers.recent_active >> slot) & 1 == 0:
+        # It would be lost, and sent again and again.
+        return 0
+    least = r.tracker.peers.requested_snapshot[slot]
+    if r.snapshot_index == 0 or r.snapshot_index < least:
+        # Temporarily unavailable: whoever drives the core can see what is wanted.
+        r.snapshot_wanted = max(r.snapshot_wanted, least, r.log.first - 1)
+        return 0
+    r.tracker.become_snapshot(slot, r.snapshot_index)
+    r.send(MSG_SNAP, r.tracker.peers.ids[slot], r.term, 0, 0, 0, 0, 0, 0)
+    r.messages.set_spans(r.snapshot, 1)
     return 1
 
 
@@ -63,11 +103,15 @@ def bcast_append(r: State) -> int:
 
 
 def bcast_heartbeat(r: State) -> int:
-    """Heartbeats carry the commit index only as far as the peer has acknowledged (its log may differ beyond)."""
+    """Heartbeats carry the commit index only as far as the peer has acknowledged (its log may differ beyond).
+
+    And the position of the newest read that waits for a quorum to confirm this leader.
+    """
+    context = r.reads.context()
     for slot in range(r.tracker.peers.count):
         if slot != r.self_slot:
             commit = min(r.tracker.peers.match[slot], r.committed)
-            r.send(MSG_HEARTBEAT, r.tracker.peers.ids[slot], r.term, 0, 0, commit, 0, 0, 0)
+            r.send(MSG_HEARTBEAT, r.tracker.peers.ids[slot], r.term, 0, 0, commit, 0, 0, context)
             r.tracker.peers.sent_commit[slot] = commit
     return 0
 
@@ -94,6 +138,8 @@ def propose(r: State, m: Message) -> int:
         raise ProposalDropped("this leader has been removed")
     if r.transferee:
         raise ProposalDropped("leadership is being transferred")
+    if m.has_changes():
+        screen_changes(r, m)
     if not r.increase_uncommitted(m.body_size - m.count * ENTRY_HEADER):
         raise ProposalDropped("too many bytes are not committed yet")
     r.log.append_proposals(r.term, m.body, m.body_size)
@@ -101,9 +147,60 @@ def propose(r: State, m: Message) -> int:
     return bcast_append(r)
 
 
+def screen_changes(r: State, m: Message) -> int:
+    """Let membership changes pass one at a time; one that may not is replaced by an empty entry and noted (etcd).
+
+    Raises ConfChangeError for one that cannot be decoded; then nothing was appended.
+    """
+    entries = m.entries
+    changes = {}
+    for at, entry in enumerate(entries):
+        if entry.kind in (ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2):
+            changes[at] = ConfChange.decode(entry.data, entry.kind == ENTRY_CONF_CHANGE)
+        elif entry.kind:
+            raise ConfChangeError(f"an entry of kind {entry.kind} cannot be proposed")
+    for at, change in changes.items():
+        reason = ""
+        if r.pending_conf_index > r.applied:
+            reason = f"possible unapplied conf change at index {r.pending_conf_index} (applied to {r.applied})"
+        elif r.tracker.outgoing != 0 and change.changes:
+            reason = "must transition out of joint config first"
+        elif r.tracker.outgoing == 0 and not change.changes:
+            reason = "not in joint state; refusing empty conf change"
+        index = r.log.last + at + 1
+        if reason and r.validate_conf_changes:
+            entries[at] = Entry(0, 0, b"")
+            r.refused.append((int(m.sender), index, reason))
+        else:
+            r.pending_conf_index = index
+    m._own(b"".join([entry.encode() for entry in entries]))
+    return 0
+
+
+def maybe_leave_joint(r: State) -> int:
+    """Propose to leave a joint configuration that is left by itself, once all before it is applied (etcd's appliedTo).
+
+    Tried again with every applied batch: a transfer may be in the way, and it goes to everybody like any proposal.
+    """
+    if not r.tracker.auto_leave or r.applied < r.pending_conf_index or r.role != LEADER:
+        return 0
+    if r.self_slot < 0 or r.transferee:
+        return 0
+    r.pending_conf_index = r.log.last + 1
+    r.log.append_change(r.term)
+    r.acknowledge_own()
+    return bcast_append(r)
+
+
 def handle_append_response(r: State, m: Message, slot: int) -> int:
     """An acknowledgement, the leader's own included, or a refusal with a hint."""
     r.tracker.peers.set_recent_active(slot, True)
+    if m.flags & FLAG_REQUEST_SNAPSHOT:
+        if r.tracker.request_snapshot(slot, m.index, max(m.context, 1)):
+            if r.tracker.peers.state[slot] == REPLICATE:
+                r.tracker.become_probe(slot)
+            return maybe_send_append(r, slot, True)
+        return 0
     if m.flags & FLAG_REJECT:
         probe = m.hint
         if m.log_term > 0:
@@ -130,7 +227,10 @@ def handle_append_response(r: State, m: Message, slot: int) -> int:
     else:
         r.tracker.inflights.free_to(slot, m.index)
     if r.maybe_commit():
-        bcast_append(r)
+        release_pending_reads(r)
+        if not r.skip_bcast_commit or r.pending_conf_index > r.applied:
+            # A pending change is learned at once even so: nobody shall lag behind with an old membership.
+            bcast_append(r)
     elif slot != r.self_slot and r.tracker.can_bump_commit(slot, r.committed):
         maybe_send_append(r, slot, True)
     if slot != r.self_slot:
@@ -147,7 +247,98 @@ def handle_heartbeat_response(r: State, m: Message, slot: int) -> int:
     r.tracker.peers.set_paused(slot, False)
     if r.tracker.peers.match[slot] < r.log.last or r.tracker.peers.state[slot] == PROBE:
         maybe_send_append(r, slot, True)
+    if m.context != 0:
+        r.reads.acknowledge(slot, m.context)
+        return confirm_reads(r)
     return 0
+
+
+def handle_snapshot_status(r: State, m: Message, slot: int) -> int:
+    """What became of a snapshot that was sent, as the sender saw it."""
+    if r.tracker.peers.state[slot] == SNAPSHOT:
+        r.tracker.snapshot_ended(slot, m.flags & FLAG_REJECT == 0)
+    return 0
+
+
+# --- reads -----------------------------------------------------------------------------------------
+
+
+def read_index(r: State, m: Message) -> int:
+    """The commit index for a linearizable read, once this leader is known to be the leader still (etcd)."""
+    origin = m.hint if m.hint else m.sender
+    if m.count != 1:
+        return 0
+    if r.tracker.is_singleton():
+        if origin == 0 or origin == r.id:
+            push_read(r.read_states, r.id, r.committed, m)
+            return 0
+        return answer_read(r, origin, r.committed, m)
+    if not r.committed_in_term():
+        # What is committed is not known yet: the read waits for the first commit of this term.
+        push_read(r.pending_reads, origin, 0, m)
+        return 0
+    if r.lease_reads and not r.lease_ended:
+        if origin == 0 or origin == r.id:
+            push_read(r.read_states, r.id, r.committed, m)
+            return 0
+        return answer_read(r, origin, r.committed, m)
+    r.reads.add(r.committed, origin, m)
+    return confirm_by_heartbeat(r)
+
+
+def push_read(box: Outbox, origin: int, index: int, m: Message) -> int:
+    box.push(MSG_READ_INDEX, 0, origin, 0)
+    box.set_log(index, 0, 0)
+    return box.set_body(m.body, m.body_size, m.count)
+
+
+def answer_read(r: State, origin: int, index: int, m: Message) -> int:
+    r.send(MSG_READ_INDEX_RESP, origin, r.term, index, 0, 0, 0, 0, 0)
+    return r.messages.set_body(m.body, m.body_size, m.count)
+
+
+def answer_row(r: State, box: Outbox, row: int, index: int) -> int:
+    """Answer the read in a row: here, when it was asked here, else where it was."""
+    origin = box.sender_at(row)
+    if origin == 0 or origin == r.id:
+        r.read_states.push(MSG_READ_INDEX, 0, r.id, 0)
+        r.read_states.set_log(index, 0, 0)
+        return r.read_states.share_body(box, row)
+    r.send(MSG_READ_INDEX_RESP, origin, r.term, index, 0, 0, 0, 0, 0)
+    return r.messages.share_body(box, row)
+
+
+def confirm_by_heartbeat(r: State) -> int:
+    """Ask everybody to confirm this leader up to the newest read; its own confirmation counts at once."""
+    if r.self_slot >= 0:
+        r.reads.acknowledge(r.self_slot, r.reads.last())
+    return bcast_heartbeat(r)
+
+
+def confirm_reads(r: State) -> int:
+    """Answer the reads that a quorum has confirmed by now."""
+    count = r.reads.advance(r.tracker)
+    for row in range(count):
+        answer_row(r, r.reads.unconfirmed, row, r.reads.unconfirmed.index_at(row))
+    r.reads.unconfirmed.discard(count)
+    return 0
+
+
+def release_pending_reads(r: State) -> int:
+    """The term has its first commit: reads that came before it are taken up now."""
+    if r.pending_reads.length() == 0 or not r.committed_in_term():
+        return 0
+    for row in range(r.pending_reads.length()):
+        if r.lease_reads and not r.lease_ended:
+            answer_row(r, r.pending_reads, row, r.committed)
+        else:
+            r.reads.add_row(r.committed, r.pending_reads, row)
+            confirm_by_heartbeat(r)
+    r.pending_reads.clear()
+    return 0
+
+
+# --- leadership --------------------------------------------------------------------------------------
 
 
 def transfer(r: State, id: int) -> int:
@@ -162,6 +353,8 @@ def transfer(r: State, id: int) -> int:
         return 0
     r.election_elapsed = 0
     r.transferee = id
+    # From here on another member may be elected within our lease, and a lost or late message does not tell.
+    r.lease_ended = True
     if r.tracker.peers.match[slot] == r.log.last:
         return send_timeout_now(r, id)
     return maybe_send_append(r, slot, True)
@@ -175,6 +368,8 @@ def step(r: State, m: Message) -> int:
         return bcast_heartbeat(r)
     if m.kind == MSG_CHECK_QUORUM:
         return check_quorum(r)
+    if m.kind == MSG_READ_INDEX:
+        return read_index(r, m)
     if m.kind == MSG_TRANSFER_LEADER:
         return transfer(r, m.hint)
     slot = r.tracker.peers.slot_of(m.sender)
@@ -184,6 +379,8 @@ def step(r: State, m: Message) -> int:
         return handle_append_response(r, m, slot)
     if m.kind == MSG_HEARTBEAT_RESP:
         return handle_heartbeat_response(r, m, slot)
+    if m.kind == MSG_SNAP_STATUS:
+        return handle_snapshot_status(r, m, slot)
     if m.kind == MSG_UNREACHABLE and r.tracker.peers.state[slot] == REPLICATE:
         # What is in flight may be lost: probe instead of waiting for its answers.
         r.tracker.become_probe(slot)

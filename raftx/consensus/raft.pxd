@@ -1,4 +1,4 @@
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 from .._core cimport Message
 from . cimport candidate, follower, leader
 from .state cimport State
@@ -7,11 +7,21 @@ cdef int FOLLOWER, LEADER
 cdef int MSG_APP, MSG_APP_RESP, MSG_BEAT, MSG_CHECK_QUORUM, MSG_HEARTBEAT, MSG_HUP, MSG_PRE_VOTE, MSG_PRE_VOTE_RESP
 cdef int MSG_SNAP, MSG_STORAGE_APPEND_RESP, MSG_STORAGE_APPLY_RESP, MSG_TIMEOUT_NOW, MSG_VOTE, MSG_VOTE_RESP
 cdef uint32_t FLAG_REJECT, FLAG_TRANSFER
+cdef uint64_t ENTRY_HEADER
 
 cdef class Raft(State):
     cdef int step(self, Message m) except -1 nogil
     cdef int step_stale(self, Message m) except -1 nogil
     cdef bint can_vote(self, Message m) noexcept nogil
+    cdef bint preferred(self, Message m) noexcept nogil
     cdef int handle_vote(self, Message m) except -1 nogil
+    cdef int applied_to(self, uint64_t index) except -1 nogil
+    cdef int applied_snapshot(self, uint64_t index) except -1 nogil
+    cdef int apply_conf_change(self, object change) except -1 with gil
+    cdef int configuration_changed(self) except -1 nogil
+    cdef int ask_snapshot(self) except -1 nogil
+    cdef int step_down(self) except -1 nogil
+    cdef int ping(self) except -1 nogil
+    cdef int commit_again(self) except -1 nogil
     cdef int step_local(self, int kind) except -1 nogil
     cdef int tick(self) except -1 nogil

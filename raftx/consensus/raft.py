@@ -7,6 +7,8 @@ listed: whatever happens to a Raft happens through one of the two.
 from __future__ import annotations
 
 from .._core import Message
+from .._memory import Entry
+from ..errors import SnapshotRequestDropped
 from ..types import (
     FLAG_REJECT,
     FLAG_TRANSFER,
@@ -26,9 +28,12 @@ from ..types import (
     MSG_TIMEOUT_NOW,
     MSG_VOTE,
     MSG_VOTE_RESP,
+    ConfChange,
 )
-from . import candidate, follower, leader
+from . import candidate, confchange, follower, leader
 from .state import State
+
+ENTRY_HEADER = 32
 
 
 class Raft(State):
@@ -60,9 +65,15 @@ class Raft(State):
         if m.kind == MSG_STORAGE_APPEND_RESP:
             if m.index != 0:
                 self.stable_to(m.index, m.log_term)
+            if m.hint != 0:
+                return self.applied_snapshot(m.hint)
             return 0
         if m.kind == MSG_STORAGE_APPLY_RESP:
-            return self.applied_to(m.index)
+            # Its records are those that were applied.
+            self.mark_applied(max(m.index, self.applied), m.body_size)
+            leader.maybe_leave_joint(self)
+            self.reduce_uncommitted(m.body_size - m.count * ENTRY_HEADER)
+            return 0
         if self.role == LEADER:
             return leader.step(self, m)
         if self.role == FOLLOWER:
@@ -81,6 +92,9 @@ class Raft(State):
         if m.kind == MSG_PRE_VOTE:
             # Tell a candidate that is behind, or pre-vote could deadlock against higher terms.
             return self.send(MSG_PRE_VOTE_RESP, m.sender, self.term, 0, 0, 0, FLAG_REJECT, 0, 0)
+        if m.kind == MSG_STORAGE_APPEND_RESP and m.hint != 0:
+            # Entries may have been replaced in a later term, what a snapshot holds is committed.
+            return self.applied_snapshot(m.hint)
         return 0
 
     def can_vote(self, m: Message) -> bool:
@@ -89,10 +103,18 @@ class Raft(State):
             return True
         return m.kind == MSG_PRE_VOTE and m.term > self.term
 
+    def preferred(self, m: Message) -> bool:
+        """Whether the candidate's priority, or a log longer than ours, speaks for it (raft-rs)."""
+        return self.priority <= m.hint or m.index > self.log.last
+
     def handle_vote(self, m: Message) -> int:
-        """Grant when we have not promised otherwise and the candidate's log is at least as new."""
+        """Grant when we have not promised otherwise and the candidate's log is at least as new.
+
+        Learners answer too: who was made a voter may not know it yet. Of two with the same log the one of
+        higher priority is preferred; a longer log beats priority (raft-rs).
+        """
         answer = MSG_VOTE_RESP if m.kind == MSG_VOTE else MSG_PRE_VOTE_RESP
-        if self.can_vote(m) and self.up_to_date(m.index, m.log_term):
+        if self.can_vote(m) and self.preferred(m) and self.up_to_date(m.index, m.log_term):
             # The term of the request: for a pre-vote it is not ours yet.
             self.send(answer, m.sender, m.term, 0, 0, 0, 0, 0, 0)
             if m.kind == MSG_VOTE:
@@ -100,6 +122,113 @@ class Raft(State):
                 self.vote = m.sender
             return 0
         return self.send(answer, m.sender, self.term, 0, 0, 0, FLAG_REJECT, 0, 0)
+
+    # --- applied -----------------------------------------------------------------------------------
+
+    def applied_to(self, index: int) -> int:
+        """The state machine has everything up to ``index``. An older answer changes nothing (etcd's appliedTo)."""
+        if index <= self.applied:
+            return 0
+        payload = 0
+        low = max(self.applied + 1, self.log.first)
+        if self.uncommitted_bytes and low <= index:
+            payload = self.log.payload(low, index)
+        self.mark_applied(index, 0)
+        leader.maybe_leave_joint(self)
+        self.reduce_uncommitted(payload)
+        return 0
+
+    def applied_snapshot(self, index: int) -> int:
+        """The storage has the snapshot at ``index``, and so has the state machine (etcd's appliedSnap)."""
+        self.stable_snapshot_to(index)
+        self.mark_applied(max(index, self.applied), 0)
+        return leader.maybe_leave_joint(self)
+
+    # --- membership --------------------------------------------------------------------------------
+
+    def apply_conf_change(self, change: ConfChange) -> int:
+        """Take the membership that a committed change leads to (etcd's applyConfChange and switchToConfig).
+
+        Raises ConfChangeError; then the membership is the same as before.
+        """
+        peers = self.tracker.peers
+        ids = list(peers.column("ids"))
+        matches, nexts = peers.column("match"), peers.column("next")
+        learners = self.tracker.learners
+        progress = {}
+        for slot, id in enumerate(ids):
+            progress[id] = confchange.Progress(matches[slot], nexts[slot], (learners >> slot) & 1 == 1, True, slot)
+        conf, after = confchange.Changer(self.tracker.conf_state(), progress, self.log.last).change(change)
+        now = sorted(after)
+        self.tracker.switch(conf, now, [after[id].place for id in now])
+        for slot, id in enumerate(now):
+            if after[id].place < 0:
+                self.tracker.begin(slot, self.log.last)
+        self.reads.move(ids, now)
+        self.self_slot = self._slot(self.id)
+        return self.configuration_changed()
+
+    def configuration_changed(self) -> int:
+        """What a leader does when the membership is another one."""
+        if self.role != LEADER:
+            return 0
+        if self.self_slot < 0 or (self.tracker.learners >> self.self_slot) & 1:
+            # Removed or demoted: others are to lead (thesis, 4.2.2). etcd leaves it to an option as well.
+            if self.step_down_on_removal:
+                self.become_follower(self.term, 0)
+            return 0
+        if self.tracker.voters == 0:
+            return 0
+        if self.maybe_commit():
+            # A smaller quorum may have committed more.
+            leader.bcast_append(self)
+        else:
+            # New members are probed at once.
+            for slot in range(self.tracker.peers.count):
+                if slot != self.self_slot:
+                    leader.maybe_send_append(self, slot, False)
+        slot = self.tracker.peers.slot_of(self.transferee) if self.transferee else -1
+        if slot < 0 or ((self.tracker.voters | self.tracker.outgoing) >> slot) & 1 == 0:
+            self.transferee = 0
+        return 0
+
+    def begin_group(self, entries: list[Entry], changes: list[ConfChange]) -> None:
+        """The first entries of a new group: they add its members, and are committed as they stand."""
+        self.become_follower(1, 0)
+        for entry in entries:
+            self.log.py_append(1, entry.data, entry.kind)
+        self.committed = len(entries)
+        for change in changes:
+            self.apply_conf_change(change)
+
+    # --- on request --------------------------------------------------------------------------------
+
+    def ask_snapshot(self) -> int:
+        """Refuse appends until the leader has sent a snapshot (raft-rs's request_snapshot)."""
+        if self.role == LEADER or self.lead == 0:
+            raise SnapshotRequestDropped("a snapshot can only be asked for by a follower that knows its leader")
+        if self.pending_snapshot or self.requested_snapshot:
+            raise SnapshotRequestDropped("a snapshot is under way already")
+        self.requested_snapshot = max(self.log.last, 1)
+        return follower.send_snapshot_request(self)
+
+    def step_down(self) -> int:
+        """A leader gives up leading, without an heir and in the same term."""
+        if self.role == LEADER:
+            self.become_follower(self.term, 0)
+        return 0
+
+    def ping(self) -> int:
+        """A leader sends its heartbeats now (raft-rs's ping)."""
+        if self.role == LEADER:
+            return leader.bcast_heartbeat(self)
+        return 0
+
+    def commit_again(self) -> int:
+        """What is committed is counted in another way from now on: look at it."""
+        if self.role == LEADER and self.maybe_commit():
+            return leader.bcast_append(self)
+        return 0
 
     def step_local(self, kind: int) -> int:
         """A message without content from this node itself."""

@@ -15,18 +15,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._core import Entry, EntryLog, Message, Outbox
+from .._core import EntryLog, Message, Outbox, snapshot_record
+from .._memory import Entry
 from ..config import Config
-from ..errors import StepLocalMessage, UnknownPeer, UsageError
+from ..errors import ConfChangeRefused, ReadDropped, StepLocalMessage, UnknownPeer, UsageError
 from ..types import (
+    ENTRY_CONF_CHANGE,
+    FLAG_REJECT,
     LEADER,
     LOCAL_APPEND_THREAD,
     LOCAL_APPLY_THREAD,
     LOCAL_KINDS,
     MSG_APP_RESP,
+    MSG_FORGET_LEADER,
     MSG_HUP,
     MSG_PRE_VOTE_RESP,
     MSG_PROP,
+    MSG_READ_INDEX,
+    MSG_SNAP_STATUS,
     MSG_STORAGE_APPEND,
     MSG_STORAGE_APPEND_RESP,
     MSG_STORAGE_APPLY,
@@ -36,9 +42,13 @@ from ..types import (
     MSG_VOTE,
     MSG_VOTE_RESP,
     RESPONSE_KINDS,
+    ConfChange,
     ConfState,
     HardState,
+    ReadState,
+    RefusedChange,
     Role,
+    Snapshot,
 )
 from .raft import Raft
 
@@ -100,6 +110,7 @@ class Ready:
         "must_sync",
         "number",
         "read_states",
+        "refused",
         "snapshot",
         "soft_state",
     )
@@ -110,24 +121,30 @@ class Ready:
         self.soft_state: tuple[int, Role] | None = None
         #: to be durable before the messages that wait for it are sent; None when unchanged
         self.hard_state: HardState | None = None
-        self.read_states: list[Any] = []
+        #: reads that may be done locally once their index is applied
+        self.read_states: list[ReadState] = []
         #: to be durable, in this order, replacing whatever stood from the first index on
         self.entries: list[Entry] = []
-        self.snapshot: Any = None
+        #: to be durable, and the state machine's from then on, before the entries; it replaces everything
+        self.snapshot: Snapshot | None = None
         #: to be applied
         self.committed_entries: list[Entry] = []
         self.messages: list[Message] = []
         #: whether hard_state and entries must be synced, not only written
         self.must_sync = False
+        #: membership changes of other members that this leader did not take: their proposers are to be told
+        self.refused: list[RefusedChange] = []
 
 
 class RawNode:
     """One member without threads, clock, storage and network. Not thread-safe: one caller at a time.
 
-    ``log`` is what the storage held (an EntryLog; a new one by default), ``applied`` how far the state
-    machine is. With ``async_storage_writes`` a Ready's messages include one to LOCAL_APPEND_THREAD
-    and one to LOCAL_APPLY_THREAD whose ``responses`` are delivered when the work is done; without it,
-    ``advance`` says that everything in the last Ready is done.
+    ``log`` is what the storage held (an EntryLog; a new one by default), ``snapshot`` its newest snapshot,
+    ``applied`` how far the state machine is (by default to where the log begins), ``conf_state`` the membership at
+    ``applied``. With ``async_storage_writes`` a Ready's messages include one to LOCAL_APPEND_THREAD and one to
+    LOCAL_APPLY_THREAD whose ``responses`` are delivered when the work is done; without it, ``advance`` says
+    that everything in the last Ready is done. Raises Corruption when what is given does not fit together and
+    ConfChangeError when the membership is none. (etcd: RawNode, NewRawNode.)
     """
 
     def __init__(
@@ -137,37 +154,74 @@ class RawNode:
         log: EntryLog | None = None,
         hard_state: HardState | None = None,
         conf_state: ConfState | None = None,
-        applied: int = 0,
+        applied: int | None = None,
+        snapshot: Snapshot | None = None,
         async_storage_writes: bool = False,
     ) -> None:
         hard_state = hard_state or HardState()
-        self.core = Raft(config, log if log is not None else EntryLog(), hard_state, conf_state or ConfState(), applied)
+        if log is None:
+            log = EntryLog() if snapshot is None else EntryLog(snapshot.index + 1, snapshot.term)
+        if snapshot is not None and conf_state is None:
+            conf_state = snapshot.conf_state
+        if applied is None:
+            applied = log.first - 1
+        self.core = Raft(config, log, hard_state, conf_state or ConfState(), applied)
         self.async_storage_writes = bool(async_storage_writes)
-        self._previous_hard = (hard_state.term, hard_state.vote, hard_state.commit)
+        self._previous_hard = (hard_state.term, hard_state.vote, self.core.committed)
         self._previous_soft = (0, 0)
         self._steps_on_advance: list[Message] = []
         self._number = 0
         self._outstanding = False
-        self._max_apply_bytes = config.max_apply_bytes
+        if snapshot is not None:
+            self.set_snapshot(snapshot)
 
     # --- input -----------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """One tick of time has passed."""
+        """One tick of time has passed (etcd: Tick)."""
         self.core.tick()
 
     def campaign(self) -> None:
-        """Campaign now, with a pre-vote if that is on."""
+        """Campaign now, with a pre-vote if that is on. Nothing happens where it is not allowed (etcd: Campaign)."""
         self.core.step_local(MSG_HUP)
 
-    def propose(self, data: bytes) -> None:
-        """Propose one entry. Raises ProposalDropped when it went nowhere: it may be repeated."""
-        self._step(Message(MSG_PROP, sender=self.core.id, entries=[Entry(0, 0, data)]))
+    def propose(self, data: bytes, *more: bytes) -> None:
+        """Propose an entry, or several that stand together. Raises ProposalDropped when it went nowhere.
+
+        It may be repeated then; without an error it may still be lost on its way (etcd: Propose).
+        """
+        entries = [Entry(0, 0, each) for each in (data, *more)]
+        self._step(Message(MSG_PROP, sender=self.core.id, entries=entries))
+
+    def propose_conf_change(self, change: ConfChange) -> None:
+        """Propose a change of membership (etcd: ProposeConfChange).
+
+        Raises ProposalDropped when it went nowhere, and ConfChangeRefused when this leader did not take it: an
+        empty entry stands in its place, as with etcd. One that was passed on to the leader may be refused there.
+        """
+        entry = Entry(0, 0, change.encode(), change.entry_kind)
+        noted = len(self.core.refused)
+        self._step(Message(MSG_PROP, sender=self.core.id, entries=[entry]))
+        if len(self.core.refused) > noted:
+            _, _, reason = self.core.refused.pop()
+            raise ConfChangeRefused(reason)
+
+    def apply_conf_change(self, change: ConfChange | Entry) -> ConfState:
+        """The state machine has come to a membership change, or to its entry: take it. Returns the new membership.
+
+        To be called for every such entry, in order. Raises ConfChangeError: the change does not fit and the
+        membership stays as it was, on every member alike (etcd: ApplyConfChange, which panics).
+        """
+        if isinstance(change, Entry):
+            change = ConfChange.decode(change.data, change.kind == ENTRY_CONF_CHANGE)
+        self.core.apply_conf_change(change)
+        return self.core.tracker.conf_state()
 
     def step(self, message: Message) -> None:
-        """Take a message from a peer or a response of the storage.
+        """Take a message from a peer or a response of the storage (etcd: Step).
 
-        Raises StepLocalMessage, UnknownPeer, ProposalDropped.
+        Raises StepLocalMessage, UnknownPeer, ProposalDropped, and ConfChangeError for a proposed change that
+        cannot be decoded; nothing has changed then.
         """
         local = message.sender in (LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD)
         if message.kind in LOCAL_KINDS and not local:
@@ -180,13 +234,175 @@ class RawNode:
     def _step(self, m: Message) -> None:
         self.core.step(m)
 
+    def read_index(self, context: bytes) -> None:
+        """Ask for an index to read at; it comes with ``context`` as a Ready's read_states (etcd: ReadIndex).
+
+        A message may be lost and the leader may change: ask again after an election timeout. Contexts may
+        repeat. Raises ReadDropped when no leader is known.
+        """
+        if self.core.role != LEADER and self.core.lead == 0:
+            raise ReadDropped("no leader")
+        self._step(Message(MSG_READ_INDEX, sender=self.core.id, entries=[Entry(0, 0, context)]))
+
     def transfer_leader(self, id: int) -> None:
-        """Ask the leader, which may be this node, to hand over to ``id``."""
+        """Ask the leader, which may be this node, to hand over to ``id`` (etcd: TransferLeader)."""
         self._step(Message(MSG_TRANSFER_LEADER, sender=self.core.id, hint=id))
 
+    def forget_leader(self) -> None:
+        """A follower forgets its leader, and may then grant votes within its lease (etcd: ForgetLeader)."""
+        self._step(Message(MSG_FORGET_LEADER, sender=self.core.id))
+
+    def step_down(self) -> None:
+        """A leader gives up leading; it stays in its term and waits for another one."""
+        self.core.step_down()
+
+    def ping(self) -> None:
+        """A leader sends its heartbeats now (raft-rs: ping)."""
+        self.core.ping()
+
+    def request_snapshot(self) -> None:
+        """A follower asks its leader for a snapshot, and takes no entries before it has one.
+
+        (raft-rs: request_snapshot.)
+
+        Raises SnapshotRequestDropped without a known leader, on a leader, or when one is under way.
+        """
+        self.core.ask_snapshot()
+
     def report_unreachable(self, id: int) -> None:
-        """The last message to ``id`` could not be sent."""
+        """The last message to ``id`` could not be sent (etcd: ReportUnreachable)."""
         self._step(Message(MSG_UNREACHABLE, sender=id))
+
+    def report_snapshot(self, id: int, ok: bool) -> None:
+        """What became of the snapshot for ``id``: it was sent, or it was lost (etcd: ReportSnapshot)."""
+        self._step(Message(MSG_SNAP_STATUS, sender=id, flags=0 if ok else FLAG_REJECT))
+
+    def bootstrap(self, ids: list[int]) -> None:
+        """Begin a group whose first entries add these members (etcd: Bootstrap).
+
+        Every first member does this with the same ids. Raises UsageError unless the log is empty, and
+        ConfChangeError for ids that make no membership.
+        """
+        core = self.core
+        if not ids:
+            raise UsageError("bootstrap() needs at least one member")
+        if core.log.last != 0 or core.term != 0:
+            raise UsageError("bootstrap() is for an empty storage")
+        changes = [ConfChange.parse(f"v{id}", v1=True) for id in ids]
+        self._previous_hard = (0, 0, 0)
+        core.begin_group(
+            [Entry(at, 1, change.encode(), change.entry_kind) for at, change in enumerate(changes, 1)], changes
+        )
+
+    # --- snapshots and the log ---------------------------------------------------------------------
+
+    def set_snapshot(self, snapshot: Snapshot) -> None:
+        """What a member that needs compacted entries is sent: the newest snapshot that the storage has.
+
+        Raises UsageError for one that is not of this log: beyond what is applied here, or older than the last.
+        """
+        core = self.core
+        if not core.snapshot_index <= snapshot.index <= max(core.applied, core.applying):
+            raise UsageError(
+                f"snapshot.index must be in {core.snapshot_index}..{core.applied} (applied), not {snapshot.index}"
+            )
+        core.set_snapshot(snapshot_record(snapshot), snapshot.index, snapshot.term)
+
+    @property
+    def snapshot_wanted(self) -> int:
+        """Index that a snapshot must reach before a waiting member can be served; 0: none is wanted."""
+        return int(self.core.snapshot_wanted)
+
+    def compact(self, index: int) -> None:
+        """Drop entries up to and including ``index``; who needs them is sent the snapshot.
+
+        Raises UsageError beyond what is applied, durable and in the snapshot.
+        """
+        core = self.core
+        most = min(core.applied, core.stable, max(core.snapshot_index, core.log.first - 1))
+        if not 0 <= index <= most:
+            raise UsageError(f"index must be in 0..{most} (applied, durable and in the snapshot), not {index}")
+        core.log.py_compact(index)
+
+    # --- settings that may change ------------------------------------------------------------------
+
+    def set_randomized_timeout(self, ticks: int) -> None:
+        """Pin the present election timeout; the next change of role or term draws another. At least 1."""
+        if not 1 <= ticks < 2**31:
+            raise UsageError(f"ticks must be in 1..2^31-1, not {ticks}")
+        self.core.randomized_timeout = ticks
+
+    def set_priority(self, priority: int) -> None:
+        """Another election priority, 0..2^31-1 (raft-rs: set_priority)."""
+        if not 0 <= priority < 2**31:
+            raise UsageError(f"priority must be in 0..2^31-1, not {priority}")
+        self.core.priority = priority
+
+    def set_check_quorum(self, on: bool) -> None:
+        """Switch check-quorum; it stays on with lease reads (raft-rs: set_check_quorum)."""
+        if self.core.lease_reads and not on:
+            raise UsageError("check_quorum must stay on with lease_reads")
+        self.core.check_quorum = bool(on)
+
+    def set_batch_append(self, on: bool) -> None:
+        """Switch batch_append (raft-rs: set_batch_append)."""
+        self.core.batch_append = bool(on)
+
+    def set_skip_bcast_commit(self, on: bool) -> None:
+        """Switch skip_bcast_commit (raft-rs: skip_bcast_commit)."""
+        self.core.skip_bcast_commit = bool(on)
+
+    def set_max_apply_bytes(self, size: int) -> None:
+        """Another budget of bytes handed to the state machine, at least 1.
+
+        (raft-rs: set_max_committed_size_per_ready.)
+        """
+        if not 1 <= size < 2**63:
+            raise UsageError(f"size must be in 1..2^63-1, not {size}")
+        self.core.max_apply_bytes = size
+
+    def set_max_inflight(self, id: int, messages: int) -> None:
+        """Another window for one member, 0..2^31-1; 0 sends it nothing more (raft-rs: adjust_max_inflight_msgs).
+
+        Raises UnknownPeer.
+        """
+        self.core.tracker.inflights.set_capacity(self._member(id), messages)
+
+    def enable_group_commit(self, on: bool) -> None:
+        """Switch group commit; switched off, more may be committed at once (raft-rs: enable_group_commit)."""
+        self.core.tracker.group_commit = bool(on)
+        if not on:
+            self.core.commit_again()
+
+    def assign_commit_groups(self, groups: dict[int, int]) -> None:
+        """Put members into groups of 1..2^63-1; 0 takes one out (raft-rs: assign_commit_groups). Raises UnknownPeer."""
+        for id, group in groups.items():
+            if not 0 <= group < 2**63:
+                raise UsageError(f"a group must be in 0..2^63-1, not {group}")
+            self._member(id)
+        for id, group in groups.items():
+            self.core.tracker.peers.set_commit_group(self._member(id), group)
+        if self.core.tracker.group_commit:
+            self.core.commit_again()
+
+    def clear_commit_groups(self) -> None:
+        """Take every member out of its group (raft-rs: clear_commit_group)."""
+        self.assign_commit_groups(dict.fromkeys(list(self.core.tracker.peers.column("ids")), 0))
+
+    def group_commit_consistent(self) -> bool | None:
+        """Whether everything committed spans two groups; None unless a leader that has applied in its term
+        (raft-rs: check_group_commit_consistent)."""
+        core = self.core
+        if core.role != LEADER or core.log.py_term(core.applied) != core.term:
+            return None
+        index, used = core.group_committed()
+        return bool(used and index == core.committed)
+
+    def _member(self, id: int) -> int:
+        slot = int(self.core.tracker.peers.py_slot_of(id))
+        if slot < 0:
+            raise UnknownPeer(f"{id} is not a member")
+        return slot
 
     # --- output ----------------------------------------------------------------------------------
 
@@ -199,14 +415,25 @@ class RawNode:
             or len(core.messages) > 0
             or len(core.after_append) > 0
             or core.writing < core.log.last
-            or core.applicable(self._allow_unstable()) > core.applying
+            or len(core.read_states) > 0
+            or (core.pending_snapshot != 0 and not core.snapshot_writing)
+            or self._apply_to() > core.applying
+            or len(core.refused) > 0
         )
 
-    def _allow_unstable(self) -> bool:
-        return not self.async_storage_writes
+    def _apply_to(self) -> int:
+        """The last index that the next Ready hands to the state machine (etcd's nextCommittedEnts)."""
+        core = self.core
+        allow_unstable = not self.async_storage_writes
+        high = int(core.committed if allow_unstable else min(core.committed, core.stable))
+        if high <= core.applying or core.apply_paused or core.pending_snapshot != 0:
+            return int(core.applying)
+        # What is left comes with a later Ready: the budget counts everything that is handed over and not done.
+        room = core.max_apply_bytes - min(core.applying_bytes, core.max_apply_bytes)
+        return int(core.log.py_limit(core.applying + 1, high, room))
 
     def ready(self) -> Ready:
-        """What is to be done now. Raises UsageError when the last Ready has not been advanced."""
+        """What is to be done now (etcd: Ready). Raises UsageError when the last Ready has not been advanced."""
         core = self.core
         if self._outstanding:
             raise UsageError("ready() again before advance()")
@@ -220,62 +447,80 @@ class RawNode:
         hard = (core.term, core.vote, core.committed)
         if hard != self._previous_hard:
             ready.hard_state = HardState(*hard)
-        ready.entries = core.log.entries(core.writing + 1, core.log.last)
+        if core.writing < core.log.last:
+            ready.entries = core.log.entries(core.writing + 1, core.log.last)
         ready.must_sync = bool(ready.entries) or hard[:2] != self._previous_hard[:2]
         self._previous_hard = hard
-        apply_to = core.applicable(self._allow_unstable())
+        if core.pending_snapshot != 0 and not core.snapshot_writing:
+            ready.snapshot = core.restored_snapshot()
+        if len(core.read_states):
+            ready.read_states = [ReadState(m.index, m.entries[0].data) for m in core.read_states.messages()]
+            core.read_states.py_clear()
+        if core.refused:
+            ready.refused = [RefusedChange(*each) for each in core.refused]
+            core.refused = []
+        apply_to = self._apply_to()
+        applied = b""
         if apply_to > core.applying:
-            # What is left comes with the next Ready (etcd's MaxCommittedSizePerReady).
-            apply_to = core.log.py_limit(core.applying + 1, apply_to, self._max_apply_bytes)
-        ready.committed_entries = core.log.entries(core.applying + 1, apply_to)
+            applied = core.log.records(core.applying + 1, apply_to)
+            ready.committed_entries = core.log.entries(core.applying + 1, apply_to)
         ready.messages = core.messages.messages()
         after_append = core.after_append.messages()
         response = None
-        if core.stable < core.log.last:
-            response = Message(
-                MSG_STORAGE_APPEND_RESP,
-                to=core.id,
-                sender=LOCAL_APPEND_THREAD,
-                term=core.term,
-                index=core.log.last,
-                log_term=core.log.last_term(),
-            )
+        if core.stable < core.log.last or ready.snapshot is not None:
+            response = self._append_response(ready.snapshot)
         if self.async_storage_writes:
-            self._storage_messages(ready, after_append, response, apply_to)
+            self._storage_messages(ready, after_append, response, applied, apply_to)
         else:
-            ready.messages += [m for m in after_append if m.to != core.id]
-            self._steps_on_advance = [m for m in after_append if m.to == core.id]
+            for m in after_append:
+                (self._steps_on_advance if m.to == core.id else ready.messages).append(m)
             if response is not None:
                 self._steps_on_advance.append(response)
-            if ready.committed_entries:
-                self._steps_on_advance.append(
-                    Message(MSG_STORAGE_APPLY_RESP, to=core.id, sender=LOCAL_APPLY_THREAD, index=apply_to)
-                )
+            if applied:
+                self._steps_on_advance.append(self._apply_response(applied, apply_to))
             self._outstanding = True
-        core.messages.clear()
-        core.after_append.clear()
-        core.accept_writing()
-        if apply_to > core.applying:
-            core.accept_applying(apply_to)
+        core.messages.py_clear()
+        core.after_append.py_clear()
+        core.take_ready(apply_to, len(applied), not self.async_storage_writes)
         return ready
 
+    def _append_response(self, snapshot: Snapshot | None) -> Message:
+        """What says that everything handed over so far is durable; of entries only if the term is the same still."""
+        core = self.core
+        m = Message(MSG_STORAGE_APPEND_RESP, to=core.id, sender=LOCAL_APPEND_THREAD, term=core.term)
+        if core.stable < core.log.last:
+            m.index = core.log.last
+            m.log_term = core.log.py_term(core.log.last)
+        if snapshot is not None:
+            m.hint = snapshot.index
+            m.snapshot = snapshot
+        return m
+
+    def _apply_response(self, records: bytes, index: int) -> Message:
+        m = Message(MSG_STORAGE_APPLY_RESP, to=self.core.id, sender=LOCAL_APPLY_THREAD, index=index, entries=[records])
+        return m
+
     def _storage_messages(
-        self, ready: Ready, after_append: list[Message], response: Message | None, apply_to: int
+        self, ready: Ready, after_append: list[Message], response: Message | None, applied: bytes, apply_to: int
     ) -> None:
         core = self.core
-        if ready.entries or ready.hard_state is not None or after_append:
+        if ready.entries or ready.hard_state is not None or ready.snapshot is not None or after_append:
             m = Message(MSG_STORAGE_APPEND, to=LOCAL_APPEND_THREAD, sender=core.id, entries=ready.entries)
             if ready.hard_state is not None:
                 m.term, m.vote, m.commit = ready.hard_state.term, ready.hard_state.vote, ready.hard_state.commit
+            m.snapshot = ready.snapshot
             m.responses = after_append + ([response] if response is not None else [])
             ready.messages.append(m)
-        if ready.committed_entries:
-            m = Message(MSG_STORAGE_APPLY, to=LOCAL_APPLY_THREAD, sender=core.id, entries=ready.committed_entries)
-            m.responses = [Message(MSG_STORAGE_APPLY_RESP, to=core.id, sender=LOCAL_APPLY_THREAD, index=apply_to)]
+        if applied:
+            m = Message(MSG_STORAGE_APPLY, to=LOCAL_APPLY_THREAD, sender=core.id, entries=[applied])
+            m.responses = [self._apply_response(applied, apply_to)]
             ready.messages.append(m)
 
     def advance(self) -> None:
-        """Everything in the last Ready has been persisted, sent and applied. Not with asynchronous writes."""
+        """Everything in the last Ready has been persisted, sent and applied (etcd: Advance).
+
+        Raises UsageError without a Ready, and with asynchronous writes.
+        """
         if self.async_storage_writes:
             raise UsageError("advance() is not for asynchronous storage writes: deliver the responses instead")
         if not self._outstanding:
@@ -288,34 +533,47 @@ class RawNode:
     # --- what it is ------------------------------------------------------------------------------
 
     def status(self) -> dict[str, Any]:
-        """Everything about this member as a dict; ``progress`` only while it leads."""
+        """Everything about this member as a dict; ``progress`` by id only while it leads (etcd: Status)."""
         core = self.core
-        peers = core.tracker.peers
-        progress = {}
-        if core.role == LEADER:
-            ids = list(peers.column("ids"))
-            for slot, id in enumerate(ids):
-                progress[id] = {
-                    "match": peers.column("match")[slot],
-                    "next": peers.column("next")[slot],
-                    "state": peers.column("state")[slot],
-                    "sent_commit": peers.column("sent_commit")[slot],
-                    "paused": bool((peers.paused >> slot) & 1),
-                    "recent_active": bool((peers.recent_active >> slot) & 1),
-                    "inflight": core.tracker.inflights.contents(slot),
-                    "learner": bool((core.tracker.learners >> slot) & 1),
-                }
         return {
             "id": core.id,
             "term": core.term,
             "vote": core.vote,
             "commit": core.committed,
             "applied": core.applied,
+            "applying": core.applying,
+            "first": core.log.first,
+            "last": core.log.last,
+            "stable": core.stable,
             "lead": core.lead,
             "role": Role(core.role),
             "transferee": core.transferee,
+            "uncommitted_bytes": core.uncommitted_bytes,
+            "pending_conf_index": core.pending_conf_index,
+            "snapshot": core.snapshot_index,
+            "pending_snapshot": core.pending_snapshot,
+            "pending_reads": len(core.pending_reads),
+            "unconfirmed_reads": len(core.reads.unconfirmed),
             "configuration": core.tracker.conf_state(),
-            "progress": progress,
+            "progress": self._progress() if core.role == LEADER else {},
+        }
+
+    def _progress(self) -> dict[int, dict[str, Any]]:
+        tracker = self.core.tracker
+        peers = tracker.peers
+        names = ("match", "next", "state", "sent_commit", "pending_snapshot", "commit_group")
+        columns = {name: list(peers.column(name)) for name in names}
+        return {
+            id: {
+                **{name: columns[name][slot] for name in names},
+                "paused": bool((peers.paused >> slot) & 1),
+                "recent_active": bool((peers.recent_active >> slot) & 1),
+                "inflight": tracker.inflights.contents(slot),
+                "inflight_bytes": tracker.inflights.bytes_of(slot),
+                "inflight_full": tracker.inflights.py_full(slot),
+                "learner": bool((tracker.learners >> slot) & 1),
+            }
+            for slot, id in enumerate(list(peers.column("ids")))
         }
 
 

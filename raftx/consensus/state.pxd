@@ -1,5 +1,7 @@
 from libc.stdint cimport uint32_t, uint64_t
-from .._core cimport EntryLog, Message, Outbox
+from .._core cimport EntryLog, Message, Outbox, Spans
+from . cimport quorum
+from .readonly cimport ReadOnly
 from .tracker cimport Tracker
 
 cdef int FOLLOWER, CANDIDATE, LEADER, PRE_CANDIDATE
@@ -11,13 +13,24 @@ cdef class State:
     cdef readonly uint64_t id, term, vote, lead, transferee, pending_conf_index
     cdef readonly uint64_t committed, applying, applied, stable, writing
     cdef readonly uint64_t uncommitted_bytes, max_uncommitted_bytes, max_message_bytes
+    cdef readonly uint64_t applying_bytes
+    cdef readonly bint apply_paused, lease_ended
+    cdef public uint64_t max_apply_bytes
+    cdef readonly uint64_t snapshot_index, snapshot_term, snapshot_wanted
+    cdef readonly uint64_t pending_snapshot, pending_snapshot_term, requested_snapshot
+    cdef readonly bint snapshot_writing
+    cdef readonly Spans snapshot, restored
     cdef readonly int role, self_slot
-    cdef readonly bint pre_vote, check_quorum, forward_proposals
+    cdef readonly bint pre_vote, forward_proposals, step_down_on_removal, validate_conf_changes, lease_reads
+    cdef public bint check_quorum, batch_append, skip_bcast_commit
+    cdef public uint64_t priority
     cdef public int election_timeout, heartbeat_timeout, randomized_timeout
     cdef readonly int election_elapsed, heartbeat_elapsed
     cdef readonly EntryLog log
     cdef readonly Tracker tracker
-    cdef readonly Outbox messages, after_append
+    cdef readonly ReadOnly reads
+    cdef readonly Outbox messages, after_append, pending_reads, read_states
+    cdef public list refused
     cdef Message scratch
     cdef uint64_t random
 
@@ -41,7 +54,13 @@ cdef class State:
     cdef int replace_tail(self, Message m, uint64_t conflict) except -1 nogil
     cdef void accept_writing(self) noexcept nogil
     cdef void stable_to(self, uint64_t index, uint64_t term) noexcept nogil
+    cdef void stable_snapshot_to(self, uint64_t index) noexcept nogil
+    cdef int restore_log(self, uint64_t index, uint64_t term) except -1 nogil
+    cdef int restore(self, Message m) except -1 with gil
     cdef uint64_t applicable(self, bint allow_unstable) noexcept nogil
     cdef int accept_applying(self, uint64_t index) except -1 nogil
-    cdef int applied_to(self, uint64_t index) except -1 nogil
+    cdef void count_applying(self, uint64_t size, bint allow_unstable) noexcept nogil
+    cdef int mark_applied(self, uint64_t index, uint64_t size) except -1 nogil
+    cdef void reduce_uncommitted(self, uint64_t size) noexcept nogil
+    cdef bint committed_in_term(self) noexcept nogil
     cdef bint increase_uncommitted(self, uint64_t size) noexcept nogil

@@ -7,7 +7,8 @@ The semantics are those of etcd/raft v3.7 (raft.go, log.go, log_unstable.go).
 
 from __future__ import annotations
 
-from .._core import EntryLog, Message, Outbox
+from .._core import EntryLog, Message, Outbox, snapshot_from
+from .._memory import Spans
 from ..config import Config
 from ..errors import Corruption
 from ..types import (
@@ -23,7 +24,10 @@ from ..types import (
     PRE_CANDIDATE,
     ConfState,
     HardState,
+    Snapshot,
 )
+from . import quorum
+from .readonly import ReadOnly
 from .tracker import Tracker
 
 
@@ -35,6 +39,10 @@ class State:
       stable <= writing <= log.last: what is durable here, what was handed to the storage
     An entry is handed to the state machine only when it is committed and, with asynchronous writes,
     also stable here.
+
+    ``snapshot`` is the record that other members may be sent, ``restored`` the one that was received and
+    is not durable yet (etcd's unstable snapshot); while pending_snapshot, its index, is not 0, nothing is
+    applied and the member does not campaign.
     """
 
     def __init__(
@@ -42,7 +50,7 @@ class State:
     ) -> None:
         self.id = config.id
         self.log = log
-        self.tracker = Tracker(conf_state, config.max_inflight_messages, config.max_inflight_bytes)
+        self.tracker = Tracker(conf_state, config.max_inflight_messages, config.max_inflight_bytes, config.group_commit)
         self.self_slot = self._slot(config.id)
         self.messages = Outbox()
         self.after_append = Outbox()
@@ -52,13 +60,34 @@ class State:
         self.pre_vote = config.pre_vote
         self.check_quorum = config.check_quorum
         self.forward_proposals = config.forward_proposals
+        self.step_down_on_removal = config.step_down_on_removal
+        self.validate_conf_changes = config.validate_conf_changes
+        self.lease_reads = config.lease_reads
+        self.priority = config.priority
+        self.batch_append = config.batch_append
+        self.skip_bcast_commit = config.skip_bcast_commit
         self.max_message_bytes = config.max_message_bytes
         self.max_uncommitted_bytes = config.max_uncommitted_bytes
+        self.max_apply_bytes = config.max_apply_bytes
         self.uncommitted_bytes = 0
+        self.applying_bytes = 0
+        self.apply_paused = False
         self.lead = 0
         self.transferee = 0
+        self.lease_ended = False
         self.pending_conf_index = 0
+        self.refused: list[tuple[int, int, str]] = []
+        self.reads = ReadOnly()
+        self.pending_reads = Outbox()
+        self.read_states = Outbox()
         self.election_elapsed = self.heartbeat_elapsed = 0
+        self.snapshot = Spans()
+        self.snapshot_index = self.snapshot_term = 0
+        self.snapshot_wanted = 0
+        self.restored = Spans()
+        self.pending_snapshot = self.pending_snapshot_term = 0
+        self.snapshot_writing = False
+        self.requested_snapshot = 0
         self.stable = self.writing = log.last
         if not log.first - 1 <= applied <= log.last:
             raise Corruption(f"applied({applied}) is outside of the log [{log.first}, {log.last}]")
@@ -127,6 +156,9 @@ class State:
             self.tracker.reset_progress(slot, self.log.last if slot == self.self_slot else 0, self.log.last + 1)
         self.pending_conf_index = 0
         self.uncommitted_bytes = 0
+        self.lease_ended = False
+        self.requested_snapshot = 0
+        self.reads.reset()
 
     def become_follower(self, term: int, lead: int) -> None:
         self.reset(term)
@@ -170,8 +202,8 @@ class State:
         return self.send(MSG_APP_RESP, self.id, self.term, self.log.last, 0, 0, 0, 0, 0)
 
     def promotable(self) -> bool:
-        """Whether this member may campaign: a voter without a snapshot under way."""
-        return self.self_slot >= 0 and ((self.tracker.voters | self.tracker.outgoing) >> self.self_slot) & 1 != 0
+        """Whether this member may campaign: no learner, and without a restored snapshot that is not durable."""
+        return self.self_slot >= 0 and (self.tracker.learners >> self.self_slot) & 1 == 0 and self.pending_snapshot == 0
 
     def has_unapplied_conf_change(self) -> bool:
         """Whether a committed change of membership is not applied yet: no campaign until it is."""
@@ -216,14 +248,92 @@ class State:
         return 0
 
     def accept_writing(self) -> None:
-        """Everything appended so far has been handed to the storage."""
+        """Everything appended so far, and a restored snapshot, have been handed to the storage."""
         self.writing = self.log.last
+        if self.pending_snapshot:
+            self.snapshot_writing = True
 
     def stable_to(self, index: int, term: int) -> None:
         """The storage has written up to (index, term). A replaced entry is not mistaken for it."""
         if index > self.stable and self.log.match(index, term):
             self.stable = index
             self.writing = max(self.writing, index)
+
+    def stable_snapshot_to(self, index: int) -> None:
+        """The storage has the restored snapshot at ``index``: it is what other members may be sent now."""
+        if self.pending_snapshot == index and index != 0:
+            self.snapshot.clear()
+            self.snapshot.swap(self.restored)
+            self.snapshot_index = self.pending_snapshot
+            self.snapshot_term = self.pending_snapshot_term
+            self.pending_snapshot = 0
+            self.snapshot_writing = False
+
+    def restore_log(self, index: int, term: int) -> int:
+        """Begin the log anew behind a snapshot, which is to be written; what it held is gone."""
+        self.log.restore(index, term)
+        self.committed = index
+        self.stable = self.writing = index
+        self.pending_snapshot = index
+        self.pending_snapshot_term = term
+        self.snapshot_writing = False
+        return 0
+
+    def restore(self, m: Message) -> int:
+        """Take the snapshot of ``m`` in place of log and membership, unless there is no need (etcd's restore).
+
+        Raises FrameError for a damaged one.
+        """
+        snapshot = snapshot_from(m.records)
+        conf = snapshot.conf_state
+        if snapshot.index < self.committed or (snapshot.index == self.committed and self.requested_snapshot == 0):
+            return 0
+        if self.role != FOLLOWER:
+            raise Corruption("only a follower takes a snapshot")
+        if self.id not in {*conf.voters, *conf.learners, *conf.voters_outgoing}:
+            # Who is not in it has nothing to do with it: the leader sent it to somebody who was removed.
+            return 0
+        if self.requested_snapshot == 0 and self.log.match(snapshot.index, snapshot.term):
+            # The log has all of it: only the commit index is news.
+            self.commit_to(snapshot.index)
+            return 0
+        self.tracker.set_configuration(conf)
+        self.self_slot = self._slot(self.id)
+        self.reads.reset()
+        self.restore_log(snapshot.index, snapshot.term)
+        for slot in range(self.tracker.peers.count):
+            self.tracker.begin(slot, snapshot.index)
+        self.restored.clear()
+        self.restored.py_push(m.records, snapshot.index, 1)
+        self.requested_snapshot = 0
+        return 1
+
+    def restored_snapshot(self) -> Snapshot:
+        """The restored snapshot that is not durable yet, for Python."""
+        return snapshot_from(self.restored.tobytes())
+
+    def group_committed(self) -> tuple[int, bool]:
+        """What two commit groups have, and whether they decided it, for Python."""
+        tracker = self.tracker
+        return quorum.joint_group_committed_index(tracker.voters, tracker.outgoing, tracker.peers)
+
+    def take_ready(self, apply_to: int, size: int, allow_unstable: bool) -> None:
+        """Everything that was new is handed over: to the storage, and to the state machine up to ``apply_to``.
+
+        For RawNode, whose Ready holds ``size`` bytes of records to apply (etcd's acceptReady).
+        """
+        self.accept_writing()
+        if apply_to > self.applying:
+            self.accept_applying(apply_to)
+            self.count_applying(size, allow_unstable)
+
+    def set_snapshot(self, record: bytes, index: int, term: int) -> None:
+        """What other members may be sent from now on: a snapshot as a record."""
+        self.snapshot.clear()
+        self.snapshot.py_push(record, index, 1)
+        self.snapshot_index = index
+        self.snapshot_term = term
+        self.snapshot_wanted = 0
 
     def applicable(self, allow_unstable: bool) -> int:
         """The last index that may be handed to the state machine."""
@@ -236,17 +346,33 @@ class State:
         self.applying = index
         return 0
 
-    def applied_to(self, index: int) -> int:
-        """The state machine has everything up to ``index``. An older answer changes nothing (etcd's appliedTo)."""
-        if index > self.committed:
-            raise Corruption(f"applied({index}) is beyond the commit index({self.committed})")
-        if index > self.applied:
-            if self.uncommitted_bytes:
-                # Entries of earlier terms were never counted; do not go below zero for them.
-                self.uncommitted_bytes -= min(self.uncommitted_bytes, self.log.payload(self.applied + 1, index))
-            self.applied = index
-            self.applying = max(self.applying, index)
+    def count_applying(self, size: int, allow_unstable: bool) -> None:
+        """``size`` bytes of records were handed over just now; beyond the budget nothing more is.
+
+        (etcd's acceptApplying.)
+        """
+        self.applying_bytes += size
+        self.apply_paused = self.applying_bytes >= self.max_apply_bytes or self.applying < self.applicable(
+            allow_unstable
+        )
+
+    def mark_applied(self, index: int, size: int) -> int:
+        """The state machine has everything up to ``index``: ``size`` bytes of records (etcd's appliedTo)."""
+        if index > self.committed or index < self.applied:
+            raise Corruption(f"applied({index}) is out of range [{self.applied}, {self.committed}]")
+        self.applied = index
+        self.applying = max(self.applying, index)
+        self.applying_bytes -= min(self.applying_bytes, size)
+        self.apply_paused = self.applying_bytes >= self.max_apply_bytes
         return 0
+
+    def reduce_uncommitted(self, size: int) -> None:
+        """``size`` bytes of data are applied. Entries of earlier terms were never counted: not below zero for them."""
+        self.uncommitted_bytes -= min(self.uncommitted_bytes, size)
+
+    def committed_in_term(self) -> bool:
+        """Whether an entry of the present term is committed: before that a leader does not know what is."""
+        return self.log.term(self.committed) == self.term
 
     def increase_uncommitted(self, size: int) -> bool:
         """Reserve room for ``size`` payload bytes. One proposal always fits in an empty room."""

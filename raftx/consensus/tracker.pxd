@@ -1,7 +1,7 @@
 import cython
 from libc.stdint cimport uint64_t
-from .. cimport _core
-from .._core cimport Inflights, Peers
+from .. cimport _flow
+from .._flow cimport Inflights, Peers
 from . cimport quorum
 
 cdef int PROBE, REPLICATE, SNAPSHOT
@@ -13,8 +13,13 @@ cdef class Tracker:
     cdef readonly uint64_t voters, outgoing, learners, learners_next
     cdef readonly uint64_t votes_granted, votes_refused
     cdef readonly bint auto_leave
+    cdef public bint group_commit
+    cdef dict kept
+    cdef bint votes_kept
 
     cdef int set_configuration(self, object conf_state) except -1 with gil
+    cdef int switch(self, object conf_state, object ids, object places) except -1 with gil
+    cdef void begin(self, int slot, uint64_t next) noexcept nogil
     cdef void reset_votes(self) noexcept nogil
     cdef void record_vote(self, int slot, bint granted) noexcept nogil
     cdef int tally(self) noexcept nogil
@@ -25,8 +30,11 @@ cdef class Tracker:
     cdef void _reset_state(self, int slot, int state) noexcept nogil
     cdef void become_probe(self, int slot) noexcept nogil
     cdef void become_replicate(self, int slot) noexcept nogil
+    cdef void become_snapshot(self, int slot, uint64_t index) noexcept nogil
+    cdef void snapshot_ended(self, int slot, bint arrived) noexcept nogil
     cdef bint is_paused(self, int slot) noexcept nogil
     cdef int sent_entries(self, int slot, uint64_t count, uint64_t size) except -1 nogil
     cdef bint can_bump_commit(self, int slot, uint64_t index) noexcept nogil
     cdef bint maybe_update(self, int slot, uint64_t index) noexcept nogil
+    cdef bint request_snapshot(self, int slot, uint64_t rejected, uint64_t least) noexcept nogil
     cdef bint maybe_decrease(self, int slot, uint64_t rejected, uint64_t hint) noexcept nogil

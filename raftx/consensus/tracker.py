@@ -5,10 +5,13 @@ Transitions of a peer's progress stand here and nowhere else. No messages are se
 
 from __future__ import annotations
 
-from .. import _core
-from .._core import Inflights, Peers
-from ..types import MEMBERS_MAX, PROBE, REPLICATE, SNAPSHOT, ConfState
+from collections.abc import Sequence
+
+from .. import _flow
+from .._flow import Inflights, Peers
+from ..types import PROBE, REPLICATE, SNAPSHOT, ConfState
 from . import quorum
+from .confchange import check_conf_state
 
 # A peer is
 #   PROBE      its log is not known: one append at a time, then a pause until it answers
@@ -21,31 +24,58 @@ from . import quorum
 class Tracker:
     """Membership as masks of slots, progress as columns, votes as masks."""
 
-    def __init__(self, conf_state: ConfState, max_inflight_messages: int, max_inflight_bytes: int) -> None:
+    def __init__(
+        self, conf_state: ConfState, max_inflight_messages: int, max_inflight_bytes: int, group_commit: bool = False
+    ) -> None:
         self.peers = Peers()
         self.inflights = Inflights(max_inflight_messages, max_inflight_bytes)
         self.voters = self.outgoing = self.learners = self.learners_next = 0
         self.votes_granted = self.votes_refused = 0
         self.auto_leave = False
+        self.group_commit = group_commit
+        #: votes of this campaign by id, filled when the slots move; not of it unless votes_kept
+        self.kept: dict[int, bool] = {}
+        self.votes_kept = False
         self.set_configuration(conf_state)
 
     def set_configuration(self, conf_state: ConfState) -> int:
-        """Take a membership; every column starts anew."""
-        everybody = set(conf_state.voters) | set(conf_state.voters_outgoing) | set(conf_state.learners)
-        ids = sorted(everybody | set(conf_state.learners_next))
-        if len(ids) > MEMBERS_MAX:
-            raise ValueError(f"a configuration has at most {MEMBERS_MAX} members, not {len(ids)}")
-        self.peers.set_ids(ids)
+        """Take a membership; every column starts anew. Raises ConfChangeError."""
+        check_conf_state(conf_state)
+        everybody = {*conf_state.voters, *conf_state.voters_outgoing, *conf_state.learners, *conf_state.learners_next}
+        ids = sorted(everybody)
+        self.reset_votes()
+        self.switch(conf_state, ids, [-1] * len(ids))
+        return 0
+
+    def switch(self, conf_state: ConfState, ids: Sequence[int], places: Sequence[int]) -> int:
+        """Take another membership: the member ids[i], ascending, was in slot places[i]; -1: it is new.
+
+        Progress, windows and votes move with the ids. A vote outlives its member's absence: it was given
+        for this term, and the member may come back within it.
+        """
+        granted, refused = self.votes_granted, self.votes_refused
+        if not self.votes_kept:
+            self.kept = {}
+        self.votes_kept = True
+        for slot, id in enumerate(list(self.peers.column("ids"))):
+            if ((granted | refused) >> slot) & 1:
+                self.kept[id] = (granted >> slot) & 1 == 1
+        self.peers.reorder(ids, places)
+        self.inflights.reorder(places)
         slots = {id: slot for slot, id in enumerate(ids)}
         self.voters = sum([1 << slots[id] for id in set(conf_state.voters)])
         self.outgoing = sum([1 << slots[id] for id in set(conf_state.voters_outgoing)])
         self.learners = sum([1 << slots[id] for id in set(conf_state.learners)])
         self.learners_next = sum([1 << slots[id] for id in set(conf_state.learners_next)])
         self.auto_leave = conf_state.auto_leave
-        self.votes_granted = self.votes_refused = 0
-        for slot in range(len(ids)):
-            self.inflights.reset(slot)
+        self.votes_granted = sum([1 << slots[id] for id, vote in self.kept.items() if vote and id in slots])
+        self.votes_refused = sum([1 << slots[id] for id, vote in self.kept.items() if not vote and id in slots])
         return 0
+
+    def begin(self, slot: int, next: int) -> None:
+        """A member that is new in the configuration: probed from ``next``, and counted as heard from."""
+        self.peers.next[slot] = max(next, 1)
+        self.peers.set_recent_active(slot, True)
 
     def conf_state(self) -> ConfState:
         """The membership as a value, ids ascending."""
@@ -63,6 +93,7 @@ class Tracker:
 
     def reset_votes(self) -> None:
         self.votes_granted = self.votes_refused = 0
+        self.votes_kept = False
 
     def record_vote(self, slot: int, granted: bool) -> None:
         """The first answer of a member counts."""
@@ -83,11 +114,14 @@ class Tracker:
         return quorum.joint_vote_result(self.voters, self.outgoing, active, ~active) == quorum.VOTE_WON
 
     def committed(self) -> int:
-        """The largest index that a quorum has acknowledged."""
+        """The largest index that a quorum has acknowledged; with group commit, in two groups."""
+        if self.group_commit:
+            index, _ = quorum.joint_group_committed_index(self.voters, self.outgoing, self.peers)
+            return index
         return quorum.joint_committed_index(self.voters, self.outgoing, self.peers)
 
     def is_singleton(self) -> bool:
-        return self.outgoing == 0 and _core.popcount(self.voters) == 1
+        return self.outgoing == 0 and _flow.popcount(self.voters) == 1
 
     # --- progress --------------------------------------------------------------------------------
 
@@ -102,6 +136,8 @@ class Tracker:
     def _reset_state(self, slot: int, state: int) -> None:
         self.peers.set_paused(slot, False)
         self.peers.pending_snapshot[slot] = 0
+        if state != PROBE:
+            self.peers.requested_snapshot[slot] = 0
         self.peers.state[slot] = state
         self.inflights.reset(slot)
 
@@ -115,6 +151,21 @@ class Tracker:
     def become_replicate(self, slot: int) -> None:
         self._reset_state(slot, REPLICATE)
         self.peers.next[slot] = self.peers.match[slot] + 1
+
+    def become_snapshot(self, slot: int, index: int) -> None:
+        """A snapshot at ``index`` is on its way; nothing else is sent until something is heard of it."""
+        self._reset_state(slot, SNAPSHOT)
+        self.peers.pending_snapshot[slot] = index
+        self.peers.next[slot] = index + 1
+        self.peers.sent_commit[slot] = index
+
+    def snapshot_ended(self, slot: int, arrived: bool) -> None:
+        """What was sent has arrived or was lost: probe, but not before the peer is heard of."""
+        if not arrived:
+            # In this order, or the probe would begin behind a snapshot that the peer does not have.
+            self.peers.pending_snapshot[slot] = 0
+        self.become_probe(slot)
+        self.peers.set_paused(slot, True)
 
     def is_paused(self, slot: int) -> bool:
         """Whether no append may be sent to the peer now."""
@@ -143,6 +194,18 @@ class Tracker:
             return False
         self.peers.match[slot] = index
         self.peers.next[slot] = max(self.peers.next[slot], index + 1)
+        self.peers.set_paused(slot, False)
+        return True
+
+    def request_snapshot(self, slot: int, rejected: int, least: int) -> bool:
+        """The peer refuses appends until it has a snapshot of at least that index; False when that is stale."""
+        if self.peers.state[slot] == REPLICATE:
+            if rejected < self.peers.match[slot]:
+                return False
+            self.peers.requested_snapshot[slot] = least
+            return True
+        if self.peers.requested_snapshot[slot] == 0:
+            self.peers.requested_snapshot[slot] = least
         self.peers.set_paused(slot, False)
         return True
 

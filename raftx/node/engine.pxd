@@ -7,7 +7,7 @@ from ..consensus.raft cimport Raft
 from ..transport.link cimport Link
 from .stamps cimport Stamps
 
-cdef int LEADER, MSG_HUP, MSG_PROP, MSG_REFUSED, MSG_TRANSFER_LEADER, MSG_UNREACHABLE
+cdef int LEADER, MSG_HUP, MSG_PROP, MSG_READ_INDEX, MSG_READ_INDEX_RESP, MSG_REFUSED, MSG_SNAP, MSG_TRANSFER_LEADER, MSG_UNREACHABLE
 cdef uint32_t FLAG_REJECT
 cdef int CELL_DONE, CELL_ERROR, ROW_STOP, ROW_WRITE
 cdef int CMD_CAMPAIGN, CMD_STOP, CMD_TRANSFER, CMD_UNREACHABLE, DONE_APPLIED, FAILED_STORAGE
@@ -15,7 +15,8 @@ cdef int REFUSED_FORWARDING, REFUSED_NO_LEADER, REFUSED_NOT_LEADER, REFUSED_REMO
 cdef int REFUSED_STOPPED, REFUSED_UNCOMMITTED, REFUSED_UNREACHABLE
 cdef int ROW_APPLY, ROW_END, ROW_HANDED, ROW_REFUSED, ROW_STATE
 cdef int SHOW_APPLIED, SHOW_COMMIT, SHOW_FAILED, SHOW_FRAMES_DROPPED, SHOW_FRAMES_IN, SHOW_FRAMES_OUT
-cdef int SHOW_LAST, SHOW_LEAD, SHOW_LEADERS, SHOW_ROLE, SHOW_STABLE, SHOW_STALE, SHOW_TERM, SHOW_TICKS, SHOW_VOTE
+cdef int SHOW_LAST, SHOW_LEAD, SHOW_LEADERS, SHOW_ROLE, SHOW_STABLE, SHOW_STALE, SHOW_TERM, SHOW_TICKS
+cdef int SHOW_UNSERVED, SHOW_VOTE
 cdef size_t FRAME_HEADER, FRAME_CLOSE, RECORD_HEADER
 cdef int FORWARDED, FRAMES_A_ROUND
 
@@ -49,6 +50,7 @@ cdef class Engine(Runner):
     cdef bint is_stale(self) noexcept nogil
     cdef bint is_repeated(self, int slot, uint64_t sequence) noexcept nogil
     cdef int receive(self) except -1 nogil
+    cdef bint serves(self) noexcept nogil
     cdef int receive_proposals(self) except -1 nogil
     cdef int refusal(self, size_t size) noexcept nogil
     cdef int take_proposals(self) except -1 nogil

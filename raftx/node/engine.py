@@ -27,7 +27,10 @@ from ..types import (
     MEMBERS_MAX,
     MSG_HUP,
     MSG_PROP,
+    MSG_READ_INDEX,
+    MSG_READ_INDEX_RESP,
     MSG_REFUSED,
+    MSG_SNAP,
     MSG_TRANSFER_LEADER,
     MSG_UNREACHABLE,
 )
@@ -65,6 +68,7 @@ from .rows import (
     SHOW_STALE,
     SHOW_TERM,
     SHOW_TICKS,
+    SHOW_UNSERVED,
     SHOW_VOTE,
 )
 from .stamps import Stamps
@@ -259,6 +263,9 @@ class Engine(Runner):
 
     def receive(self) -> int:
         """One message from a peer."""
+        if not self.serves():
+            self.show.set(SHOW_UNSERVED, self.show.get(SHOW_UNSERVED) + 1)
+            return 0
         if self.message.kind == MSG_PROP:
             return self.receive_proposals()
         if self.message.kind == MSG_REFUSED:
@@ -267,6 +274,12 @@ class Engine(Runner):
                 self.tell_refused(self.message.context, self.message.hint, self.message.index)
             return 0
         return self.core.step(self.message)
+
+    def serves(self) -> bool:
+        """Whether a node does what the message asks for: the core knows more than the engine persists and applies."""
+        if self.message.kind in (MSG_SNAP, MSG_READ_INDEX, MSG_READ_INDEX_RESP):
+            return False
+        return not self.message.has_changes()
 
     def receive_proposals(self) -> int:
         """Proposals that a follower passed on: append them, or say why not.

@@ -449,6 +449,7 @@ class Node:
             "frames_out": show[rows.SHOW_FRAMES_OUT],
             "frames_dropped": show[rows.SHOW_FRAMES_DROPPED],
             "frames_stale": show[rows.SHOW_STALE],
+            "messages_unserved": show[rows.SHOW_UNSERVED],
             "frames_rejected": codec.rejected_by_reason(),
             "pending": len(self._applier.pending),
             "syncs": cells[CELL_SYNCS],

@@ -29,6 +29,7 @@ SHOW_STALE = 11  # frames of an earlier life of their sender
 SHOW_LEADERS = 12  # changes of leader seen
 SHOW_FAILED = 13  # 0, or what ended the engine: FAILED_*
 SHOW_VOTE = 14
+SHOW_UNSERVED = 15  # messages of kinds that a node does not serve: snapshots, reads, membership
 
 FAILED_STORAGE = 1
 FAILED_CORE = 2

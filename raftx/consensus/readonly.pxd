@@ -1,0 +1,26 @@
+import cython
+from libc.stdint cimport uint32_t, uint64_t
+from .._core cimport Message, Outbox
+from . cimport quorum
+from .tracker cimport Tracker
+
+cdef int MEMBERS_MAX, MSG_READ_INDEX
+cdef uint64_t NUMBER_MAX
+
+@cython.final
+cdef class ReadOnly:
+    cdef readonly uint64_t confirmed
+    cdef readonly Outbox unconfirmed
+    cdef uint64_t[::1] positions
+    cdef dict kept
+    cdef bint positions_kept
+
+    cdef void reset(self) noexcept nogil
+    cdef int move(self, object old_ids, object ids) except -1 with gil
+    cdef uint64_t last(self) noexcept nogil
+    cdef uint64_t context(self) noexcept nogil
+    cdef int add(self, uint64_t index, uint64_t origin, Message m) except -1 nogil
+    cdef int add_row(self, uint64_t index, Outbox box, size_t row) except -1 nogil
+    cdef void acknowledge(self, int slot, uint64_t position) noexcept nogil
+    cdef size_t advance(self, Tracker tracker) noexcept nogil
+    cdef uint64_t _majority(self, uint64_t voters, int count) noexcept nogil
