@@ -5,8 +5,13 @@
 #   make test                            linters, then the tests compiled and interpreted
 #   make test-compiled, make test-pure   the tests in one mode; ARGS="-k name" goes to pytest
 #   make lint                            ruff, mypy, cython-lint
+#   make interaction FILES="..."         run etcd's interaction scripts on the core; likewise
+#   make quorum FILES="...", make confchange FILES="..."
+#   make parity-go [SEEDS=1..500]        random schedules on the core and on etcd/raft, compared after every step (needs Go)
+#   make reach [SEEDS=1..300]            what those schedules reach of the core, and what they do not
+#   make mutants                         mistakes put into the core one by one, and which test finds each
 #   make bench                           benchmarks, both modes side by side
-#   make soak [SECONDS=600]              a cluster under faults for so long
+#   make soak [SCHEDULES=100000]         random schedules of a simulated cluster under a checker
 #   make build                           compile in place what changed
 #   make clean                           remove what was built, .venv included
 #
@@ -17,7 +22,9 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 RAFTX_BUILD ?= auto
-SECONDS ?= 600
+SCHEDULES ?= 100000
+SEEDS ?=
+FILES ?=
 ARGS ?=
 
 # A stamp for each finished step. What pip is asked for stands in pyproject.toml, but for the build tools.
@@ -34,7 +41,7 @@ else
 READY := $(VENV)/.built-$(RAFTX_BUILD)
 endif
 
-.PHONY: demo test test-compiled test-pure lint bench soak build clean
+.PHONY: demo test test-compiled test-pure lint interaction quorum confchange parity-go reach mutants bench soak build clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -57,6 +64,20 @@ lint: $(VENV)/.dev
 	$(RUN) -m mypy
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint raftx
 
+# FILES is a list of scripts; nothing is said of a run without any.
+interaction quorum confchange: $(READY)
+	@test -n '$(strip $(FILES))' || { echo 'make: say which: make $@ FILES="..."' >&2; exit 1; }
+	@$(RUN) -m interop.$(if $(filter interaction,$@),$@,$@_scripts) $(FILES)
+
+parity-go: $(READY)
+	@$(RUN) -m interop.parity --seeds $(or $(SEEDS),1..500) $(ARGS)
+
+reach: $(VENV)/.dev
+	@RAFTX_PURE=1 $(RUN) -m interop.reach --seeds $(or $(SEEDS),1..300) $(ARGS)
+
+mutants: $(VENV)/.dev
+	@RAFTX_PURE=1 $(RUN) -m tests.mutants $(ARGS)
+
 # The scripts of bench/ are those that can be run as such.
 bench: $(READY) $(VENV)/.dev
 	$(RUN) -m pytest bench -o python_files='bench_*.py test_*.py' --benchmark-group-by=func \
@@ -65,7 +86,7 @@ bench: $(READY) $(VENV)/.dev
 		echo "$(RUN) $$script"; $(RUN) "$$script" || exit 1; done
 
 soak: $(VENV)/.built-compiled
-	$(RUN) -m raftx.testing.soak --seconds $(SECONDS)
+	$(RUN) -m raftx.testing.soak --schedules $(SCHEDULES) $(ARGS)
 
 build: $(VENV)/.built-compiled
 

@@ -92,6 +92,11 @@ cdef class Outbox:
     cdef Spans spans
     cdef size_t length(self) noexcept nogil
     cdef int push(self, int kind, uint64_t to, uint64_t sender, uint64_t term) except -1 nogil
+    cdef int put(
+        self, int kind, uint64_t to, uint64_t sender, uint64_t term, uint64_t index, uint64_t log_term,
+        uint64_t commit, uint32_t flags, uint64_t hint, uint64_t context
+    ) except -1 nogil
+    cdef int _make_room(self) except -1 nogil
     cdef void set_log(self, uint64_t index, uint64_t log_term, uint64_t commit) noexcept nogil
     cdef void set_answer(self, uint32_t flags, uint64_t hint, uint64_t context) noexcept nogil
     cdef int set_entries(self, EntryLog log, uint64_t low, uint64_t high) except -1 nogil

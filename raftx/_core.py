@@ -624,6 +624,25 @@ class Outbox:
         self.rows.append(Row(kind, to, sender, term))
         return len(self.rows) - 1
 
+    def put(
+        self,
+        kind: int,
+        to: int,
+        sender: int,
+        term: int,
+        index: int,
+        log_term: int,
+        commit: int,
+        flags: int,
+        hint: int,
+        context: int,
+    ) -> int:
+        """Append a row without a body: push, set_log and set_answer in one."""
+        self.rows.append(Row(kind, to, sender, term))
+        self.set_log(index, log_term, commit)
+        self.set_answer(flags, hint, context)
+        return 0
+
     def set_log(self, index: int, log_term: int, commit: int) -> None:
         """Fill in the newest row's place in the log."""
         row = self.rows[-1]

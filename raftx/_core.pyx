@@ -387,25 +387,27 @@ cdef class EntryLog:
         return self.append(term, 2, NULL, 0)
 
     cdef uint64_t append_proposals(self, uint64_t term, const uint8_t* body, size_t size) except 0 nogil:
-        cdef size_t step, i, start = 0
+        cdef size_t step, i = self.head + (self.last + 1 - self.first), start = 0
         cdef uint64_t before = self.last
         cdef uint8_t* p
         while start < size:
             step = record_size(body + start, size - start)
             if not step:
                 break
-            self._grow(1)
+            if i == self.room:
+                self._grow(1)
+                i = self.head + (self.last + 1 - self.first)
             p = self._room(step)
             memcpy(p, body + start, step)
             ST64(p + 8, self.last + 1)
             ST64(p + 16, term)
             record_seal(p)
-            i = self.head + (self.last + 1 - self.first)
             self.term_at[i] = term
             self.place_at[i] = p
             self.size_at[i] = <uint32_t>step
             self.blocks[self.block_count - 1].used += step
             self.last += 1
+            i += 1
             start += step
         if start < size:
             self.truncate(before)
@@ -677,28 +679,48 @@ cdef class Outbox:
         return self.tail - self.head
 
     cdef int push(self, int kind, uint64_t to, uint64_t sender, uint64_t term) except -1 nogil:
-        cdef Row* rows
+        self.put(kind, to, sender, term, 0, 0, 0, 0, 0, 0)
+        return <int>(self.tail - self.head - 1)
+
+    cdef int put(
+        self, int kind, uint64_t to, uint64_t sender, uint64_t term, uint64_t index, uint64_t log_term,
+        uint64_t commit, uint32_t flags, uint64_t hint, uint64_t context
+    ) except -1 nogil:
+        # push, set_log and set_answer in one: what most messages need.
         cdef Row* row
         if self.tail == self.room:
-            if self.head > self.room // 2:
-                memmove(self.rows, self.rows + self.head, (self.tail - self.head) * sizeof(Row))
-                self.tail -= self.head
-                self.head = 0
-            else:
-                rows = <Row*>realloc(self.rows, (self.room * 2 + 16) * sizeof(Row))
-                if rows == NULL:
-                    raise MemoryError()
-                self.rows = rows
-                self.room = self.room * 2 + 16
+            self._make_room()
         row = self.rows + self.tail
-        memset(row, 0, sizeof(Row))
+        self.tail += 1
         row.kind = kind
+        row.flags = flags
+        row.count = 0
         row.to = to
         row.sender = sender
         row.term = term
+        row.log_term = log_term
+        row.index = index
+        row.commit = commit
+        row.hint = hint
+        row.context = context
+        row.vote = row.tag = 0
         row.span_low = row.span_high = self.spans.count
-        self.tail += 1
-        return <int>(self.tail - self.head - 1)
+        row.body_size = 0
+        return 0
+
+    cdef int _make_room(self) except -1 nogil:
+        cdef Row* rows
+        if self.head > self.room // 2:
+            memmove(self.rows, self.rows + self.head, (self.tail - self.head) * sizeof(Row))
+            self.tail -= self.head
+            self.head = 0
+            return 0
+        rows = <Row*>realloc(self.rows, (self.room * 2 + 16) * sizeof(Row))
+        if rows == NULL:
+            raise MemoryError()
+        self.rows = rows
+        self.room = self.room * 2 + 16
+        return 0
 
     cdef void set_log(self, uint64_t index, uint64_t log_term, uint64_t commit) noexcept nogil:
         cdef Row* row = self.rows + self.tail - 1
@@ -780,20 +802,21 @@ cdef class Outbox:
         return 0
 
     cdef int take(self, Outbox other, size_t row, uint64_t tag) except -1 nogil:
-        cdef Row* source = other.rows + other.head + row
+        cdef Row* source
         cdef Row* target
         cdef Span* span
-        cdef size_t i
-        self.push(source.kind, source.to, source.sender, source.term)
-        source = other.rows + other.head + row      # the rows have moved, if they are our own
-        target = self.rows + self.tail - 1
-        i = target.span_low
+        cdef size_t i, low = self.spans.count
+        if self.tail == self.room:
+            self._make_room()
+        source = other.rows + other.head + row      # after that: the rows may be our own
+        target = self.rows + self.tail
+        self.tail += 1
         target[0] = source[0]
         target.tag = tag
-        target.span_low = i
         for i in range(source.span_low, source.span_high):
             span = other.spans.items + i
             self.spans.push(span.block, span.data, span.size, span.first, span.count)
+        target.span_low = low
         target.span_high = self.spans.count
         return 0
 

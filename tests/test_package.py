@@ -67,7 +67,7 @@ WITH_GIL = {
     "raftx._memory.Cursor.payload",
     "raftx._memory.view_of",
     "raftx._sys.ManualClock.watch",
-    "raftx.consensus.leader.screen_changes",  # a proposed membership change
+    "raftx.consensus.leader.propose_changes",  # a proposed membership change
     "raftx.consensus.raft.Raft.apply_conf_change",
     "raftx.consensus.readonly.ReadOnly.move",
     "raftx.consensus.state.State.restore",

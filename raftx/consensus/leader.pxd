@@ -17,9 +17,11 @@ cdef int bcast_heartbeat(State r) except -1 nogil
 cdef int send_timeout_now(State r, uint64_t id) except -1 nogil
 cdef int check_quorum(State r) except -1 nogil
 cdef int propose(State r, Message m) except -1 nogil
-cdef int screen_changes(State r, Message m) except -1 with gil
+cdef int append_proposals(State r, Message m) except -1 nogil
+cdef int propose_changes(State r, Message m) except -1 with gil
 cdef int maybe_leave_joint(State r) except -1 nogil
 cdef int handle_append_response(State r, Message m, int slot) except -1 nogil
+cdef int handle_snapshot_request(State r, Message m, int slot) except -1 nogil
 cdef int handle_heartbeat_response(State r, Message m, int slot) except -1 nogil
 cdef int handle_snapshot_status(State r, Message m, int slot) except -1 nogil
 cdef int read_index(State r, Message m) except -1 nogil

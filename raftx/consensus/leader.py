@@ -139,7 +139,11 @@ def propose(r: State, m: Message) -> int:
     if r.transferee:
         raise ProposalDropped("leadership is being transferred")
     if m.has_changes():
-        screen_changes(r, m)
+        return propose_changes(r, m)
+    return append_proposals(r, m)
+
+
+def append_proposals(r: State, m: Message) -> int:
     if not r.increase_uncommitted(m.body_size - m.count * ENTRY_HEADER):
         raise ProposalDropped("too many bytes are not committed yet")
     r.log.append_proposals(r.term, m.body, m.body_size)
@@ -147,10 +151,10 @@ def propose(r: State, m: Message) -> int:
     return bcast_append(r)
 
 
-def screen_changes(r: State, m: Message) -> int:
+def propose_changes(r: State, m: Message) -> int:
     """Let membership changes pass one at a time; one that may not is replaced by an empty entry and noted (etcd).
 
-    Raises ConfChangeError for one that cannot be decoded; then nothing was appended.
+    Raises ConfChangeError for one that cannot be decoded; then nothing was appended. The message stays as it is.
     """
     entries = m.entries
     changes = {}
@@ -173,8 +177,8 @@ def screen_changes(r: State, m: Message) -> int:
             r.refused.append((int(m.sender), index, reason))
         else:
             r.pending_conf_index = index
-    m._own(b"".join([entry.encode() for entry in entries]))
-    return 0
+    screened = Message(m.kind, sender=m.sender, entries=entries)
+    return append_proposals(r, screened)
 
 
 def maybe_leave_joint(r: State) -> int:
@@ -182,7 +186,7 @@ def maybe_leave_joint(r: State) -> int:
 
     Tried again with every applied batch: a transfer may be in the way, and it goes to everybody like any proposal.
     """
-    if not r.tracker.auto_leave or r.applied < r.pending_conf_index or r.role != LEADER:
+    if r.applied < r.pending_conf_index or r.role != LEADER:
         return 0
     if r.self_slot < 0 or r.transferee:
         return 0
@@ -195,13 +199,9 @@ def maybe_leave_joint(r: State) -> int:
 def handle_append_response(r: State, m: Message, slot: int) -> int:
     """An acknowledgement, the leader's own included, or a refusal with a hint."""
     r.tracker.peers.set_recent_active(slot, True)
-    if m.flags & FLAG_REQUEST_SNAPSHOT:
-        if r.tracker.request_snapshot(slot, m.index, max(m.context, 1)):
-            if r.tracker.peers.state[slot] == REPLICATE:
-                r.tracker.become_probe(slot)
-            return maybe_send_append(r, slot, True)
-        return 0
     if m.flags & FLAG_REJECT:
+        if m.flags & FLAG_REQUEST_SNAPSHOT:
+            return handle_snapshot_request(r, m, slot)
         probe = m.hint
         if m.log_term > 0:
             # Skip all terms that the follower cannot have: one round a term, not one an entry.
@@ -238,6 +238,15 @@ def handle_append_response(r: State, m: Message, slot: int) -> int:
             pass
         if m.sender == r.transferee and r.tracker.peers.match[slot] == r.log.last:
             return send_timeout_now(r, m.sender)
+    return 0
+
+
+def handle_snapshot_request(r: State, m: Message, slot: int) -> int:
+    """The peer takes nothing but a snapshot (raft-rs's request_snapshot)."""
+    if r.tracker.request_snapshot(slot, m.index, max(m.context, 1)):
+        if r.tracker.peers.state[slot] == REPLICATE:
+            r.tracker.become_probe(slot)
+        return maybe_send_append(r, slot, True)
     return 0
 
 

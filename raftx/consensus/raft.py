@@ -71,7 +71,8 @@ class Raft(State):
         if m.kind == MSG_STORAGE_APPLY_RESP:
             # Its records are those that were applied.
             self.mark_applied(max(m.index, self.applied), m.body_size)
-            leader.maybe_leave_joint(self)
+            if self.tracker.auto_leave:
+                leader.maybe_leave_joint(self)
             self.reduce_uncommitted(m.body_size - m.count * ENTRY_HEADER)
             return 0
         if self.role == LEADER:
@@ -134,7 +135,8 @@ class Raft(State):
         if self.uncommitted_bytes and low <= index:
             payload = self.log.payload(low, index)
         self.mark_applied(index, 0)
-        leader.maybe_leave_joint(self)
+        if self.tracker.auto_leave:
+            leader.maybe_leave_joint(self)
         self.reduce_uncommitted(payload)
         return 0
 
@@ -142,7 +144,7 @@ class Raft(State):
         """The storage has the snapshot at ``index``, and so has the state machine (etcd's appliedSnap)."""
         self.stable_snapshot_to(index)
         self.mark_applied(max(index, self.applied), 0)
-        return leader.maybe_leave_joint(self)
+        return leader.maybe_leave_joint(self) if self.tracker.auto_leave else 0
 
     # --- membership --------------------------------------------------------------------------------
 

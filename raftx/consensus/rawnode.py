@@ -79,8 +79,8 @@ def hold_storage_response(core: Raft, held: Outbox, tag: int) -> int:
     was rewritten since (the append ABA race).
     """
     if core.stable < core.log.last:
-        held.push(MSG_STORAGE_APPEND_RESP, core.id, core.id, core.term)
-        held.set_log(core.log.last, core.log.last_term(), 0)
+        last = core.log.last
+        held.put(MSG_STORAGE_APPEND_RESP, core.id, core.id, core.term, last, core.log.last_term(), 0, 0, 0, 0)
         held.tag_last(tag)
     return 0
 

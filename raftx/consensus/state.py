@@ -130,16 +130,10 @@ class State:
     ) -> int:
         """Queue a message. Answers that promise durability wait for the storage (etcd's msgsAfterAppend)."""
         if kind in (MSG_APP_RESP, MSG_VOTE_RESP, MSG_PRE_VOTE_RESP):
-            self.after_append.push(kind, to, self.id, term)
-            self.after_append.set_log(index, log_term, commit)
-            self.after_append.set_answer(flags, hint, context)
-        else:
-            if to == self.id:
-                raise Corruption(f"message of kind {kind} to self")
-            self.messages.push(kind, to, self.id, term)
-            self.messages.set_log(index, log_term, commit)
-            self.messages.set_answer(flags, hint, context)
-        return 0
+            return self.after_append.put(kind, to, self.id, term, index, log_term, commit, flags, hint, context)
+        if to == self.id:
+            raise Corruption(f"message of kind {kind} to self")
+        return self.messages.put(kind, to, self.id, term, index, log_term, commit, flags, hint, context)
 
     # --- roles -----------------------------------------------------------------------------------
 
