@@ -46,3 +46,41 @@ def test_core_from_python(measure, mod, mode, batch):
         return body
 
     measure(f"core, RawNode from Python, {batch} a Ready", rounds * batch, setup)
+
+
+STEPS = {"compiled": 100_000, "interpreted": 2_000}
+
+
+@pytest.mark.parametrize("leading", [False, True], ids=["heartbeat", "acknowledgement"])
+def test_step(measure, mod, mode, leading):
+    rounds = STEPS[mode]
+    steps = mod("testing.drive").Steps
+    what = "an acknowledgement at a leader of three" if leading else "a heartbeat at a follower"
+    measure(f"step, {what}", rounds, lambda: steps(3, rounds, leading).run)
+
+
+@pytest.mark.parametrize("voters", [3, 5, 7])
+def test_quorum(measure, mod, mode, voters):
+    rounds = STEPS[mode]
+    quorums = mod("testing.drive").Quorums
+    measure(f"quorum, commit and vote of {voters}", rounds, lambda: quorums(voters, rounds).run)
+
+
+def test_ready(measure, mod, mode):
+    """RawNode from Python: a heartbeat to a follower, its Ready with the answer, advance."""
+    rounds = PYTHON_ROUNDS[mode, 1]
+    rawnode, types, config, core = mod("consensus.rawnode"), mod("types"), mod("config"), mod("_core")
+
+    def setup():
+        node = rawnode.RawNode(config.Config(id=1, seed=1), conf_state=types.ConfState(voters=(1, 2, 3)))
+        message = core.Message(types.MSG_HEARTBEAT, to=1, sender=2, term=1)
+
+        def body():
+            for _ in range(rounds):
+                node.step(message)
+                node.ready()
+                node.advance()
+
+        return body
+
+    measure("ready, an answer to a heartbeat, from Python", rounds, setup)

@@ -263,6 +263,14 @@ class Message:
         """The entries of the body; raises FrameError("records") when one is damaged."""
         return Entry.decode_all(self.body, self.kind == MSG_PROP)
 
+    def set_entries(self, other: Message) -> None:
+        """Take the body of ``other``, which owns it and keeps it."""
+        if not isinstance(other, Message):
+            raise TypeError(f"a Message is required, not {type(other).__name__}")
+        if not isinstance(other.body, bytes):
+            raise ValueError("the other message does not own its body")
+        self.set_body(other.body, other.body_size, other.count)
+
     def copy(self) -> Message:
         """A copy that owns its body."""
         m = Message(flags=self.flags)

@@ -211,6 +211,13 @@ cdef class Message:
         """The entries of the body; raises FrameError("records") when one is damaged."""
         return Entry.decode_all(self.records, self.kind == KIND_PROP)
 
+    def set_entries(self, Message other not None):
+        """Take the body of ``other``, which owns it and keeps it."""
+        if other.owner is None and other.body_size:
+            raise ValueError("the other message does not own its body")
+        self.owner = other.owner
+        self.set_body(other.body, other.body_size, other.count)
+
     def copy(self):
         """A copy that owns its body."""
         cdef Message m = Message(

@@ -69,11 +69,11 @@ class Raft(State):
                 return self.applied_snapshot(m.hint)
             return 0
         if m.kind == MSG_STORAGE_APPLY_RESP:
-            # Its records are those that were applied.
-            self.mark_applied(max(m.index, self.applied), m.body_size)
+            # ``hint`` bytes of ``context`` records were applied.
+            self.mark_applied(max(m.index, self.applied), m.hint)
             if self.tracker.auto_leave:
                 leader.maybe_leave_joint(self)
-            self.reduce_uncommitted(m.body_size - m.count * ENTRY_HEADER)
+            self.reduce_uncommitted(m.hint - min(m.hint, m.context * ENTRY_HEADER))
             return 0
         if self.role == LEADER:
             return leader.step(self, m)

@@ -190,7 +190,9 @@ class RawNode:
 
         It may be repeated then; without an error it may still be lost on its way (etcd: Propose).
         """
-        entries = [Entry(0, 0, each) for each in (data, *more)]
+        entries = [Entry(0, 0, data)]
+        for each in more:
+            entries.append(Entry(0, 0, each))
         self._step(Message(MSG_PROP, sender=self.core.id, entries=entries))
 
     def propose_conf_change(self, change: ConfChange) -> None:
@@ -417,20 +419,9 @@ class RawNode:
             or core.writing < core.log.last
             or len(core.read_states) > 0
             or (core.pending_snapshot != 0 and not core.snapshot_writing)
-            or self._apply_to() > core.applying
+            or core.apply_limit(not self.async_storage_writes) > core.applying
             or len(core.refused) > 0
         )
-
-    def _apply_to(self) -> int:
-        """The last index that the next Ready hands to the state machine (etcd's nextCommittedEnts)."""
-        core = self.core
-        allow_unstable = not self.async_storage_writes
-        high = int(core.committed if allow_unstable else min(core.committed, core.stable))
-        if high <= core.applying or core.apply_paused or core.pending_snapshot != 0:
-            return int(core.applying)
-        # What is left comes with a later Ready: the budget counts everything that is handed over and not done.
-        room = core.max_apply_bytes - min(core.applying_bytes, core.max_apply_bytes)
-        return int(core.log.py_limit(core.applying + 1, high, room))
 
     def ready(self) -> Ready:
         """What is to be done now (etcd: Ready). Raises UsageError when the last Ready has not been advanced."""
@@ -459,29 +450,28 @@ class RawNode:
         if core.refused:
             ready.refused = [RefusedChange(*each) for each in core.refused]
             core.refused = []
-        apply_to = self._apply_to()
-        applied = b""
-        if apply_to > core.applying:
-            applied = core.log.records(core.applying + 1, apply_to)
-            ready.committed_entries = core.log.entries(core.applying + 1, apply_to)
+        apply_to = core.apply_limit(not self.async_storage_writes)
+        low = core.applying + 1
+        if apply_to >= low:
+            ready.committed_entries = core.log.entries(low, apply_to)
         ready.messages = core.messages.messages()
         after_append = core.after_append.messages()
         response = None
         if core.stable < core.log.last or ready.snapshot is not None:
             response = self._append_response(ready.snapshot)
         if self.async_storage_writes:
-            self._storage_messages(ready, after_append, response, applied, apply_to)
+            self._storage_messages(ready, after_append, response)
         else:
             for m in after_append:
                 (self._steps_on_advance if m.to == core.id else ready.messages).append(m)
             if response is not None:
                 self._steps_on_advance.append(response)
-            if applied:
-                self._steps_on_advance.append(self._apply_response(applied, apply_to))
+            if apply_to >= low:
+                self._steps_on_advance.append(self._apply_response(apply_to, core.log_bytes(low, apply_to)))
             self._outstanding = True
         core.messages.py_clear()
         core.after_append.py_clear()
-        core.take_ready(apply_to, len(applied), not self.async_storage_writes)
+        core.take_ready(apply_to, not self.async_storage_writes)
         return ready
 
     def _append_response(self, snapshot: Snapshot | None) -> Message:
@@ -496,13 +486,15 @@ class RawNode:
             m.snapshot = snapshot
         return m
 
-    def _apply_response(self, records: bytes, index: int) -> Message:
-        m = Message(MSG_STORAGE_APPLY_RESP, to=self.core.id, sender=LOCAL_APPLY_THREAD, index=index, entries=[records])
-        return m
+    def _apply_response(self, index: int, size: int) -> Message:
+        """What says that everything up to ``index`` is applied: ``size`` bytes of records from ``applying`` on."""
+        core = self.core
+        count = index - core.applying
+        return Message(
+            MSG_STORAGE_APPLY_RESP, to=core.id, sender=LOCAL_APPLY_THREAD, index=index, hint=size, context=count
+        )
 
-    def _storage_messages(
-        self, ready: Ready, after_append: list[Message], response: Message | None, applied: bytes, apply_to: int
-    ) -> None:
+    def _storage_messages(self, ready: Ready, after_append: list[Message], response: Message | None) -> None:
         core = self.core
         if ready.entries or ready.hard_state is not None or ready.snapshot is not None or after_append:
             m = Message(MSG_STORAGE_APPEND, to=LOCAL_APPEND_THREAD, sender=core.id, entries=ready.entries)
@@ -511,9 +503,11 @@ class RawNode:
             m.snapshot = ready.snapshot
             m.responses = after_append + ([response] if response is not None else [])
             ready.messages.append(m)
-        if applied:
-            m = Message(MSG_STORAGE_APPLY, to=LOCAL_APPLY_THREAD, sender=core.id, entries=[applied])
-            m.responses = [self._apply_response(applied, apply_to)]
+        if ready.committed_entries:
+            m = Message(MSG_STORAGE_APPLY, to=LOCAL_APPLY_THREAD, sender=core.id, entries=ready.committed_entries)
+            done = self._apply_response(core.applying + m.count, m.body_size)
+            done.set_entries(m)
+            m.responses = [done]
             ready.messages.append(m)
 
     def advance(self) -> None:

@@ -7,7 +7,7 @@ from .tracker cimport Tracker
 cdef int FOLLOWER, CANDIDATE, LEADER, PRE_CANDIDATE
 cdef int ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2
 cdef int MSG_APP_RESP, MSG_VOTE_RESP, MSG_PRE_VOTE_RESP
-cdef uint64_t MASK64
+cdef uint64_t ENTRY_HEADER, MASK64
 
 cdef class State:
     cdef readonly uint64_t id, term, vote, lead, transferee, pending_conf_index
@@ -58,6 +58,9 @@ cdef class State:
     cdef int restore_log(self, uint64_t index, uint64_t term) except -1 nogil
     cdef int restore(self, Message m) except -1 with gil
     cdef uint64_t applicable(self, bint allow_unstable) noexcept nogil
+    cdef uint64_t log_bytes(self, uint64_t low, uint64_t high) noexcept nogil
+    cdef uint64_t apply_limit(self, bint allow_unstable) noexcept nogil
+    cdef int take_ready(self, uint64_t apply_to, bint allow_unstable) except -1 nogil
     cdef int accept_applying(self, uint64_t index) except -1 nogil
     cdef void count_applying(self, uint64_t size, bint allow_unstable) noexcept nogil
     cdef int mark_applied(self, uint64_t index, uint64_t size) except -1 nogil

@@ -1,6 +1,7 @@
 """Compiled loops that drive the core as an engine does, for measurements: no threads, disk or network.
 
-``drive`` is what one voter costs: propose, hand over the write, take its completion, commit, apply.
+Drive is what one voter costs: propose, hand over the write, take its completion, commit, apply. Steps is
+one message alone, Quorums the counting alone.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from .._sys import Runner
 from ..config import Config
 from ..consensus import rawnode
 from ..consensus.raft import Raft
-from ..types import LEADER, MSG_HUP, MSG_PROP, ConfState, HardState
+from ..consensus.tracker import Tracker
+from ..types import LEADER, MSG_APP_RESP, MSG_HEARTBEAT, MSG_HUP, MSG_PROP, ConfState, HardState
 
 KEEP = 4096  # entries kept behind the applied index, so that memory does not grow with the run
 
@@ -72,3 +74,55 @@ class Drive(Runner):
     def committed(self) -> int:
         """How far it came."""
         return self.core.committed
+
+
+class Steps(Runner):
+    """One message stepped ``rounds`` times: a follower's heartbeat, or (``leading``) a leader's acknowledgement."""
+
+    def __init__(self, voters: int, rounds: int, leading: bool) -> None:
+        config = Config(id=1, seed=1, pre_vote=False, check_quorum=False)
+        conf = ConfState(voters=tuple(range(1, voters + 1)))
+        self.core = Raft(config, EntryLog(), HardState(1, 0, 0), conf)
+        self.message = Message()
+        self.leading = leading
+        self.rounds = rounds
+        if leading:
+            # Its own log is all that a leader needs to count: the others acknowledge what they have.
+            self.core.step_local(MSG_HUP)
+            self.core.become_leader()
+            self.core.messages.clear()
+            self.core.after_append.clear()
+
+    def loop(self) -> int:
+        done = 0
+        while done < self.rounds:
+            self.message.reset(MSG_APP_RESP if self.leading else MSG_HEARTBEAT)
+            self.message.sender = 2
+            self.message.to = 1
+            self.message.term = self.core.term
+            self.message.index = self.core.log.last if self.leading else 0
+            self.core.step(self.message)
+            self.core.messages.clear()
+            self.core.after_append.clear()
+            done += 1
+        return 0
+
+
+class Quorums(Runner):
+    """The committed index and the result of a vote of ``voters`` members, counted ``rounds`` times."""
+
+    def __init__(self, voters: int, rounds: int) -> None:
+        self.tracker = Tracker(ConfState(voters=tuple(range(1, voters + 1))), 1, 0)
+        for slot in range(voters):
+            self.tracker.peers.set_match(slot, 1000 + 7 * (slot * 5 % voters))
+        self.rounds = rounds
+        self.sum = 0
+
+    def loop(self) -> int:
+        done = 0
+        while done < self.rounds:
+            self.tracker.reset_votes()
+            self.tracker.record_vote(done % 3, True)
+            self.sum += self.tracker.committed() + self.tracker.tally()
+            done += 1
+        return 0

@@ -1,0 +1,808 @@
+"""The harness around raftx: runs the steps of a scenario and answers what it sees (protocol.md).
+
+``Cluster`` is for those who choose the steps in the same process (the generator, the tests);
+``python -m interop.cluster`` is the session on standard input and output, one harness among others. What a member
+has on disk, the network and the state machines are kept here: raftx sees RawNode's contract only.
+
+No randomness and no clock. An answer is built for every step and is most of the work, so the code below prefers
+few calls to short functions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import json
+import sys
+import zlib
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterable, Iterator
+from types import ModuleType
+from typing import IO, Any
+
+import raftx
+
+SCENARIO = 1  # the version of the protocol
+CLUSTER = b"raftx interop\0\0\0"
+MASK64 = 2**64 - 1
+
+# What a member of a head has when the head does not say.
+DEFAULTS: dict[str, Any] = {
+    "voters": [],
+    "outgoing": [],
+    "learners": [],
+    "learners_next": [],
+    "auto_leave": False,
+    "start": 0,
+    "election": 10,
+    "heartbeat": 1,
+    "pre_vote": False,
+    "check_quorum": False,
+    "lease_reads": False,
+    "async": False,
+    "forwarding": True,
+    "validate": True,
+    "step_down": False,
+    "one_entry_messages": False,
+    "one_entry_applies": False,
+    "max_inflight": 256,
+    "max_inflight_bytes": 0,
+    "max_uncommitted": 0,
+}
+
+# Results of a step
+OK = "ok"
+DOWN = "down"
+NOTHING = "nothing"
+LOST = "lost"
+DROPPED = "dropped"
+UNKNOWN = "unknown"
+LOCAL = "local"
+PANIC = "panic"
+
+# Kinds of messages, with etcd's numbers
+_PROP, _APP_RESP, _VOTE, _SNAP, _HEARTBEAT, _HEARTBEAT_RESP = 2, 4, 5, 7, 8, 9
+_TRANSFER_LEADER, _READ_INDEX, _PRE_VOTE = 13, 15, 17
+_STORAGE_APPEND, _STORAGE_APPLY, _STORAGE_APPLY_RESP = 19, 21, 22
+_LOCAL_APPEND = MASK64
+_BEATS = (_HEARTBEAT, _HEARTBEAT_RESP)
+_REQUESTS = (_VOTE, _PRE_VOTE)
+_REJECT = 1
+_TRANSFER = 2
+
+
+def timeout(seed: int, id: int, term: int, election: int) -> int:
+    """The randomized election timeout that a member has in a term."""
+    x = (seed * 0x9E3779B97F4A7C15 + id * 0xBF58476D1CE4E5B9 + term * 0x94D049BB133111EB) & MASK64
+    x ^= x >> 31
+    x = x * 0x9E3779B97F4A7C15 & MASK64
+    x ^= x >> 29
+    return election + (x >> 11) % election
+
+
+def checksum(answer: str) -> str:
+    """What stands for an answer where the full one is not asked for."""
+    return f"{zlib.crc32(answer.encode()):08x}"
+
+
+def conf_text(conf: Any) -> str:
+    """A configuration as answers show it."""
+    sets = (conf.voters, conf.voters_outgoing, conf.learners, conf.learners_next)
+    return "/".join([",".join([str(id) for id in ids]) for ids in sets]) + ("/1" if conf.auto_leave else "/0")
+
+
+class Implementation:
+    """The names of one copy of raftx that the harness uses, compiled or interpreted."""
+
+    def __init__(self, package: ModuleType) -> None:
+        core = importlib.import_module(package.__name__ + "._core")
+        errors = importlib.import_module(package.__name__ + ".errors")
+        types = importlib.import_module(package.__name__ + ".types")
+        self.Codec = core.Codec
+        self.EntryLog = core.EntryLog
+        self.Config = package.Config
+        self.RawNode = package.RawNode
+        self.ConfState = types.ConfState
+        self.ConfChange = types.ConfChange
+        self.HardState = types.HardState
+        self.Snapshot = types.Snapshot
+        self.NO_LIMIT: int = types.NO_LIMIT
+        self.FrameError = errors.FrameError
+        self.ProposalDropped = errors.ProposalDropped
+        self.ConfChangeRefused = errors.ConfChangeRefused
+        self.ReadDropped = errors.ReadDropped
+        self.UnknownPeer = errors.UnknownPeer
+        self.StepLocalMessage = errors.StepLocalMessage
+        # Where Go panics: an invariant that the library guards, a change that cannot be applied.
+        self.gives_up = (errors.Corruption, errors.ConfChangeError)
+        self.changes: dict[tuple[bytes, int], str] = {}
+
+    def change_text(self, data: bytes, kind: int) -> str:
+        """The data of a membership change as answers show them."""
+        text = self.changes.get((data, kind))
+        if text is None:
+            change = self.ConfChange.decode(data, kind == 1)
+            text = self.changes[data, kind] = f"{change.transition}:{change}"
+        return text
+
+    def entries_text(self, entries: Iterable[Any]) -> str:
+        """Entries, joined by semicolons."""
+        return ";".join(
+            [
+                f"{e.term}/{e.index}/0/{e.data.hex()}"
+                if e.kind == 0
+                else f"{e.term}/{e.index}/{e.kind}/{self.change_text(e.data, e.kind)}"
+                for e in entries
+            ]
+        )
+
+    def message_text(self, m: Any) -> str:
+        """A message with its responses, followed by a space."""
+        kind = m.kind
+        sender = m.sender
+        index = m.index
+        hint = context = 0
+        if kind == _APP_RESP:
+            hint = m.hint
+        elif kind in _BEATS:
+            context = m.context
+        elif kind in _REQUESTS:
+            context = 1 if m.flags & _TRANSFER else 0
+        elif kind == _PROP:
+            sender = 0
+        elif kind == _TRANSFER_LEADER:
+            sender = m.hint
+        elif kind == _READ_INDEX:
+            sender = m.hint or sender
+        elif kind == _STORAGE_APPLY_RESP:
+            index = 0  # the entries say it
+        entries = snapshot = responses = ""
+        if m.count and kind != _SNAP:
+            entries = self.entries_text(m.entries)
+        taken = m.snapshot
+        if taken is not None:
+            snapshot = f"{taken.index},{taken.term},{conf_text(taken.conf_state)}"
+        if m.responses:
+            responses = "".join([self.message_text(each) for each in m.responses])
+        return (
+            f"{kind},{sender},{m.to},{m.term},{m.log_term},{index},{m.commit},{m.vote},{m.flags & _REJECT},{hint},"
+            f"{context},[{entries}],({snapshot}),{{{responses}}} "
+        )
+
+
+@functools.cache
+def implementation(package: ModuleType) -> Implementation:
+    """The names of a copy of raftx, looked up once."""
+    return Implementation(package)
+
+
+class Packet:
+    """A message in the network, encoded. ``held`` is the generator's: not to be delivered yet."""
+
+    __slots__ = ("frame", "held", "kind", "sender", "term", "to")
+
+    def __init__(self, frame: bytes, sender: int, to: int, kind: int, term: int) -> None:
+        self.frame = frame
+        self.sender = sender
+        self.to = to
+        self.kind = kind
+        self.term = term
+        self.held = False
+
+
+class Member:
+    """One member: what it has on disk, its RawNode while it is up, and the work that is under way."""
+
+    def __init__(self, impl: Implementation, spec: dict[str, Any], seed: int) -> None:
+        spec = {**DEFAULTS, **spec}
+        self.impl = impl
+        self.id: int = spec["id"]
+        self.seed = seed
+        self.spec = spec
+        self.asynchronous: bool = spec["async"]
+        self.election: int = spec["election"]
+        self.config = impl.Config(
+            id=self.id,
+            cluster=CLUSTER,
+            election_ticks=self.election,
+            heartbeat_ticks=spec["heartbeat"],
+            pre_vote=spec["pre_vote"],
+            check_quorum=spec["check_quorum"],
+            lease_reads=spec["lease_reads"],
+            forward_proposals=spec["forwarding"],
+            validate_conf_changes=spec["validate"],
+            step_down_on_removal=spec["step_down"],
+            max_inflight_messages=spec["max_inflight"],
+            max_inflight_bytes=spec["max_inflight_bytes"] or impl.NO_LIMIT,
+            max_uncommitted_bytes=spec["max_uncommitted"] or impl.NO_LIMIT,
+            max_message_bytes=0 if spec["one_entry_messages"] else impl.NO_LIMIT,
+            max_apply_bytes=1 if spec["one_entry_applies"] else impl.NO_LIMIT,
+            seed=0,
+        )
+        # Bytes are shown where they are limited: only there do implementations agree about the size of an entry.
+        self.shows_uncommitted: bool = spec["max_uncommitted"] > 0
+        self.shows_inflight: bool = spec["max_inflight_bytes"] > 0
+        self.encoder = impl.Codec(CLUSTER, self.id)
+        # The disk. Entries begin at base + 1; a snapshot of index 0 is none.
+        start = spec["start"]
+        conf = impl.ConfState()
+        if start:
+            conf = impl.ConfState(
+                voters=tuple(sorted(spec["voters"])),
+                learners=tuple(sorted(spec["learners"])),
+                voters_outgoing=tuple(sorted(spec["outgoing"])),
+                learners_next=tuple(sorted(spec["learners_next"])),
+                auto_leave=spec["auto_leave"],
+            )
+        term = 1 if start else 0
+        self.entries: list[Any] = []
+        self.base = start
+        self.base_term = term
+        self.hard = impl.HardState(term, 0, start)
+        self.snapshot = impl.Snapshot(start, term, conf)
+        # The state machine: how far it is, and every configuration with the index that made it.
+        self.applied = start
+        self.changed_at: list[int] = [start]
+        self.confs: list[Any] = [conf]
+        # While it is up
+        self.raw: Any = None
+        self.core: Any = None
+        self.has_ready = False
+        self.work: Any = None  # the Ready that is being worked on, without async
+        self.persisted = False
+        self.appends: deque[tuple[Any, list[Any]]] = deque()  # with the vote requests that joined each
+        self.applies: deque[Any] = deque()
+        self._timeouts: dict[int, int] = {}
+        self._conf_key: Any = None
+        self._conf_text = "///0"
+        self._ids: list[int] = []
+        self._disk_text = ""  # "" when something there has changed
+        self.start(start)
+
+    # --- the disk and the state machine ----------------------------------------------------------
+
+    def conf_at(self, index: int) -> Any:
+        """The configuration that holds after the entry at ``index``, which is not below the snapshot."""
+        at = bisect_right(self.changed_at, index) - 1
+        # A snapshot that is on disk may not have reached the state machine.
+        if index > self.snapshot.index and at >= 0 and self.changed_at[at] >= self.snapshot.index:
+            return self.confs[at]
+        return self.snapshot.conf_state
+
+    def set_conf(self, index: int, conf: Any) -> None:
+        """``conf`` holds from ``index`` on."""
+        keep = bisect_right(self.changed_at, index - 1)
+        del self.changed_at[keep:], self.confs[keep:]
+        self.changed_at.append(index)
+        self.confs.append(conf)
+
+    def last(self) -> int:
+        """Index of the last entry on disk."""
+        return self.base + len(self.entries)
+
+    def term_of(self, index: int) -> int:
+        """Term of an entry on disk, or of the one before the first."""
+        term: int = self.entries[index - self.base - 1].term if index > self.base else self.base_term
+        return term
+
+    def store(self, snapshot: Any, entries: list[Any], hard: Any) -> None:
+        """A snapshot, entries and a hard state reach the disk; each may be absent."""
+        self._disk_text = ""
+        if snapshot is not None:
+            self.snapshot = snapshot
+            self.entries = []
+            self.base = snapshot.index
+            self.base_term = snapshot.term
+        if entries:
+            skip = self.base + 1 - entries[0].index
+            if skip > 0:
+                entries = entries[skip:]
+            if entries:
+                keep = entries[0].index - self.base - 1
+                if keep > len(self.entries):
+                    raise self.impl.gives_up[0](f"entries from {entries[0].index} on behind {self.last()}")
+                self.entries[keep:] = entries
+        if hard is not None:
+            self.hard = hard
+
+    def make_snapshot(self, index: int) -> None:
+        """A snapshot of what is applied, on disk; the log stays."""
+        self._disk_text = ""
+        conf = self.conf_at(index)
+        self.snapshot = self.impl.Snapshot(index, self.term_of(index), conf, str(index).encode())
+        self.raw.set_snapshot(self.snapshot)
+
+    def compact(self, index: int) -> None:
+        """Drop entries up to and including ``index``."""
+        self._disk_text = ""
+        self.base_term = self.term_of(index)
+        del self.entries[: index - self.base]
+        self.base = index
+        self.raw.compact(index)
+
+    def take_snapshot(self, snapshot: Any) -> None:
+        """The state machine becomes what a snapshot holds."""
+        self._disk_text = ""
+        self.applied = snapshot.index
+        self.set_conf(snapshot.index, snapshot.conf_state)
+
+    def apply(self, entries: list[Any]) -> None:
+        """The state machine takes entries, but those that a snapshot brought; changes go to the library."""
+        self._disk_text = ""
+        for entry in entries:
+            if entry.index <= self.applied:
+                continue
+            self.applied = entry.index
+            if entry.kind:
+                change = self.impl.ConfChange.decode(entry.data, entry.kind == 1)
+                self.set_conf(entry.index, self.raw.apply_conf_change(change))
+
+    # --- its lives -------------------------------------------------------------------------------
+
+    def start(self, applied: int) -> None:
+        """Begin from the disk."""
+        impl = self.impl
+        log = impl.EntryLog(self.base + 1, self.base_term)
+        if self.entries:
+            log.py_extend(self.entries)
+        conf = self.conf_at(applied)
+        self._disk_text = ""
+        self.applied = applied
+        self.set_conf(applied, conf)
+        self.raw = impl.RawNode(
+            self.config,
+            log=log,
+            hard_state=self.hard,
+            conf_state=conf,
+            applied=applied,
+            snapshot=self.snapshot if self.snapshot.index else None,
+            async_storage_writes=self.asynchronous,
+        )
+        self.core = self.raw.core
+        self.core.randomized_timeout = self.timeout()
+
+    def crash(self) -> None:
+        """Whatever is not on disk is gone."""
+        self.raw = self.core = self.work = None
+        self.persisted = self.has_ready = False
+        self.appends.clear()
+        self.applies.clear()
+
+    def timeout(self) -> int:
+        """The randomized election timeout of the present term."""
+        term: int = self.core.term
+        ticks = self._timeouts.get(term)
+        if ticks is None:
+            ticks = self._timeouts[term] = timeout(self.seed, self.id, term, self.election)
+        return ticks
+
+    def todo(self) -> str:
+        """The next step that has something to do for this member, "" without one."""
+        if self.asynchronous:
+            if self.appends:
+                return "persist"
+            if self.applies:
+                return "apply"
+        elif self.work is not None:
+            return "apply" if self.persisted else "persist"
+        return "ready" if self.has_ready else ""
+
+    # --- what is seen of it ----------------------------------------------------------------------
+
+    def state_text(self) -> str:
+        """The state part of an answer. Notes ``has_ready``."""
+        core = self.core
+        raw = self.raw
+        tracker = core.tracker
+        peers = tracker.peers
+        log = core.log
+        reads = core.reads
+        first = log.first
+        last = log.last
+        count: int = peers.count
+        ids = peers.column("ids")
+        sets = (tracker.voters, tracker.outgoing, tracker.learners, tracker.learners_next, tracker.auto_leave)
+        key = (sets, bytes(ids))
+        if key != self._conf_key:
+            self._conf_key = key
+            self._conf_text = conf_text(tracker.conf_state())
+            self._ids = ids.tolist()
+        names = self._ids
+        votes = "-"
+        granted: int = tracker.votes_granted
+        answered: int = granted | tracker.votes_refused
+        if answered:
+            votes = ",".join([f"{names[slot]}:{granted >> slot & 1}" for slot in range(count) if answered >> slot & 1])
+        progress = "-"
+        if count:
+            inflights = tracker.inflights
+            shows = self.shows_inflight
+            active: int = peers.recent_active
+            paused: int = peers.paused
+            progress = ";".join(
+                [
+                    f"{id},{match},{next},{sent},{state},{pending},{active >> slot & 1},{paused >> slot & 1},"
+                    f"{inflights.count_of(slot)},{inflights.bytes_of(slot) if shows else 0}"
+                    for slot, (id, match, next, sent, state, pending) in enumerate(
+                        zip(
+                            names,
+                            peers.column("match"),
+                            peers.column("next"),
+                            peers.column("sent_commit"),
+                            peers.column("state"),
+                            peers.column("pending_snapshot"),
+                        )
+                    )
+                ]
+            )
+        unconfirmed = waiting = states = acknowledged = "-"
+        if len(reads.unconfirmed):
+            unconfirmed = ",".join([f"{m.index}.{m.entries[0].data.hex()}" for m in reads.unconfirmed.messages()])
+        if len(core.pending_reads):
+            waiting = ",".join([m.entries[0].data.hex() for m in core.pending_reads.messages()])
+        if len(core.read_states):
+            states = ",".join([f"{m.index}.{m.entries[0].data.hex()}" for m in core.read_states.messages()])
+        acks = reads.acks
+        if any(acks):
+            found = [f"{names[slot]}.{acks[slot]}" for slot in range(count) if acks[slot]]
+            acknowledged = ",".join(found) or "-"
+        self.has_ready = has_ready = raw.has_ready()
+        if not self._disk_text:
+            end = self.last()
+            hard = self.hard
+            self._disk_text = (
+                f"{hard.term},{hard.vote},{hard.commit},{self.snapshot.index},{self.snapshot.term},"
+                f"{self.base + 1},{end},{self.term_of(end)},{self.applied}"
+            )
+        return (
+            f"{core.id} {core.term} {core.vote} {core.lead} {core.role} {core.election_elapsed} "
+            f"{core.heartbeat_elapsed} {core.randomized_timeout} {core.transferee} {core.pending_conf_index} "
+            f"{core.uncommitted_bytes if self.shows_uncommitted else 0} {core.committed} {core.applying} "
+            f"{core.applied} {first} {last} {log.py_term(last)} {core.stable} {core.writing} "
+            f"{core.pending_snapshot} {1 if core.snapshot_writing else 0} {1 if core.apply_paused else 0} "
+            f"{1 if has_ready else 0} {self._conf_text} {votes} {progress} "
+            f"{reads.confirmed}:{unconfirmed}:{waiting}:{states}:{acknowledged} {self._disk_text}"
+        )
+
+    def ready_text(self, ready: Any) -> str:
+        """The ready part of an answer."""
+        parts = []
+        impl = self.impl
+        soft = ready.soft_state
+        if soft is not None:
+            parts.append(f"soft={soft[0]},{int(soft[1])} ")
+        hard = ready.hard_state
+        if hard is not None:
+            parts.append(f"hard={hard.term},{hard.vote},{hard.commit} ")
+        if ready.read_states:
+            parts.append("reads=" + ";".join([f"{r.index}:{r.context.hex()}" for r in ready.read_states]) + " ")
+        if ready.entries:
+            parts.append(f"entries={impl.entries_text(ready.entries)} ")
+        if ready.snapshot is not None:
+            s = ready.snapshot
+            parts.append(f"snap={s.index},{s.term},{conf_text(s.conf_state)} ")
+        if ready.committed_entries:
+            parts.append(f"committed={impl.entries_text(ready.committed_entries)} ")
+        if ready.must_sync:
+            parts.append("sync ")
+        return "".join(parts)
+
+
+class Cluster:
+    """Members and a network, moved by the steps of a scenario. ``step`` answers each of them."""
+
+    def __init__(self, head: dict[str, Any], package: ModuleType = raftx) -> None:
+        if head.get("scenario") != SCENARIO:
+            raise ValueError(f"a scenario of version {head.get('scenario')!r}, not {SCENARIO}")
+        self.impl = implementation(package)
+        seed = head.get("seed", 0) & MASK64
+        self.members = {spec["id"]: Member(self.impl, spec, seed) for spec in head["nodes"]}
+        self.network: list[Packet] = []
+        self.decoders = {id: self.impl.Codec(CLUSTER, id) for id in self.members}
+        self.over = False
+        #: what ended the scenario, for those who look into a difference
+        self.error: BaseException | None = None
+        self._steps = {
+            "tick": self._tick,
+            "campaign": self._campaign,
+            "propose": self._propose,
+            "change": self._change,
+            "ready": self._ready,
+            "persist": self._persist,
+            "apply": self._apply,
+            "crash": self._crash,
+            "snapshot": self._snapshot,
+            "compact": self._compact,
+            "read": self._read,
+            "transfer": self._transfer,
+            "forget": self._forget,
+            "unreachable": self._unreachable,
+            "report": self._report,
+        }
+        for member in self.members.values():
+            member.state_text()
+
+    def step(self, step: list[Any]) -> str:
+        """Do one step; returns its answer. After a panic there are no more steps."""
+        name = step[0]
+        impl = self.impl
+        member = None
+        if name == "deliver":
+            k = step[1]
+            if not 0 <= k < len(self.network):
+                return "nothing|||"
+            packet = self.network.pop(k)
+            member = self.members.get(packet.to)
+            if member is None or member.raw is None:
+                return "lost|||"
+            call: Any = self._deliver
+            step = [name, k, packet]
+        elif name in ("drop", "duplicate", "move"):
+            return self._shuffle(step)
+        else:
+            member = self.members.get(step[1])
+            if name == "restart":
+                if member is None or member.raw is not None:
+                    return "nothing|||"
+                call = self._restart
+            else:
+                if member is None or member.raw is None:
+                    return "down|||"
+                call = self._steps[name]
+        shown = sent = ""
+        try:
+            shown, sent = call(member, step)
+            result = OK
+        except impl.ConfChangeRefused:
+            # An empty entry stands in its place, as in etcd, which says nothing.
+            result = OK
+        except impl.ProposalDropped:
+            result = DROPPED
+        except impl.ReadDropped:
+            result = OK
+        except impl.UnknownPeer:
+            result = UNKNOWN
+        except impl.StepLocalMessage:
+            result = LOCAL
+        except _Nothing:
+            return "nothing|||"
+        except impl.gives_up as error:
+            self.over = True
+            self.error = error
+            return "panic|||"
+        except Exception as error:
+            # Not what the library promises: an answer that nobody else gives.
+            self.over = True
+            self.error = error
+            return f"raised {type(error).__name__}: {error}|||"
+        core = member.core
+        if core is None:
+            return "ok|||"
+        core.randomized_timeout = member.timeout()
+        return f"{result}|{shown}|{sent}|{member.state_text()}"
+
+    # --- the network -----------------------------------------------------------------------------
+
+    def _send(self, member: Member, m: Any) -> str:
+        """A message enters the network, encoded."""
+        to: int = m.to
+        self.network.append(Packet(member.encoder.encode(to, [m]), member.id, to, m.kind, m.term))
+        return self.impl.message_text(m)
+
+    def _shuffle(self, step: list[Any]) -> str:
+        name, k = step[0], step[1]
+        network = self.network
+        if not 0 <= k < len(network):
+            return "nothing|||"
+        if name == "drop":
+            del network[k]
+        elif name == "duplicate":
+            p = network[k]
+            network.append(Packet(p.frame, p.sender, p.to, p.kind, p.term))
+        else:
+            if not 0 <= step[2] < len(network):
+                return "nothing|||"
+            network.insert(step[2], network.pop(k))
+        return "ok|||"
+
+    def _deliver(self, member: Member, step: list[Any]) -> tuple[str, str]:
+        member.raw.step(self.decoders[member.id].decode(step[2].frame)[0])
+        return "", ""
+
+    # --- calls of the library --------------------------------------------------------------------
+
+    def _tick(self, member: Member, step: list[Any]) -> tuple[str, str]:
+        member.raw.tick()
+        return "", ""
+
+    def _campaign(self, member: Member, step: list[Any]) -> tuple[str, str]:
+        member.raw.campaign()
+        return "", ""
+
+    def _propose(self, member: Member, step: list[Any]) -> tuple[str, str]:
+        member.raw.propose(*[data.encode() for data in step[2:]])
+        return "", ""
+
+    def _change(self, member: Member, step: list[Any]) -> tuple[str, str]:
+        _, _, changes, transition, v1 = step
+        member.raw.propose_conf_change(self.impl.ConfChange.parse(changes, transition, v1))
+        return "", ""
+
+    def _read(self, member: Member, step: list[Any]) -> tuple[str, str]:
+        member.raw.read_index(step[2].encode())
+        return "", ""
+
+    def _transfer(self, member: Member, step: list[Any]) -> tuple[str, str]:
+        member.raw.transfer_leader(step[2])
+        return "", ""
+
+    def _forget(self, member: Member, step: list[Any]) -> tuple[str, str]:
+        member.raw.forget_leader()
+        return "", ""
+
+    def _unreachable(self, member: Member, step: list[Any]) -> tuple[str, str]:
+        member.raw.report_unreachable(step[2])
+        return "", ""
+
+    def _report(self, member: Member, step: list[Any]) -> tuple[str, str]:
+        member.raw.report_snapshot(step[2], step[3])
+        return "", ""
+
+    # --- work ------------------------------------------------------------------------------------
+
+    def _ready(self, member: Member, step: list[Any]) -> tuple[str, str]:
+        if member.work is not None or not member.raw.has_ready():
+            raise _NOTHING
+        ready = member.raw.ready()
+        if not member.asynchronous:
+            member.work = ready
+            member.persisted = False
+            return member.ready_text(ready), ""
+        # The one write of a Ready comes behind the messages that may wait for it.
+        for m in ready.messages:
+            if m.to == _LOCAL_APPEND:
+                member.appends.append((m, []))
+        sent = []
+        for m in ready.messages:
+            kind = m.kind
+            if kind == _STORAGE_APPLY:
+                member.applies.append(m)
+            elif kind == _VOTE and member.appends:
+                # A request for votes waits for the term and the vote that it announces.
+                member.appends[-1][1].append(m)
+            elif kind != _STORAGE_APPEND:
+                sent.append(self._send(member, m))
+                continue
+            sent.append(self.impl.message_text(m))
+        return member.ready_text(ready), "".join(sent)
+
+    def _persist(self, member: Member, step: list[Any]) -> tuple[str, str]:
+        if not member.asynchronous:
+            ready = member.work
+            if ready is None or member.persisted:
+                raise _NOTHING
+            member.store(ready.snapshot, ready.entries, ready.hard_state)
+            member.persisted = True
+            return "", "".join([self._send(member, m) for m in ready.messages])
+        if not member.appends:
+            raise _NOTHING
+        m, votes = member.appends.popleft()
+        hard = self.impl.HardState(m.term, m.vote, m.commit) if m.term or m.vote or m.commit else None
+        snapshot = m.snapshot
+        member.store(snapshot, m.entries, hard)
+        if snapshot is not None:
+            member.take_snapshot(snapshot)
+        sent = []
+        for response in m.responses or ():
+            if response.to == member.id:
+                self._answer(member, response)
+            else:
+                sent.append(self._send(member, response))
+        sent.extend([self._send(member, vote) for vote in votes])
+        return "", "".join(sent)
+
+    def _apply(self, member: Member, step: list[Any]) -> tuple[str, str]:
+        if not member.asynchronous:
+            ready = member.work
+            if ready is None or not member.persisted:
+                raise _NOTHING
+            if ready.snapshot is not None:
+                member.take_snapshot(ready.snapshot)
+            if ready.committed_entries:
+                member.apply(ready.committed_entries)
+            member.work = None
+            member.raw.advance()
+            return "", ""
+        if not member.applies:
+            raise _NOTHING
+        m = member.applies.popleft()
+        member.apply(m.entries)
+        for response in m.responses or ():
+            self._answer(member, response)
+        return "", ""
+
+    def _answer(self, member: Member, response: Any) -> None:
+        """The storage answers; what the library thinks of it does not concern the storage."""
+        with contextlib.suppress(self.impl.UnknownPeer):
+            member.raw.step(response)
+
+    # --- the disk --------------------------------------------------------------------------------
+
+    def _crash(self, member: Member, step: list[Any]) -> tuple[str, str]:
+        member.crash()
+        return "", ""
+
+    def _restart(self, member: Member, step: list[Any]) -> tuple[str, str]:
+        applied = member.snapshot.index
+        if step[2]:
+            applied = max(applied, min(member.applied, member.hard.commit))
+        member.start(applied)
+        return "", ""
+
+    def _snapshot(self, member: Member, step: list[Any]) -> tuple[str, str]:
+        core = member.core
+        index = min(core.applied, member.applied, member.hard.commit, core.stable)
+        if index <= member.snapshot.index:
+            raise _NOTHING
+        member.make_snapshot(index)
+        return "", ""
+
+    def _compact(self, member: Member, step: list[Any]) -> tuple[str, str]:
+        index = step[2]
+        core = member.core
+        limit = min(member.snapshot.index, core.stable, core.applied)
+        if not member.base < index <= limit:
+            raise _NOTHING
+        member.compact(index)
+        return "", ""
+
+
+class _Nothing(Exception):
+    """A step that found nothing to do."""
+
+
+_NOTHING = _Nothing()
+
+
+# --- the session ---------------------------------------------------------------------------------
+
+
+def run(head: dict[str, Any], steps: Iterable[list[Any]], package: ModuleType = raftx) -> list[str]:
+    """All answers of a scenario, up to a panic."""
+    cluster = Cluster(head, package)
+    answers = []
+    for step in steps:
+        answers.append(cluster.step(step))
+        if cluster.over:
+            break
+    return answers
+
+
+def scenarios(lines: Iterable[str]) -> Iterator[tuple[dict[str, Any], list[list[Any]], bool]]:
+    """(head, steps, whether the full answers are wanted) of each scenario in a session."""
+    head: dict[str, Any] | None = None
+    steps: list[list[Any]] = []
+    for line in lines:
+        value = json.loads(line)
+        if head is None:
+            head = value
+        elif value[0] == "end":
+            yield head, steps, value[1:] == ["full"]
+            head, steps = None, []
+        else:
+            steps.append(value)
+
+
+def main(source: IO[str] = sys.stdin, target: IO[str] = sys.stdout, package: ModuleType = raftx) -> None:
+    """Answer scenarios until the end of the input."""
+    for head, steps, full in scenarios(source):
+        answers = run(head, steps, package)
+        target.write(json.dumps(answers) if full else "".join([checksum(answer) for answer in answers]))
+        target.write("\n")
+        target.flush()
+
+
+if __name__ == "__main__":
+    main()
