@@ -52,6 +52,8 @@ class Config:
     validate_conf_changes: bool = True
     #: A vote goes only to candidates of at least this priority, or with a longer log; 0..2^31-1 (raft-rs).
     priority: int = 0
+    #: Votes carry the commit index: so a committed change of membership is learned without a leader (raft-rs).
+    commit_by_vote: bool = False
     #: Commit only what members of at least two commit groups hold (raft-rs; RawNode.assign_commit_groups).
     group_commit: bool = False
     #: Append to a message that is not sent yet instead of queueing another one (raft-rs).
@@ -75,7 +77,7 @@ class Config:
         self._range("election_ticks", self.heartbeat_ticks + 1, 100_000)
         for name in (
             "pre_vote", "check_quorum", "forward_proposals", "lease_reads", "step_down_on_removal",
-            "validate_conf_changes", "group_commit", "batch_append", "skip_bcast_commit",
+            "validate_conf_changes", "group_commit", "commit_by_vote", "batch_append", "skip_bcast_commit",
         ):  # fmt: skip
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} must be True or False, not {getattr(self, name)!r}")

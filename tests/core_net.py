@@ -6,11 +6,12 @@ messages between members, in the order they were sent, over links that a test ma
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
 from typing import Any
 
-from raftx.types import MSG_APP, MSG_APP_RESP, MSG_PRE_VOTE, MSG_PRE_VOTE_RESP, MSG_VOTE_RESP
+from raftx.types import ENTRY_NORMAL, MSG_APP, MSG_APP_RESP, MSG_PRE_VOTE, MSG_PRE_VOTE_RESP, MSG_VOTE_RESP
 
 # What most tests want: one phase of voting, and no leader that steps down by itself.
 SETTINGS: dict[str, Any] = {"pre_vote": False, "check_quorum": False, "seed": 7}
@@ -89,9 +90,17 @@ class Member:
             ready = self.node.ready()
             self.store(ready)
             sent += ready.messages
-            self.applied += ready.committed_entries
+            self.apply(ready.committed_entries)
             self.node.advance()
         return sent
+
+    def apply(self, entries: list[Any]) -> None:
+        """Do what a state machine does with committed entries."""
+        self.applied += entries
+
+    def receive(self, message: Any) -> None:
+        """Take a message as the network brings it."""
+        self.node.step(message)
 
     def step(self, kind: int, sender: int = 2, term: int | None = None, **fields: Any) -> list[Any]:
         """Receive a message, of the present term unless told otherwise; what was sent in answer."""
@@ -149,18 +158,86 @@ def leader(impl: ModuleType, *replicating: int, **settings: Any) -> Member:
     return member
 
 
+class FullMember(Member):
+    """A member that also takes changes of membership and snapshots, and compacts its log.
+
+    Its disk holds the newest snapshot, ``kept``, and entries; its state machine is the list of all data.
+    """
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        self.kept: Any = None
+        self.base: list[bytes] = []
+        super().__init__(*args, **settings)
+
+    def start(self) -> None:
+        if self.kept is None:
+            super().start()
+            return
+        log = self.impl._core.EntryLog(self.kept.index + 1, self.kept.term)
+        entries = [entry for entry in self.disk if entry.index > self.kept.index]
+        if entries:
+            log.py_extend(entries)
+        self._restore()
+        config = self.impl.Config(id=self.id, **self.settings)
+        self.node = self.impl.RawNode(config, log=log, hard_state=self.hard, snapshot=self.kept)
+
+    def _restore(self) -> None:
+        self.applied = []
+        self.base = self.kept.data.split(b",") if self.kept.data else []
+
+    @property
+    def data(self) -> list[bytes]:
+        return self.base + [entry.data for entry in self.applied if entry.data and entry.kind == ENTRY_NORMAL]
+
+    def store(self, ready: Any) -> None:
+        if ready.snapshot is not None:
+            self.kept = ready.snapshot
+            self.disk = []
+            self._restore()
+        if ready.hard_state is not None:
+            self.hard = ready.hard_state
+        if ready.entries:
+            self.disk = [entry for entry in self.disk if entry.index < ready.entries[0].index] + ready.entries
+
+    def apply(self, entries: list[Any]) -> None:
+        self.applied += entries
+        for entry in entries:
+            if entry.kind != ENTRY_NORMAL:
+                self.node.apply_conf_change(entry)
+
+    def receive(self, message: Any) -> None:
+        # Members that are gone still answer, and leaders are gone when a proposal arrives.
+        with contextlib.suppress(self.impl.UnknownPeer, self.impl.ProposalDropped):
+            self.node.step(message)
+
+    def change(self, text: str, transition: int = 0, v1: bool = False) -> list[Any]:
+        """Propose a change of membership; what was sent."""
+        self.node.propose_conf_change(self.impl.ConfChange.parse(text, transition, v1))
+        return self.take()
+
+    def save(self) -> Any:
+        """Take a snapshot of everything that is applied, and drop the log up to there."""
+        index = self.node.core.applied
+        term = self.node.core.log.py_term(index)
+        self.kept = self.impl.Snapshot(index, term, self.node.core.tracker.conf_state(), b",".join(self.data))
+        self.node.set_snapshot(self.kept)
+        self.node.compact(index)
+        return self.kept
+
+
 class Network:
     """Members 1..count, or of the given ids, with links between all of them."""
 
     def __init__(self, impl: ModuleType, ids: int | Iterable[int] = 3, **settings: Any) -> None:
-        """``logs`` and ``hards`` are the members' terms and hard states by id; the rest is for Member."""
+        """``logs`` and ``hards`` are the members' terms and hard states by id; the rest is for ``member``."""
+        kind: type[Member] = settings.pop("member", Member)
         voters = tuple(range(1, ids + 1)) if isinstance(ids, int) else tuple(ids)
         logs: dict[int, Sequence[int]] = settings.pop("logs", {})
         hards: dict[int, tuple[int, int, int]] = settings.pop("hards", {})
         everybody = sorted({*voters, *settings.get("learners", ())})
         self.impl = impl
         self.members = {
-            id: Member(impl, id, voters, terms=logs.get(id, ()), hard=hards.get(id), **settings) for id in everybody
+            id: kind(impl, id, voters, terms=logs.get(id, ()), hard=hards.get(id), **settings) for id in everybody
         }
         self.cut: set[tuple[int, int]] = set()
         #: Messages for which this is true are lost.
@@ -171,6 +248,14 @@ class Network:
 
     def __getitem__(self, id: int) -> Member:
         return self.members[id]
+
+    def join(self, id: int) -> None:
+        """A new FullMember with an empty disk: it knows the membership that the group began with."""
+        one = self.members[min(self.members)]
+        conf = one.conf_state
+        self.members[id] = FullMember(
+            self.impl, id, conf.voters, learners=conf.learners, outgoing=conf.voters_outgoing, **one.settings
+        )
 
     def isolate(self, *ids: int) -> None:
         """Cut all links between these members and the others."""
@@ -197,7 +282,7 @@ class Network:
                 return
             message = self.queue.pop(0)
             if (message.sender, message.to) not in self.cut and not self.loses(message) and message.to in self.members:
-                self.members[message.to].node.step(message)
+                self.members[message.to].receive(message)
             self.collect()
         raise AssertionError("the network does not come to rest")
 
@@ -207,6 +292,11 @@ class Network:
 
     def propose(self, id: int, data: bytes = b"x") -> None:
         self.members[id].node.propose(data)
+        self.deliver()
+
+    def change(self, id: int, text: str, transition: int = 0) -> None:
+        """Propose a change of membership to a FullMember."""
+        self.members[id].node.propose_conf_change(self.impl.ConfChange.parse(text, transition))
         self.deliver()
 
     def tick(self, id: int, count: int = 1) -> None:

@@ -52,7 +52,9 @@ def campaign(r: State, campaign_kind: int) -> int:
                 r.send(answer, r.id, term, 0, 0, 0, 0, 0, 0)
             else:
                 id = r.tracker.peers.ids[slot]
-                r.send(kind, id, term, r.log.last, r.log.last_term(), 0, flags, r.priority, 0)
+                commit = r.committed if r.commit_by_vote else 0
+                commit_term = r.log.term(commit) if r.commit_by_vote else 0
+                r.send(kind, id, term, r.log.last, r.log.last_term(), commit, flags, r.priority, commit_term)
     return 0
 
 
@@ -71,6 +73,8 @@ def handle_vote_response(r: State, m: Message) -> int:
     if result == quorum.VOTE_LOST:
         # The term of a lost pre-vote was never ours: stay at our own.
         r.become_follower(r.term, 0)
+    if m.flags & FLAG_REJECT:
+        return r.maybe_commit_by_vote(m)
     return 0
 
 

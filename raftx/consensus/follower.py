@@ -44,9 +44,9 @@ def handle_append(r: State, m: Message) -> int:
 
 def handle_heartbeat(r: State, m: Message) -> int:
     """Learn the commit index, which the leader has capped at what we acknowledged."""
+    r.commit_to(m.commit)
     if r.requested_snapshot:
         return send_snapshot_request(r)
-    r.commit_to(m.commit)
     return r.send(MSG_HEARTBEAT_RESP, m.sender, r.term, 0, 0, 0, 0, 0, m.context)
 
 

@@ -21,6 +21,7 @@ cdef int append_proposals(State r, Message m) except -1 nogil
 cdef int propose_changes(State r, Message m) except -1 with gil
 cdef int maybe_leave_joint(State r) except -1 nogil
 cdef int handle_append_response(State r, Message m, int slot) except -1 nogil
+cdef bint reconnects(State r, Message m, int slot) noexcept nogil
 cdef int handle_snapshot_request(State r, Message m, int slot) except -1 nogil
 cdef int handle_heartbeat_response(State r, Message m, int slot) except -1 nogil
 cdef int handle_snapshot_status(State r, Message m, int slot) except -1 nogil

@@ -163,6 +163,7 @@ def propose_changes(r: State, m: Message) -> int:
             changes[at] = ConfChange.decode(entry.data, entry.kind == ENTRY_CONF_CHANGE)
         elif entry.kind:
             raise ConfChangeError(f"an entry of kind {entry.kind} cannot be proposed")
+    before, noted = r.pending_conf_index, len(r.refused)
     for at, change in changes.items():
         reason = ""
         if r.pending_conf_index > r.applied:
@@ -177,8 +178,12 @@ def propose_changes(r: State, m: Message) -> int:
             r.refused.append((int(m.sender), index, reason))
         else:
             r.pending_conf_index = index
-    screened = Message(m.kind, sender=m.sender, entries=entries)
-    return append_proposals(r, screened)
+    try:
+        return append_proposals(r, Message(m.kind, sender=m.sender, entries=entries))
+    except ProposalDropped:
+        r.pending_conf_index = before
+        del r.refused[noted:]
+        raise
 
 
 def maybe_leave_joint(r: State) -> int:
@@ -214,9 +219,7 @@ def handle_append_response(r: State, m: Message, slot: int) -> int:
     if m.index > r.log.last:
         # Nobody can have more of this term than its leader: the answer is not from this log.
         return 0
-    if not r.tracker.maybe_update(slot, m.index) and (
-        r.tracker.peers.match[slot] != m.index or r.tracker.peers.state[slot] != PROBE
-    ):
+    if not r.tracker.maybe_update(slot, m.index) and not reconnects(r, m, slot):
         return 0
     if r.tracker.peers.state[slot] == PROBE:
         r.tracker.become_replicate(slot)
@@ -239,6 +242,14 @@ def handle_append_response(r: State, m: Message, slot: int) -> int:
         if m.sender == r.transferee and r.tracker.peers.match[slot] == r.log.last:
             return send_timeout_now(r, m.sender)
     return 0
+
+
+def reconnects(r: State, m: Message, slot: int) -> bool:
+    """Whether an acknowledgement of what was known already lets the peer go on."""
+    if r.tracker.peers.state[slot] == SNAPSHOT:
+        # One that was asked for need not be ahead of what the peer had acknowledged.
+        return r.tracker.peers.pending_snapshot[slot] <= m.index
+    return r.tracker.peers.state[slot] == PROBE and r.tracker.peers.match[slot] == m.index
 
 
 def handle_snapshot_request(r: State, m: Message, slot: int) -> int:
@@ -277,7 +288,8 @@ def read_index(r: State, m: Message) -> int:
     origin = m.hint if m.hint else m.sender
     if m.count != 1:
         return 0
-    if r.tracker.is_singleton():
+    if r.tracker.is_singleton() and r.self_slot >= 0 and (r.tracker.voters >> r.self_slot) & 1:
+        # Alone: nobody else can lead. Of a leader that is no voter any more the one voter can (etcd does not look).
         if origin == 0 or origin == r.id:
             push_read(r.read_states, r.id, r.committed, m)
             return 0

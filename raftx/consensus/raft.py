@@ -105,14 +105,18 @@ class Raft(State):
         return m.kind == MSG_PRE_VOTE and m.term > self.term
 
     def preferred(self, m: Message) -> bool:
-        """Whether the candidate's priority, or a log longer than ours, speaks for it (raft-rs)."""
-        return self.priority <= m.hint or m.index > self.log.last
+        """Whether the candidate's priority, or a log that is newer than ours, speaks for it.
+
+        raft-rs lets only a longer log beat priority: then two members whose logs end in different terms could
+        refuse each other for ever.
+        """
+        return self.priority <= m.hint or m.log_term > self.log.last_term() or m.index > self.log.last
 
     def handle_vote(self, m: Message) -> int:
         """Grant when we have not promised otherwise and the candidate's log is at least as new.
 
         Learners answer too: who was made a voter may not know it yet. Of two with the same log the one of
-        higher priority is preferred; a longer log beats priority (raft-rs).
+        higher priority is preferred; a newer log beats priority.
         """
         answer = MSG_VOTE_RESP if m.kind == MSG_VOTE else MSG_PRE_VOTE_RESP
         if self.can_vote(m) and self.preferred(m) and self.up_to_date(m.index, m.log_term):
@@ -122,7 +126,10 @@ class Raft(State):
                 self.election_elapsed = 0
                 self.vote = m.sender
             return 0
-        return self.send(answer, m.sender, self.term, 0, 0, 0, FLAG_REJECT, 0, 0)
+        commit = self.committed if self.commit_by_vote else 0
+        commit_term = self.log.term(commit) if self.commit_by_vote else 0
+        self.send(answer, m.sender, self.term, 0, 0, commit, FLAG_REJECT, 0, commit_term)
+        return self.maybe_commit_by_vote(m)
 
     # --- applied -----------------------------------------------------------------------------------
 
@@ -211,6 +218,9 @@ class Raft(State):
             raise SnapshotRequestDropped("a snapshot can only be asked for by a follower that knows its leader")
         if self.pending_snapshot or self.requested_snapshot:
             raise SnapshotRequestDropped("a snapshot is under way already")
+        if self.log.last_term() != self.term:
+            # The leader may never come to an index that only our log has.
+            raise SnapshotRequestDropped("the log ends in another term than the leader's")
         self.requested_snapshot = max(self.log.last, 1)
         return follower.send_snapshot_request(self)
 

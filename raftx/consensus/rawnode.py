@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._core import EntryLog, Message, Outbox, snapshot_record
+from .._core import EntryLog, Message, Outbox, snapshot_from, snapshot_record
 from .._memory import Entry
 from ..config import Config
-from ..errors import ConfChangeRefused, ReadDropped, StepLocalMessage, UnknownPeer, UsageError
+from ..errors import ConfChangeError, ConfChangeRefused, ReadDropped, StepLocalMessage, UnknownPeer, UsageError
 from ..types import (
     ENTRY_CONF_CHANGE,
     FLAG_REJECT,
@@ -41,7 +41,9 @@ from ..types import (
     MSG_UNREACHABLE,
     MSG_VOTE,
     MSG_VOTE_RESP,
+    NUMBER_MAX,
     RESPONSE_KINDS,
+    SNAPSHOT,
     ConfChange,
     ConfState,
     HardState,
@@ -50,6 +52,7 @@ from ..types import (
     Role,
     Snapshot,
 )
+from .confchange import check_conf_state
 from .raft import Raft
 
 
@@ -290,6 +293,9 @@ class RawNode:
             raise UsageError("bootstrap() needs at least one member")
         if core.log.last != 0 or core.term != 0:
             raise UsageError("bootstrap() is for an empty storage")
+        if not all([1 <= id <= NUMBER_MAX for id in ids]):
+            raise ConfChangeError(f"ids must be in 1..2^63-1, not {ids}")
+        check_conf_state(ConfState(voters=tuple(sorted(set(ids)))))
         changes = [ConfChange.parse(f"v{id}", v1=True) for id in ids]
         self._previous_hard = (0, 0, 0)
         core.begin_group(
@@ -304,16 +310,30 @@ class RawNode:
         Raises UsageError for one that is not of this log: beyond what is applied here, or older than the last.
         """
         core = self.core
-        if not core.snapshot_index <= snapshot.index <= max(core.applied, core.applying):
+        most = max(core.applied, core.applying)
+        if not core.snapshot_index <= snapshot.index <= most:
             raise UsageError(
-                f"snapshot.index must be in {core.snapshot_index}..{core.applied} (applied), not {snapshot.index}"
+                f"snapshot.index must be in {core.snapshot_index}..{most} (the last snapshot's .. what was handed over"
+                f" to be applied), not {snapshot.index}"
             )
         core.set_snapshot(snapshot_record(snapshot), snapshot.index, snapshot.term)
 
     @property
     def snapshot_wanted(self) -> int:
-        """Index that a snapshot must reach before a waiting member can be served; 0: none is wanted."""
-        return int(self.core.snapshot_wanted)
+        """Index that a snapshot must reach before a waiting member can be served; 0: none is wanted.
+
+        A member that joined after the newest snapshot was taken refuses it: then one of what is applied is wanted.
+        """
+        core = self.core
+        if core.role != LEADER:
+            return 0
+        if core.snapshot_wanted == 0 and core.snapshot_index != 0:
+            conf = snapshot_from(core.snapshot.tobytes()).conf_state
+            members = {*conf.voters, *conf.voters_outgoing, *conf.learners}
+            for slot, id in enumerate(list(core.tracker.peers.column("ids"))):
+                if core.tracker.peers.column("state")[slot] == SNAPSHOT and id not in members:
+                    return int(core.applied)
+        return int(core.snapshot_wanted)
 
     def compact(self, index: int) -> None:
         """Drop entries up to and including ``index``; who needs them is sent the snapshot.
@@ -368,6 +388,8 @@ class RawNode:
 
         Raises UnknownPeer.
         """
+        if not 0 <= messages < 2**31:
+            raise UsageError(f"messages must be in 0..2^31-1, not {messages}")
         self.core.tracker.inflights.set_capacity(self._member(id), messages)
 
     def enable_group_commit(self, on: bool) -> None:

@@ -23,6 +23,7 @@ cdef class State:
     cdef readonly int role, self_slot
     cdef readonly bint pre_vote, forward_proposals, step_down_on_removal, validate_conf_changes, lease_reads
     cdef public bint check_quorum, batch_append, skip_bcast_commit
+    cdef readonly bint commit_by_vote
     cdef public uint64_t priority
     cdef public int election_timeout, heartbeat_timeout, randomized_timeout
     cdef readonly int election_elapsed, heartbeat_elapsed
@@ -50,6 +51,7 @@ cdef class State:
     cdef bint has_unapplied_conf_change(self) noexcept nogil
     cdef int commit_to(self, uint64_t index) except -1 nogil
     cdef bint maybe_commit(self) noexcept nogil
+    cdef int maybe_commit_by_vote(self, Message m) except -1 nogil
     cdef bint up_to_date(self, uint64_t index, uint64_t term) noexcept nogil
     cdef int replace_tail(self, Message m, uint64_t conflict) except -1 nogil
     cdef void accept_writing(self) noexcept nogil

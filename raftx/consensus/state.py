@@ -67,6 +67,7 @@ class State:
         self.lease_reads = config.lease_reads
         self.priority = config.priority
         self.batch_append = config.batch_append
+        self.commit_by_vote = config.commit_by_vote
         self.skip_bcast_commit = config.skip_bcast_commit
         self.max_message_bytes = config.max_message_bytes
         self.max_uncommitted_bytes = config.max_uncommitted_bytes
@@ -228,6 +229,21 @@ class State:
             self.committed = index
             return True
         return False
+
+    def maybe_commit_by_vote(self, m: Message) -> int:
+        """Learn from a vote message what its sender knows to be committed, if it is in our log too (raft-rs).
+
+        Members may wait for each other for ever otherwise: each needs the vote of one that only the other,
+        older membership would still ask. A candidate that finds a change of membership this way steps down.
+        """
+        if not self.commit_by_vote or self.role == LEADER or m.commit <= self.committed:
+            return 0
+        if not self.log.match(m.commit, m.context):
+            return 0
+        self.committed = m.commit
+        if self.role != FOLLOWER and self.has_unapplied_conf_change():
+            self.become_follower(self.term, 0)
+        return 0
 
     def up_to_date(self, index: int, term: int) -> bool:
         """Whether a log that ends in (index, term) is at least as new as ours (paper, 5.4.1)."""

@@ -1,0 +1,145 @@
+"""Rules that keep a group alive, or its reads true, where the ancestors leave a hole: each with the case that shows it."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import pytest
+from core_drive import Cluster, Full, change, conf, led
+from core_net import Member, Network, only
+
+from raftx.types import MSG_HEARTBEAT, MSG_PRE_VOTE_RESP, MSG_SNAP, MSG_VOTE, MSG_VOTE_RESP
+
+# --- priority ------------------------------------------------------------------------------------
+
+
+def test_a_newer_log_beats_priority_even_when_it_is_shorter(impl: ModuleType) -> None:
+    """Otherwise these two could refuse each other for ever: one for its log, the other for its priority."""
+    network = Network(impl, 3, logs={1: [1, 1, 2], 2: [1, 1, 1, 1]}, hards={1: (2, 0, 0), 2: (2, 0, 0)})
+    network[2].node.set_priority(9)
+    network.isolate(3)
+    network.campaign(1)
+    assert network[1].role == impl.Role.LEADER
+    assert network[2].lead == 1
+
+
+# --- reads ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["r1", "l1"])
+def test_a_leader_that_is_no_voter_any_more_is_not_alone(impl: ModuleType, text: str) -> None:
+    """The one voter that is left may lead already: its leader of before must ask it."""
+    leader = led(impl, 2, voters=(1, 2), step_down_on_removal=False)
+    leader.node.propose_conf_change(change(impl, text))
+    leader.take()
+    leader.acknowledge(2)
+    assert leader.membership.voters == (2,) and leader.role == impl.Role.LEADER
+    leader.node.read_index(b"a")
+    (heartbeat,) = only(leader.take(), MSG_HEARTBEAT)
+    assert leader.reads_done == [] and heartbeat.to == 2 and heartbeat.context == 1
+    leader.step(9, 2, context=1)
+    assert [read.context for read in leader.reads_done] == [b"a"]
+
+
+# --- what votes tell about the commit index --------------------------------------------------------
+
+
+@pytest.mark.parametrize("on", [False, True])
+def test_a_request_and_a_refusal_tell_what_is_committed(impl: ModuleType, on: bool) -> None:
+    member = Member(impl, terms=[1, 1, 1], hard=(1, 0, 2), commit_by_vote=on)
+    (request, _) = only(member.campaign(), MSG_VOTE)
+    assert (request.commit, request.context) == ((2, 1) if on else (0, 0))
+    (answer,) = member.step(MSG_VOTE, 3, term=2, index=1, log_term=1)
+    assert answer.reject
+    assert (answer.commit, answer.context) == ((2, 1) if on else (0, 0))
+
+
+@pytest.mark.parametrize("kind", [MSG_VOTE, MSG_VOTE_RESP])
+@pytest.mark.parametrize(
+    ("commit", "term", "on", "learned"),
+    [
+        (3, 1, True, 3),
+        (3, 1, False, 1),  # switched off
+        (3, 2, True, 1),  # another entry stands there
+        (9, 1, True, 1),  # nothing stands there
+        (1, 1, True, 1),
+        (0, 0, True, 1),
+    ],
+)
+def test_the_commit_index_is_learned_from_votes(
+    impl: ModuleType, kind: int, commit: int, term: int, on: bool, learned: int
+) -> None:
+    member = Member(impl, terms=[1, 1, 1], hard=(1, 0, 1), commit_by_vote=on)
+    if kind == MSG_VOTE_RESP:
+        member.campaign()
+        member.step(kind, 2, reject=True, commit=commit, context=term)
+    else:
+        member.step(kind, 2, term=2, index=1, log_term=1, commit=commit, context=term)
+    assert member.committed == learned
+
+
+def test_a_candidate_that_learns_of_a_change_steps_down_and_applies_it(impl: ModuleType) -> None:
+    entry = impl.Entry(2, 1, change(impl, "v4").encode(), 2)
+    member = Full(impl, terms=[1], hard=(1, 0, 1), commit_by_vote=True)
+    member.disk.append(entry)
+    member.start()
+    member.take()
+    member.campaign()
+    assert member.role == impl.Role.CANDIDATE
+    member.step(MSG_VOTE_RESP, 2, reject=True, commit=2, context=1)
+    assert member.role == impl.Role.FOLLOWER
+    assert member.membership.voters == (1, 2, 3, 4)
+
+
+def test_a_leader_learns_nothing_from_votes(impl: ModuleType) -> None:
+    leader = Member(impl, commit_by_vote=True)
+    leader.lead_with(2)
+    leader.propose()
+    leader.step(MSG_PRE_VOTE_RESP, 3, reject=True, commit=2, context=leader.term)
+    leader.step(MSG_VOTE, 3, commit=2, context=leader.term)
+    assert leader.committed == 0 and leader.role == impl.Role.LEADER
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_members_that_wait_for_each_other_elect_a_leader(impl: ModuleType, on: bool) -> None:
+    """Voter 1 still asks those of before, voter 5 needs 1, whose log is longer; only what votes tell helps them on."""
+    old, new = conf(impl, (1, 5), outgoing=(1, 2, 3)), conf(impl, (1, 5))
+    cluster = Cluster(impl, (1, 2, 3, 5), commit_by_vote=on)
+    leave = impl.Entry(2, 1, b"", 2)
+    ends = {1: [1, 1, 1], 2: [1, 1, 1, 1], 3: [1, 1, 1, 1], 5: [1, 1]}
+    for id, terms in ends.items():
+        commit = 1 if id == 1 else 2
+        member = cluster.members[id] = Full(impl, id, conf=old, terms=terms, hard=(1, 0, commit), commit_by_vote=on)
+        member.disk[1] = leave
+        member.start()
+        member.take()
+        assert member.membership == (old if id == 1 else new)
+    for _ in range(4):
+        for id in (1, 5):
+            cluster.campaign(id)
+    led_by = {id: cluster[id].role for id in (1, 5)}
+    assert (impl.Role.LEADER in led_by.values()) == on
+
+
+# --- snapshots that are too old --------------------------------------------------------------------
+
+
+def test_a_snapshot_from_before_a_member_joined_is_not_what_it_needs(impl: ModuleType) -> None:
+    cluster = Cluster(impl, 3)
+    cluster.campaign(1)
+    for _ in range(4):
+        cluster.propose(1)
+    leader = cluster[1]
+    leader.snap(compact=leader.node.core.applied)
+    assert leader.node.snapshot_wanted == 0
+    cluster.change(1, "v4")
+    joiner = cluster.add(4)
+    cluster.tick(1, 3)
+    assert only(cluster.sent, MSG_SNAP, 4) and joiner.restored == []
+    assert leader.node.snapshot_wanted == leader.node.core.applied
+    leader.snap()
+    assert leader.node.snapshot_wanted in (0, leader.node.core.applied)
+    leader.node.report_snapshot(4, False)
+    cluster.tick(1, 3)
+    assert joiner.restored and joiner.terms == leader.terms[-len(joiner.terms) :]
+    assert leader.node.snapshot_wanted == 0
