@@ -1,4 +1,4 @@
-"""Rules that keep a group alive, or its reads true, where the ancestors leave a hole: each with the case that shows it."""
+"""Rules that keep a group alive, or its reads true, where the ancestors leave a hole: each with its case."""
 
 from __future__ import annotations
 

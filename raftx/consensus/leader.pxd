@@ -26,6 +26,7 @@ cdef int handle_snapshot_request(State r, Message m, int slot) except -1 nogil
 cdef int handle_heartbeat_response(State r, Message m, int slot) except -1 nogil
 cdef int handle_snapshot_status(State r, Message m, int slot) except -1 nogil
 cdef int read_index(State r, Message m) except -1 nogil
+cdef bint answers_alone(State r) noexcept nogil
 cdef int push_read(Outbox box, uint64_t origin, uint64_t index, Message m) except -1 nogil
 cdef int answer_read(State r, uint64_t origin, uint64_t index, Message m) except -1 nogil
 cdef int answer_row(State r, Outbox box, size_t row, uint64_t index) except -1 nogil

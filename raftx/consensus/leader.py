@@ -288,23 +288,28 @@ def read_index(r: State, m: Message) -> int:
     origin = m.hint if m.hint else m.sender
     if m.count != 1:
         return 0
-    if r.tracker.is_singleton() and r.self_slot >= 0 and (r.tracker.voters >> r.self_slot) & 1:
-        # Alone: nobody else can lead. Of a leader that is no voter any more the one voter can (etcd does not look).
-        if origin == 0 or origin == r.id:
-            push_read(r.read_states, r.id, r.committed, m)
-            return 0
-        return answer_read(r, origin, r.committed, m)
     if not r.committed_in_term():
-        # What is committed is not known yet: the read waits for the first commit of this term.
+        # What is committed is not known yet: the read waits for the first commit of this term. That holds for a
+        # single voter too, whose commit index may have been lost with its last life (etcd answers it at once).
         push_read(r.pending_reads, origin, 0, m)
         return 0
-    if r.lease_reads and not r.lease_ended:
+    if answers_alone(r):
         if origin == 0 or origin == r.id:
             push_read(r.read_states, r.id, r.committed, m)
             return 0
         return answer_read(r, origin, r.committed, m)
     r.reads.add(r.committed, origin, m)
     return confirm_by_heartbeat(r)
+
+
+def answers_alone(r: State) -> bool:
+    """Whether a read needs nobody's confirmation: under a lease, or where nobody else could lead.
+
+    A leader that is no voter any more must ask the one voter that is left: it may lead by now (etcd does not look).
+    """
+    if r.lease_reads and not r.lease_ended:
+        return True
+    return r.tracker.is_singleton() and r.self_slot >= 0 and (r.tracker.voters >> r.self_slot) & 1 != 0
 
 
 def push_read(box: Outbox, origin: int, index: int, m: Message) -> int:
@@ -333,7 +338,9 @@ def confirm_by_heartbeat(r: State) -> int:
     """Ask everybody to confirm this leader up to the newest read; its own confirmation counts at once."""
     if r.self_slot >= 0:
         r.reads.acknowledge(r.self_slot, r.reads.last())
-    return bcast_heartbeat(r)
+    bcast_heartbeat(r)
+    # A quorum of its own, as in a joint configuration of one voter twice, will get no answer to wait for.
+    return confirm_reads(r)
 
 
 def confirm_reads(r: State) -> int:
@@ -350,7 +357,7 @@ def release_pending_reads(r: State) -> int:
     if r.pending_reads.length() == 0 or not r.committed_in_term():
         return 0
     for row in range(r.pending_reads.length()):
-        if r.lease_reads and not r.lease_ended:
+        if answers_alone(r):
             answer_row(r, r.pending_reads, row, r.committed)
         else:
             r.reads.add_row(r.committed, r.pending_reads, row)

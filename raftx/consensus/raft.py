@@ -199,7 +199,8 @@ class Raft(State):
         slot = self.tracker.peers.slot_of(self.transferee) if self.transferee else -1
         if slot < 0 or ((self.tracker.voters | self.tracker.outgoing) >> slot) & 1 == 0:
             self.transferee = 0
-        return 0
+        # Reads may have been confirmed by those who are left, and who is left may have no peer to answer.
+        return leader.confirm_reads(self)
 
     def begin_group(self, entries: list[Entry], changes: list[ConfChange]) -> None:
         """The first entries of a new group: they add its members, and are committed as they stand."""

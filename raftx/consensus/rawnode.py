@@ -316,6 +316,9 @@ class RawNode:
                 f"snapshot.index must be in {core.snapshot_index}..{most} (the last snapshot's .. what was handed over"
                 f" to be applied), not {snapshot.index}"
             )
+        if snapshot.index >= core.log.first - 1 and core.log.py_term(snapshot.index) != snapshot.term:
+            term = core.log.py_term(snapshot.index)
+            raise UsageError(f"snapshot.term must be {term}, that of entry {snapshot.index}, not {snapshot.term}")
         core.set_snapshot(snapshot_record(snapshot), snapshot.index, snapshot.term)
 
     @property

@@ -36,6 +36,7 @@ cdef class Engine(Runner):
     cdef Spans spans, no_spans
     cdef int64_t tick_ns, next_tick
     cdef uint64_t max_chunk, max_apply_bytes
+    cdef size_t frame_close
     cdef uint64_t[::1] incarnations, forwarded
     cdef uint64_t number, done, written_term, written_vote, shown_term, shown_lead
     cdef int shown_role, stalled

@@ -96,6 +96,7 @@ class Engine(Runner):
         applies: Handoff,
         settings: Config,
         stamps: Stamps,
+        max_frame_bytes: int,
     ) -> None:
         self.core = core
         self.codec = codec
@@ -120,6 +121,8 @@ class Engine(Runner):
         self.next_tick = clock.py_now() + self.tick_ns
         self.max_chunk = max(1, settings.max_message_bytes)
         self.max_apply_bytes = settings.max_apply_bytes
+        #: a frame takes no further message above this; one message always fits what the transport takes
+        self.frame_close = min(FRAME_CLOSE, max_frame_bytes)
         #: highest incarnation heard of each slot's member; Invariant: frames of a lower one are dropped
         self.incarnations = array("Q", bytes(8 * MEMBERS_MAX))
         #: the newest FORWARDED first sequence numbers of proposals that each slot's member passed on, 0 for none
@@ -444,7 +447,7 @@ class Engine(Runner):
         return 0
 
     def send_frames(self) -> int:
-        """Frames to each member in turn; a frame closes at FRAME_CLOSE."""
+        """Frames to each member in turn; a frame closes at ``frame_close``."""
         if self.out.length() == 0:
             return 0
         for slot in range(self.core.tracker.peers.count):
@@ -463,7 +466,7 @@ class Engine(Runner):
             while end < rows:
                 if self.out.to_at(end) == to:
                     step = self.codec.measure(self.out, end)
-                    if count and size + step > FRAME_CLOSE:
+                    if count and size + step > self.frame_close:
                         break
                     size += step
                     count += 1

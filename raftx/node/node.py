@@ -40,6 +40,7 @@ logger = logging.getLogger("raftx")
 STATE_CHANGES_KEPT = 1024
 COMMITTED_KEPT = 10_000
 FRAME_OVERHEAD = 64 + 64 + 32 + 24  # frame, message, record and envelope around one entry
+FRAME_MAX = 1 << 30  # bytes of a frame where the transport sets no limit
 TRANSFER_SECONDS = 0.4  # a clean stop waits so long for somebody else to lead
 JOIN_SECONDS = 5.0
 
@@ -162,7 +163,18 @@ class Node:
         link = self._open_link(event)
         codec = _core.Codec(config.cluster, config.id, loaded.incarnation)
         engine = Engine(
-            core, codec, link, self._clock, event, intake, writes, self._wal_cells, applies, config, Stamps()
+            core,
+            codec,
+            link,
+            self._clock,
+            event,
+            intake,
+            writes,
+            self._wal_cells,
+            applies,
+            config,
+            Stamps(),
+            getattr(self._transport, "max_frame_bytes", None) or FRAME_MAX,
         )
         if isinstance(link, QueueLink):
             self._transport_adapter = TransportAdapter(self._transport, link, engine.commands)
