@@ -239,8 +239,8 @@ class Message:
 
     @snapshot.setter
     def snapshot(self, value: Snapshot | None) -> None:
-        if self.kind == MSG_SNAP and value is not None:
-            self._own(snapshot_record(value))
+        if self.kind == MSG_SNAP:
+            self._own(snapshot_record(value) if value is not None else b"")
         else:
             self._snapshot = value
 
@@ -319,11 +319,11 @@ class EntryLog:
         self.first = _number(first)
         self.base_term = _number(base_term)
         self.block_bytes = _number(block_bytes)
-        if not 1 <= first <= NUMBER_MAX:
+        if not 1 <= self.first <= NUMBER_MAX:
             raise ValueError("first must be in 1..2^63-1")
-        if not 4096 <= block_bytes <= 1 << 30:
+        if not 4096 <= self.block_bytes <= 1 << 30:
             raise ValueError("block_bytes must be in 4096..2^30")
-        self.restore(first - 1, base_term)
+        self.restore(self.first - 1, self.base_term)
 
     def __len__(self) -> int:
         return len(self._terms)
@@ -829,7 +829,8 @@ class Codec:
     def __init__(self, cluster: bytes, id: int, incarnation: int = 0, group: int = 0) -> None:
         if len(_bytes(cluster)) != 16:
             raise ValueError("cluster must be 16 bytes")
-        if not 1 <= _number(id) <= NUMBER_MAX:
+        id = _number(id)
+        if not 1 <= id <= NUMBER_MAX:
             raise ValueError("id must be in 1..2^63-1")
         self.cluster = cluster
         self.id = id

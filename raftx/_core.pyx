@@ -187,8 +187,8 @@ cdef class Message:
 
     @snapshot.setter
     def snapshot(self, value):
-        if self.kind == KIND_SNAP and value is not None:
-            self._own(snapshot_record(value))
+        if self.kind == KIND_SNAP:
+            self._own(snapshot_record(value) if value is not None else b"")
         else:
             self._snapshot = value
 

@@ -46,7 +46,8 @@ class Inflights:
     __slots__ = ("_windows", "capacity", "count", "limit", "max_bytes", "total")
 
     def __init__(self, capacity: int, max_bytes: int = 0) -> None:
-        if not 1 <= _number(capacity, 2**32) < 2**31:
+        capacity = _number(capacity, 2**32)
+        if not 1 <= capacity < 2**31:
             raise ValueError("capacity must be in 1..2^31-1")
         self.capacity = capacity
         self.max_bytes = _number(max_bytes)
@@ -98,13 +99,14 @@ class Inflights:
 
     def set_capacity(self, slot: int, capacity: int) -> None:
         """Another capacity for one window, 0..2^31-1 (0: nothing may be sent); what is in flight stays."""
-        if _number(capacity, 2**32) >= 2**31:
+        slot, capacity = _slot(slot), _number(capacity, 2**32)
+        if capacity >= 2**31:
             raise ValueError("capacity must be in 0..2^31-1")
-        self.limit[_slot(slot)] = capacity
+        self.limit[slot] = capacity
 
     def reorder(self, places: Sequence[int]) -> None:
         """Window i becomes what window places[i] was; -1, and all behind the last: a new, empty one."""
-        chosen = [_slot(value) if value >= 0 else -1 for value in places]
+        chosen = [_slot(value) if operator.index(value) >= 0 else -1 for value in places]
         if len(chosen) > SLOTS or len([1 for value in chosen if value >= 0]) != len(set(chosen) - {-1}):
             raise ValueError("at most 64 places, each once")
         chosen += [-1] * (SLOTS - len(chosen))
@@ -177,7 +179,7 @@ class Peers:
     def reorder(self, ids: Sequence[int], places: Sequence[int]) -> None:
         """Take these ids, ascending and unique; row i becomes what row places[i] was, -1: an empty one."""
         values = [int(operator.index(id)) for id in ids]
-        chosen = [_slot(value) if value >= 0 else -1 for value in places]
+        chosen = [_slot(value) if operator.index(value) >= 0 else -1 for value in places]
         if len(values) > SLOTS:
             raise ValueError("at most 64 members")
         if sorted(set(values)) != values or (values and not 1 <= values[0] <= values[-1] <= NUMBER_MAX):

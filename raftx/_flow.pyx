@@ -132,7 +132,7 @@ cdef class Inflights:
         """Window i becomes what window places[i] was; -1, and all behind the last: a new, empty one."""
         cdef Inflights old = Inflights.__new__(Inflights, self.capacity, self.max_bytes)
         cdef int slot, place
-        chosen = [checked(value) if value >= 0 else -1 for value in places]
+        chosen = [checked(value) if integer(value) >= 0 else -1 for value in places]
         if len(chosen) > SLOTS or len([1 for value in chosen if value >= 0]) != len(set(chosen) - {-1}):
             raise ValueError("at most 64 places, each once")
         for slot in range(SLOTS):
@@ -227,7 +227,7 @@ cdef class Peers:
         cdef uint64_t paused = self.paused, active = self.recent_active
         cdef uint64_t* column
         values = [integer(id) for id in ids]
-        chosen = [checked(value) if value >= 0 else -1 for value in places]
+        chosen = [checked(value) if integer(value) >= 0 else -1 for value in places]
         if len(values) > SLOTS:
             raise ValueError("at most 64 members")
         if sorted(set(values)) != values or (values and not 1 <= min(values) <= max(values) < NUMBER_LIMIT):

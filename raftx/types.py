@@ -121,7 +121,13 @@ class ConfState:
     auto_leave: bool = False
 
     def encode(self) -> bytes:
-        """Its bytes: four counts and the mark, then the ids of each set, ascending."""
+        """Its bytes: four counts and the mark, then the ids of each set, ascending.
+
+        Raises ConfChangeError for ids out of 1..2^63-1 and for more than 64 in a set: nobody would take them.
+        """
+        for ids in (self.voters, self.learners, self.voters_outgoing, self.learners_next):
+            if len(set(ids)) > MEMBERS_MAX or not all([isinstance(id, int) and 1 <= id <= NUMBER_MAX for id in ids]):
+                raise ConfChangeError(f"a membership has at most {MEMBERS_MAX} ids in 1..2^63-1, not {ids}")
         sets = [sorted(set(ids)) for ids in (self.voters, self.learners, self.voters_outgoing, self.learners_next)]
         head = _CONF_STATE.pack(*[len(ids) for ids in sets], self.auto_leave)
         return head + b"".join([id.to_bytes(8, "little") for ids in sets for id in ids])
@@ -198,7 +204,8 @@ class ConfChange:
         if len(self.changes) > 255:
             raise ConfChangeError(f"a change has at most 255 parts, not {len(self.changes)}")
         for single in self.changes:
-            if single.kind not in _LETTER_OF or not 0 <= single.id <= NUMBER_MAX:
+            whole = isinstance(single.kind, int) and isinstance(single.id, int)
+            if not whole or single.kind not in _LETTER_OF or not 0 <= single.id <= NUMBER_MAX:
                 raise ConfChangeError(f"a part of a change has a kind in 0..3 and an id in 1..2^63-1, not {single!r}")
 
     @property
@@ -244,7 +251,7 @@ class ConfChange:
         """From text as ``str`` gives it: "v1 l2 r3 u4" adds voter 1 and learner 2, removes 3, updates 4."""
         singles = []
         for word in text.split():
-            if word[0] not in _LETTERS or not word[1:].isdecimal():
+            if word[0] not in _LETTERS or not word[1:].isdecimal() or len(word) > 21:
                 raise ConfChangeError(f"unknown part of a change: {word!r}")
             singles.append(ConfChangeSingle(_LETTERS[word[0]], int(word[1:])))
         return ConfChange(tuple(singles), transition, v1=v1)

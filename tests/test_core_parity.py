@@ -8,14 +8,15 @@ from __future__ import annotations
 import importlib
 import inspect
 import random
-import struct
-import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import wire_samples
+from core_probe import reach
 
+import raftx
 import raftx._core as compiled
 from raftx import _pure
 
@@ -213,14 +214,27 @@ def sample_frames() -> list[bytes]:
     return [codec.encode(2, messages) for messages in ([], [answer], [appended], [proposed, answer, appended])]
 
 
-def reseal(frame: bytearray) -> bytes:
-    """The frame with the checksum of its present headers, so that what lies behind it is looked at."""
-    crc, at = zlib.crc32(frame[:60]), 64
-    while len(frame) - at >= 64:
-        crc = zlib.crc32(frame[at : at + 64], crc)
-        at += 64 + struct.unpack_from("<I", frame, at + 8)[0]
-    struct.pack_into("<I", frame, 60, crc)
-    return bytes(frame)
+def test_snapshots_look_alike(both: tuple[Any, Any]) -> None:
+    rng = random.Random(0)
+    packages = (raftx, _pure.load())
+    for step in range(STEPS):
+        ids = [tuple(rng.sample(range(1, 99), rng.randint(0, 9))) for _ in range(4)]
+        settings = (number(rng, 5), number(rng, 5))
+        data = payload(rng)
+        made = [each.Snapshot(*settings, each.ConfState(*ids, step % 2 == 1), data) for each in packages]
+        results = [outcome(core.snapshot_record, snapshot) for core, snapshot in zip(both, made)]
+        assert results[0] == results[1], step
+        if isinstance(results[0], bytes):
+            damaged = bytearray(results[0])
+            if rng.random() < 0.5:
+                damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)
+            texts = [outcome(lambda core=core, of=bytes(damaged): repr(core.snapshot_from(of))) for core in both]
+            assert texts[0] == texts[1], step
+            frames = [
+                core.Codec(CLUSTER, 1).encode(2, [core.Message(7, term=9, snapshot=snapshot)])
+                for core, snapshot in zip(both, made)
+            ]
+            assert frames[0] == frames[1], step
 
 
 @pytest.mark.parametrize("number", range(4))
@@ -248,7 +262,7 @@ def test_damage_behind_a_right_checksum(both: tuple[Any, Any], seed: int) -> Non
         for _ in range(rng.randint(1, 3)):
             at = rng.randrange(len(damaged))
             damaged[at] = rng.choice((0, 1, 255, damaged[at] ^ 1 << rng.randrange(8)))
-        frame = reseal(damaged)
+        frame = wire_samples.reseal(damaged)
         agree(f"seed {seed} step {step}", codecs, "decode", frame)
     assert codecs[0].rejected_by_reason() == codecs[1].rejected_by_reason()
 
@@ -291,7 +305,7 @@ def test_peers_buffers_and_spans(both: tuple[Any, Any], seed: int) -> None:
         where = f"seed {seed} step {step}"
         ids = [number(rng, 10 * at + 10) for at in range(rng.randint(0, 7))]
         agree(where, peers, "set_ids", ids)
-        for name in ("ids", "match", "next", "sent_commit", "pending_snapshot", "state", "other"):
+        for name in (*both[0].COLUMN_NAMES, "state", "other"):
             agree(where, peers, "column", name)
         id = number(rng, 20)
         agree(where, peers, "py_slot_of", id)
@@ -317,6 +331,223 @@ def test_entries_and_messages_look_alike(both: tuple[Any, Any]) -> None:
         assert list(map(repr, messages[0].entries)) == list(map(repr, messages[1].entries))
         body = records(rng, 1, 3, 1)
         agree("decode_all", [core.Entry for core in both], "decode_all", body)
+
+
+def mutated(rng: random.Random, frame: bytes) -> bytes:
+    """A frame with a few changes where they matter, and checksums that are right more often than not."""
+    out = bytearray(frame)
+    places = [at + offset for at in wire_samples.heads(frame) for offset in range(64)]
+    places += [at + offset for at, size in wire_samples.records(frame) for offset in range(min(size, 50))]
+    for _ in range(rng.choice((1, 1, 1, 2, 4))):
+        if not out:
+            break
+        at = min(rng.choice(places) if places and rng.random() < 0.9 else rng.randrange(len(out)), len(out) - 1)
+        action = rng.random()
+        if action < 0.75:
+            out[at] = rng.choice((0, 1, 2, 3, 4, 255, out[at] ^ 1 << rng.randrange(8), (out[at] + 1) & 255))
+        elif action < 0.9:
+            out[at : at + 8] = rng.choice((0, 1, 9, 2**63 - 1, 2**63, 2**64 - 1)).to_bytes(8, "little")
+        elif action < 0.95:
+            del out[at : at + rng.choice((1, 8, 32, 64))]
+        else:
+            out[at:at] = bytes(rng.choice((1, 8, 32, 64)))
+    if len(out) < 64 or rng.random() < 0.1:
+        return bytes(out)
+    return wire_samples.reseal(out, bodies=rng.random() < 0.7)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_reasons_for_mutations_of_every_sample(both: tuple[Any, Any], seed: int) -> None:
+    """The same bytes are refused for the same reason, or come to the same messages and snapshots."""
+    rng = random.Random(seed)
+    sender, receiver = wire_samples.codecs(raftx)
+    receivers = (receiver, wire_samples.codecs(_pure.load())[1])
+    frames = [sender.encode(2, messages) for messages in wire_samples.samples(raftx).values()]
+    taken = 0
+    for step in range(300):
+        frame = mutated(rng, rng.choice(frames))
+        where = f"seed {seed} step {step}: {frame.hex()}"
+        if agree(where, receivers, "decode", frame)[:1] != ("FrameError",):
+            taken += 1
+            contents = [[outcome(content, m) for m in each.decode(frame)] for each in receivers]
+            assert contents[0] == contents[1], where
+    assert receivers[0].rejected_by_reason() == receivers[1].rejected_by_reason()
+    # Neither nothing nor everything was refused, nor for one reason only.
+    assert 10 < taken < 290
+    assert sum([count > 0 for count in receiver.rejected_by_reason().values()]) >= 4
+
+
+def content(message: Any) -> Any:
+    """What a message's body means."""
+    return [plain(message.entries), repr(message.snapshot)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_bodies_that_are_noise(both: tuple[Any, Any], seed: int) -> None:
+    rng = random.Random(seed)
+    receivers = [wire_samples.codecs(package)[1] for package in (raftx, _pure.load())]
+    for step in range(200):
+        kind = rng.choice(wire_samples.BODY_KINDS)
+        sets = [tuple(sorted(rng.sample(range(6), rng.randint(0, 4)))) for _ in range(4)]
+        data = wire_samples.membership(*sets, auto_leave=rng.choice((0, 1, 1, 2))) + rng.randbytes(rng.randint(0, 9))
+        if rng.random() < 0.3:
+            data = data[: rng.randint(0, len(data))]
+        index, term = rng.choice((0, 0, 1, 2, 2**63)), rng.choice((0, 0, 1, 2))
+        body = wire_samples.record(data, rng.choice((0, 0, 1, 3, 3, 4)), index, term)
+        body *= rng.choice((1, 1, 1, 1, 0, 2))
+        frame = wire_samples.with_body(
+            raftx, kind, body, rng.choice((1, 1, 1, 0, 2)), term=rng.choice((0, 1, 2)), index=rng.choice((0, 1))
+        )
+        where = f"seed {seed} step {step}: {frame.hex()}"
+        agree(where, receivers, "decode", frame)
+    assert receivers[0].rejected_by_reason() == receivers[1].rejected_by_reason()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_windows_and_columns_that_move(both: tuple[Any, Any], seed: int) -> None:
+    rng = random.Random(seed)
+    capacity = rng.choice((1, 4, 40))
+    windows = [core.Inflights(capacity) for core in both]
+    peers = [core.Peers() for core in both]
+    for step in range(STEPS // 2):
+        index = step + 1
+        slot = rng.choice((0, 1, 2, 63, 63, -1, 64, 2**31)) if rng.random() < 0.3 else rng.randint(0, 5)
+        ids = sorted({rng.randint(1, 9) for _ in range(rng.randint(0, 6))})
+        if rng.random() < 0.1:
+            ids = [number(rng, 3) for _ in range(3)]
+        places = [rng.randint(-1, 6) if rng.random() < 0.98 else rng.choice((63, 64, -7, 2**31)) for _ in ids]
+        if rng.random() < 0.05:
+            places = places[1:]
+        capacity = rng.choice((0, 1, 2, 50, 2**31 - 1, *((2**31, 2**32, -1) if 0 <= slot < 64 else ())))
+        target, name, arguments = rng.choices(
+            (
+                (windows, "py_add", [slot, index, rng.randint(0, 9)]),
+                (windows, "py_free_to", [slot, max(0, index - rng.randint(0, 20))]),
+                (windows, "set_capacity", [slot, capacity]),
+                (windows, "reorder", [places if rng.random() < 0.3 else rng.sample(range(-1, 64), rng.randint(0, 65))]),
+                (peers, "reorder", [ids, places]),
+                (peers, "set_ids", [ids]),
+                (peers, "set_match", [slot, number(rng, index)]),
+                (peers, "set_commit_group", [slot, number(rng, 3)]),
+            ),
+            weights=(40, 8, 10, 6, 10, 1, 15, 10),
+        )[0]
+        where = f"seed {seed} step {step}: {name}{arguments}"
+        agree(where, target, name, *arguments)
+        states = [
+            [(each.count_of(at), each.bytes_of(at), each.py_full(at), each.contents(at)) for at in range(64)]
+            for each in windows
+        ]
+        assert states[0] == states[1], where
+        columns = (*both[0].COLUMN_NAMES, "state")
+        states = [
+            [each.count, each.paused, each.recent_active, *[plain(each.column(name)) for name in columns]]
+            for each in peers
+        ]
+        assert states[0] == states[1], where
+
+
+@pytest.mark.parametrize("name", ["set_capacity", "set_match", "set_commit_group", "py_add", "py_free_to"])
+def test_first_of_two_errors(both: tuple[Any, Any], name: str) -> None:
+    """Where the slot and the number are wrong, both complain of the same."""
+    different = []
+    for slot in (-1, 64, 2**31, -(2**64), None):
+        for value in (-1, 2**31, 2**32, 2**64, None, 1.5):
+            targets = [core.Inflights(4) if hasattr(core.Inflights, name) else core.Peers() for core in both]
+            more = [1] if name == "py_add" else []
+            results = [outcome(getattr(each, name), slot, value, *more) for each in targets]
+            if results[0] != results[1]:
+                different.append((slot, value, *results))
+    assert not different
+
+
+class Seven:
+    """A number only by its index."""
+
+    def __index__(self) -> int:
+        return 7
+
+
+def test_numbers_are_taken_by_their_index(both: tuple[Any, Any]) -> None:
+    def shown(call: Callable[[], Any], *names: str) -> Any:
+        try:
+            made = call()
+        except TypeError as error:
+            return type(error)
+        return [(type(getattr(made, name)), int(getattr(made, name))) for name in names]
+
+    seven = Seven()
+    different = []
+    for title, make, names in (
+        ("Inflights", lambda core: core.Inflights(seven, seven), ("capacity", "max_bytes")),
+        ("EntryLog", lambda core: core.EntryLog(seven, seven), ("first", "last", "base_term")),
+        ("Codec", lambda core: core.Codec(CLUSTER, seven, seven, seven), ("id", "incarnation", "group")),
+        ("Entry", lambda core: core.Entry(seven, seven, b"", seven), ("index", "term", "kind")),
+        ("Message", lambda core: core.Message(seven, to=seven, flags=seven), ("kind", "to", "flags")),
+    ):
+        results = [shown(lambda core=core, make=make: make(core), *names) for core in both]
+        if results[0] != results[1]:
+            different.append((title, *results))
+    assert not different
+
+
+@pytest.fixture
+def probes(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """What only compiled code can call, for both."""
+    directory = tmp_path_factory.getbasetemp() / "core_probe"
+    return [reach(package, directory) for package in (raftx, _pure.load())]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_rows_that_share_bodies(both: tuple[Any, Any], probes: list[Any], seed: int) -> None:
+    """The same operations on boxes, windows of spans and logs come to the same rows and to equal frames."""
+    rng = random.Random(seed)
+    logs = [core.EntryLog(1, 0, 4096) for core in both]
+    boxes = [[core.Outbox() for core in both] for _ in range(2)]
+    spans = [core.Spans() for core in both]
+    senders = [core.Codec(CLUSTER, 1, incarnation=seed) for core in both]
+    for step in range(STEPS // 2):
+        where = f"seed {seed} step {step}"
+        target, other = rng.sample(boxes, 2)
+        rows, last = len(target[0]), logs[0].last
+        data = payload(rng)
+        for log in logs:
+            log.py_append(1 + step // 20, data, step % 3)
+        values, entries = message_values(rng)
+        action = rng.randrange(6) if rows else 0
+        row, to = rng.randrange(max(rows, 1)), rng.randint(0, 2)
+        high, commit, low = rng.randint(0, last + 1), rng.randint(0, 9), rng.randint(1, last + 1)
+        values["to"] = to
+        for at, (core, probe) in enumerate(zip(both, probes)):
+            if action <= 1:
+                target[at].py_push(core.Message(entries=entries, **values))
+            elif action == 2:
+                other[at].py_push(core.Message(**values))
+                probe.share_body(other[at], target[at], row)
+            elif action == 3:
+                spans[at].py_clear()
+                for entry in entries:
+                    spans[at].py_push(entry, 0, 1)
+                target[at].py_push(core.Message(**values))
+                probe.set_spans(target[at], spans[at], len(entries))
+            elif action == 4:
+                target[at].py_push(core.Message(3, to=to, index=low - 1))
+                probe.set_entries(target[at], logs[at], low, min(low + 2, last + 1))
+            else:
+                probe.discard(target[at], row % 2)
+                found = probe.find(target[at], 3, to)
+                if found >= 0 and probe.index_at(target[at], found) <= last:
+                    probe.extend(target[at], found, logs[at], high, commit)
+        seen = [[plain(box.messages()) for box in pair] for pair in boxes]
+        assert all([pair[0] == pair[1] for pair in seen]), where
+        for kind in (3, 4, 7):
+            assert probes[0].find(target[0], kind, to) == probes[1].find(target[1], kind, to), where
+        if step % 10 == 9:
+            frames = [sender.encode(2, box.messages()) for sender, box in zip(senders, target)]
+            assert frames[0] == frames[1], where
+        if rng.random() < 0.03:
+            for box in target:
+                box.py_clear()
 
 
 CLASSES = ("Buffer", "Codec", "Cursor", "Entry", "EntryLog", "Inflights", "Message", "Outbox", "Peers", "Spans")
