@@ -208,7 +208,9 @@ class Generator:
                 return "nothing"
             taken[0] = "drop"
         touched = self.touched(taken)
-        before = touched.core.reads.confirmed if touched is not None and touched.core is not None else 0
+        before = pending = 0
+        if touched is not None and touched.core is not None:
+            before, pending = touched.core.reads.confirmed, touched.core.pending_conf_index
         answered = taken[0] == "deliver" and self.network[taken[1]].kind == _HEARTBEAT_RESP
         answer = self.cluster.step(taken)
         if touched is not None and touched.core is not None and touched.core.reads.confirmed > before and not answered:
@@ -216,6 +218,11 @@ class Generator:
             # wait for another answer to a heartbeat. The schedule ends before this step.
             self.differs = True
             raise _Full
+        if taken[0] == "tick" and touched is not None and touched.core is not None:
+            if touched.core.pending_conf_index > pending and touched.core.role == _LEADER:
+                # Likewise: a joint configuration is left when the transfer that was in the way has failed.
+                self.differs = True
+                raise _Full
         self.steps.append(taken)
         self.answers.append(answer)
         if self.cluster.over:

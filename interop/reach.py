@@ -187,6 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ]
         if branches:
             print(f"{'':24}  branches never taken: {', '.join(branches)}")
+    print(f"left out, since no scenario can come to them: {', '.join(sorted(ELSEWHERE))}")
     share = reached / total
     print(f"{share:.1%} of the lines and branches that a scenario can reach are (at least {options.least:.0%})")
     return 0 if share >= options.least else 1

@@ -8,7 +8,17 @@ import pytest
 from core_drive import Cluster, Full, change, conf, led
 from core_net import Member, Network, only
 
-from raftx.types import MSG_HEARTBEAT, MSG_PRE_VOTE_RESP, MSG_SNAP, MSG_VOTE, MSG_VOTE_RESP
+from raftx.types import (
+    MSG_APP,
+    MSG_APP_RESP,
+    MSG_HEARTBEAT,
+    MSG_PRE_VOTE_RESP,
+    MSG_SNAP,
+    MSG_STORAGE_APPEND,
+    MSG_TIMEOUT_NOW,
+    MSG_VOTE,
+    MSG_VOTE_RESP,
+)
 
 # --- priority ------------------------------------------------------------------------------------
 
@@ -119,6 +129,85 @@ def test_members_that_wait_for_each_other_elect_a_leader(impl: ModuleType, on: b
             cluster.campaign(id)
     led_by = {id: cluster[id].role for id in (1, 5)}
     assert (impl.Role.LEADER in led_by.values()) == on
+
+
+# --- leaving a joint configuration -----------------------------------------------------------------
+
+
+def test_a_failed_transfer_does_not_leave_a_group_joint(impl: ModuleType) -> None:
+    """Nothing need be proposed: the leader leaves by itself once the transfer that was in the way has failed."""
+    cluster = Cluster(impl, 3)
+    cluster.campaign(1)
+    leader = cluster[1]
+    cluster.isolate(3)
+    leader.node.propose_conf_change(change(impl, "v4 l3", 1))
+    cluster.loses = lambda m: m.kind == MSG_TIMEOUT_NOW
+    leader.node.transfer_leader(2)
+    cluster.deliver()
+    assert leader.membership.voters_outgoing == (1, 2, 3) and leader.transferee == 2
+    cluster.add(4)
+    cluster.heal()
+    cluster.tick(1, 10)
+    assert leader.transferee == 0
+    assert cluster[2].membership.voters_outgoing == () and cluster[2].membership.voters == (1, 2, 4)
+
+
+# --- snapshots that were asked for -----------------------------------------------------------------
+
+
+def test_who_asks_for_a_snapshot_does_not_hold_up_what_it_must_acknowledge(impl: ModuleType) -> None:
+    """Its acknowledgement was lost, and without it nothing is committed: the snapshot must not wait for that."""
+    cluster = Cluster(impl, 2)
+    cluster.campaign(1)
+    cluster.tick(1)
+    leader, asks = cluster[1], cluster[2]
+    cluster.loses = lambda m: m.kind == MSG_APP_RESP
+    cluster.propose(1, b"x")
+    cluster.heal()
+    assert (leader.committed, asks.log.last) == (1, 2)
+    asks.node.request_snapshot()
+    cluster.deliver()
+    assert leader.node.snapshot_wanted == 1
+    leader.snap()
+    for _ in range(3):
+        cluster.tick(1)
+    assert [made.index for made in asks.restored] == [1]
+    assert leader.committed == asks.committed == 2
+    assert asks.data[-1:] == [b"x"]
+
+
+def test_entries_behind_a_snapshot_that_was_asked_for_stay(impl: ModuleType) -> None:
+    """They were acknowledged: a leader may have committed them by that."""
+    member = Full(impl, id=2, terms=[1, 1, 1, 1], hard=(1, 0, 2))
+    member.step(MSG_HEARTBEAT, 1, term=1)
+    member.node.request_snapshot()
+    member.take()
+    made = impl.Snapshot(3, 1, conf(impl, (1, 2, 3)), b"made")
+    (answer,) = member.step(MSG_SNAP, 1, snapshot=made)
+    assert (answer.reject, answer.index) == (False, 4)
+    assert member.restored == [made] and member.node.core.log.first == 4
+    assert [(entry.index, entry.term) for entry in member.disk] == [(4, 1)]
+    # What the disk says meanwhile is about its log of before, which the snapshot will replace.
+    slow = impl.RawNode(
+        impl.Config(id=2, pre_vote=False, check_quorum=False),
+        conf_state=conf(impl, (1, 2, 3)),
+        async_storage_writes=True,
+    )
+    entries = [impl.Entry(index, 1, b"e") for index in (1, 2, 3, 4)]
+    slow.step(impl.Message(MSG_APP, to=2, sender=1, term=1, commit=2, entries=entries))
+    (write,) = [m for m in slow.ready().messages if m.kind == MSG_STORAGE_APPEND]
+    slow.request_snapshot()
+    slow.step(impl.Message(MSG_SNAP, to=2, sender=1, term=1, snapshot=made))
+    slow.step(write.responses[-1])
+    ready = slow.ready()
+    assert ready.snapshot == made and [entry.index for entry in ready.entries] == [4]
+    # Of another leader's log nothing stays.
+    other = Full(impl, id=2, terms=[1, 1, 1, 1], hard=(1, 0, 2))
+    other.step(MSG_HEARTBEAT, 1, term=1)
+    other.node.request_snapshot()
+    other.take()
+    other.step(MSG_SNAP, 1, term=2, snapshot=impl.Snapshot(3, 2, conf(impl, (1, 2, 3)), b"made"))
+    assert other.disk == [] and other.node.core.log.last == 3
 
 
 # --- snapshots that are too old --------------------------------------------------------------------

@@ -60,8 +60,9 @@ def handle_snapshot(r: State, m: Message) -> int:
 def send_snapshot_request(r: State) -> int:
     """Refuse what the leader sends until it sends a snapshot (raft-rs's send_request_snapshot)."""
     hint, hint_term = r.log.last, r.log.last_term()
+    least = max(r.requested_snapshot, r.committed)
     flags = FLAG_REJECT | FLAG_REQUEST_SNAPSHOT
-    return r.send(MSG_APP_RESP, r.lead, r.term, r.committed, hint_term, 0, flags, hint, r.requested_snapshot)
+    return r.send(MSG_APP_RESP, r.lead, r.term, r.committed, hint_term, 0, flags, hint, least)
 
 
 def forward_read(r: State, m: Message) -> int:

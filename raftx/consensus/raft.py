@@ -222,7 +222,9 @@ class Raft(State):
         if self.log.last_term() != self.term:
             # The leader may never come to an index that only our log has.
             raise SnapshotRequestDropped("the log ends in another term than the leader's")
-        self.requested_snapshot = max(self.log.last, 1)
+        # What is committed is what the leader can have in a snapshot without our help; raft-rs asks for the last entry,
+        # and may wait for ever for one that only our acknowledgement would commit.
+        self.requested_snapshot = max(self.committed, 1)
         return follower.send_snapshot_request(self)
 
     def step_down(self) -> int:
@@ -263,8 +265,11 @@ class Raft(State):
             if self.check_quorum:
                 self.step_local(MSG_CHECK_QUORUM)
             # A transfer that has not ended within an election timeout has failed.
-            if self.role == LEADER:
+            if self.role == LEADER and self.transferee != 0:
                 self.transferee = 0
+                if self.tracker.auto_leave:
+                    # The transfer was in the way, and nothing else may ever be applied (etcd waits for that).
+                    leader.maybe_leave_joint(self)
         if self.role == LEADER and self.heartbeat_elapsed >= self.heartbeat_timeout:
             self.heartbeat_elapsed = 0
             return self.step_local(MSG_BEAT)

@@ -17,7 +17,7 @@ cdef class State:
     cdef readonly bint apply_paused, lease_ended
     cdef public uint64_t max_apply_bytes
     cdef readonly uint64_t snapshot_index, snapshot_term, snapshot_wanted
-    cdef readonly uint64_t pending_snapshot, pending_snapshot_term, requested_snapshot
+    cdef readonly uint64_t pending_snapshot, pending_snapshot_term, requested_snapshot, rewrite
     cdef readonly bint snapshot_writing
     cdef readonly Spans snapshot, restored
     cdef readonly int role, self_slot

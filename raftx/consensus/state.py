@@ -90,6 +90,9 @@ class State:
         self.restored = Spans()
         self.pending_snapshot = self.pending_snapshot_term = 0
         self.snapshot_writing = False
+        #: entries up to here stay behind a restored snapshot and are not handed over with it yet: what the storage
+        #: says of them is about its log of before, which the snapshot replaces
+        self.rewrite = 0
         self.requested_snapshot = 0
         self.stable = self.writing = log.last
         if not log.first - 1 <= applied <= log.last:
@@ -262,12 +265,13 @@ class State:
     def accept_writing(self) -> None:
         """Everything appended so far, and a restored snapshot, have been handed to the storage."""
         self.writing = self.log.last
+        self.rewrite = 0
         if self.pending_snapshot:
             self.snapshot_writing = True
 
     def stable_to(self, index: int, term: int) -> None:
         """The storage has written up to (index, term). A replaced entry is not mistaken for it."""
-        if index > self.stable and self.log.match(index, term):
+        if index > self.stable and index > self.rewrite and self.log.match(index, term):
             self.stable = index
             self.writing = max(self.writing, index)
 
@@ -282,8 +286,16 @@ class State:
             self.snapshot_writing = False
 
     def restore_log(self, index: int, term: int) -> int:
-        """Begin the log anew behind a snapshot, which is to be written; what it held is gone."""
-        self.log.restore(index, term)
+        """Begin the log anew behind a snapshot, which is to be written.
+
+        Entries behind one that was asked for stay, and are written once more: they may have been acknowledged. A log
+        that does not hold the snapshot's place is of another leader, and gone (paper, section 7).
+        """
+        if self.log.match(index, term):
+            self.log.compact(index)
+            self.rewrite = self.log.last
+        else:
+            self.log.restore(index, term)
         self.committed = index
         self.stable = self.writing = index
         self.pending_snapshot = index
@@ -314,7 +326,7 @@ class State:
         self.reads.reset()
         self.restore_log(snapshot.index, snapshot.term)
         for slot in range(self.tracker.peers.count):
-            self.tracker.begin(slot, snapshot.index)
+            self.tracker.begin(slot, self.log.last)
         self.restored.clear()
         self.restored.py_push(m.records, snapshot.index, 1)
         self.requested_snapshot = 0
