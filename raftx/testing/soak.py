@@ -1,48 +1,132 @@
-"""Schedules without end: python -m raftx.testing.soak --seconds N [--seed S] [--steps N]
+"""Schedules without end: python -m raftx.testing.soak [--seconds N | --schedules N] [--seed S] [--steps N] [--jobs N]
 
-Runs one seed after the other until the time is up, tells what happened, and ends with status 1 and the
-seed at the first violation.
+Runs one seed after the other until the time is up or so many are done, tells what happened, and ends with
+status 1 and the line that replays it at the first violation. With --modes every seed runs compiled and
+interpreted, and the two must have taken the same steps.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
+import multiprocessing
 import random
 import sys
 import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 
-from .. import _core
+from .. import _core, _pure
+from . import schedule
 from .invariants import Violation
-from .simulator import Totals, schedule
+from .totals import Totals
 
 TELL_S = 10.0
+SECONDS = 600.0
+CHUNK = 20  # seeds that a job is given at once
+
+Task = tuple[int, int, int, bool]  # first seed, how many, steps, modes
+Outcome = tuple[int, Totals, str]  # how many were run, what they came to, and what is wrong
+
+
+def run(task: Task) -> Outcome:
+    """Some seeds, one after the other, up to the first violation."""
+    first, count, steps, modes = task
+    totals = Totals()
+    for seed in range(first, first + count):
+        try:
+            simulation = schedule.schedule(seed, steps)
+        except Violation as violation:
+            return seed - first, totals, f"{violation}; python -m raftx.testing.soak --seed {seed} --steps {steps}"
+        totals.add(simulation.totals)
+        if modes:
+            wrong = compare(seed, steps, simulation.trace)
+            if wrong:
+                return seed - first, totals, wrong
+    return count, totals, ""
+
+
+def compare(seed: int, steps: int, trace: int) -> str:
+    """What is wrong when the interpreted package runs a seed that came to ``trace`` here."""
+    other = importlib.import_module(f"{_pure.load().__name__}.testing.schedule")
+    interpreted: int = other.schedule(seed, steps).trace
+    if interpreted != trace:
+        return (
+            f"seed {seed}, {steps} steps: the modes differ, {trace:#010x} and {interpreted:#010x}; "
+            f"python -m raftx.testing.soak --modes --seed {seed} --steps {steps} --schedules 1"
+        )
+    return ""
+
+
+def _tasks(seed: int, schedules: int | None, steps: int, modes: bool, chunk: int) -> Iterator[Task]:
+    done = 0
+    while schedules is None or done < schedules:
+        count = chunk if schedules is None else min(chunk, schedules - done)
+        yield seed + done, count, steps, modes
+        done += count
+
+
+def _outcomes(tasks: Iterator[Task], jobs: int) -> Iterator[Outcome]:
+    """Outcomes in the order of the tasks; no more tasks are begun than the jobs can keep up with."""
+    if jobs == 1:
+        yield from map(run, tasks)
+        return
+    # A worker that dies ends the run with BrokenProcessPool; a Pool would wait for it.
+    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+    waiting: deque[Future[Outcome]] = deque()
+    try:
+        for task in tasks:
+            waiting.append(pool.submit(run, task))
+            if len(waiting) > 2 * jobs:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def soak(outcomes: Iterator[Outcome], seconds: float | None, tell: Callable[[str], None]) -> int:
+    """Sum outcomes up until one is wrong or the time is up. 0 when all held, 1 otherwise."""
+    totals = Totals()
+    begin = told = time.monotonic()
+    for _, some, wrong in outcomes:
+        totals.add(some)
+        if wrong:
+            tell(f"{totals}\nVIOLATION: {wrong}")
+            return 1
+        now = time.monotonic()
+        if seconds is not None and now - begin >= seconds:
+            break
+        if now - told >= TELL_S:
+            told = now
+            tell(f"{now - begin:,.0f} s: {totals}")
+    spent = time.monotonic() - begin
+    tell(f"no violation in {spent:,.1f} s ({totals.steps / max(spent, 0.001):,.0f} steps/s): {totals}")
+    return 0
 
 
 def main(arguments: list[str] | None = None) -> int:
     """0 when all held, 1 at a violation."""
     parser = argparse.ArgumentParser(prog="raftx.testing.soak", description="Random schedules under the checker.")
-    parser.add_argument("--seconds", type=float, default=600.0)
+    parser.add_argument("--seconds", type=float, help=f"default {SECONDS:.0f}, without --schedules")
+    parser.add_argument("--schedules", type=int, help="how many")
     parser.add_argument("--seed", type=int, help="the first one; default: drawn")
-    parser.add_argument("--steps", type=int, default=10_000, help="of each schedule")
+    parser.add_argument("--steps", type=int, default=2000, help="of each schedule")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--modes", action="store_true", help="run both implementations and compare")
     options = parser.parse_args(arguments)
+    seconds = SECONDS if options.seconds is None and options.schedules is None else options.seconds
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1 << 40)
     mode = "interpreted" if _core.__file__.endswith(".py") else "compiled"
-    print(f"{mode}, from seed {seed}, {options.steps:,} steps each", flush=True)
-    totals = Totals()
-    end = time.monotonic() + options.seconds
-    tell = time.monotonic() + TELL_S
-    while time.monotonic() < end:
-        try:
-            totals.add(schedule(seed, options.steps).totals)
-        except Violation as violation:
-            print(f"VIOLATION: {violation}; python -m raftx.testing.soak --seed {seed} --steps {options.steps}")
-            return 1
-        seed += 1
-        if time.monotonic() >= tell:
-            print(totals, flush=True)
-            tell += TELL_S
-    print(f"no violation: {totals}")
-    return 0
+    if options.modes:
+        if mode == "interpreted":
+            parser.error("--modes needs a compiled build")
+        mode = "compiled and interpreted"
+    print(f"{mode}, from seed {seed}, {options.steps:,} steps each, {options.jobs} jobs", flush=True)
+    chunk = 1 if options.jobs == 1 else CHUNK
+    tasks = _tasks(seed, options.schedules, options.steps, options.modes, chunk)
+    return soak(_outcomes(tasks, options.jobs), seconds, lambda text: print(text, flush=True))
 
 
 if __name__ == "__main__":
