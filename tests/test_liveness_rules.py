@@ -9,6 +9,7 @@ from core_drive import Cluster, Full, change, conf, led
 from core_net import Member, Network, only
 
 from raftx.types import (
+    ENTRY_CONF_CHANGE_V2,
     MSG_APP,
     MSG_APP_RESP,
     MSG_HEARTBEAT,
@@ -208,6 +209,24 @@ def test_entries_behind_a_snapshot_that_was_asked_for_stay(impl: ModuleType) -> 
     other.take()
     other.step(MSG_SNAP, 1, term=2, snapshot=impl.Snapshot(3, 2, conf(impl, (1, 2, 3)), b"made"))
     assert other.disk == [] and other.node.core.log.last == 3
+
+
+# --- snapshots that overtake -----------------------------------------------------------------------
+
+
+def test_a_change_that_a_snapshot_has_overtaken_is_not_applied_on_top_of_it(impl: ModuleType) -> None:
+    """Handed to the state machine before the snapshot came, applied after it: the snapshot knows better."""
+    entry = impl.Entry(1, 1, change(impl, "v4").encode(), ENTRY_CONF_CHANGE_V2)
+    later = impl.Entry(9, 1, change(impl, "v5").encode(), ENTRY_CONF_CHANGE_V2)
+    node = impl.RawNode(impl.Config(id=2), conf_state=conf(impl, (1, 2, 3)), async_storage_writes=True)
+    node.step(impl.Message(MSG_APP, to=2, sender=1, term=1, commit=1, entries=[entry]))
+    (write,) = [m for m in node.ready().messages if m.kind == MSG_STORAGE_APPEND]
+    node.step(write.responses[-1])
+    assert node.ready().committed_entries == [entry]
+    made = conf(impl, (1, 2))
+    node.step(impl.Message(MSG_SNAP, to=2, sender=1, term=1, snapshot=impl.Snapshot(8, 1, made, b"")))
+    assert node.apply_conf_change(entry) == made
+    assert node.apply_conf_change(later) == conf(impl, (1, 2, 5))
 
 
 # --- snapshots that are too old --------------------------------------------------------------------

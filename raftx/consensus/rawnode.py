@@ -216,8 +216,14 @@ class RawNode:
 
         To be called for every such entry, in order. Raises ConfChangeError: the change does not fit and the
         membership stays as it was, on every member alike (etcd: ApplyConfChange, which panics).
+
+        An entry changes nothing when a snapshot has overtaken it: one that was restored while the entry was on its
+        way to the state machine brought a membership that has the change in it. A ConfChange does not tell where
+        it stands, so give the entry.
         """
         if isinstance(change, Entry):
+            if change.index <= self.core.conf_index:
+                return self.core.tracker.conf_state()
             change = ConfChange.decode(change.data, change.kind == ENTRY_CONF_CHANGE)
         self.core.apply_conf_change(change)
         return self.core.tracker.conf_state()

@@ -94,6 +94,8 @@ class State:
         #: says of them is about its log of before, which the snapshot replaces
         self.rewrite = 0
         self.requested_snapshot = 0
+        #: index of the restored snapshot that the membership came with: changes up to there are in it
+        self.conf_index = 0
         self.stable = self.writing = log.last
         if not log.first - 1 <= applied <= log.last:
             raise Corruption(f"applied({applied}) is outside of the log [{log.first}, {log.last}]")
@@ -325,6 +327,7 @@ class State:
         self.self_slot = self._slot(self.id)
         self.reads.reset()
         self.restore_log(snapshot.index, snapshot.term)
+        self.conf_index = snapshot.index
         for slot in range(self.tracker.peers.count):
             self.tracker.begin(slot, self.log.last)
         self.restored.clear()

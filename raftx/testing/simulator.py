@@ -621,6 +621,10 @@ class Simulation:
         """The state machine has come to a change of membership."""
         raw = member.raw
         assert raw is not None
+        if entry.index <= raw.core.conf_index:
+            # A snapshot has overtaken it, and will replace the state machine's state too.
+            assert raw.apply_conf_change(entry) == raw.core.tracker.conf_state()
+            return
         before = member.confs[-1][1]
         led = raw.core.role == LEADER
         fits = True
