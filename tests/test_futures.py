@@ -154,3 +154,22 @@ def test_done_value(futures):
     assert done == futures.Done(7, 2, "r")
     assert done != futures.Done(8, 2, "r")
     assert repr(done) == "Done(index=7, term=2, result='r')"
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_who_is_about_to_register_when_the_node_ends_is_told(impl, errors, futures, many):
+    """The proposer has its number already and holds the lock: the end of the node waits for it."""
+    system = module(impl, "_sys")
+    applier = module(impl, "node.apply").Applier(1, 1, system.Handoff(system.Event()), system.Clock(), None, 10**9)
+    applier.state_changes = module(impl, "node.events").Stream(1, newest_only=True)
+    future = futures.Future()
+    ending = threading.Thread(target=applier.end, args=(None,))
+    with applier.lock:
+        ending.start()
+        ending.join(0.1)
+        if many:
+            applier.register_many(1, 2, future)
+        else:
+            applier.register(1, future)
+    ending.join()
+    assert isinstance(future.exception(timeout=5), errors.Unknown)

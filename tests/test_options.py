@@ -271,6 +271,18 @@ def test_a_batch_learns_the_newest_commit_index(impl: ModuleType) -> None:
     assert (m.index, [e.index for e in m.entries], m.commit) == (2, [3], 2)
 
 
+def test_a_batch_whose_beginning_is_compacted_is_sent_as_it_is(impl: ModuleType) -> None:
+    leader = led(impl, 2, batch_append=True)
+    for data in (b"a", b"b"):
+        leader.propose(data)
+    leader.acknowledge(2)
+    # 3 is far behind: what it is sent is still in the outbox when its beginning is compacted.
+    leader.node.step(impl.Message(MSG_APP_RESP, sender=3, term=leader.term, index=1))
+    leader.snap()
+    leader.node.propose(b"c")
+    assert appended(leader.take(), 3) == [[2, 3], [4]]
+
+
 def test_a_batch_is_not_added_to_what_a_probe_must_repeat(impl: ModuleType) -> None:
     leader = led(impl, 2, batch_append=True)
     leader.node.propose(b"a")

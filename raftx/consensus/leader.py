@@ -70,6 +70,9 @@ def batched(r: State, slot: int, low: int, count: int) -> bool:
     if count:
         first = r.messages.index_at(row) + 1
         high = low + count - 1
+        if first < r.log.first:
+            # What it begins with has been compacted since: it goes as it is.
+            return False
         if first + r.messages.count_at(row) != low or r.log.limit(first, high, r.max_message_bytes) < high:
             return False
         r.messages.extend(row, r.log, high, r.committed)
@@ -144,6 +147,7 @@ def propose(r: State, m: Message) -> int:
 
 
 def append_proposals(r: State, m: Message) -> int:
+    """Append entries that may be appended, unless the cap is full, and send them (etcd's appendEntry)."""
     if not r.increase_uncommitted(m.body_size - m.count * ENTRY_HEADER):
         raise ProposalDropped("too many bytes are not committed yet")
     r.log.append_proposals(r.term, m.body, m.body_size)

@@ -281,11 +281,14 @@ class Applier:
 
     def end(self, error: BaseException | None) -> None:
         """Nothing more will be decided here: what is open is unknown."""
-        for sequence in list(self.pending):
+        # The intake is closed. Under the lock, because who got a number before that may be about to register.
+        with self.lock:
+            pending, batches = list(self.pending), list(self.batches)
+        for sequence in pending:
             unknown = Unknown("the node was stopped")
             unknown.__cause__ = error
             self.fail(sequence, unknown)
-        for batch in list(self.batches):
+        for batch in batches:
             for sequence in range(batch.first, batch.end):
                 if batch.outcomes[sequence - batch.first] is None:
                     self.fail(sequence, Unknown("the node was stopped"))
