@@ -1,0 +1,392 @@
+"""Mistakes that Raft implementations have made, as small changes of raftx's source: the list for mutants.py.
+
+Each is one that a test, a simulated cluster or a schedule compared with etcd's Raft has to see. Numbers are those of
+HISTORY.md; 0: no implementation is known for it, the paper or the thesis says why it is wrong.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+STATE = "raftx/consensus/state.py"
+RAFT = "raftx/consensus/raft.py"
+LEADER = "raftx/consensus/leader.py"
+FOLLOWER = "raftx/consensus/follower.py"
+CANDIDATE = "raftx/consensus/candidate.py"
+TRACKER = "raftx/consensus/tracker.py"
+QUORUM = "raftx/consensus/quorum.py"
+READS = "raftx/consensus/readonly.py"
+RAWNODE = "raftx/consensus/rawnode.py"
+FLOW = "raftx/_flow.py"
+
+
+class Edit(NamedTuple):
+    """In ``file`` the text ``old``, which stands there once, becomes ``new``."""
+
+    file: str
+    old: str
+    new: str
+
+
+class Mutant(NamedTuple):
+    """One mistake. ``first`` is the test file that is likely to see it: tried before the others."""
+
+    name: str
+    number: int
+    says: str
+    first: str
+    edits: tuple[Edit, ...]
+
+
+class DoesNotApply(Exception):
+    """The source has changed: the text to replace is not there exactly once."""
+
+
+def mutated(root: Path, mutant: Mutant) -> dict[str, str]:
+    """The new text of each file that a mutant changes, by its path under ``root``. Raises DoesNotApply."""
+    texts: dict[str, str] = {}
+    for file, old, new in mutant.edits:
+        text = texts.get(file) or (root / file).read_text()
+        if text.count(old) != 1:
+            raise DoesNotApply(f"{mutant.name}: {file} has this {text.count(old)} times, it must be once:\n{old}")
+        texts[file] = text.replace(old, new)
+    return texts
+
+
+MUTANTS = (
+    # --- what is durable, and when ------------------------------------------------------------------
+    Mutant(
+        "vote-before-durable",
+        4,
+        "a vote leaves before it is on disk, and is given again after a power cut",
+        "test_history_storage.py",
+        (
+            Edit(
+                STATE,
+                "        if kind in (MSG_APP_RESP, MSG_VOTE_RESP, MSG_PRE_VOTE_RESP):\n",
+                "        if kind in (MSG_APP_RESP, MSG_PRE_VOTE_RESP) or to == self.id:\n",
+            ),
+            Edit(
+                RAWNODE,
+                "    return kind in (MSG_APP_RESP, MSG_VOTE_RESP, MSG_PRE_VOTE_RESP, MSG_VOTE)\n",
+                "    return kind in (MSG_APP_RESP, MSG_PRE_VOTE_RESP, MSG_VOTE)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "vote-request-before-durable",
+        64,
+        "the request for votes leaves before term and vote are on disk",
+        "test_release_rule.py",
+        (
+            Edit(
+                RAWNODE,
+                "    return kind in (MSG_APP_RESP, MSG_VOTE_RESP, MSG_PRE_VOTE_RESP, MSG_VOTE)\n",
+                "    return kind in (MSG_APP_RESP, MSG_VOTE_RESP, MSG_PRE_VOTE_RESP)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "own-disk-not-waited-for",
+        5,
+        "a leader counts its own entries before its disk has them",
+        "test_history_storage.py",
+        (
+            Edit(
+                STATE,
+                "        return self.send(MSG_APP_RESP, self.id, self.term, self.log.last, 0, 0, 0, 0, 0)\n",
+                "        if self.self_slot >= 0 and self.tracker.maybe_update(self.self_slot, self.log.last):\n"
+                "            self.maybe_commit()\n"
+                "        return self.send(MSG_APP_RESP, self.id, self.term, self.log.last, 0, 0, 0, 0, 0)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "append-aba",
+        1,
+        "the answer to the write of an entry counts for another one that has replaced it",
+        "test_history_storage.py",
+        (
+            Edit(
+                STATE,
+                "        if index > self.stable and index > self.rewrite and self.log.match(index, term):\n",
+                "        if index > self.stable and self.rewrite < index <= self.log.last:\n",
+            ),
+        ),
+    ),
+    # --- the log --------------------------------------------------------------------------------------
+    Mutant(
+        "majority-minus-one",
+        0,
+        "half of the voters commit",
+        "test_quorum.py",
+        (
+            Edit(
+                QUORUM,
+                "    need = _flow.popcount(voters) // 2 + 1\n    best = 0\n",
+                "    need = _flow.popcount(voters) // 2\n    best = 0\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "old-term-by-count",
+        18,
+        "an entry of an earlier term is committed because a majority has it",
+        "test_history_log.py",
+        (
+            Edit(
+                STATE,
+                "        if index > self.committed and self.term != 0 and self.log.match(index, self.term):\n",
+                "        if index > self.committed and self.term != 0 and index <= self.log.last:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "stale-acknowledgement",
+        19,
+        "an acknowledgement of an earlier term is counted",
+        "test_history_log.py",
+        (
+            Edit(
+                RAFT,
+                "        elif m.term != 0 and m.term < self.term:\n",
+                "        elif m.term != 0 and m.term < self.term and m.kind != MSG_APP_RESP:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "stale-append-truncates",
+        15,
+        "an append that came late removes what stands behind its entries",
+        "test_history_log.py",
+        (
+            Edit(
+                FOLLOWER,
+                "    conflict = r.log.find_conflict(m.body, m.body_size) if m.count else 0\n",
+                "    conflict = m.index + 1 if m.count else 0\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "next-behind-match",
+        20,
+        "a late refusal takes the next index of a peer back to what it has acknowledged",
+        "test_history_log.py",
+        (
+            Edit(
+                TRACKER,
+                "            self.peers.next[slot] = max(min(rejected, hint + 1), self.peers.match[slot] + 1)\n",
+                "            self.peers.next[slot] = max(min(rejected, hint + 1), 1)\n",
+            ),
+        ),
+    ),
+    # --- elections and transfers ------------------------------------------------------------------------
+    Mutant(
+        "length-decides",
+        17,
+        "logs are compared by their length, whatever the term of the last entry is",
+        "test_raft.py",
+        (
+            Edit(
+                STATE,
+                "        return term > ours or (term == ours and index >= self.log.last)\n",
+                "        return term >= ours or index >= self.log.last\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "pre-vote-raises-term",
+        0,
+        "the question whether somebody would be elected makes its term everybody's",
+        "test_history_elections.py",
+        (
+            Edit(
+                RAFT,
+                "            if m.kind == MSG_PRE_VOTE or (m.kind == MSG_PRE_VOTE_RESP and m.flags",
+                "            if (m.kind == MSG_PRE_VOTE_RESP and m.flags",
+            ),
+        ),
+    ),
+    Mutant(
+        "low-term-unheard",
+        23,
+        "a pre-vote of a lower term is not answered, and its sender never learns the term",
+        "test_history_elections.py",
+        (
+            Edit(
+                RAFT,
+                "        if m.kind == MSG_PRE_VOTE:\n            # Tell",
+                "        if m.kind == MSG_PRE_VOTE and self.role == LEADER:\n            # Tell",
+            ),
+        ),
+    ),
+    Mutant(
+        "campaign-before-applied",
+        29,
+        "a member campaigns before it has applied a change of membership that is committed",
+        "test_history_elections.py",
+        (
+            Edit(
+                CANDIDATE,
+                "    if r.role == LEADER or not r.promotable() or r.has_unapplied_conf_change():\n",
+                "    if r.role == LEADER or not r.promotable():\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "priority-blocks",
+        33,
+        "a member of low priority is not elected even where nobody else can be",
+        "test_history_elections.py",
+        (
+            Edit(
+                RAFT,
+                " or m.log_term > self.log.last_term() or m.index > self.log.last\n",
+                "\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "lease-outlives-transfer",
+        32,
+        "reads rely on the lease although an heir has been told to campaign",
+        "test_history_elections.py",
+        (Edit(LEADER, "    r.lease_ended = True\n", "    r.lease_ended = False\n"),),
+    ),
+    # --- membership -----------------------------------------------------------------------------------
+    Mutant(
+        "learner-commits",
+        0,
+        "what a learner acknowledges counts for the quorum",
+        "test_membership.py",
+        (
+            Edit(
+                TRACKER,
+                "        return quorum.joint_committed_index(self.voters, self.outgoing, self.peers)\n",
+                "        return quorum.joint_committed_index(self.voters | self.learners, self.outgoing, self.peers)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "half-leaves-joint",
+        38,
+        "one half of a joint configuration commits without the other",
+        "test_history_membership.py",
+        (
+            Edit(
+                QUORUM,
+                "    return min(committed_index(voters, peers), committed_index(outgoing, peers))\n",
+                "    return committed_index(voters, peers)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "auto-leave-lost",
+        34,
+        "a joint configuration is left only by whoever led when it was entered",
+        "test_history_membership.py",
+        (
+            Edit(
+                LEADER,
+                "    if r.applied < r.pending_conf_index or r.role != LEADER:\n",
+                "    if r.applied != r.pending_conf_index or r.role != LEADER:\n",
+            ),
+        ),
+    ),
+    # --- snapshots --------------------------------------------------------------------------------------
+    Mutant(
+        "stuck-snapshot",
+        43,
+        "a peer whose snapshot was lost is sent nothing any more",
+        "test_history_snapshots.py",
+        (
+            Edit(
+                LEADER,
+                "    if r.tracker.peers.state[slot] == SNAPSHOT:\n        r.tracker.snapshot_ended",
+                "    if r.tracker.peers.state[slot] == SNAPSHOT and m.flags & FLAG_REJECT == 0:\n"
+                "        r.tracker.snapshot_ended",
+            ),
+        ),
+    ),
+    Mutant(
+        "snapshot-without-membership",
+        47,
+        "the membership of a snapshot is not taken over",
+        "test_history_snapshots.py",
+        (
+            Edit(
+                STATE,
+                "        self.tracker.set_configuration(conf)\n        self.self_slot = self._slot(self.id)\n",
+                "",
+            ),
+        ),
+    ),
+    # --- flow control -----------------------------------------------------------------------------------
+    Mutant(
+        "window-exceeded",
+        51,
+        "one more append is sent into a window that is full",
+        "test_flow.py",
+        (
+            Edit(
+                FLOW,
+                "        return self.count[slot] >= self.limit[slot] or 0 < self.max_bytes <= self.total[slot]\n",
+                "        return self.count[slot] > self.limit[slot] or 0 < self.max_bytes <= self.total[slot]\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "inflight-bytes-leak",
+        50,
+        "a window that is emptied keeps its bytes",
+        "test_history_flow.py",
+        (
+            Edit(
+                FLOW,
+                "        self.count[slot] = self.total[slot] = 0\n",
+                "        self.count[slot] = 0\n",
+            ),
+        ),
+    ),
+    # --- reads ------------------------------------------------------------------------------------------
+    Mutant(
+        "stale-read-context",
+        56,
+        "the answer to a heartbeat of before a read confirms the read",
+        "test_history_reads.py",
+        (
+            Edit(
+                READS,
+                "            self.positions[slot] = max(self.positions[slot], position)\n",
+                "            self.positions[slot] = self.last()\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "read-before-first-commit",
+        55,
+        "a new leader answers reads before it knows what is committed",
+        "test_history_reads.py",
+        (
+            Edit(
+                LEADER,
+                "    if not r.committed_in_term():\n        # What is",
+                "    if r.committed == 0:\n        # What is",
+            ),
+        ),
+    ),
+    Mutant(
+        "batched-reads-share",
+        59,
+        "reads that are confirmed together are answered with the index of the oldest",
+        "test_history_reads.py",
+        (
+            Edit(
+                LEADER,
+                "        answer_row(r, r.reads.unconfirmed, row, r.reads.unconfirmed.index_at(row))\n",
+                "        answer_row(r, r.reads.unconfirmed, row, r.reads.unconfirmed.index_at(0))\n",
+            ),
+        ),
+    ),
+)
