@@ -208,9 +208,10 @@ class Generator:
                 return "nothing"
             taken[0] = "drop"
         touched = self.touched(taken)
-        before = pending = 0
+        before = pending = committed = 0
         if touched is not None and touched.core is not None:
             before, pending = touched.core.reads.confirmed, touched.core.pending_conf_index
+            committed = touched.core.committed
         answered = taken[0] == "deliver" and self.network[taken[1]].kind == _HEARTBEAT_RESP
         answer = self.cluster.step(taken)
         if touched is not None and touched.core is not None and touched.core.reads.confirmed > before and not answered:
@@ -218,6 +219,13 @@ class Generator:
             # wait for another answer to a heartbeat. The schedule ends before this step.
             self.differs = True
             raise _Full
+        if taken[0] == "apply" and touched is not None and touched.core is not None:
+            core = touched.core
+            learner = core.self_slot >= 0 and (core.tracker.learners >> core.self_slot) & 1
+            if core.role == _LEADER and (core.self_slot < 0 or learner) and core.committed > committed:
+                # Likewise: a leader that stays although it was removed commits what the others have acknowledged.
+                self.differs = True
+                raise _Full
         if taken[0] == "tick" and touched is not None and touched.core is not None:
             if touched.core.pending_conf_index > pending and touched.core.role == _LEADER:
                 # Likewise: a joint configuration is left when the transfer that was in the way has failed.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 
 import pytest
-from core_drive import Cluster, Full, change, conf, led
+from core_drive import Cluster, Full, Slow, change, conf, led
 from core_net import Member, Network, only
 
 from raftx.types import (
@@ -151,6 +151,38 @@ def test_a_failed_transfer_does_not_leave_a_group_joint(impl: ModuleType) -> Non
     cluster.tick(1, 10)
     assert leader.transferee == 0
     assert cluster[2].membership.voters_outgoing == () and cluster[2].membership.voters == (1, 2, 4)
+
+
+# --- removed leaders that stay ---------------------------------------------------------------------
+
+
+def test_a_removed_leader_that_stays_commits_what_is_left(impl: ModuleType) -> None:
+    """What the others acknowledged before the removal took effect: it takes no proposals, so nothing else would."""
+    leader = Slow(impl, voters=(1, 2, 3, 4), step_down_on_removal=False)
+    leader.node.campaign()
+    leader.settle()
+    for id in (2, 3):
+        leader.step(MSG_VOTE_RESP, id)
+    leader.node.propose_conf_change(change(impl, "r1 r4", 2))
+    leader.settle()
+    for id in (2, 3, 4):
+        leader.step(MSG_APP_RESP, id, index=leader.core.log.last)
+    leader.settle()
+    assert leader.core.tracker.conf_state().voters_outgoing == (1, 2, 3, 4)
+    # Its own disk is slow: of the old half only 2 and 3 have the last entry, and 4 the change before it.
+    leader.node.propose_conf_change(change(impl, ""))
+    leader.work()
+    leader.node.propose(b"last")
+    leader.work()
+    last = leader.core.log.last
+    leader.written()
+    leader.step(MSG_APP_RESP, 4, index=last - 1)
+    for id in (2, 3):
+        leader.step(MSG_APP_RESP, id, index=last)
+    assert leader.core.committed == last - 1
+    leader.done(len(leader.applies))
+    assert leader.core.tracker.conf_state() == conf(impl, (2, 3)) and leader.core.role == impl.Role.LEADER
+    assert leader.core.committed == last
 
 
 # --- snapshots that were asked for -----------------------------------------------------------------

@@ -185,6 +185,9 @@ class Raft(State):
             # Removed or demoted: others are to lead (thesis, 4.2.2). etcd leaves it to an option as well.
             if self.step_down_on_removal:
                 self.become_follower(self.term, 0)
+            elif self.maybe_commit():
+                # It takes no proposals any more, so nothing else would bring that about (etcd does not look).
+                leader.bcast_append(self)
             return 0
         if self.tracker.voters == 0:
             return 0
