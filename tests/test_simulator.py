@@ -34,6 +34,7 @@ REACHED = {
     "joint_left_by_themselves": 15,
     "changes_refused": 50,
     "changes_that_did_not_fit": 0.5,
+    "changes_overtaken": 0.2,
     "voters_added": 30,
     "voters_removed": 15,
     "voters_demoted": 5,

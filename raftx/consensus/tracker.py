@@ -130,6 +130,7 @@ class Tracker:
         self.peers.match[slot] = match
         self.peers.next[slot] = next
         self.peers.sent_commit[slot] = 0
+        self.peers.requested_snapshot[slot] = 0
         self.peers.set_recent_active(slot, False)
         self._reset_state(slot, PROBE)
 

@@ -111,6 +111,8 @@ class Member:
         self.stalled = False
         #: the state machine works when it is told to, not at once
         self.lazy = False
+        #: lazy, and does not do it when it is told to either
+        self.asleep = False
         #: power fails at that place of the next Ready (synchronous writes only)
         self.doomed = 0
         #: Readys were put off: one of them holds what several steps asked for
@@ -170,7 +172,7 @@ class Member:
         self.waiting.clear()
         self.reads.clear()
         self.raw = None
-        self.stalled = self.deferred = False
+        self.stalled = self.deferred = self.asleep = False
         self.doomed = 0
 
     def apply(self, entries: Iterable[Entry]) -> None:

@@ -54,7 +54,7 @@ class _Recovery:
         simulation.loss = simulation.repeat = 0.0
         simulation.lockstep = False
         for id, member in simulation.members.items():
-            member.stalled = member.lazy = False
+            member.stalled = member.lazy = member.asleep = False
             member.doomed = 0
             simulation.restart(id)
         for tick in range(LIVENESS_TICKS):

@@ -266,7 +266,7 @@ class Schedule:
             if (member.writes or member.deferred) and not member.stalled:
                 simulation.sync(member.id)
                 return True
-            if member.applies:
+            if member.applies and not member.asleep:
                 simulation.apply(member.id)
                 return True
         return False
@@ -399,6 +399,12 @@ class Schedule:
         if leader is None or victim is leader:
             return
         simulation = self.simulation
+        if self.lazy and self.chance(0.5):
+            # Its state machine has work left, a change of membership among it, when the snapshot comes.
+            victim.lazy = victim.asleep = True
+            for _ in range(2):
+                self.change()
+                self.flow(20)
         if self.chance(0.4):
             self.fail(victim)
         self.split({victim.id})
@@ -409,6 +415,7 @@ class Schedule:
         simulation.cut.clear()
         simulation.restart(victim.id, keep_state=self.chance(0.5))
         self.feed(leader, victim)
+        victim.asleep = False
 
     def feed(self, leader: Member, victim: Member) -> None:
         """A snapshot goes to a member; it may be slow, and things happen meanwhile."""

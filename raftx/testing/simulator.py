@@ -37,7 +37,7 @@ from ..types import (
     ConfState,
     Snapshot,
 )
-from .invariants import Beginning, Checker
+from .invariants import Beginning, Checker, Violation
 from .limits import Limits
 from .member import Member, Write, decode, encode
 from .recovery import recover
@@ -338,9 +338,9 @@ class Simulation:
             before = self._room(raw)
         elif kind == MSG_SNAP:
             self.reports.append((message.sender, to, True))
-            if any([entry.kind for work in member.applies for entry in work.entries]):
-                # Changes that were handed out come before the snapshot: they are not for its membership.
-                self.apply(to)
+            if self.checker.founded > member.applied:
+                # The first members add each other: what they come to on the way is not known to the Checker.
+                self._apply_handed(member)
         self.limits.heard(to, message.sender)
         try:
             raw.step(message)
@@ -405,7 +405,7 @@ class Simulation:
     def apply(self, id: int) -> None:
         """The state machine of a member has done everything it was handed."""
         member = self.members[id]
-        if member.raw is not None and member.applies:
+        if member.raw is not None and member.applies and not member.asleep:
             self.totals.steps += 1
             self._apply_handed(member)
             self.pump(id)
@@ -622,8 +622,7 @@ class Simulation:
         raw = member.raw
         assert raw is not None
         if entry.index <= raw.core.conf_index:
-            # A snapshot has overtaken it, and will replace the state machine's state too.
-            assert raw.apply_conf_change(entry) == raw.core.tracker.conf_state()
+            self._overtaken(member, entry, raw)
             return
         before = member.confs[-1][1]
         led = raw.core.role == LEADER
@@ -639,6 +638,16 @@ class Simulation:
             self.totals.leaders_removed += 1
         if self.checker.configured(member.id, entry.index, conf):
             self._count(before, conf, fits, not entry.data)
+
+    def _overtaken(self, member: Member, entry: Entry, raw: RawNode) -> None:
+        """A snapshot that has the change was taken after the entry had been handed out: nothing must change."""
+        self.totals.changes_overtaken += 1
+        before = raw.core.tracker.conf_state()
+        if raw.apply_conf_change(entry) != before or raw.core.tracker.conf_state() != before:
+            raise Violation(f"node {member.id} changes the membership of a snapshot by the earlier entry {entry.index}")
+        conf = self.checker.configuration_at(entry.index)
+        assert conf is not None
+        member.confs.append((entry.index, conf))
 
     def _count(self, before: ConfState, conf: ConfState, fits: bool, empty: bool) -> None:
         """A configuration is applied for the first time."""

@@ -28,6 +28,7 @@ class Totals:
     joint_left_by_themselves: int = 0
     changes_refused: int = 0
     changes_that_did_not_fit: int = 0
+    changes_overtaken: int = 0
     voters_added: int = 0
     voters_removed: int = 0
     voters_demoted: int = 0
