@@ -2,7 +2,8 @@ from libc.stdint cimport uint64_t
 from .._core cimport EntryLog, Message, Outbox
 from .raft cimport Raft
 
-cdef int ENTRY_CONF_CHANGE, FLAG_REJECT, LEADER, SNAPSHOT, MSG_APP_RESP, MSG_HUP, MSG_PRE_VOTE_RESP, MSG_STORAGE_APPEND_RESP, MSG_VOTE, MSG_VOTE_RESP
+cdef int ENTRY_CONF_CHANGE, FLAG_REJECT, LEADER, SNAPSHOT, MSG_APP_RESP
+cdef int MSG_HUP, MSG_PRE_VOTE_RESP, MSG_STORAGE_APPEND_RESP, MSG_VOTE, MSG_VOTE_RESP
 
 cdef bint waits_for_disk(int kind) noexcept nogil
 cdef int collect(Raft core, Outbox out, Outbox held, uint64_t tag) except -1 nogil
