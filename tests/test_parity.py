@@ -19,7 +19,6 @@ HEAD = {"scenario": 1, "seed": 1, "nodes": [{"id": 1, "voters": [1], "start": 1}
 LEADS = [["campaign", 1], ["ready", 1], ["persist", 1], ["apply", 1]]
 
 
-@pytest.mark.skipif(not golden.GOLDEN.exists(), reason="no golden traces: python -m interop.golden writes them")
 def test_golden_traces_of_etcd(impl: ModuleType) -> None:
     count = 0
     for head, steps, expected in golden.read():
