@@ -50,6 +50,11 @@ DEFAULTS: dict[str, Any] = {
     "max_inflight": 256,
     "max_inflight_bytes": 0,
     "max_uncommitted": 0,
+    "priority": 0,
+    "commit_by_vote": False,
+    "group_commit": False,
+    "batch_append": False,
+    "skip_bcast_commit": False,
 }
 
 # Results of a step
@@ -113,6 +118,7 @@ class Implementation:
         self.ProposalDropped = errors.ProposalDropped
         self.ConfChangeRefused = errors.ConfChangeRefused
         self.ReadDropped = errors.ReadDropped
+        self.SnapshotRequestDropped = errors.SnapshotRequestDropped
         self.UnknownPeer = errors.UnknownPeer
         self.StepLocalMessage = errors.StepLocalMessage
         # Where Go panics: an invariant that the library guards, a change that cannot be applied.
@@ -219,6 +225,11 @@ class Member:
             max_uncommitted_bytes=spec["max_uncommitted"] or impl.NO_LIMIT,
             max_message_bytes=0 if spec["one_entry_messages"] else impl.NO_LIMIT,
             max_apply_bytes=1 if spec["one_entry_applies"] else impl.NO_LIMIT,
+            priority=spec["priority"],
+            commit_by_vote=spec["commit_by_vote"],
+            group_commit=spec["group_commit"],
+            batch_append=spec["batch_append"],
+            skip_bcast_commit=spec["skip_bcast_commit"],
             seed=0,
         )
         # Bytes are shown where they are limited: only there do implementations agree about the size of an entry.

@@ -16,6 +16,8 @@ Step = list[Any]
 
 # Numbers of etcd, as in cluster.py
 _LEADER = 2
+_PROBE = 0
+_APP_RESP = 4
 _SNAP = 7
 _HEARTBEAT_RESP = 9
 _READ_INDEX = 15
@@ -144,6 +146,10 @@ class Driving:
                 return "nothing"
             taken[0] = "drop"
         touched = self.touched(taken)
+        if touched is not None and self.refused_snapshot(taken, touched):
+            # A chosen difference: etcd sends a snapshot again at once, and again, to a member that has refused it.
+            self.differs = True
+            raise Full
         before = pending = committed = 0
         if touched is not None and touched.core is not None:
             before, pending = touched.core.reads.confirmed, touched.core.pending_conf_index
@@ -179,6 +185,25 @@ class Driving:
             place = step[1]
             return self.cluster.members.get(self.network[place].to) if 0 <= place < len(self.network) else None
         return self.cluster.members.get(step[1]) if step[0] not in ("drop", "duplicate", "move") else None
+
+    def refused_snapshot(self, step: list[Any], leader: Member) -> bool:
+        """Whether a probed member acknowledges what is known of it already, and what follows is compacted."""
+        core = leader.core
+        if step[0] != "deliver" or core is None or core.role != _LEADER:
+            return False
+        packet = self.network[step[1]]
+        if packet.kind != _APP_RESP or packet.term != core.term:
+            return False
+        peers = core.tracker.peers
+        ids = list(peers.column("ids"))
+        if packet.sender not in ids:
+            return False
+        slot = ids.index(packet.sender)
+        if peers.column("state")[slot] != _PROBE:
+            return False
+        match = peers.column("match")[slot]
+        m = self.cluster.decoders[leader.id].decode(packet.frame)[0]
+        return bool(match + 1 < core.log.first and m.index == match and not m.reject)
 
     def reads_of_one_voter(self, step: list[Any]) -> bool:
         """Whether a read would come to a leader of one voter which etcd answers too soon.

@@ -2,7 +2,7 @@
 
 ``write`` asks an oracle and is run by hand when the protocol or the generator changes:
 
-    python -m interop.golden --seeds 1..200 [--steps 200] [--path tests/golden/etcd-raft.xz]
+    python -m interop.golden --with go --seeds 1..200 [--steps 200] [--path tests/golden/etcd-raft.xz]
 
 ``read`` gives them back; the tests replay them without the oracle.
 """
@@ -21,28 +21,30 @@ from typing import Any
 
 import raftx
 
-from .generate import schedule
-from .parity import ROOT, BuildFailed, Oracle, build_go, seeds_of
+from .comparisons import COMPARISONS, Comparison
+from .oracle import Oracle
+from .parity import seeds_of
+from .toolchains import BuildFailed, build_go
 
-GOLDEN = ROOT / "tests" / "golden" / "etcd-raft.xz"
 FORMAT = 1
 
 Trace = tuple[dict[str, Any], list[list[Any]], list[str]]
 
 
 def traces(
+    comparison: Comparison,
     seeds: Iterable[int],
     ask: Callable[[dict[str, Any], list[list[Any]]], list[str]],
-    steps: int = 200,
+    steps: int = 0,
     package: ModuleType = raftx,
 ) -> Iterator[Trace]:
-    """(head, steps, the oracle's answers) of each seed."""
+    """(head, steps, the oracle's answers) of each seed, with the comparison's number of steps or another one."""
     for seed in seeds:
-        head, taken, _ = schedule(seed, steps, package)
+        head, taken, _ = comparison.schedule(seed, steps or comparison.steps, package)
         yield head, taken, ask(head, taken)
 
 
-def write(of: Iterable[Trace], path: Path = GOLDEN) -> int:
+def write(of: Iterable[Trace], path: Path) -> int:
     """Store traces; returns how many.
 
     One JSON line each behind a line that names the format. A state repeats most of the one before it of the same
@@ -59,7 +61,7 @@ def write(of: Iterable[Trace], path: Path = GOLDEN) -> int:
     return count
 
 
-def read(path: Path = GOLDEN) -> Iterator[Trace]:
+def read(path: Path) -> Iterator[Trace]:
     """The traces of a file. Raises ValueError for one of another format."""
     with lzma.open(path, "rt", encoding="ascii") as lines:
         if json.loads(next(lines)) != {"golden": FORMAT}:
@@ -73,22 +75,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command: ask the oracle and write the file."""
     parser = argparse.ArgumentParser(prog="python -m interop.golden", description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=seeds_of, default=range(1, 201), metavar="A..B", help="default: 1..200")
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--path", type=Path, default=GOLDEN)
+    parser.add_argument("--with", dest="name", choices=COMPARISONS, default="go", help="whose answers (default: go)")
+    parser.add_argument("--steps", type=int, default=0)
+    parser.add_argument("--path", type=Path)
     parser.add_argument("--go", metavar="PATH", help="the go command that builds etcd's harness")
     parser.add_argument("--oracle", type=shlex.split, metavar="COMMAND", help="another harness")
     options = parser.parse_args(arguments)
+    comparison = COMPARISONS[options.name]
+    path = options.path or comparison.golden
     try:
-        command = options.oracle or build_go(options.go)
+        if options.go:
+            build_go(options.go)
+        command = options.oracle or [str(comparison.build())]
     except BuildFailed as error:
         print(f"golden: {error}", file=sys.stderr)
         return 2
     oracle = Oracle(command)
     try:
-        count = write(traces(options.seeds, oracle.ask, options.steps), options.path)
+        count = write(traces(comparison, options.seeds, oracle.ask, options.steps), path)
     finally:
         oracle.close()
-    print(f"{options.path}: {count} schedules, {options.path.stat().st_size:,} bytes")
+    print(f"{path}: {count} schedules, {path.stat().st_size:,} bytes")
     return 0
 
 

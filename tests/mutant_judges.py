@@ -55,16 +55,17 @@ def simulator(seeds: Iterable[int], steps: int, package: ModuleType) -> Iterator
 
 def golden_traces(path: Path, package: ModuleType) -> Iterator[Case]:
     """Schedules that etcd's Raft has answered: each says "" or where raftx answers else."""
-    from interop import golden, parity
+    from interop import golden, judging
     from interop.cluster import run
+    from interop.oracle import Head, Steps
 
-    def differs(head: parity.Head, steps: parity.Steps, expected: list[str]) -> str:
+    def differs(head: Head, steps: Steps, expected: list[str]) -> str:
         answers = run(head, steps, package)
-        at = parity.first_difference(answers, expected)
+        at = judging.first_difference(answers, expected)
         if at is None:
             return ""
         ours, theirs = (each[at] if at < len(each) else "" for each in (answers, expected))
-        return f"step {at} {json.dumps(steps[at])}: " + "; ".join(parity.explain(ours, theirs))
+        return f"step {at} {json.dumps(steps[at])}: " + "; ".join(judging.explain(ours, theirs))
 
     for number, (head, steps, expected) in enumerate(golden.read(path), 1):
         yield number, lambda trace=(head, steps, expected): differs(*trace)  # type: ignore[misc]

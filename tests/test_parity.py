@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 from conftest import IMPLEMENTATIONS
 
-from interop import golden, parity
-from interop.cluster import PANIC, Cluster, run, timeout
+import raftx
+from interop import golden, judging, parity
+from interop.cluster import PANIC, Cluster, run, scenarios, timeout
+from interop.comparisons import COMPARISONS
 from interop.generate import schedule
+from interop.oracle import Oracle, OracleDied
 
 HEAD = {"scenario": 1, "seed": 1, "nodes": [{"id": 1, "voters": [1], "start": 1}]}
 LEADS = [["campaign", 1], ["ready", 1], ["persist", 1], ["apply", 1]]
@@ -21,16 +24,16 @@ LEADS = [["campaign", 1], ["ready", 1], ["persist", 1], ["apply", 1]]
 
 def test_golden_traces_of_etcd(impl: ModuleType) -> None:
     count = 0
-    for head, steps, expected in golden.read():
+    for head, steps, expected in golden.read(COMPARISONS["go"].golden):
         answers = run(head, steps, impl)
-        different = parity.first_difference(answers, expected)
-        assert different is None, f"{head['name']}\n" + parity.show(steps, answers, expected, all_steps=False)
+        different = judging.first_difference(answers, expected)
+        assert different is None, f"{head['name']}\n" + judging.show(steps, answers, expected, all_steps=False)
         count += 1
     assert count >= 100
 
 
 def test_golden_file_keeps_what_is_written(tmp_path: Path, impl: ModuleType) -> None:
-    traces = list(golden.traces(range(1, 4), lambda head, steps: run(head, steps, impl), 60, impl))
+    traces = list(golden.traces(COMPARISONS["go"], range(1, 4), lambda head, steps: run(head, steps, impl), 60, impl))
     assert golden.write(traces, tmp_path / "traces.xz") == 3
     assert list(golden.read(tmp_path / "traces.xz")) == traces
 
@@ -107,11 +110,11 @@ def wrong_about(mark: str, impl: ModuleType) -> Any:
 
 def test_the_same_answers_do_not_differ(impl: ModuleType) -> None:
     head, steps, _ = schedule(3, 80, impl)
-    assert parity.Judge(answers_of(impl), impl).difference(head, steps) is None
+    assert judging.Judge(answers_of(impl), impl).difference(head, steps) is None
 
 
 def test_a_wrong_answer_is_noticed_and_shrunk(impl: ModuleType) -> None:
-    judge = parity.Judge(wrong_about("committed=", impl), impl)
+    judge = judging.Judge(wrong_about("committed=", impl), impl)
     head, steps, answers = schedule(4, 200, impl)
     first = next(number for number, answer in enumerate(answers) if "committed=" in answer)
     assert judge.difference(head, steps) == first
@@ -132,25 +135,26 @@ def test_a_wrong_answer_is_noticed_and_shrunk(impl: ModuleType) -> None:
 
 
 def test_a_missing_answer_is_a_difference() -> None:
-    assert parity.first_difference(["a", "b"], ["a", "b"]) is None
-    assert parity.first_difference(["a", "b"], ["a", "c"]) == 1
-    assert parity.first_difference(["a", "b"], ["a"]) == 1
-    assert parity.first_difference([], ["a"]) == 0
+    assert judging.first_difference(["a", "b"], ["a", "b"]) is None
+    assert judging.first_difference(["a", "b"], ["a", "c"]) == 1
+    assert judging.first_difference(["a", "b"], ["a"]) == 1
+    assert judging.first_difference([], ["a"]) == 0
 
 
 def test_explain_names_what_differs(impl: ModuleType) -> None:
     answer = Cluster(HEAD, impl).step(["tick", 1])
     words = answer.split(" ")
     other = " ".join([words[0], "7", *words[2:]])
-    assert parity.explain(answer, other) == ["    term: raftx 1   oracle 7"]
+    assert judging.explain(answer, other) == ["    term: raftx 1   oracle 7"]
 
 
 def test_a_harness_is_an_oracle(tmp_path: Path) -> None:
     """raftx's own session program on the other side of the whole machinery."""
     told = []
-    oracle = parity.Oracle([sys.executable, "-m", "interop.cluster"])
+    oracle = Oracle([sys.executable, "-m", "interop.cluster"])
     try:
-        parity.compare(range(1, 5), 60, oracle, parity.raftx, lambda kind, value: told.append((kind, value)) is None)
+        comparer = parity.Comparer(COMPARISONS["go"], oracle, raftx, lambda *what: told.append(what) is None)
+        comparer.run(range(1, 5), 60)
         head, steps, answers = schedule(9, 60)
         assert oracle.ask(head, steps) == answers
     finally:
@@ -159,9 +163,9 @@ def test_a_harness_is_an_oracle(tmp_path: Path) -> None:
 
 
 def test_an_oracle_that_dies_says_why() -> None:
-    oracle = parity.Oracle([sys.executable, "-c", "raise SystemExit('no scenario for me')"])
+    oracle = Oracle([sys.executable, "-c", "raise SystemExit('no scenario for me')"])
     try:
-        with pytest.raises(parity.OracleDied, match="no scenario for me"):
+        with pytest.raises(OracleDied, match="no scenario for me"):
             oracle.ask(HEAD, LEADS)
     finally:
         oracle.close()
@@ -169,6 +173,6 @@ def test_an_oracle_that_dies_says_why() -> None:
 
 def test_a_written_scenario_is_read_again(tmp_path: Path) -> None:
     path = tmp_path / "one.jsonl"
-    parity.write_scenario(path, HEAD, LEADS)
+    judging.write_scenario(path, HEAD, LEADS)
     with path.open() as lines:
-        assert list(parity.scenarios(lines)) == [(HEAD, LEADS, True)]
+        assert list(scenarios(lines)) == [(HEAD, LEADS, True)]

@@ -40,9 +40,12 @@ type cluster struct {
 	members map[uint64]*member
 	network []packet // the oldest first
 	inside  bool     // a call of the library is under way
+	hosted  []uint64 // the members that live here, nil for all
 
 	// Of the step that is running.
-	ready, sent []byte // the second and the third part of the answer
+	ready, sent []byte            // the second and the third part of the answer
+	left        []*outsideMessage // for members that live elsewhere
+	reason      string            // why the library gave up
 }
 
 // packet is a message in the network, encoded.
@@ -77,8 +80,11 @@ type appendWork struct {
 
 // newCluster makes the members that the head describes.
 func newCluster(h *head) (*cluster, error) {
-	c := &cluster{seed: h.seed, members: make(map[uint64]*member, len(h.nodes))}
+	c := &cluster{seed: h.seed, members: make(map[uint64]*member, len(h.nodes)), hosted: h.hosted}
 	for _, setup := range h.nodes {
+		if c.leaves(setup.ID) {
+			continue
+		}
 		if c.members[setup.ID] != nil {
 			return nil, fmt.Errorf("member %d is there twice", setup.ID)
 		}
@@ -209,10 +215,11 @@ func (c *cluster) run(s *step, b []byte) (answer []byte, over bool, err error) {
 			if !c.inside {
 				panic(reason)
 			}
+			c.reason = fmt.Sprint(reason)
 			answer, over, err = append(b[:begin], "panic|||"...), true, nil
 		}
 	}()
-	c.ready, c.sent = c.ready[:0], c.sent[:0]
+	c.ready, c.sent, c.left = c.ready[:0], c.sent[:0], nil
 	result, m, err := c.dispatch(s)
 	if err != nil {
 		return b, false, err
@@ -233,6 +240,8 @@ func (c *cluster) dispatch(s *step) (result string, shown *member, err error) {
 	case verbDeliver, verbDrop, verbDuplicate, verbMove:
 		result, shown = c.transport(s)
 		return result, shown, nil
+	case verbGive:
+		return c.give(s)
 	}
 	m := c.members[s.number(0)]
 	switch {
@@ -291,8 +300,12 @@ func (c *cluster) send(message *pb.Message) {
 	c.post(message)
 }
 
-// post puts a message into the network.
+// post puts a message into the network, or lets it leave.
 func (c *cluster) post(message *pb.Message) {
+	if c.leaves(message.GetTo()) {
+		c.left = append(c.left, neutral(message))
+		return
+	}
 	data, err := proto.Marshal(message)
 	must(err)
 	c.network = append(c.network, packet{message.GetTo(), data})

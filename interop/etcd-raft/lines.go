@@ -117,14 +117,20 @@ func addEntries(b []byte, entries []*pb.Entry) []byte {
 			b = hex.AppendEncode(b, e.GetData())
 			continue
 		}
-		change := changeOf(e).AsV2()
-		b = append(addNumber(b, uint64(change.GetTransition())), ':')
-		for i, c := range change.GetChanges() {
-			if i > 0 {
-				b = append(b, ' ')
-			}
-			b = addNumber(append(b, letters[c.GetType()]), c.GetNodeId())
+		b = addChange(b, e)
+	}
+	return b
+}
+
+// addChange appends transition:changes of an entry that changes the membership.
+func addChange(b []byte, e *pb.Entry) []byte {
+	change := changeOf(e).AsV2()
+	b = append(addNumber(b, uint64(change.GetTransition())), ':')
+	for i, c := range change.GetChanges() {
+		if i > 0 {
+			b = append(b, ' ')
 		}
+		b = addNumber(append(b, letters[c.GetType()]), c.GetNodeId())
 	}
 	return b
 }

@@ -9,6 +9,7 @@
 //	cluster.go   the members, the network between them and what each step does
 //	storage.go   what a member has on its disk, and the configurations of its past
 //	lines.go     the canonical text of messages, Readys and states
+//	outside.go   members that another harness hosts, and their messages
 //	private.go   the unexported fields of the library
 //
 // A scenario that breaks the protocol, or a configuration that the library
@@ -18,6 +19,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -53,8 +55,17 @@ func serve(in io.Reader, out io.Writer) error {
 		if len(line) == 0 {
 			continue
 		}
+		answered := len(s.ends)
 		ended, err := s.line(line)
-		if err == nil && ended {
+		switch {
+		case err != nil:
+		case s.interactive:
+			// The end of an interactive scenario has no answer: all of them are out.
+			if !ended && len(s.ends) > answered {
+				err = errors.Join(s.answerStep(writer, s.answers), writer.Flush())
+				s.answers, s.ends = s.answers[:0], s.ends[:0]
+			}
+		case ended:
 			s.answer(writer)
 			err = writer.Flush()
 		}
@@ -79,6 +90,8 @@ type session struct {
 	answers []byte // one after the other
 	ends    []int  // where each of them ends
 	full    bool   // the scenario asked for the full answers
+
+	interactive bool // every step is answered at once
 }
 
 // line takes the next line of input. It returns whether the scenario ended.
@@ -94,7 +107,7 @@ func (s *session) line(line []byte) (ended bool, err error) {
 		if s.cluster, err = newCluster(head); err != nil {
 			return false, err
 		}
-		s.answers, s.ends, s.over = s.answers[:0], s.ends[:0], false
+		s.answers, s.ends, s.over, s.interactive = s.answers[:0], s.ends[:0], false, head.interactive
 		return false, nil
 	}
 	if s.cluster == nil {

@@ -15,6 +15,9 @@ import (
 type head struct {
 	seed  uint64
 	nodes []nodeSetup
+	// Who lives here, nil for all; whether every step is answered at once.
+	hosted      []uint64
+	interactive bool
 }
 
 // nodeSetup is one member as the head describes it.
@@ -46,9 +49,11 @@ type nodeSetup struct {
 // are refused: a harness that ignored them would answer something else.
 func parseHead(line []byte) (*head, error) {
 	var raw struct {
-		Scenario int               `json:"scenario"`
-		Seed     uint64            `json:"seed"`
-		Nodes    []json.RawMessage `json:"nodes"`
+		Scenario    int               `json:"scenario"`
+		Seed        uint64            `json:"seed"`
+		Nodes       []json.RawMessage `json:"nodes"`
+		Hosted      []uint64          `json:"hosted"`
+		Interactive bool              `json:"interactive"`
 	}
 	if err := json.Unmarshal(line, &raw); err != nil {
 		return nil, fmt.Errorf("head: %w", err)
@@ -56,7 +61,10 @@ func parseHead(line []byte) (*head, error) {
 	if raw.Scenario != 1 {
 		return nil, fmt.Errorf("head: version %d of the protocol is unknown", raw.Scenario)
 	}
-	h := &head{seed: raw.Seed}
+	if raw.Hosted != nil && !raw.Interactive {
+		return nil, fmt.Errorf("head: messages for members that are not hosted have no place in a session that is not interactive")
+	}
+	h := &head{seed: raw.Seed, hosted: raw.Hosted, interactive: raw.Interactive}
 	for _, text := range raw.Nodes {
 		n := nodeSetup{Election: 10, Heartbeat: 1, Forwarding: true, Validate: true, MaxInflight: 256}
 		decoder := json.NewDecoder(bytes.NewReader(text))
@@ -97,10 +105,11 @@ const (
 	verbForget
 	verbUnreachable
 	verbReport
+	verbGive
 )
 
 // verbs has for each name the verb and its arguments: n a number, s a string,
-// b a boolean (or 0 or 1), each once; the last one may be followed by * (any
+// b a boolean (or 0 or 1), o an object, each once; the last one may be followed by * (any
 // number of them) or ? (it may be missing).
 var verbs = map[string]struct {
 	verb      verb
@@ -127,6 +136,7 @@ var verbs = map[string]struct {
 	"forget":      {verbForget, "n"},
 	"unreachable": {verbUnreachable, "nn"},
 	"report":      {verbReport, "nnb"},
+	"give":        {verbGive, "no"},
 }
 
 // step is one step of a scenario, its arguments checked. It is used again for
@@ -136,7 +146,8 @@ type step struct {
 	args []argument
 }
 
-// argument is an argument of a step: n for numbers and booleans, s for strings.
+// argument is an argument of a step: n for numbers and booleans, s for strings
+// and for the text of objects.
 type argument struct {
 	kind byte // as in verbs
 	n    uint64
@@ -263,6 +274,14 @@ func (r *reader) argument() (argument, error) {
 		return argument{}, fmt.Errorf("an argument is missing")
 	}
 	switch c := r.rest[0]; {
+	case c == '{':
+		var text json.RawMessage
+		decoder := json.NewDecoder(bytes.NewReader(r.rest))
+		if err := decoder.Decode(&text); err != nil {
+			return argument{}, err
+		}
+		r.rest = r.rest[decoder.InputOffset():]
+		return argument{kind: 'o', s: string(text)}, nil
 	case c == '"':
 		text, err := r.str()
 		return argument{kind: 's', s: string(text)}, err
@@ -284,5 +303,5 @@ func (r *reader) argument() (argument, error) {
 		r.rest = r.rest[5:]
 		return argument{kind: 'b'}, nil
 	}
-	return argument{}, fmt.Errorf("neither a number nor a string nor a boolean")
+	return argument{}, fmt.Errorf("neither a number nor a string, a boolean or an object")
 }

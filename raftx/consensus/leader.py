@@ -223,6 +223,7 @@ def handle_append_response(r: State, m: Message, slot: int) -> int:
     if m.index > r.log.last:
         # Nobody can have more of this term than its leader: the answer is not from this log.
         return 0
+    was_paused = r.skip_bcast_commit and r.tracker.is_paused(slot)
     if not r.tracker.maybe_update(slot, m.index) and not reconnects(r, m, slot):
         return 0
     if r.tracker.peers.state[slot] == PROBE:
@@ -239,7 +240,9 @@ def handle_append_response(r: State, m: Message, slot: int) -> int:
             # A pending change is learned at once even so: nobody shall lag behind with an old membership.
             bcast_append(r)
     elif slot != r.self_slot and r.tracker.can_bump_commit(slot, r.committed):
-        maybe_send_append(r, slot, True)
+        # Nothing is sent for the sake of the commit index alone, but to one that could not be sent anything.
+        if not r.skip_bcast_commit or r.pending_conf_index > r.applied or was_paused:
+            maybe_send_append(r, slot, True)
     if slot != r.self_slot:
         while maybe_send_append(r, slot, False):
             pass
@@ -253,6 +256,10 @@ def reconnects(r: State, m: Message, slot: int) -> bool:
     if r.tracker.peers.state[slot] == SNAPSHOT:
         # One that was asked for need not be ahead of what the peer had acknowledged.
         return r.tracker.peers.pending_snapshot[slot] <= m.index
+    if r.tracker.peers.match[slot] + 1 < r.log.first:
+        # It needs a snapshot, and this may be how it refused one that does not know it: heartbeats pace the next one
+        # (etcd sends it again at once, and again, as fast as the two can talk).
+        return False
     return r.tracker.peers.state[slot] == PROBE and r.tracker.peers.match[slot] == m.index
 
 

@@ -1,0 +1,394 @@
+"""The allow-list: where raftx differs from raft-rs on purpose, as far as a quiet schedule can see it.
+
+A rule has the number of the difference in the list of differences that docs/parity.md has, a predicate over the first
+step whose answers differ and both answers to it, and the test that shows it. An allowed difference ends its schedule.
+Whatever no rule allows is a mistake of raftx. A rule says as little as it can: that one side only lags, for instance,
+is believed when a heartbeat later both sides say the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Head = dict[str, Any]
+Steps = list[list[Any]]
+#: Runs a schedule on both sides: the answers of raftx and the other side's.
+Both = Callable[[Head, Steps], tuple[Sequence[str], Sequence[str]]]
+
+_LEADER = 2
+_PINGS = 3
+_RECENT = 25  # steps
+
+
+@dataclass(frozen=True)
+class State:
+    """A member as an answer shows it."""
+
+    term: int
+    vote: int
+    lead: int
+    role: int
+    commit: int
+    applied: int
+    chain: str
+    conf: str
+
+    @property
+    def members(self) -> set[int]:
+        """Voters of either half and learners."""
+        sets = self.conf.split("/")[:3]
+        return {int(id) for text in sets for id in text.split(",") if id}
+
+    @property
+    def voters(self) -> set[int]:
+        """Voters of either half."""
+        return {int(id) for text in self.conf.split("/")[:2] for id in text.split(",") if id}
+
+
+class Answer:
+    """An answer taken apart."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.result, reads, states = text.split("|")
+        self.reads = set(reads.split())
+        #: None: the member is down
+        self.members: dict[int, State | None] = {}
+        for part in states.split(";") if states else ():
+            words = part.split(" ")
+            self.members[int(words[0])] = None if words[1] == "down" else _state(words[1:])
+
+    def leaders(self) -> dict[int, State]:
+        """Who says that it leads."""
+        return {id: state for id, state in self.members.items() if state is not None and state.role == _LEADER}
+
+
+def _state(words: Sequence[str]) -> State:
+    term, vote, lead, role, commit, applied = [int(word) for word in words[:6]]
+    return State(term, vote, lead, role, commit, applied, words[6], words[7])
+
+
+class Difference:
+    """The first step of a schedule whose answers differ."""
+
+    def __init__(
+        self, head: Head, steps: Steps, at: int, ours: Sequence[str], theirs: Sequence[str], both: Both
+    ) -> None:
+        self.head = head
+        self.steps = steps[: at + 1]
+        self.step = steps[at]
+        self.ours = Answer(ours[at])
+        self.theirs = Answer(theirs[at])
+        #: raftx's answers to the steps before, on which both agree
+        self.before = ours[:at]
+        self._both = both
+
+    def differing(self) -> list[int]:
+        """The members whose states differ; all when one side has none."""
+        ids = self.ours.members.keys() | self.theirs.members.keys()
+        return sorted([id for id in ids if self.ours.members.get(id) != self.theirs.members.get(id)])
+
+    def settles(self) -> bool:
+        """Whether both sides say the same of all members after a few heartbeats of whoever leads.
+
+        Over the links as they are, or else over whole ones.
+        """
+        leaders = sorted({**self.ours.leaders(), **self.theirs.leaders()})
+        pings: Steps = [["ping", id] for id in leaders] * _PINGS
+        for more in (pings, [["links", []], *pings]):
+            ours, theirs = self._both(self.head, self.steps + more)
+            ends = len(self.steps) + len(more)
+            if len(ours) == len(theirs) == ends and Answer(ours[-1]).members == Answer(theirs[-1]).members:
+                return True
+        return False
+
+    def deposed(self) -> bool:
+        """Whether a leader of before this step had somebody of a higher term against it.
+
+        Then it depends on who is sent anything whether it hears of that term, and what lags stays behind.
+        """
+        if not self.before:
+            return False
+        before = Answer(self.before[-1])
+        highest = max([state.term for state in before.members.values() if state], default=0)
+        return any([state.term < highest for state in before.leaders().values()])
+
+    def took(self, name: str) -> bool:
+        """Whether an input of this name came before."""
+        return any([step[0] == name for step in self.steps])
+
+
+def _behind(one: State | None, other: State | None) -> bool:
+    """Whether ``one`` knows less than ``other`` and nothing else is to be said."""
+    if one is None or other is None:
+        return one is other
+    return one.commit <= other.commit and one.applied <= other.applied and one.term <= other.term
+
+
+def knows_less(d: Difference) -> bool:
+    """raft-rs knows less, and there is nothing else to be said."""
+    if d.ours.result != d.theirs.result or not d.theirs.reads <= d.ours.reads:
+        return False
+    return all([_behind(d.theirs.members.get(id), d.ours.members.get(id)) for id in d.differing()])
+
+
+def lags(d: Difference) -> bool:
+    """raft-rs knows less, and no more than a heartbeat less."""
+    if knows_less(d) and (d.deposed() or d.settles()):
+        return True
+    # It was not told that it is deposed, since raft-rs had nothing to send; or the other way round.
+    return d.deposed() and d.ours.result == d.theirs.result and d.ours.leaders() != d.theirs.leaders()
+
+
+def knows_more(d: Difference) -> bool:
+    """raft-rs knows more, and there is nothing else to be said."""
+    if d.ours.result != d.theirs.result or not d.ours.reads <= d.theirs.reads:
+        return False
+    return all([_behind(d.ours.members.get(id), d.theirs.members.get(id)) for id in d.differing()])
+
+
+def lags_with_full_window(d: Difference) -> bool:
+    """With its window full raft-rs waits for a heartbeat's answer; raftx sends an empty append and is refused."""
+    if d.head["nodes"][0].get("max_inflight", 256) == 256 or d.ours.result != d.theirs.result:
+        return False
+    if knows_less(d) or knows_more(d):
+        return True
+    # Who is deposed meanwhile has told one thing more or less.
+    pairs = [(d.ours.members.get(id), d.theirs.members.get(id)) for id in d.differing()]
+    terms = {state.term for state in d.ours.members.values() if state}
+    return len(terms) > 1 and all([_behind(one, other) or _behind(other, one) for one, other in pairs])
+
+
+def lags_while_asking(d: Difference) -> bool:
+    """A member of raft-rs that asked for a snapshot takes nothing else, even what the snapshot has to wait for.
+
+    Nor is it sent anything, so that it does not depose a leader whose term it knows to be over.
+    """
+    if not d.took("request_snapshot") or d.ours.result != d.theirs.result:
+        return False
+    return knows_less(d) or knows_more(d) or d.deposed()
+
+
+def requests_again(d: Difference) -> bool:
+    """A request for a snapshot ends with the leadership it was made to; in raft-rs it stays, and bars another."""
+    again = any([step[:2] == d.step[:2] for step in d.steps[:-1]])
+    if d.ours.members != d.theirs.members:
+        return False
+    return d.step[0] == "request_snapshot" and again and (d.ours.result, d.theirs.result) == ("ok", "dropped")
+
+
+def transfers_by_another_answer(d: Difference) -> bool:
+    """The word to take over was lost, and raft-rs says it once; raftx says it again when the transferee is heard of."""
+    if d.ours.result != d.theirs.result or not d.took("transfer"):
+        return False
+    asked = {step[2] for step in d.steps if step[0] == "transfer"}
+    term = max([state.term for state in d.theirs.members.values() if state], default=0) + 1
+    took_over = [
+        id for id, state in d.ours.members.items() if state and id in asked and state.term == term and state.vote == id
+    ]
+    return bool(took_over) and all([_behind(d.theirs.members.get(id), d.ours.members.get(id)) for id in d.differing()])
+
+
+def leaves_joint_while_transferring(d: Difference) -> bool:
+    """raft-rs leaves a joint configuration by itself also while leadership is being transferred; raftx afterwards."""
+    if d.ours.result != d.theirs.result:
+        return False
+    recent = d.steps[-_RECENT:]
+    joint = any([step[0] == "change" and (step[3] == 1 or (step[3] == 0 and " " in step[2])) for step in recent])
+    joint = joint or any(["/1;" in f"{answer};" for answer in (*d.before[-1:], d.ours.text, d.theirs.text)])
+    asked = {step[2] for step in recent if step[0] == "transfer"}
+    if not joint or not asked:
+        return False
+    # raft-rs is ahead, or whoever was to take over has tried to.
+    if all([_behind(d.ours.members.get(id), d.theirs.members.get(id)) for id in d.differing()]):
+        return True
+    answers = (d.ours, d.theirs)
+    term = max([state.term for answer in answers for state in answer.members.values() if state], default=0)
+    return any(
+        [
+            state is not None and id in asked and state.term == term and state.vote == id
+            for answer in answers
+            for id, state in answer.members.items()
+        ]
+    )
+
+
+def votes_beside_priority(d: Difference) -> bool:
+    """A candidate whose log ends in a newer term gets a vote whatever its priority; in raft-rs only a longer log."""
+    if d.ours.result != d.theirs.result or not any(["priority" in node for node in d.head["nodes"]]):
+        return False
+    ours, theirs = d.ours.leaders(), d.theirs.leaders()
+    highest = max([state.term for state in d.theirs.members.values() if state], default=0)
+    elected = any([id not in theirs and state.term >= highest for id, state in ours.items()])
+    voted = False
+    for id in d.differing():
+        one, other = d.ours.members.get(id), d.theirs.members.get(id)
+        voted = voted or (one is not None and other is not None and one.vote != other.vote)
+    return elected or voted
+
+
+def campaigns_as_no_voter(d: Difference) -> bool:
+    """Told to campaign, raft-rs does so whoever it is, and panics when it knows of no voters."""
+    if d.step[0] != "campaign" or d.ours.result != "ok":
+        return False
+    ours = d.ours.members.get(d.step[1])
+    if ours is None or d.step[1] in ours.voters:
+        return False
+    theirs = d.theirs.members.get(d.step[1])
+    return d.theirs.result == "panic" or (theirs is not None and theirs.term >= ours.term and theirs.role != _LEADER)
+
+
+def removed_leader_panics(d: Difference) -> bool:
+    """A leader of raft-rs that is no member any more cannot commit: it looks itself up and panics."""
+    if d.theirs.result != "panic" or d.ours.result != "ok":
+        return False
+    leaders = [*d.ours.leaders().items()]
+    if d.before:
+        leaders += Answer(d.before[-1]).leaders().items()
+    return any([id not in state.voters for id, state in leaders])
+
+
+def removed_member_learns_more(d: Difference) -> bool:
+    """Whether who is removed hears of it depends on who is sent the commit index after which acknowledgement."""
+    if d.ours.result != d.theirs.result or d.ours.reads != d.theirs.reads:
+        return False
+    leaders = d.ours.leaders()
+    if not leaders or leaders != d.theirs.leaders():
+        return False
+    newest = max(leaders.values(), key=lambda state: state.term)
+    return all(
+        [
+            id not in newest.members
+            and (
+                _behind(d.theirs.members.get(id), d.ours.members.get(id))
+                or _behind(d.ours.members.get(id), d.theirs.members.get(id))
+            )
+            for id in d.differing()
+        ]
+    )
+
+
+def _commit_when_asked(d: Difference, context: str) -> int:
+    """What was committed at most anywhere when a read was asked for."""
+    for number, step in enumerate(d.steps):
+        if step[0] == "read" and step[2].encode().hex() == context:
+            if number == 0:
+                return 0
+            return max([state.commit for state in Answer(d.before[number - 1]).members.values() if state], default=0)
+    return 1 << 62
+
+
+def reads_wait_for_first_commit(d: Difference) -> bool:
+    """raft-rs drops a read that comes before the first commit of the leader's term; raftx answers it after that."""
+    more = d.ours.reads - d.theirs.reads
+    if not more or d.theirs.reads - d.ours.reads or d.ours.result != d.theirs.result or d.differing():
+        return False
+    # What it tells is not older than the question, which came before this step.
+    for read in more:
+        _, index, context = read.split(":")
+        if int(index) < _commit_when_asked(d, context) or [d.step[0], d.step[2:]] == [
+            "read",
+            [bytes.fromhex(context).decode()],
+        ]:
+            return False
+    return True
+
+
+def reads_of_one_voter_twice(d: Difference) -> bool:
+    """In a joint configuration of the same single voter twice raft-rs waits for heartbeats that nobody sends."""
+    if d.step[0] != "read" or d.ours.result != d.theirs.result or d.differing():
+        return False
+    more = d.ours.reads - d.theirs.reads
+    if len(more) != 1 or d.theirs.reads - d.ours.reads:
+        return False
+    newest = max(d.ours.leaders().items(), key=lambda item: item[1].term, default=None)
+    if newest is None:
+        return False
+    incoming, outgoing = newest[1].conf.split("/")[:2]
+    return incoming == outgoing == str(newest[0]) and int(next(iter(more)).split(":")[1]) == newest[1].commit
+
+
+def read_answers_from_strangers(d: Difference) -> bool:
+    """raftx takes the answer to a read from members only, as it takes any answer; raft-rs from anybody."""
+    more = d.theirs.reads - d.ours.reads
+    askers = {int(read.split(":")[0]) for read in more}
+    if not more or d.ours.reads - d.theirs.reads or d.ours.result != d.theirs.result:
+        return False
+    for id in askers:
+        # The leader may have become known together with the answer.
+        asker = d.ours.members.get(id)
+        before = Answer(d.before[-1]).members.get(id) if d.before else None
+        if asker is None:
+            return False
+        strangers = {*d.theirs.leaders()} - (asker.members if before is None else asker.members & before.members)
+        if not strangers:
+            return False
+    # The answer may have told raft-rs of a new term.
+    return all([id in askers and _behind(d.ours.members.get(id), d.theirs.members.get(id)) for id in d.differing()])
+
+
+def read_answers_tell_the_commit_index(d: Difference) -> bool:
+    """The answer to a read tells raft-rs what is committed."""
+    if d.step[0] != "read" or d.ours.result != d.theirs.result or d.ours.reads != d.theirs.reads:
+        return False
+    told = {int(read.split(":")[0]): int(read.split(":")[1]) for read in d.theirs.reads}
+    for id in d.differing():
+        one, other = d.ours.members.get(id), d.theirs.members.get(id)
+        if one is None or other is None or other.commit != told.get(id) or not _behind(one, other):
+            return False
+    return True
+
+
+def asks_the_one_voter(d: Difference) -> bool:
+    """A leader that is not the one voter that is left asks it whether it leads by now; raft-rs answers by itself."""
+    more = d.theirs.reads - d.ours.reads
+    if d.step[0] != "read" or len(more) != 1 or d.ours.reads - d.theirs.reads:
+        return False
+    return any([state.conf.split("/")[1] == "" and len(state.voters) == 1 and id not in state.voters
+                for id, state in d.theirs.leaders().items()])  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One chosen difference."""
+
+    number: int  # in the list of differences
+    name: str
+    allows: Callable[[Difference], bool]
+    test: str  # in tests/test_raft_rs_differences.py
+
+
+RULES = (
+    Rule(11, "campaigns as no voter", campaigns_as_no_voter, "test_campaign_of_no_voter"),
+    Rule(42, "a removed leader panics", removed_leader_panics, "test_removed_leader"),
+    Rule(39, "answers to reads from strangers", read_answers_from_strangers, "test_read_answer_from_a_stranger"),
+    Rule(
+        39,
+        "answers to reads tell the commit index",
+        read_answers_tell_the_commit_index,
+        "test_read_answer_tells_no_commit",
+    ),
+    Rule(37, "asks the one voter", asks_the_one_voter, "test_read_of_a_leader_beside_the_one_voter"),
+    Rule(37, "reads wait for the first commit", reads_wait_for_first_commit, "test_read_before_the_first_commit"),
+    Rule(38, "reads of one voter twice", reads_of_one_voter_twice, "test_read_of_one_voter_twice"),
+    Rule(29, "what the removed learn", removed_member_learns_more, "test_what_the_removed_learn"),
+    Rule(33, "lags while it waits for a snapshot", lags_while_asking, "test_lag_while_it_waits_for_a_snapshot"),
+    Rule(33, "requests a snapshot again", requests_again, "test_another_request_for_a_snapshot"),
+    Rule(27, "lags with a full window", lags_with_full_window, "test_lag_with_a_full_window"),
+    Rule(
+        41, "leaves joint while transferring", leaves_joint_while_transferring, "test_leaving_joint_during_a_transfer"
+    ),
+    Rule(14, "votes beside priority", votes_beside_priority, "test_vote_beside_priority"),
+    Rule(28, "transfers by another answer", transfers_by_another_answer, "test_transfer_by_another_answer"),
+    Rule(28, "lags until a heartbeat", lags, "test_lag_until_a_heartbeat"),
+)
+
+
+def allowed(difference: Difference) -> Rule | None:
+    """The rule that allows a difference; None: it is a mistake."""
+    for rule in RULES:
+        if rule.allows(difference):
+            return rule
+    return None
