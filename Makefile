@@ -7,10 +7,15 @@
 #   make lint                            ruff, mypy, cython-lint
 #   make interaction FILES="..."         run etcd's interaction scripts on the core; likewise
 #   make quorum FILES="...", make confchange FILES="..."
-#   make parity-go [SEEDS=1..500]        random schedules on the core and on etcd/raft, compared after every step (needs Go)
+#   make parity [SEEDS=1..500]           random schedules on the core, on raft-rs and on etcd/raft, compared (needs Rust and Go)
+#   make parity-rust, make parity-go     with one of them
+#   make mixed [SEEDS=1..500]            clusters of compiled and interpreted raftx and etcd/raft (needs Go)
+#   make scenarios FILES="..."           what scenario files come to; ARGS=--compare: on raft-rs too (needs Rust)
 #   make reach [SEEDS=1..300]            what those schedules reach of the core, and what they do not
 #   make mutants                         mistakes put into the core one by one, and which test finds each
 #   make bench                           benchmarks, both modes side by side
+#   make bench-core                      the core beside raft-rs and etcd/raft (needs Rust and Go)
+#   make instructions                    instructions of core operations against those on record (needs valgrind)
 #   make soak [SCHEDULES=100000]         random schedules of a simulated cluster under a checker
 #   make build                           compile in place what changed
 #   make clean                           remove what was built, .venv included
@@ -41,7 +46,8 @@ else
 READY := $(VENV)/.built-$(RAFTX_BUILD)
 endif
 
-.PHONY: demo test test-compiled test-pure lint interaction quorum confchange parity-go reach mutants bench soak build clean
+.PHONY: demo test test-compiled test-pure lint interaction quorum confchange scenarios parity parity-go parity-rust mixed
+.PHONY: reach mutants bench bench-core instructions soak build clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -69,8 +75,16 @@ interaction quorum confchange: $(READY)
 	@test -n '$(strip $(FILES))' || { echo 'make: say which: make $@ FILES="..."' >&2; exit 1; }
 	@$(RUN) -m interop.$(if $(filter interaction,$@),$@,$@_scripts) $(FILES)
 
-parity-go: $(READY)
-	@$(RUN) -m interop.parity --seeds $(or $(SEEDS),1..500) $(ARGS)
+scenarios: $(READY)
+	@test -n '$(strip $(FILES))' || { echo 'make: say which: make $@ FILES="..."' >&2; exit 1; }
+	@$(RUN) -m interop.scenarios $(ARGS) $(FILES)
+
+parity parity-go parity-rust: $(READY)
+	@$(RUN) -m interop.parity $(addprefix --with ,$(or $(patsubst parity-%,%,$(filter-out parity,$@)),rust go)) \
+		--seeds $(or $(SEEDS),1..500) $(ARGS)
+
+mixed: $(READY)
+	@$(RUN) -m interop.mixed --seeds $(or $(SEEDS),1..500) $(ARGS)
 
 reach: $(VENV)/.dev
 	@RAFTX_PURE=1 $(RUN) -m interop.reach --seeds $(or $(SEEDS),1..300) $(ARGS)
@@ -84,6 +98,12 @@ bench: $(READY) $(VENV)/.dev
 		--benchmark-columns=median,iqr,ops $(ARGS)
 	@for script in $$(grep -l '^if __name__ == "__main__"' bench/*.py); do \
 		echo "$(RUN) $$script"; $(RUN) "$$script" || exit 1; done
+
+bench-core: $(VENV)/.built-compiled
+	$(RUN) bench/core_compare.py $(ARGS)
+
+instructions: $(VENV)/.built-compiled
+	$(RUN) bench/instructions.py $(ARGS)
 
 soak: $(VENV)/.built-compiled
 	$(RUN) -m raftx.testing.soak --schedules $(SCHEDULES) $(ARGS)

@@ -600,9 +600,12 @@ class Schedule:
             if self.pump():
                 raise Disagreement("the cluster does not come to rest")
             leader = self.leader()
-            if leader is None or any([self.seats[id].term > leader.term for id in leader.conf.members]):
-                # Who is in a later term than the leader has to make it known, or nobody will ever lead it.
-                self.elect(number)
+            ahead = [seat for seat in self.able() if leader is not None and seat.term > leader.term]
+            if leader is None:
+                self.elect()
+            elif ahead:
+                # A term later than the leader's has to become known, or nobody will ever lead there.
+                self.campaign(self.choice(ahead))
             elif leader.id not in leader.conf.voters:
                 # Removed or demoted, it only keeps the seat warm.
                 self.do(leader, "transfer", self.choice(leader.conf.voters))
@@ -628,13 +631,17 @@ class Schedule:
             self.encourage()
         raise Disagreement("the members do not come to agree")
 
-    def elect(self, number: int) -> None:
-        """Somebody becomes the leader: whoever has most, or when that does not help the others in turn."""
-        able = [seat for seat in self.seats.values() if seat.id in {*seat.conf.voters, *seat.conf.outgoing}]
-        able.sort(key=lambda seat: seat.end, reverse=True)
-        if not any([self.electable(seat) for seat in able]):
+    def elect(self) -> None:
+        """Somebody becomes the leader: one of those who can win campaigns, and nobody else, who would only drive the
+        terms ahead."""
+        able = [seat for seat in self.able() if self.electable(seat)]
+        if not able:
             raise Stalemate
-        self.campaign(able[number % len(able)])
+        self.campaign(self.choice(able))
+
+    def able(self) -> list[Seat]:
+        """Those who may campaign."""
+        return [seat for seat in self.up() if seat.id in {*seat.conf.voters, *seat.conf.outgoing}]
 
     def electable(self, seat: Seat) -> bool:
         """Whether those whose votes it needs would have no reason to refuse."""

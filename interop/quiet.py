@@ -8,10 +8,12 @@ randomness and no clock.
 from __future__ import annotations
 
 import contextlib
+import json
+import sys
 import zlib
 from collections.abc import Iterable
 from types import ModuleType
-from typing import Any
+from typing import IO, Any
 
 import raftx
 
@@ -25,8 +27,11 @@ from .cluster import (
     SCENARIO,
     Implementation,
     Member,
+    checksum,
     conf_text,
     implementation,
+    run,
+    scenarios,
 )
 
 ROUNDS = 1000  # rounds of delivery after which a schedule counts as one that never comes to rest
@@ -289,3 +294,16 @@ def run_quiet(head: dict[str, Any], steps: Iterable[list[Any]], package: ModuleT
         if cluster.over:
             break
     return answers
+
+
+def main(source: IO[str] = sys.stdin, target: IO[str] = sys.stdout, package: ModuleType = raftx) -> None:
+    """The session on standard input and output (protocol.md), for both kinds of scenarios."""
+    for head, steps, full in scenarios(source):
+        answers = (run_quiet if head.get("quiet") else run)(head, steps, package)
+        target.write(json.dumps(answers) if full else "".join([checksum(answer) for answer in answers]))
+        target.write("\n")
+        target.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -25,7 +25,7 @@ _TEXTS = ("", "a", "bc", "\u00e9", "0123456789", "x" * 30)
 THEMES: dict[str, dict[str, int]] = {
     "mixed": {
         "tick": 10, "propose": 8, "campaign": 3, "change": 3, "read": 3, "transfer": 3, "crash": 2, "restart": 3,
-        "compact": 3, "links": 5, "heal": 4, "unreachable": 1,
+        "compact": 3, "links": 5, "heal": 4
     },
     "elections": {
         "tick": 12, "propose": 5, "campaign": 7, "transfer": 5, "crash": 2, "restart": 3, "links": 7, "heal": 4,
@@ -36,14 +36,14 @@ THEMES: dict[str, dict[str, int]] = {
     },
     "snapshots": {
         "tick": 7, "propose": 9, "campaign": 2, "change": 2, "crash": 2, "restart": 4, "compact": 9, "links": 5,
-        "heal": 5, "unreachable": 1, "transfer": 1,
+        "heal": 5, "transfer": 1,
     },
     "reads": {
         "tick": 6, "propose": 6, "campaign": 3, "read": 12, "transfer": 2, "links": 4, "heal": 4, "crash": 1,
         "restart": 2, "change": 1,
     },
     "flow": {
-        "tick": 6, "propose": 14, "campaign": 1, "links": 6, "heal": 6, "unreachable": 3, "compact": 1, "crash": 1,
+        "tick": 6, "propose": 14, "campaign": 1, "links": 6, "heal": 6, "compact": 1, "crash": 1,
         "restart": 2,
     },
     # What only raft-rs and raftx have
@@ -224,8 +224,6 @@ class QuietGenerator:
         elif name == "heal":
             if self.cluster.cut:
                 self.do("links", [])
-        elif name == "unreachable":
-            self.do("unreachable", self.someone(0.9), self.choice(self.ids))
         elif name == "ping":
             self.do("ping", self.someone(0.9))
         elif name == "request_snapshot":

@@ -24,6 +24,7 @@ cdef extern from "_memory.h":
     uint64_t LD64(const uint8_t*) noexcept nogil
     void ST32(uint8_t*, uint32_t) noexcept nogil
     void ST64(uint8_t*, uint64_t) noexcept nogil
+    void record_place(uint8_t*, const uint8_t*, size_t, uint64_t, uint64_t) noexcept nogil
     void record_seal(uint8_t*) noexcept nogil
     size_t record_size(const uint8_t*, size_t) noexcept nogil
     bint record_valid(const uint8_t*, size_t) noexcept nogil
@@ -140,25 +141,6 @@ cdef class Message:
         self.body_size = PyBytes_GET_SIZE(records)
         self.count = count
 
-    cdef void reset(self, int kind) noexcept nogil:
-        self.kind = kind
-        self.flags = self.count = 0
-        self.to = self.sender = self.term = self.log_term = self.index = 0
-        self.commit = self.hint = self.context = self.vote = 0
-        self.body = NULL
-        self.body_size = 0
-
-    cdef void set_body(self, const uint8_t* body, size_t size, uint32_t count) noexcept nogil:
-        self.body = body
-        self.body_size = size
-        self.count = count
-
-    cdef int body_from(self, Buffer buffer, size_t offset, size_t size, uint32_t count) noexcept nogil:
-        if offset + size > buffer.size:
-            return -1
-        self.set_body(buffer.data + offset, size, count)
-        return 0
-
     cdef uint64_t origin(self) noexcept nogil:
         return LD64(self.body + 32) if self.body_size >= ENTRY_HEADER + ENVELOPE else 0
 
@@ -271,6 +253,8 @@ cdef class EntryLog:
         self.head = 0
         self.room = 0
         self.block_count = self.block_room = 0
+        self.spare = NULL
+        self.spare_count = 0
         self.sealed = True
         self._grow(1)
 
@@ -280,6 +264,8 @@ cdef class EntryLog:
             block_unref(self.blocks[i])
         free(self.blocks)
         free(self.block_first)
+        while self.spare != NULL:
+            self._drop_spare()
         block_unref(self.term_block)
         block_unref(self.place_block)
         block_unref(self.size_block)
@@ -334,7 +320,13 @@ cdef class EntryLog:
                 with gil:
                     raise MemoryError()
             self.block_first = <uint64_t*>moved
-        block = block_new(max(size, self.block_bytes))
+        block = self.spare
+        if block != NULL and size <= self.block_bytes:
+            self.spare = block.spare
+            self.spare_count -= 1
+            block.used = 0
+        else:
+            block = block_new(max(size, self.block_bytes))
         self.blocks[self.block_count] = block
         self.block_first[self.block_count] = self.last + 1
         self.block_count += 1
@@ -347,17 +339,6 @@ cdef class EntryLog:
         while i > 0 and self.block_first[i] > index:
             i -= 1
         return i
-
-    cdef uint64_t term(self, uint64_t index) noexcept nogil:
-        if index >= self.first:
-            return self.term_at[self.head + (index - self.first)] if index <= self.last else 0
-        return self.base_term if index + 1 == self.first else 0
-
-    cdef bint match(self, uint64_t index, uint64_t term) noexcept nogil:
-        return index + 1 >= self.first and index <= self.last and self.term(index) == term
-
-    cdef uint64_t last_term(self) noexcept nogil:
-        return self.term(self.last)
 
     cdef int kind(self, uint64_t index) noexcept nogil:
         if index < self.first or index > self.last:
@@ -405,10 +386,7 @@ cdef class EntryLog:
                 self._grow(1)
                 i = self.head + (self.last + 1 - self.first)
             p = self._room(step)
-            memcpy(p, body + start, step)
-            ST64(p + 8, self.last + 1)
-            ST64(p + 16, term)
-            record_seal(p)
+            record_place(p, body + start, step, self.last + 1, term)
             self.term_at[i] = term
             self.place_at[i] = p
             self.size_at[i] = <uint32_t>step
@@ -424,9 +402,10 @@ cdef class EntryLog:
         return self.last
 
     cdef uint64_t append_records(self, const uint8_t* body, size_t size) except 0 nogil:
-        cdef size_t step, i, start = 0
+        cdef size_t step, run, i, start = 0
         cdef uint64_t first, next
         cdef uint8_t* p
+        cdef Block* block
         if size < ENTRY_HEADER:
             raise Corruption("an append without entries")
         first = next = LD64(body + 8)
@@ -444,16 +423,24 @@ cdef class EntryLog:
         self._grow(next - first)
         start = 0
         while start < size:
-            step = ENTRY_HEADER + <size_t>LD32(body + start + 4)
-            p = self._room(step)
-            memcpy(p, body + start, step)
+            # As many whole records as the block has room for, in one copy.
+            p = self._room(ENTRY_HEADER + <size_t>LD32(body + start + 4))
+            block = self.blocks[self.block_count - 1]
             i = self.head + (self.last + 1 - self.first)
-            self.term_at[i] = LD64(p + 16)
-            self.place_at[i] = p
-            self.size_at[i] = <uint32_t>step
-            self.blocks[self.block_count - 1].used += step
-            self.last += 1
-            start += step
+            run = 0
+            while start + run < size:
+                step = ENTRY_HEADER + <size_t>LD32(body + start + run + 4)
+                if block.used + run + step > block.capacity:
+                    break
+                self.term_at[i] = LD64(body + start + run + 16)
+                self.place_at[i] = p + run
+                self.size_at[i] = <uint32_t>step
+                self.last += 1
+                i += 1
+                run += step
+            memcpy(p, body + start, run)
+            block.used += run
+            start += run
         return self.last
 
     cdef uint64_t append_from(self, const uint8_t* body, size_t size, uint64_t index) except 0 nogil:
@@ -527,11 +514,30 @@ cdef class EntryLog:
 
     cdef void _drop_blocks(self, size_t gone) noexcept nogil:
         cdef size_t i
+        # Fresh memory costs more than what is written to it, so as many blocks as the log has left are kept; but none
+        # that a span or a view refers to.
         for i in range(gone):
-            block_unref(self.blocks[i])
+            if (
+                self.spare_count <= self.block_count - gone
+                and self.blocks[i].capacity == self.block_bytes
+                and refs_load(&self.blocks[i].refs, ACQUIRE) == 1
+            ):
+                self.blocks[i].spare = self.spare
+                self.spare = self.blocks[i]
+                self.spare_count += 1
+            else:
+                block_unref(self.blocks[i])
         self.block_count -= gone
+        while self.spare_count > self.block_count + 1:
+            self._drop_spare()
         memmove(self.blocks, self.blocks + gone, self.block_count * sizeof(void*))
         memmove(self.block_first, self.block_first + gone, self.block_count * 8)
+
+    cdef void _drop_spare(self) noexcept nogil:
+        cdef Block* block = self.spare
+        self.spare = block.spare
+        self.spare_count -= 1
+        block_unref(block)
 
     cdef int restore(self, uint64_t index, uint64_t term) except -1 nogil:
         self._drop_blocks(self.block_count)
@@ -543,9 +549,19 @@ cdef class EntryLog:
         self._grow(1)
         return 0
 
+    cdef uint64_t _run(self, uint64_t low, uint64_t high) noexcept nogil:
+        # Bytes of the records low .. high where they stand in one block, and so in one piece; else 0.
+        cdef size_t i = self.head + (low - self.first), j = self.head + (high - self.first)
+        if low > high or self.block_first[self._block_of(high)] > low:
+            return 0
+        return self.place_at[j] + self.size_at[j] - self.place_at[i]
+
     cdef uint64_t limit(self, uint64_t low, uint64_t high, uint64_t max_bytes) noexcept nogil:
         cdef size_t i = self.head + (low - self.first)
-        cdef uint64_t total = self.size_at[i]
+        cdef uint64_t total = self._run(low, high)
+        if total and total <= max_bytes:
+            return high
+        total = self.size_at[i]
         while low < high:
             i += 1
             total += self.size_at[i]
@@ -555,8 +571,10 @@ cdef class EntryLog:
         return low
 
     cdef uint64_t payload(self, uint64_t low, uint64_t high) noexcept nogil:
-        cdef uint64_t total = 0
         cdef size_t i = self.head + (low - self.first)
+        cdef uint64_t total = self._run(low, high)
+        if total:
+            return total - (high + 1 - low) * ENTRY_HEADER
         while low <= high:
             total += self.size_at[i] - ENTRY_HEADER
             i += 1
@@ -682,38 +700,9 @@ cdef class Outbox:
     def __dealloc__(self):
         free(self.rows)
 
-    cdef size_t length(self) noexcept nogil:
-        return self.tail - self.head
-
     cdef int push(self, int kind, uint64_t to, uint64_t sender, uint64_t term) except -1 nogil:
         self.put(kind, to, sender, term, 0, 0, 0, 0, 0, 0)
         return <int>(self.tail - self.head - 1)
-
-    cdef int put(
-        self, int kind, uint64_t to, uint64_t sender, uint64_t term, uint64_t index, uint64_t log_term,
-        uint64_t commit, uint32_t flags, uint64_t hint, uint64_t context
-    ) except -1 nogil:
-        # push, set_log and set_answer in one: what most messages need.
-        cdef Row* row
-        if self.tail == self.room:
-            self._make_room()
-        row = self.rows + self.tail
-        self.tail += 1
-        row.kind = kind
-        row.flags = flags
-        row.count = 0
-        row.to = to
-        row.sender = sender
-        row.term = term
-        row.log_term = log_term
-        row.index = index
-        row.commit = commit
-        row.hint = hint
-        row.context = context
-        row.vote = row.tag = 0
-        row.span_low = row.span_high = self.spans.count
-        row.body_size = 0
-        return 0
 
     cdef int _make_room(self) except -1 nogil:
         cdef Row* rows
@@ -728,18 +717,6 @@ cdef class Outbox:
         self.rows = rows
         self.room = self.room * 2 + 16
         return 0
-
-    cdef void set_log(self, uint64_t index, uint64_t log_term, uint64_t commit) noexcept nogil:
-        cdef Row* row = self.rows + self.tail - 1
-        row.index = index
-        row.log_term = log_term
-        row.commit = commit
-
-    cdef void set_answer(self, uint32_t flags, uint64_t hint, uint64_t context) noexcept nogil:
-        cdef Row* row = self.rows + self.tail - 1
-        row.flags = flags
-        row.hint = hint
-        row.context = context
 
     cdef int set_entries(self, EntryLog log, uint64_t low, uint64_t high) except -1 nogil:
         cdef Row* row = self.rows + self.tail - 1
@@ -842,40 +819,6 @@ cdef class Outbox:
         m.vote = source.vote
         if source.span_high == source.span_low + 1:
             m.set_body(self.spans.items[source.span_low].data, source.body_size, source.count)
-
-    cdef void tag_last(self, uint64_t tag) noexcept nogil:
-        self.rows[self.tail - 1].tag = tag
-
-    cdef int kind_at(self, size_t row) noexcept nogil:
-        return self.rows[self.head + row].kind
-
-    cdef uint64_t to_at(self, size_t row) noexcept nogil:
-        return self.rows[self.head + row].to
-
-    cdef uint64_t sender_at(self, size_t row) noexcept nogil:
-        return self.rows[self.head + row].sender
-
-    cdef uint64_t index_at(self, size_t row) noexcept nogil:
-        return self.rows[self.head + row].index
-
-    cdef uint32_t count_at(self, size_t row) noexcept nogil:
-        return self.rows[self.head + row].count
-
-    cdef size_t size_at(self, size_t row) noexcept nogil:
-        return self.rows[self.head + row].body_size
-
-    cdef uint64_t tag_at(self, size_t row) noexcept nogil:
-        return self.rows[self.head + row].tag
-
-    cdef void discard(self, size_t rows) noexcept nogil:
-        # References go when the box is empty, which it is after every round of the one who drains it.
-        self.head += min(rows, self.tail - self.head)
-        if self.head == self.tail:
-            self.clear()
-
-    cdef void clear(self) noexcept nogil:
-        self.head = self.tail = 0
-        self.spans.clear()
 
     def __len__(self):
         return self.tail - self.head

@@ -21,7 +21,8 @@ cdef class Inflights:
     cdef uint64_t total[SLOTS]
     cdef int add(self, int slot, uint64_t index, uint64_t size) except -1 nogil
     cdef void free_to(self, int slot, uint64_t index) noexcept nogil
-    cdef bint full(self, int slot) noexcept nogil
+    cdef inline bint full(self, int slot) noexcept nogil:
+        return self.count[slot] >= self.limit[slot] or (self.max_bytes != 0 and self.total[slot] >= self.max_bytes)
     cdef void reset(self, int slot) noexcept nogil
 
 @cython.final
@@ -38,8 +39,26 @@ cdef class Peers:
     cdef uint64_t commit_group[SLOTS]      # 0: in none
     cdef uint8_t state[SLOTS]
     cdef uint64_t* _column(self, int which) noexcept nogil
-    cdef int slot_of(self, uint64_t id) noexcept nogil
-    cdef void set_paused(self, int slot, bint value) noexcept nogil
-    cdef void set_recent_active(self, int slot, bint value) noexcept nogil
+    cdef inline int slot_of(self, uint64_t id) noexcept nogil:
+        cdef int slot
+        for slot in range(self.count):
+            if self.ids[slot] == id:
+                return slot
+        return -1
+    cdef inline void set_paused(self, int slot, bint value) noexcept nogil:
+        if value:
+            self.paused |= <uint64_t>1 << slot
+        else:
+            self.paused &= ~(<uint64_t>1 << slot)
+    cdef inline void set_recent_active(self, int slot, bint value) noexcept nogil:
+        if value:
+            self.recent_active |= <uint64_t>1 << slot
+        else:
+            self.recent_active &= ~(<uint64_t>1 << slot)
 
-cdef int popcount(uint64_t mask) noexcept nogil
+# Inline, and not __builtin_popcountll: without an option for newer processors that is a call of libgcc.
+cdef inline int popcount(uint64_t mask) noexcept nogil:
+    mask -= (mask >> 1) & <uint64_t>0x5555555555555555
+    mask = (mask & <uint64_t>0x3333333333333333) + ((mask >> 2) & <uint64_t>0x3333333333333333)
+    mask = (mask + (mask >> 4)) & <uint64_t>0x0F0F0F0F0F0F0F0F
+    return <int>((mask * <uint64_t>0x0101010101010101) >> 56)

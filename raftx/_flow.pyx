@@ -9,9 +9,6 @@ from libc.string cimport memcpy, memset
 
 from .errors import Corruption
 
-cdef extern from *:
-    int popcountll "__builtin_popcountll"(unsigned long long) noexcept nogil
-
 cdef enum:
     WINDOW_START = 16
     COLUMNS = 7             # of numbers in Peers
@@ -20,10 +17,6 @@ cdef uint64_t NUMBER_LIMIT = <uint64_t>1 << 63
 COLUMN_NAMES = (
     "ids", "match", "next", "sent_commit", "pending_snapshot", "requested_snapshot", "commit_group",
 )
-
-
-cdef int popcount(uint64_t mask) noexcept nogil:
-    return popcountll(mask)
 
 
 cdef int checked(value) except -1:
@@ -97,9 +90,6 @@ cdef class Inflights:
                 at = 0
         self.start[slot] = at
 
-    cdef bint full(self, int slot) noexcept nogil:
-        return self.count[slot] >= self.limit[slot] or (self.max_bytes != 0 and self.total[slot] >= self.max_bytes)
-
     cdef void reset(self, int slot) noexcept nogil:
         self.start[slot] = self.count[slot] = 0
         self.total[slot] = 0
@@ -172,25 +162,6 @@ cdef class Inflights:
 
 cdef class Peers:
     """Columns of progress; slot i belongs to the i-th id in ascending order."""
-
-    cdef int slot_of(self, uint64_t id) noexcept nogil:
-        cdef int slot
-        for slot in range(self.count):
-            if self.ids[slot] == id:
-                return slot
-        return -1
-
-    cdef void set_paused(self, int slot, bint value) noexcept nogil:
-        if value:
-            self.paused |= <uint64_t>1 << slot
-        else:
-            self.paused &= ~(<uint64_t>1 << slot)
-
-    cdef void set_recent_active(self, int slot, bint value) noexcept nogil:
-        if value:
-            self.recent_active |= <uint64_t>1 << slot
-        else:
-            self.recent_active &= ~(<uint64_t>1 << slot)
 
     def set_match(self, slot, index):
         """Set what the member in a slot has acknowledged: for tests of quorums."""

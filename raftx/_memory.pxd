@@ -12,7 +12,9 @@ from libc.stdlib cimport free
 
 cdef extern from *:
     int64_t refs_add "__atomic_add_fetch"(int64_t*, int64_t, int) noexcept nogil
+    int64_t refs_load "__atomic_load_n"(int64_t*, int) noexcept nogil
     int RELAXED "__ATOMIC_RELAXED"
+    int ACQUIRE "__ATOMIC_ACQUIRE"
     int ACQ_REL "__ATOMIC_ACQ_REL"
 
 cdef enum:
@@ -24,6 +26,7 @@ cdef struct Block:
     int64_t refs            # atomic
     size_t capacity
     size_t used             # bytes [0, used) never change again
+    Block* spare            # the next one in the list of a log that keeps it to use it again
 
 cdef struct Span:
     Block* block            # one reference

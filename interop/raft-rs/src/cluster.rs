@@ -22,10 +22,7 @@ impl Cluster {
         for spec in &head.nodes {
             members.insert(spec.id, Member::new(spec, head.seed)?);
         }
-        Ok(Cluster {
-            members,
-            cut: HashSet::new(),
-        })
+        Ok(Cluster { members, cut: HashSet::new() })
     }
 
     /// One input, then delivery until nothing moves; returns the answer.

@@ -66,7 +66,13 @@ impl Storage for Disk {
         Ok(RaftState::new(stored.hard.clone(), stored.conf.clone()))
     }
 
-    fn entries(&self, low: u64, high: u64, max_size: impl Into<Option<u64>>, _: GetEntriesContext) -> Result<Vec<Entry>> {
+    fn entries(
+        &self,
+        low: u64,
+        high: u64,
+        max_size: impl Into<Option<u64>>,
+        _: GetEntriesContext,
+    ) -> Result<Vec<Entry>> {
         let stored = self.0.borrow();
         if low <= stored.base {
             return Err(Error::Store(StorageError::Compacted));

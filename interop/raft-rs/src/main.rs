@@ -12,6 +12,9 @@
 //!
 //! A scenario that breaks the protocol ends the program with status 2 and a message on standard error.
 
+// Messages of protobuf are made empty and filled.
+#![allow(clippy::field_reassign_with_default)]
+
 mod cluster;
 mod disk;
 mod member;
@@ -56,9 +59,7 @@ fn serve(input: impl BufRead, mut output: impl Write) -> Result<(), String> {
             (Line::End { full }, Some(running)) => {
                 let answer = running.answer(full);
                 session = None;
-                writeln!(output, "{answer}")
-                    .and_then(|()| output.flush())
-                    .map_err(|error| at(error.to_string()))?;
+                writeln!(output, "{answer}").and_then(|()| output.flush()).map_err(|error| at(error.to_string()))?;
             }
         }
     }
@@ -77,11 +78,7 @@ struct Session {
 
 impl Session {
     fn new(head: &Head) -> Result<Session, String> {
-        Ok(Session {
-            cluster: Cluster::new(head)?,
-            answers: Vec::new(),
-            over: false,
-        })
+        Ok(Session { cluster: Cluster::new(head)?, answers: Vec::new(), over: false })
     }
 
     /// Runs a step; after a panic of the library there are no more.

@@ -186,7 +186,8 @@ impl Member {
 
     fn take_snapshot(&mut self, snapshot: &Snapshot) {
         let text = String::from_utf8_lossy(snapshot.get_data()).into_owned();
-        let chain = text.split(':').nth(1).map_or(0, |sum| u32::from_str_radix(sum, 16).expect("the sum of a snapshot"));
+        let chain =
+            text.split(':').nth(1).map_or(0, |sum| u32::from_str_radix(sum, 16).expect("the sum of a snapshot"));
         let metadata = snapshot.get_metadata();
         self.points.retain(|point| point.index < metadata.index);
         self.points.push(Point { index: metadata.index, chain, conf: metadata.get_conf_state().clone() });

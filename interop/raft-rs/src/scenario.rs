@@ -79,12 +79,7 @@ fn parse_head(head: &Map<String, Value>) -> Result<Head, String> {
 
 fn parse_spec(value: &Value) -> Result<Spec, String> {
     let fields = value.as_object().ok_or("a node that is no object")?;
-    let mut spec = Spec {
-        election: 10,
-        heartbeat: 1,
-        max_inflight: 256,
-        ..Spec::default()
-    };
+    let mut spec = Spec { election: 10, heartbeat: 1, max_inflight: 256, ..Spec::default() };
     for (name, value) in fields {
         let flag = || value.as_bool().ok_or(format!("{name} is neither true nor false"));
         let ids = || {
@@ -140,11 +135,7 @@ fn parse_step(step: &[Value]) -> Result<Line, String> {
             .collect()
     };
     let parsed = match name {
-        "end" => {
-            return Ok(Line::End {
-                full: arguments.first().and_then(Value::as_str) == Some("full"),
-            })
-        }
+        "end" => return Ok(Line::End { full: arguments.first().and_then(Value::as_str) == Some("full") }),
         "tick" => Step::Tick(int(0)?),
         "campaign" => Step::Campaign(int(0)?),
         "propose" => {

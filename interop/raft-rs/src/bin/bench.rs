@@ -339,8 +339,7 @@ fn ack(case: &Case) -> Value {
 fn heartbeat(case: &Case) -> Value {
     let mut member = follower(case.keep);
     let counted = measure(case, || {
-        let messages: Vec<Message> =
-            (0..GROUP).map(|_| message(MessageType::MsgHeartbeat, 1, 2, 1)).collect();
+        let messages: Vec<Message> = (0..GROUP).map(|_| message(MessageType::MsgHeartbeat, 1, 2, 1)).collect();
         let started = Instant::now();
         for m in messages {
             member.node.step(m).unwrap();
@@ -356,8 +355,7 @@ fn ready(case: &Case) -> Value {
     let mut member = follower(case.keep);
     let mut out = Vec::new();
     let counted = measure(case, || {
-        let messages: Vec<Message> =
-            (0..GROUP).map(|_| message(MessageType::MsgHeartbeat, 1, 2, 1)).collect();
+        let messages: Vec<Message> = (0..GROUP).map(|_| message(MessageType::MsgHeartbeat, 1, 2, 1)).collect();
         let mut answers = 0;
         let started = Instant::now();
         for m in messages {
