@@ -96,7 +96,8 @@ mutants: $(VENV)/.dev
 bench: $(READY) $(VENV)/.dev
 	$(RUN) -m pytest bench -o python_files='bench_*.py test_*.py' --benchmark-group-by=func \
 		--benchmark-columns=median,iqr,ops $(ARGS)
-	@for script in $$(grep -l '^if __name__ == "__main__"' bench/*.py); do \
+	@for script in bench/bench_*.py; do \
+		grep -q '^if __name__ == "__main__"' "$$script" || continue; \
 		echo "$(RUN) $$script"; $(RUN) "$$script" || exit 1; done
 
 bench-core: $(VENV)/.built-compiled

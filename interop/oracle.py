@@ -26,9 +26,13 @@ class Oracle:
     def __init__(self, command: Sequence[str]) -> None:
         self.command = list(command)
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process
-        self._process = subprocess.Popen(
-            self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors
-        )
+        try:
+            self._process = subprocess.Popen(
+                self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors
+            )
+        except OSError:
+            self._errors.close()
+            raise
 
     def send(self, head: Head, steps: Steps, full: bool = False) -> None:
         """Give it a scenario."""
