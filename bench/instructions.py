@@ -6,8 +6,8 @@
 Instructions repeat where times do not. Each operation is run twice, with few and with many rounds, each time in a
 process of its own under valgrind; the difference over the number of operations between them is what one costs, without
 the start of Python. A count above the record is a loss to be explained or mended, one below it a gain to be put on
-record: either fails. Exit status 1: a count has changed; 2: nothing could be counted (no valgrind, or no compiled build);
-3: counts differ, but so do the compilers, so that it says nothing.
+record: either fails. Exit status 1: a count has changed; 2: nothing could be counted (no valgrind, or no compiled
+build); 3: counts differ, but so do the compilers, so that it says nothing.
 """
 
 from __future__ import annotations
