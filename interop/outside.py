@@ -16,7 +16,8 @@ from typing import IO, Any
 
 import raftx
 
-from .cluster import CLUSTER, PANIC, Cluster, Packet, implementation
+from .cluster import PANIC, Cluster, Packet
+from .implementation import CLUSTER, implementation
 
 Json = dict[str, Any]
 

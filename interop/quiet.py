@@ -17,22 +17,8 @@ from typing import IO, Any
 
 import raftx
 
-from .cluster import (
-    CLUSTER,
-    DOWN,
-    DROPPED,
-    MASK64,
-    NOTHING,
-    OK,
-    SCENARIO,
-    Implementation,
-    Member,
-    checksum,
-    conf_text,
-    implementation,
-    run,
-    scenarios,
-)
+from .cluster import DOWN, DROPPED, MASK64, NOTHING, OK, SCENARIO, Member, checksum, run, scenarios
+from .implementation import CLUSTER, Implementation, conf_text, implementation
 
 ROUNDS = 1000  # rounds of delivery after which a schedule counts as one that never comes to rest
 RESTLESS = "restless"

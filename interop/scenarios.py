@@ -27,7 +27,7 @@ from typing import Any
 
 import raftx
 
-from .cluster import CLUSTER, Implementation, implementation
+from .implementation import CLUSTER, Implementation, implementation
 from .toolchains import BuildFailed, build_rust
 
 ID_MAX = 2**63 - 1
