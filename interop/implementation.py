@@ -1,4 +1,4 @@
-"""One copy of raftx, compiled or interpreted, as harnesses use it, and its objects as answers show them (protocol.md)."""
+"""A copy of raftx, compiled or interpreted, as harnesses use it, and its objects as answers show them (protocol.md)."""
 
 from __future__ import annotations
 

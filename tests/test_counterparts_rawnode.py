@@ -1,8 +1,8 @@
-"""RawNode driven by hand: counterparts of raft-rs's test_raw_node.rs and etcd's rawnode_test.go.
+"""RawNode as its caller sees it, Ready by Ready: counterparts of the two ancestors' raw node tests.
 
-Tables and numbers are the ancestors'. Where raft-rs begins with a snapshot at index 1 and nothing depends on it, its
-indexes are one higher. In a Ready with advance raftx hands over committed entries with the write that makes them
-durable, as etcd does; raft-rs hands them over after it, and so does raftx with asynchronous writes.
+etcd's channel Node gives its caller the same Readys, so its tests about them are here too; what a Node does by itself
+is in test_counterparts_node.py, limits are in test_counterparts_pages.py, asynchronous writes in
+test_counterparts_async.py. Nothing here uses threads, clocks, disks or sockets.
 """
 
 from __future__ import annotations
@@ -11,152 +11,487 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from core_drive import Cluster, Full, Slow, change, conf, led
-from core_net import FullMember, Member, Network, kinds
+from conftest import module
+from core_net import Member, Network, only
 
 from raftx.types import (
+    CANDIDATE,
     ENTRY_CONF_CHANGE,
     ENTRY_CONF_CHANGE_V2,
+    ENTRY_NORMAL,
     FOLLOWER,
     LEADER,
-    LOCAL_KINDS,
-    MSG_APP,
-    MSG_APP_RESP,
-    MSG_FORGET_LEADER,
+    MESSAGE_NAMES,
     MSG_HEARTBEAT,
     MSG_HEARTBEAT_RESP,
     MSG_PROP,
     MSG_READ_INDEX,
+    MSG_READ_INDEX_RESP,
     MSG_SNAP,
-    NO_LIMIT,
-    RESPONSE_KINDS,
+    MSG_TIMEOUT_NOW,
+    MSG_VOTE,
+    PROBE,
     TRANSITION_AUTO,
     TRANSITION_EXPLICIT,
     TRANSITION_IMPLICIT,
 )
 
-#: Bytes of an entry beside its data.
-HEADER = 32
+QUIET: dict[str, Any] = {"pre_vote": False, "check_quorum": False, "seed": 7}
 
 
-def cycle(member: Full) -> Any:
-    """One Ready: stored, applied, advanced."""
-    ready = member.node.ready()
-    member.store(ready)
-    for entry in ready.committed_entries:
-        member.take_over(entry)
-    member.node.advance()
-    return ready
+class Host:
+    """A RawNode and its disk, one Ready at a time. ``memberships`` are those that applied changes led to."""
+
+    def __init__(self, impl: ModuleType, voters: tuple[int, ...] = (1,)) -> None:
+        conf_state = impl.ConfState(voters=voters)
+        self.node = impl.RawNode(impl.Config(id=1, **QUIET), conf_state=conf_state)
+        self.disk: list[Any] = []
+        self.memberships: list[Any] = []
+
+    def cycle(self) -> Any:
+        """One Ready, persisted, applied and advanced."""
+        ready = self.node.ready()
+        self.disk += ready.entries
+        for entry in ready.committed_entries:
+            if entry.kind != ENTRY_NORMAL:
+                self.before_change()
+                self.memberships.append(self.node.apply_conf_change(entry))
+        self.node.advance()
+        return ready
+
+    def before_change(self) -> None:
+        """What happens right before a change is applied."""
+
+    def lead(self) -> None:
+        """Campaign; the Readys end with the one that tells of the leadership."""
+        self.node.campaign()
+        while self.cycle().soft_state != (1, LEADER):
+            pass
 
 
-def shape(entries: list[Any]) -> list[tuple[int, int, bytes]]:
-    """(index, term, data) of entries."""
+def facts(entries: list[Any]) -> list[tuple[int, int, bytes]]:
+    """Index, term and data of entries."""
     return [(entry.index, entry.term, entry.data) for entry in entries]
 
 
-def entries(impl: ModuleType, first: int, last: int, term: int, data: bytes = b"hello") -> list[Any]:
-    return [impl.Entry(index, term, data) for index in range(first, last + 1)]
+# --- what is stepped ------------------------------------------------------------------------------
 
 
-def behind_snapshot(impl: ModuleType, *voters: int, index: int = 1, **settings: Any) -> Full:
-    """A follower whose disk holds a snapshot of term 1 at ``index`` and nothing else."""
-    base = impl.Snapshot(index, 1, conf(impl, voters))
-    return Full(impl, base=base, hard=(1, 0, index), **settings)
-
-
-def is_quiet(ready: Any) -> bool:
-    """Nothing is to be written or sent."""
-    nothing = (ready.soft_state, ready.hard_state, ready.snapshot, ready.must_sync) == (None, None, None, False)
-    return nothing and ready.entries == ready.messages == ready.read_states == []
-
-
-# --- input ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", range(MSG_FORGET_LEADER + 1))
+@pytest.mark.parametrize("kind", sorted(set(MESSAGE_NAMES) - {32}), ids=lambda kind: MESSAGE_NAMES[kind])
 def test_raw_node_step(impl: ModuleType, kind: int) -> None:
-    """What only the node itself produces is refused; so is the response of a stranger. No other kind is an error."""
-    member = Member(impl, 1, (1,), terms=[1], hard=(1, 0, 1))
-    member.take()
-    status = member.node.status()
+    """What only the node itself may produce is refused; anything else, even empty, does no harm.
+
+    Beyond the ancestors' list raftx refuses a request to forget the leader (RawNode has a method for it), and a
+    message that is to bring a snapshot and does not.
+    """
+    types = module(impl, "types")
+    snapshot = impl.Snapshot(1, 1, impl.ConfState(voters=(1,)))
+    node = impl.RawNode(impl.Config(id=1, **QUIET), hard_state=impl.HardState(1, 0, 1), snapshot=snapshot)
+    before = node.status()
     message = impl.Message(kind)
-    if kind == MSG_SNAP:
-        message.snapshot = impl.Snapshot(1, 1, conf(impl, (1,)))
-    if kind in LOCAL_KINDS:
+    if kind in types.LOCAL_KINDS:
         with pytest.raises(impl.StepLocalMessage):
-            member.node.step(message)
-    elif kind in RESPONSE_KINDS:
+            node.step(message)
+    elif kind in types.RESPONSE_KINDS:
         with pytest.raises(impl.UnknownPeer):
-            member.node.step(message)
+            node.step(message)
     elif kind == MSG_PROP:
         with pytest.raises(impl.ProposalDropped):
-            member.node.step(message)
+            node.step(message)
+    elif kind == MSG_SNAP:
+        with pytest.raises(impl.FrameError):
+            node.step(message)
     else:
-        member.node.step(message)
-        return
-    assert member.node.status() == status
-    assert not member.node.has_ready()
-
-
-def test_raw_node_read_index(impl: ModuleType) -> None:
-    """A read of a sole voter is answered in its next Ready, and in no other."""
-    leader = led(impl, voters=(1,))
-    assert not leader.node.has_ready()
-    leader.node.read_index(b"somedata")
-    assert leader.node.has_ready()
-    ready = leader.node.ready()
-    assert [(state.index, state.context) for state in ready.read_states] == [(1, b"somedata")]
-    assert ready.entries == ready.messages == []
-    leader.node.advance()
-    assert not leader.node.has_ready()
-    assert leader.node.ready().read_states == []
+        node.step(message)
+    after = node.status()
+    # "Campaign now" is taken at its word.
+    assert (after["term"], after["commit"], after["last"]) == (2 if kind == MSG_TIMEOUT_NOW else 1, 1, 1)
+    if kind in types.LOCAL_KINDS | types.RESPONSE_KINDS | {MSG_SNAP, MSG_PROP}:
+        assert after == before
 
 
 def test_raw_node_read_index_to_old_leader(impl: ModuleType) -> None:
-    """A leader of before passes reads on to its successor, without a term, and they are answered where they began."""
-    cluster = Cluster(impl, 3)
-    cluster.campaign(1)
-    passed = []
-    for id in (2, 3):
-        (sent,) = cluster[id].read(b"testdata")
-        assert (sent.kind, sent.sender, sent.to, sent.term, sent.hint) == (MSG_READ_INDEX, id, 1, 0, id)
-        passed.append(sent)
-    cluster.campaign(3)
-    for message in passed:
-        cluster[1].node.step(message)
-    again = cluster[1].take()
-    assert [(m.kind, m.sender, m.to, m.term, m.hint) for m in again] == [
-        (MSG_READ_INDEX, 2, 3, 0, 2),
-        (MSG_READ_INDEX, 3, 3, 0, 3),
-    ]
-    assert [m.entries[0].data for m in again] == [b"testdata"] * 2
-    cluster.queue += again
-    cluster.deliver()
-    for id in (2, 3):
-        assert [(state.index, state.context) for state in cluster[id].reads_done] == [(2, b"testdata")]
+    """Two requests reach a leader that was replaced meanwhile: it passes them on to the new one, without a term.
 
-
-def test_disable_proposal_forwarding(impl: ModuleType) -> None:
-    """A follower passes a proposal on, unless it was told not to."""
+    Who asked stays its sender. It is the hint too, because in a frame the sender is who passes a message on.
+    """
     network = Network(impl, 3)
-    network.members[3] = Member(impl, 3, forward_proposals=False)
     network.campaign(1)
-    assert kinds(network[2].propose(b"testdata")) == [MSG_PROP]
-    with pytest.raises(impl.ProposalDropped):
-        network[3].node.propose(b"testdata")
-    assert network[3].take() == []
+    requests = []
+    for id in (2, 3):
+        network[id].node.read_index(b"testdata")
+        (request,) = network[id].take()
+        assert (request.kind, request.to, request.sender, request.hint) == (MSG_READ_INDEX, 1, id, id)
+        assert (request.term, request.entries[0].data) == (0, b"testdata")
+        requests.append(request)
+    network.campaign(3)
+    assert network.roles() == "FFL"
+    for request in requests:
+        network[1].receive(request)
+    assert [(m.kind, m.to, m.sender, m.hint, m.term, m.entries[0].data) for m in network[1].take()] == [
+        (MSG_READ_INDEX, 3, 2, 2, 0, b"testdata"),
+        (MSG_READ_INDEX, 3, 3, 3, 0, b"testdata"),
+    ]
 
 
-def test_set_priority(impl: ModuleType) -> None:
-    member = Member(impl, 1, (1,))
-    for priority in (0, 1, 5, 10, 10_000):
-        member.node.set_priority(priority)
-        assert member.priority == priority
+# --- changes of membership ------------------------------------------------------------------------
+
+LEARNER_2 = {"voters": (1,), "learners": (2,)}
+JOINT_LEARNER_2 = {**LEARNER_2, "voters_outgoing": (1,)}
+SWAPPED = {"voters": (2,), "voters_outgoing": (1,), "learners": (3,), "learners_next": (1,)}
+SWAPPED_LEFT = {"voters": (2,), "learners": (1, 3)}
+
+
+@pytest.mark.parametrize(
+    ("text", "transition", "v1", "found", "left"),
+    [
+        ("v2", TRANSITION_AUTO, True, {"voters": (1, 2)}, None),
+        # The same in the new kind of entry is as simple.
+        ("v2", TRANSITION_AUTO, False, {"voters": (1, 2)}, None),
+        ("l2", TRANSITION_AUTO, False, LEARNER_2, None),
+        # A joint configuration when one asks for it ...
+        ("l2", TRANSITION_EXPLICIT, False, JOINT_LEARNER_2, LEARNER_2),
+        ("l2", TRANSITION_IMPLICIT, False, {**JOINT_LEARNER_2, "auto_leave": True}, LEARNER_2),
+        # ... and where it has to be: 1 becomes a learner when the old half is left.
+        ("v2 l1 l3", TRANSITION_AUTO, False, {**SWAPPED, "auto_leave": True}, SWAPPED_LEFT),
+        ("v2 l1 l3", TRANSITION_EXPLICIT, False, SWAPPED, SWAPPED_LEFT),
+        ("v2 l1 l3", TRANSITION_IMPLICIT, False, {**SWAPPED, "auto_leave": True}, SWAPPED_LEFT),
+    ],
+)
+def test_raw_node_propose_and_conf_change(
+    impl: ModuleType, text: str, transition: int, v1: bool, found: dict[str, Any], left: dict[str, Any] | None
+) -> None:
+    """A change is written as it was proposed and applied; a joint one is left by itself or by a proposal."""
+    host = Host(impl)
+    host.lead()
+    change = impl.ConfChange.parse(text, transition, v1)
+    host.node.propose(b"somedata")
+    host.node.propose_conf_change(change)
+    while not host.memberships:
+        host.cycle()
+    assert host.memberships == [impl.ConfState(**found)]
+
+    # The change is the last entry on disk, byte for byte.
+    data, entry = host.disk[-2:]
+    assert (data.data, entry.data) == (b"somedata", change.encode())
+    assert entry.kind == (ENTRY_CONF_CHANGE if v1 else ENTRY_CONF_CHANGE_V2)
+    # The entry that leaves is in the log at once, but not on disk.
+    auto_leave = found.get("auto_leave", False)
+    assert host.node.status()["pending_conf_index"] == entry.index + auto_leave
+
+    context = b""
+    ready = host.node.ready()
+    if not auto_leave:
+        assert ready.entries == []
+        if left is None:
+            return
+        host.node.advance()
+        context = b"manual"
+        host.node.propose_conf_change(impl.ConfChange(context=context))
+        ready = host.node.ready()
+    (entry,) = ready.entries
+    assert entry.kind == ENTRY_CONF_CHANGE_V2
+    change = impl.ConfChange.decode(entry.data)
+    assert change == impl.ConfChange(context=context)
+    # It would need both halves to be committed, and nobody else is there: apply it all the same.
+    assert left is not None
+    assert host.node.apply_conf_change(change) == impl.ConfState(**left)
+
+
+def test_raw_node_joint_auto_leave(impl: ModuleType) -> None:
+    """A leader that loses office while it applies a joint change leaves it once it leads again."""
+    host = Host(impl)
+    node = host.node
+    host.before_change = lambda: node.step(  # type: ignore[method-assign]
+        impl.Message(MSG_HEARTBEAT_RESP, to=1, sender=1, term=node.core.term + 1)
+    )
+    host.lead()
+    change = impl.ConfChange.parse("l2", TRANSITION_IMPLICIT)
+    node.propose(b"somedata")
+    node.propose_conf_change(change)
+    while not host.memberships:
+        host.cycle()
+    assert [(entry.data, entry.kind) for entry in host.disk[-2:]] == [
+        (b"somedata", ENTRY_NORMAL),
+        (change.encode(), ENTRY_CONF_CHANGE_V2),
+    ]
+    assert host.memberships == [impl.ConfState(**JOINT_LEARNER_2, auto_leave=True)]
+    assert (node.core.role, node.status()["pending_conf_index"]) == (FOLLOWER, 0)
+    # A follower does not leave it.
+    assert host.cycle().entries == []
+    assert not node.has_ready()
+
+    host.lead()
+    entries: list[Any] = []
+    while not entries:
+        entries = [entry for entry in host.cycle().entries if entry.kind != ENTRY_NORMAL]
+    (entry,) = entries
+    assert (entry.kind, impl.ConfChange.decode(entry.data)) == (ENTRY_CONF_CHANGE_V2, impl.ConfChange())
+    assert host.node.apply_conf_change(impl.ConfChange()) == impl.ConfState(**LEARNER_2)
+
+
+def test_raw_node_propose_add_duplicate_node(impl: ModuleType) -> None:
+    """Adding the same member twice is no hindrance to adding another one."""
+    host = Host(impl)
+    host.lead()
+    one, two = impl.ConfChange.parse("v1", v1=True), impl.ConfChange.parse("v2", v1=True)
+    applied: list[Any] = []
+    for number, change in enumerate((one, one, two), 1):
+        host.node.propose_conf_change(change)
+        while len(host.memberships) < number:
+            applied += host.cycle().committed_entries
+    assert [entry.data for entry in applied] == [b"", one.encode(), one.encode(), two.encode()]
+    assert [entry.data for entry in host.disk[-3:]] == [one.encode(), one.encode(), two.encode()]
+    assert [state.voters for state in host.memberships] == [(1,), (1,), (1, 2)]
+
+
+def test_raw_node_propose_add_learner_node(impl: ModuleType) -> None:
+    """Applying the change returns the membership with the learner; the voters stay."""
+    host = Host(impl)
+    assert not host.node.has_ready()
+    ready = host.cycle()
+    assert (ready.soft_state, ready.hard_state, ready.entries, ready.must_sync) == (None, None, [], False)
+    host.lead()
+    host.node.propose_conf_change(impl.ConfChange.parse("l2", v1=True))
+    kinds: list[int] = []
+    while not host.memberships:
+        kinds += [entry.kind for entry in host.cycle().committed_entries]
+    assert kinds == [ENTRY_NORMAL, ENTRY_CONF_CHANGE]
+    assert host.memberships == [impl.ConfState(voters=(1,), learners=(2,))]
+
+
+def test_node_propose_config(impl: ModuleType) -> None:
+    """A change that is proposed reaches the log as it is."""
+    host = Host(impl)
+    host.lead()
+    host.cycle()
+    change = impl.ConfChange.parse("v1", v1=True)
+    host.node.propose_conf_change(change)
+    ready = host.node.ready()
+    assert [(entry.kind, entry.data) for entry in ready.entries] == [(ENTRY_CONF_CHANGE, change.encode())]
+
+
+# --- reads ----------------------------------------------------------------------------------------
+
+
+def test_raw_node_read_index(impl: ModuleType) -> None:
+    """What a read may be done at is in the next Ready, once; without an answer of a quorum the request waits."""
+    # An answer that a leader has sent.
+    follower = Host(impl, (1, 2))
+    follower.node.step(impl.Message(MSG_HEARTBEAT, to=1, sender=2, term=1))
+    follower.cycle()
+    answer = impl.Message(MSG_READ_INDEX_RESP, to=1, sender=2, term=1, index=1, entries=[impl.Entry(0, 0, b"somedata")])
+    follower.node.step(answer)
+    assert follower.node.has_ready()
+    assert follower.cycle().read_states == [impl.ReadState(1, b"somedata")]
+    assert not follower.node.has_ready()
+
+    # A leader that is alone answers itself.
+    single = Host(impl)
+    single.lead()
+    single.cycle()
+    single.node.read_index(b"somedata")
+    assert single.node.has_ready()
+    assert single.cycle().read_states == [impl.ReadState(1, b"somedata")]
+    assert not single.node.has_ready()
+
+    # Another one asks the others: the request has reached the core.
+    member = Member(impl, 1, (1, 2))
+    member.lead_with(2)
+    member.acknowledge(2)
+    member.node.read_index(b"somedata2")
+    assert member.node.status()["unconfirmed_reads"] == 1
+    assert [m.to for m in only(member.take(), MSG_HEARTBEAT)] == [2]
+
+
+# --- start and restart ----------------------------------------------------------------------------
+
+
+def test_raw_node_start(impl: ModuleType) -> None:
+    """A member that begins with a snapshot has nothing to do; alone it leads, and commits with what it has written."""
+    snapshot = impl.Snapshot(1, 1, impl.ConfState(voters=(1,)))
+    node = impl.RawNode(impl.Config(id=1, **QUIET), hard_state=impl.HardState(1, 0, 1), snapshot=snapshot)
+    assert not node.has_ready()
+    node.campaign()
+    ready = node.ready()
+    assert (ready.hard_state, ready.entries, ready.must_sync) == (impl.HardState(2, 1, 1), [], True)
+    node.advance()
+    node.propose(b"foo")
+    written = [(2, 2, b""), (3, 2, b"foo")]
+    ready = node.ready()
+    assert (facts(ready.entries), ready.committed_entries, ready.must_sync) == (written, [], True)
+    assert ready.soft_state == (1, LEADER)
+    node.advance()
+    # Only applied now: no sync.
+    ready = node.ready()
+    assert (ready.hard_state, ready.entries, ready.must_sync) == (impl.HardState(2, 1, 3), [], False)
+    assert (facts(ready.committed_entries), ready.messages, ready.snapshot) == (written, [], None)
+    node.advance()
+    assert not node.has_ready()
+
+
+def test_node_start(impl: ModuleType) -> None:
+    """A group that is bootstrapped begins with the entries that add its members, committed from the start."""
+    node = impl.RawNode(impl.Config(id=1, **QUIET))
+    node.bootstrap([1])
+    change = impl.ConfChange.parse("v1", v1=True)
+    ready = node.ready()
+    assert facts(ready.entries) == facts(ready.committed_entries) == [(1, 1, change.encode())]
+    assert [entry.kind for entry in ready.entries] == [ENTRY_CONF_CHANGE]
+    assert (ready.hard_state, ready.must_sync) == (impl.HardState(1, 0, 1), True)
+    node.apply_conf_change(ready.committed_entries[0])
+    node.advance()
+
+    node.campaign()
+    for _ in range(2):  # its vote, then the empty entry
+        node.ready()
+        node.advance()
+    node.propose(b"foo")
+    ready = node.ready()
+    assert (ready.hard_state, ready.must_sync) == (impl.HardState(2, 1, 2), True)
+    assert (facts(ready.entries), facts(ready.committed_entries)) == ([(3, 2, b"foo")], [(2, 2, b"")])
+    node.advance()
+    ready = node.ready()
+    assert (ready.hard_state, ready.must_sync) == (impl.HardState(2, 1, 3), False)
+    assert (ready.entries, facts(ready.committed_entries)) == ([], [(3, 2, b"foo")])
+    node.advance()
+    assert not node.has_ready()
+
+
+def restarted(impl: ModuleType, entries: list[Any], commit: int, first: int = 1, **settings: Any) -> Any:
+    """A RawNode that finds these entries in its storage; term 1."""
+    log = impl._core.EntryLog(first, 1) if first > 1 else impl._core.EntryLog()
+    log.py_extend(entries)
+    return impl.RawNode(impl.Config(id=1, **QUIET), log=log, hard_state=impl.HardState(1, 0, commit), **settings)
+
+
+def check_restart(node: Any, applied: list[Any]) -> None:
+    """The first Ready applies what was committed, writes and sends nothing; there is no other one."""
+    ready = node.ready()
+    assert facts(ready.committed_entries) == facts(applied)
+    assert (ready.hard_state, ready.soft_state, ready.snapshot, ready.must_sync) == (None, None, None, False)
+    assert ready.entries == ready.messages == ready.read_states == []
+    node.advance()
+    assert not node.has_ready()
+
+
+def test_raw_node_restart(impl: ModuleType) -> None:
+    """What was committed is applied again; nothing is written."""
+    entries = [impl.Entry(1, 1, b""), impl.Entry(2, 1, b"foo")]
+    node = restarted(impl, entries, 1, conf_state=impl.ConfState(voters=(1,)))
+    check_restart(node, entries[:1])
+
+
+def test_raw_node_restart_from_snapshot(impl: ModuleType) -> None:
+    """What is committed behind the snapshot is applied; nothing is written."""
+    entries = [impl.Entry(3, 1, b"foo")]
+    node = restarted(impl, entries, 3, 3, snapshot=impl.Snapshot(2, 1, impl.ConfState(voters=(1, 2))))
+    check_restart(node, entries)
+
+
+# --- Readys ---------------------------------------------------------------------------------------
+
+
+def test_raw_node_status(impl: ModuleType) -> None:
+    """Only a leader has progress to show: what its tracker has; the membership is there in any role."""
+    host = Host(impl)
+    assert host.node.status()["progress"] == {}
+    assert host.node.status()["configuration"] == impl.ConfState(voters=(1,))
+    host.lead()
+    status = host.node.status()
+    assert (status["lead"], status["role"]) == (1, LEADER)
+    assert status["configuration"] == impl.ConfState(voters=(1,))
+    assert list(status["progress"]) == [1]
+    own = status["progress"][1]
+    peers = host.node.core.tracker.peers
+    names = ("match", "next", "state", "sent_commit", "pending_snapshot", "commit_group")
+    assert {name: own[name] for name in names} == {name: peers.column(name)[0] for name in names}
+    assert (own["match"], own["next"], own["recent_active"], own["learner"]) == (1, 2, True, False)
+    assert own["state"] != PROBE
+
+
+def test_raw_node_consume_ready(impl: ModuleType) -> None:
+    """Asking whether there is something leaves it in place, a Ready takes it, ``advance`` drops nothing newer."""
+    node = Host(impl, (1, 2)).node
+
+    def beat(context: int) -> None:
+        node.step(impl.Message(MSG_HEARTBEAT, to=1, sender=2, term=1, context=context))
+
+    beat(1)
+    for _ in range(2):
+        assert node.has_ready()
+        assert [m.context for m in node.core.messages.messages()] == [1]
+    ready = node.ready()
+    assert [(m.kind, m.context) for m in ready.messages] == [(MSG_HEARTBEAT_RESP, 1)]
+    assert len(node.core.messages) == 0
+    beat(2)
+    node.advance()
+    assert [m.context for m in node.core.messages.messages()] == [2]
+    assert [m.context for m in node.ready().messages] == [2]
+
+
+def test_node_advance(impl: ModuleType) -> None:
+    """After ``advance`` what was written is committed, and there is a Ready to apply it; before it there is none."""
+    host = Host(impl)
+    host.lead()
+    host.node.propose(b"foo")
+    ready = host.node.ready()
+    assert [entry.data for entry in ready.entries] == [b"foo"]
+    with pytest.raises(impl.UsageError):
+        host.node.ready()
+    host.node.advance()
+    assert host.node.has_ready()
+    assert [entry.data for entry in host.node.ready().committed_entries] == [b"foo"]
+
+
+@pytest.mark.parametrize(
+    ("act", "soft"),
+    [
+        ("nothing", None),
+        ("leader", (2, FOLLOWER)),
+        ("role", (0, CANDIDATE)),
+    ],
+)
+def test_soft_state_equal(impl: ModuleType, act: str, soft: tuple[int, int] | None) -> None:
+    """A Ready has a soft state when the leader or the role differ from the last one."""
+    node = Host(impl, (1, 2)).node
+    if act == "leader":
+        node.step(impl.Message(MSG_HEARTBEAT, to=1, sender=2))
+    elif act == "role":
+        node.campaign()
+    assert node.ready().soft_state == soft
+    node.advance()
+    assert node.ready().soft_state is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "hard"),
+    [
+        (MSG_HEARTBEAT, {"term": 1}, None),
+        (MSG_VOTE, {"term": 1, "index": 1, "log_term": 1}, (1, 2, 0)),
+        (MSG_HEARTBEAT, {"term": 1, "commit": 1}, (1, 0, 1)),
+        (MSG_HEARTBEAT, {"term": 2}, (2, 0, 0)),
+    ],
+)
+def test_is_hard_state_equal(
+    impl: ModuleType, kind: int, fields: dict[str, int], hard: tuple[int, int, int] | None
+) -> None:
+    """A Ready has a hard state when term, vote or commit index differ from the last one."""
+    node = Member(impl, terms=[1], hard=(1, 0, 0)).node
+    assert impl.HardState() == impl.HardState(0, 0, 0)
+    assert all([impl.HardState(*values) != impl.HardState() for values in ((1, 0, 0), (0, 1, 0), (0, 0, 1))])
+    node.step(impl.Message(kind, to=1, sender=2, **fields))
+    assert node.ready().hard_state == (None if hard is None else impl.HardState(*hard))
+    node.advance()
+    assert node.ready().hard_state is None
+
+
+# --- settings -------------------------------------------------------------------------------------
 
 
 def test_skip_bcast_commit(impl: ModuleType) -> None:
-    """Followers learn the commit index with what comes next: a heartbeat, a proposal; at once that of a change."""
-    network = Network(impl, 3, member=FullMember, skip_bcast_commit=True)
+    """Followers learn the commit index with the next heartbeat or append; of a pending change they learn at once."""
+    network = Network(impl, 3, skip_bcast_commit=True)
 
     def committed() -> list[int]:
         return [member.committed for member in network.members.values()]
@@ -164,363 +499,35 @@ def test_skip_bcast_commit(impl: ModuleType) -> None:
     network.campaign(1)
     network.propose(1, b"testdata")
     assert committed() == [2, 1, 1]
-    network.tick(1)
+    network.tick(1, network[1].randomized_timeout)
     assert committed() == [2, 2, 2]
     network[1].node.set_skip_bcast_commit(False)
     network.propose(1, b"testdata")
     assert committed() == [3, 3, 3]
     network[1].node.set_skip_bcast_commit(True)
-    network.propose(1, b"testdata")
-    network.propose(1, b"testdata")
+    for _ in range(2):
+        network.propose(1, b"testdata")
     assert committed() == [5, 4, 4]
     network.change(1, "r3")
     assert committed() == [6, 6, 6]
 
 
-# --- changes of membership ------------------------------------------------------------------------
-
-#: text, transition, of the old kind; the membership it leads to, and the one after a joint configuration
-CHANGES: dict[str, tuple[str, int, bool, dict[str, Any], dict[str, Any] | None]] = {
-    "old kind": ("v2", TRANSITION_AUTO, True, {"voters": (1, 2)}, None),
-    "voter": ("v2", TRANSITION_AUTO, False, {"voters": (1, 2)}, None),
-    "learner": ("l2", TRANSITION_AUTO, False, {"voters": (1,), "learners": (2,)}, None),
-    "learner, explicit": (
-        "l2",
-        TRANSITION_EXPLICIT,
-        False,
-        {"voters": (1,), "outgoing": (1,), "learners": (2,)},
-        {"voters": (1,), "learners": (2,)},
-    ),
-    "learner, implicit": (
-        "l2",
-        TRANSITION_IMPLICIT,
-        False,
-        {"voters": (1,), "outgoing": (1,), "learners": (2,), "auto_leave": True},
-        {"voters": (1,), "learners": (2,)},
-    ),
-    **{
-        f"demotion, {name}": (
-            "v2 l1 l3",
-            transition,
-            False,
-            {
-                "voters": (2,),
-                "outgoing": (1,),
-                "learners": (3,),
-                "learners_next": (1,),
-                "auto_leave": transition != TRANSITION_EXPLICIT,
-            },
-            {"voters": (2,), "learners": (1, 3)},
-        )
-        for name, transition in (
-            ("auto", TRANSITION_AUTO),
-            ("explicit", TRANSITION_EXPLICIT),
-            ("implicit", TRANSITION_IMPLICIT),
-        )
-    },
-}
+def test_set_priority(impl: ModuleType) -> None:
+    """The core has the priority that was set last."""
+    node = Host(impl).node
+    for priority in (0, 1, 5, 10, 10000):
+        node.set_priority(priority)
+        assert node.core.priority == priority
 
 
-@pytest.mark.parametrize("name", CHANGES)
-def test_raw_node_propose_and_conf_change(impl: ModuleType, name: str) -> None:
-    """A change is appended as it was proposed and leads to its membership; a joint one is left, by itself or not."""
-    text, transition, v1, expected, after = CHANGES[name]
-    proposed = change(impl, text, transition, v1)
-    leader = led(impl, voters=(1,))
-    leader.node.propose(b"somedata")
-    leader.node.propose_conf_change(proposed)
-    for _ in range(4):
-        if not leader.memberships:
-            cycle(leader)
-    assert leader.memberships == [conf(impl, **expected)]
-    data, entry = leader.disk[-2:]
-    assert data.data == b"somedata"
-    assert (entry.kind, entry.data) == (ENTRY_CONF_CHANGE if v1 else ENTRY_CONF_CHANGE_V2, proposed.encode())
-    # The entry that leaves a joint configuration by itself is appended already, but not yet handed to the disk.
-    by_itself = proposed.enters_joint and proposed.auto_leave
-    assert leader.pending_conf_index == entry.index + by_itself
-    ready = leader.node.ready()
-    context = b""
-    if not by_itself:
-        assert ready.entries == []
-        if after is None:
-            return
-        leader.node.advance()
-        context = b"manual"
-        leader.node.propose_conf_change(impl.ConfChange(context=context))
-        ready = leader.node.ready()
-    assert after is not None
-    (leave,) = ready.entries
-    assert leave.kind == ENTRY_CONF_CHANGE_V2
-    decoded = impl.ConfChange.decode(leave.data)
-    assert decoded == impl.ConfChange(context=context)
-    # It is not committed: with the demoted leader alone it could not be.
-    assert leader.node.apply_conf_change(decoded) == conf(impl, **after)
-
-
-def test_raw_node_joint_auto_leave(impl: ModuleType) -> None:
-    """A leader that loses office while it enters a joint configuration leaves it when it leads again."""
-    leader = led(impl, voters=(1,))
-    proposed = change(impl, "l2", TRANSITION_IMPLICIT)
-    leader.node.propose(b"somedata")
-    leader.node.propose_conf_change(proposed)
-    cycle(leader)
-    ready = leader.node.ready()
-    leader.store(ready)
-    data, entry = ready.committed_entries
-    leader.node.step(impl.Message(MSG_HEARTBEAT_RESP, sender=1, term=leader.term + 1))
-    joint = leader.node.apply_conf_change(entry)
-    leader.node.advance()
-    assert (data.data, entry.data) == (b"somedata", proposed.encode())
-    assert joint == conf(impl, (1,), (2,), outgoing=(1,), auto_leave=True)
-    assert (leader.role, leader.pending_conf_index) == (FOLLOWER, 0)
-    # A follower does not leave it.
-    assert cycle(leader).entries == []
-    leader.node.campaign()
-    appended = []
-    for _ in range(4):
-        if not appended:
-            appended = [each for each in cycle(leader).entries if each.kind]
-    (leave,) = appended
-    assert (leave.kind, impl.ConfChange.decode(leave.data)) == (ENTRY_CONF_CHANGE_V2, impl.ConfChange())
-    assert leader.node.apply_conf_change(leave) == conf(impl, (1,), (2,))
-
-
-def test_raw_node_propose_add_duplicate_node(impl: ModuleType) -> None:
-    """Adding a member that is one already changes nothing, and does not keep the next one out."""
-    leader = led(impl, voters=(1,))
-    texts = ["v1", "v1", "v2"]
-    for text in texts:
-        leader.change(text, v1=True)
-    assert [entry.data for entry in leader.disk[-3:]] == [change(impl, text, v1=True).encode() for text in texts]
-    assert leader.memberships == [conf(impl, (1,)), conf(impl, (1,)), conf(impl, (1, 2))]
-
-
-def test_raw_node_propose_add_learner_node(impl: ModuleType) -> None:
-    """A learner is no voter, and needs no acknowledgement."""
-    leader = led(impl, voters=(1,))
-    leader.change("l2", v1=True)
-    assert leader.memberships == [conf(impl, (1,), (2,))]
-    assert leader.applied[-1].kind == ENTRY_CONF_CHANGE
-
-
-# --- beginning and beginning again ----------------------------------------------------------------
-
-
-def test_raw_node_start(impl: ModuleType) -> None:
-    """A member begins behind a snapshot that its application made, with no entries that add members."""
-    member = behind_snapshot(impl, 1)
-    assert not member.node.has_ready()
-    member.node.campaign()
-    ready = cycle(member)
-    assert (ready.hard_state, ready.must_sync) == (impl.HardState(2, 1, 1), True)
-    assert ready.entries == ready.committed_entries == ready.messages == []
-    member.node.propose(b"foo")
-    ready = cycle(member)
-    assert ready.soft_state == (1, impl.Role.LEADER)
-    assert shape(ready.entries) == [(2, 2, b""), (3, 2, b"foo")]
-    assert (ready.committed_entries, ready.must_sync) == ([], True)
-    ready = cycle(member)
-    assert (ready.hard_state, ready.must_sync) == (impl.HardState(2, 1, 3), False)
-    assert shape(ready.committed_entries) == [(2, 2, b""), (3, 2, b"foo")]
-    assert ready.entries == ready.messages == []
-    assert not member.node.has_ready()
-
-
-def test_raw_node_restart(impl: ModuleType) -> None:
-    """What was committed is applied again; nothing is written, and what was not committed waits."""
-    member = Full(impl, voters=(1,), terms=[1, 1], hard=(1, 0, 1))
-    ready = cycle(member)
-    assert is_quiet(ready)
-    assert shape(ready.committed_entries) == [(1, 1, b"1.1")]
-    assert not member.node.has_ready()
-
-
-def test_raw_node_restart_from_snapshot(impl: ModuleType) -> None:
-    """The same behind a snapshot, which itself is not handed over again."""
-    log = impl._core.EntryLog(3, 1)
-    log.py_append(1, b"foo")
-    node = impl.RawNode(
-        impl.Config(id=1),
-        log=log,
-        hard_state=impl.HardState(1, 0, 3),
-        snapshot=impl.Snapshot(2, 1, conf(impl, (1, 2))),
-    )
-    ready = node.ready()
-    assert is_quiet(ready)
-    assert shape(ready.committed_entries) == [(3, 1, b"foo")]
-    node.advance()
-    assert not node.has_ready()
-    assert node.status()["configuration"] == conf(impl, (1, 2))
-
-
-@pytest.mark.parametrize(("first", "voters"), [(1, (1,)), (2, (1, 2, 3))])
-def test_raw_node_commit_pagination_after_restart(impl: ModuleType, first: int, voters: tuple[int, ...]) -> None:
-    """A budget below what is committed splits it without a gap, and the commit index does not fall back.
-
-    For raft-rs's test_committed_entries_pagination_after_restart too, which begins behind a snapshot.
-    """
-    log = impl._core.EntryLog(first, 1 if first > 1 else 0)
-    for _ in range(first, 11):
-        log.py_append(1, b"a")
-    size = (11 - first) * (HEADER + 1)
-    log.py_append(1, b"boom")
-    config = impl.Config(id=1, max_apply_bytes=size - 1)
-    node = impl.RawNode(
-        config, log=log, hard_state=impl.HardState(1, 1, 10), conf_state=conf(impl, voters), applied=first - 1
-    )
-    applied = list(range(first))[1:]
-    batches = []
-    commits = [10]
-    for _ in range(20):
-        if applied[-1:] == [11]:
-            break
-        ready = node.ready()
-        if ready.hard_state is not None:
-            commits.append(ready.hard_state.commit)
-        batches.append(len(ready.committed_entries))
-        applied += [entry.index for entry in ready.committed_entries]
-        node.advance()
-        node.step(impl.Message(MSG_HEARTBEAT, to=1, sender=2, term=1, commit=11))
-    assert applied == list(range(1, 12))
-    assert batches == [10 - first, 2]
-    assert commits == [10, 11]
-
-
-# --- output ---------------------------------------------------------------------------------------
-
-
-def test_raw_node_status(impl: ModuleType) -> None:
-    """Progress is told by a leader only; it is the tracker's."""
-    member = Full(impl, voters=(1,))
-    assert member.node.status()["progress"] == {}
-    member.campaign()
-    status = member.node.status()
-    assert (status["lead"], status["role"]) == (1, LEADER)
-    assert status["configuration"] == conf(impl, (1,))
-    (progress,) = status["progress"].values()
-    peers = member.tracker.peers
-    for name in ("match", "next", "state"):
-        assert [progress[name]] == list(peers.column(name)), name
-    assert (progress["match"], progress["next"]) == (1, 2)
-
-
-def test_raw_node_consume_ready(impl: ModuleType) -> None:
-    """Asking whether there is something takes nothing; ready takes it; advance takes only what ready took."""
-    leader = led(impl, 2, 3)
-    leader.node.ping()
-    assert leader.node.has_ready()
-    assert leader.node.has_ready()
-    assert len(leader.messages) == 2
-    ready = leader.node.ready()
-    assert kinds(ready.messages) == [MSG_HEARTBEAT] * 2
-    assert len(leader.messages) == 0
-    leader.node.propose(b"bar")
-    assert len(leader.messages) == 2
-    leader.node.advance()
-    assert len(leader.messages) == 2
-    ready = leader.node.ready()
-    assert [(m.kind, m.entries[0].data) for m in ready.messages] == [(MSG_APP, b"bar")] * 2
-
-
-def test_raw_node_bounded_log_growth_with_partition(impl: ModuleType) -> None:
-    """What is proposed while nothing is committed is bounded; the bound is free again when it is applied."""
-    most, data = 16, b"testdata"
-    leader = led(impl, voters=(1,), max_uncommitted_bytes=most * len(data))
-    dropped = 0
-    for _ in range(1024):
-        try:
-            leader.node.propose(data)
-        except impl.ProposalDropped:
-            dropped += 1
-    assert (dropped, leader.uncommitted_bytes) == (1024 - most, most * len(data))
-    assert len(cycle(leader).entries) == most
-    # Appended, but not applied.
-    assert leader.uncommitted_bytes == most * len(data)
-    ready = cycle(leader)
-    assert (ready.entries, len(ready.committed_entries)) == ([], most)
-    assert leader.uncommitted_bytes == 0
-
-
-def test_bounded_uncommitted_entries_growth_with_partition(impl: ModuleType) -> None:
-    """The same in small: one fits, a second does not, until the first is committed and applied."""
-    leader = led(impl, voters=(1,), max_uncommitted_bytes=12)
-    leader.node.propose(b"hello world!")
+def test_disable_proposal_forwarding(impl: ModuleType) -> None:
+    """A follower passes a proposal on, unless it is told not to: then it is dropped, and the proposer knows."""
+    network = Network(impl, 3)
+    network.members[3] = Member(impl, 3, forward_proposals=False)
+    network.campaign(1)
+    assert network.roles() == "LFF"
+    (passed,) = network[2].propose(b"testdata")
+    assert (passed.kind, passed.to, passed.entries[0].data) == (MSG_PROP, 1, b"testdata")
     with pytest.raises(impl.ProposalDropped):
-        leader.node.propose(b"hello world!")
-    leader.take()
-    leader.node.propose(b"hello world!")
-    assert len(leader.node.ready().entries) == 1
-
-
-def test_committed_entries_pagination(impl: ModuleType) -> None:
-    """The least budget hands over one entry, none at all the rest; a change of it counts at once."""
-    member = behind_snapshot(impl, 1, 2, 3)
-    message = impl.Message(MSG_APP, sender=3, term=1, index=1, log_term=1, commit=9, entries=entries(impl, 2, 9, 1))
-    member.node.set_max_apply_bytes(1)
-    member.node.step(message)
-    ready = cycle(member)
-    assert len(ready.entries) == 8
-    assert [entry.index for entry in ready.committed_entries] == [2]
-    assert member.node.has_ready()
-    member.node.set_max_apply_bytes(NO_LIMIT)
-    assert [entry.index for entry in cycle(member).committed_entries] == list(range(3, 10))
-    assert not member.node.has_ready()
-    # What is not durable is not handed over, when writes are asynchronous.
-    slow = Slow(impl, terms=[1], max_apply_bytes=1)
-    slow.append([1] * 8, index=1, log_term=1, sender=3, commit=9)
-    assert [entry.index for m in slow.applies for entry in m.entries] == [1]
-    slow.done()
-    assert slow.applies == []
-    slow.node.set_max_apply_bytes(NO_LIMIT)
-    slow.written(len(slow.writes))
-    assert [entry.index for m in slow.applies for entry in m.entries] == list(range(2, 10))
-
-
-def test_raw_node_entries_after_snapshot(impl: ModuleType) -> None:
-    """Entries that come behind a snapshot are written with it, and applied when it is there."""
-    member = behind_snapshot(impl, 1, 2)
-    sent = entries(impl, 2, 19, 2)
-    member.node.step(impl.Message(MSG_APP, sender=2, term=2, index=1, log_term=1, commit=5, entries=sent))
-    ready = cycle(member)
-    assert (ready.soft_state, ready.hard_state) == ((2, impl.Role.FOLLOWER), impl.HardState(2, 0, 5))
-    assert (shape(ready.entries), shape(ready.committed_entries)) == (shape(sent), shape(sent[:4]))
-    assert (ready.must_sync, kinds(ready.messages)) == (True, [MSG_APP_RESP])
-    snapshot = impl.Snapshot(10, 3, conf(impl, (1, 2)))
-    member.node.step(impl.Message(MSG_SNAP, sender=2, term=3, snapshot=snapshot))
-    sent = entries(impl, 11, 13, 3)
-    member.node.step(impl.Message(MSG_APP, sender=2, term=3, index=10, log_term=3, commit=12, entries=sent))
-    ready = cycle(member)
-    assert (ready.snapshot, ready.hard_state) == (snapshot, impl.HardState(3, 0, 12))
-    assert (shape(ready.entries), ready.committed_entries) == (shape(sent), [])
-    assert (ready.must_sync, set(kinds(ready.messages))) == (True, {MSG_APP_RESP})
-    ready = cycle(member)
-    assert shape(ready.committed_entries) == shape(sent[:2])
-    assert is_quiet(ready)
-
-
-def test_raw_node_overwrite_entries(impl: ModuleType) -> None:
-    """Entries of a new leader replace durable ones; they are applied when they are durable, not the old ones."""
-    member = behind_snapshot(impl, 1, 2, 3)
-    old = entries(impl, 2, 4, 2)
-    member.node.step(impl.Message(MSG_APP, sender=2, term=2, index=1, log_term=1, commit=1, entries=old))
-    ready = cycle(member)
-    assert (ready.soft_state, ready.hard_state) == ((2, impl.Role.FOLLOWER), impl.HardState(2, 0, 1))
-    assert (shape(ready.entries), ready.committed_entries, kinds(ready.messages)) == (shape(old), [], [MSG_APP_RESP])
-    new = entries(impl, 4, 6, 3)
-    member.node.step(impl.Message(MSG_APP, sender=3, term=3, index=3, log_term=2, commit=5, entries=new))
-    ready = cycle(member)
-    assert (ready.soft_state, ready.hard_state) == ((3, impl.Role.FOLLOWER), impl.HardState(3, 0, 5))
-    assert (shape(ready.entries), kinds(ready.messages)) == (shape(new), [MSG_APP_RESP])
-    assert shape(ready.committed_entries) == shape(old[:2] + new[:2])
-    assert not member.node.has_ready()
-    # With asynchronous writes the old ones that stay are applied at once, the new ones after their write.
-    slow = Slow(impl, terms=[1])
-    slow.append([2, 2, 2], index=1, log_term=1, term=2, commit=1)
-    slow.settle()
-    slow.append([3, 3, 3], index=3, log_term=2, sender=3, term=3, commit=5)
-    slow.done(len(slow.applies))
-    assert [(entry.index, entry.term) for entry in slow.applied] == [(1, 1), (2, 2), (3, 2)]
-    slow.written()
-    slow.done()
-    assert [(entry.index, entry.term) for entry in slow.applied[3:]] == [(4, 3), (5, 3)]
+        network[3].propose(b"testdata")
+    assert network[3].take() == []

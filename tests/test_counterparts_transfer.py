@@ -102,14 +102,24 @@ def test_leader_transfer_with_check_quorum(impl: ModuleType) -> None:
     assert (network.roles(), network[1].term) == ("LCF", 3)
 
 
-def test_leader_transfer_to_slow_follower(impl: ModuleType) -> None:
-    """Who lacks an entry is sent it, and then leads."""
-    network = led_by_1(impl)
+@pytest.mark.parametrize("missing", [1, 4])
+def test_leader_transfer_to_slow_follower(impl: ModuleType, missing: int) -> None:
+    """Who lacks entries is sent them, and then leads: not when it has acknowledged but some of them.
+
+    There is one entry in a message. The ancestors' follower lacks one.
+    """
+    network = led_by_1(impl, max_message_bytes=1)
     network.isolate(3)
-    network.propose(1)
+    for _ in range(missing):
+        network.propose(1)
     network.heal()
     assert network[1].progress(3)["match"] == 1
+    network.sent.clear()
     hand_over(network, 3)
+    told = kinds(network.sent).index(MSG_TIMEOUT_NOW)
+    acknowledged = [m.index for m in only(network.sent[:told], MSG_APP_RESP, 1) if m.sender == 3 and not m.reject]
+    assert acknowledged == list(range(2, 2 + missing))
+    assert len(only(network.sent, MSG_TIMEOUT_NOW)) == 1
     came_to(network, FOLLOWER, 3)
     assert network.agree()
 
