@@ -47,9 +47,12 @@ class Host:
         self.node = impl.RawNode(impl.Config(id=1, **QUIET), conf_state=conf_state)
         self.disk: list[Any] = []
         self.memberships: list[Any] = []
+        self.cycles = 0
 
     def cycle(self) -> Any:
         """One Ready, persisted, applied and advanced."""
+        self.cycles += 1
+        assert self.cycles < 100, "what the test waits for does not come"
         ready = self.node.ready()
         self.disk += ready.entries
         for entry in ready.committed_entries:
