@@ -3,11 +3,11 @@
     python bench/instructions.py            check: 0 when all are within 5 % of bench/instructions.json
     python bench/instructions.py --write    put what is counted now on record
 
-Instructions repeat where times do not. Each operation is run twice, with few and with many rounds, each time in a
-process of its own under valgrind; the difference over the number of operations between them is what one costs, without
-the start of Python. A count above the record is a loss to be explained or mended, one below it a gain to be put on
-record: either fails. Exit status 1: a count has changed; 2: nothing could be counted (no valgrind, or no compiled
-build); 3: counts differ, but so do the compilers, so that it says nothing.
+Instructions repeat where times do not. Each operation is run by a compiled loop (raftx/testing/drive.py) in a process
+of its own under valgrind, which counts only while the loop is in the part that is to be measured. A count above the
+record is a loss to be explained or mended, one below it a gain to be put on record: either fails. Exit status 1: a count
+has changed; 2: nothing could be counted (no valgrind, or no compiled build); 3: counts differ, but so do the compilers,
+so that it says nothing.
 """
 
 from __future__ import annotations
@@ -26,50 +26,30 @@ from pathlib import Path
 from typing import Any
 
 import raftx
-from raftx._core import Codec, Entry, Message
 from raftx.testing import drive
-from raftx.types import MSG_APP
 
 RECORD = Path(__file__).with_suffix(".json")
 FORMAT = 1
 TOLERANCE = 0.05
 CHANGED, IMPOSSIBLE, OTHER_TOOLS = 1, 2, 3
 
-FEW, MANY = 2, 42  # rounds
-
-
-class Frames:
-    """A frame of 64 entries, encoded and decoded from Python."""
-
-    def __init__(self, rounds: int) -> None:
-        self.rounds = rounds
-        self.count = 0
-        self.codecs = Codec(b"instructions\0\0\0\0", 1), Codec(b"instructions\0\0\0\0", 2)
-        entries = [Entry(index, 1, b"Z" * 16) for index in range(2, 66)]
-        self.message = Message(MSG_APP, to=2, sender=1, term=1, log_term=1, index=1, entries=entries)
-
-    def run(self) -> None:
-        """All rounds."""
-        here, there = self.codecs
-        for _ in range(self.rounds * 20):
-            (taken,) = there.decode(here.encode(2, [self.message]))
-            if taken.count != 64:
-                raise ValueError(f"{taken.count} entries arrived")
-            self.count += 1
+ROUNDS = 40
+# The functions that valgrind counts in: the measured part of each loop.
+COUNTED = "__pyx_f_5raftx_7testing_5drive_*_body"
 
 
 #: What runs each operation so many rounds, and counts how many operations that were.
 OPERATIONS: dict[str, Callable[[int], Any]] = {
     "one voter, an entry a Ready": lambda rounds: drive.Alone(rounds, 16, 1, 512),
-    "one voter, 64 entries a Ready": lambda rounds: drive.Alone(4 * rounds, 16, 64, 512),
+    "one voter, 64 entries a Ready": lambda rounds: drive.Alone(rounds, 16, 64, 512),
     "three voters, an entry a Ready": lambda rounds: drive.Trio(rounds, 16, 1, 512),
     "a follower steps an append of 1": lambda rounds: drive.Appends(rounds, 256, 1, 512),
     "a follower steps an append of 64": lambda rounds: drive.Appends(rounds, 256, 64, 2048),
     "a leader steps an acknowledgement": lambda rounds: drive.Acknowledgements(rounds, 16, 3, 512),
-    "a heartbeat and its answer": lambda rounds: drive.Heartbeats(4 * rounds, True),
+    "a heartbeat and its answer": lambda rounds: drive.Heartbeats(rounds, True),
     "a campaign of 3": lambda rounds: drive.Campaigns(rounds, 3),
     "the commit index of 7": lambda rounds: drive.Commits(rounds, 7),
-    "a frame of 64, written and read": Frames,
+    "a frame of 64 is written, read and stepped": lambda rounds: drive.Frames(rounds, 256, 64, 2048),
 }
 
 
@@ -94,14 +74,14 @@ def collected(said: str) -> int:
     return int(found[1])
 
 
-def under_valgrind(name: str, rounds: int) -> tuple[int, int]:
-    """(instructions, operations) of a process."""
-    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", sys.executable, "-B", __file__]
+def count(name: str) -> float:
+    """Instructions of one operation."""
+    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", f"--toggle-collect={COUNTED}"]
     environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "RAFTX", "COVERAGE"))
+        key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "RAFTX", "COVERAGE"))
     }
     done = subprocess.run(
-        [*command, "--run", name, str(rounds)],
+        [*command, sys.executable, "-B", __file__, "--run", name, str(ROUNDS)],
         env={**environment, "PYTHONHASHSEED": "0", "PYTHONMALLOC": "malloc"},
         capture_output=True,
         text=True,
@@ -109,14 +89,7 @@ def under_valgrind(name: str, rounds: int) -> tuple[int, int]:
     )
     if done.returncode:
         raise ValueError(f"{name}: {done.stderr[-1000:]}")
-    return collected(done.stderr), int(done.stdout)
-
-
-def count(name: str) -> float:
-    """Instructions of one operation."""
-    few, begun = under_valgrind(name, FEW)
-    many, ended = under_valgrind(name, MANY)
-    return (many - few) / (ended - begun)
+    return collected(done.stderr) / int(done.stdout)
 
 
 def tools() -> dict[str, str]:
@@ -166,12 +139,12 @@ def write(counts: Mapping[str, float], used: Mapping[str, str], path: Path = REC
 
 def judge(counts: Mapping[str, float], record: Mapping[str, float]) -> tuple[list[str], list[str]]:
     """(lines of a table, names that are out of bounds)."""
-    lines = [f"{'operation':<36} {'on record':>12} {'now':>12} {'change':>8}"]
+    lines = [f"{'operation':<44} {'on record':>12} {'now':>12} {'change':>8}"]
     wrong = []
     for name in [*counts, *[name for name in record if name not in counts]]:
         old, new = record.get(name), counts.get(name)
         if old is None or new is None:
-            lines.append(f"{name:<36} {'-' if old is None else f'{old:,.1f}':>12} {'-':>12}")
+            lines.append(f"{name:<44} {'-' if old is None else f'{old:,.1f}':>12} {'-':>12}")
             wrong.append(name)
             continue
         change = new / old - 1
@@ -179,7 +152,7 @@ def judge(counts: Mapping[str, float], record: Mapping[str, float]) -> tuple[lis
         if abs(change) > TOLERANCE:
             wrong.append(name)
             mark = "  more: find out why" if change > 0 else "  fewer: put it on record"
-        lines.append(f"{name:<36} {old:>12,.1f} {new:>12,.1f} {change:>+8.1%}{mark}")
+        lines.append(f"{name:<44} {old:>12,.1f} {new:>12,.1f} {change:>+8.1%}{mark}")
     return lines, wrong
 
 
@@ -225,7 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         counts = dict(zip(names, pool.map(count, names)))
     if options.write:
         write(counts, tools())
-        print("\n".join([f"{name:<36} {value:>12,.1f}" for name, value in counts.items()]))
+        print("\n".join([f"{name:<44} {value:>12,.1f}" for name, value in counts.items()]))
         return 0
     return check(counts, tools())
 

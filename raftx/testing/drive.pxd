@@ -51,6 +51,7 @@ cdef class Member:
     cdef int drain(self) except -1 nogil
     cdef int deliver(self, Member other) except -1 nogil
     cdef int load(self, Outbox box, size_t row, Member other) except -1 nogil
+    cdef int pack(self, Outbox box, size_t row, Member other) except -1 nogil
     cdef int lead(self, uint64_t voters) except -1 nogil
 
 cdef class Case(Runner):
@@ -73,11 +74,14 @@ cdef class Trio(Case):
     cdef uint64_t batch
     cdef int settle(self) except -1 nogil
 
-@cython.final
 cdef class Appends(Case):
     cdef Member one, two
     cdef Outbox box
     cdef uint64_t batch
+
+@cython.final
+cdef class Frames(Appends):
+    pass
 
 @cython.final
 cdef class Acknowledgements(Case):

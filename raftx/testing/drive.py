@@ -269,14 +269,19 @@ class Member:
         """Make a row for ``other`` the message; one whose entries lie in two blocks by way of a frame."""
         box.load(row, self.message)
         if self.message.body_size != box.size_at(row):
-            size = FRAME_HEADER + self.codec.measure(box, row)
-            self.frame.clear()
-            self.frame.fill(size)
-            self.codec.begin(self.frame.data, size, other.core.id)
-            self.codec.add(box, row)
-            self.codec.finish()
-            if other.codec.open(self.frame.data, size) != 0 or not other.codec.next(self.message):
-                raise Corruption("a frame was not taken")
+            return self.pack(box, row, other)
+        return 0
+
+    def pack(self, box: Outbox, row: int, other: Member) -> int:
+        """Make a row for ``other`` the message by way of a frame."""
+        size = FRAME_HEADER + self.codec.measure(box, row)
+        self.frame.clear()
+        self.frame.fill(size)
+        self.codec.begin(self.frame.data, size, other.core.id)
+        self.codec.add(box, row)
+        self.codec.finish()
+        if other.codec.open(self.frame.data, size) != 0 or not other.codec.next(self.message):
+            raise Corruption("a frame was not taken")
         return 0
 
     def lead(self, voters: int) -> int:
@@ -457,6 +462,18 @@ class Appends(Case):
     def members(self) -> list[Member]:
         """The follower, for what it has committed and applied."""
         return [self.two]
+
+
+class Frames(Appends):
+    """The same by way of a frame, written here and read there."""
+
+    def body(self) -> int:
+        for row in range(self.box.length()):
+            self.one.pack(self.box, row, self.two)
+            self.one.message.commit = self.one.message.index
+            self.two.core.step(self.one.message)
+            self.count += 1
+        return 0
 
 
 class Acknowledgements(Case):
