@@ -5,9 +5,9 @@
 
 Instructions repeat where times do not. Each operation is run by a compiled loop (raftx/testing/drive.py) in a process
 of its own under valgrind, which counts only while the loop is in the part that is to be measured. A count above the
-record is a loss to be explained or mended, one below it a gain to be put on record: either fails. Exit status 1: a count
-has changed; 2: nothing could be counted (no valgrind, or no compiled build); 3: counts differ, but so do the compilers,
-so that it says nothing.
+record is a loss to be explained or mended, one below it a gain to be put on record: either fails. Exit status 1: a
+count has changed; 2: nothing could be counted (no valgrind, or no compiled build); 3: counts differ, but so do the
+compilers, so that it says nothing.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ is believed when a heartbeat later both sides say the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 Head = dict[str, Any]
@@ -17,6 +17,7 @@ Steps = list[list[Any]]
 #: Runs a schedule on both sides: the answers of raftx and the other side's.
 Both = Callable[[Head, Steps], tuple[Sequence[str], Sequence[str]]]
 
+_CANDIDATE = 1
 _LEADER = 2
 _PINGS = 3
 _RECENT = 25  # steps
@@ -219,6 +220,44 @@ def votes_beside_priority(d: Difference) -> bool:
     return elected or voted
 
 
+def votes_of_who_lags(d: Difference) -> bool:
+    """A candidate of raft-rs that an append has not reached yet gets fewer votes; nobody is elected on either side."""
+    if d.ours.result != d.theirs.result or d.ours.reads != d.theirs.reads or d.ours.leaders() or d.theirs.leaders():
+        return False
+    for id in d.differing():
+        one, other = d.ours.members.get(id), d.theirs.members.get(id)
+        if one is None or other is None or other.vote != 0 or replace(one, vote=0) != other:
+            return False
+        candidate = d.theirs.members.get(one.vote)
+        if candidate is None or candidate.role != _CANDIDATE or candidate.term != one.term:
+            return False
+    return True
+
+
+def elections_of_who_lags(d: Difference) -> bool:
+    """A candidate of raft-rs that an append has not reached yet saves fewer entries, which nobody had committed.
+
+    Each side agrees with itself, and with the other one in everything but what the new leader has committed since.
+    """
+    if d.ours.result != d.theirs.result or not d.before or not (d.took("links") or d.took("crash")):
+        return False
+    before = Answer(d.before[-1])
+    newest = max([state.term for state in before.members.values() if state], default=0)
+    for answer in (d.ours, d.theirs):
+        sums: dict[int, str] = {}
+        for state in answer.members.values():
+            if state is not None and sums.setdefault(state.applied, state.chain) != state.chain:
+                return False
+    for id in d.differing():
+        one, other, old = d.ours.members.get(id), d.theirs.members.get(id), before.members.get(id)
+        if one is None or other is None or replace(one, chain=other.chain) != other:
+            return False
+        if one.term <= newest or (old is not None and one.applied <= old.applied):
+            return False
+    # Who is alone has nobody to lag behind.
+    return len(d.differing()) > 1
+
+
 def campaigns_as_no_voter(d: Difference) -> bool:
     """Told to campaign, raft-rs does so whoever it is, and panics when it knows of no voters."""
     if d.step[0] != "campaign" or d.ours.result != "ok":
@@ -371,6 +410,8 @@ RULES = (
     Rule(27, "lags with a full window", lags_with_full_window),
     Rule(41, "leaves joint while transferring", leaves_joint_while_transferring),
     Rule(14, "votes beside priority", votes_beside_priority),
+    Rule(28, "votes of who lags", votes_of_who_lags),
+    Rule(28, "elections of who lags", elections_of_who_lags),
     Rule(28, "lags until a heartbeat", lags),
 )
 
