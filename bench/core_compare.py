@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import select
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -131,22 +130,6 @@ class Side:
         self.process.communicate()
 
 
-def build_go() -> Path:
-    """The program around etcd's Raft. Raises BuildFailed."""
-    program = toolchains.GO_HARNESS.with_name("etcd-raft-bench")
-    tool = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
-    if tool is None:
-        raise toolchains.BuildFailed("the go command is missing: install Go, or put go on PATH")
-    program.parent.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(
-        [tool, "build", "-o", str(program), "./bench"],
-        cwd=toolchains.GO_SOURCES, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        raise toolchains.BuildFailed(f"go build failed:\n{done.stderr}")
-    return program
-
-
 #: How a side is started: its command, and what it has in its environment.
 Start = tuple[list[str], dict[str, str]]
 
@@ -157,8 +140,12 @@ def commands(rust: Path | None, go: Path | None) -> tuple[dict[str, Start], list
     missing = []
     for name, given in ((RUST, rust), (GO, go)):
         try:
-            built = given or (toolchains.build_rust("bench") if name == RUST else build_go())
-            out[name] = ([str(built)], {})
+            if given is None and name == RUST:
+                given = toolchains.build_rust("bench")
+            elif given is None:
+                program = toolchains.GO_HARNESS.with_name("etcd-raft-bench")
+                given = toolchains.build_go(package="./bench", program=program)
+            out[name] = ([str(given)], {})
         except toolchains.BuildFailed as error:
             missing.append(f"{name} is left out: {error}")
     own = [sys.executable, str(Path(__file__).resolve()), "--serve"]

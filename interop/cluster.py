@@ -16,9 +16,9 @@ import sys
 import zlib
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import raftx
 
@@ -80,9 +80,9 @@ def timeout(seed: int, id: int, term: int, election: int) -> int:
     return election + (x >> 11) % election
 
 
-def checksum(answer: str) -> str:
-    """What stands for an answer where the full one is not asked for."""
-    return f"{zlib.crc32(answer.encode()):08x}"
+def checksums(answers: Iterable[str]) -> str:
+    """The line that stands for answers where the full ones are not asked for: their checksums, back to back."""
+    return "".join([f"{zlib.crc32(answer.encode()):08x}" for answer in answers])
 
 
 class Packet:
@@ -247,9 +247,13 @@ class Member:
             if entry.index <= self.applied:
                 continue
             self.applied = entry.index
+            self.applying(entry)
             if entry.kind:
                 change = self.impl.ConfChange.decode(entry.data, entry.kind == 1)
                 self.set_conf(entry.index, self.raw.apply_conf_change(change))
+
+    def applying(self, entry: Any) -> None:
+        """What else the state machine does with an entry."""
 
     # --- its lives -------------------------------------------------------------------------------
 
@@ -274,6 +278,13 @@ class Member:
         )
         self.core = self.raw.core
         self.core.randomized_timeout = self.timeout()
+
+    def restart(self, from_state_machine: bool) -> None:
+        """Begin again, with what the state machine has kept or from the snapshot."""
+        applied = self.snapshot.index
+        if from_state_machine:
+            applied = max(applied, min(self.applied, self.hard.commit))
+        self.start(applied)
 
     def crash(self) -> None:
         """Whatever is not on disk is gone."""
@@ -303,6 +314,18 @@ class Member:
 
     # --- what is seen of it ----------------------------------------------------------------------
 
+    def conf_shown(self) -> str:
+        """The library's configuration; built anew when it has changed."""
+        tracker = self.core.tracker
+        ids = tracker.peers.column("ids")
+        sets = (tracker.voters, tracker.outgoing, tracker.learners, tracker.learners_next, tracker.auto_leave)
+        key = (sets, bytes(ids))
+        if key != self._conf_key:
+            self._conf_key = key
+            self._conf_text = conf_text(tracker.conf_state())
+            self._ids = ids.tolist()
+        return self._conf_text
+
     def state_text(self) -> str:
         """The state part of an answer. Notes ``has_ready``."""
         core = self.core
@@ -314,13 +337,7 @@ class Member:
         first = log.first
         last = log.last
         count: int = peers.count
-        ids = peers.column("ids")
-        sets = (tracker.voters, tracker.outgoing, tracker.learners, tracker.learners_next, tracker.auto_leave)
-        key = (sets, bytes(ids))
-        if key != self._conf_key:
-            self._conf_key = key
-            self._conf_text = conf_text(tracker.conf_state())
-            self._ids = ids.tolist()
+        conf = self.conf_shown()
         names = self._ids
         votes = "-"
         granted: int = tracker.votes_granted
@@ -374,7 +391,7 @@ class Member:
             f"{core.uncommitted_bytes if self.shows_uncommitted else 0} {core.committed} {core.applying} "
             f"{core.applied} {first} {last} {log.py_term(last)} {core.stable} {core.writing} "
             f"{core.pending_snapshot} {1 if core.snapshot_writing else 0} {1 if core.apply_paused else 0} "
-            f"{1 if has_ready else 0} {self._conf_text} {votes} {progress} "
+            f"{1 if has_ready else 0} {conf} {votes} {progress} "
             f"{reads.confirmed}:{unconfirmed}:{waiting}:{states}:{acknowledged} {self._disk_text}"
         )
 
@@ -647,10 +664,7 @@ class Cluster:
         return "", ""
 
     def _restart(self, member: Member, step: list[Any]) -> tuple[str, str]:
-        applied = member.snapshot.index
-        if step[2]:
-            applied = max(applied, min(member.applied, member.hard.commit))
-        member.start(applied)
+        member.restart(bool(step[2]))
         return "", ""
 
     def _snapshot(self, member: Member, step: list[Any]) -> tuple[str, str]:
@@ -681,15 +695,28 @@ _NOTHING = _Nothing()
 # --- the session ---------------------------------------------------------------------------------
 
 
-def run(head: dict[str, Any], steps: Iterable[list[Any]], package: ModuleType = raftx) -> list[str]:
-    """All answers of a scenario, up to a panic."""
-    cluster = Cluster(head, package)
+class Runs(Protocol):
+    """What takes steps: a Cluster, or that of quiet schedules."""
+
+    over: bool
+
+    def step(self, step: list[Any]) -> str:
+        """Take one step; returns its answer."""
+
+
+def answers_of(cluster: Runs, steps: Iterable[list[Any]]) -> list[str]:
+    """All answers, up to a panic."""
     answers = []
     for step in steps:
         answers.append(cluster.step(step))
         if cluster.over:
             break
     return answers
+
+
+def run(head: dict[str, Any], steps: Iterable[list[Any]], package: ModuleType = raftx) -> list[str]:
+    """All answers of a scenario, up to a panic."""
+    return answers_of(Cluster(head, package), steps)
 
 
 def scenarios(lines: Iterable[str]) -> Iterator[tuple[dict[str, Any], list[list[Any]], bool]]:
@@ -707,11 +734,16 @@ def scenarios(lines: Iterable[str]) -> Iterator[tuple[dict[str, Any], list[list[
             steps.append(value)
 
 
-def main(source: IO[str] = sys.stdin, target: IO[str] = sys.stdout, package: ModuleType = raftx) -> None:
+def main(
+    source: IO[str] = sys.stdin,
+    target: IO[str] = sys.stdout,
+    package: ModuleType = raftx,
+    run: Callable[[dict[str, Any], list[list[Any]], ModuleType], list[str]] = run,
+) -> None:
     """Answer scenarios until the end of the input."""
     for head, steps, full in scenarios(source):
         answers = run(head, steps, package)
-        target.write(json.dumps(answers) if full else "".join([checksum(answer) for answer in answers]))
+        target.write(json.dumps(answers) if full else checksums(answers))
         target.write("\n")
         target.flush()
 

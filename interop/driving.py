@@ -1,4 +1,4 @@
-"""A schedule being driven: drawing, taking steps, carrying messages, letting work be done, finding a leader.
+"""A schedule being driven: taking steps, carrying messages, letting work be done, finding a leader.
 
 The part of the generator that makes progress and keeps to what is legal, and to what raftx does not do otherwise on
 purpose; what happens to the members, and the harm, is generate.py's.
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .cluster import DEFAULTS, SCENARIO, Cluster, Member, Packet
+from .draws import Draws
 
 Step = list[Any]
 
@@ -29,11 +30,10 @@ class Full(Exception):
     """The schedule has all its steps."""
 
 
-class Driving:
+class Driving(Draws):
     """One schedule; Generator makes the members and chooses what happens."""
 
     draw: random.Random
-    random: Callable[[], float]
     #: whether the schedule came to where raftx differs on purpose
     differs: bool
     limit: int
@@ -47,20 +47,6 @@ class Driving:
     network: list[Packet]
     side: dict[int, int]
     focus: tuple[int, ...]
-
-    # --- drawing ---------------------------------------------------------------------------------
-
-    def choice(self, of: Any) -> Any:
-        """One of a sequence."""
-        return of[int(self.random() * len(of))]
-
-    def chance(self, probability: float) -> bool:
-        """Whether something that likely happens."""
-        return self.random() < probability
-
-    def below(self, end: int) -> int:
-        """0 .. end - 1."""
-        return int(self.random() * end)
 
     # --- the members -----------------------------------------------------------------------------
 

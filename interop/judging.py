@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -36,11 +35,6 @@ def first_difference(ours: Sequence[str], theirs: Sequence[str]) -> int | None:
         if one != other:
             return number
     return None if len(ours) == len(theirs) else min(len(ours), len(theirs))
-
-
-def sums(answers: Iterable[str]) -> str:
-    """The line that stands for answers: their checksums, back to back."""
-    return "".join([f"{zlib.crc32(answer.encode()):08x}" for answer in answers])
 
 
 class Judge:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .cluster import DEFAULTS, OK, SCENARIO
+from .draws import Draws
 from .mixed_hosts import Flight, Host
 from .mixed_watch import LEADER, SNAPSHOT, Conf, Disagreement, Seat, Watch
 from .outside import Json
@@ -45,7 +46,7 @@ class Stalemate(Exception):
     """
 
 
-class Schedule:
+class Schedule(Draws):
     """One schedule. ``run`` raises Disagreement and Stalemate; ``steps`` says what was done so far."""
 
     def __init__(self, seed: int, homes: dict[str, Home], counts: Counter[str], attempt: int = 0) -> None:
@@ -73,19 +74,7 @@ class Schedule:
         self.numbers = 0
         self.contexts = 0
 
-    # --- drawing ---------------------------------------------------------------------------------
-
-    def choice(self, of: Any) -> Any:
-        """One of a sequence."""
-        return of[int(self.random() * len(of))]
-
-    def chance(self, probability: float) -> bool:
-        """Whether something that likely happens."""
-        return self.random() < probability
-
-    def below(self, end: int) -> int:
-        """0 .. end - 1."""
-        return int(self.random() * end)
+    # --- the members -----------------------------------------------------------------------------
 
     def make_head(self, seed: int) -> Json:
         """The members: three, and how they are set."""

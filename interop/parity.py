@@ -30,9 +30,9 @@ from typing import Any
 import raftx
 from raftx import _pure
 
-from .cluster import scenarios
+from .cluster import checksums, scenarios
 from .comparisons import COMPARISONS, Comparison, of_head
-from .judging import QuietJudge, first_difference, show, sums, write_scenario
+from .judging import QuietJudge, first_difference, show, write_scenario
 from .oracle import Head, Oracle, OracleDied, Steps
 from .toolchains import ROOT, BuildFailed, build_go
 
@@ -92,7 +92,7 @@ class Comparer:
         line = self.oracle.receive()
         self.count += 1
         self.total += len(taken)
-        expected = sums(answers)
+        expected = checksums(answers)
         if line == expected:
             if self.count >= REPORT_EVERY:
                 done, self.count, self.total = (self.count, self.total), 0, 0

@@ -8,17 +8,15 @@ randomness and no clock.
 from __future__ import annotations
 
 import contextlib
-import json
-import sys
 import zlib
 from collections.abc import Iterable
 from types import ModuleType
-from typing import IO, Any
+from typing import Any
 
 import raftx
 
-from .cluster import DOWN, DROPPED, MASK64, NOTHING, OK, SCENARIO, Member, checksum, run, scenarios
-from .implementation import CLUSTER, Implementation, conf_text, implementation
+from .cluster import DOWN, DROPPED, MASK64, NOTHING, OK, SCENARIO, Member, answers_of, main, run
+from .implementation import CLUSTER, Implementation, implementation
 
 ROUNDS = 1000  # rounds of delivery after which a schedule counts as one that never comes to rest
 RESTLESS = "restless"
@@ -38,38 +36,23 @@ class QuietMember(Member):
         #: ``index:context`` of the reads that were answered since the last input
         self.answered: list[str] = []
         super().__init__(impl, spec, seed)
-        if self.snapshot.index:
-            snapshot = self.snapshot
-            self.snapshot = impl.Snapshot(snapshot.index, snapshot.term, snapshot.conf_state, self.sum_text())
-            self.start(snapshot.index)
 
-    def sum_text(self) -> bytes:
-        """What a snapshot of the present state machine holds."""
-        return f"{self.applied}:{self.chain:08x}".encode()
+    def sum_of(self, snapshot: Any) -> int:
+        """The sum that a snapshot holds; 0 where nothing was applied before it."""
+        return int(snapshot.data.partition(b":")[2] or b"0", 16)
 
     def start(self, applied: int) -> None:
         if applied == self.snapshot.index:
-            data = self.snapshot.data
-            self.chain = int(data.partition(b":")[2] or b"0", 16)
-            self.chains[applied] = self.chain
-        else:
-            self.chain = self.chains[applied]
+            self.chains[applied] = self.sum_of(self.snapshot)
+        self.chain = self.chains[applied]
         super().start(applied)
 
     def take_snapshot(self, snapshot: Any) -> None:
         super().take_snapshot(snapshot)
-        self.chain = self.chains[snapshot.index] = int(snapshot.data.partition(b":")[2], 16)
+        self.chain = self.chains[snapshot.index] = self.sum_of(snapshot)
 
-    def apply(self, entries: list[Any]) -> None:
-        text = self.impl.entries_text
-        for entry in entries:
-            if entry.index <= self.applied:
-                continue
-            self.applied = entry.index
-            self.chain = self.chains[entry.index] = zlib.crc32(text((entry,)).encode(), self.chain)
-            if entry.kind:
-                change = self.impl.ConfChange.decode(entry.data, entry.kind == 1)
-                self.set_conf(entry.index, self.raw.apply_conf_change(change))
+    def applying(self, entry: Any) -> None:
+        self.chain = self.chains[entry.index] = zlib.crc32(self.impl.entries_text((entry,)).encode(), self.chain)
 
     def crash(self) -> None:
         super().crash()
@@ -80,7 +63,8 @@ class QuietMember(Member):
         done = False
         index = min(self.applied, self.hard.commit)
         if index > self.snapshot.index:
-            self.snapshot = self.impl.Snapshot(index, self.term_of(index), self.conf_at(index), self.sum_text())
+            data = f"{index}:{self.chains[index]:08x}".encode()
+            self.snapshot = self.impl.Snapshot(index, self.term_of(index), self.conf_at(index), data)
             self.raw.set_snapshot(self.snapshot)
             done = True
         index = self.snapshot.index - count
@@ -113,15 +97,9 @@ class QuietMember(Member):
         core = self.core
         if core is None:
             return f"{self.id} down"
-        tracker = core.tracker
-        sets = (tracker.voters, tracker.outgoing, tracker.learners, tracker.learners_next, tracker.auto_leave)
-        key = (sets, bytes(tracker.peers.column("ids")))
-        if key != self._conf_key:
-            self._conf_key = key
-            self._conf_text = conf_text(tracker.conf_state())
         return (
             f"{self.id} {core.term} {core.vote} {core.lead} {core.role} {core.committed} {core.applied} "
-            f"{self.chain:08x} {self._conf_text}"
+            f"{self.chain:08x} {self.conf_shown()}"
         )
 
 
@@ -184,10 +162,7 @@ class QuietCluster:
         if name == "restart":
             if member is None or member.raw is not None:
                 return NOTHING
-            applied = member.snapshot.index
-            if step[2]:
-                applied = max(applied, min(member.applied, member.hard.commit))
-            member.start(applied)
+            member.restart(bool(step[2]))
             member.work_off()
             return OK
         if member is None or member.raw is None:
@@ -273,23 +248,13 @@ def _recipient_and_sender(item: tuple[int, int, int, bytes]) -> tuple[int, int]:
 
 def run_quiet(head: dict[str, Any], steps: Iterable[list[Any]], package: ModuleType = raftx) -> list[str]:
     """All answers of a quiet schedule, up to a panic."""
-    cluster = QuietCluster(head, package)
-    answers = []
-    for step in steps:
-        answers.append(cluster.step(step))
-        if cluster.over:
-            break
-    return answers
+    return answers_of(QuietCluster(head, package), steps)
 
 
-def main(source: IO[str] = sys.stdin, target: IO[str] = sys.stdout, package: ModuleType = raftx) -> None:
-    """The session on standard input and output (protocol.md), for both kinds of scenarios."""
-    for head, steps, full in scenarios(source):
-        answers = (run_quiet if head.get("quiet") else run)(head, steps, package)
-        target.write(json.dumps(answers) if full else "".join([checksum(answer) for answer in answers]))
-        target.write("\n")
-        target.flush()
+def run_any(head: dict[str, Any], steps: Iterable[list[Any]], package: ModuleType = raftx) -> list[str]:
+    """The same for both kinds of scenarios."""
+    return (run_quiet if head.get("quiet") else run)(head, steps, package)
 
 
 if __name__ == "__main__":
-    main()
+    main(run=run_any)

@@ -16,6 +16,7 @@ from typing import Any
 import raftx
 
 from .cluster import DEFAULTS, SCENARIO
+from .draws import Draws
 from .quiet import QuietCluster, QuietMember
 
 _LEADER = 2
@@ -77,15 +78,11 @@ _THEME_OF += ["priority", "group_commit", "batch_append", "skip_bcast_commit", "
 _OPTIONS = ("group_commit", "batch_append", "skip_bcast_commit")
 
 
-class QuietGenerator:
+class QuietGenerator(Draws):
     """One schedule in the making."""
 
     def __init__(self, seed: int, inputs: int, package: ModuleType) -> None:
-        draw = random.Random(f"quiet {seed}")
-        self.random = draw.random
-        self.below = draw.randrange
-        self.choice = draw.choice
-        self.sample = draw.sample
+        self.random = random.Random(f"quiet {seed}").random
         self.limit = inputs
         self.theme = self.choice(_THEME_OF)
         weights = dict(THEMES[self.theme])
@@ -99,10 +96,6 @@ class QuietGenerator:
         self.answers: list[str] = []
         self.number = 0
         self.contexts = 0
-
-    def chance(self, probability: float) -> bool:
-        """Whether something happens that does with this probability."""
-        return self.random() < probability
 
     # --- the members -----------------------------------------------------------------------------
 

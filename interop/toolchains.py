@@ -14,6 +14,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 RUST_SOURCES = ROOT / "interop" / "raft-rs"
 RUST_TARGET = ROOT / "build" / "raft-rs"
+GO_SOURCES = ROOT / "interop" / "etcd-raft"
+GO_HARNESS = ROOT / "build" / "etcd-raft"
 
 
 class BuildFailed(Exception):
@@ -63,24 +65,22 @@ def build_rust(bin: str) -> Path:
     return program
 
 
-GO_SOURCES = ROOT / "interop" / "etcd-raft"
-GO_HARNESS = ROOT / "build" / "etcd-raft"
-
-
-def build_go(go: str | None = None) -> Path:
-    """The harness around etcd's Raft, compiled when its sources are newer. Raises BuildFailed."""
+def build_go(go: str | None = None, package: str = ".", program: Path = GO_HARNESS) -> Path:
+    """A program around etcd's Raft, by default the harness, compiled when its sources are newer. Raises BuildFailed."""
     if not GO_SOURCES.is_dir():
         raise BuildFailed(f"{GO_SOURCES} is missing")
-    sources = [*GO_SOURCES.glob("*.go"), GO_SOURCES / "go.mod"]
-    newest = max([path.stat().st_mtime for path in sources])
-    if not GO_HARNESS.exists() or GO_HARNESS.stat().st_mtime < newest:
-        tool = go or shutil.which("go") or "/usr/local/go/bin/go"
-        if shutil.which(tool) is None:
-            raise BuildFailed(f"the go command is missing ({tool}): install Go, or say where it is: --go PATH")
-        GO_HARNESS.parent.mkdir(parents=True, exist_ok=True)
-        done = subprocess.run(
-            [tool, "build", "-o", str(GO_HARNESS), "."], cwd=GO_SOURCES, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise BuildFailed(f"go build failed:\n{done.stderr}")
-    return GO_HARNESS
+    newest = max([path.stat().st_mtime for path in (*GO_SOURCES.rglob("*.go"), GO_SOURCES / "go.mod")])
+    if program.exists() and program.stat().st_mtime >= newest:
+        return program
+    tool = go or shutil.which("go") or "/usr/local/go/bin/go"
+    if shutil.which(tool) is None:
+        raise BuildFailed(f"the go command is missing ({tool}): install Go, or say where it is: --go PATH")
+    program.parent.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(
+        [tool, "build", "-o", str(program), package], cwd=GO_SOURCES, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise BuildFailed(f"go build failed:\n{done.stderr}")
+    # Go leaves a program alone that the newer sources do not change.
+    program.touch()
+    return program

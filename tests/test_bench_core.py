@@ -224,12 +224,13 @@ def test_a_side_that_hangs_is_ended():
     side.close()
 
 
-def test_without_compilers_the_others_go_on(monkeypatch):
+def test_without_compilers_the_others_go_on(monkeypatch, tmp_path):
     def missing(bin: str) -> Path:
         raise toolchains.BuildFailed("the cargo command is missing")
 
     monkeypatch.setattr(toolchains, "build_rust", missing)
-    monkeypatch.setattr(compare.shutil, "which", lambda name: None)
+    monkeypatch.setattr(toolchains, "GO_HARNESS", tmp_path / "nothing-is-built")
+    monkeypatch.setattr(toolchains.shutil, "which", lambda name: None)
     started, told = compare.commands(None, None)
     assert set(started) == ({compare.LOOP, compare.PYTHON, compare.PURE} if raftx.COMPILED else {compare.PURE})
     assert told[0] == "raft-rs is left out: the cargo command is missing"
@@ -241,8 +242,12 @@ def test_without_compilers_the_others_go_on(monkeypatch):
 
 def test_the_command(monkeypatch, capsys, tmp_path):
     """With raftx's own sides alone, on two cases."""
-    monkeypatch.setattr(compare, "build_go", lambda: (_ for _ in ()).throw(toolchains.BuildFailed("none")))
-    monkeypatch.setattr(toolchains, "build_rust", lambda bin: (_ for _ in ()).throw(toolchains.BuildFailed("none")))
+
+    def missing(*_: Any, **__: Any) -> Path:
+        raise toolchains.BuildFailed("none")
+
+    monkeypatch.setattr(toolchains, "build_go", missing)
+    monkeypatch.setattr(toolchains, "build_rust", missing)
     out = tmp_path / "answers.json"
     command = ["core_compare.py", "--rounds", "1", "--seconds", "0.001", "--cases", "vote-", "--json", str(out)]
     monkeypatch.setattr(sys, "argv", command)

@@ -214,11 +214,14 @@ def test_cells(system):
 
 def test_runner(system, mod):
     assert system.Runner().run() is None
-    drive = mod("testing.drive").Drive(2, 10, 3)
-    before = drive.committed()
-    thread = start(drive.run)
+    drive = mod("testing.drive")
+    case = drive.Alone(3, 10, 2, 64)
+    (member,) = case.members()
+    before = member.core.committed
+    thread = start(case.run)
     assert ends(thread)
-    assert drive.committed() == before + 6
+    assert member.core.committed == before + case.count
+    assert case.count >= 6
 
 
 # --- Handoff -------------------------------------------------------------------------------------

@@ -16,23 +16,9 @@ import (
 	"go.etcd.io/raft/v3"
 	pb "go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
+
+	"raftx/interop/etcd-raft/silent"
 )
-
-// silent is a logger that says nothing.
-type silent struct{}
-
-func (silent) Debug(...any)                   {}
-func (silent) Debugf(string, ...any)          {}
-func (silent) Error(...any)                   {}
-func (silent) Errorf(string, ...any)          {}
-func (silent) Info(...any)                    {}
-func (silent) Infof(string, ...any)           {}
-func (silent) Warning(...any)                 {}
-func (silent) Warningf(string, ...any)        {}
-func (silent) Fatal(v ...any)                 { panic(fmt.Sprint(v...)) }
-func (silent) Fatalf(format string, v ...any) { panic(fmt.Sprintf(format, v...)) }
-func (silent) Panic(v ...any)                 { panic(fmt.Sprint(v...)) }
-func (silent) Panicf(format string, v ...any) { panic(fmt.Sprintf(format, v...)) }
 
 // cluster runs one scenario.
 type cluster struct {
@@ -138,7 +124,7 @@ func (m *member) start(applied uint64) {
 		MaxInflightBytes:            s.MaxInflightBytes,
 		CheckQuorum:                 s.CheckQuorum,
 		PreVote:                     s.PreVote,
-		Logger:                      silent{},
+		Logger:                      silent.Logger{},
 		DisableProposalForwarding:   !s.Forwarding,
 		DisableConfChangeValidation: !s.Validate,
 		StepDownOnRemoval:           s.StepDown,

@@ -28,6 +28,8 @@ import (
 	"strconv"
 
 	"go.etcd.io/raft/v3"
+
+	"raftx/interop/etcd-raft/silent"
 )
 
 // maxLine bounds a line of input.
@@ -37,7 +39,7 @@ func main() {
 	// Everything lives for one scenario: a heap of a few megabytes. Collecting
 	// less often is worth more than the memory.
 	debug.SetGCPercent(800)
-	raft.SetLogger(silent{})
+	raft.SetLogger(silent.Logger{})
 	if err := serve(os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "etcd-raft:", err)
 		os.Exit(2)

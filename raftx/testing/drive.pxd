@@ -11,28 +11,6 @@ cdef uint64_t KEEP, GROUP
 cdef size_t ENTRY_HEADER, FRAME_HEADER
 
 @cython.final
-cdef class Drive(Runner):
-    cdef readonly Raft core
-    cdef Outbox out, held
-    cdef Message message, scratch
-    cdef Spans spans
-    cdef Buffer body
-    cdef readonly uint64_t batch, rounds, number
-    cdef int round(self) except -1 nogil
-
-@cython.final
-cdef class Steps(Runner):
-    cdef readonly Raft core
-    cdef Message message
-    cdef readonly uint64_t rounds
-    cdef bint leading
-
-@cython.final
-cdef class Quorums(Runner):
-    cdef Tracker tracker
-    cdef readonly uint64_t rounds, sum
-
-@cython.final
 cdef class Member:
     cdef readonly Raft core
     cdef Codec codec

@@ -21,6 +21,8 @@ import (
 	"go.etcd.io/raft/v3/quorum"
 	pb "go.etcd.io/raft/v3/raftpb"
 	"go.etcd.io/raft/v3/tracker"
+
+	"raftx/interop/etcd-raft/silent"
 )
 
 const (
@@ -29,21 +31,6 @@ const (
 	// Messages that are stepped, or campaigns that are held, between two readings of the clock.
 	group = uint64(256)
 )
-
-type silent struct{}
-
-func (silent) Debug(...any)                   {}
-func (silent) Debugf(string, ...any)          {}
-func (silent) Error(...any)                   {}
-func (silent) Errorf(string, ...any)          {}
-func (silent) Info(...any)                    {}
-func (silent) Infof(string, ...any)           {}
-func (silent) Warning(...any)                 {}
-func (silent) Warningf(string, ...any)        {}
-func (silent) Fatal(v ...any)                 { panic(fmt.Sprint(v...)) }
-func (silent) Fatalf(format string, v ...any) { panic(fmt.Sprintf(format, v...)) }
-func (silent) Panic(v ...any)                 { panic(fmt.Sprint(v...)) }
-func (silent) Panicf(format string, v ...any) { panic(fmt.Sprintf(format, v...)) }
 
 func check(err error) {
 	if err != nil {
@@ -94,7 +81,7 @@ func newMember(id, voters, keep uint64) *member {
 		MaxCommittedSizePerReady:  math.MaxUint64,
 		MaxUncommittedEntriesSize: math.MaxUint64,
 		MaxInflightMsgs:           window,
-		Logger:                    silent{},
+		Logger:                    silent.Logger{},
 	})
 	check(err)
 	return &member{id: id, node: node, storage: storage, keep: keep, first: 1}
