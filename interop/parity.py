@@ -126,7 +126,14 @@ class Comparer:
 
 
 def _worker(
-    name: str, seeds: Sequence[int], steps: int, command: list[str], interpreted: bool, queue: Any, stop: Any, keep_going: bool
+    name: str,
+    seeds: Sequence[int],
+    steps: int,
+    command: list[str],
+    interpreted: bool,
+    queue: Any,
+    stop: Any,
+    keep_going: bool,
 ) -> None:
     package = _pure.load() if interpreted else raftx
 
@@ -353,9 +360,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             steps = options.steps or comparison.steps
             seeds = comparison.seeds(options.seeds)
             jobs = max(1, min(options.jobs, len(seeds)))
-            outcome = judge_many(
-                comparison, seeds, steps, jobs, command, options.interpreted, options.keep_going
-            )
+            outcome = judge_many(comparison, seeds, steps, jobs, command, options.interpreted, options.keep_going)
             mode = f"{'compiled' if package.COMPILED else 'interpreted'}, {jobs} jobs"
             print("\n".join(outcome.lines(comparison.title, mode)), flush=True)
             for failure in outcome.failures:

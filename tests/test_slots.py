@@ -1,4 +1,4 @@
-"""Every slot in every set: a membership has up to 64 members, a set of them is one 64-bit mask, and no bit may get lost.
+"""Every slot in every set: a membership has up to 64 members, a set of them is one 64-bit mask, no bit may get lost.
 
 Each test takes one slot after the other, so that a slot which counts for another one, or for none, is named. In the
 compiled package the masks show in what is read of the core and in what a member does. No members vote or answer alike.
