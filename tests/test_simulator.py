@@ -84,6 +84,7 @@ def seeds(mode):
     return [int(chosen)] if chosen else range(SCHEDULES[mode])
 
 
+@pytest.mark.slow
 def test_random_schedules(impl, capsys):
     mode = "compiled" if impl.COMPILED else "pure"
     schedule = module(impl, "testing.schedule").schedule
@@ -105,6 +106,7 @@ def test_random_schedules(impl, capsys):
         assert totals.longest_recovery <= module(impl, "testing.recovery").LIVENESS_TICKS
 
 
+@pytest.mark.slow
 def test_random_schedules_of_large_groups(impl, capsys):
     """Members do not all vote alike: two and three campaign in one term, and leaders keep less than half of them."""
     mode = "compiled" if impl.COMPILED else "pure"
@@ -144,6 +146,7 @@ def test_a_seed_is_a_schedule(impl):
     assert schedule(1, STEPS).trace != schedule(2, STEPS).trace
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(len(IMPLEMENTATIONS) < 2, reason="one mode only in this run")
 def test_the_modes_take_the_same_steps():
     """Every step of every member: the traces are equal, and so is all that is counted."""
