@@ -4,7 +4,7 @@ from .._core cimport Cursor
 from .._sys cimport Cells, Clock, Event, Handoff
 from .futures cimport Future
 
-cdef int ENTRY_NORMAL, ROW_APPLY, ROW_END, ROW_HANDED, ROW_REFUSED, ROW_STATE, DONE_APPLIED
+cdef int ENTRY_NORMAL, ROW_APPLY, ROW_END, ROW_HANDED, ROW_ODD, ROW_REFUSED, ROW_STATE, DONE_APPLIED
 cdef size_t ENVELOPE
 cdef int64_t SWEEP_NS
 

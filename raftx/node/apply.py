@@ -15,9 +15,10 @@ from typing import Any
 from .._memory import Cursor, Entry
 from .._sys import Clock, Handoff
 from ..errors import NotDone, ProposalError, Unknown
-from ..types import ENTRY_NORMAL, Role, StateChange
+from ..types import ENTRY_NORMAL, MESSAGE_NAMES, Role, StateChange
 from .futures import Done, Future
-from .rows import DONE_APPLIED, REFUSALS, ROW_APPLY, ROW_END, ROW_HANDED, ROW_REFUSED, ROW_STATE
+from .rows import DONE_APPLIED, REFUSALS, ROW_APPLY, ROW_END, ROW_HANDED, ROW_ODD, ROW_REFUSED, ROW_STATE
+from .senders import REASONS
 
 logger = logging.getLogger("raftx")
 
@@ -133,6 +134,8 @@ class Applier:
                     self.take_refused(row)
                 elif kind == ROW_STATE:
                     self.take_state(row)
+                elif kind == ROW_ODD:
+                    self.tell_odd(row)
                 elif kind == ROW_END:
                     return
 
@@ -252,6 +255,14 @@ class Applier:
         for each in range(sequence, min(sequence + count, newest + 1)):
             self.fail(each, NotDone(text))
         self.wake_all()
+
+    def tell_odd(self, row: int) -> None:
+        """A message was refused: say so, a reason once a minute."""
+        reason, sender, kind, term, count = [self.applies.at(row, column) for column in range(1, 6)]
+        logger.warning(
+            "node %d: refused %s from %d in term %d (%s), which no honest member can have sent; %d such so far",
+            *(self.id, MESSAGE_NAMES.get(kind, kind), sender, term, REASONS[reason], count),
+        )
 
     def take_state(self, row: int) -> None:
         change = StateChange(self.applies.at(row, 1), self.applies.at(row, 2), Role(self.applies.at(row, 3)))

@@ -17,6 +17,9 @@ from ..types import ConfState, HardState
 ROW_WRITE = 1
 ROW_STOP = 2
 
+# Bits of the column that follows the spans of ROW_WRITE
+WRITE_IN_DOUBT = 1  # HardState.in_doubt
+
 # What the writer publishes
 CELL_DONE = 0  # number of the last durable write
 CELL_ERROR = 1  # 0, or errno | operation << 32: 1 write, 2 sync, 3 zero fill, 4 new segment
