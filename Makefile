@@ -16,6 +16,7 @@
 #   make bench                           benchmarks, both modes side by side
 #   make bench-core                      the core beside raft-rs and etcd/raft (needs Rust and Go)
 #   make instructions                    instructions of core operations against those on record (needs valgrind)
+#   make fuzz [FRAMES=1000000]           frames that no honest member can have sent, for a running cluster
 #   make soak [SCHEDULES=100000]         random schedules of a simulated cluster under a checker
 #   make build                           compile in place what changed
 #   make clean                           remove what was built, .venv included
@@ -28,6 +29,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 RAFTX_BUILD ?= auto
 SCHEDULES ?= 100000
+FRAMES ?= 1000000
 SEEDS ?=
 FILES ?=
 ARGS ?=
@@ -47,7 +49,7 @@ READY := $(VENV)/.built-$(RAFTX_BUILD)
 endif
 
 .PHONY: demo test test-compiled test-pure lint interaction quorum confchange scenarios parity parity-go parity-rust mixed
-.PHONY: reach mutants bench bench-core instructions soak build clean
+.PHONY: reach mutants bench bench-core instructions fuzz soak build clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -105,6 +107,9 @@ bench-core: $(VENV)/.built-compiled
 
 instructions: $(VENV)/.built-compiled
 	$(RUN) bench/instructions.py $(ARGS)
+
+fuzz: $(VENV)/.built-compiled
+	$(RUN) -m tests.frame_fuzz --frames $(FRAMES) $(ARGS)
 
 soak: $(VENV)/.built-compiled
 	$(RUN) -m raftx.testing.soak --schedules $(SCHEDULES) $(ARGS)

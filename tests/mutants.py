@@ -63,6 +63,8 @@ SUITE = (
     "test_history_flow.py",
     "test_history_storage.py",
     "test_mutant_holes.py",
+    "test_admission.py",
+    "test_doubt.py",
 )
 
 # Of one test process: seconds on the wall, and of computing. The whole suite takes a small part of it.

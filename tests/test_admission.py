@@ -54,7 +54,7 @@ def made(impl: ModuleType, lie: Lie, draw: random.Random, view: View) -> Any:
     return impl.Message(fields.pop("kind"), to=1, sender=sender, **fields)
 
 
-@pytest.mark.parametrize("lie", LIES, ids=[lie.name for lie in LIES])
+@pytest.mark.parametrize("lie", LIES, ids=[lie.name.replace(" ", "-") for lie in LIES])
 def test_lies_are_refused_for_their_reason(impl: ModuleType, lie: Lie) -> None:
     draw = random.Random(lie.name)
     told = 0

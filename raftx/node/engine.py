@@ -257,9 +257,9 @@ class Engine(Runner):
         slot = self.core.tracker.peers.slot_of(self.message.sender)
         if self.message.kind == MSG_PROP:
             return self.receive_proposals(slot)
-        self.senders.heard(slot, self.codec.sender_incarnation)
         if self.message.kind == MSG_REFUSED:
             return self.receive_refused()
+        self.senders.heard(slot, self.codec.sender_incarnation)
         return self.core.step(self.message)
 
     def refuse(self, reason: int) -> int:
