@@ -39,14 +39,14 @@ class Doubts:
         self.floor = array("Q", [0] * MEMBERS_MAX)
         #: how many were not answered yet
         self.waiting = 0
+        #: whether there is anything in the columns
         self.known = False
 
     def reset(self) -> None:
         """Another leadership or configuration: who is in doubt asks again."""
-        if self.known:
-            for slot in range(MEMBERS_MAX):
-                self.nonce[slot] = 0
-                self.position[slot] = 0
+        for slot in range(MEMBERS_MAX):
+            self.nonce[slot] = 0
+            self.position[slot] = 0
         self.waiting = 0
         self.known = False
 

@@ -175,7 +175,8 @@ class Raft(State):
             if after[id].place < 0:
                 self.tracker.begin(slot, self.log.last)
         self.reads.move(ids, now)
-        self.doubts.reset()
+        if self.doubts.known:
+            self.doubts.reset()
         self.self_slot = self._slot(self.id)
         return self.configuration_changed()
 

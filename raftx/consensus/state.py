@@ -161,7 +161,8 @@ class State:
         if self.term != term:
             self.term = term
             self.vote = 0
-            self.doubt_term = self.doubt_match = 0
+            if self.in_doubt:
+                self.doubt_term = self.doubt_match = 0
         self.lead = 0
         self.election_elapsed = self.heartbeat_elapsed = 0
         self.reset_timeout()
@@ -174,7 +175,8 @@ class State:
         self.lease_ended = False
         self.requested_snapshot = 0
         self.reads.reset()
-        self.doubts.reset()
+        if self.doubts.known:
+            self.doubts.reset()
 
     def become_follower(self, term: int, lead: int) -> None:
         self.reset(term)
