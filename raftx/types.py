@@ -104,6 +104,7 @@ class HardState:
     term: int = 0
     vote: int = 0
     commit: int = 0
+    in_doubt: bool = False  # what was acknowledged may be missing: no vote, no acknowledgement, no campaign
 
 
 _CONF_STATE = struct.Struct("<BBBBB3x")
