@@ -334,7 +334,9 @@ class Wal(Runner):
             error = self.fit(BLOCK + batch)
         self.over()
         if error != 0:
-            return OPERATION_SEGMENT << 32 | -error
+            # Where there is no directory any more, nothing can be made in it.
+            code = self.check()
+            return code if code != 0 else OPERATION_SEGMENT << 32 | -error
         self.head.set_u64(HEAD_SEGMENT, self.segment + 1)
         self.head.set_u32(HEAD_CHAIN, self.chain)
         self.head.set_u64(HEAD_FIRST, self.number + 1)
@@ -383,7 +385,7 @@ class Wal(Runner):
             self.reserve.want(self.segment + 1)
             self.cells.set(CELL_SHORTAGE, self.reserve.cells.get(RESERVE_TROUBLE))
             error = self.reserve.cells.get(RESERVE_CODE)
-            if error != 0:
+            if error != 0 and self.failed == 0:
                 self.failed = OPERATION_SEGMENT << 32 | -error
         return self.failed
 
