@@ -281,7 +281,7 @@ class File:
         return directory.sync()
 
     def named(self, directory: Directory) -> int:
-        """Whether its name in the directory still leads to it: 0, -ENOENT without that name, -ESTALE for another file."""
+        """Whether its name in the directory still leads to it: 0, -ENOENT without that name, -ESTALE: another file."""
         return _same(directory.fd, self.name, False, self.fd)
 
     def take(self, other: File) -> None:
@@ -328,7 +328,7 @@ class File:
         return self.sync_new(_typed(Directory, directory))
 
     def py_named(self, directory: Directory) -> int:
-        """Whether its name in the directory still leads to it: 0, -ENOENT without that name, -ESTALE for another file."""
+        """Whether its name in the directory still leads to it: 0, -ENOENT without that name, -ESTALE: another file."""
         return self.named(_typed(Directory, directory))
 
     def py_take(self, other: File) -> None:

@@ -235,7 +235,7 @@ cdef class File:
         return code
 
     def py_named(self, Directory directory not None):
-        """Whether its name in the directory still leads to it: 0, -ENOENT without that name, -ESTALE for another file."""
+        """Whether its name in the directory still leads to it: 0, -ENOENT without that name, -ESTALE: another file."""
         return self.named(directory)
 
     def py_take(self, File other not None):

@@ -59,8 +59,8 @@ CONSENSUS_REFUSED = {
 # --- nogil ---------------------------------------------------------------------------------------
 
 NOGIL_FILES = [
-    "_memory.pxd", "_flow.pxd", "_core.pxd", "_sys.pxd", "_disk.pxd", "_nng.pxd", "storage/reserve.pxd", "storage/wal.pxd",
-    "transport/link.pxd", "transport/nng.pxd", "node/engine.pxd",
+    "_memory.pxd", "_flow.pxd", "_core.pxd", "_sys.pxd", "_disk.pxd", "_nng.pxd", "storage/reserve.pxd",
+    "storage/wal.pxd", "transport/link.pxd", "transport/nng.pxd", "node/engine.pxd",
 ]  # fmt: skip
 # Construction, configuration, restoring, status, text: the only methods on the data path's classes that
 # may take the GIL. Whoever adds one here says why in the .pxd.

@@ -51,9 +51,10 @@ def test_what_becomes_of_the_mark_in_a_power_cut(
             cuts += 1
             try:
                 storage, loaded = opened(impl, after)
-            except impl.WalDamaged as error:
+            except impl.WalDamaged:
                 # Before the first segment was whole there is nothing to go on with.
-                assert mark != "lags" and acknowledged == 0, error
+                if mark == "lags" or acknowledged:
+                    raise
                 continue
             kept = contents(impl, loaded)
             assert acknowledged <= len(kept) <= acknowledged + 1

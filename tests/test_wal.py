@@ -82,7 +82,9 @@ def marks(impl, path):
     found = [format.Mark(0, 0, 0, 0)]
     at = BLOCK
     while data[at : at + 4] == b"RXWB":
-        chain, number, length = (int.from_bytes(data[at + a : at + b], "little") for a, b in ((4, 8), (16, 24), (32, 40)))
+        chain, number, length = (
+            int.from_bytes(data[at + a : at + b], "little") for a, b in ((4, 8), (16, 24), (32, 40))
+        )
         at += -(-(96 + length) // BLOCK) * BLOCK
         found.append(format.Mark(number, 1, at, chain))
     return found
@@ -173,7 +175,7 @@ def test_every_prefix(impl, memory_path):
 
 
 def test_every_flipped_byte(impl, memory_path):
-    """An earlier state is never returned: each flip is refused, or gives rise to doubt, or lies where nothing is kept."""
+    """An earlier state is never returned: each flip is refused, gives rise to doubt, or lies where nothing is kept."""
     tmp_path = memory_path
     states, end = small_log(impl, tmp_path / "whole")
     whole = bytearray(segment(tmp_path / "whole").read_bytes())
@@ -380,7 +382,7 @@ def test_a_segment_that_holds_anything_else_is_kept_and_refused(impl, tmp_path, 
     """What has no header and is not as a segment is that was only begun may be full of acknowledged entries."""
     small_log(impl, tmp_path / "n")
     segment(tmp_path / "n", 2).write_bytes(content)
-    with pytest.raises(impl.WalDamaged, match="0002.log"):
+    with pytest.raises(impl.WalDamaged, match=r"0002\.log"):
         recover(impl, tmp_path / "n")
     assert segment(tmp_path / "n", 2).read_bytes() == content
 

@@ -1,4 +1,4 @@
-"""The mark: what it tells of a damaged tail, what is in doubt without it, and how a member gets into and out of doubt."""
+"""The mark: what it tells of a damaged tail, what is in doubt without it, and how a member gets out of doubt."""
 
 import errno
 import logging
@@ -8,7 +8,20 @@ import zlib
 
 import pytest
 from conftest import IMPLEMENTATIONS, module
-from test_wal import BLOCK, CLUSTER, SMALL, contents, damaged, marks, opened, put_mark, records, segment, small_log, write
+from test_wal import (
+    BLOCK,
+    CLUSTER,
+    SMALL,
+    contents,
+    damaged,
+    marks,
+    opened,
+    put_mark,
+    records,
+    segment,
+    small_log,
+    write,
+)
 
 from raftx.types import LEADER
 
@@ -71,7 +84,7 @@ def test_what_was_acknowledged_and_is_missing_is_named(impl, tmp_path, what):
                 data = data[:at] + b"\xff" * 512 + data[at + 512 :]
         last.write_bytes(b"\xff" * 512 + data[512:])
     before = {each.name: each.read_bytes() for each in path.iterdir()}
-    with pytest.raises(impl.WalDamaged, match="0002.log"):
+    with pytest.raises(impl.WalDamaged, match=r"0002\.log"):
         opened(impl, path)
     # A refusal changes nothing: whoever looks after it finds what there was.
     assert {each.name: each.read_bytes() for each in path.iterdir()} == before
@@ -98,7 +111,11 @@ def test_what_follows_a_torn_batch_is_damage(impl, tmp_path):
     at = known[-2].position
     whole[at + 512 : at + BLOCK] = bytes(BLOCK - 512)
     damaged(impl, tmp_path / "whole", tmp_path / "n", whole, known[-2])
-    assert state_of(impl, tmp_path / "n")[3] == (segment(tmp_path / "n").name, at, "the entries do not have their checksum")
+    assert state_of(impl, tmp_path / "n")[3] == (
+        segment(tmp_path / "n").name,
+        at,
+        "the entries do not have their checksum",
+    )
     whole[at + 5 * BLOCK] = 1
     damaged(impl, tmp_path / "whole", tmp_path / "n", whole, known[-2])
     with pytest.raises(impl.WalDamaged, match="something follows"):
@@ -111,7 +128,7 @@ def test_another_history_is_not_the_one_that_the_mark_knows(impl, tmp_path):
     h = impl.HardState
     write(impl, tmp_path / "other", [(h(1, 3, 0), 1, [(1, bytes([n]))]) for n in range(9)])
     shutil.copy(segment(tmp_path / "other"), tmp_path / "n")
-    with pytest.raises(impl.WalDamaged, match="is not the one that wal.mark names"):
+    with pytest.raises(impl.WalDamaged, match=r"is not the one that wal\.mark names"):
         opened(impl, tmp_path / "n")
 
 
@@ -330,7 +347,7 @@ def test_rows_carry_the_doubt(impl, tmp_path, flags):
 
 
 def test_a_node_that_is_killed_leaves_an_exact_mark(impl, tmp_path):
-    """What is in the directory while a node runs, without a sync of the mark: what is cut off the log then is missed."""
+    """What is in the directory while a node runs, before the mark is synced: what is cut off the log then is missed."""
     from test_node import WAIT, Machine, eventually
 
     storage = impl.FileStorage(tmp_path / "n", voters=[1], segment_bytes=SMALL)

@@ -74,14 +74,16 @@ def other_mark(path):
 
 
 @pytest.mark.parametrize(
-    "happens", [deleted, moved, replaced, moved_above, without_segment, without_mark, other_mark], ids=lambda f: f.__name__
+    "happens",
+    [deleted, moved, replaced, moved_above, without_segment, without_mark, other_mark],
+    ids=lambda f: f.__name__,
 )
 def test_a_node_whose_directory_is_gone_ends(impl, tmp_path, happens):
     """It went on acknowledging into files without a name; whether or not there is anything to write."""
     path = tmp_path / "parent" / "n"
     node, _ = running(impl, path)
     happens(path)
-    with pytest.raises(impl.StorageFailed, match="was (deleted or renamed|replaced by another one) while") as raised:
+    with pytest.raises(impl.StorageFailed, match=r"was (deleted or renamed|replaced by another one) while") as raised:
         assert node.wait(WAIT)
     assert "[Errno" in str(raised.value)
     with pytest.raises((impl.Unknown, impl.NotDone, impl.Stopped)):
@@ -225,7 +227,11 @@ storage.close()
     try:
         for life in (1, 2):
             done = subprocess.run(
-                [sys.executable, "-c", code, str(outer / "n")], capture_output=True, text=True, timeout=60, cwd=Path(__file__).parent.parent
+                [sys.executable, "-c", code, str(outer / "n")],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                cwd=Path(__file__).parent.parent,
             )
             assert done.stdout.split() == [str(life)], done.stderr
     finally:

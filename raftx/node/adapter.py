@@ -49,7 +49,9 @@ class StorageAdapter:
             if last:
                 number, term, vote, commit, _, flags = (self.writes.py_at(last - 1, column) for column in range(1, 7))
                 try:
-                    self.storage.append(HardState(term, vote, commit, bool(flags & ROW_IN_DOUBT)), self.writes.taken.pieces())
+                    self.storage.append(
+                        HardState(term, vote, commit, bool(flags & ROW_IN_DOUBT)), self.writes.taken.pieces()
+                    )
                     self.storage.sync()
                 except Exception as error:
                     self.error = error

@@ -22,7 +22,15 @@ from ..config import Config
 from ..consensus.raft import Raft
 from ..errors import ConfigError, Stopped, StorageFailed, UsageError
 from ..storage.format import describe
-from ..storage.protocol import CELL_BATCH_ENTRIES, CELL_BYTES, CELL_ERROR, CELL_SHORTAGE, CELL_SYNC_NS, CELL_SYNCS, Storage
+from ..storage.protocol import (
+    CELL_BATCH_ENTRIES,
+    CELL_BYTES,
+    CELL_ERROR,
+    CELL_SHORTAGE,
+    CELL_SYNC_NS,
+    CELL_SYNCS,
+    Storage,
+)
 from ..storage.wal import Wal
 from ..transport.link import QueueLink
 from ..transport.protocol import Transport

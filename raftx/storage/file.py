@@ -187,7 +187,9 @@ class FileStorage:
                 f"{text}. No other voter has a copy: look for what happened to the disk, put a backup in place, or "
                 "accept the loss of the newest entries, if there is one, with FileStorage(accept_loss=True)"
             )
-        logger.warning("%s; this member starts in doubt: it does not vote before a leader has brought it up to date", text)
+        logger.warning(
+            "%s; this member starts in doubt: it does not vote before a leader has brought it up to date", text
+        )
         return doubt
 
 
