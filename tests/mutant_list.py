@@ -122,7 +122,7 @@ MUTANTS = (
         "mark-before-durable",
         0,
         "the mark names a batch that is not durable yet, and after a power cut the log looks damaged",
-        "test_power.py",
+        "test_history_storage.py",
         (
             Edit(
                 WAL,

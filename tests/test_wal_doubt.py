@@ -240,7 +240,12 @@ def test_a_sole_voter_in_doubt_is_refused_and_told_what_to_do(impl, tmp_path, ho
         storage.append(impl.HardState(1, 1, 0), [records(impl, index, [(1, b"x")])])
         storage.sync()
     storage.close()
-    lose(impl, path, how, marks(impl, path))
+    known = marks(impl, path)
+    # The remains of a torn batch are left as they are, too.
+    data = bytearray(segment(path).read_bytes())
+    data[known[-1].position + 600] = 1
+    segment(path).write_bytes(data)
+    lose(impl, path, how, known)
     before = {each.name: each.read_bytes() for each in path.iterdir()}
     for _ in range(2):
         with pytest.raises(impl.WalDamaged, match=r"No other voter has a copy.*accept_loss=True"):

@@ -241,7 +241,8 @@ storage.close()
 # --- forks -------------------------------------------------------------------------------------------
 
 
-def test_a_forked_worker_does_not_keep_the_directory(impl, tmp_path):
+@pytest.mark.parametrize("child", ["closes", "does nothing"])
+def test_a_forked_worker_does_not_keep_the_directory(impl, tmp_path, child):
     """After a clean close the directory was held by the child's copy of the descriptor."""
     code = """
 import os, signal, sys
@@ -252,7 +253,8 @@ storage.open(1, bytes(16))
 ready, tell = os.pipe()
 child = os.fork()
 if not child:
-    storage.close()
+    if sys.argv[2] == "closes":
+        storage.close()
     os.write(tell, b"x")
     signal.pause()
 os.read(ready, 1)
@@ -273,7 +275,7 @@ finally:
     os.waitpid(child, 0)
 """
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "n")],
+        [sys.executable, "-c", code, str(tmp_path / "n"), child],
         capture_output=True,
         text=True,
         timeout=60,

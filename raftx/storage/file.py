@@ -149,14 +149,13 @@ class FileStorage:
     def _open(self, directory: _disk.Directory, id: int, cluster: bytes) -> Loaded:
         recovery = Recovery(directory, id, cluster, self._conf_state, self._segment_bytes)
         try:
-            wal = recovery.run()
-            if wal is None:
-                if not self._conf_state.voters:
-                    raise ConfigError(f"voters must name at least one member: {self.path} is new")
-                wal = recovery.begin()
+            recovery.examine()
+            if not recovery.conf_state.voters:
+                raise ConfigError(f"voters must name at least one member: {self.path} is new")
+            self.doubt = self._doubt_of(recovery, id)
+            wal = recovery.mend()
             self._conf_state = recovery.conf_state
             self.repaired = recovery.repaired
-            self.doubt = self._doubt_of(recovery, id)
             reader = recovery.reader
             self._state = HardState(reader.term, reader.vote, reader.commit, bool(self.doubt))
             wal.resume(wal.segment, wal.position, wal.size, wal.number, wal.chain, reader.incarnation + 1)

@@ -58,7 +58,7 @@ class Recovery:
         self.path = os.fsdecode(directory.path)
         self.id = id
         self.cluster = cluster
-        #: the membership that was asked for; after ``run`` that of the log
+        #: the membership that was asked for; after ``examine`` that of the log
         self.conf_state = conf_state
         self.segment_bytes = segment_bytes
         self.reader = Reader()
@@ -76,9 +76,14 @@ class Recovery:
         self.marked = False
         #: what the batch that the mark names is like, if it is there
         self.met: Mark | None = None
-        #: the last segment, and what stands behind its last batch if anything does
+        #: the last segment that has a header (None: the directory is new), the place behind its last batch, and what
+        #: stands there if anything does
+        self.head: Head | None = None
         self.file = File()
+        self.position = BLOCK
         self.torn_reason = ""
+        #: a segment behind it that was made and never used, 0 for none
+        self.unused = 0
         self.mark_file = File()
         self.reserve = Reserve(directory, segment_bytes)
 
@@ -88,37 +93,41 @@ class Recovery:
         self.mark_file.close()
         self.reserve.close()
 
-    def run(self) -> Wal | None:
-        """Verify everything, repair the tail, and return the writing end; None for a new directory."""
+    def examine(self) -> None:
+        """Verify everything and judge it. Changes nothing on disk."""
         present = os.listdir(self.directory.fd)
         segments = sorted(int(m[1], 16) for m in map(NAME.fullmatch, present) if m)
         self._read_mark(present, segments)
         if segments and segments != list(range(1, len(segments) + 1)):
             missing = min(set(range(1, segments[-1])) - set(segments))
             raise WalDamaged(f"{self._file(missing)} is missing, {name_of(segments[-1])} is there")
-        heads, unused = self._read_heads(segments)
-        position = BLOCK
+        heads, headless = self._read_heads(segments)
         for head in heads:
-            position = self._segment(head, last=head is heads[-1])
-        if unused is not None and not self._is_fresh(segments[-1]):
-            raise WalDamaged(f"{self._file(segments[-1])}: {unused}") from unused
-        self._judge(len(heads), position)
-        if heads:
-            self._clean(heads[-1], position)
-        if unused is not None:
-            self._keep_or_remove(segments[-1])
-        if not heads:
-            return None
+            self.head = head
+            self.position = self._segment(head, last=head is heads[-1])
+        if headless is not None:
+            if not self._is_fresh(segments[-1]):
+                raise WalDamaged(f"{self._file(segments[-1])}: {headless}") from headless
+            self.unused = segments[-1]
+        self._judge(len(heads), self.position)
+
+    def mend(self) -> Wal:
+        """Repair the tail, sync what is relied on, and return the writing end."""
+        if self.unused:
+            self._keep_or_remove(self.unused)
+        if self.head is None:
+            return self._begin()
+        self._clean(self.head, self.position)
         # What is trusted from here on is on disk, whatever the cache held before.
         code = self.file.py_sync_new(self.directory)
         if code:
             raise StorageFailed(describe(OPERATION_SYNC << 32 | -code))
-        head, reader = heads[-1], self.reader
+        head, reader = self.head, self.reader
         wal = Wal(self.file, self.mark_file, self.reserve, encode_head(head), self.cluster, self.id)
-        wal.resume(head.segment, position, head.size, reader.number, reader.chain, reader.incarnation)
+        wal.resume(head.segment, self.position, head.size, reader.number, reader.chain, reader.incarnation)
         return wal
 
-    def begin(self) -> Wal:
+    def _begin(self) -> Wal:
         """The writing end of a new directory, whose mark says that nothing was ever written."""
         self._make_mark(NOTHING)
         head = encode_head(Head(1, self.cluster, self.id, 0, 1, self.segment_bytes, self.conf_state))
