@@ -21,6 +21,9 @@ RAWNODE = "raftx/consensus/rawnode.py"
 FLOW = "raftx/_flow.py"
 ADMISSION = "raftx/consensus/admission.py"
 DOUBT = "raftx/consensus/doubt.py"
+WAL = "raftx/storage/wal.py"
+RECOVERY = "raftx/storage/recovery.py"
+FILE = "raftx/storage/file.py"
 
 
 class Edit(NamedTuple):
@@ -220,6 +223,61 @@ MUTANTS = (
                 STATE,
                 "        if index > self.stable and index > self.rewrite and self.log.match(index, term):\n",
                 "        if index > self.stable and self.rewrite < index <= self.log.last:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "mark-before-durable",
+        0,
+        "the mark names a batch that is not durable yet, and after a power cut the log looks damaged",
+        "test_history_storage.py",
+        (
+            Edit(
+                WAL,
+                "        error = self.file.datasync()\n"
+                "        if error != 0:\n"
+                "            return OPERATION_SYNC << 32 | -error\n"
+                "        self.position += self.staging.size\n",
+                "        self.position += self.staging.size\n",
+            ),
+            Edit(
+                WAL,
+                "        return self.write_mark(self.number & 1)\n",
+                "        error = self.write_mark(self.number & 1)\n"
+                "        if error == 0 and (code := self.file.datasync()) != 0:\n"
+                "            error = OPERATION_SYNC << 32 | -code\n"
+                "        return error\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "tail-cut-in-silence",
+        0,
+        "a last batch that was acknowledged and is damaged is taken for one that was never whole",
+        "test_wal_doubt.py",
+        (
+            Edit(
+                RECOVERY,
+                "        if mark is not None and number < mark.number:\n",
+                "        if mark is not None and number + 1 < mark.number:\n",
+            ),
+            Edit(
+                RECOVERY,
+                "        if mark is not None and mark.number and self.met != mark:\n",
+                "        if mark is not None and mark.number and self.met not in (mark, None):\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "doubt-forgotten",
+        0,
+        "a member that was in doubt is sure again after a restart",
+        "test_wal_doubt.py",
+        (
+            Edit(
+                FILE,
+                "        if not doubt and recovery.reader.in_doubt:\n",
+                "        if not doubt and recovery.reader.in_doubt and self.repaired:\n",
             ),
         ),
     ),

@@ -19,7 +19,7 @@ from .._sys import Cells, Clock, Event, Handoff, Intake, Runner
 from ..config import Config
 from ..consensus import admission, rawnode
 from ..consensus.raft import Raft
-from ..storage.protocol import CELL_DONE, CELL_ERROR, ROW_STOP, ROW_WRITE, WRITE_IN_DOUBT
+from ..storage.protocol import CELL_DONE, CELL_ERROR, ROW_IN_DOUBT, ROW_STOP, ROW_WRITE
 from ..transport.link import Link
 from ..types import (
     FLAG_REJECT,
@@ -459,7 +459,7 @@ class Engine(Runner):
         self.written_doubt = self.core.in_doubt
         spans = self.spans.count
         term, vote, commit = self.core.term, self.core.vote, self.core.committed
-        flags = WRITE_IN_DOUBT if self.core.in_doubt else 0
+        flags = ROW_IN_DOUBT if self.core.in_doubt else 0
         self.writes.put(self.spans, ROW_WRITE, self.number, term, vote, commit, spans, flags, 0)
         return 0
 

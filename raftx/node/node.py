@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import dataclasses
+import errno
 import logging
 import os
 import threading
@@ -21,7 +22,15 @@ from ..config import Config
 from ..consensus.raft import Raft
 from ..errors import ConfigError, Stopped, StorageFailed, UsageError
 from ..storage.format import describe
-from ..storage.protocol import CELL_BATCH_ENTRIES, CELL_BYTES, CELL_ERROR, CELL_SYNC_NS, CELL_SYNCS, Storage
+from ..storage.protocol import (
+    CELL_BATCH_ENTRIES,
+    CELL_BYTES,
+    CELL_ERROR,
+    CELL_SHORTAGE,
+    CELL_SYNC_NS,
+    CELL_SYNCS,
+    Storage,
+)
 from ..storage.wal import Wal
 from ..transport.link import QueueLink
 from ..transport.protocol import Transport
@@ -470,6 +479,7 @@ class Node:
             "wal_bytes": cells[CELL_BYTES],
             "wal_entries": cells[CELL_BATCH_ENTRIES],
             "sync_ns": cells[CELL_SYNC_NS],
+            "disk_shortage": errno.errorcode.get(cells[CELL_SHORTAGE], ""),
             "configuration": self.configuration,
         }
 
