@@ -7,13 +7,13 @@ from test_wal import memory_path  # noqa: F401 (a fixture)
 
 
 def test_a_sample_of_damage(impl, memory_path):  # noqa: F811
-    cases = 1500 if impl.COMPILED else 600
+    cases = 1000 if impl.COMPILED else 300
     table, wrong = count(impl, memory_path, cases // 2, cases, seed=7)
     assert not wrong
     seen = sum((each for each in table.values()), start=type(next(iter(table.values())))())
     assert set(seen) <= set(OUTCOMES) and sum(seen.values()) == cases // 2 + cases
     # Every outcome that may be is among them, and every kind of damage does harm somewhere.
-    assert min(seen["same"], seen["refused"], seen["doubt"]) > 20
+    assert min(seen["same"], seen["refused"], seen["doubt"]) > 10
     assert len(table) >= 10
     assert all(each["refused"] for each in table.values())
 

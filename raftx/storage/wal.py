@@ -59,6 +59,7 @@ from .protocol import (
     RESERVE_FAILED,
     RESERVE_READY,
     RESERVE_TROUBLE,
+    ROW_IN_DOUBT,
     ROW_STOP,
 )
 from .reserve import Reserve
@@ -195,7 +196,7 @@ class Wal(Runner):
             self.queue.at(row, 2),
             self.queue.at(row, 3),
             self.queue.at(row, 4),
-            self.queue.at(row, 6),
+            self.queue.at(row, 6) & ROW_IN_DOUBT,
             self.queue.taken,
         )
         ended = self.clock.now()
