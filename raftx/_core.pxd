@@ -41,7 +41,7 @@ cdef class Message:
         self.body_size = size
         self.count = count
     cdef inline int body_from(self, Buffer buffer, size_t offset, size_t size, uint32_t count) noexcept nogil:
-        if offset + size > buffer.size:
+        if offset > buffer.size or size > buffer.size - offset:
             return -1
         self.set_body(buffer.data + offset, size, count)
         return 0

@@ -544,8 +544,9 @@ cdef class EntryLog:
         self.block_count -= gone
         while self.spare_count > self.block_count + 1:
             self._drop_spare()
-        memmove(self.blocks, self.blocks + gone, self.block_count * sizeof(void*))
-        memmove(self.block_first, self.block_first + gone, self.block_count * 8)
+        if self.block_count:  # without one there may be no memory to move
+            memmove(self.blocks, self.blocks + gone, self.block_count * sizeof(void*))
+            memmove(self.block_first, self.block_first + gone, self.block_count * 8)
 
     cdef void _drop_spare(self) noexcept nogil:
         cdef Block* block = self.spare
@@ -1014,7 +1015,7 @@ cdef class Codec:
             reason = self._check_message(p + at, size - at)
             if reason:
                 return reason
-            at += MESSAGE_HEADER + LD32(p + at + 8)
+            at += MESSAGE_HEADER + <size_t>LD32(p + at + 8)
         return OK
 
     cdef int _check_message(self, const uint8_t* head, size_t left) noexcept nogil:
@@ -1095,7 +1096,7 @@ cdef class Codec:
         m.hint = LD64(p + 48)
         m.context = LD64(p + 56)
         m.set_body(p + MESSAGE_HEADER, LD32(p + 8), LD32(p + 4))
-        self.offset += MESSAGE_HEADER + LD32(p + 8)
+        self.offset += MESSAGE_HEADER + <size_t>LD32(p + 8)
         return 1
 
     def encode(self, recipient, messages):

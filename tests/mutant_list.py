@@ -555,4 +555,38 @@ MUTANTS = (
             ),
         ),
     ),
+    # --- more members than a narrow integer has bits ----------------------------------------------------
+    Mutant(
+        "mask-of-32-bits",
+        0,
+        "a set of members has no room for those in slots 32 to 63",
+        "test_slots.py",
+        (Edit(FLOW, "    return 1 << slot\n", "    return 1 << slot & 0xFFFFFFFF\n"),),
+    ),
+    Mutant(
+        "vote-for-another-slot",
+        0,
+        "a vote of slot 32 and up is that of another member, as a shift of 32 bits makes it",
+        "test_slots.py",
+        (
+            Edit(
+                TRACKER,
+                "            self.votes_granted |= _flow.bit(slot)\n",
+                "            self.votes_granted |= _flow.bit(slot % 32)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "read-confirmed-by-one-of-many",
+        0,
+        "the acknowledgement of slot 31 counts for all above it",
+        "test_slots.py",
+        (
+            Edit(
+                READS,
+                "                    behind &= ~_flow.bit(other)\n",
+                "                    behind &= ~(_flow.bit(other) if other < 31 else -1 << 31)\n",
+            ),
+        ),
+    ),
 )

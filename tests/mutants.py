@@ -51,6 +51,8 @@ SUITE = (
     "test_quorum.py",
     "test_flow.py",
     "test_tracker.py",
+    "test_slots.py",
+    "test_large_groups.py",
     "test_raft.py",
     "test_raft_replication.py",
     "test_rawnode.py",

@@ -267,7 +267,7 @@ def reconnects(r: State, m: Message, slot: int) -> bool:
 
 def handle_snapshot_request(r: State, m: Message, slot: int) -> int:
     """The peer takes nothing but a snapshot (raft-rs's request_snapshot)."""
-    if r.tracker.request_snapshot(slot, m.index, max(m.context, 1)):
+    if r.tracker.request_snapshot(slot, m.index, m.context if m.context else 1):
         if r.tracker.peers.state[slot] == REPLICATE:
             r.tracker.become_probe(slot)
         return maybe_send_append(r, slot, True)

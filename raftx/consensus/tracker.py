@@ -63,18 +63,18 @@ class Tracker:
         self.peers.reorder(ids, places)
         self.inflights.reorder(places)
         slots = {id: slot for slot, id in enumerate(ids)}
-        self.voters = sum([1 << slots[id] for id in set(conf_state.voters)])
-        self.outgoing = sum([1 << slots[id] for id in set(conf_state.voters_outgoing)])
-        self.learners = sum([1 << slots[id] for id in set(conf_state.learners)])
-        self.learners_next = sum([1 << slots[id] for id in set(conf_state.learners_next)])
+        self.voters = sum([_flow.bit(slots[id]) for id in set(conf_state.voters)])
+        self.outgoing = sum([_flow.bit(slots[id]) for id in set(conf_state.voters_outgoing)])
+        self.learners = sum([_flow.bit(slots[id]) for id in set(conf_state.learners)])
+        self.learners_next = sum([_flow.bit(slots[id]) for id in set(conf_state.learners_next)])
         self.auto_leave = conf_state.auto_leave
-        self.votes_granted = sum([1 << slots[id] for id, vote in self.kept.items() if vote and id in slots])
-        self.votes_refused = sum([1 << slots[id] for id, vote in self.kept.items() if not vote and id in slots])
+        self.votes_granted = sum([_flow.bit(slots[id]) for id, vote in self.kept.items() if vote and id in slots])
+        self.votes_refused = sum([_flow.bit(slots[id]) for id, vote in self.kept.items() if not vote and id in slots])
         return 0
 
     def begin(self, slot: int, next: int) -> None:
         """A member that is new in the configuration: probed from ``next``, and counted as heard from."""
-        self.peers.next[slot] = max(next, 1)
+        self.peers.next[slot] = next if next else 1
         self.peers.set_recent_active(slot, True)
 
     def conf_state(self) -> ConfState:
@@ -100,9 +100,9 @@ class Tracker:
         if ((self.votes_granted | self.votes_refused) >> slot) & 1:
             return
         if granted:
-            self.votes_granted |= 1 << slot
+            self.votes_granted |= _flow.bit(slot)
         else:
-            self.votes_refused |= 1 << slot
+            self.votes_refused |= _flow.bit(slot)
 
     def tally(self) -> int:
         """VOTE_WON, VOTE_LOST or VOTE_PENDING."""

@@ -4,7 +4,8 @@ from .._core cimport Cursor
 from .._sys cimport Cells, Clock, Event, Handoff
 from .futures cimport Future
 
-cdef int ENTRY_NORMAL, ROW_APPLY, ROW_END, ROW_HANDED, ROW_ODD, ROW_REFUSED, ROW_STATE, DONE_APPLIED
+cdef int ENTRY_NORMAL, DONE_APPLIED
+cdef uint64_t KNOWN_REFUSALS, ROW_APPLY, ROW_END, ROW_HANDED, ROW_ODD, ROW_REFUSED, ROW_STATE
 cdef size_t ENVELOPE
 cdef int64_t SWEEP_NS
 

@@ -24,6 +24,7 @@ logger = logging.getLogger("raftx")
 
 ENVELOPE = 24
 SWEEP_NS = 250_000_000  # how often overdue proposals are looked for
+KNOWN_REFUSALS = len(REFUSALS)
 REPLACED = "its leader lost office before it was committed"
 
 
@@ -248,7 +249,7 @@ class Applier:
 
     def take_refused(self, row: int) -> None:
         sequence, count, reason = self.applies.at(row, 1), self.applies.at(row, 2), self.applies.at(row, 3)
-        text = REFUSALS[reason] if reason < len(REFUSALS) else REFUSALS[0]
+        text = REFUSALS[reason] if reason < KNOWN_REFUSALS else REFUSALS[0]
         with self.lock:
             newest = self.newest
         # What a peer says may be anything: it cannot refuse more than was proposed.

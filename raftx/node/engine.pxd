@@ -10,11 +10,13 @@ from .stamps cimport Stamps
 
 cdef int LEADER, MSG_HUP, MSG_PROP, MSG_READ_INDEX, MSG_READ_INDEX_RESP, MSG_REFUSED, MSG_SNAP, MSG_TRANSFER_LEADER, MSG_UNREACHABLE
 cdef uint32_t FLAG_REJECT
-cdef int CELL_DONE, CELL_ERROR, ROW_IN_DOUBT, ROW_STOP, ROW_WRITE
-cdef int CMD_CAMPAIGN, CMD_STOP, CMD_TRANSFER, CMD_UNREACHABLE, DONE_APPLIED, FAILED_STORAGE
+cdef int CELL_DONE, CELL_ERROR
+cdef uint64_t ROW_IN_DOUBT, ROW_STOP, ROW_WRITE
+cdef uint64_t CMD_CAMPAIGN, CMD_STOP, CMD_TRANSFER, CMD_UNREACHABLE
+cdef int DONE_APPLIED, FAILED_STORAGE
 cdef int REFUSED_FORWARDING, REFUSED_NO_LEADER, REFUSED_NOT_LEADER, REFUSED_REMOVED, REFUSED_TRANSFER
 cdef int REFUSED_STOPPED, REFUSED_UNCOMMITTED, REFUSED_UNREACHABLE
-cdef int ROW_APPLY, ROW_END, ROW_HANDED, ROW_ODD, ROW_REFUSED, ROW_STATE
+cdef uint64_t ROW_APPLY, ROW_END, ROW_HANDED, ROW_ODD, ROW_REFUSED, ROW_STATE
 cdef int ODD_ANSWER, SENDER_STALE
 cdef int64_t ODD_NS
 cdef int SHOW_APPLIED, SHOW_COMMIT, SHOW_FAILED, SHOW_FRAMES_DROPPED, SHOW_FRAMES_IN, SHOW_FRAMES_OUT
@@ -45,13 +47,16 @@ cdef class Engine(Runner):
     cdef int64_t[::1] odd_told
     cdef uint64_t passed
     cdef uint64_t number, done, written_term, written_vote, shown_term, shown_lead
-    cdef int shown_role, stalled
+    cdef int shown_role
+    cdef int64_t stalled
     cdef bint stopping, blocked, written_doubt
 
     cdef int end_the_others(self) except -1 nogil
+    @cython.locals(done=uint64_t, applied=uint64_t)
     cdef bint something_waits(self) noexcept nogil
     cdef int take_time(self) except -1 nogil
     cdef int watch_disk(self) except -1 nogil
+    @cython.locals(done=uint64_t)
     cdef int take_disk(self) except -1 nogil
     cdef int take_frames(self) except -1 nogil
     cdef int receive(self) except -1 nogil
@@ -64,11 +69,13 @@ cdef class Engine(Runner):
     cdef int tell_refused(self, uint64_t sequence, uint64_t count, uint64_t reason) except -1 nogil
     cdef int take_commands(self) except -1 nogil
     cdef int transfer(self, uint64_t to) except -1 nogil
+    @cython.locals(applied=uint64_t)
     cdef int take_applied(self) except -1 nogil
     cdef int flush(self) except -1 nogil
     cdef bint something_to_write(self) noexcept nogil
     cdef int hand_over_write(self) except -1 nogil
     cdef int send_frames(self) except -1 nogil
+    @cython.locals(start=size_t, end=size_t)
     cdef int send_to(self, int slot, uint64_t to) except -1 nogil
     cdef int send_frame(self, uint64_t to, size_t size, size_t start, size_t end) except -1 nogil
     cdef int not_sent(self, int slot, uint64_t to, size_t start, size_t end) except -1 nogil

@@ -183,11 +183,13 @@ class Engine(Runner):
 
     def something_waits(self) -> bool:
         """Whether a round would find work: looked at between announcing sleep and sleeping."""
-        if self.stopping or self.write_cells.get(CELL_DONE) != self.done or self.write_cells.get(CELL_ERROR) != 0:
+        done = self.write_cells.get(CELL_DONE)
+        if self.stopping or done != self.done or self.write_cells.get(CELL_ERROR) != 0:
             return True
         if self.link.waiting() or self.commands.waiting():
             return True
-        if self.apply_cells.get(DONE_APPLIED) > self.core.applied:
+        applied = self.apply_cells.get(DONE_APPLIED)
+        if applied > self.core.applied:
             return True
         return not self.blocked and self.intake.waiting()
 

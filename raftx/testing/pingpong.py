@@ -30,8 +30,7 @@ class PingPong(Runner):
         self.latencies = array("q", bytes(8 * rounds))
 
     def loop(self) -> int:
-        done = 0
-        while done < self.rounds:
+        for done in range(self.rounds):
             started = self.clock.now()
             if self.first:
                 self.send()
@@ -39,7 +38,6 @@ class PingPong(Runner):
             if not self.first:
                 self.send()
             self.latencies[done] = self.clock.now() - started
-            done += 1
         return 0
 
     def send(self) -> int:
