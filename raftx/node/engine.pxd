@@ -5,12 +5,13 @@ from .._sys cimport Cells, Clock, Event, Handoff, Intake, Runner
 from ..consensus cimport rawnode
 from ..consensus.raft cimport Raft
 from ..transport.link cimport Link
+from .contact cimport Contact
 from .stamps cimport Stamps
 
 cdef int LEADER, MSG_HUP, MSG_PROP, MSG_READ_INDEX, MSG_READ_INDEX_RESP, MSG_REFUSED, MSG_SNAP, MSG_TRANSFER_LEADER, MSG_UNREACHABLE
 cdef uint32_t FLAG_REJECT
 cdef int CELL_DONE, CELL_ERROR, ROW_STOP, ROW_WRITE
-cdef int CMD_CAMPAIGN, CMD_STOP, CMD_TRANSFER, CMD_UNREACHABLE, DONE_APPLIED, FAILED_STORAGE
+cdef int CMD_CAMPAIGN, CMD_CONNECTED, CMD_STOP, CMD_TRANSFER, CMD_UNREACHABLE, DONE_APPLIED, FAILED_STORAGE
 cdef int REFUSED_FORWARDING, REFUSED_NO_LEADER, REFUSED_NOT_LEADER, REFUSED_REMOVED, REFUSED_TRANSFER
 cdef int REFUSED_STOPPED, REFUSED_UNCOMMITTED, REFUSED_UNREACHABLE
 cdef int ROW_APPLY, ROW_END, ROW_HANDED, ROW_REFUSED, ROW_STATE
@@ -31,6 +32,7 @@ cdef class Engine(Runner):
     cdef readonly Handoff writes, applies, commands
     cdef readonly Cells write_cells, apply_cells, show
     cdef readonly Stamps stamps
+    cdef readonly Contact contact
     cdef Outbox out, held
     cdef Message message, scratch
     cdef Spans spans, no_spans
@@ -49,6 +51,7 @@ cdef class Engine(Runner):
     cdef int take_disk(self) except -1 nogil
     cdef int take_frames(self) except -1 nogil
     cdef bint is_stale(self) noexcept nogil
+    cdef int heard(self) except -1 nogil
     cdef bint is_repeated(self, int slot, uint64_t sequence) noexcept nogil
     cdef int receive(self) except -1 nogil
     cdef bint serves(self) noexcept nogil
@@ -66,5 +69,7 @@ cdef class Engine(Runner):
     cdef int send_to(self, int slot, uint64_t to) except -1 nogil
     cdef int send_frame(self, uint64_t to, size_t size, size_t start, size_t end) except -1 nogil
     cdef int not_sent(self, int slot, uint64_t to, size_t start, size_t end) except -1 nogil
+    cdef int greet(self) except -1 nogil
+    cdef int hello(self, uint64_t to) except -1 nogil
     cdef int hand_over_entries(self) except -1 nogil
     cdef int publish(self) except -1 nogil

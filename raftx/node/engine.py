@@ -34,8 +34,10 @@ from ..types import (
     MSG_TRANSFER_LEADER,
     MSG_UNREACHABLE,
 )
+from .contact import Contact
 from .rows import (
     CMD_CAMPAIGN,
+    CMD_CONNECTED,
     CMD_STOP,
     CMD_TRANSFER,
     CMD_UNREACHABLE,
@@ -117,6 +119,7 @@ class Engine(Runner):
         self.scratch = Message()
         self.spans = Spans()
         self.no_spans = Spans()  # rows without bytes
+        self.contact = Contact(settings.election_ticks)
         self.tick_ns = settings.tick_ms * 1_000_000
         self.next_tick = clock.py_now() + self.tick_ns
         self.max_chunk = max(1, settings.max_message_bytes)
@@ -151,6 +154,7 @@ class Engine(Runner):
             self.take_applied()
             self.take_proposals()
             self.take_time()
+            self.greet()
             self.flush()
             self.event.prepare()
             if self.something_waits():
@@ -194,6 +198,9 @@ class Engine(Runner):
             self.next_tick = now + self.tick_ns
         self.show.set(SHOW_TICKS, self.show.get(SHOW_TICKS) + 1)
         self.watch_disk()
+        for slot in range(self.core.tracker.peers.count):
+            if self.contact.tick(slot):
+                self.link.renew(self.core.tracker.peers.ids[slot])
         return self.core.tick()
 
     def watch_disk(self) -> int:
@@ -225,9 +232,11 @@ class Engine(Runner):
             frames += 1
             if self.codec.open(self.link.data, self.link.size) != 0:
                 continue
+            self.link.proven()
             if self.is_stale():
                 self.show.set(SHOW_STALE, self.show.get(SHOW_STALE) + 1)
                 continue
+            self.heard()
             while self.codec.next(self.message):
                 self.receive()
         if frames:
@@ -246,6 +255,16 @@ class Engine(Runner):
             for place in range(slot * FORWARDED, (slot + 1) * FORWARDED):
                 self.forwarded[place] = 0
         return False
+
+    def heard(self) -> int:
+        """A frame of a member's present life; one without messages is the first on a new connection."""
+        slot = self.core.tracker.peers.slot_of(self.codec.sender)
+        if slot < 0:
+            return 0
+        self.contact.heard(slot)
+        if self.link.size == FRAME_HEADER and self.contact.greeted(slot):
+            self.link.renew(self.codec.sender)
+        return 0
 
     def is_repeated(self, slot: int, sequence: int) -> bool:
         """Whether these proposals were seen before, or may have been: none is ever appended twice.
@@ -376,6 +395,8 @@ class Engine(Runner):
                 self.scratch.reset(MSG_UNREACHABLE)
                 self.scratch.sender = self.commands.at(row, 1)
                 self.core.step(self.scratch)
+            elif kind == CMD_CONNECTED:
+                self.hello(self.commands.at(row, 1))
         return 0
 
     def transfer(self, to: int) -> int:
@@ -477,6 +498,7 @@ class Engine(Runner):
                 self.show.set(SHOW_FRAMES_DROPPED, self.show.get(SHOW_FRAMES_DROPPED) + 1)
                 self.not_sent(slot, to, start, end)
             else:
+                self.contact.sent(slot)
                 self.show.set(SHOW_FRAMES_OUT, self.show.get(SHOW_FRAMES_OUT) + 1)
             start = end
         return 0
@@ -500,6 +522,25 @@ class Engine(Runner):
         self.scratch.reset(MSG_UNREACHABLE)
         self.scratch.sender = to
         return self.core.step(self.scratch)
+
+    def greet(self) -> int:
+        """A new connection begins with a frame without messages: small, so that the member soon knows whose it is."""
+        to = self.link.fresh()
+        while to != 0:
+            self.hello(to)
+            to = self.link.fresh()
+        return 0
+
+    def hello(self, to: int) -> int:
+        slot = self.core.tracker.peers.slot_of(to)
+        if slot >= 0:
+            self.contact.connected(slot)
+        if self.link.prepare(to, FRAME_HEADER):
+            self.codec.begin(self.link.place, FRAME_HEADER, to)
+            self.codec.finish()
+            if self.link.send() == 0:
+                self.show.set(SHOW_FRAMES_OUT, self.show.get(SHOW_FRAMES_OUT) + 1)
+        return 0
 
     def hand_over_entries(self) -> int:
         """Committed entries that are stable here, as far as the apply thread keeps up."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import atexit
 import dataclasses
+import functools
 import logging
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -147,6 +148,9 @@ class Node:
         if config.seed is None:
             core_config = _with_seed(config)
         core = Raft(core_config, log, loaded.hard_state, loaded.conf_state)
+        expect = getattr(self._transport, "expect", None)
+        if expect is not None:
+            expect(config.id, [int(id) for id in core.tracker.peers.column("ids")])
         event = _sys.Event()
         intake = _sys.Intake(event, config.id, loaded.incarnation, config.max_waiting_bytes)
         writes = _sys.Handoff(_sys.Event())
@@ -184,6 +188,7 @@ class Node:
         applier.engine_event = event
         applier.committed = self._committed
         applier.state_changes = self._state_changes
+        applier.report = self._reporter()
         if isinstance(self._clock, _sys.ManualClock):
             self._clock.py_watch(event)
         self._engine = engine
@@ -204,6 +209,10 @@ class Node:
         if link is None:
             link = QueueLink(event, _sys.Event(), self._config.max_inflight_bytes * 2 + (8 << 20))
         return link
+
+    def _reporter(self) -> Callable[[], None] | None:
+        report = getattr(self._transport, "report", None)
+        return None if report is None else functools.partial(report, self._config.id)
 
     def _add_thread(self, what: str, body: Any) -> None:
         name = f"raftx-{what}-{self._config.id}"
@@ -469,6 +478,7 @@ class Node:
             "wal_entries": cells[CELL_BATCH_ENTRIES],
             "sync_ns": cells[CELL_SYNC_NS],
             "configuration": self.configuration,
+            "transport": self._transport.status() if hasattr(self._transport, "status") else {},
         }
 
     def stage_times(self) -> list[tuple[int, int, int, int, int, int]]:

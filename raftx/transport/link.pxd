@@ -3,6 +3,10 @@ from libc.stdint cimport uint8_t, uint64_t
 from .._core cimport Buffer, Spans
 from .._sys cimport Handoff
 
+cdef int ASK_RENEW, ASK_PROVEN
+cdef size_t FRAME_COST
+cdef uint64_t KNOWN
+
 cdef class Link:
     cdef const uint8_t* data
     cdef size_t size
@@ -11,13 +15,19 @@ cdef class Link:
     cdef int send(self) except -1 nogil
     cdef bint waiting(self) noexcept nogil
     cdef bint next(self) noexcept nogil
+    cdef int proven(self) except -1 nogil
+    cdef uint64_t fresh(self) noexcept nogil
+    cdef int renew(self, uint64_t to) except -1 nogil
 
 @cython.final
 cdef class QueueLink(Link):
     cdef readonly Handoff incoming, outgoing
     cdef readonly size_t limit
-    cdef readonly uint64_t dropped
+    cdef readonly uint64_t dropped        # frames that the transport did not take in time
+    cdef readonly uint64_t refused        # received frames that the engine did not take in time
     cdef Buffer buffer
     cdef Spans spans
     cdef size_t cursor
     cdef uint64_t to
+    cdef Spans nothing
+    cdef uint64_t[::1] known              # sources that have been told to be proven
