@@ -23,7 +23,7 @@ FREE, STRANGER, PROVEN, CLOSING = range(4)
 SEED = 88172645463325252
 
 
-class Draw:
+class _Draw:
     """Numbers that choose which of several goes: that must not depend on who came when."""
 
     __slots__ = ("state",)
@@ -39,7 +39,7 @@ class Draw:
         return (self.state >> 33) % limit
 
 
-def most_frequent(sources: list[int]) -> int:
+def _most_frequent(sources: list[int]) -> int:
     """The source that occurs most often; of several, the one that occurs first."""
     return max(sources, key=sources.count)
 
@@ -81,7 +81,7 @@ class Notes:
         return (self.kind, self.id, self.detail) if self.take() else None
 
 
-class Arrival:
+class _Arrival:
     """One connection. ``own``: it came over a listener that is there for it alone."""
 
     __slots__ = ("heard", "listener", "own", "pipe", "since", "source", "state")
@@ -103,7 +103,9 @@ class Arrivals:
     limit: 2..4096 connections. strangers: 1..limit - 1 of them. stranger_ms: how long one may stay a stranger.
     """
 
-    __slots__ = ("_refused", "draw", "items", "limit", "listener", "lock", "own", "pipe", "stranger_limit", "stranger_ns")
+    __slots__ = (
+        "_refused", "draw", "items", "limit", "listener", "lock", "own", "pipe", "stranger_limit", "stranger_ns",
+    )  # fmt: skip
 
     def __init__(self, limit: int, strangers: int, stranger_ms: int) -> None:
         if not 2 <= _int(limit) <= 4096 or not 1 <= _int(strangers) < limit:
@@ -114,9 +116,9 @@ class Arrivals:
         self.limit = limit
         self.stranger_limit = strangers
         self.stranger_ns = stranger_ms * 1_000_000
-        self.draw = Draw()
+        self.draw = _Draw()
         # Those that are being closed may still be there when others come.
-        self.items = [Arrival() for _ in range(2 * limit)]
+        self.items = [_Arrival() for _ in range(2 * limit)]
         self._refused = 0
         self.listener = self.pipe = 0  # of the one that next_to_close() found
         self.own = False
@@ -141,11 +143,11 @@ class Arrivals:
         item.since = item.heard = now
         return free[-1]
 
-    def _worst(self, strangers: bool) -> Arrival:
+    def _worst(self, strangers: bool) -> _Arrival:
         if not strangers:
             return min((item for item in self.items if item.state == PROVEN), key=lambda item: item.heard)
         there = [item for item in self.items if item.state == STRANGER]
-        source = most_frequent([item.source for item in there])
+        source = _most_frequent([item.source for item in there])
         same = [item for item in there if item.source == source]
         return same[self.draw.below(len(same))]
 
@@ -260,7 +262,7 @@ class Arrivals:
         return self.sweep(_int64(now))
 
     def py_next_to_close(self) -> tuple[int, int, bool] | None:
-        """One that has to go, as (listener, pipe, whether the listener is its own), or None. It is forgotten with this."""
+        """One that has to go, as (listener, pipe, whether the listener is its own), or None; it is forgotten then."""
         return (self.listener, self.pipe, self.own) if self.next_to_close() else None
 
     def py_count(self, strangers: bool = False) -> int:

@@ -317,7 +317,7 @@ cdef class Arrivals:
         return self.sweep(now)
 
     def py_next_to_close(self):
-        """One that has to go, as (listener, pipe, whether the listener is its own), or None. It is forgotten with this."""
+        """One that has to go, as (listener, pipe, whether the listener is its own), or None; it is forgotten then."""
         return (self.listener, self.pipe, bool(self.own)) if self.next_to_close() else None
 
     def py_count(self, bint strangers=False):

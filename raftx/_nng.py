@@ -67,7 +67,7 @@ class NngWire(Runner):
         _no_nng()
 
     def add(self, id: int, host: str, port: str, family: int, url: str, patience: int = 1) -> None:
-        """Dial member ``id``: host and port over TCP, or without a host the url by NNG itself. Before the thread starts.
+        """Dial member ``id``: host and port over TCP, or without a host the url by NNG itself. Before the thread runs.
 
         patience: how many times as long as an attempt the handshake may take. Raises ValueError: too many.
         """
@@ -82,7 +82,7 @@ class NngWire(Runner):
         _no_nng()
 
     def fresh(self) -> int:
-        """A member to which a connection has come to stand since the last call, 0 for none. For the sending thread."""
+        """A member to which a connection has come to stand since the last call, 0 for none."""
         _no_nng()
 
     def proven(self, pipe: int) -> None:

@@ -16,7 +16,7 @@ from libc.stdint cimport uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from ._limits cimport ArrivalsState, _arrivals_ended, _arrivals_opened, _sooner
+from ._limits cimport _arrivals_ended, _arrivals_opened, _sooner
 from ._wire cimport raftx_close, raftx_no_sigpipe
 
 from ._limits import Arrivals
@@ -386,7 +386,7 @@ cdef class NngWire(Runner):
             free(self.peers)
 
     def add(self, uint64_t id, str host, str port, int family, str url not None, int patience=1):
-        """Dial member ``id``: host and port over TCP, or without a host the url by NNG itself. Before the thread starts.
+        """Dial member ``id``: host and port over TCP, or without a host the url by NNG itself. Before the thread runs.
 
         patience: how many times as long as an attempt the handshake may take. Raises ValueError: too many.
         """
@@ -405,13 +405,6 @@ cdef class NngWire(Runner):
         nng_pipe_notify(s, PIPE_COMES, pipe_comes, &self.state)
         nng_pipe_notify(s, PIPE_ADDED, NULL, NULL)
         nng_pipe_notify(s, PIPE_REMOVED, pipe_goes, &self.state)
-
-    def unwatch(self):
-        """No callback comes any more for what ends; before the Pull0 socket is closed."""
-        cdef raftx_nng_socket s
-        s.id = self.socket
-        nng_pipe_notify(s, PIPE_COMES, NULL, NULL)
-        nng_pipe_notify(s, PIPE_REMOVED, NULL, NULL)
 
     cdef int loop(self) except -1 nogil:
         cdef int i

@@ -13,7 +13,7 @@ import socket
 import threading
 from typing import Any, final
 
-from ._limits import NOTE_CROWD, NOTE_REACHED, NOTE_SHORTAGE, NOTE_UNREACHABLE, Draw, Notes, most_frequent
+from ._limits import NOTE_CROWD, NOTE_REACHED, NOTE_SHORTAGE, NOTE_UNREACHABLE, Notes, _Draw, _most_frequent
 from ._sys import Event, _int, _int64, _number, _typed, monotonic_ns
 
 TARGETS = 64  # members, as many as a membership has
@@ -26,10 +26,10 @@ QUIET = 10 * SECOND  # between two notes of one kind
 RECOVERY = SECOND // 10  # how long nothing is accepted after a shortage
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 
-Address = tuple[int, Any]
+_Address = tuple[int, Any]
 
 
-def _find(host: str, port: str, family: int, flags: int) -> list[Address]:
+def _find(host: str, port: str, family: int, flags: int) -> list[_Address]:
     """Up to eight addresses as (family, address). Raises socket.gaierror."""
     kind = {4: socket.AF_INET, 6: socket.AF_INET6}.get(family, socket.AF_UNSPEC)
     found = socket.getaddrinfo(host, port, kind, socket.SOCK_STREAM, 0, socket.AI_NUMERICSERV | flags)
@@ -75,12 +75,12 @@ def _greeting(connection: socket.socket, woken: bool) -> int:
     return 1 if seen == GREETING else -1 if woken else 0
 
 
-class Lookup:
+class _Lookup:
     """Looks a name up on a thread that nothing waits for, not even the end of the process."""
 
     def __init__(self, host: str, port: str, family: int, event: Event) -> None:
         self.event: Event | None = event
-        self.result: list[Address] | int | None = None
+        self.result: list[_Address] | int | None = None
         threading.Thread(target=self._run, args=(host, port, family), name="raftx_lookup", daemon=True).start()
 
     def _run(self, host: str, port: str, family: int) -> None:
@@ -95,7 +95,7 @@ class Lookup:
             os.eventfd_write(event.fd, 1)
 
 
-class Target:
+class _Target:
     """What is dialled, and how far that is."""
 
     def __init__(self, id: int, host: str, port: str, family: int, pause: int) -> None:
@@ -106,8 +106,8 @@ class Target:
         self.socket: socket.socket | None = None
         self.deadline = self.began = self.failing = self.turn = 0
         self.named = self.stale = self.told = False
-        self.addresses: list[Address] = []
-        self.lookup: Lookup | None = None
+        self.addresses: list[_Address] = []
+        self.lookup: _Lookup | None = None
 
 
 @final
@@ -145,9 +145,9 @@ class Wire:
         self.shortest = shortest * 1_000_000
         self.longest = longest * 1_000_000
         self.unacknowledged_ms = unacknowledged_ms
-        self.draw = Draw()
+        self.draw = _Draw()
         self.guests: list[tuple[socket.socket, int, int]] = []  # with source and since when
-        self.targets: list[Target] = []
+        self.targets: list[_Target] = []
         self.pausing = 0  # till when nothing is accepted, for a shortage; 0: it is
         self.ready: list[tuple[int, int, int]] = []
         self.shortage_told = self.crowd_told = 0
@@ -181,7 +181,7 @@ class Wire:
             host = host.encode("idna").decode()
         if len(host) > 255 or len(port) > 7:
             raise ValueError("host or port is too long")
-        target = Target(_number(id), host, port, _int(family), self.shortest)
+        target = _Target(_number(id), host, port, _int(family), self.shortest)
         if host:
             try:
                 target.addresses = _find(host, port, family, socket.AI_NUMERICHOST)
@@ -251,7 +251,7 @@ class Wire:
                 kept.append((guest, source, since))
         self.guests = kept
 
-    def _connecting(self, target: Target, number: int, now: int, woken: set[int]) -> None:
+    def _connecting(self, target: _Target, number: int, now: int, woken: set[int]) -> None:
         assert target.socket is not None
         if target.socket.fileno() in woken:
             code = target.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -326,7 +326,7 @@ class Wire:
 
     def _make_room(self) -> None:
         """One of those whose sender has the most of them goes."""
-        source = most_frequent([guest[1] for guest in self.guests])
+        source = _most_frequent([guest[1] for guest in self.guests])
         same = [place for place, guest in enumerate(self.guests) if guest[1] == source]
         place = same[self.draw.below(len(same))]
         self.guests[place][0].close()
@@ -360,7 +360,7 @@ class Wire:
         self.who, self.fd, self.source = self.ready.pop()
         return True
 
-    def _begin(self, target: Target, number: int, now: int) -> None:
+    def _begin(self, target: _Target, number: int, now: int) -> None:
         if target.state != LOOKUP:
             target.began = now
         if not target.host:
@@ -390,7 +390,7 @@ class Wire:
         target.socket = made
         target.deadline = now + self.dial_ns
 
-    def _looked_up(self, target: Target, now: int) -> bool:
+    def _looked_up(self, target: _Target, now: int) -> bool:
         """Whether there are addresses to dial."""
         if target.lookup is not None and target.lookup.result is not None:
             result, target.lookup = target.lookup.result, None
@@ -403,7 +403,7 @@ class Wire:
                 return False
         if target.lookup is None and (target.stale or not target.addresses):
             try:
-                target.lookup = Lookup(target.host, target.port, target.family, self.event)
+                target.lookup = _Lookup(target.host, target.port, target.family, self.event)
             except RuntimeError:  # no thread can be started
                 self.shortage(errno.EAGAIN)
                 self._failed(target, errno.EAGAIN, now)
@@ -413,7 +413,7 @@ class Wire:
             return False
         return True
 
-    def _failed(self, target: Target, code: int, now: int) -> None:
+    def _failed(self, target: _Target, code: int, now: int) -> None:
         """The next address at once; after the last of them a pause, counted from when this round began."""
         self.failures += 1
         if not target.failing:

@@ -208,9 +208,9 @@ cdef class Wire:
         self.guest_count = kept
 
     cdef void _accept(self, int64_t now) noexcept nogil:
-        cdef int i, fd, greeted
+        cdef int _, fd, greeted
         cdef uint64_t source = 0
-        for i in range(ACCEPTS):
+        for _ in range(ACCEPTS):
             if self.ready_count >= self.ready_room - TARGETS - 1:
                 return
             fd = raftx_accept(self.listener, &source)

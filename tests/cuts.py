@@ -19,7 +19,7 @@ import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-import networks  # noqa: E402 - beside this file
+import networks
 
 TICKS = {"tick_ms": 20, "election_ticks": 10}
 ELECTION_S = 2 * TICKS["tick_ms"] * TICKS["election_ticks"] / 1000
@@ -49,10 +49,13 @@ def main() -> int:
     late = 0
     print(f"{'cut off':<9} {'direction':<10} {'lost at':<9} {'seconds':>7}  then             result", flush=True)
     for who, direction, way, seconds, kill in cases:
-        with tempfile.TemporaryDirectory() as directory, networks.Network(3) as network:
-            with networks.Cluster(network, pathlib.Path(directory), **TICKS) as cluster:
-                cluster.start()
-                outcome = networks.one_cut(cluster, who, direction, way, seconds, kill, options.limit)
+        with (
+            tempfile.TemporaryDirectory() as directory,
+            networks.Network(3) as network,
+            networks.Cluster(network, pathlib.Path(directory), **TICKS) as cluster,
+        ):
+            cluster.start()
+            outcome = networks.one_cut(cluster, who, direction, way, seconds, kill, options.limit)
         if outcome.served is not None:
             then, result, bad = "leader killed", f"served after {outcome.served:.2f} s", outcome.served > 1 + ELECTION_S
         elif outcome.returned is not None:

@@ -15,7 +15,7 @@ from processes import WAIT, Member, Processes, run_member
 
 CLONE_NEWNET = 0x40000000
 PORT = 5601
-#: how packets get lost: by the switch, which nobody notices; at the receiver; in the sender's own stack, which tells TCP
+#: who loses packets: the switch, which nobody notices; the receiver; the sender's own stack, which tells TCP
 SWITCH, RECEIVER, SENDER = "switch", "receiver", "sender"
 WAYS = (SWITCH, RECEIVER, SENDER)
 BOTH, TO, FROM = "both", "to", "from"  # directions: both, only what goes to the member, only what comes from it

@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import multiprocessing
 import os
+import resource
 import signal
 import socket
 import threading
@@ -28,6 +29,12 @@ class Journal:
     def apply(self, entry):
         self.commands.append(entry.data)
         return len(self.commands)
+
+
+def run_limited_member(descriptors, *arguments):
+    """The same with so few descriptors."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+    run_member(*arguments)
 
 
 class Reporter:

@@ -48,7 +48,8 @@ ADDRESSES = itertools.count()
 
 def wire_of(nng):
     """A Wire that dials often, and Arrivals, of the same implementation."""
-    system, limits, wire = (importlib.import_module(f"{nng.__package__}.{name}") for name in ("_sys", "_limits", "_wire"))
+    names = ("_sys", "_limits", "_wire")
+    system, limits, wire = (importlib.import_module(f"{nng.__package__}.{name}") for name in names)
     return wire.Wire(system.Event(), limits.Notes(), 8, 500, 500, 1, 20, 1000), limits.Arrivals(16, 4, 1000)
 
 

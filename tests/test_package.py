@@ -368,6 +368,8 @@ def test_every_method_says_nogil_or_with_gil() -> None:
     assert takes_gil == WITH_GIL
 
 
+TWINS = [f"raftx.{name}" for name in ("_memory", "_core", "_sys", "_limits", "_wire", "_nng")]
+
 # What stubtest need not find on both sides of a twin. Everything else that Python can see must agree.
 TWINS_DIFFER = [
     r".*\.__(reduce_cython|setstate_cython|pyx_capi|pyx_vtable|test)__",  # Cython's own
@@ -384,7 +386,7 @@ TWINS_DIFFER = [
 TWINS_LACK = {"raftx._memory.view_of"}  # memoryview does it
 
 
-@pytest.mark.parametrize("name", ["raftx._memory", "raftx._core", "raftx._sys", "raftx._limits", "raftx._wire", "raftx._nng"])
+@pytest.mark.parametrize("name", TWINS)
 def test_twins_have_one_api(name: str, tmp_path: Path) -> None:
     """The .py is the stub that stubtest holds against the compiled module; what is cdef only, Python cannot see."""
     if not raftx.COMPILED:
@@ -406,7 +408,7 @@ def test_twins_have_one_api(name: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("name", ["raftx._memory", "raftx._core", "raftx._sys", "raftx._limits", "raftx._wire", "raftx._nng"])
+@pytest.mark.parametrize("name", TWINS)
 def test_twins_have_what_the_header_declares(name: str) -> None:
     """What is cdef only, Python cannot see and stubtest does not look for: other modules call it in both modes."""
     header = ROOT.joinpath(*name.split(".")).with_suffix(".pxd")

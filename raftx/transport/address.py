@@ -51,7 +51,7 @@ def parse(url: object, field: str, *, listen: bool = False) -> Address:
 
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in (*TCP, *HOSTED, *NAMED):
-        raise wrong(f"it must begin with {', '.join(f'{each}://' for each in ('tcp', 'tcp4', 'tcp6', 'ipc', 'inproc'))}")
+        raise wrong("it must begin with tcp://, tcp4://, tcp6://, ipc:// or inproc://")
     if scheme in NAMED:
         if not rest:
             raise wrong("a path or name must follow")

@@ -235,9 +235,7 @@ class NngTransport:
         try:
             wire = self._open()
             assert self._arrivals is not None
-            link = NngLink(
-                event, wire, self._arrivals, socket_id(self._pull), self.queue_frames, self.receive_bytes
-            )
+            link = NngLink(event, wire, self._arrivals, socket_id(self._pull), self.queue_frames, self.receive_bytes)
             self._link = link
             for target in self._targets(id):
                 link.wire.add(*target)

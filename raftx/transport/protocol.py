@@ -33,9 +33,9 @@ class Transport(Protocol):
 
 # A transport may have more methods; a node uses them where they are there.
 #
-#   attach(deliver_from, connected)   before start(): deliver_from(frame, source) instead of deliver(frame), where source
-#                                     is a number above 0 of the connection that it came over; connected(id) when a
-#                                     connection to that member has come to stand
+#   attach(deliver_from, connected)   before start(). deliver_from(frame, source) takes the place of deliver(frame):
+#                                     source is a number above 0 of the connection that the frame came over.
+#                                     connected(id): a connection to that member has come to stand.
 #   proven(source)                    a valid frame has come over that connection
 #   renew(to)                         the connection to that member is of no use: make another one
 #   expect(id, members)               whom this node wants to reach, at its start
