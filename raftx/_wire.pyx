@@ -4,6 +4,7 @@ _wire.py is the twin in plain Python. Nothing here knows NNG, frames or Raft: a 
 on as a descriptor. One thread steps a Wire; nothing waits in it but poll(), and no mutex is held meanwhile.
 """
 import errno
+import os
 
 from libc.stdlib cimport calloc, free
 
@@ -97,6 +98,7 @@ cdef class Wire:
         self.reserve = raftx_reserve()
         if self.reserve < 0:
             raise OSError(errno.EMFILE, "no descriptor can be kept in reserve")
+        os.set_blocking(fd, False)
         self.listener = fd
 
     def py_target(self, uint64_t id, str host, str port, int family):
