@@ -87,7 +87,7 @@ class NngTransport:
     """Frames over NNG: tcp, ipc or inproc addresses.
 
     listen: where this node receives, for example ``tcp://0.0.0.0:5601``; port 0 takes a free one (see ``address``).
-    peers: id to address of every other member.
+    peers: id to address of every other member; this node's own is not dialled.
     max_frame_bytes: largest frame that is received, 64 KiB..1 GiB; a peer that sends more is disconnected.
     queue_frames: frames that may wait for one peer, 1..8192; more are dropped and the peer counts as unreachable,
     as it does while there is no connection to it.
@@ -135,7 +135,8 @@ class NngTransport:
         for id, address in peers.items():
             if not isinstance(id, int) or isinstance(id, bool) or not 1 <= id <= NUMBER_MAX:
                 raise ConfigError(f"peers: an id must be in 1..{NUMBER_MAX}, not {id!r}")
-            self._dial_at[id] = parse(address, f"peers: {id}")
+            # Who gives every member the same list has this node's own address in it.
+            self._dial_at[id] = parse(address, f"peers: {id}", listen=address == listen)
         if len(peers) > MEMBERS_MAX:
             raise ConfigError(f"peers: at most {MEMBERS_MAX}")
         _in_range("max_frame_bytes", max_frame_bytes, 64 << 10, 1 << 30)
