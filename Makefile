@@ -16,6 +16,7 @@
 #   make bench                           benchmarks, both modes side by side
 #   make bench-core                      the core beside raft-rs and etcd/raft (needs Rust and Go)
 #   make instructions                    instructions of core operations against those on record (needs valgrind)
+#   make cuts [ARGS="--seconds 3,10"]    silent cuts of the network in all lengths and ways: how soon members are back (root, ip, iptables)
 #   make soak [SCHEDULES=100000]         random schedules of a simulated cluster under a checker
 #   make build                           compile in place what changed
 #   make clean                           remove what was built, .venv included
@@ -47,7 +48,7 @@ READY := $(VENV)/.built-$(RAFTX_BUILD)
 endif
 
 .PHONY: demo test test-compiled test-pure lint interaction quorum confchange scenarios parity parity-go parity-rust mixed
-.PHONY: reach mutants bench bench-core instructions soak build clean
+.PHONY: reach mutants bench bench-core instructions cuts soak build clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -105,6 +106,9 @@ bench-core: $(VENV)/.built-compiled
 
 instructions: $(VENV)/.built-compiled
 	$(RUN) bench/instructions.py $(ARGS)
+
+cuts: $(VENV)/.built-compiled
+	@$(RUN) -m tests.cuts $(ARGS)
 
 soak: $(VENV)/.built-compiled
 	$(RUN) -m raftx.testing.soak --schedules $(SCHEDULES) $(ARGS)

@@ -448,7 +448,13 @@ class Node:
         return self._failure
 
     def status(self) -> dict[str, Any]:
-        """A picture for people and tests: indexes, traffic, disk. Counters begin at 0 with each start."""
+        """A picture for people and tests: indexes, traffic, disk. Counters begin at 0 with each start.
+
+        ``transport`` is the transport's own; of NngTransport: connections from others now, strangers among them (no
+        valid frame yet), refused (closed as strangers, or for want of room), dials and dial_failures, connected (how
+        often one to a peer has come to stand), renewals (ended because nothing seemed to arrive), shortages (of
+        descriptors or memory, waited out).
+        """
         if not hasattr(self, "_engine"):
             return {"id": self.id, "state": self._state}
         show, cells, codec = self._engine.show, self._wal_cells, self._engine.codec
