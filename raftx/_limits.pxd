@@ -10,6 +10,7 @@ cdef enum:
     SHORTAGE = 3
     CROWD = 4
     LIMIT = 5
+    TOO_LARGE = 6
 
 cdef uint64_t _drawn(uint64_t* state) noexcept nogil       # a number that nobody outside can foresee easily
 cdef int64_t _sooner(int64_t a, int64_t b) noexcept nogil  # the earlier of two times; a below 0: never

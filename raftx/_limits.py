@@ -17,6 +17,7 @@ NOTE_REACHED = 2  # it can be again
 NOTE_SHORTAGE = 3  # the system has too little of something; what needs it waits
 NOTE_CROWD = 4  # connections were closed that had not sent a valid frame, or were too many
 NOTE_LIMIT = 5  # a member takes only frames that are smaller than one for it; the detail is its limit
+NOTE_TOO_LARGE = 6  # a member has a frame for this node that is larger than this node takes; the detail is our limit
 
 NOTES = 64
 FREE, STRANGER, PROVEN, CLOSING = range(4)

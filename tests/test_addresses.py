@@ -25,7 +25,7 @@ WRONG_PEERS = {
     "tcp://127.0.0.1:56o1": "port must be in 1..65535",
     "tcp://127.0.0.1:5601/x": "port must be in 1..65535",
     "tcp://127.0.0.1: 5601": "port must be in 1..65535",
-    "tcp://127.0.0.1:٥٦": "port must be in 1..65535",  # noqa: RUF001
+    "tcp://127.0.0.1:٥٦": "port must be in 1..65535",
     "tcp://[::1]": "port is missing",
     "tcp://:5601": "host is missing",
     "tcp://*:5601": "host is missing",
@@ -81,7 +81,7 @@ def test_right_addresses_of_peers(impl):
 
 def test_addresses_to_listen_on(impl):
     for url in ("tcp://127.0.0.1", "tcp://127.0.0.1:65536", "nowhere", "foo://x:1", "tcp://a b:1", "ipc://"):
-        with pytest.raises(impl.ConfigError, match="^listen "):
+        with pytest.raises(impl.ConfigError, match=r"^listen "):
             impl.NngTransport(url, {})
     for url in ("tcp://:0", "tcp://*:0", "tcp://0.0.0.0:5601", "tcp6://[::]:5601", "inproc://x"):
         impl.NngTransport(url, {})
@@ -187,9 +187,8 @@ import sys, time
 import raftx
 if __name__ == "__main__":
     urls = {1: "tcp://127.0.0.1:0", 2: "tcp://no-such-host.example:5601"}
-    node = raftx.Node(
-        raftx.Config(id=1), raftx.MemoryStorage(voters=[1, 2]), raftx.NngTransport(urls[1], urls, use_gil=bool(int(sys.argv[1])))
-    ).start()
+    transport = raftx.NngTransport(urls[1], urls, use_gil=bool(int(sys.argv[1])))
+    node = raftx.Node(raftx.Config(id=1), raftx.MemoryStorage(voters=[1, 2]), transport).start()
     time.sleep(0.5)
     print("closing", flush=True)
     node.close()

@@ -144,7 +144,7 @@ def test_what_a_proxy_swallows_is_noticed(impl, use_gil, direction):
             time.sleep(0.05)
         made.propose(b"before")
         eventually(lambda: len(made.machines[3].commands) == 1)
-        for sender, recipient, _, proxy in proxies:
+        for _, recipient, _, proxy in proxies:
             if direction == "both" or (recipient == 3) == (direction == "to"):
                 proxy.stall()
         time.sleep(0.5)

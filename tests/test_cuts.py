@@ -1,4 +1,4 @@
-"""Silent cuts: packets vanish for a few seconds, nobody is told. ``make cuts`` tries all lengths, ways and directions."""
+"""Silent cuts: packets vanish for a few seconds, nobody is told. ``make cuts`` tries all lengths and ways."""
 
 import networks
 import pytest

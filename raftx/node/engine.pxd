@@ -18,7 +18,8 @@ cdef int ROW_APPLY, ROW_END, ROW_HANDED, ROW_REFUSED, ROW_STATE
 cdef int SHOW_APPLIED, SHOW_COMMIT, SHOW_FAILED, SHOW_FRAMES_DROPPED, SHOW_FRAMES_IN, SHOW_FRAMES_OUT
 cdef int SHOW_LAST, SHOW_LEAD, SHOW_LEADERS, SHOW_ROLE, SHOW_STABLE, SHOW_STALE, SHOW_TERM, SHOW_TICKS
 cdef int SHOW_UNSERVED, SHOW_VOTE
-cdef size_t FRAME_HEADER, FRAME_CLOSE, RECORD_HEADER
+cdef size_t FRAME_HEADER, MESSAGE_HEADER, FRAME_CLOSE, RECORD_HEADER
+cdef int NOTE_LIMIT, NOTE_TOO_LARGE, NOTE_TICKS
 cdef int FORWARDED, FRAMES_A_ROUND
 
 @cython.final
@@ -38,7 +39,10 @@ cdef class Engine(Runner):
     cdef Spans spans, no_spans
     cdef int64_t tick_ns, next_tick
     cdef uint64_t max_chunk, max_apply_bytes
-    cdef size_t frame_close
+    cdef size_t frame_close, max_frame_bytes
+    cdef uint64_t[::1] frame_limits
+    cdef int64_t[::1] marks, said_too_large
+    cdef readonly uint64_t too_large_out, too_large_in
     cdef uint64_t[::1] incarnations, forwarded
     cdef uint64_t number, done, written_term, written_vote, shown_term, shown_lead
     cdef int shown_role, stalled
@@ -52,6 +56,7 @@ cdef class Engine(Runner):
     cdef int take_frames(self) except -1 nogil
     cdef bint is_stale(self) noexcept nogil
     cdef int heard(self) except -1 nogil
+    cdef int say_too_large(self, int kind, int slot, int64_t limit) except -1 nogil
     cdef bint is_repeated(self, int slot, uint64_t sequence) noexcept nogil
     cdef int receive(self) except -1 nogil
     cdef bint serves(self) noexcept nogil
@@ -67,7 +72,7 @@ cdef class Engine(Runner):
     cdef int hand_over_write(self) except -1 nogil
     cdef int send_frames(self) except -1 nogil
     cdef int send_to(self, int slot, uint64_t to) except -1 nogil
-    cdef int send_frame(self, uint64_t to, size_t size, size_t start, size_t end) except -1 nogil
+    cdef int send_frame(self, int slot, uint64_t to, size_t size, size_t start, size_t end) except -1 nogil
     cdef int not_sent(self, int slot, uint64_t to, size_t start, size_t end) except -1 nogil
     cdef int greet(self) except -1 nogil
     cdef int hello(self, uint64_t to) except -1 nogil

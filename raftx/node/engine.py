@@ -14,6 +14,7 @@ from __future__ import annotations
 from array import array
 
 from .._core import Codec, Message, Outbox
+from .._limits import NOTE_LIMIT, NOTE_TOO_LARGE
 from .._memory import Spans
 from .._sys import Cells, Clock, Event, Handoff, Intake, Runner
 from ..config import Config
@@ -76,9 +77,11 @@ from .rows import (
 from .stamps import Stamps
 
 FRAME_HEADER = 64
+MESSAGE_HEADER = 64
 FRAME_CLOSE = 512 << 10  # a frame takes no further message above this; a larger message has one of its own
 RECORD_HEADER = 32
 FORWARDED = 64  # how far a network may reorder proposals without losing them
+NOTE_TICKS = 200  # between two notes about frames that are too large for a member
 FRAMES_A_ROUND = 256  # so that ticks and disk completions are looked at under a flood
 
 
@@ -126,6 +129,15 @@ class Engine(Runner):
         self.max_apply_bytes = settings.max_apply_bytes
         #: a frame takes no further message above this; one message always fits what the transport takes
         self.frame_close = min(FRAME_CLOSE, max_frame_bytes)
+        self.max_frame_bytes = max_frame_bytes
+        #: the largest frame that each slot's member takes, as it has said; 0: it has not
+        self.frame_limits = array("Q", bytes(8 * MEMBERS_MAX))
+        #: ticks for which frames to each slot's member tell it that something did not fit
+        self.marks = array("q", bytes(8 * MEMBERS_MAX))
+        #: ticks for which nothing is said about it
+        self.said_too_large = array("q", bytes(8 * MEMBERS_MAX))
+        #: messages that were not sent because the recipient does not take such frames, and frames that told us the same
+        self.too_large_out = self.too_large_in = 0
         #: highest incarnation heard of each slot's member; Invariant: frames of a lower one are dropped
         self.incarnations = array("Q", bytes(8 * MEMBERS_MAX))
         #: the newest FORWARDED first sequence numbers of proposals that each slot's member passed on, 0 for none
@@ -201,6 +213,10 @@ class Engine(Runner):
         for slot in range(self.core.tracker.peers.count):
             if self.contact.tick(slot):
                 self.link.renew(self.core.tracker.peers.ids[slot])
+            if self.marks[slot] > 0:
+                self.marks[slot] -= 1
+            if self.said_too_large[slot] > 0:
+                self.said_too_large[slot] -= 1
         return self.core.tick()
 
     def watch_disk(self) -> int:
@@ -262,8 +278,21 @@ class Engine(Runner):
         if slot < 0:
             return 0
         self.contact.heard(slot)
+        self.frame_limits[slot] = self.codec.sender_limit
+        if self.codec.sender_limit:
+            # An append and the headers around it fit what its recipient takes, unless it is a single entry.
+            self.core.tracker.append_limits[slot] = self.codec.sender_limit - FRAME_HEADER - MESSAGE_HEADER
+        if self.codec.sender_too_large:
+            self.too_large_in += 1
+            self.say_too_large(NOTE_TOO_LARGE, slot, self.max_frame_bytes)
         if self.link.size == FRAME_HEADER and self.contact.greeted(slot):
             self.link.renew(self.codec.sender)
+        return 0
+
+    def say_too_large(self, kind: int, slot: int, limit: int) -> int:
+        if self.said_too_large[slot] == 0:
+            self.said_too_large[slot] = NOTE_TICKS
+            self.link.note(kind, self.core.tracker.peers.ids[slot], limit)
         return 0
 
     def is_repeated(self, slot: int, sequence: int) -> bool:
@@ -479,6 +508,10 @@ class Engine(Runner):
 
     def send_to(self, slot: int, to: int) -> int:
         rows = self.out.length()
+        limit = self.frame_limits[slot]
+        close = self.frame_close
+        if limit and limit < close:
+            close = limit
         start = 0
         while start < rows:
             size = FRAME_HEADER
@@ -487,14 +520,20 @@ class Engine(Runner):
             while end < rows:
                 if self.out.to_at(end) == to:
                     step = self.codec.measure(self.out, end)
-                    if count and size + step > self.frame_close:
+                    if count and size + step > close:
                         break
                     size += step
                     count += 1
                 end += 1
             if count == 0:
                 return 0
-            if self.send_frame(to, size, start, end) != 0:
+            if limit and size > limit:
+                # It would end the connection. What can be told is that there is something.
+                self.too_large_out += 1
+                self.marks[slot] = self.contact.limit
+                self.say_too_large(NOTE_LIMIT, slot, limit)
+                self.not_sent(slot, to, start, end)
+            elif self.send_frame(slot, to, size, start, end) != 0:
                 self.show.set(SHOW_FRAMES_DROPPED, self.show.get(SHOW_FRAMES_DROPPED) + 1)
                 self.not_sent(slot, to, start, end)
             else:
@@ -503,10 +542,12 @@ class Engine(Runner):
             start = end
         return 0
 
-    def send_frame(self, to: int, size: int, start: int, end: int) -> int:
+    def send_frame(self, slot: int, to: int, size: int, start: int, end: int) -> int:
         if not self.link.prepare(to, size):
             return 1
         self.codec.begin(self.link.place, size, to)
+        if self.marks[slot]:
+            self.codec.mark()
         for row in range(start, end):
             if self.out.to_at(row) == to:
                 self.codec.add(self.out, row)

@@ -13,7 +13,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -25,6 +25,7 @@ from ..storage.format import describe
 from ..storage.protocol import CELL_BATCH_ENTRIES, CELL_BYTES, CELL_ERROR, CELL_SYNC_NS, CELL_SYNCS, Storage
 from ..storage.wal import Wal
 from ..transport.link import QueueLink
+from ..transport.news import describe as describe_note
 from ..transport.protocol import Transport
 from ..types import LEADER, ConfState, Role, StateChange
 from . import rows
@@ -166,6 +167,8 @@ class Node:
         self._wal_cells = _sys.Cells()
         link = self._open_link(event)
         codec = _core.Codec(config.cluster, config.id, loaded.incarnation)
+        limit = getattr(self._transport, "max_frame_bytes", None) or FRAME_MAX
+        codec.announce(limit)
         engine = Engine(
             core,
             codec,
@@ -178,7 +181,7 @@ class Node:
             applies,
             config,
             Stamps(),
-            getattr(self._transport, "max_frame_bytes", None) or FRAME_MAX,
+            limit,
         )
         if isinstance(link, QueueLink):
             self._transport_adapter = TransportAdapter(self._transport, link, engine.commands)
@@ -188,7 +191,7 @@ class Node:
         applier.engine_event = event
         applier.committed = self._committed
         applier.state_changes = self._state_changes
-        applier.report = self._reporter()
+        applier.report = functools.partial(_report, config.id, self._transport, link)
         if isinstance(self._clock, _sys.ManualClock):
             self._clock.py_watch(event)
         self._engine = engine
@@ -209,10 +212,6 @@ class Node:
         if link is None:
             link = QueueLink(event, _sys.Event(), self._config.max_inflight_bytes * 2 + (8 << 20))
         return link
-
-    def _reporter(self) -> Callable[[], None] | None:
-        report = getattr(self._transport, "report", None)
-        return None if report is None else functools.partial(report, self._config.id)
 
     def _add_thread(self, what: str, body: Any) -> None:
         name = f"raftx-{what}-{self._config.id}"
@@ -450,10 +449,11 @@ class Node:
     def status(self) -> dict[str, Any]:
         """A picture for people and tests: indexes, traffic, disk. Counters begin at 0 with each start.
 
-        ``transport`` is the transport's own; of NngTransport: connections from others now, strangers among them (no
-        valid frame yet), refused (closed as strangers, or for want of room), dials and dial_failures, connected (how
-        often one to a peer has come to stand), renewals (ended because nothing seemed to arrive), shortages (of
-        descriptors or memory, waited out).
+        ``too_large_out`` counts messages that their recipient's max_frame_bytes kept from being sent, ``too_large_in``
+        frames that told of such messages to this node. ``transport`` is the transport's own. Of NngTransport:
+        connections from others now, strangers among them (no valid frame yet), refused (closed as strangers, or for
+        want of room), dials and dial_failures, connected (how often one to a peer has come to stand), renewals (ended
+        because nothing seemed to arrive), shortages (of descriptors or memory, waited out).
         """
         if not hasattr(self, "_engine"):
             return {"id": self.id, "state": self._state}
@@ -475,6 +475,8 @@ class Node:
             "frames_in": show[rows.SHOW_FRAMES_IN],
             "frames_out": show[rows.SHOW_FRAMES_OUT],
             "frames_dropped": show[rows.SHOW_FRAMES_DROPPED],
+            "too_large_out": self._engine.too_large_out,
+            "too_large_in": self._engine.too_large_in,
             "frames_stale": show[rows.SHOW_STALE],
             "messages_unserved": show[rows.SHOW_UNSERVED],
             "frames_rejected": codec.rejected_by_reason(),
@@ -516,3 +518,14 @@ class Node:
 def _with_seed(config: Config) -> Config:
     """The same settings with a seed from the system: two processes must not draw the same timeouts."""
     return dataclasses.replace(config, seed=int.from_bytes(os.urandom(8), "little"))
+
+
+def _report(id: int, transport: Any, link: Any) -> None:
+    """Log what people should hear of the connections. On the apply thread."""
+    while (note := link.notes.py_take()) is not None:
+        kind, about, detail = note
+        level, text = describe_note(kind, about, detail, getattr(transport, "peers", {}))
+        logger.log(level, "node %d: %s", id, text)
+    report = getattr(transport, "report", None)
+    if report is not None:
+        report(id)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING, Any
 
+from .._limits import Notes
 from .._memory import Buffer, Spans
 from .._sys import Event, Handoff
 from .protocol import ASK_PROVEN, ASK_RENEW
@@ -24,6 +25,9 @@ class Link:
         data: Any
         size: int
         place: Any
+
+    def __init__(self) -> None:
+        self.notes = Notes()
 
     def prepare(self, to: int, size: int) -> bool:
         """Make ``place`` the memory for one frame to member ``to``; False when there is no way to it."""
@@ -52,6 +56,11 @@ class Link:
         """
         return 0
 
+    def note(self, kind: int, id: int, detail: int) -> int:
+        """Something that people should hear of (``_limits.NOTE_...``)."""
+        self.notes.put(kind, id, detail)
+        return 0
+
     def renew(self, to: int) -> int:
         """The connection to this member is of no use any more: end it and dial anew."""
         return 0
@@ -64,6 +73,7 @@ class QueueLink(Link):
     """
 
     def __init__(self, event: Event, outgoing_event: Event, limit: int) -> None:
+        self.notes = Notes()
         self.incoming = Handoff(event)
         self.outgoing = Handoff(outgoing_event)
         self.limit = limit

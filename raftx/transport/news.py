@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Mapping
 
-from .._limits import NOTE_CROWD, NOTE_LIMIT, NOTE_REACHED, NOTE_SHORTAGE, NOTE_UNREACHABLE
+from .._limits import NOTE_CROWD, NOTE_LIMIT, NOTE_REACHED, NOTE_SHORTAGE, NOTE_TOO_LARGE, NOTE_UNREACHABLE
 
 
 def reason(detail: int) -> str:
@@ -38,7 +38,12 @@ def describe(kind: int, id: int, detail: int, peers: Mapping[int, str]) -> tuple
         )
     if kind == NOTE_LIMIT:
         return logging.WARNING, (
-            f"{member} takes frames of at most {detail} bytes, and one for it is larger: it cannot catch up until its "
-            "max_frame_bytes is raised"
+            f"{member} takes frames of at most {detail} bytes, and an entry for it needs a larger one: it cannot catch "
+            "up until its max_frame_bytes is raised"
+        )
+    if kind == NOTE_TOO_LARGE:
+        return logging.WARNING, (
+            f"{member} has an entry for this node that needs a frame of more than the {detail} bytes that are taken "
+            "here: this node cannot catch up until its max_frame_bytes is raised"
         )
     return logging.WARNING, f"connections: note {kind} about {id}: {detail}"

@@ -32,8 +32,16 @@ class NngLink(Link):
     """Frames over NNG without the GIL: what arrives on one socket, and a connection to each peer."""
 
     def __init__(
-        self, event: _sys.Event, wire: _wire.Wire, arrivals: _limits.Arrivals, socket: int, queue: int, byte_limit: int
+        self,
+        event: _sys.Event,
+        notes: _limits.Notes,
+        wire: _wire.Wire,
+        arrivals: _limits.Arrivals,
+        socket: int,
+        queue: int,
+        byte_limit: int,
     ) -> None:
+        self.notes = notes
         self.wire = NngWire(event, wire, arrivals, socket, queue)
         self.receiver = NngReceiver(socket, event, 1024, byte_limit)
         self.sender = NngSender(self.wire)
@@ -236,7 +244,8 @@ class NngTransport:
         try:
             wire = self._open()
             assert self._arrivals is not None
-            link = NngLink(event, wire, self._arrivals, socket_id(self._pull), self.queue_frames, self.receive_bytes)
+            number = socket_id(self._pull)
+            link = NngLink(event, self._notes, wire, self._arrivals, number, self.queue_frames, self.receive_bytes)
             self._link = link
             for target in self._targets(id):
                 link.wire.add(*target)
