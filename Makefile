@@ -18,6 +18,7 @@
 #   make bench-core                      the core beside raft-rs and etcd/raft (needs Rust and Go)
 #   make instructions                    instructions of core operations against those on record (needs valgrind)
 #   make fuzz [FRAMES=1000000]           frames that no honest member can have sent, for a running cluster
+#   make cuts [ARGS="--seconds 3,10"]    silent cuts of the network in all lengths and ways: how soon members are back (root, ip, iptables)
 #   make soak [SCHEDULES=100000]         random schedules of a simulated cluster under a checker
 #   make build                           compile in place what changed
 #   make clean                           remove what was built, .venv included
@@ -50,7 +51,7 @@ READY := $(VENV)/.built-$(RAFTX_BUILD)
 endif
 
 .PHONY: demo test test-compiled test-pure lint interaction quorum confchange scenarios parity parity-go parity-rust mixed
-.PHONY: reach damage mutants bench bench-core instructions fuzz soak build clean
+.PHONY: reach damage mutants bench bench-core instructions cuts fuzz soak build clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -114,6 +115,9 @@ instructions: $(VENV)/.built-compiled
 
 fuzz: $(VENV)/.built-compiled
 	$(RUN) -m tests.frame_fuzz --frames $(FRAMES) $(ARGS)
+
+cuts: $(VENV)/.built-compiled
+	@$(RUN) -m tests.cuts $(ARGS)
 
 soak: $(VENV)/.built-compiled
 	$(RUN) -m raftx.testing.soak --schedules $(SCHEDULES) $(ARGS)

@@ -22,7 +22,7 @@ cdef class Applier:
     cdef Clock clock
     cdef object state_machine
     cdef int64_t timeout_ns, next_sweep
-    cdef public object lock, committed, state_changes
+    cdef public object lock, committed, state_changes, report
     cdef public Cells cells
     cdef public Event engine_event
     cdef readonly dict pending

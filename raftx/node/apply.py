@@ -76,6 +76,8 @@ class Applier:
         self.engine_event: Any = None
         self.committed: Any = None
         self.state_changes: Any = None
+        #: called some times a second, to say what is to be said
+        self.report: Any = None
         #: sequence to future of each proposal that has not ended
         self.pending: dict[int, Future] = {}
         self.batches: list[Batch] = []
@@ -278,6 +280,8 @@ class Applier:
         if now < self.next_sweep:
             return
         self.next_sweep = now + SWEEP_NS
+        if self.report is not None:
+            self.report()
         if self.newest > self.noted:
             self.noted = self.newest
             self.deadlines.append((self.noted, now + self.timeout_ns))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import dataclasses
 import errno
+import functools
 import logging
 import os
 import threading
@@ -33,6 +34,7 @@ from ..storage.protocol import (
 )
 from ..storage.wal import Wal
 from ..transport.link import QueueLink
+from ..transport.news import describe as describe_note
 from ..transport.protocol import Transport
 from ..types import LEADER, ConfState, Role, StateChange
 from . import rows
@@ -156,6 +158,9 @@ class Node:
         if config.seed is None:
             core_config = _with_seed(config)
         core = Raft(core_config, log, loaded.hard_state, loaded.conf_state)
+        expect = getattr(self._transport, "expect", None)
+        if expect is not None:
+            expect(config.id, [int(id) for id in core.tracker.peers.column("ids")])
         event = _sys.Event()
         intake = _sys.Intake(event, config.id, loaded.incarnation, config.max_waiting_bytes)
         writes = _sys.Handoff(_sys.Event())
@@ -171,6 +176,8 @@ class Node:
         self._wal_cells = _sys.Cells()
         link = self._open_link(event)
         codec = _core.Codec(config.cluster, config.id, loaded.incarnation)
+        limit = getattr(self._transport, "max_frame_bytes", None) or FRAME_MAX
+        codec.announce(limit)
         engine = Engine(
             core,
             codec,
@@ -183,7 +190,7 @@ class Node:
             applies,
             config,
             Stamps(),
-            getattr(self._transport, "max_frame_bytes", None) or FRAME_MAX,
+            limit,
         )
         if isinstance(link, QueueLink):
             self._transport_adapter = TransportAdapter(self._transport, link, engine.commands)
@@ -193,6 +200,7 @@ class Node:
         applier.engine_event = event
         applier.committed = self._committed
         applier.state_changes = self._state_changes
+        applier.report = functools.partial(_report, config.id, self._transport, link)
         if isinstance(self._clock, _sys.ManualClock):
             self._clock.py_watch(event)
         self._engine = engine
@@ -448,7 +456,14 @@ class Node:
         return self._failure
 
     def status(self) -> dict[str, Any]:
-        """A picture for people and tests: indexes, traffic, disk. Counters begin at 0 with each start."""
+        """A picture for people and tests: indexes, traffic, disk. Counters begin at 0 with each start.
+
+        ``too_large_out`` counts messages that their recipient's max_frame_bytes kept from being sent, ``too_large_in``
+        frames that told of such messages to this node. ``transport`` is the transport's own. Of NngTransport:
+        connections from others now, strangers among them (no valid frame yet), refused (closed as strangers, or for
+        want of room), dials and dial_failures, connected (how often one to a peer has come to stand), renewals (ended
+        because nothing seemed to arrive), shortages (of descriptors or memory, waited out).
+        """
         if not hasattr(self, "_engine"):
             return {"id": self.id, "state": self._state}
         show, cells, codec = self._engine.show, self._wal_cells, self._engine.codec
@@ -470,6 +485,8 @@ class Node:
             "frames_in": show[rows.SHOW_FRAMES_IN],
             "frames_out": show[rows.SHOW_FRAMES_OUT],
             "frames_dropped": show[rows.SHOW_FRAMES_DROPPED],
+            "too_large_out": self._engine.too_large_out,
+            "too_large_in": self._engine.too_large_in,
             "frames_stale": show[rows.SHOW_STALE],
             "messages_unserved": show[rows.SHOW_UNSERVED],
             "messages_refused": self._engine.refused_by_reason(),
@@ -481,6 +498,7 @@ class Node:
             "sync_ns": cells[CELL_SYNC_NS],
             "disk_shortage": errno.errorcode.get(cells[CELL_SHORTAGE], ""),
             "configuration": self.configuration,
+            "transport": self._transport.status() if hasattr(self._transport, "status") else {},
         }
 
     def stage_times(self) -> list[tuple[int, int, int, int, int, int]]:
@@ -512,3 +530,14 @@ class Node:
 def _with_seed(config: Config) -> Config:
     """The same settings with a seed from the system: two processes must not draw the same timeouts."""
     return dataclasses.replace(config, seed=int.from_bytes(os.urandom(8), "little"))
+
+
+def _report(id: int, transport: Any, link: Any) -> None:
+    """Log what people should hear of the connections. On the apply thread."""
+    while (note := link.notes.py_take()) is not None:
+        kind, about, detail = note
+        level, text = describe_note(kind, about, detail, getattr(transport, "peers", {}))
+        logger.log(level, "node %d: %s", id, text)
+    report = getattr(transport, "report", None)
+    if report is not None:
+        report(id)
