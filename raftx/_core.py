@@ -848,13 +848,13 @@ class Codec:
         self._offset = 0
 
     def announce(self, limit: int) -> None:
-        """Tell in every frame from now on that frames of up to ``limit`` bytes are taken here, 64 KiB..2^32.
+        """Tell in every frame from now on that frames of up to ``limit`` bytes are taken here.
 
-        It is told in whole 64 KiB, less what is left over. Raises ValueError.
+        It is a multiple of 64 KiB, at most 65535 of them: a header has no room for less. Raises ValueError.
         """
-        if not 1 << 16 <= limit <= 1 << 32:
-            raise ValueError("limit must be in 65536..2^32")
-        self._limit_units = min(limit >> 16, 0xFFFF)
+        if not 1 << 16 <= limit < 1 << 32 or limit % (1 << 16):
+            raise ValueError("limit must be a multiple of 65536, from 65536 to 2^32 - 65536")
+        self._limit_units = limit >> 16
 
     def mark(self) -> None:
         """In the frame that is being made: something for its recipient is larger than it takes."""

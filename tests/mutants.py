@@ -63,6 +63,8 @@ SUITE = (
     "test_history_flow.py",
     "test_history_storage.py",
     "test_mutant_holes.py",
+    "test_contact.py",
+    "test_wire.py",
 )
 
 # Of one test process: seconds on the wall, and of computing. The whole suite takes a small part of it.
