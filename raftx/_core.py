@@ -859,13 +859,13 @@ class Codec:
         self._offset = 0
 
     def announce(self, limit: int) -> None:
-        """Tell in every frame from now on that frames of up to ``limit`` bytes are taken here, 64 KiB..2^32.
+        """Tell in every frame from now on that frames of up to ``limit`` bytes are taken here.
 
-        It is told in whole 64 KiB, less what is left over. Raises ValueError.
+        It is a multiple of 64 KiB, at most 65535 of them: a header has no room for less. Raises ValueError.
         """
-        if not 1 << 16 <= limit <= 1 << 32:
-            raise ValueError("limit must be in 65536..2^32")
-        self._limit_units = min(limit >> 16, 0xFFFF)
+        if not 1 << 16 <= limit < 1 << 32 or limit % (1 << 16):
+            raise ValueError("limit must be a multiple of 65536, from 65536 to 2^32 - 65536")
+        self._limit_units = limit >> 16
 
     def mark(self) -> None:
         """In the frame that is being made: something for its recipient is larger than it takes."""
@@ -933,7 +933,7 @@ class Codec:
         if not reason:
             self.sender = _U64.unpack_from(frame, 32)[0]
             self.sender_incarnation = _U64.unpack_from(frame, 48)[0]
-            self.sender_limit = (frame[6] | frame[7] << 8) << 16
+            self.sender_limit = (frame[7] * 256 + frame[6]) * 65536
             self.sender_too_large = frame[5] & _TOO_LARGE != 0
         return reason
 

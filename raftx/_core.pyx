@@ -904,13 +904,13 @@ cdef class Codec:
         self.group = integer(group)
 
     def announce(self, limit):
-        """Tell in every frame from now on that frames of up to ``limit`` bytes are taken here, 64 KiB..2^32.
+        """Tell in every frame from now on that frames of up to ``limit`` bytes are taken here.
 
-        It is told in whole 64 KiB, less what is left over. Raises ValueError.
+        It is a multiple of 64 KiB, at most 65535 of them: a header has no room for less. Raises ValueError.
         """
-        if not 1 << 16 <= limit <= 1 << 32:
-            raise ValueError("limit must be in 65536..2^32")
-        self.limit_units = min(limit >> 16, 0xFFFF)
+        if not 1 << 16 <= limit < 1 << 32 or limit % (1 << 16):
+            raise ValueError("limit must be a multiple of 65536, from 65536 to 2^32 - 65536")
+        self.limit_units = limit >> 16
 
     cdef void mark(self) noexcept nogil:
         # In the frame that is being made: something for its recipient is larger than it takes.
@@ -1002,7 +1002,7 @@ cdef class Codec:
         self.offset = FRAME_HEADER
         self.sender = LD64(data + 32)
         self.sender_incarnation = LD64(data + 48)
-        self.sender_limit = (data[6] | <uint64_t>data[7] << 8) << 16
+        self.sender_limit = (<uint64_t>data[7] * 256 + data[6]) * 65536
         self.sender_too_large = (data[5] & FLAG_TOO_LARGE) != 0
         return 0
 

@@ -24,6 +24,9 @@ DOUBT = "raftx/consensus/doubt.py"
 WAL = "raftx/storage/wal.py"
 RECOVERY = "raftx/storage/recovery.py"
 FILE = "raftx/storage/file.py"
+LIMITS = "raftx/_limits.py"
+WIRE = "raftx/_wire.py"
+CONTACT = "raftx/node/contact.py"
 
 
 class Edit(NamedTuple):
@@ -588,5 +591,60 @@ MUTANTS = (
                 "                    behind &= ~(_flow.bit(other) if other < 31 else -1 << 31)\n",
             ),
         ),
+    ),
+    # --- connections ----------------------------------------------------------------------------------
+    Mutant(
+        "silence-for-ever",
+        0,
+        "a member that answers nothing is sent to over the same connection for ever",
+        "test_contact.py",
+        (Edit(CONTACT, "if self.unanswered[slot] <= self.limit:", "if self.unanswered[slot] >= 0:"),),
+    ),
+    Mutant(
+        "renewed-for-ever",
+        0,
+        "two members renew each other's connections in turn",
+        "test_contact.py",
+        (
+            Edit(
+                CONTACT,
+                "            return False\n        self.age[slot] = 0\n        return True\n\n    def tick",
+                "            return False\n        return True\n\n    def tick",
+            ),
+        ),
+    ),
+    Mutant(
+        "crowd-keeps-others-out",
+        0,
+        "one stranger too many costs anybody, not one of the sender that has the most",
+        "test_wire.py",
+        (
+            Edit(
+                LIMITS,
+                "        same = [item for item in there if item.source == source]\n",
+                "        same = [item for item in there if item.source == source or there]\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "silent-guest-stays",
+        0,
+        "who connects and says nothing may stay",
+        "test_wire.py",
+        (Edit(WIRE, "elif greeted < 0 or now - since >= self.guest_ns:", "elif greeted < 0:"),),
+    ),
+    Mutant(
+        "half-a-greeting",
+        0,
+        "a greeting that has begun is taken for a whole one",
+        "test_wire.py",
+        (Edit(WIRE, "return 1 if seen == GREETING else -1 if woken else 0", "return 1"),),
+    ),
+    Mutant(
+        "patient-dial",
+        0,
+        "an attempt to connect has as much time as TCP gives it",
+        "test_wire.py",
+        (Edit(WIRE, "target.deadline = now + self.dial_ns", "target.deadline = now + 600 * SECOND"),),
     ),
 )

@@ -69,6 +69,8 @@ SUITE = (
     "test_mutant_holes.py",
     "test_admission.py",
     "test_doubt.py",
+    "test_contact.py",
+    "test_wire.py",
 )
 
 # Of one test process: seconds on the wall, and of computing. The whole suite takes a small part of it.

@@ -88,13 +88,13 @@ def test_the_limit_in_the_frame_header(mod):
     assert plain[5:8] == bytes(3)
     receiver.decode(plain)
     assert receiver.sender_limit == 0
-    for limit, units in ((1 << 16, 1), ((1 << 17) - 1, 1), (4 << 20, 64), (1 << 30, 1 << 14), (1 << 32, 0xFFFF)):
+    for limit, units in ((1 << 16, 1), (4 << 20, 64), (1 << 30, 1 << 14), (0xFFFF << 16, 0xFFFF)):
         sender.announce(limit)
         frame = sender.encode(2, [])
         assert frame[6:8] == units.to_bytes(2, "little")
         receiver.decode(frame)
         assert receiver.sender_limit == units << 16
         assert not receiver.sender_too_large
-    for wrong in (0, (1 << 16) - 1, (1 << 32) + 1):
+    for wrong in (0, 1 << 15, (1 << 17) - 1, 100_000, 1 << 32):
         with pytest.raises(ValueError):
             sender.announce(wrong)

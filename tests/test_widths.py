@@ -22,6 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 WIDE = {
     "raftx/_flow.py": {"1 << slot"},  # the twin of the cast in _flow.pxd
     "raftx/consensus/state.py": {"x << 13", "x << 17"},  # uint64_t, by its first value
+    "raftx/_limits.py": {"state << 13", "state << 17"},  # the twin masks them
+    "raftx/_limits.pyx": {"] << 13", "] << 17"},  # uint64_t, by its pointer
     "raftx/storage/wal.py": {
         "OPERATION_WRITE << 32", "OPERATION_SYNC << 32", "OPERATION_ZERO << 32", "OPERATION_SEGMENT << 32",
         "OPERATION_MARK << 32", "OPERATION_PLACE << 32",
@@ -30,6 +32,7 @@ WIDE = {
 # What those names are declared as.
 DECLARED = {
     "raftx/consensus/state.pxd": "cdef uint64_t random",
+    "raftx/_limits.pyx": "cdef uint64_t _drawn(uint64_t* state)",
     "raftx/storage/wal.pxd": "cdef int64_t OPERATION_WRITE, OPERATION_SYNC, OPERATION_ZERO, OPERATION_SEGMENT, "
     "OPERATION_MARK, OPERATION_PLACE",
 }

@@ -24,12 +24,12 @@ def limits(mod):
 class Stepped:
     """A Wire that the test steps, listening on loopback."""
 
-    def __init__(self, impl, guests=4, guest_ms=200, dial_ms=200, shortest=10, longest=80):
+    def __init__(self, impl, guests=4, guest_ms=200, dial_ms=200, shortest=10, longest=80, unacknowledged=1000):
         system, limits, wire = (module(impl, name) for name in ("_sys", "_limits", "_wire"))
         self.now = system.monotonic_ns
         self.event = system.Event()
         self.notes = limits.Notes()
-        self.wire = wire.Wire(self.event, self.notes, guests, guest_ms, dial_ms, shortest, longest, 1000)
+        self.wire = wire.Wire(self.event, self.notes, guests, guest_ms, dial_ms, shortest, longest, unacknowledged)
         listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.place = listener.getsockname()
         self.wire.py_listen(listener.detach())
@@ -207,7 +207,7 @@ def test_dials_until_somebody_listens(stepped):
 
 def test_an_attempt_has_so_much_time(stepped):
     """Nobody answers, as in a cut: a listener whose queue is full."""
-    made = stepped(dial_ms=100, shortest=10, longest=10)
+    made = stepped(dial_ms=100, shortest=10, longest=10, unacknowledged=60_000)
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen(0)

@@ -51,6 +51,7 @@ logger = logging.getLogger("raftx")
 STATE_CHANGES_KEPT = 1024
 COMMITTED_KEPT = 10_000
 FRAME_OVERHEAD = 64 + 64 + 32 + 24  # frame, message, record and envelope around one entry
+FRAME_UNIT = 1 << 16  # what a frame header tells limits in
 FRAME_MAX = 1 << 30  # bytes of a frame where the transport sets no limit
 TRANSFER_SECONDS = 0.4  # a clean stop waits so long for somebody else to lead
 JOIN_SECONDS = 5.0
@@ -177,7 +178,9 @@ class Node:
         link = self._open_link(event)
         codec = _core.Codec(config.cluster, config.id, loaded.incarnation)
         limit = getattr(self._transport, "max_frame_bytes", None) or FRAME_MAX
-        codec.announce(limit)
+        if limit % FRAME_UNIT == 0:
+            # Else it cannot be told exactly, and what would just fit must not be kept back.
+            codec.announce(limit)
         engine = Engine(
             core,
             codec,

@@ -24,6 +24,7 @@ from .python import PythonConnections, socket_id
 
 logger = logging.getLogger("raftx")
 
+FRAME_UNIT = 64 << 10  # frame headers tell the limit in whole ones
 GUESTS = 4  # connections that have not greeted, for each stranger that is allowed
 SLOW_HANDSHAKE = 8  # times an attempt, where NNG dials and more than greetings go to and fro
 
@@ -96,7 +97,8 @@ class NngTransport:
 
     listen: where this node receives, for example ``tcp://0.0.0.0:5601``; port 0 takes a free one (see ``address``).
     peers: id to address of every other member; this node's own is not dialled.
-    max_frame_bytes: largest frame that is received, 64 KiB..1 GiB; a peer that sends more is disconnected.
+    max_frame_bytes: largest frame that is received, 64 KiB..1 GiB, rounded up to whole 64 KiB. Members tell it each
+    other and keep to it; who sends more is disconnected.
     queue_frames: frames that may wait for one peer, 1..8192; more are dropped and the peer counts as unreachable,
     as it does while there is no connection to it.
     reconnect_ms: shortest and longest time between the beginnings of two attempts to dial a peer; it doubles from one
@@ -164,7 +166,7 @@ class NngTransport:
         _in_range("receive_bytes", receive_bytes, 64 << 10, 1 << 40)
         self.listen = listen
         self.peers = dict(peers)
-        self.max_frame_bytes = max_frame_bytes
+        self.max_frame_bytes = -(-max_frame_bytes // FRAME_UNIT) * FRAME_UNIT
         self.queue_frames = queue_frames
         self.reconnect_ms = (low, high)
         self.dial_ms = dial_ms
