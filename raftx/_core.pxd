@@ -47,6 +47,7 @@ cdef class Message:
         return 0
     cdef uint64_t origin(self) noexcept nogil
     cdef uint64_t sequence(self) noexcept nogil
+    cdef bint is_from(self, uint64_t origin, uint64_t incarnation, uint64_t sequence) noexcept nogil
     cdef bint has_changes(self) noexcept nogil
 
 @cython.final
@@ -195,7 +196,11 @@ cdef class Codec:
     cdef const uint8_t* data
     cdef size_t size, offset
     cdef readonly uint64_t sender, sender_incarnation
+    cdef readonly uint64_t sender_limit    # bytes of a frame that it takes; 0: it does not say
+    cdef readonly bint sender_too_large    # it has something for this node that is larger than it takes
+    cdef uint32_t limit_units              # of 64 KiB, told to others; 0: not said
     cdef readonly uint64_t rejected[16]    # dropped frames by reason
+    cdef void mark(self) noexcept nogil
     cdef size_t measure(self, Outbox box, size_t row) noexcept nogil
     cdef int begin(self, uint8_t* out, size_t size, uint64_t recipient) noexcept nogil
     cdef int add(self, Outbox box, size_t row) noexcept nogil

@@ -22,14 +22,19 @@ ROOT = Path(__file__).resolve().parent.parent
 WIDE = {
     "raftx/_flow.py": {"1 << slot"},  # the twin of the cast in _flow.pxd
     "raftx/consensus/state.py": {"x << 13", "x << 17"},  # uint64_t, by its first value
+    "raftx/_limits.py": {"state << 13", "state << 17"},  # the twin masks them
+    "raftx/_limits.pyx": {"] << 13", "] << 17"},  # uint64_t, by its pointer
     "raftx/storage/wal.py": {
         "OPERATION_WRITE << 32", "OPERATION_SYNC << 32", "OPERATION_ZERO << 32", "OPERATION_SEGMENT << 32",
+        "OPERATION_MARK << 32", "OPERATION_PLACE << 32",
     },
 }  # fmt: skip
 # What those names are declared as.
 DECLARED = {
     "raftx/consensus/state.pxd": "cdef uint64_t random",
-    "raftx/storage/wal.pxd": "cdef int64_t OPERATION_WRITE, OPERATION_SYNC, OPERATION_ZERO, OPERATION_SEGMENT",
+    "raftx/_limits.pyx": "cdef uint64_t _drawn(uint64_t* state)",
+    "raftx/storage/wal.pxd": "cdef int64_t OPERATION_WRITE, OPERATION_SYNC, OPERATION_ZERO, OPERATION_SEGMENT, "
+    "OPERATION_MARK, OPERATION_PLACE",
 }
 CAST = re.compile(r"<\s*(u?int64_t|size_t|Py_ssize_t)\s*>\s*$")
 
@@ -136,11 +141,11 @@ def test_a_log_that_loses_all_its_blocks_goes_on(impl: ModuleType) -> None:
 @pytest.mark.skipif("compiled" not in IMPLEMENTATIONS, reason="Python's integers do not wrap")
 def test_memory_that_no_machine_has_is_refused() -> None:
     """Sizes that wrap when they are added to what is there already, or doubled."""
-    memory, system = (module(IMPLEMENTATIONS["compiled"], name) for name in ("_memory", "_sys"))
+    memory, disk = (module(IMPLEMENTATIONS["compiled"], name) for name in ("_memory", "_disk"))
     for size in (2**62, 2**63 - 1, 2**63, 2**64 - 4096, 2**64 - 1):
         buffer = memory.Buffer()
         buffer.py_put(b"x" * 4096)
-        file = system.File("/dev/null", readonly=True)
+        file = disk.File("/dev/null", readonly=True)
         with pytest.raises(MemoryError):
             file.py_read_at(buffer, size, 0)
         file.close()

@@ -18,6 +18,8 @@ from ..types import (
     MSG_APP_RESP,
     MSG_BEAT,
     MSG_CHECK_QUORUM,
+    MSG_DOUBT,
+    MSG_DOUBT_RESP,
     MSG_HEARTBEAT,
     MSG_HEARTBEAT_RESP,
     MSG_PROP,
@@ -49,7 +51,7 @@ def maybe_send_append(r: State, slot: int, send_if_empty: bool) -> int:
     high = r.log.last
     # A full window still lets an empty append through: it carries the commit index and provokes an answer.
     if low <= high and (r.tracker.peers.state[slot] != REPLICATE or not r.tracker.inflights.full(slot)):
-        high = r.log.limit(low, high, r.max_message_bytes)
+        high = r.log.limit(low, high, append_bytes(r, slot))
         count = high + 1 - low
     if count == 0 and not send_if_empty:
         return 0
@@ -60,6 +62,12 @@ def maybe_send_append(r: State, slot: int, send_if_empty: bool) -> int:
     r.tracker.sent_entries(slot, count, r.log.payload(low, high) if count else 0)
     r.tracker.peers.sent_commit[slot] = r.committed
     return 1
+
+
+def append_bytes(r: State, slot: int) -> int:
+    """Bytes of entries in one append to a peer; one entry goes whatever its size."""
+    limit = r.tracker.append_limits[slot]
+    return limit if 0 < limit < r.max_message_bytes else r.max_message_bytes
 
 
 def batched(r: State, slot: int, low: int, count: int) -> bool:
@@ -73,7 +81,7 @@ def batched(r: State, slot: int, low: int, count: int) -> bool:
         if first < r.log.first:
             # What it begins with has been compacted since: it goes as it is.
             return False
-        if first + r.messages.count_at(row) != low or r.log.limit(first, high, r.max_message_bytes) < high:
+        if first + r.messages.count_at(row) != low or r.log.limit(first, high, append_bytes(r, slot)) < high:
             return False
         r.messages.extend(row, r.log, high, r.committed)
     else:
@@ -336,6 +344,9 @@ def answer_read(r: State, origin: int, index: int, m: Message) -> int:
 
 def answer_row(r: State, box: Outbox, row: int, index: int) -> int:
     """Answer the read in a row: here, when it was asked here, else where it was."""
+    if box.kind_at(row) == MSG_DOUBT:
+        # No read, but a mark among them.
+        return 0
     origin = box.sender_at(row)
     if origin == 0 or origin == r.id:
         r.read_states.push(MSG_READ_INDEX, 0, r.id, 0)
@@ -360,6 +371,35 @@ def confirm_reads(r: State) -> int:
     for row in range(count):
         answer_row(r, r.reads.unconfirmed, row, r.reads.unconfirmed.index_at(row))
     r.reads.unconfirmed.discard(count)
+    return answer_doubts(r) if r.doubts.waiting != 0 else 0
+
+
+def handle_doubt(r: State, m: Message, slot: int) -> int:
+    """A member does not know what it promised: nothing that it acknowledged counts, and it learns what it must have.
+
+    See doubt.py. The nonce tells a request that is sent again from that of another life.
+    """
+    r.tracker.peers.set_recent_active(slot, True)
+    if slot == r.self_slot or m.context == 0:
+        return 0
+    if r.doubts.nonce[slot] == m.context:
+        if r.doubts.position[slot] == 0:
+            # It was told already, and the answer may be lost.
+            return r.send(MSG_DOUBT_RESP, m.sender, r.term, r.doubts.floor[slot], 0, 0, 0, 0, m.context)
+        return 0
+    r.tracker.reset_progress(slot, 0, r.log.last + 1)
+    r.tracker.peers.set_recent_active(slot, True)
+    r.doubts.begin(slot, m.context, r.reads.add_mark(), r.log.last)
+    return confirm_by_heartbeat(r)
+
+
+def answer_doubts(r: State) -> int:
+    """Tell the members in doubt for whose sake this leader has been confirmed now."""
+    for slot in range(r.tracker.peers.count):
+        if r.doubts.position[slot] != 0 and r.doubts.confirmed(slot, r.reads, r.tracker):
+            r.doubts.answer(slot)
+            nonce = r.doubts.nonce[slot]
+            r.send(MSG_DOUBT_RESP, r.tracker.peers.ids[slot], r.term, r.doubts.floor[slot], 0, 0, 0, 0, nonce)
     return 0
 
 
@@ -418,6 +458,8 @@ def step(r: State, m: Message) -> int:
         return handle_append_response(r, m, slot)
     if m.kind == MSG_HEARTBEAT_RESP:
         return handle_heartbeat_response(r, m, slot)
+    if m.kind == MSG_DOUBT:
+        return handle_doubt(r, m, slot)
     if m.kind == MSG_SNAP_STATUS:
         return handle_snapshot_status(r, m, slot)
     if m.kind == MSG_UNREACHABLE and r.tracker.peers.state[slot] == REPLICATE:

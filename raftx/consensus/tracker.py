@@ -5,11 +5,12 @@ Transitions of a peer's progress stand here and nowhere else. No messages are se
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 
 from .. import _flow
 from .._flow import Inflights, Peers
-from ..types import PROBE, REPLICATE, SNAPSHOT, ConfState
+from ..types import MEMBERS_MAX, PROBE, REPLICATE, SNAPSHOT, ConfState
 from . import quorum
 from .confchange import check_conf_state
 
@@ -32,6 +33,9 @@ class Tracker:
         self.voters = self.outgoing = self.learners = self.learners_next = 0
         self.votes_granted = self.votes_refused = 0
         self.auto_leave = False
+        #: bytes of entries in one append to each slot's member, where that is less than for everybody; 0: it is not.
+        #: Forgotten when the slots move; whoever knows it says it again.
+        self.append_limits = array("Q", bytes(8 * MEMBERS_MAX))
         self.group_commit = group_commit
         #: votes of this campaign by id, filled when the slots move; not of it unless votes_kept
         self.kept: dict[int, bool] = {}
@@ -61,6 +65,8 @@ class Tracker:
             if ((granted | refused) >> slot) & 1:
                 self.kept[id] = (granted >> slot) & 1 == 1
         self.peers.reorder(ids, places)
+        for slot in range(MEMBERS_MAX):
+            self.append_limits[slot] = 0
         self.inflights.reorder(places)
         slots = {id: slot for slot, id in enumerate(ids)}
         self.voters = sum([_flow.bit(slots[id]) for id in set(conf_state.voters)])

@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 
 from .._sys import Cells, Event, Handoff
-from ..storage.protocol import CELL_DONE, CELL_ERROR, CELL_SYNCS, ROW_STOP, Storage
+from ..storage.protocol import CELL_DONE, CELL_ERROR, CELL_SYNCS, ROW_IN_DOUBT, ROW_STOP, Storage
 from ..transport.link import QueueLink
-from ..transport.protocol import Transport
+from ..transport.protocol import ASK_PROVEN, ASK_RENEW, Transport
 from ..types import HardState
-from .rows import CMD_UNREACHABLE
+from .rows import CMD_CONNECTED, CMD_UNREACHABLE
 
 logger = logging.getLogger("raftx")
 
@@ -47,9 +47,11 @@ class StorageAdapter:
             if stop:
                 last -= 1
             if last:
-                number, term, vote, commit = (self.writes.py_at(last - 1, column) for column in range(1, 5))
+                number, term, vote, commit, _, flags = (self.writes.py_at(last - 1, column) for column in range(1, 7))
                 try:
-                    self.storage.append(HardState(term, vote, commit), self.writes.taken.pieces())
+                    self.storage.append(
+                        HardState(term, vote, commit, bool(flags & ROW_IN_DOUBT)), self.writes.taken.pieces()
+                    )
                     self.storage.sync()
                 except Exception as error:
                     self.error = error
@@ -64,13 +66,23 @@ class StorageAdapter:
 
 
 class TransportAdapter:
-    """Sends the frames that the engine queues, and tells it which of them were dropped."""
+    """Sends the frames that the engine queues, and tells it which of them were dropped.
+
+    What else the engine asks for (a new connection, say) goes to transports that have the method for it.
+    """
 
     def __init__(self, transport: Transport, link: QueueLink, commands: Handoff) -> None:
         self.transport = transport
         self.link = link
         self.commands = commands
         self.stopping = False
+        self.asks = {
+            ASK_RENEW: getattr(transport, "renew", None),
+            ASK_PROVEN: getattr(transport, "proven", None),
+        }
+        attach = getattr(transport, "attach", None)
+        if attach is not None:
+            attach(link.deliver, lambda id: commands.py_put(None, CMD_CONNECTED, id))
 
     def run(self) -> None:
         """Until ``stopping`` is set and the event woken."""
@@ -85,12 +97,25 @@ class TransportAdapter:
                 else:
                     event.py_wait(-1)
                 continue
-            for row, piece in enumerate(outgoing.taken.pieces()):
-                to = outgoing.py_at(row, 0)
+            pieces = iter(outgoing.taken.pieces())
+            for row in range(rows):
+                to, ask = outgoing.py_at(row, 0), outgoing.py_at(row, 1)
+                if ask in self.asks:
+                    self.ask(ask, to)
+                    continue
                 try:
-                    sent = self.transport.send(to, bytes(piece))
+                    sent = self.transport.send(to, bytes(next(pieces)))
                 except Exception:
                     logger.exception("the transport failed to send to %d", to)
                     sent = False
                 if not sent:
                     self.commands.py_put(None, CMD_UNREACHABLE, to)
+
+    def ask(self, ask: int, what: int) -> None:
+        """Something that is not a frame."""
+        method = self.asks[ask]
+        try:
+            if method is not None:
+                method(what)
+        except Exception:
+            logger.exception("the transport failed")

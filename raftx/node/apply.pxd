@@ -5,7 +5,7 @@ from .._sys cimport Cells, Clock, Event, Handoff
 from .futures cimport Future
 
 cdef int ENTRY_NORMAL, DONE_APPLIED
-cdef uint64_t REASONS, ROW_APPLY, ROW_END, ROW_HANDED, ROW_REFUSED, ROW_STATE
+cdef uint64_t KNOWN_REFUSALS, ROW_APPLY, ROW_END, ROW_HANDED, ROW_ODD, ROW_REFUSED, ROW_STATE
 cdef size_t ENVELOPE
 cdef int64_t SWEEP_NS
 
@@ -22,7 +22,7 @@ cdef class Applier:
     cdef Clock clock
     cdef object state_machine
     cdef int64_t timeout_ns, next_sweep
-    cdef public object lock, committed, state_changes
+    cdef public object lock, committed, state_changes, report
     cdef public Cells cells
     cdef public Event engine_event
     cdef readonly dict pending

@@ -15,15 +15,16 @@ from typing import Any
 from .._memory import Cursor, Entry
 from .._sys import Clock, Handoff
 from ..errors import NotDone, ProposalError, Unknown
-from ..types import ENTRY_NORMAL, Role, StateChange
+from ..types import ENTRY_NORMAL, MESSAGE_NAMES, Role, StateChange
 from .futures import Done, Future
-from .rows import DONE_APPLIED, REFUSALS, ROW_APPLY, ROW_END, ROW_HANDED, ROW_REFUSED, ROW_STATE
+from .rows import DONE_APPLIED, REFUSALS, ROW_APPLY, ROW_END, ROW_HANDED, ROW_ODD, ROW_REFUSED, ROW_STATE
+from .senders import REASONS
 
 logger = logging.getLogger("raftx")
 
 ENVELOPE = 24
 SWEEP_NS = 250_000_000  # how often overdue proposals are looked for
-REASONS = len(REFUSALS)
+KNOWN_REFUSALS = len(REFUSALS)
 REPLACED = "its leader lost office before it was committed"
 
 
@@ -75,6 +76,8 @@ class Applier:
         self.engine_event: Any = None
         self.committed: Any = None
         self.state_changes: Any = None
+        #: called some times a second, to say what is to be said
+        self.report: Any = None
         #: sequence to future of each proposal that has not ended
         self.pending: dict[int, Future] = {}
         self.batches: list[Batch] = []
@@ -134,6 +137,8 @@ class Applier:
                     self.take_refused(row)
                 elif kind == ROW_STATE:
                     self.take_state(row)
+                elif kind == ROW_ODD:
+                    self.tell_odd(row)
                 elif kind == ROW_END:
                     return
 
@@ -246,13 +251,21 @@ class Applier:
 
     def take_refused(self, row: int) -> None:
         sequence, count, reason = self.applies.at(row, 1), self.applies.at(row, 2), self.applies.at(row, 3)
-        text = REFUSALS[reason] if reason < REASONS else REFUSALS[0]
+        text = REFUSALS[reason] if reason < KNOWN_REFUSALS else REFUSALS[0]
         with self.lock:
             newest = self.newest
         # What a peer says may be anything: it cannot refuse more than was proposed.
         for each in range(sequence, min(sequence + count, newest + 1)):
             self.fail(each, NotDone(text))
         self.wake_all()
+
+    def tell_odd(self, row: int) -> None:
+        """A message was refused: say so, a reason once a minute."""
+        reason, sender, kind, term, count = [self.applies.at(row, column) for column in range(1, 6)]
+        logger.warning(
+            "node %d: refused %s from %d in term %d (%s), which no honest member can have sent; %d such so far",
+            *(self.id, MESSAGE_NAMES.get(kind, kind), sender, term, REASONS[reason], count),
+        )
 
     def take_state(self, row: int) -> None:
         change = StateChange(self.applies.at(row, 1), self.applies.at(row, 2), Role(self.applies.at(row, 3)))
@@ -267,6 +280,8 @@ class Applier:
         if now < self.next_sweep:
             return
         self.next_sweep = now + SWEEP_NS
+        if self.report is not None:
+            self.report()
         if self.newest > self.noted:
             self.noted = self.newest
             self.deadlines.append((self.noted, now + self.timeout_ns))

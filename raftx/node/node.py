@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import atexit
 import dataclasses
+import errno
+import functools
 import logging
 import os
 import threading
@@ -21,9 +23,18 @@ from ..config import Config
 from ..consensus.raft import Raft
 from ..errors import ConfigError, Stopped, StorageFailed, UsageError
 from ..storage.format import describe
-from ..storage.protocol import CELL_BATCH_ENTRIES, CELL_BYTES, CELL_ERROR, CELL_SYNC_NS, CELL_SYNCS, Storage
+from ..storage.protocol import (
+    CELL_BATCH_ENTRIES,
+    CELL_BYTES,
+    CELL_ERROR,
+    CELL_SHORTAGE,
+    CELL_SYNC_NS,
+    CELL_SYNCS,
+    Storage,
+)
 from ..storage.wal import Wal
 from ..transport.link import QueueLink
+from ..transport.news import describe as describe_note
 from ..transport.protocol import Transport
 from ..types import LEADER, ConfState, Role, StateChange
 from . import rows
@@ -40,6 +51,7 @@ logger = logging.getLogger("raftx")
 STATE_CHANGES_KEPT = 1024
 COMMITTED_KEPT = 10_000
 FRAME_OVERHEAD = 64 + 64 + 32 + 24  # frame, message, record and envelope around one entry
+FRAME_UNIT = 1 << 16  # what a frame header tells limits in
 FRAME_MAX = 1 << 30  # bytes of a frame where the transport sets no limit
 TRANSFER_SECONDS = 0.4  # a clean stop waits so long for somebody else to lead
 JOIN_SECONDS = 5.0
@@ -147,6 +159,9 @@ class Node:
         if config.seed is None:
             core_config = _with_seed(config)
         core = Raft(core_config, log, loaded.hard_state, loaded.conf_state)
+        expect = getattr(self._transport, "expect", None)
+        if expect is not None:
+            expect(config.id, [int(id) for id in core.tracker.peers.column("ids")])
         event = _sys.Event()
         intake = _sys.Intake(event, config.id, loaded.incarnation, config.max_waiting_bytes)
         writes = _sys.Handoff(_sys.Event())
@@ -162,6 +177,10 @@ class Node:
         self._wal_cells = _sys.Cells()
         link = self._open_link(event)
         codec = _core.Codec(config.cluster, config.id, loaded.incarnation)
+        limit = getattr(self._transport, "max_frame_bytes", None) or FRAME_MAX
+        if limit % FRAME_UNIT == 0:
+            # Else it cannot be told exactly, and what would just fit must not be kept back.
+            codec.announce(limit)
         engine = Engine(
             core,
             codec,
@@ -174,7 +193,7 @@ class Node:
             applies,
             config,
             Stamps(),
-            getattr(self._transport, "max_frame_bytes", None) or FRAME_MAX,
+            limit,
         )
         if isinstance(link, QueueLink):
             self._transport_adapter = TransportAdapter(self._transport, link, engine.commands)
@@ -184,6 +203,7 @@ class Node:
         applier.engine_event = event
         applier.committed = self._committed
         applier.state_changes = self._state_changes
+        applier.report = functools.partial(_report, config.id, self._transport, link)
         if isinstance(self._clock, _sys.ManualClock):
             self._clock.py_watch(event)
         self._engine = engine
@@ -439,7 +459,14 @@ class Node:
         return self._failure
 
     def status(self) -> dict[str, Any]:
-        """A picture for people and tests: indexes, traffic, disk. Counters begin at 0 with each start."""
+        """A picture for people and tests: indexes, traffic, disk. Counters begin at 0 with each start.
+
+        ``too_large_out`` counts messages that their recipient's max_frame_bytes kept from being sent, ``too_large_in``
+        frames that told of such messages to this node. ``transport`` is the transport's own. Of NngTransport:
+        connections from others now, strangers among them (no valid frame yet), refused (closed as strangers, or for
+        want of room), dials and dial_failures, connected (how often one to a peer has come to stand), renewals (ended
+        because nothing seemed to arrive), shortages (of descriptors or memory, waited out).
+        """
         if not hasattr(self, "_engine"):
             return {"id": self.id, "state": self._state}
         show, cells, codec = self._engine.show, self._wal_cells, self._engine.codec
@@ -449,6 +476,7 @@ class Node:
             "incarnation": codec.incarnation,
             "term": show[rows.SHOW_TERM],
             "vote": show[rows.SHOW_VOTE],
+            "in_doubt": bool(self._engine.core.in_doubt),
             "leader": show[rows.SHOW_LEAD],
             "role": Role(show[rows.SHOW_ROLE]).name.lower(),
             "commit": show[rows.SHOW_COMMIT],
@@ -460,15 +488,20 @@ class Node:
             "frames_in": show[rows.SHOW_FRAMES_IN],
             "frames_out": show[rows.SHOW_FRAMES_OUT],
             "frames_dropped": show[rows.SHOW_FRAMES_DROPPED],
+            "too_large_out": self._engine.too_large_out,
+            "too_large_in": self._engine.too_large_in,
             "frames_stale": show[rows.SHOW_STALE],
             "messages_unserved": show[rows.SHOW_UNSERVED],
+            "messages_refused": self._engine.refused_by_reason(),
             "frames_rejected": codec.rejected_by_reason(),
             "pending": len(self._applier.pending),
             "syncs": cells[CELL_SYNCS],
             "wal_bytes": cells[CELL_BYTES],
             "wal_entries": cells[CELL_BATCH_ENTRIES],
             "sync_ns": cells[CELL_SYNC_NS],
+            "disk_shortage": errno.errorcode.get(cells[CELL_SHORTAGE], ""),
             "configuration": self.configuration,
+            "transport": self._transport.status() if hasattr(self._transport, "status") else {},
         }
 
     def stage_times(self) -> list[tuple[int, int, int, int, int, int]]:
@@ -500,3 +533,14 @@ class Node:
 def _with_seed(config: Config) -> Config:
     """The same settings with a seed from the system: two processes must not draw the same timeouts."""
     return dataclasses.replace(config, seed=int.from_bytes(os.urandom(8), "little"))
+
+
+def _report(id: int, transport: Any, link: Any) -> None:
+    """Log what people should hear of the connections. On the apply thread."""
+    while (note := link.notes.py_take()) is not None:
+        kind, about, detail = note
+        level, text = describe_note(kind, about, detail, getattr(transport, "peers", {}))
+        logger.log(level, "node %d: %s", id, text)
+    report = getattr(transport, "report", None)
+    if report is not None:
+        report(id)

@@ -42,7 +42,9 @@ class PingPong(Runner):
 
     def send(self) -> int:
         """One frame, whatever its content; again until the transport takes it (a peer may not listen yet)."""
+        self.link.fresh()
         while not self.link.prepare(self.to, self.size) or self.link.send() != 0:
+            self.link.fresh()
             self.event.prepare()
             self.event.wait(PAUSE_NS)
         return 0
@@ -55,4 +57,5 @@ class PingPong(Runner):
                 self.event.cancel()
             else:
                 self.event.wait(-1)
+        self.link.proven()
         return 0
