@@ -448,7 +448,8 @@ cdef class NngWire(Runner):
                 self.since[i] = now
                 self.connections += 1
                 self.wire.stood(i)
-            if lost or renew:
+            # What has not come to stand yet is a new one already.
+            if lost or (renew and ready):
                 self._disconnect(i)
                 self.renewals += not lost
                 # What ends at once is not dialled as fast as it ends.

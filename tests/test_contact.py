@@ -6,7 +6,7 @@ from conftest import module
 
 @pytest.fixture
 def contact(impl):
-    """``contact(election_ticks)``: interpreted, where the methods can be called."""
+    """``contact(election_ticks, tick_ms)``: interpreted, where the methods can be called."""
     if impl.COMPILED:
         pytest.skip("only the interpreted class shows its methods to Python")
     return module(impl, "node.contact").Contact
@@ -21,14 +21,14 @@ def ticks(made, slot, most=1000):
 
 
 def test_nothing_sent_nothing_missed(contact):
-    made = contact(10)
+    made = contact(10, 50)
     assert ticks(made, 3) is None
     made.heard(3)
     assert ticks(made, 3) is None
 
 
 def test_silence_after_sending(contact):
-    made = contact(10)
+    made = contact(10, 50)
     made.sent(3)
     assert ticks(made, 5) is None  # another one's slot
     assert ticks(made, 3) == 30
@@ -46,7 +46,7 @@ def test_silence_after_sending(contact):
 
 
 def test_a_new_connection_of_the_other_renews_an_old_one_of_ours(contact):
-    made = contact(10)
+    made = contact(10, 50)
     made.connected(3)
     assert not made.greeted(3)
     for _ in range(30):
@@ -57,3 +57,22 @@ def test_a_new_connection_of_the_other_renews_an_old_one_of_ours(contact):
     assert not made.greeted(3)  # it is new now, and so is the other's
     made.connected(3)
     assert not made.greeted(3)
+
+
+def test_a_while_is_long_enough_for_a_new_connection(contact):
+    made = contact(2, 1)
+    made.sent(3)
+    assert ticks(made, 3) == 500
+
+
+def test_what_was_not_sent_is_not_missed(contact):
+    made = contact(10, 50)
+    for _ in range(100):
+        made.sent(3)
+        made.unsent(3)
+        assert not made.tick(3)
+    made.sent(3)
+    for _ in range(20):
+        assert not made.tick(3)
+    made.connected(3)  # another one, on which nothing has been sent
+    assert ticks(made, 3) is None

@@ -251,6 +251,40 @@ def test_nng_peer_stops_while_it_dials(pynng, nng):
         connection.close()
 
 
+def test_nng_a_connection_that_begins_is_not_made_anew(pynng, nng):
+    """Whoever asks for a new one while it comes to stand has it already; later it is ended, and another one stands."""
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.05)
+        kept = []
+
+        def greet_late():
+            while not stop.is_set():
+                with contextlib.suppress(OSError):
+                    kept.append(server.accept()[0])
+                    time.sleep(0.1)
+                    kept[-1].sendall(b"\0SP\0\0\x51\0\0")
+
+        greeting = start(greet_late)
+        way = Way(nng, f"tcp://127.0.0.1:{server.getsockname()[1]}")
+        deadline = time.monotonic() + LIMIT_S
+        while not way.wire.py_ready(7):
+            way.wire.py_renew(7)
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        before = way.wire.connections
+        way.wire.py_renew(7)
+        while way.wire.connections == before:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert way.wire.renewals >= 1
+        assert way.close()
+        stop.set()
+        assert ends(greeting)
+        for connection in kept:
+            connection.close()
+
+
 def test_nng_starts_once(pair, errors):
     both = pair()
     both.receiver.start()
@@ -287,6 +321,42 @@ def test_nng_full_ring_stops_receiving_until_there_is_room(pair, pynng):
     both.push.send(b"again")
     assert ends(start(lambda: got.append(both.take())))
     assert got[-1] == b"again"
+
+
+def test_nng_full_ring_by_bytes(pynng, nng, system):
+    """Few large frames fill it as many small ones do; one frame passes whatever its size."""
+    with pynng.Pull0() as pull, pynng.Push0(send_buffer_size=1, send_timeout=200) as push:
+        address = f"inproc://raftx-test-bytes-{os.getpid()}-{next(ADDRESSES)}"
+        pull.listen(address)
+        push.dial(address, block=True)
+        socket_id = importlib.import_module(f"{nng.__package__}.transport.python").socket_id(pull)
+        event = system.Event()
+        receiver = nng.NngReceiver(socket_id, event, 1024, 100_000)
+        receiver.start()
+        accepted = 0
+        with contextlib.suppress(pynng.Timeout):
+            while accepted < 100:
+                push.send(bytes(40_000))
+                accepted += 1
+        assert 3 <= accepted <= 8
+        got = []
+
+        def take():
+            while len(got) < accepted + 1:
+                event.py_prepare()
+                frame = receiver.py_next()
+                if frame is None:
+                    event.py_wait()
+                else:
+                    event.py_cancel()
+                    got.append(len(frame))
+
+        taker = start(take)
+        push.send_timeout = LIMIT_S * 1000
+        push.send(bytes(300_000))
+        assert ends(taker)
+        assert got == [40_000] * accepted + [300_000]
+        receiver.stop()
 
 
 def memory():

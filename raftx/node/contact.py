@@ -16,13 +16,14 @@ from array import array
 from ..types import MEMBERS_MAX
 
 TIMEOUTS = 3  # election timeouts make a while
+LEAST_MS = 500  # but no less than a new connection may need to come to stand
 
 
 class Contact:
-    """One column entry for each member's slot. ``election_ticks``: of the configuration."""
+    """One column entry for each member's slot. ``election_ticks`` and ``tick_ms``: of the configuration."""
 
-    def __init__(self, election_ticks: int) -> None:
-        self.limit = TIMEOUTS * election_ticks
+    def __init__(self, election_ticks: int, tick_ms: int) -> None:
+        self.limit = max(TIMEOUTS * election_ticks, -(-LEAST_MS // tick_ms))
         #: ticks since the first frame that was sent after we last heard of it, from 1; 0: nothing is unanswered
         self.unanswered = array("q", bytes(8 * MEMBERS_MAX))
         #: ticks since our connection to it came to stand, or was last made anew
@@ -34,6 +35,11 @@ class Contact:
             self.unanswered[slot] = 1
         return 0
 
+    def unsent(self, slot: int) -> int:
+        """A frame to it has been dropped: there was no connection, say, that could be of no use."""
+        self.unanswered[slot] = 0
+        return 0
+
     def heard(self, slot: int) -> int:
         """A frame of its present life has come."""
         self.unanswered[slot] = 0
@@ -42,6 +48,7 @@ class Contact:
     def connected(self, slot: int) -> int:
         """A connection to it has come to stand."""
         self.age[slot] = 0
+        self.unanswered[slot] = 0
         return 0
 
     def greeted(self, slot: int) -> bool:

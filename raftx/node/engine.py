@@ -127,7 +127,7 @@ class Engine(Runner):
         self.scratch = Message()
         self.spans = Spans()
         self.no_spans = Spans()  # rows without bytes
-        self.contact = Contact(settings.election_ticks)
+        self.contact = Contact(settings.election_ticks, settings.tick_ms)
         self.tick_ns = settings.tick_ms * 1_000_000
         self.next_tick = clock.py_now() + self.tick_ns
         self.max_chunk = max(1, settings.max_message_bytes)
@@ -439,6 +439,9 @@ class Engine(Runner):
                 self.transfer(self.commands.at(row, 1))
             elif kind == CMD_UNREACHABLE:
                 self.show.set(SHOW_FRAMES_DROPPED, self.show.get(SHOW_FRAMES_DROPPED) + 1)
+                slot = self.core.tracker.peers.slot_of(self.commands.at(row, 1))
+                if slot >= 0:
+                    self.contact.unsent(slot)
                 self.scratch.reset(MSG_UNREACHABLE)
                 self.scratch.sender = self.commands.at(row, 1)
                 self.core.step(self.scratch)

@@ -235,7 +235,8 @@ class PythonConnections:
                 peer.since = now
                 self.connections += 1
                 self.wire.py_stood(number)
-            if lost or renew:
+            # What has not come to stand yet is a new one already.
+            if lost or (renew and ready):
                 peer.disconnect()
                 self.renewals += not lost
                 # What ends at once is not dialled as fast as it ends.
