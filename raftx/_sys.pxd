@@ -1,7 +1,7 @@
 # C types of what touches the operating system: clock, wake-ups, hand-overs between threads, files.
 # _sys.py is the twin in plain Python. Nothing here knows Raft.
 import cython
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from ._core cimport SLOTS, Buffer, Span, Spans
 
 cdef extern from *:
@@ -10,6 +10,21 @@ cdef extern from *:
     """
     ctypedef struct pthread_mutex_t:
         pass
+
+cdef extern from "_cell.h":
+    bint raftx_claim(int32_t*) noexcept nogil
+    void raftx_publish(int32_t*, int32_t) noexcept nogil
+    int32_t raftx_peek(int32_t*) noexcept nogil
+
+# A state that many threads look at and one of them ends: cell[0] is the state, 0 at first, cell[1] whether it is taken.
+cdef inline bint claim(int32_t* cell) noexcept nogil:
+    return raftx_claim(cell + 1)
+
+cdef inline void publish(int32_t* cell, int state) noexcept nogil:
+    raftx_publish(cell, state)
+
+cdef inline int peek(int32_t* cell) noexcept nogil:
+    return raftx_peek(cell)
 
 cdef class Clock:
     """Monotonic time in nanoseconds."""

@@ -13,9 +13,8 @@ from ..storage.protocol import CELL_DONE, CELL_ERROR, CELL_SYNCS, ROW_STOP, Stor
 from ..transport.link import QueueLink
 from ..transport.protocol import Transport
 from ..types import HardState
+from .report import report
 from .rows import CMD_UNREACHABLE
-
-logger = logging.getLogger("raftx")
 
 WRITE_FAILED = 1
 
@@ -51,7 +50,7 @@ class StorageAdapter:
                 try:
                     self.storage.append(HardState(term, vote, commit), self.writes.taken.pieces())
                     self.storage.sync()
-                except Exception as error:
+                except BaseException as error:  # whatever it is, nobody knows what is on disk
                     self.error = error
                     self.cells[CELL_ERROR] = WRITE_FAILED
                     self.engine_event.py_wake()
@@ -72,8 +71,13 @@ class TransportAdapter:
         self.commands = commands
         self.stopping = False
 
+    def stop(self) -> None:
+        """End ``run``. Any thread."""
+        self.stopping = True
+        self.link.outgoing.event.py_wake()
+
     def run(self) -> None:
-        """Until ``stopping`` is set and the event woken."""
+        """Until it is stopped."""
         outgoing = self.link.outgoing
         event = outgoing.event
         while not self.stopping:
@@ -88,9 +92,9 @@ class TransportAdapter:
             for row, piece in enumerate(outgoing.taken.pieces()):
                 to = outgoing.py_at(row, 0)
                 try:
-                    sent = self.transport.send(to, bytes(piece))
-                except Exception:
-                    logger.exception("the transport failed to send to %d", to)
+                    sent = bool(self.transport.send(to, bytes(piece)))
+                except BaseException as error:  # a frame may be lost, the thread may not
+                    report(logging.ERROR, "the transport failed to send to %d", to, error=error)
                     sent = False
                 if not sent:
                     self.commands.py_put(None, CMD_UNREACHABLE, to)

@@ -81,8 +81,11 @@ class QueueLink(Link):
     # For the other side, with the GIL.
 
     def deliver(self, frame: bytes) -> bool:
-        """Give a received frame to the engine; dropped when too many wait. Any thread."""
-        if self.incoming.py_backlog() + len(frame) > self.limit:
+        """Give a received frame to the engine; dropped when too many wait. Any thread. Raises TypeError."""
+        if not isinstance(frame, (bytes, bytearray, memoryview)):
+            raise TypeError(f"a frame must be bytes, not {type(frame).__name__}")
+        size = frame.nbytes if isinstance(frame, memoryview) else len(frame)
+        if self.incoming.py_backlog() + size > self.limit:
             return False
         spans = Spans()
         spans.py_push(frame, 0, 1)

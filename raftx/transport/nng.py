@@ -17,7 +17,8 @@ from typing import Any
 from .. import _nng, _sys
 from .._nng import NngPeer, NngReceiver, NngSender
 from ..errors import ConfigError, TransportError, UsageError
-from ..types import MEMBERS_MAX, NUMBER_MAX
+from ..types import MEMBERS_MAX, NUMBER_MAX, is_id
+from . import fork
 from .link import Link
 
 logger = logging.getLogger("raftx")
@@ -37,12 +38,12 @@ class NngLink(Link):
             self.sender.add(id, peer)
 
     def start(self, id: int) -> None:
-        """Begin to receive, and to dial on a thread for each peer. Raises TransportError."""
+        """Begin to receive, and to dial on a thread for each peer. Raises TransportError; then call ``stop``."""
         self.receiver.start()
         for peer in self.peers:
             thread = threading.Thread(target=peer.run, name=f"raftx-dial-{id}", daemon=True)
-            self.threads.append(thread)
             thread.start()
+            self.threads.append(thread)  # those that stop() waits for
 
     def stop(self) -> None:
         """End receiving and every connection. Not while the engine runs."""
@@ -177,7 +178,7 @@ class NngTransport:
         if not isinstance(listen, str) or "://" not in listen:
             raise ConfigError(f"listen must be an address such as tcp://127.0.0.1:5601, not {listen!r}")
         for id, address in peers.items():
-            if not isinstance(id, int) or not 1 <= id <= NUMBER_MAX:
+            if not is_id(id):
                 raise ConfigError(f"peers: an id must be in 1..{NUMBER_MAX}, not {id!r}")
             if not isinstance(address, str) or "://" not in address:
                 raise ConfigError(f"peers: {id} needs an address such as tcp://127.0.0.1:5601, not {address!r}")
@@ -211,6 +212,7 @@ class NngTransport:
             raise UsageError("a transport can be started once")
         if os.getpid() != self._pid:
             raise UsageError("NNG does not survive fork: make the transport in the process that uses it")
+        fork.watch(self)
         try:
             self._pull = pynng.Pull0(recv_max_size=self.max_frame_bytes)
             self._pull.listen(self.listen)
@@ -229,23 +231,31 @@ class NngTransport:
         peers = {
             peer: NngPeer(url, self.queue_frames, *self.reconnect_ms) for peer, url in self.peers.items() if peer != id
         }
-        self._link = NngLink(event, _socket_id(self._pull), peers)
-        self._link.start(id)
+        try:
+            self._link = NngLink(event, _socket_id(self._pull), peers)
+            self._link.start(id)
+        except BaseException:
+            self.close()
+            raise
         return self._link
 
     def start(self, id: int, deliver: Callable[[bytes], object]) -> None:
         """Open the sockets and receive on a thread of our own."""
         self._open(id)
-        self._add_thread(f"raftx-nng-{id}", lambda: self._receive(deliver))
-        for peer, url in self.peers.items():
-            if peer != id:
-                self._peers[peer] = PythonPeer(url, self.queue_frames, *self.reconnect_ms)
-                self._add_thread(f"raftx-dial-{id}", self._peers[peer].run)
+        try:
+            self._add_thread(f"raftx-nng-{id}", lambda: self._receive(deliver))
+            for peer, url in self.peers.items():
+                if peer != id:
+                    self._peers[peer] = PythonPeer(url, self.queue_frames, *self.reconnect_ms)
+                    self._add_thread(f"raftx-dial-{id}", self._peers[peer].run)
+        except BaseException:
+            self.close()
+            raise
 
     def _add_thread(self, name: str, body: Callable[[], None]) -> None:
         thread = threading.Thread(target=body, name=name, daemon=True)
-        self._threads.append(thread)
         thread.start()
+        self._threads.append(thread)  # those that close() waits for
 
     def _receive(self, deliver: Callable[[bytes], object]) -> None:
         import pynng
@@ -285,6 +295,16 @@ class NngTransport:
             if thread is not threading.current_thread():
                 thread.join(2)
         self._peers.clear()
+
+    def forget(self) -> list[Any]:
+        """In a forked child: let go of everything that NNG is behind, without a call; returns it."""
+        self._closed = True
+        objects = [self._pull, self._link, *self._peers.values(), *[peer._socket for peer in self._peers.values()]]
+        if self._link is not None:
+            objects += [self._link.receiver, self._link.sender, *self._link.peers]
+        self._pull, self._link = None, None
+        self._peers.clear()
+        return [each for each in objects if each is not None]
 
 
 def _socket_id(socket: object) -> int:
