@@ -49,7 +49,7 @@ class Worker:
     def __init__(self, name: str, body: Callable[[], None], lines: Lines, threads: set[int] | None) -> None:
         self.ended = Gate()
         self.begun = False
-        self._body = body
+        self._body: Callable[[], None] | None = body
         self._lines = lines
         self._threads = threads
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -67,9 +67,12 @@ class Worker:
         self._lines.take_over()
         if self._threads is not None:
             self._threads.add(threading.get_ident())
+        body, self._body = self._body, None  # which leads back to the node: no cycle
         try:
-            self._body()
+            if body is not None:
+                body()
         finally:
+            del body
             if self._threads is not None:
                 self._threads.discard(threading.get_ident())
             self.ended.open()

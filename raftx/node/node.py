@@ -246,6 +246,8 @@ class Node:
             except BaseException as error:
                 # Whatever it is, nobody else would notice that this thread is gone.
                 self._fail(error)
+                if what == "watch":
+                    self._life.lines.write()
 
         self._workers[what] = self._life.add(name or what, guarded, threads)
 

@@ -162,13 +162,16 @@ class Outcomes:
     def settle_item(self, sequence: int, item: Any, outcome: Any) -> None:
         """What was taken out of ``pending`` ends."""
         if type(item) is Batch:
-            batch: Batch = item
-            if batch.settle(sequence, outcome):
-                self.ending.append(batch.future)
+            self.settle_batch(item, sequence, outcome)
         elif type(outcome) is Done:
             self.settle_future(item, outcome.index, outcome.term, outcome.result)
         else:
             self.fail_future(item, outcome)
+
+    def settle_batch(self, batch: Batch, sequence: int, outcome: Any) -> int:
+        if batch.settle(sequence, outcome):
+            self.ending.append(batch.future)
+        return 0
 
     def fail_future(self, future: Future, error: ProposalError) -> int:
         if future.settle_error(error) and future.needs_wake():
@@ -268,11 +271,14 @@ class Outcomes:
     def give_up(self, item: Any, reason: str, cause: BaseException | None) -> None:
         """What was taken out of ``pending`` will not be known."""
         if type(item) is Batch:
-            batch: Batch = item
-            if batch.give_up(reason, cause):
-                self.ending.append(batch.future)
+            self.give_up_batch(item, reason, cause)
         else:
             self.fail_future(item, unknown(reason, cause))
+
+    def give_up_batch(self, batch: Batch, reason: str, cause: BaseException | None) -> int:
+        if batch.give_up(reason, cause):
+            self.ending.append(batch.future)
+        return 0
 
     def wake_threads(self) -> None:
         """Wake the threads that wait for what has ended; its callbacks are left to the watch thread."""
@@ -281,6 +287,10 @@ class Outcomes:
                 future = self.ending.popleft()
             except IndexError:
                 return
-            future.wake_waiting()
-            if future.needs_calls():
-                self.late.append(future)
+            self.wake_one(future)
+
+    def wake_one(self, future: Future) -> int:
+        future.wake_waiting()
+        if future.needs_calls():
+            self.late.append(future)
+        return 0
