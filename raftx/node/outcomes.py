@@ -136,6 +136,8 @@ class Outcomes:
         item = self.pending.pop(sequence, None)
         if type(item) is Future:
             self.settle_future(item, index, term, result)
+        elif type(item) is Batch:
+            self.settle_batch(item, sequence, Done(index, term, result))
         else:
             self.finish_other(sequence, item, Done(index, term, result))
         return 0

@@ -53,7 +53,7 @@ class Proposer:
         datas = list(datas)
         total = 0
         for data in datas:
-            size = size_of(data)
+            size = len(data) if type(data) is bytes else size_of(data)
             if size > self.max_entry_bytes:
                 self.refuse_size(size)
             total += size + RECORD

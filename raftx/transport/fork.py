@@ -46,10 +46,16 @@ def _in_child() -> None:
     if not _state["used"]:
         return
     _state["lost"] = True
+    pynng = sys.modules.get("pynng.nng")
     # pynng would end the library at exit, which waits for threads that are not there.
-    ends = getattr(sys.modules.get("pynng.nng"), "_pynng_atexit", None)
+    ends = getattr(pynng, "_pynng_atexit", None)
     if ends is not None:
         atexit.unregister(ends)
+    # Nor may any of its objects, garbage included, call NNG when it is freed.
+    for name in ("Socket", "Context", "Message"):
+        kind = getattr(pynng, name, None)
+        if hasattr(kind, "__del__"):
+            kind.__del__ = _nothing
     addresses = []
     for transport in list(_transports):
         addresses.append(transport.address)
@@ -57,6 +63,10 @@ def _in_child() -> None:
             # Never freed: a reference too many is the one thing that holds to the end of the interpreter.
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(each))
     _close_sockets(addresses)
+
+
+def _nothing(_: object) -> None:
+    """Instead of ``__del__``."""
 
 
 def _close_sockets(addresses: list[str]) -> None:

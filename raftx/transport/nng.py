@@ -300,8 +300,6 @@ class NngTransport:
         """In a forked child: let go of everything that NNG is behind, without a call; returns it."""
         self._closed = True
         objects = [self._pull, self._link, *self._peers.values(), *[peer._socket for peer in self._peers.values()]]
-        if self._link is not None:
-            objects += [self._link.receiver, self._link.sender, *self._link.peers]
         self._pull, self._link = None, None
         self._peers.clear()
         return [each for each in objects if each is not None]
