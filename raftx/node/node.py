@@ -451,8 +451,7 @@ class Node:
         There is room for all of them or none is taken. It ends as NotDone only when none of them was done; as
         Unknown, with ``outcomes`` (a list of Done or exceptions), when some were. Cheaper than single proposals.
         """
-        if self._life.phase != lifecycle.RUNNING:
-            self._refuse()
+        self._check_running()
         try:
             return self._proposer.propose_many(datas)
         except Stopped:

@@ -1,0 +1,318 @@
+"""A node and its process: signal handlers that interrupt it, and children that are forked from it.
+
+Each test is a process of its own, in the mode under test.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+PRELUDE = """
+import gc, multiprocessing, os, signal, socket, sys, threading, time, traceback
+import raftx
+
+class Machine:
+    def apply(self, entry):
+        time.sleep(DELAY)
+        return entry.index
+
+DELAY = 0
+
+def free():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+def eventually(condition):
+    limit = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < limit, "it did not happen in time"
+        time.sleep(0.002)
+
+def make(id, urls, **options):
+    config = raftx.Config(id=id, tick_ms=10, seed=id)
+    return raftx.Node(config, raftx.MemoryStorage(voters=urls), raftx.NngTransport(urls[id], urls, **options), Machine())
+
+def single():
+    network = raftx.MemoryNetwork()
+    node = raftx.Node(raftx.Config(id=1, tick_ms=10), raftx.MemoryStorage(voters=[1]), network.transport(), Machine())
+    node.start()
+    eventually(lambda: node.is_leader)
+    return node
+
+def threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("raftx-")]
+"""
+
+
+def run(impl, code, *arguments):
+    """Run it in that mode; (status, stdout, stderr)."""
+    ran = subprocess.run(
+        [sys.executable, "-c", PRELUDE + code, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=ROOT,
+        env={**os.environ, "RAFTX_PURE": "" if impl.COMPILED else "1"},
+    )
+    return ran.returncode, ran.stdout, ran.stderr
+
+
+# --- signals -------------------------------------------------------------------------------------
+
+SHOTS = """
+def shoot(number, after):
+    # Not threading.Timer: a thread that only kills, and so never holds up the main thread.
+    def body():
+        time.sleep(after)
+        os.kill(os.getpid(), number)
+    thread = threading.Thread(target=body)
+    thread.start()
+    return thread
+"""
+
+
+def test_a_handler_closes_during_close(impl):
+    """The second close() finds the first one under it."""
+    code = SHOTS + """
+for life in range(12):
+    node = single()
+    signal.signal(signal.SIGTERM, lambda *_: node.close())
+    shot = shoot(signal.SIGTERM, life % 6 * 0.0006)
+    node.close()
+    shot.join()
+    node.close()
+    assert not threads() and node.status()["state"] == "closed", threads()
+print("done")
+"""
+    assert run(impl, code) == (0, "done\n", "")
+
+
+def test_a_handler_closes_during_start(impl):
+    code = SHOTS + """
+stopped = 0
+for life in range(12):
+    network = raftx.MemoryNetwork()
+    node = raftx.Node(raftx.Config(id=1), raftx.MemoryStorage(voters=[1]), network.transport(), Machine())
+    signal.signal(signal.SIGTERM, lambda *_: node.close())
+    shot = shoot(signal.SIGTERM, life * 0.0003)
+    try:
+        node.start()
+    except raftx.Stopped:
+        stopped += 1
+    shot.join()
+    time.sleep(0.001)
+    assert not threads() and node.status()["state"] == "closed", (node, threads())
+print("done")
+"""
+    assert run(impl, code) == (0, "done\n", "")
+
+
+def test_a_handler_proposes_during_propose(impl):
+    """And waits for it, which it may: the main thread ends no futures."""
+    code = """
+node = single()
+inner = []
+def handler(*_):
+    inner.append(node.propose(b"inner").result(timeout=20).index)
+    inner.append(node.propose_many([b"inner"] * 3).result(timeout=20)[-1].index)
+signal.signal(signal.SIGALRM, handler)
+signal.setitimer(signal.ITIMER_REAL, 0.0011, 0.0011)
+outer = []
+limit = time.monotonic() + 2.5
+while time.monotonic() < limit:
+    outer += [node.propose(b"outer"), node.propose_many([b"outer", b"outer"])]
+    if len(outer) % 100 == 0:
+        outer[-1].result(timeout=20)
+signal.setitimer(signal.ITIMER_REAL, 0)
+indexes = []
+for future in outer:
+    done = future.result(timeout=20)
+    indexes += [each.index for each in done] if isinstance(done, list) else [done.index]
+assert indexes == sorted(indexes) and len(set(indexes)) == len(indexes)
+assert len(inner) > 20 and not set(inner) & set(indexes)
+node.close()
+print("done")
+"""
+    assert run(impl, code) == (0, "done\n", "")
+
+
+def test_a_handler_closes_during_propose(impl):
+    code = SHOTS + """
+for life in range(15):
+    node = single()
+    signal.signal(signal.SIGTERM, lambda *_: node.close())
+    shot = shoot(signal.SIGTERM, 0.003 + life * 0.0007)
+    futures = []
+    try:
+        while True:
+            futures.append(node.propose(b"x"))
+            if life % 3 == 0:
+                futures.append(node.propose_many([b"x", b"y"]))
+            if life % 3 == 1:
+                futures[-1].result(timeout=20)
+    except (raftx.Stopped, raftx.Unknown, raftx.NotDone):
+        pass
+    shot.join()
+    assert not threads(), threads()
+    for future in futures:
+        assert isinstance(future.exception(timeout=20), (type(None), raftx.ProposalError))
+print("done")
+"""
+    assert run(impl, code) == (0, "done\n", "")
+
+
+def test_a_handler_closes_while_the_log_is_written(impl):
+    """The interrupted thread holds the lock of a log handler, for which the node's threads must not be waited for."""
+    code = SHOTS + """
+import logging
+class Slow(logging.Handler):
+    def emit(self, record):
+        if record.msg == "mine":
+            time.sleep(0.4)
+logging.getLogger("raftx").setLevel(logging.DEBUG)
+logging.getLogger("raftx").addHandler(Slow())
+node = single()
+took = []
+def handler(*_):
+    node.campaign()
+    begun = time.monotonic()
+    node.close()
+    took.append(time.monotonic() - begun)
+signal.signal(signal.SIGTERM, handler)
+shot = shoot(signal.SIGTERM, 0.1)
+logging.getLogger("raftx").warning("mine")
+shot.join()
+assert took and took[0] < 4, took
+eventually(lambda: not threads())
+print("done")
+"""
+    assert run(impl, code) == (0, "done\n", "")
+
+
+# --- forks ---------------------------------------------------------------------------------------
+
+FORK = """
+urls = {id: f"tcp://127.0.0.1:{free()}" for id in (1, 2)}
+options = {"use_gil": sys.argv[1] == "python"}
+nodes = [make(id, urls, **options).start() for id in urls]
+eventually(lambda: any(node.is_leader for node in nodes))
+leader = next(node for node in nodes if node.is_leader)
+
+def wait(child):
+    limit = time.monotonic() + 30
+    while True:
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() > limit:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return "hangs"
+        time.sleep(0.01)
+
+def unharmed():
+    assert [node.status()["state"] for node in nodes] == ["running"] * 2
+    assert leader.propose(b"x").result(timeout=20).index
+    for node in nodes:
+        node.close()
+    print("done")
+"""
+
+by_library = pytest.mark.parametrize("library", ["direct", "python"])
+
+
+@by_library
+def test_a_forked_child_ends(impl, library):
+    """By sys.exit, by an exception, after close(), after its garbage is collected: at once and with its status."""
+    code = FORK + """
+def leave(how):
+    child = os.fork()
+    if child:
+        return wait(child)
+    if how == "raise":
+        sys.excepthook = lambda *_: None
+        raise ValueError("of the child")
+    if how == "close":
+        for node in nodes:
+            node.close()
+    if how == "collect":
+        globals().pop("nodes"), globals().pop("leader")
+        gc.collect()
+    if how == "with":
+        try:
+            with leader:
+                pass
+        except raftx.UsageError:
+            sys.exit(8)
+    sys.exit(7)
+
+ends = {how: leave(how) for how in ("exit", "raise", "close", "collect", "with")}
+assert ends == {"exit": 7, "raise": 1, "close": 7, "collect": 7, "with": 8}, ends
+unharmed()
+"""
+    assert run(impl, code, library) == (0, "done\n", "")
+
+
+@by_library
+def test_a_forked_child_has_no_node(impl, library):
+    """Every call raises UsageError there, and a new NNG transport, too."""
+    code = FORK + """
+child = os.fork()
+if child == 0:
+    calls = {
+        "propose": lambda: leader.propose(b"x"), "propose_many": lambda: leader.propose_many([b"x"]),
+        "start": leader.start, "wait": lambda: leader.wait(1), "status": leader.status, "campaign": leader.campaign,
+        "transfer": leader.transfer_leadership, "leader_id": lambda: leader.leader_id, "role": lambda: leader.role,
+        "is_leader": lambda: leader.is_leader, "term": lambda: leader.term, "changes": lambda: leader.state_changes,
+        "committed": lambda: leader.committed, "configuration": lambda: leader.configuration,
+        "stages": leader.stage_times, "commit": lambda: leader.commit_index, "applied": lambda: leader.applied_index,
+        "transport": lambda: raftx.NngTransport("tcp://127.0.0.1:0", {}).start(9, print),
+    }
+    bad = []
+    for name, call in calls.items():
+        try:
+            call()
+        except raftx.UsageError as error:
+            if "fork" not in str(error):
+                bad.append(str(error))
+        else:
+            bad.append(name)
+    if "forked" not in repr(leader):
+        bad.append(repr(leader))
+    print("bad", bad, flush=True) if bad else None
+    sys.exit(len(bad))
+assert wait(child) == 0
+unharmed()
+"""
+    assert run(impl, code, library) == (0, "done\n", "")
+
+
+@by_library
+def test_a_forked_worker_keeps_neither_port_nor_connections(impl, library):
+    """It lives on while its parent closes the nodes and starts them again at the same addresses."""
+    code = FORK + """
+context = multiprocessing.get_context("fork")
+worker = context.Process(target=time.sleep, args=(60,), daemon=True)
+worker.start()
+child = os.fork()
+if child == 0:
+    time.sleep(60)
+    os._exit(0)
+for node in nodes:
+    node.close()
+nodes = [make(id, urls, **options).start() for id in urls]
+eventually(lambda: any(node.is_leader for node in nodes))
+leader = next(node for node in nodes if node.is_leader)
+assert leader.propose(b"y").result(timeout=20).index
+worker.terminate()
+worker.join()
+os.kill(child, signal.SIGKILL)
+os.waitpid(child, 0)
+unharmed()
+"""
+    assert run(impl, code, library) == (0, "done\n", "")
