@@ -93,6 +93,12 @@ def is_id(value: object, least: int = 1) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= NUMBER_MAX
 
 
+def check_id(value: object) -> None:
+    """Raise TypeError for what can be no id whatever the members are: what is no integer, and True."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"an id must be an integer, not {value!r}")
+
+
 class Role(IntEnum):
     """What a node is at the moment."""
 

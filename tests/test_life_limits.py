@@ -1,4 +1,4 @@
-"""What a node takes and keeps: whole batches, real sizes, so many open proposals, ids, and nothing of what was given up."""
+"""What a node takes and keeps: whole batches, real sizes, so many open proposals, ids, nothing that was given up."""
 
 import array
 import asyncio
@@ -276,7 +276,10 @@ def test_a_future_is_not_copied(impl):
 def test_what_is_no_id_is_refused_everywhere(impl, tmp_path, wrong):
     with pytest.raises(impl.ConfigError, match="id"):
         impl.Config(id=wrong)
-    for make_storage in (impl.MemoryStorage, lambda voters, learners=(): impl.FileStorage(tmp_path / "x", voters, learners)):
+    for make_storage in (
+        impl.MemoryStorage,
+        lambda voters, learners=(): impl.FileStorage(tmp_path / "x", voters, learners),
+    ):
         for members in (([wrong],), ([wrong, 2],), ([1], [wrong])):
             with pytest.raises((impl.ConfigError, TypeError)):
                 make_storage(*members)

@@ -7,6 +7,7 @@ same methods, and close the node. What many threads change is changed in one ste
 from __future__ import annotations
 
 import collections
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -37,10 +38,8 @@ class Bell:
                 if rest <= 0 or not lock.acquire(timeout=min(rest, threading.TIMEOUT_MAX)):
                     return bool(ready())
             finally:
-                try:
+                with contextlib.suppress(ValueError):
                     self._sleepers.remove(lock)
-                except ValueError:
-                    pass
         return True
 
     def ring(self) -> None:

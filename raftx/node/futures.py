@@ -11,6 +11,7 @@ is in the list before he looks at the state again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import sys
@@ -90,7 +91,7 @@ class Future:
         self._watched: Any = None
         self._owner: Any = None
 
-    @property
+    @property  # type: ignore[misc]
     def __class__(self) -> Any:
         # What asyncio.wrap_future asks for; type() tells the truth.
         return PlainFuture
@@ -166,12 +167,14 @@ class Future:
             if _sys.peek(self._cell) == _PENDING:
                 lock.acquire(timeout=-1 if timeout is None else min(timeout, threading.TIMEOUT_MAX))
         finally:
-            try:
-                waiting.remove(lock)
-            except ValueError:
-                pass
+            if lock in waiting:
+                self._forget(waiting, lock)
         if _sys.peek(self._cell) == _PENDING:
             raise FutureTimeout()
+
+    def _forget(self, waiting: list[Any], lock: Any) -> None:
+        with contextlib.suppress(ValueError):  # it is being woken
+            waiting.remove(lock)
 
     def _check_thread(self) -> None:
         if self._owner is not None and threading.get_ident() in self._owner.threads:
@@ -245,10 +248,9 @@ class Future:
                     inner.set_result(None)
 
             def ended(_: object) -> None:
-                try:
+                # A loop that has been closed meanwhile: nobody waits any more.
+                with contextlib.suppress(RuntimeError):
                     loop.call_soon_threadsafe(tell)
-                except RuntimeError:  # the loop has been closed meanwhile: nobody waits any more
-                    pass
 
             number = self._add(ended)
             if _sys.peek(self._cell) != _PENDING:

@@ -24,7 +24,7 @@ from ..storage.protocol import CELL_ERROR, Storage
 from ..storage.wal import Wal
 from ..transport.link import QueueLink
 from ..transport.protocol import Transport
-from ..types import LEADER, ConfState, Role, StateChange, is_id
+from ..types import LEADER, ConfState, Role, StateChange, check_id, is_id
 from . import lifecycle, rows
 from .adapter import StorageAdapter, TransportAdapter
 from .apply import Applier
@@ -469,8 +469,7 @@ class Node:
         UsageError for who is no voter, TypeError for what is no id.
         """
         self._check_running()
-        if isinstance(to, bool) or not isinstance(to, int):
-            raise TypeError(f"to must be an id, not {to!r}")
+        check_id(to)
         if to and (not is_id(to) or to not in self._conf_state().voters):
             raise UsageError(f"{to} is not a voter: {self._conf_state().voters}")
         self._engine.commands.py_put(None, rows.CMD_TRANSFER, to)

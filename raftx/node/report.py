@@ -7,6 +7,7 @@ close. So the threads of a node leave their lines to its watch thread; everybody
 from __future__ import annotations
 
 import collections
+import contextlib
 import logging
 import threading
 from typing import Any, TypeAlias
@@ -48,7 +49,5 @@ def report(level: int, text: str, *values: Any, error: BaseException | None = No
 
 
 def _write(level: int, text: str, values: tuple[Any, ...], error: BaseException | None) -> None:
-    try:
+    with contextlib.suppress(BaseException):  # a handler's own trouble, which has nowhere to go
         logger.log(level, text, *values, exc_info=error)
-    except BaseException:  # a handler's own trouble, which has nowhere to go
-        pass

@@ -53,7 +53,7 @@ def _in_child() -> None:
         atexit.unregister(ends)
     # Nor may any of its objects, garbage included, call NNG when it is freed.
     for name in ("Socket", "Context", "Message"):
-        kind = getattr(pynng, name, None)
+        kind: Any = getattr(pynng, name, None)
         if hasattr(kind, "__del__"):
             kind.__del__ = _nothing
     addresses = []
