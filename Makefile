@@ -12,10 +12,12 @@
 #   make mixed [SEEDS=1..500]            clusters of compiled and interpreted raftx and etcd/raft (needs Go)
 #   make scenarios FILES="..."           what scenario files come to; ARGS=--compare: on raft-rs too (needs Rust)
 #   make reach [SEEDS=1..300]            what those schedules reach of the core, and what they do not
+#   make damage                          damage done to directories of nodes, and what comes of each piece
 #   make mutants                         mistakes put into the core one by one, and which test finds each
 #   make bench                           benchmarks, both modes side by side
 #   make bench-core                      the core beside raft-rs and etcd/raft (needs Rust and Go)
 #   make instructions                    instructions of core operations against those on record (needs valgrind)
+#   make fuzz [FRAMES=1000000]           frames that no honest member can have sent, for a running cluster
 #   make soak [SCHEDULES=100000]         random schedules of a simulated cluster under a checker
 #   make build                           compile in place what changed
 #   make clean                           remove what was built, .venv included
@@ -28,6 +30,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 RAFTX_BUILD ?= auto
 SCHEDULES ?= 100000
+FRAMES ?= 1000000
 SEEDS ?=
 FILES ?=
 ARGS ?=
@@ -47,7 +50,7 @@ READY := $(VENV)/.built-$(RAFTX_BUILD)
 endif
 
 .PHONY: demo test test-compiled test-pure lint interaction quorum confchange scenarios parity parity-go parity-rust mixed
-.PHONY: reach mutants bench bench-core instructions soak build clean
+.PHONY: reach damage mutants bench bench-core instructions fuzz soak build clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -89,6 +92,9 @@ mixed: $(READY)
 reach: $(VENV)/.dev
 	@RAFTX_PURE=1 $(RUN) -m interop.reach --seeds $(or $(SEEDS),1..300) $(ARGS)
 
+damage: $(VENV)/.built-compiled
+	@$(RUN) -m tests.damage $(ARGS)
+
 mutants: $(VENV)/.dev
 	@RAFTX_PURE=1 $(RUN) -m tests.mutants $(ARGS)
 
@@ -105,6 +111,9 @@ bench-core: $(VENV)/.built-compiled
 
 instructions: $(VENV)/.built-compiled
 	$(RUN) bench/instructions.py $(ARGS)
+
+fuzz: $(VENV)/.built-compiled
+	$(RUN) -m tests.frame_fuzz --frames $(FRAMES) $(ARGS)
 
 soak: $(VENV)/.built-compiled
 	$(RUN) -m raftx.testing.soak --schedules $(SCHEDULES) $(ARGS)

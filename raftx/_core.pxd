@@ -47,6 +47,7 @@ cdef class Message:
         return 0
     cdef uint64_t origin(self) noexcept nogil
     cdef uint64_t sequence(self) noexcept nogil
+    cdef bint is_from(self, uint64_t origin, uint64_t incarnation, uint64_t sequence) noexcept nogil
     cdef bint has_changes(self) noexcept nogil
 
 @cython.final

@@ -25,6 +25,7 @@ from ._flow import Inflights as Inflights
 from ._flow import Peers as Peers
 from ._flow import popcount as popcount
 from ._memory import (
+    _ENVELOPE,
     _U32,
     _U64,
     _bytes,
@@ -221,6 +222,16 @@ class Message:
             return 0
         value: int = _U64.unpack_from(self.body, offset)[0]
         return value
+
+    def is_from(self, origin: int, incarnation: int, sequence: int) -> bool:
+        """Whether each proposal of the body has an envelope of this life, numbered from ``sequence`` on."""
+        for offset, step, _, _ in _walk(self.body, self.body_size):
+            if step < ENTRY_HEADER + ENVELOPE:
+                return False
+            if _ENVELOPE.unpack_from(self.body, offset + ENTRY_HEADER) != (origin, incarnation, sequence):
+                return False
+            sequence += 1
+        return True
 
     def has_changes(self) -> bool:
         """Whether the body has anything but normal entries."""

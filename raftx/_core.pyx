@@ -147,6 +147,20 @@ cdef class Message:
     cdef uint64_t sequence(self) noexcept nogil:
         return LD64(self.body + 48) if self.body_size >= ENTRY_HEADER + ENVELOPE else 0
 
+    cdef bint is_from(self, uint64_t origin, uint64_t incarnation, uint64_t sequence) noexcept nogil:
+        cdef const uint8_t* p = self.body
+        cdef size_t left = self.body_size, step
+        while left:
+            step = record_size(p, left)
+            if step < ENTRY_HEADER + ENVELOPE or LD64(p + 32) != origin:
+                return False
+            if LD64(p + 40) != incarnation or LD64(p + 48) != sequence:
+                return False
+            sequence += 1
+            p += step
+            left -= step
+        return True
+
     cdef bint has_changes(self) noexcept nogil:
         cdef const uint8_t* p = self.body
         cdef size_t left = self.body_size, step

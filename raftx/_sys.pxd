@@ -1,4 +1,4 @@
-# C types of what touches the operating system: clock, wake-ups, hand-overs between threads, files.
+# C types of what touches the operating system: clock, wake-ups, hand-overs between threads.
 # _sys.py is the twin in plain Python. Nothing here knows Raft.
 import cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
@@ -53,6 +53,7 @@ cdef class Cells:
     cdef int64_t values[16]
     cdef int64_t get(self, int cell) noexcept nogil
     cdef void set(self, int cell, int64_t value) noexcept nogil
+    cdef bint replace(self, int cell, int64_t old, int64_t value) noexcept nogil
 
 @cython.final
 cdef class Handoff:
@@ -73,6 +74,7 @@ cdef class Handoff:
     cdef size_t take(self) noexcept nogil
     cdef uint64_t at(self, size_t row, int column) noexcept nogil
     cdef size_t backlog(self) noexcept nogil
+    cdef uint64_t newest(self, int column) noexcept nogil
 
 @cython.final
 cdef class Intake:
@@ -100,20 +102,6 @@ cdef class Intake:
     cdef size_t chunk(self, size_t max_bytes) noexcept nogil      # bytes of the next whole records, at least one
     cdef uint32_t chunk_count(self) noexcept nogil                # how many records the last chunk() has
     cdef void consume(self, size_t size, uint32_t count) noexcept nogil
-
-@cython.final
-cdef class File:
-    """A file opened for positioned reads and writes; every method returns 0 or -errno."""
-    cdef readonly int fd
-    cdef public int64_t fail_after, stall_ns    # faults on demand: -1 and 0 for none
-    cdef public int fail_errno
-    cdef int _fault(self) noexcept nogil
-    cdef int write_at(self, Buffer buffer, size_t offset, size_t size, uint64_t position) noexcept nogil
-    cdef int read_at(self, Buffer buffer, size_t size, uint64_t position) except? -4096 nogil
-    cdef int zero(self, uint64_t position, uint64_t size) noexcept nogil
-    cdef int datasync(self) noexcept nogil
-    cdef int create(self, int directory, uint64_t number, uint64_t size) noexcept nogil
-    cdef int sync_new(self, int directory) noexcept nogil
 
 cdef class Runner:
     """A loop that runs on a thread of its own without the GIL: ``run()`` for Python, ``loop()`` to override."""

@@ -1,4 +1,4 @@
-"""What touches the operating system, in plain Python: the definition of what ``_sys.pyx`` does faster.
+"""Clock, wake-ups, hand-overs between threads, in plain Python: the definition of what ``_sys.pyx`` does faster.
 
 Used where nothing is compiled, and with ``RAFTX_PURE=1``. Same names, same results, the same bytes
 and error numbers as the compiled module; both change in one commit. Nothing here knows Raft.
@@ -15,8 +15,6 @@ loops only.
 from __future__ import annotations
 
 import collections
-import errno
-import fcntl
 import operator
 import os
 import select
@@ -26,18 +24,15 @@ from collections.abc import Iterable
 from typing import Any, TypeAlias, TypeVar, final
 
 from ._core import Buffer, Spans
-from .errors import WrongDirectory
 
 CELLS = 16
 COLUMNS = 8
 ENTRY_HEADER = 32
 ENVELOPE = 24
 SLACK = 4096  # what an Intake takes above its limit, so that one proposal of the largest size has room
-ZEROS = bytes(1 << 16)
 POLL_MAX_MS = 2**31 - 1  # poll() takes a C int; waking up earlier than asked is allowed
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
-Path: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 Row: TypeAlias = tuple[int, int, int, int, int, int, int, int]
 T = TypeVar("T")
 
@@ -210,9 +205,10 @@ class Event:
 class Cells:
     """Sixteen 64-bit numbers that one thread writes and others read."""
 
-    __slots__ = ("values",)
+    __slots__ = ("lock", "values")
 
     def __init__(self) -> None:
+        self.lock = threading.Lock()
         self.values = [0] * CELLS
 
     def get(self, cell: int) -> int:
@@ -222,6 +218,14 @@ class Cells:
     def set(self, cell: int, value: int) -> None:
         """Write one cell."""
         self.values[cell] = value
+
+    def replace(self, cell: int, old: int, value: int) -> bool:
+        """Write one cell if it still holds ``old``; whether it did. For cells that several threads write so only."""
+        with self.lock:
+            same = self.values[cell] == old
+            if same:
+                self.values[cell] = value
+            return same
 
     def __getitem__(self, cell: int) -> int:
         cell = _int64(cell)
@@ -299,6 +303,20 @@ class Handoff:
     def backlog(self) -> int:
         """Bytes of spans that wait or are being used by the taker."""
         return self.put_bytes - self.let_go
+
+    def newest(self, column: int) -> int:
+        """One number of the row that was put last; 0 when no row waits."""
+        try:
+            return self.queue[-1][0][column]
+        except IndexError:
+            return 0
+
+    def py_newest(self, column: int) -> int:
+        """The same for Python."""
+        column = _int(column)
+        if not 0 <= column < COLUMNS:
+            raise IndexError("no such column")
+        return self.newest(column)
 
     def py_put(
         self, spans: Spans | None,
@@ -459,197 +477,3 @@ class Intake:
 
     py_take = take
     py_waiting = waiting
-
-
-# --- files ---------------------------------------------------------------------------------------
-
-
-def _code(error: OSError | OverflowError | ValueError) -> int:
-    """-errno. What the system would refuse does not always get that far: large positions, negative descriptors."""
-    if isinstance(error, OSError):
-        return -(error.errno or errno.EIO)
-    return -errno.EINVAL if isinstance(error, OverflowError) else -errno.EBADF
-
-
-def _pwrite(fd: int, data: Bytes, position: int) -> int:
-    """Write all of it; 0 or -errno."""
-    view = memoryview(data)
-    try:
-        while len(view):
-            done = os.pwrite(fd, view, position)
-            view = view[done:]
-            position += done
-    except (OSError, OverflowError, ValueError) as error:
-        return _code(error)
-    return 0
-
-
-@final
-class File:
-    """A file opened for positioned reads and writes. ``fail_after`` (tests): n operations succeed, all later ones fail.
-
-    Methods return 0 or -errno where the compiled ones run without the GIL, the others raise OSError.
-    """
-
-    __slots__ = ("fail_after", "fail_errno", "fd", "stall_ns")
-
-    def __init__(self, path: Path, create: bool = False, readonly: bool = False) -> None:
-        flags = os.O_CLOEXEC | (os.O_RDONLY if readonly else os.O_RDWR) | (os.O_CREAT if create else 0)
-        self.fd = -1
-        self.fd = os.open(path, flags, 0o600)
-        self.fail_after = -1  # none
-        self.fail_errno: int = errno.EIO
-        self.stall_ns = 0  # how long each sync takes longer
-
-    def __del__(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
-
-    def _fault(self) -> int:
-        if self.fail_after < 0:
-            return 0
-        if self.fail_after > 0:
-            self.fail_after -= 1
-            return 0
-        return -self.fail_errno
-
-    def write_at(self, buffer: Buffer, offset: int, size: int, position: int) -> int:
-        """Write a part of the buffer at ``position``; 0 or -errno."""
-        code = self._fault()
-        return code if code else _pwrite(self.fd, memoryview(buffer.data)[offset : offset + size], position)
-
-    def read_at(self, buffer: Buffer, size: int, position: int) -> int:
-        """Read up to ``size`` bytes; 0 or -errno. The buffer then holds what was there."""
-        buffer.clear()
-        buffer.fill(size)
-        view = memoryview(buffer.data)
-        total = 0
-        try:
-            while total < size and (done := os.preadv(self.fd, [view[total:size]], position + total)):
-                total += done
-        except (OSError, OverflowError, ValueError) as error:
-            buffer.clear()
-            return _code(error)
-        buffer.size = total
-        return 0
-
-    def zero(self, position: int, size: int) -> int:
-        """Write zero bytes; 0 or -errno."""
-        code = self._fault()
-        while not code and size:
-            step = min(size, len(ZEROS))
-            code = _pwrite(self.fd, memoryview(ZEROS)[:step], position)
-            position += step
-            size -= step
-        return code
-
-    def datasync(self) -> int:
-        """Make what was written durable; 0 or -errno."""
-        code = self._fault()
-        if self.stall_ns > 0:
-            time.sleep(self.stall_ns / 1e9)
-        if code:
-            return code
-        try:
-            os.fdatasync(self.fd)
-        except (OSError, ValueError) as error:
-            return _code(error)
-        return 0
-
-    def create(self, directory: int, number: int, size: int) -> int:
-        """Go on with a new file wal-<number>.log of ``size`` reserved bytes; 0 or -errno, and then this one stays."""
-        code = self._fault()
-        if code:
-            return code
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        fd = -1
-        try:
-            fd = os.open(f"wal-{number:016x}.log", flags, 0o600, dir_fd=directory)
-            os.posix_fallocate(fd, 0, size)
-        except (OSError, OverflowError, ValueError) as error:
-            if fd >= 0:
-                os.close(fd)
-            return _code(error)
-        self.close()
-        self.fd = fd
-        return 0
-
-    def sync_new(self, directory: int) -> int:
-        """Make a new file and its name in the directory durable; 0 or -errno."""
-        code = self._fault()
-        if code:
-            return code
-        try:
-            os.fsync(self.fd)
-            os.fsync(directory)
-        except (OSError, ValueError) as error:
-            return _code(error)
-        return 0
-
-    def close(self) -> None:
-        """Close it; may be called twice."""
-        if self.fd >= 0:
-            fd, self.fd = self.fd, -1
-            os.close(fd)
-
-    def size(self) -> int:
-        """Length in bytes."""
-        return os.fstat(self.fd).st_size
-
-    def truncate(self, size: int) -> None:
-        """Cut or extend it."""
-        os.ftruncate(self.fd, size)
-
-    def preallocate(self, size: int) -> None:
-        """Reserve space, so that a full disk shows now and not later. Raises OSError."""
-        os.posix_fallocate(self.fd, 0, size)
-
-    def py_write_at(self, buffer: Buffer, offset: int, size: int, position: int) -> int:
-        """0 or -errno. Without the GIL."""
-        offset, size, position = _number(offset), _number(size), _number(position)
-        if offset + size > _typed(Buffer, buffer).size:
-            raise IndexError("outside of the buffer")
-        return self.write_at(buffer, offset, size, position)
-
-    def py_read_at(self, buffer: Buffer, size: int, position: int) -> int:
-        """0 or -errno; the buffer then holds what was there."""
-        return self.read_at(_typed(Buffer, buffer), _number(size), _number(position))
-
-    def py_zero(self, position: int, size: int) -> int:
-        """0 or -errno. Without the GIL."""
-        return self.zero(_number(position), _number(size))
-
-    def py_create(self, directory: int, number: int, size: int) -> int:
-        """Go on with a new file wal-<number as 16 hex digits>.log of ``size`` reserved bytes; 0 or -errno."""
-        return self.create(_int(directory), _number(number), _number(size))
-
-    def py_sync_new(self, directory: int) -> int:
-        """Make a new file and its name in the directory durable; 0 or -errno."""
-        return self.sync_new(_int(directory))
-
-    py_datasync = datasync
-
-
-def sync_directory(path: Path) -> None:
-    """Make created, renamed and removed names in a directory durable. Raises OSError."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def lock_directory(path: str | os.PathLike[str]) -> int:
-    """Lock a directory for this process; returns what ``unlock_directory`` takes. Raises WrongDirectory."""
-    fd = os.open(os.path.join(path, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(fd)
-        raise WrongDirectory(f"{os.fspath(path)} is in use by another process or node") from error
-    return fd
-
-
-def unlock_directory(fd: int) -> None:
-    """Release a lock."""
-    os.close(fd)

@@ -1,16 +1,13 @@
-"""What touches the operating system: clock, wake-ups, hand-overs between threads, files.
+"""What touches the operating system: clock, wake-ups, hand-overs between threads.
 
 _sys.py is the twin in plain Python. Nothing here knows Raft. Every mutex in this file is held for a
 few copies only, and never while anything waits for the GIL.
 """
 import errno
-import os
 
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-
-from .errors import WrongDirectory
 
 cdef extern from "_sys.h":
     int64_t raftx_now() noexcept nogil
@@ -18,16 +15,10 @@ cdef extern from "_sys.h":
     void raftx_store(int64_t*, int64_t) noexcept nogil
     int64_t raftx_exchange(int64_t*, int64_t) noexcept nogil
     int64_t raftx_add(int64_t*, int64_t) noexcept nogil
+    bint raftx_replace(int64_t*, int64_t, int64_t) noexcept nogil
     void raftx_poll(int, int64_t) noexcept nogil
     void raftx_signal(int) noexcept nogil
     void raftx_drain(int) noexcept nogil
-    void raftx_sleep(int64_t) noexcept nogil
-    int raftx_pwrite(int, const uint8_t*, size_t, uint64_t) noexcept nogil
-    int64_t raftx_pread(int, uint8_t*, size_t, uint64_t) noexcept nogil
-    int raftx_datasync(int) noexcept nogil
-    int raftx_create(int, uint64_t, uint64_t) noexcept nogil
-    int raftx_sync(int) noexcept nogil
-    const uint8_t* raftx_zeros
     int pthread_mutex_init(pthread_mutex_t*, void*) nogil
     int pthread_mutex_destroy(pthread_mutex_t*) nogil
     int pthread_mutex_lock(pthread_mutex_t*) nogil
@@ -40,7 +31,6 @@ cdef enum:
     CELLS = 16
     COLUMNS = 8
     ENTRY_HEADER = 32
-    ZEROS = 1 << 16
 
 
 def monotonic_ns():
@@ -150,6 +140,9 @@ cdef class Cells:
 
     cdef void set(self, int cell, int64_t value) noexcept nogil:
         raftx_store(&self.values[cell], value)
+
+    cdef bint replace(self, int cell, int64_t old, int64_t value) noexcept nogil:
+        return raftx_replace(&self.values[cell], old, value)
 
     def __getitem__(self, Py_ssize_t cell):
         if not 0 <= cell < CELLS:
@@ -276,6 +269,14 @@ cdef class Handoff:
         pthread_mutex_unlock(&self.mutex)
         return size
 
+    cdef uint64_t newest(self, int column) noexcept nogil:
+        cdef uint64_t value = 0
+        pthread_mutex_lock(&self.mutex)
+        if self.row_count:
+            value = self.rows[(self.row_count - 1) * COLUMNS + column]
+        pthread_mutex_unlock(&self.mutex)
+        return value
+
     def py_put(self, spans, uint64_t a=0, uint64_t b=0, uint64_t c=0, uint64_t d=0, uint64_t e=0, uint64_t f=0,
                uint64_t g=0, uint64_t h=0):
         """Append a row and move the spans (or None)."""
@@ -298,6 +299,12 @@ cdef class Handoff:
     def py_backlog(self):
         """Bytes of spans that wait or are being used by the taker."""
         return self.backlog()
+
+    def py_newest(self, int column):
+        """One number of the row that was put last; 0 when no row waits."""
+        if not 0 <= column < COLUMNS:
+            raise IndexError("no such column")
+        return self.newest(column)
 
 
 cdef class Intake:
@@ -467,161 +474,3 @@ cdef bytes as_bytes(data):
     if isinstance(data, (bytes, bytearray, memoryview)):
         return bytes(data)
     raise TypeError(f"data must be bytes, not {type(data).__name__}")
-
-
-# --- files ---------------------------------------------------------------------------------------
-
-
-cdef class File:
-    """Positioned reads and writes. ``fail_after`` (tests) makes the n-th operation from now and all later ones fail."""
-
-    def __cinit__(self, path, create=False, readonly=False):
-        flags = os.O_CLOEXEC | (os.O_RDONLY if readonly else os.O_RDWR) | (os.O_CREAT if create else 0)
-        self.fd = -1
-        self.fd = os.open(path, flags, 0o600)
-        self.fail_after = -1
-        self.fail_errno = errno.EIO
-        self.stall_ns = 0
-
-    def __dealloc__(self):
-        if self.fd >= 0:
-            close_fd(self.fd)
-
-    cdef int _fault(self) noexcept nogil:
-        if self.fail_after < 0:
-            return 0
-        if self.fail_after > 0:
-            self.fail_after -= 1
-            return 0
-        return -self.fail_errno
-
-    cdef int write_at(self, Buffer buffer, size_t offset, size_t size, uint64_t position) noexcept nogil:
-        cdef int code = self._fault()
-        return code if code else raftx_pwrite(self.fd, buffer.data + offset, size, position)
-
-    cdef int read_at(self, Buffer buffer, size_t size, uint64_t position) except? -4096 nogil:
-        cdef int64_t done
-        buffer.clear()
-        buffer.fill(size)
-        done = raftx_pread(self.fd, buffer.data, size, position)
-        if done < 0:
-            buffer.clear()
-            return <int>done
-        buffer.size = done
-        return 0
-
-    cdef int zero(self, uint64_t position, uint64_t size) noexcept nogil:
-        cdef int code = self._fault()
-        cdef uint64_t step
-        while not code and size:
-            step = min(size, <uint64_t>ZEROS)
-            code = raftx_pwrite(self.fd, raftx_zeros, step, position)
-            position += step
-            size -= step
-        return code
-
-    cdef int datasync(self) noexcept nogil:
-        cdef int code = self._fault()
-        if self.stall_ns:
-            raftx_sleep(self.stall_ns)
-        return code if code else raftx_datasync(self.fd)
-
-    cdef int create(self, int directory, uint64_t number, uint64_t size) noexcept nogil:
-        # Instead of the file that was open. On failure that one stays.
-        cdef int code = self._fault()
-        if code:
-            return code
-        code = raftx_create(directory, number, size)
-        if code < 0:
-            return code
-        close_fd(self.fd)
-        self.fd = code
-        return 0
-
-    cdef int sync_new(self, int directory) noexcept nogil:
-        cdef int code = self._fault()
-        if not code:
-            code = raftx_sync(self.fd)
-        if not code:
-            code = raftx_sync(directory)
-        return code
-
-    def py_create(self, int directory, uint64_t number, uint64_t size):
-        """Go on with a new file wal-<number as 16 hex digits>.log of ``size`` reserved bytes; 0 or -errno."""
-        return self.create(directory, number, size)
-
-    def py_sync_new(self, int directory):
-        """Make a new file and its name in the directory durable; 0 or -errno."""
-        return self.sync_new(directory)
-
-    def close(self):
-        """Close it; may be called twice."""
-        if self.fd >= 0:
-            fd, self.fd = self.fd, -1
-            os.close(fd)
-
-    def size(self):
-        """Length in bytes."""
-        return os.fstat(self.fd).st_size
-
-    def truncate(self, size):
-        """Cut or extend it."""
-        os.ftruncate(self.fd, size)
-
-    def preallocate(self, size):
-        """Reserve space, so that a full disk shows now and not later. Raises OSError."""
-        os.posix_fallocate(self.fd, 0, size)
-
-    def py_write_at(self, Buffer buffer not None, size_t offset, size_t size, uint64_t position):
-        """0 or -errno. Without the GIL."""
-        cdef int code
-        if offset > buffer.size or size > buffer.size - offset:
-            raise IndexError("outside of the buffer")
-        with nogil:
-            code = self.write_at(buffer, offset, size, position)
-        return code
-
-    def py_read_at(self, Buffer buffer not None, size_t size, uint64_t position):
-        """0 or -errno; the buffer then holds what was there."""
-        return self.read_at(buffer, size, position)
-
-    def py_zero(self, uint64_t position, uint64_t size):
-        """0 or -errno. Without the GIL."""
-        cdef int code
-        with nogil:
-            code = self.zero(position, size)
-        return code
-
-    def py_datasync(self):
-        """0 or -errno. Without the GIL."""
-        cdef int code
-        with nogil:
-            code = self.datasync()
-        return code
-
-
-def sync_directory(path):
-    """Make created, renamed and removed names in a directory durable. Raises OSError."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def lock_directory(path):
-    """Lock a directory for this process; returns what ``unlock_directory`` takes. Raises WrongDirectory."""
-    import fcntl
-
-    fd = os.open(os.path.join(path, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(fd)
-        raise WrongDirectory(f"{os.fspath(path)} is in use by another process or node") from error
-    return fd
-
-
-def unlock_directory(fd):
-    """Release a lock."""
-    os.close(fd)

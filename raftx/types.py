@@ -38,6 +38,8 @@ MSG_STORAGE_APPLY_RESP = 22
 MSG_FORGET_LEADER = 23
 # Engine to engine, never given to the core: proposals that were passed on were not appended.
 MSG_REFUSED = 32
+MSG_DOUBT = 33
+MSG_DOUBT_RESP = 34
 
 MESSAGE_NAMES = {
     value: name[4:].title().replace("_", "") for name, value in list(globals().items()) if name.startswith("MSG_")
@@ -115,6 +117,7 @@ class HardState:
     term: int = 0
     vote: int = 0
     commit: int = 0
+    in_doubt: bool = False  # what was promised may have been lost: see consensus/doubt.py
 
 
 _CONF_STATE = struct.Struct("<BBBBB3x")

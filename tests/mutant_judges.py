@@ -27,6 +27,9 @@ MEMORY = 2 << 30
 # source as it is does not come to rest either. So that alone must be seen this often; all else is seen at once.
 LIVENESS_KILLS = 3
 
+# What is added to a seed, for the number of a schedule of raftx/testing/damage.py.
+DAMAGED = 1_000_000
+
 Case = tuple[int, Callable[[], str]]
 
 
@@ -40,9 +43,9 @@ def _ends(signum: int, frame: object) -> None:
 
 def simulator(seeds: Iterable[int], steps: int, package: ModuleType) -> Iterator[Case]:
     """Random schedules of a simulated cluster: each says "" or what was violated."""
-    schedule, violation = package.testing.schedule.schedule, package.testing.invariants.Violation
+    violation = package.testing.invariants.Violation
 
-    def run(seed: int) -> str:
+    def run(schedule: Callable[[int, int], object], seed: int) -> str:
         try:
             schedule(seed, steps)
         except violation as found:
@@ -50,7 +53,10 @@ def simulator(seeds: Iterable[int], steps: int, package: ModuleType) -> Iterator
         return ""
 
     for seed in seeds:
-        yield seed, lambda seed=seed: run(seed)  # type: ignore[misc]
+        yield seed, lambda seed=seed: run(package.testing.schedule.schedule, seed)  # type: ignore[misc]
+        if seed % 2:
+            # Others, in which disks lose what was durable.
+            yield DAMAGED + seed, lambda seed=seed: run(package.testing.damage.schedule, seed)  # type: ignore[misc]
 
 
 def golden_traces(path: Path, package: ModuleType) -> Iterator[Case]:
@@ -118,6 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
     import raftx
+    import raftx.testing.damage
     import raftx.testing.schedule
 
     if Path(raftx.__file__).resolve().parent.parent != Path.cwd().resolve() or raftx.COMPILED:

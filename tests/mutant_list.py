@@ -19,6 +19,11 @@ QUORUM = "raftx/consensus/quorum.py"
 READS = "raftx/consensus/readonly.py"
 RAWNODE = "raftx/consensus/rawnode.py"
 FLOW = "raftx/_flow.py"
+ADMISSION = "raftx/consensus/admission.py"
+DOUBT = "raftx/consensus/doubt.py"
+WAL = "raftx/storage/wal.py"
+RECOVERY = "raftx/storage/recovery.py"
+FILE = "raftx/storage/file.py"
 
 
 class Edit(NamedTuple):
@@ -55,6 +60,112 @@ def mutated(root: Path, mutant: Mutant) -> dict[str, str]:
 
 
 MUTANTS = (
+    # --- what honest members can have sent -----------------------------------------------------------
+    Mutant(
+        "no-term-passes-for-local",
+        0,
+        "a message without a term from the network is taken for one of the member's own",
+        "test_admission.py",
+        (
+            Edit(
+                ADMISSION,
+                "        return ADMITTED if m.kind == MSG_PRE_VOTE_RESP and m.flags & FLAG_REJECT != 0 else TERM\n",
+                "        return ADMITTED\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "any-term-is-followed",
+        0,
+        "one message raises the term as far as the wire can carry",
+        "test_admission.py",
+        (
+            Edit(
+                ADMISSION, "        return TERM\n    if answers_us(r, m):\n", "        pass\n    if answers_us(r, m):\n"
+            ),
+        ),
+    ),
+    Mutant(
+        "honest-heartbeats-are-refused",
+        0,
+        "a heartbeat that commits all that we acknowledged is refused: a rule that is too strict",
+        "test_admission.py",
+        (Edit(ADMISSION, "m.commit > r.log.last and", "m.commit >= r.log.last and m.commit and"),),
+    ),
+    Mutant(
+        "later-terms-are-not-told",
+        0,
+        "a leader of before does not let itself be told of a later term: a rule that is too strict",
+        "test_admission.py",
+        (
+            Edit(
+                ADMISSION,
+                "        return m.index != 0 or m.flags != 0 or m.hint != 0\n",
+                "        return True\n",
+            ),
+        ),
+    ),
+    # --- in doubt ------------------------------------------------------------------------------------
+    Mutant(
+        "doubt-ignored",
+        0,
+        "a member whose disk lost what was durable goes on as if it had not",
+        "test_doubt.py",
+        (Edit(STATE, "        self.in_doubt = bool(hard_state.in_doubt)\n", "        self.in_doubt = False\n"),),
+    ),
+    Mutant(
+        "doubt-votes",
+        0,
+        "a member in doubt votes",
+        "test_doubt.py",
+        (Edit(RAFT, "        if not self.in_doubt and self.can_vote(m)", "        if self.can_vote(m)"),),
+    ),
+    Mutant(
+        "doubt-acknowledges",
+        0,
+        "a member in doubt acknowledges entries to a leader that nobody has confirmed",
+        "test_doubt.py",
+        (
+            Edit(
+                FOLLOWER,
+                "    if r.in_doubt and r.doubt_term != r.term:\n        return 0\n    if m.index < r.committed:\n",
+                "    if m.index < r.committed:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "doubt-believes-heartbeats",
+        0,
+        "a member in doubt commits what its leader believes it to have",
+        "test_doubt.py",
+        (
+            Edit(
+                FOLLOWER,
+                "    r.commit_to(min(m.commit, r.doubt_match))\n",
+                "    r.commit_to(min(m.commit, r.log.last))\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "doubt-confirmed-by-nobody",
+        0,
+        "a leader answers a member in doubt without having been confirmed",
+        "test_doubt.py",
+        (
+            Edit(
+                DOUBT,
+                "        return count >= _flow.popcount(voters) // 2 + 1 or count == others != 0\n",
+                "        return True\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "doubt-ends-early",
+        0,
+        "the doubt ends before the member has what its leader had",
+        "test_doubt.py",
+        (Edit(FOLLOWER, "        r.doubt_floor = m.index\n", "        r.doubt_floor = 0\n"),),
+    ),
     # --- what is durable, and when ------------------------------------------------------------------
     Mutant(
         "vote-before-durable",
@@ -112,6 +223,61 @@ MUTANTS = (
                 STATE,
                 "        if index > self.stable and index > self.rewrite and self.log.match(index, term):\n",
                 "        if index > self.stable and self.rewrite < index <= self.log.last:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "mark-before-durable",
+        0,
+        "the mark names a batch that is not durable yet, and after a power cut the log looks damaged",
+        "test_history_storage.py",
+        (
+            Edit(
+                WAL,
+                "        error = self.file.datasync()\n"
+                "        if error != 0:\n"
+                "            return OPERATION_SYNC << 32 | -error\n"
+                "        self.position += self.staging.size\n",
+                "        self.position += self.staging.size\n",
+            ),
+            Edit(
+                WAL,
+                "        return self.write_mark(self.number & 1)\n",
+                "        error = self.write_mark(self.number & 1)\n"
+                "        if error == 0 and (code := self.file.datasync()) != 0:\n"
+                "            error = OPERATION_SYNC << 32 | -code\n"
+                "        return error\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "tail-cut-in-silence",
+        0,
+        "a last batch that was acknowledged and is damaged is taken for one that was never whole",
+        "test_wal_doubt.py",
+        (
+            Edit(
+                RECOVERY,
+                "        if mark is not None and number < mark.number:\n",
+                "        if mark is not None and number + 1 < mark.number:\n",
+            ),
+            Edit(
+                RECOVERY,
+                "        if mark is not None and mark.number and self.met != mark:\n",
+                "        if mark is not None and mark.number and self.met not in (mark, None):\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "doubt-forgotten",
+        0,
+        "a member that was in doubt is sure again after a restart",
+        "test_wal_doubt.py",
+        (
+            Edit(
+                FILE,
+                "        if not doubt and recovery.reader.in_doubt:\n",
+                "        if not doubt and recovery.reader.in_doubt and self.repaired:\n",
             ),
         ),
     ),

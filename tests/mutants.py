@@ -62,7 +62,11 @@ SUITE = (
     "test_release_rule.py",
     "test_history_flow.py",
     "test_history_storage.py",
+    "test_power.py",
+    "test_wal_doubt.py",
     "test_mutant_holes.py",
+    "test_admission.py",
+    "test_doubt.py",
 )
 
 # Of one test process: seconds on the wall, and of computing. The whole suite takes a small part of it.

@@ -1,4 +1,4 @@
-"""How a node begins and ends: closed while it starts, without threads, by a failure, beside code that does not return."""
+"""How a node begins and ends: closed while it starts, without threads, by a failure, beside code that hangs."""
 
 import asyncio
 import concurrent.futures
@@ -356,9 +356,9 @@ def test_a_failure_ends_what_is_open_at_once(impl, how, monkeypatch):
         eventually(lambda: len(committed) == 2)
     late = []
     futures[-1].add_done_callback(late.append)
+    futures.append(node.propose_many([b"z", b"z"]))
     storage.fail = OSError(5, "gone")
     futures.append(node.propose(b"y"))
-    futures.append(node.propose_many([b"z", b"z"]))
     begun = time.monotonic()
     errors = [future.exception(timeout=WAIT) for future in futures]
     assert time.monotonic() - begun < 10

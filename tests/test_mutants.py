@@ -34,7 +34,7 @@ def test_every_mistake_can_be_made_today(mutant: Mutant) -> None:
 
 
 def test_the_list() -> None:
-    assert len(MUTANTS) == len(by_name) == 25
+    assert len(MUTANTS) == len(by_name) >= 38
     numbers = [mutant.number for mutant in MUTANTS if mutant.number]
     assert len(numbers) == len(set(numbers))
     assert all(1 <= number <= HISTORIC for number in numbers)
@@ -106,10 +106,11 @@ def test_what_is_enough() -> None:
             found.append(mutants.Verdict("", seen={name: ("1", "text") if yes else None for name, yes in seen.items()}))
         return found
 
-    assert mutants.passes(verdicts(10, 10, 25), mutants.JUDGES)[0]
-    assert not mutants.passes(verdicts(10, 9, 25), mutants.JUDGES)[0]
-    assert not mutants.passes(verdicts(25, 0, 24), mutants.JUDGES)[0]
-    assert mutants.passes(verdicts(10, 9, 25), ("suite",))[0]
+    every = len(MUTANTS)
+    assert mutants.passes(verdicts(10, 10, every), mutants.JUDGES)[0]
+    assert not mutants.passes(verdicts(10, 9, every), mutants.JUDGES)[0]
+    assert not mutants.passes(verdicts(every, 0, every - 1), mutants.JUDGES)[0]
+    assert mutants.passes(verdicts(10, 9, every), ("suite",))[0]
 
 
 # --- the judges on real source -------------------------------------------------------------------------
@@ -127,7 +128,9 @@ def look(target: Path, name: str | None, seeds: int, golden: bool = False) -> tu
 def test_the_simulator_sees_a_mistake_and_nothing_without_it(tmp_path: Path) -> None:
     kills, count, sure = look(tmp_path / "wrong", "read-before-first-commit", 60)
     assert sure and "linearizable reads" in kills[-1][1]
-    assert look(tmp_path / "right", None, count) == ([], count, False)
+    kills, others, sure = look(tmp_path / "right", None, count)
+    assert (kills, sure) == ([], False)
+    assert others >= count
 
 
 def test_the_golden_traces_see_a_mistake(tmp_path: Path) -> None:

@@ -267,6 +267,20 @@ def test_handoff_refuses_what_does_not_fit(system, core):
             system.Handoff(wrong)
 
 
+def test_handoff_shows_the_newest_row(system):
+    """Without taking it: what waits behind the rows that the taker is at."""
+    handoff = system.Handoff(system.Event())
+    assert handoff.py_newest(0) == 0
+    handoff.py_put(None, 1, 2, h=7)
+    handoff.py_put(None, 3, 2**64 - 1)
+    assert [handoff.py_newest(column) for column in (0, 1, 7)] == [3, 2**64 - 1, 0]
+    assert handoff.py_take() == 2
+    assert handoff.py_newest(0) == 0
+    for wrong in (-1, 8):
+        with pytest.raises(IndexError):
+            handoff.py_newest(wrong)
+
+
 def test_handoff_moves_spans(system, core):
     handoff = system.Handoff(system.Event())
     taken = handoff.taken

@@ -75,6 +75,38 @@ def segment(path, number=1):
     return path / f"wal-{number:016x}.log"
 
 
+def marks(impl, path):
+    """The mark as it was after each batch of the first segment; before them what a new directory has."""
+    format = module(impl, "storage.format")
+    data = segment(path).read_bytes()
+    found = [format.Mark(0, 0, 0, 0)]
+    at = BLOCK
+    while data[at : at + 4] == b"RXWB":
+        chain, number, length = (
+            int.from_bytes(data[at + a : at + b], "little") for a, b in ((4, 8), (16, 24), (32, 40))
+        )
+        at += -(-(96 + length) // BLOCK) * BLOCK
+        found.append(format.Mark(number, 1, at, chain))
+    return found
+
+
+def put_mark(impl, path, *slots):
+    """A mark whose slots say this; None for one that says nothing."""
+    format = module(impl, "storage.format")
+    data = [b"" if mark is None else format.encode_mark(mark, slot, CLUSTER, 1) for slot, mark in enumerate(slots)]
+    (path / "wal.mark").write_bytes(b"".join([each.ljust(BLOCK, b"\0") for each in data]))
+
+
+def damaged(impl, whole, path, content, mark=None):
+    """A directory like another one, with this content of its segment; ``mark``: the mark lags so far behind."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir()
+    segment(path).write_bytes(content)
+    shutil.copy(whole / "wal.mark", path)
+    if mark is not None:
+        put_mark(impl, path, mark, mark)
+
+
 def recover(impl, path):
     """(hard state, entries) or the error that refused it."""
     storage = impl.FileStorage(path, voters=[1, 2, 3], segment_bytes=SMALL)
@@ -102,50 +134,59 @@ def places(impl, whole, end):
     return sorted(set(found))
 
 
-@pytest.mark.parametrize("padded", [False, True], ids=["cut", "zeroed"])
-def test_every_prefix(impl, memory_path, padded):
-    """A cut log recovers a prefix of what was written, and everything whose batch is whole."""
+def test_every_prefix(impl, memory_path):
+    """After a power cut, anything that was written before it ends in zeros: what the lagging mark names is recovered.
+
+    With a mark that names more, and where the file itself is shorter, it is damage.
+    """
     tmp_path = memory_path
     states, end = small_log(impl, tmp_path / "whole")
     whole = segment(tmp_path / "whole").read_bytes()
+    known = marks(impl, tmp_path / "whole")
+    assert len(known) == len(states) + 1
     torn = refused = 0
     cuts = places(impl, whole, end)
     for cut in cuts:
         path = tmp_path / "cut"
-        shutil.rmtree(path, ignore_errors=True)
-        path.mkdir()
         data = whole[:cut]
-        segment(path).write_bytes(data + bytes(len(whole) - cut) if padded else data)
         # Batch k ends at block k + 2: the header block, the opening batch, then ours.
         complete = max(0, cut // BLOCK - 2)
+        damaged(impl, tmp_path / "whole", path, data + bytes(len(whole) - cut), known[max(0, cut // BLOCK - 1)])
         try:
-            found = recover(impl, path)
+            assert recover(impl, path) in states[complete:]
+            torn += 1
         except impl.WalDamaged:
             # Only where a sector is neither as it was nor zero, which no disk leaves behind.
-            assert padded
             assert cut % 512
             refused += 1
-            continue
-        assert found in states[complete:]
-        torn += 1
+        if cut % 512 in (0, 511):
+            for shorter, mark in ((data + bytes(len(whole) - cut), None), (data, known[0])):
+                damaged(impl, tmp_path / "whole", path, shorter, mark)
+                try:
+                    assert recover(impl, path) == states[-1]
+                    assert len(shorter) == len(whole) and not any(whole[cut:])
+                except impl.WalDamaged:
+                    pass
+                except AssertionError:
+                    # Nothing at all was ever written, says the mark, and so does the file.
+                    assert cut == 0 and mark == known[0] and recover(impl, path) == states[0]
     assert torn > len(cuts) / 3
-    assert refused or not padded
+    assert refused
 
 
 def test_every_flipped_byte(impl, memory_path):
-    """Different data are never returned: each flip is refused, or lies where nothing is kept."""
+    """An earlier state is never returned: each flip is refused, gives rise to doubt, or lies where nothing is kept."""
     tmp_path = memory_path
     states, end = small_log(impl, tmp_path / "whole")
     whole = bytearray(segment(tmp_path / "whole").read_bytes())
+    mark = bytearray((tmp_path / "whole" / "wal.mark").read_bytes())
     path = tmp_path / "flipped"
-    refused = unharmed = 0
+    refused = unharmed = doubtful = 0
     draw = random.Random(5)
     for place in places(impl, whole, end):
         flipped = bytearray(whole)
         flipped[place] ^= draw.randrange(1, 256)
-        shutil.rmtree(path, ignore_errors=True)
-        path.mkdir()
-        segment(path).write_bytes(flipped)
+        damaged(impl, tmp_path / "whole", path, flipped)
         try:
             assert recover(impl, path) == states[-1], f"byte {place}"
             unharmed += 1
@@ -153,6 +194,19 @@ def test_every_flipped_byte(impl, memory_path):
             refused += 1
     assert refused > 100
     assert unharmed > 0
+    for place in places(impl, mark, len(mark)):
+        damaged(impl, tmp_path / "whole", path, whole)
+        flipped = bytearray(mark)
+        flipped[place] ^= draw.randrange(1, 256)
+        (path / "wal.mark").write_bytes(flipped)
+        hard_state, entries = recover(impl, path)
+        assert (hard_state.term, hard_state.vote, hard_state.commit, entries) == (
+            *(getattr(states[-1][0], name) for name in ("term", "vote", "commit")),
+            states[-1][1],
+        )
+        doubtful += hard_state.in_doubt
+    # The other slot says one batch less, so this one may have said more than there is.
+    assert doubtful > 20
 
 
 def test_torn_sectors_of_the_last_batch(impl, tmp_path):
@@ -161,6 +215,7 @@ def test_torn_sectors_of_the_last_batch(impl, tmp_path):
     big = [(1, os.urandom(1700)), (1, b"\0" * 2000), (1, os.urandom(900))]
     states, _ = write(impl, tmp_path / "whole", [(h(1, 0, 0), 1, [(1, b"first")]), (h(1, 0, 1), 2, big)])
     whole = segment(tmp_path / "whole").read_bytes()
+    behind = marks(impl, tmp_path / "whole")[-2]
     start = 3 * BLOCK
     used = -(-(96 + sum(32 + len(data) for _, data in big)) // 512)
     zero = {s for s in range(used) if not any(whole[start + 512 * s : start + 512 * s + 512])}
@@ -174,9 +229,11 @@ def test_torn_sectors_of_the_last_batch(impl, tmp_path):
         torn = bytearray(whole)
         for sector in lost:
             torn[start + 512 * sector : start + 512 * sector + 512] = bytes(512)
-        shutil.rmtree(path, ignore_errors=True)
-        path.mkdir()
-        segment(path).write_bytes(torn)
+        # The mark knows the batch: it was whole.
+        damaged(impl, tmp_path / "whole", path, torn)
+        with pytest.raises(impl.WalDamaged, match="batch 3 was on disk"):
+            recover(impl, path)
+        damaged(impl, tmp_path / "whole", path, torn, behind)
         assert recover(impl, path) == states[1], lost
         # What was cut off stays cut off, and the log goes on.
         storage, loaded = opened(impl, path)
@@ -185,18 +242,18 @@ def test_torn_sectors_of_the_last_batch(impl, tmp_path):
         storage.sync()
         storage.close()
         assert recover(impl, path) == (h(2, 0, 1), [(1, 1, b"first"), (2, 2, b"new")])
-    damaged = bytearray(whole)
-    damaged[2 * BLOCK : 2 * BLOCK + 512] = bytes(512)
-    shutil.rmtree(path)
-    path.mkdir()
-    segment(path).write_bytes(damaged)
+    earlier = bytearray(whole)
+    earlier[2 * BLOCK : 2 * BLOCK + 512] = bytes(512)
+    damaged(impl, tmp_path / "whole", path, earlier, marks(impl, tmp_path / "whole")[0])
     with pytest.raises(impl.WalDamaged):
         recover(impl, path)
 
 
-def test_an_open_reports_its_repair(impl, tmp_path):
+def test_an_open_reports_its_repair(impl, tmp_path, caplog):
     _, end = small_log(impl, tmp_path / "a")
     file = segment(tmp_path / "a")
+    behind = marks(impl, tmp_path / "a")[-2]
+    put_mark(impl, tmp_path / "a", behind, behind)
     data = bytearray(file.read_bytes())
     data[end - BLOCK : end] = bytes(BLOCK)
     data[end - BLOCK + 600 : end - BLOCK + 610] = b"remains..."
@@ -205,9 +262,13 @@ def test_an_open_reports_its_repair(impl, tmp_path):
     assert storage.repaired[0] == file.name
     assert storage.repaired[1] == end - BLOCK
     assert len(contents(impl, loaded)) == 3
+    assert not loaded.hard_state.in_doubt
+    (said,) = [record for record in caplog.records if record.name == "raftx"]
+    assert said.levelname == "WARNING" and file.name in said.getMessage() and f"{end - BLOCK}" in said.getMessage()
+    caplog.clear()
     storage.close()
     again, loaded = opened(impl, tmp_path / "a")
-    assert again.repaired is None
+    assert again.repaired is None and not caplog.records
     again.close()
 
 
@@ -221,19 +282,28 @@ def test_a_hole_before_a_batch_is_damage(impl, tmp_path):
         recover(impl, tmp_path / "a")
 
 
-@pytest.mark.parametrize("operation", range(1, 30))
-def test_a_failure_at_each_operation(impl, tmp_path, operation):
+def files_of(storage):
+    """The files that a log writes into."""
+    return {"segment": storage.wal.file, "mark": storage.wal.mark, "next": storage.wal.reserve.file}
+
+
+@pytest.mark.parametrize(
+    ("which", "operation"),
+    [*(("segment", n) for n in range(1, 30)), *(("mark", n) for n in range(1, 12)), *(("next", n) for n in range(10))],
+)
+def test_a_failure_at_each_operation(impl, tmp_path, which, operation):
     """The first failed operation poisons the log; what was acknowledged before it is there after a restart."""
     storage, _ = opened(impl, tmp_path / "n")
-    storage.wal.file.fail_after = operation
-    storage.wal.file.fail_errno = errno.ENOSPC if operation % 2 else errno.EIO
+    file = files_of(storage)[which]
+    file.fail_after = operation
+    file.fail_errno = errno.ENOSPC if operation % 2 else errno.EIO
     acknowledged = 0
     with pytest.raises(impl.StorageFailed, match="Errno"):
         for index in range(1, 40):
             storage.append(impl.HardState(1, 0, 0), [records(impl, index, [(1, b"%d" % index + bytes(9000))])])
             storage.sync()
             acknowledged = index
-    storage.wal.file.fail_after = -1
+    file.fail_after = -1
     before = segment(tmp_path / "n").read_bytes()
     with pytest.raises(impl.StorageFailed):
         storage.append(impl.HardState(9, 0, 0), [])
@@ -266,15 +336,55 @@ def test_rotation_and_large_batches(impl, tmp_path):
         recover(impl, tmp_path / "n")
 
 
-def test_a_segment_that_was_only_begun(impl, tmp_path):
+def test_a_segment_that_was_only_begun(impl, tmp_path, caplog):
     """A crash between creating a segment and its durable header: it is as if it was never there."""
-    for content in (b"", bytes(BLOCK), bytes(SMALL), b"\1" * 100):
-        path = tmp_path / f"n{len(content)}-{content[:1].hex()}"
+    head = module(impl, "storage.format")
+    for content, kept in ((b"", False), (bytes(BLOCK), False), (bytes(SMALL), True), (None, False)):
+        path = tmp_path / f"n{'-' if content is None else len(content)}"
         states, _ = small_log(impl, path)
-        segment(path, 2).write_bytes(content)
-        assert recover(impl, path) == states[-1]
-        assert recover(impl, path) == states[-1]
-        assert sorted(p.name for p in path.glob("wal-*")) == [segment(path).name]
+        if content is None:
+            # A header of many members has more than one sector; of this one the second is there.
+            storage = impl.FileStorage(tmp_path / "many", voters=range(1, 65), segment_bytes=SMALL)
+            storage.open(1, CLUSTER)
+            storage.close()
+            shutil.rmtree(path)
+            (tmp_path / "many").rename(path)
+            mark = marks(impl, path)[-1]
+            conf = impl.ConfState(voters=tuple(range(1, 65)))
+            whole = head.encode_head(head.Head(2, CLUSTER, 1, mark.chain, mark.number + 1, SMALL, conf))
+            content = bytes(512) + whole[512:1024] + bytes(SMALL - 1024)
+            assert any(content)
+            segment(path, 2).write_bytes(content)
+            storage = impl.FileStorage(path, segment_bytes=SMALL)
+            assert storage.open(1, CLUSTER).incarnation == 2
+            assert storage.repaired[0] == segment(path, 2).name and caplog.records
+            storage.close()
+        else:
+            segment(path, 2).write_bytes(content)
+            caplog.clear()
+            assert recover(impl, path) == states[-1]
+            assert recover(impl, path) == states[-1]
+            assert not caplog.records
+        assert segment(path, 2).exists() == kept
+    # What was left of the next segment is used.
+    path = tmp_path / f"n{SMALL}"
+    storage, _ = opened(impl, path)
+    inode = segment(path, 2).stat().st_ino
+    storage.append(impl.HardState(2, 3, 3), [records(impl, 6, [(2, bytes(SMALL - 3 * BLOCK))])])
+    storage.sync()
+    assert storage.wal.segment == 2 and segment(path, 2).stat().st_ino == inode
+    storage.close()
+    assert len(recover(impl, path)[1]) == 6
+
+
+@pytest.mark.parametrize("content", [b"\1" * 100, bytes(SMALL - 1) + b"\1", b"\1" + bytes(SMALL - 1)])
+def test_a_segment_that_holds_anything_else_is_kept_and_refused(impl, tmp_path, content):
+    """What has no header and is not as a segment is that was only begun may be full of acknowledged entries."""
+    small_log(impl, tmp_path / "n")
+    segment(tmp_path / "n", 2).write_bytes(content)
+    with pytest.raises(impl.WalDamaged, match=r"0002\.log"):
+        recover(impl, tmp_path / "n")
+    assert segment(tmp_path / "n", 2).read_bytes() == content
 
 
 def test_identity(impl, tmp_path):

@@ -282,6 +282,12 @@ def test_reasons_and_their_order(core: ModuleType) -> None:
             assert caught.value.reason == reason, (row, faults)
 
 
+def test_reasons_to_refuse_a_message(mod: Callable[[str], ModuleType]) -> None:
+    rows = tables("What no honest member can have sent")[0][1:]
+    assert tuple([row[0].strip("`") for row in rows]) == mod("node.senders").REASONS[1:]
+    assert mod("node.senders").REASONS[1:7] == mod("consensus.admission").REASONS[1:]
+
+
 # --- what members write ----------------------------------------------------------------------------
 
 
@@ -330,6 +336,11 @@ def traffic(impl: ModuleType) -> list[Any]:
     far[1].node.compact(far[1].applied[-1].index)
     far.heal()
     far.tick(1)
+    doubtful = network(hards={3: (1, 0, 0, True)})
+    doubtful.campaign(1)
+    for _ in range(40):
+        doubtful.tick(1)
+        doubtful.tick(3)
     return sent
 
 
@@ -381,13 +392,14 @@ def between_nodes(impl: ModuleType, mod: Callable[[str], ModuleType]) -> list[An
             time.sleep(0.005)
         future = node.propose(b"data")
         proposed = received(wire, codec, 2)
-        wire.deliver(codec.encode(1, [impl.Message(2, log_term=4, hint=1, context=7, entries=proposed.entries)]))
+        own = impl.Entry(0, 0, struct.pack("<QQQ", 2, 44, 7) + b"data")
+        wire.deliver(codec.encode(1, [impl.Message(2, log_term=4, hint=1, context=7, entries=[own])]))
         refused = received(wire, codec, 32)
     with pytest.raises(impl.RaftError):
         future.result(timeout=20)
     assert (proposed.log_term, proposed.hint, proposed.context) == (5, 1, 1)
     assert proposed.entries[0].data == struct.pack("<QQQ", 1, 1, 1) + b"data"
-    assert (refused.index, refused.log_term, refused.hint, refused.context, refused.flags) == (2, 44, 1, 1, 1)
+    assert (refused.index, refused.log_term, refused.hint, refused.context, refused.flags) == (2, 44, 1, 7, 1)
     return [proposed, refused]
 
 

@@ -79,6 +79,8 @@ def samples(impl: ModuleType) -> dict[str, list[Any]]:
         "pre_vote_resp": Message(18, term=10),
         "pre_vote_resp refusal": Message(18, term=9, flags=1),
         "refused": Message(32, log_term=5, index=2, hint=2, context=7, flags=1),
+        "doubt": Message(33, term=9, context=5),
+        "doubt_resp": Message(34, term=9, index=14, context=5),
         "largest": Message(4, flags=255, **dict.fromkeys(FIELDS, LARGEST)),
     }  # fmt: skip
     out = {name: [message] for name, message in one.items()}

@@ -12,6 +12,8 @@ from ..types import (
     FLAG_REQUEST_SNAPSHOT,
     MSG_APP,
     MSG_APP_RESP,
+    MSG_DOUBT,
+    MSG_DOUBT_RESP,
     MSG_FORGET_LEADER,
     MSG_HEARTBEAT,
     MSG_HEARTBEAT_RESP,
@@ -28,8 +30,11 @@ def handle_append(r: State, m: Message) -> int:
     """Append, or say where the logs may still agree (etcd's handleAppendEntries)."""
     if r.requested_snapshot:
         return send_snapshot_request(r)
+    if r.in_doubt and r.doubt_term != r.term:
+        return 0
     if m.index < r.committed:
         # Committed entries are never touched again: an old append is answered with what we have.
+        r.doubt_match = max(r.doubt_match, r.committed)
         return r.send(MSG_APP_RESP, m.sender, r.term, r.committed, 0, 0, 0, 0, 0)
     if not r.log.match(m.index, m.log_term):
         hint, hint_term = r.log.find_conflict_by_term(min(m.index, r.log.last), m.log_term)
@@ -39,11 +44,14 @@ def handle_append(r: State, m: Message) -> int:
         r.replace_tail(m, conflict)
     # Only as far as this append vouches for: what follows in our log may be of another leader.
     r.commit_to(min(m.commit, m.index + m.count))
+    r.doubt_match = max(r.doubt_match, m.index + m.count)
     return r.send(MSG_APP_RESP, m.sender, r.term, m.index + m.count, 0, 0, 0, 0, 0)
 
 
 def handle_heartbeat(r: State, m: Message) -> int:
     """Learn the commit index, which the leader has capped at what we acknowledged."""
+    if r.in_doubt:
+        return doubt_heartbeat(r, m)
     r.commit_to(m.commit)
     if r.requested_snapshot:
         return send_snapshot_request(r)
@@ -52,9 +60,52 @@ def handle_heartbeat(r: State, m: Message) -> int:
 
 def handle_snapshot(r: State, m: Message) -> int:
     """Take a snapshot in place of the log, or say how far the log is without it (etcd's handleSnapshot)."""
+    if r.in_doubt and r.doubt_term != r.term:
+        return 0
     if r.restore(m):
+        r.doubt_match = r.log.last
         return r.send(MSG_APP_RESP, m.sender, r.term, r.log.last, 0, 0, 0, 0, 0)
     return r.send(MSG_APP_RESP, m.sender, r.term, r.committed, 0, 0, 0, 0, 0)
+
+
+# --- in doubt: see doubt.py ------------------------------------------------------------------------
+
+
+def doubt_heartbeat(r: State, m: Message) -> int:
+    """In doubt, a heartbeat is answered, as a sign of life, but confirms no read; the leader is asked for help.
+
+    The commit index in it is capped at what the leader believes us to have, which may be what we have lost.
+    """
+    r.commit_to(min(m.commit, r.doubt_match))
+    r.send(MSG_HEARTBEAT_RESP, m.sender, r.term, 0, 0, 0, 0, 0, 0)
+    if r.doubt_term == r.term or r.doubt_ticks < 2 * r.election_timeout:
+        return 0
+    return r.send(MSG_DOUBT, m.sender, r.term, 0, 0, 0, 0, 0, r.doubt_nonce)
+
+
+def handle_doubt_response(r: State, m: Message) -> int:
+    """The leader was confirmed without us since we asked; its log ended at ``index`` then."""
+    if r.in_doubt and m.sender == r.lead and m.term == r.term and m.context == r.doubt_nonce:
+        r.doubt_term = r.term
+        r.doubt_floor = m.index
+    return 0
+
+
+def doubt_ticked(r: State) -> None:
+    """The doubt ends when what the leader named is durable here."""
+    r.doubt_ticks += 1
+    if r.lead == 0 or r.doubt_term != r.term or min(r.doubt_match, r.stable) < r.doubt_floor:
+        if r.doubt_ticks % (2 * r.election_timeout) == 0:
+            if r.doubt_seen == r.doubt_match:
+                # Nothing comes: the leader may count again what we acknowledged once, from a late answer. Ask anew.
+                r.doubt_nonce += 1
+                r.doubt_term = 0
+            r.doubt_seen = r.doubt_match
+        return
+    r.in_doubt = False
+    if r.vote == 0:
+        # We may have voted in this term, and it has this leader.
+        r.vote = r.lead
 
 
 def send_snapshot_request(r: State) -> int:
@@ -113,6 +164,8 @@ def step(r: State, m: Message) -> int:
         return forward_read(r, m)
     if m.kind == MSG_READ_INDEX_RESP:
         return handle_read_response(r, m)
+    if m.kind == MSG_DOUBT_RESP:
+        return handle_doubt_response(r, m)
     if m.kind == MSG_FORGET_LEADER and not r.lease_reads:
         # Under a lease the leader counts on our not helping anybody else.
         r.lead = 0

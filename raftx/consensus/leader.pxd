@@ -4,6 +4,7 @@ from .state cimport State
 
 cdef int LEADER
 cdef int MSG_APP, MSG_APP_RESP, MSG_BEAT, MSG_CHECK_QUORUM, MSG_HEARTBEAT, MSG_HEARTBEAT_RESP, MSG_PROP, MSG_READ_INDEX
+cdef int MSG_DOUBT, MSG_DOUBT_RESP
 cdef int MSG_READ_INDEX_RESP, MSG_SNAP, MSG_SNAP_STATUS, MSG_TIMEOUT_NOW, MSG_TRANSFER_LEADER, MSG_UNREACHABLE
 cdef int PROBE, REPLICATE, SNAPSHOT
 cdef uint32_t FLAG_REJECT, FLAG_REQUEST_SNAPSHOT
@@ -32,6 +33,8 @@ cdef int answer_read(State r, uint64_t origin, uint64_t index, Message m) except
 cdef int answer_row(State r, Outbox box, size_t row, uint64_t index) except -1 nogil
 cdef int confirm_by_heartbeat(State r) except -1 nogil
 cdef int confirm_reads(State r) except -1 nogil
+cdef int handle_doubt(State r, Message m, int slot) except -1 nogil
+cdef int answer_doubts(State r) except -1 nogil
 cdef int release_pending_reads(State r) except -1 nogil
 cdef int transfer(State r, uint64_t id) except -1 nogil
 cdef int step(State r, Message m) except -1 nogil

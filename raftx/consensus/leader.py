@@ -18,6 +18,8 @@ from ..types import (
     MSG_APP_RESP,
     MSG_BEAT,
     MSG_CHECK_QUORUM,
+    MSG_DOUBT,
+    MSG_DOUBT_RESP,
     MSG_HEARTBEAT,
     MSG_HEARTBEAT_RESP,
     MSG_PROP,
@@ -336,6 +338,9 @@ def answer_read(r: State, origin: int, index: int, m: Message) -> int:
 
 def answer_row(r: State, box: Outbox, row: int, index: int) -> int:
     """Answer the read in a row: here, when it was asked here, else where it was."""
+    if box.kind_at(row) == MSG_DOUBT:
+        # No read, but a mark among them.
+        return 0
     origin = box.sender_at(row)
     if origin == 0 or origin == r.id:
         r.read_states.push(MSG_READ_INDEX, 0, r.id, 0)
@@ -360,6 +365,35 @@ def confirm_reads(r: State) -> int:
     for row in range(count):
         answer_row(r, r.reads.unconfirmed, row, r.reads.unconfirmed.index_at(row))
     r.reads.unconfirmed.discard(count)
+    return answer_doubts(r) if r.doubts.waiting != 0 else 0
+
+
+def handle_doubt(r: State, m: Message, slot: int) -> int:
+    """A member does not know what it promised: nothing that it acknowledged counts, and it learns what it must have.
+
+    See doubt.py. The nonce tells a request that is sent again from that of another life.
+    """
+    r.tracker.peers.set_recent_active(slot, True)
+    if slot == r.self_slot or m.context == 0:
+        return 0
+    if r.doubts.nonce[slot] == m.context:
+        if r.doubts.position[slot] == 0:
+            # It was told already, and the answer may be lost.
+            return r.send(MSG_DOUBT_RESP, m.sender, r.term, r.doubts.floor[slot], 0, 0, 0, 0, m.context)
+        return 0
+    r.tracker.reset_progress(slot, 0, r.log.last + 1)
+    r.tracker.peers.set_recent_active(slot, True)
+    r.doubts.begin(slot, m.context, r.reads.add_mark(), r.log.last)
+    return confirm_by_heartbeat(r)
+
+
+def answer_doubts(r: State) -> int:
+    """Tell the members in doubt for whose sake this leader has been confirmed now."""
+    for slot in range(r.tracker.peers.count):
+        if r.doubts.position[slot] != 0 and r.doubts.confirmed(slot, r.reads, r.tracker):
+            r.doubts.answer(slot)
+            nonce = r.doubts.nonce[slot]
+            r.send(MSG_DOUBT_RESP, r.tracker.peers.ids[slot], r.term, r.doubts.floor[slot], 0, 0, 0, 0, nonce)
     return 0
 
 
@@ -418,6 +452,8 @@ def step(r: State, m: Message) -> int:
         return handle_append_response(r, m, slot)
     if m.kind == MSG_HEARTBEAT_RESP:
         return handle_heartbeat_response(r, m, slot)
+    if m.kind == MSG_DOUBT:
+        return handle_doubt(r, m, slot)
     if m.kind == MSG_SNAP_STATUS:
         return handle_snapshot_status(r, m, slot)
     if m.kind == MSG_UNREACHABLE and r.tracker.peers.state[slot] == REPLICATE:

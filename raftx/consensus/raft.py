@@ -86,9 +86,10 @@ class Raft(State):
 
     def step_stale(self, m: Message) -> int:
         """A message of an earlier term: dropped, except where the sender would be stuck without an answer."""
-        if (self.check_quorum or self.pre_vote) and (m.kind == MSG_HEARTBEAT or m.kind == MSG_APP):
+        if (self.check_quorum or self.pre_vote or self.in_doubt) and (m.kind == MSG_HEARTBEAT or m.kind == MSG_APP):
             # A leader cut off for a while must learn the new term, or the node that was told to keep
-            # its term low could never be heard again (etcd does the same).
+            # its term low could never be heard again (etcd does the same). In doubt we do not campaign, and this
+            # is the only way to a term that we can take part in.
             return self.send(MSG_APP_RESP, m.sender, self.term, 0, 0, 0, 0, 0, 0)
         if m.kind == MSG_PRE_VOTE:
             # Tell a candidate that is behind, or pre-vote could deadlock against higher terms.
@@ -119,7 +120,7 @@ class Raft(State):
         higher priority is preferred; a newer log beats priority.
         """
         answer = MSG_VOTE_RESP if m.kind == MSG_VOTE else MSG_PRE_VOTE_RESP
-        if self.can_vote(m) and self.preferred(m) and self.up_to_date(m.index, m.log_term):
+        if not self.in_doubt and self.can_vote(m) and self.preferred(m) and self.up_to_date(m.index, m.log_term):
             # The term of the request: for a pre-vote it is not ours yet.
             self.send(answer, m.sender, m.term, 0, 0, 0, 0, 0, 0)
             if m.kind == MSG_VOTE:
@@ -174,6 +175,8 @@ class Raft(State):
             if after[id].place < 0:
                 self.tracker.begin(slot, self.log.last)
         self.reads.move(ids, now)
+        if self.doubts.known:
+            self.doubts.reset()
         self.self_slot = self._slot(self.id)
         return self.configuration_changed()
 
@@ -258,6 +261,8 @@ class Raft(State):
         """One tick of time has passed."""
         self.election_elapsed += 1
         if self.role != LEADER:
+            if self.in_doubt:
+                follower.doubt_ticked(self)
             if self.promotable() and self.past_election_timeout():
                 self.election_elapsed = 0
                 return self.step_local(MSG_HUP)

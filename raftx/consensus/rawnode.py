@@ -53,6 +53,7 @@ from ..types import (
     Snapshot,
     check_id,
 )
+from . import admission
 from .confchange import check_conf_state
 from .raft import Raft
 
@@ -171,7 +172,7 @@ class RawNode:
             applied = log.first - 1
         self.core = Raft(config, log, hard_state, conf_state or ConfState(), applied)
         self.async_storage_writes = bool(async_storage_writes)
-        self._previous_hard = (hard_state.term, hard_state.vote, self.core.committed)
+        self._previous_hard = (hard_state.term, hard_state.vote, self.core.committed, self.core.in_doubt)
         self._previous_soft = (0, 0)
         self._steps_on_advance: list[Message] = []
         self._number = 0
@@ -243,6 +244,15 @@ class RawNode:
                 raise UnknownPeer(f"response from {message.sender}, which is not a member")
         self._step(message)
 
+    def refusal(self, message: Message) -> str:
+        """Why no honest member can have sent this message; "" when one can have. To be asked before ``step``, of every
+        message from a network that is not trusted to bring nothing else: ``step`` believes what it is given.
+
+        The reasons are those of docs/wire-format.md.
+        """
+        reason: int = admission.py_refusal(self.core, message)
+        return admission.REASONS[reason] if reason else ""
+
     def _step(self, m: Message) -> None:
         self.core.step(m)
 
@@ -309,7 +319,7 @@ class RawNode:
             raise ConfChangeError(f"ids must be in 1..2^63-1, not {ids}")
         check_conf_state(ConfState(voters=tuple(sorted(set(ids)))))
         changes = [ConfChange.parse(f"v{id}", v1=True) for id in ids]
-        self._previous_hard = (0, 0, 0)
+        self._previous_hard = (0, 0, 0, False)
         core.begin_group(
             [Entry(at, 1, change.encode(), change.entry_kind) for at, change in enumerate(changes, 1)], changes
         )
@@ -451,7 +461,7 @@ class RawNode:
         core = self.core
         return (
             (core.lead, core.role) != self._previous_soft
-            or (core.term, core.vote, core.committed) != self._previous_hard
+            or (core.term, core.vote, core.committed, core.in_doubt) != self._previous_hard
             or len(core.messages) > 0
             or len(core.after_append) > 0
             or core.writing < core.log.last
@@ -473,12 +483,13 @@ class RawNode:
         if soft != self._previous_soft:
             ready.soft_state = (core.lead, Role(core.role))
             self._previous_soft = soft
-        hard = (core.term, core.vote, core.committed)
+        hard = (core.term, core.vote, core.committed, core.in_doubt)
         if hard != self._previous_hard:
             ready.hard_state = HardState(*hard)
         if core.writing < core.log.last:
             ready.entries = core.log.entries(core.writing + 1, core.log.last)
-        ready.must_sync = bool(ready.entries) or hard[:2] != self._previous_hard[:2]
+        voted = hard[:2] != self._previous_hard[:2]
+        ready.must_sync = bool(ready.entries) or voted or hard[3] != self._previous_hard[3]
         self._previous_hard = hard
         if core.pending_snapshot != 0 and not core.snapshot_writing:
             ready.snapshot = core.restored_snapshot()
@@ -571,6 +582,7 @@ class RawNode:
             "id": core.id,
             "term": core.term,
             "vote": core.vote,
+            "in_doubt": bool(core.in_doubt),
             "commit": core.committed,
             "applied": core.applied,
             "applying": core.applying,

@@ -4,7 +4,7 @@ from .._core cimport Message, Outbox
 from . cimport quorum
 from .tracker cimport Tracker
 
-cdef int MEMBERS_MAX, MSG_READ_INDEX
+cdef int MEMBERS_MAX, MSG_DOUBT, MSG_READ_INDEX
 cdef uint64_t NUMBER_MAX
 
 @cython.final
@@ -21,6 +21,7 @@ cdef class ReadOnly:
     cdef uint64_t context(self) noexcept nogil
     cdef int add(self, uint64_t index, uint64_t origin, Message m) except -1 nogil
     cdef int add_row(self, uint64_t index, Outbox box, size_t row) except -1 nogil
+    cdef uint64_t add_mark(self) except 0 nogil
     cdef void acknowledge(self, int slot, uint64_t position) noexcept nogil
     cdef size_t advance(self, Tracker tracker) noexcept nogil
     cdef uint64_t _majority(self, uint64_t voters, int count) noexcept nogil

@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Sequence
 
 from .._core import Message, Outbox
-from ..types import MEMBERS_MAX, MSG_READ_INDEX, NUMBER_MAX
+from ..types import MEMBERS_MAX, MSG_DOUBT, MSG_READ_INDEX, NUMBER_MAX
 from . import quorum
 from .tracker import Tracker
 
@@ -75,6 +75,11 @@ class ReadOnly:
         self.unconfirmed.push(MSG_READ_INDEX, 0, box.sender_at(row), 0)
         self.unconfirmed.set_log(index, 0, 0)
         return self.unconfirmed.share_body(box, row)
+
+    def add_mark(self) -> int:
+        """A position without a read: who acknowledges it has confirmed the leader since now. Returns it."""
+        self.unconfirmed.push(MSG_DOUBT, 0, 0, 0)
+        return self.last()
 
     def acknowledge(self, slot: int, position: int) -> None:
         """A member has answered a heartbeat that carried ``position``; one that no heartbeat carried is ignored."""

@@ -1,6 +1,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 from .._core cimport EntryLog, Message, Outbox, Spans
 from . cimport quorum
+from .doubt cimport Doubts
 from .readonly cimport ReadOnly
 from .tracker cimport Tracker
 
@@ -31,6 +32,10 @@ cdef class State:
     cdef readonly EntryLog log
     cdef readonly Tracker tracker
     cdef readonly ReadOnly reads
+    cdef readonly Doubts doubts
+    cdef readonly bint in_doubt
+    cdef readonly int doubt_ticks
+    cdef readonly uint64_t doubt_nonce, doubt_term, doubt_floor, doubt_match, doubt_seen
     cdef readonly Outbox messages, after_append, pending_reads, read_states
     cdef public list refused
     cdef Message scratch

@@ -27,6 +27,7 @@ from ..types import (
     Snapshot,
 )
 from . import quorum
+from .doubt import Doubts
 from .readonly import ReadOnly
 from .tracker import Tracker
 
@@ -81,6 +82,7 @@ class State:
         self.pending_conf_index = 0
         self.refused: list[tuple[int, int, str]] = []
         self.reads = ReadOnly()
+        self.doubts = Doubts()
         self.pending_reads = Outbox()
         self.read_states = Outbox()
         self.election_elapsed = self.heartbeat_elapsed = 0
@@ -108,11 +110,21 @@ class State:
         self.term = hard_state.term
         self.vote = hard_state.vote
         self.role = FOLLOWER
+        #: Invariant: while it is set, this member is a follower that neither votes nor confirms reads, and acknowledges
+        #: nothing but to the leader of ``doubt_term``
+        self.in_doubt = bool(hard_state.in_doubt)
+        #: ticks since it began; what tells this life from others; the term whose leader has answered, 0 for none
+        self.doubt_ticks = self.doubt_nonce = self.doubt_term = 0
+        #: what is to be held before the doubt ends, and how far the log is known to be that leader's
+        self.doubt_floor = self.doubt_match = 0
+        #: ``doubt_match`` when it was last looked whether it grows
+        self.doubt_seen = 0
         # A seed and an id give each member its own sequence; zero would be a fixed point of xorshift.
         seed = config.seed or 0
         mixed = (seed * 0x9E3779B97F4A7C15 + config.id * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB) & MASK64
         self.random = (mixed ^ (mixed >> 31)) or 1
         self.become_follower(self.term, 0)
+        self.doubt_nonce = (self.random >> 1) or 1
 
     def _slot(self, id: int) -> int:
         return self.tracker.peers.py_slot_of(id)
@@ -149,6 +161,8 @@ class State:
         if self.term != term:
             self.term = term
             self.vote = 0
+            if self.in_doubt:
+                self.doubt_term = self.doubt_match = 0
         self.lead = 0
         self.election_elapsed = self.heartbeat_elapsed = 0
         self.reset_timeout()
@@ -161,6 +175,8 @@ class State:
         self.lease_ended = False
         self.requested_snapshot = 0
         self.reads.reset()
+        if self.doubts.known:
+            self.doubts.reset()
 
     def become_follower(self, term: int, lead: int) -> None:
         self.reset(term)
@@ -204,8 +220,10 @@ class State:
         return self.send(MSG_APP_RESP, self.id, self.term, self.log.last, 0, 0, 0, 0, 0)
 
     def promotable(self) -> bool:
-        """Whether this member may campaign: no learner, and without a restored snapshot that is not durable."""
-        return self.self_slot >= 0 and (self.tracker.learners >> self.self_slot) & 1 == 0 and self.pending_snapshot == 0
+        """Whether this member may campaign: no learner, not in doubt, and without a restored snapshot to be written."""
+        if self.self_slot < 0 or self.in_doubt:
+            return False
+        return (self.tracker.learners >> self.self_slot) & 1 == 0 and self.pending_snapshot == 0
 
     def has_unapplied_conf_change(self) -> bool:
         """Whether a committed change of membership is not applied yet: no campaign until it is."""

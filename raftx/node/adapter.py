@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 
 from .._sys import Cells, Event, Handoff
-from ..storage.protocol import CELL_DONE, CELL_ERROR, CELL_SYNCS, ROW_STOP, Storage
+from ..storage.protocol import CELL_DONE, CELL_ERROR, CELL_SYNCS, ROW_IN_DOUBT, ROW_STOP, Storage
 from ..transport.link import QueueLink
 from ..transport.protocol import Transport
 from ..types import HardState
@@ -46,9 +46,11 @@ class StorageAdapter:
             if stop:
                 last -= 1
             if last:
-                number, term, vote, commit = (self.writes.py_at(last - 1, column) for column in range(1, 5))
+                number, term, vote, commit, _, flags = (self.writes.py_at(last - 1, column) for column in range(1, 7))
                 try:
-                    self.storage.append(HardState(term, vote, commit), self.writes.taken.pieces())
+                    self.storage.append(
+                        HardState(term, vote, commit, bool(flags & ROW_IN_DOUBT)), self.writes.taken.pieces()
+                    )
                     self.storage.sync()
                 except BaseException as error:  # whatever it is, nobody knows what is on disk
                     self.error = error

@@ -13,10 +13,11 @@ from typing import Any
 
 from .._memory import Cursor, Entry
 from .._sys import Handoff, Intake
-from ..types import ENTRY_NORMAL, Role, StateChange
+from ..types import ENTRY_NORMAL, MESSAGE_NAMES, Role, StateChange
 from .outcomes import Outcomes
 from .report import report
-from .rows import DONE_APPLIED, REFUSALS, ROW_APPLY, ROW_END, ROW_HANDED, ROW_REFUSED, ROW_STATE
+from .rows import DONE_APPLIED, REFUSALS, ROW_APPLY, ROW_END, ROW_HANDED, ROW_ODD, ROW_REFUSED, ROW_STATE
+from .senders import REASONS
 
 ENVELOPE = 24
 
@@ -64,6 +65,8 @@ class Applier:
                     self.take_refused(row)
                 elif kind == ROW_STATE:
                     self.take_state(row)
+                elif kind == ROW_ODD:
+                    self.tell_odd(row)
                 elif kind == ROW_END:
                     return
 
@@ -102,6 +105,15 @@ class Applier:
         sequence, count, reason = self.applies.at(row, 1), self.applies.at(row, 2), self.applies.at(row, 3)
         text = REFUSALS[reason] if reason < len(REFUSALS) else REFUSALS[0]
         self.outcomes.refuse(sequence, count, self.intake.last_sequence, text)
+
+    def tell_odd(self, row: int) -> None:
+        """A message was refused: say so, a reason once a minute."""
+        reason, sender, kind, term, count = [self.applies.at(row, column) for column in range(1, 6)]
+        report(
+            logging.WARNING,
+            "node %d: refused %s from %d in term %d (%s), which no honest member can have sent; %d such so far",
+            *(self.id, MESSAGE_NAMES.get(kind, kind), sender, term, REASONS[reason], count),
+        )
 
     def take_state(self, row: int) -> None:
         change = StateChange(self.applies.at(row, 1), self.applies.at(row, 2), Role(self.applies.at(row, 3)))

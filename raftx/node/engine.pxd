@@ -2,23 +2,26 @@ import cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from .._core cimport Codec, Message, Outbox, Spans
 from .._sys cimport Cells, Clock, Event, Handoff, Intake, Runner
-from ..consensus cimport rawnode
+from ..consensus cimport admission, rawnode
 from ..consensus.raft cimport Raft
 from ..transport.link cimport Link
+from .senders cimport Senders
 from .stamps cimport Stamps
 
 cdef int LEADER, MSG_HUP, MSG_PROP, MSG_READ_INDEX, MSG_READ_INDEX_RESP, MSG_REFUSED, MSG_SNAP, MSG_TRANSFER_LEADER, MSG_UNREACHABLE
 cdef uint32_t FLAG_REJECT
-cdef int CELL_DONE, CELL_ERROR, ROW_STOP, ROW_WRITE
+cdef int CELL_DONE, CELL_ERROR, ROW_IN_DOUBT, ROW_STOP, ROW_WRITE
 cdef int CMD_CAMPAIGN, CMD_STOP, CMD_TRANSFER, CMD_UNREACHABLE, DONE_APPLIED, FAILED_STORAGE
 cdef int REFUSED_FORWARDING, REFUSED_NO_LEADER, REFUSED_NOT_LEADER, REFUSED_REMOVED, REFUSED_TRANSFER
 cdef int REFUSED_STOPPED, REFUSED_UNCOMMITTED, REFUSED_UNREACHABLE
-cdef int ROW_APPLY, ROW_END, ROW_HANDED, ROW_REFUSED, ROW_STATE
+cdef int ROW_APPLY, ROW_END, ROW_HANDED, ROW_ODD, ROW_REFUSED, ROW_STATE
+cdef int ODD_ANSWER, SENDER_STALE
+cdef int64_t ODD_NS
 cdef int SHOW_APPLIED, SHOW_COMMIT, SHOW_FAILED, SHOW_FRAMES_DROPPED, SHOW_FRAMES_IN, SHOW_FRAMES_OUT
 cdef int SHOW_LAST, SHOW_LEAD, SHOW_LEADERS, SHOW_ROLE, SHOW_STABLE, SHOW_STALE, SHOW_TERM, SHOW_TICKS
 cdef int SHOW_UNSERVED, SHOW_VOTE
 cdef size_t FRAME_HEADER, FRAME_CLOSE, RECORD_HEADER
-cdef int FORWARDED, FRAMES_A_ROUND
+cdef int FRAMES_A_ROUND, ODD_KINDS
 
 @cython.final
 cdef class Engine(Runner):
@@ -37,10 +40,13 @@ cdef class Engine(Runner):
     cdef int64_t tick_ns, next_tick
     cdef uint64_t max_chunk, max_apply_bytes
     cdef size_t frame_close
-    cdef uint64_t[::1] incarnations, forwarded
+    cdef readonly Senders senders
+    cdef uint64_t[::1] odd
+    cdef int64_t[::1] odd_told
+    cdef uint64_t passed
     cdef uint64_t number, done, written_term, written_vote, shown_term, shown_lead
     cdef int shown_role, stalled
-    cdef bint stopping, blocked
+    cdef bint stopping, blocked, written_doubt
 
     cdef int end_the_others(self) except -1 nogil
     cdef bint something_waits(self) noexcept nogil
@@ -48,11 +54,11 @@ cdef class Engine(Runner):
     cdef int watch_disk(self) except -1 nogil
     cdef int take_disk(self) except -1 nogil
     cdef int take_frames(self) except -1 nogil
-    cdef bint is_stale(self) noexcept nogil
-    cdef bint is_repeated(self, int slot, uint64_t sequence) noexcept nogil
     cdef int receive(self) except -1 nogil
+    cdef int refuse(self, int reason) except -1 nogil
+    cdef int receive_refused(self) except -1 nogil
     cdef bint serves(self) noexcept nogil
-    cdef int receive_proposals(self) except -1 nogil
+    cdef int receive_proposals(self, int slot) except -1 nogil
     cdef int refusal(self, size_t size) noexcept nogil
     cdef int take_proposals(self) except -1 nogil
     cdef int tell_refused(self, uint64_t sequence, uint64_t count, uint64_t reason) except -1 nogil

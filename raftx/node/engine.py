@@ -17,14 +17,13 @@ from .._core import Codec, Message, Outbox
 from .._memory import Spans
 from .._sys import Cells, Clock, Event, Handoff, Intake, Runner
 from ..config import Config
-from ..consensus import rawnode
+from ..consensus import admission, rawnode
 from ..consensus.raft import Raft
-from ..storage.protocol import CELL_DONE, CELL_ERROR, ROW_STOP, ROW_WRITE
+from ..storage.protocol import CELL_DONE, CELL_ERROR, ROW_IN_DOUBT, ROW_STOP, ROW_WRITE
 from ..transport.link import Link
 from ..types import (
     FLAG_REJECT,
     LEADER,
-    MEMBERS_MAX,
     MSG_HUP,
     MSG_PROP,
     MSG_READ_INDEX,
@@ -41,6 +40,7 @@ from .rows import (
     CMD_UNREACHABLE,
     DONE_APPLIED,
     FAILED_STORAGE,
+    ODD_ANSWER,
     REFUSED_FORWARDING,
     REFUSED_NO_LEADER,
     REFUSED_NOT_LEADER,
@@ -52,8 +52,10 @@ from .rows import (
     ROW_APPLY,
     ROW_END,
     ROW_HANDED,
+    ROW_ODD,
     ROW_REFUSED,
     ROW_STATE,
+    SENDER_STALE,
     SHOW_APPLIED,
     SHOW_COMMIT,
     SHOW_FAILED,
@@ -71,13 +73,15 @@ from .rows import (
     SHOW_UNSERVED,
     SHOW_VOTE,
 )
+from .senders import REASONS, Senders
 from .stamps import Stamps
 
 FRAME_HEADER = 64
 FRAME_CLOSE = 512 << 10  # a frame takes no further message above this; a larger message has one of its own
 RECORD_HEADER = 32
-FORWARDED = 64  # how far a network may reorder proposals without losing them
 FRAMES_A_ROUND = 256  # so that ticks and disk completions are looked at under a flood
+ODD_KINDS = 16  # reasons to refuse a message
+ODD_NS = 60_000_000_000  # how often the same reason is told
 
 
 class Engine(Runner):
@@ -123,13 +127,16 @@ class Engine(Runner):
         self.max_apply_bytes = settings.max_apply_bytes
         #: a frame takes no further message above this; one message always fits what the transport takes
         self.frame_close = min(FRAME_CLOSE, max_frame_bytes)
-        #: highest incarnation heard of each slot's member; Invariant: frames of a lower one are dropped
-        self.incarnations = array("Q", bytes(8 * MEMBERS_MAX))
-        #: the newest FORWARDED first sequence numbers of proposals that each slot's member passed on, 0 for none
-        self.forwarded = array("Q", bytes(8 * MEMBERS_MAX * FORWARDED))
+        self.senders = Senders()
+        #: messages that no honest member can have sent, by reason; and when each was told last, 0 for never
+        self.odd = array("Q", bytes(8 * ODD_KINDS))
+        self.odd_told = array("q", bytes(8 * ODD_KINDS))
+        #: the last of this node's own proposals that was passed on
+        self.passed = 0
         self.number = self.done = 0
         self.written_term = core.term
         self.written_vote = core.vote
+        self.written_doubt = core.in_doubt
         self.shown_term = self.shown_lead = 0
         self.shown_role = -1
         self.stopping = False
@@ -225,58 +232,60 @@ class Engine(Runner):
             frames += 1
             if self.codec.open(self.link.data, self.link.size) != 0:
                 continue
-            if self.is_stale():
+            slot = self.core.tracker.peers.slot_of(self.codec.sender)
+            verdict = self.senders.judge(slot, self.codec.sender_incarnation)
+            if verdict == SENDER_STALE:
                 self.show.set(SHOW_STALE, self.show.get(SHOW_STALE) + 1)
                 continue
             while self.codec.next(self.message):
-                self.receive()
+                if verdict != 0:
+                    self.refuse(verdict)
+                else:
+                    self.receive()
         if frames:
             self.show.set(SHOW_FRAMES_IN, self.show.get(SHOW_FRAMES_IN) + frames)
         return 0
 
-    def is_stale(self) -> bool:
-        """Whether the frame comes from an earlier life of its sender: it may have waited in a queue for long."""
-        slot = self.core.tracker.peers.slot_of(self.codec.sender)
-        if slot < 0:
-            return False
-        if self.codec.sender_incarnation < self.incarnations[slot]:
-            return True
-        if self.codec.sender_incarnation > self.incarnations[slot]:
-            self.incarnations[slot] = self.codec.sender_incarnation
-            for place in range(slot * FORWARDED, (slot + 1) * FORWARDED):
-                self.forwarded[place] = 0
-        return False
-
-    def is_repeated(self, slot: int, sequence: int) -> bool:
-        """Whether these proposals were seen before, or may have been: none is ever appended twice.
-
-        A network that repeats frames could otherwise let an entry be replaced, reported as not done, and
-        then be appended again.
-        """
-        oldest = slot * FORWARDED
-        for place in range(slot * FORWARDED, (slot + 1) * FORWARDED):
-            if self.forwarded[place] == sequence:
-                return True
-            if self.forwarded[place] < self.forwarded[oldest]:
-                oldest = place
-        if sequence < self.forwarded[oldest]:
-            return True
-        self.forwarded[oldest] = sequence
-        return False
-
     def receive(self) -> int:
-        """One message from a peer."""
+        """One message from a peer, if an honest one can have sent it."""
+        reason = admission.refusal(self.core, self.message)
+        if reason != 0:
+            return self.refuse(reason)
         if not self.serves():
             self.show.set(SHOW_UNSERVED, self.show.get(SHOW_UNSERVED) + 1)
             return 0
+        slot = self.core.tracker.peers.slot_of(self.message.sender)
         if self.message.kind == MSG_PROP:
-            return self.receive_proposals()
+            return self.receive_proposals(slot)
         if self.message.kind == MSG_REFUSED:
-            # An answer to an earlier life of this node is about sequence numbers that are not ours.
-            if self.message.log_term == self.codec.incarnation:
-                self.tell_refused(self.message.context, self.message.hint, self.message.index)
-            return 0
+            return self.receive_refused()
+        self.senders.heard(slot, self.codec.sender_incarnation)
         return self.core.step(self.message)
+
+    def refuse(self, reason: int) -> int:
+        """Count a message that is dropped; the first of each reason, and then one a minute, is told."""
+        self.odd[reason] += 1
+        now = self.clock.now()
+        if self.odd_told[reason] == 0 or now - self.odd_told[reason] >= ODD_NS:
+            self.odd_told[reason] = max(now, 1)
+            count = self.odd[reason]
+            kind = self.message.kind
+            self.applies.put(self.no_spans, ROW_ODD, reason, self.message.sender, kind, self.message.term, count, 0, 0)
+        return 0
+
+    def refused_by_reason(self) -> dict[str, int]:
+        """How many messages were dropped because no honest member can have sent them. For Python, any thread."""
+        return {name: int(self.odd[reason]) for reason, name in enumerate(REASONS) if reason}
+
+    def receive_refused(self) -> int:
+        """The leader did not take proposals that were passed on to it."""
+        if self.message.log_term != self.codec.incarnation:
+            # An answer to an earlier life of this node is about sequence numbers that are not ours.
+            return 0
+        first = self.message.context
+        if first == 0 or first > self.passed or self.message.hint == 0 or self.message.hint > self.passed + 1 - first:
+            return self.refuse(ODD_ANSWER)
+        return self.tell_refused(first, self.message.hint, self.message.index)
 
     def serves(self) -> bool:
         """Whether a node does what the message asks for: the core knows more than the engine persists and applies."""
@@ -284,17 +293,22 @@ class Engine(Runner):
             return False
         return not self.message.has_changes()
 
-    def receive_proposals(self) -> int:
+    def receive_proposals(self, slot: int) -> int:
         """Proposals that a follower passed on: append them, or say why not.
 
         Only in the term they were passed on in: what an entry of a later term has followed can then be told
         not to be done.
         """
         count = self.message.count
-        sequence = self.message.sequence()
+        sequence = self.message.context
         sender = self.message.sender
-        slot = self.core.tracker.peers.slot_of(sender)
-        if count == 0 or slot < 0 or self.is_repeated(slot, sequence):
+        if slot < 0:
+            return 0
+        odd = self.senders.proposals_refusal(slot, self.message, self.codec.sender_incarnation)
+        if odd != 0:
+            return self.refuse(odd)
+        self.senders.heard(slot, self.codec.sender_incarnation)
+        if self.senders.is_repeated(slot, sequence):
             return 0
         reason = REFUSED_NOT_LEADER
         if self.core.role == LEADER and self.message.log_term == self.core.term:
@@ -351,6 +365,7 @@ class Engine(Runner):
                     # The term for the leader; count and sequence for the case that it cannot be sent.
                     self.core.messages.set_log(0, self.core.term, 0)
                     self.core.messages.set_answer(0, count, sequence)
+                    self.passed = sequence + count - 1
                 self.applies.put(self.no_spans, ROW_HANDED, sequence + count - 1, self.core.term, 0, 0, 0, 0, 0)
             self.intake.consume(size, count)
         return 0
@@ -423,8 +438,8 @@ class Engine(Runner):
         return 0
 
     def something_to_write(self) -> bool:
-        """New entries, or a term or vote that is not handed over yet. The commit index rides along only."""
-        if self.core.log.last > self.core.writing:
+        """New entries; a term, a vote or the end of a doubt that is not handed over. The commit index rides along."""
+        if self.core.log.last > self.core.writing or self.core.in_doubt != self.written_doubt:
             return True
         return self.core.term != self.written_term or self.core.vote != self.written_vote
 
@@ -441,9 +456,11 @@ class Engine(Runner):
         self.core.accept_writing()
         self.written_term = self.core.term
         self.written_vote = self.core.vote
+        self.written_doubt = self.core.in_doubt
         spans = self.spans.count
         term, vote, commit = self.core.term, self.core.vote, self.core.committed
-        self.writes.put(self.spans, ROW_WRITE, self.number, term, vote, commit, spans, 0, 0)
+        flags = ROW_IN_DOUBT if self.core.in_doubt else 0
+        self.writes.put(self.spans, ROW_WRITE, self.number, term, vote, commit, spans, flags, 0)
         return 0
 
     def send_frames(self) -> int:

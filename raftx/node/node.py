@@ -47,6 +47,7 @@ FRAME_OVERHEAD = 64 + 64 + 32 + 24  # frame, message, record and envelope around
 FRAME_MAX = 1 << 30  # bytes of a frame where the transport sets no limit
 TRANSFER_SECONDS = 0.4  # a clean stop waits so long for somebody else to lead
 JOIN_SECONDS = 5.0
+STARTED = ("net", "reserve", "disk", "watch", "apply", "engine")  # in this order: each needs those before it
 NET_SECONDS = 1.0  # so long a send may take before the transport is closed under it
 
 
@@ -142,7 +143,7 @@ class Node:
                 # A process that ends without closing its nodes stops them before NNG and the interpreter go.
                 atexit.register(self.close)
                 life.phase = lifecycle.RUNNING
-                for name in ("net", "disk", "watch", "apply", "engine"):
+                for name in STARTED:
                     if name in self._workers:
                         life.start(self._workers[name])
                 self._check_closing()
@@ -221,6 +222,8 @@ class Node:
         )
         wal = getattr(self._storage, "wal", None)
         if wal is not None:
+            self._stop_reserve = wal.reserve.stop
+            self._add_worker("reserve", wal.reserve.run, "wal-reserve")
             self._add_worker("disk", lambda: self._run_wal(wal, writes, event), "wal")
         else:
             self._storage_adapter = StorageAdapter(self._storage, writes, self._wal_cells, event)
@@ -264,7 +267,7 @@ class Node:
             self._life.ended.open()
 
     def _run_wal(self, wal: Wal, writes: _sys.Handoff, event: _sys.Event) -> None:
-        wal.serve(writes, self._wal_cells, event)
+        wal.serve_beside(writes, self._wal_cells, event)
 
     def _storage_error(self) -> BaseException:
         adapter = self._storage_adapter
@@ -389,7 +392,12 @@ class Node:
         if engine_ended:
             lifecycle.quietly(errors, self._transport.close)
         must_end("net")
-        if must_end("disk") and engine_ended:
+        disk_ended = must_end("disk")
+        if disk_ended and "reserve" in self._workers:
+            # The disk's thread has told it, unless there was none.
+            self._stop_reserve()
+            disk_ended = must_end("reserve")
+        if disk_ended and engine_ended:
             lifecycle.quietly(errors, self._storage.close)
         must_end("apply")
         self._tell_end()

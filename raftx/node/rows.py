@@ -6,6 +6,7 @@ ROW_HANDED = 2  # sequence, term: own proposals up to it were appended or passed
 ROW_REFUSED = 3  # sequence, count, reason: own proposals were not appended and will not be
 ROW_STATE = 4  # term, leader, role
 ROW_END = 5  # nothing follows
+ROW_ODD = 6  # reason, sender, kind, term, count: a message that no honest member can have sent
 
 # Python to engine
 CMD_STOP = 1
@@ -36,6 +37,15 @@ FAILED_CORE = 2
 
 # What the apply thread publishes
 DONE_APPLIED = 0
+
+# What a frame's incarnation says of it, besides ODD_INCARNATION
+SENDER_PRESENT = 0
+SENDER_STALE = -1
+
+# Why a message was refused that no honest member can have sent: these follow the reasons of consensus/admission.py
+ODD_INCARNATION = 7  # a life that its sender cannot have come to
+ODD_ORIGIN = 8  # proposals that are not the sender's own, or are numbered as nobody numbers them
+ODD_ANSWER = 9  # a refusal of proposals that were not passed on
 
 # Why a proposal was refused
 REFUSED_NO_LEADER = 1

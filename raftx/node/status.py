@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 from .._sys import Cells
-from ..storage.protocol import CELL_BATCH_ENTRIES, CELL_BYTES, CELL_SYNC_NS, CELL_SYNCS
+from ..storage.protocol import CELL_BATCH_ENTRIES, CELL_BYTES, CELL_SHORTAGE, CELL_SYNC_NS, CELL_SYNCS
 from . import rows
 from .engine import Engine
 
@@ -17,6 +18,7 @@ def status_of(engine: Engine, cells: Cells) -> dict[str, Any]:
         "incarnation": codec.incarnation,
         "term": show[rows.SHOW_TERM],
         "vote": show[rows.SHOW_VOTE],
+        "in_doubt": bool(engine.core.in_doubt),
         "commit": show[rows.SHOW_COMMIT],
         "last": show[rows.SHOW_LAST],
         "stable": show[rows.SHOW_STABLE],
@@ -27,9 +29,11 @@ def status_of(engine: Engine, cells: Cells) -> dict[str, Any]:
         "frames_dropped": show[rows.SHOW_FRAMES_DROPPED],
         "frames_stale": show[rows.SHOW_STALE],
         "messages_unserved": show[rows.SHOW_UNSERVED],
+        "messages_refused": engine.refused_by_reason(),
         "frames_rejected": codec.rejected_by_reason(),
         "syncs": cells[CELL_SYNCS],
         "wal_bytes": cells[CELL_BYTES],
         "wal_entries": cells[CELL_BATCH_ENTRIES],
         "sync_ns": cells[CELL_SYNC_NS],
+        "disk_shortage": errno.errorcode.get(cells[CELL_SHORTAGE], ""),
     }

@@ -1,38 +1,32 @@
-"""FileStorage: one node's directory: whose it is, what it holds, and how that is recovered.
+"""FileStorage: one node's directory: whose it is, and how long.
 
-Reads happen here and only at ``open``; writing is the Wal's. Nothing here is guessed: what is neither
+Reads happen at ``open`` only, in recovery.py; writing is the Wal's. Nothing is guessed: what is neither
 whole nor visibly torn raises WalDamaged, because a node that forgot what it acknowledged could take
 part in electing a leader that lacks it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import logging
 import os
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from .. import _sys
+from .. import _disk
 from .._core import Spans
 from ..errors import ConfigError, StorageError, StorageFailed, WalDamaged, WrongDirectory
 from ..types import MEMBERS_MAX, NUMBER_MAX, ConfState, HardState, is_id
-from .format import (
-    BLOCK,
-    KIND_ENTRIES,
-    KIND_OPEN,
-    OPERATION_SEGMENT,
-    OPERATION_SYNC,
-    Head,
-    decode_head,
-    describe,
-    encode_head,
-)
+from .format import BATCH_IN_DOUBT, BLOCK, KIND_ENTRIES, KIND_OPEN, MARK_NAME, describe
 from .protocol import Loaded
-from .wal import Reader, Wal
+from .recovery import Recovery
+from .wal import Wal
+
+logger = logging.getLogger("raftx")
 
 SEGMENT_BYTES_MIN = 64 << 10
 SEGMENT_BYTES_MAX = 1 << 40
-NAME = re.compile(r"wal-([0-9a-f]{16})\.log")
 
 
 class FileStorage:
@@ -40,7 +34,9 @@ class FileStorage:
 
     path: the directory; made (mode 0700) if it does not exist. voters, learners: the first membership,
     needed when the directory is new; given later, they must be the same. segment_bytes: length of one
-    file of the log, 64 KiB..1 TiB, reserved when it is begun.
+    file of the log, 64 KiB..1 TiB; one more than is in use is reserved on disk. accept_loss: start as if nothing
+    were missing where the disk cannot tell whether the newest acknowledged entries are (the mark is gone): for a
+    sole voter, or when most members are in doubt at once. Damage that shows is refused all the same.
     Raises ConfigError. Everything else happens in ``open``.
     """
 
@@ -51,6 +47,7 @@ class FileStorage:
         learners: Iterable[int] = (),
         *,
         segment_bytes: int = 64 << 20,
+        accept_loss: bool = False,
     ) -> None:
         self.path = Path(path)
         self._conf_state = ConfState(voters=tuple(sorted(voters)), learners=tuple(sorted(learners)))
@@ -62,14 +59,16 @@ class FileStorage:
         if not isinstance(segment_bytes, int) or not SEGMENT_BYTES_MIN <= segment_bytes <= SEGMENT_BYTES_MAX:
             raise ConfigError(f"segment_bytes must be an integer in {SEGMENT_BYTES_MIN}..{SEGMENT_BYTES_MAX}")
         self._segment_bytes = segment_bytes // BLOCK * BLOCK
-        self._lock: int | None = None
-        self._directory: int | None = None
+        self._accept_loss = bool(accept_loss)
+        self._directory: _disk.Directory | None = None
         self._state = HardState()
         self._spans = Spans()
         #: the writing end; None while closed
         self.wal: Wal | None = None
-        #: what the last ``open`` cut off: (segment file, place, reason), or None
+        #: what the last ``open`` mended first: (file, place, reason), or None
         self.repaired: tuple[str, int, str] | None = None
+        #: why the last ``open`` started this member in doubt (HardState.in_doubt); "" when it did not
+        self.doubt = ""
 
     # --- the protocol of storages ----------------------------------------------------------------
 
@@ -79,13 +78,14 @@ class FileStorage:
         Raises WrongDirectory (in use, or another node's, cluster's or membership's), WalDamaged,
         StorageFailed, StorageError, ConfigError (a new directory without voters).
         """
-        if self.wal is not None:
+        if self._directory is not None:
             raise WrongDirectory(f"{self.path} is open already")
+        self.repaired = None
+        self.doubt = ""
         try:
             self._make_directory()
-            self._lock = _sys.lock_directory(self.path)
-            self._directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            return self._open(id, cluster)
+            self._directory = _disk.Directory(self.path)
+            return self._open(self._directory, id, cluster)
         except OSError as error:
             self.close()
             raise StorageError(f"cannot open {self.path}: {error}") from error
@@ -106,221 +106,98 @@ class FileStorage:
         if self.wal is None:
             raise StorageError(f"{self.path} is closed")
         state = self._state
-        code = self.wal.py_write(KIND_ENTRIES, state.term, state.vote, state.commit, self._spans)
+        flags = BATCH_IN_DOUBT if state.in_doubt else 0
+        code = self.wal.py_write(KIND_ENTRIES, state.term, state.vote, state.commit, self._spans, flags)
         self._spans.py_clear()
         if code:
             raise StorageFailed(describe(code))
 
     def close(self) -> None:
-        """Release files and lock. May be called twice; nothing is written."""
+        """Sync the mark, release files and lock. May be called twice."""
         wal, self.wal = self.wal, None
-        if wal is not None:
-            wal.file.close()
         directory, self._directory = self._directory, None
+        if wal is not None:
+            # A forked child has no directory any more, and writes nothing.
+            if directory is not None and directory.fd >= 0 and wal.failed == 0 and wal.py_settle():
+                logger.warning("%s: %s", self.path, describe(wal.failed))
+            wal.file.close()
+            wal.mark.close()
+            wal.reserve.close()
         if directory is not None:
-            os.close(directory)
-        lock, self._lock = self._lock, None
-        if lock is not None:
-            _sys.unlock_directory(lock)
+            directory.close()
         self._spans.py_clear()
 
     # --- opening ---------------------------------------------------------------------------------
 
     def _make_directory(self) -> None:
-        if self.path.is_dir():
-            return
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _sys.sync_directory(self.path.parent)
+        """Make the directory and what leads to it; each name is durable in its parent before there is more in it."""
+        path = Path(os.path.abspath(self.path))
+        missing = [level for level in (path, *path.parents) if not level.exists()]
+        for level in reversed(missing):
+            level.mkdir(mode=0o700 if level == path else 0o777, exist_ok=True)
+            try:
+                _disk.sync_directory(level.parent)
+            except BaseException:
+                # So that the next start tries again, instead of finding a directory.
+                with contextlib.suppress(OSError):
+                    level.rmdir()
+                raise
+        _sync_names(path)
 
-    def _segments(self) -> list[int]:
-        return sorted(int(m[1], 16) for m in map(NAME.fullmatch, os.listdir(self.path)) if m)
-
-    def _file(self, segment: int) -> Path:
-        return self.path / f"wal-{segment:016x}.log"
-
-    def _open(self, id: int, cluster: bytes) -> Loaded:
-        recovery = _Recovery(self, id, cluster)
-        segments = self._segments()
-        if segments and not recovery.usable(segments):
-            # Its header never became durable, so nothing was ever written into it.
-            self._file(segments.pop()).unlink()
-            _sys.sync_directory(self.path)
-        if segments:
-            wal = recovery.run(segments)
-        else:
-            wal = self._begin(id, cluster)
+    def _open(self, directory: _disk.Directory, id: int, cluster: bytes) -> Loaded:
+        recovery = Recovery(directory, id, cluster, self._conf_state, self._segment_bytes)
+        try:
+            recovery.examine()
+            if not recovery.conf_state.voters:
+                raise ConfigError(f"voters must name at least one member: {self.path} is new")
+            self.doubt = self._doubt_of(recovery, id)
+            wal = recovery.mend()
+            self._conf_state = recovery.conf_state
+            self.repaired = recovery.repaired
+            reader = recovery.reader
+            self._state = HardState(reader.term, reader.vote, reader.commit, bool(self.doubt))
+            wal.resume(wal.segment, wal.position, wal.size, wal.number, wal.chain, reader.incarnation + 1)
+            flags = BATCH_IN_DOUBT if self.doubt else 0
+            code = wal.py_write(KIND_OPEN, reader.term, reader.vote, reader.commit, self._spans, flags)
+            if code:
+                raise StorageFailed(describe(code))
+            recovery.begin_marking(wal)
+        except BaseException:
+            recovery.close()
+            raise
         self.wal = wal
-        reader = recovery.reader
-        self._state = HardState(reader.term, reader.vote, reader.commit)
-        wal.resume(wal.segment, wal.position, wal.size, wal.number, wal.chain, reader.incarnation + 1)
-        code = wal.py_write(KIND_OPEN, reader.term, reader.vote, reader.commit, self._spans)
-        if code:
-            raise StorageFailed(describe(code))
         return Loaded(self._state, self._conf_state, wal.incarnation, recovery.records())
 
-    def _begin(self, id: int, cluster: bytes) -> Wal:
-        """The first segment of a new directory."""
-        if not self._conf_state.voters:
-            raise ConfigError(f"voters must name at least one member: {self.path} is new")
-        assert self._directory is not None
-        head = encode_head(1, cluster, id, 0, 1, self._conf_state)
-        file = _sys.File(os.devnull, readonly=True)
-        wal = Wal(file, self._directory, head, self._segment_bytes)
-        self.wal = wal
-        code = file.py_create(self._directory, 1, self._segment_bytes)
-        if not code:
-            os.pwrite(file.fd, head, 0)
-            code = file.py_sync_new(self._directory)
-        if code:
-            raise StorageFailed(describe(OPERATION_SEGMENT << 32 | -code))
-        wal.resume(1, BLOCK, self._segment_bytes, 0, 0, 0)
-        return wal
+    def _doubt_of(self, recovery: Recovery, id: int) -> str:
+        """Why this member starts in doubt, or "". Raises WalDamaged where nobody else could help it out."""
+        doubt = recovery.doubt
+        if not doubt and recovery.reader.in_doubt:
+            doubt = "it was in doubt before, and no leader has brought it up to date since"
+        if not doubt:
+            return ""
+        text = f"{self.path}: {doubt}: something that was acknowledged may be missing at the end of the log"
+        if self._accept_loss:
+            logger.warning("%s; it is used as it is, because accept_loss is set", text)
+            return ""
+        if recovery.conf_state.voters == (id,):
+            raise WalDamaged(
+                f"{text}. No other voter has a copy: look for what happened to the disk, put a backup in place, or "
+                "accept the loss of the newest entries, if there is one, with FileStorage(accept_loss=True)"
+            )
+        logger.warning(
+            "%s; this member starts in doubt: it does not vote before a leader has brought it up to date", text
+        )
+        return doubt
 
 
-class _Recovery:
-    """Walks the segments of a directory once."""
+def _sync_names(path: Path) -> None:
+    """Make the directory's own name durable; for a new log those above it as well, which another start may have made.
 
-    def __init__(self, storage: FileStorage, id: int, cluster: bytes) -> None:
-        self.storage = storage
-        self.id = id
-        self.cluster = cluster
-        self.reader = Reader()
-        #: (segment, place, length) of runs of records
-        self.pieces: list[tuple[int, int, int]] = []
-
-    def usable(self, segments: list[int]) -> bool:
-        """False when the last segment was begun but its header did not reach the disk whole."""
-        path = self.storage._file(segments[-1])
+    A level that may not be read or synced here was not made here either.
+    """
+    for parent in [path.parent] if (path / MARK_NAME).exists() else path.parents:
         try:
-            decode_head(_head_of(path))
-            return True
-        except WalDamaged:
-            file = _sys.File(path, readonly=True)
-            try:
-                if Reader().find_later(file, BLOCK, file.size(), segments[-1]) < 0:
-                    return False
-            finally:
-                file.close()
-            return True
-
-    def run(self, segments: list[int]) -> Wal:
-        """Verify everything, repair the tail, and return the writing end."""
-        storage, reader = self.storage, self.reader
-        position = size = 0
-        for segment in segments:
-            path = storage._file(segment)
-            last = segment == segments[-1]
-            head = decode_head(_head_of(path))
-            self._check(path, head, segment, first=segment == segments[0])
-            file = _sys.File(path, readonly=not last)
-            try:
-                size = file.size()
-                position = self._walk(path, file, size, segment, last)
-            except BaseException:
-                file.close()
+            _disk.sync_directory(parent)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENOTSUP, errno.EROFS):
                 raise
-            if not last:
-                file.close()
-        assert storage._directory is not None
-        segment = segments[-1]
-        head_block = _head_of(storage._file(segment))
-        wal = Wal(file, storage._directory, head_block, storage._segment_bytes)
-        storage.wal = wal
-        if size < storage._segment_bytes:
-            size = storage._segment_bytes
-            file.preallocate(size)
-        # What is trusted from here on is on disk, whatever the cache held before.
-        code = file.py_sync_new(storage._directory)
-        if code:
-            raise StorageFailed(describe(OPERATION_SYNC << 32 | -code))
-        wal.resume(segment, position, size, reader.number, reader.chain, reader.incarnation)
-        return wal
-
-    def _check(self, path: Path, head: Head, segment: int, first: bool) -> None:
-        """Whose segment it is, and that it follows the one before."""
-        storage, reader = self.storage, self.reader
-        if head.segment != segment:
-            raise WalDamaged(f"{path} says that it is segment {head.segment}")
-        if head.cluster != self.cluster:
-            raise WrongDirectory(f"{storage.path} belongs to another cluster: {head.cluster!r}")
-        if head.id != self.id:
-            raise WrongDirectory(f"{storage.path} belongs to node {head.id}, not {self.id}")
-        if first:
-            given = storage._conf_state
-            if (given.voters or given.learners) and given != head.conf_state:
-                raise WrongDirectory(
-                    f"{storage.path} was made with voters {head.conf_state.voters} and learners "
-                    f"{head.conf_state.learners}, not {given.voters} and {given.learners}"
-                )
-            storage._conf_state = head.conf_state
-            reader.follow(head.first_batch - 1, head.chain)
-        elif head.chain != reader.chain or head.first_batch != reader.number + 1:
-            raise WalDamaged(f"{path} does not continue the segment before it")
-
-    def _walk(self, path: Path, file: _sys.File, size: int, segment: int, last: bool) -> int:
-        """All batches of one segment; the place behind the last one."""
-        reader = self.reader
-        position = BLOCK
-        while True:
-            verdict = reader.read(file, position, size, segment)
-            if verdict != reader.VALID:
-                break
-            self.pieces += [(segment, position + start, length) for start, length in reader.pieces]
-            position += reader.extent
-        where = f"{path} at byte {position:,}"
-        torn, reason, extent = reader.torn, reader.reason, reader.extent
-        if verdict == reader.BAD and not (last and torn):
-            raise WalDamaged(f"{where}: {reason}")
-        # Behind a hole or a torn batch nothing can have been acknowledged; a whole batch there means damage.
-        later = reader.find_later(file, position + extent, size, segment)
-        if later >= 0:
-            raise WalDamaged(f"{where}: {reason or 'a batch is missing'}, but a whole batch follows at {later:,}")
-        if last:
-            self._clean(path, file, position, size, reason if verdict == reader.BAD else "remains of a torn batch")
-        return position
-
-    def _clean(self, path: Path, file: _sys.File, position: int, size: int, reason: str) -> None:
-        """Zero what a torn write left, so that it can never be taken for a batch."""
-        at = position
-        while True:
-            dirt = self.reader.find_dirt(file, at, size)
-            if dirt is None:
-                break
-            at, length = dirt
-            self.storage.repaired = self.storage.repaired or (path.name, position, reason)
-            code = file.py_zero(at, length)
-            if code:
-                raise StorageFailed(describe(OPERATION_SYNC << 32 | -code))
-            at += length
-
-    def records(self) -> Iterator[bytes]:
-        """The records, read again piece by piece, so that the log is not held twice."""
-        fd = -1
-        opened = -1
-        try:
-            for segment, position, length in self.pieces:
-                if segment != opened:
-                    if fd >= 0:
-                        os.close(fd)
-                    fd = -1
-                    fd = os.open(self.storage._file(segment), os.O_RDONLY | os.O_CLOEXEC)
-                    opened = segment
-                yield _read(fd, length, position)
-        finally:
-            if fd >= 0:
-                os.close(fd)
-
-
-def _head_of(path: Path) -> bytes:
-    with open(path, "rb") as file:
-        return file.read(BLOCK)
-
-
-def _read(fd: int, length: int, position: int) -> bytes:
-    piece = os.pread(fd, length, position)
-    while len(piece) < length:
-        more = os.pread(fd, length - len(piece), position + len(piece))
-        if not more:
-            raise WalDamaged("the log became shorter while it was read")
-        piece += more
-    return piece

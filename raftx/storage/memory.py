@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from ..errors import ConfigError, StorageError, WrongDirectory
 from ..types import NUMBER_MAX, ConfState, HardState, is_id
@@ -38,6 +39,8 @@ class MemoryStorage:
         self._durable: list[bytes] = []
         self._state = HardState()
         self._written: list[bytes] = []
+        #: why it is in doubt (HardState.in_doubt); "" when it is not, as far as ``put_in_doubt`` is concerned
+        self.doubt = ""
 
     def open(self, id: int, cluster: bytes) -> Loaded:
         """Take it for a node. Raises WrongDirectory when it is in use or another node's."""
@@ -73,6 +76,16 @@ class MemoryStorage:
             self._durable += self._written
             self._written = []
             self._durable_state = self._state
+            if not self._state.in_doubt:
+                self.doubt = ""
+
+    def put_in_doubt(self, reason: str = "a test put it in doubt") -> None:
+        """As if something acknowledged might be missing: what opens it next starts in doubt. Not while it is open."""
+        with self._lock:
+            if self._open:
+                raise StorageError("the storage is open")
+            self.doubt = reason
+            self._state = self._durable_state = replace(self._state, in_doubt=True)
 
     def crash(self) -> None:
         """Power cut: what was not synced is gone."""

@@ -13,19 +13,32 @@ from typing import Protocol, runtime_checkable
 
 from ..types import ConfState, HardState
 
-# Rows from the engine to whoever writes: kind, then number, term, vote, commit, spans
+# Rows from the engine to whoever writes: kind, then number, term, vote, commit, spans, flags (ROW_IN_DOUBT)
 ROW_WRITE = 1
 ROW_STOP = 2
+ROW_IN_DOUBT = 1  # bit of a row's flags: HardState.in_doubt
 
 # What the writer publishes
 CELL_DONE = 0  # number of the last durable write
-CELL_ERROR = 1  # 0, or errno | operation << 32: 1 write, 2 sync, 3 zero fill, 4 new segment
+CELL_ERROR = 1  # 0, or errno | operation << 32: 1 write, 2 sync, 3 zero fill, 4 new segment, 5 mark, 6 directory
 CELL_SYNCS = 2
 CELL_BYTES = 3  # written, padding included
 CELL_BATCH_ENTRIES = 4
 CELL_SYNC_NS = 5  # spent in syncs, in all
 CELL_LAST_START = 6  # monotonic ns of the last write
 CELL_LAST_END = 7  # and of the end of its sync
+CELL_SHORTAGE = 8  # 0, or the errno of what the writer waits for, or will need soon: descriptors, memory, room
+
+# Cells between the writer and the thread that makes segments ahead (reserve.py)
+RESERVE_STATE = 0  # one of the next five
+RESERVE_NONE = 0  # nothing is there
+RESERVE_WANTED = 1  # the writer asks for a segment
+RESERVE_MAKING = 2
+RESERVE_READY = 3
+RESERVE_FAILED = 4  # for good: nothing may be written any more
+RESERVE_CODE = 1  # 0, or the -errno of that
+RESERVE_TROUBLE = 2  # 0, or the errno of what is short at present
+RESERVE_STOP = 3
 
 
 @dataclass
@@ -49,6 +62,8 @@ class Storage(Protocol):
         """Take the storage for node ``id`` of ``cluster`` (16 bytes) and return what it holds.
 
         Whatever is returned is on disk: an open after a crash syncs what it found before it trusts it.
+        Where something acknowledged may be missing, ``hard_state.in_doubt`` says so, in every open until a hard state
+        without it was written.
         Raises ``WrongDirectory``, ``WalDamaged`` or ``StorageError``.
         """
 

@@ -15,6 +15,8 @@ from ..config import Config
 from ..consensus.rawnode import RawNode
 from ..types import ConfState, HardState, Snapshot
 
+PAST = 8  # writes that a disk may lose
+
 
 def encode(items: list[bytes]) -> bytes:
     """The state machine as the data of a snapshot; there is at least one item."""
@@ -68,6 +70,10 @@ class Disk:
             del self.entries[write.entries[0].index - self.base - 1 :]
             self.entries += write.entries
 
+    def copy(self) -> Disk:
+        """What it holds now."""
+        return Disk(self.hard_state, self.base, self.base_term, list(self.entries), self.snapshot)
+
     def compact(self, index: int) -> None:
         """The log begins behind ``index``, if it did not already."""
         if index > self.base:
@@ -103,6 +109,9 @@ class Member:
         self.founders = founders
         self.seed = seed
         self.disk = Disk()
+        #: what it held before each of the last writes, where disks may be damaged
+        self.past: deque[Disk] = deque(maxlen=PAST)
+        self.in_doubt = self.damaged = False
         self.writes: deque[Write] = deque()
         #: what was handed to the state machine and is not applied yet (asynchronous writes only)
         self.applies: deque[Message] = deque()
@@ -138,6 +147,7 @@ class Member:
         """A new life from what is durable. ``keep_state``: the state machine is durable too, as far as it may be."""
         self.lives += 1
         disk = self.disk
+        self.in_doubt = disk.hard_state.in_doubt
         log = EntryLog(disk.base + 1, disk.base_term)
         if disk.entries:
             log.py_extend(disk.entries)

@@ -158,6 +158,8 @@ class _Recovery:
                 self.simulation.restart(member.id)
                 return False
             core = member.raw.core
+            if core.in_doubt:
+                return False
             if not core.log.last == core.committed == core.applied == member.applied == last or core.term != term:
                 return False
             if core.tracker.conf_state() != conf or member.items != self.simulation.checker.items:
@@ -175,7 +177,8 @@ class _Recovery:
             peers = core.tracker.peers
             waits = [id for id, state in zip(peers.column("ids"), peers.column("state")) if state == SNAPSHOT]
             states.append(
-                f"{member.id}: term {core.term} role {core.role} lead {core.lead} commit {core.committed} "
+                f"{member.id}{' in doubt' * core.in_doubt}: term {core.term} role {core.role} lead {core.lead} "
+                f"commit {core.committed} "
                 f"log {core.log.first}..{core.log.last} applied {core.applied} asks for {core.requested_snapshot} "
                 f"wanted {member.raw.snapshot_wanted} snapshots to {waits if core.role == LEADER else []} "
                 f"{core.tracker.conf_state()}"

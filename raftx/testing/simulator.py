@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 import zlib
 from collections import deque
+from dataclasses import replace
 
 from .._core import Entry, Message
 from ..config import Config
@@ -53,6 +54,8 @@ class Simulation:
     "bootstrap", with entries that add the first voters; "snapshot", with a snapshot that they share. Only the last
     two may take in new members: who has neither log nor snapshot of the first membership cannot come to it.
 
+    damages: disks remember what they held some writes ago, so that they may be damaged.
+
     release_rule: off, requests for votes leave before term and vote are on disk. early_answers: disks answer before
     they have synced. Both are errors on purpose, for showing that the Checker sees them.
     """
@@ -68,6 +71,7 @@ class Simulation:
         release_rule: bool = True,
         early_answers: bool = False,
         lockstep: bool = False,
+        damages: bool = False,
         priorities: dict[int, int] | None = None,
         **settings: object,
     ) -> None:
@@ -77,6 +81,7 @@ class Simulation:
         self.release_rule = release_rule
         self.early_answers = early_answers
         self.lockstep = lockstep
+        self.damages = damages
         self.settings: dict[str, object] = {"election_ticks": 5, "heartbeat_ticks": 1, **settings}
         self.priorities = priorities or {}
         self.checker = Checker()
@@ -341,6 +346,13 @@ class Simulation:
             if self.checker.founded > member.applied:
                 # The first members add each other: what they come to on the way is not known to the Checker.
                 self._apply_handed(member)
+        reason = raw.refusal(message)
+        if reason == "stranger" or (reason and member.damaged):
+            # From somebody who was removed or is not known here yet; or an answer to what a damaged disk has forgotten.
+            self.totals.strangers_refused += 1
+            return
+        if reason:
+            raise Violation(f"node {to} refuses what node {message.sender} sent it ({reason}): {message!r}")
         self.limits.heard(to, message.sender)
         try:
             raw.step(message)
@@ -381,9 +393,13 @@ class Simulation:
             self.pump(id)
 
     def _keep(self, member: Member, write: Write) -> None:
+        if self.damages:
+            member.past.append(member.disk.copy())
         member.disk.keep(write)
         if write.hard_state is not None:
             self.checker.kept(member.id, write.hard_state)
+            self.totals.doubts_ended += member.in_doubt and not write.hard_state.in_doubt
+            member.in_doubt = write.hard_state.in_doubt
 
     def _durable(self, member: Member, write: Write) -> None:
         """What waited for a write happens."""
@@ -424,6 +440,27 @@ class Simulation:
         self.totals.crashes_with_lost_writes += bool(member.writes or member.deferred)
         self.limits.renewed(id)
         member.end()
+
+    def damage(self, id: int, lost: int) -> bool:
+        """Power cut, and the disk has lost its last ``lost`` writes, durable as they were; it knows that it may have.
+
+        One member at a time, which must not be one that is needed for every majority. False where that cannot be.
+        """
+        member = self.members[id]
+        waiting = [each for each in self.members.values() if each.disk.hard_state.in_doubt and each.id != id]
+        voters = member.raw.core.tracker.conf_state().voters if member.raw is not None else ()
+        if waiting or len(voters) < 3 or len(member.past) < lost or member.past[-lost].empty:
+            return False
+        self.crash(id)
+        disk = member.past[-lost]
+        member.past.clear()
+        disk.hard_state = replace(disk.hard_state, in_doubt=True)
+        member.disk = disk
+        member.damaged = True
+        member.items = []
+        self.checker.durable[id] = disk.hard_state
+        self.totals.damages += 1
+        return True
 
     def doom(self, id: int, place: int) -> None:
         """Power fails within a member's next Ready: after it is written (1), sent (2) or applied (3)."""
@@ -637,7 +674,7 @@ class Simulation:
         if led and member.id in before.voters and member.id not in (*conf.voters, *conf.voters_outgoing):
             self.totals.leaders_removed += 1
         if self.checker.configured(member.id, entry.index, conf):
-            self._count(before, conf, fits, not entry.data)
+            self.insiders |= self.totals.configured(before, conf, fits, not entry.data, self.insiders)
 
     def _overtaken(self, member: Member, entry: Entry, raw: RawNode) -> None:
         """A snapshot that has the change was taken after the entry had been handed out: nothing must change."""
@@ -648,25 +685,3 @@ class Simulation:
         conf = self.checker.configuration_at(entry.index)
         assert conf is not None
         member.confs.append((entry.index, conf))
-
-    def _count(self, before: ConfState, conf: ConfState, fits: bool, empty: bool) -> None:
-        """A configuration is applied for the first time."""
-        totals = self.totals
-        totals.configurations_applied += 1
-        totals.changes_that_did_not_fit += not fits
-        totals.joint_entered += bool(conf.voters_outgoing and not before.voters_outgoing)
-        if before.voters_outgoing and not conf.voters_outgoing:
-            totals.joint_left += 1
-            totals.joint_left_by_themselves += before.auto_leave and empty
-        voters, learners = {*before.voters, *before.voters_outgoing}, set(before.learners)
-        known = voters | learners
-        now = {*conf.voters, *conf.voters_outgoing}
-        totals.learners_promoted += len(learners & now)
-        totals.voters_demoted += len(voters & {*conf.learners})
-        totals.voters_added += len(now - known)
-        totals.learners_added += len({*conf.learners} - known)
-        totals.voters_removed += len(voters - now - {*conf.learners})
-        joined = (now | {*conf.learners}) - known
-        totals.members_that_came_back += len(joined & self.insiders)
-        totals.new_ids += len(joined - self.insiders)
-        self.insiders |= joined

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from ..types import ConfState
+
 
 @dataclass
 class Totals:
@@ -57,8 +59,32 @@ class Totals:
     leaders_stepped_down: int = 0
     full_windows: int = 0
     split_applies: int = 0
+    strangers_refused: int = 0
+    damages: int = 0
+    doubts_ended: int = 0
     rescues: int = 0
     longest_recovery: int = 0
+
+    def configured(self, before: ConfState, conf: ConfState, fits: bool, empty: bool, insiders: set[int]) -> set[int]:
+        """A configuration is applied for the first time; who was a member once are the ``insiders``. Who joins."""
+        self.configurations_applied += 1
+        self.changes_that_did_not_fit += not fits
+        self.joint_entered += bool(conf.voters_outgoing and not before.voters_outgoing)
+        if before.voters_outgoing and not conf.voters_outgoing:
+            self.joint_left += 1
+            self.joint_left_by_themselves += before.auto_leave and empty
+        voters, learners = {*before.voters, *before.voters_outgoing}, set(before.learners)
+        known = voters | learners
+        now = {*conf.voters, *conf.voters_outgoing}
+        self.learners_promoted += len(learners & now)
+        self.voters_demoted += len(voters & {*conf.learners})
+        self.voters_added += len(now - known)
+        self.learners_added += len({*conf.learners} - known)
+        self.voters_removed += len(voters - now - {*conf.learners})
+        joined = (now | {*conf.learners}) - known
+        self.members_that_came_back += len(joined & insiders)
+        self.new_ids += len(joined - insiders)
+        return joined
 
     def add(self, other: Totals) -> None:
         """Sum up."""

@@ -1,0 +1,16 @@
+import cython
+from libc.stdint cimport uint64_t
+from .._core cimport Message
+from ..consensus cimport admission
+
+cdef int MSG_PROP, FORWARDED, SENDER_PRESENT, SENDER_STALE, ODD_INCARNATION, ODD_ORIGIN
+cdef uint64_t NUMBER_TOP, INCARNATION_STEP, SEQUENCE_STEP
+
+@cython.final
+cdef class Senders:
+    cdef uint64_t[::1] incarnations, forwarded, highest
+
+    cdef int judge(self, int slot, uint64_t incarnation) noexcept nogil
+    cdef void heard(self, int slot, uint64_t incarnation) noexcept nogil
+    cdef int proposals_refusal(self, int slot, Message m, uint64_t incarnation) noexcept nogil
+    cdef bint is_repeated(self, int slot, uint64_t sequence) noexcept nogil

@@ -1,0 +1,84 @@
+"""What a node knows of the lives of the members that send to it, and whether a frame can be of one of them.
+
+A member counts its lives (incarnations) and, within each, its proposals. Here what a frame says of both is held against
+what was heard before: frames of an earlier life are stale, proposals that were seen once are not appended again,
+and numbers that nobody can have come to are refused, because they would make all that follows look stale. Kept by slot.
+No messages are sent from here.
+"""
+
+from __future__ import annotations
+
+from array import array
+
+from .._core import Message
+from ..consensus import admission
+from ..types import MEMBERS_MAX, MSG_PROP
+from .rows import ODD_INCARNATION, ODD_ORIGIN, SENDER_PRESENT, SENDER_STALE
+
+FORWARDED = 64  # how far a network may reorder proposals without losing them
+NUMBER_TOP = 2**62  # head-room, as for terms: see consensus/admission.py
+# No frame moves an incarnation, or the sequence number of a proposal, by more: a member that ends and begins again once
+# a millisecond needs 49 days for the one, a million proposals a second half a year for the other.
+INCARNATION_STEP = 2**32
+SEQUENCE_STEP = 2**44
+
+#: why a message was refused, in words: by the core's rules, and by those of a node
+REASONS = (*admission.REASONS, "incarnation", "origin", "answer")
+
+
+class Senders:
+    """What was heard of each slot's member."""
+
+    def __init__(self) -> None:
+        #: highest incarnation heard of each slot's member, 0 for none. Invariant: frames of a lower one are dropped
+        self.incarnations = array("Q", bytes(8 * MEMBERS_MAX))
+        #: the newest FORWARDED first sequence numbers of proposals that each slot's member passed on, 0 for none
+        self.forwarded = array("Q", bytes(8 * MEMBERS_MAX * FORWARDED))
+        #: the highest of them
+        self.highest = array("Q", bytes(8 * MEMBERS_MAX))
+
+    def judge(self, slot: int, incarnation: int) -> int:
+        """SENDER_PRESENT, SENDER_STALE or ODD_INCARNATION; slot -1 for somebody who is not in the configuration."""
+        if incarnation == 0 or incarnation > NUMBER_TOP:
+            return ODD_INCARNATION
+        if slot < 0 or incarnation == self.incarnations[slot]:
+            return SENDER_PRESENT
+        if incarnation < self.incarnations[slot]:
+            # It may have waited in a queue while its sender was restarted.
+            return SENDER_STALE
+        return ODD_INCARNATION if incarnation - self.incarnations[slot] > INCARNATION_STEP else SENDER_PRESENT
+
+    def heard(self, slot: int, incarnation: int) -> None:
+        """A message of this life was good: earlier lives are over, and this one's proposals begin anew."""
+        if slot < 0 or incarnation <= self.incarnations[slot]:
+            return
+        self.incarnations[slot] = incarnation
+        self.highest[slot] = 0
+        for place in range(slot * FORWARDED, (slot + 1) * FORWARDED):
+            self.forwarded[place] = 0
+
+    def proposals_refusal(self, slot: int, m: Message, incarnation: int) -> int:
+        """Why a MSG_PROP cannot be what a member passed on of its own; ADMITTED when it can be."""
+        if m.kind != MSG_PROP or m.count == 0 or m.hint != m.count or m.context == 0 or m.context > NUMBER_TOP:
+            return ODD_ORIGIN
+        if m.context > self.highest[slot] and m.context - self.highest[slot] > SEQUENCE_STEP:
+            return ODD_ORIGIN
+        return admission.ADMITTED if m.is_from(m.sender, incarnation, m.context) else ODD_ORIGIN
+
+    def is_repeated(self, slot: int, sequence: int) -> bool:
+        """Whether these proposals were seen before, or may have been: none is ever appended twice.
+
+        A network that repeats frames could otherwise let an entry be replaced, reported as not done, and
+        then be appended again.
+        """
+        oldest = slot * FORWARDED
+        for place in range(slot * FORWARDED, (slot + 1) * FORWARDED):
+            if self.forwarded[place] == sequence:
+                return True
+            if self.forwarded[place] < self.forwarded[oldest]:
+                oldest = place
+        if sequence < self.forwarded[oldest]:
+            return True
+        self.forwarded[oldest] = sequence
+        self.highest[slot] = max(self.highest[slot], sequence)
+        return False

@@ -1,0 +1,381 @@
+"""What a directory holds, judged at each open: the segments are walked once, the tail is held against the mark.
+
+Three outcomes. *Whole*: everything that was acknowledged is there; what a write that never ended left behind is
+removed. *In doubt*: something acknowledged may be missing, and nothing on this disk tells. *Damaged*: something is
+missing or wrong; WalDamaged says what, and the node does not start. Nothing is deleted or overwritten but what a
+write that never ended can have left, and each time a warning is logged.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterator
+
+from .._core import Buffer
+from .._disk import Directory, File
+from ..errors import StorageFailed, WalDamaged, WrongDirectory
+from ..types import ConfState
+from .format import (
+    BLOCK,
+    MARK_NAME,
+    MARK_NEW,
+    MARK_SLOTS,
+    OPERATION_MARK,
+    OPERATION_SEGMENT,
+    OPERATION_SYNC,
+    SECTOR,
+    Head,
+    Mark,
+    decode_head,
+    decode_mark,
+    describe,
+    encode_head,
+    encode_mark,
+)
+from .reserve import Reserve
+from .wal import Reader, Wal
+
+logger = logging.getLogger("raftx")
+
+NAME = re.compile(r"wal-([0-9a-f]{16})\.log")
+NOTHING = Mark(0, 0, 0, 0)  # the mark of a new directory
+
+
+def name_of(segment: int) -> str:
+    """The file of a segment."""
+    return f"wal-{segment:016x}.log"
+
+
+class Recovery:
+    """Walks the segments of a directory once. Raises WalDamaged, WrongDirectory, StorageFailed, OSError."""
+
+    def __init__(
+        self, directory: Directory, id: int, cluster: bytes, conf_state: ConfState, segment_bytes: int
+    ) -> None:
+        self.directory = directory
+        self.path = os.fsdecode(directory.path)
+        self.id = id
+        self.cluster = cluster
+        #: the membership that was asked for; after ``examine`` that of the log
+        self.conf_state = conf_state
+        self.segment_bytes = segment_bytes
+        self.reader = Reader()
+        #: what was cut off first: (file, place, reason), or None
+        self.repaired: tuple[str, int, str] | None = None
+        #: why something acknowledged may be missing; "" when nothing is
+        self.doubt = ""
+        #: (segment, place, length) of runs of records
+        self.pieces: list[tuple[int, int, int]] = []
+        #: what was walked, (device, inode): the files are opened again when the records are read
+        self.walked: dict[int, tuple[int, int]] = {}
+        #: the higher one of the slots that can be read
+        self.mark: Mark | None = None
+        #: the mark has a file, which can be written again
+        self.marked = False
+        #: what the batch that the mark names is like, if it is there
+        self.met: Mark | None = None
+        #: the last segment that has a header (None: the directory is new), the place behind its last batch, and what
+        #: stands there if anything does
+        self.head: Head | None = None
+        self.file = File()
+        self.position = BLOCK
+        self.torn_reason = ""
+        #: a segment behind it that was made and never used, 0 for none
+        self.unused = 0
+        self.mark_file = File()
+        self.reserve = Reserve(directory, segment_bytes)
+
+    def close(self) -> None:
+        """Close what a failed recovery has left open."""
+        self.file.close()
+        self.mark_file.close()
+        self.reserve.close()
+
+    def examine(self) -> None:
+        """Verify everything and judge it. Changes nothing on disk."""
+        present = os.listdir(self.directory.fd)
+        segments = sorted(int(m[1], 16) for m in map(NAME.fullmatch, present) if m)
+        self._read_mark(present, segments)
+        if segments and segments != list(range(1, len(segments) + 1)):
+            missing = min(set(range(1, segments[-1])) - set(segments))
+            raise WalDamaged(f"{self._file(missing)} is missing, {name_of(segments[-1])} is there")
+        heads, headless = self._read_heads(segments)
+        for head in heads:
+            self.head = head
+            self.position = self._segment(head, last=head is heads[-1])
+        if headless is not None:
+            if not self._is_fresh(segments[-1]):
+                raise WalDamaged(f"{self._file(segments[-1])}: {headless}") from headless
+            self.unused = segments[-1]
+        self._judge(len(heads), self.position)
+
+    def mend(self) -> Wal:
+        """Repair the tail, sync what is relied on, and return the writing end."""
+        if self.unused:
+            self._keep_or_remove(self.unused)
+        if self.head is None:
+            return self._begin()
+        self._clean(self.head, self.position)
+        # What is trusted from here on is on disk, whatever the cache held before.
+        code = self.file.py_sync_new(self.directory)
+        if code:
+            raise StorageFailed(describe(OPERATION_SYNC << 32 | -code))
+        head, reader = self.head, self.reader
+        wal = Wal(self.file, self.mark_file, self.reserve, encode_head(head), self.cluster, self.id)
+        wal.resume(head.segment, self.position, head.size, reader.number, reader.chain, reader.incarnation)
+        return wal
+
+    def _begin(self) -> Wal:
+        """The writing end of a new directory, whose mark says that nothing was ever written."""
+        self._make_mark(NOTHING)
+        head = encode_head(Head(1, self.cluster, self.id, 0, 1, self.segment_bytes, self.conf_state))
+        wal = Wal(self.file, self.mark_file, self.reserve, head, self.cluster, self.id)
+        # There is no room in no segment, so the first batch begins the first one.
+        wal.resume(0, 0, 0, 0, 0, 0)
+        return wal
+
+    def begin_marking(self, wal: Wal) -> None:
+        """Write the mark from now on. A doubt about it is on disk by now, in the batch of this open."""
+        if not self.marked:
+            self._make_mark(Mark(wal.number, wal.segment, wal.position, wal.chain))
+        self.mark_file.py_take(File(MARK_NAME, directory=self.directory))
+        code = wal.py_begin_marking()
+        if code:
+            raise StorageFailed(describe(code))
+
+    # --- the mark --------------------------------------------------------------------------------
+
+    def _read_mark(self, present: list[str], segments: list[int]) -> None:
+        """What the mark says, and whether it can be relied on."""
+        if MARK_NAME not in present:
+            # It is made before the first segment.
+            if segments:
+                self.doubt = f"{MARK_NAME} is missing"
+            return
+        self.marked = True
+        slots = []
+        file = File(MARK_NAME, readonly=True, directory=self.directory)
+        try:
+            buffer = Buffer()
+            for slot in range(MARK_SLOTS):
+                code = file.py_read_at(buffer, SECTOR, slot * BLOCK)
+                slots.append(None if code else decode_mark(buffer.tobytes(), slot))
+        finally:
+            file.close()
+        read = [slot for slot in slots if slot is not None]
+        for _, cluster, id in read:
+            if (cluster, id) != (self.cluster, self.id):
+                raise WrongDirectory(f"{self.path}/{MARK_NAME} belongs to node {id} of cluster {cluster!r}")
+        if read:
+            self.mark = max(mark for mark, _, _ in read)
+        if len(read) < MARK_SLOTS:
+            self.doubt = f"{'one slot of ' if read else ''}{MARK_NAME} cannot be read"
+
+    def _judge(self, count: int, position: int) -> None:
+        """Whether all that was acknowledged is there, as far as the mark tells. Raises WalDamaged."""
+        mark, number = self.mark, self.reader.number
+        where = f"{self._file(count)} ends at byte {position:,}" if count else f"{self.path} has no segment, it ends"
+        if mark is not None and number < mark.number:
+            raise WalDamaged(
+                f"{where} with batch {number}, but batch {mark.number} was on disk, up to byte {mark.position:,} of "
+                f"{name_of(mark.segment)}: what was acknowledged is missing"
+            )
+        if mark is not None and mark.number and self.met != mark:
+            raise WalDamaged(f"{self.path}: batch {mark.number} is not the one that {MARK_NAME} names")
+        if self.doubt and not count:
+            raise WalDamaged(f"{where} with batch {number}, and {self.doubt}: what was acknowledged may be missing")
+        if self.doubt and mark is not None and number > mark.number:
+            # The slots are written in turn: the other one named one batch more at most, and that is there.
+            self._repair(MARK_NAME, 0, self.doubt)
+            self.doubt = ""
+
+    def _make_mark(self, mark: Mark) -> None:
+        """A whole mark under its name, or none."""
+        file = File(MARK_NEW, create=True, directory=self.directory)
+        try:
+            buffer = Buffer()
+            for slot in range(MARK_SLOTS):
+                buffer.py_put(encode_mark(mark, slot, self.cluster, self.id).ljust(BLOCK, b"\0"))
+            code = file.py_write_at(buffer, 0, len(buffer), 0) or file.py_sync_new(self.directory)
+        finally:
+            file.close()
+        if not code:
+            os.rename(MARK_NEW, MARK_NAME, src_dir_fd=self.directory.fd, dst_dir_fd=self.directory.fd)
+            code = self.directory.py_sync()
+        if code:
+            raise StorageFailed(describe(OPERATION_MARK << 32 | -code))
+        self.marked = True
+
+    # --- segments --------------------------------------------------------------------------------
+
+    def _file(self, segment: int) -> str:
+        return f"{self.path}/{name_of(segment)}"
+
+    def _read_heads(self, segments: list[int]) -> tuple[list[Head], WalDamaged | None]:
+        """The headers, and why the last segment has none, if it has none."""
+        heads: list[Head] = []
+        for segment in segments:
+            try:
+                heads.append(decode_head(self._first_block(segment)))
+            except WalDamaged as error:
+                if segment == segments[-1]:
+                    return heads, error
+                raise WalDamaged(f"{self._file(segment)}: {error}") from error
+        return heads, None
+
+    def _first_block(self, segment: int) -> bytes:
+        file = File(name_of(segment), readonly=True, directory=self.directory)
+        try:
+            buffer = Buffer()
+            code = file.py_read_at(buffer, BLOCK, 0)
+            if code:
+                raise OSError(-code, f"cannot read {self._file(segment)}")
+            return buffer.tobytes()
+        finally:
+            file.close()
+
+    def _is_fresh(self, segment: int) -> bool:
+        """Whether a segment holds nothing but what one does that was made and never used: zeros.
+
+        And any sectors of the header that is due in it: the power may have failed while that was written.
+        """
+        block = self._first_block(segment)
+        file = File(name_of(segment), readonly=True, directory=self.directory)
+        try:
+            size = file.size()
+            dirt = Reader().find_dirt(file, BLOCK, size)
+        finally:
+            file.close()
+        reader = self.reader
+        due = encode_head(Head(segment, self.cluster, self.id, reader.chain, reader.number + 1, size, self.conf_state))
+        sectors = [(block[at : at + SECTOR], due[at : at + SECTOR]) for at in range(0, len(block), SECTOR)]
+        return dirt is None and all([sector == its or not any(sector) for sector, its in sectors])
+
+    def _keep_or_remove(self, segment: int) -> None:
+        """The last segment was made and never used: it is the next one, unless it is not whole."""
+        unwritten = not any(self._first_block(segment))
+        file = File(name_of(segment), directory=self.directory)
+        try:
+            size = file.size()
+            if size == self.segment_bytes and unwritten:
+                code = file.py_sync_new(self.directory)
+                if code:
+                    raise StorageFailed(describe(OPERATION_SEGMENT << 32 | -code))
+                self.reserve.adopt(file, segment, size)
+                return
+        finally:
+            file.close()
+        if not unwritten:
+            self._repair(name_of(segment), 0, "its header was not written whole")
+        os.unlink(name_of(segment), dir_fd=self.directory.fd)
+        code = self.directory.py_sync()
+        if code:
+            raise StorageFailed(describe(OPERATION_SEGMENT << 32 | -code))
+
+    def _segment(self, head: Head, last: bool) -> int:
+        """Walk one segment; the place behind its last batch. The last one stays open."""
+        path = self._file(head.segment)
+        self._check(path, head)
+        file = File(name_of(head.segment), readonly=not last, directory=self.directory)
+        try:
+            size = file.size()
+            if size != head.size:
+                raise WalDamaged(f"{path} has {size:,} bytes, its header says {head.size:,}")
+            status = os.fstat(file.fd)
+            self.walked[head.segment] = (status.st_dev, status.st_ino)
+            position = self._walk(path, file, size, head.segment, last)
+            if last:
+                self.file.py_take(file)
+        finally:
+            file.close()
+        return position
+
+    def _check(self, path: str, head: Head) -> None:
+        """Whose segment it is, and that it follows the one before."""
+        reader = self.reader
+        segment = len(self.walked) + 1
+        if head.segment != segment:
+            raise WalDamaged(f"{path} says that it is segment {head.segment}")
+        if head.cluster != self.cluster:
+            raise WrongDirectory(f"{self.path} belongs to another cluster: {head.cluster!r}")
+        if head.id != self.id:
+            raise WrongDirectory(f"{self.path} belongs to node {head.id}, not {self.id}")
+        if segment == 1:
+            given = self.conf_state
+            if (given.voters or given.learners) and given != head.conf_state:
+                raise WrongDirectory(
+                    f"{self.path} was made with voters {head.conf_state.voters} and learners "
+                    f"{head.conf_state.learners}, not {given.voters} and {given.learners}"
+                )
+            self.conf_state = head.conf_state
+        if head.chain != reader.chain or head.first_batch != reader.number + 1:
+            raise WalDamaged(f"{path} does not continue the segment before it")
+
+    def _walk(self, path: str, file: File, size: int, segment: int, last: bool) -> int:
+        """All batches of one segment; the place behind the last one."""
+        reader = self.reader
+        position = BLOCK
+        while True:
+            verdict = reader.read(file, position, size, segment)
+            if verdict != reader.VALID:
+                break
+            self.pieces += [(segment, position + start, length) for start, length in reader.pieces]
+            position += reader.extent
+            if self.mark is not None and reader.number == self.mark.number:
+                self.met = Mark(reader.number, segment, position, reader.chain)
+        where = f"{path} at byte {position:,}"
+        torn, reason, extent = reader.torn, reader.reason, reader.extent
+        if verdict == reader.BAD and not (last and torn):
+            raise WalDamaged(f"{where}: {reason}")
+        # Behind a hole or a torn batch nothing can have been acknowledged; a whole batch there means damage.
+        later = reader.find_later(file, position + max(extent, BLOCK), size, segment)
+        if later >= 0:
+            raise WalDamaged(f"{where}: {reason or 'a batch is missing'}, but a whole batch follows at {later:,}")
+        # Nothing is written behind a batch before it is durable, so a torn one ends what was written.
+        if verdict == reader.BAD and extent and (dirt := reader.find_dirt(file, position + extent, size)) is not None:
+            raise WalDamaged(f"{where}: {reason}, but something follows at {dirt[0]:,}")
+        self.torn_reason = reason if verdict == reader.BAD else "remains of a torn batch"
+        return position
+
+    def _clean(self, head: Head, position: int) -> None:
+        """Zero what a torn write left behind the last batch, so that it can never be taken for one."""
+        at = position
+        while (dirt := self.reader.find_dirt(self.file, at, head.size)) is not None:
+            if at == position:
+                self._repair(name_of(head.segment), position, self.torn_reason)
+            at, length = dirt
+            code = self.file.py_zero(at, length)
+            if code:
+                raise StorageFailed(describe(OPERATION_SYNC << 32 | -code))
+            at += length
+
+    def _repair(self, file: str, place: int, reason: str) -> None:
+        """Remember and log what is mended."""
+        logger.warning("%s/%s repaired at byte %d: %s", self.path, file, place, reason)
+        self.repaired = self.repaired or (file, place, reason)
+
+    # --- what is in it -----------------------------------------------------------------------------
+
+    def records(self) -> Iterator[bytes]:
+        """The records, read again piece by piece, so that the log is not held twice."""
+        file = File()
+        opened = 0
+        buffer = Buffer()
+        try:
+            for segment, position, length in self.pieces:
+                if segment != opened:
+                    file.py_take(File(name_of(segment), readonly=True, directory=self.directory))
+                    opened = segment
+                    status = os.fstat(file.fd)
+                    if (status.st_dev, status.st_ino) != self.walked[segment]:
+                        raise WalDamaged(f"{self._file(segment)} was replaced while it was read")
+                code = file.py_read_at(buffer, length, position)
+                if code:
+                    raise OSError(-code, f"cannot read {self._file(segment)}")
+                if len(buffer) < length:
+                    raise WalDamaged(f"{self._file(segment)} became shorter while it was read")
+                yield buffer.tobytes()
+        finally:
+            file.close()
