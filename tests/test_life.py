@@ -47,7 +47,7 @@ def test_start_and_close_at_the_same_time(impl, tmp_path):
     """Whoever comes first: both end as they say they do, nothing runs, and everything can be taken again."""
     choose = random.Random(7)
     stopped = 0
-    for life in range(40):
+    for life in range(25):
         storage = impl.FileStorage(tmp_path / "log", voters=[1], segment_bytes=64 << 10)
         node = make(impl, storage)
         odd = []
@@ -131,7 +131,7 @@ def test_no_thread_left(impl, monkeypatch, tmp_path, disk, use_gil):
     memory = Storage(impl)
 
     def another():
-        storage = impl.FileStorage(tmp_path / "log", voters=[1]) if disk == "file" else memory
+        storage = impl.FileStorage(tmp_path / "log", [1], segment_bytes=64 << 10) if disk == "file" else memory
         return make(impl, storage, transport=impl.NngTransport(urls[1], urls, use_gil=use_gil))
 
     for allowed in range(12):
@@ -460,7 +460,7 @@ def test_waiting_on_the_thread_that_ends_futures(impl, where):
 
 def test_every_end_tells_the_cause(impl):
     """Whichever thread notices first: in each of many lives, streams, futures and errors have the failure."""
-    for life in range(25):
+    for life in range(12):
         storage = Storage(impl)
         node = make(impl, storage)
         committed = node.committed
