@@ -4,6 +4,7 @@ from .._core cimport Cursor
 from .._sys cimport Cells, Event, Handoff, Intake
 from .outcomes cimport Outcomes
 
+cdef int REFUSED_STOPPED
 cdef int ENTRY_NORMAL, ROW_APPLY, ROW_END, ROW_HANDED, ROW_ODD, ROW_REFUSED, ROW_STATE, DONE_APPLIED
 cdef size_t ENVELOPE
 

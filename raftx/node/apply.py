@@ -16,7 +16,17 @@ from .._sys import Handoff, Intake
 from ..types import ENTRY_NORMAL, MESSAGE_NAMES, Role, StateChange
 from .outcomes import Outcomes
 from .report import report
-from .rows import DONE_APPLIED, REFUSALS, ROW_APPLY, ROW_END, ROW_HANDED, ROW_ODD, ROW_REFUSED, ROW_STATE
+from .rows import (
+    DONE_APPLIED,
+    REFUSALS,
+    REFUSED_STOPPED,
+    ROW_APPLY,
+    ROW_END,
+    ROW_HANDED,
+    ROW_ODD,
+    ROW_REFUSED,
+    ROW_STATE,
+)
 from .senders import REASONS
 
 ENVELOPE = 24
@@ -104,7 +114,10 @@ class Applier:
     def take_refused(self, row: int) -> None:
         sequence, count, reason = self.applies.at(row, 1), self.applies.at(row, 2), self.applies.at(row, 3)
         text = REFUSALS[reason] if reason < len(REFUSALS) else REFUSALS[0]
-        self.outcomes.refuse(sequence, count, self.intake.last_sequence, text)
+        if reason == REFUSED_STOPPED:
+            self.outcomes.give_back(sequence, count, text)
+        else:
+            self.outcomes.refuse(sequence, count, self.intake.last_sequence, text)
 
     def tell_odd(self, row: int) -> None:
         """A message was refused: say so, a reason once a minute."""

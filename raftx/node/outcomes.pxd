@@ -15,7 +15,7 @@ cdef class Outcomes:
     cdef int64_t timeout_ns
     cdef readonly set threads
     cdef readonly dict pending, early
-    cdef list stale
+    cdef list stale, given_back
     cdef readonly object ending, late
     cdef object deadlines
     cdef dict handed

@@ -89,6 +89,8 @@ class Outcomes:
         self.deadlines: collections.deque[tuple[int, int]] = collections.deque()
         #: term to the last sequence that was handed to a leader in it
         self.handed: dict[int, int] = {}
+        #: (first, count, reason) of what the engine gave back when it stopped; ``end`` knows why it did
+        self.given_back: list[tuple[int, int, str]] = []
         #: largest sequence that has a deadline, and that was registered
         self.noted = self.newest = 0
         self.ended = False
@@ -199,6 +201,10 @@ class Outcomes:
             self.finish_other(each, self.pending.pop(each, None), NotDone(reason))
         self.wake_all()
 
+    def give_back(self, sequence: int, count: int, reason: str) -> None:
+        """Proposals that the engine had not looked at when it stopped: not done, as soon as the cause is known."""
+        self.given_back.append((sequence, count, reason))
+
     def hand_over(self, sequence: int, term: int) -> None:
         """Everything up to ``sequence`` was handed to a leader in ``term`` or earlier."""
         self.handed[term] = sequence
@@ -262,6 +268,12 @@ class Outcomes:
         if not self.ended:
             self.cause = cause
             self.ended = True
+        for first, count, reason in list(self.given_back):
+            for sequence in range(first, first + count):
+                if sequence in self.pending:
+                    error = NotDone(reason)
+                    error.__cause__ = cause
+                    self.end_one(sequence, error)
         while self.pending:
             try:
                 _, item = self.pending.popitem()

@@ -2,7 +2,7 @@
 
 pynng owns sockets, options and reconnection. Frames pass without the GIL where pynng's library
 gives its C functions away (``NngLink``); elsewhere through pynng's Python calls, which every other
-transport uses too. Fork is not survived by NNG: a process that has sockets must spawn.
+transport uses too. NNG does not survive a fork: fork.py says what becomes of it in the child.
 """
 
 from __future__ import annotations
