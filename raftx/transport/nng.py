@@ -2,7 +2,8 @@
 
 TCP connections are accepted and dialled by raftx itself, with limits, and given to NNG as descriptors. Frames pass
 without the GIL where pynng's library gives its C functions away (``NngLink``); elsewhere through pynng's Python calls,
-which every other transport uses too. Fork is not survived by NNG: a process that has sockets must spawn.
+which every other transport uses too. NNG does not survive a fork: fork.py says what becomes of it in the
+child.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from typing import Any
 from .. import _limits, _nng, _sys, _wire
 from .._nng import NngReceiver, NngSender, NngWire
 from ..errors import ConfigError, TransportError, UsageError
-from ..types import MEMBERS_MAX, NUMBER_MAX
+from ..types import MEMBERS_MAX, NUMBER_MAX, is_id
+from . import fork
 from .address import Address, listen_on, parse
 from .link import Link
 from .news import describe
@@ -50,11 +52,11 @@ class NngLink(Link):
         self.wire.watch()
 
     def start(self, id: int) -> None:
-        """Begin to receive, and to accept and dial on a thread. Raises TransportError."""
+        """Begin to receive, and to accept and dial on a thread. Raises TransportError; then call ``stop``."""
         self.receiver.start()
         thread = threading.Thread(target=self.wire.run, name=f"raftx-wire-{id}", daemon=True)
         thread.start()
-        self.threads.append(thread)
+        self.threads.append(thread)  # those that stop() waits for
 
     def stop(self) -> None:
         """End receiving and every connection that was dialled. Not while the engine runs."""
@@ -143,7 +145,7 @@ class NngTransport:
         self._listen_at = parse(listen, "listen", listen=True)
         self._dial_at: dict[int, Address] = {}
         for id, address in peers.items():
-            if not isinstance(id, int) or isinstance(id, bool) or not 1 <= id <= NUMBER_MAX:
+            if not is_id(id):
                 raise ConfigError(f"peers: an id must be in 1..{NUMBER_MAX}, not {id!r}")
             # Who gives every member the same list has this node's own address in it.
             self._dial_at[id] = parse(address, f"peers: {id}", listen=address == listen)
@@ -199,6 +201,7 @@ class NngTransport:
             raise UsageError("a transport can be started once")
         if os.getpid() != self._pid:
             raise UsageError("NNG does not survive fork: make the transport in the process that uses it")
+        fork.watch(self)
         self._arrivals = _limits.Arrivals(self.max_connections, self.max_strangers, self.stranger_ms)
         self._wire = _wire.Wire(
             _sys.Event(),
@@ -298,7 +301,7 @@ class NngTransport:
     def _add_thread(self, name: str, body: Callable[[], None]) -> None:
         thread = threading.Thread(target=body, name=name, daemon=True)
         thread.start()
-        self._threads.append(thread)
+        self._threads.append(thread)  # those that close() waits for
 
     def close(self) -> None:
         """Close every socket; returns when nothing is delivered any more."""
@@ -376,6 +379,13 @@ class NngTransport:
             "renewals": 0 if made is None else made.renewals,
             "shortages": wire.shortages,
         }
+
+    def forget(self) -> list[Any]:
+        """In a forked child: let go of everything that NNG is behind, without a call; returns it."""
+        self._closed = True
+        objects = [self._pull, self._link, self._connections, self._wire, self._arrivals]
+        self._pull = self._link = self._connections = self._wire = self._arrivals = None
+        return [each for each in objects if each is not None]
 
 
 def _in_range(name: str, value: object, low: int, high: int) -> None:
