@@ -41,7 +41,7 @@ class Config:
     max_uncommitted_bytes: int = 256 << 20
     #: Bytes of proposals that wait for the engine; above it a proposal ends as not done.
     max_waiting_bytes: int = 64 << 20
-    #: Proposals that have not ended, 1..2^31-1; above it a proposal ends as not done. Each takes 200 to 300 bytes.
+    #: Proposals that have not ended, 1..2^31-1; above it a proposal ends as not done. Each takes about 200 bytes.
     max_open_proposals: int = 1 << 18
     #: Bytes of committed entries handed to the state machine at once.
     max_apply_bytes: int = 4 << 20
