@@ -116,7 +116,7 @@ def test_nothing_compiled_shifts_a_narrow_integer() -> None:
 
 
 def test_ticks_are_counted_for_as_long_as_a_member_lives() -> None:
-    """A member that may not campaign ticks on: at 10 ms, 31 bits are over after 248 days, and a lease would hold anew."""
+    """A member that may not campaign ticks on: of 10 ms, 31 bits end after 248 days, and a lease would hold anew."""
     for name, declaration in (
         ("raftx/consensus/state.pxd", "int64_t election_elapsed, heartbeat_elapsed"),
         ("raftx/node/engine.pxd", "int64_t stalled"),
