@@ -4,6 +4,8 @@
 #   make demo [INPUT=file] [JSON=file]   a cluster replicates lines of text; RAFTX_PURE=1: interpreted
 #   make test                            linters, then the tests compiled and interpreted
 #   make test-compiled, make test-pure   the tests in one mode; ARGS="-k name" goes to pytest
+#   make test-fast                       what of the compiled mode is tested within two minutes
+#   make ubsan                           the tests on a build that reports undefined behaviour; ARGS=--fast: most of them
 #   make lint                            ruff, mypy, cython-lint
 #   make interaction FILES="..."         run etcd's interaction scripts on the core; likewise
 #   make quorum FILES="...", make confchange FILES="..."
@@ -18,6 +20,7 @@
 #   make bench-core                      the core beside raft-rs and etcd/raft (needs Rust and Go)
 #   make instructions                    instructions of core operations against those on record (needs valgrind)
 #   make fuzz [FRAMES=1000000]           frames that no honest member can have sent, for a running cluster
+#   make cuts [ARGS="--seconds 3,10"]    silent cuts of the network in all lengths and ways: how soon members are back (root, ip, iptables)
 #   make soak [SCHEDULES=100000]         random schedules of a simulated cluster under a checker
 #   make build                           compile in place what changed
 #   make clean                           remove what was built, .venv included
@@ -49,8 +52,8 @@ else
 READY := $(VENV)/.built-$(RAFTX_BUILD)
 endif
 
-.PHONY: demo test test-compiled test-pure lint interaction quorum confchange scenarios parity parity-go parity-rust mixed
-.PHONY: reach damage mutants bench bench-core instructions fuzz soak build clean
+.PHONY: demo test test-compiled test-pure test-fast ubsan lint interaction quorum confchange scenarios parity parity-go parity-rust
+.PHONY: mixed reach damage mutants bench bench-core instructions cuts fuzz soak build clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -66,6 +69,15 @@ test-compiled: $(VENV)/.built-compiled $(VENV)/.dev
 # What is about the build and not about a mode has just run.
 test-pure: $(VENV)/.dev
 	RAFTX_PURE=1 RAFTX_REQUIRE_COMPILED= $(RUN) -m pytest --ignore tests/test_build.py $(ARGS)
+
+# Without what is marked slow, what only the interpreted package is for, and what starts many processes.
+test-fast: $(VENV)/.built-compiled $(VENV)/.dev
+	RAFTX_PURE= RAFTX_REQUIRE_COMPILED=1 $(RUN) -m pytest -m 'not slow' -k 'not pure' \
+		$(addprefix --ignore tests/,test_demo.py test_mutants.py test_mixed.py) $(ARGS)
+
+# In a copy of the tree, build/ubsan; it takes the C files of the build in place where there are any.
+ubsan: $(VENV)/.dev
+	@$(RUN) -m tests.ubsan $(ARGS)
 
 lint: $(VENV)/.dev
 	$(RUN) -m ruff check .
@@ -114,6 +126,9 @@ instructions: $(VENV)/.built-compiled
 
 fuzz: $(VENV)/.built-compiled
 	$(RUN) -m tests.frame_fuzz --frames $(FRAMES) $(ARGS)
+
+cuts: $(VENV)/.built-compiled
+	@$(RUN) -m tests.cuts $(ARGS)
 
 soak: $(VENV)/.built-compiled
 	$(RUN) -m raftx.testing.soak --schedules $(SCHEDULES) $(ARGS)

@@ -10,7 +10,7 @@ from typing import Any
 
 from . import toolchains
 from .cluster import run
-from .generate import schedule
+from .generate_large import schedule, with_large
 from .judging import Judge, QuietJudge
 from .quiet import run_quiet
 from .quiet_generate import quiet_schedule
@@ -34,6 +34,8 @@ class Comparison:
     build: Callable[[], Path]
     steps: int  # of a schedule
     golden: Path
+    #: the seeds of a run, from those that were asked for
+    seeds: Callable[[range], list[int]] = list
 
     @property
     def quiet(self) -> bool:
@@ -45,7 +47,7 @@ COMPARISONS = {
     comparison.name: comparison
     for comparison in (
         Comparison(
-            "go", "etcd/raft", schedule, run, Judge, toolchains.build_go, 200, GOLDEN / "etcd-raft.xz"
+            "go", "etcd/raft", schedule, run, Judge, toolchains.build_go, 200, GOLDEN / "etcd-raft.xz", with_large
         ),
         Comparison(
             "rust", "raft-rs", quiet_schedule, run_quiet, QuietJudge, lambda: toolchains.build_rust("raft-rs"), 40,

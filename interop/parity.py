@@ -126,7 +126,14 @@ class Comparer:
 
 
 def _worker(
-    name: str, seeds: range, steps: int, command: list[str], interpreted: bool, queue: Any, stop: Any, keep_going: bool
+    name: str,
+    seeds: Sequence[int],
+    steps: int,
+    command: list[str],
+    interpreted: bool,
+    queue: Any,
+    stop: Any,
+    keep_going: bool,
 ) -> None:
     package = _pure.load() if interpreted else raftx
 
@@ -188,7 +195,13 @@ class Outcome:
 
 
 def judge_many(
-    comparison: Comparison, seeds: range, steps: int, jobs: int, command: list[str], interpreted: bool, keep_going: bool
+    comparison: Comparison,
+    seeds: Sequence[int],
+    steps: int,
+    jobs: int,
+    command: list[str],
+    interpreted: bool,
+    keep_going: bool,
 ) -> Outcome:
     """Many seeds on several cores."""
     context = multiprocessing.get_context("spawn")
@@ -345,10 +358,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             comparison = COMPARISONS[name]
             command = options.oracle or [str(comparison.build())]
             steps = options.steps or comparison.steps
-            jobs = max(1, min(options.jobs, len(options.seeds)))
-            outcome = judge_many(
-                comparison, options.seeds, steps, jobs, command, options.interpreted, options.keep_going
-            )
+            seeds = comparison.seeds(options.seeds)
+            jobs = max(1, min(options.jobs, len(seeds)))
+            outcome = judge_many(comparison, seeds, steps, jobs, command, options.interpreted, options.keep_going)
             mode = f"{'compiled' if package.COMPILED else 'interpreted'}, {jobs} jobs"
             print("\n".join(outcome.lines(comparison.title, mode)), flush=True)
             for failure in outcome.failures:

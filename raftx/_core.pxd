@@ -41,7 +41,7 @@ cdef class Message:
         self.body_size = size
         self.count = count
     cdef inline int body_from(self, Buffer buffer, size_t offset, size_t size, uint32_t count) noexcept nogil:
-        if offset + size > buffer.size:
+        if offset > buffer.size or size > buffer.size - offset:
             return -1
         self.set_body(buffer.data + offset, size, count)
         return 0
@@ -196,7 +196,11 @@ cdef class Codec:
     cdef const uint8_t* data
     cdef size_t size, offset
     cdef readonly uint64_t sender, sender_incarnation
+    cdef readonly uint64_t sender_limit    # bytes of a frame that it takes; 0: it does not say
+    cdef readonly bint sender_too_large    # it has something for this node that is larger than it takes
+    cdef uint32_t limit_units              # of 64 KiB, told to others; 0: not said
     cdef readonly uint64_t rejected[16]    # dropped frames by reason
+    cdef void mark(self) noexcept nogil
     cdef size_t measure(self, Outbox box, size_t row) noexcept nogil
     cdef int begin(self, uint8_t* out, size_t size, uint64_t recipient) noexcept nogil
     cdef int add(self, Outbox box, size_t row) noexcept nogil

@@ -78,6 +78,7 @@ REASONS = (
 
 _MAGIC = b"RXF1"
 _VERSION = 1
+_TOO_LARGE = 1  # flag of a frame: its sender has something for the recipient that is larger than it takes
 _FRAME = struct.Struct("<4sBBH16sQQQQII")
 _HEAD = struct.Struct("<BBHIIIQQQQQQ")  # kind, flags, 0, count, size, 0, term .. context
 _SHORT, _BAD_MAGIC, _BAD_VERSION, _CLUSTER, _GROUP, _RECIPIENT, _LENGTH, _CHECKSUM, _KIND, _RANGE, _RECORDS, _SENDER = (
@@ -833,8 +834,8 @@ class Codec:
     """
 
     __slots__ = (
-        "_data", "_offset", "_out", "_out_size", "cluster", "group", "id", "incarnation", "rejected", "sender",
-        "sender_incarnation",
+        "_data", "_limit_units", "_offset", "_out", "_out_size", "cluster", "group", "id", "incarnation", "rejected",
+        "sender", "sender_incarnation", "sender_limit", "sender_too_large",
     )  # fmt: skip
 
     def __init__(self, cluster: bytes, id: int, incarnation: int = 0, group: int = 0) -> None:
@@ -848,11 +849,27 @@ class Codec:
         self.incarnation = _number(incarnation)
         self.group = _number(group)
         self.sender = self.sender_incarnation = 0
+        self.sender_limit = 0  # bytes of a frame that it takes; 0: it does not say
+        self.sender_too_large = False  # it has something for this node that is larger than it takes
+        self._limit_units = 0  # of 64 KiB, told to others; 0: not said
         self.rejected = [0] * 16  # dropped frames by reason
         self._out = memoryview(bytearray())
         self._out_size = 0
         self._data = memoryview(b"")
         self._offset = 0
+
+    def announce(self, limit: int) -> None:
+        """Tell in every frame from now on that frames of up to ``limit`` bytes are taken here.
+
+        It is a multiple of 64 KiB, at most 65535 of them: a header has no room for less. Raises ValueError.
+        """
+        if not 1 << 16 <= limit < 1 << 32 or limit % (1 << 16):
+            raise ValueError("limit must be a multiple of 65536, from 65536 to 2^32 - 65536")
+        self._limit_units = limit >> 16
+
+    def mark(self) -> None:
+        """In the frame that is being made: something for its recipient is larger than it takes."""
+        self._out[5] = _TOO_LARGE
 
     def measure(self, box: Outbox, row: int) -> int:
         """Bytes that a row takes in a frame."""
@@ -869,7 +886,7 @@ class Codec:
 
     def _pack_header(self, recipient: int, length: int, crc: int) -> None:
         addresses = (self.group, self.id, recipient, self.incarnation)
-        _FRAME.pack_into(self._out, 0, _MAGIC, _VERSION, 0, 0, self.cluster, *addresses, length, crc)
+        _FRAME.pack_into(self._out, 0, _MAGIC, _VERSION, 0, self._limit_units, self.cluster, *addresses, length, crc)
 
     def add(self, box: Outbox, row: int) -> int:
         """Append a row; the room was measured before."""
@@ -916,6 +933,8 @@ class Codec:
         if not reason:
             self.sender = _U64.unpack_from(frame, 32)[0]
             self.sender_incarnation = _U64.unpack_from(frame, 48)[0]
+            self.sender_limit = (frame[7] * 256 + frame[6]) * 65536
+            self.sender_too_large = frame[5] & _TOO_LARGE != 0
         return reason
 
     def _verify(self, frame: memoryview, size: int) -> int:

@@ -61,6 +61,7 @@ REASONS = (
 _NUMBERS = frozenset("kind flags count to sender term log_term index commit hint context vote".split())
 
 cdef enum:
+    FLAG_TOO_LARGE = 1    # of a frame: its sender has something for the recipient that is larger than it takes
     OK = 0
     SHORT = 1
     MAGIC = 2
@@ -544,8 +545,9 @@ cdef class EntryLog:
         self.block_count -= gone
         while self.spare_count > self.block_count + 1:
             self._drop_spare()
-        memmove(self.blocks, self.blocks + gone, self.block_count * sizeof(void*))
-        memmove(self.block_first, self.block_first + gone, self.block_count * 8)
+        if self.block_count:  # without one there may be no memory to move
+            memmove(self.blocks, self.blocks + gone, self.block_count * sizeof(void*))
+            memmove(self.block_first, self.block_first + gone, self.block_count * 8)
 
     cdef void _drop_spare(self) noexcept nogil:
         cdef Block* block = self.spare
@@ -881,7 +883,7 @@ cdef class Outbox:
 
 
 # --- the frame codec -----------------------------------------------------------------------------
-# Frame header, 64 bytes: magic 4 | version 1 | flags 1 | reserved 2 | cluster 16 | group 8 | sender 8 |
+# Frame header, 64 bytes: magic 4 | version 1 | flags 1 | limit 2 | cluster 16 | group 8 | sender 8 |
 #   recipient 8 | incarnation 8 | length 4 (bytes that follow) | crc 4
 # Message header, 64 bytes: kind 1 | flags 1 | reserved 2 | count 4 | size 4 | reserved 4 | term 8 |
 #   log_term 8 | index 8 | commit 8 | hint 8 | context 8; then ``size`` bytes of records
@@ -901,6 +903,19 @@ cdef class Codec:
         self.incarnation = integer(incarnation)
         self.group = integer(group)
 
+    def announce(self, limit):
+        """Tell in every frame from now on that frames of up to ``limit`` bytes are taken here.
+
+        It is a multiple of 64 KiB, at most 65535 of them: a header has no room for less. Raises ValueError.
+        """
+        if not 1 << 16 <= limit < 1 << 32 or limit % (1 << 16):
+            raise ValueError("limit must be a multiple of 65536, from 65536 to 2^32 - 65536")
+        self.limit_units = limit >> 16
+
+    cdef void mark(self) noexcept nogil:
+        # In the frame that is being made: something for its recipient is larger than it takes.
+        self.out[5] = FLAG_TOO_LARGE
+
     cdef size_t measure(self, Outbox box, size_t row) noexcept nogil:
         return MESSAGE_HEADER + box.rows[box.head + row].body_size
 
@@ -910,6 +925,8 @@ cdef class Codec:
         memset(out, 0, FRAME_HEADER)
         memcpy(out, b"RXF1", 4)
         out[4] = 1
+        out[6] = self.limit_units & 0xFF
+        out[7] = self.limit_units >> 8
         memcpy(out + 8, self.cluster, 16)
         ST64(out + 24, self.group)
         ST64(out + 32, self.id)
@@ -985,6 +1002,8 @@ cdef class Codec:
         self.offset = FRAME_HEADER
         self.sender = LD64(data + 32)
         self.sender_incarnation = LD64(data + 48)
+        self.sender_limit = (<uint64_t>data[7] * 256 + data[6]) * 65536
+        self.sender_too_large = (data[5] & FLAG_TOO_LARGE) != 0
         return 0
 
     cdef int _verify(self, const uint8_t* p, size_t size) noexcept nogil:
@@ -1014,7 +1033,7 @@ cdef class Codec:
             reason = self._check_message(p + at, size - at)
             if reason:
                 return reason
-            at += MESSAGE_HEADER + LD32(p + at + 8)
+            at += MESSAGE_HEADER + <size_t>LD32(p + at + 8)
         return OK
 
     cdef int _check_message(self, const uint8_t* head, size_t left) noexcept nogil:
@@ -1095,7 +1114,7 @@ cdef class Codec:
         m.hint = LD64(p + 48)
         m.context = LD64(p + 56)
         m.set_body(p + MESSAGE_HEADER, LD32(p + 8), LD32(p + 4))
-        self.offset += MESSAGE_HEADER + LD32(p + 8)
+        self.offset += MESSAGE_HEADER + <size_t>LD32(p + 8)
         return 1
 
     def encode(self, recipient, messages):

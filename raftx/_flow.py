@@ -30,6 +30,11 @@ def _slot(value: object) -> int:
     return slot
 
 
+def bit(slot: int) -> int:
+    """A slot's bit in a mask. Masks are made with it and nothing else: in compiled code ``1 << slot`` is too narrow."""
+    return 1 << slot
+
+
 def popcount(mask: int) -> int:
     """How many slots are in ``mask``."""
     return mask.bit_count()
@@ -158,11 +163,11 @@ class Peers:
 
     def set_paused(self, slot: int, value: bool) -> None:
         """Put a slot into the mask ``paused`` or take it out."""
-        self.paused = self.paused | 1 << slot if value else self.paused & ~(1 << slot)
+        self.paused = self.paused | bit(slot) if value else self.paused & ~bit(slot)
 
     def set_recent_active(self, slot: int, value: bool) -> None:
         """Put a slot into the mask ``recent_active`` or take it out."""
-        self.recent_active = self.recent_active | 1 << slot if value else self.recent_active & ~(1 << slot)
+        self.recent_active = self.recent_active | bit(slot) if value else self.recent_active & ~bit(slot)
 
     def set_match(self, slot: int, index: int) -> None:
         """Set what the member in a slot has acknowledged: for tests of quorums."""
@@ -194,8 +199,8 @@ class Peers:
         self.ids = array("Q", values + rest)
         self.count = len(values)
         paused, active = self.paused, self.recent_active
-        self.paused = sum([(paused >> place & 1) << i for i, place in enumerate(chosen) if place >= 0])
-        self.recent_active = sum([(active >> place & 1) << i for i, place in enumerate(chosen) if place >= 0])
+        self.paused = sum([bit(i) for i, place in enumerate(chosen) if place >= 0 and (paused >> place) & 1])
+        self.recent_active = sum([bit(i) for i, place in enumerate(chosen) if place >= 0 and (active >> place) & 1])
 
     def column(self, name: str) -> memoryview:
         """A read-only copy of one column ("Q"): ids, match, next, sent_commit, pending_snapshot,

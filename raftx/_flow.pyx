@@ -223,8 +223,8 @@ cdef class Peers:
             self.ids[i] = values[i]
             if place >= 0:
                 self.state[i] = states[place]
-                self.paused |= ((paused >> place) & 1) << i
-                self.recent_active |= ((active >> place) & 1) << i
+                self.set_paused(i, (paused >> place) & 1)
+                self.set_recent_active(i, (active >> place) & 1)
 
     def column(self, str name not None):
         """A read-only copy of one column ("Q"): ids, match, next, sent_commit, pending_snapshot,

@@ -9,6 +9,7 @@ a Span holds a reference. Pointers handed out by nogil methods are valid until t
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.number cimport PyNumber_Index as integer
+from libc.stdint cimport SIZE_MAX
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
@@ -109,8 +110,10 @@ cdef class Buffer:
     cdef int reserve(self, size_t extra) except -1 nogil:
         cdef size_t room = max(self.capacity, <size_t>4096)
         cdef uint8_t* data
-        if self.size + extra <= self.capacity:
+        if extra <= self.capacity - self.size:  # Invariant: size <= capacity
             return 0
+        if extra > SIZE_MAX // 2 - self.size:
+            raise MemoryError()
         while room < self.size + extra:
             room *= 2
         data = raftx_alloc(self.alignment, room)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import NoReturn, final
 
+from ._limits import Arrivals
 from ._memory import Bytes
 from ._sys import Event, Runner, _number, _typed
+from ._wire import Wire
 from .errors import UsageError
 
 
@@ -24,7 +26,7 @@ class NngReceiver:
 
     __slots__ = ("data", "size")
 
-    def __init__(self, socket: int, event: Event, capacity: int = 1024) -> None:
+    def __init__(self, socket: int, event: Event, capacity: int = 1024, byte_limit: int = 1 << 30) -> None:
         _number(socket, 2**32)
         _typed(Event, event)
         self.data: Bytes = b""
@@ -47,39 +49,70 @@ class NngReceiver:
         """Make the next frame the present one (``data``, ``size``); False when there is none."""
         _no_nng()
 
+    def pipe(self) -> int:
+        """Over which of NNG's pipes the present frame came."""
+        _no_nng()
+
     def py_next(self) -> bytes | None:
         """The next frame, or None."""
         _no_nng()
 
 
 @final
-class NngPeer(Runner):
-    """Keeps a connection to one peer. Not here: raises UsageError."""
+class NngWire(Runner):
+    """The connections of a node: a Wire's, in NNG's hands. Not here: raises UsageError."""
 
-    def __init__(self, url: str, queue: int, shortest: int, longest: int) -> None:
-        self.connections = 0
+    def __init__(self, engine: Event, wire: Wire, arrivals: Arrivals, socket: int, queue: int) -> None:
+        self.connections = self.renewals = 0
+        _no_nng()
+
+    def add(self, id: int, host: str, port: str, family: int, url: str, patience: int = 1) -> None:
+        """Dial member ``id``: host and port over TCP, or without a host the url by NNG itself. Before the thread runs.
+
+        patience: how many times as long as an attempt the handshake may take. Raises ValueError: too many.
+        """
+        _no_nng()
+
+    def watch(self) -> None:
+        """Count what comes to the Pull0 socket, and close what has to go. Before it listens."""
+        _no_nng()
+
+    def renew(self, id: int) -> None:
+        """End the connection to this member and dial anew. Any thread."""
+        _no_nng()
+
+    def fresh(self) -> int:
+        """A member to which a connection has come to stand since the last call, 0 for none."""
+        _no_nng()
+
+    def proven(self, pipe: int) -> None:
+        """A valid frame has come over this pipe."""
         _no_nng()
 
     def stop(self) -> None:
-        """End ``run``, also while it dials. Any thread; may be called twice."""
+        """End ``run``. Any thread; may be called twice."""
         _no_nng()
 
-    def py_ready(self) -> bool:
-        """Whether a connection stands."""
+    def py_renew(self, id: int) -> None:
+        """End the connection to this member and dial anew. Any thread."""
+        _no_nng()
+
+    def py_fresh(self) -> int:
+        """A member to which a connection has come to stand since the last call, 0 for none."""
+        _no_nng()
+
+    def py_ready(self, id: int) -> bool:
+        """Whether a connection to this member stands."""
         _no_nng()
 
 
 @final
 class NngSender:
-    """Sends frames to peers. Not here: raises UsageError."""
+    """Sends frames to the members that a wire dials. Not here: raises UsageError."""
 
     __slots__ = ()
 
-    def __init__(self) -> None:
-        _no_nng()
-
-    def add(self, id: int, peer: NngPeer) -> None:
-        """Frames for member ``id`` go to this peer. Raises ValueError: too many."""
+    def __init__(self, wire: NngWire) -> None:
         _no_nng()
 
     def prepare(self, to: int, size: int) -> bytearray | None:

@@ -66,7 +66,7 @@ cdef class Handoff:
     cdef uint64_t* taken_rows             # owned by the taker until its next take()
     cdef size_t taken_count, taken_room
     cdef readonly Spans taken
-    cdef int64_t pending                  # atomic: rows not yet taken
+    cdef readonly int64_t pending         # atomic: rows not yet taken
     cdef int put(self, Spans spans, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f,
                  uint64_t g, uint64_t h) except -1 nogil
     cdef int _take_spans(self, Spans spans) noexcept nogil

@@ -45,7 +45,8 @@ cdef class Clock:
         return raftx_now()
 
     cdef int64_t until(self, int64_t deadline) noexcept nogil:
-        return max(deadline - self.now(), <int64_t>0)
+        cdef int64_t now = self.now()
+        return deadline - now if deadline > now else 0
 
     def py_now(self):
         """Nanoseconds."""

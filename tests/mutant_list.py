@@ -26,6 +26,9 @@ DOUBT = "raftx/consensus/doubt.py"
 WAL = "raftx/storage/wal.py"
 RECOVERY = "raftx/storage/recovery.py"
 FILE = "raftx/storage/file.py"
+LIMITS = "raftx/_limits.py"
+WIRE = "raftx/_wire.py"
+CONTACT = "raftx/node/contact.py"
 
 MUTANTS = (
     # --- what honest members can have sent -----------------------------------------------------------
@@ -522,6 +525,95 @@ MUTANTS = (
                 "        answer_row(r, r.reads.unconfirmed, row, r.reads.unconfirmed.index_at(0))\n",
             ),
         ),
+    ),
+    # --- more members than a narrow integer has bits ----------------------------------------------------
+    Mutant(
+        "mask-of-32-bits",
+        0,
+        "a set of members has no room for those in slots 32 to 63",
+        "test_slots.py",
+        (Edit(FLOW, "    return 1 << slot\n", "    return 1 << slot & 0xFFFFFFFF\n"),),
+    ),
+    Mutant(
+        "vote-for-another-slot",
+        0,
+        "a vote of slot 32 and up is that of another member, as a shift of 32 bits makes it",
+        "test_slots.py",
+        (
+            Edit(
+                TRACKER,
+                "            self.votes_granted |= _flow.bit(slot)\n",
+                "            self.votes_granted |= _flow.bit(slot % 32)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "read-confirmed-by-one-of-many",
+        0,
+        "the acknowledgement of slot 31 counts for all above it",
+        "test_slots.py",
+        (
+            Edit(
+                READS,
+                "                    behind &= ~_flow.bit(other)\n",
+                "                    behind &= ~(_flow.bit(other) if other < 31 else -1 << 31)\n",
+            ),
+        ),
+    ),
+    # --- connections ----------------------------------------------------------------------------------
+    Mutant(
+        "silence-for-ever",
+        0,
+        "a member that answers nothing is sent to over the same connection for ever",
+        "test_contact.py",
+        (Edit(CONTACT, "if self.unanswered[slot] <= self.limit:", "if self.unanswered[slot] >= 0:"),),
+    ),
+    Mutant(
+        "renewed-for-ever",
+        0,
+        "two members renew each other's connections in turn",
+        "test_contact.py",
+        (
+            Edit(
+                CONTACT,
+                "            return False\n        self.age[slot] = 0\n        return True\n\n    def tick",
+                "            return False\n        return True\n\n    def tick",
+            ),
+        ),
+    ),
+    Mutant(
+        "crowd-keeps-others-out",
+        0,
+        "one stranger too many costs anybody, not one of the sender that has the most",
+        "test_wire.py",
+        (
+            Edit(
+                LIMITS,
+                "        same = [item for item in there if item.source == source]\n",
+                "        same = [item for item in there if item.source == source or there]\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "silent-guest-stays",
+        0,
+        "who connects and says nothing may stay",
+        "test_wire.py",
+        (Edit(WIRE, "elif greeted < 0 or now - since >= self.guest_ns:", "elif greeted < 0:"),),
+    ),
+    Mutant(
+        "half-a-greeting",
+        0,
+        "a greeting that has begun is taken for a whole one",
+        "test_wire.py",
+        (Edit(WIRE, "return 1 if seen == GREETING else -1 if woken else 0", "return 1"),),
+    ),
+    Mutant(
+        "patient-dial",
+        0,
+        "an attempt to connect has as much time as TCP gives it",
+        "test_wire.py",
+        (Edit(WIRE, "target.deadline = now + self.dial_ns", "target.deadline = now + 600 * SECOND"),),
     ),
     # --- the life of a node ---------------------------------------------------------------------------
     *mutant_life.MUTANTS,

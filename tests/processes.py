@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import multiprocessing
 import os
+import resource
 import signal
 import socket
 import threading
@@ -28,6 +29,12 @@ class Journal:
     def apply(self, entry):
         self.commands.append(entry.data)
         return len(self.commands)
+
+
+def run_limited_member(descriptors, *arguments):
+    """The same with so few descriptors."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+    run_member(*arguments)
 
 
 class Reporter:
@@ -125,12 +132,11 @@ def serve(raftx, node, journal, pipe, tell):
 class Member:
     """One process and what it has said."""
 
-    def __init__(self, id, urls, directory, settings, transport_settings):
+    def __init__(self, id, urls, directory, settings, transport_settings, body=run_member, first=()):
         self.id = id
         self.pipe, theirs = SPAWN.Pipe()
-        self.process = SPAWN.Process(
-            target=run_member, args=(theirs, id, urls, str(directory), settings, transport_settings), daemon=True
-        )
+        arguments = (*first, theirs, id, urls, str(directory), settings, transport_settings)
+        self.process = SPAWN.Process(target=body, args=arguments, daemon=True)
         self.process.start()
         theirs.close()
         self.done = []
@@ -202,9 +208,12 @@ class Processes:
 
     def start(self, *ids):
         for id in ids or self.urls:
-            self.members[id] = Member(id, self.urls, self.directory / str(id), self.settings, self.transport)
+            self.members[id] = self.make(id)
         for id in ids or self.urls:
             self.members[id].receive("ready")
+
+    def make(self, id):
+        return Member(id, self.urls, self.directory / str(id), self.settings, self.transport)
 
     def kill(self, id):
         member = self.members.pop(id)

@@ -1,6 +1,7 @@
 """raftx._nng where compiled: NNG's functions without the GIL; elsewhere that they are refused."""
 
 import contextlib
+import importlib
 import itertools
 import os
 import socket
@@ -32,10 +33,9 @@ def test_nng_is_not_available_in_python(system, nng, errors, monkeypatch, impl):
         nng.NngReceiver(1, event)
     with pytest.raises(errors.UsageError):
         nng.NngReceiver(1, event, capacity=8)
+    wire, arrivals = wire_of(nng)
     with pytest.raises(errors.UsageError):
-        nng.NngSender()
-    with pytest.raises(errors.UsageError):
-        nng.NngPeer("tcp://127.0.0.1:1", 8, 10, 500)
+        nng.NngWire(event, wire, arrivals, 0, 8)
     for wrong in (-1, 2**32):
         with pytest.raises(OverflowError):
             nng.NngReceiver(wrong, event)
@@ -46,11 +46,18 @@ def test_nng_is_not_available_in_python(system, nng, errors, monkeypatch, impl):
 ADDRESSES = itertools.count()
 
 
+def wire_of(nng):
+    """A Wire that dials often, and Arrivals, of the same implementation."""
+    names = ("_sys", "_limits", "_wire")
+    system, limits, wire = (importlib.import_module(f"{nng.__package__}.{name}") for name in names)
+    return wire.Wire(system.Event(), limits.Notes(), 8, 500, 500, 1, 20, 1000), limits.Arrivals(16, 4, 1000)
+
+
 class Pair:
     """A pynng socket that pushes, one that pulls, and our receiver on the latter."""
 
     def __init__(self, pynng, impl, scheme, capacity, **options):
-        self.socket_id = module(impl, "transport.nng")._socket_id
+        self.socket_id = module(impl, "transport.python").socket_id
         self.event = module(impl, "_sys").Event()
         self.pull = pynng.Pull0(recv_max_size=4 << 20)
         self.push = pynng.Push0(**options)
@@ -112,39 +119,46 @@ def test_nng_arguments(pynng, system, nng, errors):
     receiver = nng.NngReceiver(1, event)
     assert receiver.py_next() is None
     receiver.stop()  # never started
-    sender = nng.NngSender()
+    wire, arrivals = wire_of(nng)
+    made = nng.NngWire(event, wire, arrivals, 0, 1)
+    sender = nng.NngSender(made)
     assert sender.py_send(1, b"frame") != 0  # no such peer
     with pytest.raises(TypeError):
         sender.py_send(1, bytearray(b"frame"))
     with pytest.raises(TypeError):
         sender.py_send(1, None)
-    for queue, shortest, longest in ((-1, 10, 500), (8193, 10, 500), (1, 0, 500), (1, 20, 10)):
+    with pytest.raises(ValueError, match="byte_limit"):
+        nng.NngReceiver(1, event, 1, 0)
+    for queue in (-1, 8193):
         with pytest.raises(ValueError, match="must be"):
-            nng.NngPeer("tcp://127.0.0.1:1", queue, shortest, longest)
-    peer = nng.NngPeer("tcp://127.0.0.1:1", 1, 1, 1)
+            nng.NngWire(event, wire, arrivals, 0, queue)
     for id in range(64):
-        sender.add(id + 1, peer)
+        made.add(id + 1, "127.0.0.1", "1", 0, "tcp://127.0.0.1:1")
     with pytest.raises(ValueError, match="64"):
-        sender.add(65, peer)
+        made.add(65, "127.0.0.1", "1", 0, "tcp://127.0.0.1:1")
 
 
 class Way:
-    """A peer that dials an address, with its thread, and a sender that knows it as member 7."""
+    """An address that is dialled, with the thread that does it, and a sender that knows it as member 7."""
 
     def __init__(self, nng, url, queue=16):
-        self.peer = nng.NngPeer(url, queue, 1, 20)
-        self.sender = nng.NngSender()
-        self.sender.add(7, self.peer)
-        self.thread = start(self.peer.run)
+        wire, arrivals = wire_of(nng)
+        self.event = importlib.import_module(f"{nng.__package__}._sys").Event()
+        self.wire = nng.NngWire(self.event, wire, arrivals, 0, queue)
+        host, port = url[6:].split(":") if url.startswith("tcp://") else ("", "")
+        self.wire.add(7, host, port, 0, url)
+        self.sender = nng.NngSender(self.wire)
+        self.thread = start(self.wire.run)
 
     def ready(self):
         deadline = time.monotonic() + LIMIT_S
-        while not self.peer.py_ready():
+        while self.wire.py_fresh() != 7:
             assert time.monotonic() < deadline
             time.sleep(0.001)
+        assert self.wire.py_ready(7)
 
     def close(self):
-        self.peer.stop()
+        self.wire.stop()
         return ends(self.thread)
 
 
@@ -192,10 +206,10 @@ def test_nng_peer_comes_and_goes(pynng, nng):
             assert way.sender.py_send(7, b"%d" % life) == 0
             assert pull.recv() == b"%d" % life
         deadline = time.monotonic() + LIMIT_S
-        while way.peer.py_ready():
+        while way.wire.py_ready(7):
             way.sender.py_send(7, b"gone")
             assert time.monotonic() < deadline
-        assert way.peer.connections == life
+        assert way.wire.connections == life
     assert way.close()
     assert way.sender.py_send(7, b"closed") != 0
 
@@ -217,9 +231,12 @@ def test_nng_connections_that_end_as_they_begin(pynng, nng):
         hanging = start(hang_up)
         way = Way(nng, f"tcp://127.0.0.1:{server.getsockname()[1]}")
         deadline = time.monotonic() + 3.0
-        while time.monotonic() < deadline and way.peer.connections < 400:
-            way.sender.py_send(7, b"x" * 100)
-        assert way.peer.connections > 5
+        while time.monotonic() < deadline and way.wire.connections < 400:
+            way.wire.py_fresh()
+            for _ in range(100):
+                way.sender.py_send(7, b"x" * 100)
+            time.sleep(0)  # the listener is Python too
+        assert way.wire.connections > 5
         assert way.close()
         stop.set()
         assert ends(hanging)

@@ -35,6 +35,8 @@ LAYERS = [
     {"_core"},
     {"_sys"},
     {"_disk"},
+    {"_limits"},
+    {"_wire"},
     {"_nng"},
     {"consensus"},
     {"storage", "transport"},
@@ -59,8 +61,9 @@ CONSENSUS_REFUSED = {
 # --- nogil ---------------------------------------------------------------------------------------
 
 NOGIL_FILES = [
-    "_memory.pxd", "_flow.pxd", "_core.pxd", "_sys.pxd", "_disk.pxd", "_nng.pxd", "storage/reserve.pxd",
-    "storage/wal.pxd", "transport/link.pxd", "transport/nng.pxd", "node/engine.pxd",
+    "_memory.pxd", "_flow.pxd", "_core.pxd", "_sys.pxd", "_disk.pxd", "_limits.pxd", "_wire.pxd", "_nng.pxd",
+    "storage/reserve.pxd", "storage/wal.pxd", "transport/link.pxd", "transport/nng.pxd", "node/contact.pxd",
+    "node/engine.pxd",
 ]  # fmt: skip
 # Construction, configuration, restoring, status, text: the only methods on the data path's classes that
 # may take the GIL. Whoever adds one here says why in the .pxd.
@@ -210,7 +213,7 @@ def below(own: str, other: str) -> bool:
     """Whether a module of first name ``own`` may use one of first name ``other``."""
     if other == "_pure":
         return own in TOP
-    if other not in LAYER or (own == "consensus" and other in ("_sys", "_disk", "_nng")):
+    if other not in LAYER or (own == "consensus" and other in ("_sys", "_disk", "_limits", "_wire", "_nng")):
         return False
     if own in VALUES:
         return other in VALUES and VALUE_ORDER.index(other) < VALUE_ORDER.index(own)
@@ -368,6 +371,8 @@ def test_every_method_says_nogil_or_with_gil() -> None:
     assert takes_gil == WITH_GIL
 
 
+TWINS = [f"raftx.{name}" for name in ("_memory", "_core", "_sys", "_disk", "_limits", "_wire", "_nng")]
+
 # What stubtest need not find on both sides of a twin. Everything else that Python can see must agree.
 TWINS_DIFFER = [
     r".*\.__(reduce_cython|setstate_cython|pyx_capi|pyx_vtable|test)__",  # Cython's own
@@ -384,7 +389,7 @@ TWINS_DIFFER = [
 TWINS_LACK = {"raftx._memory.view_of"}  # memoryview does it
 
 
-@pytest.mark.parametrize("name", ["raftx._memory", "raftx._core", "raftx._sys", "raftx._disk", "raftx._nng"])
+@pytest.mark.parametrize("name", TWINS)
 def test_twins_have_one_api(name: str, tmp_path: Path) -> None:
     """The .py is the stub that stubtest holds against the compiled module; what is cdef only, Python cannot see."""
     if not raftx.COMPILED:
@@ -406,7 +411,7 @@ def test_twins_have_one_api(name: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("name", ["raftx._memory", "raftx._core", "raftx._sys", "raftx._disk", "raftx._nng"])
+@pytest.mark.parametrize("name", TWINS)
 def test_twins_have_what_the_header_declares(name: str) -> None:
     """What is cdef only, Python cannot see and stubtest does not look for: other modules call it in both modes."""
     header = ROOT.joinpath(*name.split(".")).with_suffix(".pxd")

@@ -15,7 +15,7 @@ import raftx
 from interop import golden, judging, parity
 from interop.cluster import PANIC, Cluster, run, scenarios, timeout
 from interop.comparisons import COMPARISONS
-from interop.generate import schedule
+from interop.generate_large import LARGE, SHARE, schedule, with_large
 from interop.oracle import Oracle, OracleDied
 
 HEAD = {"scenario": 1, "seed": 1, "nodes": [{"id": 1, "voters": [1], "start": 1}]}
@@ -30,6 +30,44 @@ def test_golden_traces_of_etcd(impl: ModuleType) -> None:
         assert different is None, f"{head['name']}\n" + judging.show(steps, answers, expected, all_steps=False)
         count += 1
     assert count >= 100
+
+
+def test_golden_traces_of_large_groups(impl: ModuleType) -> None:
+    count = 0
+    for head, steps, expected in golden.read(COMPARISONS["go"].golden.with_name("etcd-raft-large.xz")):
+        answers = run(head, steps, impl)
+        different = judging.first_difference(answers, expected)
+        assert different is None, f"{head['name']}\n" + judging.show(steps, answers, expected, all_steps=False)
+        assert len(head["nodes"]) > 32
+        count += 1
+    assert count >= 5
+
+
+def test_seeds_have_a_share_of_large_groups() -> None:
+    assert with_large(range(9, 12)) == [9, 10, 11, LARGE + 10]
+    assert with_large(range(LARGE + 10, LARGE + 12)) == [LARGE + 10, LARGE + 11]
+    assert COMPARISONS["go"].seeds(range(1, 101))[100:] == [LARGE + seed for seed in range(SHARE, 101, SHARE)]
+    assert COMPARISONS["rust"].seeds(range(9, 12)) == [9, 10, 11]
+
+
+def test_members_of_large_groups_do_not_vote_alike(impl: ModuleType) -> None:
+    """Two and more campaign in one term, members grant and refuse, somebody is elected, and reads are confirmed."""
+    split = refused = led = read = 0
+    for seed in range(LARGE + 100, LARGE + 110):
+        head, steps, answers = schedule(seed, 200, impl)
+        assert run(head, steps, impl) == answers
+        assert 33 <= len(head["nodes"]) <= 64
+        states = [answer.split("|")[3].split(" ") for answer in answers if not answer.endswith("|||")]
+        candidates: dict[str, set[str]] = {}
+        for state in states:
+            if state[4] == "1":
+                candidates.setdefault(state[1], set()).add(state[0])
+        split += any([len(ids) > 1 for ids in candidates.values()])
+        refused += any([":0" in state[24] and ":1" in state[24] for state in states])
+        led += any([state[4] == "2" for state in states])
+        read += any([not state[26].startswith("0:") for state in states])
+    assert min(split, refused, led) >= 4
+    assert read >= 2
 
 
 def test_golden_file_keeps_what_is_written(tmp_path: Path, impl: ModuleType) -> None:

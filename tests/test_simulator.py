@@ -15,6 +15,19 @@ SCHEDULES = {"compiled": 2000, "pure": 100}
 STEPS = 1000
 COMPARED = 50  # seeds that both modes run
 
+LARGE_SCHEDULES = {"compiled": 24, "pure": 3}  # of 33 to 64 members
+LARGE_COMPARED = 3
+# For each schedule of a large group.
+REACHED_LARGE = {
+    "elections": 6,
+    "truncations": 8,
+    "acknowledged": 6,
+    "crashes": 3,
+    "reads_asked": 12,
+    "reads_served_by_leader": 2,
+    "messages_lost": 500,
+}
+
 # What a run must have reached, for each 100 schedules: so that it cannot go blind.
 REACHED = {
     "elections": 200,
@@ -71,6 +84,7 @@ def seeds(mode):
     return [int(chosen)] if chosen else range(SCHEDULES[mode])
 
 
+@pytest.mark.slow
 def test_random_schedules(impl, capsys):
     mode = "compiled" if impl.COMPILED else "pure"
     schedule = module(impl, "testing.schedule").schedule
@@ -92,6 +106,37 @@ def test_random_schedules(impl, capsys):
         assert totals.longest_recovery <= module(impl, "testing.recovery").LIVENESS_TICKS
 
 
+@pytest.mark.slow
+def test_random_schedules_of_large_groups(impl, capsys):
+    """Members do not all vote alike: two and three campaign in one term, and leaders keep less than half of them."""
+    mode = "compiled" if impl.COMPILED else "pure"
+    schedule, large = module(impl, "testing.schedule").schedule, module(impl, "testing.large")
+    totals = module(impl, "testing.totals").Totals()
+    sizes = []
+    for seed in range(large.LARGE, large.LARGE + LARGE_SCHEDULES[mode]):
+        simulation = schedule(seed, STEPS)
+        totals.add(simulation.totals)
+        sizes.append(len(simulation.members))
+    with capsys.disabled():
+        print(f"\n{mode}, large groups: {totals}")
+    assert min(sizes) >= large.SMALLEST and max(sizes) <= 64
+    assert len(set(sizes)) > LARGE_SCHEDULES[mode] / 2
+    blind = {
+        name: getattr(totals, name)
+        for name, least in REACHED_LARGE.items()
+        if getattr(totals, name) < least * LARGE_SCHEDULES[mode]
+    }
+    assert not blind
+
+
+def test_a_soak_has_a_share_of_large_groups(impl):
+    large = module(impl, "testing.large")
+    assert large.with_large(18, 4) == [18, 19, large.LARGE + 20, 21]
+    assert large.with_large(large.LARGE + 19, 2) == [large.LARGE + 19, large.LARGE + 20]
+    made = [module(impl, "testing.schedule").Schedule(seed) for seed in large.with_large(1, 40)]
+    assert [len(each.simulation.members) > 32 for each in made] == [seed % 20 == 0 for seed in range(1, 41)]
+
+
 def test_a_seed_is_a_schedule(impl):
     schedule = module(impl, "testing.schedule").schedule
     for seed in range(6):
@@ -101,10 +146,12 @@ def test_a_seed_is_a_schedule(impl):
     assert schedule(1, STEPS).trace != schedule(2, STEPS).trace
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(len(IMPLEMENTATIONS) < 2, reason="one mode only in this run")
 def test_the_modes_take_the_same_steps():
     """Every step of every member: the traces are equal, and so is all that is counted."""
-    for seed in range(100, 100 + COMPARED):
+    first_large = module(IMPLEMENTATIONS["compiled"], "testing.large").LARGE + 100
+    for seed in [*range(100, 100 + COMPARED), *range(first_large, first_large + LARGE_COMPARED)]:
         first, second = (module(impl, "testing.schedule").schedule(seed, STEPS) for impl in IMPLEMENTATIONS.values())
         assert first.trace == second.trace, f"seed {seed}"
         assert str(first.totals) == str(second.totals)

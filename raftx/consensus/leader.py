@@ -51,7 +51,7 @@ def maybe_send_append(r: State, slot: int, send_if_empty: bool) -> int:
     high = r.log.last
     # A full window still lets an empty append through: it carries the commit index and provokes an answer.
     if low <= high and (r.tracker.peers.state[slot] != REPLICATE or not r.tracker.inflights.full(slot)):
-        high = r.log.limit(low, high, r.max_message_bytes)
+        high = r.log.limit(low, high, append_bytes(r, slot))
         count = high + 1 - low
     if count == 0 and not send_if_empty:
         return 0
@@ -62,6 +62,12 @@ def maybe_send_append(r: State, slot: int, send_if_empty: bool) -> int:
     r.tracker.sent_entries(slot, count, r.log.payload(low, high) if count else 0)
     r.tracker.peers.sent_commit[slot] = r.committed
     return 1
+
+
+def append_bytes(r: State, slot: int) -> int:
+    """Bytes of entries in one append to a peer; one entry goes whatever its size."""
+    limit = r.tracker.append_limits[slot]
+    return limit if 0 < limit < r.max_message_bytes else r.max_message_bytes
 
 
 def batched(r: State, slot: int, low: int, count: int) -> bool:
@@ -75,7 +81,7 @@ def batched(r: State, slot: int, low: int, count: int) -> bool:
         if first < r.log.first:
             # What it begins with has been compacted since: it goes as it is.
             return False
-        if first + r.messages.count_at(row) != low or r.log.limit(first, high, r.max_message_bytes) < high:
+        if first + r.messages.count_at(row) != low or r.log.limit(first, high, append_bytes(r, slot)) < high:
             return False
         r.messages.extend(row, r.log, high, r.committed)
     else:
@@ -267,7 +273,7 @@ def reconnects(r: State, m: Message, slot: int) -> bool:
 
 def handle_snapshot_request(r: State, m: Message, slot: int) -> int:
     """The peer takes nothing but a snapshot (raft-rs's request_snapshot)."""
-    if r.tracker.request_snapshot(slot, m.index, max(m.context, 1)):
+    if r.tracker.request_snapshot(slot, m.index, m.context if m.context else 1):
         if r.tracker.peers.state[slot] == REPLICATE:
             r.tracker.become_probe(slot)
         return maybe_send_append(r, slot, True)

@@ -120,7 +120,7 @@ def _columns(ids: Iterable[int], matches: Mapping[int, int], groups: Mapping[int
 
 
 def _mask(ids: Iterable[int], peers: Peers) -> int:
-    return sum([1 << peers.py_slot_of(id) for id in set(ids)])
+    return sum([_flow.bit(peers.py_slot_of(id)) for id in set(ids)])
 
 
 def py_committed_index(

@@ -230,7 +230,7 @@ class Raft(State):
             raise SnapshotRequestDropped("the log ends in another term than the leader's")
         # What is committed is what the leader can have in a snapshot without our help; raft-rs asks for the last entry,
         # and may wait for ever for one that only our acknowledgement would commit.
-        self.requested_snapshot = max(self.committed, 1)
+        self.requested_snapshot = self.committed if self.committed else 1
         return follower.send_snapshot_request(self)
 
     def step_down(self) -> int:

@@ -1,3 +1,4 @@
+import cython
 from libc.stdint cimport uint64_t
 from .._core cimport EntryLog, Message, Outbox
 from .raft cimport Raft
@@ -8,6 +9,7 @@ cdef int MSG_HUP, MSG_PRE_VOTE_RESP, MSG_STORAGE_APPEND_RESP, MSG_VOTE, MSG_VOTE
 cdef bint waits_for_disk(int kind) noexcept nogil
 cdef int collect(Raft core, Outbox out, Outbox held, uint64_t tag) except -1 nogil
 cdef int hold_storage_response(Raft core, Outbox held, uint64_t tag) except -1 nogil
+@cython.locals(count=size_t)
 cdef int release(Raft core, Outbox held, uint64_t tag, Outbox out, Message scratch) except -1 nogil
 
 cdef class RawNode:

@@ -1,4 +1,4 @@
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from .._core cimport EntryLog, Message, Outbox, Spans
 from . cimport quorum
 from .doubt cimport Doubts
@@ -28,7 +28,7 @@ cdef class State:
     cdef readonly bint commit_by_vote
     cdef public uint64_t priority
     cdef public int election_timeout, heartbeat_timeout, randomized_timeout
-    cdef readonly int election_elapsed, heartbeat_elapsed
+    cdef readonly int64_t election_elapsed, heartbeat_elapsed    # without a limit: who does not campaign ticks on
     cdef readonly EntryLog log
     cdef readonly Tracker tracker
     cdef readonly ReadOnly reads

@@ -4,7 +4,7 @@ from .. cimport _flow
 from .._flow cimport Inflights, Peers
 from . cimport quorum
 
-cdef int PROBE, REPLICATE, SNAPSHOT
+cdef int MEMBERS_MAX, PROBE, REPLICATE, SNAPSHOT
 
 @cython.final
 cdef class Tracker:
@@ -14,6 +14,7 @@ cdef class Tracker:
     cdef readonly uint64_t votes_granted, votes_refused
     cdef readonly bint auto_leave
     cdef public bint group_commit
+    cdef uint64_t[::1] append_limits
     cdef dict kept
     cdef bint votes_kept
 

@@ -5,11 +5,12 @@ Transitions of a peer's progress stand here and nowhere else. No messages are se
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 
 from .. import _flow
 from .._flow import Inflights, Peers
-from ..types import PROBE, REPLICATE, SNAPSHOT, ConfState
+from ..types import MEMBERS_MAX, PROBE, REPLICATE, SNAPSHOT, ConfState
 from . import quorum
 from .confchange import check_conf_state
 
@@ -32,6 +33,9 @@ class Tracker:
         self.voters = self.outgoing = self.learners = self.learners_next = 0
         self.votes_granted = self.votes_refused = 0
         self.auto_leave = False
+        #: bytes of entries in one append to each slot's member, where that is less than for everybody; 0: it is not.
+        #: Forgotten when the slots move; whoever knows it says it again.
+        self.append_limits = array("Q", bytes(8 * MEMBERS_MAX))
         self.group_commit = group_commit
         #: votes of this campaign by id, filled when the slots move; not of it unless votes_kept
         self.kept: dict[int, bool] = {}
@@ -61,20 +65,22 @@ class Tracker:
             if ((granted | refused) >> slot) & 1:
                 self.kept[id] = (granted >> slot) & 1 == 1
         self.peers.reorder(ids, places)
+        for slot in range(MEMBERS_MAX):
+            self.append_limits[slot] = 0
         self.inflights.reorder(places)
         slots = {id: slot for slot, id in enumerate(ids)}
-        self.voters = sum([1 << slots[id] for id in set(conf_state.voters)])
-        self.outgoing = sum([1 << slots[id] for id in set(conf_state.voters_outgoing)])
-        self.learners = sum([1 << slots[id] for id in set(conf_state.learners)])
-        self.learners_next = sum([1 << slots[id] for id in set(conf_state.learners_next)])
+        self.voters = sum([_flow.bit(slots[id]) for id in set(conf_state.voters)])
+        self.outgoing = sum([_flow.bit(slots[id]) for id in set(conf_state.voters_outgoing)])
+        self.learners = sum([_flow.bit(slots[id]) for id in set(conf_state.learners)])
+        self.learners_next = sum([_flow.bit(slots[id]) for id in set(conf_state.learners_next)])
         self.auto_leave = conf_state.auto_leave
-        self.votes_granted = sum([1 << slots[id] for id, vote in self.kept.items() if vote and id in slots])
-        self.votes_refused = sum([1 << slots[id] for id, vote in self.kept.items() if not vote and id in slots])
+        self.votes_granted = sum([_flow.bit(slots[id]) for id, vote in self.kept.items() if vote and id in slots])
+        self.votes_refused = sum([_flow.bit(slots[id]) for id, vote in self.kept.items() if not vote and id in slots])
         return 0
 
     def begin(self, slot: int, next: int) -> None:
         """A member that is new in the configuration: probed from ``next``, and counted as heard from."""
-        self.peers.next[slot] = max(next, 1)
+        self.peers.next[slot] = next if next else 1
         self.peers.set_recent_active(slot, True)
 
     def conf_state(self) -> ConfState:
@@ -100,9 +106,9 @@ class Tracker:
         if ((self.votes_granted | self.votes_refused) >> slot) & 1:
             return
         if granted:
-            self.votes_granted |= 1 << slot
+            self.votes_granted |= _flow.bit(slot)
         else:
-            self.votes_refused |= 1 << slot
+            self.votes_refused |= _flow.bit(slot)
 
     def tally(self) -> int:
         """VOTE_WON, VOTE_LOST or VOTE_PENDING."""

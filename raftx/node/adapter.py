@@ -11,10 +11,10 @@ import logging
 from .._sys import Cells, Event, Handoff
 from ..storage.protocol import CELL_DONE, CELL_ERROR, CELL_SYNCS, ROW_IN_DOUBT, ROW_STOP, Storage
 from ..transport.link import QueueLink
-from ..transport.protocol import Transport
+from ..transport.protocol import ASK_PROVEN, ASK_RENEW, Transport
 from ..types import HardState
 from .report import report
-from .rows import CMD_UNREACHABLE
+from .rows import CMD_CONNECTED, CMD_UNREACHABLE
 
 WRITE_FAILED = 1
 
@@ -65,13 +65,23 @@ class StorageAdapter:
 
 
 class TransportAdapter:
-    """Sends the frames that the engine queues, and tells it which of them were dropped."""
+    """Sends the frames that the engine queues, and tells it which of them were dropped.
+
+    What else the engine asks for (a new connection, say) goes to transports that have the method for it.
+    """
 
     def __init__(self, transport: Transport, link: QueueLink, commands: Handoff) -> None:
         self.transport = transport
         self.link = link
         self.commands = commands
         self.stopping = False
+        self.asks = {
+            ASK_RENEW: getattr(transport, "renew", None),
+            ASK_PROVEN: getattr(transport, "proven", None),
+        }
+        attach = getattr(transport, "attach", None)
+        if attach is not None:
+            attach(link.deliver, lambda id: commands.py_put(None, CMD_CONNECTED, id))
 
     def stop(self) -> None:
         """End ``run``. Any thread."""
@@ -91,12 +101,25 @@ class TransportAdapter:
                 else:
                     event.py_wait(-1)
                 continue
-            for row, piece in enumerate(outgoing.taken.pieces()):
-                to = outgoing.py_at(row, 0)
+            pieces = iter(outgoing.taken.pieces())
+            for row in range(rows):
+                to, ask = outgoing.py_at(row, 0), outgoing.py_at(row, 1)
+                if ask in self.asks:
+                    self.ask(ask, to)
+                    continue
                 try:
-                    sent = bool(self.transport.send(to, bytes(piece)))
+                    sent = bool(self.transport.send(to, bytes(next(pieces))))
                 except BaseException as error:  # a frame may be lost, the thread may not
                     report(logging.ERROR, "the transport failed to send to %d", to, error=error)
                     sent = False
                 if not sent:
                     self.commands.py_put(None, CMD_UNREACHABLE, to)
+
+    def ask(self, ask: int, what: int) -> None:
+        """Something that is not a frame."""
+        method = self.asks[ask]
+        try:
+            if method is not None:
+                method(what)
+        except BaseException as error:
+            report(logging.ERROR, "the transport failed", error=error)

@@ -4,8 +4,9 @@ from .._core cimport Cursor
 from .._sys cimport Cells, Event, Handoff, Intake
 from .outcomes cimport Outcomes
 
-cdef int REFUSED_STOPPED
-cdef int ENTRY_NORMAL, ROW_APPLY, ROW_END, ROW_HANDED, ROW_ODD, ROW_REFUSED, ROW_STATE, DONE_APPLIED
+cdef int ENTRY_NORMAL, DONE_APPLIED
+cdef uint64_t KNOWN_REFUSALS, REFUSED_STOPPED
+cdef uint64_t ROW_APPLY, ROW_END, ROW_HANDED, ROW_ODD, ROW_REFUSED, ROW_STATE
 cdef size_t ENVELOPE
 
 @cython.final

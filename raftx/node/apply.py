@@ -30,6 +30,7 @@ from .rows import (
 from .senders import REASONS
 
 ENVELOPE = 24
+KNOWN_REFUSALS = len(REFUSALS)
 
 
 class Applier:
@@ -113,7 +114,7 @@ class Applier:
 
     def take_refused(self, row: int) -> None:
         sequence, count, reason = self.applies.at(row, 1), self.applies.at(row, 2), self.applies.at(row, 3)
-        text = REFUSALS[reason] if reason < len(REFUSALS) else REFUSALS[0]
+        text = REFUSALS[reason] if reason < KNOWN_REFUSALS else REFUSALS[0]
         if reason == REFUSED_STOPPED:
             self.outcomes.give_back(sequence, count, text)
         else:

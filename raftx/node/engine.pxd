@@ -5,22 +5,26 @@ from .._sys cimport Cells, Clock, Event, Handoff, Intake, Runner
 from ..consensus cimport admission, rawnode
 from ..consensus.raft cimport Raft
 from ..transport.link cimport Link
+from .contact cimport Contact
 from .senders cimport Senders
 from .stamps cimport Stamps
 
 cdef int LEADER, MSG_HUP, MSG_PROP, MSG_READ_INDEX, MSG_READ_INDEX_RESP, MSG_REFUSED, MSG_SNAP, MSG_TRANSFER_LEADER, MSG_UNREACHABLE
 cdef uint32_t FLAG_REJECT
-cdef int CELL_DONE, CELL_ERROR, ROW_IN_DOUBT, ROW_STOP, ROW_WRITE
-cdef int CMD_CAMPAIGN, CMD_STOP, CMD_TRANSFER, CMD_UNREACHABLE, DONE_APPLIED, FAILED_STORAGE
+cdef int CELL_DONE, CELL_ERROR
+cdef uint64_t ROW_IN_DOUBT, ROW_STOP, ROW_WRITE
+cdef uint64_t CMD_CAMPAIGN, CMD_CONNECTED, CMD_STOP, CMD_TRANSFER, CMD_UNREACHABLE
+cdef int DONE_APPLIED, FAILED_STORAGE
 cdef int REFUSED_FORWARDING, REFUSED_NO_LEADER, REFUSED_NOT_LEADER, REFUSED_REMOVED, REFUSED_TRANSFER
 cdef int REFUSED_STOPPED, REFUSED_UNCOMMITTED, REFUSED_UNREACHABLE
-cdef int ROW_APPLY, ROW_END, ROW_HANDED, ROW_ODD, ROW_REFUSED, ROW_STATE
+cdef uint64_t ROW_APPLY, ROW_END, ROW_HANDED, ROW_ODD, ROW_REFUSED, ROW_STATE
 cdef int ODD_ANSWER, SENDER_STALE
 cdef int64_t ODD_NS
 cdef int SHOW_APPLIED, SHOW_COMMIT, SHOW_FAILED, SHOW_FRAMES_DROPPED, SHOW_FRAMES_IN, SHOW_FRAMES_OUT
 cdef int SHOW_LAST, SHOW_LEAD, SHOW_LEADERS, SHOW_ROLE, SHOW_STABLE, SHOW_STALE, SHOW_TERM, SHOW_TICKS
 cdef int SHOW_UNSERVED, SHOW_VOTE
-cdef size_t FRAME_HEADER, FRAME_CLOSE, RECORD_HEADER
+cdef size_t FRAME_HEADER, MESSAGE_HEADER, FRAME_CLOSE, RECORD_HEADER
+cdef int NOTE_LIMIT, NOTE_TOO_LARGE, NOTE_TICKS
 cdef int FRAMES_A_ROUND, ODD_KINDS
 
 @cython.final
@@ -34,26 +38,35 @@ cdef class Engine(Runner):
     cdef readonly Handoff writes, applies, commands
     cdef readonly Cells write_cells, apply_cells, show
     cdef readonly Stamps stamps
+    cdef readonly Contact contact
     cdef Outbox out, held
     cdef Message message, scratch
     cdef Spans spans, no_spans
     cdef int64_t tick_ns, next_tick
     cdef uint64_t max_chunk, max_apply_bytes
-    cdef size_t frame_close
+    cdef size_t frame_close, max_frame_bytes
+    cdef uint64_t[::1] frame_limits
+    cdef int64_t[::1] marks, said_too_large
+    cdef readonly uint64_t too_large_out, too_large_in
     cdef readonly Senders senders
     cdef uint64_t[::1] odd
     cdef int64_t[::1] odd_told
     cdef uint64_t passed
     cdef uint64_t number, done, written_term, written_vote, shown_term, shown_lead
-    cdef int shown_role, stalled
+    cdef int shown_role
+    cdef int64_t stalled
     cdef bint stopping, blocked, written_doubt
 
     cdef int end_the_others(self) except -1 nogil
+    @cython.locals(done=uint64_t, applied=uint64_t)
     cdef bint something_waits(self) noexcept nogil
     cdef int take_time(self) except -1 nogil
     cdef int watch_disk(self) except -1 nogil
+    @cython.locals(done=uint64_t)
     cdef int take_disk(self) except -1 nogil
     cdef int take_frames(self) except -1 nogil
+    cdef int heard(self, int slot) except -1 nogil
+    cdef int say_too_large(self, int kind, int slot, int64_t limit) except -1 nogil
     cdef int receive(self) except -1 nogil
     cdef int refuse(self, int reason) except -1 nogil
     cdef int receive_refused(self) except -1 nogil
@@ -64,13 +77,17 @@ cdef class Engine(Runner):
     cdef int tell_refused(self, uint64_t sequence, uint64_t count, uint64_t reason) except -1 nogil
     cdef int take_commands(self) except -1 nogil
     cdef int transfer(self, uint64_t to) except -1 nogil
+    @cython.locals(applied=uint64_t)
     cdef int take_applied(self) except -1 nogil
     cdef int flush(self) except -1 nogil
     cdef bint something_to_write(self) noexcept nogil
     cdef int hand_over_write(self) except -1 nogil
     cdef int send_frames(self) except -1 nogil
+    @cython.locals(start=size_t, end=size_t)
     cdef int send_to(self, int slot, uint64_t to) except -1 nogil
-    cdef int send_frame(self, uint64_t to, size_t size, size_t start, size_t end) except -1 nogil
+    cdef int send_frame(self, int slot, uint64_t to, size_t size, size_t start, size_t end) except -1 nogil
     cdef int not_sent(self, int slot, uint64_t to, size_t start, size_t end) except -1 nogil
+    cdef int greet(self) except -1 nogil
+    cdef int hello(self, uint64_t to) except -1 nogil
     cdef int hand_over_entries(self) except -1 nogil
     cdef int publish(self) except -1 nogil

@@ -14,6 +14,7 @@ from __future__ import annotations
 from array import array
 
 from .._core import Codec, Message, Outbox
+from .._limits import NOTE_LIMIT, NOTE_TOO_LARGE
 from .._memory import Spans
 from .._sys import Cells, Clock, Event, Handoff, Intake, Runner
 from ..config import Config
@@ -24,6 +25,7 @@ from ..transport.link import Link
 from ..types import (
     FLAG_REJECT,
     LEADER,
+    MEMBERS_MAX,
     MSG_HUP,
     MSG_PROP,
     MSG_READ_INDEX,
@@ -33,8 +35,10 @@ from ..types import (
     MSG_TRANSFER_LEADER,
     MSG_UNREACHABLE,
 )
+from .contact import Contact
 from .rows import (
     CMD_CAMPAIGN,
+    CMD_CONNECTED,
     CMD_STOP,
     CMD_TRANSFER,
     CMD_UNREACHABLE,
@@ -77,8 +81,10 @@ from .senders import REASONS, Senders
 from .stamps import Stamps
 
 FRAME_HEADER = 64
+MESSAGE_HEADER = 64
 FRAME_CLOSE = 512 << 10  # a frame takes no further message above this; a larger message has one of its own
 RECORD_HEADER = 32
+NOTE_TICKS = 200  # between two notes about frames that are too large for a member
 FRAMES_A_ROUND = 256  # so that ticks and disk completions are looked at under a flood
 ODD_KINDS = 16  # reasons to refuse a message
 ODD_NS = 60_000_000_000  # how often the same reason is told
@@ -121,6 +127,7 @@ class Engine(Runner):
         self.scratch = Message()
         self.spans = Spans()
         self.no_spans = Spans()  # rows without bytes
+        self.contact = Contact(settings.election_ticks)
         self.tick_ns = settings.tick_ms * 1_000_000
         self.next_tick = clock.py_now() + self.tick_ns
         self.max_chunk = max(1, settings.max_message_bytes)
@@ -133,6 +140,15 @@ class Engine(Runner):
         self.odd_told = array("q", bytes(8 * ODD_KINDS))
         #: the last of this node's own proposals that was passed on
         self.passed = 0
+        self.max_frame_bytes = max_frame_bytes
+        #: the largest frame that each slot's member takes, as it has said; 0: it has not
+        self.frame_limits = array("Q", bytes(8 * MEMBERS_MAX))
+        #: ticks for which frames to each slot's member tell it that something did not fit
+        self.marks = array("q", bytes(8 * MEMBERS_MAX))
+        #: ticks for which nothing is said about it
+        self.said_too_large = array("q", bytes(8 * MEMBERS_MAX))
+        #: messages that were not sent because the recipient does not take such frames, and frames that told us the same
+        self.too_large_out = self.too_large_in = 0
         self.number = self.done = 0
         self.written_term = core.term
         self.written_vote = core.vote
@@ -158,6 +174,7 @@ class Engine(Runner):
             self.take_applied()
             self.take_proposals()
             self.take_time()
+            self.greet()
             self.flush()
             self.event.prepare()
             if self.something_waits():
@@ -183,11 +200,13 @@ class Engine(Runner):
 
     def something_waits(self) -> bool:
         """Whether a round would find work: looked at between announcing sleep and sleeping."""
-        if self.stopping or self.write_cells.get(CELL_DONE) != self.done or self.write_cells.get(CELL_ERROR) != 0:
+        done = self.write_cells.get(CELL_DONE)
+        if self.stopping or done != self.done or self.write_cells.get(CELL_ERROR) != 0:
             return True
         if self.link.waiting() or self.commands.waiting():
             return True
-        if self.apply_cells.get(DONE_APPLIED) > self.core.applied:
+        applied = self.apply_cells.get(DONE_APPLIED)
+        if applied > self.core.applied:
             return True
         return not self.blocked and self.intake.waiting()
 
@@ -201,6 +220,13 @@ class Engine(Runner):
             self.next_tick = now + self.tick_ns
         self.show.set(SHOW_TICKS, self.show.get(SHOW_TICKS) + 1)
         self.watch_disk()
+        for slot in range(self.core.tracker.peers.count):
+            if self.contact.tick(slot):
+                self.link.renew(self.core.tracker.peers.ids[slot])
+            if self.marks[slot] > 0:
+                self.marks[slot] -= 1
+            if self.said_too_large[slot] > 0:
+                self.said_too_large[slot] -= 1
         return self.core.tick()
 
     def watch_disk(self) -> int:
@@ -232,11 +258,14 @@ class Engine(Runner):
             frames += 1
             if self.codec.open(self.link.data, self.link.size) != 0:
                 continue
+            self.link.proven()
             slot = self.core.tracker.peers.slot_of(self.codec.sender)
             verdict = self.senders.judge(slot, self.codec.sender_incarnation)
             if verdict == SENDER_STALE:
                 self.show.set(SHOW_STALE, self.show.get(SHOW_STALE) + 1)
                 continue
+            if verdict == 0:
+                self.heard(slot)
             while self.codec.next(self.message):
                 if verdict != 0:
                     self.refuse(verdict)
@@ -244,6 +273,28 @@ class Engine(Runner):
                     self.receive()
         if frames:
             self.show.set(SHOW_FRAMES_IN, self.show.get(SHOW_FRAMES_IN) + frames)
+        return 0
+
+    def heard(self, slot: int) -> int:
+        """A frame of a member's present life; one without messages is the first on a new connection."""
+        if slot < 0:
+            return 0
+        self.contact.heard(slot)
+        self.frame_limits[slot] = self.codec.sender_limit
+        if self.codec.sender_limit:
+            # An append and the headers around it fit what its recipient takes, unless it is a single entry.
+            self.core.tracker.append_limits[slot] = self.codec.sender_limit - FRAME_HEADER - MESSAGE_HEADER
+        if self.codec.sender_too_large:
+            self.too_large_in += 1
+            self.say_too_large(NOTE_TOO_LARGE, slot, self.max_frame_bytes)
+        if self.link.size == FRAME_HEADER and self.contact.greeted(slot):
+            self.link.renew(self.codec.sender)
+        return 0
+
+    def say_too_large(self, kind: int, slot: int, limit: int) -> int:
+        if self.said_too_large[slot] == 0:
+            self.said_too_large[slot] = NOTE_TICKS
+            self.link.note(kind, self.core.tracker.peers.ids[slot], limit)
         return 0
 
     def receive(self) -> int:
@@ -391,6 +442,8 @@ class Engine(Runner):
                 self.scratch.reset(MSG_UNREACHABLE)
                 self.scratch.sender = self.commands.at(row, 1)
                 self.core.step(self.scratch)
+            elif kind == CMD_CONNECTED:
+                self.hello(self.commands.at(row, 1))
         return 0
 
     def transfer(self, to: int) -> int:
@@ -475,6 +528,10 @@ class Engine(Runner):
 
     def send_to(self, slot: int, to: int) -> int:
         rows = self.out.length()
+        limit = self.frame_limits[slot]
+        close = self.frame_close
+        if limit and limit < close:
+            close = limit
         start = 0
         while start < rows:
             size = FRAME_HEADER
@@ -483,25 +540,34 @@ class Engine(Runner):
             while end < rows:
                 if self.out.to_at(end) == to:
                     step = self.codec.measure(self.out, end)
-                    if count and size + step > self.frame_close:
+                    if count and size + step > close:
                         break
                     size += step
                     count += 1
                 end += 1
             if count == 0:
                 return 0
-            if self.send_frame(to, size, start, end) != 0:
+            if limit and size > limit:
+                # It would end the connection. What can be told is that there is something.
+                self.too_large_out += 1
+                self.marks[slot] = self.contact.limit
+                self.say_too_large(NOTE_LIMIT, slot, limit)
+                self.not_sent(slot, to, start, end)
+            elif self.send_frame(slot, to, size, start, end) != 0:
                 self.show.set(SHOW_FRAMES_DROPPED, self.show.get(SHOW_FRAMES_DROPPED) + 1)
                 self.not_sent(slot, to, start, end)
             else:
+                self.contact.sent(slot)
                 self.show.set(SHOW_FRAMES_OUT, self.show.get(SHOW_FRAMES_OUT) + 1)
             start = end
         return 0
 
-    def send_frame(self, to: int, size: int, start: int, end: int) -> int:
+    def send_frame(self, slot: int, to: int, size: int, start: int, end: int) -> int:
         if not self.link.prepare(to, size):
             return 1
         self.codec.begin(self.link.place, size, to)
+        if self.marks[slot]:
+            self.codec.mark()
         for row in range(start, end):
             if self.out.to_at(row) == to:
                 self.codec.add(self.out, row)
@@ -517,6 +583,25 @@ class Engine(Runner):
         self.scratch.reset(MSG_UNREACHABLE)
         self.scratch.sender = to
         return self.core.step(self.scratch)
+
+    def greet(self) -> int:
+        """A new connection begins with a frame without messages: small, so that the member soon knows whose it is."""
+        to = self.link.fresh()
+        while to != 0:
+            self.hello(to)
+            to = self.link.fresh()
+        return 0
+
+    def hello(self, to: int) -> int:
+        slot = self.core.tracker.peers.slot_of(to)
+        if slot >= 0:
+            self.contact.connected(slot)
+        if self.link.prepare(to, FRAME_HEADER):
+            self.codec.begin(self.link.place, FRAME_HEADER, to)
+            self.codec.finish()
+            if self.link.send() == 0:
+                self.show.set(SHOW_FRAMES_OUT, self.show.get(SHOW_FRAMES_OUT) + 1)
+        return 0
 
     def hand_over_entries(self) -> int:
         """Committed entries that are stable here, as far as the apply thread keeps up."""

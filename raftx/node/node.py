@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import dataclasses
+import functools
 import logging
 import os
 import time
@@ -23,6 +24,7 @@ from ..storage.format import describe
 from ..storage.protocol import CELL_ERROR, Storage
 from ..storage.wal import Wal
 from ..transport.link import QueueLink
+from ..transport.news import describe as describe_note
 from ..transport.protocol import Transport
 from ..types import LEADER, ConfState, Role, StateChange, check_id, is_id
 from . import lifecycle, rows
@@ -44,6 +46,7 @@ Data: TypeAlias = "bytes | bytearray | memoryview"
 STATE_CHANGES_KEPT = 1024
 COMMITTED_KEPT = 10_000
 FRAME_OVERHEAD = 64 + 64 + 32 + 24  # frame, message, record and envelope around one entry
+FRAME_UNIT = 1 << 16  # what a frame header tells limits in
 FRAME_MAX = 1 << 30  # bytes of a frame where the transport sets no limit
 TRANSFER_SECONDS = 0.4  # a clean stop waits so long for somebody else to lead
 JOIN_SECONDS = 5.0
@@ -182,6 +185,9 @@ class Node:
             core_config = _with_seed(config)
         core = Raft(core_config, log, loaded.hard_state, loaded.conf_state)
         self._check_closing()
+        expect = getattr(self._transport, "expect", None)
+        if expect is not None:
+            expect(config.id, [int(id) for id in core.tracker.peers.column("ids")])
         event = _sys.Event()
         intake = _sys.Intake(event, config.id, loaded.incarnation, config.max_waiting_bytes)
         writes = _sys.Handoff(_sys.Event())
@@ -190,6 +196,10 @@ class Node:
         self._wal_cells = _sys.Cells()
         link = self._open_link(event)
         codec = _core.Codec(config.cluster, config.id, loaded.incarnation)
+        limit = getattr(self._transport, "max_frame_bytes", None) or FRAME_MAX
+        if limit % FRAME_UNIT == 0:
+            # Else it cannot be told exactly, and what would just fit must not be kept back.
+            codec.announce(limit)
         engine = Engine(
             core,
             codec,
@@ -202,7 +212,7 @@ class Node:
             applies,
             config,
             Stamps(),
-            getattr(self._transport, "max_frame_bytes", None) or FRAME_MAX,
+            limit,
         )
         if isinstance(link, QueueLink):
             self._transport_adapter = TransportAdapter(self._transport, link, engine.commands)
@@ -213,6 +223,7 @@ class Node:
         applier.committed = self._committed
         applier.state_changes = self._state_changes
         watch = Watch(self._outcomes, self._life.lines, self._clock, config.proposal_timeout_ms * 1_000_000)
+        watch.also = functools.partial(_report, config.id, self._transport, link)
         if isinstance(self._clock, _sys.ManualClock):
             self._clock.py_watch(event)
             self._clock.py_watch(watch.event)
@@ -568,6 +579,12 @@ class Node:
 
         ``state`` is new, starting, running, closing, closed or failed; failed stays after ``close``, with ``failure``
         in words.
+
+        ``too_large_out`` counts messages that their recipient's max_frame_bytes kept from being sent, ``too_large_in``
+        frames that told of such messages to this node. ``transport`` is the transport's own. Of NngTransport:
+        connections from others now, strangers among them (no valid frame yet), refused (closed as strangers, or for
+        want of room), dials and dial_failures, connected (how often one to a peer has come to stand), renewals (ended
+        because nothing seemed to arrive), shortages (of descriptors or memory, waited out).
         """
         self._life.check_process()
         if not hasattr(self, "_engine"):
@@ -582,6 +599,7 @@ class Node:
             "applied": self.applied_index,
             "pending": len(self._outcomes.pending),
             "configuration": self._conf_state(),
+            "transport": self._transport.status() if hasattr(self._transport, "status") else {},
         }
 
     def stage_times(self) -> list[tuple[int, int, int, int, int, int]]:
@@ -634,3 +652,14 @@ def _in_words(error: BaseException | None) -> str | None:
 def _with_seed(config: Config) -> Config:
     """The same settings with a seed from the system: two processes must not draw the same timeouts."""
     return dataclasses.replace(config, seed=int.from_bytes(os.urandom(8), "little"))
+
+
+def _report(id: int, transport: Any, link: Any) -> None:
+    """Log what people should hear of the connections. On the watch thread."""
+    while (note := link.notes.py_take()) is not None:
+        kind, about, detail = note
+        level, text = describe_note(kind, about, detail, getattr(transport, "peers", {}))
+        report(level, "node %d: %s", id, text)
+    own = getattr(transport, "report", None)
+    if own is not None:
+        own(id)

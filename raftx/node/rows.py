@@ -13,6 +13,7 @@ CMD_STOP = 1
 CMD_CAMPAIGN = 2
 CMD_TRANSFER = 3  # member, 0 for the one with the most complete log
 CMD_UNREACHABLE = 4  # member: the transport dropped a frame for it
+CMD_CONNECTED = 5  # member: a connection to it has come to stand
 
 # What the engine publishes (one Cells)
 SHOW_TERM = 0

@@ -27,6 +27,8 @@ def status_of(engine: Engine, cells: Cells) -> dict[str, Any]:
         "frames_in": show[rows.SHOW_FRAMES_IN],
         "frames_out": show[rows.SHOW_FRAMES_OUT],
         "frames_dropped": show[rows.SHOW_FRAMES_DROPPED],
+        "too_large_out": engine.too_large_out,
+        "too_large_in": engine.too_large_in,
         "frames_stale": show[rows.SHOW_STALE],
         "messages_unserved": show[rows.SHOW_UNSERVED],
         "messages_refused": engine.refused_by_reason(),

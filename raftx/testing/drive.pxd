@@ -10,6 +10,8 @@ cdef int LEADER, MSG_APP_RESP, MSG_HEARTBEAT, MSG_HUP, MSG_PROP, MSG_VOTE_RESP
 cdef uint64_t KEEP, GROUP
 cdef size_t ENTRY_HEADER, FRAME_HEADER
 
+cdef uint64_t groups(uint64_t batch, uint64_t least) noexcept nogil
+
 @cython.final
 cdef class Member:
     cdef readonly Raft core

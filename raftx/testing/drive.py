@@ -186,6 +186,11 @@ class Member:
         return 0
 
 
+def groups(batch: int, least: int) -> int:
+    """How many batches make a group of entries, at least so many."""
+    return max(GROUP // batch, least)
+
+
 class Case(Runner):
     """``rounds`` times: ``prepare``, ``body``, ``finish``. ``spent`` is what the bodies took, in nanoseconds.
 
@@ -198,14 +203,12 @@ class Case(Runner):
         self.count = self.sent = self.spent = 0
 
     def loop(self) -> int:
-        done = 0
-        while done < self.rounds:
+        for _ in range(self.rounds):
             self.prepare()
             started = self.clock.now()
             self.body()
             self.spent += self.clock.now() - started
             self.finish()
-            done += 1
         return 0
 
     def prepare(self) -> int:
@@ -232,7 +235,7 @@ class Alone(Case):
         self.one.bytes = 0
 
     def body(self) -> int:
-        for _ in range(max(GROUP // self.batch, 1)):
+        for _ in range(groups(self.batch, 1)):
             self.one.propose(self.batch)
             self.one.drain()
             self.count += self.batch
@@ -288,7 +291,7 @@ class Trio(Case):
         return 0
 
     def body(self) -> int:
-        for _ in range(max(GROUP // self.batch, 1)):
+        for _ in range(groups(self.batch, 1)):
             self.one.propose(self.batch)
             self.settle()
             self.count += self.batch
@@ -319,7 +322,7 @@ class Appends(Case):
         self.two.sent = 0
 
     def prepare(self) -> int:
-        for _ in range(max(GROUP // self.batch, 16)):
+        for _ in range(groups(self.batch, 16)):
             self.one.propose(self.batch)
         self.one.work()
         self.box.clear()

@@ -30,8 +30,7 @@ class PingPong(Runner):
         self.latencies = array("q", bytes(8 * rounds))
 
     def loop(self) -> int:
-        done = 0
-        while done < self.rounds:
+        for done in range(self.rounds):
             started = self.clock.now()
             if self.first:
                 self.send()
@@ -39,12 +38,13 @@ class PingPong(Runner):
             if not self.first:
                 self.send()
             self.latencies[done] = self.clock.now() - started
-            done += 1
         return 0
 
     def send(self) -> int:
         """One frame, whatever its content; again until the transport takes it (a peer may not listen yet)."""
+        self.link.fresh()
         while not self.link.prepare(self.to, self.size) or self.link.send() != 0:
+            self.link.fresh()
             self.event.prepare()
             self.event.wait(PAUSE_NS)
         return 0
@@ -57,4 +57,5 @@ class PingPong(Runner):
                 self.event.cancel()
             else:
                 self.event.wait(-1)
+        self.link.proven()
         return 0

@@ -3,6 +3,7 @@
 A schedule has settings and a theme, and goes through phases: storms of anything in any order, calm times in
 which work gets done, and short scripts for what chance would rarely reach. It offers legal steps only. A member
 that was removed comes back with the disk it had; whoever begins with an empty disk has a new id.
+Seeds from large.LARGE on make groups of 33 to 64 members.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import random
 from collections.abc import Callable
 
 from ..errors import Corruption
-from ..types import LEADER, NO_LIMIT, SNAPSHOT, ConfChange, ConfState
+from ..types import LEADER, MEMBERS_MAX, NO_LIMIT, SNAPSHOT, ConfChange, ConfState
+from . import large
 from .invariants import Violation
 from .member import Member, everybody
 from .simulator import Simulation
@@ -53,17 +55,28 @@ class Schedule:
         self.theme = draw.choice(list(_THEMES))
         self.operations = _weighted(_THEMES[self.theme])
         self.phases = _weighted(_PHASES[self.theme])
+        self.crowd = seed >= large.LARGE
+        self.flow_scale, self.step_scale = (large.FLOW, large.STEPS) if self.crowd else (1, 1)
+        self.voters_max, self.learners_max, self.ids_max = VOTERS_MAX, LEARNERS_MAX, IDS_MAX
         settings = _settings(draw, self.theme)
         lease = bool(settings["lease_reads"])
         size = draw.choice((1, 2, 3, 3, 3, 3, 3, 3, 4, 5, 5, 5, 7))
+        learners = draw.choice((0, 0, 0, 1, 2))
+        founding = draw.choice(("snapshot", "bootstrap"))
+        if self.crowd:
+            size = large.size(draw, learners)
+            self.phases = _weighted(large.PHASES)
+            self.voters_max = size + 1
+            self.ids_max = min(size + learners + large.SPARE, MEMBERS_MAX)
+            founding = "snapshot"  # a change for each member, on each member, would take most of the steps
         self.simulation = Simulation(
             seed,
             size=size,
-            learners=draw.choice((0, 0, 0, 1, 2)),
-            founding=draw.choice(("snapshot", "bootstrap")),
+            learners=learners,
+            founding=founding,
             asynchronous=draw.random() < 0.7,
             lockstep=lease,
-            priorities={id: draw.randrange(3) for id in range(1, IDS_MAX + 1)} if draw.random() < 0.2 else None,
+            priorities={id: draw.randrange(3) for id in range(1, self.ids_max + 1)} if draw.random() < 0.2 else None,
             **settings,  # type: ignore[arg-type]
             **errors,
         )
@@ -71,6 +84,8 @@ class Schedule:
         simulation.loss = draw.choice((0.0, 0.0, 0.01, 0.05, 0.15))
         simulation.repeat = draw.choice((0.0, 0.02, 0.1))
         simulation.padding = draw.choice((0, 0, 40))
+        if self.crowd:
+            simulation.in_flight = large.IN_FLIGHT * size
         self.lazy = draw.random() < 0.4
         self.random = simulation.random.random
         self.last_id = max(simulation.members)
@@ -96,6 +111,8 @@ class Schedule:
             "crashes": self.crashes,
             "upset": self.upset,
             "fork": self.fork,
+            "ballot": lambda: large.ballot(self),
+            "rump": lambda: large.rump(self),
         }
 
     # --- drawing -----------------------------------------------------------------------------------
@@ -213,17 +230,17 @@ class Schedule:
     def part(self, voters: list[int], learners: list[int], leader: int) -> str:
         """A part of a change: promote, add, remove or demote, or nothing; at times it removes the last voter."""
         x = self.random()
-        if learners and x < 0.3 and len(voters) < VOTERS_MAX:
+        if learners and x < 0.3 and len(voters) < self.voters_max:
             return f"v{learners[self.below(len(learners))]}"
         if x < 0.6:
-            kinds = "v" * 2 * (len(voters) < VOTERS_MAX) + "l" * (len(learners) < LEARNERS_MAX)
+            kinds = "v" * 2 * (len(voters) < self.voters_max) + "l" * (len(learners) < self.learners_max)
             id = self.outsider({*voters, *learners})
             if kinds and id:
                 return f"{kinds[self.below(len(kinds))]}{id}"
         if x < 0.95 and len(voters) > 1:
             movable = voters + learners
             id = leader if leader in voters and self.chance(0.3) else movable[self.below(len(movable))]
-            return f"{'l' if len(learners) < LEARNERS_MAX and self.chance(0.35) else 'r'}{id}"
+            return f"{'l' if len(learners) < self.learners_max and self.chance(0.35) else 'r'}{id}"
         inside = voters or learners or [leader]
         return f"{'r' if self.chance(0.4) else 'u'}{inside[self.below(len(inside))]}"
 
@@ -231,9 +248,9 @@ class Schedule:
         """Somebody who may be added: a new id, or one that was a member before and has its disk. 0: nobody."""
         members = self.simulation.members
         outside = [id for id in members if id not in inside]
-        if outside and (self.chance(0.5) or self.last_id >= IDS_MAX):
+        if outside and (self.chance(0.5) or self.last_id >= self.ids_max):
             return outside[self.below(len(outside))]
-        if self.last_id >= IDS_MAX:
+        if self.last_id >= self.ids_max:
             return 0
         self.last_id += 1
         self.simulation.add(self.last_id)
@@ -246,7 +263,7 @@ class Schedule:
     def flow(self, events: int) -> None:
         """Messages arrive in order, disks and state machines work; until nothing is left to do."""
         network = self.simulation.network
-        for _ in range(events):
+        for _ in range(events * self.flow_scale):
             if network and self.chance(0.6):
                 self.simulation.deliver()
             elif not self.work():
@@ -275,11 +292,13 @@ class Schedule:
         """Somebody who does not lead campaigns, when the others have lost patience: mostly one who can win."""
         simulation = self.simulation
         best, last = self.anybody().id, -1
+        if self.crowd:
+            large.patience(self)
         for member in list(simulation.members.values()):
             raw = member.raw
             if raw is None or raw.core.role == LEADER:
                 continue
-            for _ in range(5 if self.chance(0.8) else 1):
+            for _ in range(0 if self.crowd else 5 if self.chance(0.8) else 1):
                 simulation.tick(member.id)
             if member.raw is None or raw.core.self_slot < 0 or not self.chance(0.7):
                 continue
@@ -445,11 +464,11 @@ class Schedule:
         simulation.cut.clear()
         conf = leader.raw.core.tracker.conf_state()
         id = self.outsider(everybody(conf))
-        full = len(conf.voters) >= VOTERS_MAX or (not id)
+        full = len(conf.voters) >= self.voters_max or (not id)
         if conf.voters_outgoing or full:
             self.change()
             return
-        learns = len(conf.learners) < LEARNERS_MAX and self.chance(0.4)
+        learns = len(conf.learners) < self.learners_max and self.chance(0.4)
         simulation.change(leader.id, ConfChange.parse(f"{'l' if learns else 'v'}{id}", v1=self.chance(0.5)))
         self.flow(15 + self.below(15))
         if self.chance(0.6):
@@ -520,7 +539,7 @@ class Schedule:
         if self.chance(0.5):
             del parts[1 + self.below(2) :]
         for _ in range(1 + self.below(3)):
-            id = self.outsider(inside) if len(conf.voters) + len(inside) < 2 * VOTERS_MAX else 0
+            id = self.outsider(inside) if len(conf.voters) + len(inside) < 2 * self.voters_max else 0
             if id:
                 inside.add(id)
                 parts.append(f"v{id}")
@@ -532,7 +551,7 @@ class Schedule:
         if leader.raw is None:
             return ConfChange()
         conf = leader.raw.core.tracker.conf_state()
-        id = self.outsider(everybody(conf)) if len(conf.voters) < VOTERS_MAX else 0
+        id = self.outsider(everybody(conf)) if len(conf.voters) < self.voters_max else 0
         if not id:
             return self.suggest(conf, leader.id)
         self.simulation.restart(id)
@@ -623,7 +642,7 @@ class Schedule:
         totals = self.simulation.totals
         if self.chance(0.9):
             self.elect()
-        while totals.steps < steps:
+        while totals.steps < steps * self.step_scale:
             self.do[self.phases[self.below(len(self.phases))]]()
         self.simulation.settle()
 

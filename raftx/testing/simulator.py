@@ -93,6 +93,7 @@ class Simulation:
         self.reports: deque[tuple[int, int, bool]] = deque()
         self.cut: set[tuple[int, int]] = set()
         self.loss = self.repeat = 0.0
+        self.in_flight = IN_FLIGHT
         self.trace = 0
         self.proposed = 0
         self.padding = 0
@@ -508,7 +509,7 @@ class Simulation:
         elif kind == MSG_SNAP:
             self.totals.snapshots_sent += 1
         self.network.append(message)
-        if len(self.network) > IN_FLIGHT:
+        if len(self.network) > self.in_flight:
             self._lost(self.network.popleft())
 
     def pump(self, id: int) -> None:

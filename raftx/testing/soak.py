@@ -2,7 +2,7 @@
 
 Runs one seed after the other until the time is up or so many are done, tells what happened, and ends with
 status 1 and the line that replays it at the first violation. With --modes every seed runs compiled and
-interpreted, and the two must have taken the same steps.
+interpreted, and the two must have taken the same steps. Every twentieth is of a large group.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 
 from .. import _core, _pure
-from . import schedule
+from . import large, schedule
 from .invariants import Violation
 from .totals import Totals
 
@@ -34,16 +34,16 @@ def run(task: Task) -> Outcome:
     """Some seeds, one after the other, up to the first violation."""
     first, count, steps, modes = task
     totals = Totals()
-    for seed in range(first, first + count):
+    for done, seed in enumerate(large.with_large(first, count)):
         try:
             simulation = schedule.schedule(seed, steps)
         except Violation as violation:
-            return seed - first, totals, f"{violation}; python -m raftx.testing.soak --seed {seed} --steps {steps}"
+            return done, totals, f"{violation}; python -m raftx.testing.soak --seed {seed} --steps {steps}"
         totals.add(simulation.totals)
         if modes:
             wrong = compare(seed, steps, simulation.trace)
             if wrong:
-                return seed - first, totals, wrong
+                return done, totals, wrong
     return count, totals, ""
 
 

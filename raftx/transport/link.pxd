@@ -1,23 +1,36 @@
 import cython
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from .._core cimport Buffer, Spans
+from .._limits cimport Notes
 from .._sys cimport Handoff
+
+cdef int ASK_RENEW, ASK_PROVEN
+cdef size_t FRAME_COST
+cdef uint64_t KNOWN
 
 cdef class Link:
     cdef const uint8_t* data
     cdef size_t size
     cdef uint8_t* place
+    cdef readonly Notes notes
     cdef bint prepare(self, uint64_t to, size_t size) except -1 nogil
     cdef int send(self) except -1 nogil
     cdef bint waiting(self) noexcept nogil
     cdef bint next(self) noexcept nogil
+    cdef int proven(self) except -1 nogil
+    cdef uint64_t fresh(self) noexcept nogil
+    cdef int note(self, int kind, uint64_t id, int64_t detail) except -1 nogil
+    cdef int renew(self, uint64_t to) except -1 nogil
 
 @cython.final
 cdef class QueueLink(Link):
     cdef readonly Handoff incoming, outgoing
     cdef readonly size_t limit
-    cdef readonly uint64_t dropped
+    cdef readonly uint64_t dropped        # frames that the transport did not take in time
+    cdef readonly uint64_t refused        # received frames that the engine did not take in time
     cdef Buffer buffer
     cdef Spans spans
     cdef size_t cursor
     cdef uint64_t to
+    cdef Spans nothing
+    cdef uint64_t[::1] known              # sources that have been told to be proven

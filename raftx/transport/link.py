@@ -6,10 +6,16 @@ queues that another thread, which may hold the GIL, empties and fills. Nothing h
 
 from __future__ import annotations
 
+from array import array
 from typing import TYPE_CHECKING, Any
 
+from .._limits import Notes
 from .._memory import Buffer, Spans
 from .._sys import Event, Handoff
+from .protocol import ASK_PROVEN, ASK_RENEW
+
+KNOWN = 64  # sources that are remembered as proven
+FRAME_COST = 256  # bytes of memory that a waiting frame needs beside its own
 
 
 class Link:
@@ -19,6 +25,9 @@ class Link:
         data: Any
         size: int
         place: Any
+
+    def __init__(self) -> None:
+        self.notes = Notes()
 
     def prepare(self, to: int, size: int) -> bool:
         """Make ``place`` the memory for one frame to member ``to``; False when there is no way to it."""
@@ -36,11 +45,35 @@ class Link:
         """Make the next received frame the present one (``data``, ``size``) until the next call."""
         return False
 
+    def proven(self) -> int:
+        """The present frame is valid: where it came from is no stranger."""
+        return 0
+
+    def fresh(self) -> int:
+        """A member to which a connection has come to stand since the last call, 0 for none.
+
+        Its first frame should be a small one, so that the member soon knows who has connected.
+        """
+        return 0
+
+    def note(self, kind: int, id: int, detail: int) -> int:
+        """Something that people should hear of (``_limits.NOTE_...``)."""
+        self.notes.put(kind, id, detail)
+        return 0
+
+    def renew(self, to: int) -> int:
+        """The connection to this member is of no use any more: end it and dial anew."""
+        return 0
+
 
 class QueueLink(Link):
-    """Frames through two queues. ``limit`` bytes may wait in each direction; more is dropped."""
+    """Frames through two queues. ``limit`` bytes may wait in each direction, FRAME_COST a frame included.
+
+    More is dropped.
+    """
 
     def __init__(self, event: Event, outgoing_event: Event, limit: int) -> None:
+        self.notes = Notes()
         self.incoming = Handoff(event)
         self.outgoing = Handoff(outgoing_event)
         self.limit = limit
@@ -49,6 +82,9 @@ class QueueLink(Link):
         self.cursor = 0
         self.to = 0
         self.dropped = 0
+        self.refused = 0
+        self.nothing = Spans()
+        self.known = array("Q", bytes(8 * KNOWN))
 
     def prepare(self, to: int, size: int) -> bool:
         self.to = to
@@ -58,7 +94,7 @@ class QueueLink(Link):
         return True
 
     def send(self) -> int:
-        if self.outgoing.backlog() + self.buffer.size > self.limit:
+        if self.outgoing.backlog() + self.buffer.size + FRAME_COST * self.outgoing.pending > self.limit:
             self.dropped += 1
             return 1
         self.spans.push_copy(self.buffer.data, self.buffer.size, self.to, 1)
@@ -78,16 +114,32 @@ class QueueLink(Link):
         self.cursor += 1
         return True
 
+    def proven(self) -> int:
+        source = self.incoming.at(self.cursor - 1, 0)
+        if source and self.known[source % KNOWN] != source:
+            self.known[source % KNOWN] = source
+            self.outgoing.put(self.nothing, source, ASK_PROVEN, 0, 0, 0, 0, 0, 0)
+        return 0
+
+    def renew(self, to: int) -> int:
+        self.outgoing.put(self.nothing, to, ASK_RENEW, 0, 0, 0, 0, 0, 0)
+        return 0
+
     # For the other side, with the GIL.
 
-    def deliver(self, frame: bytes) -> bool:
-        """Give a received frame to the engine; dropped when too many wait. Any thread. Raises TypeError."""
+    def deliver(self, frame: bytes | bytearray | memoryview, source: int = 0) -> bool:
+        """Give a received frame to the engine; dropped when too many wait. Any thread. Raises TypeError.
+
+        source: a number of the connection it came over, if the transport wants to know which are proven.
+        """
         if not isinstance(frame, (bytes, bytearray, memoryview)):
             raise TypeError(f"a frame must be bytes, not {type(frame).__name__}")
         size = frame.nbytes if isinstance(frame, memoryview) else len(frame)
-        if self.incoming.py_backlog() + size > self.limit:
+        waiting = self.incoming.py_backlog() + FRAME_COST * (self.incoming.pending + self.incoming.taken.count)
+        if waiting + size > self.limit:
+            self.refused += 1
             return False
         spans = Spans()
         spans.py_push(frame, 0, 1)
-        self.incoming.py_put(spans)
+        self.incoming.py_put(spans, source)
         return True

@@ -1,9 +1,11 @@
 import cython
-from .._nng cimport NngReceiver, NngSender
+from libc.stdint cimport uint64_t
+from .._nng cimport NngReceiver, NngSender, NngWire
 from .link cimport Link
 
 @cython.final
 cdef class NngLink(Link):
     cdef NngReceiver receiver
     cdef NngSender sender
-    cdef list peers, threads
+    cdef readonly NngWire wire
+    cdef list threads

@@ -1,54 +1,65 @@
-"""NngTransport: one Pull0 listener, one Push0 dialler a peer, over pynng.
+"""NngTransport: one Pull0 socket for what comes, one Push0 socket for each connection that is dialled, over pynng.
 
-pynng owns sockets, options and reconnection. Frames pass without the GIL where pynng's library
-gives its C functions away (``NngLink``); elsewhere through pynng's Python calls, which every other
-transport uses too. NNG does not survive a fork: fork.py says what becomes of it in the child.
+TCP connections are accepted and dialled by raftx itself, with limits, and given to NNG as descriptors. Frames pass
+without the GIL where pynng's library gives its C functions away (``NngLink``); elsewhere through pynng's Python calls,
+which every other transport uses too. NNG does not survive a fork: fork.py says what becomes of it in the child.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import socket as py_socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from .. import _nng, _sys
-from .._nng import NngPeer, NngReceiver, NngSender
+from .. import _limits, _nng, _sys, _wire
+from .._nng import NngReceiver, NngSender, NngWire
 from ..errors import ConfigError, TransportError, UsageError
 from ..types import MEMBERS_MAX, NUMBER_MAX, is_id
 from . import fork
+from .address import Address, listen_on, parse
 from .link import Link
+from .news import describe
+from .python import PythonConnections, socket_id
 
 logger = logging.getLogger("raftx")
 
-NEVER_MS = 0x7FFFFFFF  # NNG's own reconnection is not used: see NngPeer
+FRAME_UNIT = 64 << 10  # frame headers tell the limit in whole ones
+GUESTS = 4  # connections that have not greeted, for each stranger that is allowed
+SLOW_HANDSHAKE = 8  # times an attempt, where NNG dials and more than greetings go to and fro
 
 
 class NngLink(Link):
     """Frames over NNG without the GIL: what arrives on one socket, and a connection to each peer."""
 
-    def __init__(self, event: _sys.Event, receive_socket: int, peers: dict[int, NngPeer]) -> None:
-        self.receiver = NngReceiver(receive_socket, event)
-        self.sender = NngSender()
-        self.peers = list(peers.values())
+    def __init__(
+        self,
+        event: _sys.Event,
+        notes: _limits.Notes,
+        wire: _wire.Wire,
+        arrivals: _limits.Arrivals,
+        socket: int,
+        queue: int,
+        byte_limit: int,
+    ) -> None:
+        self.notes = notes
+        self.wire = NngWire(event, wire, arrivals, socket, queue)
+        self.receiver = NngReceiver(socket, event, 1024, byte_limit)
+        self.sender = NngSender(self.wire)
         self.threads: list[threading.Thread] = []
-        for id, peer in sorted(peers.items()):
-            self.sender.add(id, peer)
+        self.wire.watch()
 
     def start(self, id: int) -> None:
-        """Begin to receive, and to dial on a thread for each peer. Raises TransportError; then call ``stop``."""
+        """Begin to receive, and to accept and dial on a thread. Raises TransportError."""
         self.receiver.start()
-        for peer in self.peers:
-            thread = threading.Thread(target=peer.run, name=f"raftx-dial-{id}", daemon=True)
-            thread.start()
-            self.threads.append(thread)  # those that stop() waits for
+        thread = threading.Thread(target=self.wire.run, name=f"raftx-wire-{id}", daemon=True)
+        thread.start()
+        self.threads.append(thread)
 
     def stop(self) -> None:
-        """End receiving and every connection. Not while the engine runs."""
-        for peer in self.peers:
-            peer.stop()
+        """End receiving and every connection that was dialled. Not while the engine runs."""
+        self.wire.stop()
         for thread in self.threads:
             thread.join()
         self.receiver.stop()
@@ -70,97 +81,46 @@ class NngLink(Link):
         self.size = self.receiver.size
         return True
 
+    def proven(self) -> int:
+        self.wire.proven(self.receiver.pipe())
+        return 0
 
-class PythonPeer:
-    """What NngPeer does, through pynng's Python calls: the same rules for the life of a socket."""
+    def fresh(self) -> int:
+        return self.wire.fresh()
 
-    def __init__(self, url: str, queue: int, shortest: int, longest: int) -> None:
-        self.url = url
-        self.queue = queue
-        self.shortest = shortest / 1000
-        self.longest = longest / 1000
-        self.stopping = threading.Event()
-        self._lock = threading.Lock()
-        self._over = threading.Event()
-        self._socket: Any = None
-        self._ready = self._lost = False
-
-    def run(self) -> None:
-        """Keep a connection until ``stop``: the body of a thread."""
-        import pynng
-
-        pause = self.shortest
-        while not self.stopping.is_set():
-            push = pynng.Push0(send_buffer_size=self.queue, reconnect_time_min=NEVER_MS, reconnect_time_max=NEVER_MS)
-            push.add_post_pipe_connect_cb(self._added)
-            push.add_post_pipe_remove_cb(self._removed)
-            with self._lock:
-                self._socket = push
-                self._ready = self._lost = False
-            self._over.clear()
-            try:
-                # Who stops us either finds the socket or has been seen here.
-                if not self.stopping.is_set():
-                    push.dial(self.url, block=True)
-            except pynng.NNGException:
-                self._disconnect()
-                self.stopping.wait(pause)
-                pause = min(2 * pause, self.longest)
-                continue
-            pause = self.shortest
-            if not self.stopping.is_set():
-                self._over.wait()
-            self._disconnect()
-            self.stopping.wait(pause)
-        self._disconnect()
-
-    def send(self, frame: bytes) -> bool:
-        """Queue a frame; False when it was dropped."""
-        import pynng
-
-        with self._lock:
-            if not self._ready or self._lost:
-                return False
-            try:
-                self._socket.send(frame, block=False)
-            except pynng.NNGException:
-                return False
-            return True
-
-    def stop(self) -> None:
-        """End ``run``, also while it dials."""
-        self.stopping.set()
-        self._over.set()
-        self._disconnect()
-
-    def _added(self, pipe: object) -> None:
-        with self._lock:
-            self._ready = True
-
-    def _removed(self, pipe: object) -> None:
-        # NNG frees the connection when this returns; so it waits for a send that is under way.
-        with self._lock:
-            self._lost = True
-        self._over.set()
-
-    def _disconnect(self) -> None:
-        with self._lock:
-            push, self._socket = self._socket, None
-            self._ready = False
-        if push is not None:
-            push.close()
+    def renew(self, to: int) -> int:
+        self.wire.renew(to)
+        return 0
 
 
 class NngTransport:
     """Frames over NNG: tcp, ipc or inproc addresses.
 
     listen: where this node receives, for example ``tcp://0.0.0.0:5601``; port 0 takes a free one (see ``address``).
-    peers: id to address of every other member.
-    max_frame_bytes: largest frame that is received, 64 KiB..1 GiB; a peer that sends more is disconnected.
+    peers: id to address of every other member; this node's own is not dialled.
+    max_frame_bytes: largest frame that is received, 64 KiB..1 GiB, rounded up to whole 64 KiB. Members tell it each
+    other and keep to it; who sends more is disconnected.
     queue_frames: frames that may wait for one peer, 1..8192; more are dropped and the peer counts as unreachable,
     as it does while there is no connection to it.
-    reconnect_ms: shortest and longest pause before dialling again; it doubles from one failure to the next.
+    reconnect_ms: shortest and longest time between the beginnings of two attempts to dial a peer; it doubles from one
+    failure to the next, and is the shortest again as soon as the peer itself connects.
+    dial_ms: how long one attempt to connect may take, 10..60,000 ms, and the greeting after it.
+    unacknowledged_ms: a connection ends when what was sent over it is not acknowledged for so long, 100..600,000 ms.
+    max_connections: connections from others at once, 2..4096, peers included.
+    max_strangers: how many of these may not have sent a valid frame yet, 1..max_connections - 1. Four times as many
+    more may be there that have not sent the eight bytes with which a connection begins.
+    stranger_ms: how long a connection may be without either, 10..600,000 ms.
+    receive_bytes: bytes of received frames that may wait for the engine, 64 KiB..2^40; beyond it nothing is read.
     use_gil: receive and send through pynng's Python calls even where the library can be called directly.
+
+    What others can make this node hold is bounded: descriptors by max_connections + 4 * max_strangers + 64, memory by
+    (max_strangers + connections of members) * max_frame_bytes + receive_bytes + max_frame_bytes. One stranger too
+    many costs another one of the address that has the most; one connection too many costs the one that was silent for
+    longest. Without descriptors or memory the node waits until there are some. Both are logged, at most every ten
+    seconds, and counted in ``status()``.
+
+    A host that is a name is looked up on a thread of its own each time the peer could not be reached; names in
+    tls+tcp and ws addresses are looked up by NNG.
 
     Raises ConfigError (names the field), TransportError when it cannot listen.
     """
@@ -173,39 +133,67 @@ class NngTransport:
         max_frame_bytes: int = 4 << 20,
         queue_frames: int = 128,
         reconnect_ms: tuple[int, int] = (10, 500),
+        dial_ms: int = 300,
+        unacknowledged_ms: int = 1000,
+        max_connections: int = 128,
+        max_strangers: int = 16,
+        stranger_ms: int = 2000,
+        receive_bytes: int = 32 << 20,
         use_gil: bool = False,
     ) -> None:
-        if not isinstance(listen, str) or "://" not in listen:
-            raise ConfigError(f"listen must be an address such as tcp://127.0.0.1:5601, not {listen!r}")
+        self._listen_at = parse(listen, "listen", listen=True)
+        self._dial_at: dict[int, Address] = {}
         for id, address in peers.items():
             if not is_id(id):
                 raise ConfigError(f"peers: an id must be in 1..{NUMBER_MAX}, not {id!r}")
-            if not isinstance(address, str) or "://" not in address:
-                raise ConfigError(f"peers: {id} needs an address such as tcp://127.0.0.1:5601, not {address!r}")
+            # Who gives every member the same list has this node's own address in it.
+            self._dial_at[id] = parse(address, f"peers: {id}", listen=address == listen)
         if len(peers) > MEMBERS_MAX:
             raise ConfigError(f"peers: at most {MEMBERS_MAX}")
-        if not 64 << 10 <= max_frame_bytes <= 1 << 30:
-            raise ConfigError("max_frame_bytes must be in 65536..2^30")
-        if not 1 <= queue_frames <= 8192:
-            raise ConfigError("queue_frames must be in 1..8192")
-        low, high = reconnect_ms
-        if not 1 <= low <= high <= 600_000:
+        _in_range("max_frame_bytes", max_frame_bytes, 64 << 10, 1 << 30)
+        _in_range("queue_frames", queue_frames, 1, 8192)
+        try:
+            low, high = reconnect_ms
+            good = 1 <= low <= high <= 600_000
+        except (TypeError, ValueError):
+            good = False
+        if not good:
             raise ConfigError("reconnect_ms must be two numbers, 1 <= shortest <= longest <= 600000")
+        _in_range("dial_ms", dial_ms, 10, 60_000)
+        _in_range("unacknowledged_ms", unacknowledged_ms, 100, 600_000)
+        _in_range("max_connections", max_connections, 2, 4096)
+        _in_range("max_strangers", max_strangers, 1, min(max_connections - 1, 1024))
+        _in_range("stranger_ms", stranger_ms, 10, 600_000)
+        _in_range("receive_bytes", receive_bytes, 64 << 10, 1 << 40)
         self.listen = listen
         self.peers = dict(peers)
-        self.max_frame_bytes = max_frame_bytes
+        self.max_frame_bytes = -(-max_frame_bytes // FRAME_UNIT) * FRAME_UNIT
         self.queue_frames = queue_frames
         self.reconnect_ms = (low, high)
+        self.dial_ms = dial_ms
+        self.unacknowledged_ms = unacknowledged_ms
+        self.max_connections = max_connections
+        self.max_strangers = max_strangers
+        self.stranger_ms = stranger_ms
+        self.receive_bytes = receive_bytes
         self.use_gil = bool(use_gil)
         self.address = listen
         self._pid = os.getpid()
         self._pull: Any = None
-        self._peers: dict[int, PythonPeer] = {}
         self._threads: list[threading.Thread] = []
+        self._notes = _limits.Notes()
+        self._wire: _wire.Wire | None = None
+        self._arrivals: _limits.Arrivals | None = None
         self._link: NngLink | None = None
+        self._connections: PythonConnections | None = None
+        self._deliver_from: Callable[[bytes, int], object] | None = None
+        self._connected: Callable[[int], None] | None = None
         self._closed = False
 
-    def _open(self, id: int) -> None:
+    # --- life ------------------------------------------------------------------------------------
+
+    def _open(self) -> _wire.Wire:
+        """Everything but listening."""
         import pynng
 
         if self._closed or self._pull is not None:
@@ -213,41 +201,98 @@ class NngTransport:
         if os.getpid() != self._pid:
             raise UsageError("NNG does not survive fork: make the transport in the process that uses it")
         fork.watch(self)
+        self._arrivals = _limits.Arrivals(self.max_connections, self.max_strangers, self.stranger_ms)
+        self._wire = _wire.Wire(
+            _sys.Event(),
+            self._notes,
+            GUESTS * self.max_strangers,
+            self.stranger_ms,
+            self.dial_ms,
+            *self.reconnect_ms,
+            self.unacknowledged_ms,
+        )
         try:
             self._pull = pynng.Pull0(recv_max_size=self.max_frame_bytes)
-            self._pull.listen(self.listen)
-            bound = self._pull.listeners[0]
-            if self.listen.startswith("tcp://"):
-                self.address = f"{self.listen.rsplit(':', 1)[0]}:{py_socket.ntohs(bound.local_address.port)}"
         except pynng.NNGException as error:
-            self.close()
+            raise TransportError(f"NNG cannot open a socket: {error}") from error
+        return self._wire
+
+    def _listen(self, wire: _wire.Wire) -> None:
+        import pynng
+
+        try:
+            if self._listen_at.is_tcp:
+                made = listen_on(self._listen_at)
+                self.address = self._listen_at.with_port(made.getsockname()[1])
+                wire.py_listen(made.detach())
+            else:
+                self._pull.listen(self.listen)
+        except (OSError, pynng.NNGException) as error:
             raise TransportError(f"cannot listen on {self.listen}: {error}") from error
+
+    def _targets(self, id: int) -> list[tuple[int, str, str, int, str, int]]:
+        """Whom to dial: id, host, port, family, url, and how many attempts' time the handshake may take."""
+        targets = []
+        for peer, at in sorted(self._dial_at.items()):
+            if peer == id:
+                continue
+            host, port = (at.host, str(at.port)) if at.is_tcp else ("", "")
+            patience = SLOW_HANDSHAKE if at.host and not at.is_tcp else 1
+            targets.append((peer, host, port, at.family, at.url, patience))
+        return targets
 
     def open_link(self, id: int, event: _sys.Event) -> NngLink | None:
         """Open the sockets for use without the GIL; None when that is not possible here (use ``start``)."""
         if self.use_gil or not _nng.nng_available():
             return None
-        self._open(id)
-        peers = {
-            peer: NngPeer(url, self.queue_frames, *self.reconnect_ms) for peer, url in self.peers.items() if peer != id
-        }
         try:
-            self._link = NngLink(event, _socket_id(self._pull), peers)
-            self._link.start(id)
+            wire = self._open()
+            assert self._arrivals is not None
+            number = socket_id(self._pull)
+            link = NngLink(event, self._notes, wire, self._arrivals, number, self.queue_frames, self.receive_bytes)
+            self._link = link
+            for target in self._targets(id):
+                link.wire.add(*target)
+            self._listen(wire)
+            link.start(id)
+        except UsageError:
+            raise
         except BaseException:
             self.close()
             raise
-        return self._link
+        return link
+
+    def attach(self, deliver_from: Callable[[bytes, int], object], connected: Callable[[int], None]) -> None:
+        """For a node, before ``start``: it wants received frames with their sources, and tells ``proven`` ones.
+
+        It also wants to hear which member a connection has come to stand to. Without a node, every frame counts as
+        valid.
+        """
+        self._deliver_from = deliver_from
+        self._connected = connected
 
     def start(self, id: int, deliver: Callable[[bytes], object]) -> None:
         """Open the sockets and receive on a thread of our own."""
-        self._open(id)
         try:
-            self._add_thread(f"raftx-nng-{id}", lambda: self._receive(deliver))
-            for peer, url in self.peers.items():
-                if peer != id:
-                    self._peers[peer] = PythonPeer(url, self.queue_frames, *self.reconnect_ms)
-                    self._add_thread(f"raftx-dial-{id}", self._peers[peer].run)
+            wire = self._open()
+            assert self._arrivals is not None
+            made = PythonConnections(wire, wire.event, self._arrivals, self._pull)
+            self._connections = made
+            for peer, host, port, family, url, patience in self._targets(id):
+                time_ns = patience * self.dial_ms * 1_000_000
+                made.add(peer, host, port, family, url, self.queue_frames, time_ns).connected = self._connected
+            self._listen(wire)
+            deliver_from = self._deliver_from
+            if deliver_from is None:
+
+                def deliver_from(frame: bytes, source: int) -> None:
+                    self.proven(source)
+                    deliver(frame)
+
+            self._add_thread(f"raftx-nng-{id}", lambda: made.receive(deliver_from))
+            self._add_thread(f"raftx-wire-{id}", made.run)
+        except UsageError:
+            raise
         except BaseException:
             self.close()
             raise
@@ -255,57 +300,93 @@ class NngTransport:
     def _add_thread(self, name: str, body: Callable[[], None]) -> None:
         thread = threading.Thread(target=body, name=name, daemon=True)
         thread.start()
-        self._threads.append(thread)  # those that close() waits for
-
-    def _receive(self, deliver: Callable[[bytes], object]) -> None:
-        import pynng
-
-        pull = self._pull
-        assert pull is not None
-        while True:
-            try:
-                deliver(pull.recv())
-            except pynng.Closed:
-                return
-            except pynng.NNGException as error:
-                if self._closed:
-                    return
-                logger.warning("receiving failed: %s", error)
-
-    def send(self, to: int, frame: bytes) -> bool:
-        """Queue a frame; False when the queue is full, or there is no such peer or no connection to it."""
-        peer = self._peers.get(to)
-        return peer is not None and peer.send(frame)
+        self._threads.append(thread)
 
     def close(self) -> None:
         """Close every socket; returns when nothing is delivered any more."""
         self._closed = True
         if os.getpid() != self._pid:
             return
+        # What NNG's callbacks use stays until the Pull0 socket is closed.
         link, self._link = self._link, None
+        connections = self._connections
         if link is not None:
             link.stop()
-        for peer in self._peers.values():
-            peer.stop()
+        threads, self._threads = self._threads, []
+        if connections is not None:
+            connections.stop()
+            for thread in threads:
+                if thread.name.startswith("raftx-wire-") and thread is not threading.current_thread():
+                    thread.join(2)
         pull, self._pull = self._pull, None
         if pull is not None:
             pull.close()
-        threads, self._threads = self._threads, []
         for thread in threads:
             if thread is not threading.current_thread():
                 thread.join(2)
-        self._peers.clear()
+        if connections is not None and pull is not None:
+            connections.forget()
+        self._deliver_from = self._connected = None
+        if self._wire is not None:
+            self._wire.py_close()
 
     def forget(self) -> list[Any]:
-        """In a forked child: let go of everything that NNG is behind, without a call; returns it."""
+        """In a forked child: let go of everything that NNG or a descriptor is behind, without a call; returns it."""
         self._closed = True
-        objects = [self._pull, self._link, *self._peers.values(), *[peer._socket for peer in self._peers.values()]]
-        self._pull, self._link = None, None
-        self._peers.clear()
+        objects = [self._pull, self._link, self._wire, self._arrivals, self._connections]
+        self._pull = self._link = self._wire = self._arrivals = self._connections = None
         return [each for each in objects if each is not None]
 
+    # --- for the node, without NngLink -----------------------------------------------------------
 
-def _socket_id(socket: object) -> int:
-    if hasattr(socket, "socket"):
-        return int(socket.socket.id)
-    return int(socket._socket[0].id)  # type: ignore[attr-defined]
+    def send(self, to: int, frame: bytes) -> bool:
+        """Queue a frame; False when the queue is full, or there is no such peer or no connection to it."""
+        peer = None if self._connections is None else self._connections.by_id.get(to)
+        return peer is not None and peer.send(frame)
+
+    def renew(self, to: int) -> None:
+        """The connection to this member is of no use any more: end it and dial anew. Any thread."""
+        if self._connections is not None:
+            self._connections.renew(to)
+
+    def proven(self, source: int) -> None:
+        """A valid frame has come from this source. Any thread."""
+        if self._arrivals is not None:
+            self._arrivals.py_proven(source, _sys.monotonic_ns())
+
+    # --- what people should know -----------------------------------------------------------------
+
+    def expect(self, id: int, members: Iterable[int]) -> None:
+        """The members are these: warn of those without an address, which can never be reached from here."""
+        missing = sorted(set(members) - set(self.peers) - {id})
+        if missing:
+            names = ", ".join([str(member) for member in missing])
+            logger.warning("node %d: peers has no address for %s: nothing can be sent there from here", id, names)
+
+    def report(self, id: int) -> None:
+        """Log what has happened to the connections since the last call. One thread at a time."""
+        while (note := self._notes.py_take()) is not None:
+            level, text = describe(*note, self.peers)
+            logger.log(level, "node %d: %s", id, text)
+
+    def status(self) -> dict[str, int]:
+        """Connections and what was refused; counters begin at 0 with the start. Any thread."""
+        wire, arrivals = self._wire, self._arrivals
+        if wire is None or arrivals is None:
+            return {}
+        made = self._connections if self._link is None else self._link.wire
+        return {
+            "connections": arrivals.py_count(),
+            "strangers": arrivals.py_count(True) + wire.py_waiting(),
+            "refused": wire.refused + arrivals.refused,
+            "dials": wire.dials,
+            "dial_failures": wire.failures,
+            "connected": 0 if made is None else made.connections,
+            "renewals": 0 if made is None else made.renewals,
+            "shortages": wire.shortages,
+        }
+
+
+def _in_range(name: str, value: object, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise ConfigError(f"{name} must be an integer in {low}..{high}, not {value!r}")

@@ -9,6 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
+# What the engine's rows for a transport written in Python ask for, in their second column; 0: a frame is to be sent.
+ASK_RENEW = 1  # to: end the connection, dial anew
+ASK_PROVEN = 2  # source: a valid frame has come from there
+
 
 @runtime_checkable
 class Transport(Protocol):
@@ -25,3 +29,16 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Stop receiving and release sockets. May be called twice; no ``deliver`` after it returns."""
+
+
+# A transport may have more methods; a node uses them where they are there.
+#
+#   attach(deliver_from, connected)   before start(). deliver_from(frame, source) takes the place of deliver(frame):
+#                                     source is a number above 0 of the connection that the frame came over.
+#                                     connected(id): a connection to that member has come to stand.
+#   proven(source)                    a valid frame has come over that connection
+#   renew(to)                         the connection to that member is of no use: make another one
+#   expect(id, members)               whom this node wants to reach, at its start
+#   report(id)                        called some times a second: log what people should hear of
+#   status()                          a dict of counters, shown as status()["transport"] of the node
+#   max_frame_bytes                   the largest frame that it takes

@@ -1,0 +1,311 @@
+"""A node's connections through pynng's Python calls: what ``_nng`` does without the GIL, under the same rules.
+
+Used where NNG's functions cannot be called directly, and with ``use_gil``. Knows no frames; what came over which
+connection is told by a number, its *source*.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from .._limits import Arrivals
+from .._sys import Event, monotonic_ns
+from .._wire import Wire
+
+logger = logging.getLogger("raftx")
+
+NEVER_MS = 0x7FFFFFFF  # NNG's own reconnection is not used: see _nng.NngWire
+LIVED_NS = 1_000_000_000  # what has stood for so long is dialled again at once
+
+
+def socket_id(socket: object) -> int:
+    """NNG's number of a pynng socket."""
+    if hasattr(socket, "socket"):
+        return int(socket.socket.id)
+    return int(socket._socket[0].id)  # type: ignore[attr-defined]
+
+
+def _lib_socket(socket: Any) -> Any:
+    return socket.socket if hasattr(socket, "socket") else socket._socket[0]
+
+
+def hand_over(socket: Any, fd: int, admit: Callable[[int], bool] = lambda listener: True) -> bool:
+    """Give a connected descriptor to NNG, over a listener of its own, which ``admit`` may refuse; else it is closed."""
+    import pynng
+
+    listener = pynng.ffi.new("nng_listener *")
+    lib = pynng.lib
+    if lib.nng_listener_create(listener, _lib_socket(socket), b"socket://"):
+        os.close(fd)
+        return False
+    if (
+        admit(int(listener[0].id))
+        and not lib.nng_listener_start(listener[0], 0)
+        and not lib.nng_listener_set_int(listener[0], b"socket:fd", fd)
+    ):
+        return True
+    os.close(fd)
+    lib.nng_listener_close(listener[0])
+    return False
+
+
+class PythonPeer:
+    """The way to one member. ``send`` for one thread, the rest for the one that runs the connections."""
+
+    def __init__(self, id: int, url: str, queue: int, patience: int, attend: Callable[[], None]) -> None:
+        self.id = id
+        self.url = url
+        self.queue = queue
+        self.patience = patience
+        self.attend = attend
+        self.connected: Callable[[int], None] | None = None
+        self.renew = False
+        self.masked = False  # SIGPIPE is, in the sending thread: a connection that has ended must not end the process
+        self.stands = False  # the running thread has seen that it does
+        self.since = self.deadline = 0
+        self._lock = threading.Lock()
+        self._socket: Any = None
+        self._ready = self._lost = False
+
+    def connect(self, fd: int) -> bool:
+        """A Push0 socket of its own for this connection; without a descriptor NNG dials."""
+        import pynng
+
+        try:
+            push = pynng.Push0(send_buffer_size=self.queue, reconnect_time_min=NEVER_MS, reconnect_time_max=NEVER_MS)
+        except pynng.NNGException:
+            if fd >= 0:
+                os.close(fd)
+            return False
+        push.add_post_pipe_connect_cb(self._added)
+        push.add_post_pipe_remove_cb(self._removed)
+        with self._lock:
+            self._socket = push
+            self._ready = self._lost = False
+        self.stands = False
+        try:
+            if fd >= 0:
+                good = hand_over(push, fd)
+            else:
+                push.dial(self.url, block=False)
+                good = True
+        except pynng.NNGException:
+            good = False
+        if not good:
+            self.disconnect()
+        return good
+
+    def state(self) -> tuple[bool, bool, bool]:
+        """Whether there is a socket, its connection has come to stand, and has ended."""
+        with self._lock:
+            return self._socket is not None, self._ready, self._lost
+
+    def send(self, frame: bytes) -> bool:
+        """Queue a frame; False when it was dropped."""
+        import pynng
+
+        if not self.masked:
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGPIPE])
+            self.masked = True
+        with self._lock:
+            if not self._ready or self._lost:
+                return False
+            try:
+                self._socket.send(frame, block=False)
+            except pynng.NNGException:
+                return False
+            return True
+
+    def disconnect(self) -> None:
+        """Close the socket; no callback of it comes afterwards."""
+        with self._lock:
+            push, self._socket = self._socket, None
+            self._ready = False
+        if push is not None:
+            push.close()
+            push.remove_post_pipe_connect_cb(self._added)
+            push.remove_post_pipe_remove_cb(self._removed)
+
+    def _added(self, pipe: object) -> None:
+        with self._lock:
+            self._ready = True
+        if self.connected is not None:
+            self.connected(self.id)
+        self.attend()
+
+    def _removed(self, pipe: object) -> None:
+        # NNG frees the connection when this returns; so it waits for a send that is under way.
+        with self._lock:
+            self._lost = True
+        self.attend()
+
+
+class PythonConnections:
+    """Runs a Wire, gives its connections to NNG, and ends those that have to go. ``run`` is the body of a thread."""
+
+    def __init__(self, wire: Wire, event: Event, arrivals: Arrivals, pull: Any) -> None:
+        self.wire = wire
+        self.event = event
+        self.arrivals = arrivals
+        self.pull = pull
+        self.peers: list[PythonPeer] = []
+        self.by_id: dict[int, PythonPeer] = {}
+        self.attention = self.stopping = False
+        self.connections = self.renewals = 0
+        pull.add_pre_pipe_connect_cb(self._comes)
+        pull.add_post_pipe_remove_cb(self._goes)
+
+    def add(self, id: int, host: str, port: str, family: int, url: str, queue: int, patience: int) -> PythonPeer:
+        """Dial a member: as NngWire.add does."""
+        self.wire.py_target(id, host, port, family)
+        peer = PythonPeer(id, url, queue, patience, self.attend)
+        self.peers.append(peer)
+        self.by_id[id] = peer
+        return peer
+
+    def attend(self) -> None:
+        """The running thread shall look at everything. Any thread."""
+        self.attention = True
+        self.event.py_wake()
+
+    def renew(self, id: int) -> None:
+        """End the connection to this member and dial anew. Any thread."""
+        peer = self.by_id.get(id)
+        if peer is not None:
+            peer.renew = True
+            self.attend()
+
+    def stop(self) -> None:
+        """End ``run``. Any thread; may be called twice."""
+        self.stopping = True
+        self.event.py_wake()
+
+    def forget(self) -> None:
+        """After the Pull0 socket is closed: let go of what refers back to this, so that its memory goes at once."""
+        # pynng's sockets refer to themselves, and what they refer to would wait with them for the collector.
+        self.pull.remove_pre_pipe_connect_cb(self._comes)
+        self.pull.remove_post_pipe_remove_cb(self._goes)
+        self.pull = None
+        self.peers.clear()
+        self.by_id.clear()
+
+    def run(self) -> None:
+        """Until ``stop``."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGPIPE])
+        while not self.stopping:
+            until = self._look()
+            self.event.py_prepare()
+            if self.attention or self.stopping:
+                self.attention = False
+                until = 0
+            self.wire.py_step(until)
+            while (taken := self.wire.py_take()) is not None:
+                who, fd, source = taken
+                if who < 0:
+                    self._receive(fd, source)
+                    continue
+                peer = self.peers[who]
+                peer.deadline = monotonic_ns() + peer.patience
+                if not peer.connect(fd):
+                    self.wire.py_again(who, errno.ECONNRESET)
+        for peer in self.peers:
+            peer.disconnect()
+        self._close_arrivals()
+
+    def _look(self) -> int:
+        """See to every connection; when that has to be done again, -1: not before something happens."""
+        now = monotonic_ns()
+        times = [self.arrivals.py_sweep(now)]
+        self._close_arrivals()
+        for number, peer in enumerate(self.peers):
+            there, ready, lost = peer.state()
+            renew, peer.renew = peer.renew, False
+            if not there:
+                if renew:
+                    self.wire.py_hurry(number)
+                continue
+            if ready and not peer.stands:
+                peer.stands = True
+                peer.since = now
+                self.connections += 1
+                self.wire.py_stood(number)
+            if lost or renew:
+                peer.disconnect()
+                self.renewals += not lost
+                # What ends at once is not dialled as fast as it ends.
+                lived = not lost or (peer.stands and now - peer.since >= LIVED_NS)
+                self.wire.py_again(number, 0 if lived else errno.ECONNRESET)
+            elif not ready and now >= peer.deadline:
+                peer.disconnect()
+                self.wire.py_again(number, errno.ETIMEDOUT)
+            elif not ready:
+                times.append(peer.deadline)
+        return min((time for time in times if time >= 0), default=-1)
+
+    def _receive(self, fd: int, source: int) -> None:
+        """A connection that has greeted becomes one of the Pull0 socket."""
+        refused = self.arrivals.refused
+        given: list[int] = []
+
+        def admit(listener: int) -> bool:
+            given.append(listener)
+            return self.arrivals.py_admit(listener, source, monotonic_ns()) >= 0
+
+        if not hand_over(self.pull, fd, admit):
+            if given:
+                self.arrivals.py_drop(given[0])
+            else:
+                self.wire.py_shortage(errno.ENOMEM)
+        if self.arrivals.refused != refused:
+            self.wire.py_crowd()
+
+    def _close_arrivals(self) -> None:
+        import pynng
+
+        while (going := self.arrivals.py_next_to_close()) is not None:
+            listener, pipe, own = going
+            made = pynng.ffi.new("nng_listener *") if own else pynng.ffi.new("nng_pipe *")
+            made[0].id = listener if own else pipe
+            if own:
+                pynng.lib.nng_listener_close(made[0])
+            else:
+                pynng.lib.nng_pipe_close(made[0])
+
+    def _comes(self, pipe: Any) -> None:
+        import pynng
+
+        listener = int(pynng.lib.nng_pipe_listener(pipe.pipe).id) & 0xFFFFFFFF
+        if self.arrivals.py_opened(listener, int(pipe.id), monotonic_ns()) < 0:
+            pipe.close()
+        self.attend()
+
+    def _goes(self, pipe: Any) -> None:
+        self.arrivals.py_ended(int(pipe.id))
+        self.attend()
+
+    def receive(self, deliver: Callable[[bytes, int], object]) -> None:
+        """Hand what comes to ``deliver`` with its source, until the Pull0 socket is closed: the body of a thread."""
+        import pynng
+
+        lib, ffi = pynng.lib, pynng.ffi
+        message = ffi.new("nng_msg **")
+        while True:
+            code = lib.nng_recvmsg(_lib_socket(self.pull), message, 0)
+            if code == pynng.lib.NNG_ECLOSED or self.stopping:
+                return
+            if code:
+                logger.warning("receiving failed: %s", ffi.string(lib.nng_strerror(code)).decode())
+                continue
+            try:
+                frame = bytes(ffi.buffer(lib.nng_msg_body(message[0]), lib.nng_msg_len(message[0])))
+                source = int(lib.nng_msg_get_pipe(message[0]).id)
+            finally:
+                lib.nng_msg_free(message[0])
+            self.arrivals.py_heard(source, monotonic_ns())
+            deliver(frame, source)
