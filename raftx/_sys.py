@@ -280,6 +280,11 @@ class Handoff:
         self.event.wake()
         return 0
 
+    @property
+    def pending(self) -> int:
+        """Rows not yet taken."""
+        return len(self.queue)
+
     def waiting(self) -> bool:
         """Whether there are rows to take."""
         return bool(self.queue)

@@ -184,10 +184,10 @@ class Node:
         if config.seed is None:
             core_config = _with_seed(config)
         core = Raft(core_config, log, loaded.hard_state, loaded.conf_state)
+        self._check_closing()
         expect = getattr(self._transport, "expect", None)
         if expect is not None:
             expect(config.id, [int(id) for id in core.tracker.peers.column("ids")])
-        self._check_closing()
         event = _sys.Event()
         intake = _sys.Intake(event, config.id, loaded.incarnation, config.max_waiting_bytes)
         writes = _sys.Handoff(_sys.Event())
@@ -222,8 +222,8 @@ class Node:
         applier.engine_event = event
         applier.committed = self._committed
         applier.state_changes = self._state_changes
-        tell = functools.partial(_report, config.id, self._transport, link)
-        watch = Watch(self._outcomes, self._life.lines, self._clock, config.proposal_timeout_ms * 1_000_000, tell)
+        watch = Watch(self._outcomes, self._life.lines, self._clock, config.proposal_timeout_ms * 1_000_000)
+        watch.also = functools.partial(_report, config.id, self._transport, link)
         if isinstance(self._clock, _sys.ManualClock):
             self._clock.py_watch(event)
             self._clock.py_watch(watch.event)
@@ -577,13 +577,14 @@ class Node:
     def status(self) -> dict[str, Any]:
         """A picture for people and tests: indexes, traffic, disk. Counters begin at 0 with each start.
 
+        ``state`` is new, starting, running, closing, closed or failed; failed stays after ``close``, with ``failure``
+        in words.
+
         ``too_large_out`` counts messages that their recipient's max_frame_bytes kept from being sent, ``too_large_in``
         frames that told of such messages to this node. ``transport`` is the transport's own. Of NngTransport:
         connections from others now, strangers among them (no valid frame yet), refused (closed as strangers, or for
         want of room), dials and dial_failures, connected (how often one to a peer has come to stand), renewals (ended
         because nothing seemed to arrive), shortages (of descriptors or memory, waited out).
-        ``state`` is new, starting, running, closing, closed or failed; failed stays after ``close``, with ``failure``
-        in words.
         """
         self._life.check_process()
         if not hasattr(self, "_engine"):
@@ -659,6 +660,6 @@ def _report(id: int, transport: Any, link: Any) -> None:
         kind, about, detail = note
         level, text = describe_note(kind, about, detail, getattr(transport, "peers", {}))
         report(level, "node %d: %s", id, text)
-    tell = getattr(transport, "report", None)
-    if tell is not None:
-        tell(id)
+    own = getattr(transport, "report", None)
+    if own is not None:
+        own(id)

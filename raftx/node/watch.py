@@ -7,11 +7,12 @@ node waits for it, but for the one that closes the node.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from .._sys import Clock, Event
 from .outcomes import Outcomes
-from .report import Lines
+from .report import Lines, report
 
 ROUND_NS = 250_000_000  # longest time between two rounds
 ROUND_MIN_NS = 5_000_000
@@ -20,17 +21,15 @@ ROUND_MIN_NS = 5_000_000
 class Watch:
     """One per node. ``run`` is the body of its thread; ``stop`` ends it, after a last round."""
 
-    def __init__(
-        self, outcomes: Outcomes, lines: Lines, clock: Clock, timeout_ns: int, tell: Callable[[], object]
-    ) -> None:
+    def __init__(self, outcomes: Outcomes, lines: Lines, clock: Clock, timeout_ns: int) -> None:
         self.outcomes = outcomes
         self.lines = lines
         self.clock = clock
-        #: leaves lines about what the engine and the transport have noted
-        self.tell = tell
         #: how late an overdue request may end
         self.pause = min(ROUND_NS, max(ROUND_MIN_NS, timeout_ns // 8))
         self.event = Event()
+        #: called once a round: what people should hear of the transport. Foreign code
+        self.also: Callable[[], None] | None = None
         self.stopping = False
         #: whether it is with the log, which is nothing to wait for
         self.writing = False
@@ -50,9 +49,13 @@ class Watch:
 
     def round(self) -> None:
         """What is due."""
-        self.tell()
         self.write()
         self.outcomes.expire(self.clock.py_now())
+        if self.also is not None:
+            try:
+                self.also()
+            except BaseException as error:
+                report(logging.ERROR, "the transport failed to report", error=error)
         self.write()
 
     def write(self) -> None:

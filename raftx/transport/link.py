@@ -127,7 +127,7 @@ class QueueLink(Link):
 
     # For the other side, with the GIL.
 
-    def deliver(self, frame: bytes, source: int = 0) -> bool:
+    def deliver(self, frame: bytes | bytearray | memoryview, source: int = 0) -> bool:
         """Give a received frame to the engine; dropped when too many wait. Any thread. Raises TypeError.
 
         source: a number of the connection it came over, if the transport wants to know which are proven.

@@ -2,8 +2,7 @@
 
 TCP connections are accepted and dialled by raftx itself, with limits, and given to NNG as descriptors. Frames pass
 without the GIL where pynng's library gives its C functions away (``NngLink``); elsewhere through pynng's Python calls,
-which every other transport uses too. NNG does not survive a fork: fork.py says what becomes of it in the
-child.
+which every other transport uses too. NNG does not survive a fork: fork.py says what becomes of it in the child.
 """
 
 from __future__ import annotations
@@ -52,11 +51,11 @@ class NngLink(Link):
         self.wire.watch()
 
     def start(self, id: int) -> None:
-        """Begin to receive, and to accept and dial on a thread. Raises TransportError; then call ``stop``."""
+        """Begin to receive, and to accept and dial on a thread. Raises TransportError."""
         self.receiver.start()
         thread = threading.Thread(target=self.wire.run, name=f"raftx-wire-{id}", daemon=True)
         thread.start()
-        self.threads.append(thread)  # those that stop() waits for
+        self.threads.append(thread)
 
     def stop(self) -> None:
         """End receiving and every connection that was dialled. Not while the engine runs."""
@@ -301,7 +300,7 @@ class NngTransport:
     def _add_thread(self, name: str, body: Callable[[], None]) -> None:
         thread = threading.Thread(target=body, name=name, daemon=True)
         thread.start()
-        self._threads.append(thread)  # those that close() waits for
+        self._threads.append(thread)
 
     def close(self) -> None:
         """Close every socket; returns when nothing is delivered any more."""
@@ -330,6 +329,13 @@ class NngTransport:
         self._deliver_from = self._connected = None
         if self._wire is not None:
             self._wire.py_close()
+
+    def forget(self) -> list[Any]:
+        """In a forked child: let go of everything that NNG or a descriptor is behind, without a call; returns it."""
+        self._closed = True
+        objects = [self._pull, self._link, self._wire, self._arrivals, self._connections]
+        self._pull = self._link = self._wire = self._arrivals = self._connections = None
+        return [each for each in objects if each is not None]
 
     # --- for the node, without NngLink -----------------------------------------------------------
 
@@ -379,13 +385,6 @@ class NngTransport:
             "renewals": 0 if made is None else made.renewals,
             "shortages": wire.shortages,
         }
-
-    def forget(self) -> list[Any]:
-        """In a forked child: let go of everything that NNG is behind, without a call; returns it."""
-        self._closed = True
-        objects = [self._pull, self._link, self._connections, self._wire, self._arrivals]
-        self._pull = self._link = self._connections = self._wire = self._arrivals = None
-        return [each for each in objects if each is not None]
 
 
 def _in_range(name: str, value: object, low: int, high: int) -> None:
