@@ -305,11 +305,6 @@ class Handoff:
         """One number of a taken row."""
         return self.taken_rows[row][column]
 
-    @property
-    def pending(self) -> int:
-        """Rows not yet taken."""
-        return len(self.queue)
-
     def backlog(self) -> int:
         """Bytes of spans that wait or are being used by the taker."""
         return self.put_bytes - self.let_go
