@@ -53,6 +53,7 @@ COMPILED = {
     "raftx.node.senders": "raftx/node/senders.py",
     "raftx.node.engine": "raftx/node/engine.py",
     "raftx.node.futures": "raftx/node/futures.py",
+    "raftx.node.outcomes": "raftx/node/outcomes.py",
     "raftx.node.apply": "raftx/node/apply.py",
     "raftx.node.proposer": "raftx/node/proposer.py",
     "raftx.testing.drive": "raftx/testing/drive.py",

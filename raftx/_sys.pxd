@@ -1,7 +1,7 @@
 # C types of what touches the operating system: clock, wake-ups, hand-overs between threads.
 # _sys.py is the twin in plain Python. Nothing here knows Raft.
 import cython
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from ._core cimport SLOTS, Buffer, Span, Spans
 
 cdef extern from *:
@@ -10,6 +10,21 @@ cdef extern from *:
     """
     ctypedef struct pthread_mutex_t:
         pass
+
+cdef extern from "_cell.h":
+    bint raftx_claim(int32_t*) noexcept nogil
+    void raftx_publish(int32_t*, int32_t) noexcept nogil
+    int32_t raftx_peek(int32_t*) noexcept nogil
+
+# A state that many threads look at and one of them ends: cell[0] is the state, 0 at first, cell[1] whether it is taken.
+cdef inline bint claim(int32_t* cell) noexcept nogil:
+    return raftx_claim(cell + 1)
+
+cdef inline void publish(int32_t* cell, int state) noexcept nogil:
+    raftx_publish(cell, state)
+
+cdef inline int peek(int32_t* cell) noexcept nogil:
+    return raftx_peek(cell)
 
 cdef class Clock:
     """Monotonic time in nanoseconds."""
@@ -51,7 +66,7 @@ cdef class Handoff:
     cdef uint64_t* taken_rows             # owned by the taker until its next take()
     cdef size_t taken_count, taken_room
     cdef readonly Spans taken
-    cdef int64_t pending                  # atomic: rows not yet taken
+    cdef readonly int64_t pending         # atomic: rows not yet taken
     cdef int put(self, Spans spans, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f,
                  uint64_t g, uint64_t h) except -1 nogil
     cdef int _take_spans(self, Spans spans) noexcept nogil

@@ -5,10 +5,16 @@ and error numbers as the compiled module; both change in one commit. Nothing her
 
 Where the compiled module has a pointer there is a bytes-like object here. Methods without a ``py_``
 twin trust their arguments, as the compiled ones do. NNG's functions cannot be called from here.
+
+A signal handler may interrupt anything here, call the same function, and wait for another thread. So
+what a user's thread calls holds no lock that another thread needs, and changes shared numbers and queues
+in lines without a call between them: CPython looks for signals, and changes threads, after calls and at
+loops only.
 """
 
 from __future__ import annotations
 
+import collections
 import operator
 import os
 import select
@@ -59,6 +65,25 @@ def _as_bytes(data: Any) -> bytes:
     raise TypeError(f"data must be bytes, not {type(data).__name__}")
 
 
+def claim(cell: list[int]) -> bool:
+    """Take a cell of two numbers; True for the one who was first."""
+    try:
+        cell.pop(1)
+    except IndexError:
+        return False
+    return True
+
+
+def publish(cell: list[int], state: int) -> None:
+    """Show a state, and with it everything that was written before."""
+    cell[0] = state
+
+
+def peek(cell: list[int]) -> int:
+    """The state."""
+    return cell[0]
+
+
 def monotonic_ns() -> int:
     """CLOCK_MONOTONIC in nanoseconds."""
     return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
@@ -93,7 +118,7 @@ class ManualClock(Clock):
     __slots__ = ("events", "lock", "value")
 
     def __init__(self, start: float = 0.0) -> None:
-        self.lock = threading.Lock()  # adding to an attribute is not atomic
+        self.lock = threading.RLock()  # adding to an attribute is not atomic everywhere
         self.value = _int64(int(start * 1e9))
         self.events: list[Event] = []
 
@@ -233,41 +258,47 @@ class Runner:
 class Handoff:
     """Rows of eight numbers and spans from one side to one taker. ``put`` from any thread, the rest for the taker."""
 
-    __slots__ = ("event", "filling", "lock", "pending", "rows", "taken", "taken_rows")
+    __slots__ = ("event", "let_go", "put_bytes", "queue", "taken", "taken_rows")
 
     def __init__(self, event: Event) -> None:
-        self.lock = threading.Lock()
         self.event = _typed(Event, event)
-        self.rows: list[Row] = []  # being filled, under the lock
-        self.filling = Spans()
+        #: rows not yet taken, each with its spans; whole in one step, so that nobody needs a lock
+        self.queue: collections.deque[tuple[Row, Spans | None]] = collections.deque()
+        self.put_bytes = self.let_go = 0  # bytes of spans that were ever put, and that the taker is done with
         self.taken_rows: list[Row] = []  # owned by the taker until its next take()
         self.taken = Spans()
-        self.pending = 0  # rows not yet taken
 
     def put(self, spans: Spans, a: int, b: int, c: int, d: int, e: int, f: int, g: int, h: int) -> int:
         """Append a row and move the spans, which is empty afterwards."""
-        with self.lock:
-            if spans.count:
-                self.filling.take(spans)
-            self.rows.append((a, b, c, d, e, f, g, h))
-            self.pending += 1
+        moved = None
+        if spans.count:
+            moved = Spans()
+            moved.take(spans)
+            size = moved.size
+            self.put_bytes += size
+        self.queue.append(((a, b, c, d, e, f, g, h), moved))
         self.event.wake()
         return 0
 
+    @property
+    def pending(self) -> int:
+        """Rows not yet taken."""
+        return len(self.queue)
+
     def waiting(self) -> bool:
         """Whether there are rows to take."""
-        return self.pending != 0
+        return bool(self.queue)
 
     def take(self) -> int:
         """Take all rows; their number. What was taken before is gone."""
+        self.let_go += self.taken.size
         self.taken.clear()
         self.taken_rows = []
-        if not self.pending:
-            return 0
-        with self.lock:
-            self.rows, self.taken_rows = self.taken_rows, self.rows
-            self.taken.swap(self.filling)
-            self.pending = 0
+        for _ in range(len(self.queue)):
+            row, spans = self.queue.popleft()
+            self.taken_rows.append(row)
+            if spans is not None:
+                self.taken.take(spans)
         return len(self.taken_rows)
 
     def at(self, row: int, column: int) -> int:
@@ -276,13 +307,14 @@ class Handoff:
 
     def backlog(self) -> int:
         """Bytes of spans that wait or are being used by the taker."""
-        with self.lock:
-            return self.filling.size + self.taken.size
+        return self.put_bytes - self.let_go
 
     def newest(self, column: int) -> int:
         """One number of the row that was put last; 0 when no row waits."""
-        with self.lock:
-            return self.rows[-1][column] if self.rows else 0
+        try:
+            return self.queue[-1][0][column]
+        except IndexError:
+            return 0
 
     def py_newest(self, column: int) -> int:
         """The same for Python."""
@@ -319,49 +351,56 @@ class Intake:
     """
 
     __slots__ = (
-        "closed", "event", "filling", "filling_first", "filling_since", "held", "incarnation", "last_count", "limit",
-        "lock", "offset", "origin", "pending", "sequence", "taken", "taken_sequence", "taken_since",
+        "closed", "consumed", "event", "incarnation", "last_count", "limit", "lock", "offset", "origin", "put_bytes",
+        "queue", "sequence", "taken", "taken_sequence", "taken_since",
     )  # fmt: skip
 
     def __init__(self, event: Event, origin: int, incarnation: int, limit: int) -> None:
-        self.lock = threading.Lock()
+        #: of those who propose, never of the taker: a signal handler may wait for that one
+        self.lock = threading.RLock()
         self.event = _typed(Event, event)
         self.origin = _number(origin)
         self.incarnation = _number(incarnation)
         self.limit = _number(limit)  # bytes that may wait
-        self.sequence = 0  # of the last proposal accepted, under the lock
-        self.filling = Buffer()
+        self.sequence = 0  # of the last proposal accepted
+        #: kind, data and time of what has not been taken. Invariant: the last one has number ``sequence``
+        self.queue: collections.deque[tuple[int, bytes, int]] = collections.deque()
         self.taken = Buffer()
         self.offset = 0  # of the first record in taken that the engine has not consumed
         self.taken_sequence = 0  # of that record
-        self.filling_first = 1
-        self.filling_since = self.taken_since = 0  # when the oldest of them came, monotonic ns
-        self.pending = 0  # bytes waiting in filling
-        self.held = 0  # bytes of taken that are not consumed
+        self.taken_since = 0  # when the oldest of them came, monotonic ns
+        self.put_bytes = self.consumed = 0  # bytes of records that were ever put, and that the taker is done with
         self.closed = False
         self.last_count = 0
 
-    def _put(self, data: bytes, kind: int) -> int:
-        # Under the lock.
-        if self.closed:
-            return -1
-        if self.filling.size + self.held + ENTRY_HEADER + ENVELOPE + len(data) > self.limit + SLACK:
-            return 0
-        if self.filling.size == 0:
-            self.filling_first = self.sequence + 1
-            self.filling_since = monotonic_ns()
-        self.filling.put_proposal(kind, self.origin, self.incarnation, self.sequence + 1, data, len(data))
-        self.sequence += 1
-        self.pending = self.filling.size
-        return self.sequence
+    def _put(self, blobs: list[bytes], kind: int) -> int:
+        """All of them or none: the number of the first, 0 without room, -1 when closed."""
+        since = monotonic_ns()
+        items = [(kind, blob, since) for blob in blobs]
+        count = len(items)
+        size = sum(map(len, blobs)) + count * (ENTRY_HEADER + ENVELOPE)
+        # Who is interrupted here by a signal whose handler closes the node keeps the lock: it must not be waited for.
+        while not self.lock.acquire(timeout=0.05):
+            if self.closed:
+                return -1
+        try:
+            if self.closed:
+                return -1
+            if self.put_bytes - self.consumed + size > self.limit + SLACK:
+                return 0
+            # One step for whoever may interrupt: see above.
+            first = self.sequence + 1
+            self.put_bytes += size
+            self.sequence += count
+            self.queue.extend(items)
+        finally:
+            self.lock.release()
+        self.event.wake()
+        return first
 
     def offer(self, data: Bytes, size: int, kind: int) -> int:
         """``propose`` for a caller that has no Python object in hand; the data are copied."""
-        with self.lock:
-            sequence = self._put(bytes(data[:size]), kind)
-        if sequence > 0:
-            self.event.wake()
-        return sequence
+        return self._put([bytes(data[:size])], kind)
 
     def propose(self, data: Bytes, kind: int = 0) -> int:
         """Append one proposal: its number, 0 when there is no room, -1 when closed. Raises TypeError."""
@@ -369,34 +408,20 @@ class Intake:
         blob = data if type(data) is bytes else _as_bytes(data)
         if not 0 <= kind <= 255:
             raise OverflowError("kind must be in 0..255")
-        with self.lock:
-            sequence = self._put(blob, kind)
-        if sequence > 0:
-            self.event.wake()
-        return sequence
+        return self._put([blob], kind)
 
     def propose_many(self, datas: Iterable[Bytes]) -> tuple[int, int]:
-        """Append proposals while there is room: (number of the first, how many); first is -1 when closed."""
+        """Append all proposals or none: (number of the first, how many).
+
+        (0, 0) when there is no room for all of them, (-1, 0) when closed.
+        """
         blobs = [data if type(data) is bytes else _as_bytes(data) for data in datas]
-        first = count = 0
-        with self.lock:
-            for blob in blobs:
-                sequence = self._put(blob, 0)
-                if sequence <= 0:
-                    if sequence < 0:
-                        first = -1
-                    break
-                if not count:
-                    first = sequence
-                count += 1
-        if count:
-            self.event.wake()
-        return first, count
+        first = self._put(blobs, 0) if blobs else 0
+        return first, len(blobs) if first > 0 else 0
 
     def close(self) -> None:
         """Take no more."""
-        with self.lock:
-            self.closed = True
+        self.closed = True
 
     @property
     def last_sequence(self) -> int:
@@ -405,23 +430,23 @@ class Intake:
 
     def waiting(self) -> bool:
         """Whether anything waits."""
-        return self.offset < self.taken.size or self.pending != 0
+        return self.offset < self.taken.size or bool(self.queue)
 
     def take(self) -> bool:
         """Whether records stand ready in ``taken`` from ``offset`` on."""
         if self.offset < self.taken.size:
             return True
-        if not self.pending:
+        if not self.queue:
             return False
         self.taken.clear()
         self.offset = 0
-        with self.lock:
-            self.taken.swap(self.filling)
-            self.taken_sequence = self.filling_first
-            self.taken_since = self.filling_since
-            self.pending = 0
-            self.held = self.taken.size
-        return self.taken.size != 0
+        self.taken_since = self.queue[0][2]
+        number = self.taken_sequence = max(self.taken_sequence, 1)
+        for _ in range(len(self.queue)):
+            kind, blob, _since = self.queue.popleft()
+            self.taken.put_proposal(kind, self.origin, self.incarnation, number, blob, len(blob))
+            number += 1
+        return True
 
     def chunk(self, max_bytes: int) -> int:
         """Bytes of the next whole records: as many as fit, and at least one."""
@@ -444,7 +469,7 @@ class Intake:
         """These have been used."""
         self.offset += size
         self.taken_sequence += count
-        self.held = self.taken.size - self.offset
+        self.consumed += size
 
     def py_chunk(self, max_bytes: int) -> tuple[bytes, int]:
         """(bytes, count) of the next whole records."""

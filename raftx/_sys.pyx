@@ -372,23 +372,31 @@ cdef class Intake:
         return sequence
 
     def propose_many(self, datas):
-        """Append proposals while there is room: (number of the first, how many); first is -1 when closed."""
+        """Append all proposals or none: (number of the first, how many).
+
+        (0, 0) when there is no room for all of them, (-1, 0) when closed.
+        """
         cdef list blobs = [d if type(d) is bytes else as_bytes(d) for d in datas]
         cdef int64_t sequence, first = 0
         cdef Py_ssize_t count = 0
+        cdef size_t size = 0
         cdef bytes b
+        for item in blobs:
+            b = item
+            size += ENTRY_HEADER + 24 + <size_t>PyBytes_GET_SIZE(b)
         pthread_mutex_lock(&self.mutex)
         try:
-            for item in blobs:
-                b = item
-                sequence = self._put(<const uint8_t*>PyBytes_AS_STRING(b), PyBytes_GET_SIZE(b), 0)
-                if sequence <= 0:
-                    if sequence < 0:
-                        first = -1
-                    break
-                if not count:
-                    first = sequence
-                count += 1
+            if self.closed:
+                first = -1 if blobs else 0
+            elif self.filling.size + <size_t>raftx_load(&self.held) + size <= self.limit + 4096:
+                # Memory first: behind this nothing fails, so that no part of them can go alone.
+                self.filling.reserve(size)
+                for item in blobs:
+                    b = item
+                    sequence = self._put(<const uint8_t*>PyBytes_AS_STRING(b), PyBytes_GET_SIZE(b), 0)
+                    if not count:
+                        first = sequence
+                    count += 1
         finally:
             pthread_mutex_unlock(&self.mutex)
         if count:

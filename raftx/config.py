@@ -41,6 +41,8 @@ class Config:
     max_uncommitted_bytes: int = 256 << 20
     #: Bytes of proposals that wait for the engine; above it a proposal ends as not done.
     max_waiting_bytes: int = 64 << 20
+    #: Proposals that have not ended, 1..2^31-1; above it a proposal ends as not done. Each takes about 200 bytes.
+    max_open_proposals: int = 1 << 18
     #: Bytes of committed entries handed to the state machine at once.
     max_apply_bytes: int = 4 << 20
     #: Reads rely on the leader's lease instead of a round of heartbeats; needs check_quorum, and clocks that run
@@ -90,6 +92,7 @@ class Config:
         self._range("max_entry_bytes", 0, 1 << 30)
         self._range("max_uncommitted_bytes", 0, NO_LIMIT)
         self._range("max_waiting_bytes", self.max_entry_bytes, NO_LIMIT)
+        self._range("max_open_proposals", 1, 2**31 - 1)
         self._range("max_apply_bytes", 1, NO_LIMIT)
         self._range("proposal_timeout_ms", 1, 2**31)
         if self.seed is not None:

@@ -116,5 +116,8 @@ class FrameError(RaftError, ValueError):
     """Bytes that are no valid frame; ``reason`` is the name of the counter it belongs to."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"invalid frame: {reason}")
+        super().__init__(reason)  # the arguments are what pickle makes it anew from
         self.reason = reason
+
+    def __str__(self) -> str:
+        return f"invalid frame: {self.reason}"

@@ -90,6 +90,17 @@ MEMBERS_MAX = 64
 NO_LIMIT = 2**63 - 1
 
 
+def is_id(value: object, least: int = 1) -> bool:
+    """Whether it can be a member's id: an integer in 1..2^63-1, and neither True nor 1.0, which are equal to 1."""
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= NUMBER_MAX
+
+
+def check_id(value: object) -> None:
+    """Raise TypeError for what can be no id whatever the members are: what is no integer, and True."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"an id must be an integer, not {value!r}")
+
+
 class Role(IntEnum):
     """What a node is at the moment."""
 
@@ -129,7 +140,7 @@ class ConfState:
         Raises ConfChangeError for ids out of 1..2^63-1 and for more than 64 in a set: nobody would take them.
         """
         for ids in (self.voters, self.learners, self.voters_outgoing, self.learners_next):
-            if len(set(ids)) > MEMBERS_MAX or not all([isinstance(id, int) and 1 <= id <= NUMBER_MAX for id in ids]):
+            if len(set(ids)) > MEMBERS_MAX or not all([is_id(id) for id in ids]):
                 raise ConfChangeError(f"a membership has at most {MEMBERS_MAX} ids in 1..2^63-1, not {ids}")
         sets = [sorted(set(ids)) for ids in (self.voters, self.learners, self.voters_outgoing, self.learners_next)]
         head = _CONF_STATE.pack(*[len(ids) for ids in sets], self.auto_leave)
@@ -207,8 +218,7 @@ class ConfChange:
         if len(self.changes) > 255:
             raise ConfChangeError(f"a change has at most 255 parts, not {len(self.changes)}")
         for single in self.changes:
-            whole = isinstance(single.kind, int) and isinstance(single.id, int)
-            if not whole or single.kind not in _LETTER_OF or not 0 <= single.id <= NUMBER_MAX:
+            if not isinstance(single.kind, int) or single.kind not in _LETTER_OF or not is_id(single.id, least=0):
                 raise ConfChangeError(f"a part of a change has a kind in 0..3 and an id in 1..2^63-1, not {single!r}")
 
     @property

@@ -6,8 +6,10 @@ HISTORY.md; 0: no implementation is known for it, the paper or the thesis says w
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import NamedTuple
+from tests import mutant_life
+from tests.mutant_kinds import DoesNotApply, Edit, Mutant, mutated
+
+__all__ = ["MUTANTS", "DoesNotApply", "Edit", "Mutant", "mutated"]
 
 STATE = "raftx/consensus/state.py"
 RAFT = "raftx/consensus/raft.py"
@@ -27,40 +29,6 @@ FILE = "raftx/storage/file.py"
 LIMITS = "raftx/_limits.py"
 WIRE = "raftx/_wire.py"
 CONTACT = "raftx/node/contact.py"
-
-
-class Edit(NamedTuple):
-    """In ``file`` the text ``old``, which stands there once, becomes ``new``."""
-
-    file: str
-    old: str
-    new: str
-
-
-class Mutant(NamedTuple):
-    """One mistake. ``first`` is the test file that is likely to see it: tried before the others."""
-
-    name: str
-    number: int
-    says: str
-    first: str
-    edits: tuple[Edit, ...]
-
-
-class DoesNotApply(Exception):
-    """The source has changed: the text to replace is not there exactly once."""
-
-
-def mutated(root: Path, mutant: Mutant) -> dict[str, str]:
-    """The new text of each file that a mutant changes, by its path under ``root``. Raises DoesNotApply."""
-    texts: dict[str, str] = {}
-    for file, old, new in mutant.edits:
-        text = texts.get(file) or (root / file).read_text()
-        if text.count(old) != 1:
-            raise DoesNotApply(f"{mutant.name}: {file} has this {text.count(old)} times, it must be once:\n{old}")
-        texts[file] = text.replace(old, new)
-    return texts
-
 
 MUTANTS = (
     # --- what honest members can have sent -----------------------------------------------------------
@@ -647,4 +615,6 @@ MUTANTS = (
         "test_wire.py",
         (Edit(WIRE, "target.deadline = now + self.dial_ns", "target.deadline = now + 600 * SECOND"),),
     ),
+    # --- the life of a node ---------------------------------------------------------------------------
+    *mutant_life.MUTANTS,
 )

@@ -41,7 +41,7 @@ JUDGES = ("simulator", "go", "suite")
 
 LEAST_BY_SCHEDULES = 20
 
-# The tests of the core. Those that run schedules have judges of their own.
+# The tests of the core and of the node around it. Those that run schedules have judges of their own.
 SUITE = (
     "test_history_elections.py",
     "test_history_log.py",
@@ -71,6 +71,9 @@ SUITE = (
     "test_doubt.py",
     "test_contact.py",
     "test_wire.py",
+    "test_futures.py",
+    "test_life_limits.py",
+    "test_life.py",
 )
 
 # Of one test process: seconds on the wall, and of computing. The whole suite takes a small part of it.

@@ -336,6 +336,7 @@ def test_a_snapshot_may_be_what_it_needs(impl: ModuleType) -> None:
     assert network[3].data == network[1].data
 
 
+@pytest.mark.slow
 def test_random_damage(impl: ModuleType) -> None:
     """Disks lose what was durable, in every mode; nothing that the Checker knows is broken, and every doubt ends."""
     schedule = module(impl, "testing.damage").schedule

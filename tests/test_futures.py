@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import threading
+import time
 
 import pytest
 from conftest import module
@@ -156,20 +157,59 @@ def test_done_value(futures):
     assert repr(done) == "Done(index=7, term=2, result='r')"
 
 
+@pytest.fixture
+def outcomes(impl):
+    return module(impl, "node.outcomes").Outcomes(10**9)
+
+
 @pytest.mark.parametrize("many", [False, True])
-def test_who_is_about_to_register_when_the_node_ends_is_told(impl, errors, futures, many):
-    """The proposer has its number already and holds the lock: the end of the node waits for it."""
-    system = module(impl, "_sys")
-    applier = module(impl, "node.apply").Applier(1, 1, system.Handoff(system.Event()), system.Clock(), None, 10**9)
-    applier.state_changes = module(impl, "node.events").Stream(1, newest_only=True)
+def test_who_registers_after_the_node_has_ended_is_told(outcomes, errors, futures, many):
+    """The proposer had its number before the end, and comes with its future after it."""
+    cause = OSError(5, "gone")
+    outcomes.end(cause)
     future = futures.Future()
-    ending = threading.Thread(target=applier.end, args=(None,))
-    with applier.lock:
-        ending.start()
-        ending.join(0.1)
-        if many:
-            applier.register_many(1, 2, future)
-        else:
-            applier.register(1, future)
-    ending.join()
-    assert isinstance(future.exception(timeout=5), errors.Unknown)
+    if many:
+        outcomes.register_many(1, 2, future)
+    else:
+        outcomes.register(1, future)
+    error = future.exception(timeout=5)
+    assert isinstance(error, errors.Unknown)
+    assert error.__cause__ is cause
+    assert not outcomes.pending
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_what_was_applied_before_it_was_registered_is_done(outcomes, futures, many):
+    """The engine may be faster than the thread that has proposed."""
+    future = futures.Future()
+    early = outcomes.early
+    refuse = outcomes.refuse  # the way in from Python: what was applied takes the same
+    refuse(1, 2 if many else 1, 2, "no leader")
+    assert len(early) == (2 if many else 1)
+    if many:
+        outcomes.register_many(1, 2, future)
+    else:
+        outcomes.register(1, future)
+    assert str(future.exception(timeout=5)) == "no leader"
+    assert not early and not outcomes.pending
+
+
+def test_what_nobody_registers_is_forgotten(outcomes):
+    outcomes.refuse(1, 3, 3, "no leader")
+    assert len(outcomes.early) == 3
+    outcomes.expire(0)
+    outcomes.expire(1)
+    assert not outcomes.early
+
+
+def test_a_refusal_of_more_than_there_is_costs_nothing(outcomes, futures):
+    """What a peer says may be anything."""
+    some = [futures.Future() for _ in range(3)]
+    for number, future in enumerate(some, 1):
+        outcomes.register(number, future)
+    begun = time.monotonic()
+    outcomes.refuse(2, 2**63, 3, "no leader")
+    outcomes.refuse(0, 2**62, 3, "no leader")
+    assert time.monotonic() - begun < 5
+    assert [str(future.exception(timeout=5)) for future in some] == ["no leader"] * 3
+    assert len(outcomes.early) < 2000

@@ -185,7 +185,7 @@ def test_no_message_from_the_wire_ends_a_node(impl: ModuleType) -> None:
         peer.encode(1, [message(MSG_STORAGE_APPEND_RESP, index=9)]),
         # What has a right frame, but no place in a node, or no sense.
         peer.encode(1, [message(MSG_SNAP, term=1, snapshot=snapshot)]),
-        peer.encode(1, [message(MSG_READ_INDEX, term=1, entries=[impl.Entry(0, 0, b"read")])]),
+        peer.encode(1, [message(MSG_READ_INDEX, entries=[impl.Entry(0, 0, b"read")])]),
         peer.encode(1, [message(MSG_APP, term=1, entries=[change])]),
         codec(config.cluster, 99, 1).encode(1, [message(MSG_APP_RESP, term=0, index=5)]),
         peer.encode(1, [message(MSG_APP_RESP, term=0, index=10**9, flags=FLAG_REJECT, hint=10**9)]),
@@ -211,6 +211,7 @@ def test_no_message_from_the_wire_ends_a_node(impl: ModuleType) -> None:
             "kind": 1,
         }
         assert status["messages_unserved"] == 3
+        assert status["messages_refused"]["term"] == 3
     sender.close()
 
 

@@ -431,6 +431,7 @@ def test_status_of_a_leader(impl: ModuleType) -> None:
         "id": 1,
         "term": 1,
         "vote": 1,
+        "in_doubt": False,
         "commit": 1,
         "applied": 1,
         "applying": 1,

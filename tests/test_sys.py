@@ -442,7 +442,8 @@ def test_intake_limit(system, limit):
 
 def test_intake_counts_what_is_not_consumed(system):
     intake = system.Intake(system.Event(), 1, 1, 0)
-    assert intake.propose_many([bytes(2048 - 56)] * 3) == (1, 2)
+    assert intake.propose_many([bytes(2048 - 56)] * 3) == (0, 0)
+    assert intake.propose_many([bytes(2048 - 56)] * 2) == (1, 2)
     assert intake.py_take()
     intake.py_consume(2048, 1)
     assert intake.propose(bytes(2049 - 56)) == 0
@@ -451,9 +452,13 @@ def test_intake_counts_what_is_not_consumed(system):
     assert intake.propose(bytes(2048 - 56)) == 4
 
 
-def test_intake_takes_as_many_as_fit(system):
+def test_intake_takes_all_or_none(system):
+    """There is no room for the last of them, and so for none."""
     intake = system.Intake(system.Event(), 1, 1, 0)
-    assert intake.propose_many([bytes(1000 - 56)] * 6) == (1, 4)
+    assert intake.propose_many([bytes(1000 - 56)] * 5) == (0, 0)
+    assert intake.last_sequence == 0
+    assert not intake.py_waiting()
+    assert intake.propose_many([bytes(1000 - 56)] * 4) == (1, 4)
     assert intake.last_sequence == 4
     assert intake.py_take()
     assert intake.py_chunk(1 << 20)[1] == 4

@@ -142,6 +142,7 @@ def test_status_tells_who_and_where(impl: ModuleType) -> None:
         "id": 1,
         "term": 2,
         "vote": 3,
+        "in_doubt": False,
         "commit": 1,
         "applied": 0,
         "applying": 0,

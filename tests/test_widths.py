@@ -115,6 +115,15 @@ def test_nothing_compiled_shifts_a_narrow_integer() -> None:
         assert expressions <= found, f"{name}: not there any more"
 
 
+def test_ticks_are_counted_for_as_long_as_a_member_lives() -> None:
+    """A member that may not campaign ticks on: of 10 ms, 31 bits end after 248 days, and a lease would hold anew."""
+    for name, declaration in (
+        ("raftx/consensus/state.pxd", "int64_t election_elapsed, heartbeat_elapsed"),
+        ("raftx/node/engine.pxd", "int64_t stalled"),
+    ):
+        assert declaration in (ROOT / name).read_text(encoding="utf-8")
+
+
 # --- edges, in both modes ------------------------------------------------------------------------------
 
 

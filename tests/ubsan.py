@@ -51,8 +51,9 @@ LEFT_OUT = (
 )  # fmt: skip
 # Of a Node, NNG or the command line: seconds of waiting each. The rest is the core, the log, the codec and the WAL.
 WAITING = (
-    "test_counterparts_node.py", "test_direct_nng.py", "test_futures.py", "test_mixed.py", "test_nng.py",
-    "test_node.py", "test_processes.py", "test_readme.py", "test_storage_conformance.py",
+    "test_addresses.py", "test_counterparts_node.py", "test_direct_nng.py", "test_doubt_node.py",
+    "test_frame_limits.py", "test_futures.py", "test_mixed.py", "test_nng.py", "test_node.py", "test_processes.py",
+    "test_proxies.py", "test_readme.py", "test_storage_conformance.py", "test_strangers.py",
 )  # fmt: skip
 
 SOAK = ("--schedules", "300", "--seed", "1", "--steps", "1000")

@@ -10,7 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..errors import ConfChangeError
-from ..types import ADD_LEARNER, ADD_VOTER, MEMBERS_MAX, REMOVE, UPDATE, ConfChange, ConfChangeSingle, ConfState
+from ..types import (
+    ADD_LEARNER,
+    ADD_VOTER,
+    MEMBERS_MAX,
+    REMOVE,
+    UPDATE,
+    ConfChange,
+    ConfChangeSingle,
+    ConfState,
+    check_id,
+)
 
 
 class Progress:
@@ -206,10 +216,15 @@ def check(conf: ConfState, progress: dict[int, Progress]) -> None:
 
 
 def check_conf_state(conf: ConfState) -> None:
-    """Raise ConfChangeError unless a membership from a storage or a snapshot is one that changes can lead to."""
+    """Raise ConfChangeError unless a membership from a storage or a snapshot is one that changes can lead to.
+
+    And TypeError for an id that is no integer.
+    """
     everybody = {*conf.voters, *conf.voters_outgoing, *conf.learners, *conf.learners_next}
     if len(everybody) > MEMBERS_MAX:
         raise ConfChangeError(f"a configuration has at most {MEMBERS_MAX} members, not {len(everybody)}")
+    for id in everybody:
+        check_id(id)
     check(conf, {id: Progress(0, 1, id in conf.learners) for id in everybody})
     if everybody and not conf.voters:
         raise ConfChangeError("a configuration with members has voters")

@@ -51,6 +51,7 @@ from ..types import (
     RefusedChange,
     Role,
     Snapshot,
+    check_id,
 )
 from . import admission
 from .confchange import check_conf_state
@@ -267,6 +268,7 @@ class RawNode:
 
     def transfer_leader(self, id: int) -> None:
         """Ask the leader, which may be this node, to hand over to ``id`` (etcd: TransferLeader)."""
+        check_id(id)
         self._step(Message(MSG_TRANSFER_LEADER, sender=self.core.id, hint=id))
 
     def forget_leader(self) -> None:
@@ -292,10 +294,12 @@ class RawNode:
 
     def report_unreachable(self, id: int) -> None:
         """The last message to ``id`` could not be sent (etcd: ReportUnreachable)."""
+        check_id(id)
         self._step(Message(MSG_UNREACHABLE, sender=id))
 
     def report_snapshot(self, id: int, ok: bool) -> None:
         """What became of the snapshot for ``id``: it was sent, or it was lost (etcd: ReportSnapshot)."""
+        check_id(id)
         self._step(Message(MSG_SNAP_STATUS, sender=id, flags=0 if ok else FLAG_REJECT))
 
     def bootstrap(self, ids: list[int]) -> None:
@@ -309,6 +313,8 @@ class RawNode:
             raise UsageError("bootstrap() needs at least one member")
         if core.log.last != 0 or core.term != 0:
             raise UsageError("bootstrap() is for an empty storage")
+        for id in ids:
+            check_id(id)
         if not all([1 <= id <= NUMBER_MAX for id in ids]):
             raise ConfChangeError(f"ids must be in 1..2^63-1, not {ids}")
         check_conf_state(ConfState(voters=tuple(sorted(set(ids)))))
@@ -442,6 +448,7 @@ class RawNode:
         return bool(used and index == core.committed)
 
     def _member(self, id: int) -> int:
+        check_id(id)
         slot = int(self.core.tracker.peers.py_slot_of(id))
         if slot < 0:
             raise UnknownPeer(f"{id} is not a member")

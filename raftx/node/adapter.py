@@ -13,9 +13,8 @@ from ..storage.protocol import CELL_DONE, CELL_ERROR, CELL_SYNCS, ROW_IN_DOUBT, 
 from ..transport.link import QueueLink
 from ..transport.protocol import ASK_PROVEN, ASK_RENEW, Transport
 from ..types import HardState
+from .report import report
 from .rows import CMD_CONNECTED, CMD_UNREACHABLE
-
-logger = logging.getLogger("raftx")
 
 WRITE_FAILED = 1
 
@@ -53,7 +52,7 @@ class StorageAdapter:
                         HardState(term, vote, commit, bool(flags & ROW_IN_DOUBT)), self.writes.taken.pieces()
                     )
                     self.storage.sync()
-                except Exception as error:
+                except BaseException as error:  # whatever it is, nobody knows what is on disk
                     self.error = error
                     self.cells[CELL_ERROR] = WRITE_FAILED
                     self.engine_event.py_wake()
@@ -84,8 +83,13 @@ class TransportAdapter:
         if attach is not None:
             attach(link.deliver, lambda id: commands.py_put(None, CMD_CONNECTED, id))
 
+    def stop(self) -> None:
+        """End ``run``. Any thread."""
+        self.stopping = True
+        self.link.outgoing.event.py_wake()
+
     def run(self) -> None:
-        """Until ``stopping`` is set and the event woken."""
+        """Until it is stopped."""
         outgoing = self.link.outgoing
         event = outgoing.event
         while not self.stopping:
@@ -104,9 +108,9 @@ class TransportAdapter:
                     self.ask(ask, to)
                     continue
                 try:
-                    sent = self.transport.send(to, bytes(next(pieces)))
-                except Exception:
-                    logger.exception("the transport failed to send to %d", to)
+                    sent = bool(self.transport.send(to, bytes(next(pieces))))
+                except BaseException as error:  # a frame may be lost, the thread may not
+                    report(logging.ERROR, "the transport failed to send to %d", to, error=error)
                     sent = False
                 if not sent:
                     self.commands.py_put(None, CMD_UNREACHABLE, to)
@@ -117,5 +121,5 @@ class TransportAdapter:
         try:
             if method is not None:
                 method(what)
-        except Exception:
-            logger.exception("the transport failed")
+        except BaseException as error:
+            report(logging.ERROR, "the transport failed", error=error)

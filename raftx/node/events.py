@@ -1,66 +1,134 @@
-"""Streams that a node pushes into and an application iterates over."""
+"""How threads wait for each other, and the streams that an application iterates over.
+
+Nothing here holds a lock while it waits or wakes: a signal handler may interrupt any line of it, call the
+same methods, and close the node. What many threads change is changed in one step of a built-in container.
+"""
 
 from __future__ import annotations
 
 import collections
+import contextlib
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 
-class Stream(Generic[T]):
-    """An iterator that ends when the node ends; if the node failed, with the exception that ended it.
+class Bell:
+    """Threads sleep until something has become true; whoever made it true rings. Any thread."""
 
-    ``newest_only``: a slow consumer loses the oldest elements and the producer never waits (state
-    changes). Otherwise nothing is lost and the producer waits when ``limit`` elements do (committed
-    entries). May be consumed from any thread; several consumers share the elements.
+    def __init__(self) -> None:
+        #: one locked lock for each thread that sleeps
+        self._sleepers: list[threading.Lock] = []
+
+    def wait_for(self, ready: Callable[[], object], timeout: float | None = None) -> bool:
+        """Sleep until ``ready()``; False after ``timeout`` seconds. ``ready`` is asked again after each ring."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not ready():
+            lock = threading.Lock()
+            lock.acquire()
+            # Who rings has made it true before. Being in the list first and asking then, we miss nothing.
+            self._sleepers.append(lock)
+            try:
+                if ready():
+                    return True
+                rest = threading.TIMEOUT_MAX if deadline is None else deadline - time.monotonic()
+                if rest <= 0 or not lock.acquire(timeout=min(rest, threading.TIMEOUT_MAX)):
+                    return bool(ready())
+            finally:
+                with contextlib.suppress(ValueError):
+                    self._sleepers.remove(lock)
+        return True
+
+    def ring(self) -> None:
+        """Wake all that sleep."""
+        for _ in range(len(self._sleepers)):
+            try:
+                self._sleepers.pop(0).release()
+            except IndexError:
+                return
+
+
+class Gate:
+    """Opens once, for good."""
+
+    def __init__(self) -> None:
+        self._open = False
+        self._bell = Bell()
+
+    def open(self) -> None:
+        """Let all pass. May be called twice."""
+        self._open = True
+        self._bell.ring()
+
+    def is_open(self) -> bool:
+        """Whether it has been opened."""
+        return self._open
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is open; False after ``timeout`` seconds."""
+        return self._bell.wait_for(self.is_open, timeout)
+
+
+class Stream(Generic[T]):
+    """Entries that are pushed by one thread; an iterator that ends with the node, with what ended it if it failed.
+
+    Nothing is lost: when ``limit`` elements wait, the producer does, until one is taken or the stream ends.
+    May be consumed from any thread; several consumers share the elements.
     """
 
-    def __init__(self, limit: int, newest_only: bool) -> None:
+    def __init__(self, limit: int) -> None:
         self._items: collections.deque[T] = collections.deque()
         self._limit = limit
-        self._newest_only = newest_only
-        self._lock = threading.Condition()
+        self._bell = Bell()  # for consumers
+        self._room = Bell()  # for the producer
+        self._let_go = False
         self._ended = False
         self._error: BaseException | None = None
 
     def push(self, item: T) -> bool:
-        """Add an element; False when the stream has ended."""
-        with self._lock:
-            if self._newest_only:
-                while len(self._items) >= self._limit:
-                    self._items.popleft()
-            else:
-                while len(self._items) >= self._limit and not self._ended:
-                    self._lock.wait()
-            if self._ended:
-                return False
-            self._items.append(item)
-            self._lock.notify_all()
-            return True
+        """Add an element; False when nobody is waited for any more. One thread."""
+        if len(self._items) >= self._limit:
+            self._room.wait_for(lambda: len(self._items) < self._limit or self._let_go)
+        if self._let_go:
+            return False
+        self._items.append(item)
+        self._bell.ring()
+        return True
+
+    def let_go(self) -> None:
+        """The producer waits no more; what it pushes from now on is dropped."""
+        self._let_go = True
+        self._room.ring()
 
     def end(self, error: BaseException | None = None) -> None:
-        """No further element; consumers get what is left first."""
-        with self._lock:
-            if not self._ended:
-                self._ended = True
-                self._error = error
-            self._lock.notify_all()
+        """No further element; consumers get what is left first. The first call counts."""
+        self.let_go()
+        if not self._ended:
+            self._error = error
+            self._ended = True
+        self._bell.ring()
 
     def next(self, timeout: float | None = None) -> T:
         """The next element. Raises TimeoutError, StopIteration at the end, or what ended the node."""
-        with self._lock:
-            if not self._lock.wait_for(lambda: self._items or self._ended, timeout):
-                raise TimeoutError("no element within the time")
-            if self._items:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            try:
                 item = self._items.popleft()
-                self._lock.notify_all()
+            except IndexError:
+                pass
+            else:
+                self._room.ring()
                 return item
-            if self._error is not None:
-                raise self._error
-            raise StopIteration
+            if self._ended and not self._items:
+                if self._error is not None:
+                    raise self._error
+                raise StopIteration
+            rest = None if deadline is None else deadline - time.monotonic()
+            if not self._bell.wait_for(lambda: self._items or self._ended, rest):
+                raise TimeoutError("no element within the time")
 
     def __iter__(self) -> Iterator[T]:
         return self
@@ -70,3 +138,91 @@ class Stream(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._items)
+
+
+class History(Generic[T]):
+    """The newest ``limit`` elements that one thread has pushed, for any number of consumers."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        #: (number of the first, elements); never changed, only replaced
+        self._kept: tuple[int, tuple[T, ...]] = (0, ())
+        self._bell = Bell()
+        self._ended = False
+        self._error: BaseException | None = None
+
+    def push(self, item: T) -> None:
+        """Add an element; nothing after the end. One thread; never waits."""
+        if self._ended:
+            return
+        first, items = self._kept
+        surplus = max(0, len(items) + 1 - self._limit)
+        self._kept = (first + surplus, (*items[surplus:], item))
+        self._bell.ring()
+
+    def end(self, error: BaseException | None = None) -> None:
+        """No further element. The first call counts."""
+        if not self._ended:
+            self._error = error
+            self._ended = True
+        self._bell.ring()
+
+    def consumer(self) -> Consumer[T]:
+        """An iterator of its own position, which begins with the oldest element that is kept."""
+        return Consumer(self)
+
+
+class Consumer(Generic[T]):
+    """One reader of a node's news: an iterator that ends with the node, with what ended it if it failed.
+
+    Each consumer gets every element. One that is more than the kept ones behind loses the oldest; ``lost``
+    counts them. Any thread; threads that share one consumer share its elements.
+    """
+
+    def __init__(self, history: History[T]) -> None:
+        self._history = history
+        #: number of the next element
+        self._next = history._kept[0]
+        #: elements that were gone before this consumer came to them
+        self.lost = 0
+        self._taking = threading.RLock()
+
+    def _take(self) -> list[T]:
+        """The next element in a list, or an empty one."""
+        with self._taking:
+            first, items = self._history._kept
+            if self._next < first:
+                self.lost += first - self._next
+                self._next = first
+            at = self._next - first
+            if at >= len(items):
+                return []
+            self._next += 1
+            return [items[at]]
+
+    def next(self, timeout: float | None = None) -> T:
+        """The next element. Raises TimeoutError, StopIteration at the end, or what ended the node."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        history = self._history
+        while True:
+            ended = history._ended
+            taken = self._take()
+            if taken:
+                return taken[0]
+            if ended:
+                if history._error is not None:
+                    raise history._error
+                raise StopIteration
+            rest = None if deadline is None else deadline - time.monotonic()
+            if not history._bell.wait_for(lambda: len(self) or history._ended, rest):
+                raise TimeoutError("no element within the time")
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        return self.next()
+
+    def __len__(self) -> int:
+        first, items = self._history._kept
+        return max(0, first + len(items) - max(self._next, first))

@@ -1,7 +1,8 @@
 import cython
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int32_t, uint64_t
+from .. cimport _sys
 
-cdef int _PENDING, _DONE, _FAILED, _CANCELLED
+cdef int _PENDING, _DONE, _PLAIN, _FAILED, _CANCELLED
 
 @cython.final
 @cython.freelist(256)
@@ -12,12 +13,12 @@ cdef class Done:
 @cython.final
 @cython.freelist(1024)
 cdef class Future:
-    cdef int _state_code
-    cdef bint _is_proposal
+    cdef int32_t _cell[2]
     cdef uint64_t _index, _term
-    cdef object _value, _error, _cond
-    cdef list _callbacks, _waiter, _waiters_list
+    cdef object _value, _waiting, _callbacks, _watched
+    cdef public object _owner
     cdef bint settle(self, uint64_t index, uint64_t term, object value) except -1 with gil
     cdef bint settle_plain(self, object value) except -1 with gil
     cdef bint settle_error(self, object error) except -1 with gil
     cdef bint needs_wake(self) noexcept nogil
+    cdef bint needs_calls(self) noexcept nogil

@@ -1,33 +1,48 @@
 """Light futures: the outcome of a proposal at a tenth of the price of concurrent.futures.Future.
 
 A Future has the methods of ``concurrent.futures.Future``, works with its ``wait`` and
-``as_completed``, and can be awaited in asyncio. Nothing is allocated for waiting until somebody
-waits; whoever completes a batch sets all results first and wakes afterwards. No threads here.
+``as_completed`` and with ``asyncio.wrap_future``, and can be awaited in asyncio. Nothing is allocated for
+waiting until somebody waits; whoever completes a batch sets all results first and wakes afterwards. No threads here.
+
+Ending and waiting need no lock: who ends a future takes its cell first, and writes its state last; who waits
+is in the list before he looks at the state again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import logging
+import sys
 import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError
+from concurrent.futures import Future as PlainFuture
 from concurrent.futures import TimeoutError as ConcurrentTimeoutError
-from typing import Any
+from typing import Any, NoReturn
 
+from .. import _sys
 from ..errors import UsageError
+from .report import report
 
 _PENDING = 0
-_DONE = 1
-_FAILED = 2
-_CANCELLED = 3
+_DONE = 1  # one proposal's: index, term and value
+_PLAIN = 2  # another value
+_FAILED = 3
+_CANCELLED = 4
 
-logger = logging.getLogger("raftx")
+_NAMES = ("pending", "done", "done", "failed", "cancelled")
 
 # One class since Python 3.11; before, whoever waits may expect either.
 FutureTimeout: Any = TimeoutError
 if not issubclass(ConcurrentTimeoutError, TimeoutError):
     FutureTimeout = type("FutureTimeout", (ConcurrentTimeoutError, TimeoutError), {})
+
+# The order of callbacks, and a name for each by which it can be taken out again.
+_numbers = itertools.count()
+# Two threads may be the first to wait at the same moment, but for the GIL.
+_first: Any = None if getattr(sys, "_is_gil_enabled", lambda: True)() else threading.RLock()
 
 
 class Done:
@@ -46,32 +61,49 @@ class Done:
             return NotImplemented
         return (self.index, self.term, self.result) == (other.index, other.term, other.result)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Done, (self.index, self.term, self.result)
+
     __hash__ = None  # type: ignore[assignment]
+
+
+class _Watched:
+    """What ``wait`` and ``as_completed`` of concurrent.futures keep with a future."""
+
+    def __init__(self) -> None:
+        self.condition = threading.Condition()
+        self.waiters: list[Any] = []
 
 
 class Future:
     """The outcome of one request. Ends in exactly one of: a result, NotDone, Unknown, cancelled.
 
-    Methods may be called from any thread. ``cancel`` only stops waiting: a proposal that has been
-    handed over may still be applied.
+    Methods may be called from any thread, and in a signal handler. ``cancel`` only stops waiting: a proposal that
+    has been handed over may still be applied. A future cannot be pickled or copied: TypeError.
     """
 
     def __init__(self) -> None:
-        self._state_code = _PENDING
-        self._is_proposal = False
+        self._cell = [_PENDING, 0]
         self._index = self._term = 0
         self._value: Any = None
-        self._error: Any = None
+        self._waiting: Any = None
         self._callbacks: Any = None
-        self._waiter: Any = None
-        self._cond: Any = None
-        self._waiters_list: Any = None
+        self._watched: Any = None
+        self._owner: Any = None
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        # What asyncio.wrap_future asks for; type() tells the truth.
+        return PlainFuture
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a raftx.Future cannot be pickled or copied: it belongs to a running node")
 
     # --- waiting ---------------------------------------------------------------------------------
 
     def done(self) -> bool:
         """Whether it has ended."""
-        return self._state_code != _PENDING
+        return _sys.peek(self._cell) != _PENDING
 
     def running(self) -> bool:
         """Always False: what happens to a request cannot be observed before it ends."""
@@ -79,156 +111,236 @@ class Future:
 
     def cancelled(self) -> bool:
         """Whether ``cancel`` ended it."""
-        return self._state_code == _CANCELLED
+        return _sys.peek(self._cell) == _CANCELLED
 
     def cancel(self) -> bool:
         """Stop waiting. False when it has ended already. Does not take a proposal back."""
-        if self._state_code != _PENDING:
+        if not _sys.claim(self._cell):
             return False
-        self._state_code = _CANCELLED
+        _sys.publish(self._cell, _CANCELLED)
         self.wake()
         return True
 
     def result(self, timeout: float | None = None) -> Any:
         """Wait up to ``timeout`` seconds; return the result or raise what it ended with.
 
-        Raises TimeoutError when it has not ended by then (it goes on), CancelledError, NotDone, Unknown.
+        Raises TimeoutError when it has not ended by then (it goes on), CancelledError, NotDone, Unknown. Raises
+        UsageError when it would wait on the thread of its own node that ends it: in ``apply`` or in a callback.
         """
-        if self._state_code == _PENDING:
+        if _sys.peek(self._cell) == _PENDING:
             self._wait(timeout)
-        if self._state_code == _DONE:
-            if self._is_proposal:
-                return Done(self._index, self._term, self._value)
+        state = _sys.peek(self._cell)
+        if state == _DONE:
+            return Done(self._index, self._term, self._value)
+        if state == _PLAIN:
             return self._value
-        if self._state_code == _CANCELLED:
+        if state == _CANCELLED:
             raise CancelledError()
-        raise self._error
+        raise self._value
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait like ``result``; return the exception, or None."""
-        if self._state_code == _PENDING:
+        if _sys.peek(self._cell) == _PENDING:
             self._wait(timeout)
-        if self._state_code == _CANCELLED:
+        state = _sys.peek(self._cell)
+        if state == _CANCELLED:
             raise CancelledError()
-        error: BaseException | None = self._error
-        return error
+        if state == _FAILED:
+            error: BaseException = self._value
+            return error
+        return None
 
     def _wait(self, timeout: float | None) -> None:
-        # A lock per waiting thread, chained: the one who completes releases the first, each waiter
-        # the next. It is published before the state is looked at again, so that no wake-up is lost.
+        """Until it has ended; raises TimeoutError. Leaves nothing behind."""
+        if timeout is not None and timeout <= 0:
+            raise FutureTimeout()
+        self._check_thread()
+        if self._waiting is None:
+            self._make_waiting()
+        # A lock for each waiting thread. It is published before the state is looked at again, so that no
+        # wake-up is lost.
         lock = threading.Lock()
         lock.acquire()
-        waiters = self._waiter
-        if waiters is None:
-            waiters = self._waiter = []
-        waiters.append(lock)
-        if self._state_code != _PENDING:
+        waiting: list[Any] = self._waiting
+        waiting.append(lock)
+        try:
+            if _sys.peek(self._cell) == _PENDING:
+                lock.acquire(timeout=-1 if timeout is None else min(timeout, threading.TIMEOUT_MAX))
+        finally:
+            if lock in waiting:
+                self._forget(waiting, lock)
+        if _sys.peek(self._cell) == _PENDING:
+            raise FutureTimeout()
+
+    def _forget(self, waiting: list[Any], lock: Any) -> None:
+        with contextlib.suppress(ValueError):  # it is being woken
+            waiting.remove(lock)
+
+    def _check_thread(self) -> None:
+        if self._owner is not None and threading.get_ident() in self._owner.threads:
+            raise UsageError(
+                "this thread ends the futures of its node: in apply() and in callbacks, propose without waiting"
+            )
+
+    def _make_waiting(self) -> None:
+        if _first is None:
+            if self._waiting is None:
+                self._waiting = []
             return
-        if not lock.acquire(timeout=-1 if timeout is None else max(0.0, min(timeout, threading.TIMEOUT_MAX))):
-            if self._state_code == _PENDING:
-                raise FutureTimeout()
+        with _first:
+            if self._waiting is None:
+                self._waiting = []
+
+    def _make_callbacks(self) -> None:
+        if _first is None:
+            if self._callbacks is None:
+                self._callbacks = {}
+            return
+        with _first:
+            if self._callbacks is None:
+                self._callbacks = {}
 
     def add_done_callback(self, fn: Callable[[Future], object]) -> None:
-        """Call ``fn(future)`` when it ends, on the thread that ends it, or now."""
-        if self._callbacks is None:
-            self._callbacks = []
-        self._callbacks.append(fn)
-        if self._state_code != _PENDING:
-            self._run_callbacks()
+        """Call ``fn(future)`` when it ends, on the thread that ends it, or now.
 
-    def _run_callbacks(self) -> None:
-        while self._callbacks:
-            try:
-                fn = self._callbacks.pop(0)
-            except IndexError:
-                return
-            try:
-                fn(self)
-            except Exception:
-                logger.exception("exception in a future's callback")
+        That is a thread of the node: what takes long there holds up other outcomes, and waiting for an open future
+        of the node raises UsageError. What ``fn`` raises is logged; but SystemExit and its like come out of a call
+        that is made now.
+        """
+        self._add(fn)
+        if _sys.peek(self._cell) != _PENDING:
+            raised = self.run_callbacks()
+            if raised is not None:
+                raise raised
+
+    def _add(self, fn: Callable[[Future], object]) -> int:
+        if self._callbacks is None:
+            self._make_callbacks()
+        number = next(_numbers)
+        self._callbacks[number] = fn
+        return number
+
+    def run_callbacks(self) -> BaseException | None:
+        """Call what waits for the end, each once. Never raises; returns the last SystemExit or its like."""
+        callbacks: dict[int, Any] | None = self._callbacks
+        last: BaseException | None = None
+        while callbacks:
+            for number in list(callbacks):
+                fn = callbacks.pop(number, None)
+                if fn is None:
+                    continue
+                try:
+                    fn(self)
+                except BaseException as error:
+                    # Whatever it is, it is not about the other callbacks, nor about the thread that ends futures.
+                    report(logging.ERROR, "exception in a future's callback", error=error)
+                    if not isinstance(error, Exception):
+                        last = error
+        return last
 
     def __await__(self) -> Generator[Any, None, Any]:
-        loop = asyncio.get_running_loop()
-        inner = loop.create_future()
+        if _sys.peek(self._cell) == _PENDING:
+            loop = asyncio.get_running_loop()
+            inner = loop.create_future()
 
-        def tell(_: object) -> None:
-            if not inner.done():
-                inner.set_result(None)
+            def tell() -> None:
+                if not inner.done():
+                    inner.set_result(None)
 
-        def ended(_: object) -> None:
+            def ended(_: object) -> None:
+                # A loop that has been closed meanwhile: nobody waits any more.
+                with contextlib.suppress(RuntimeError):
+                    loop.call_soon_threadsafe(tell)
+
+            number = self._add(ended)
+            if _sys.peek(self._cell) != _PENDING:
+                self.run_callbacks()
             try:
-                loop.call_soon_threadsafe(tell, None)
-            except RuntimeError:  # the loop has been closed meanwhile: nobody waits any more
-                logger.debug("a future ended after the event loop that awaited it")
-
-        self.add_done_callback(ended)
-        yield from inner.__await__()
+                yield from inner.__await__()
+            finally:
+                self._callbacks.pop(number, None)
+        if _sys.peek(self._cell) == _CANCELLED:
+            raise asyncio.CancelledError()
         return self.result(0)
 
     # --- ending ----------------------------------------------------------------------------------
 
     def settle(self, index: int, term: int, value: Any) -> bool:
         """End as done, without waking anybody yet; False when it has ended already."""
-        if self._state_code != _PENDING:
+        if not _sys.claim(self._cell):
             return False
         self._index = index
         self._term = term
         self._value = value
-        self._is_proposal = True
-        self._state_code = _DONE
+        _sys.publish(self._cell, _DONE)
         return True
 
     def settle_plain(self, value: Any) -> bool:
         """End with a value that is not one proposal's, without waking anybody yet."""
-        if self._state_code != _PENDING:
+        if not _sys.claim(self._cell):
             return False
         self._value = value
-        self._state_code = _DONE
+        _sys.publish(self._cell, _PLAIN)
         return True
 
     def settle_error(self, error: BaseException) -> bool:
         """End with an exception, without waking anybody yet; False when it has ended already."""
-        if self._state_code != _PENDING:
+        if not _sys.claim(self._cell):
             return False
-        self._error = error
-        self._state_code = _FAILED
+        self._value = error
+        _sys.publish(self._cell, _FAILED)
         return True
 
     def needs_wake(self) -> bool:
         """Whether somebody waits for it."""
-        return self._waiter is not None or self._callbacks is not None or self._cond is not None
+        return self._waiting is not None or self._callbacks is not None or self._watched is not None
+
+    def needs_calls(self) -> bool:
+        """Whether ``call`` would have something to do."""
+        return self._callbacks is not None or self._watched is not None
 
     def wake(self) -> None:
-        """Wake whoever waits and run the callbacks."""
-        waiters = self._waiter
-        while waiters:
+        """Wake whoever waits and run the callbacks. Never raises."""
+        self.wake_waiting()
+        self.call()
+
+    def wake_waiting(self) -> None:
+        """Wake the threads in ``result`` and ``exception``: the part that runs no foreign code."""
+        waiting: list[Any] | None = self._waiting
+        while waiting:
             try:
-                waiters.pop().release()
+                waiting.pop().release()
             except IndexError:
-                break
-        if self._cond is not None:
-            with self._cond:
-                for waiter in self._waiters_list:
-                    if self._state_code == _CANCELLED:
-                        waiter.add_cancelled(self)
-                    elif self._state_code == _FAILED:
-                        waiter.add_exception(self)
-                    else:
-                        waiter.add_result(self)
-                self._cond.notify_all()
+                return
+
+    def call(self) -> None:
+        """Tell ``concurrent.futures.wait``, and run the callbacks. Never raises."""
+        watched = self._watched
+        if watched is not None:
+            self._tell(watched)
         if self._callbacks is not None:
-            self._run_callbacks()
+            self.run_callbacks()
+
+    def _tell(self, watched: Any) -> None:
+        state = _sys.peek(self._cell)
+        with watched.condition:
+            for waiter in watched.waiters:
+                if state == _CANCELLED:
+                    waiter.add_cancelled(self)
+                elif state == _FAILED:
+                    waiter.add_exception(self)
+                else:
+                    waiter.add_result(self)
+            watched.condition.notify_all()
 
     def set_running_or_notify_cancel(self) -> bool:
         """For symmetry with concurrent.futures: whether it still waits for an end."""
-        return self._state_code != _CANCELLED
+        return _sys.peek(self._cell) != _CANCELLED
 
     def set_result(self, value: Any) -> None:
         """End with a value. Raises UsageError when it has ended already."""
-        if self._state_code != _PENDING:
+        if not self.settle_plain(value):
             raise UsageError("the future has ended already")
-        self._value = value
-        self._state_code = _DONE
         self.wake()
 
     def set_exception(self, error: BaseException) -> None:
@@ -239,28 +351,36 @@ class Future:
 
     # --- what concurrent.futures.wait and as_completed look at ------------------------------------
 
+    def _watch(self) -> Any:
+        if self._watched is None:
+            if _sys.peek(self._cell) == _PENDING:
+                self._check_thread()
+            if _first is None:
+                watched = _Watched()
+                if self._watched is None:
+                    self._watched = watched
+            else:
+                with _first:
+                    if self._watched is None:
+                        self._watched = _Watched()
+        return self._watched
+
     @property
     def _condition(self) -> threading.Condition:
-        if self._cond is None:
-            self._waiters_list = []
-            self._cond = threading.Condition()
-        condition: threading.Condition = self._cond
+        condition: threading.Condition = self._watch().condition
         return condition
 
     @property
     def _waiters(self) -> list[Any]:
-        if self._cond is None:
-            self._waiters_list = []
-            self._cond = threading.Condition()
-        waiters: list[Any] = self._waiters_list
+        waiters: list[Any] = self._watch().waiters
         return waiters
 
     @property
     def _state(self) -> str:
-        if self._state_code == _PENDING:
+        state = _sys.peek(self._cell)
+        if state == _PENDING:
             return "PENDING"
-        return "CANCELLED_AND_NOTIFIED" if self._state_code == _CANCELLED else "FINISHED"
+        return "CANCELLED_AND_NOTIFIED" if state == _CANCELLED else "FINISHED"
 
     def __repr__(self) -> str:
-        names = {_PENDING: "pending", _DONE: "done", _FAILED: "failed", _CANCELLED: "cancelled"}
-        return f"<raftx.Future {names[self._state_code]}>"
+        return f"<raftx.Future {_NAMES[_sys.peek(self._cell)]}>"

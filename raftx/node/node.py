@@ -8,45 +8,40 @@ from __future__ import annotations
 
 import atexit
 import dataclasses
-import errno
 import functools
 import logging
 import os
-import threading
 import time
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol, TypeAlias
 
 from .. import _core, _sys
 from ..config import Config
 from ..consensus.raft import Raft
 from ..errors import ConfigError, Stopped, StorageFailed, UsageError
 from ..storage.format import describe
-from ..storage.protocol import (
-    CELL_BATCH_ENTRIES,
-    CELL_BYTES,
-    CELL_ERROR,
-    CELL_SHORTAGE,
-    CELL_SYNC_NS,
-    CELL_SYNCS,
-    Storage,
-)
+from ..storage.protocol import CELL_ERROR, Storage
 from ..storage.wal import Wal
 from ..transport.link import QueueLink
 from ..transport.news import describe as describe_note
 from ..transport.protocol import Transport
-from ..types import LEADER, ConfState, Role, StateChange
-from . import rows
+from ..types import LEADER, ConfState, Role, StateChange, check_id, is_id
+from . import lifecycle, rows
 from .adapter import StorageAdapter, TransportAdapter
 from .apply import Applier
 from .engine import Engine
-from .events import Stream
+from .events import Consumer, History, Stream
 from .futures import Future
+from .lifecycle import Life, Worker
+from .outcomes import Outcomes
 from .proposer import Proposer
+from .report import report
 from .stamps import Stamps
+from .status import status_of
+from .watch import Watch
 
-logger = logging.getLogger("raftx")
+Data: TypeAlias = "bytes | bytearray | memoryview"
 
 STATE_CHANGES_KEPT = 1024
 COMMITTED_KEPT = 10_000
@@ -55,6 +50,8 @@ FRAME_UNIT = 1 << 16  # what a frame header tells limits in
 FRAME_MAX = 1 << 30  # bytes of a frame where the transport sets no limit
 TRANSFER_SECONDS = 0.4  # a clean stop waits so long for somebody else to lead
 JOIN_SECONDS = 5.0
+STARTED = ("net", "reserve", "disk", "watch", "apply", "engine")  # in this order: each needs those before it
+NET_SECONDS = 1.0  # so long a send may take before the transport is closed under it
 
 
 class StateMachine(Protocol):
@@ -73,8 +70,11 @@ class Node:
 
     config, storage and transport belong to this node alone; ``state_machine`` may be left out when
     ``committed`` is consumed instead. ``clock`` may be a ``ManualClock`` in tests. Nothing runs before
-    ``start()`` (or ``with``). All methods may be called from any thread; in a forked child every
-    call raises UsageError.
+    ``start()`` (or ``with``). All methods may be called from any thread and in signal handlers. In a forked child
+    the node is the parent's: ``close`` does nothing there, everything else raises UsageError.
+
+    A node that was closed or has failed does not lead and knows no leader: ``is_leader`` is False, ``role``
+    FOLLOWER, ``leader_id`` 0. Term and indexes stay as they were.
     """
 
     def __init__(
@@ -90,6 +90,8 @@ class Node:
             raise ConfigError(f"config must be a raftx.Config, not {type(config).__name__}")
         if state_machine is not None and not callable(getattr(state_machine, "apply", None)):
             raise ConfigError("state_machine must have a method apply(entry)")
+        if clock is not None and not isinstance(clock, _sys.Clock):
+            raise ConfigError(f"clock must be a raftx.Clock or ManualClock, not {type(clock).__name__}")
         limit = getattr(transport, "max_frame_bytes", None)
         largest = max(config.max_entry_bytes, config.max_message_bytes) + FRAME_OVERHEAD
         if limit is not None and largest > limit:
@@ -102,18 +104,18 @@ class Node:
         self._transport = transport
         self._state_machine = state_machine
         self._clock = clock if clock is not None else _sys.Clock()
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
-        self._state = "new"
-        self._failure: BaseException | None = None
-        self._threads: list[threading.Thread] = []
-        self._state_changes: Stream[StateChange] = Stream(STATE_CHANGES_KEPT, newest_only=True)
+        self._life = Life(config.id)
+        self._state_changes: History[StateChange] = History(STATE_CHANGES_KEPT)
         self._committed: Stream[_core.Entry] | None = None
-        self._ended = threading.Event()
+        self._outcomes = Outcomes(config.proposal_timeout_ms * 1_000_000)
+        self._handed_over = False
+        # Made by start():
+        self._watch: Watch | None = None
         self._engine: Engine
         self._applier: Applier
         self._proposer: Proposer
         self._wal_cells: _sys.Cells
+        self._workers: dict[str, Worker] = {}
         self._transport_adapter: TransportAdapter | None = None
         self._storage_adapter: StorageAdapter | None = None
 
@@ -122,32 +124,55 @@ class Node:
     def start(self) -> Node:
         """Open storage and transport and start the threads.
 
-        Raises WrongDirectory, WalDamaged, StorageError, TransportError, UsageError when started before.
+        Raises WrongDirectory, WalDamaged, StorageError, TransportError; UsageError when started before; Stopped
+        when it was closed before or meanwhile; RuntimeError when the system has no thread left. Everything that
+        was taken is released then, and another node may be made of storage and transport where they allow it.
         """
-        self._check_process()
-        with self._lock:
-            if self._state != "new":
-                raise UsageError(f"the node cannot be started: it is {self._state}")
-            self._state = "starting"
-        try:
-            self._build()
-        except BaseException as error:
-            self._state = "failed"
-            self._failure = error
-            self._threads.clear()
-            self._storage.close()
-            self._transport.close()
-            self._state_changes.end(error)
-            if self._committed is not None:
-                self._committed.end(error)
-            self._ended.set()
-            raise
-        self._state = "running"
-        # A process that ends without closing its nodes stops them before NNG and the interpreter go.
-        atexit.register(self.close)
-        for thread in self._threads:
-            thread.start()
+        life = self._life
+        life.check_process()
+        # Who closes it is waited for; who starts it is not.
+        right = life.take() if life.phase != lifecycle.STARTING else None
+        if right is None:
+            raise UsageError(f"the node cannot be started: it is {life.name()}")
+        with right:
+            if life.phase != lifecycle.NEW:
+                if life.phase == lifecycle.CLOSED and not self._workers and life.failure is None:
+                    raise life.stopped()
+                raise UsageError(f"the node cannot be started: it is {life.name()}")
+            life.phase = lifecycle.STARTING
+            try:
+                self._build()
+                self._check_closing()
+                # A process that ends without closing its nodes stops them before NNG and the interpreter go.
+                atexit.register(self.close)
+                life.phase = lifecycle.RUNNING
+                for name in STARTED:
+                    if name in self._workers:
+                        life.start(self._workers[name])
+                self._check_closing()
+            except BaseException as error:
+                self._give_up(error)
+                raise
         return self
+
+    def _check_closing(self) -> None:
+        if self._life.closing:
+            raise Stopped(f"node {self._config.id} was closed while it was being started")
+
+    def _give_up(self, error: BaseException) -> None:
+        """It could not be started, or was closed meanwhile: release what there is."""
+        life = self._life
+        if not life.closing:
+            life.fail(error)
+        life.phase = lifecycle.CLOSING
+        errors: list[BaseException] = []
+        stuck = self._shut_down(time.monotonic() + JOIN_SECONDS, errors)
+        for each in errors:
+            report(logging.ERROR, "node %d could not be started; releasing it:", self.id, error=each)
+        if stuck:
+            report(logging.ERROR, "node %d could not be started; %s did not end: close it", self.id, stuck)
+        else:
+            life.phase = lifecycle.CLOSED if life.failure is None else lifecycle.FAILED
 
     def _build(self) -> None:
         config = self._config
@@ -159,6 +184,7 @@ class Node:
         if config.seed is None:
             core_config = _with_seed(config)
         core = Raft(core_config, log, loaded.hard_state, loaded.conf_state)
+        self._check_closing()
         expect = getattr(self._transport, "expect", None)
         if expect is not None:
             expect(config.id, [int(id) for id in core.tracker.peers.column("ids")])
@@ -166,14 +192,7 @@ class Node:
         intake = _sys.Intake(event, config.id, loaded.incarnation, config.max_waiting_bytes)
         writes = _sys.Handoff(_sys.Event())
         applies = _sys.Handoff(_sys.Event())
-        applier = Applier(
-            config.id,
-            loaded.incarnation,
-            applies,
-            self._clock,
-            self._state_machine,
-            config.proposal_timeout_ms * 1_000_000,
-        )
+        applier = Applier(config.id, intake, applies, self._state_machine, self._outcomes)
         self._wal_cells = _sys.Cells()
         link = self._open_link(event)
         codec = _core.Codec(config.cluster, config.id, loaded.incarnation)
@@ -197,26 +216,35 @@ class Node:
         )
         if isinstance(link, QueueLink):
             self._transport_adapter = TransportAdapter(self._transport, link, engine.commands)
-            self._add_thread("net", self._transport_adapter.run)
+            self._add_worker("net", self._transport_adapter.run)
             self._transport.start(config.id, link.deliver)
         applier.cells = engine.apply_cells
         applier.engine_event = event
         applier.committed = self._committed
         applier.state_changes = self._state_changes
-        applier.report = functools.partial(_report, config.id, self._transport, link)
+        watch = Watch(self._outcomes, self._life.lines, self._clock, config.proposal_timeout_ms * 1_000_000)
+        watch.also = functools.partial(_report, config.id, self._transport, link)
         if isinstance(self._clock, _sys.ManualClock):
             self._clock.py_watch(event)
-        self._engine = engine
+            self._clock.py_watch(watch.event)
         self._applier = applier
-        self._proposer = Proposer(intake, applier, config.max_entry_bytes)
+        self._proposer = Proposer(
+            intake, self._outcomes, config.max_entry_bytes, config.max_waiting_bytes, config.max_open_proposals
+        )
         wal = getattr(self._storage, "wal", None)
         if wal is not None:
-            self._add_thread("wal", lambda: self._run_wal(wal, writes, event))
+            self._stop_reserve = wal.reserve.stop
+            self._add_worker("reserve", wal.reserve.run, "wal-reserve")
+            self._add_worker("disk", lambda: self._run_wal(wal, writes, event), "wal")
         else:
             self._storage_adapter = StorageAdapter(self._storage, writes, self._wal_cells, event)
-            self._add_thread("disk", self._storage_adapter.run)
-        self._add_thread("apply", self._run_apply)
-        self._add_thread("engine", self._run_engine)
+            self._add_worker("disk", self._storage_adapter.run)
+        # Futures end, and callbacks run, on these two.
+        self._add_worker("apply", self._applier.run, threads=self._outcomes.threads)
+        self._add_worker("watch", watch.run, threads=self._outcomes.threads)
+        self._add_worker("engine", self._run_engine)
+        self._watch = watch
+        self._engine = engine
 
     def _open_link(self, event: _sys.Event) -> Any:
         open_link = getattr(self._transport, "open_link", None)
@@ -225,9 +253,17 @@ class Node:
             link = QueueLink(event, _sys.Event(), self._config.max_inflight_bytes * 2 + (8 << 20))
         return link
 
-    def _add_thread(self, what: str, body: Any) -> None:
-        name = f"raftx-{what}-{self._config.id}"
-        self._threads.append(threading.Thread(target=body, name=name, daemon=True))
+    def _add_worker(self, what: str, body: Any, name: str = "", threads: set[int] | None = None) -> None:
+        def guarded() -> None:
+            try:
+                body()
+            except BaseException as error:
+                # Whatever it is, nobody else would notice that this thread is gone.
+                self._fail(error)
+                if what == "watch":
+                    self._life.lines.write()
+
+        self._workers[what] = self._life.add(name or what, guarded, threads)
 
     def _run_engine(self) -> None:
         try:
@@ -239,25 +275,10 @@ class Node:
             # The others wait for a last row that the engine can no longer give them.
             self._engine.hand_over_end()
         finally:
-            self._ended.set()
+            self._life.ended.open()
 
     def _run_wal(self, wal: Wal, writes: _sys.Handoff, event: _sys.Event) -> None:
-        try:
-            wal.serve(writes, self._wal_cells, event)
-        except BaseException as error:
-            # Out of memory, say: nothing is acknowledged any more, and the engine must not wait for it.
-            self._fail(error)
-
-    def _run_apply(self) -> None:
-        error: BaseException | None = None
-        try:
-            self._applier.run()
-        except BaseException as raised:
-            error = raised
-            self._fail(raised)
-        self._proposer.failure = self._failure
-        self._proposer.intake.close()
-        self._applier.end(self._failure or error)
+        wal.serve_beside(writes, self._wal_cells, event)
 
     def _storage_error(self) -> BaseException:
         adapter = self._storage_adapter
@@ -268,70 +289,142 @@ class Node:
         return StorageFailed(describe(self._wal_cells[CELL_ERROR]))
 
     def _fail(self, error: BaseException) -> None:
-        """Something ended the node: remember the first cause, say it, stop the rest."""
-        with self._lock:
-            if self._failure is not None:
-                return
-            self._failure = error
-        logger.error("node %d ends: %s: %s", self._config.id, type(error).__name__, error)
-        self._proposer.failure = error
-        self._proposer.intake.close()
-        self._engine.commands.py_put(None, rows.CMD_STOP)
+        """Something ended the node: remember the first cause, tell everybody who waits, stop the rest. Any thread."""
+        if not self._life.fail(error):
+            return
+        try:
+            report(logging.ERROR, "node %d ends: %s: %s", self._config.id, type(error).__name__, error)
+            self._tell_end()
+        finally:
+            self._proposer.intake.close()
+            self._engine.commands.py_put(None, rows.CMD_STOP)
+            if self._watch is not None:
+                self._watch.event.py_wake()
+
+    def _tell_end(self) -> None:
+        """Futures and streams end, with the cause if there is one. Runs no foreign code, and may be called twice."""
+        failure = self._life.failure
+        self._outcomes.end(failure)
+        self._state_changes.end(failure)
+        if self._committed is not None:
+            self._committed.end(failure)
 
     def close(self, timeout: float = JOIN_SECONDS) -> None:
         """Stop cleanly: hand leadership over, finish what is queued for the disk, release everything.
 
-        Proposals that have not ended by then end as unknown, those not yet handed over as not done.
-        Takes well under a second unless a disk or the state machine holds it up; gives up waiting for
-        a thread after ``timeout`` seconds and raises UsageError then. May be called twice.
+        Proposals that have not ended by then end as unknown, those not yet handed over as not done. When it
+        returns nothing of the node runs, and a ``start`` that was under way has raised Stopped or will. Takes well
+        under a second unless a disk or user code holds it up; gives up waiting for a thread after ``timeout``
+        seconds in all and raises UsageError then: what could be released is, and close() may be called again.
+        Raises what closing the storage or the transport raised, after everything is released.
+
+        May be called twice, also in a signal handler that interrupts ``start`` or ``close``, and on a thread of the
+        node (in ``apply``, in a callback): it returns before the interrupted call, or that thread, has ended then.
         """
-        if os.getpid() != self._pid:
+        life = self._life
+        if life.is_forked():
             return
-        with self._lock:
-            if self._state in ("new", "failed", "closed"):
-                self._state = "closed"
-                self._ended.set()
-                self._state_changes.end()
-                if self._committed is not None:
-                    self._committed.end()
+        deadline = time.monotonic() + timeout
+        life.closing = True
+        try:
+            right = life.take(0 if life.is_mine() else timeout)
+        except UsageError:
+            if life.is_mine():
+                return  # another thread is closing the node, and waits for this one
+            raise
+        if right is None:
+            return
+        with right:
+            if life.phase == lifecycle.CLOSED:
                 return
-            running = self._state == "running"
-            self._state = "closing"
-        if running:
-            self._hand_over()
-        if self._threads:
-            self._proposer.failure = self._failure
-            self._proposer.intake.close()
-            self._engine.commands.py_put(None, rows.CMD_STOP)
-            if self._committed is not None:
-                self._committed.end(self._failure)
-            self._join(timeout)
-        self._transport.close()
-        self._storage.close()
-        self._state = "closed"
-        atexit.unregister(self.close)
+            if life.phase in (lifecycle.NEW, lifecycle.FAILED):
+                life.phase = lifecycle.CLOSED
+                self._tell_end()
+                life.ended.open()
+                return
+            life.phase = lifecycle.CLOSING
+            if not self._handed_over:
+                self._handed_over = True
+                self._hand_over()
+            errors: list[BaseException] = []
+            stuck = self._shut_down(deadline, errors)
+            if stuck:
+                raise UsageError(
+                    f"{stuck} did not end within {timeout} s: does apply(), a callback, the storage or the transport "
+                    "not return?"
+                )
+            life.phase = lifecycle.CLOSED
+            if errors:
+                raise errors[0]
 
     def _hand_over(self) -> None:
         """Let another voter lead before we go: it is elected at once instead of after a timeout."""
-        show = self._engine.show
-        if show[rows.SHOW_ROLE] != LEADER or len(self.configuration.voters) < 2 or self._failure is not None:
+        show, life = self._engine.show, self._life
+        if show[rows.SHOW_ROLE] != LEADER or not life.is_alive() or len(self._conf_state().voters) < 2:
             return
         self._engine.commands.py_put(None, rows.CMD_TRANSFER, 0)
         deadline = time.monotonic() + TRANSFER_SECONDS
-        while show[rows.SHOW_ROLE] == LEADER and time.monotonic() < deadline and not self._ended.is_set():
+        while show[rows.SHOW_ROLE] == LEADER and time.monotonic() < deadline and not life.ended.is_open():
             time.sleep(0.002)
 
-    def _join(self, timeout: float) -> None:
-        deadline = time.monotonic() + timeout
-        for thread in reversed(self._threads):
-            if thread is threading.current_thread() or thread.ident is None:
-                continue
-            if self._transport_adapter is not None and thread.name.startswith("raftx-net-"):
-                self._transport_adapter.stopping = True
-                self._transport_adapter.link.outgoing.event.py_wake()
-            thread.join(max(0.0, deadline - time.monotonic()))
-            if thread.is_alive():
-                raise UsageError(f"thread {thread.name} did not end within {timeout} s: is apply() stuck?")
+    def _shut_down(self, deadline: float, errors: list[BaseException]) -> str:
+        """End the threads and release everything, in time. With the right to it; what is released raises nothing.
+
+        Returns the names of the threads that did not end, and adds to ``errors`` what went wrong otherwise.
+        """
+        stuck: list[str] = []
+
+        def ends(what: str, until: float = deadline) -> bool:
+            worker = self._workers.get(what)
+            if worker is None or worker not in self._life.workers or worker.is_me():
+                return True
+            return worker.wait(max(0.0, until - time.monotonic()))
+
+        def must_end(what: str) -> bool:
+            if ends(what):
+                return True
+            stuck.append(self._workers[what].thread.name)
+            return False
+
+        if self._life.workers:
+            self._proposer.intake.close()
+            self._engine.commands.py_put(None, rows.CMD_STOP)
+            if self._committed is not None:
+                self._committed.let_go()
+            if self._workers["engine"] not in self._life.workers:
+                # It could not be started: nobody else tells the others that nothing follows.
+                self._engine.hand_over_end()
+        engine_ended = must_end("engine")
+        self._life.ended.open()
+        if self._transport_adapter is not None:
+            self._transport_adapter.stop()
+            # A send that does not return ends with its transport, perhaps.
+            ends("net", min(deadline, time.monotonic() + NET_SECONDS))
+        if engine_ended:
+            lifecycle.quietly(errors, self._transport.close)
+        must_end("net")
+        disk_ended = must_end("disk")
+        if disk_ended and "reserve" in self._workers:
+            # The disk's thread has told it, unless there was none.
+            self._stop_reserve()
+            disk_ended = must_end("reserve")
+        if disk_ended and engine_ended:
+            lifecycle.quietly(errors, self._storage.close)
+        must_end("apply")
+        self._tell_end()
+        if self._watch is not None:
+            self._watch.stop()
+            while not ends("watch", min(deadline, time.monotonic() + 0.1)):
+                if self._watch.writing:
+                    # It waits for the log, whose lock our own caller may hold: a signal handler. It ends by itself.
+                    break
+                if time.monotonic() >= deadline:
+                    stuck.append(self._workers["watch"].thread.name)
+                    break
+        self._life.lines.write()
+        if not stuck:
+            atexit.unregister(self.close)
+        return ", ".join(stuck)
 
     def __enter__(self) -> Node:
         return self.start()
@@ -342,46 +435,62 @@ class Node:
         self.close()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the node has ended; raise what ended it. False after ``timeout`` seconds."""
-        if not self._ended.wait(timeout):
+        """Wait until the node has ended; raise what ended it. False after ``timeout`` seconds.
+
+        Raises UsageError on a thread of the node, which would wait for itself.
+        """
+        self._life.check_process()
+        if not self._life.ended.is_open() and self._life.is_mine():
+            raise UsageError("a thread of the node cannot wait for the end of the node")
+        if not self._life.ended.wait(timeout):
             return False
-        if self._failure is not None:
-            raise self._failure
+        if self._life.failure is not None:
+            raise self._life.failure
         return True
 
     # --- requests --------------------------------------------------------------------------------
 
-    def propose(self, data: bytes) -> Future:
+    def propose(self, data: Data) -> Future:
         """Propose a command, on any member; returns a Future of Done(index, term, result).
 
         ``data`` has 0..max_entry_bytes bytes. The future ends as done when the entry was applied *here*,
-        as NotDone (safe to repeat) or as Unknown. Raises EntryTooLarge, Stopped, TypeError.
+        as NotDone (safe to repeat) or as Unknown; at once as NotDone when max_open_proposals are open or
+        max_waiting_bytes wait. Raises EntryTooLarge, Stopped, TypeError.
         """
-        self._check_running()
-        return self._proposer.propose(data)
+        if self._life.phase != lifecycle.RUNNING:
+            self._refuse()
+        try:
+            return self._proposer.propose(data)
+        except Stopped:
+            self._refuse()
 
-    def propose_many(self, datas: Iterable[bytes]) -> Future:
+    def propose_many(self, datas: Iterable[Data]) -> Future:
         """Propose several commands in order behind one Future of a list of Done.
 
-        It ends as NotDone only when none of them was done; as Unknown, with ``outcomes`` (a list of Done
-        or exceptions), when some were. Cheaper than single proposals.
+        There is room for all of them or none is taken. It ends as NotDone only when none of them was done; as
+        Unknown, with ``outcomes`` (a list of Done or exceptions), when some were. Cheaper than single proposals.
         """
         self._check_running()
-        return self._proposer.propose_many(datas)
+        try:
+            return self._proposer.propose_many(datas)
+        except Stopped:
+            self._refuse()
 
     def campaign(self) -> None:
-        """Campaign now instead of after the election timeout. Nothing happens on a leader."""
+        """Campaign now instead of after the election timeout. Nothing happens on a leader. Raises Stopped."""
         self._check_running()
         self._engine.commands.py_put(None, rows.CMD_CAMPAIGN)
 
     def transfer_leadership(self, to: int = 0) -> None:
         """Ask the leader to hand over to ``to`` (0, on the leader only: to the voter that is most up to date).
 
-        Whether it worked shows in ``state_changes``; an attempt ends after an election timeout.
+        Whether it worked shows in ``state_changes``; an attempt ends after an election timeout. Raises Stopped,
+        UsageError for who is no voter, TypeError for what is no id.
         """
         self._check_running()
-        if to and to not in self.configuration.voters:
-            raise UsageError(f"{to} is not a voter: {self.configuration.voters}")
+        check_id(to)
+        if to and (not is_id(to) or to not in self._conf_state().voters):
+            raise UsageError(f"{to} is not a voter: {self._conf_state().voters}")
         self._engine.commands.py_put(None, rows.CMD_TRANSFER, to)
 
     # --- streams ---------------------------------------------------------------------------------
@@ -390,18 +499,26 @@ class Node:
     def committed(self) -> Stream[_core.Entry]:
         """A stream of every committed entry; ask for it before ``start`` to get them all.
 
-        Nothing is lost: when the consumer is 10,000 entries behind, applying waits (consensus does not).
+        Nothing is lost: when the consumer is 10,000 entries behind, applying waits (consensus does not). Consumers
+        share it. It ends when the node is closed; when the node has failed, by raising what ended it.
         """
+        self._life.check_process()
         if self._committed is None:
-            if self._state != "new":
+            if self._life.phase != lifecycle.NEW:
                 raise UsageError("ask for node.committed before the node is started")
-            self._committed = Stream(COMMITTED_KEPT, newest_only=False)
+            self._committed = Stream(COMMITTED_KEPT)
         return self._committed
 
     @property
-    def state_changes(self) -> Stream[StateChange]:
-        """A stream of (term, leader, role), beginning with the present one; the newest 1,024 are kept."""
-        return self._state_changes
+    def state_changes(self) -> Consumer[StateChange]:
+        """A new stream of (term, leader, role): from the oldest change that is kept, the newest 1,024 are.
+
+        Each stream, that is each time this is asked for, gets every change; one that reads too slowly loses the
+        oldest, and counts them in ``lost``. What the node is at present is in ``leader_id``, ``role`` and ``term``.
+        It ends when the node is closed; when the node has failed, by raising what ended it.
+        """
+        self._life.check_process()
+        return self._state_changes.consumer()
 
     # --- what it is ------------------------------------------------------------------------------
 
@@ -417,8 +534,8 @@ class Node:
 
     @property
     def leader_id(self) -> int:
-        """The leader this member knows of, 0 for none."""
-        return self._show(rows.SHOW_LEAD)
+        """The leader this member knows of; 0 for none, and while the node does not run."""
+        return self._show(rows.SHOW_LEAD) if self._life.is_alive() else self._nothing()
 
     @property
     def term(self) -> int:
@@ -427,8 +544,8 @@ class Node:
 
     @property
     def role(self) -> Role:
-        """FOLLOWER, CANDIDATE, PRE_CANDIDATE or LEADER."""
-        return Role(self._show(rows.SHOW_ROLE))
+        """FOLLOWER, CANDIDATE, PRE_CANDIDATE or LEADER; FOLLOWER while the node does not run."""
+        return Role(self._show(rows.SHOW_ROLE) if self._life.is_alive() else self._nothing())
 
     @property
     def is_leader(self) -> bool:
@@ -443,23 +560,25 @@ class Node:
     @property
     def applied_index(self) -> int:
         """The last index that the state machine has."""
+        self._life.check_process()
         return int(self._applier.applied) if hasattr(self, "_applier") else 0
 
     @property
     def configuration(self) -> ConfState:
         """The members."""
-        if not hasattr(self, "_engine"):
-            return ConfState()
-        state: ConfState = self._engine.core.tracker.conf_state()
-        return state
+        self._life.check_process()
+        return self._conf_state()
 
     @property
     def failure(self) -> BaseException | None:
         """What ended the node, if something did."""
-        return self._failure
+        return self._life.failure
 
     def status(self) -> dict[str, Any]:
         """A picture for people and tests: indexes, traffic, disk. Counters begin at 0 with each start.
+
+        ``state`` is new, starting, running, closing, closed or failed; failed stays after ``close``, with ``failure``
+        in words.
 
         ``too_large_out`` counts messages that their recipient's max_frame_bytes kept from being sent, ``too_large_in``
         frames that told of such messages to this node. ``transport`` is the transport's own. Of NngTransport:
@@ -467,67 +586,67 @@ class Node:
         want of room), dials and dial_failures, connected (how often one to a peer has come to stand), renewals (ended
         because nothing seemed to arrive), shortages (of descriptors or memory, waited out).
         """
+        self._life.check_process()
         if not hasattr(self, "_engine"):
-            return {"id": self.id, "state": self._state}
-        show, cells, codec = self._engine.show, self._wal_cells, self._engine.codec
+            return {"id": self.id, "state": self._life.name()}
         return {
             "id": self.id,
-            "state": "failed" if self._failure is not None else self._state,
-            "incarnation": codec.incarnation,
-            "term": show[rows.SHOW_TERM],
-            "vote": show[rows.SHOW_VOTE],
-            "in_doubt": bool(self._engine.core.in_doubt),
-            "leader": show[rows.SHOW_LEAD],
-            "role": Role(show[rows.SHOW_ROLE]).name.lower(),
-            "commit": show[rows.SHOW_COMMIT],
+            "state": self._life.name(),
+            "failure": _in_words(self.failure),
+            **status_of(self._engine, self._wal_cells),
+            "role": self.role.name.lower(),
+            "leader": self.leader_id,
             "applied": self.applied_index,
-            "last": show[rows.SHOW_LAST],
-            "stable": show[rows.SHOW_STABLE],
-            "ticks": show[rows.SHOW_TICKS],
-            "leader_changes": show[rows.SHOW_LEADERS],
-            "frames_in": show[rows.SHOW_FRAMES_IN],
-            "frames_out": show[rows.SHOW_FRAMES_OUT],
-            "frames_dropped": show[rows.SHOW_FRAMES_DROPPED],
-            "too_large_out": self._engine.too_large_out,
-            "too_large_in": self._engine.too_large_in,
-            "frames_stale": show[rows.SHOW_STALE],
-            "messages_unserved": show[rows.SHOW_UNSERVED],
-            "messages_refused": self._engine.refused_by_reason(),
-            "frames_rejected": codec.rejected_by_reason(),
-            "pending": len(self._applier.pending),
-            "syncs": cells[CELL_SYNCS],
-            "wal_bytes": cells[CELL_BYTES],
-            "wal_entries": cells[CELL_BATCH_ENTRIES],
-            "sync_ns": cells[CELL_SYNC_NS],
-            "disk_shortage": errno.errorcode.get(cells[CELL_SHORTAGE], ""),
-            "configuration": self.configuration,
+            "pending": len(self._outcomes.pending),
+            "configuration": self._conf_state(),
             "transport": self._transport.status() if hasattr(self._transport, "status") else {},
         }
 
     def stage_times(self) -> list[tuple[int, int, int, int, int, int]]:
         """While leading: (index, proposed, appended, durable here, committed, applied) of the newest rounds, in ns.
 
-        One row for each round of proposals the engine took, with the time of its oldest proposal first.
+        One row for each round of proposals the engine took, with the time of its oldest proposal first. Empty before
+        the node is started.
         """
+        self._life.check_process()
+        if not hasattr(self, "_engine"):
+            return []
         rows_: list[tuple[int, int, int, int, int, int]] = self._engine.stamps.rows()
         return rows_
 
+    def _conf_state(self) -> ConfState:
+        if not hasattr(self, "_engine"):
+            return ConfState()
+        state: ConfState = self._engine.core.tracker.conf_state()
+        return state
+
     def _show(self, cell: int) -> int:
+        self._life.check_process()
         return int(self._engine.show[cell]) if hasattr(self, "_engine") else 0
 
-    def _check_process(self) -> None:
-        if os.getpid() != self._pid:
-            raise UsageError("a node does not survive fork: make it in the process that uses it")
+    def _nothing(self) -> int:
+        """No leader, or the number of FOLLOWER: what a node that does not run shows."""
+        self._life.check_process()
+        return 0
 
     def _check_running(self) -> None:
-        if self._state != "running" or self._failure is not None:
-            self._check_process()
-            raise Stopped(f"the node does not run: it is {self._state}") from self._failure
-        if os.getpid() != self._pid:
-            self._check_process()
+        if self._life.phase != lifecycle.RUNNING or self._life.failure is not None:
+            self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        self._life.check_process()
+        raise self._life.stopped()
 
     def __repr__(self) -> str:
-        return f"<raftx.Node {self.id} {self._state} term={self.term} leader={self.leader_id}>"
+        life = self._life
+        if life.is_forked():
+            return f"<raftx.Node {self.id} of the process that this one was forked from>"
+        why = f" ({_in_words(life.failure)})" if life.failure is not None else ""
+        return f"<raftx.Node {self.id} {life.name()}{why} term={self.term} leader={self.leader_id}>"
+
+
+def _in_words(error: BaseException | None) -> str | None:
+    return None if error is None else f"{type(error).__name__}: {error}"
 
 
 def _with_seed(config: Config) -> Config:
@@ -536,11 +655,11 @@ def _with_seed(config: Config) -> Config:
 
 
 def _report(id: int, transport: Any, link: Any) -> None:
-    """Log what people should hear of the connections. On the apply thread."""
+    """Log what people should hear of the connections. On the watch thread."""
     while (note := link.notes.py_take()) is not None:
         kind, about, detail = note
         level, text = describe_note(kind, about, detail, getattr(transport, "peers", {}))
-        logger.log(level, "node %d: %s", id, text)
-    report = getattr(transport, "report", None)
-    if report is not None:
-        report(id)
+        report(level, "node %d: %s", id, text)
+    own = getattr(transport, "report", None)
+    if own is not None:
+        own(id)

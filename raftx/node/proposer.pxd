@@ -1,11 +1,10 @@
 import cython
 from .._sys cimport Intake
-from .apply cimport Applier
 from .futures cimport Future
+from .outcomes cimport Outcomes
 
 @cython.final
 cdef class Proposer:
     cdef readonly Intake intake
-    cdef readonly Applier applier
-    cdef readonly Py_ssize_t max_entry_bytes
-    cdef public object failure
+    cdef readonly Outcomes outcomes
+    cdef readonly Py_ssize_t max_entry_bytes, max_waiting_bytes, max_open

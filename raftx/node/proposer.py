@@ -1,60 +1,99 @@
-"""Where a proposal enters: a sequence number, a future, a place in the intake. Any thread."""
+"""Where a proposal enters: a sequence number, a future, a place in the intake. Any thread, also a signal handler."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NoReturn, TypeAlias
 
 from .._sys import Intake
-from ..errors import EntryTooLarge, NotDone, Stopped, Unknown
-from .apply import Applier
+from ..errors import EntryTooLarge, NotDone, Stopped
 from .futures import Future
+from .outcomes import Outcomes
 
 FULL = "too many proposals wait for the engine"
+NEVER = ": propose fewer at once"
+RECORD = 32 + 24  # what stands around the data of a proposal: header and envelope
+
+Data: TypeAlias = "bytes | bytearray | memoryview"
 
 
 class Proposer:
     """Hands proposals to the engine and registers their futures."""
 
-    def __init__(self, intake: Intake, applier: Applier, max_entry_bytes: int) -> None:
+    def __init__(
+        self, intake: Intake, outcomes: Outcomes, max_entry_bytes: int, max_waiting_bytes: int, max_open: int
+    ) -> None:
         self.intake = intake
-        self.applier = applier
+        self.outcomes = outcomes
         self.max_entry_bytes = max_entry_bytes
-        self.failure: BaseException | None = None
+        self.max_waiting_bytes = max_waiting_bytes
+        self.max_open = max_open
 
-    def propose(self, data: bytes) -> Future:
+    def propose(self, data: Data) -> Future:
         """One proposal; see Node.propose."""
-        if len(data) > self.max_entry_bytes:
-            raise EntryTooLarge(f"data of {len(data)} bytes exceed max_entry_bytes={self.max_entry_bytes}")
+        size = len(data) if type(data) is bytes else size_of(data)
+        if size > self.max_entry_bytes:
+            self.refuse_size(size)
         future = Future()
-        with self.applier.lock:
-            sequence = self.intake.propose(data)
-            if sequence > 0:
-                self.applier.register(sequence, future)
-                return future
+        if len(self.outcomes.pending) >= self.max_open:
+            future.settle_error(NotDone(self.too_many()))
+            return future
+        future._owner = self.outcomes
+        sequence = self.intake.propose(data)
+        if sequence > 0:
+            self.outcomes.register(sequence, future)
+            return future
         if sequence < 0:
-            raise Stopped("the node does not run") from self.failure
+            self.refuse_stopped()
         future.settle_error(NotDone(FULL))
         return future
 
-    def propose_many(self, datas: Iterable[bytes]) -> Future:
+    def propose_many(self, datas: Iterable[Data]) -> Future:
         """Several proposals behind one future; see Node.propose_many."""
         datas = list(datas)
+        total = 0
         for data in datas:
-            if len(data) > self.max_entry_bytes:
-                raise EntryTooLarge(f"data of {len(data)} bytes exceed max_entry_bytes={self.max_entry_bytes}")
+            size = len(data) if type(data) is bytes else size_of(data)
+            if size > self.max_entry_bytes:
+                self.refuse_size(size)
+            total += size + RECORD
+        count = len(datas)
         future = Future()
-        if not datas:
+        if count == 0:
             future.settle_plain([])
             return future
-        with self.applier.lock:
-            first, count = self.intake.propose_many(datas)
-            if count == len(datas):
-                self.applier.register_many(first, count, future)
-                return future
+        if len(self.outcomes.pending) + count > self.max_open:
+            future.settle_error(NotDone(self.too_many() + (NEVER if count > self.max_open else "")))
+            return future
+        future._owner = self.outcomes
+        first, taken = self.intake.propose_many(datas)
         if first < 0:
-            raise Stopped("the node does not run") from self.failure
-        if count == 0:
-            future.settle_error(NotDone(FULL))
+            self.refuse_stopped()
+        if taken == 0:
+            future.settle_error(NotDone(self.no_room(count, total)))
         else:
-            future.settle_error(Unknown(f"only the first {count} of {len(datas)} proposals were taken: {FULL}"))
+            self.outcomes.register_many(first, count, future)
         return future
+
+    def refuse_size(self, size: int) -> NoReturn:
+        raise EntryTooLarge(f"data of {size} bytes exceed max_entry_bytes={self.max_entry_bytes}")
+
+    def refuse_stopped(self) -> NoReturn:
+        raise Stopped("the node does not run any more")
+
+    def no_room(self, count: int, total: int) -> str:
+        if total <= self.max_waiting_bytes:
+            return FULL
+        return f"{count} proposals of {total} bytes exceed max_waiting_bytes={self.max_waiting_bytes}{NEVER}"
+
+    def too_many(self) -> str:
+        return f"too many proposals are open: max_open_proposals={self.max_open}"
+
+
+def size_of(data: Data) -> int:
+    """Bytes, whatever the items of a memoryview are. Raises TypeError."""
+    if isinstance(data, memoryview):
+        return data.nbytes
+    if isinstance(data, (bytes, bytearray)):
+        return len(data)
+    raise TypeError(f"data must be bytes, bytearray or memoryview, not {type(data).__name__}")

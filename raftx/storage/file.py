@@ -17,7 +17,7 @@ from pathlib import Path
 from .. import _disk
 from .._core import Spans
 from ..errors import ConfigError, StorageError, StorageFailed, WalDamaged, WrongDirectory
-from ..types import MEMBERS_MAX, NUMBER_MAX, ConfState, HardState
+from ..types import MEMBERS_MAX, NUMBER_MAX, ConfState, HardState, is_id
 from .format import BATCH_IN_DOUBT, BLOCK, KIND_ENTRIES, KIND_OPEN, MARK_NAME, describe
 from .protocol import Loaded
 from .recovery import Recovery
@@ -52,9 +52,7 @@ class FileStorage:
         self.path = Path(path)
         self._conf_state = ConfState(voters=tuple(sorted(voters)), learners=tuple(sorted(learners)))
         members = self._conf_state.voters + self._conf_state.learners
-        if len(set(members)) != len(members) or not all(
-            isinstance(id, int) and 1 <= id <= NUMBER_MAX for id in members
-        ):
+        if len(set(members)) != len(members) or not all(map(is_id, members)):
             raise ConfigError(f"voters and learners must be different ids in 1..{NUMBER_MAX}")
         if len(members) > MEMBERS_MAX:
             raise ConfigError(f"voters and learners must be at most {MEMBERS_MAX} members, not {len(members)}")

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from ..errors import ConfigError, StorageError, WrongDirectory
-from ..types import NUMBER_MAX, ConfState, HardState
+from ..types import NUMBER_MAX, ConfState, HardState, is_id
 from .protocol import Loaded
 
 
@@ -26,7 +26,7 @@ class MemoryStorage:
         members = self._conf_state.voters + self._conf_state.learners
         if not self._conf_state.voters:
             raise ConfigError("voters must name at least one member")
-        if len(set(members)) != len(members) or not all(1 <= id <= NUMBER_MAX for id in members):
+        if len(set(members)) != len(members) or not all(map(is_id, members)):
             raise ConfigError(f"voters and learners must be different ids in 1..{NUMBER_MAX}")
         self.sync_delay = sync_delay
         #: tests: the next sync raises this

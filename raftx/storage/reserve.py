@@ -187,7 +187,7 @@ class Reserve(Runner):
                 )
             else:
                 logger.warning("%s: the shortage is over, the log goes on", where)
-        except Exception:
+        except BaseException:
             # A handler of the application's: the segments do not depend on it.
             return 0
         return 0

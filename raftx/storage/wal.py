@@ -125,20 +125,29 @@ class Wal(Runner):
         self.incarnation = incarnation
 
     def serve(self, queue: Handoff, cells: Cells, engine_event: Event) -> None:
-        """Write what the engine hands over, until it says stop or a write fails. The body of a thread."""
-        self.queue = queue
-        self.cells = cells
-        self.engine_event = engine_event
+        """Write what the engine hands over, until it says stop or a write fails. The body of a thread.
+
+        It has another one make segments ahead. Raises RuntimeError when the system has no thread left.
+        """
         name = f"{threading.current_thread().name}-reserve"
         ahead = threading.Thread(target=self.reserve.run, name=name, daemon=True)
         ahead.start()
+        try:
+            self.serve_beside(queue, cells, engine_event)
+        finally:
+            ahead.join()
+
+    def serve_beside(self, queue: Handoff, cells: Cells, engine_event: Event) -> None:
+        """The same beside a thread that runs ``reserve``, which ends with this one."""
+        self.queue = queue
+        self.cells = cells
+        self.engine_event = engine_event
         self.patient = True
         try:
             self.run()
         finally:
             self.patient = False
             self.reserve.stop()
-            ahead.join()
 
     def loop(self) -> int:
         while True:

@@ -127,13 +127,16 @@ class QueueLink(Link):
 
     # For the other side, with the GIL.
 
-    def deliver(self, frame: bytes, source: int = 0) -> bool:
-        """Give a received frame to the engine; dropped when too many wait. Any thread.
+    def deliver(self, frame: bytes | bytearray | memoryview, source: int = 0) -> bool:
+        """Give a received frame to the engine; dropped when too many wait. Any thread. Raises TypeError.
 
         source: a number of the connection it came over, if the transport wants to know which are proven.
         """
+        if not isinstance(frame, (bytes, bytearray, memoryview)):
+            raise TypeError(f"a frame must be bytes, not {type(frame).__name__}")
+        size = frame.nbytes if isinstance(frame, memoryview) else len(frame)
         waiting = self.incoming.py_backlog() + FRAME_COST * (self.incoming.pending + self.incoming.taken.count)
-        if waiting + len(frame) > self.limit:
+        if waiting + size > self.limit:
             self.refused += 1
             return False
         spans = Spans()

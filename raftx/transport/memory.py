@@ -7,12 +7,15 @@ of the network's own.
 from __future__ import annotations
 
 import heapq
+import logging
 import random
 import threading
 import time
 from collections.abc import Callable, Iterable
 
 from ..errors import UsageError
+
+logger = logging.getLogger("raftx")
 
 
 class MemoryNetwork:
@@ -90,13 +93,19 @@ class MemoryNetwork:
             copies = 2 if self._random.random() < self._duplicate else 1
             low, high = self._delay
             if high > 0:
+                if self._thread is None:
+                    # First, so that nothing waits for a thread that the system did not give.
+                    thread = threading.Thread(target=self._run, name="raftx-memory-network", daemon=True)
+                    self._thread = thread
+                    try:
+                        thread.start()
+                    except BaseException:
+                        self._thread = None
+                        raise
                 for _ in range(copies):
                     self._order += 1
                     due = time.monotonic() + self._random.uniform(low, high)
                     heapq.heappush(self._waiting, (due, self._order, to, frame))
-                if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, name="raftx-memory-network", daemon=True)
-                    self._thread.start()
                 self._lock.notify_all()
                 return True
             deliver = self._nodes[to]
@@ -123,7 +132,10 @@ class MemoryNetwork:
                 if deliver is None:
                     continue
                 self.delivered += 1
-            deliver(frame)
+            try:
+                deliver(frame)
+            except BaseException:  # of a receiver's making; the others' frames wait behind it
+                logger.exception("node %d did not take a frame", to)
 
 
 class MemoryTransport:

@@ -2,7 +2,7 @@
 
 TCP connections are accepted and dialled by raftx itself, with limits, and given to NNG as descriptors. Frames pass
 without the GIL where pynng's library gives its C functions away (``NngLink``); elsewhere through pynng's Python calls,
-which every other transport uses too. Fork is not survived by NNG: a process that has sockets must spawn.
+which every other transport uses too. NNG does not survive a fork: fork.py says what becomes of it in the child.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any
 from .. import _limits, _nng, _sys, _wire
 from .._nng import NngReceiver, NngSender, NngWire
 from ..errors import ConfigError, TransportError, UsageError
-from ..types import MEMBERS_MAX, NUMBER_MAX
+from ..types import MEMBERS_MAX, NUMBER_MAX, is_id
+from . import fork
 from .address import Address, listen_on, parse
 from .link import Link
 from .news import describe
@@ -143,7 +144,7 @@ class NngTransport:
         self._listen_at = parse(listen, "listen", listen=True)
         self._dial_at: dict[int, Address] = {}
         for id, address in peers.items():
-            if not isinstance(id, int) or isinstance(id, bool) or not 1 <= id <= NUMBER_MAX:
+            if not is_id(id):
                 raise ConfigError(f"peers: an id must be in 1..{NUMBER_MAX}, not {id!r}")
             # Who gives every member the same list has this node's own address in it.
             self._dial_at[id] = parse(address, f"peers: {id}", listen=address == listen)
@@ -199,6 +200,7 @@ class NngTransport:
             raise UsageError("a transport can be started once")
         if os.getpid() != self._pid:
             raise UsageError("NNG does not survive fork: make the transport in the process that uses it")
+        fork.watch(self)
         self._arrivals = _limits.Arrivals(self.max_connections, self.max_strangers, self.stranger_ms)
         self._wire = _wire.Wire(
             _sys.Event(),
@@ -327,6 +329,13 @@ class NngTransport:
         self._deliver_from = self._connected = None
         if self._wire is not None:
             self._wire.py_close()
+
+    def forget(self) -> list[Any]:
+        """In a forked child: let go of everything that NNG or a descriptor is behind, without a call; returns it."""
+        self._closed = True
+        objects = [self._pull, self._link, self._wire, self._arrivals, self._connections]
+        self._pull = self._link = self._wire = self._arrivals = self._connections = None
+        return [each for each in objects if each is not None]
 
     # --- for the node, without NngLink -----------------------------------------------------------
 

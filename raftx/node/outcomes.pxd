@@ -1,0 +1,32 @@
+import cython
+from libc.stdint cimport int64_t, uint64_t
+from .futures cimport Done, Future
+
+@cython.final
+cdef class Batch:
+    cdef readonly uint64_t first
+    cdef readonly list outcomes, missing
+    cdef readonly Future future
+    cdef bint settle(self, uint64_t sequence, object outcome) except -1 with gil
+    cdef bint give_up(self, object reason, object cause) except -1 with gil
+
+@cython.final
+cdef class Outcomes:
+    cdef int64_t timeout_ns
+    cdef readonly set threads
+    cdef readonly dict pending, early
+    cdef list stale, given_back
+    cdef readonly object ending, late
+    cdef object deadlines
+    cdef dict handed
+    cdef readonly uint64_t noted, newest
+    cdef readonly bint ended
+    cdef readonly object cause
+    cdef int finish(self, uint64_t sequence, uint64_t index, uint64_t term, object result) except -1 with gil
+    cdef int finish_other(self, uint64_t sequence, object item, object outcome) except -1 with gil
+    cdef int settle_future(self, Future future, uint64_t index, uint64_t term, object result) except -1 with gil
+    cdef int fail_future(self, Future future, object error) except -1 with gil
+    cdef int settle_batch(self, Batch batch, uint64_t sequence, object outcome) except -1 with gil
+    cdef int give_up_batch(self, Batch batch, object reason, object cause) except -1 with gil
+    cdef int wake_one(self, Future future) except -1 with gil
+    cdef int replace(self, uint64_t term) except -1 with gil

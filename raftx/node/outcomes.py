@@ -1,0 +1,310 @@
+"""Every request of a node that has not ended, by its number, and how each of them ends: exactly once.
+
+The apply thread ends what was applied or refused, the watch thread what is overdue, and whoever finds that
+the node has failed ends all that is left, at once: none of them waits for another. Who takes a request out
+of ``pending`` ends it. There is no lock, because a user's thread may be interrupted here by a signal whose
+handler closes the node.
+"""
+
+from __future__ import annotations
+
+import collections
+from typing import Any
+
+from ..errors import NotDone, ProposalError, Unknown
+from .futures import Done, Future
+
+REPLACED = "its leader lost office before it was committed"
+OVERDUE = "no outcome within the proposal timeout"
+STOPPED = "the node was stopped"
+REFUSED_AT_ONCE = 1000  # of them may not be registered yet
+
+
+class Batch:
+    """Several proposals behind one future; its result is a list of Done in their order."""
+
+    def __init__(self, first: int, count: int, future: Future) -> None:
+        self.first = first
+        self.outcomes: list[Any] = [None] * count
+        #: one for each outcome but the last: whoever finds none left has brought the last one
+        self.missing: list[Any] = [None] * (count - 1)
+        self.future = future
+
+    def settle(self, sequence: int, outcome: Done | ProposalError) -> bool:
+        """One of them has ended; True when it was the last."""
+        self.outcomes[sequence - self.first] = outcome
+        try:
+            self.missing.pop()
+            return False
+        except IndexError:
+            pass
+        errors = [o for o in self.outcomes if isinstance(o, Exception)]
+        if not errors:
+            return self.future.settle_plain(self.outcomes)
+        if len(errors) == len(self.outcomes) and all([isinstance(e, NotDone) for e in errors]):
+            return self.future.settle_error(errors[0])
+        failure = Unknown(f"{len(errors)} of {len(self.outcomes)} proposals of the batch are not known to be done")
+        failure.outcomes = self.outcomes
+        failure.__cause__ = errors[0].__cause__
+        return self.future.settle_error(failure)
+
+    def give_up(self, reason: str, cause: BaseException | None) -> bool:
+        """The rest will not be known; True when this ended the future."""
+        if self.future.done():
+            return False
+        outcomes = list(self.outcomes)
+        missing = 0
+        for at, outcome in enumerate(outcomes):
+            if outcome is None:
+                missing += 1
+                outcomes[at] = unknown(reason, cause)
+        failure = unknown(f"{missing} of {len(outcomes)} proposals of the batch: {reason}", cause)
+        failure.outcomes = outcomes
+        return self.future.settle_error(failure)
+
+
+def unknown(reason: str, cause: BaseException | None) -> Unknown:
+    """An outcome that nobody knows, because of ``cause``."""
+    error = Unknown(reason)
+    error.__cause__ = cause
+    return error
+
+
+class Outcomes:
+    """The open requests of one node. ``threads``: the idents of those that end futures and run callbacks."""
+
+    def __init__(self, timeout_ns: int) -> None:
+        self.timeout_ns = timeout_ns
+        self.threads: set[int] = set()
+        #: sequence to the Future of a proposal, or to the Batch that it is in
+        self.pending: dict[int, Any] = {}
+        #: what ended before its future was registered: of the last moments, see ``expire``
+        self.early: dict[int, Any] = {}
+        self.stale: list[int] = []
+        #: futures that have ended and whose waiters are not woken yet
+        self.ending: collections.deque[Future] = collections.deque()
+        #: futures whose waiters are woken and whose callbacks are the watch thread's to call
+        self.late: collections.deque[Future] = collections.deque()
+        #: (sequence, deadline) of everything proposed up to that sequence
+        self.deadlines: collections.deque[tuple[int, int]] = collections.deque()
+        #: term to the last sequence that was handed to a leader in it
+        self.handed: dict[int, int] = {}
+        #: (first, count, reason) of what the engine gave back when it stopped; ``end`` knows why it did
+        self.given_back: list[tuple[int, int, str]] = []
+        #: largest sequence that has a deadline, and that was registered
+        self.noted = self.newest = 0
+        self.ended = False
+        self.cause: BaseException | None = None
+
+    # --- registration, on the proposer's thread ---------------------------------------------------
+
+    # Its number is in the log, perhaps, before its future is here. So whoever misses a future puts the outcome
+    # into ``early`` and looks again; who registers a future looks there afterwards. One of the two sees the other.
+
+    def register(self, sequence: int, future: Future) -> None:
+        """A proposal has been handed over; its future will end."""
+        self.pending[sequence] = future
+        if sequence > self.newest:
+            self.newest = sequence
+        if self.early or self.ended:
+            self.look_again(sequence)
+
+    def register_many(self, first: int, count: int, future: Future) -> None:
+        """Several proposals behind one future."""
+        batch = Batch(first, count, future)
+        for sequence in range(first, first + count):
+            self.pending[sequence] = batch
+        if first + count - 1 > self.newest:
+            self.newest = first + count - 1
+        if self.early or self.ended:
+            for sequence in range(first, first + count):
+                self.look_again(sequence)
+
+    def look_again(self, sequence: int) -> None:
+        """Whether a proposal ended before it was registered."""
+        outcome = self.early.pop(sequence, None)
+        if outcome is not None:
+            self.end_one(sequence, outcome)
+        if self.ended:
+            item = self.pending.pop(sequence, None)
+            if item is not None:
+                self.give_up(item, STOPPED, self.cause)
+        self.wake_all()
+
+    # --- ends, on the apply thread ----------------------------------------------------------------
+
+    def finish(self, sequence: int, index: int, term: int, result: Any) -> int:
+        """A proposal has been applied. Wakes nobody yet."""
+        item = self.pending.pop(sequence, None)
+        if type(item) is Future:
+            self.settle_future(item, index, term, result)
+        elif type(item) is Batch:
+            self.settle_batch(item, sequence, Done(index, term, result))
+        else:
+            self.finish_other(sequence, item, Done(index, term, result))
+        return 0
+
+    def settle_future(self, future: Future, index: int, term: int, result: Any) -> int:
+        if future.settle(index, term, result) and future.needs_wake():
+            self.ending.append(future)
+        return 0
+
+    def finish_other(self, sequence: int, item: Any, outcome: Any) -> int:
+        """One of a batch, or one that is not registered (yet)."""
+        if item is None:
+            if self.ended:
+                return 0
+            self.early[sequence] = outcome
+            item = self.pending.pop(sequence, None)
+            if item is None:
+                return 0
+            # Who registered it may have found the outcome meanwhile, but not the future, which is here.
+            self.early.pop(sequence, None)
+        self.settle_item(sequence, item, outcome)
+        return 0
+
+    def settle_item(self, sequence: int, item: Any, outcome: Any) -> None:
+        """What was taken out of ``pending`` ends."""
+        if type(item) is Batch:
+            self.settle_batch(item, sequence, outcome)
+        elif type(outcome) is Done:
+            self.settle_future(item, outcome.index, outcome.term, outcome.result)
+        else:
+            self.fail_future(item, outcome)
+
+    def settle_batch(self, batch: Batch, sequence: int, outcome: Any) -> int:
+        if batch.settle(sequence, outcome):
+            self.ending.append(batch.future)
+        return 0
+
+    def fail_future(self, future: Future, error: ProposalError) -> int:
+        if future.settle_error(error) and future.needs_wake():
+            self.ending.append(future)
+        return 0
+
+    def end_one(self, sequence: int, outcome: Any) -> None:
+        """A proposal has ended, with a Done or an error; nothing happens when it is not open."""
+        item = self.pending.pop(sequence, None)
+        if item is not None:
+            self.settle_item(sequence, item, outcome)
+
+    def refuse(self, sequence: int, count: int, last: int, reason: str) -> None:
+        """Proposals were not appended and will not be; ``last`` is the newest that the intake has taken."""
+        end = min(sequence + count, last + 1)
+        first = sequence
+        # What a peer says may be anything: it cannot refuse more than is open.
+        if end - sequence > len(self.pending) + REFUSED_AT_ONCE:
+            for each in [s for s in list(self.pending) if sequence <= s < end]:
+                self.end_one(each, NotDone(reason))
+            first = max(sequence, self.newest + 1)
+        for each in range(first, end):
+            self.finish_other(each, self.pending.pop(each, None), NotDone(reason))
+        self.wake_all()
+
+    def give_back(self, sequence: int, count: int, reason: str) -> None:
+        """Proposals that the engine had not looked at when it stopped: not done, as soon as the cause is known."""
+        self.given_back.append((sequence, count, reason))
+
+    def hand_over(self, sequence: int, term: int) -> None:
+        """Everything up to ``sequence`` was handed to a leader in ``term`` or earlier."""
+        self.handed[term] = sequence
+
+    def replace(self, term: int) -> int:
+        """The log has come to a term: what was handed over in earlier ones and is still open is not done.
+
+        A leader appends a proposal only in the term in which it was handed to it, and terms never fall along
+        a log. So behind an applied entry of a later term it can no longer follow.
+        """
+        last = 0
+        for earlier in [t for t in self.handed if t < term]:
+            last = max(last, self.handed.pop(earlier))
+        if last:
+            for sequence in [s for s in list(self.pending) if s <= last]:
+                self.end_one(sequence, NotDone(REPLACED))
+        return 0
+
+    def wake_all(self) -> None:
+        """Wake who waits for what has ended, and run its callbacks: they are foreign code."""
+        while self.ending:
+            try:
+                future = self.ending.popleft()
+            except IndexError:
+                return
+            future.wake()
+
+    # --- ends, on the watch thread ----------------------------------------------------------------
+
+    def expire(self, now: int) -> None:
+        """End what has waited too long, and wake what the apply thread has ended and did not come to wake."""
+        if self.newest > self.noted:
+            self.noted = self.newest
+            self.deadlines.append((self.noted, now + self.timeout_ns))
+        while self.deadlines and self.deadlines[0][1] <= now:
+            end = self.deadlines.popleft()[0]
+            for sequence in [s for s in list(self.pending) if s <= end]:
+                item = self.pending.pop(sequence, None)
+                if item is not None:
+                    self.give_up(item, OVERDUE, None)
+        # What nobody has asked for since the last time belongs to nobody.
+        for sequence in self.stale:
+            self.early.pop(sequence, None)
+        self.stale = list(self.early)
+        self.wake_threads()
+        self.call_late()
+
+    def call_late(self) -> None:
+        """Run the callbacks that are due: foreign code."""
+        while self.late:
+            try:
+                future = self.late.popleft()
+            except IndexError:
+                return
+            future.call()
+
+    # --- the end, on any thread -------------------------------------------------------------------
+
+    def end(self, cause: BaseException | None) -> None:
+        """Nothing more will be decided here: what is open is unknown. Runs no foreign code."""
+        if not self.ended:
+            self.cause = cause
+            self.ended = True
+        for first, count, reason in list(self.given_back):
+            for sequence in range(first, first + count):
+                if sequence in self.pending:
+                    error = NotDone(reason)
+                    error.__cause__ = cause
+                    self.end_one(sequence, error)
+        while self.pending:
+            try:
+                _, item = self.pending.popitem()
+            except KeyError:
+                break
+            self.give_up(item, STOPPED, cause)
+        self.wake_threads()
+
+    def give_up(self, item: Any, reason: str, cause: BaseException | None) -> None:
+        """What was taken out of ``pending`` will not be known."""
+        if type(item) is Batch:
+            self.give_up_batch(item, reason, cause)
+        else:
+            self.fail_future(item, unknown(reason, cause))
+
+    def give_up_batch(self, batch: Batch, reason: str, cause: BaseException | None) -> int:
+        if batch.give_up(reason, cause):
+            self.ending.append(batch.future)
+        return 0
+
+    def wake_threads(self) -> None:
+        """Wake the threads that wait for what has ended; its callbacks are left to the watch thread."""
+        while self.ending:
+            try:
+                future = self.ending.popleft()
+            except IndexError:
+                return
+            self.wake_one(future)
+
+    def wake_one(self, future: Future) -> int:
+        future.wake_waiting()
+        if future.needs_calls():
+            self.late.append(future)
+        return 0

@@ -1,0 +1,70 @@
+"""The watch thread: what has to happen in time although user code does not return.
+
+It ends overdue requests, runs the callbacks of what ended when the apply thread could not, and writes the
+log lines that the other threads of the node have left. It runs foreign code itself, so no other thread of the
+node waits for it, but for the one that closes the node.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from .._sys import Clock, Event
+from .outcomes import Outcomes
+from .report import Lines, report
+
+ROUND_NS = 250_000_000  # longest time between two rounds
+ROUND_MIN_NS = 5_000_000
+
+
+class Watch:
+    """One per node. ``run`` is the body of its thread; ``stop`` ends it, after a last round."""
+
+    def __init__(self, outcomes: Outcomes, lines: Lines, clock: Clock, timeout_ns: int) -> None:
+        self.outcomes = outcomes
+        self.lines = lines
+        self.clock = clock
+        #: how late an overdue request may end
+        self.pause = min(ROUND_NS, max(ROUND_MIN_NS, timeout_ns // 8))
+        self.event = Event()
+        #: called once a round: what people should hear of the transport. Foreign code
+        self.also: Callable[[], None] | None = None
+        self.stopping = False
+        #: whether it is with the log, which is nothing to wait for
+        self.writing = False
+
+    def run(self) -> None:
+        """Rounds, until it is stopped."""
+        while True:
+            stopping = self.stopping
+            self.event.py_prepare()
+            self.round()
+            if stopping:
+                return
+            if self.stopping or self.outcomes.late:
+                self.event.py_cancel()
+            else:
+                self.event.py_wait(self.pause)
+
+    def round(self) -> None:
+        """What is due."""
+        self.write()
+        self.outcomes.expire(self.clock.py_now())
+        if self.also is not None:
+            try:
+                self.also()
+            except BaseException as error:
+                report(logging.ERROR, "the transport failed to report", error=error)
+        self.write()
+
+    def write(self) -> None:
+        """Log lines."""
+        self.writing = True
+        self.lines.write()
+        self.writing = False
+
+    def stop(self) -> None:
+        """End it. Any thread."""
+        self.stopping = True
+        self.event.py_wake()
