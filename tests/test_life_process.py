@@ -34,10 +34,10 @@ def eventually(condition):
         assert time.monotonic() < limit, "it did not happen in time"
         time.sleep(0.002)
 
-def make(id, urls, **options):
+def make(id, urls, storage=None, **options):
     config = raftx.Config(id=id, tick_ms=10, seed=id)
     transport = raftx.NngTransport(urls[id], urls, **options)
-    return raftx.Node(config, raftx.MemoryStorage(voters=urls), transport, Machine())
+    return raftx.Node(config, storage or raftx.MemoryStorage(voters=urls), transport, Machine())
 
 def single():
     network = raftx.MemoryNetwork()
@@ -344,13 +344,13 @@ unharmed()
 
 
 @by_library
-def test_a_forked_worker_keeps_neither_port_nor_connections(impl, library):
-    """It lives on when its parent is killed: another process listens at the same address, and is heard."""
+def test_a_forked_worker_keeps_nothing_of_its_parent(impl, library, tmp_path):
+    """It lives on when its parent is killed: another process takes directory and address, and is heard."""
     code = """
 import subprocess
 from multiprocessing import get_context
 
-port, library, role = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+port, library, directory, role = int(sys.argv[1]), *sys.argv[2:]
 options = {"use_gil": library == "python"}
 urls = {1: f"tcp://127.0.0.1:{port}", 2: f"tcp://127.0.0.1:{port + 1}"}
 
@@ -364,23 +364,29 @@ def propose(node):
             time.sleep(0.01)
 
 if role == "parent":
-    node = make(1, urls, **options).start()
+    node = make(1, urls, raftx.FileStorage(directory, urls), **options).start()
     propose(node)
-    workers = [get_context("fork").Process(target=time.sleep, args=(60,)) for _ in range(2)]
+    def work():
+        os.write(ready, b"r")
+        time.sleep(60)
+    heard, ready = os.pipe()
+    workers = [get_context("fork").Process(target=work) for _ in range(2)]
     for worker in workers:
         worker.start()
+        os.read(heard, 1)
     print(*[worker.pid for worker in workers], flush=True)
     time.sleep(60)
     sys.exit()
 
 other = make(2, urls, **options).start()
-parent = subprocess.Popen([sys.executable, "-c", CODE, str(port), library, "parent"], stdout=subprocess.PIPE, text=True)
+command = [sys.executable, "-c", CODE, str(port), library, directory, "parent"]
+parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 workers = [int(pid) for pid in parent.stdout.readline().split()]
 parent.kill()
 parent.wait()
 assert len(workers) == 2
 try:
-    node = make(1, urls, **options).start()
+    node = make(1, urls, raftx.FileStorage(directory, urls), **options).start()
     propose(other)
     propose(node)
     node.close()
@@ -391,5 +397,5 @@ other.close()
 print("done")
 """
     whole = f"CODE = {PRELUDE + code!r}\n" + code  # what the parent runs, and the rest
-    # Its log is new, which the other one wonders at: what it says of that does not matter here.
-    assert run(impl, whole, str(free_port()), library, "test")[:2] == (0, "done\n")
+    status, said, errors = run(impl, whole, str(free_port()), library, str(tmp_path / "log"), "test")
+    assert (status, said) == (0, "done\n"), errors
