@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -51,6 +51,13 @@ def pytest_report_header(config: pytest.Config) -> str:
 def module(impl: ModuleType, name: str) -> ModuleType:
     """The submodule of that implementation: ``module(impl, "consensus.raft")``."""
     return importlib.import_module(f"{impl.__name__}.{name}")
+
+
+@functools.cache
+def structures(impl: ModuleType) -> SimpleNamespace:
+    """What Python sees of _core and of the modules below it, its entries, messages and errors, under one roof."""
+    parts = [module(impl, name) for name in ("errors", "types", "_native.memory", "_native.outbox", "_core")]
+    return SimpleNamespace(**{name: value for part in parts for name, value in vars(part).items() if name[0] != "_"})
 
 
 @pytest.fixture(scope="session", params=list(IMPLEMENTATIONS))
@@ -96,14 +103,14 @@ def _open_files(directory: Path) -> list[str]:
 
 @pytest.fixture
 def system(mod: Callable[[str], ModuleType]) -> ModuleType:
-    """The module _sys of that implementation."""
-    return mod("_sys")
+    """The module _native.threads of that implementation."""
+    return mod("_native.threads")
 
 
 @pytest.fixture
-def core(mod: Callable[[str], ModuleType]) -> ModuleType:
-    """The module _core of that implementation."""
-    return mod("_core")
+def core(impl: ModuleType) -> SimpleNamespace:
+    """The hot structures of that implementation, and the entries and messages that they hold."""
+    return structures(impl)
 
 
 @pytest.fixture

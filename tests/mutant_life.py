@@ -11,7 +11,7 @@ OUTCOMES = "raftx/node/outcomes.py"
 PROPOSER = "raftx/node/proposer.py"
 EVENTS = "raftx/node/events.py"
 ADAPTER = "raftx/node/adapter.py"
-SYS = "raftx/_sys.py"
+SYS = "raftx/_native/threads.py"
 
 MUTANTS = (
     Mutant(

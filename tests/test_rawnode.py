@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from conftest import IMPLEMENTATIONS, module
+from conftest import IMPLEMENTATIONS, module, structures
 from core_net import Member, Network, kinds, only
 
 from raftx.types import (
@@ -513,7 +513,7 @@ def test_messages_are_held_until_their_write_is_durable() -> None:
     # C functions in the compiled package: the tests of the node show them there.
     impl = IMPLEMENTATIONS["pure"]
     rules = module(impl, "consensus.rawnode")
-    outbox, message = module(impl, "_core").Outbox, impl.Message
+    outbox, message = structures(impl).Outbox, impl.Message
     core = AsyncMember(impl).core
     out, held, scratch = outbox(), outbox(), message()
 

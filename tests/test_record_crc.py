@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from conftest import IMPLEMENTATIONS
 
-HEADER = Path(__file__).resolve().parent.parent / "raftx" / "_memory.h"
+HEADER = Path(__file__).resolve().parent.parent / "raftx" / "_native" / "memory.h"
 PROGRAM = r"""
 #include <stdio.h>
-#include "_memory.h"
+#include "memory.h"
 /* Levels: 0 tables, 1 carry-less products, 2 wide ones. Reads data from stdin; says for each level that this processor
    has, and for each size, the CRC of data, and that of a record of it, sealed, placed and checked. */
 #if !defined(__x86_64__)

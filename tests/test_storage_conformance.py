@@ -1,14 +1,14 @@
 """What every storage must do, held against each of raftx's own."""
 
 import pytest
-from conftest import module
+from conftest import structures
 
 CLUSTER = b"conformance-test"
 
 
 def record(impl, index, term, data):
     """One entry record."""
-    core = module(impl, "_core")
+    core = structures(impl)
     log = core.EntryLog()
     if index > 1:
         log.py_restore(index - 1, 1)
@@ -37,7 +37,7 @@ def make(request, impl, tmp_path):
 
 
 def entries(impl, loaded):
-    log = module(impl, "_core").EntryLog()
+    log = structures(impl).EntryLog()
     for piece in loaded.records:
         log.py_extend(piece)
     return [(e.index, e.term, e.data) for e in log.entries(log.first, log.last)]

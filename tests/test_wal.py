@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import module
+from conftest import module, structures
 
 CLUSTER = b"wal-test-cluster"
 BLOCK = 4096
@@ -24,7 +24,7 @@ def opened(impl, path, **settings):
 
 
 def contents(impl, loaded):
-    log = module(impl, "_core").EntryLog()
+    log = structures(impl).EntryLog()
     for piece in loaded.records:
         log.py_extend(piece)
     return [(e.index, e.term, e.data) for e in log.entries(log.first, log.last)]
@@ -32,7 +32,7 @@ def contents(impl, loaded):
 
 def records(impl, first, items):
     """Records of consecutive entries: (term, data) each."""
-    core = module(impl, "_core")
+    core = structures(impl)
     log = core.EntryLog()
     if first > 1:
         log.py_restore(first - 1, 1)
@@ -456,7 +456,7 @@ def test_both_modes_write_the_same_bytes(tmp_path):
 
 def test_the_thread_batches_what_waits(impl, tmp_path):
     """What comes during a sync is one batch, with the newest hard state; the numbers add up."""
-    core, sys_, wal = module(impl, "_core"), module(impl, "_sys"), module(impl, "storage.protocol")
+    core, sys_, wal = structures(impl), module(impl, "_native.threads"), module(impl, "storage.protocol")
     storage, _ = opened(impl, tmp_path / "n")
     queue, cells, event = sys_.Handoff(sys_.Event()), sys_.Cells(), sys_.Event()
     for number in range(1, 11):
@@ -479,7 +479,7 @@ def test_the_thread_batches_what_waits(impl, tmp_path):
 
 
 def test_the_thread_ends_at_a_failure(impl, tmp_path):
-    sys_, protocol = module(impl, "_sys"), module(impl, "storage.protocol")
+    sys_, protocol = module(impl, "_native.threads"), module(impl, "storage.protocol")
     storage, _ = opened(impl, tmp_path / "n")
     storage.wal.file.fail_after = 1
     storage.wal.file.fail_errno = errno.EIO

@@ -1,6 +1,7 @@
 import cython
 from libc.stdint cimport uint64_t
-from .._core cimport EntryLog, Message, Outbox
+from .._core cimport EntryLog
+from .._native.outbox cimport Message, Outbox
 from .raft cimport Raft
 
 cdef int ENTRY_CONF_CHANGE, FLAG_REJECT, LEADER, SNAPSHOT, MSG_APP_RESP

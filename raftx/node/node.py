@@ -16,7 +16,9 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, NoReturn, Protocol, TypeAlias
 
-from .. import _core, _sys
+from .._core import Codec, EntryLog
+from .._native.memory import Entry
+from .._native.threads import Cells, Clock, Event, Handoff, Intake, ManualClock
 from ..config import Config
 from ..consensus.raft import Raft
 from ..errors import ConfigError, Stopped, StorageFailed, UsageError
@@ -57,7 +59,7 @@ NET_SECONDS = 1.0  # so long a send may take before the transport is closed unde
 class StateMachine(Protocol):
     """What an application replicates."""
 
-    def apply(self, entry: _core.Entry, /) -> Any:
+    def apply(self, entry: Entry, /) -> Any:
         """Take one committed entry (index, term, data) and return the proposal's result.
 
         Called on the apply thread, in the order of index, each entry once. Must depend on nothing but
@@ -84,13 +86,13 @@ class Node:
         transport: Transport,
         state_machine: StateMachine | None = None,
         *,
-        clock: _sys.Clock | None = None,
+        clock: Clock | None = None,
     ) -> None:
         if not isinstance(config, Config):
             raise ConfigError(f"config must be a raftx.Config, not {type(config).__name__}")
         if state_machine is not None and not callable(getattr(state_machine, "apply", None)):
             raise ConfigError("state_machine must have a method apply(entry)")
-        if clock is not None and not isinstance(clock, _sys.Clock):
+        if clock is not None and not isinstance(clock, Clock):
             raise ConfigError(f"clock must be a raftx.Clock or ManualClock, not {type(clock).__name__}")
         limit = getattr(transport, "max_frame_bytes", None)
         largest = max(config.max_entry_bytes, config.max_message_bytes) + FRAME_OVERHEAD
@@ -103,10 +105,10 @@ class Node:
         self._storage = storage
         self._transport = transport
         self._state_machine = state_machine
-        self._clock = clock if clock is not None else _sys.Clock()
+        self._clock = clock if clock is not None else Clock()
         self._life = Life(config.id)
         self._state_changes: History[StateChange] = History(STATE_CHANGES_KEPT)
-        self._committed: Stream[_core.Entry] | None = None
+        self._committed: Stream[Entry] | None = None
         self._outcomes = Outcomes(config.proposal_timeout_ms * 1_000_000)
         self._handed_over = False
         # Made by start():
@@ -114,7 +116,7 @@ class Node:
         self._engine: Engine
         self._applier: Applier
         self._proposer: Proposer
-        self._wal_cells: _sys.Cells
+        self._wal_cells: Cells
         self._workers: dict[str, Worker] = {}
         self._transport_adapter: TransportAdapter | None = None
         self._storage_adapter: StorageAdapter | None = None
@@ -177,7 +179,7 @@ class Node:
     def _build(self) -> None:
         config = self._config
         loaded = self._storage.open(config.id, config.cluster)
-        log = _core.EntryLog()
+        log = EntryLog()
         for piece in loaded.records:
             log.py_extend(piece)
         core_config = config
@@ -188,14 +190,14 @@ class Node:
         expect = getattr(self._transport, "expect", None)
         if expect is not None:
             expect(config.id, [int(id) for id in core.tracker.peers.column("ids")])
-        event = _sys.Event()
-        intake = _sys.Intake(event, config.id, loaded.incarnation, config.max_waiting_bytes)
-        writes = _sys.Handoff(_sys.Event())
-        applies = _sys.Handoff(_sys.Event())
+        event = Event()
+        intake = Intake(event, config.id, loaded.incarnation, config.max_waiting_bytes)
+        writes = Handoff(Event())
+        applies = Handoff(Event())
         applier = Applier(config.id, intake, applies, self._state_machine, self._outcomes)
-        self._wal_cells = _sys.Cells()
+        self._wal_cells = Cells()
         link = self._open_link(event)
-        codec = _core.Codec(config.cluster, config.id, loaded.incarnation)
+        codec = Codec(config.cluster, config.id, loaded.incarnation)
         limit = getattr(self._transport, "max_frame_bytes", None) or FRAME_MAX
         if limit % FRAME_UNIT == 0:
             # Else it cannot be told exactly, and what would just fit must not be kept back.
@@ -224,7 +226,7 @@ class Node:
         applier.state_changes = self._state_changes
         watch = Watch(self._outcomes, self._life.lines, self._clock, config.proposal_timeout_ms * 1_000_000)
         watch.also = functools.partial(_report, config.id, self._transport, link)
-        if isinstance(self._clock, _sys.ManualClock):
+        if isinstance(self._clock, ManualClock):
             self._clock.py_watch(event)
             self._clock.py_watch(watch.event)
         self._applier = applier
@@ -246,11 +248,11 @@ class Node:
         self._watch = watch
         self._engine = engine
 
-    def _open_link(self, event: _sys.Event) -> Any:
+    def _open_link(self, event: Event) -> Any:
         open_link = getattr(self._transport, "open_link", None)
         link = open_link(self._config.id, event) if open_link is not None else None
         if link is None:
-            link = QueueLink(event, _sys.Event(), self._config.max_inflight_bytes * 2 + (8 << 20))
+            link = QueueLink(event, Event(), self._config.max_inflight_bytes * 2 + (8 << 20))
         return link
 
     def _add_worker(self, what: str, body: Any, name: str = "", threads: set[int] | None = None) -> None:
@@ -277,7 +279,7 @@ class Node:
         finally:
             self._life.ended.open()
 
-    def _run_wal(self, wal: Wal, writes: _sys.Handoff, event: _sys.Event) -> None:
+    def _run_wal(self, wal: Wal, writes: Handoff, event: Event) -> None:
         wal.serve_beside(writes, self._wal_cells, event)
 
     def _storage_error(self) -> BaseException:
@@ -496,7 +498,7 @@ class Node:
     # --- streams ---------------------------------------------------------------------------------
 
     @property
-    def committed(self) -> Stream[_core.Entry]:
+    def committed(self) -> Stream[Entry]:
         """A stream of every committed entry; ask for it before ``start`` to get them all.
 
         Nothing is lost: when the consumer is 10,000 entries behind, applying waits (consensus does not). Consumers

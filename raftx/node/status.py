@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import Any
 
-from .._sys import Cells
+from .._native.threads import Cells
 from ..storage.protocol import CELL_BATCH_ENTRIES, CELL_BYTES, CELL_SHORTAGE, CELL_SYNC_NS, CELL_SYNCS
 from . import rows
 from .engine import Engine

@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Mapping
 
-from .._limits import NOTE_CROWD, NOTE_LIMIT, NOTE_REACHED, NOTE_SHORTAGE, NOTE_TOO_LARGE, NOTE_UNREACHABLE
+from .._native.limits import NOTE_CROWD, NOTE_LIMIT, NOTE_REACHED, NOTE_SHORTAGE, NOTE_TOO_LARGE, NOTE_UNREACHABLE
 
 
 def reason(detail: int) -> str:

@@ -1,5 +1,5 @@
-/* What _memory.pyx and _core.pyx both do for every record, without a call between modules: bytes and
-   numbers, CRC-32, the shape of a record. Each of the two has its own copy of the tables and calls
+/* What memory.pyx, outbox.pyx and _core.pyx do for every record, without a call between modules: bytes and
+   numbers, CRC-32, the shape of a record. Each has its own copy of the tables, and who computes checksums calls
    raftx_crc_init() when it is imported. Little-endian machines only, as everything that is compiled. */
 #ifndef RAFTX_MEMORY_H
 #define RAFTX_MEMORY_H
@@ -212,10 +212,10 @@ static uint32_t raftx_crc_state(uint32_t c, const uint8_t *p, size_t n) {
     }
     return n ? raftx_crc_tables(c, p, n) : c;
 }
-static uint32_t raftx_crc32(uint32_t seed, const uint8_t *p, size_t n) {
+__attribute__((unused)) static uint32_t raftx_crc32(uint32_t seed, const uint8_t *p, size_t n) {
     return ~raftx_crc_state(~seed, p, n);
 }
-static void raftx_crc_init(void) {
+__attribute__((unused)) static void raftx_crc_init(void) {
     raftx_crc_tables_init();
     raftx_crc_detect();
 }
@@ -259,7 +259,7 @@ static inline size_t record_size(const uint8_t *record, size_t left) {
     size = RAFTX_RECORD_HEADER + (size_t)LD32(record + 4);
     return size > left || LD32(record + 4) > RAFTX_RECORD_DATA_MAX ? 0 : size;
 }
-static int record_valid(const uint8_t *record, size_t size) {
+__attribute__((unused)) static int record_valid(const uint8_t *record, size_t size) {
     return LD32(record) == record_crc(record, size);
 }
 #endif

@@ -1,4 +1,4 @@
-/* Sockets for _wire.pyx: listening, accepting, dialling, looking names up. Nothing here blocks but a lookup's own thread. */
+/* Sockets for wire.pyx: listening, accepting, dialling, looking names up. Nothing here blocks but a lookup's own thread. */
 #ifndef RAFTX_WIRE_H
 #define RAFTX_WIRE_H
 #ifndef _GNU_SOURCE

@@ -1,14 +1,14 @@
-# C types of TCP connections as they come and go. _wire.py is the twin in plain Python.
+# C types of TCP connections as they come and go. wire.py is the twin in plain Python.
 # Nothing here knows NNG, frames or Raft.
 import cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from ._limits cimport Notes
-from ._sys cimport Event
+from .limits cimport Notes
+from .threads cimport Event
 
 cdef enum:
     TARGETS = 64                          # members, as many as a membership has
 
-cdef extern from "_wire.h":
+cdef extern from "_native/wire.h":
     void raftx_no_sigpipe() noexcept nogil
     int raftx_close "close"(int) noexcept nogil
     ctypedef struct raftx_addresses:

@@ -1,4 +1,4 @@
-# C types of the memory that holds entries and frames. _memory.py is their definition in plain Python:
+# C types of the memory that holds entries and frames. memory.py is their definition in plain Python:
 # same names, same behaviour, byte-equal output. Both change in one commit.
 #
 # Rules of this layer
@@ -18,7 +18,7 @@ cdef extern from *:
     int ACQ_REL "__ATOMIC_ACQ_REL"
 
 cdef enum:
-    ENTRY_HEADER = 32       # RAFTX_RECORD_HEADER of _memory.h
+    ENTRY_HEADER = 32       # RAFTX_RECORD_HEADER of memory.h
     ENVELOPE = 24           # origin, incarnation and sequence, before a proposal's own data
     BLOCK_HEAD = 64         # keeps the data of a block on a cache line of its own
 

@@ -1,14 +1,14 @@
-"""Twin of _nng.pyx: from Python, NNG's functions cannot be called without the GIL, so everything here refuses."""
+"""Twin of nng.pyx: from Python, NNG's functions cannot be called without the GIL, so everything here refuses."""
 
 from __future__ import annotations
 
 from typing import NoReturn, final
 
-from ._limits import Arrivals
-from ._memory import Bytes
-from ._sys import Event, Runner, _number, _typed
-from ._wire import Wire
-from .errors import UsageError
+from ..errors import UsageError
+from .limits import Arrivals
+from .memory import Bytes
+from .threads import Event, Runner, _number, _typed
+from .wire import Wire
 
 
 def nng_available() -> bool:

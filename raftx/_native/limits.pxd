@@ -1,7 +1,7 @@
-# C types of who may stay connected to us, and of what people should hear of it. _limits.py is the twin in plain Python.
+# C types of who may stay connected to us, and of what people should hear of it. limits.py is the twin in plain Python.
 import cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from ._sys cimport pthread_mutex_t
+from .threads cimport pthread_mutex_t
 
 cdef enum:
     # What notes are about, for compiled code: the same as NOTE_...

@@ -1,7 +1,7 @@
 """Memory that holds entries and frames: blocks, buffers, spans, records and cursors over them.
 
-_memory.py is the readable definition of the same behaviour; both change together. What may not stand
-here: the log, messages and frames (_core has them), rules of Raft, I/O, clocks, threads.
+memory.py is the readable definition of the same behaviour; both change together. What may not stand
+here: messages (outbox has them), log and frames (_core has them), rules of Raft, I/O, clocks, threads.
 
 Memory: a Block is append-only, counted atomically and freed with its last reference. Whoever holds
 a Span holds a reference. Pointers handed out by nogil methods are valid until the owner's next change.
@@ -13,9 +13,9 @@ from libc.stdint cimport SIZE_MAX
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
-from .errors import FrameError
+from ..errors import FrameError
 
-cdef extern from "_memory.h":
+cdef extern from "_native/memory.h":
     void raftx_crc_init() noexcept nogil
     uint32_t raftx_crc32(uint32_t, const uint8_t*, size_t) noexcept nogil
     uint32_t LD32(const uint8_t*) noexcept nogil

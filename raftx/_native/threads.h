@@ -1,4 +1,4 @@
-/* Time, atomics and sleeping for _sys.pyx, _disk.pyx and _nng.pyx; each includes this for itself. */
+/* Time, atomics and sleeping for threads.pyx, files.pyx and nng.pyx; each includes this for itself. */
 #ifndef RAFTX_SYS_H
 #define RAFTX_SYS_H
 #ifndef _GNU_SOURCE

@@ -1,6 +1,6 @@
 """What touches the operating system: clock, wake-ups, hand-overs between threads.
 
-_sys.py is the twin in plain Python. Nothing here knows Raft. Every mutex in this file is held for a
+threads.py is the twin in plain Python. Nothing here knows Raft. Every mutex in this file is held for a
 few copies only, and never while anything waits for the GIL.
 """
 import errno
@@ -9,7 +9,7 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
-cdef extern from "_sys.h":
+cdef extern from "_native/threads.h":
     int64_t raftx_now() noexcept nogil
     int64_t raftx_load(int64_t*) noexcept nogil
     void raftx_store(int64_t*, int64_t) noexcept nogil

@@ -1,8 +1,8 @@
 # C types of what touches the operating system: clock, wake-ups, hand-overs between threads.
-# _sys.py is the twin in plain Python. Nothing here knows Raft.
+# threads.py is the twin in plain Python. Nothing here knows Raft.
 import cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from ._core cimport SLOTS, Buffer, Span, Spans
+from .memory cimport Buffer, Span, Spans
 
 cdef extern from *:
     """
@@ -11,7 +11,7 @@ cdef extern from *:
     ctypedef struct pthread_mutex_t:
         pass
 
-cdef extern from "_cell.h":
+cdef extern from "_native/cell.h":
     bint raftx_claim(int32_t*) noexcept nogil
     void raftx_publish(int32_t*, int32_t) noexcept nogil
     int32_t raftx_peek(int32_t*) noexcept nogil

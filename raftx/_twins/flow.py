@@ -1,4 +1,4 @@
-"""Flow control in plain Python: the definition of what ``_flow.pyx`` does faster.
+"""Flow control in plain Python: the definition of what ``_core/flow.pxi`` does faster.
 
 Windows of unacknowledged appends, and the columns of what is known about each member. Same names and
 results as the compiled module; both change in one commit. No rules of Raft here, no I/O, no clock, no
@@ -13,9 +13,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import final
 
-from ._memory import _int, _number
-from .errors import Corruption
-from .types import NUMBER_MAX
+from .._native.memory import _int, _number
+from ..errors import Corruption
+from ..types import NUMBER_MAX
 
 SLOTS = 64
 COLUMN_NAMES = (

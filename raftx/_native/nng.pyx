@@ -1,6 +1,6 @@
 """NNG's own functions, called without the GIL through pynng's library: receiving, connecting, sending.
 
-_nng.py is the twin in plain Python, where they cannot be called. Nothing here knows Raft or frames. No mutex
+nng.py is the twin in plain Python, where they cannot be called. Nothing here knows Raft or frames. No mutex
 is held while anything waits for the GIL.
 
 TCP connections are made and accepted by a Wire and given to NNG as descriptors (``socket://``), each over a listener
@@ -16,15 +16,15 @@ from libc.stdint cimport uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from ._limits cimport _arrivals_ended, _arrivals_opened, _sooner
-from ._wire cimport raftx_close, raftx_no_sigpipe
+from .limits cimport _arrivals_ended, _arrivals_opened, _sooner
+from .wire cimport raftx_close, raftx_no_sigpipe
 
-from ._limits import Arrivals
-from ._sys import Event, Runner
-from ._wire import Wire
-from .errors import TransportError, UsageError
+from .limits import Arrivals
+from .threads import Event, Runner
+from .wire import Wire
+from ..errors import TransportError, UsageError
 
-cdef extern from "_sys.h":
+cdef extern from "_native/threads.h":
     int64_t raftx_load(int64_t*) noexcept nogil
     int64_t raftx_now() noexcept nogil
     int64_t raftx_add(int64_t*, int64_t) noexcept nogil
@@ -40,7 +40,7 @@ cdef extern from "_sys.h":
     ctypedef struct raftx_nng_pipe:
         uint32_t id
 
-cdef extern from "_wire.h":
+cdef extern from "_native/wire.h":
     ctypedef struct raftx_nng_listener:
         uint32_t id
 
@@ -369,10 +369,10 @@ cdef class NngWire(Runner):
         self.state.engine_fd = engine.fd
         self.state.engine_sleeping = &engine.sleeping
         self.state.arrivals = &arrivals.state
-        self.peers = <PeerState*>calloc(SLOTS, sizeof(PeerState))
+        self.peers = <PeerState*>calloc(TARGETS, sizeof(PeerState))
         if self.peers == NULL:
             raise MemoryError()
-        for i in range(SLOTS):
+        for i in range(TARGETS):
             pthread_mutex_init(&self.peers[i].mutex, NULL)
             self.peers[i].wire = &self.state
 
@@ -381,7 +381,7 @@ cdef class NngWire(Runner):
         if self.peers != NULL:
             for i in range(self.count):
                 self._disconnect(i)
-            for i in range(SLOTS):
+            for i in range(TARGETS):
                 pthread_mutex_destroy(&self.peers[i].mutex)
             free(self.peers)
 

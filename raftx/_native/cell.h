@@ -1,4 +1,4 @@
-/* A state that many threads look at and one of them ends, for _sys.pxd and whoever cimports it. */
+/* A state that many threads look at and one of them ends, for threads.pxd and whoever cimports it. */
 #ifndef RAFTX_CELL_H
 #define RAFTX_CELL_H
 #include <stdint.h>

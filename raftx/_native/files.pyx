@@ -1,6 +1,6 @@
 """Files and directories: positioned reads and writes, syncs, faults on demand, and whose a directory is.
 
-_disk.py is the twin in plain Python. Nothing here knows Raft.
+files.py is the twin in plain Python. Nothing here knows Raft.
 """
 import errno
 import os
@@ -8,12 +8,12 @@ import weakref
 
 from libc.string cimport memcpy, strlen
 
-from .errors import WrongDirectory
+from ..errors import WrongDirectory
 
-cdef extern from "_sys.h":
+cdef extern from "_native/threads.h":
     void raftx_sleep(int64_t) noexcept nogil
 
-cdef extern from "_disk.h":
+cdef extern from "_native/files.h":
     int raftx_pwrite(int, const uint8_t*, size_t, uint64_t) noexcept nogil
     int64_t raftx_pread(int, uint8_t*, size_t, uint64_t) noexcept nogil
     int raftx_datasync(int) noexcept nogil

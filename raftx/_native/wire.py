@@ -1,4 +1,4 @@
-"""TCP connections as they come and go, in plain Python: the definition of what ``_wire.pyx`` does faster.
+"""TCP connections as they come and go, in plain Python: the definition of what ``wire.pyx`` does faster.
 
 Used where nothing is compiled, and with ``RAFTX_PURE=1``; both change in one commit. Nothing here knows NNG, frames or
 Raft: a connection that stands is handed on as a descriptor. One thread steps a Wire.
@@ -13,8 +13,8 @@ import socket
 import threading
 from typing import Any, final
 
-from ._limits import NOTE_CROWD, NOTE_REACHED, NOTE_SHORTAGE, NOTE_UNREACHABLE, Notes, _Draw, _most_frequent
-from ._sys import Event, _int, _int64, _number, _typed, monotonic_ns
+from .limits import NOTE_CROWD, NOTE_REACHED, NOTE_SHORTAGE, NOTE_UNREACHABLE, Notes, _Draw, _most_frequent
+from .threads import Event, _int, _int64, _number, _typed, monotonic_ns
 
 TARGETS = 64  # members, as many as a membership has
 ADDRESSES = 8  # of one name

@@ -1,10 +1,9 @@
-# C types of the way to NNG. _nng.py is the twin in plain Python.
+# C types of the way to NNG. nng.py is the twin in plain Python.
 import cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from ._core cimport SLOTS
-from ._limits cimport Arrivals, ArrivalsState
-from ._sys cimport Event, Runner, pthread_mutex_t
-from ._wire cimport Wire
+from .limits cimport Arrivals, ArrivalsState
+from .threads cimport Event, Runner, pthread_mutex_t
+from .wire cimport TARGETS, Wire
 
 ctypedef void nng_aio
 ctypedef void nng_msg
@@ -64,12 +63,12 @@ cdef class NngWire(Runner):
     cdef uint32_t socket
     cdef int queue, count
     cdef list urls
-    cdef const char* url_texts[SLOTS]
-    cdef uint64_t ids[SLOTS]
-    cdef int patience[SLOTS]
-    cdef bint stands[SLOTS]               # the wire's thread has seen that it does
-    cdef int64_t since[SLOTS]             # when it saw that
-    cdef int64_t deadlines[SLOTS]         # of the handshake
+    cdef const char* url_texts[TARGETS]
+    cdef uint64_t ids[TARGETS]
+    cdef int patience[TARGETS]
+    cdef bint stands[TARGETS]               # the wire's thread has seen that it does
+    cdef int64_t since[TARGETS]             # when it saw that
+    cdef int64_t deadlines[TARGETS]         # of the handshake
     cdef int64_t stopping                 # atomic
     cdef readonly int64_t connections     # how many to peers have stood so far
     cdef readonly int64_t renewals        # of those, how many were ended in order to dial anew

@@ -1,4 +1,4 @@
-"""Files and directories, in plain Python: the definition of what ``_disk.pyx`` does faster.
+"""Files and directories, in plain Python: the definition of what ``files.pyx`` does faster.
 
 Used where nothing is compiled, and with ``RAFTX_PURE=1``. Same names, same results, the same bytes
 and error numbers as the compiled module; both change in one commit. Nothing here knows Raft.
@@ -15,10 +15,9 @@ import time
 import weakref
 from typing import TypeAlias, final
 
-from ._core import Buffer
-from ._memory import Bytes
-from ._sys import _number, _typed
-from .errors import WrongDirectory
+from ..errors import WrongDirectory
+from .memory import Buffer, Bytes
+from .threads import _number, _typed
 
 ZEROS = bytes(1 << 16)
 

@@ -1,11 +1,11 @@
 """Who may stay connected to us, and what people should hear of it: tables that several threads share.
 
-_limits.py is the twin in plain Python. Nothing here opens or closes anything, or knows sockets, NNG, frames or Raft.
+limits.py is the twin in plain Python. Nothing here opens or closes anything, or knows sockets, NNG, frames or Raft.
 Every mutex in this file is held for a few comparisons only.
 """
 from libc.stdlib cimport calloc, free
 
-cdef extern from "_sys.h":
+cdef extern from "_native/threads.h":
     int64_t raftx_load(int64_t*) noexcept nogil
     void raftx_store(int64_t*, int64_t) noexcept nogil
     int pthread_mutex_init(pthread_mutex_t*, void*) nogil

@@ -1,4 +1,4 @@
-/* Files and directories for _disk.pyx. Each function returns a result or -errno. */
+/* Files and directories for files.pyx. Each function returns a result or -errno. */
 #ifndef RAFTX_DISK_H
 #define RAFTX_DISK_H
 #ifndef _GNU_SOURCE

@@ -1,19 +1,12 @@
 """Flow control: the windows of unacknowledged appends, and the columns of what is known about each member.
 
-_flow.py is the readable definition of the same behaviour; both change together. No rules of Raft here,
-no I/O, no clock, no threads: which state a peer is in and when it may be sent something is Tracker's.
+Part of _core.pyx; the twin is _twins/flow.py. No rules of Raft here, no I/O, no clock, no threads: which state a peer
+is in and when it may be sent something is Tracker's.
 """
-from cpython.number cimport PyNumber_Index as integer
-from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, memset
-
-from .errors import Corruption
-
 cdef enum:
     WINDOW_START = 16
     COLUMNS = 7             # of numbers in Peers
 
-cdef uint64_t NUMBER_LIMIT = <uint64_t>1 << 63
 COLUMN_NAMES = (
     "ids", "match", "next", "sent_commit", "pending_snapshot", "requested_snapshot", "commit_group",
 )

@@ -1,6 +1,6 @@
 """TCP connections as they come and go: accepting with limits, dialling with a bounded time, looking names up.
 
-_wire.py is the twin in plain Python. Nothing here knows NNG, frames or Raft: a connection that stands is handed
+wire.py is the twin in plain Python. Nothing here knows NNG, frames or Raft: a connection that stands is handed
 on as a descriptor. One thread steps a Wire; nothing waits in it but poll(), and no mutex is held meanwhile.
 """
 import errno
@@ -8,17 +8,17 @@ import os
 
 from libc.stdlib cimport calloc, free
 
-from ._limits cimport CROWD, REACHED, SHORTAGE, UNREACHABLE, _drawn, _sooner
+from .limits cimport CROWD, REACHED, SHORTAGE, UNREACHABLE, _drawn, _sooner
 
-from ._limits import Notes
-from ._sys import Event
+from .limits import Notes
+from .threads import Event
 
-cdef extern from "_sys.h":
+cdef extern from "_native/threads.h":
     int64_t raftx_now() noexcept nogil
     void raftx_store(int64_t*, int64_t) noexcept nogil
     void raftx_drain(int) noexcept nogil
 
-cdef extern from "_wire.h":
+cdef extern from "_native/wire.h":
     int POLLIN, POLLOUT, ETIMEDOUT, EAGAIN, EWOULDBLOCK, EINTR, ECONNABORTED, EMFILE, ENFILE, AI_NUMERICHOST
     int raftx_reserve() noexcept nogil
     int raftx_accept(int, uint64_t*) noexcept nogil

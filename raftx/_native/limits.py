@@ -1,4 +1,4 @@
-"""Who may stay connected to us, and what people should hear of it: the definition of what ``_limits.pyx`` does faster.
+"""Who may stay connected to us, and what people should hear of it: the definition of what ``limits.pyx`` does faster.
 
 Used where nothing is compiled, and with ``RAFTX_PURE=1``; both change in one commit. Nothing here opens or closes
 anything, or knows sockets, NNG, frames or Raft.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from typing import final
 
-from ._sys import _int, _int64, _number
+from .threads import _int, _int64, _number
 
 # What notes are about. The detail is an error number; of getaddrinfo if it is negative.
 NOTE_UNREACHABLE = 1  # a target could not be reached for a second; the detail says why

@@ -1,8 +1,8 @@
-# C types of files and of the directory that holds them. _disk.py is the twin in plain Python.
+# C types of files and of the directory that holds them. files.py is the twin in plain Python.
 # Nothing here knows Raft.
 import cython
 from libc.stdint cimport int64_t, uint8_t, uint64_t
-from ._core cimport Buffer
+from .memory cimport Buffer
 
 @cython.final
 cdef class Directory:

@@ -1,11 +1,11 @@
-"""Memory that holds entries and frames, in plain Python: the definition of what ``_memory.pyx`` does faster.
+"""Memory that holds entries and frames, in plain Python: the definition of what ``memory.pyx`` does faster.
 
 Used where nothing is compiled, and with ``RAFTX_PURE=1``. Same names, same results and the same bytes
 as the compiled module; both change in one commit. Blocks, buffers, spans, records and cursors only: the
-log, messages and frames are ``_core``'s. No I/O, no clock, no threads here.
+messages are ``outbox``'s, log and frames ``_core``'s. No I/O, no clock, no threads here.
 
 Where the compiled module has a pointer there is a bytes-like object here. Names with one underscore
-are for ``_core``. Every object belongs to one thread at a time.
+are for the other twins. Every object belongs to one thread at a time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, TypeAlias, final
 
-from .errors import FrameError
+from ..errors import FrameError
 
 ENTRY_HEADER = 32
 ENVELOPE = 24

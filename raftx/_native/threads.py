@@ -1,4 +1,4 @@
-"""Clock, wake-ups, hand-overs between threads, in plain Python: the definition of what ``_sys.pyx`` does faster.
+"""Clock, wake-ups, hand-overs between threads, in plain Python: the definition of what ``threads.pyx`` does faster.
 
 Used where nothing is compiled, and with ``RAFTX_PURE=1``. Same names, same results, the same bytes
 and error numbers as the compiled module; both change in one commit. Nothing here knows Raft.
@@ -23,7 +23,7 @@ import time
 from collections.abc import Iterable
 from typing import Any, TypeAlias, TypeVar, final
 
-from ._core import Buffer, Spans
+from .memory import Buffer, Spans
 
 CELLS = 16
 COLUMNS = 8
