@@ -367,25 +367,13 @@ class State:
         return self.log.payload(low, high) + (high + 1 - low) * ENTRY_HEADER
 
     def apply_limit(self, allow_unstable: bool) -> int:
-        """The last index that a Ready hands to the state machine now (etcd's nextCommittedEnts)."""
+        """The last index that may be handed to the state machine now, within the budget (etcd's nextCommittedEnts)."""
         high = self.applicable(allow_unstable)
         if high <= self.applying or self.apply_paused or self.pending_snapshot != 0:
             return self.applying
-        # What is left comes with a later Ready: the budget counts everything that is handed over and not done.
+        # What is left comes later: the budget counts everything that is handed over and not done.
         room = self.max_apply_bytes - min(self.applying_bytes, self.max_apply_bytes)
         return self.log.limit(self.applying + 1, high, room)
-
-    def take_ready(self, apply_to: int, allow_unstable: bool) -> int:
-        """Everything that was new is handed over: to the storage, and to the state machine up to ``apply_to``.
-
-        (etcd's acceptReady.)
-        """
-        self.accept_writing()
-        if apply_to > self.applying:
-            size = self.log_bytes(self.applying + 1, apply_to)
-            self.accept_applying(apply_to)
-            self.count_applying(size, allow_unstable)
-        return 0
 
     def set_snapshot(self, record: bytes, index: int, term: int) -> None:
         """What other members may be sent from now on: a snapshot as a record."""
