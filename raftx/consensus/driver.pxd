@@ -17,12 +17,13 @@ cdef class Driver:
     cdef readonly bint handed_in_doubt
     cdef readonly uint64_t write_low, write_high, write_term, write_vote, write_commit
     cdef readonly uint64_t write_stable, write_stable_term
-    cdef readonly bint write_in_doubt, write_snapshot, write_hard_state, write_sync
+    cdef readonly bint write_in_doubt, write_snapshot, write_sync
     cdef readonly uint64_t apply_low, apply_high, apply_bytes
     cdef uint64_t[::1] high_at, bytes_at, count_at
     cdef uint64_t applies_first, applies_end
-    @cython.locals(voted=bint)
-    cdef bint plan_write(self) noexcept nogil
+    cdef bint must_write(self) noexcept nogil
+    cdef int plan_write(self) noexcept nogil
+    cdef bint hard_state_changed(self) noexcept nogil
     cdef int accept_write(self) except -1 nogil
     cdef bint plan_apply(self, bint allow_unstable) noexcept nogil
     cdef int accept_apply(self, bint allow_unstable) except -1 nogil

@@ -49,8 +49,6 @@ class Driver:
         self.write_in_doubt = False
         #: a restored snapshot is to be written before the entries
         self.write_snapshot = False
-        #: term, vote, commit index or doubt are not what the storage was handed last
-        self.write_hard_state = False
         #: entries, term, vote or doubt have changed: the commit index alone needs no sync
         self.write_sync = False
         #: where the log ends, when that is not known to be durable; else 0
@@ -66,8 +64,18 @@ class Driver:
 
     # --- step by step ------------------------------------------------------------------------------
 
-    def plan_write(self) -> bool:
-        """Look at what is to be written; False when nothing must be: the commit index rides along with what must."""
+    def must_write(self) -> bool:
+        """Whether there is something to write: the commit index alone rides along with what else comes."""
+        return (
+            self.raft.log.last > self.raft.writing
+            or self.raft.term != self.handed_term
+            or self.raft.vote != self.handed_vote
+            or self.raft.in_doubt != self.handed_in_doubt
+            or (self.raft.pending_snapshot != 0 and not self.raft.snapshot_writing)
+        )
+
+    def plan_write(self) -> int:
+        """Look at what is to be written."""
         self.write_low = self.raft.writing + 1
         self.write_high = self.raft.log.last
         self.write_term = self.raft.term
@@ -75,18 +83,26 @@ class Driver:
         self.write_commit = self.raft.committed
         self.write_in_doubt = self.raft.in_doubt
         self.write_snapshot = self.raft.pending_snapshot != 0 and not self.raft.snapshot_writing
-        voted = (
-            self.raft.term != self.handed_term
-            or self.raft.vote != self.handed_vote
-            or self.raft.in_doubt != self.handed_in_doubt
+        self.write_sync = (
+            self.write_high >= self.write_low
+            or self.write_term != self.handed_term
+            or self.write_vote != self.handed_vote
+            or self.write_in_doubt != self.handed_in_doubt
         )
-        self.write_hard_state = voted or self.raft.committed != self.handed_commit
-        self.write_sync = voted or self.raft.log.last > self.raft.writing
         self.write_stable = self.write_stable_term = 0
         if self.raft.stable < self.raft.log.last:
             self.write_stable = self.raft.log.last
             self.write_stable_term = self.raft.log.last_term()
-        return self.write_sync or self.write_snapshot
+        return 0
+
+    def hard_state_changed(self) -> bool:
+        """Whether term, vote, commit index or doubt are not what the storage was handed last."""
+        return (
+            self.raft.term != self.handed_term
+            or self.raft.vote != self.handed_vote
+            or self.raft.committed != self.handed_commit
+            or self.raft.in_doubt != self.handed_in_doubt
+        )
 
     def accept_write(self) -> int:
         """What ``plan_write`` found is handed over: it has a number now."""
@@ -130,9 +146,10 @@ class Driver:
 
         What is to be sent comes to ``out``, or waits for this write, or for the last one, in ``held``.
         """
-        if not self.plan_write():
+        if not self.must_write():
             release.collect(self.raft, self.out, self.held, self.number)
             return False
+        self.plan_write()
         write = self.number + 1
         release.collect(self.raft, self.out, self.held, write)
         if self.write_stable:
@@ -165,13 +182,20 @@ class Driver:
         return self.raft.messages.length() != 0 or self.raft.after_append.length() != 0
 
     def next_apply(self, spans: Spans) -> bool:
-        """Hand over committed entries that are durable here, apply_low .. apply_high, into ``spans``; False for none.
+        """Hand over committed entries that are durable here, apply_low .. apply_high, into ``spans``, which is empty; False for none.
 
         Not while APPLIES batches, or max_apply_bytes, are with the state machine.
         """
-        if self.applies_end - self.applies_first == APPLIES or not self.plan_apply(False):
+        if self.applies_end - self.applies_first == APPLIES or not self.raft.may_apply(False):
             return False
+        self.apply_low = self.raft.applying + 1
+        self.apply_high = self.raft.applicable(False)
         self.raft.log.spans(self.apply_low, self.apply_high, spans)
+        if spans.size > self.raft.apply_room():
+            self.apply_high = self.raft.apply_limit(False)
+            spans.clear()
+            self.raft.log.spans(self.apply_low, self.apply_high, spans)
+        self.apply_bytes = spans.size
         self.accept_apply(False)
         place = self.applies_end & (APPLIES - 1)
         self.high_at[place] = self.apply_high
@@ -195,6 +219,6 @@ class Driver:
         return (
             self.raft.messages.length() != 0
             or self.raft.after_append.length() != 0
-            or self.plan_write()
-            or self.raft.apply_limit(False) > self.raft.applying
+            or self.must_write()
+            or self.raft.may_apply(False)
         )

@@ -406,12 +406,12 @@ class RawNode:
         core = self.core
         return (
             (core.lead, core.role) != self._previous_soft
-            or self.driver.plan_write()
-            or self.driver.write_hard_state
+            or self.driver.must_write()
+            or self.driver.hard_state_changed()
             or len(core.messages) > 0
             or len(core.after_append) > 0
             or len(core.read_states) > 0
-            or core.apply_limit(not self.async_storage_writes) > core.applying
+            or core.may_apply(not self.async_storage_writes)
             or len(core.refused) > 0
         )
 
@@ -427,7 +427,7 @@ class RawNode:
             ready.soft_state = (core.lead, Role(core.role))
             self._previous_soft = soft
         driver.plan_write()
-        if driver.write_hard_state:
+        if driver.hard_state_changed():
             state = HardState(driver.write_term, driver.write_vote, driver.write_commit, driver.write_in_doubt)
             ready.hard_state = state
         if driver.write_low <= driver.write_high:

@@ -366,14 +366,19 @@ class State:
         """Bytes of the records low .. high."""
         return self.log.payload(low, high) + (high + 1 - low) * ENTRY_HEADER
 
+    def may_apply(self, allow_unstable: bool) -> bool:
+        """Whether something may be handed to the state machine now."""
+        return self.applicable(allow_unstable) > self.applying and not self.apply_paused and self.pending_snapshot == 0
+
+    def apply_room(self) -> int:
+        """How many bytes of records: the budget counts everything that is handed over and not applied."""
+        return self.max_apply_bytes - min(self.applying_bytes, self.max_apply_bytes)
+
     def apply_limit(self, allow_unstable: bool) -> int:
-        """The last index that may be handed to the state machine now, within the budget (etcd's nextCommittedEnts)."""
-        high = self.applicable(allow_unstable)
-        if high <= self.applying or self.apply_paused or self.pending_snapshot != 0:
+        """The last index that may be handed over now, one at least; ``applying`` for nothing (etcd's nextCommittedEnts)."""
+        if not self.may_apply(allow_unstable):
             return self.applying
-        # What is left comes later: the budget counts everything that is handed over and not done.
-        room = self.max_apply_bytes - min(self.applying_bytes, self.max_apply_bytes)
-        return self.log.limit(self.applying + 1, high, room)
+        return self.log.limit(self.applying + 1, self.applicable(allow_unstable), self.apply_room())
 
     def set_snapshot(self, record: bytes, index: int, term: int) -> None:
         """What other members may be sent from now on: a snapshot as a record."""
