@@ -182,7 +182,7 @@ class Driver:
         return self.raft.messages.length() != 0 or self.raft.after_append.length() != 0
 
     def next_apply(self, spans: Spans) -> bool:
-        """Hand over what is committed and durable here, apply_low .. apply_high, into empty ``spans``; False for nothing.
+        """Hand over what is committed and durable here, apply_low .. apply_high, into empty ``spans``; False: nothing.
 
         Not while APPLIES batches, or max_apply_bytes, are with the state machine.
         """
