@@ -365,11 +365,12 @@ class Intake:
     """
 
     __slots__ = (
-        "closed", "consumed", "event", "incarnation", "last_count", "limit", "lock", "offset", "origin", "put_bytes",
-        "queue", "sequence", "taken", "taken_sequence", "taken_since",
+        "clock", "closed", "consumed", "event", "incarnation", "last_count", "limit", "lock", "offset", "origin",
+        "put_bytes", "queue", "sequence", "taken", "taken_sequence", "taken_since",
     )  # fmt: skip
 
-    def __init__(self, event: Event, origin: int, incarnation: int, limit: int) -> None:
+    def __init__(self, event: Event, origin: int, incarnation: int, limit: int, clock: Clock | None = None) -> None:
+        self.clock = Clock() if clock is None else _typed(Clock, clock)
         #: of those who propose, never of the taker: a signal handler may wait for that one
         self.lock = threading.RLock()
         self.event = _typed(Event, event)
@@ -382,14 +383,14 @@ class Intake:
         self.taken = Buffer()
         self.offset = 0  # of the first record in taken that the engine has not consumed
         self.taken_sequence = 0  # of that record
-        self.taken_since = 0  # when the oldest of them came, monotonic ns
+        self.taken_since = 0  # when the oldest of them came, ns of the clock
         self.put_bytes = self.consumed = 0  # bytes of records that were ever put, and that the taker is done with
         self.closed = False
         self.last_count = 0
 
     def _put(self, blobs: list[bytes], kind: int) -> int:
         """All of them or none: the number of the first, 0 without room, -1 when closed."""
-        since = monotonic_ns()
+        since = self.clock.now()
         items = [(kind, blob, since) for blob in blobs]
         count = len(items)
         size = sum(map(len, blobs)) + count * (ENTRY_HEADER + ENVELOPE)

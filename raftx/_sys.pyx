@@ -326,8 +326,9 @@ cdef class Handoff:
 cdef class Intake:
     """Proposals from any thread, for one taker, in order and numbered 1, 2, 3, ..."""
 
-    def __cinit__(self, Event event not None, uint64_t origin, uint64_t incarnation, size_t limit):
+    def __cinit__(self, Event event not None, uint64_t origin, uint64_t incarnation, size_t limit, Clock clock=None):
         pthread_mutex_init(&self.mutex, NULL)
+        self.clock = Clock() if clock is None else clock
         self.event = event
         self.origin = origin
         self.incarnation = incarnation
@@ -355,7 +356,7 @@ cdef class Intake:
             return 0
         if self.filling.size == 0:
             self.filling_first = self.sequence + 1
-            self.filling_since = raftx_now()
+            self.filling_since = self.clock.now()
         self.filling.put_proposal(kind, self.origin, self.incarnation, self.sequence + 1, data, size)
         self.sequence += 1
         raftx_store(&self.pending, self.filling.size)

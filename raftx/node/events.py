@@ -25,6 +25,8 @@ class Bell:
 
     def wait_for(self, ready: Callable[[], object], timeout: float | None = None) -> bool:
         """Sleep until ``ready()``; False after ``timeout`` seconds. ``ready`` is asked again after each ring."""
+        if ready():
+            return True
         deadline = None if timeout is None else time.monotonic() + timeout
         while not ready():
             lock = threading.Lock()

@@ -1,7 +1,7 @@
 """Begin and end of a node: its phases, its threads, and what ended it. Knows nothing of what the threads do.
 
 One thread at a time has the right to change the phase; it keeps it for the whole of ``start`` or ``close``.
-Everybody else only says what he wants (``closing``), or adds a cause. No lock is held while anybody waits, and
+Everybody else only says what it wants (``closing``), or adds a cause. No lock is held while anybody waits, and
 nothing here needs one that another thread may hold: a signal handler may close the node at any moment.
 """
 
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 import weakref
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -36,69 +36,91 @@ _WHY = {
     FAILED: "it could not be started",
 }
 
-HARDLY_STARTED = 1.0  # seconds until a thread whose start was interrupted shows, if it exists
+
+def _nothing() -> None:
+    """What a task does before its first round if it has nothing to prepare."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """The work of one of a node's workers: rounds, which wait for nothing, with rests between them.
+
+    run: rounds to the last one and rests between them, for a thread. round: one of them; False after the last one.
+    begin: called before the first round. end: called after the last one, with what ``begin``, ``run`` or ``round``
+    raised, or None. ends_futures: whether futures end, and their callbacks run, in it.
+    """
+
+    run: Callable[[], object]
+    round: Callable[[], object]
+    end: Callable[[BaseException | None], None]
+    begin: Callable[[], None] = _nothing
+    ends_futures: bool = False
 
 
 class Worker:
-    """A thread of the node, and a gate that opens at its end.
+    """A task on its way from the first round to the last, and a gate that opens at its end.
 
-    The gate and not Thread.join is waited for: two joins of one thread, one in a signal handler that interrupted
-    the other, wait for each other.
+    An executor runs it; whatever that is, the task is done under the guard of ``attempt``.
     """
 
-    def __init__(self, name: str, body: Callable[[], None], lines: Lines, threads: set[int] | None) -> None:
-        self.ended = Gate()
+    def __init__(self, what: str, life: Life, task: Task) -> None:
+        self.what = what
+        self.name = f"raftx-{what}-{life.id}"
         self.begun = False
-        self._body: Callable[[], None] | None = body
-        self._lines = lines
-        self._threads = threads
-        self.thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self.ended = Gate()
+        self._task: Task | None = task
+        self._lines = life.lines
+        self._enders = life.enders if task.ends_futures else None
 
     def start(self) -> None:
-        """Raises RuntimeError when the system has no thread left; nothing has begun then."""
-        try:
-            self.thread.start()
-        except Exception:
-            self.ended.open()
-            raise
-
-    def _run(self) -> None:
-        self.begun = True
-        self._lines.take_over()
-        if self._threads is not None:
-            self._threads.add(threading.get_ident())
-        body, self._body = self._body, None  # which leads back to the node: no cycle
-        try:
-            if body is not None:
-                body()
-        finally:
-            del body
-            if self._threads is not None:
-                self._threads.discard(threading.get_ident())
-            self.ended.open()
+        """Begin. Raises RuntimeError when the system has no thread left; nothing has begun then."""
+        raise NotImplementedError
 
     def is_me(self) -> bool:
-        """Whether this is the calling thread."""
-        return self.thread is threading.current_thread()
+        """Whether the caller is called by this worker."""
+        raise NotImplementedError
 
-    def wait(self, timeout: float) -> bool:
-        """Until it has ended. False after ``timeout`` seconds."""
-        deadline = time.monotonic() + timeout
-        hardly = min(deadline, time.monotonic() + HARDLY_STARTED)
-        while not self.begun and not self.ended.is_open():
-            # A signal came while it was being started, or it is only just there.
-            now = time.monotonic()
-            if now >= deadline:
-                return False
-            if now >= hardly and self.thread.ident is None:
-                return True
-            time.sleep(0.002)
-        if not self.ended.wait(max(0.0, deadline - time.monotonic())):
+    def wait(self, deadline: float) -> bool:
+        """Until it has ended; False at the deadline, which is a time of the executor's."""
+        raise NotImplementedError
+
+    def attempt(self, part: Callable[[Task], object]) -> bool:
+        """Do a part of the task, its begin before the first; False after the last part, or a failure: it has ended."""
+        task = self._task
+        if task is None:
             return False
-        # It has nothing left to do but to go; only who has the right comes here, so nobody joins it twice.
-        if self.begun:
-            self.thread.join(max(0.0, deadline - time.monotonic()))
-        return True
+        me = threading.get_ident()
+        entered = self._enders is not None and me not in self._enders
+        if self._enders is not None:
+            self._enders.add(me)
+        more = False
+        try:
+            with self._lines.taken_over():
+                try:
+                    if not self.begun:
+                        self.begun = True
+                        task.begin()
+                    more = bool(part(task))
+                except BaseException as error:
+                    if self._task is None:
+                        raise  # it was abandoned meanwhile: nothing of the node is touched any more
+                    # Whatever it is, nobody else would notice that this worker is gone.
+                    task.end(error)
+                else:
+                    if self._task is not None and not more:
+                        task.end(None)
+        finally:
+            if entered and self._enders is not None:
+                self._enders.discard(me)
+            if not more:
+                self.abandon()
+                del task
+                self.ended.open()
+        return more
+
+    def abandon(self) -> None:
+        """Nothing of the task is done any more, its end included."""
+        self._task = None  # which leads back to the node: no cycle
 
 
 class Right:
@@ -128,6 +150,8 @@ class Life:
         #: opens when nothing can be proposed and decided here any more
         self.ended = Gate()
         self.lines = Lines()
+        #: idents of the threads that end futures at the moment
+        self.enders: set[int] = set()
         self.workers: list[Worker] = []
         #: under one key the first cause of a failure, and a token; as ``_right``
         self._cause: dict[str, tuple[BaseException, object]] = {}
@@ -204,14 +228,14 @@ class Life:
         """Whether this process is a child of the node's."""
         return self.phase == FORKED or os.getpid() != self._pid
 
-    # --- threads ----------------------------------------------------------------------------------
+    def abandon(self) -> None:
+        """The process that the node belongs to is gone, or is said to be: nothing of the node is touched any more."""
+        self.phase = FORKED
 
-    def add(self, what: str, body: Callable[[], None], threads: set[int] | None = None) -> Worker:
-        """A thread for ``body``, not started; its ident is in ``threads`` while it runs."""
-        return Worker(f"raftx-{what}-{self.id}", body, self.lines, threads)
+    # --- workers ----------------------------------------------------------------------------------
 
     def start(self, worker: Worker) -> None:
-        """Start a thread. Raises RuntimeError when the system has none left."""
+        """Start a worker. Raises RuntimeError when the system has no thread left."""
         self.workers.append(worker)
         try:
             worker.start()
@@ -220,7 +244,7 @@ class Life:
             raise
 
     def is_mine(self) -> bool:
-        """Whether the calling thread is one of the node's own."""
+        """Whether the caller is called by one of the node's workers."""
         return any([worker.is_me() for worker in self.workers])
 
 
@@ -230,7 +254,7 @@ _lives: weakref.WeakSet[Life] = weakref.WeakSet()
 def _in_child() -> None:
     """After a fork, in the child: the threads are gone, and the node is the parent's."""
     for life in list(_lives):
-        life.phase = FORKED
+        life.abandon()
 
 
 def quietly(errors: list[BaseException], release: Callable[[], Any]) -> None:

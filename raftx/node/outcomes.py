@@ -73,9 +73,9 @@ def unknown(reason: str, cause: BaseException | None) -> Unknown:
 class Outcomes:
     """The open requests of one node. ``threads``: the idents of those that end futures and run callbacks."""
 
-    def __init__(self, timeout_ns: int) -> None:
+    def __init__(self, timeout_ns: int, threads: set[int] | None = None) -> None:
         self.timeout_ns = timeout_ns
-        self.threads: set[int] = set()
+        self.threads: set[int] = set() if threads is None else threads
         #: sequence to the Future of a proposal, or to the Batch that it is in
         self.pending: dict[int, Any] = {}
         #: what ended before its future was registered: of the last moments, see ``expire``
