@@ -133,7 +133,7 @@ def story(impl):
     before = world.rounds
     leader.close()
     assert world.rounds > before
-    assert leader.status()["state"] == "closed"
+    assert leader.status()["state"] == "ended"
     world.until(lambda: any(node.is_leader for node in world.nodes.values()), rounds=50)
     world.close()
     assert all(executor.names() == () for executor in world.executors.values())
@@ -293,7 +293,7 @@ def test_closed_by_its_own_round(impl, by):
     future = node.propose(b"x")
     if by == "callback":
         future.add_done_callback(lambda _: node.close())
-    world.until(lambda: node.status()["state"] == "closed")
+    world.until(lambda: node.status()["state"] == "ended")
     assert future.done()
     node.close()
     assert not world.executors[1].step("apply")

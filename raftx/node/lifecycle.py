@@ -1,8 +1,18 @@
-"""Begin and end of a node: its phases, its threads, and what ended it. Knows nothing of what the threads do.
+"""Begin and end of a node: its state, its workers, and what ended it. Knows nothing of what the workers do.
 
-One thread at a time has the right to change the phase; it keeps it for the whole of ``start`` or ``close``.
-Everybody else only says what it wants (``closing``), or adds a cause. No lock is held while anybody waits, and
-nothing here needs one that another thread may hold: a signal handler may close the node at any moment.
+                                 close() before start()
+    new ──────────────────────────────────────────────────────────────────► ended
+     │ start()                                                                ▲
+     ▼              assembled               close()             all released  │
+    starting ─────────────────► running ───────────────► stopping ────────────┘
+     │                                                    ▲      ▲│ close() again: something did not end in time
+     └────────────────────────────────────────────────────┘      └┘
+          an error, or close() meanwhile: what was taken is released
+
+One thread at a time has the right to ``move`` the node from one state to the next; it keeps it for the whole of
+``start`` or ``close``. Everybody else only says what it wants (``closing``), or adds a cause (``fail``): with a cause
+a node is *failed*, whatever it is beneath that, and for good. No lock is held while anybody waits, and nothing here
+needs one that another thread may hold: a signal handler may close the node at any moment.
 """
 
 from __future__ import annotations
@@ -22,18 +32,26 @@ from .report import Lines
 NEW = "new"
 STARTING = "starting"
 RUNNING = "running"
-CLOSING = "closing"
-CLOSED = "closed"
-FAILED = "failed"  # at its start; a node that failed later is RUNNING until it is closed, with a cause
-FORKED = "forked"
+STOPPING = "stopping"
+ENDED = "ended"
+FAILED = "failed"  # shown in place of any of these once there is a cause
+GONE = "gone"  # from any state: the process that the node belongs to is gone, or this one was forked from it
+
+MOVES = {
+    NEW: (STARTING, ENDED),
+    STARTING: (RUNNING, STOPPING),
+    RUNNING: (STOPPING,),
+    STOPPING: (STOPPING, ENDED),
+    ENDED: (),
+    GONE: (),
+}
 
 _WHY = {
     NEW: "it has not been started",
     STARTING: "it is being started",
     RUNNING: "it is being stopped",  # seen between a failure and its cause, or by who came too late
-    CLOSING: "it is being closed",
-    CLOSED: "it was closed",
-    FAILED: "it could not be started",
+    STOPPING: "it is being closed",
+    ENDED: "it was closed",
 }
 
 
@@ -139,11 +157,11 @@ class Right:
 
 
 class Life:
-    """Phase, threads and cause of the end of one node."""
+    """State, workers and cause of the end of one node."""
 
     def __init__(self, id: int) -> None:
         self.id = id
-        #: changed by who has the right, and in a forked child
+        #: one of the keys of MOVES; changed by ``move`` and ``abandon`` alone
         self.phase = NEW
         #: somebody wants it closed; never unset
         self.closing = False
@@ -161,7 +179,16 @@ class Life:
         self._pid = os.getpid()
         _lives.add(self)
 
-    # --- the right to change the phase ------------------------------------------------------------
+    # --- states, and the right to move from one to the next ----------------------------------------
+
+    def move(self, to: str) -> None:
+        """Go to another state, with the right. Raises UsageError when the table has no such way."""
+        holder = self._right.get("holder")
+        if holder is None or holder[0] != threading.get_ident():
+            raise UsageError(f"node {self.id} cannot become {to}: this thread has not the right to it")
+        if to not in MOVES[self.phase]:
+            raise UsageError(f"node {self.id} cannot become {to}: it is {self.phase}")
+        self.phase = to
 
     def take(self, timeout: float | None = None) -> Right | None:
         """Wait for the right; None when this thread has it already: we are in a signal handler, or called back.
@@ -181,7 +208,7 @@ class Life:
         return Right(self) if holder is mine else None
 
     def give_back(self) -> None:
-        """Let others change the phase."""
+        """Let others have it."""
         self._right.pop("holder", None)
         self._given_back.ring()
 
@@ -204,10 +231,11 @@ class Life:
 
     def is_alive(self) -> bool:
         """Whether it takes part: it runs, or hands over what it has before it ends."""
-        return self.phase in (RUNNING, CLOSING) and not self._cause and not self.ended.is_open()
+        return self.phase in (RUNNING, STOPPING) and not self._cause and not self.ended.is_open()
 
-    def name(self) -> str:
-        """The phase, for people: a node that failed says so, whatever was done with it since."""
+    @property
+    def state(self) -> str:
+        """For people: a node that failed says so, whatever was done with it since."""
         return FAILED if self._cause else self.phase
 
     def stopped(self) -> Stopped:
@@ -225,12 +253,12 @@ class Life:
             raise UsageError("a node does not survive fork: make it in the process that uses it")
 
     def is_forked(self) -> bool:
-        """Whether this process is a child of the node's."""
-        return self.phase == FORKED or os.getpid() != self._pid
+        """Whether the node is another process's: this one was forked from it."""
+        return self.phase == GONE or os.getpid() != self._pid
 
     def abandon(self) -> None:
         """The process that the node belongs to is gone, or is said to be: nothing of the node is touched any more."""
-        self.phase = FORKED
+        self.phase = GONE
 
     # --- workers ----------------------------------------------------------------------------------
 

@@ -98,20 +98,20 @@ class Node:
         # Who closes it is waited for; who starts it is not.
         right = life.take() if life.phase != lifecycle.STARTING else None
         if right is None:
-            raise UsageError(f"the node cannot be started: it is {life.name()}")
+            raise UsageError(f"the node cannot be started: it is {life.state}")
         with right:
             if life.phase != lifecycle.NEW:
-                if life.phase == lifecycle.CLOSED and not self._workers and life.failure is None:
+                if life.phase == lifecycle.ENDED and not self._workers and life.failure is None:
                     raise life.stopped()
-                raise UsageError(f"the node cannot be started: it is {life.name()}")
-            life.phase = lifecycle.STARTING
+                raise UsageError(f"the node cannot be started: it is {life.state}")
+            life.move(lifecycle.STARTING)
             try:
                 self._parts = parts = assemble(self._outside, self._outcomes, life.lines, self._check_closing)
                 tasks = parts.tasks(self._engine_ended, self._watch_ended, self._ended)
                 self._workers = {what: self._executor.worker(what, life, task) for what, task in tasks.items()}
                 self._check_closing()
                 self._executor.at_exit(self.close)
-                life.phase = lifecycle.RUNNING
+                life.move(lifecycle.RUNNING)
                 for worker in self._workers.values():
                     life.start(worker)
                 self._check_closing()
@@ -130,7 +130,7 @@ class Node:
         life = self._life
         if not life.closing:
             life.fail(error)
-        life.phase = lifecycle.CLOSING
+        life.move(lifecycle.STOPPING)
         errors: list[BaseException] = []
         stuck = self._shut_down(self._executor.now() + JOIN_SECONDS, errors)
         for each in errors:
@@ -138,7 +138,7 @@ class Node:
         if stuck:
             report(logging.ERROR, "node %d could not be started; %s did not end: close it", self.id, stuck)
         else:
-            life.phase = lifecycle.CLOSED if life.failure is None else lifecycle.FAILED
+            life.move(lifecycle.ENDED)
 
     def _ended(self, error: BaseException | None) -> None:
         """A worker has done its last round. On this worker."""
@@ -214,14 +214,14 @@ class Node:
         if right is None:
             return
         with right:
-            if life.phase == lifecycle.CLOSED:
+            if life.phase == lifecycle.ENDED:
                 return
-            if life.phase in (lifecycle.NEW, lifecycle.FAILED):
-                life.phase = lifecycle.CLOSED
+            if life.phase == lifecycle.NEW:
+                life.move(lifecycle.ENDED)
                 self._tell_end()
                 life.ended.open()
                 return
-            life.phase = lifecycle.CLOSING
+            life.move(lifecycle.STOPPING)
             if not self._handed_over:
                 self._handed_over = True
                 self._hand_over()
@@ -232,7 +232,7 @@ class Node:
                     f"{stuck} did not end within {timeout} s: does apply(), a callback, the storage or the transport "
                     "not return?"
                 )
-            life.phase = lifecycle.CLOSED
+            life.move(lifecycle.ENDED)
             if errors:
                 raise errors[0]
 
@@ -457,7 +457,7 @@ class Node:
     def status(self) -> dict[str, Any]:
         """A picture for people and tests: indexes, traffic, disk. Counters begin at 0 with each start.
 
-        ``state`` is new, starting, running, closing, closed or failed; failed stays after ``close``, with ``failure``
+        ``state`` is new, starting, running, stopping, ended or failed; failed stays after ``close``, with ``failure``
         in words.
 
         ``too_large_out`` counts messages that their recipient's max_frame_bytes kept from being sent, ``too_large_in``
@@ -469,11 +469,11 @@ class Node:
         self._life.check_process()
         parts = self._parts
         if parts is None:
-            return {"id": self.id, "state": self._life.name()}
+            return {"id": self.id, "state": self._life.state}
         transport: Any = self._outside.transport
         return {
             "id": self.id,
-            "state": self._life.name(),
+            "state": self._life.state,
             "failure": _in_words(self.failure),
             **status_of(parts.engine, parts.wal_cells),
             "role": self.role.name.lower(),
@@ -524,7 +524,7 @@ class Node:
         if life.is_forked():
             return f"<raftx.Node {self.id} of the process that this one was forked from>"
         why = f" ({_in_words(life.failure)})" if life.failure is not None else ""
-        return f"<raftx.Node {self.id} {life.name()}{why} term={self.term} leader={self.leader_id}>"
+        return f"<raftx.Node {self.id} {life.state}{why} term={self.term} leader={self.leader_id}>"
 
 
 def _in_words(error: BaseException | None) -> str | None:
