@@ -1,119 +1,10 @@
 """Whole nodes in one thread: their workers are stepped one round at a time, by a clock that is moved by hand."""
 
-import collections
-import threading
-import time
-
 import pytest
-from conftest import module
+from conftest import IMPLEMENTATIONS
+from stepped import World, nothing_waits  # noqa: F401 (a fixture)
 
-ELECTION_TICKS = 10
-TICK_MS = 10
-
-
-class Machine:
-    """Remembers what it was given."""
-
-    def __init__(self):
-        self.entries = []
-
-    def apply(self, entry):
-        self.entries.append((entry.index, entry.term, bytes(entry.data)))
-        return len(self.entries)
-
-
-class World:
-    """Nodes of one implementation on one clock; frames wait in a queue until they are delivered."""
-
-    def __init__(self, impl, count=3, storages=None):
-        self.impl = impl
-        self.stepped = module(impl, "testing.stepped")
-        self.clock = impl.ManualClock()
-        self.ids = range(1, count + 1)
-        self.storages = storages or {id: impl.MemoryStorage(voters=self.ids) for id in self.ids}
-        self.frames = collections.deque()
-        self.receive = {}
-        self.nodes, self.machines, self.executors = {}, {}, {}
-        #: what was sent: who, to whom, how long, when
-        self.trace = []
-        self.rounds = 0
-        for id in self.ids:
-            self.start(id)
-
-    def start(self, id, **settings):
-        config = self.impl.Config(
-            id=id, seed=id, tick_ms=TICK_MS, election_ticks=ELECTION_TICKS, proposal_timeout_ms=5000, **settings
-        )
-        self.machines[id] = Machine()
-        self.executors[id] = self.stepped.Stepped(self.clock, self.run)
-        node = self.impl.Node(
-            config,
-            self.storages[id],
-            Transport(self),
-            self.machines[id],
-            clock=self.clock,
-            executor=self.executors[id],
-        )
-        self.nodes[id] = node
-        return node.start()
-
-    def run(self):
-        """One round of everybody, what was sent is delivered, and a millisecond passes."""
-        for executor in self.executors.values():
-            for worker in list(executor.started.values()):
-                if not worker.stepping:
-                    executor.step(worker.what)
-        for _ in range(len(self.frames)):
-            to, frame = self.frames.popleft()
-            if to in self.receive:
-                self.receive[to](frame)
-        self.clock.advance(0.001)
-        self.rounds += 1
-
-    def until(self, condition, rounds=3000):
-        for _ in range(rounds):
-            value = condition()
-            if value:
-                return value
-            self.run()
-        raise AssertionError("it did not happen in time")
-
-    def leader(self):
-        return self.until(lambda: next((node for node in self.nodes.values() if node.is_leader), None))
-
-    def close(self):
-        for node in self.nodes.values():
-            node.close()
-
-
-class Transport:
-    def __init__(self, world):
-        self.world = world
-        self.id = 0
-
-    def start(self, id, deliver):
-        self.id = id
-        self.world.receive[id] = deliver
-
-    def send(self, to, frame):
-        world = self.world
-        world.trace.append((self.id, to, bytes(frame), world.clock.py_now()))
-        world.frames.append((to, frame))
-        return True
-
-    def close(self):
-        self.world.receive.pop(self.id, None)
-
-
-@pytest.fixture(autouse=True)
-def nothing_waits(monkeypatch):
-    """Nobody sleeps, and nobody starts a thread."""
-
-    def refuse(*_):
-        raise AssertionError("a stepped node neither sleeps nor starts threads")
-
-    monkeypatch.setattr(time, "sleep", refuse)
-    monkeypatch.setattr(threading.Thread, "start", refuse)
+pytestmark = pytest.mark.usefixtures("nothing_waits")
 
 
 def story(impl):
@@ -149,9 +40,7 @@ def test_whole_nodes_in_one_thread(impl):
 
 def test_both_modes_send_the_same(impl):
     """The interpreted node and the compiled one do the same at the same time, byte for byte."""
-    import conftest
-
-    assert story(impl) == story(conftest.IMPLEMENTATIONS["pure"])
+    assert story(impl) == story(IMPLEMENTATIONS["pure"])
 
 
 def test_workers_are_stepped_by_name(impl):

@@ -24,6 +24,7 @@ from ..storage.protocol import CELL_DONE, CELL_ERROR, ROW_IN_DOUBT, ROW_STOP, RO
 from ..transport.link import Link
 from ..types import (
     FLAG_REJECT,
+    FOLLOWER,
     LEADER,
     MEMBERS_MAX,
     MSG_HUP,
@@ -45,8 +46,10 @@ from .rows import (
     DONE_APPLIED,
     FAILED_STORAGE,
     ODD_ANSWER,
+    REFUSED_CAMPAIGN,
     REFUSED_FORWARDING,
     REFUSED_NO_LEADER,
+    REFUSED_NO_VOTER,
     REFUSED_NOT_LEADER,
     REFUSED_REMOVED,
     REFUSED_STOPPED,
@@ -54,11 +57,13 @@ from .rows import (
     REFUSED_UNCOMMITTED,
     REFUSED_UNREACHABLE,
     ROW_APPLY,
+    ROW_ASKED,
     ROW_END,
     ROW_HANDED,
     ROW_ODD,
     ROW_REFUSED,
     ROW_STATE,
+    ROW_TRANSFER,
     SENDER_STALE,
     SHOW_APPLIED,
     SHOW_COMMIT,
@@ -153,7 +158,7 @@ class Engine(Runner):
         self.written_term = core.term
         self.written_vote = core.vote
         self.written_doubt = core.in_doubt
-        self.shown_term = self.shown_lead = 0
+        self.shown_term = self.shown_lead = self.shown_transferee = 0
         self.shown_role = -1
         self.begun = self.stopping = False
         self.blocked = False
@@ -444,9 +449,9 @@ class Engine(Runner):
             if kind == CMD_STOP:
                 self.stopping = True
             elif kind == CMD_CAMPAIGN:
-                self.core.step_local(MSG_HUP)
+                self.campaign(self.commands.at(row, 1))
             elif kind == CMD_TRANSFER:
-                self.transfer(self.commands.at(row, 1))
+                self.transfer(self.commands.at(row, 1), self.commands.at(row, 2))
             elif kind == CMD_UNREACHABLE:
                 self.show.set(SHOW_FRAMES_DROPPED, self.show.get(SHOW_FRAMES_DROPPED) + 1)
                 slot = self.core.tracker.peers.slot_of(self.commands.at(row, 1))
@@ -459,25 +464,54 @@ class Engine(Runner):
                 self.hello(self.commands.at(row, 1))
         return 0
 
-    def transfer(self, to: int) -> int:
+    def campaign(self, request: int) -> int:
+        """Campaign now, if this member may."""
+        term = self.core.term
+        self.core.step_local(MSG_HUP)
+        return self.tell_asked(request, REFUSED_CAMPAIGN if self.core.role == FOLLOWER else 0, self.core.id, term)
+
+    def transfer(self, to: int, request: int) -> int:
         """Hand leadership to ``to``; 0: to the live voter whose log is most complete."""
-        if to == 0:
-            best = 0
-            if self.core.role != LEADER:
-                return 0
-            for slot in range(self.core.tracker.peers.count):
-                if slot == self.core.self_slot or (self.core.tracker.voters >> slot) & 1 == 0:
-                    continue
-                alive = (self.core.tracker.peers.recent_active >> slot) & 1
-                if alive and self.core.tracker.peers.match[slot] >= best:
-                    best = self.core.tracker.peers.match[slot]
-                    to = self.core.tracker.peers.ids[slot]
-            if to == 0:
-                return 0
-        self.message.reset(MSG_TRANSFER_LEADER)
-        self.message.sender = self.core.id
-        self.message.hint = to
-        return self.core.step(self.message)
+        term = self.core.term
+        if to == 0 and self.core.role == LEADER:
+            to = self.most_complete()
+        reason = self.transfer_refusal(to)
+        if reason == 0:
+            self.message.reset(MSG_TRANSFER_LEADER)
+            self.message.sender = self.core.id
+            self.message.hint = to
+            self.core.step(self.message)
+        return self.tell_asked(request, reason, to, term)
+
+    def transfer_refusal(self, to: int) -> int:
+        """Why leadership cannot be handed to ``to``; 0 when it can, or when another member has to know."""
+        if self.core.role != LEADER:
+            if self.core.lead == 0:
+                return REFUSED_NO_LEADER
+            return 0 if to else REFUSED_NOT_LEADER
+        slot = self.core.tracker.peers.slot_of(to) if to else -1
+        if slot < 0 or (self.core.tracker.learners >> slot) & 1:
+            return REFUSED_NO_VOTER
+        return REFUSED_TRANSFER if self.core.transferee == to else 0
+
+    def most_complete(self) -> int:
+        """The live voter, other than this one, that has acknowledged most; 0 for none."""
+        best = to = 0
+        for slot in range(self.core.tracker.peers.count):
+            if slot == self.core.self_slot or (self.core.tracker.voters >> slot) & 1 == 0:
+                continue
+            alive = (self.core.tracker.peers.recent_active >> slot) & 1
+            if alive and self.core.tracker.peers.match[slot] >= best:
+                best = self.core.tracker.peers.match[slot]
+                to = self.core.tracker.peers.ids[slot]
+        return to
+
+    def tell_asked(self, request: int, reason: int, to: int, term: int) -> int:
+        """The core was asked that ``to`` lead, in ``term``, or not, with a reason; and what it knows now."""
+        if request:
+            now, lead, role = self.core.term, self.core.lead, self.core.role
+            self.applies.put(self.no_spans, ROW_ASKED, request, reason, to, term, now, lead, role)
+        return 0
 
     def take_applied(self) -> int:
         applied = self.apply_cells.get(DONE_APPLIED)
@@ -634,6 +668,10 @@ class Engine(Runner):
         self.show.set(SHOW_APPLIED, self.core.applied)
         self.show.set(SHOW_LAST, self.core.log.last)
         self.show.set(SHOW_STABLE, self.core.stable)
+        if self.core.transferee != self.shown_transferee:
+            was, to = self.shown_transferee, self.core.transferee
+            self.shown_transferee = to
+            self.applies.put(self.no_spans, ROW_TRANSFER, was, to, self.core.role, 0, 0, 0, 0)
         if (
             self.core.term == self.shown_term
             and self.core.lead == self.shown_lead

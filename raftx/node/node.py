@@ -23,7 +23,7 @@ from .events import Consumer, History, Stream
 from .executor import Executor, Threads
 from .futures import Future
 from .lifecycle import Life, Worker
-from .outcomes import Outcomes
+from .outcomes import KIND_CAMPAIGN, KIND_TRANSFER, Outcomes
 from .proposer import Data
 from .report import report
 from .status import status_of
@@ -355,22 +355,38 @@ class Node:
         except Stopped:
             self._refuse()
 
-    def campaign(self) -> None:
-        """Campaign now instead of after the election timeout. Nothing happens on a leader. Raises Stopped."""
-        self._check_running()
-        self._made().engine.commands.py_put(None, rows.CMD_CAMPAIGN)
+    def campaign(self) -> Future:
+        """Campaign now instead of after the election timeout; returns a Future of the StateChange that it ends with.
 
-    def transfer_leadership(self, to: int = 0) -> None:
+        It ends as done when this node is seen to lead (at once on a leader), as NotDone when it may not campaign or
+        another member was elected instead, as Unknown after proposal_timeout_ms. Raises Stopped.
+        """
+        self._check_running()
+        future, request = self._open(KIND_CAMPAIGN)
+        self._made().engine.commands.py_put(None, rows.CMD_CAMPAIGN, request)
+        return future
+
+    def transfer_leadership(self, to: int = 0) -> Future:
         """Ask the leader to hand over to ``to`` (0, on the leader only: to the voter that is most up to date).
 
-        Whether it worked shows in ``state_changes``; an attempt ends after an election timeout. Raises Stopped,
-        UsageError for who is no voter, TypeError for what is no id.
+        Returns a Future of the StateChange in which ``to`` was seen to lead. It ends as NotDone when no leader is
+        known, when there is no such voter, when another transfer is under way or takes its place, when another member
+        was elected, and, on the leader, when ``to`` has not taken over within an election timeout; as Unknown after
+        proposal_timeout_ms. Raises Stopped, UsageError for who is no voter, TypeError for what is no id.
         """
         self._check_running()
         check_id(to)
         if to and (not is_id(to) or to not in self._conf_state().voters):
             raise UsageError(f"{to} is not a voter: {self._conf_state().voters}")
-        self._made().engine.commands.py_put(None, rows.CMD_TRANSFER, to)
+        future, request = self._open(KIND_TRANSFER)
+        self._made().engine.commands.py_put(None, rows.CMD_TRANSFER, to, request)
+        return future
+
+    def _open(self, kind: int) -> tuple[Future, int]:
+        """A request that is going to be handed to the engine: its future, and its number."""
+        future = Future()
+        future._owner = self._outcomes
+        return future, self._outcomes.open(kind, future)
 
     # --- streams ---------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ def status_of(engine: Engine, cells: Cells) -> dict[str, Any]:
         "too_large_out": engine.too_large_out,
         "too_large_in": engine.too_large_in,
         "frames_stale": show[rows.SHOW_STALE],
+        "entries_bare": engine.apply_cells[rows.DONE_BARE],
         "messages_unserved": show[rows.SHOW_UNSERVED],
         "messages_refused": engine.refused_by_reason(),
         "frames_rejected": codec.rejected_by_reason(),
