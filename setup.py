@@ -43,6 +43,8 @@ COMPILED = {
     "raftx.consensus.candidate": "raftx/consensus/candidate.py",
     "raftx.consensus.leader": "raftx/consensus/leader.py",
     "raftx.consensus.raft": "raftx/consensus/raft.py",
+    "raftx.consensus.release": "raftx/consensus/release.py",
+    "raftx.consensus.driver": "raftx/consensus/driver.py",
     "raftx.consensus.rawnode": "raftx/consensus/rawnode.py",
     "raftx.storage.reserve": "raftx/storage/reserve.py",
     "raftx.storage.wal": "raftx/storage/wal.py",

@@ -7,7 +7,6 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from conftest import IMPLEMENTATIONS, module
 from core_net import Member, Network, kinds, only
 
 from raftx.types import (
@@ -21,7 +20,6 @@ from raftx.types import (
     MSG_APP_RESP,
     MSG_HEARTBEAT,
     MSG_HEARTBEAT_RESP,
-    MSG_HUP,
     MSG_PRE_VOTE,
     MSG_PRE_VOTE_RESP,
     MSG_STORAGE_APPEND,
@@ -504,47 +502,6 @@ def test_a_pre_vote_for_oneself_does_not_count_as_a_vote(impl: ModuleType) -> No
     assert member.core.role != LEADER
     member.written(9)
     assert member.core.role == LEADER
-
-
-# --- the release rule, as the engine follows it --------------------------------------------------
-
-
-def test_messages_are_held_until_their_write_is_durable() -> None:
-    # C functions in the compiled package: the tests of the node show them there.
-    impl = IMPLEMENTATIONS["pure"]
-    rules = module(impl, "consensus.rawnode")
-    outbox, message = module(impl, "_core").Outbox, impl.Message
-    core = AsyncMember(impl).core
-    out, held, scratch = outbox(), outbox(), message()
-
-    def step(kind: int, **fields: Any) -> None:
-        core.step(message(kind, sender=2, **fields))
-
-    step(MSG_APP, term=1, entries=[impl.Entry(1, 1, b"a")])
-    rules.collect(core, out, held, 1)
-    rules.hold_storage_response(core, held, 1)
-    core.accept_writing()
-    step(MSG_HEARTBEAT, term=1)
-    core.step_local(MSG_HUP)
-    rules.collect(core, out, held, 2)
-    assert kinds(out.messages()) == [MSG_HEARTBEAT_RESP]
-    assert kinds(held.messages()) == [MSG_APP_RESP, MSG_STORAGE_APPEND_RESP, MSG_VOTE, MSG_VOTE, MSG_VOTE_RESP]
-    assert core.messages.length() == core.after_append.length() == 0
-
-    # Nothing is durable yet.
-    assert rules.release(core, held, 0, out, scratch) == 0
-    assert rules.release(core, held, 1, out, scratch) == 2
-    assert kinds(out.messages()) == [MSG_HEARTBEAT_RESP, MSG_APP_RESP]
-    # It has campaigned meanwhile: the response of the earlier term says nothing.
-    assert core.stable == 0 and core.tracker.votes_granted == 0
-    rules.hold_storage_response(core, held, 2)
-    assert rules.release(core, held, 9, out, scratch) == 4
-    assert kinds(out.messages())[2:] == [MSG_VOTE, MSG_VOTE]
-    assert core.stable == 1 and core.tracker.votes_granted == 0b1
-    assert held.length() == 0 and rules.release(core, held, 9, out, scratch) == 0
-    # All is durable: there is nothing to be told.
-    rules.hold_storage_response(core, held, 3)
-    assert held.length() == 0
 
 
 # --- restarting ----------------------------------------------------------------------------------
