@@ -49,8 +49,9 @@ cdef class Event:
 
 @cython.final
 cdef class Cells:
-    """Sixteen 64-bit numbers that one thread writes and others read."""
-    cdef int64_t values[16]
+    """64-bit numbers that one thread writes and others read."""
+    cdef int64_t* values
+    cdef readonly int count               # Invariant: values has room for so many; get, set and replace trust theirs
     cdef int64_t get(self, int cell) noexcept nogil
     cdef void set(self, int cell, int64_t value) noexcept nogil
     cdef bint replace(self, int cell, int64_t old, int64_t value) noexcept nogil

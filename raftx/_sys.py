@@ -203,13 +203,17 @@ class Event:
 
 @final
 class Cells:
-    """Sixteen 64-bit numbers that one thread writes and others read."""
+    """64-bit numbers, ``count`` of them, that one thread writes and others read. All are 0 at first."""
 
-    __slots__ = ("lock", "values")
+    __slots__ = ("count", "lock", "values")
 
-    def __init__(self) -> None:
+    def __init__(self, count: int = CELLS) -> None:
+        count = _int(count)
+        if count < 1:
+            raise ValueError("count must be at least 1")
+        self.count = count
         self.lock = threading.Lock()
-        self.values = [0] * CELLS
+        self.values = [0] * count
 
     def get(self, cell: int) -> int:
         """The number in one cell."""
@@ -227,16 +231,17 @@ class Cells:
                 self.values[cell] = value
             return same
 
-    def __getitem__(self, cell: int) -> int:
+    def _check(self, cell: int) -> int:
         cell = _int64(cell)
-        if not 0 <= cell < CELLS:
-            raise IndexError("cell must be in 0..15")
-        return self.get(cell)
+        if not 0 <= cell < self.count:
+            raise IndexError(f"cell must be in 0..{self.count - 1}")
+        return cell
+
+    def __getitem__(self, cell: int) -> int:
+        return self.get(self._check(cell))
 
     def __setitem__(self, cell: int, value: int) -> None:
-        cell, value = _int64(cell), _int64(value)
-        if not 0 <= cell < CELLS:
-            raise IndexError("cell must be in 0..15")
+        cell, value = self._check(cell), _int64(value)
         self.set(cell, value)
 
 

@@ -1,5 +1,7 @@
 """Requests about who leads, and what becomes of them: stepped nodes, whose frames are lost as the test wants."""
 
+import itertools
+
 import pytest
 from conftest import module
 from stepped import World, nothing_waits  # noqa: F401 (a fixture)
@@ -233,3 +235,41 @@ def test_an_entry_without_an_envelope_is_counted_and_told(impl, caplog):
     assert len(world.machines[1].entries) == seen
     assert caplog.text.count("was not proposed by a Node") == 1
     world.executors[1].kill()
+
+
+def test_what_is_shown_has_a_cell_each(impl):
+    """No two of the numbers that the engine shows share a cell, and there is one for every reason."""
+    rows = module(impl, "node.rows")
+    core, senders = module(impl, "_core"), module(impl, "node.senders")
+    named = {name: value for name, value in vars(rows).items() if name.startswith("SHOW_")}
+    assert len(set(named.values())) == len(named)
+    assert max(len(core.REASONS), len(senders.REASONS)) <= rows.REASONS_MAX
+    taken = sorted(set(named.values()) - {rows.SHOW_ODD, rows.SHOW_REJECTED})
+    ranges = [(cell, cell + 1) for cell in taken]
+    ranges += [(first, first + rows.REASONS_MAX) for first in (rows.SHOW_ODD, rows.SHOW_REJECTED)]
+    ranges.sort()
+    assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(ranges))
+    assert ranges[-1][1] == rows.SHOWN
+
+
+def test_status_and_properties_read_published_values_only(impl):
+    """They answer while nothing of the node moves, and do not touch what belongs to a worker."""
+    world = World(impl, count=1)
+    node = world.leader()
+    parts = node._parts
+    before = node.status(), node.configuration, node.applied_index
+
+    class Untouchable:
+        def __getattr__(self, name):
+            raise AssertionError(f"{name} of an object that belongs to a worker was read")
+
+    class Engine(Untouchable):
+        show, apply_cells, stamps = parts.engine.show, parts.engine.apply_cells, parts.engine.stamps
+
+    node._parts = type(parts)(
+        **{**vars(parts), "engine": Engine(), "applier": Untouchable(), "watch": Untouchable(), "wal": Untouchable()}
+    )
+    assert (node.status(), node.configuration, node.applied_index) == before
+    assert before[0]["configuration"] == before[1] == impl.ConfState(voters=(1,))
+    node._parts = parts
+    world.close()

@@ -20,6 +20,7 @@ from .report import report
 from .rows import (
     DONE_APPLIED,
     DONE_BARE,
+    DONE_INDEX,
     REFUSALS,
     REFUSED_STOPPED,
     ROW_APPLY,
@@ -53,7 +54,6 @@ class Applier:
         self.committed: Any = None
         self.state_changes: Any = None
         self.applied_term = 0
-        self.applied = 0
         #: entries that have no envelope: not a node's, nor empty as the first of a term
         self.bare = 0
         self.cursor = Cursor()
@@ -119,11 +119,12 @@ class Applier:
         if c.kind == ENTRY_NORMAL and c.size >= ENVELOPE:
             if self.state_machine is not None or self.committed is not None:
                 result = self.give(Entry(c.index, c.term, c.payload(ENVELOPE), ENTRY_NORMAL))
+            # Before its future ends: who sees that finds the index, too.
+            self.cells.set(DONE_INDEX, c.index)
             if c.origin == self.id and c.incarnation == self.incarnation:
                 self.outcomes.finish(c.sequence, c.index, c.term, result)
         elif c.kind == ENTRY_NORMAL and c.size > 0:
             self.tell_bare(c.index, c.size)
-        self.applied = c.index
         return 0
 
     def give(self, entry: Entry) -> Any:
@@ -138,7 +139,7 @@ class Applier:
     def tell_bare(self, index: int, size: int) -> None:
         """An entry that no node proposed: what it means is not known here, so it is not applied."""
         self.bare += 1
-        self.cells[DONE_BARE] = self.bare
+        self.cells.set(DONE_BARE, self.bare)
         if self.bare == 1:
             report(
                 logging.WARNING,
@@ -149,7 +150,8 @@ class Applier:
 
     def after_apply(self, index: int) -> None:
         """A batch is applied: tell the engine, then wake who waits."""
-        self.cells[DONE_APPLIED] = index
+        self.cells.set(DONE_INDEX, index)
+        self.cells.set(DONE_APPLIED, index)
         self.engine_event.py_wake()
         self.outcomes.wake_all()
 

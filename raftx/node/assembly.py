@@ -22,11 +22,12 @@ from ..storage.wal import Wal
 from ..transport.link import Link, QueueLink
 from ..transport.news import report_notes
 from ..transport.protocol import FRAME_UNIT, Transport
+from ..types import ConfState, StateChange
 from . import rows
 from .adapter import StorageAdapter, TransportAdapter
 from .apply import Applier
 from .engine import Engine
-from .events import History, Stream
+from .events import History, Published, Stream
 from .lifecycle import Task
 from .outcomes import Outcomes
 from .proposer import Proposer
@@ -49,7 +50,9 @@ class Outside:
     transport: Transport
     state_machine: Any
     clock: _sys.Clock
-    state_changes: History[Any]
+    state_changes: History[StateChange]
+    #: the membership that the node works with
+    configuration: Published[ConfState]
     committed: Stream[_core.Entry] | None = None
 
     def check(self) -> None:
@@ -74,6 +77,7 @@ class Outside:
 class Parts:
     """The parts of a node that has been assembled. Nothing of it runs before its tasks do."""
 
+    incarnation: int
     engine: Engine
     applier: Applier
     proposer: Proposer
@@ -139,6 +143,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     for piece in loaded.records:
         log.py_extend(piece)
     core = Raft(with_seed(config), log, loaded.hard_state, loaded.conf_state)
+    outside.configuration.value = core.tracker.conf_state()
     check_closing()
     expect = getattr(transport, "expect", None)
     if expect is not None:
@@ -173,8 +178,18 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     wal: Wal | None = getattr(storage, "wal", None)
     storage_adapter = StorageAdapter(storage, writes, wal_cells, event) if wal is None else None
     return Parts(
-        engine, applier, proposer, watch, wal_cells, wal, storage_adapter, transport_adapter, writes, clock
-    )  # fmt: skip
+        loaded.incarnation,
+        engine,
+        applier,
+        proposer,
+        watch,
+        wal_cells,
+        wal,
+        storage_adapter,
+        transport_adapter,
+        writes,
+        clock,
+    )
 
 
 def with_seed(config: Config) -> Config:

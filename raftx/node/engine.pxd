@@ -25,10 +25,11 @@ cdef int ODD_ANSWER, SENDER_STALE
 cdef int64_t ODD_NS
 cdef int SHOW_APPLIED, SHOW_COMMIT, SHOW_FAILED, SHOW_FRAMES_DROPPED, SHOW_FRAMES_IN, SHOW_FRAMES_OUT
 cdef int SHOW_LAST, SHOW_LEAD, SHOW_LEADERS, SHOW_ROLE, SHOW_STABLE, SHOW_STALE, SHOW_TERM, SHOW_TICKS
-cdef int SHOW_UNSERVED, SHOW_VOTE
+cdef int SHOW_IN_DOUBT, SHOW_ODD, SHOW_REJECTED, SHOW_TOO_LARGE_IN, SHOW_TOO_LARGE_OUT, SHOW_UNSERVED, SHOW_VOTE
+cdef int REASONS_MAX, SHOWN
 cdef size_t FRAME_HEADER, MESSAGE_HEADER, FRAME_CLOSE, RECORD_HEADER
 cdef int NOTE_LIMIT, NOTE_TOO_LARGE, NOTE_TICKS
-cdef int FRAMES_A_ROUND, ODD_KINDS
+cdef int FRAMES_A_ROUND
 
 @cython.final
 cdef class Engine(Runner):
@@ -51,9 +52,7 @@ cdef class Engine(Runner):
     cdef size_t frame_close, max_frame_bytes
     cdef uint64_t[::1] frame_limits
     cdef int64_t[::1] marks, said_too_large
-    cdef readonly uint64_t too_large_out, too_large_in
     cdef readonly Senders senders
-    cdef uint64_t[::1] odd
     cdef int64_t[::1] odd_told
     cdef uint64_t passed
     cdef uint64_t shown_term, shown_lead, shown_transferee
@@ -74,6 +73,7 @@ cdef class Engine(Runner):
     cdef int say_too_large(self, int kind, int slot, int64_t limit) except -1 nogil
     cdef int receive(self) except -1 nogil
     cdef int refuse(self, int reason) except -1 nogil
+    cdef int count(self, int cell) noexcept nogil
     cdef int receive_refused(self) except -1 nogil
     cdef bint serves(self) noexcept nogil
     cdef int receive_proposals(self, int slot) except -1 nogil

@@ -47,6 +47,7 @@ from .rows import (
     DONE_APPLIED,
     FAILED_STORAGE,
     ODD_ANSWER,
+    REASONS_MAX,
     REFUSED_CAMPAIGN,
     REFUSED_FORWARDING,
     REFUSED_NO_LEADER,
@@ -72,18 +73,24 @@ from .rows import (
     SHOW_FRAMES_DROPPED,
     SHOW_FRAMES_IN,
     SHOW_FRAMES_OUT,
+    SHOW_IN_DOUBT,
     SHOW_LAST,
     SHOW_LEAD,
     SHOW_LEADERS,
+    SHOW_ODD,
+    SHOW_REJECTED,
     SHOW_ROLE,
     SHOW_STABLE,
     SHOW_STALE,
     SHOW_TERM,
     SHOW_TICKS,
+    SHOW_TOO_LARGE_IN,
+    SHOW_TOO_LARGE_OUT,
     SHOW_UNSERVED,
     SHOW_VOTE,
+    SHOWN,
 )
-from .senders import REASONS, Senders
+from .senders import Senders
 from .stamps import Stamps
 
 FRAME_HEADER = 64
@@ -92,7 +99,6 @@ FRAME_CLOSE = 512 << 10  # a frame takes no further message above this; a larger
 RECORD_HEADER = 32
 NOTE_TICKS = 200  # between two notes about frames that are too large for a member
 FRAMES_A_ROUND = 256  # so that ticks and disk completions are looked at under a flood
-ODD_KINDS = 16  # reasons to refuse a message
 ODD_NS = 60_000_000_000  # how often the same reason is told
 
 
@@ -125,7 +131,8 @@ class Engine(Runner):
         self.applies = applies
         self.apply_cells = Cells()
         self.commands = Handoff(event)
-        self.show = Cells()
+        self.show = Cells(SHOWN)
+        self.show.set(SHOW_IN_DOUBT, core.in_doubt)
         self.stamps = stamps
         self.driver = Driver(core)
         self.out = self.driver.out
@@ -140,9 +147,8 @@ class Engine(Runner):
         #: a frame takes no further message above this; one message always fits what the transport takes
         self.frame_close = min(FRAME_CLOSE, max_frame_bytes)
         self.senders = Senders()
-        #: messages that no honest member can have sent, by reason; and when each was told last, 0 for never
-        self.odd = array("Q", bytes(8 * ODD_KINDS))
-        self.odd_told = array("q", bytes(8 * ODD_KINDS))
+        #: when each reason to refuse a message was told last, 0 for never
+        self.odd_told = array("q", bytes(8 * REASONS_MAX))
         #: the last of this node's own proposals that was passed on
         self.passed = 0
         self.max_frame_bytes = max_frame_bytes
@@ -152,8 +158,6 @@ class Engine(Runner):
         self.marks = array("q", bytes(8 * MEMBERS_MAX))
         #: ticks for which nothing is said about it
         self.said_too_large = array("q", bytes(8 * MEMBERS_MAX))
-        #: messages that were not sent because the recipient does not take such frames, and frames that told us the same
-        self.too_large_out = self.too_large_in = 0
         self.shown_term = self.shown_lead = self.shown_transferee = 0
         self.shown_role = -1
         self.begun = self.stopping = False
@@ -229,7 +233,7 @@ class Engine(Runner):
         self.next_tick += self.tick_ns
         if self.next_tick <= now:
             self.next_tick = now + self.tick_ns
-        self.show.set(SHOW_TICKS, self.show.get(SHOW_TICKS) + 1)
+        self.count(SHOW_TICKS)
         self.watch_disk()
         for slot in range(self.core.tracker.peers.count):
             if self.contact.tick(slot):
@@ -266,13 +270,15 @@ class Engine(Runner):
         frames = 0
         while frames < FRAMES_A_ROUND and self.link.next():
             frames += 1
-            if self.codec.open(self.link.data, self.link.size) != 0:
+            rejected = self.codec.open(self.link.data, self.link.size)
+            if rejected != 0:
+                self.count(SHOW_REJECTED + rejected)
                 continue
             self.link.proven()
             slot = self.core.tracker.peers.slot_of(self.codec.sender)
             verdict = self.senders.judge(slot, self.codec.sender_incarnation)
             if verdict == SENDER_STALE:
-                self.show.set(SHOW_STALE, self.show.get(SHOW_STALE) + 1)
+                self.count(SHOW_STALE)
                 continue
             if verdict == 0:
                 self.heard(slot)
@@ -295,7 +301,7 @@ class Engine(Runner):
             # An append and the headers around it fit what its recipient takes, unless it is a single entry.
             self.core.tracker.append_limits[slot] = self.codec.sender_limit - FRAME_HEADER - MESSAGE_HEADER
         if self.codec.sender_too_large:
-            self.too_large_in += 1
+            self.count(SHOW_TOO_LARGE_IN)
             self.say_too_large(NOTE_TOO_LARGE, slot, self.max_frame_bytes)
         if self.link.size == FRAME_HEADER and self.contact.greeted(slot):
             self.link.renew(self.codec.sender)
@@ -313,7 +319,7 @@ class Engine(Runner):
         if reason != 0:
             return self.refuse(reason)
         if not self.serves():
-            self.show.set(SHOW_UNSERVED, self.show.get(SHOW_UNSERVED) + 1)
+            self.count(SHOW_UNSERVED)
             return 0
         slot = self.core.tracker.peers.slot_of(self.message.sender)
         if self.message.kind == MSG_PROP:
@@ -325,18 +331,19 @@ class Engine(Runner):
 
     def refuse(self, reason: int) -> int:
         """Count a message that is dropped; the first of each reason, and then one a minute, is told."""
-        self.odd[reason] += 1
+        self.count(SHOW_ODD + reason)
         now = self.clock.now()
         if self.odd_told[reason] == 0 or now - self.odd_told[reason] >= ODD_NS:
             self.odd_told[reason] = max(now, 1)
-            count = self.odd[reason]
+            count = self.show.get(SHOW_ODD + reason)
             kind = self.message.kind
             self.applies.put(self.no_spans, ROW_ODD, reason, self.message.sender, kind, self.message.term, count, 0, 0)
         return 0
 
-    def refused_by_reason(self) -> dict[str, int]:
-        """How many messages were dropped because no honest member can have sent them. For Python, any thread."""
-        return {name: int(self.odd[reason]) for reason, name in enumerate(REASONS) if reason}
+    def count(self, cell: int) -> int:
+        """One more of what is shown there."""
+        self.show.set(cell, self.show.get(cell) + 1)
+        return 0
 
     def receive_refused(self) -> int:
         """The leader did not take proposals that were passed on to it."""
@@ -448,7 +455,7 @@ class Engine(Runner):
             elif kind == CMD_TRANSFER:
                 self.transfer(self.commands.at(row, 1), self.commands.at(row, 2))
             elif kind == CMD_UNREACHABLE:
-                self.show.set(SHOW_FRAMES_DROPPED, self.show.get(SHOW_FRAMES_DROPPED) + 1)
+                self.count(SHOW_FRAMES_DROPPED)
                 slot = self.core.tracker.peers.slot_of(self.commands.at(row, 1))
                 if slot >= 0:
                     self.contact.unsent(slot)
@@ -580,16 +587,16 @@ class Engine(Runner):
                 return 0
             if limit and size > limit:
                 # It would end the connection. What can be told is that there is something.
-                self.too_large_out += 1
+                self.count(SHOW_TOO_LARGE_OUT)
                 self.marks[slot] = self.contact.limit
                 self.say_too_large(NOTE_LIMIT, slot, limit)
                 self.not_sent(slot, to, start, end)
             elif self.send_frame(slot, to, size, start, end) != 0:
-                self.show.set(SHOW_FRAMES_DROPPED, self.show.get(SHOW_FRAMES_DROPPED) + 1)
+                self.count(SHOW_FRAMES_DROPPED)
                 self.not_sent(slot, to, start, end)
             else:
                 self.contact.sent(slot)
-                self.show.set(SHOW_FRAMES_OUT, self.show.get(SHOW_FRAMES_OUT) + 1)
+                self.count(SHOW_FRAMES_OUT)
             start = end
         return 0
 
@@ -631,7 +638,7 @@ class Engine(Runner):
             self.codec.begin(self.link.place, FRAME_HEADER, to)
             self.codec.finish()
             if self.link.send() == 0:
-                self.show.set(SHOW_FRAMES_OUT, self.show.get(SHOW_FRAMES_OUT) + 1)
+                self.count(SHOW_FRAMES_OUT)
         return 0
 
     def hand_over_entries(self) -> int:
@@ -647,6 +654,7 @@ class Engine(Runner):
         self.show.set(SHOW_APPLIED, self.core.applied)
         self.show.set(SHOW_LAST, self.core.log.last)
         self.show.set(SHOW_STABLE, self.core.stable)
+        self.show.set(SHOW_IN_DOUBT, self.core.in_doubt)
         if self.core.transferee != self.shown_transferee:
             was, to = self.shown_transferee, self.core.transferee
             self.shown_transferee = to
@@ -658,7 +666,7 @@ class Engine(Runner):
         ):
             return 0
         if self.core.lead != self.shown_lead and self.core.lead != 0:
-            self.show.set(SHOW_LEADERS, self.show.get(SHOW_LEADERS) + 1)
+            self.count(SHOW_LEADERS)
         self.shown_term = self.core.term
         self.shown_lead = self.core.lead
         self.shown_role = self.core.role

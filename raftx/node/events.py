@@ -74,6 +74,13 @@ class Gate:
         return self._bell.wait_for(self.is_open, timeout)
 
 
+class Published(Generic[T]):
+    """A value that one thread at a time replaces and any thread reads. Never changed in place."""
+
+    def __init__(self, value: T) -> None:
+        self.value = value
+
+
 class Stream(Generic[T]):
     """Entries that are pushed by one thread; an iterator that ends with the node, with what ended it if it failed.
 

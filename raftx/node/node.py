@@ -19,7 +19,7 @@ from ..transport.protocol import Transport
 from ..types import LEADER, ConfState, Role, StateChange, check_id, is_id
 from . import lifecycle, rows
 from .assembly import Outside, Parts, assemble
-from .events import Consumer, History, Stream
+from .events import Consumer, History, Published, Stream
 from .executor import Executor, Threads
 from .futures import Future
 from .lifecycle import Life, Worker
@@ -71,7 +71,13 @@ class Node:
     ) -> None:
         self._state_changes: History[StateChange] = History(STATE_CHANGES_KEPT)
         self._outside = Outside(
-            config, storage, transport, state_machine, clock if clock is not None else _sys.Clock(), self._state_changes
+            config,
+            storage,
+            transport,
+            state_machine,
+            clock if clock is not None else _sys.Clock(),
+            self._state_changes,
+            Published(ConfState()),
         )
         self._outside.check()
         self._config = config
@@ -240,7 +246,7 @@ class Node:
         """Let another voter lead before we go: it is elected at once instead of after a timeout."""
         parts, life = self._made(), self._life
         show = parts.engine.show
-        if show[rows.SHOW_ROLE] != LEADER or not life.is_alive() or len(self._conf_state().voters) < 2:
+        if show[rows.SHOW_ROLE] != LEADER or not life.is_alive() or len(self._outside.configuration.value.voters) < 2:
             return
         parts.engine.commands.py_put(None, rows.CMD_TRANSFER, 0)
         self._executor.wait_for(
@@ -376,8 +382,8 @@ class Node:
         """
         self._check_running()
         check_id(to)
-        if to and (not is_id(to) or to not in self._conf_state().voters):
-            raise UsageError(f"{to} is not a voter: {self._conf_state().voters}")
+        if to and (not is_id(to) or to not in self._outside.configuration.value.voters):
+            raise UsageError(f"{to} is not a voter: {self._outside.configuration.value.voters}")
         future, request = self._open(KIND_TRANSFER)
         self._made().engine.commands.py_put(None, rows.CMD_TRANSFER, to, request)
         return future
@@ -457,13 +463,13 @@ class Node:
     def applied_index(self) -> int:
         """The last index that the state machine has."""
         self._life.check_process()
-        return 0 if self._parts is None else int(self._parts.applier.applied)
+        return 0 if self._parts is None else int(self._parts.engine.apply_cells[rows.DONE_INDEX])
 
     @property
     def configuration(self) -> ConfState:
         """The members."""
         self._life.check_process()
-        return self._conf_state()
+        return self._outside.configuration.value
 
     @property
     def failure(self) -> BaseException | None:
@@ -477,7 +483,8 @@ class Node:
         in words.
 
         ``too_large_out`` counts messages that their recipient's max_frame_bytes kept from being sent, ``too_large_in``
-        frames that told of such messages to this node. ``transport`` is the transport's own. Of NngTransport:
+        frames that told of such messages to this node. ``entries_bare`` counts committed entries that no Node proposed
+        and that are therefore not applied. ``transport`` is the transport's own. Of NngTransport:
         connections from others now, strangers among them (no valid frame yet), refused (closed as strangers, or for
         want of room), dials and dial_failures, connected (how often one to a peer has come to stand), renewals (ended
         because nothing seemed to arrive), shortages (of descriptors or memory, waited out).
@@ -491,12 +498,12 @@ class Node:
             "id": self.id,
             "state": self._life.state,
             "failure": _in_words(self.failure),
-            **status_of(parts.engine, parts.wal_cells),
+            **status_of(parts.incarnation, parts.engine.show, parts.engine.apply_cells, parts.wal_cells),
             "role": self.role.name.lower(),
             "leader": self.leader_id,
             "applied": self.applied_index,
             "pending": len(self._outcomes.pending),
-            "configuration": self._conf_state(),
+            "configuration": self._outside.configuration.value,
             "transport": transport.status() if hasattr(transport, "status") else {},
         }
 
@@ -511,12 +518,6 @@ class Node:
             return []
         rounds: list[tuple[int, int, int, int, int, int]] = self._parts.engine.stamps.rows()
         return rounds
-
-    def _conf_state(self) -> ConfState:
-        if self._parts is None:
-            return ConfState()
-        state: ConfState = self._parts.engine.core.tracker.conf_state()
-        return state
 
     def _show(self, cell: int) -> int:
         self._life.check_process()

@@ -34,6 +34,14 @@ SHOW_LEADERS = 12  # changes of leader seen
 SHOW_FAILED = 13  # 0, or what ended the engine: FAILED_*
 SHOW_VOTE = 14
 SHOW_UNSERVED = 15  # messages of kinds that a node does not serve: snapshots, reads, membership
+SHOW_IN_DOUBT = 16
+SHOW_TOO_LARGE_OUT = 17  # messages that were not sent because their recipient does not take such frames
+SHOW_TOO_LARGE_IN = 18  # frames that told us the same
+SHOW_ODD = 19  # messages that no honest member can have sent: from here on one cell for each reason
+SHOW_REJECTED = 35  # frames that the codec did not accept, likewise
+SHOWN = 51
+
+REASONS_MAX = 16  # of either
 
 FAILED_STORAGE = 1
 FAILED_CORE = 2
@@ -41,6 +49,7 @@ FAILED_CORE = 2
 # What the apply thread publishes
 DONE_APPLIED = 0
 DONE_BARE = 1  # entries that were not applied, because they have no envelope
+DONE_INDEX = 2  # the last entry that is applied; DONE_APPLIED is that of the last batch
 
 # What a frame's incarnation says of it, besides ODD_INCARNATION
 SENDER_PRESENT = 0
