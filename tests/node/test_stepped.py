@@ -1,8 +1,9 @@
 """Whole nodes in one thread: their workers are stepped one round at a time, by a clock that is moved by hand."""
 
 import pytest
-from conftest import IMPLEMENTATIONS
-from stepped import World, nothing_waits  # noqa: F401 (a fixture)
+
+from tests.helpers.implementations import IMPLEMENTATIONS
+from tests.helpers.stepped import World
 
 pytestmark = pytest.mark.usefixtures("nothing_waits")
 

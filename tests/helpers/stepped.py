@@ -6,11 +6,8 @@ Not a test.
 from __future__ import annotations
 
 import collections
-import threading
-import time
 
-import pytest
-from conftest import module
+from tests.helpers.implementations import module
 
 ELECTION_TICKS = 10
 TICK_MS = 10
@@ -108,14 +105,3 @@ class Transport:
 
     def close(self):
         self.world.receive.pop(self.id, None)
-
-
-@pytest.fixture
-def nothing_waits(monkeypatch):
-    """Nobody sleeps, and nobody starts a thread."""
-
-    def refuse(*_):
-        raise AssertionError("a stepped node neither sleeps nor starts threads")
-
-    monkeypatch.setattr(time, "sleep", refuse)
-    monkeypatch.setattr(threading.Thread, "start", refuse)

@@ -3,8 +3,9 @@
 import itertools
 
 import pytest
-from conftest import module
-from stepped import World, nothing_waits  # noqa: F401 (a fixture)
+
+from tests.helpers.implementations import module
+from tests.helpers.stepped import World
 
 pytestmark = pytest.mark.usefixtures("nothing_waits")
 
