@@ -125,3 +125,14 @@ def no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
     if directory is not None:
         files = _open_files(directory.resolve())
         assert not files, f"files still open after the test: {files}"
+
+
+@pytest.fixture
+def nothing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody sleeps, and nobody starts a thread."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a stepped node neither sleeps nor starts threads")
+
+    monkeypatch.setattr(time, "sleep", refuse)
+    monkeypatch.setattr(threading.Thread, "start", refuse)

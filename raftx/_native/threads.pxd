@@ -49,8 +49,9 @@ cdef class Event:
 
 @cython.final
 cdef class Cells:
-    """Sixteen 64-bit numbers that one thread writes and others read."""
-    cdef int64_t values[16]
+    """64-bit numbers that one thread writes and others read."""
+    cdef int64_t* values
+    cdef readonly int count               # Invariant: values has room for so many; get, set and replace trust theirs
     cdef int64_t get(self, int cell) noexcept nogil
     cdef void set(self, int cell, int64_t value) noexcept nogil
     cdef bint replace(self, int cell, int64_t old, int64_t value) noexcept nogil
@@ -81,6 +82,7 @@ cdef class Intake:
     """Proposals on their way to the engine, already as entry records without index and term."""
     cdef pthread_mutex_t mutex
     cdef readonly Event event
+    cdef readonly Clock clock
     cdef readonly uint64_t origin, incarnation
     cdef uint64_t sequence                # of the last proposal accepted, under the mutex
     cdef readonly size_t limit            # bytes that may wait
@@ -88,7 +90,7 @@ cdef class Intake:
     cdef readonly Buffer taken
     cdef readonly size_t offset           # of the first record in taken that the engine has not consumed
     cdef readonly uint64_t taken_sequence  # of that record
-    cdef readonly int64_t taken_since     # when the oldest of them came, monotonic ns
+    cdef readonly int64_t taken_since     # when the oldest of them came, ns of the clock
     cdef uint64_t filling_first
     cdef int64_t filling_since
     cdef int64_t pending                  # atomic: bytes waiting in filling

@@ -203,13 +203,17 @@ class Event:
 
 @final
 class Cells:
-    """Sixteen 64-bit numbers that one thread writes and others read."""
+    """64-bit numbers, ``count`` of them, that one thread writes and others read. All are 0 at first."""
 
-    __slots__ = ("lock", "values")
+    __slots__ = ("count", "lock", "values")
 
-    def __init__(self) -> None:
+    def __init__(self, count: int = CELLS) -> None:
+        count = _int(count)
+        if count < 1:
+            raise ValueError("count must be at least 1")
+        self.count = count
         self.lock = threading.Lock()
-        self.values = [0] * CELLS
+        self.values = [0] * count
 
     def get(self, cell: int) -> int:
         """The number in one cell."""
@@ -227,16 +231,17 @@ class Cells:
                 self.values[cell] = value
             return same
 
-    def __getitem__(self, cell: int) -> int:
+    def _check(self, cell: int) -> int:
         cell = _int64(cell)
-        if not 0 <= cell < CELLS:
-            raise IndexError("cell must be in 0..15")
-        return self.get(cell)
+        if not 0 <= cell < self.count:
+            raise IndexError(f"cell must be in 0..{self.count - 1}")
+        return cell
+
+    def __getitem__(self, cell: int) -> int:
+        return self.get(self._check(cell))
 
     def __setitem__(self, cell: int, value: int) -> None:
-        cell, value = _int64(cell), _int64(value)
-        if not 0 <= cell < CELLS:
-            raise IndexError("cell must be in 0..15")
+        cell, value = self._check(cell), _int64(value)
         self.set(cell, value)
 
 
@@ -365,11 +370,12 @@ class Intake:
     """
 
     __slots__ = (
-        "closed", "consumed", "event", "incarnation", "last_count", "limit", "lock", "offset", "origin", "put_bytes",
-        "queue", "sequence", "taken", "taken_sequence", "taken_since",
+        "clock", "closed", "consumed", "event", "incarnation", "last_count", "limit", "lock", "offset", "origin",
+        "put_bytes", "queue", "sequence", "taken", "taken_sequence", "taken_since",
     )  # fmt: skip
 
-    def __init__(self, event: Event, origin: int, incarnation: int, limit: int) -> None:
+    def __init__(self, event: Event, origin: int, incarnation: int, limit: int, clock: Clock | None = None) -> None:
+        self.clock = Clock() if clock is None else _typed(Clock, clock)
         #: of those who propose, never of the taker: a signal handler may wait for that one
         self.lock = threading.RLock()
         self.event = _typed(Event, event)
@@ -382,14 +388,14 @@ class Intake:
         self.taken = Buffer()
         self.offset = 0  # of the first record in taken that the engine has not consumed
         self.taken_sequence = 0  # of that record
-        self.taken_since = 0  # when the oldest of them came, monotonic ns
+        self.taken_since = 0  # when the oldest of them came, ns of the clock
         self.put_bytes = self.consumed = 0  # bytes of records that were ever put, and that the taker is done with
         self.closed = False
         self.last_count = 0
 
     def _put(self, blobs: list[bytes], kind: int) -> int:
         """All of them or none: the number of the first, 0 without room, -1 when closed."""
-        since = monotonic_ns()
+        since = self.clock.now()
         items = [(kind, blob, since) for blob in blobs]
         count = len(items)
         size = sum(map(len, blobs)) + count * (ENTRY_HEADER + ENVELOPE)

@@ -5,7 +5,7 @@ few copies only, and never while anything waits for the GIL.
 """
 import errno
 
-from libc.stdlib cimport free, realloc
+from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
@@ -134,7 +134,18 @@ cdef class Event:
 
 
 cdef class Cells:
-    """Sixteen numbers, each read and written atomically."""
+    """64-bit numbers, ``count`` of them, that one thread writes and others read. All are 0 at first."""
+
+    def __cinit__(self, int count=CELLS):
+        if count < 1:
+            raise ValueError("count must be at least 1")
+        self.count = count
+        self.values = <int64_t*>calloc(count, sizeof(int64_t))
+        if self.values == NULL:
+            raise MemoryError()
+
+    def __dealloc__(self):
+        free(self.values)
 
     cdef int64_t get(self, int cell) noexcept nogil:
         return raftx_load(&self.values[cell])
@@ -146,13 +157,13 @@ cdef class Cells:
         return raftx_replace(&self.values[cell], old, value)
 
     def __getitem__(self, Py_ssize_t cell):
-        if not 0 <= cell < CELLS:
-            raise IndexError("cell must be in 0..15")
+        if not 0 <= cell < self.count:
+            raise IndexError(f"cell must be in 0..{self.count - 1}")
         return self.get(<int>cell)
 
     def __setitem__(self, Py_ssize_t cell, int64_t value):
-        if not 0 <= cell < CELLS:
-            raise IndexError("cell must be in 0..15")
+        if not 0 <= cell < self.count:
+            raise IndexError(f"cell must be in 0..{self.count - 1}")
         self.set(<int>cell, value)
 
 
@@ -326,8 +337,9 @@ cdef class Handoff:
 cdef class Intake:
     """Proposals from any thread, for one taker, in order and numbered 1, 2, 3, ..."""
 
-    def __cinit__(self, Event event not None, uint64_t origin, uint64_t incarnation, size_t limit):
+    def __cinit__(self, Event event not None, uint64_t origin, uint64_t incarnation, size_t limit, Clock clock=None):
         pthread_mutex_init(&self.mutex, NULL)
+        self.clock = Clock() if clock is None else clock
         self.event = event
         self.origin = origin
         self.incarnation = incarnation
@@ -355,7 +367,7 @@ cdef class Intake:
             return 0
         if self.filling.size == 0:
             self.filling_first = self.sequence + 1
-            self.filling_since = raftx_now()
+            self.filling_since = self.clock.now()
         self.filling.put_proposal(kind, self.origin, self.incarnation, self.sequence + 1, data, size)
         self.sequence += 1
         raftx_store(&self.pending, self.filling.size)

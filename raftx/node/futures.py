@@ -5,7 +5,7 @@ A Future has the methods of ``concurrent.futures.Future``, works with its ``wait
 waiting until somebody waits; whoever completes a batch sets all results first and wakes afterwards. No threads here.
 
 Ending and waiting need no lock: who ends a future takes its cell first, and writes its state last; who waits
-is in the list before he looks at the state again.
+is in the list before it looks at the state again.
 """
 
 from __future__ import annotations

@@ -69,11 +69,11 @@ class Link:
 class QueueLink(Link):
     """Frames through two queues. ``limit`` bytes may wait in each direction, FRAME_COST a frame included.
 
-    More is dropped.
+    More is dropped. ``notes``: those of the transport, if it has some.
     """
 
-    def __init__(self, event: Event, outgoing_event: Event, limit: int) -> None:
-        self.notes = Notes()
+    def __init__(self, event: Event, outgoing_event: Event, limit: int, notes: Notes | None = None) -> None:
+        self.notes = Notes() if notes is None else notes
         self.incoming = Handoff(event)
         self.outgoing = Handoff(outgoing_event)
         self.limit = limit

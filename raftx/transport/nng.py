@@ -22,12 +22,11 @@ from ..types import MEMBERS_MAX, NUMBER_MAX, is_id
 from . import fork
 from .address import Address, listen_on, parse
 from .link import Link
-from .news import describe
+from .protocol import FRAME_UNIT
 from .python import PythonConnections, socket_id
 
 logger = logging.getLogger("raftx")
 
-FRAME_UNIT = 64 << 10  # frame headers tell the limit in whole ones
 GUESTS = 4  # connections that have not greeted, for each stranger that is allowed
 SLOW_HANDSHAKE = 8  # times an attempt, where NNG dials and more than greetings go to and fro
 
@@ -183,7 +182,8 @@ class NngTransport:
         self._pid = os.getpid()
         self._pull: Any = None
         self._threads: list[threading.Thread] = []
-        self._notes = Notes()
+        #: what has happened to the connections: for the node that uses this, which logs it
+        self.notes = Notes()
         self._wire: Wire | None = None
         self._arrivals: Arrivals | None = None
         self._link: NngLink | None = None
@@ -206,7 +206,7 @@ class NngTransport:
         self._arrivals = Arrivals(self.max_connections, self.max_strangers, self.stranger_ms)
         self._wire = Wire(
             Event(),
-            self._notes,
+            self.notes,
             GUESTS * self.max_strangers,
             self.stranger_ms,
             self.dial_ms,
@@ -251,7 +251,7 @@ class NngTransport:
             wire = self._open()
             assert self._arrivals is not None
             number = socket_id(self._pull)
-            link = NngLink(event, self._notes, wire, self._arrivals, number, self.queue_frames, self.receive_bytes)
+            link = NngLink(event, self.notes, wire, self._arrivals, number, self.queue_frames, self.receive_bytes)
             self._link = link
             for target in self._targets(id):
                 link.wire.add(*target)
@@ -364,12 +364,6 @@ class NngTransport:
         if missing:
             names = ", ".join([str(member) for member in missing])
             logger.warning("node %d: peers has no address for %s: nothing can be sent there from here", id, names)
-
-    def report(self, id: int) -> None:
-        """Log what has happened to the connections since the last call. One thread at a time."""
-        while (note := self._notes.py_take()) is not None:
-            level, text = describe(*note, self.peers)
-            logger.log(level, "node %d: %s", id, text)
 
     def status(self) -> dict[str, int]:
         """Connections and what was refused; counters begin at 0 with the start. Any thread."""

@@ -125,7 +125,7 @@ MUTANTS = (
         (
             Edit(
                 LIFE,
-                "return self.phase in (RUNNING, CLOSING) and not self._cause and not self.ended.is_open()",
+                "return self.phase in (RUNNING, STOPPING) and not self._cause and not self.ended.is_open()",
                 "return self.phase != NEW",
             ),
         ),

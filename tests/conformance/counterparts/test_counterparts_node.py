@@ -176,7 +176,7 @@ def test_node_stop(impl: ModuleType) -> None:
     node.close()
     assert set(threading.enumerate()) <= before
     stopped = node.status()
-    assert stopped["state"] == "closed"
+    assert stopped["state"] == "ended"
     node.close()
     assert node.status() == stopped
     with pytest.raises(impl.Stopped):
