@@ -59,6 +59,7 @@ class PlainDisk:
         self._failing = False
 
     def storage(self) -> MemoryStorage:
+        self._failing = False
         return self._storage
 
     def power_cut(self, totals: Counter[str]) -> None:
@@ -93,5 +94,4 @@ class PlainDisk:
         return False
 
     def heal(self) -> None:
-        self._failing = False
         self._storage.fail_next_sync = None

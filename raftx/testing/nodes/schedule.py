@@ -181,6 +181,7 @@ class Schedule:
             member.paused_until = 0
         limit = world.slices + LIVES_AGAIN
         asked = 0
+        before = len(world.checker.requests)
         while world.slices < limit:
             for id in world.alive():
                 life = world.members[id].life
@@ -205,7 +206,7 @@ class Schedule:
         world.checker.judge_ended()
         world.checker.at_end(machines, {id: member.lives for id, member in world.members.items() if not member.refused})
         if not any(
-            request.ended and not request.future.exception(timeout=0) for request in world.checker.requests[-3:]
+            request.ended and not request.future.exception(timeout=0) for request in world.checker.requests[before:]
         ):
             raise Violation("of the last proposals, in a cluster without faults, none is done")
         for id in world.alive():

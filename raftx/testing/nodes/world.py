@@ -41,6 +41,8 @@ class Life:
     changes: Any
     #: what its failure may be: an exception's type
     may_fail: tuple[type[BaseException], ...] = ()
+    #: it has failed, and was expected to
+    failed: bool = False
 
 
 class Member:
@@ -193,12 +195,12 @@ class World:
     def round(self, member: Member, name: str) -> None:
         """One round of one worker, and a look at what it has done."""
         life, id = member.life, member.id
-        if life is None or not life.executor.step(name):
-            if life is not None and life.node.failure is not None:
-                self._failed(member, life)
-            if member.disk.broken():
-                # The power went in the middle of that round.
-                self.crash(id, power=True)
+        if life is None:
+            return
+        goes_on = life.executor.step(name)
+        if member.disk.broken():
+            # The power went in the middle of that round.
+            self.crash(id, power=True)
             return
         engine = self._engine_of(life)
         if name == "engine":
@@ -207,11 +209,15 @@ class World:
             self.checker.after_apply(id, engine, life.node.applied_index)
         if self.checker.ending:
             self.checker.judge_ended()
+        if not goes_on and life.node.failure is not None and not life.failed:
+            self._failed(member, life)
         self._note(name, id)
 
     def _failed(self, member: Member, life: Life) -> None:
         failure = life.node.failure
         if isinstance(failure, life.may_fail) or member.disk.may_fail(failure):
+            life.failed = True
+            self.totals["failed nodes"] += 1
             return
         if isinstance(failure, Violation):
             raise failure
