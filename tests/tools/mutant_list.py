@@ -20,6 +20,7 @@ TRACKER = "raftx/consensus/tracker.py"
 QUORUM = "raftx/consensus/quorum.py"
 READS = "raftx/consensus/readonly.py"
 RAWNODE = "raftx/consensus/rawnode.py"
+RELEASE = "raftx/consensus/release.py"
 FLOW = "raftx/_twins/flow.py"
 ADMISSION = "raftx/consensus/admission.py"
 DOUBT = "raftx/consensus/doubt.py"
@@ -150,7 +151,7 @@ MUTANTS = (
                 "        if kind in (MSG_APP_RESP, MSG_PRE_VOTE_RESP) or to == self.id:\n",
             ),
             Edit(
-                RAWNODE,
+                RELEASE,
                 "    return kind in (MSG_APP_RESP, MSG_VOTE_RESP, MSG_PRE_VOTE_RESP, MSG_VOTE)\n",
                 "    return kind in (MSG_APP_RESP, MSG_PRE_VOTE_RESP, MSG_VOTE)\n",
             ),
@@ -163,7 +164,7 @@ MUTANTS = (
         "consensus/test_release_rule.py",
         (
             Edit(
-                RAWNODE,
+                RELEASE,
                 "    return kind in (MSG_APP_RESP, MSG_VOTE_RESP, MSG_PRE_VOTE_RESP, MSG_VOTE)\n",
                 "    return kind in (MSG_APP_RESP, MSG_VOTE_RESP, MSG_PRE_VOTE_RESP)\n",
             ),
