@@ -10,6 +10,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from ...config import Config
 from ...errors import UsageError
@@ -48,7 +49,7 @@ class Schedule:
     def draw_settings(self) -> list[Config]:
         """Settings that make what is seldom frequent: small windows, budgets and caps."""
         rng = self.rng
-        common = {
+        common: dict[str, Any] = {
             "cluster": CLUSTER,
             "tick_ms": 10,
             "election_ticks": rng.choice((5, 10, 10)),
@@ -215,7 +216,11 @@ class Schedule:
     def settled(self) -> bool:
         """Whether all have applied everything, and every request of the present lives has ended."""
         world = self.world
-        ends = {(world.engine(id).core.log.last, world.members[id].life.node.applied_index) for id in world.alive()}  # type: ignore[union-attr]
+        ends = set()
+        for id in world.alive():
+            life = world.members[id].life
+            assert life is not None
+            ends.add((world.engine(id).core.log.last, life.node.applied_index))
         if len(ends) != 1 or len(set(*ends)) != 1:
             return False
         lives = {id: world.members[id].lives for id in world.alive()}
@@ -229,7 +234,8 @@ class Schedule:
                 parts.append(f"{id} is down")
             else:
                 core, node = self.world.engine(id).core, member.life.node
-                parts.append(f"{node!r} log to {core.log.last}, committed {core.committed}, applied {node.applied_index}")
+                ends = f"log to {core.log.last}, committed {core.committed}, applied {node.applied_index}"
+                parts.append(f"{node!r} {ends}")
         return "; ".join(parts)
 
 
