@@ -15,7 +15,7 @@ from typing import Any
 from ...config import Config
 from ...errors import UsageError
 from ..invariants import Violation
-from .disks import Disk, PlainDisk
+from .disks import Disk, PlainDisk, WalDisk
 from .world import CLUSTER, MS, World
 
 SLICES = (60, 260)  # of the part with faults
@@ -39,12 +39,12 @@ class Schedule:
         self.rng = rng = random.Random(f"nodes {seed}")
         self.count = rng.choice((1, 2, 3, 3, 3, 3, 3, 4, 5, 5))
         self.ids = tuple(range(1, self.count + 1))
-        voters = self.ids
+        plain = rng.random() < 0.1
 
-        def plain(id: int, rng: random.Random) -> Disk:
-            return PlainDisk(voters)
+        def disk(id: int, rng: random.Random) -> Disk:
+            return PlainDisk(self.ids) if plain else WalDisk(id, self.ids, rng)
 
-        self.world = World(seed, self.draw_settings(), make_disk or plain)
+        self.world = World(seed, self.draw_settings(), make_disk or disk)
 
     def draw_settings(self) -> list[Config]:
         """Settings that make what is seldom frequent: small windows, budgets and caps."""
@@ -74,14 +74,15 @@ class Schedule:
         """Begin, be disturbed, and come back. Raises Violation."""
         try:
             for id in self.ids:
-                self.world.begin(id)
+                if not self.world.begin(id):
+                    raise Violation(f"node {id} does not begin")
             for _ in range(self.rng.randint(*SLICES)):
                 self.disturb()
                 self.world.slice(self.rng.choice((1, 2, 5, 10)) * MS)
             self.come_back()
         except Violation as error:
             raise Violation(f"seed {self.seed}: {error}") from error
-        self.world.count_outcomes()
+        self.world.count()
         self.world.totals["elections"] += self.world.checker.elections
         self.world.totals["truncated logs"] += self.world.checker.truncations
         return Result(self.seed, self.world.trace, self.world.totals)
@@ -102,7 +103,7 @@ class Schedule:
             self.disturb_nodes()
         for id in world.down():
             if rng.random() < 0.08:
-                self.begin(id)
+                world.begin(id)
 
     def disturb_network(self) -> None:
         rng, network = self.rng, self.world.network
@@ -139,7 +140,8 @@ class Schedule:
             return
         if what < 0.3:
             world.crash(id, power=rng.random() < 0.6)
-            if rng.random() < 0.1 and sum(each.refused for each in world.members.values()) < (self.count - 1) // 2:
+            damaged = sum(each.disk.damaged for each in world.members.values())
+            if rng.random() < 0.15 and not member.disk.damaged and damaged < (self.count - 1) // 2:
                 member.disk.damage(rng, world.totals)
         elif what < 0.4:
             world.close(id)
@@ -165,12 +167,6 @@ class Schedule:
             member.life.may_fail = (RuntimeError,)
             world.totals["failing state machines"] += 1
 
-    def begin(self, id: int) -> None:
-        """Start a member; one whose disk refuses stays away, which a minority may."""
-        world = self.world
-        if not world.begin(id):
-            world.members[id].refused = True
-
     # --- the end -------------------------------------------------------------------------------------
 
     def come_back(self) -> None:
@@ -191,7 +187,7 @@ class Schedule:
                 if life.node.failure is not None:
                     world.close(id)
             for id in world.down():
-                self.begin(id)
+                world.begin(id)
             for _ in range(10):
                 world.slice(5 * MS)
             leader = world.leader()
