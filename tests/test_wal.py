@@ -51,7 +51,7 @@ def write(impl, path, batches):
         storage.sync()
         held = held[: first - 1] + [(first + i, term, data) for i, (term, data) in enumerate(items)]
         states.append((hard_state, list(held)))
-    end = storage.wal.position
+    end = storage.wal.write_offset
     storage.close()
     return states, end
 
@@ -77,7 +77,7 @@ def segment(path, number=1):
 
 def marks(impl, path):
     """The mark as it was after each batch of the first segment; before them what a new directory has."""
-    format = module(impl, "storage.format")
+    format = module(impl, "storage.wal_format")
     data = segment(path).read_bytes()
     found = [format.Mark(0, 0, 0, 0)]
     at = BLOCK
@@ -92,7 +92,7 @@ def marks(impl, path):
 
 def put_mark(impl, path, *slots):
     """A mark whose slots say this; None for one that says nothing."""
-    format = module(impl, "storage.format")
+    format = module(impl, "storage.wal_format")
     data = [b"" if mark is None else format.encode_mark(mark, slot, CLUSTER, 1) for slot, mark in enumerate(slots)]
     (path / "wal.mark").write_bytes(b"".join([each.ljust(BLOCK, b"\0") for each in data]))
 
@@ -338,7 +338,7 @@ def test_rotation_and_large_batches(impl, tmp_path):
 
 def test_a_segment_that_was_only_begun(impl, tmp_path, caplog):
     """A crash between creating a segment and its durable header: it is as if it was never there."""
-    head = module(impl, "storage.format")
+    head = module(impl, "storage.wal_format")
     for content, kept in ((b"", False), (bytes(BLOCK), False), (bytes(SMALL), True), (None, False)):
         path = tmp_path / f"n{'-' if content is None else len(content)}"
         states, _ = small_log(impl, path)
@@ -454,6 +454,25 @@ def test_both_modes_write_the_same_bytes(tmp_path):
     ]
 
 
+def serving(storage, queue, cells, event):
+    """The two threads of a log, started, as a node has them."""
+    storage.wal.attach(queue, cells, event)
+    threads = [
+        threading.Thread(target=storage.wal.reserve.run, name="raftx-wal-test-reserve"),
+        threading.Thread(target=storage.wal.run, name="raftx-wal-test"),
+    ]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def served(storage, queue, cells, event):
+    """Let the threads of a log write what the queue holds, up to its ROW_STOP or a failure."""
+    for thread in serving(storage, queue, cells, event):
+        thread.join(30)
+        assert not thread.is_alive()
+
+
 def test_the_thread_batches_what_waits(impl, tmp_path):
     """What comes during a sync is one batch, with the newest hard state; the numbers add up."""
     core, sys_, wal = module(impl, "_core"), module(impl, "_sys"), module(impl, "storage.protocol")
@@ -464,10 +483,7 @@ def test_the_thread_batches_what_waits(impl, tmp_path):
         spans.py_push(records(impl, number, [(1, b"%d" % number)]), number, 1)
         queue.py_put(spans, wal.ROW_WRITE, number, 1, 2, number - 1, 1)
     queue.py_put(None, wal.ROW_STOP)
-    thread = threading.Thread(target=storage.wal.serve, args=(queue, cells, event))
-    thread.start()
-    thread.join(30)
-    assert not thread.is_alive()
+    served(storage, queue, cells, event)
     assert cells[wal.CELL_DONE] == 10
     assert cells[wal.CELL_SYNCS] == 1
     assert cells[wal.CELL_BATCH_ENTRIES] == 10
@@ -485,10 +501,7 @@ def test_the_thread_ends_at_a_failure(impl, tmp_path):
     storage.wal.file.fail_errno = errno.EIO
     queue, cells, event = sys_.Handoff(sys_.Event()), sys_.Cells(), sys_.Event()
     queue.py_put(None, protocol.ROW_WRITE, 1, 1, 1, 0, 0)
-    thread = threading.Thread(target=storage.wal.serve, args=(queue, cells, event))
-    thread.start()
-    thread.join(30)
-    assert not thread.is_alive()
+    served(storage, queue, cells, event)
     assert cells[protocol.CELL_DONE] == 0
     assert cells[protocol.CELL_ERROR] & 0xFFFFFFFF == errno.EIO
     storage.close()
@@ -511,7 +524,7 @@ def test_random_lives(impl, tmp_path):
             storage.append(impl.HardState(term, 0, 0), [records(impl, first, items)])
             storage.sync()
             held = held[: first - 1] + [(first + i, t, d) for i, (t, d) in enumerate(items)]
-        position, number = storage.wal.position, storage.wal.segment
+        position, number = storage.wal.write_offset, storage.wal.segment
         storage.close()
         if draw.randrange(2):
             with open(segment(path, number), "r+b") as file:

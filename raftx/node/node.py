@@ -20,9 +20,8 @@ from .. import _core, _sys
 from ..config import Config
 from ..consensus.raft import Raft
 from ..errors import ConfigError, Stopped, StorageFailed, UsageError
-from ..storage.format import describe
 from ..storage.protocol import CELL_ERROR, Storage
-from ..storage.wal import Wal
+from ..storage.wal_format import describe
 from ..transport.link import QueueLink
 from ..transport.news import describe as describe_note
 from ..transport.protocol import Transport
@@ -235,7 +234,8 @@ class Node:
         if wal is not None:
             self._stop_reserve = wal.reserve.stop
             self._add_worker("reserve", wal.reserve.run, "wal-reserve")
-            self._add_worker("disk", lambda: self._run_wal(wal, writes, event), "wal")
+            wal.attach(writes, self._wal_cells, event)
+            self._add_worker("disk", wal.run, "wal")
         else:
             self._storage_adapter = StorageAdapter(self._storage, writes, self._wal_cells, event)
             self._add_worker("disk", self._storage_adapter.run)
@@ -276,9 +276,6 @@ class Node:
             self._engine.hand_over_end()
         finally:
             self._life.ended.open()
-
-    def _run_wal(self, wal: Wal, writes: _sys.Handoff, event: _sys.Event) -> None:
-        wal.serve_beside(writes, self._wal_cells, event)
 
     def _storage_error(self) -> BaseException:
         adapter = self._storage_adapter
