@@ -172,7 +172,8 @@ class Driver:
     def write_done(self, number: int) -> int:
         """Writes up to this number are durable: what waited for them may leave, the core takes its own answers."""
         self.durable = number
-        release.release(self.raft, self.held, number, self.out, self.scratch)
+        if self.held.length():
+            release.release(self.raft, self.held, number, self.out, self.scratch)
         return 0
 
     def settle(self) -> bool:
@@ -182,11 +183,13 @@ class Driver:
         return self.raft.messages.length() != 0 or self.raft.after_append.length() != 0
 
     def next_apply(self, spans: Spans) -> bool:
-        """Hand over committed entries that are durable here, apply_low .. apply_high, into ``spans``, which is empty; False for none.
+        """Hand over what is committed and durable here, apply_low .. apply_high, into ``spans``; False for nothing.
 
-        Not while APPLIES batches, or max_apply_bytes, are with the state machine.
+        ``spans`` is empty before. Not while APPLIES batches, or max_apply_bytes, are with the state machine.
         """
-        if self.applies_end - self.applies_first == APPLIES or not self.raft.may_apply(False):
+        if self.raft.committed == self.raft.applying or not self.raft.may_apply(False):
+            return False
+        if self.applies_end - self.applies_first == APPLIES:
             return False
         self.apply_low = self.raft.applying + 1
         self.apply_high = self.raft.applicable(False)
@@ -220,5 +223,5 @@ class Driver:
             self.raft.messages.length() != 0
             or self.raft.after_append.length() != 0
             or self.must_write()
-            or self.raft.may_apply(False)
+            or (self.raft.committed != self.raft.applying and self.raft.may_apply(False))
         )

@@ -375,7 +375,7 @@ class State:
         return self.max_apply_bytes - min(self.applying_bytes, self.max_apply_bytes)
 
     def apply_limit(self, allow_unstable: bool) -> int:
-        """The last index that may be handed over now, one at least; ``applying`` for nothing (etcd's nextCommittedEnts)."""
+        """The last index that may be handed over now; ``applying`` for nothing (etcd's nextCommittedEnts)."""
         if not self.may_apply(allow_unstable):
             return self.applying
         return self.log.limit(self.applying + 1, self.applicable(allow_unstable), self.apply_room())
