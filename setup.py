@@ -59,6 +59,7 @@ COMPILED = {
     "raftx.node.outcomes": "raftx/node/outcomes.py",
     "raftx.node.apply": "raftx/node/apply.py",
     "raftx.node.proposer": "raftx/node/proposer.py",
+    "raftx.testing.disk": "raftx/testing/disk.py",
     "raftx.testing.drive": "raftx/testing/drive.py",
     "raftx.testing.pacer": "raftx/testing/pacer.py",
     "raftx.testing.pingpong": "raftx/testing/pingpong.py",

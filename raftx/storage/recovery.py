@@ -35,6 +35,7 @@ from .wal_format import (
     describe,
     encode_head,
     encode_mark,
+    segment_name,
 )
 from .wal_reader import Reader
 from .wal_writer import Wal
@@ -43,11 +44,6 @@ logger = logging.getLogger("raftx")
 
 NAME = re.compile(r"wal-([0-9a-f]{16})\.log")
 NOTHING = Mark(0, 0, 0, 0)  # the mark of a new directory
-
-
-def name_of(segment: int) -> str:
-    """The file of a segment."""
-    return f"wal-{segment:016x}.log"
 
 
 class Recovery:
@@ -110,7 +106,7 @@ class Recovery:
         self._read_mark(present, segments)
         if segments and segments != list(range(1, len(segments) + 1)):
             missing = min(set(range(1, segments[-1])) - set(segments))
-            raise WalDamaged(f"{self._file(missing)} is missing, {name_of(segments[-1])} is there")
+            raise WalDamaged(f"{self._file(missing)} is missing, {segment_name(segments[-1])} is there")
         heads, headless = self._read_heads(segments)
         for head in heads:
             self.head = head
@@ -190,7 +186,7 @@ class Recovery:
         if mark is not None and number < mark.number:
             raise WalDamaged(
                 f"{where} with batch {number}, but batch {mark.number} was on disk, up to byte {mark.position:,} of "
-                f"{name_of(mark.segment)}: what was acknowledged is missing"
+                f"{segment_name(mark.segment)}: what was acknowledged is missing"
             )
         if mark is not None and mark.number and self.met != mark:
             raise WalDamaged(f"{self.path}: batch {mark.number} is not the one that {MARK_NAME} names")
@@ -221,7 +217,7 @@ class Recovery:
     # --- segments --------------------------------------------------------------------------------
 
     def _file(self, segment: int) -> str:
-        return f"{self.path}/{name_of(segment)}"
+        return f"{self.path}/{segment_name(segment)}"
 
     def _read_heads(self, segments: list[int]) -> tuple[list[Head], WalDamaged | None]:
         """The headers, and why the last segment has none, if it has none."""
@@ -236,7 +232,7 @@ class Recovery:
         return heads, None
 
     def _first_block(self, segment: int) -> bytes:
-        file = self.directory.open_file(name_of(segment), readonly=True)
+        file = self.directory.open_file(segment_name(segment), readonly=True)
         try:
             buffer = Buffer()
             code = file.py_read_at(buffer, BLOCK, 0)
@@ -252,7 +248,7 @@ class Recovery:
         And any sectors of the header that is due in it: the power may have failed while that was written.
         """
         block = self._first_block(segment)
-        file = self.directory.open_file(name_of(segment), readonly=True)
+        file = self.directory.open_file(segment_name(segment), readonly=True)
         try:
             size = file.size()
             dirt = Reader().find_dirt(file, BLOCK, size)
@@ -268,7 +264,7 @@ class Recovery:
     def _keep_or_remove(self, segment: int) -> None:
         """The last segment was made and never used: it is the next one, unless it is not whole."""
         unwritten = not any(self._first_block(segment))
-        file = self.directory.open_file(name_of(segment))
+        file = self.directory.open_file(segment_name(segment))
         try:
             size = file.size()
             if size == self.segment_bytes and unwritten:
@@ -280,8 +276,8 @@ class Recovery:
         finally:
             file.close()
         if not unwritten:
-            self._repair(name_of(segment), 0, "its header was not written whole")
-        self.directory.remove(name_of(segment))
+            self._repair(segment_name(segment), 0, "its header was not written whole")
+        self.directory.remove(segment_name(segment))
         code = self.directory.py_sync()
         if code:
             raise StorageFailed(describe(OPERATION_SEGMENT << 32 | -code))
@@ -290,7 +286,7 @@ class Recovery:
         """Walk one segment; the place behind its last batch. The last one stays open."""
         path = self._file(head.segment)
         self._check(path, head)
-        file = self.directory.open_file(name_of(head.segment), readonly=not last)
+        file = self.directory.open_file(segment_name(head.segment), readonly=not last)
         try:
             size = file.size()
             if size != head.size:
@@ -355,7 +351,7 @@ class Recovery:
         at = position
         while (dirt := self.reader.find_dirt(self.file, at, head.size)) is not None:
             if at == position:
-                self._repair(name_of(head.segment), position, self.torn_reason)
+                self._repair(segment_name(head.segment), position, self.torn_reason)
             at, length = dirt
             code = self.file.py_zero(at, length)
             if code:
@@ -377,7 +373,7 @@ class Recovery:
         try:
             for segment, position, length in self.pieces:
                 if segment != opened:
-                    file.py_take(self.directory.open_file(name_of(segment), readonly=True))
+                    file.py_take(self.directory.open_file(segment_name(segment), readonly=True))
                     opened = segment
                     if file.identity() != self.walked[segment]:
                         raise WalDamaged(f"{self._file(segment)} was replaced while it was read")

@@ -91,6 +91,11 @@ _U64 = struct.Struct("<Q")
 _MARK = struct.Struct("<QQQII")  # from MARK_NUMBER_AT on: number, segment, position, chain, slot
 
 
+def segment_name(number: int) -> str:
+    """The file of a segment."""
+    return f"wal-{number:016x}.log"
+
+
 def describe(code: int) -> str:
     """A failure (errno | operation << 32) in words."""
     number = code & 0xFFFFFFFF
