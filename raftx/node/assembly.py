@@ -18,9 +18,9 @@ from .._native.threads import Cells, Clock, Event, Handoff, Intake, ManualClock
 from ..config import Config
 from ..consensus.raft import Raft
 from ..errors import ConfigError, StorageFailed
-from ..storage.format import describe
 from ..storage.protocol import CELL_ERROR, Storage
-from ..storage.wal import Wal
+from ..storage.wal_format import describe
+from ..storage.wal_writer import Wal
 from ..transport.link import Link, QueueLink
 from ..transport.news import report_notes
 from ..transport.protocol import FRAME_UNIT, Transport
@@ -116,7 +116,7 @@ class Parts:
         if net is not None:
             tasks["net"] = Task(net.run, net.round, ended)
         if wal is not None:
-            serve = functools.partial(wal.begin_serving, self.writes, self.wal_cells, self.engine.event, self.clock)
+            serve = functools.partial(wal.attach, self.writes, self.wal_cells, self.engine.event)
             tasks["reserve"] = Task(wal.reserve.run, wal.reserve.py_round, ended)
             tasks["disk"] = Task(wal.run, wal.py_round, functools.partial(_wal_ended, wal, ended), begin=serve)
         elif store is not None:
@@ -131,7 +131,7 @@ def _wal_ended(wal: Wal, ended: End, error: BaseException | None) -> None:
     try:
         ended(error)
     finally:
-        wal.end_serving()
+        wal.detach()
 
 
 def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: Callable[[], None]) -> Parts:

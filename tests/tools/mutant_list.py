@@ -23,7 +23,7 @@ RELEASE = "raftx/consensus/release.py"
 FLOW = "raftx/_twins/flow.py"
 ADMISSION = "raftx/consensus/admission.py"
 DOUBT = "raftx/consensus/doubt.py"
-WAL = "raftx/storage/wal.py"
+WAL = "raftx/storage/wal_writer.py"
 RECOVERY = "raftx/storage/recovery.py"
 FILE = "raftx/storage/file.py"
 LIMITS = "raftx/_native/limits.py"
@@ -205,19 +205,15 @@ MUTANTS = (
         (
             Edit(
                 WAL,
-                "        error = self.file.datasync()\n"
-                "        if error != 0:\n"
-                "            return OPERATION_SYNC << 32 | -error\n"
-                "        self.position += self.staging.size\n",
-                "        self.position += self.staging.size\n",
+                "            code = self.file.datasync()\n"
+                "            if code == 0:\n"
+                "                self.write_offset += self.staging.size\n",
+                "            if code == 0:\n                self.write_offset += self.staging.size\n",
             ),
             Edit(
                 WAL,
-                "        return self.write_mark(self.number & 1)\n",
-                "        error = self.write_mark(self.number & 1)\n"
-                "        if error == 0 and (code := self.file.datasync()) != 0:\n"
-                "            error = OPERATION_SYNC << 32 | -code\n"
-                "        return error\n",
+                "            code = self.put_mark(self.batch_number % MARK_SLOTS)\n",
+                "            code = self.put_mark(self.batch_number % MARK_SLOTS) or self.file.datasync()\n",
             ),
         ),
     ),

@@ -330,9 +330,10 @@ def test_a_cache_that_is_lost_takes_nothing_acknowledged_with_it(
                     acknowledged = index
                     # What threads do beside it while a node runs.
                     if draw.random() < 0.2:
-                        storage.wal.settle()
+                        storage.wal.py_settle()
                     if draw.random() < 0.3 and not storage.wal.reserve.py_state():
-                        storage.wal.reserve.make(storage.wal.segment + 1)
+                        storage.wal.reserve.create(storage.wal.segment + 1)
+                        storage.wal.reserve.make_durable()
             except PowerCut:
                 pass
             finally:
