@@ -12,7 +12,7 @@ from collections import Counter
 from types import ModuleType
 from typing import Any
 
-from tests.helpers.implementations import module
+from tests.helpers.implementations import module, structures
 from tests.helpers.wal import CLUSTER, SMALL, records
 
 PATH = "/data/node"
@@ -57,7 +57,7 @@ class Lives:
         before = self.disk.files(PATH) if self.disk.exists(storage.path) else []
         try:
             loaded = storage.open(1, CLUSTER)
-            log = module(self.impl, "_core").EntryLog()
+            log = structures(self.impl).EntryLog()
             for piece in loaded.records:
                 log.py_extend(piece)
         except (self.impl.StorageError, OSError) as error:
@@ -186,7 +186,7 @@ class Lives:
                 sizes = [LARGE]
             term = max(term, 1)
             items = [(term, draw.randbytes(size // 2) + bytes(size - size // 2)) for size in sizes]
-            spans = module(impl, "_core").Spans()
+            spans = structures(impl).Spans()
             spans.py_push(records(impl, first, items), first, len(items))
             entries = entries[: first - 1] + [(first + n, t, data) for n, (t, data) in enumerate(items)]
         commit = draw.randint(state.commit, len(entries)) if draw.random() < 0.5 else state.commit

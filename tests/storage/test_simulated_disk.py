@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.implementations import IMPLEMENTATIONS, module
+from tests.helpers.implementations import IMPLEMENTATIONS, module, structures
 from tests.helpers.lives import PATH, live_through
 from tests.helpers.wal import CLUSTER, SMALL, contents, records
 
@@ -91,7 +91,7 @@ class Stepped:
     def put(self, size=9000):
         """Hand one entry over; its number."""
         self.number += 1
-        spans = module(self.impl, "_core").Spans()
+        spans = structures(self.impl).Spans()
         spans.py_push(records(self.impl, self.number, [(1, bytes(size))]), self.number, 1)
         self.queue.py_put(spans, self.protocol.ROW_WRITE, self.number, 1, 0, 0)
         return self.number
@@ -268,7 +268,7 @@ def test_a_directory_of_another_process_is_refused_and_free_after_its_end(impl):
 def test_what_was_not_synced_is_there_after_a_kill_and_not_after_every_power_cut(impl):
     """The model itself: a kill loses nothing, a power cut keeps, loses and tears."""
     sim = module(impl, "testing.disk")
-    core = module(impl, "_core")
+    core = structures(impl)
     seen = set()
     for seed in range(60):
         disk = sim.SimDisk(random.Random(seed))

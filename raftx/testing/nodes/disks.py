@@ -173,21 +173,21 @@ class WalDisk:
 
     def fault(self, rng: random.Random, totals: Counter[str]) -> None:
         what = rng.random()
-        if what < 0.3:
+        if what < 0.2:
             self.disk.freeze()
             self._frozen_for = rng.randint(1, 60)
-        elif what < 0.5:
+        elif what < 0.35:
             self.disk.chances = Chances(stall=0.5, stall_asks=rng.choice((2, 20)))
-        elif what < 0.6:
-            self.disk.chances = Chances(short=0.2)
-        elif what < 0.8:
+        elif what < 0.45:
+            self.disk.chances = Chances(short=0.3)
+        elif what < 0.75:
             self.disk.cut_after(rng.randint(1, 30))
         elif what < 0.9:
             self._harmless = False
-            self.disk.capacity = self.disk.platter.used() + rng.randint(0, 2 * SEGMENT_BYTES)
+            self.disk.capacity = self.disk.platter.used() + rng.randint(0, SEGMENT_BYTES // 2)
         else:
             self._harmless = False
-            self.disk.chances = Chances(broken=0.2)
+            self.disk.chances = Chances(broken=0.3)
 
     def damage(self, rng: random.Random, totals: Counter[str]) -> bool:
         try:
