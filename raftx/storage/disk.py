@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .. import _disk
+from .._native import files
 
 
 class Disk:
@@ -28,8 +28,8 @@ class Disk:
 
     def sync_directory(self, path: Path) -> None:
         """Make created, renamed and removed names in a directory durable. Raises OSError."""
-        _disk.sync_directory(path)
+        files.sync_directory(path)
 
-    def open_directory(self, path: Path) -> _disk.Directory:
+    def open_directory(self, path: Path) -> files.Directory:
         """Open and lock a directory. Raises WrongDirectory when it is in use, OSError."""
-        return _disk.Directory(path)
+        return files.Directory(path)

@@ -1,7 +1,7 @@
 import cython
 from libc.stdint cimport int64_t, uint64_t
-from .._disk cimport Directory, File
-from .._sys cimport Cells, Event, Runner
+from .._native.files cimport Directory, File
+from .._native.threads cimport Cells, Event, Runner
 
 cdef int WAIT
 cdef int RESERVE_CODE, RESERVE_FAILED, RESERVE_MAKING, RESERVE_NONE, RESERVE_READY, RESERVE_STATE, RESERVE_STOP
@@ -15,7 +15,8 @@ cdef class Reserve(Runner):
     cdef readonly Directory directory
     cdef readonly uint64_t segment_bytes, number, size
     cdef readonly Cells cells
-    cdef Event event, writer
+    cdef Event event
+    cdef public Event writer
     cdef int64_t said
     cdef bint syncing
     cdef bint is_shortage(self, int code) noexcept nogil

@@ -1,6 +1,6 @@
 import cython
 from libc.stdint cimport uint32_t, uint64_t
-from .._core cimport Buffer
+from .._native.memory cimport Buffer
 
 cdef uint32_t BATCH_MAGIC, BATCH_IN_DOUBT
 cdef uint64_t BATCH_HEADER, BATCH_CHECKED, BLOCK, SECTOR, LENGTH_MAX, LOOK_AHEAD

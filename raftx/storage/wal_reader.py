@@ -6,8 +6,8 @@ shows more zero sectors than its header counted. Every byte is described in docs
 
 from __future__ import annotations
 
-from .._disk import File
-from .._memory import Buffer
+from .._native.files import File
+from .._native.memory import Buffer
 from .wal_format import (
     BATCH_CHAIN_AT,
     BATCH_CHECKED,

@@ -1,6 +1,6 @@
 from libc.stdint cimport uint64_t
-from .._core cimport Buffer
-from .._disk cimport Directory, File
+from .._native.memory cimport Buffer
+from .._native.files cimport Directory, File
 
 cdef int WAIT
 

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 
-from .._disk import WAIT, Directory, File
-from .._memory import Buffer
+from .._native.files import WAIT, Directory, File
+from .._native.memory import Buffer
 from ..errors import UsageError, WrongDirectory
 from ..storage.disk import Disk
 from ..storage.wal_format import segment_name

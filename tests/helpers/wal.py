@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 
-from tests.helpers.implementations import module
+from tests.helpers.implementations import module, structures
 from tests.helpers.paths import ROOT
 
 CLUSTER = b"wal-test-cluster"
@@ -19,7 +19,7 @@ def opened(impl, path, **settings):
 
 
 def contents(impl, loaded):
-    log = module(impl, "_core").EntryLog()
+    log = structures(impl).EntryLog()
     for piece in loaded.records:
         log.py_extend(piece)
     return [(e.index, e.term, e.data) for e in log.entries(log.first, log.last)]
@@ -27,7 +27,7 @@ def contents(impl, loaded):
 
 def records(impl, first, items):
     """Records of consecutive entries: (term, data) each."""
-    core = module(impl, "_core")
+    core = structures(impl)
     log = core.EntryLog()
     if first > 1:
         log.py_restore(first - 1, 1)
@@ -125,20 +125,28 @@ def opened_elsewhere(path):
     )
 
 
-def serving(storage, queue, cells, event):
+def serving(impl, storage, queue, cells, event):
     """The two threads of a log, started, as a node has them."""
-    storage.wal.attach(queue, cells, event)
+    wal = storage.wal
+
+    def run():
+        wal.begin_serving(queue, cells, event, impl.Clock())
+        try:
+            wal.run()
+        finally:
+            wal.end_serving()
+
     threads = [
-        threading.Thread(target=storage.wal.reserve.run, name="raftx-wal-test-reserve"),
-        threading.Thread(target=storage.wal.run, name="raftx-wal-test"),
+        threading.Thread(target=wal.reserve.run, name="raftx-wal-test-reserve"),
+        threading.Thread(target=run, name="raftx-wal-test"),
     ]
     for thread in threads:
         thread.start()
     return threads
 
 
-def served(storage, queue, cells, event):
+def served(impl, storage, queue, cells, event):
     """Let the threads of a log write what the queue holds, up to its ROW_STOP or a failure."""
-    for thread in serving(storage, queue, cells, event):
+    for thread in serving(impl, storage, queue, cells, event):
         thread.join(30)
         assert not thread.is_alive()

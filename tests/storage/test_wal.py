@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from tests.helpers.implementations import module
+from tests.helpers.implementations import module, structures
 from tests.helpers.wal import (
     BLOCK,
     CLUSTER,
@@ -351,7 +351,7 @@ def test_both_modes_write_the_same_bytes(tmp_path):
 
 def test_the_thread_batches_what_waits(impl, tmp_path):
     """What comes during a sync is one batch, with the newest hard state; the numbers add up."""
-    core, sys_, wal = module(impl, "_core"), module(impl, "_sys"), module(impl, "storage.protocol")
+    core, sys_, wal = structures(impl), module(impl, "_native.threads"), module(impl, "storage.protocol")
     storage, _ = opened(impl, tmp_path / "n")
     queue, cells, event = sys_.Handoff(sys_.Event()), sys_.Cells(), sys_.Event()
     for number in range(1, 11):
@@ -359,7 +359,7 @@ def test_the_thread_batches_what_waits(impl, tmp_path):
         spans.py_push(records(impl, number, [(1, b"%d" % number)]), number, 1)
         queue.py_put(spans, wal.ROW_WRITE, number, 1, 2, number - 1, 1)
     queue.py_put(None, wal.ROW_STOP)
-    served(storage, queue, cells, event)
+    served(impl, storage, queue, cells, event)
     assert cells[wal.CELL_DONE] == 10
     assert cells[wal.CELL_SYNCS] == 1
     assert cells[wal.CELL_BATCH_ENTRIES] == 10
@@ -371,13 +371,13 @@ def test_the_thread_batches_what_waits(impl, tmp_path):
 
 
 def test_the_thread_ends_at_a_failure(impl, tmp_path):
-    sys_, protocol = module(impl, "_sys"), module(impl, "storage.protocol")
+    sys_, protocol = module(impl, "_native.threads"), module(impl, "storage.protocol")
     storage, _ = opened(impl, tmp_path / "n")
     storage.wal.file.fail_after = 1
     storage.wal.file.fail_errno = errno.EIO
     queue, cells, event = sys_.Handoff(sys_.Event()), sys_.Cells(), sys_.Event()
     queue.py_put(None, protocol.ROW_WRITE, 1, 1, 1, 0, 0)
-    served(storage, queue, cells, event)
+    served(impl, storage, queue, cells, event)
     assert cells[protocol.CELL_DONE] == 0
     assert cells[protocol.CELL_ERROR] & 0xFFFFFFFF == errno.EIO
     storage.close()

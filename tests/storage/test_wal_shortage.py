@@ -12,7 +12,7 @@ import time
 import pytest
 
 from tests.helpers.cluster import Machine
-from tests.helpers.implementations import IMPLEMENTATIONS, module
+from tests.helpers.implementations import IMPLEMENTATIONS, module, structures
 from tests.helpers.paths import ROOT
 from tests.helpers.waiting import WAIT, eventually
 from tests.helpers.wal import CLUSTER, SMALL, contents, opened, records, segment, serving
@@ -22,13 +22,17 @@ class Served:
     """A FileStorage with the wal's thread, as a node has it."""
 
     def __init__(self, impl, path):
-        system, self.core, self.protocol = module(impl, "_sys"), module(impl, "_core"), module(impl, "storage.protocol")
+        system, self.core, self.protocol = (
+            module(impl, "_native.threads"),
+            structures(impl),
+            module(impl, "storage.protocol"),
+        )
         self.impl = impl
         self.storage, _ = opened(impl, path)
         self.queue, self.cells = system.Handoff(system.Event()), system.Cells()
         self.event = system.Event()
         self.number = 0
-        self.threads = serving(self.storage, self.queue, self.cells, self.event)
+        self.threads = serving(self.impl, self.storage, self.queue, self.cells, self.event)
 
     def put(self, size=9000):
         """Hand one entry over; its number."""
