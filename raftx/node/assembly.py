@@ -116,7 +116,7 @@ class Parts:
         if net is not None:
             tasks["net"] = Task(net.run, net.round, ended)
         if wal is not None:
-            serve = functools.partial(wal.attach, self.writes, self.wal_cells, self.engine.event)
+            serve = functools.partial(wal.begin_serving, self.writes, self.wal_cells, self.engine.event, self.clock)
             tasks["reserve"] = Task(wal.reserve.run, wal.reserve.py_round, ended)
             tasks["disk"] = Task(wal.run, wal.py_round, functools.partial(_wal_ended, wal, ended), begin=serve)
         elif store is not None:
@@ -131,7 +131,7 @@ def _wal_ended(wal: Wal, ended: End, error: BaseException | None) -> None:
     try:
         ended(error)
     finally:
-        wal.detach()
+        wal.end_serving()
 
 
 def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: Callable[[], None]) -> Parts:

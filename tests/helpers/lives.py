@@ -12,7 +12,7 @@ from collections import Counter
 from types import ModuleType
 from typing import Any
 
-from tests.helpers.implementations import module, structures
+from tests.helpers.implementations import module
 from tests.helpers.wal import CLUSTER, SMALL, records
 
 PATH = "/data/node"
@@ -49,7 +49,7 @@ class Lives:
 
     def storage(self) -> Any:
         """A FileStorage on the disk."""
-        return self.impl.FileStorage(PATH, voters=self.voters, segment_bytes=SMALL, disk=self.disk, clock=self.clock)
+        return self.impl.FileStorage(PATH, voters=self.voters, segment_bytes=SMALL, disk=self.disk)
 
     def open(self, storage: Any) -> bool:
         """Open it and hold what it has against what it must have. False when the disk failed meanwhile."""
@@ -57,7 +57,7 @@ class Lives:
         before = self.disk.files(PATH) if self.disk.exists(storage.path) else []
         try:
             loaded = storage.open(1, CLUSTER)
-            log = structures(self.impl).EntryLog()
+            log = module(self.impl, "_core").EntryLog()
             for piece in loaded.records:
                 log.py_extend(piece)
         except (self.impl.StorageError, OSError) as error:
@@ -133,7 +133,7 @@ class Lives:
         system = module(impl, "_native.threads")
         queue, cells, event = system.Handoff(system.Event()), system.Cells(), system.Event()
         wal = storage.wal
-        wal.attach(queue, cells, event)
+        wal.begin_serving(queue, cells, event, self.clock)
         base = len(self.states) - 1
         alive = True
         for _ in range(draw.randrange(200)):
@@ -186,7 +186,7 @@ class Lives:
                 sizes = [LARGE]
             term = max(term, 1)
             items = [(term, draw.randbytes(size // 2) + bytes(size - size // 2)) for size in sizes]
-            spans = structures(impl).Spans()
+            spans = module(impl, "_native.memory").Spans()
             spans.py_push(records(impl, first, items), first, len(items))
             entries = entries[: first - 1] + [(first + n, t, data) for n, (t, data) in enumerate(items)]
         commit = draw.randint(state.commit, len(entries)) if draw.random() < 0.5 else state.commit

@@ -125,20 +125,28 @@ def opened_elsewhere(path):
     )
 
 
-def serving(storage, queue, cells, event):
+def serving(impl, storage, queue, cells, event):
     """The two threads of a log, started, as a node has them."""
-    storage.wal.attach(queue, cells, event)
+    wal = storage.wal
+
+    def run():
+        wal.begin_serving(queue, cells, event, impl.Clock())
+        try:
+            wal.run()
+        finally:
+            wal.end_serving()
+
     threads = [
-        threading.Thread(target=storage.wal.reserve.run, name="raftx-wal-test-reserve"),
-        threading.Thread(target=storage.wal.run, name="raftx-wal-test"),
+        threading.Thread(target=wal.reserve.run, name="raftx-wal-test-reserve"),
+        threading.Thread(target=run, name="raftx-wal-test"),
     ]
     for thread in threads:
         thread.start()
     return threads
 
 
-def served(storage, queue, cells, event):
+def served(impl, storage, queue, cells, event):
     """Let the threads of a log write what the queue holds, up to its ROW_STOP or a failure."""
-    for thread in serving(storage, queue, cells, event):
+    for thread in serving(impl, storage, queue, cells, event):
         thread.join(30)
         assert not thread.is_alive()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.implementations import IMPLEMENTATIONS, module, structures
+from tests.helpers.implementations import IMPLEMENTATIONS, module
 from tests.helpers.lives import PATH, live_through
 from tests.helpers.wal import CLUSTER, SMALL, contents, records
 
@@ -82,16 +82,16 @@ class Stepped:
         self.storage.open(1, CLUSTER)
         self.wal = self.storage.wal
         self.queue, self.cells = system.Handoff(system.Event()), system.Cells()
-        self.wal.attach(self.queue, self.cells, system.Event())
+        self.wal.begin_serving(self.queue, self.cells, system.Event(), self.clock)
         self.number = 0
 
     def made(self):
-        return self.impl.FileStorage(PATH, voters=[1, 2, 3], segment_bytes=SMALL, disk=self.disk, clock=self.clock)
+        return self.impl.FileStorage(PATH, voters=[1, 2, 3], segment_bytes=SMALL, disk=self.disk)
 
     def put(self, size=9000):
         """Hand one entry over; its number."""
         self.number += 1
-        spans = structures(self.impl).Spans()
+        spans = module(self.impl, "_native.memory").Spans()
         spans.py_push(records(self.impl, self.number, [(1, bytes(size))]), self.number, 1)
         self.queue.py_put(spans, self.protocol.ROW_WRITE, self.number, 1, 0, 0)
         return self.number
@@ -268,7 +268,7 @@ def test_a_directory_of_another_process_is_refused_and_free_after_its_end(impl):
 def test_what_was_not_synced_is_there_after_a_kill_and_not_after_every_power_cut(impl):
     """The model itself: a kill loses nothing, a power cut keeps, loses and tears."""
     sim = module(impl, "testing.disk")
-    core = structures(impl)
+    memory = module(impl, "_native.memory")
     seen = set()
     for seed in range(60):
         disk = sim.SimDisk(random.Random(seed))
@@ -276,11 +276,11 @@ def test_what_was_not_synced_is_there_after_a_kill_and_not_after_every_power_cut
         disk.sync_directory(Path("/"))
         directory = disk.open_directory(Path("/d"))
         file = directory.open_file("f", create=True)
-        buffer = core.Buffer()
+        buffer = memory.Buffer()
         buffer.py_put(b"x" * 2048)
         assert file.py_write_at(buffer, 0, 2048, 0) == 0
         assert file.py_sync_new(directory) == 0
-        other = core.Buffer()
+        other = memory.Buffer()
         other.py_put(b"y" * 1024)
         assert file.py_write_at(other, 0, 1024, 512) == 0
         disk.kill()

@@ -359,7 +359,7 @@ def test_the_thread_batches_what_waits(impl, tmp_path):
         spans.py_push(records(impl, number, [(1, b"%d" % number)]), number, 1)
         queue.py_put(spans, wal.ROW_WRITE, number, 1, 2, number - 1, 1)
     queue.py_put(None, wal.ROW_STOP)
-    served(storage, queue, cells, event)
+    served(impl, storage, queue, cells, event)
     assert cells[wal.CELL_DONE] == 10
     assert cells[wal.CELL_SYNCS] == 1
     assert cells[wal.CELL_BATCH_ENTRIES] == 10
@@ -377,7 +377,7 @@ def test_the_thread_ends_at_a_failure(impl, tmp_path):
     storage.wal.file.fail_errno = errno.EIO
     queue, cells, event = sys_.Handoff(sys_.Event()), sys_.Cells(), sys_.Event()
     queue.py_put(None, protocol.ROW_WRITE, 1, 1, 1, 0, 0)
-    served(storage, queue, cells, event)
+    served(impl, storage, queue, cells, event)
     assert cells[protocol.CELL_DONE] == 0
     assert cells[protocol.CELL_ERROR] & 0xFFFFFFFF == errno.EIO
     storage.close()

@@ -347,7 +347,7 @@ def test_rows_carry_the_doubt(impl, tmp_path, flags):
         queue.py_put(None, protocol.ROW_WRITE, 1, 5, 2, 0, 0, flags)
         queue.py_put(None, protocol.ROW_STOP)
         if isinstance(storage, impl.FileStorage):
-            served(storage, queue, cells, event)
+            served(impl, storage, queue, cells, event)
         else:
             adapter.StorageAdapter(storage, queue, cells, event).run()
         assert cells[protocol.CELL_DONE] == 1

@@ -32,7 +32,7 @@ class Served:
         self.queue, self.cells = system.Handoff(system.Event()), system.Cells()
         self.event = system.Event()
         self.number = 0
-        self.threads = serving(self.storage, self.queue, self.cells, self.event)
+        self.threads = serving(self.impl, self.storage, self.queue, self.cells, self.event)
 
     def put(self, size=9000):
         """Hand one entry over; its number."""

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from ..._native.threads import Clock
 from ...errors import StorageError, StorageFailed, WalDamaged
 from ...storage.file import FileStorage
 from ...storage.memory import MemoryStorage
@@ -37,7 +36,7 @@ class Disk(Protocol):
     #: what was durable is damaged: its member may lack something, or not come back at all
     damaged: bool
 
-    def storage(self, clock: Clock) -> Any:
+    def storage(self) -> Any:
         """A storage for the next life."""
 
     def power_cut(self, totals: Counter[str]) -> None:
@@ -82,7 +81,7 @@ class PlainDisk:
         self._failing = False
         self.damaged = False
 
-    def storage(self, clock: Clock) -> MemoryStorage:
+    def storage(self) -> MemoryStorage:
         self._failing = False
         return self._storage
 
@@ -136,9 +135,9 @@ class WalDisk:
         self._harmless = True
         self.damaged = False
 
-    def storage(self, clock: Clock) -> FileStorage:
+    def storage(self) -> FileStorage:
         self._harmless = True
-        return FileStorage(self._path, self._voters, segment_bytes=SEGMENT_BYTES, disk=self.disk, clock=clock)
+        return FileStorage(self._path, self._voters, segment_bytes=SEGMENT_BYTES, disk=self.disk)
 
     def power_cut(self, totals: Counter[str]) -> None:
         before = self.disk.counts.copy()
