@@ -61,7 +61,7 @@ CONSENSUS_REFUSED = {
 NOGIL_FILES = [
     "_memory.pxd", "_flow.pxd", "_core.pxd", "_sys.pxd", "_disk.pxd", "_limits.pxd", "_wire.pxd", "_nng.pxd",
     "storage/reserve.pxd", "storage/wal.pxd", "transport/link.pxd", "transport/nng.pxd", "node/contact.pxd",
-    "node/engine.pxd",
+    "node/engine.pxd", "node/elections.pxd", "node/hello.pxd",
 ]  # fmt: skip
 # Construction, configuration, restoring, status, text: the only methods on the data path's classes that
 # may take the GIL. Whoever adds one here says why in the .pxd.
