@@ -1,7 +1,7 @@
 import cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from .._core cimport Cursor
-from .._sys cimport Cells, Event, Handoff, Intake
+from .._native.memory cimport Cursor
+from .._native.threads cimport Cells, Event, Handoff, Intake
 from .outcomes cimport Outcomes
 
 cdef int ENTRY_NORMAL, DONE_APPLIED, DONE_BARE, DONE_INDEX

@@ -11,8 +11,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from .._memory import Cursor, Entry
-from .._sys import Handoff, Intake
+from .._native.memory import Cursor, Entry
+from .._native.threads import Handoff, Intake
 from ..types import ENTRY_NORMAL, MESSAGE_NAMES, Role, StateChange
 from .leadership import Leadership
 from .outcomes import Outcomes

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .. import _core, _sys
+from .._core import Codec, EntryLog
+from .._native.memory import Entry
+from .._native.threads import Cells, Clock, Event, Handoff, Intake, ManualClock
 from ..config import Config
 from ..consensus.raft import Raft
 from ..errors import ConfigError, StorageFailed
@@ -49,11 +51,11 @@ class Outside:
     storage: Storage
     transport: Transport
     state_machine: Any
-    clock: _sys.Clock
+    clock: Clock
     state_changes: History[StateChange]
     #: the membership that the node works with
     configuration: Published[ConfState]
-    committed: Stream[_core.Entry] | None = None
+    committed: Stream[Entry] | None = None
 
     def check(self) -> None:
         """Raises ConfigError, which names the field."""
@@ -62,7 +64,7 @@ class Outside:
             raise ConfigError(f"config must be a raftx.Config, not {type(config).__name__}")
         if self.state_machine is not None and not callable(getattr(self.state_machine, "apply", None)):
             raise ConfigError("state_machine must have a method apply(entry)")
-        if not isinstance(self.clock, _sys.Clock):
+        if not isinstance(self.clock, Clock):
             raise ConfigError(f"clock must be a raftx.Clock or ManualClock, not {type(self.clock).__name__}")
         limit = getattr(self.transport, "max_frame_bytes", None)
         largest = max(config.max_entry_bytes, config.max_message_bytes) + FRAME_OVERHEAD
@@ -83,12 +85,12 @@ class Parts:
     proposer: Proposer
     watch: Watch
     disagreements: Disagreements
-    wal_cells: _sys.Cells
+    wal_cells: Cells
     wal: Wal | None
     storage_adapter: StorageAdapter | None
     transport_adapter: TransportAdapter | None
-    writes: _sys.Handoff
-    clock: _sys.Clock
+    writes: Handoff
+    clock: Clock
 
     def storage_error(self) -> BaseException:
         """What the storage failed with."""
@@ -140,7 +142,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     """
     config, storage, transport, clock = outside.config, outside.storage, outside.transport, outside.clock
     loaded = storage.open(config.id, config.cluster)
-    log = _core.EntryLog()
+    log = EntryLog()
     for piece in loaded.records:
         log.py_extend(piece)
     core = Raft(with_seed(config), log, loaded.hard_state, loaded.conf_state)
@@ -149,14 +151,14 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     expect = getattr(transport, "expect", None)
     if expect is not None:
         expect(config.id, [int(id) for id in core.tracker.peers.column("ids")])
-    event = _sys.Event()
-    intake = _sys.Intake(event, config.id, loaded.incarnation, config.max_waiting_bytes, clock)
-    writes = _sys.Handoff(_sys.Event())
-    applies = _sys.Handoff(_sys.Event())
-    wal_cells = _sys.Cells()
+    event = Event()
+    intake = Intake(event, config.id, loaded.incarnation, config.max_waiting_bytes, clock)
+    writes = Handoff(Event())
+    applies = Handoff(Event())
+    wal_cells = Cells()
     link = open_link(transport, config, event)
     limit = getattr(transport, "max_frame_bytes", None) or FRAME_MAX
-    codec = _core.Codec(config.cluster, config.id, loaded.incarnation)
+    codec = Codec(config.cluster, config.id, loaded.incarnation)
     if limit % FRAME_UNIT == 0:
         # Else it cannot be told exactly, and what would just fit must not be kept back.
         codec.announce(limit)
@@ -180,7 +182,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         getattr(transport, "peers", {}),
     )
     watch.also = functools.partial(report, config.id, transport, link, disagreements)
-    if isinstance(clock, _sys.ManualClock):
+    if isinstance(clock, ManualClock):
         for sleeper in (event, watch.event, writes.event):
             clock.py_watch(sleeper)
     proposer = Proposer(intake, outcomes, config.max_entry_bytes, config.max_waiting_bytes, config.max_open_proposals)
@@ -209,13 +211,13 @@ def with_seed(config: Config) -> Config:
     return dataclasses.replace(config, seed=int.from_bytes(os.urandom(8), "little"))
 
 
-def open_link(transport: Any, config: Config, event: _sys.Event) -> Link:
+def open_link(transport: Any, config: Config, event: Event) -> Link:
     """The transport's own way without the GIL, or two queues for one written in Python."""
     own = getattr(transport, "open_link", None)
     link: Link | None = own(config.id, event) if own is not None else None
     if link is None:
         notes = getattr(transport, "notes", None)
-        link = QueueLink(event, _sys.Event(), config.max_inflight_bytes * 2 + (8 << 20), notes)
+        link = QueueLink(event, Event(), config.max_inflight_bytes * 2 + (8 << 20), notes)
     return link
 
 

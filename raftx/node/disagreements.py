@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 from .. import _core
-from .._sys import Cells
+from .._native.threads import Cells
 from ..config import Config
 from ..types import ConfState
 from .hello import OPTION_NAMES, Hellos, settings_of

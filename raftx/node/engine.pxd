@@ -1,7 +1,9 @@
 import cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from .._core cimport Codec, Message, Outbox, Spans
-from .._sys cimport Cells, Clock, Event, Handoff, Intake, Runner
+from .._core cimport Codec
+from .._native.memory cimport Spans
+from .._native.outbox cimport Message, Outbox
+from .._native.threads cimport Cells, Clock, Event, Handoff, Intake, Runner
 from ..consensus cimport admission
 from ..consensus.driver cimport Driver
 from ..consensus.raft cimport Raft

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from array import array
 
-from .._core import Codec, Message, Outbox
-from .._limits import NOTE_LIMIT, NOTE_TOO_LARGE
-from .._memory import Spans
-from .._sys import Cells, Clock, Event, Handoff, Intake, Runner
+from .._core import Codec
+from .._native.limits import NOTE_LIMIT, NOTE_TOO_LARGE
+from .._native.memory import Spans
+from .._native.outbox import Message, Outbox
+from .._native.threads import Cells, Clock, Event, Handoff, Intake, Runner
 from ..config import Config
 from ..consensus import admission
 from ..consensus.driver import Driver

@@ -1,8 +1,8 @@
 import cython
 from libc.stdint cimport int64_t, uint64_t
-from .._core cimport Message
-from .._flow cimport Peers
-from .._sys cimport Cells
+from .._native.outbox cimport Message
+from .._core cimport Peers
+from .._native.threads cimport Cells
 
 cdef int CHANGES, FIELDS, VERSION, ID, ELECTION_MS, HEARTBEAT_MS, MAX_ENTRY, MAX_FRAME, OPTIONS, MEMBERS_MAX
 

@@ -6,9 +6,9 @@ What follows from it is said in disagreements.py.
 
 from __future__ import annotations
 
-from .._core import Message
-from .._flow import Peers
-from .._sys import Cells
+from .._core import Peers
+from .._native.outbox import Message
+from .._native.threads import Cells
 from ..config import Config
 from ..types import FLAG_NEW_CONNECTION, MEMBERS_MAX, MSG_HELLO
 

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, NoReturn, Protocol
 
-from .. import _core, _sys
+from .._native.memory import Entry
+from .._native.threads import Clock
 from ..config import Config
 from ..errors import Stopped, UsageError
 from ..storage.protocol import Storage
@@ -38,7 +39,7 @@ NET_SECONDS = 1.0  # so long a send may take before the transport is closed unde
 class StateMachine(Protocol):
     """What an application replicates."""
 
-    def apply(self, entry: _core.Entry, /) -> Any:
+    def apply(self, entry: Entry, /) -> Any:
         """Take one committed entry (index, term, data) and return the proposal's result.
 
         Called on the apply thread, in the order of index, each entry once. Must depend on nothing but
@@ -66,7 +67,7 @@ class Node:
         transport: Transport,
         state_machine: StateMachine | None = None,
         *,
-        clock: _sys.Clock | None = None,
+        clock: Clock | None = None,
         executor: Executor | None = None,
     ) -> None:
         self._state_changes: History[StateChange] = History(STATE_CHANGES_KEPT)
@@ -75,7 +76,7 @@ class Node:
             storage,
             transport,
             state_machine,
-            clock if clock is not None else _sys.Clock(),
+            clock if clock is not None else Clock(),
             self._state_changes,
             Published(ConfState()),
         )
@@ -397,7 +398,7 @@ class Node:
     # --- streams ---------------------------------------------------------------------------------
 
     @property
-    def committed(self) -> Stream[_core.Entry]:
+    def committed(self) -> Stream[Entry]:
         """A stream of every committed entry; ask for it before ``start`` to get them all.
 
         Nothing is lost: when the consumer is 10,000 entries behind, applying waits (consensus does not). Consumers

@@ -6,7 +6,7 @@ import errno
 from typing import Any
 
 from .. import _core
-from .._sys import Cells
+from .._native.threads import Cells
 from ..storage.protocol import CELL_BATCH_ENTRIES, CELL_BYTES, CELL_SHORTAGE, CELL_SYNC_NS, CELL_SYNCS
 from . import rows, senders
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from .._sys import Clock, Event
+from .._native.threads import Clock, Event
 from .outcomes import Outcomes
 from .report import Lines, report
 

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import threading
 
-from .._disk import File
-from .._memory import Buffer, Spans
-from .._sys import Cells, Clock, Event, Handoff, Runner
+from .._native.files import File
+from .._native.memory import Buffer, Spans
+from .._native.threads import Cells, Clock, Event, Handoff, Runner
 from .format import (
     BATCH_HEADER,
     BATCH_IN_DOUBT,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .._sys import Clock, ManualClock
+from .._native.threads import Clock, ManualClock
 from ..errors import UsageError
 from ..node.lifecycle import Life, Task, Worker
 

@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Mapping
 
-from .._limits import (
+from .._native.limits import (
     NOTE_CROWD,
     NOTE_LIMIT,
     NOTE_REACHED,

@@ -1,4 +1,4 @@
-"""raftx._sys in both implementations: clocks, wake-ups, cells, hand-overs between threads."""
+"""raftx._native.threads in both implementations: clocks, wake-ups, cells, hand-overs between threads."""
 
 import os
 import struct
@@ -560,7 +560,7 @@ def test_intake_is_the_same_in_both():
             out.append(intake.last_sequence)
         return out
 
-    first, second = (script(module(impl, "_sys")) for impl in IMPLEMENTATIONS.values())
+    first, second = (script(module(impl, "_native.threads")) for impl in IMPLEMENTATIONS.values())
     assert first == second
     assert 0 in first  # the limit was met
 

@@ -130,7 +130,7 @@ def test_a_hello_of_a_stranger_is_not_kept(impl, nothing_waits):
 
 def test_hellos_are_kept_by_id_and_replaced(impl):
     """Whatever slots do: a row is of one member, and is given away when that is none any more."""
-    hello, flow = module(impl, "node.hello"), module(impl, "_flow")
+    hello, flow = module(impl, "node.hello"), module(impl, "_core")
     peers = flow.Peers()
     peers.set_ids(list(range(1, 65)))
     hellos = hello.Hellos()

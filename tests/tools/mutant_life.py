@@ -13,7 +13,7 @@ EVENTS = "raftx/node/events.py"
 ADAPTER = "raftx/node/adapter.py"
 APPLY = "raftx/node/apply.py"
 ENGINE = "raftx/node/engine.py"
-SYS = "raftx/_sys.py"
+SYS = "raftx/_native/threads.py"
 
 MUTANTS = (
     Mutant(
@@ -211,8 +211,8 @@ MUTANTS = (
         (
             Edit(
                 OUTCOMES,
-                "        if self.ended:\n            item = self.pending.pop(sequence, None)\n",
-                "        if self.ended and self.early:\n            item = self.pending.pop(sequence, None)\n",
+                "        if self.ended:\n            self.end_unknown(sequence, STOPPED",
+                "        if self.ended and self.early:\n            self.end_unknown(sequence, STOPPED",
             ),
         ),
     ),
