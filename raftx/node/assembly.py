@@ -23,12 +23,12 @@ from ..storage.protocol import CELL_ERROR, Storage
 from ..storage.wal import Wal
 from ..transport.link import Link, QueueLink
 from ..transport.news import report_notes
-from ..transport.protocol import FRAME_UNIT, Transport
+from ..transport.protocol import FRAME_OVERHEAD, FRAME_UNIT, Transport
 from ..types import ConfState, StateChange
 from . import rows
 from .adapter import StorageAdapter, TransportAdapter
 from .apply import Applier
-from .disagreements import FRAME_OVERHEAD, Disagreements
+from .disagreements import Disagreements
 from .engine import Engine
 from .events import History, Published, Stream
 from .lifecycle import Task

@@ -76,6 +76,7 @@ SUITE = (
     "node/test_requests.py",
     "node/test_stepped.py",
     "node/test_disagreements.py",
+    "transport/test_peers.py",
 )
 
 # Of one test process: seconds on the wall, and of computing. The whole suite takes a small part of it.
