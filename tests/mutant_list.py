@@ -52,7 +52,7 @@ MUTANTS = (
         "test_admission.py",
         (
             Edit(
-                ADMISSION, "        return TERM\n    if answers_us(r, m):\n", "        pass\n    if answers_us(r, m):\n"
+                ADMISSION, "        return TERM\n    if answers_us(m):\n", "        pass\n    if answers_us(m):\n"
             ),
         ),
     ),

@@ -6,7 +6,7 @@ could end a cluster. Here each field of each kind is held against what a member 
 given what this one knows. What fits none is refused with a reason, and changes nothing. A member that lies within
 these bounds is not recognised: that is what authentication is for.
 
-Functions over State and Message that read and never write.
+Functions over State and Message that read and never write, but for a scratch membership.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from ..types import (
     MSG_VOTE,
     MSG_VOTE_RESP,
 )
+from . import changes, configuration
 from .state import State
 
 # One message raises the term by no more than this. A member that campaigned alone once a millisecond would need 49 days
@@ -80,13 +81,13 @@ def term_refusal(r: State, m: Message) -> int:
         return ADMITTED
     if m.term - r.term > (TERM_STEP if m.term <= TERM_HIGH else TERM_STEP_ABOVE):
         return TERM
-    if answers_us(r, m):
+    if answers_us(m):
         # An answer is of the term that was asked in, or of an earlier one: terms do not go back here.
         return TERM
     return ADMITTED
 
 
-def answers_us(r: State, m: Message) -> bool:
+def answers_us(m: Message) -> bool:
     """Whether the message answers one of ours, or is meant for the leader or the heir of a term we have not reached."""
     if m.kind == MSG_VOTE_RESP:
         return m.flags & FLAG_REJECT == 0
@@ -125,7 +126,12 @@ def field_refusal(r: State, m: Message) -> int:
         # It is capped at what we have acknowledged, which was durable here. In doubt we may have lost that.
         return COMMIT if m.term >= r.term and m.commit > r.log.last and not r.in_doubt else ADMITTED
     if m.kind == MSG_SNAP:
-        return second_leader(r, m)
+        if second_leader(r, m) != ADMITTED:
+            return SECOND_LEADER
+        return REQUEST if r.read_snapshot(m) != configuration.FITS else ADMITTED
+    if m.kind == MSG_PROP:
+        # Who proposes a change makes sure that it is one.
+        return REQUEST if changes.unfit_kind(m) != 0 else ADMITTED
     if m.kind == MSG_VOTE or m.kind == MSG_PRE_VOTE:
         # A candidate's term is above every term of its log.
         if m.log_term >= m.term or (m.index == 0) != (m.log_term == 0):

@@ -21,17 +21,19 @@ from ..types import (
     ConfState,
     check_id,
 )
+from .configuration import Configuration
 
 
 class Progress:
-    """What a Changer keeps of a member. ``place`` is the caller's, and -1 for who is new."""
+    """What a Changer keeps of a member."""
 
-    __slots__ = ("learner", "match", "next", "place", "recent_active")
+    __slots__ = ("added", "learner", "match", "next", "recent_active")
 
     def __init__(
-        self, match: int, next: int, learner: bool = False, recent_active: bool = True, place: int = -1
+        self, match: int, next: int, learner: bool = False, recent_active: bool = True, added: bool = False
     ) -> None:
-        self.place = place
+        #: whether a change has added it: then it begins anew, also when it was a member before
+        self.added = added
         self.match = match
         self.next = next
         self.learner = learner
@@ -40,7 +42,7 @@ class Progress:
 
     def copy(self) -> Progress:
         """Another object with the same contents."""
-        return Progress(self.match, self.next, self.learner, self.recent_active, self.place)
+        return Progress(self.match, self.next, self.learner, self.recent_active, self.added)
 
 
 class _Sets:
@@ -187,7 +189,7 @@ class Changer:
             del progress[id]
 
     def _add(self, progress: dict[int, Progress], id: int, learner: bool) -> None:
-        progress[id] = Progress(0, max(self.last_index, 1), learner)
+        progress[id] = Progress(0, max(self.last_index, 1), learner, added=True)
 
 
 def check(conf: ConfState, progress: dict[int, Progress]) -> None:
@@ -228,3 +230,16 @@ def check_conf_state(conf: ConfState) -> None:
     check(conf, {id: Progress(0, 1, id in conf.learners) for id in everybody})
     if everybody and not conf.voters:
         raise ConfChangeError("a configuration with members has voters")
+
+
+def configuration_after(before: ConfState, change: ConfChange, index: int = 0) -> Configuration:
+    """What a change leads to, to be installed where ``before`` is the present membership.
+
+    ``index``: of the change's entry. May be called on any thread. Raises ConfChangeError when the change does not fit.
+    """
+    progress = {}
+    for id in [*before.voters, *before.voters_outgoing, *before.learners, *before.learners_next]:
+        progress[id] = Progress(0, 1, id in before.learners)
+    after, members = Changer(before, progress, 0).change(change)
+    anew = [id for id, member in members.items() if member.added]
+    return Configuration(after, anew, index, Configuration(before))

@@ -6,8 +6,7 @@ Functions over State. The windows and pauses themselves are Tracker's.
 from __future__ import annotations
 
 from .._core import Message, Outbox
-from .._memory import Entry
-from ..errors import ConfChangeError, ProposalDropped
+from ..errors import ConfChangeError, FrameError, ProposalDropped
 from ..types import (
     ENTRY_CONF_CHANGE,
     ENTRY_CONF_CHANGE_V2,
@@ -33,8 +32,8 @@ from ..types import (
     PROBE,
     REPLICATE,
     SNAPSHOT,
-    ConfChange,
 )
+from . import changes, records
 from .state import State
 
 ENTRY_HEADER = 32
@@ -164,38 +163,83 @@ def append_proposals(r: State, m: Message) -> int:
 
 
 def propose_changes(r: State, m: Message) -> int:
-    """Let membership changes pass one at a time; one that may not is replaced by an empty entry and noted (etcd).
+    """Let membership changes pass one at a time; an empty entry takes the place of one that may not, and it is noted.
 
-    Raises ConfChangeError for one that cannot be decoded; then nothing was appended. The message stays as it is.
+    (etcd.) Raises ConfChangeError for an entry that is no change, and ProposalDropped; then nothing was appended. The
+    message stays as it is.
     """
-    entries = m.entries
-    changes = {}
-    for at, entry in enumerate(entries):
-        if entry.kind in (ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2):
-            changes[at] = ConfChange.decode(entry.data, entry.kind == ENTRY_CONF_CHANGE)
-        elif entry.kind:
-            raise ConfChangeError(f"an entry of kind {entry.kind} cannot be proposed")
-    before, noted = r.pending_conf_index, len(r.refused)
-    for at, change in changes.items():
-        reason = ""
-        if r.pending_conf_index > r.applied:
-            reason = f"possible unapplied conf change at index {r.pending_conf_index} (applied to {r.applied})"
-        elif r.tracker.outgoing != 0 and change.changes:
-            reason = "must transition out of joint config first"
-        elif r.tracker.outgoing == 0 and not change.changes:
-            reason = "not in joint state; refusing empty conf change"
-        index = r.log.last + at + 1
-        if reason and r.validate_conf_changes:
-            entries[at] = Entry(0, 0, b"")
-            r.refused.append((int(m.sender), index, reason))
-        else:
-            r.pending_conf_index = index
-    try:
-        return append_proposals(r, Message(m.kind, sender=m.sender, entries=entries))
-    except ProposalDropped:
-        r.pending_conf_index = before
-        del r.refused[noted:]
-        raise
+    kind = changes.unfit_kind(m)
+    if kind == ENTRY_CONF_CHANGE or kind == ENTRY_CONF_CHANGE_V2:
+        raise ConfChangeError("the entry of a proposed change of membership holds none")
+    if kind != 0:
+        raise ConfChangeError(f"an entry of kind {kind} cannot be proposed")
+    if not r.increase_uncommitted(pass_changes(r, m, False)):
+        raise ProposalDropped("too many bytes are not committed yet")
+    pass_changes(r, m, True)
+    r.acknowledge_own()
+    return bcast_append(r)
+
+
+def pass_changes(r: State, m: Message, append: bool) -> int:
+    """Judge the changes among proposals one after the other; bytes of payload of what is appended.
+
+    Without ``append`` nothing is done but that.
+    """
+    size = at = 0
+    index = r.log.last
+    pending = r.pending_conf_index
+    while at < m.body_size:
+        step = records.record_size(m.body, at, m.body_size)
+        if step == 0:
+            raise FrameError("records")
+        index += 1
+        reason = 0
+        if m.body[at + records.RECORD_KIND] != 0:
+            reason = judge_change(r, changes.part_count(m.body, at + records.RECORD_HEADER, at + step), pending)
+        if reason == 0:
+            size += step - records.RECORD_HEADER
+        if append and reason == 0:
+            r.piece.body_of(m, at, step, 1)
+            r.log.append_proposals(r.term, r.piece.body, step)
+        elif append:
+            r.log.append_empty(r.term)
+            r.refused.put(MSG_PROP, 0, m.sender, r.term, index, 0, r.applied, reason, pending, 0)
+        if m.body[at + records.RECORD_KIND] != 0 and reason == 0:
+            pending = index
+        at += step
+    if append:
+        r.pending_conf_index = pending
+    return size
+
+
+def judge_change(r: State, parts: int, pending: int) -> int:
+    """CHANGE_FITS, or why a change of so many parts is not taken. ``pending``: the last change that may be under way."""
+    if not r.validate_conf_changes:
+        return changes.CHANGE_FITS
+    if pending > r.applied:
+        return changes.CHANGE_PENDING
+    if r.tracker.outgoing != 0 and parts != 0:
+        return changes.CHANGE_IN_JOINT
+    if r.tracker.outgoing == 0 and parts == 0:
+        return changes.CHANGE_NOT_JOINT
+    return changes.CHANGE_FITS
+
+
+def change_refusal(r: State, m: Message) -> int:
+    """Why a leader would put an empty entry in the place of a message's first change; CHANGE_FITS when it would not.
+
+    For those who would rather tell the proposer at once: of the engine, which steps no proposal that cannot pass.
+    """
+    at = 0
+    while at < m.body_size:
+        step = records.record_size(m.body, at, m.body_size)
+        if step == 0:
+            return changes.CHANGE_FITS
+        if m.body[at + records.RECORD_KIND] != 0:
+            parts = changes.part_count(m.body, at + records.RECORD_HEADER, at + step)
+            return judge_change(r, parts, r.pending_conf_index)
+        at += step
+    return changes.CHANGE_FITS
 
 
 def maybe_leave_joint(r: State) -> int:

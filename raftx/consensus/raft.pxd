@@ -1,6 +1,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 from .._core cimport Message
 from . cimport candidate, follower, leader
+from .configuration cimport Configuration
 from .state cimport State
 
 cdef int FOLLOWER, LEADER
@@ -17,7 +18,7 @@ cdef class Raft(State):
     cdef int handle_vote(self, Message m) except -1 nogil
     cdef int applied_to(self, uint64_t index) except -1 nogil
     cdef int applied_snapshot(self, uint64_t index) except -1 nogil
-    cdef int apply_conf_change(self, object change) except -1 with gil
+    cdef int install(self, Configuration to) except -1 nogil
     cdef int configuration_changed(self) except -1 nogil
     cdef int ask_snapshot(self) except -1 nogil
     cdef int step_down(self) except -1 nogil

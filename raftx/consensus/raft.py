@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .._core import Message
 from .._memory import Entry
-from ..errors import SnapshotRequestDropped
+from ..errors import Corruption, SnapshotRequestDropped
 from ..types import (
     FLAG_REJECT,
     FLAG_TRANSFER,
@@ -30,7 +30,9 @@ from ..types import (
     MSG_VOTE_RESP,
     ConfChange,
 )
-from . import candidate, confchange, follower, leader
+from . import candidate, follower, leader
+from .confchange import configuration_after
+from .configuration import Configuration
 from .state import State
 
 ENTRY_HEADER = 32
@@ -156,28 +158,22 @@ class Raft(State):
 
     # --- membership --------------------------------------------------------------------------------
 
-    def apply_conf_change(self, change: ConfChange) -> int:
-        """Take the membership that a committed change leads to (etcd's applyConfChange and switchToConfig).
+    def install(self, to: Configuration) -> int:
+        """Take the membership that a committed change leads to (etcd's switchToConfig).
 
-        Raises ConfChangeError; then the membership is the same as before.
+        Progress, windows, votes and acknowledgements of reads move with the ids; ``tracker.places`` tells where each
+        member was before. Nothing happens when a restored snapshot has the change in it. Raises Corruption for a
+        configuration that was computed from another one than the present; then nothing has changed.
         """
-        peers = self.tracker.peers
-        ids = list(peers.column("ids"))
-        matches, nexts = peers.column("match"), peers.column("next")
-        learners = self.tracker.learners
-        progress = {}
-        for slot, id in enumerate(ids):
-            progress[id] = confchange.Progress(matches[slot], nexts[slot], (learners >> slot) & 1 == 1, True, slot)
-        conf, after = confchange.Changer(self.tracker.conf_state(), progress, self.log.last).change(change)
-        now = sorted(after)
-        self.tracker.switch(conf, now, [after[id].place for id in now])
-        for slot, id in enumerate(now):
-            if after[id].place < 0:
-                self.tracker.begin(slot, self.log.last)
-        self.reads.move(ids, now)
+        if to.index != 0 and to.index <= self.conf_index:
+            return 0
+        if not self.tracker.fits(to):
+            raise Corruption("the configuration was computed from another one than the present")
+        self.reads.move(self.tracker.peers, to)
+        self.tracker.install(to, self.log.last)
         if self.doubts.known:
             self.doubts.reset()
-        self.self_slot = self._slot(self.id)
+        self.self_slot = self.tracker.peers.slot_of(self.id)
         return self.configuration_changed()
 
     def configuration_changed(self) -> int:
@@ -215,7 +211,7 @@ class Raft(State):
             self.log.py_append(1, entry.data, entry.kind)
         self.committed = len(entries)
         for change in changes:
-            self.apply_conf_change(change)
+            self.install(configuration_after(self.tracker.conf_state(), change))
 
     # --- on request --------------------------------------------------------------------------------
 

@@ -54,7 +54,7 @@ from ..types import (
     check_id,
 )
 from . import admission
-from .confchange import check_conf_state
+from .confchange import check_conf_state, configuration_after
 from .raft import Raft
 
 
@@ -207,11 +207,10 @@ class RawNode:
         empty entry stands in its place, as with etcd. One that was passed on to the leader may be refused there.
         """
         entry = Entry(0, 0, change.encode(), change.entry_kind)
-        noted = len(self.core.refused)
+        before = len(self.core.refused)
         self._step(Message(MSG_PROP, sender=self.core.id, entries=[entry]))
-        if len(self.core.refused) > noted:
-            _, _, reason = self.core.refused.pop()
-            raise ConfChangeRefused(reason)
+        if len(self.core.refused) > before:
+            raise ConfChangeRefused(self.core.take_last_refused())
 
     def apply_conf_change(self, change: ConfChange | Entry) -> ConfState:
         """The state machine has come to a membership change, or to its entry: take it. Returns the new membership.
@@ -223,11 +222,13 @@ class RawNode:
         way to the state machine brought a membership that has the change in it. A ConfChange does not tell where
         it stands, so give the entry.
         """
+        index = 0
         if isinstance(change, Entry):
-            if change.index <= self.core.conf_index:
+            index = change.index
+            if index <= self.core.conf_index:
                 return self.core.tracker.conf_state()
             change = ConfChange.decode(change.data, change.kind == ENTRY_CONF_CHANGE)
-        self.core.apply_conf_change(change)
+        self.core.install(configuration_after(self.core.tracker.conf_state(), change, index))
         return self.core.tracker.conf_state()
 
     def step(self, message: Message) -> None:
@@ -497,8 +498,7 @@ class RawNode:
             ready.read_states = [ReadState(m.index, m.entries[0].data) for m in core.read_states.messages()]
             core.read_states.py_clear()
         if core.refused:
-            ready.refused = [RefusedChange(*each) for each in core.refused]
-            core.refused = []
+            ready.refused = core.refused_changes()
         apply_to = core.apply_limit(not self.async_storage_writes)
         low = core.applying + 1
         if apply_to >= low:

@@ -7,14 +7,16 @@ The semantics are those of etcd/raft v3.7 (raft.go, log.go, log_unstable.go).
 
 from __future__ import annotations
 
+from .. import _memory
 from .._core import EntryLog, Message, Outbox, snapshot_from
 from .._memory import Spans
 from ..config import Config
-from ..errors import Corruption
+from ..errors import ConfChangeError, Corruption, FrameError
 from ..types import (
     CANDIDATE,
     ENTRY_CONF_CHANGE,
     ENTRY_CONF_CHANGE_V2,
+    ENTRY_SNAPSHOT,
     FOLLOWER,
     LEADER,
     MASK64,
@@ -24,9 +26,11 @@ from ..types import (
     PRE_CANDIDATE,
     ConfState,
     HardState,
+    RefusedChange,
     Snapshot,
 )
-from . import quorum
+from . import changes, configuration, quorum, records
+from .configuration import Configuration
 from .doubt import Doubts
 from .readonly import ReadOnly
 from .tracker import Tracker
@@ -54,10 +58,14 @@ class State:
         self.id = config.id
         self.log = log
         self.tracker = Tracker(conf_state, config.max_inflight_messages, config.max_inflight_bytes, config.group_commit)
-        self.self_slot = self._slot(config.id)
+        self.self_slot = self.tracker.peers.slot_of(self.id)
         self.messages = Outbox()
         self.after_append = Outbox()
         self.scratch = Message()
+        #: a piece of the message that is being taken
+        self.piece = Message()
+        #: the membership of the snapshot that is being taken
+        self.arriving = Configuration()
         self.election_timeout = config.election_ticks
         self.heartbeat_timeout = config.heartbeat_ticks
         self.pre_vote = config.pre_vote
@@ -80,7 +88,8 @@ class State:
         self.transferee = 0
         self.lease_ended = False
         self.pending_conf_index = 0
-        self.refused: list[tuple[int, int, str]] = []
+        #: proposed changes that this leader did not take, a row each: see leader.refuse_change
+        self.refused = Outbox()
         self.reads = ReadOnly()
         self.doubts = Doubts()
         self.pending_reads = Outbox()
@@ -125,9 +134,6 @@ class State:
         self.random = (mixed ^ (mixed >> 31)) or 1
         self.become_follower(self.term, 0)
         self.doubt_nonce = (self.random >> 1) or 1
-
-    def _slot(self, id: int) -> int:
-        return self.tracker.peers.py_slot_of(id)
 
     # --- random election timeouts ----------------------------------------------------------------
 
@@ -323,35 +329,74 @@ class State:
         self.snapshot_writing = False
         return 0
 
+    def read_snapshot(self, m: Message) -> int:
+        """Read the membership of a snapshot into ``arriving``: FITS, DAMAGED or what else is wrong (configuration.py).
+
+        Where the record was sealed is not looked at: its checksum is the caller's to verify.
+        """
+        if m.count != 1 or m.body_size < records.RECORD_HEADER:
+            return configuration.DAMAGED
+        if records.record_size(m.body, 0, m.body_size) != m.body_size or m.body[records.RECORD_KIND] != ENTRY_SNAPSHOT:
+            return configuration.DAMAGED
+        return self.arriving.read(m.body, records.RECORD_HEADER, m.body_size)
+
     def restore(self, m: Message) -> int:
         """Take the snapshot of ``m`` in place of log and membership, unless there is no need (etcd's restore).
 
-        Raises FrameError for a damaged one.
+        Raises FrameError for a damaged one, and ConfChangeError for one whose membership is none.
         """
-        snapshot = snapshot_from(m.records)
-        conf = snapshot.conf_state
-        if snapshot.index < self.committed or (snapshot.index == self.committed and self.requested_snapshot == 0):
+        fault = self.read_snapshot(m)
+        if fault == configuration.DAMAGED or not self.sealed(m):
+            raise FrameError("records")
+        if fault != configuration.FITS:
+            raise ConfChangeError(configuration.FAULTS[fault])
+        index = records.u64(m.body, records.RECORD_INDEX)
+        term = records.u64(m.body, records.RECORD_TERM)
+        if index < self.committed or (index == self.committed and self.requested_snapshot == 0):
             return 0
         if self.role != FOLLOWER:
             raise Corruption("only a follower takes a snapshot")
-        if self.id not in {*conf.voters, *conf.learners, *conf.voters_outgoing}:
-            # Who is not in it has nothing to do with it: the leader sent it to somebody who was removed.
+        if self.arriving.slot_of(self.id) < 0:
+            # A member that is not in it has nothing to do with it: the leader sent it to one that was removed.
             return 0
-        if self.requested_snapshot == 0 and self.log.match(snapshot.index, snapshot.term):
+        if self.requested_snapshot == 0 and self.log.match(index, term):
             # The log has all of it: only the commit index is news.
-            self.commit_to(snapshot.index)
+            self.commit_to(index)
             return 0
-        self.tracker.set_configuration(conf)
-        self.self_slot = self._slot(self.id)
+        self.restore_log(index, term)
         self.reads.reset()
-        self.restore_log(snapshot.index, snapshot.term)
-        self.conf_index = snapshot.index
-        for slot in range(self.tracker.peers.count):
-            self.tracker.begin(slot, self.log.last)
+        self.tracker.reset_votes()
+        # Nothing that was known of anybody's progress holds.
+        self.arriving.anew = MASK64
+        self.tracker.install(self.arriving, self.log.last)
+        self.self_slot = self.tracker.peers.slot_of(self.id)
+        self.conf_index = index
         self.restored.clear()
-        self.restored.py_push(m.records, snapshot.index, 1)
+        self.restored.push_copy(m.body, m.body_size, index, 1)
         self.requested_snapshot = 0
         return 1
+
+    def sealed(self, m: Message) -> bool:
+        """Whether the checksum of a message's one record is right."""
+        self.piece.body_of(m, 4, m.body_size - 4, 1)
+        return _memory.crc32(0, self.piece.body, self.piece.body_size) == records.u32(m.body, 0)
+
+    def refused_changes(self) -> list[RefusedChange]:
+        """Changes that this leader did not take, for Python; they are told once."""
+        found = []
+        for m in self.refused.messages():
+            found.append(RefusedChange(m.sender, m.index, changes.refusal_text(m.flags, m.hint, m.commit)))
+        self.refused.py_clear()
+        return found
+
+    def take_last_refused(self) -> str:
+        """Why the last of them was not taken, for the proposer that is told at once: it is not told again."""
+        earlier = Outbox()
+        for row in range(len(self.refused) - 1):
+            earlier.py_take(self.refused, row)
+        last = self.refused_changes().pop()
+        self.refused = earlier
+        return last.reason
 
     def restored_snapshot(self) -> Snapshot:
         """The restored snapshot that is not durable yet, for Python."""
