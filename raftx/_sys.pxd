@@ -104,5 +104,8 @@ cdef class Intake:
     cdef void consume(self, size_t size, uint32_t count) noexcept nogil
 
 cdef class Runner:
-    """A loop that runs on a thread of its own without the GIL: ``run()`` for Python, ``loop()`` to override."""
+    """The work of a thread without the GIL. ``round``: do what has arrived, wait for nothing; 0 after the last one.
+    ``rest``: sleep until a round would find something. ``loop``: both in turn, to be overridden by what has no rounds."""
+    cdef int round(self) except -1 nogil
+    cdef int rest(self) except -1 nogil
     cdef int loop(self) except -1 nogil

@@ -241,17 +241,31 @@ class Cells:
 
 
 class Runner:
-    """A loop for a thread of its own. Subclasses override ``loop``; ``run`` is the body of a thread."""
+    """Rounds for a thread of its own. Subclasses override ``round`` and ``rest``; ``run`` is the body of a thread."""
 
     __slots__ = ()
 
+    def round(self) -> int:
+        """Do what has arrived, without waiting for more; 0 after the last round."""
+        return 0
+
+    def rest(self) -> int:
+        """Sleep until a round would find something."""
+        return 0
+
     def loop(self) -> int:
-        """The loop; 0 at its end."""
+        """Rounds and rests in turn; 0 at the end. To be overridden by what has no rounds."""
+        while self.round():
+            self.rest()
         return 0
 
     def run(self) -> None:
-        """Run the loop to its end; what it raises comes out here."""
+        """Rounds to the last one, with rests between them; what they raise comes out here."""
         self.loop()
+
+    def py_round(self) -> bool:
+        """One round, which waits for nothing; False after the last one. For who steps it instead of running it."""
+        return self.round() != 0
 
 
 @final

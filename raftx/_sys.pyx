@@ -157,15 +157,30 @@ cdef class Cells:
 
 
 cdef class Runner:
-    """A loop without the GIL. Subclasses override ``loop``; ``run`` is the body of a thread."""
+    """Rounds without the GIL. Subclasses override ``round`` and ``rest``; ``run`` is the body of a thread."""
+
+    cdef int round(self) except -1 nogil:
+        return 0
+
+    cdef int rest(self) except -1 nogil:
+        return 0
 
     cdef int loop(self) except -1 nogil:
+        while self.round():
+            self.rest()
         return 0
 
     def run(self):
-        """Run the loop to its end; what it raises comes out here."""
+        """Rounds to the last one, with rests between them; what they raise comes out here."""
         with nogil:
             self.loop()
+
+    def py_round(self):
+        """One round, which waits for nothing; False after the last one. For who steps it instead of running it."""
+        cdef int more
+        with nogil:
+            more = self.round()
+        return more != 0
 
 
 cdef class Handoff:

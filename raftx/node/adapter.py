@@ -30,38 +30,47 @@ class StorageAdapter:
         self.error: BaseException | None = None
 
     def run(self) -> None:
-        """Until the engine says stop, or the storage fails: then nothing is acknowledged any more."""
-        event = self.writes.event
-        while True:
-            rows = self.writes.py_take()
-            if rows == 0:
-                event.py_prepare()
-                if self.writes.py_waiting():
-                    event.py_cancel()
-                else:
-                    event.py_wait(-1)
-                continue
-            last = rows
-            stop = self.writes.py_at(rows - 1, 0) == ROW_STOP
-            if stop:
-                last -= 1
-            if last:
-                number, term, vote, commit, _, flags = (self.writes.py_at(last - 1, column) for column in range(1, 7))
-                try:
-                    self.storage.append(
-                        HardState(term, vote, commit, bool(flags & ROW_IN_DOUBT)), self.writes.taken.pieces()
-                    )
-                    self.storage.sync()
-                except BaseException as error:  # whatever it is, nobody knows what is on disk
-                    self.error = error
-                    self.cells[CELL_ERROR] = WRITE_FAILED
-                    self.engine_event.py_wake()
-                    return
-                self.cells[CELL_SYNCS] += 1
-                self.cells[CELL_DONE] = number
+        """Rounds, until the engine says stop or the storage fails."""
+        while self.round():
+            self.rest()
+
+    def round(self) -> bool:
+        """Write what the engine has handed over; False when it says stop, or the storage fails.
+
+        After a failure nothing is acknowledged any more.
+        """
+        rows = self.writes.py_take()
+        if rows == 0:
+            return True
+        last = rows
+        stop = self.writes.py_at(rows - 1, 0) == ROW_STOP
+        if stop:
+            last -= 1
+        if last:
+            number, term, vote, commit, _, flags = (self.writes.py_at(last - 1, column) for column in range(1, 7))
+            try:
+                self.storage.append(
+                    HardState(term, vote, commit, bool(flags & ROW_IN_DOUBT)), self.writes.taken.pieces()
+                )
+                self.storage.sync()
+            except BaseException as error:  # whatever it is, nobody knows what is on disk
+                self.error = error
+                self.cells[CELL_ERROR] = WRITE_FAILED
                 self.engine_event.py_wake()
-            if stop:
-                return
+                return False
+            self.cells[CELL_SYNCS] += 1
+            self.cells[CELL_DONE] = number
+            self.engine_event.py_wake()
+        return not stop
+
+    def rest(self) -> None:
+        """Sleep until the engine has handed something over."""
+        event = self.writes.event
+        event.py_prepare()
+        if self.writes.py_waiting():
+            event.py_cancel()
+        else:
+            event.py_wait(-1)
 
 
 class TransportAdapter:
@@ -89,31 +98,39 @@ class TransportAdapter:
         self.link.outgoing.event.py_wake()
 
     def run(self) -> None:
-        """Until it is stopped."""
+        """Rounds, until it is stopped."""
+        while self.round():
+            self.rest()
+
+    def round(self) -> bool:
+        """Send what the engine has queued; False when it is to stop."""
+        if self.stopping:
+            return False
         outgoing = self.link.outgoing
-        event = outgoing.event
-        while not self.stopping:
-            rows = outgoing.py_take()
-            if rows == 0:
-                event.py_prepare()
-                if outgoing.py_waiting() or self.stopping:
-                    event.py_cancel()
-                else:
-                    event.py_wait(-1)
+        rows = outgoing.py_take()
+        pieces = iter(outgoing.taken.pieces())
+        for row in range(rows):
+            to, ask = outgoing.py_at(row, 0), outgoing.py_at(row, 1)
+            if ask in self.asks:
+                self.ask(ask, to)
                 continue
-            pieces = iter(outgoing.taken.pieces())
-            for row in range(rows):
-                to, ask = outgoing.py_at(row, 0), outgoing.py_at(row, 1)
-                if ask in self.asks:
-                    self.ask(ask, to)
-                    continue
-                try:
-                    sent = bool(self.transport.send(to, bytes(next(pieces))))
-                except BaseException as error:  # a frame may be lost, the thread may not
-                    report(logging.ERROR, "the transport failed to send to %d", to, error=error)
-                    sent = False
-                if not sent:
-                    self.commands.py_put(None, CMD_UNREACHABLE, to)
+            try:
+                sent = bool(self.transport.send(to, bytes(next(pieces))))
+            except BaseException as error:  # a frame may be lost, the thread may not
+                report(logging.ERROR, "the transport failed to send to %d", to, error=error)
+                sent = False
+            if not sent:
+                self.commands.py_put(None, CMD_UNREACHABLE, to)
+        return True
+
+    def rest(self) -> None:
+        """Sleep until the engine has queued something."""
+        event = self.link.outgoing.event
+        event.py_prepare()
+        if self.link.outgoing.py_waiting() or self.stopping:
+            event.py_cancel()
+        else:
+            event.py_wait(-1)
 
     def ask(self, ask: int, what: int) -> None:
         """Something that is not a frame."""

@@ -52,34 +52,40 @@ class Applier:
         self.cursor = Cursor()
 
     def run(self) -> None:
-        """Until the engine says that nothing follows. An exception of the state machine comes out here."""
-        while True:
-            rows = self.applies.py_take()
-            if rows == 0:
-                self.applies.event.py_prepare()
-                if self.applies.py_waiting():
-                    self.applies.event.py_cancel()
-                else:
-                    self.applies.event.py_wait(-1)
-                continue
-            span = 0
-            for row in range(rows):
-                kind = self.applies.at(row, 0)
-                if kind == ROW_APPLY:
-                    count = self.applies.at(row, 3)
-                    self.apply_spans(span, count)
-                    span += count
-                    self.after_apply(self.applies.at(row, 2))
-                elif kind == ROW_HANDED:
-                    self.outcomes.hand_over(self.applies.at(row, 1), self.applies.at(row, 2))
-                elif kind == ROW_REFUSED:
-                    self.take_refused(row)
-                elif kind == ROW_STATE:
-                    self.take_state(row)
-                elif kind == ROW_ODD:
-                    self.tell_odd(row)
-                elif kind == ROW_END:
-                    return
+        """Rounds, until the engine says that nothing follows. An exception of the state machine comes out here."""
+        while self.round():
+            self.rest()
+
+    def round(self) -> bool:
+        """Take what the engine has handed over; False when nothing follows."""
+        rows = self.applies.py_take()
+        span = 0
+        for row in range(rows):
+            kind = self.applies.at(row, 0)
+            if kind == ROW_APPLY:
+                count = self.applies.at(row, 3)
+                self.apply_spans(span, count)
+                span += count
+                self.after_apply(self.applies.at(row, 2))
+            elif kind == ROW_HANDED:
+                self.outcomes.hand_over(self.applies.at(row, 1), self.applies.at(row, 2))
+            elif kind == ROW_REFUSED:
+                self.take_refused(row)
+            elif kind == ROW_STATE:
+                self.take_state(row)
+            elif kind == ROW_ODD:
+                self.tell_odd(row)
+            elif kind == ROW_END:
+                return False
+        return True
+
+    def rest(self) -> None:
+        """Sleep until the engine has handed something over."""
+        self.applies.event.py_prepare()
+        if self.applies.py_waiting():
+            self.applies.event.py_cancel()
+        else:
+            self.applies.event.py_wait(-1)
 
     def apply_spans(self, span: int, count: int) -> int:
         while count > 0:

@@ -55,8 +55,9 @@ cdef class Engine(Runner):
     cdef uint64_t number, done, written_term, written_vote, shown_term, shown_lead
     cdef int shown_role
     cdef int64_t stalled
-    cdef bint stopping, blocked, written_doubt
+    cdef bint begun, stopping, blocked, written_doubt
 
+    cdef int finish(self) except -1 nogil
     cdef int end_the_others(self) except -1 nogil
     @cython.locals(done=uint64_t, applied=uint64_t)
     cdef bint something_waits(self) noexcept nogil

@@ -155,32 +155,42 @@ class Engine(Runner):
         self.written_doubt = core.in_doubt
         self.shown_term = self.shown_lead = 0
         self.shown_role = -1
-        self.stopping = False
+        self.begun = self.stopping = False
         self.blocked = False
         #: ticks since the disk last finished a write, while one is under way
         self.stalled = 0
 
     # --- the loop --------------------------------------------------------------------------------
 
-    def loop(self) -> int:
-        self.publish()
-        while not self.stopping:
-            if self.write_cells.get(CELL_ERROR) != 0:
-                self.show.set(SHOW_FAILED, FAILED_STORAGE)
-                break
-            self.take_disk()
-            self.take_frames()
-            self.take_commands()
-            self.take_applied()
-            self.take_proposals()
-            self.take_time()
-            self.greet()
-            self.flush()
-            self.event.prepare()
-            if self.something_waits():
-                self.event.cancel()
-            else:
-                self.event.wait(self.clock.until(self.next_tick))
+    def round(self) -> int:
+        """Take what has arrived, tick if a tick is due, and hand over what comes of it. 0 after the last round."""
+        if not self.begun:
+            self.begun = True
+            self.publish()
+        if self.write_cells.get(CELL_ERROR) != 0:
+            self.show.set(SHOW_FAILED, FAILED_STORAGE)
+            return self.finish()
+        self.take_disk()
+        self.take_frames()
+        self.take_commands()
+        self.take_applied()
+        self.take_proposals()
+        self.take_time()
+        self.greet()
+        self.flush()
+        return self.finish() if self.stopping else 1
+
+    def rest(self) -> int:
+        """Sleep until something has arrived or a tick is due."""
+        self.event.prepare()
+        if self.something_waits():
+            self.event.cancel()
+        else:
+            self.event.wait(self.clock.until(self.next_tick))
+        return 0
+
+    def finish(self) -> int:
+        """The last round: what was proposed and not looked at is given back, and the other threads are told."""
         while self.intake.take():
             size = self.intake.chunk(self.max_chunk)
             count = self.intake.chunk_count()

@@ -143,21 +143,30 @@ class Reserve(Runner):
 
     # --- the loop --------------------------------------------------------------------------------
 
-    def loop(self) -> int:
-        while True:
-            self.event.prepare()
-            if self.cells.replace(RESERVE_STATE, RESERVE_WANTED, RESERVE_MAKING):
-                self.event.cancel()
-                self.make_wanted()
-            elif self.cells.get(RESERVE_STOP) != 0:
-                self.event.cancel()
-                return 0
-            elif self.cells.get(RESERVE_TROUBLE) != self.said:
-                self.event.cancel()
-                self.said = self.cells.get(RESERVE_TROUBLE)
-                self.say(self.said)
-            else:
-                self.event.wait(-1)
+    def round(self) -> int:
+        """Make what is wanted, or say what is new. 0 when it is to stop."""
+        if self.cells.replace(RESERVE_STATE, RESERVE_WANTED, RESERVE_MAKING):
+            self.make_wanted()
+            return 1
+        if self.cells.get(RESERVE_STOP) != 0:
+            return 0
+        if self.cells.get(RESERVE_TROUBLE) != self.said:
+            self.said = self.cells.get(RESERVE_TROUBLE)
+            self.say(self.said)
+        return 1
+
+    def rest(self) -> int:
+        """Sleep until something is wanted, or new."""
+        self.event.prepare()
+        if (
+            self.cells.get(RESERVE_STATE) == RESERVE_WANTED
+            or self.cells.get(RESERVE_STOP) != 0
+            or self.cells.get(RESERVE_TROUBLE) != self.said
+        ):
+            self.event.cancel()
+        else:
+            self.event.wait(-1)
+        return 0
 
     def make_wanted(self) -> int:
         """Make what the writer asked for. It asks again later when something was short."""

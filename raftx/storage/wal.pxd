@@ -34,7 +34,7 @@ cdef class Wal(Runner):
     cdef Handoff queue
     cdef Cells cells
     cdef Event engine_event
-    cdef int rest(self) noexcept nogil
+    cdef int do_due(self) noexcept nogil
     cdef int end(self) noexcept nogil
     cdef int published(self, int64_t code) noexcept nogil
     cdef int write_rows(self, uint64_t last) except -1 nogil

@@ -149,32 +149,36 @@ class Wal(Runner):
             self.patient = False
             self.reserve.stop()
 
-    def loop(self) -> int:
-        while True:
-            rows = self.queue.take()
-            if rows == 0:
-                if self.rest() != 0:
-                    return 0
-                continue
-            last = rows
-            if self.queue.at(rows - 1, 0) == ROW_STOP:
-                last -= 1
-                self.stopping = True
-            if last > 0 and self.write_rows(last) != 0:
-                return 0
-            if last < rows:
-                return self.end()
+    def round(self) -> int:
+        """Write what the engine has handed over, or do what is due. 0 after a failure, or when the engine says stop."""
+        rows = self.queue.take()
+        if rows == 0:
+            return 1 if self.do_due() == 0 else 0
+        last = rows
+        if self.queue.at(rows - 1, 0) == ROW_STOP:
+            last -= 1
+            self.stopping = True
+        if last > 0 and self.write_rows(last) != 0:
+            return 0
+        return self.end() if last < rows else 1
 
-    def rest(self) -> int:
-        """Nothing is to be written: sleep, or do what is due. 0, or 1 after a failure."""
+    def do_due(self) -> int:
+        """Nothing is to be written: look at the names, or sync the mark, if it is time. 0, or 1 after a failure."""
         now = self.clock.now()
         if now >= self.next_check:
             return self.published(self.check())
+        if self.unsettled and now >= self.written_at + MARK_IDLE_NS:
+            return self.published(self.settle())
+        return 0
+
+    def rest(self) -> int:
+        """Sleep until something is to be written or due."""
+        now = self.clock.now()
         timeout = self.next_check - now
         if self.unsettled:
-            if now >= self.written_at + MARK_IDLE_NS:
-                return self.published(self.settle())
             timeout = min(timeout, self.written_at + MARK_IDLE_NS - now)
+        if timeout <= 0:
+            return 0
         self.queue.event.prepare()
         if self.queue.waiting():
             self.queue.event.cancel()
