@@ -1,8 +1,7 @@
 """The next membership from the present one and a change: values in, values out.
 
-The rules and the texts of the errors are etcd's (confchange package; thesis, section 4.3). Nothing here
-knows of slots or of a running member, and nothing here is on the data path: State and Raft take over
-what a Changer returns.
+The rules are etcd's (confchange package; thesis, section 4.3). Nothing here knows of slots or of a running member, and
+nothing here is on the data path: a Raft installs what ``configuration_after`` returns.
 """
 
 from __future__ import annotations
@@ -83,9 +82,9 @@ class Changer:
         """Into a joint configuration: the present voters stay as the outgoing half."""
         sets, progress = self._begin()
         if sets.outgoing:
-            raise ConfChangeError("config is already joint")
+            raise ConfChangeError("the configuration is joint already: leave it first")
         if not sets.incoming:
-            raise ConfChangeError("can't make a zero-voter config joint")
+            raise ConfChangeError("a configuration without voters cannot become joint")
         sets.outgoing = set(sets.incoming)
         self._apply(sets, progress, changes)
         sets.auto_leave = auto_leave
@@ -95,7 +94,7 @@ class Changer:
         """Out of a joint configuration: the incoming half decides alone, demoted voters become learners."""
         sets, progress = self._begin()
         if not sets.outgoing:
-            raise ConfChangeError("can't leave a non-joint config")
+            raise ConfChangeError("the configuration is not joint: there is nothing to leave")
         for id in sets.learners_next:
             sets.learners.add(id)
             progress[id].learner = True
@@ -110,11 +109,11 @@ class Changer:
         """At most one voter added or removed, without a joint configuration (thesis, section 4.1)."""
         sets, progress = self._begin()
         if sets.outgoing:
-            raise ConfChangeError("can't apply simple config change in joint config")
+            raise ConfChangeError("the configuration is joint: leave it before a simple change")
         before = set(sets.incoming)
         self._apply(sets, progress, changes)
         if len(before ^ sets.incoming) > 1:
-            raise ConfChangeError("more than one voter changed without entering joint config")
+            raise ConfChangeError("a change of more than one voter must go through a joint configuration")
         return self._finish(sets, progress)
 
     def change(self, change: ConfChange) -> tuple[ConfState, dict[int, Progress]]:
@@ -150,9 +149,9 @@ class Changer:
             elif change.kind == REMOVE:
                 self._remove(sets, progress, change.id)
             else:
-                raise ConfChangeError(f"unexpected conf type {change.kind}")
+                raise ConfChangeError(f"a change cannot be of kind {change.kind}")
         if not sets.incoming:
-            raise ConfChangeError("removed all voters")
+            raise ConfChangeError("a change must leave a voter")
 
     def _make_voter(self, sets: _Sets, progress: dict[int, Progress], id: int) -> None:
         if id not in progress:
@@ -197,24 +196,24 @@ def check(conf: ConfState, progress: dict[int, Progress]) -> None:
     voters, outgoing = set(conf.voters), set(conf.voters_outgoing)
     for id in [*conf.voters, *conf.voters_outgoing, *conf.learners, *conf.learners_next]:
         if id not in progress:
-            raise ConfChangeError(f"no progress for {id}")
+            raise ConfChangeError(f"member {id} has no progress")
     for id in conf.learners_next:
         if id not in outgoing:
-            raise ConfChangeError(f"{id} is in LearnersNext, but not Voters[1]")
+            raise ConfChangeError(f"{id} is to become a learner, but is no outgoing voter")
         if progress[id].learner:
-            raise ConfChangeError(f"{id} is in LearnersNext, but is already marked as learner")
+            raise ConfChangeError(f"{id} is to become a learner, but is one already")
     for id in conf.learners:
         if id in outgoing:
-            raise ConfChangeError(f"{id} is in Learners and Voters[1]")
+            raise ConfChangeError(f"{id} is a learner and an outgoing voter")
         if id in voters:
-            raise ConfChangeError(f"{id} is in Learners and Voters[0]")
+            raise ConfChangeError(f"{id} is a learner and a voter")
         if not progress[id].learner:
-            raise ConfChangeError(f"{id} is in Learners, but is not marked as learner")
+            raise ConfChangeError(f"{id} is a learner, but its progress is a voter's")
     if not outgoing:
         if conf.learners_next:
-            raise ConfChangeError("cfg.LearnersNext must be nil when not joint")
+            raise ConfChangeError("learners_next must be empty unless the configuration is joint")
         if conf.auto_leave:
-            raise ConfChangeError("AutoLeave must be false when not joint")
+            raise ConfChangeError("auto_leave must be False unless the configuration is joint")
 
 
 def check_conf_state(conf: ConfState) -> None:

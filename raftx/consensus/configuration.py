@@ -1,4 +1,4 @@
-"""A membership as the running core uses it: members by slot, sets as masks. Made with the GIL or of bytes, used without.
+"""A membership as the running core uses it: members by slot, sets as masks. It is used without the GIL.
 
 A change is decoded, and the next membership computed (confchange.py), where Python is at hand: by the caller of a
 RawNode, or on the thread that applies entries. The result is put into a Configuration. As bytes (``encode``, ``load``)
@@ -145,10 +145,10 @@ class Configuration:
         return DAMAGED if found == FITS and self.end != size else found
 
     def read(self, body: Sequence[int], at: int, size: int) -> int:
-        """Take the membership ``at`` .. of ``size`` bytes, as ConfState.encode makes it; FITS, or what is wrong with it.
+        """Take the membership that begins at ``at``, as ConfState.encode makes it; FITS, or what is wrong with it.
 
-        ``end`` is where it ends. What is not a membership (DAMAGED) leaves this one without members; so does one of
-        too many.
+        ``size`` is where the bytes end, ``end`` then where the membership does. What is none (DAMAGED), or has too many
+        members, leaves this one without members.
         """
         self.clear()
         if size < at or size - at < MEMBERSHIP_HEAD or body[at + 4] > 1:

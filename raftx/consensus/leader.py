@@ -213,7 +213,7 @@ def pass_changes(r: State, m: Message, append: bool) -> int:
 
 
 def judge_change(r: State, parts: int, pending: int) -> int:
-    """CHANGE_FITS, or why a change of so many parts is not taken. ``pending``: the last change that may be under way."""
+    """CHANGE_FITS, or why a change of so many parts is not taken; ``pending`` is the last one that may be under way."""
     if not r.validate_conf_changes:
         return changes.CHANGE_FITS
     if pending > r.applied:

@@ -1,6 +1,6 @@
 from libc.stdint cimport uint32_t, uint64_t
 from .._core cimport Message
-from . cimport candidate, follower, leader
+from . cimport candidate, configuration, follower, leader
 from .configuration cimport Configuration
 from .state cimport State
 

@@ -30,7 +30,7 @@ from ..types import (
     MSG_VOTE_RESP,
     ConfChange,
 )
-from . import candidate, follower, leader
+from . import candidate, configuration, follower, leader
 from .confchange import configuration_after
 from .configuration import Configuration
 from .state import State
@@ -175,6 +175,13 @@ class Raft(State):
             self.doubts.reset()
         self.self_slot = self.tracker.peers.slot_of(self.id)
         return self.configuration_changed()
+
+    def py_install(self, encoded: bytes) -> None:
+        """``install`` for Python, of the bytes of a Configuration. Raises Corruption when they are none."""
+        to = Configuration()
+        if to.load(encoded, len(encoded)) != configuration.FITS:
+            raise Corruption("the bytes are no configuration")
+        self.install(to)
 
     def configuration_changed(self) -> int:
         """What a leader does when the membership is another one."""

@@ -42,8 +42,8 @@ class Tracker:
         self.group_commit = group_commit
         #: what members that have left voted in this campaign
         self.departed_votes = Departed()
-        #: how often the slots may have moved, and, for each slot, where the same member was before the last time; -1: it
-        #: was no member. Who keeps columns of its own by slot moves them by this.
+        #: how often slots may have moved, and, for each slot, where the same member was before the last time; -1: it was
+        #: none. Whoever keeps columns by slot beside these moves them by that.
         self.installs = 0
         self.places = array("b", [-1] * MEMBERS_MAX)
         #: the same for progress; -1 also for a member that begins anew
@@ -118,6 +118,10 @@ class Tracker:
         """Whether a configuration was computed from the present one, or replaces any."""
         self.tell(self.present)
         return to.base == 0 or to.base == self.present.digest()
+
+    def py_places(self) -> list[int]:
+        """Where the member in each slot was before the last installation, -1 for one that was none. For Python."""
+        return list(self.places[: self.peers.count])
 
     def conf_state(self) -> ConfState:
         """The membership as a value, ids ascending."""
