@@ -39,7 +39,7 @@ COMPILED = {
     "raftx.consensus.configuration": "raftx/consensus/configuration.py",
     "raftx.consensus.departed": "raftx/consensus/departed.py",
     "raftx.consensus.tracker": "raftx/consensus/tracker.py",
-    "raftx.consensus.readonly": "raftx/consensus/readonly.py",
+    "raftx.consensus.reads": "raftx/consensus/reads.py",
     "raftx.consensus.doubt": "raftx/consensus/doubt.py",
     "raftx.consensus.state": "raftx/consensus/state.py",
     "raftx.consensus.admission": "raftx/consensus/admission.py",

@@ -24,7 +24,7 @@ CONSENSUS = ROOT / "raftx" / "consensus"
 # What no scenario can come to: raft-rs's options, and what only the engine or the tests call.
 ELSEWHERE = (
     "applied_to", "ask_snapshot", "assign_commit_groups", "batched", "begin_group", "bootstrap", "check",
-    "check_conf_state", "clear_commit_groups", "collect", "commit_again", "enable_group_commit",
+    "check_conf_state", "clear_commit_groups", "collect", "recount_commit", "enable_group_commit",
     "group_commit_consistent", "group_committed", "group_committed_index", "hold_storage_response",
     "joint_group_committed_index", "_member", "ping", "_progress", "py_committed_index", "py_vote_result", "release",
     "request_snapshot", "send_snapshot_request", "set_batch_append", "set_check_quorum", "set_max_apply_bytes",

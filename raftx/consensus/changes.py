@@ -66,7 +66,7 @@ def unfit_kind(m: Message) -> int:
 
 
 def refusal_text(reason: int, pending: int, applied: int) -> str:
-    """Why a change was not taken, for who proposed it."""
+    """Why a change was not taken, for its proposer."""
     if reason == CHANGE_PENDING:
         return f"the change of membership at index {pending} may not be applied yet (applied up to {applied})"
     if reason == CHANGE_IN_JOINT:

@@ -139,7 +139,7 @@ class Changer:
 
     def _apply(self, sets: _Sets, progress: dict[int, Progress], changes: Iterable[ConfChangeSingle]) -> None:
         for change in changes:
-            # Id 0 does nothing: a change that was taken back by who had to agree to it (etcd).
+            # Id 0 does nothing: the application has taken the change back (etcd).
             if change.id == 0 or change.kind == UPDATE:
                 continue
             if change.kind == ADD_VOTER:

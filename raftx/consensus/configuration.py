@@ -5,7 +5,7 @@ RawNode, or on the thread that applies entries. The result is put into a Configu
 it passes to the thread that owns the core, which installs it without the GIL (Raft.install). The membership of a
 snapshot is read from the snapshot's record in the same way.
 
-A value and its bytes: what becomes of votes, progress and reads when it is installed stands in tracker.py, readonly.py
+A value and its bytes: what becomes of votes, progress and reads when it is installed stands in tracker.py, reads.py
 and raft.py.
 """
 

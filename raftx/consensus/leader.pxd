@@ -43,6 +43,6 @@ cdef int confirm_by_heartbeat(State r) except -1 nogil
 cdef int confirm_reads(State r) except -1 nogil
 cdef int handle_doubt(State r, Message m, int slot) except -1 nogil
 cdef int answer_doubts(State r) except -1 nogil
-cdef int release_pending_reads(State r) except -1 nogil
+cdef int release_early_reads(State r) except -1 nogil
 cdef int transfer(State r, uint64_t id) except -1 nogil
 cdef int step(State r, Message m) except -1 nogil

@@ -95,7 +95,7 @@ def maybe_send_snapshot(r: State, slot: int) -> int:
         return 0
     least = r.tracker.peers.requested_snapshot[slot]
     if r.snapshot_index == 0 or r.snapshot_index < least:
-        # Temporarily unavailable: whoever drives the core can see what is wanted.
+        # Temporarily unavailable: the driver of the core can see what is wanted.
         r.snapshot_wanted = max(r.snapshot_wanted, least, r.log.first - 1)
         return 0
     r.tracker.become_snapshot(slot, r.snapshot_index)
@@ -113,9 +113,10 @@ def bcast_append(r: State) -> int:
 
 
 def bcast_heartbeat(r: State) -> int:
-    """Heartbeats carry the commit index only as far as the peer has acknowledged (its log may differ beyond).
+    """Send a heartbeat to every peer.
 
-    And the position of the newest read that waits for a quorum to confirm this leader.
+    It carries the commit index only as far as the peer has acknowledged (its log may differ beyond), and the position
+    of the newest read that waits for a quorum to confirm this leader.
     """
     context = r.reads.context()
     for slot in range(r.tracker.peers.count):
@@ -131,7 +132,7 @@ def send_timeout_now(r: State, id: int) -> int:
 
 
 def check_quorum(r: State) -> int:
-    """Step down when a quorum has not been heard from; then everybody has to prove life again."""
+    """Step down when no quorum has been heard from; then every member has to show again that it lives."""
     if not r.tracker.quorum_active():
         r.become_follower(r.term, 0)
     for slot in range(r.tracker.peers.count):
@@ -163,9 +164,9 @@ def append_proposals(r: State, m: Message) -> int:
 
 
 def propose_changes(r: State, m: Message) -> int:
-    """Let membership changes pass one at a time; an empty entry takes the place of one that may not, and it is noted.
+    """Append proposals, and membership changes one at a time: an empty entry replaces one that may not pass.
 
-    (etcd.) Raises ConfChangeError for an entry that is no change, and ProposalDropped; then nothing was appended. The
+    The refused change is kept in ``refused`` (etcd only logs it). Raises ConfChangeError for an entry that is no change, and ProposalDropped; then nothing was appended. The
     message stays as it is.
     """
     kind = changes.unfit_kind(m)
@@ -228,7 +229,7 @@ def judge_change(r: State, parts: int, pending: int) -> int:
 def change_refusal(r: State, m: Message) -> int:
     """Why a leader would put an empty entry in the place of a message's first change; CHANGE_FITS when it would not.
 
-    For those who would rather tell the proposer at once: of the engine, which steps no proposal that cannot pass.
+    A caller that wants to tell the proposer at once asks this before it steps the message.
     """
     at = 0
     while at < m.body_size:
@@ -245,7 +246,7 @@ def change_refusal(r: State, m: Message) -> int:
 def maybe_leave_joint(r: State) -> int:
     """Propose to leave a joint configuration that is left by itself, once all before it is applied (etcd's appliedTo).
 
-    Tried again with every applied batch: a transfer may be in the way, and it goes to everybody like any proposal.
+    It is tried again with every applied batch, because a transfer may be in the way. It is replicated like a proposal.
     """
     if r.applied < r.pending_conf_index or r.role != LEADER:
         return 0
@@ -273,7 +274,7 @@ def handle_append_response(r: State, m: Message, slot: int) -> int:
             return maybe_send_append(r, slot, True)
         return 0
     if m.index > r.log.last:
-        # Nobody can have more of this term than its leader: the answer is not from this log.
+        # No member can have more of this term than its leader: the answer is not from this log.
         return 0
     was_paused = r.skip_bcast_commit and r.tracker.is_paused(slot)
     if not r.tracker.maybe_update(slot, m.index) and not reconnects(r, m, slot):
@@ -287,12 +288,12 @@ def handle_append_response(r: State, m: Message, slot: int) -> int:
     else:
         r.tracker.inflights.free_to(slot, m.index)
     if r.maybe_commit():
-        release_pending_reads(r)
+        release_early_reads(r)
         if not r.skip_bcast_commit or r.pending_conf_index > r.applied:
-            # A pending change is learned at once even so: nobody shall lag behind with an old membership.
+            # A pending change is learned at once even so: no member shall lag behind with an old membership.
             bcast_append(r)
     elif slot != r.self_slot and r.tracker.can_bump_commit(slot, r.committed):
-        # Nothing is sent for the sake of the commit index alone, but to one that could not be sent anything.
+        # With skip_bcast_commit, a bare commit index goes only to a peer that was paused until now.
         if not r.skip_bcast_commit or r.pending_conf_index > r.applied or was_paused:
             maybe_send_append(r, slot, True)
     if slot != r.self_slot:
@@ -354,7 +355,7 @@ def read_index(r: State, m: Message) -> int:
     if not r.committed_in_term():
         # What is committed is not known yet: the read waits for the first commit of this term. That holds for a
         # single voter too, whose commit index may have been lost with its last life (etcd answers it at once).
-        push_read(r.pending_reads, origin, 0, m)
+        push_read(r.early_reads, origin, 0, m)
         return 0
     if answers_alone(r):
         if origin == 0 or origin == r.id:
@@ -366,7 +367,7 @@ def read_index(r: State, m: Message) -> int:
 
 
 def answers_alone(r: State) -> bool:
-    """Whether a read needs nobody's confirmation: under a lease, or where nobody else could lead.
+    """Whether a read needs no confirmation: under a lease, or where no other member could lead.
 
     A leader that is no voter any more must ask the one voter that is left: it may lead by now (etcd does not look).
     """
@@ -401,7 +402,7 @@ def answer_row(r: State, box: Outbox, row: int, index: int) -> int:
 
 
 def confirm_by_heartbeat(r: State) -> int:
-    """Ask everybody to confirm this leader up to the newest read; its own confirmation counts at once."""
+    """Ask every member to confirm this leader up to the newest read; its own confirmation counts at once."""
     if r.self_slot >= 0:
         r.reads.acknowledge(r.self_slot, r.reads.last())
     bcast_heartbeat(r)
@@ -428,7 +429,7 @@ def handle_doubt(r: State, m: Message, slot: int) -> int:
         return 0
     if r.doubts.nonce[slot] == m.context:
         if r.doubts.position[slot] == 0:
-            # It was told already, and the answer may be lost.
+            # It has been answered already, and the answer may be lost.
             return r.send(MSG_DOUBT_RESP, m.sender, r.term, r.doubts.floor[slot], 0, 0, 0, 0, m.context)
         return 0
     r.tracker.reset_progress(slot, 0, r.log.last + 1)
@@ -438,7 +439,7 @@ def handle_doubt(r: State, m: Message, slot: int) -> int:
 
 
 def answer_doubts(r: State) -> int:
-    """Tell the members in doubt for whose sake this leader has been confirmed now."""
+    """Answer the members in doubt since whose request this leader has been confirmed."""
     for slot in range(r.tracker.peers.count):
         if r.doubts.position[slot] != 0 and r.doubts.confirmed(slot, r.reads, r.tracker):
             r.doubts.answer(slot)
@@ -447,17 +448,17 @@ def answer_doubts(r: State) -> int:
     return 0
 
 
-def release_pending_reads(r: State) -> int:
+def release_early_reads(r: State) -> int:
     """The term has its first commit: reads that came before it are taken up now."""
-    if r.pending_reads.length() == 0 or not r.committed_in_term():
+    if r.early_reads.length() == 0 or not r.committed_in_term():
         return 0
-    for row in range(r.pending_reads.length()):
+    for row in range(r.early_reads.length()):
         if answers_alone(r):
-            answer_row(r, r.pending_reads, row, r.committed)
+            answer_row(r, r.early_reads, row, r.committed)
         else:
-            r.reads.add_row(r.committed, r.pending_reads, row)
+            r.reads.add_row(r.committed, r.early_reads, row)
             confirm_by_heartbeat(r)
-    r.pending_reads.clear()
+    r.early_reads.clear()
     return 0
 
 

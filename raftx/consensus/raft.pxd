@@ -14,7 +14,7 @@ cdef class Raft(State):
     cdef int step(self, Message m) except -1 nogil
     cdef int step_stale(self, Message m) except -1 nogil
     cdef bint can_vote(self, Message m) noexcept nogil
-    cdef bint preferred(self, Message m) noexcept nogil
+    cdef bint priority_allows(self, Message m) noexcept nogil
     cdef int handle_vote(self, Message m) except -1 nogil
     cdef int applied_to(self, uint64_t index) except -1 nogil
     cdef int applied_snapshot(self, uint64_t index) except -1 nogil
@@ -23,6 +23,6 @@ cdef class Raft(State):
     cdef int ask_snapshot(self) except -1 nogil
     cdef int step_down(self) except -1 nogil
     cdef int ping(self) except -1 nogil
-    cdef int commit_again(self) except -1 nogil
+    cdef int recount_commit(self) except -1 nogil
     cdef int step_local(self, int kind) except -1 nogil
     cdef int tick(self) except -1 nogil

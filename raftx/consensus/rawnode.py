@@ -137,8 +137,20 @@ class Ready:
         self.messages: list[Message] = []
         #: whether hard_state and entries must be synced, not only written
         self.must_sync = False
-        #: membership changes of other members that this leader did not take: their proposers are to be told
+        #: membership changes of other members that this leader did not take: for their proposers
         self.refused: list[RefusedChange] = []
+
+    def __repr__(self) -> str:
+        parts = [f"{name}={value!r}" for name in ("soft_state", "hard_state") if (value := getattr(self, name))]
+        if self.snapshot is not None:
+            parts.append(f"snapshot={self.snapshot.index}/{self.snapshot.term}")
+        for name in ("entries", "committed_entries"):
+            if entries := getattr(self, name):
+                parts.append(f"{name}={entries[0].index}..{entries[0].index + len(entries) - 1}")
+        for name in ("messages", "read_states", "refused"):
+            if items := getattr(self, name):
+                parts.append(f"{len(items)} {name}")
+        return f"<Ready {self.number}: {', '.join(parts) or 'nothing'}>"
 
 
 class RawNode:
@@ -306,7 +318,7 @@ class RawNode:
     def bootstrap(self, ids: list[int]) -> None:
         """Begin a group whose first entries add these members (etcd: Bootstrap).
 
-        Every first member does this with the same ids. Raises UsageError unless the log is empty, and
+        Call it on every founding member, with the same ids. Raises UsageError unless the log is empty, and
         ConfChangeError for ids that make no membership.
         """
         core = self.core
@@ -346,7 +358,7 @@ class RawNode:
 
     @property
     def snapshot_wanted(self) -> int:
-        """Index that a snapshot must reach before a waiting member can be served; 0: none is wanted.
+        """The lowest index a snapshot needs so that a waiting member can be served; 0 if none waits.
 
         A member that joined after the newest snapshot was taken refuses it: then one of what is applied is wanted.
         """
@@ -362,7 +374,7 @@ class RawNode:
         return int(core.snapshot_wanted)
 
     def compact(self, index: int) -> None:
-        """Drop entries up to and including ``index``; who needs them is sent the snapshot.
+        """Drop entries up to and including ``index``; a member that needs them is sent the snapshot.
 
         Raises UsageError beyond what is applied, durable and in the snapshot.
         """
@@ -422,7 +434,7 @@ class RawNode:
         """Switch group commit; switched off, more may be committed at once (raft-rs: enable_group_commit)."""
         self.core.tracker.group_commit = bool(on)
         if not on:
-            self.core.commit_again()
+            self.core.recount_commit()
 
     def assign_commit_groups(self, groups: dict[int, int]) -> None:
         """Put members into groups of 1..2^63-1; 0 takes one out (raft-rs: assign_commit_groups). Raises UnknownPeer."""
@@ -433,7 +445,7 @@ class RawNode:
         for id, group in groups.items():
             self.core.tracker.peers.set_commit_group(self._member(id), group)
         if self.core.tracker.group_commit:
-            self.core.commit_again()
+            self.core.recount_commit()
 
     def clear_commit_groups(self) -> None:
         """Take every member out of its group (raft-rs: clear_commit_group)."""
@@ -596,11 +608,14 @@ class RawNode:
             "pending_conf_index": core.pending_conf_index,
             "snapshot": core.snapshot_index,
             "pending_snapshot": core.pending_snapshot,
-            "pending_reads": len(core.pending_reads),
+            "pending_reads": len(core.early_reads),
             "unconfirmed_reads": len(core.reads.unconfirmed),
             "configuration": core.tracker.conf_state(),
             "progress": self._progress() if core.role == LEADER else {},
         }
+
+    def __repr__(self) -> str:
+        return f"<RawNode {repr(self.core).removeprefix('<Raft ')}"
 
     def _progress(self) -> dict[int, dict[str, Any]]:
         tracker = self.core.tracker

@@ -1,7 +1,7 @@
 """Entry records read where they lie, without the GIL and without objects: docs/wire-format.md describes them.
 
-Functions over bytes that somebody else owns; nothing is kept and nothing is written. The caller has looked where the
-bytes end, but for what a function is told the end of.
+Functions over bytes that the caller owns: nothing is kept and nothing is written. A function that takes no ``end``
+leaves it to the caller that the bytes are there.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from .._core cimport EntryLog, Message, Outbox, Spans
 from . cimport configuration, quorum, records
 from .configuration cimport Configuration
 from .doubt cimport Doubts
-from .readonly cimport ReadOnly
+from .reads cimport PendingReads
 from .tracker cimport Tracker
 
 cdef int FOLLOWER, CANDIDATE, LEADER, PRE_CANDIDATE
@@ -33,12 +33,12 @@ cdef class State:
     cdef readonly int64_t election_elapsed, heartbeat_elapsed    # without a limit: who does not campaign ticks on
     cdef readonly EntryLog log
     cdef readonly Tracker tracker
-    cdef readonly ReadOnly reads
+    cdef readonly PendingReads reads
     cdef readonly Doubts doubts
     cdef readonly bint in_doubt
     cdef readonly int64_t doubt_ticks       # without a limit too: the doubt may not end
     cdef readonly uint64_t doubt_nonce, doubt_term, doubt_floor, doubt_match, doubt_seen
-    cdef readonly Outbox messages, after_append, pending_reads, read_states, refused
+    cdef readonly Outbox messages, after_append, early_reads, read_states, refused
     cdef Message scratch, piece
     cdef Configuration arriving
     cdef uint64_t random

@@ -32,7 +32,7 @@ from ..types import (
 from . import changes, configuration, quorum, records
 from .configuration import Configuration
 from .doubt import Doubts
-from .readonly import ReadOnly
+from .reads import PendingReads
 from .tracker import Tracker
 
 ENTRY_HEADER = 32
@@ -88,11 +88,12 @@ class State:
         self.transferee = 0
         self.lease_ended = False
         self.pending_conf_index = 0
-        #: proposed changes that this leader did not take, a row each: see leader.refuse_change
+        #: proposed changes that this leader did not take, a row each: sender, index, reason (changes.py) as flags, the
+        #: pending change as hint, the applied index as commit
         self.refused = Outbox()
-        self.reads = ReadOnly()
+        self.reads = PendingReads()
         self.doubts = Doubts()
-        self.pending_reads = Outbox()
+        self.early_reads = Outbox()
         self.read_states = Outbox()
         self.election_elapsed = self.heartbeat_elapsed = 0
         self.snapshot = Spans()
@@ -101,20 +102,20 @@ class State:
         self.restored = Spans()
         self.pending_snapshot = self.pending_snapshot_term = 0
         self.snapshot_writing = False
-        #: entries up to here stay behind a restored snapshot and are not handed over with it yet: what the storage
-        #: says of them is about its log of before, which the snapshot replaces
+        #: entries up to here survived a restored snapshot and must be written again; the storage's answers about them
+        #: concern the old log
         self.rewrite = 0
         self.requested_snapshot = 0
-        #: index of the restored snapshot that the membership came with: changes up to there are in it
+        #: index of the last restored snapshot: its membership already includes all changes up to there
         self.conf_index = 0
         self.stable = self.writing = log.last
         if not log.first - 1 <= applied <= log.last:
-            raise Corruption(f"applied({applied}) is outside of the log [{log.first}, {log.last}]")
+            raise Corruption(f"the applied index {applied} is outside of the log, {log.first}..{log.last}")
         if hard_state.commit > log.last:
-            raise Corruption(f"commit({hard_state.commit}) is beyond the last index({log.last}): was the log cut?")
+            raise Corruption(f"the commit index {hard_state.commit} is beyond the last index {log.last}: was the log cut?")
         self.committed = max(hard_state.commit, log.first - 1)
         if applied > self.committed:
-            raise Corruption(f"applied({applied}) is beyond commit({self.committed})")
+            raise Corruption(f"the applied index {applied} is beyond the commit index {self.committed}")
         self.applying = self.applied = max(applied, log.first - 1)
         self.term = hard_state.term
         self.vote = hard_state.vote
@@ -158,7 +159,7 @@ class State:
         if kind in (MSG_APP_RESP, MSG_VOTE_RESP, MSG_PRE_VOTE_RESP):
             return self.after_append.put(kind, to, self.id, term, index, log_term, commit, flags, hint, context)
         if to == self.id:
-            raise Corruption(f"message of kind {kind} to self")
+            raise Corruption(f"a message of kind {kind} to the member itself")
         return self.messages.put(kind, to, self.id, term, index, log_term, commit, flags, hint, context)
 
     # --- roles -----------------------------------------------------------------------------------
@@ -191,7 +192,7 @@ class State:
 
     def become_candidate(self) -> int:
         if self.role == LEADER:
-            raise Corruption("invalid transition [leader -> candidate]")
+            raise Corruption("a leader cannot become a candidate")
         self.reset(self.term + 1)
         self.vote = self.id
         self.role = CANDIDATE
@@ -200,7 +201,7 @@ class State:
     def become_pre_candidate(self) -> int:
         """Ask without changing term or vote; nothing is reset but the votes."""
         if self.role == LEADER:
-            raise Corruption("invalid transition [leader -> pre-candidate]")
+            raise Corruption("a leader cannot become a pre-candidate")
         self.tracker.reset_votes()
         self.lead = 0
         self.role = PRE_CANDIDATE
@@ -208,7 +209,7 @@ class State:
 
     def become_leader(self) -> int:
         if self.role == FOLLOWER:
-            raise Corruption("invalid transition [follower -> leader]")
+            raise Corruption("a follower cannot become leader without a campaign")
         self.reset(self.term)
         self.lead = self.id
         self.role = LEADER
@@ -222,7 +223,7 @@ class State:
         return self.acknowledge_own()
 
     def acknowledge_own(self) -> int:
-        """The leader's own acknowledgement, released by its own disk like anybody else's."""
+        """The leader's own acknowledgement, released by its own disk like that of any member."""
         return self.send(MSG_APP_RESP, self.id, self.term, self.log.last, 0, 0, 0, 0, 0)
 
     def promotable(self) -> bool:
@@ -247,7 +248,7 @@ class State:
         """Never backwards, never beyond the log."""
         if index > self.committed:
             if index > self.log.last:
-                raise Corruption(f"commit({index}) is beyond the last index({self.log.last}): was the log cut?")
+                raise Corruption(f"the commit index {index} is beyond the last index {self.log.last}: was the log cut?")
             self.committed = index
         return 0
 
@@ -282,7 +283,7 @@ class State:
     def replace_tail(self, m: Message, conflict: int) -> int:
         """Append the entries of ``m`` from index ``conflict`` on; what stood there is gone."""
         if conflict <= self.committed:
-            raise Corruption(f"entry {conflict} conflicts with committed entry [committed({self.committed})]")
+            raise Corruption(f"entry {conflict} conflicts with a committed one (committed up to {self.committed})")
         self.log.append_from(m.body, m.body_size, conflict)
         self.stable = min(self.stable, conflict - 1)
         self.writing = min(self.writing, conflict - 1)
@@ -332,7 +333,7 @@ class State:
     def read_snapshot(self, m: Message) -> int:
         """Read the membership of a snapshot into ``arriving``: FITS, DAMAGED or what else is wrong (configuration.py).
 
-        Where the record was sealed is not looked at: its checksum is the caller's to verify.
+        The checksum of the record is left to ``sealed``.
         """
         if m.count != 1 or m.body_size < records.RECORD_HEADER:
             return configuration.DAMAGED
@@ -382,7 +383,7 @@ class State:
         return _memory.crc32(0, self.piece.body, self.piece.body_size) == records.u32(m.body, 0)
 
     def refused_changes(self) -> list[RefusedChange]:
-        """Changes that this leader did not take, for Python; they are told once."""
+        """Changes that this leader did not take, for Python; each is given out once."""
         found = []
         for m in self.refused.messages():
             found.append(RefusedChange(m.sender, m.index, changes.refusal_text(m.flags, m.hint, m.commit)))
@@ -390,7 +391,7 @@ class State:
         return found
 
     def take_last_refused(self) -> str:
-        """Why the last of them was not taken, for the proposer that is told at once: it is not told again."""
+        """Take out the last of them, for a proposer that learns of it at once: why it was not taken."""
         earlier = Outbox()
         for row in range(len(self.refused) - 1):
             earlier.py_take(self.refused, row)
@@ -447,7 +448,7 @@ class State:
     def accept_applying(self, index: int) -> int:
         """Entries up to ``index`` have been handed to the state machine."""
         if index < self.applying or index > self.committed:
-            raise Corruption(f"applying({index}) is out of range [{self.applying}, {self.committed}]")
+            raise Corruption(f"the applying index {index} is outside of {self.applying}..{self.committed}")
         self.applying = index
         return 0
 
@@ -464,7 +465,7 @@ class State:
     def mark_applied(self, index: int, size: int) -> int:
         """The state machine has everything up to ``index``: ``size`` bytes of records (etcd's appliedTo)."""
         if index > self.committed or index < self.applied:
-            raise Corruption(f"applied({index}) is out of range [{self.applied}, {self.committed}]")
+            raise Corruption(f"the applied index {index} is outside of {self.applied}..{self.committed}")
         self.applied = index
         self.applying = max(self.applying, index)
         self.applying_bytes -= min(self.applying_bytes, size)

@@ -1,4 +1,4 @@
-"""Who the members are and how far each of them is: etcd's tracker package on columns.
+"""The members and the progress of each: etcd's tracker package on columns.
 
 Transitions of a peer's progress stand here and nowhere else. No messages are sent from here.
 """
@@ -23,7 +23,7 @@ REFUSED = 2
 #   REPLICATE  appends are pipelined, up to the window
 #   SNAPSHOT   a snapshot is under way: nothing else is sent
 # Invariants: match < next; match is durable on that peer; entries in [match + 1, next - 1] are in
-# flight in REPLICATE; sent_commit < next is the highest commit index that peer has been told.
+# flight in REPLICATE; sent_commit < next is the highest commit index that was sent to that peer.
 
 
 class Tracker:
@@ -42,8 +42,8 @@ class Tracker:
         self.group_commit = group_commit
         #: what members that have left voted in this campaign
         self.departed_votes = Departed()
-        #: how often slots may have moved, and, for each slot, where the same member was before the last time; -1: it was
-        #: none. Whoever keeps columns by slot beside these moves them by that.
+        #: how many configurations have been installed, and for each slot where its member was before the last one; -1:
+        #: it was no member. Columns by slot that are kept elsewhere are moved by this.
         self.installs = 0
         self.places = array("b", [-1] * MEMBERS_MAX)
         #: the same for progress; -1 also for a member that begins anew

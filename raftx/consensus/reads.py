@@ -1,7 +1,7 @@
 """Linearizable reads that wait until a quorum has confirmed their leader (thesis, section 6.4).
 
-Each read has a position: the n-th read of this leadership. A heartbeat carries the position of the
-newest read, its answer returns it, and an answer confirms all reads up to there, in the order in which
+Reads are numbered within a leadership: the position of a read is its number. A heartbeat carries the position of
+the newest read, its answer returns it, and an answer confirms all reads up to there, in the order in which
 they came (etcd's read_only.go of v3.7). What the caller gave as context may therefore repeat: it is never
 compared. No messages are sent from here.
 """
@@ -20,7 +20,7 @@ from .departed import Departed
 from .tracker import Tracker
 
 
-class ReadOnly:
+class PendingReads:
     """The reads of one leadership.
 
     Invariant: ``unconfirmed`` holds the reads with positions confirmed + 1, confirmed + 2, ...
@@ -85,7 +85,7 @@ class ReadOnly:
         return self.unconfirmed.share_body(box, row)
 
     def add_mark(self) -> int:
-        """A position without a read: who acknowledges it has confirmed the leader since now. Returns it."""
+        """A position without a read: an acknowledgement of it confirms the leader since now. Returns it."""
         self.unconfirmed.push(MSG_DOUBT, 0, 0, 0)
         return self.last()
 
@@ -105,7 +105,7 @@ class ReadOnly:
         return fresh
 
     def _majority(self, voters: int, count: int) -> int:
-        """The largest position that a majority of ``voters`` has acknowledged; 2^63-1 for nobody."""
+        """The largest position that a majority of ``voters`` has acknowledged; 2^63-1 for no voters."""
         best = 0
         if voters == 0:
             return NUMBER_MAX

@@ -12,7 +12,7 @@ cdef int MEMBERS_MAX, MSG_DOUBT, MSG_READ_INDEX
 cdef uint64_t NUMBER_MAX
 
 @cython.final
-cdef class ReadOnly:
+cdef class PendingReads:
     cdef readonly uint64_t confirmed
     cdef readonly Outbox unconfirmed
     cdef uint64_t[::1] positions
