@@ -1,6 +1,6 @@
 from libc.stdint cimport uint32_t, uint64_t
 from .._core cimport Message
-from . cimport changes, configuration
+from . cimport changes, configuration, records
 from .state cimport State
 
 cdef int LEADER, MSG_APP, MSG_APP_RESP, MSG_DOUBT, MSG_DOUBT_RESP, MSG_HEARTBEAT, MSG_HEARTBEAT_RESP, MSG_PRE_VOTE

@@ -33,7 +33,7 @@ from ..types import (
     MSG_VOTE,
     MSG_VOTE_RESP,
 )
-from . import changes, configuration
+from . import changes, configuration, records
 from .state import State
 
 # One message raises the term by no more than this. A member that campaigned alone once a millisecond would need 49 days
@@ -128,7 +128,9 @@ def field_refusal(r: State, m: Message) -> int:
     if m.kind == MSG_SNAP:
         if second_leader(r, m) != ADMITTED:
             return SECOND_LEADER
-        return REQUEST if r.read_snapshot(m) != configuration.FITS else ADMITTED
+        if r.read_snapshot(m) != configuration.FITS:
+            return REQUEST
+        return LOG if records.u64(m.body, records.RECORD_INDEX) > INDEX_MAX else ADMITTED
     if m.kind == MSG_PROP:
         # Its proposer has seen to it that each change is one.
         return REQUEST if changes.unfit_kind(m) != 0 else ADMITTED
