@@ -68,16 +68,16 @@ test-compiled: $(VENV)/.built-compiled $(VENV)/.dev
 
 # What is about the build and not about a mode has just run.
 test-pure: $(VENV)/.dev
-	RAFTX_PURE=1 RAFTX_REQUIRE_COMPILED= $(RUN) -m pytest --ignore tests/test_build.py $(ARGS)
+	RAFTX_PURE=1 RAFTX_REQUIRE_COMPILED= $(RUN) -m pytest --ignore tests/project/test_build.py $(ARGS)
 
 # Without what is marked slow, what only the interpreted package is for, and what starts many processes.
 test-fast: $(VENV)/.built-compiled $(VENV)/.dev
 	RAFTX_PURE= RAFTX_REQUIRE_COMPILED=1 $(RUN) -m pytest -m 'not slow' -k 'not pure' \
-		$(addprefix --ignore tests/,test_demo.py test_mutants.py test_mixed.py) $(ARGS)
+		$(addprefix --ignore tests/,project/test_demo.py project/test_mutants.py conformance/etcd/test_mixed.py) $(ARGS)
 
 # In a copy of the tree, build/ubsan; it takes the C files of the build in place where there are any.
 ubsan: $(VENV)/.dev
-	@$(RUN) -m tests.ubsan $(ARGS)
+	@$(RUN) -m tests.tools.ubsan $(ARGS)
 
 lint: $(VENV)/.dev
 	$(RUN) -m ruff check .
@@ -105,10 +105,10 @@ reach: $(VENV)/.dev
 	@RAFTX_PURE=1 $(RUN) -m interop.reach --seeds $(or $(SEEDS),1..300) $(ARGS)
 
 damage: $(VENV)/.built-compiled
-	@$(RUN) -m tests.damage $(ARGS)
+	@$(RUN) -m tests.tools.damage $(ARGS)
 
 mutants: $(VENV)/.dev
-	@RAFTX_PURE=1 $(RUN) -m tests.mutants $(ARGS)
+	@RAFTX_PURE=1 $(RUN) -m tests.tools.mutants $(ARGS)
 
 # The scripts of bench/ are those that can be run as such.
 bench: $(READY) $(VENV)/.dev
@@ -125,10 +125,10 @@ instructions: $(VENV)/.built-compiled
 	$(RUN) bench/instructions.py $(ARGS)
 
 fuzz: $(VENV)/.built-compiled
-	$(RUN) -m tests.frame_fuzz --frames $(FRAMES) $(ARGS)
+	$(RUN) -m tests.tools.frame_fuzz --frames $(FRAMES) $(ARGS)
 
 cuts: $(VENV)/.built-compiled
-	@$(RUN) -m tests.cuts $(ARGS)
+	@$(RUN) -m tests.tools.cuts $(ARGS)
 
 soak: $(VENV)/.built-compiled
 	$(RUN) -m raftx.testing.soak --schedules $(SCHEDULES) $(ARGS)

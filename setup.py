@@ -23,7 +23,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 # The one list, dependencies first. Never a glob: raftx/_core.py and raftx/_sys.py are the interpreted
-# twins of .pyx files and must not be compiled over them. tests/test_package.py holds it against the tree.
+# twins of .pyx files and must not be compiled over them. tests/project/test_package.py holds it against the tree.
 COMPILED = {
     "raftx._memory": "raftx/_memory.pyx",
     "raftx._flow": "raftx/_flow.pyx",
@@ -47,6 +47,8 @@ COMPILED = {
     "raftx.consensus.candidate": "raftx/consensus/candidate.py",
     "raftx.consensus.leader": "raftx/consensus/leader.py",
     "raftx.consensus.raft": "raftx/consensus/raft.py",
+    "raftx.consensus.release": "raftx/consensus/release.py",
+    "raftx.consensus.driver": "raftx/consensus/driver.py",
     "raftx.consensus.rawnode": "raftx/consensus/rawnode.py",
     "raftx.storage.reserve": "raftx/storage/reserve.py",
     "raftx.storage.wal": "raftx/storage/wal.py",

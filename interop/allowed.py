@@ -433,7 +433,7 @@ class Rule:
     @property
     def test(self) -> str:
         """The test that shows it."""
-        return f"tests/test_quiet.py::test_a_chosen_difference[{self.name}]"
+        return f"tests/conformance/raft_rs/test_quiet.py::test_a_chosen_difference[{self.name}]"
 
 
 RULES = (

@@ -15,7 +15,7 @@ from .judging import Judge, QuietJudge
 from .quiet import run_quiet
 from .quiet_generate import quiet_schedule
 
-GOLDEN = toolchains.ROOT / "tests" / "golden"
+GOLDEN = toolchains.ROOT / "tests" / "data" / "golden"
 
 Schedule = tuple[dict[str, Any], list[list[Any]], list[str]]
 

@@ -2,8 +2,8 @@
 
     python -m interop.differences --seeds 1..60000
 
-writes them to tests/golden/differences.json, where the tests find them; run by hand when the rules or the generator
-change. A rule that no schedule shows has no place in the list.
+writes them to tests/data/golden/differences.json, where the tests find them; run by hand when the rules or the
+generator change. A rule that no schedule shows has no place in the list.
 """
 
 from __future__ import annotations

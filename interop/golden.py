@@ -2,7 +2,7 @@
 
 ``write`` asks an oracle and is run by hand when the protocol or the generator changes:
 
-    python -m interop.golden --with go --seeds 1..200 [--steps 200] [--path tests/golden/etcd-raft.xz]
+    python -m interop.golden --with go --seeds 1..200 [--steps 200] [--path tests/data/golden/etcd-raft.xz]
 
 ``read`` gives them back; the tests replay them without the oracle.
 """

@@ -1,7 +1,7 @@
 """Runs scenario files (scenarios.md) on raftx: ``python -m interop.scenarios FILE...`` prints the trace of each.
 
-    python -m interop.scenarios tests/scenarios/*.json
-    python -m interop.scenarios --compare tests/scenarios/*.json
+    python -m interop.scenarios tests/data/scenarios/*.json
+    python -m interop.scenarios --compare tests/data/scenarios/*.json
 
 With ``--compare`` the program around the raft crate runs the same files, and both traces are shown where they differ
 (exit status 1). It is interop/raft-rs/src/bin/scenarios.rs, and prints the same bytes as this one: of a trace as of a

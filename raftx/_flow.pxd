@@ -8,7 +8,7 @@ cdef enum:
     SLOTS = 64              # members at most: a set of members is one 64-bit mask
 
 # A slot's bit in a mask. Masks are made with it and nothing else: ``1 << slot`` has C's type int, in which the bits of
-# slots 31 and up do not stand, and the interpreted twin would not show it. (tests/test_widths.py looks.)
+# slots 31 and up do not stand, and the interpreted twin would not show it. (tests/native/test_widths.py looks.)
 cdef inline uint64_t bit(int slot) noexcept nogil:
     return <uint64_t>1 << slot
 

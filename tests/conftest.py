@@ -7,8 +7,8 @@ RAFTX_REQUIRE_COMPILED=1   a missing compiled build ends the run instead of shri
 from __future__ import annotations
 
 import functools
-import importlib
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,17 +18,7 @@ from types import ModuleType
 import pytest
 
 import raftx
-from raftx import _pure
-
-
-def _on(variable: str) -> bool:
-    return os.environ.get(variable, "") not in ("", "0")
-
-
-# Under RAFTX_PURE=1 raftx itself is the interpreted package; else that is a second copy beside it.
-IMPLEMENTATIONS: dict[str, ModuleType] = {"pure": raftx if _on("RAFTX_PURE") else _pure.load()}
-if raftx.COMPILED:
-    IMPLEMENTATIONS["compiled"] = raftx
+from tests.helpers.implementations import IMPLEMENTATIONS, module, on
 
 # How long a thread that was told to end may take, in seconds.
 THREAD_END_S = 5.0
@@ -37,20 +27,15 @@ FAILED = pytest.StashKey[bool]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if _on("RAFTX_REQUIRE_COMPILED") and not raftx.COMPILED:
+    if on("RAFTX_REQUIRE_COMPILED") and not raftx.COMPILED:
         raise pytest.UsageError(
             "RAFTX_REQUIRE_COMPILED=1, but raftx is not compiled"
-            + (" (RAFTX_PURE is set)" if _on("RAFTX_PURE") else ": run python setup.py build_ext --inplace")
+            + (" (RAFTX_PURE is set)" if on("RAFTX_PURE") else ": run python setup.py build_ext --inplace")
         )
 
 
 def pytest_report_header(config: pytest.Config) -> str:
     return f"raftx {raftx.__version__}: {' and '.join(IMPLEMENTATIONS)}, from {Path(raftx.__file__).parent}"
-
-
-def module(impl: ModuleType, name: str) -> ModuleType:
-    """The submodule of that implementation: ``module(impl, "consensus.raft")``."""
-    return importlib.import_module(f"{impl.__name__}.{name}")
 
 
 @pytest.fixture(scope="session", params=list(IMPLEMENTATIONS))
@@ -110,6 +95,13 @@ def core(mod: Callable[[str], ModuleType]) -> ModuleType:
 def errors(mod: Callable[[str], ModuleType]) -> ModuleType:
     """The module errors of that implementation."""
     return mod("errors")
+
+
+@pytest.fixture
+def memory_path() -> Iterator[Path]:
+    """A directory in memory where there is one: thousands of recoveries wait for no disk."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as path:
+        yield Path(path)
 
 
 @pytest.fixture(autouse=True)

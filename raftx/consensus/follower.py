@@ -117,7 +117,7 @@ def send_snapshot_request(r: State) -> int:
 
 
 def forward_read(r: State, m: Message) -> int:
-    """Pass a read index request on to the leader: ``hint`` names the member that asked, the frame the one that sends."""
+    """Pass a read index request on to the leader: ``hint`` names the member that asked, the frame its sender."""
     origin = m.hint if m.hint else (m.sender if m.sender else r.id)
     r.messages.push(MSG_READ_INDEX, r.lead, origin, 0)
     r.messages.set_answer(0, origin, 0)

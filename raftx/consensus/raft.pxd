@@ -16,7 +16,7 @@ cdef class Raft(State):
     cdef bint can_vote(self, Message m) noexcept nogil
     cdef bint priority_allows(self, Message m) noexcept nogil
     cdef int handle_vote(self, Message m) except -1 nogil
-    cdef int applied_to(self, uint64_t index) except -1 nogil
+    cdef int apply_done(self, uint64_t index, uint64_t size, uint64_t count) except -1 nogil
     cdef int applied_snapshot(self, uint64_t index) except -1 nogil
     cdef int install(self, Configuration to) except -1 nogil
     cdef int configuration_changed(self) except -1 nogil

@@ -72,12 +72,7 @@ class Raft(State):
                 return self.applied_snapshot(m.hint)
             return 0
         if m.kind == MSG_STORAGE_APPLY_RESP:
-            # ``hint`` bytes of ``context`` records were applied.
-            self.mark_applied(max(m.index, self.applied), m.hint)
-            if self.tracker.auto_leave:
-                leader.maybe_leave_joint(self)
-            self.reduce_uncommitted(m.hint - min(m.hint, m.context * ENTRY_HEADER))
-            return 0
+            return self.apply_done(m.index, m.hint, m.context)
         if self.role == LEADER:
             return leader.step(self, m)
         if self.role == FOLLOWER:
@@ -137,18 +132,15 @@ class Raft(State):
 
     # --- applied -----------------------------------------------------------------------------------
 
-    def applied_to(self, index: int) -> int:
-        """The state machine has everything up to ``index``. An older answer changes nothing (etcd's appliedTo)."""
-        if index <= self.applied:
-            return 0
-        payload = 0
-        low = max(self.applied + 1, self.log.first)
-        if self.uncommitted_bytes and low <= index:
-            payload = self.log.payload(low, index)
-        self.mark_applied(index, 0)
+    def apply_done(self, index: int, size: int, count: int) -> int:
+        """The state machine has everything up to ``index``: ``count`` records of ``size`` bytes in all.
+
+        An older answer changes nothing (etcd's appliedTo).
+        """
+        self.mark_applied(max(index, self.applied), size)
         if self.tracker.auto_leave:
             leader.maybe_leave_joint(self)
-        self.reduce_uncommitted(payload)
+        self.reduce_uncommitted(size - min(size, count * ENTRY_HEADER))
         return 0
 
     def applied_snapshot(self, index: int) -> int:

@@ -1,21 +1,16 @@
-"""RawNode: the core for those who drive it themselves, and the rule when a message may leave.
+"""RawNode: the core for those who drive it themselves, a Ready at a time.
 
 RawNode has etcd's contract (rawnode.go): feed it messages and ticks, take a Ready, persist, send,
 apply, and tell it so, either with ``advance`` or, with asynchronous storage writes, by delivering
-the responses that its storage messages carry. The engine uses the functions below on the same Raft.
-
-The release rule. What promises something about this node's disk may leave only when the write it
-depends on is durable: every acknowledgement and every vote, the node's own included (etcd's list),
-and besides them the *request* for votes: a candidate that is elected by the others, loses power
-before its term reaches its disk and is elected in the same term again would create two different
-entries with one index and term.
+the responses that its storage messages carry. A Ready is a view of what the driver has found (driver.py);
+which of its messages may leave before the write is durable says ``split`` (release.py).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from .._core import EntryLog, Message, Outbox, snapshot_from, snapshot_record
+from .._core import EntryLog, Message, snapshot_from, snapshot_record
 from .._memory import Entry
 from ..config import Config
 from ..errors import ConfChangeError, ConfChangeRefused, ReadDropped, StepLocalMessage, UnknownPeer, UsageError
@@ -26,10 +21,8 @@ from ..types import (
     LOCAL_APPEND_THREAD,
     LOCAL_APPLY_THREAD,
     LOCAL_KINDS,
-    MSG_APP_RESP,
     MSG_FORGET_LEADER,
     MSG_HUP,
-    MSG_PRE_VOTE_RESP,
     MSG_PROP,
     MSG_READ_INDEX,
     MSG_SNAP_STATUS,
@@ -39,8 +32,6 @@ from ..types import (
     MSG_STORAGE_APPLY_RESP,
     MSG_TRANSFER_LEADER,
     MSG_UNREACHABLE,
-    MSG_VOTE,
-    MSG_VOTE_RESP,
     NUMBER_MAX,
     RESPONSE_KINDS,
     SNAPSHOT,
@@ -53,55 +44,10 @@ from ..types import (
     Snapshot,
     check_id,
 )
-from . import admission
+from . import admission, release
 from .confchange import check_conf_state, configuration_after
+from .driver import Driver
 from .raft import Raft
-
-
-def waits_for_disk(kind: int) -> bool:
-    """The release rule: whether a message of this kind waits for the write handed over with it."""
-    return kind in (MSG_APP_RESP, MSG_VOTE_RESP, MSG_PRE_VOTE_RESP, MSG_VOTE)
-
-
-def collect(core: Raft, out: Outbox, held: Outbox, tag: int) -> int:
-    """Move what the core wants sent: to ``out`` what may leave now, to ``held`` what waits for write ``tag``."""
-    for row in range(core.messages.length()):
-        if waits_for_disk(core.messages.kind_at(row)):
-            held.take(core.messages, row, tag)
-        else:
-            out.take(core.messages, row, 0)
-    core.messages.clear()
-    for row in range(core.after_append.length()):
-        held.take(core.after_append, row, tag)
-    core.after_append.clear()
-    return 0
-
-
-def hold_storage_response(core: Raft, held: Outbox, tag: int) -> int:
-    """What the core is to be told when write ``tag`` is durable: how far its log is stable then.
-
-    The term goes with it: the answer to a write of an earlier term says nothing about a log that
-    was rewritten since (the append ABA race).
-    """
-    if core.stable < core.log.last:
-        last = core.log.last
-        held.put(MSG_STORAGE_APPEND_RESP, core.id, core.id, core.term, last, core.log.last_term(), 0, 0, 0, 0)
-        held.tag_last(tag)
-    return 0
-
-
-def release(core: Raft, held: Outbox, tag: int, out: Outbox, scratch: Message) -> int:
-    """Write ``tag`` is durable: step what the core sent itself, move the rest to ``out``. Returns how many rows."""
-    count = 0
-    while count < held.length() and held.tag_at(count) <= tag:
-        if held.to_at(count) == core.id:
-            held.load(count, scratch)
-            core.step(scratch)
-        else:
-            out.take(held, count, 0)
-        count += 1
-    held.discard(count)
-    return count
 
 
 class Ready:
@@ -184,10 +130,9 @@ class RawNode:
             applied = log.first - 1
         self.core = Raft(config, log, hard_state, conf_state or ConfState(), applied)
         self.async_storage_writes = bool(async_storage_writes)
-        self._previous_hard = (hard_state.term, hard_state.vote, self.core.committed, self.core.in_doubt)
+        self.driver = Driver(self.core)
         self._previous_soft = (0, 0)
         self._steps_on_advance: list[Message] = []
-        self._number = 0
         self._outstanding = False
         if snapshot is not None:
             self.set_snapshot(snapshot)
@@ -332,7 +277,7 @@ class RawNode:
             raise ConfChangeError(f"ids must be in 1..2^63-1, not {ids}")
         check_conf_state(ConfState(voters=tuple(sorted(set(ids)))))
         changes = [ConfChange.parse(f"v{id}", v1=True) for id in ids]
-        self._previous_hard = (0, 0, 0, False)
+        self.driver.forget_written()
         core.begin_group(
             [Entry(at, 1, change.encode(), change.entry_kind) for at, change in enumerate(changes, 1)], changes
         )
@@ -474,51 +419,47 @@ class RawNode:
         core = self.core
         return (
             (core.lead, core.role) != self._previous_soft
-            or (core.term, core.vote, core.committed, core.in_doubt) != self._previous_hard
+            or self.driver.must_write()
+            or self.driver.hard_state_changed()
             or len(core.messages) > 0
             or len(core.after_append) > 0
-            or core.writing < core.log.last
             or len(core.read_states) > 0
-            or (core.pending_snapshot != 0 and not core.snapshot_writing)
-            or core.apply_limit(not self.async_storage_writes) > core.applying
+            or core.may_apply(not self.async_storage_writes)
             or len(core.refused) > 0
         )
 
     def ready(self) -> Ready:
         """What is to be done now (etcd: Ready). Raises UsageError when the last Ready has not been advanced."""
-        core = self.core
+        core, driver = self.core, self.driver
+        allow_unstable = not self.async_storage_writes
         if self._outstanding:
             raise UsageError("ready() again before advance()")
         ready = Ready()
-        self._number += 1
-        ready.number = self._number
         soft = (core.lead, core.role)
         if soft != self._previous_soft:
             ready.soft_state = (core.lead, Role(core.role))
             self._previous_soft = soft
-        hard = (core.term, core.vote, core.committed, core.in_doubt)
-        if hard != self._previous_hard:
-            ready.hard_state = HardState(*hard)
-        if core.writing < core.log.last:
-            ready.entries = core.log.entries(core.writing + 1, core.log.last)
-        voted = hard[:2] != self._previous_hard[:2]
-        ready.must_sync = bool(ready.entries) or voted or hard[3] != self._previous_hard[3]
-        self._previous_hard = hard
-        if core.pending_snapshot != 0 and not core.snapshot_writing:
+        driver.plan_write()
+        if driver.hard_state_changed():
+            state = HardState(driver.write_term, driver.write_vote, driver.write_commit, driver.write_in_doubt)
+            ready.hard_state = state
+        if driver.write_low <= driver.write_high:
+            ready.entries = core.log.entries(driver.write_low, driver.write_high)
+        ready.must_sync = driver.write_sync
+        if driver.write_snapshot:
             ready.snapshot = core.restored_snapshot()
         if len(core.read_states):
             ready.read_states = [ReadState(m.index, m.entries[0].data) for m in core.read_states.messages()]
             core.read_states.py_clear()
         if core.refused:
             ready.refused = core.refused_changes()
-        apply_to = core.apply_limit(not self.async_storage_writes)
-        low = core.applying + 1
-        if apply_to >= low:
-            ready.committed_entries = core.log.entries(low, apply_to)
+        applies = driver.plan_apply(allow_unstable)
+        if applies:
+            ready.committed_entries = core.log.entries(driver.apply_low, driver.apply_high)
         ready.messages = core.messages.messages()
         after_append = core.after_append.messages()
         response = None
-        if core.stable < core.log.last or ready.snapshot is not None:
+        if driver.write_stable or driver.write_snapshot:
             response = self._append_response(ready.snapshot)
         if self.async_storage_writes:
             self._storage_messages(ready, after_append, response)
@@ -527,33 +468,35 @@ class RawNode:
                 (self._steps_on_advance if m.to == core.id else ready.messages).append(m)
             if response is not None:
                 self._steps_on_advance.append(response)
-            if apply_to >= low:
-                self._steps_on_advance.append(self._apply_response(apply_to, core.log_bytes(low, apply_to)))
+            if applies:
+                self._steps_on_advance.append(self._apply_response())
             self._outstanding = True
         core.messages.py_clear()
         core.after_append.py_clear()
-        core.take_ready(apply_to, not self.async_storage_writes)
+        driver.accept_write()
+        if applies:
+            driver.accept_apply(allow_unstable)
+        ready.number = driver.number
         return ready
 
     def _append_response(self, snapshot: Snapshot | None) -> Message:
         """What says that everything handed over so far is durable; of entries only if the term is the same still."""
-        core = self.core
+        core, driver = self.core, self.driver
         m = Message(MSG_STORAGE_APPEND_RESP, to=core.id, sender=LOCAL_APPEND_THREAD, term=core.term)
-        if core.stable < core.log.last:
-            m.index = core.log.last
-            m.log_term = core.log.py_term(core.log.last)
+        m.index = driver.write_stable
+        m.log_term = driver.write_stable_term
         if snapshot is not None:
             m.hint = snapshot.index
             m.snapshot = snapshot
         return m
 
-    def _apply_response(self, index: int, size: int) -> Message:
-        """What says that everything up to ``index`` is applied: ``size`` bytes of records from ``applying`` on."""
-        core = self.core
-        count = index - core.applying
-        return Message(
-            MSG_STORAGE_APPLY_RESP, to=core.id, sender=LOCAL_APPLY_THREAD, index=index, hint=size, context=count
-        )
+    def _apply_response(self) -> Message:
+        """What says that everything the driver has planned to apply is applied."""
+        driver = self.driver
+        m = Message(MSG_STORAGE_APPLY_RESP, to=self.core.id, sender=LOCAL_APPLY_THREAD, index=driver.apply_high)
+        m.hint = driver.apply_bytes
+        m.context = driver.apply_high + 1 - driver.apply_low
+        return m
 
     def _storage_messages(self, ready: Ready, after_append: list[Message], response: Message | None) -> None:
         core = self.core
@@ -566,7 +509,7 @@ class RawNode:
             ready.messages.append(m)
         if ready.committed_entries:
             m = Message(MSG_STORAGE_APPLY, to=LOCAL_APPLY_THREAD, sender=core.id, entries=ready.committed_entries)
-            done = self._apply_response(core.applying + m.count, m.body_size)
+            done = self._apply_response()
             done.set_entries(m)
             m.responses = [done]
             ready.messages.append(m)
@@ -641,5 +584,5 @@ def split(messages: list[Message]) -> tuple[list[Message], list[Message]]:
     now: list[Message] = []
     later: list[Message] = []
     for m in messages:
-        (later if waits_for_disk(m.kind) else now).append(m)
+        (later if release.waits_for_disk(m.kind) else now).append(m)
     return now, later

@@ -71,8 +71,9 @@ cdef class State:
     cdef bint sealed(self, Message m) noexcept nogil
     cdef uint64_t applicable(self, bint allow_unstable) noexcept nogil
     cdef uint64_t log_bytes(self, uint64_t low, uint64_t high) noexcept nogil
+    cdef bint may_apply(self, bint allow_unstable) noexcept nogil
+    cdef uint64_t apply_room(self) noexcept nogil
     cdef uint64_t apply_limit(self, bint allow_unstable) noexcept nogil
-    cdef int take_ready(self, uint64_t apply_to, bint allow_unstable) except -1 nogil
     cdef int accept_applying(self, uint64_t index) except -1 nogil
     cdef void count_applying(self, uint64_t size, bint allow_unstable) noexcept nogil
     cdef int mark_applied(self, uint64_t index, uint64_t size) except -1 nogil

@@ -112,7 +112,8 @@ class State:
         if not log.first - 1 <= applied <= log.last:
             raise Corruption(f"the applied index {applied} is outside of the log, {log.first}..{log.last}")
         if hard_state.commit > log.last:
-            raise Corruption(f"the commit index {hard_state.commit} is beyond the last index {log.last}: was the log cut?")
+            commit = hard_state.commit
+            raise Corruption(f"the commit index {commit} is beyond the last index {log.last}: was the log cut?")
         self.committed = max(hard_state.commit, log.first - 1)
         if applied > self.committed:
             raise Corruption(f"the applied index {applied} is beyond the commit index {self.committed}")
@@ -412,26 +413,19 @@ class State:
         """Bytes of the records low .. high."""
         return self.log.payload(low, high) + (high + 1 - low) * ENTRY_HEADER
 
+    def may_apply(self, allow_unstable: bool) -> bool:
+        """Whether something may be handed to the state machine now."""
+        return self.applicable(allow_unstable) > self.applying and not self.apply_paused and self.pending_snapshot == 0
+
+    def apply_room(self) -> int:
+        """How many bytes of records: the budget counts everything that is handed over and not applied."""
+        return self.max_apply_bytes - min(self.applying_bytes, self.max_apply_bytes)
+
     def apply_limit(self, allow_unstable: bool) -> int:
-        """The last index that a Ready hands to the state machine now (etcd's nextCommittedEnts)."""
-        high = self.applicable(allow_unstable)
-        if high <= self.applying or self.apply_paused or self.pending_snapshot != 0:
+        """The last index that may be handed over now; ``applying`` for nothing (etcd's nextCommittedEnts)."""
+        if not self.may_apply(allow_unstable):
             return self.applying
-        # What is left comes with a later Ready: the budget counts everything that is handed over and not done.
-        room = self.max_apply_bytes - min(self.applying_bytes, self.max_apply_bytes)
-        return self.log.limit(self.applying + 1, high, room)
-
-    def take_ready(self, apply_to: int, allow_unstable: bool) -> int:
-        """Everything that was new is handed over: to the storage, and to the state machine up to ``apply_to``.
-
-        (etcd's acceptReady.)
-        """
-        self.accept_writing()
-        if apply_to > self.applying:
-            size = self.log_bytes(self.applying + 1, apply_to)
-            self.accept_applying(apply_to)
-            self.count_applying(size, allow_unstable)
-        return 0
+        return self.log.limit(self.applying + 1, self.applicable(allow_unstable), self.apply_room())
 
     def set_snapshot(self, record: bytes, index: int, term: int) -> None:
         """What other members may be sent from now on: a snapshot as a record."""

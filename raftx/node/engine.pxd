@@ -2,7 +2,8 @@ import cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from .._core cimport Codec, Message, Outbox, Spans
 from .._sys cimport Cells, Clock, Event, Handoff, Intake, Runner
-from ..consensus cimport admission, rawnode
+from ..consensus cimport admission
+from ..consensus.driver cimport Driver
 from ..consensus.raft cimport Raft
 from ..transport.link cimport Link
 from .contact cimport Contact
@@ -39,11 +40,12 @@ cdef class Engine(Runner):
     cdef readonly Cells write_cells, apply_cells, show
     cdef readonly Stamps stamps
     cdef readonly Contact contact
-    cdef Outbox out, held
+    cdef readonly Driver driver
+    cdef Outbox out
     cdef Message message, scratch
     cdef Spans spans, no_spans
     cdef int64_t tick_ns, next_tick
-    cdef uint64_t max_chunk, max_apply_bytes
+    cdef uint64_t max_chunk
     cdef size_t frame_close, max_frame_bytes
     cdef uint64_t[::1] frame_limits
     cdef int64_t[::1] marks, said_too_large
@@ -52,10 +54,10 @@ cdef class Engine(Runner):
     cdef uint64_t[::1] odd
     cdef int64_t[::1] odd_told
     cdef uint64_t passed
-    cdef uint64_t number, done, written_term, written_vote, shown_term, shown_lead
+    cdef uint64_t shown_term, shown_lead
     cdef int shown_role
     cdef int64_t stalled
-    cdef bint begun, stopping, blocked, written_doubt
+    cdef bint begun, stopping, blocked
 
     cdef int finish(self) except -1 nogil
     cdef int end_the_others(self) except -1 nogil
@@ -81,7 +83,6 @@ cdef class Engine(Runner):
     @cython.locals(applied=uint64_t)
     cdef int take_applied(self) except -1 nogil
     cdef int flush(self) except -1 nogil
-    cdef bint something_to_write(self) noexcept nogil
     cdef int hand_over_write(self) except -1 nogil
     cdef int send_frames(self) except -1 nogil
     @cython.locals(start=size_t, end=size_t)

@@ -6,19 +6,20 @@ applied or shown leaves it the same way. It never waits for a disk or for the st
 
 Order within one round: take what has arrived, tick if a tick is due, then hand over one write,
 send what may leave, hand over what is committed. A message that promises something about this
-node's disk is held until the write it depends on is durable (rawnode.waits_for_disk).
+node's disk is held until the write it depends on is durable: that is the driver's (consensus/driver.py).
 """
 
 from __future__ import annotations
 
 from array import array
 
-from .._core import Codec, Message, Outbox
+from .._core import Codec, Message
 from .._limits import NOTE_LIMIT, NOTE_TOO_LARGE
 from .._memory import Spans
 from .._sys import Cells, Clock, Event, Handoff, Intake, Runner
 from ..config import Config
-from ..consensus import admission, rawnode
+from ..consensus import admission
+from ..consensus.driver import Driver
 from ..consensus.raft import Raft
 from ..storage.protocol import CELL_DONE, CELL_ERROR, ROW_IN_DOUBT, ROW_STOP, ROW_WRITE
 from ..transport.link import Link
@@ -121,8 +122,8 @@ class Engine(Runner):
         self.commands = Handoff(event)
         self.show = Cells()
         self.stamps = stamps
-        self.out = Outbox()
-        self.held = Outbox()
+        self.driver = Driver(core)
+        self.out = self.driver.out
         self.message = Message()
         self.scratch = Message()
         self.spans = Spans()
@@ -131,7 +132,6 @@ class Engine(Runner):
         self.tick_ns = settings.tick_ms * 1_000_000
         self.next_tick = clock.py_now() + self.tick_ns
         self.max_chunk = max(1, settings.max_message_bytes)
-        self.max_apply_bytes = settings.max_apply_bytes
         #: a frame takes no further message above this; one message always fits what the transport takes
         self.frame_close = min(FRAME_CLOSE, max_frame_bytes)
         self.senders = Senders()
@@ -149,10 +149,6 @@ class Engine(Runner):
         self.said_too_large = array("q", bytes(8 * MEMBERS_MAX))
         #: messages that were not sent because the recipient does not take such frames, and frames that told us the same
         self.too_large_out = self.too_large_in = 0
-        self.number = self.done = 0
-        self.written_term = core.term
-        self.written_vote = core.vote
-        self.written_doubt = core.in_doubt
         self.shown_term = self.shown_lead = 0
         self.shown_role = -1
         self.begun = self.stopping = False
@@ -211,7 +207,7 @@ class Engine(Runner):
     def something_waits(self) -> bool:
         """Whether a round would find work: looked at between announcing sleep and sleeping."""
         done = self.write_cells.get(CELL_DONE)
-        if self.stopping or done != self.done or self.write_cells.get(CELL_ERROR) != 0:
+        if self.stopping or done != self.driver.durable or self.write_cells.get(CELL_ERROR) != 0:
             return True
         if self.link.waiting() or self.commands.waiting():
             return True
@@ -241,7 +237,7 @@ class Engine(Runner):
 
     def watch_disk(self) -> int:
         """A leader whose disk has not finished a write within an election timeout lets another one lead."""
-        if self.number == self.done:
+        if self.driver.number == self.driver.durable:
             self.stalled = 0
             return 0
         self.stalled += 1
@@ -254,11 +250,10 @@ class Engine(Runner):
     def take_disk(self) -> int:
         """Writes that are durable now: what waited for them may leave."""
         done = self.write_cells.get(CELL_DONE)
-        if done == self.done:
+        if done == self.driver.durable:
             return 0
-        self.done = done
         self.stalled = 0
-        rawnode.release(self.core, self.held, self.done, self.out, self.scratch)
+        self.driver.write_done(done)
         self.stamps.stable(self.core.stable, self.clock.now())
         return 0
 
@@ -483,19 +478,16 @@ class Engine(Runner):
         applied = self.apply_cells.get(DONE_APPLIED)
         if applied > self.core.applied:
             self.stamps.applied(applied, self.clock.now())
-            self.core.applied_to(applied)
+            self.driver.apply_done(applied)
         return 0
 
     # --- what leaves -----------------------------------------------------------------------------
 
     def flush(self) -> int:
         """Write, send, apply, until the core wants nothing more."""
-        while True:
+        self.hand_over_write()
+        while self.driver.settle():
             self.hand_over_write()
-            if self.held.length() and self.held.tag_at(0) <= self.done:
-                rawnode.release(self.core, self.held, self.done, self.out, self.scratch)
-            if self.core.messages.length() == 0 and self.core.after_append.length() == 0:
-                break
         self.send_frames()
         self.stamps.committed(self.core.committed, self.clock)
         # In this order: whoever learns that an entry was applied finds commit_index beyond it.
@@ -503,31 +495,23 @@ class Engine(Runner):
         self.hand_over_entries()
         return 0
 
-    def something_to_write(self) -> bool:
-        """New entries; a term, a vote or the end of a doubt that is not handed over. The commit index rides along."""
-        if self.core.log.last > self.core.writing or self.core.in_doubt != self.written_doubt:
-            return True
-        return self.core.term != self.written_term or self.core.vote != self.written_vote
-
     def hand_over_write(self) -> int:
-        """One write for everything that is new; messages that wait are tagged with it or with the last one."""
-        if not self.something_to_write():
-            rawnode.collect(self.core, self.out, self.held, self.number)
+        """One write for everything that is new."""
+        if not self.driver.next_write(self.spans):
             return 0
-        self.number += 1
-        rawnode.collect(self.core, self.out, self.held, self.number)
-        rawnode.hold_storage_response(self.core, self.held, self.number)
-        if self.core.log.last > self.core.writing:
-            self.core.log.spans(self.core.writing + 1, self.core.log.last, self.spans)
-        self.core.accept_writing()
-        self.written_term = self.core.term
-        self.written_vote = self.core.vote
-        self.written_doubt = self.core.in_doubt
         spans = self.spans.count
-        term, vote, commit = self.core.term, self.core.vote, self.core.committed
-        flags = ROW_IN_DOUBT if self.core.in_doubt else 0
-        self.writes.put(self.spans, ROW_WRITE, self.number, term, vote, commit, spans, flags, 0)
-        return 0
+        flags = ROW_IN_DOUBT if self.driver.write_in_doubt else 0
+        return self.writes.put(
+            self.spans,
+            ROW_WRITE,
+            self.driver.number,
+            self.driver.write_term,
+            self.driver.write_vote,
+            self.driver.write_commit,
+            spans,
+            flags,
+            0,
+        )
 
     def send_frames(self) -> int:
         """Frames to each member in turn; a frame closes at ``frame_close``."""
@@ -618,14 +602,9 @@ class Engine(Runner):
 
     def hand_over_entries(self) -> int:
         """Committed entries that are stable here, as far as the apply thread keeps up."""
-        high = self.core.applicable(False)
-        while self.core.applying < high and self.applies.backlog() < self.max_apply_bytes:
-            low = self.core.applying + 1
-            last = self.core.log.limit(low, high, self.max_apply_bytes)
-            self.spans.clear()
-            self.core.log.spans(low, last, self.spans)
-            self.core.accept_applying(last)
-            self.applies.put(self.spans, ROW_APPLY, low, last, self.spans.count, 0, 0, 0, 0)
+        while self.driver.next_apply(self.spans):
+            low, high = self.driver.apply_low, self.driver.apply_high
+            self.applies.put(self.spans, ROW_APPLY, low, high, self.spans.count, 0, 0, 0, 0)
         return 0
 
     def publish(self) -> int:

@@ -2,7 +2,8 @@ import cython
 from libc.stdint cimport int64_t, uint64_t
 from .._core cimport Buffer, Codec, Cursor, Message, Outbox, Spans
 from .._sys cimport Clock, Runner
-from ..consensus cimport quorum, rawnode
+from ..consensus cimport quorum
+from ..consensus.driver cimport Driver
 from ..consensus.raft cimport Raft
 from ..consensus.tracker cimport Tracker
 
@@ -15,14 +16,15 @@ cdef uint64_t groups(uint64_t batch, uint64_t least) noexcept nogil
 @cython.final
 cdef class Member:
     cdef readonly Raft core
+    cdef Driver driver
     cdef Codec codec
-    cdef Outbox out, held
-    cdef Message message, scratch
+    cdef Outbox out
+    cdef Message message
     cdef Spans spans
     cdef Cursor cursor
     cdef Buffer payload, body, frame
     cdef size_t size
-    cdef readonly uint64_t keep, number, term, vote, commit, applied, bytes, written, sent
+    cdef readonly uint64_t keep, commit, applied, bytes, written, sent
     cdef int propose(self, uint64_t batch) except -1 nogil
     cdef int receive(self, int kind, uint64_t sender, uint64_t index) except -1 nogil
     cdef bint busy(self) noexcept nogil

@@ -11,7 +11,8 @@ from .._core import Codec, EntryLog, Message, Outbox
 from .._memory import Buffer, Cursor, Spans
 from .._sys import Clock, Runner
 from ..config import Config
-from ..consensus import quorum, rawnode
+from ..consensus import quorum
+from ..consensus.driver import Driver
 from ..consensus.raft import Raft
 from ..consensus.tracker import Tracker
 from ..errors import Corruption
@@ -53,10 +54,9 @@ class Member:
         conf = ConfState(voters=tuple(range(1, voters + 1)))
         self.core = Raft(config, EntryLog(), HardState(), conf)
         self.codec = Codec(config.cluster, id)
-        self.out = Outbox()
-        self.held = Outbox()
+        self.driver = Driver(self.core)
+        self.out = self.driver.out
         self.message = Message()
-        self.scratch = Message()
         self.spans = Spans()
         self.cursor = Cursor()
         self.payload = Buffer()
@@ -65,7 +65,7 @@ class Member:
         self.frame = Buffer()
         self.size = size
         self.keep = keep
-        self.number = self.term = self.vote = self.commit = 0
+        self.commit = 0
         self.applied = self.bytes = self.written = self.sent = 0
 
     def propose(self, batch: int) -> int:
@@ -92,48 +92,30 @@ class Member:
 
     def busy(self) -> bool:
         """Whether there is something to write, to send or to apply."""
-        return (
-            self.core.messages.length() != 0
-            or self.core.after_append.length() != 0
-            or self.core.writing < self.core.log.last
-            or self.core.applicable(False) > self.core.applying
-            or self.core.term != self.term
-            or self.core.vote != self.vote
-        )
+        return self.driver.has_work()
 
     def work(self) -> int:
         """Write, send and apply what is there; ``out`` has what is to be sent."""
-        self.number += 1
-        rawnode.collect(self.core, self.out, self.held, self.number)
-        rawnode.hold_storage_response(self.core, self.held, self.number)
-        self.term = self.core.term
-        self.vote = self.core.vote
-        if self.core.writing < self.core.log.last:
-            self.core.log.spans(self.core.writing + 1, self.core.log.last, self.spans)
+        if self.driver.next_write(self.spans):
             self.written += self.spans.size
             self.spans.clear()
-        self.core.accept_writing()
-        rawnode.release(self.core, self.held, self.number, self.out, self.scratch)
+        self.driver.write_done(self.driver.number)
         self.commit = self.core.committed
         return self.apply()
 
     def apply(self) -> int:
-        high = self.core.applicable(False)
-        if high <= self.core.applying:
-            return 0
-        self.core.log.spans(self.core.applying + 1, high, self.spans)
-        self.core.accept_applying(high)
-        for span in range(self.spans.count):
-            self.cursor.open(self.spans, span)
-            while self.cursor.next():
-                if self.cursor.index != self.applied + 1:
-                    raise Corruption(f"entry {self.cursor.index} was handed over behind entry {self.applied}")
-                self.applied = self.cursor.index
-                self.bytes += self.cursor.size
-        self.spans.clear()
-        self.core.applied_to(high)
-        if self.core.log.first + self.keep * 2 < high:
-            self.core.log.compact(high - self.keep)
+        while self.driver.next_apply(self.spans):
+            for span in range(self.spans.count):
+                self.cursor.open(self.spans, span)
+                while self.cursor.next():
+                    if self.cursor.index != self.applied + 1:
+                        raise Corruption(f"entry {self.cursor.index} was handed over behind entry {self.applied}")
+                    self.applied = self.cursor.index
+                    self.bytes += self.cursor.size
+            self.spans.clear()
+            self.driver.apply_done(self.applied)
+            if self.core.log.first + self.keep * 2 < self.applied:
+                self.core.log.compact(self.applied - self.keep)
         return 0
 
     def drain(self) -> int:

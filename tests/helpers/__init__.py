@@ -1,0 +1,1 @@
+"""What tests share. Nothing here is a test, and nothing here imports a tool."""

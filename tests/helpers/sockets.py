@@ -1,0 +1,62 @@
+"""Nodes of one process over real sockets of the loopback. Not a test."""
+
+import socket
+import time
+
+from tests.helpers.waiting import WAIT, eventually
+
+CLUSTER = b"nng-test-cluster"
+
+
+def ports(count):
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    numbers = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return numbers
+
+
+class Machine:
+    def __init__(self):
+        self.commands = []
+
+    def apply(self, entry):
+        self.commands.append(entry.data)
+        return len(self.commands)
+
+
+class Cluster:
+    """Three nodes of one process over real sockets."""
+
+    def __init__(self, impl, **transport):
+        self.impl = impl
+        self.urls = {i + 1: f"tcp://127.0.0.1:{port}" for i, port in enumerate(ports(3))}
+        self.storages = {id: impl.MemoryStorage(voters=[1, 2, 3]) for id in self.urls}
+        self.transport = transport
+        self.machines, self.nodes = {}, {}
+        for id in self.urls:
+            self.start(id)
+
+    def start(self, id):
+        impl = self.impl
+        self.machines[id] = Machine()
+        config = impl.Config(id=id, cluster=CLUSTER, tick_ms=20, seed=id)
+        peers = {i: url for i, url in self.urls.items() if i != id}
+        transport = impl.NngTransport(self.urls[id], peers, **self.transport)
+        self.nodes[id] = impl.Node(config, self.storages[id], transport, self.machines[id]).start()
+
+    def leader(self):
+        return eventually(lambda: next((n for n in self.nodes.values() if n.is_leader), None))
+
+    def propose(self, data):
+        deadline = time.monotonic() + WAIT
+        while True:
+            try:
+                return self.leader().propose(data).result(timeout=WAIT)
+            except self.impl.ProposalError:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+
+    def close(self):
+        for node in self.nodes.values():
+            node.close()

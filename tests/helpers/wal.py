@@ -1,0 +1,124 @@
+"""Directories of FileStorage for tests: written, read, damaged, opened elsewhere. Not a test."""
+
+import shutil
+import subprocess
+import sys
+
+from tests.helpers.implementations import module
+from tests.helpers.paths import ROOT
+
+CLUSTER = b"wal-test-cluster"
+BLOCK = 4096
+SMALL = 64 << 10
+
+
+def opened(impl, path, **settings):
+    storage = impl.FileStorage(path, voters=[1, 2, 3], segment_bytes=settings.pop("segment_bytes", SMALL), **settings)
+    return storage, storage.open(1, CLUSTER)
+
+
+def contents(impl, loaded):
+    log = module(impl, "_core").EntryLog()
+    for piece in loaded.records:
+        log.py_extend(piece)
+    return [(e.index, e.term, e.data) for e in log.entries(log.first, log.last)]
+
+
+def records(impl, first, items):
+    """Records of consecutive entries: (term, data) each."""
+    core = module(impl, "_core")
+    log = core.EntryLog()
+    if first > 1:
+        log.py_restore(first - 1, 1)
+    for term, data in items:
+        log.py_append(term, data)
+    return log.records(first, log.last)
+
+
+def write(impl, path, batches):
+    """Write batches of (hard state, first index, items); the states that each of them leads to, oldest first."""
+    storage, _ = opened(impl, path)
+    states = [(impl.HardState(), [])]
+    held = []
+    for hard_state, first, items in batches:
+        storage.append(hard_state, [records(impl, first, items)] if items else [])
+        storage.sync()
+        held = held[: first - 1] + [(first + i, term, data) for i, (term, data) in enumerate(items)]
+        states.append((hard_state, list(held)))
+    end = storage.wal.position
+    storage.close()
+    return states, end
+
+
+def small_log(impl, path):
+    """A few batches of every sort, in few blocks."""
+    h = impl.HardState
+    return write(
+        impl,
+        path,
+        [
+            (h(1, 2, 0), 1, []),
+            (h(1, 2, 0), 1, [(1, b"one"), (1, b""), (1, b"three" * 30)]),
+            (h(2, 3, 2), 3, [(2, b"replaced")]),
+            (h(2, 3, 3), 4, [(2, bytes(range(256)) * 5), (2, b"\0" * 1500)]),
+        ],
+    )
+
+
+def segment(path, number=1):
+    return path / f"wal-{number:016x}.log"
+
+
+def marks(impl, path):
+    """The mark as it was after each batch of the first segment; before them what a new directory has."""
+    format = module(impl, "storage.format")
+    data = segment(path).read_bytes()
+    found = [format.Mark(0, 0, 0, 0)]
+    at = BLOCK
+    while data[at : at + 4] == b"RXWB":
+        chain, number, length = (
+            int.from_bytes(data[at + a : at + b], "little") for a, b in ((4, 8), (16, 24), (32, 40))
+        )
+        at += -(-(96 + length) // BLOCK) * BLOCK
+        found.append(format.Mark(number, 1, at, chain))
+    return found
+
+
+def put_mark(impl, path, *slots):
+    """A mark whose slots say this; None for one that says nothing."""
+    format = module(impl, "storage.format")
+    data = [b"" if mark is None else format.encode_mark(mark, slot, CLUSTER, 1) for slot, mark in enumerate(slots)]
+    (path / "wal.mark").write_bytes(b"".join([each.ljust(BLOCK, b"\0") for each in data]))
+
+
+def damaged(impl, whole, path, content, mark=None):
+    """A directory like another one, with this content of its segment; ``mark``: the mark lags so far behind."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir()
+    segment(path).write_bytes(content)
+    shutil.copy(whole / "wal.mark", path)
+    if mark is not None:
+        put_mark(impl, path, mark, mark)
+
+
+def recover(impl, path):
+    """(hard state, entries) or the error that refused it."""
+    storage = impl.FileStorage(path, voters=[1, 2, 3], segment_bytes=SMALL)
+    try:
+        loaded = storage.open(1, CLUSTER)
+        return loaded.hard_state, contents(impl, loaded)
+    finally:
+        storage.close()
+
+
+def opened_elsewhere(path):
+    """What a process of its own says that opens this directory, in the mode of the package that is installed."""
+    code = "import sys, raftx\ntry: raftx.FileStorage(sys.argv[1]).open(1, sys.argv[2].encode())\n"
+    code += "except raftx.WrongDirectory as e: print(e)"
+    return subprocess.run(
+        [sys.executable, "-c", code, str(path), CLUSTER.decode()],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
+    )

@@ -1,0 +1,400 @@
+"""A node and its process: signal handlers that interrupt it, and children that are forked from it.
+
+Each test is a process of its own, in the mode under test.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from tests.helpers.paths import ROOT
+
+PRELUDE = """
+import gc, multiprocessing, os, signal, socket, sys, threading, time, traceback
+import raftx
+
+class Machine:
+    def apply(self, entry):
+        time.sleep(DELAY)
+        return entry.index
+
+DELAY = 0
+
+def free():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+def eventually(condition):
+    limit = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < limit, "it did not happen in time"
+        time.sleep(0.002)
+
+def make(id, urls, storage=None, **options):
+    config = raftx.Config(id=id, tick_ms=10, seed=id)
+    transport = raftx.NngTransport(urls[id], urls, **options)
+    return raftx.Node(config, storage or raftx.MemoryStorage(voters=urls), transport, Machine())
+
+def single():
+    network = raftx.MemoryNetwork()
+    node = raftx.Node(raftx.Config(id=1, tick_ms=10), raftx.MemoryStorage(voters=[1]), network.transport(), Machine())
+    node.start()
+    eventually(lambda: node.is_leader)
+    return node
+
+def threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("raftx-")]
+"""
+
+
+def free_port():
+    """A port with a free one behind it, as far as can be told."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+            try:
+                socket.create_server(("127.0.0.1", port + 1)).close()
+            except (OSError, OverflowError):
+                continue
+            return port
+
+
+def run(impl, code, *arguments):
+    """Run it in that mode; (status, stdout, stderr)."""
+    ran = subprocess.run(
+        [sys.executable, "-c", PRELUDE + code, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=ROOT,
+        env={**os.environ, "RAFTX_PURE": "" if impl.COMPILED else "1"},
+    )
+    return ran.returncode, ran.stdout, ran.stderr
+
+
+# --- signals -------------------------------------------------------------------------------------
+
+SHOTS = """
+def shoot(number, after):
+    # Not threading.Timer: a thread that only kills, and so never holds up the main thread.
+    def body():
+        time.sleep(after)
+        os.kill(os.getpid(), number)
+    thread = threading.Thread(target=body)
+    thread.start()
+    return thread
+"""
+
+
+def test_a_handler_closes_during_close(impl):
+    """The second close() finds the first one under it."""
+    code = (
+        SHOTS
+        + """
+for life in range(8):
+    node = single()
+    signal.signal(signal.SIGTERM, lambda *_: node.close())
+    shot = shoot(signal.SIGTERM, life % 6 * 0.0006)
+    node.close()
+    shot.join()
+    node.close()
+    assert not threads() and node.status()["state"] == "closed", threads()
+print("done")
+"""
+    )
+    assert run(impl, code) == (0, "done\n", "")
+
+
+def test_a_handler_closes_during_start(impl):
+    code = (
+        SHOTS
+        + """
+class Slow(raftx.MemoryStorage):
+    def open(self, id, cluster):
+        time.sleep(0.1)
+        return super().open(id, cluster)
+
+for after in (0.02, 0.05, 0.09, 0.098, 0.1, 0.101):
+    network = raftx.MemoryNetwork()
+    node = raftx.Node(raftx.Config(id=1), Slow(voters=[1]), network.transport(), Machine())
+    signal.signal(signal.SIGTERM, lambda *_: node.close())
+    shot = shoot(signal.SIGTERM, after)
+    try:
+        node.start()
+    except raftx.Stopped:
+        pass
+    else:
+        assert after > 0.09
+    shot.join()
+    time.sleep(0.001)
+    assert not threads() and node.status()["state"] == "closed", (node, threads())
+print("done")
+"""
+    )
+    assert run(impl, code) == (0, "done\n", "")
+
+
+def test_a_handler_proposes_during_propose(impl):
+    """And waits for it, which it may: the main thread ends no futures."""
+    code = """
+node = single()
+inner = []
+def handler(*_):
+    inner.append(node.propose(b"inner").result(timeout=20).index)
+    inner.append(node.propose_many([b"inner"] * 3).result(timeout=20)[-1].index)
+    if time.monotonic() < limit:
+        signal.setitimer(signal.ITIMER_REAL, 0.0011)
+signal.signal(signal.SIGALRM, handler)
+outer = []
+limit = time.monotonic() + 1.2
+signal.setitimer(signal.ITIMER_REAL, 0.0011)
+while time.monotonic() < limit:
+    outer += [node.propose(b"outer"), node.propose_many([b"outer", b"outer"])]
+    if len(outer) % 100 == 0:
+        outer[-1].result(timeout=20)
+time.sleep(0.1)
+indexes = []
+for future in outer:
+    done = future.result(timeout=20)
+    indexes += [each.index for each in done] if isinstance(done, list) else [done.index]
+assert indexes == sorted(indexes) and len(set(indexes)) == len(indexes)
+assert len(inner) > 6 and not set(inner) & set(indexes)
+node.close()
+print("done")
+"""
+    assert run(impl, code) == (0, "done\n", "")
+
+
+def test_a_handler_closes_during_propose(impl):
+    code = (
+        SHOTS
+        + """
+for life in range(6):
+    node = single()
+    signal.signal(signal.SIGTERM, lambda *_: node.close())
+    shot = shoot(signal.SIGTERM, 0.003 + life * 0.0017)
+    futures = []
+    try:
+        while True:
+            futures.append(node.propose(b"x"))
+            if life % 3 == 0:
+                futures.append(node.propose_many([b"x", b"y"]))
+            if life % 3 == 1:
+                futures[-1].result(timeout=20)
+    except (raftx.Stopped, raftx.Unknown, raftx.NotDone):
+        pass
+    shot.join()
+    assert not threads(), threads()
+    for future in futures:
+        assert isinstance(future.exception(timeout=20), (type(None), raftx.ProposalError))
+print("done")
+"""
+    )
+    assert run(impl, code) == (0, "done\n", "")
+
+
+def test_a_handler_closes_while_the_log_is_written(impl):
+    """The interrupted thread holds the lock of a log handler, for which the node's threads must not be waited for."""
+    code = (
+        SHOTS
+        + """
+import logging
+class Slow(logging.Handler):
+    def emit(self, record):
+        if record.msg == "mine":
+            time.sleep(0.4)
+logging.getLogger("raftx").setLevel(logging.DEBUG)
+logging.getLogger("raftx").addHandler(Slow())
+node = single()
+took = []
+def handler(*_):
+    # What its callback raises is logged, too.
+    node.propose(b"x").add_done_callback(lambda _: 1 / 0)
+    time.sleep(0.05)
+    begun = time.monotonic()
+    node.close()
+    took.append(time.monotonic() - begun)
+signal.signal(signal.SIGTERM, handler)
+shot = shoot(signal.SIGTERM, 0.1)
+logging.getLogger("raftx").warning("mine")
+shot.join()
+assert took and took[0] < 4, took
+eventually(lambda: not threads())
+print("done")
+"""
+    )
+    assert run(impl, code) == (0, "done\n", "")
+
+
+# --- forks ---------------------------------------------------------------------------------------
+
+FORK = """
+urls = {id: f"tcp://127.0.0.1:{free()}" for id in (1, 2)}
+options = {"use_gil": sys.argv[1] == "python"}
+nodes = [make(id, urls, **options).start() for id in urls]
+eventually(lambda: any(node.is_leader for node in nodes))
+leader = next(node for node in nodes if node.is_leader)
+
+def wait(child):
+    limit = time.monotonic() + 30
+    while True:
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() > limit:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return "hangs"
+        time.sleep(0.01)
+
+def propose():
+    limit = time.monotonic() + 20
+    while True:
+        try:
+            return nodes[0].propose(b"x").result(timeout=20)
+        except raftx.ProposalError:  # an election: the machine is loaded
+            assert time.monotonic() < limit
+            time.sleep(0.01)
+
+def unharmed():
+    assert [node.status()["state"] for node in nodes] == ["running"] * 2
+    propose()
+    for node in nodes:
+        node.close()
+    print("done")
+"""
+
+by_library = pytest.mark.parametrize("library", ["direct", "python"])
+
+
+@by_library
+def test_a_forked_child_ends(impl, library):
+    """By sys.exit, by an exception, after close(), after its garbage is collected: at once and with its status."""
+    code = (
+        FORK
+        + """
+def leave(how):
+    child = os.fork()
+    if child:
+        return wait(child)
+    if how == "raise":
+        sys.excepthook = lambda *_: None
+        raise ValueError("of the child")
+    if how == "close":
+        for node in nodes:
+            node.close()
+    if how == "collect":
+        globals().pop("nodes"), globals().pop("leader")
+        gc.collect()
+    if how == "with":
+        try:
+            with leader:
+                pass
+        except raftx.UsageError:
+            sys.exit(8)
+    sys.exit(7)
+
+ends = {how: leave(how) for how in ("exit", "raise", "close", "collect", "with")}
+assert ends == {"exit": 7, "raise": 1, "close": 7, "collect": 7, "with": 8}, ends
+unharmed()
+"""
+    )
+    assert run(impl, code, library) == (0, "done\n", "")
+
+
+@by_library
+def test_a_forked_child_has_no_node(impl, library):
+    """Every call raises UsageError there, and a new NNG transport, too."""
+    code = (
+        FORK
+        + """
+child = os.fork()
+if child == 0:
+    calls = {
+        "propose": lambda: leader.propose(b"x"), "propose_many": lambda: leader.propose_many([b"x"]),
+        "start": leader.start, "wait": lambda: leader.wait(1), "status": leader.status, "campaign": leader.campaign,
+        "transfer": leader.transfer_leadership, "leader_id": lambda: leader.leader_id, "role": lambda: leader.role,
+        "is_leader": lambda: leader.is_leader, "term": lambda: leader.term, "changes": lambda: leader.state_changes,
+        "committed": lambda: leader.committed, "configuration": lambda: leader.configuration,
+        "stages": leader.stage_times, "commit": lambda: leader.commit_index, "applied": lambda: leader.applied_index,
+        "transport": lambda: raftx.NngTransport("tcp://127.0.0.1:0", {}).start(9, print),
+    }
+    bad = []
+    for name, call in calls.items():
+        try:
+            call()
+        except raftx.UsageError as error:
+            if "fork" not in str(error):
+                bad.append(str(error))
+        else:
+            bad.append(name)
+    if "forked" not in repr(leader):
+        bad.append(repr(leader))
+    print("bad", bad, flush=True) if bad else None
+    sys.exit(len(bad))
+assert wait(child) == 0
+unharmed()
+"""
+    )
+    assert run(impl, code, library) == (0, "done\n", "")
+
+
+@by_library
+def test_a_forked_worker_keeps_nothing_of_its_parent(impl, library, tmp_path):
+    """It lives on when its parent is killed: another process takes directory and address, and is heard."""
+    code = """
+import subprocess
+from multiprocessing import get_context
+
+port, library, directory, role = int(sys.argv[1]), *sys.argv[2:]
+options = {"use_gil": library == "python"}
+urls = {1: f"tcp://127.0.0.1:{port}", 2: f"tcp://127.0.0.1:{port + 1}"}
+
+def propose(node):
+    limit = time.monotonic() + 20
+    while True:
+        try:
+            return node.propose(b"x").result(timeout=20)
+        except raftx.ProposalError:
+            assert time.monotonic() < limit
+            time.sleep(0.01)
+
+if role == "parent":
+    node = make(1, urls, raftx.FileStorage(directory, urls), **options).start()
+    propose(node)
+    def work():
+        os.write(ready, b"r")
+        time.sleep(60)
+    heard, ready = os.pipe()
+    workers = [get_context("fork").Process(target=work) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+        os.read(heard, 1)
+    print(*[worker.pid for worker in workers], flush=True)
+    time.sleep(60)
+    sys.exit()
+
+other = make(2, urls, **options).start()
+command = [sys.executable, "-c", CODE, str(port), library, directory, "parent"]
+parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+workers = [int(pid) for pid in parent.stdout.readline().split()]
+parent.kill()
+parent.wait()
+assert len(workers) == 2
+try:
+    node = make(1, urls, raftx.FileStorage(directory, urls), **options).start()
+    propose(other)
+    propose(node)
+    node.close()
+finally:
+    for worker in workers:
+        os.kill(worker, signal.SIGKILL)
+other.close()
+print("done")
+"""
+    whole = f"CODE = {PRELUDE + code!r}\n" + code  # what the parent runs, and the rest
+    status, said, errors = run(impl, whole, str(free_port()), library, str(tmp_path / "log"), "test")
+    assert (status, said) == (0, "done\n"), errors

@@ -1,0 +1,139 @@
+"""Lives and proposals of those who send to a node: what is stale, what is repeated, and what nobody can have come to.
+
+Also a running cluster under frames that no honest member can have sent (frame_fuzz.py), bounded in number.
+"""
+
+from __future__ import annotations
+
+import random
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tests.helpers import lies
+from tests.helpers.implementations import module
+from tests.tools import frame_fuzz
+
+STEP = 2**32
+FRAMES = {"compiled": 24_000, "pure": 2_400}
+
+
+class Desk:
+    """A node's engine, not running, that takes frames by hand. It leads three members in term 1."""
+
+    def __init__(self, impl: ModuleType) -> None:
+        self.impl = impl
+        fuzz = frame_fuzz.Fuzz(impl, module(impl, "transport.memory"), 1)
+        self.fuzz = fuzz
+        fuzz.elect()
+        self.codec = impl._core.Codec
+
+    def send(self, incarnation: int, *messages: Any, sender: int = 2, to: int = 1) -> None:
+        cluster = self.fuzz.nodes[1].config.cluster
+        self.fuzz.taps[to].deliver(self.codec(cluster, sender, incarnation).encode(to, messages))
+
+    def until(self, to: int = 1, **expected: int) -> None:
+        """Wait until the counters of a node have these values."""
+
+        def counted() -> bool:
+            status = self.fuzz.nodes[to].status()
+            seen = {**status["messages_refused"], "stale": status["frames_stale"], "last": status["last"]}
+            return all([seen[name] == value for name, value in expected.items()])
+
+        self.fuzz.eventually(counted)
+
+
+@pytest.fixture
+def desk(impl: ModuleType) -> Any:
+    made = Desk(impl)
+    yield made
+    made.fuzz.close()
+
+
+def proposed(impl: ModuleType, incarnation: int, sequence: int, sender: int = 2) -> Any:
+    entries = lies.proposals(impl, sender, incarnation, sequence)
+    return impl.Message(2, log_term=1, hint=1, context=sequence, entries=entries)
+
+
+def test_frames_of_an_earlier_life_are_stale(desk: Desk) -> None:
+    """What the member really sends is of life 1, and is stale too from then on."""
+    last = desk.fuzz.nodes[1].status()["last"]
+    desk.send(5, proposed(desk.impl, 5, 1))
+    desk.until(last=last + 1)
+    desk.send(4, proposed(desk.impl, 4, 2))
+    desk.send(5, proposed(desk.impl, 5, 2))
+    desk.until(last=last + 2, incarnation=0, origin=0)
+    assert desk.fuzz.nodes[1].status()["frames_stale"] >= 1
+
+
+def test_no_frame_makes_all_that_follow_stale(desk: Desk) -> None:
+    """Neither a life that nobody can have come to, nor one that nothing good was heard of."""
+    M = desk.impl.Message
+    for incarnation in (0, STEP + 2, 2**62 + 1, 2**64 - 1):
+        desk.send(incarnation, M(9, term=1))
+    desk.until(incarnation=4, stale=0)
+    desk.send(900)
+    desk.send(900, M(9, term=7))
+    desk.send(900, M(8, term=1))
+    desk.send(900, M(2, hint=1, context=1, entries=lies.proposals(desk.impl, 3, 900, 1)))
+    desk.until(term=1, origin=1, **{"second leader": 1})
+    desk.fuzz.commit(b"both others are needed for nothing, but they are heard")
+    last = desk.fuzz.nodes[1].status()["last"]
+    desk.send(1, proposed(desk.impl, 1, 1))
+    desk.until(last=last + 1, stale=0)
+
+
+def test_proposals_are_their_senders_own_and_numbered(desk: Desk) -> None:
+    draw = random.Random(3)
+    last = desk.fuzz.nodes[1].status()["last"]
+    for _ in range(200):
+        fields = lies.odd_proposals(draw, 2, 1, desk.impl)
+        desk.send(1, desk.impl.Message(fields.pop("kind"), **fields))
+    desk.until(origin=200, last=last)
+    desk.send(1, proposed(desk.impl, 1, 1))
+    desk.send(1, proposed(desk.impl, 1, 2**44))
+    desk.until(origin=200, last=last + 2)
+
+
+def test_proposals_with_impossible_numbers_do_not_mute_a_member(desk: Desk) -> None:
+    """Numbers far ahead would fill the window of those that were seen, and all honest ones would look old."""
+    last = desk.fuzz.nodes[1].status()["last"]
+    for number in range(64):
+        desk.send(1, proposed(desk.impl, 1, 2**62 - number))
+    for number in range(1, 65):
+        desk.send(1, proposed(desk.impl, 1, number))
+    desk.until(origin=64, last=last + 64)
+
+
+def test_only_what_was_passed_on_can_be_refused(desk: Desk) -> None:
+    """Nobody can end a proposal as not done that is applied later: not what was never passed on."""
+    M = desk.impl.Message
+    node = desk.fuzz.nodes[2]
+    for context, hint in ((0, 1), (1, 0), (1, 1), (2**62, 1), (1, 2**62)):
+        desk.send(900, M(32, log_term=1, index=2, context=context, hint=hint), sender=1, to=2)
+    desk.until(to=2, answer=5)
+    assert node.propose(b"mine").result(timeout=frame_fuzz.WAIT).result
+    for context, hint in ((1, 2), (2, 1)):
+        desk.send(1, M(32, log_term=1, index=2, context=context, hint=hint), sender=1, to=2)
+    desk.until(to=2, answer=7)
+    # Of an earlier life of its own, it is no lie.
+    desk.send(1, M(32, log_term=9, index=2, context=5, hint=1), sender=1, to=2)
+    desk.send(1, M(32, log_term=1, index=2, context=5, hint=1), sender=1, to=2)
+    desk.until(to=2, answer=8)
+
+
+def test_what_is_refused_is_said(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    """The first of a reason, not each."""
+    for _ in range(5):
+        desk.send(1, desk.impl.Message(8, term=2**40), sender=9)
+    desk.until(term=5)
+    desk.fuzz.eventually(lambda: "refused Heartbeat from 9 in term 1099511627776 (term)" in caplog.text)
+    assert caplog.text.count("no honest member") == 1
+
+
+def test_a_cluster_under_lies(impl: ModuleType) -> None:
+    frames = FRAMES["compiled" if impl.COMPILED else "pure"]
+    counts = frame_fuzz.run(impl, module(impl, "transport.memory"), frames, 5)
+    assert sum(counts.values()) == frames
+    assert set(counts) == set(module(impl, "node.senders").REASONS[1:])

@@ -1,0 +1,695 @@
+"""The demo of examples/: its parts, and whole runs of it as a user starts it.
+
+A run is three processes for a few seconds; nothing here asserts how long something takes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import raftx
+from examples import text_client, text_cluster, text_processes
+from examples.text_client import Connection, GaveUp, Sender
+from examples.text_cluster import LINE_MAX, Demo, Result, Signals
+from examples.text_display import Display
+from examples.text_processes import Cluster, Failed
+from examples.text_store import COMMAND, Text, TextStore, check, standard_library
+from tests.helpers.paths import ROOT
+
+WAIT = 120.0
+KEYS = [
+    "lines",
+    "acknowledged",
+    "lost",
+    "duplicated",
+    "out_of_order",
+    "leader_changes",
+    "failover_ms",
+    "lines_per_s",
+    "commit_p50_us",
+    "commit_p99_us",
+    "wal_bytes",
+    "syncs",
+    "mean_batch",
+    "digests",
+    "input_digest",
+    "compiled",
+]
+
+
+@dataclass
+class Committed:
+    """An entry as the store sees it."""
+
+    index: int
+    data: bytes
+
+
+def command(sequence: int, line: bytes = b"line", client: bytes = b"client-1") -> bytes:
+    return COMMAND.pack(client, sequence) + line
+
+
+def numbered(count: int) -> Text:
+    return Text(b"".join(b"line %d\n" % n for n in range(1, count + 1)))
+
+
+# --- the text and its store --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "lines"),
+    [
+        (b"", []),
+        (b"\n", [b""]),
+        (b"\n\n", [b"", b""]),
+        (b"a", [b"a"]),
+        (b"a\nb", [b"a", b"b"]),
+        (b"a\n\nb\n", [b"a", b"", b"b"]),
+        (b"\xff\x00\r\n\x0c\x85\n", [b"\xff\x00\r", b"\x0c\x85"]),
+    ],
+)
+def test_text_splits_at_newlines_only(data: bytes, lines: list[bytes]) -> None:
+    text = Text(data)
+    assert len(text) == len(lines)
+    assert list(text) == lines
+    assert [text[n] for n in range(1, len(text) + 1)] == lines
+    assert sum(len(line) + 1 for line in lines) == (text.size(1, len(text)) if lines else 0)
+
+
+def test_text_finds_the_first_line_that_is_too_long() -> None:
+    text = Text(b"1234\n12345\n123456\n1234567")
+    assert [text.longer_than(limit) for limit in (3, 4, 5, 6, 7)] == [1, 2, 3, 4, 0]
+
+
+def test_digest_tells_apart_where_lines_end() -> None:
+    texts = [b"", b"\n", b"ab\n", b"a\nb\n", b"a\nb\n\n", b"b\na\n"]
+    assert len({Text(data).digest() for data in texts}) == len(texts)
+    assert Text(b"a\nb").digest() == Text(b"a\nb\n").digest()
+
+
+def test_standard_library_is_text_enough() -> None:
+    text = standard_library(50_000)
+    assert len(text) >= 50_000
+    assert text.longer_than(LINE_MAX) == 0
+    assert text.data == standard_library(50_000).data
+
+
+def test_store_ends_with_the_digest_of_its_text() -> None:
+    text = Text(b"a\n\n\xff\xfe\nlast")
+    store = TextStore()
+    for number, line in enumerate(text, 1):
+        assert store.apply(Committed(number + 1, command(number, line))) == number
+    assert store.summary() == {
+        "count": 4,
+        "digest": text.digest(),
+        "duplicates": 0,
+        "gaps": 0,
+        "misplaced": 0,
+    }
+    assert store.lines(0) == [(1, b"a"), (2, b""), (3, b"\xff\xfe"), (4, b"last")]
+    assert store.lines(2, max_bytes=1) == [(3, b"\xff\xfe")]
+    assert store.lines(4) == []
+
+
+def test_store_takes_no_line_twice_and_none_out_of_order() -> None:
+    store = TextStore()
+    sequences = [1, 1, 3, 2, 2, 1, 4, 3, 5]
+    answers = [store.apply(Committed(index, command(s, b"%d" % s))) for index, s in enumerate(sequences, 1)]
+    assert answers == [1, 1, 1, 2, 2, 2, 2, 3, 3]
+    assert store.lines(0) == [(1, b"1"), (2, b"2"), (3, b"3")]
+    assert store.summary()["duplicates"] == 3
+    assert store.summary()["gaps"] == 3
+
+
+def test_store_keeps_clients_apart() -> None:
+    store = TextStore()
+    for index, (client, sequence) in enumerate([(b"client-a", 1), (b"client-b", 1), (b"client-a", 2)], 1):
+        assert store.apply(Committed(index, command(sequence, b"", client))) == sequence
+    assert store.summary()["count"] == 3
+
+
+def test_store_survives_what_is_no_command() -> None:
+    store = TextStore()
+    assert store.apply(Committed(1, b"")) == 0
+    assert store.apply(Committed(2, b"short")) == 0
+    assert store.summary()["count"] == 0
+
+
+@pytest.mark.parametrize("indexes", [[1, 2, 2], [1, 3, 2]])
+def test_store_notices_entries_that_come_twice_or_out_of_order(indexes: list[int]) -> None:
+    store = TextStore()
+    for sequence, index in enumerate(indexes, 1):
+        store.apply(Committed(index, command(sequence)))
+    assert store.summary()["misplaced"] == 1
+
+
+# --- the check at the end ----------------------------------------------------------------------------
+
+TEXT = Text(b"one\ntwo\nthree\nfour\n")
+ALL = list(enumerate(TEXT, 1))
+
+
+def test_check_has_nothing_against_the_text_itself() -> None:
+    assert check(TEXT, 4, ALL).problem == ""
+    assert check(Text(), 0, []).problem == ""
+
+
+@pytest.mark.parametrize(
+    ("held", "lost", "duplicated", "out_of_order", "problem"),
+    [
+        ([], 4, 0, 0, "line 1 was acknowledged and is missing"),
+        (ALL[:3], 1, 0, 0, "line 4 was acknowledged and is missing"),
+        (ALL[:1] + ALL[2:], 1, 0, 0, "at position 2: line 3 where line 2 belongs"),
+        ([*ALL, ALL[1]], 0, 1, 0, "at position 5: line 2 for the second time"),
+        (ALL[:2] + ALL[1:], 0, 1, 0, "at position 3: line 2 for the second time"),
+        ([ALL[0], ALL[2], ALL[1], ALL[3]], 0, 0, 1, "at position 2: line 3 where line 2 belongs"),
+        ([ALL[0], (2, b"twO"), *ALL[2:]], 1, 0, 0, "at position 2: line 2 is b'twO', sent was b'two'"),
+        ([*ALL, (5, b"five")], 0, 0, 1, "at position 5: line 5, which was never sent"),
+        ([(0, b""), *ALL], 0, 0, 1, "at position 1: line 0, which was never sent"),
+    ],
+)
+def test_check_finds(
+    held: list[tuple[int, bytes]], lost: int, duplicated: int, out_of_order: int, problem: str
+) -> None:
+    findings = check(TEXT, 4, held)
+    assert (findings.lost, findings.duplicated, findings.out_of_order) == (lost, duplicated, out_of_order)
+    assert findings.problem.startswith(problem)
+
+
+def test_check_calls_lost_only_what_was_acknowledged() -> None:
+    findings = check(TEXT, 3, ALL[:3])
+    assert findings.lost == 0
+    assert findings.problem == "line 4 and what follows is missing"
+
+
+class FakeCluster:
+    """Three nodes that hold what they are told to."""
+
+    ids = [1, 2, 3]  # noqa: RUF012
+
+    def __init__(self, held: dict[int, list[tuple[int, bytes]]], **status: Any) -> None:
+        self.kept = held
+        self.status: dict[str, Any] = {"digest": TEXT.digest(), "misplaced": 0} | status
+        self.lives = dict.fromkeys(self.ids, self)
+
+    def ask(self) -> dict[str, Any]:
+        return self.status
+
+    def held(self, id: int) -> Iterator[tuple[int, bytes]]:
+        return iter(self.kept[id])
+
+    def total(self, key: str, ids: list[int]) -> int:
+        return int(self.status[key])
+
+
+def compared(cluster: FakeCluster) -> Result:
+    demo = Demo.__new__(Demo)
+    demo.text = TEXT
+    demo.cluster = cluster  # type: ignore[assignment]
+    demo.sender = Sender(TEXT, dict, int)
+    demo.sender.acknowledged = 4
+    result = Result(4)
+    demo.compare(result)
+    return result
+
+
+def test_comparison_of_three_nodes() -> None:
+    assert compared(FakeCluster({1: ALL, 2: ALL, 3: ALL})).problem == ""
+    result = compared(FakeCluster({1: ALL, 2: ALL[:3], 3: [*ALL, ALL[0]]}))
+    assert (result.lost, result.duplicated) == (1, 1)
+    assert result.problem == (
+        "node 2: line 4 was acknowledged and is missing or altered; node 3: at position 5: line 1 for the second time"
+    )
+    assert "digest is 00" in compared(FakeCluster({1: ALL, 2: ALL, 3: ALL}, digest="00")).problem
+    result = compared(FakeCluster({1: ALL, 2: ALL, 3: ALL}, misplaced=2))
+    assert result.duplicated == 6
+    assert "node 1: 2 entries were applied twice or out of order" in result.problem
+
+
+@pytest.mark.parametrize("problem", ["", "node 2: line 4 is missing"])
+def test_exit_status_and_files_tell_the_result(
+    problem: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(text_cluster, "demo", lambda text: Result(len(text), lost=len(problem), problem=problem))
+    path, out = tmp_path / "text", tmp_path / "out.json"
+    path.write_bytes(b"a\nb\n")
+    assert text_cluster.main([str(path), "--json", str(out)]) == (1 if problem else 0)
+    assert list(json.loads(out.read_text())) == KEYS
+    assert json.loads(out.read_text())["lost"] == len(problem)
+    assert (problem in capsys.readouterr().out.splitlines()[-1]) and len(list(tmp_path.iterdir())) == 2
+
+
+# --- the client --------------------------------------------------------------------------------------
+
+
+class Door:
+    """A node's door for clients with a store behind it; ``misbehave`` gets each batch first and may raise OSError."""
+
+    def __init__(self, misbehave: Callable[[int, int], str]) -> None:
+        self.misbehave = misbehave
+        self.store = TextStore()
+        self.batches = 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def run(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection = Connection(self.listener.accept()[0])
+                with contextlib.suppress(OSError):
+                    self.serve(connection)
+                connection.close()
+
+    def serve(self, connection: Connection) -> None:
+        while (frame := connection.receive()) is not None:
+            assert frame[0] == text_client.COMMANDS
+            self.batches += 1
+            commands = text_client.unpack_commands(frame[1])
+            reason = self.misbehave(self.batches, len(commands))
+            last = 0
+            for each in commands[: len(commands) // 2 if reason else None]:
+                last = self.store.apply(Committed(self.store.index + 1, each))
+            connection.send(text_client.ANSWER, text_client.OUTCOME.pack(last, 1) + reason.encode())
+
+    def close(self) -> None:
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.thread.join()
+
+
+def send_through(text: Text, misbehave: Callable[[int, int], str]) -> tuple[Sender, Door]:
+    door = Door(misbehave)
+    sender = Sender(text, lambda: {1: door.port}, lambda: 0)
+    try:
+        sender.advance(len(text))
+    finally:
+        sender.close()
+        door.close()
+    return sender, door
+
+
+def hang_up(batch: int, count: int) -> str:
+    if batch in (1, 3, 4):
+        raise ConnectionError
+    return ""
+
+
+def refuse_half(batch: int, count: int) -> str:
+    return "busy" if batch in (2, 5) else ""
+
+
+@pytest.mark.parametrize("misbehave", [lambda batch, count: "", hang_up, refuse_half])
+def test_sender_goes_back_to_what_was_acknowledged(misbehave: Callable[[int, int], str]) -> None:
+    text = numbered(3000)
+    sender, door = send_through(text, misbehave)
+    assert sender.acknowledged == 3000
+    assert door.store.summary()["digest"] == text.digest()
+    assert sender.latencies.total() == 3000
+    assert (sender.retries > 0) == (misbehave in (hang_up, refuse_half))
+
+
+def test_sender_gives_up_when_nothing_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_client, "GIVE_UP_S", 0.2)
+    with pytest.raises(GaveUp, match=r"line \d has not been acknowledged"):
+        send_through(numbered(3), lambda batch, count: "never")
+    with pytest.raises(GaveUp):
+        Sender(numbered(3), dict, int).advance(1)
+
+
+def test_frames_carry_everything() -> None:
+    commands = [command(1, b""), command(2, b"\x00" * 3), command(3, b"x" * 70_000)]
+    assert text_client.unpack_commands(text_client.pack_commands(commands)) == commands
+    lines = [(1, b""), (2**63, b"\xff\n"), (3, b"y" * 70_000)]
+    assert text_client.unpack_lines(text_client.pack_lines(lines)) == lines
+
+
+@pytest.mark.parametrize(
+    "body", [b"\0", text_client.pack_commands([b"short"]), text_client.pack_commands([command(1)])[:-1]]
+)
+def test_bodies_that_are_no_commands_are_refused(body: bytes) -> None:
+    with pytest.raises(ValueError, match="a command"):
+        text_client.unpack_commands(body)
+
+
+# --- the display -------------------------------------------------------------------------------------
+
+STATUSES: dict[int, dict[str, Any]] = {
+    1: {"state": "running", "role": "follower", "term": 2, "commit": 1200, "applied": 1100},
+    2: {"state": "running", "role": "leader", "term": 2, "commit": 1234, "applied": 1234},
+    3: {"state": "killed"},
+}
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_plain_display_has_no_control_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("examples.text_display.PLAIN_S", 0.0)
+    out = io.StringIO()
+    display = Display(out, 5000)
+    for done in (0, 1234, 1234, 5000):
+        display.update(done, STATUSES)
+    display.event("something")
+    display.close()
+    lines = out.getvalue().splitlines()
+    assert out.getvalue().isprintable() or set(out.getvalue()) - set("\n") <= set(map(chr, range(32, 127)))
+    assert lines[1].startswith("1,234 of 5,000 lines, ")
+    assert lines[1].endswith("; 1: term 2 commit 1,200 applied 1,100; 2*: term 2 commit 1,234 applied 1,234; 3: killed")
+    assert lines[-1].endswith("s  something")
+
+
+@pytest.mark.parametrize(("term", "codes"), [("xterm", True), ("dumb", False), ("", False)])
+def test_terminal_display_draws_in_place(term: str, codes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr("examples.text_display.TERMINAL_S", 0.0)
+    out = Terminal()
+    display = Display(out, 5000)
+    display.update(0, STATUSES)
+    assert ("\x1b[" in out.getvalue()) == codes
+    if codes:
+        first = out.getvalue()
+        assert max(len(line) for line in first.replace("\x1b[K", "").splitlines()) < 60
+        display.update(2500, STATUSES)
+        assert out.getvalue()[len(first) :].startswith("\x1b[4A\r\x1b[J[" + "#" * 15 + "." * 15)
+        assert "\n* node 2" in out.getvalue()
+
+
+# --- what is refused before anything starts ----------------------------------------------------------
+
+
+@pytest.fixture
+def temporary(tmp_path: Path) -> Path:
+    """Where the demo's temporary files go; empty again at the end of each test."""
+    path = tmp_path / "temporary"
+    path.mkdir()
+    return path
+
+
+def start(temporary: Path, *arguments: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "examples.text_cluster", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"TMPDIR": str(temporary)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdin=stdin,
+    )
+
+
+def run(
+    temporary: Path, *arguments: str, stdin: bytes | None = None, expected: int = 0
+) -> subprocess.CompletedProcess[bytes]:
+    with start(temporary, *arguments, stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE) as process:
+        try:
+            out, errors = process.communicate(stdin, timeout=WAIT)
+        finally:
+            process.kill()
+    assert process.returncode == expected, (out[-2000:].decode(), errors[-2000:].decode())
+    assert list(temporary.iterdir()) == []
+    return subprocess.CompletedProcess([], process.returncode, out, errors)
+
+
+def refusal(temporary: Path, *arguments: str, stdin: bytes | None = None) -> str:
+    done = run(temporary, *arguments, stdin=stdin, expected=2)
+    assert done.stdout == b""
+    assert done.stderr.count(b"\n") == 1
+    return done.stderr.decode()
+
+
+def test_a_line_that_is_too_long_is_refused(temporary: Path) -> None:
+    message = refusal(temporary, "-", stdin=b"a\n\n" + b"x" * (LINE_MAX + 1) + b"\nb\n")
+    assert "line 3 has 1,048,561 bytes" in message
+    assert "limit is 1,048,560" in message
+    assert LINE_MAX + COMMAND.size == raftx.Config(id=1).max_entry_bytes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["{}/missing"], "cannot read {}/missing: No such file"),
+        (["{}"], "cannot read {}: Is a directory"),
+        (["{}/text", "--json", "{}/missing/out.json"], "cannot write {}/missing/out.json: No such file"),
+        (["{}/text", "--json", "{}"], "cannot write {}: Is a directory"),
+        (["{}/text", "--json", "{}/text"], "it is the input"),
+    ],
+)
+def test_what_cannot_be_read_or_written_is_refused(
+    arguments: list[str], words: str, tmp_path: Path, temporary: Path
+) -> None:
+    (tmp_path / "text").write_bytes(b"text")
+    message = refusal(temporary, *[argument.format(tmp_path) for argument in arguments])
+    assert words.format(tmp_path) in message
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["temporary", "text"]
+    assert (tmp_path / "text").read_bytes() == b"text"
+
+
+def test_which_standard_input_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(text_cluster, "SILENCE_S", 0.0)
+    path = tmp_path / "text"
+    path.write_bytes(b"text")
+
+    def counts(descriptor: int) -> bool:
+        with open(descriptor) as stream:
+            monkeypatch.setattr(sys, "stdin", stream)
+            return text_cluster.is_piped()
+
+    assert counts(os.open(path, os.O_RDONLY))
+    assert not counts(os.open(os.devnull, os.O_RDONLY))
+    reading, writing = os.pipe()
+    os.close(writing)
+    assert counts(reading)  # nothing, but said by somebody
+    assert capsys.readouterr().err == ""
+    reading, writing = os.pipe()
+    assert not counts(reading)
+    os.close(writing)
+    assert "silent and not used" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "stdin", None)
+    assert not text_cluster.is_piped()
+
+
+# --- whole runs --------------------------------------------------------------------------------------
+
+
+def replicate(temporary: Path, data: bytes, *, piped: bool = False, explicit: bool = True) -> dict[str, Any]:
+    """Run the demo with this input and check what must be so for every input."""
+    path, out = temporary.parent / "input", temporary.parent / "out.json"
+    path.write_bytes(data)
+    arguments = ["-"] if piped and explicit else [] if piped else [str(path)]
+    done = run(temporary, *arguments, "--json", str(out), stdin=data if piped else None)
+    text = Text(data)
+    result: dict[str, Any] = json.loads(out.read_text())
+    assert list(result) == KEYS
+    assert result["lines"] == result["acknowledged"] == len(text)
+    assert result["lost"] == result["duplicated"] == result["out_of_order"] == 0
+    assert result["digests"] == dict.fromkeys("123", text.digest())
+    assert result["input_digest"] == text.digest()
+    assert result["compiled"] is raftx.COMPILED
+    assert result["syncs"] > 0
+    assert result["wal_bytes"] > 3 * len(data)
+    shown = done.stdout.decode()
+    events = ["started node", "killed node", "restarted node", "killed node", "restarted node", "stopped all nodes"]
+    assert re.findall("|".join(dict.fromkeys(events)), shown) == events
+    assert "\x1b" not in shown
+    assert "every acknowledged line is on all 3 nodes" in shown.splitlines()[-1]
+    for value in (result["lines"], result["syncs"]):
+        assert f" {value:,} " in shown
+    return result
+
+
+def test_run_with_a_file(temporary: Path) -> None:
+    result = replicate(temporary, numbered(6000).data)
+    assert result["leader_changes"] >= 1
+    for key in ("failover_ms", "lines_per_s", "commit_p50_us", "commit_p99_us", "mean_batch"):
+        assert result[key] > 0
+
+
+def test_run_with_nothing(temporary: Path) -> None:
+    result = replicate(temporary, b"", piped=True, explicit=False)
+    assert result["leader_changes"] == 0
+    assert result["failover_ms"] is result["lines_per_s"] is result["commit_p50_us"] is None
+
+
+def test_run_with_all_kinds_of_lines(temporary: Path) -> None:
+    odd = [b"", b"\xff\xfe\x80", b"\x00", b"\r", b"x" * 900_000, b"", b"\xe2\x80\xa8", bytes(range(11, 256))]
+    replicate(temporary, b"\n".join(odd * 3 + [b""] * 500 + [b"the end, without a newline"]), piped=True)
+
+
+class Running:
+    """A run in the middle of its work."""
+
+    def __init__(self, temporary: Path, until: str) -> None:
+        path = temporary.parent / "input"
+        path.write_bytes(numbered(400_000).data)
+        self.process = start(temporary, str(path))
+        self.shown = ""
+        assert self.process.stdout is not None
+        while until not in self.shown:
+            line = self.process.stdout.readline().decode()
+            assert line, f"it ended before it said {until!r}: {self.shown}"
+            self.shown += line
+        self.children = [int(pid) for pid in re.findall(r"node \d+ \(process (\d+)\)", self.shown)]
+        assert len(set(self.children)) >= 3
+
+    def end(self) -> tuple[int, str]:
+        """Wait for its end: exit status and the last line of what it said about errors."""
+        try:
+            errors = self.process.communicate(timeout=WAIT)[1]
+        finally:
+            self.process.kill()
+            self.process.wait()
+        return self.process.returncode, errors.decode().strip()
+
+
+def wait_until_gone(pids: list[int]) -> None:
+    """Raises TimeoutError when one of these processes does not end."""
+    for pid in pids:
+        try:
+            descriptor = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        try:
+            if not select.select([descriptor], [], [], 30)[0]:
+                raise TimeoutError(f"process {pid} still runs")
+        finally:
+            os.close(descriptor)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("until", ["started node", "killed node"])
+def test_a_signal_leaves_nothing_behind(number: signal.Signals, until: str, temporary: Path) -> None:
+    running = Running(temporary, until)
+    assert list(temporary.iterdir()) != []
+    running.process.send_signal(number)
+    assert running.end() == (128 + number, f"text_cluster: interrupted by {number.name}")
+    for pid in running.children:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    assert list(temporary.iterdir()) == []
+
+
+def test_nodes_end_with_their_parent(temporary: Path) -> None:
+    running = Running(temporary, "started node")
+    running.process.kill()
+    assert running.end()[0] == -signal.SIGKILL
+    wait_until_gone(running.children)
+
+
+def test_a_node_that_dies_by_itself_is_reported(temporary: Path) -> None:
+    running = Running(temporary, "started node")
+    os.kill(running.children[1], signal.SIGKILL)
+    status, errors = running.end()
+    assert status == 1
+    assert errors.startswith(f"text_cluster: node 2 (process {running.children[1]}) was killed by signal 9")
+    wait_until_gone(running.children)
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_closed_pipe_ends_the_run(temporary: Path) -> None:
+    running = Running(temporary, "started node")
+    assert running.process.stdout is not None
+    running.process.stdout.close()
+    running.process.stdout = None
+    assert running.end() == (1, "")
+    wait_until_gone(running.children)
+    assert list(temporary.iterdir()) == []
+
+
+# --- processes ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    made = Cluster(tmp_path, 3, lambda: made.check())
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def lone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """One node."""
+    made = Cluster(tmp_path_factory.mktemp("lone"), 1, lambda: None)
+    made.between = made.check
+    try:
+        made.start_all()
+        yield made
+    finally:
+        made.close()
+
+
+def test_a_port_that_is_taken_costs_another_try(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    free_urls = text_processes.free_urls
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        offers = [[*free_urls(2), f"tcp://127.0.0.1:{taken.getsockname()[1]}"]]
+        monkeypatch.setattr(text_processes, "free_urls", lambda count: offers.pop() if offers else free_urls(count))
+        cluster.start_all()
+        assert cluster.port_losses >= 1
+    assert cluster.ready()
+    assert cluster.wait_for_leader() in cluster.ids
+    cluster.stop_all()
+    assert [status["state"] for status in cluster.statuses().values()] == ["stopped"] * 3
+
+
+def test_followers_take_commands_too(cluster: Cluster) -> None:
+    text = numbered(2000)
+    cluster.start_all()
+    leader = cluster.wait_for_leader()
+    sender = Sender(text, lambda: {id: port for id, port in cluster.nodes().items() if id != leader}, lambda: 0)
+    sender.advance(len(text))
+    assert sender.node != leader
+    status = cluster.lives[sender.node].ask()
+    assert (status["role"], status["count"], status["digest"]) == ("follower", 2000, text.digest())
+    assert list(cluster.held(sender.node)) == list(enumerate(text, 1))
+    sender.close()
+    cluster.stop_all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [(text_client.COMMANDS, b""), (text_client.COMMANDS, b"nonsense"), (text_client.LINES, b""), (99, b"")],
+)
+def test_nonsense_costs_a_client_its_connection(lone: Cluster, kind: int, body: bytes) -> None:
+    connection = Connection.open(lone.lives[1].port)
+    with contextlib.closing(connection), pytest.raises(ConnectionError, match="closed"):
+        connection.request(kind, body)
+    assert lone.lives[1].ask()["role"] == "leader"
+
+
+def test_a_node_that_cannot_start_says_why(cluster: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "node-2").write_bytes(b"not a directory")
+    with pytest.raises(Failed, match=r"node 2 \(process \d+\) did not start: .*node-2"):
+        cluster.start_all()
+
+
+def test_signals_are_noted_once_and_given_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with Signals() as signals:
+        signals.check()
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(text_cluster.Interrupted) as raised:
+            signals.check()
+        assert raised.value.args == (signal.SIGTERM,)
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -1,0 +1,217 @@
+"""Mistakes around the core: how a node begins, ends, and ends what it was asked. A part of the list for mutants.py."""
+
+from __future__ import annotations
+
+from tests.tools.mutant_kinds import Edit, Mutant
+
+NODE = "raftx/node/node.py"
+LIFE = "raftx/node/lifecycle.py"
+FUTURES = "raftx/node/futures.py"
+OUTCOMES = "raftx/node/outcomes.py"
+PROPOSER = "raftx/node/proposer.py"
+EVENTS = "raftx/node/events.py"
+ADAPTER = "raftx/node/adapter.py"
+SYS = "raftx/_sys.py"
+
+MUTANTS = (
+    Mutant(
+        "close-during-start-lost",
+        0,
+        "a node that is closed while it starts says that it was started",
+        "node/test_life.py",
+        (Edit(NODE, "        if self._life.closing:\n", "        if self._life.closing and self._life.failure:\n"),),
+    ),
+    Mutant(
+        "disk-not-told-without-engine",
+        0,
+        "threads stay when the last one cannot be started",
+        "node/test_life.py",
+        (
+            Edit(
+                NODE,
+                '            if self._workers["engine"] not in self._life.workers:\n',
+                '            if self._workers["engine"] is None:\n',
+            ),
+        ),
+    ),
+    Mutant(
+        "callback-ends-its-thread",
+        0,
+        "a callback that raises SystemExit ends the thread that ends futures",
+        "node/test_life.py",
+        (
+            Edit(
+                FUTURES,
+                "                except BaseException as error:\n                    # Whatever",
+                "                except Exception as error:\n                    # Whatever",
+            ),
+        ),
+    ),
+    Mutant(
+        "deadlines-on-nobody",
+        0,
+        "nothing ends what is overdue",
+        "node/test_life.py",
+        (
+            Edit(
+                OUTCOMES,
+                "        while self.deadlines and self.deadlines[0][1] <= now:\n",
+                "        while self.deadlines and self.deadlines[0][1] < 0:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "stuck-apply-keeps-the-woken",
+        0,
+        "who waits for what has ended is not woken while the next apply() hangs",
+        "node/test_life.py",
+        (
+            Edit(
+                OUTCOMES,
+                "        self.stale = list(self.early)\n        self.wake_threads()\n",
+                "        self.stale = list(self.early)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "failure-waits-for-apply",
+        0,
+        "a failure ends nothing that is open",
+        "node/test_life.py",
+        (Edit(NODE, "            self._tell_end()\n        finally:\n", "        finally:\n"),),
+    ),
+    Mutant(
+        "unknown-without-cause",
+        0,
+        "what a failure ends does not tell it",
+        "node/test_life.py",
+        (
+            Edit(
+                OUTCOMES, "    error = Unknown(reason)\n    error.__cause__ = cause\n", "    error = Unknown(reason)\n"
+            ),
+        ),
+    ),
+    Mutant(
+        "wait-for-oneself",
+        0,
+        "apply() may wait for a proposal of its own node",
+        "node/test_life.py",
+        (
+            Edit(
+                FUTURES,
+                "threading.get_ident() in self._owner.threads:\n",
+                "threading.get_ident() not in self._owner.threads and False:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "storage-error-unseen",
+        0,
+        "a storage that raises SystemExit ends a thread and not the node",
+        "node/test_life.py",
+        (
+            Edit(
+                ADAPTER,
+                "            except BaseException as error:  # whatever it is, nobody knows",
+                "            except ValueError as error:  # whatever it is, nobody knows",
+            ),
+        ),
+    ),
+    Mutant(
+        "dead-leader",
+        0,
+        "a node that has failed says that it leads",
+        "node/test_life.py",
+        (
+            Edit(
+                LIFE,
+                "return self.phase in (RUNNING, CLOSING) and not self._cause and not self.ended.is_open()",
+                "return self.phase != NEW",
+            ),
+        ),
+    ),
+    Mutant(
+        "consumers-share",
+        0,
+        "state changes go to one of their consumers",
+        "node/test_life.py",
+        (
+            Edit(
+                EVENTS,
+                "        return Consumer(self)\n",
+                '        self.only = getattr(self, "only", None) or Consumer(self)\n        return self.only\n',
+            ),
+        ),
+    ),
+    Mutant(
+        "partial-batch",
+        0,
+        "a batch is taken as far as there is room",
+        "node/test_life_limits.py",
+        (
+            Edit(
+                SYS,
+                "            if self.put_bytes - self.consumed + size > self.limit + SLACK:\n",
+                "            if self.put_bytes - self.consumed > self.limit + SLACK:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "items-for-bytes",
+        0,
+        "a memoryview is as long as it has items",
+        "node/test_life_limits.py",
+        (Edit(PROPOSER, "        return data.nbytes\n", "        return len(data)\n"),),
+    ),
+    Mutant(
+        "open-without-bound",
+        0,
+        "any number of proposals may be open",
+        "node/test_life_limits.py",
+        (
+            Edit(
+                PROPOSER,
+                "        if len(self.outcomes.pending) >= self.max_open:\n",
+                "        if len(self.outcomes.pending) >= 1 << 40:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "waiters-stay",
+        0,
+        "who gives up waiting stays in the list",
+        "node/test_life_limits.py",
+        (Edit(FUTURES, "            if lock in waiting:\n", "            if not waiting:\n"),),
+    ),
+    Mutant(
+        "awaits-stay",
+        0,
+        "an await that is given up leaves its callback",
+        "node/test_life_limits.py",
+        (Edit(FUTURES, "                self._callbacks.pop(number, None)\n", "                pass\n"),),
+    ),
+    Mutant(
+        "early-outcome-lost",
+        0,
+        "what is applied before it is registered is lost",
+        "node/test_futures.py",
+        (
+            Edit(
+                OUTCOMES, "            self.early[sequence] = outcome\n", "            self.early.pop(sequence, None)\n"
+            ),
+        ),
+    ),
+    Mutant(
+        "late-registration-lost",
+        0,
+        "who registers a future after the end of the node is not told",
+        "node/test_futures.py",
+        (
+            Edit(
+                OUTCOMES,
+                "        if self.ended:\n            item = self.pending.pop(sequence, None)\n",
+                "        if self.ended and self.early:\n            item = self.pending.pop(sequence, None)\n",
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,178 @@
+"""NngTransport: with and without the GIL, bad frames, dead peers, reconnection. Loopback only."""
+
+import os
+import socket
+import threading
+import time
+
+import pynng
+import pytest
+
+from tests.helpers.implementations import module
+from tests.helpers.sockets import CLUSTER, Cluster, ports
+from tests.helpers.waiting import WAIT, eventually
+
+
+@pytest.fixture(params=["direct", "use_gil", "environment"])
+def cluster(request, impl, monkeypatch):
+    """The three ways to NNG. Interpreted, all are the one through pynng's Python calls."""
+    if request.param == "environment":
+        monkeypatch.setenv("RAFTX_NNG", "python")
+    made = Cluster(impl, use_gil=request.param == "use_gil")
+    made.way = request.param
+    yield made
+    made.close()
+
+
+def test_a_cluster_works(cluster):
+    direct = cluster.way == "direct" and cluster.impl.COMPILED
+    names = {t.name for t in threading.enumerate()}
+    # Without the GIL there is no Python thread for the network at all.
+    assert any(name.startswith("raftx-nng-") for name in names) == (not direct)
+    for number in range(50):
+        assert cluster.propose(b"%d" % number).result == number + 1
+    large = os.urandom(900_000)
+    assert cluster.propose(large).result == 51
+    for machine in cluster.machines.values():
+        eventually(lambda machine=machine: len(machine.commands) == 51)
+        assert machine.commands[-1] == large
+    follower = next(n for n in cluster.nodes.values() if not n.is_leader)
+    assert follower.propose(b"from a follower").result(timeout=WAIT).result == 52
+
+
+def test_a_peer_comes_back(cluster):
+    cluster.propose(b"1")
+    victim = next(n for n in cluster.nodes.values() if not n.is_leader)
+    victim.close()
+    for number in range(2, 30):
+        cluster.propose(b"%d" % number)
+    cluster.start(victim.id)
+    eventually(lambda: len(cluster.machines[victim.id].commands) == 29)
+
+
+def test_bad_frames_are_counted_and_dropped(impl):
+    """Whatever arrives on the socket: it is counted by reason, and the node goes on."""
+    made = Cluster(impl)
+    try:
+        made.propose(b"before")
+        node = made.leader()
+        codec = module(impl, "_core").Codec(b"another cluster!", 2, 1)
+        stranger = module(impl, "_core").Codec(CLUSTER, 2, 10**6)
+        frames = {
+            "short": b"x",
+            "magic": bytes(200),
+            "cluster": codec.encode(node.id, []),
+            "recipient": stranger.encode(77, []),
+            "checksum": bytearray(stranger.encode(node.id, [])),
+        }
+        frames["checksum"][50] ^= 1
+        with pynng.Push0() as push:
+            push.dial(made.urls[node.id], block=True)
+            for frame in frames.values():
+                push.send(bytes(frame))
+            eventually(lambda: all(node.status()["frames_rejected"][reason] >= 1 for reason in frames))
+        assert made.propose(b"after").result == 2
+        assert node.failure is None
+    finally:
+        made.close()
+
+
+def test_a_frame_over_the_limit_costs_its_sender_the_connection(impl):
+    made = Cluster(impl)
+    try:
+        node = made.leader()
+        with pynng.Push0() as push:
+            push.dial(made.urls[node.id], block=True)
+            push.send(bytes(5 << 20))
+            push.send(b"small")
+        assert made.propose(b"x").result == 1
+    finally:
+        made.close()
+
+
+def test_frames_to_a_dead_peer_are_dropped_in_the_end(impl):
+    """The queue to a peer that is not there is bounded; the node counts what it drops and goes on."""
+    made = Cluster(impl, queue_frames=2)
+    try:
+        made.propose(b"1")
+        victim = next(n for n in made.nodes.values() if not n.is_leader)
+        victim.close()
+        leader = made.leader()
+        eventually(lambda: made.propose(b"x") and leader.status()["frames_dropped"] > 3)
+        made.start(victim.id)
+        total = len(made.machines[leader.id].commands)
+        eventually(lambda: len(made.machines[victim.id].commands) >= total)
+    finally:
+        made.close()
+
+
+def test_reconnects_soon(impl):
+    """A peer that listens again is dialled within the longest pause: no more than 500 ms by default."""
+    one, two = ports(2)
+    event = threading.Event()
+    heard = []
+
+    def deliver(frame):
+        heard.append(frame)
+        event.set()
+
+    sender = impl.NngTransport(f"tcp://127.0.0.1:{one}", {2: f"tcp://127.0.0.1:{two}"})
+    sender.start(1, lambda frame: None)
+    try:
+        for life in range(3):
+            receiver = impl.NngTransport(f"tcp://127.0.0.1:{two}", {})
+            receiver.start(2, deliver)
+            event.clear()
+            deadline = time.monotonic() + WAIT
+            while not event.wait(0.01):
+                sender.send(2, b"%d" % life)
+                assert time.monotonic() < deadline
+            receiver.close()
+        assert {b"0", b"1", b"2"} <= set(heard)
+    finally:
+        sender.close()
+
+
+def test_settings(impl):
+    good = "tcp://127.0.0.1:0"
+    for field, arguments in {
+        "listen": ((5, {}), {}),
+        "peers": ((good, {0: good}), {}),
+        "peers: 2": ((good, {2: "nowhere"}), {}),
+        "max_frame_bytes": ((good, {}), {"max_frame_bytes": 10}),
+        "queue_frames": ((good, {}), {"queue_frames": 0}),
+        "reconnect_ms": ((good, {}), {"reconnect_ms": (500, 10)}),
+    }.items():
+        with pytest.raises(impl.ConfigError, match=field):
+            impl.NngTransport(*arguments[0], **arguments[1])
+    with pytest.raises(impl.ConfigError, match="max_entry_bytes"):
+        impl.Node(
+            impl.Config(id=1, max_entry_bytes=8 << 20), impl.MemoryStorage(voters=[1]), impl.NngTransport(good, {})
+        )
+
+
+def test_cannot_listen(impl):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        transport = impl.NngTransport(url, {})
+        node = impl.Node(impl.Config(id=1), impl.MemoryStorage(voters=[1]), transport)
+        with pytest.raises(impl.TransportError, match="listen"):
+            node.start()
+        node.close()
+
+
+def test_nothing_is_left(impl):
+    """Threads, sockets and files of a closed node are gone."""
+    descriptors = len(os.listdir("/proc/self/fd"))
+    threads = threading.active_count()
+    for _ in range(3):
+        made = Cluster(impl)
+        made.propose(b"x")
+        made.close()
+    eventually(lambda: threading.active_count() == threads)
+    # NNG makes its own pipes and epoll descriptors once in a process.
+    after = len(os.listdir("/proc/self/fd"))
+    made = Cluster(impl)
+    made.propose(b"x")
+    made.close()
+    eventually(lambda: len(os.listdir("/proc/self/fd")) <= max(after, descriptors))
