@@ -166,11 +166,11 @@ def append_proposals(r: State, m: Message) -> int:
 def propose_changes(r: State, m: Message) -> int:
     """Append proposals, and membership changes one at a time: an empty entry replaces one that may not pass.
 
-    The refused change is kept in ``refused`` (etcd only logs it). Raises ConfChangeError for an entry that is no change,
-    and ProposalDropped; then nothing was appended. The message stays as it is.
+    The refused change is kept in ``refused`` (etcd only logs it). Raises ConfChangeError for an entry that is no
+    change, and ProposalDropped; then nothing was appended. The message stays as it is.
     """
     kind = changes.unfit_kind(m)
-    if kind == ENTRY_CONF_CHANGE or kind == ENTRY_CONF_CHANGE_V2:
+    if kind in (ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2):
         raise ConfChangeError("the entry of a proposed change of membership holds none")
     if kind != 0:
         raise ConfChangeError(f"an entry of kind {kind} cannot be proposed")

@@ -486,7 +486,7 @@ MUTANTS = (
     ),
     Mutant(
         "overtaken-change-installed",
-        47,
+        0,
         "a change of membership is installed on top of the snapshot that has it in it",
         "consensus/test_configuration.py",
         (Edit(RAFT, "        if to.index != 0 and to.index <= self.conf_index:\n            return 0\n", ""),),
