@@ -1,6 +1,6 @@
 import cython
 from libc.stdint cimport uint8_t, uint64_t
-from .._core cimport Message
+from .._native.outbox cimport Message
 from . cimport records
 
 cdef int ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2, TRANSITION_AUTO, TRANSITION_EXPLICIT

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .._core import Message
+from .._native.outbox import Message
 from ..types import ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2, NUMBER_MAX, TRANSITION_AUTO, TRANSITION_EXPLICIT
 from . import records
 

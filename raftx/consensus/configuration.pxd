@@ -1,6 +1,6 @@
 import cython
 from libc.stdint cimport uint8_t, uint64_t
-from .. cimport _flow
+from .. cimport _core
 from . cimport records
 
 cdef int MEMBERS_MAX

@@ -15,7 +15,7 @@ import struct
 from array import array
 from collections.abc import Iterable, Sequence
 
-from .. import _flow
+from .. import _core
 from ..types import MASK64, MEMBERS_MAX, NUMBER_MAX, ConfState
 from . import records
 
@@ -97,7 +97,7 @@ class Configuration:
     def mask(self, ids: Iterable[int]) -> int:
         """The slots of some members. Raises KeyError for an id that is not a member's."""
         slots = {int(self.ids[slot]): slot for slot in range(self.count)}
-        return sum([_flow.bit(slots[id]) for id in set(ids)])
+        return sum([_core.bit(slots[id]) for id in set(ids)])
 
     def clear(self) -> None:
         """Nobody."""
@@ -186,7 +186,7 @@ class Configuration:
     def _read_set(self, body: Sequence[int], at: int, count: int) -> int:
         mask = 0
         for place in range(count):
-            mask |= _flow.bit(self.slot_of(records.u64(body, at + 8 * place)))
+            mask |= _core.bit(self.slot_of(records.u64(body, at + 8 * place)))
         return mask
 
     # --- what it is --------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 import cython
 from libc.stdint cimport uint64_t
-from .. cimport _flow
+from .. cimport _core
 from .reads cimport PendingReads
 from .tracker cimport Tracker
 

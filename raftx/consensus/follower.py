@@ -5,7 +5,7 @@ Functions over State, one per kind of message. They never change the role; the c
 
 from __future__ import annotations
 
-from .._core import Message
+from .._native.outbox import Message
 from ..errors import ProposalDropped
 from ..types import (
     FLAG_REJECT,

@@ -1,6 +1,6 @@
 import cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from .._core cimport Message, Outbox
+from .._native.outbox cimport Message, Outbox
 from . cimport changes, records
 from .state cimport State
 

@@ -1,8 +1,8 @@
 import cython
 from libc.stdint cimport uint32_t, uint64_t
-from .. cimport _flow
-from .._core cimport Message, Outbox
-from .._flow cimport Peers
+from .. cimport _core
+from .._core cimport Peers
+from .._native.outbox cimport Message, Outbox
 from . cimport quorum
 from .configuration cimport Configuration
 from .departed cimport Departed

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from array import array
 
-from .. import _flow
-from .._core import Message, Outbox
-from .._flow import Peers
+from .. import _core
+from .._core import Peers
+from .._native.outbox import Message, Outbox
 from ..types import MEMBERS_MAX, MSG_DOUBT, MSG_READ_INDEX, NUMBER_MAX
 from . import quorum
 from .configuration import Configuration
@@ -116,7 +116,7 @@ class PendingReads:
             behind = voters
             for other in range(count):
                 if self.positions[other] >= candidate:
-                    behind &= ~_flow.bit(other)
+                    behind &= ~_core.bit(other)
             if quorum.vote_result(voters, voters & ~behind, behind) == quorum.VOTE_WON:
                 best = candidate
         return best

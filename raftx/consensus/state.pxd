@@ -1,6 +1,8 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from .. cimport _memory
-from .._core cimport EntryLog, Message, Outbox, Spans
+from .._core cimport EntryLog
+from .._native cimport memory
+from .._native.memory cimport Spans
+from .._native.outbox cimport Message, Outbox
 from . cimport configuration, quorum, records
 from .configuration cimport Configuration
 from .doubt cimport Doubts

@@ -7,9 +7,10 @@ The semantics are those of etcd/raft v3.7 (raft.go, log.go, log_unstable.go).
 
 from __future__ import annotations
 
-from .. import _memory
-from .._core import EntryLog, Message, Outbox, snapshot_from
-from .._memory import Spans
+from .._core import EntryLog
+from .._native import memory
+from .._native.memory import Spans
+from .._native.outbox import Message, Outbox, snapshot_from
 from ..config import Config
 from ..errors import ConfChangeError, Corruption, FrameError
 from ..types import (
@@ -381,7 +382,7 @@ class State:
     def sealed(self, m: Message) -> bool:
         """Whether the checksum of a message's one record is right."""
         self.piece.body_of(m, 4, m.body_size - 4, 1)
-        return _memory.crc32(0, self.piece.body, self.piece.body_size) == records.u32(m.body, 0)
+        return memory.crc32(0, self.piece.body, self.piece.body_size) == records.u32(m.body, 0)
 
     def refused_changes(self) -> list[RefusedChange]:
         """Changes that this leader did not take, for Python; each is given out once."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from array import array
 
-from .. import _flow
-from .._flow import Inflights, Peers
+from .. import _core
+from .._core import Inflights, Peers
 from ..types import MEMBERS_MAX, PROBE, REPLICATE, SNAPSHOT, ConfState
 from . import quorum
 from .confchange import check_conf_state
@@ -93,9 +93,9 @@ class Tracker:
             elif ((granted | refused) >> place) & 1:
                 vote = GRANTED if (granted >> place) & 1 else REFUSED
             if vote == GRANTED:
-                self.votes_granted |= _flow.bit(slot)
+                self.votes_granted |= _core.bit(slot)
             elif vote == REFUSED:
-                self.votes_refused |= _flow.bit(slot)
+                self.votes_refused |= _core.bit(slot)
 
     def begin(self, slot: int, next: int) -> None:
         """A member that is new in the configuration: probed from ``next``, and counted as heard from."""
@@ -146,9 +146,9 @@ class Tracker:
         if ((self.votes_granted | self.votes_refused) >> slot) & 1:
             return
         if granted:
-            self.votes_granted |= _flow.bit(slot)
+            self.votes_granted |= _core.bit(slot)
         else:
-            self.votes_refused |= _flow.bit(slot)
+            self.votes_refused |= _core.bit(slot)
 
     def tally(self) -> int:
         """VOTE_WON, VOTE_LOST or VOTE_PENDING."""
@@ -167,7 +167,7 @@ class Tracker:
         return quorum.joint_committed_index(self.voters, self.outgoing, self.peers)
 
     def is_singleton(self) -> bool:
-        return self.outgoing == 0 and _flow.popcount(self.voters) == 1
+        return self.outgoing == 0 and _core.popcount(self.voters) == 1
 
     # --- progress --------------------------------------------------------------------------------
 

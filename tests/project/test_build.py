@@ -52,7 +52,7 @@ def run(directory: Path, *arguments: str, check: bool = True, **variables: str) 
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAFTX_")}
     done = subprocess.run(
         [sys.executable, *arguments],
-        cwd=directory, env={**environment, **variables}, capture_output=True, text=True, timeout=300, check=False,
+        cwd=directory, env={**environment, **variables}, capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
     if check:
         assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
@@ -127,7 +127,7 @@ def test_sdist_builds_the_compiled_wheel(tree: Path, tmp_path: Path) -> None:
     with tarfile.open(only(tree, "*.tar.gz")) as archive:
         archive.extractall(unpacked, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     (source,) = unpacked.iterdir()
-    for name in ("setup.py", "pyproject.toml", "raftx/py.typed", "tests/conftest.py", "raftx/_memory.h"):
+    for name in ("setup.py", "pyproject.toml", "raftx/py.typed", "tests/conftest.py", "raftx/_native/memory.h"):
         assert (source / name).exists(), name
     assert not [path for path in source.rglob("*") if path.suffix in (".c", ".so", ".pyc")]
 
@@ -142,7 +142,8 @@ def test_sdist_builds_the_compiled_wheel(tree: Path, tmp_path: Path) -> None:
         stem = name.replace(".", "/")
         for suffix in (".py", ".pxd", SUFFIX):
             assert stem + suffix in names
-    assert "raftx/_core.pyx" in names
+    assert "raftx/_core.pyx" in names and "raftx/_core/log.pxi" in names
+    assert "raftx/_native/memory.h" in names
     assert "raftx/py.typed" in names
 
     # Away from the source tree, which would be found first.

@@ -19,15 +19,15 @@ CANDIDATE = "raftx/consensus/candidate.py"
 TRACKER = "raftx/consensus/tracker.py"
 QUORUM = "raftx/consensus/quorum.py"
 READS = "raftx/consensus/reads.py"
-RAWNODE = "raftx/consensus/rawnode.py"
-FLOW = "raftx/_flow.py"
+RELEASE = "raftx/consensus/release.py"
+FLOW = "raftx/_twins/flow.py"
 ADMISSION = "raftx/consensus/admission.py"
 DOUBT = "raftx/consensus/doubt.py"
 WAL = "raftx/storage/wal.py"
 RECOVERY = "raftx/storage/recovery.py"
 FILE = "raftx/storage/file.py"
-LIMITS = "raftx/_limits.py"
-WIRE = "raftx/_wire.py"
+LIMITS = "raftx/_native/limits.py"
+WIRE = "raftx/_native/wire.py"
 CONTACT = "raftx/node/contact.py"
 
 MUTANTS = (
@@ -121,7 +121,7 @@ MUTANTS = (
         (
             Edit(
                 DOUBT,
-                "        return count >= _flow.popcount(voters) // 2 + 1 or count == others != 0\n",
+                "        return count >= _core.popcount(voters) // 2 + 1 or count == others != 0\n",
                 "        return True\n",
             ),
         ),
@@ -146,7 +146,7 @@ MUTANTS = (
                 "        if kind in (MSG_APP_RESP, MSG_PRE_VOTE_RESP) or to == self.id:\n",
             ),
             Edit(
-                RAWNODE,
+                RELEASE,
                 "    return kind in (MSG_APP_RESP, MSG_VOTE_RESP, MSG_PRE_VOTE_RESP, MSG_VOTE)\n",
                 "    return kind in (MSG_APP_RESP, MSG_PRE_VOTE_RESP, MSG_VOTE)\n",
             ),
@@ -159,7 +159,7 @@ MUTANTS = (
         "consensus/test_release_rule.py",
         (
             Edit(
-                RAWNODE,
+                RELEASE,
                 "    return kind in (MSG_APP_RESP, MSG_VOTE_RESP, MSG_PRE_VOTE_RESP, MSG_VOTE)\n",
                 "    return kind in (MSG_APP_RESP, MSG_VOTE_RESP, MSG_PRE_VOTE_RESP)\n",
             ),
@@ -257,8 +257,8 @@ MUTANTS = (
         (
             Edit(
                 QUORUM,
-                "    need = _flow.popcount(voters) // 2 + 1\n    best = 0\n",
-                "    need = _flow.popcount(voters) // 2\n    best = 0\n",
+                "    need = _core.popcount(voters) // 2 + 1\n    best = 0\n",
+                "    need = _core.popcount(voters) // 2\n    best = 0\n",
             ),
         ),
     ),
@@ -616,8 +616,8 @@ MUTANTS = (
         (
             Edit(
                 TRACKER,
-                "            self.votes_granted |= _flow.bit(slot)\n",
-                "            self.votes_granted |= _flow.bit(slot % 32)\n",
+                "            self.votes_granted |= _core.bit(slot)\n",
+                "            self.votes_granted |= _core.bit(slot % 32)\n",
             ),
         ),
     ),
@@ -629,8 +629,8 @@ MUTANTS = (
         (
             Edit(
                 READS,
-                "                    behind &= ~_flow.bit(other)\n",
-                "                    behind &= ~(_flow.bit(other) if other < 31 else -1 << 31)\n",
+                "                    behind &= ~_core.bit(other)\n",
+                "                    behind &= ~(_core.bit(other) if other < 31 else -1 << 31)\n",
             ),
         ),
     ),
