@@ -167,8 +167,9 @@ def test_pure_wheel(tree: Path) -> None:
     assert "raftx/_core.py" in names
     assert f"raftx-{raftx.__version__}.dist-info/licenses/LICENSE" in names
     with zipfile.ZipFile(wheel) as archive:
-        metadata = archive.read(f"raftx-{raftx.__version__}.dist-info/METADATA").decode()
-    assert "\nLicense-Expression: MIT\nLicense-File: LICENSE\n" in metadata
+        metadata = archive.read(f"raftx-{raftx.__version__}.dist-info/METADATA").decode().splitlines()
+    assert "License-Expression: MIT" in metadata
+    assert "License-File: LICENSE" in metadata
     assert not [name for name in names if name.endswith((".so", ".c"))]
 
 
