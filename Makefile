@@ -2,8 +2,9 @@
 # to compile, gcc and Python.h (Debian: python3-dev). Nothing outside this directory is changed.
 #
 #   make demo [INPUT=file] [JSON=file]   a cluster replicates lines of text; RAFTX_PURE=1: interpreted
-#   make test                            linters, then the tests compiled and interpreted
-#   make test-compiled, make test-pure   the tests in one mode; ARGS="-k name" goes to pytest
+#   make test                            linters, then the tests compiled and interpreted; nothing runs twice
+#   make test-compiled, make test-pure   the tests of one mode; ARGS="-k name" goes to pytest
+#                                        what does not depend on the mode is part of test-compiled
 #   make test-fast                       what of the compiled mode is tested within two minutes
 #   make ubsan                           the tests on a build that reports undefined behaviour; ARGS=--fast: most of them
 #   make lint                            ruff, mypy, cython-lint
@@ -64,15 +65,15 @@ test: lint
 	@$(MAKE) --no-print-directory test-pure
 
 test-compiled: $(VENV)/.built-compiled $(VENV)/.dev
-	RAFTX_PURE= RAFTX_REQUIRE_COMPILED=1 $(RUN) -m pytest $(ARGS)
+	RAFTX_PURE= RAFTX_REQUIRE_COMPILED=1 $(RUN) -m pytest --impl=compiled $(ARGS)
 
-# What is about the build and not about a mode has just run.
+# Without what does not depend on the mode: that is part of the compiled run.
 test-pure: $(VENV)/.dev
-	RAFTX_PURE=1 RAFTX_REQUIRE_COMPILED= $(RUN) -m pytest --ignore tests/project/test_build.py $(ARGS)
+	RAFTX_PURE=1 RAFTX_REQUIRE_COMPILED= $(RUN) -m pytest -m 'not once' $(ARGS)
 
-# Without what is marked slow, what only the interpreted package is for, and what starts many processes.
+# Without what is marked slow, and what starts many processes.
 test-fast: $(VENV)/.built-compiled $(VENV)/.dev
-	RAFTX_PURE= RAFTX_REQUIRE_COMPILED=1 $(RUN) -m pytest -m 'not slow' -k 'not pure' \
+	RAFTX_PURE= RAFTX_REQUIRE_COMPILED=1 $(RUN) -m pytest --impl=compiled -m 'not slow' \
 		$(addprefix --ignore tests/,project/test_demo.py project/test_mutants.py conformance/etcd/test_mixed.py) $(ARGS)
 
 # In a copy of the tree, build/ubsan; it takes the C files of the build in place where there are any.

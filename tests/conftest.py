@@ -2,6 +2,9 @@
 
 RAFTX_PURE=1               only the interpreted package exists
 RAFTX_REQUIRE_COMPILED=1   a missing compiled build ends the run instead of shrinking it
+--impl=compiled|pure       tests that take ``impl`` run on this one only; the others run as ever
+
+A test marked ``once`` comes to the same in every mode, so it cannot take ``impl``: collection says so.
 """
 
 from __future__ import annotations
@@ -26,6 +29,12 @@ THREAD_END_S = 5.0
 FAILED = pytest.StashKey[bool]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--impl", choices=("compiled", "pure"), help="run tests that take the fixture impl on this implementation only"
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if on("RAFTX_REQUIRE_COMPILED") and not raftx.COMPILED:
         raise pytest.UsageError(
@@ -33,9 +42,35 @@ def pytest_configure(config: pytest.Config) -> None:
             + (" (RAFTX_PURE is set)" if on("RAFTX_PURE") else ": run python setup.py build_ext --inplace")
         )
 
+    chosen = config.getoption("--impl")
+    if chosen and chosen not in IMPLEMENTATIONS:
+        raise pytest.UsageError(f"--impl={chosen}, but there is only: {', '.join(IMPLEMENTATIONS)}")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    wrong = [
+        item.nodeid for item in items if item.get_closest_marker("once") and "impl" in getattr(item, "fixturenames", ())
+    ]
+    if wrong:
+        raise pytest.UsageError(f"marked once, but they take the fixture impl: {', '.join(wrong)}")
+    chosen = config.getoption("--impl")
+    if chosen:
+        left_out = [item for item in items if _implementation_of(item) not in (None, chosen)]
+        items[:] = [item for item in items if _implementation_of(item) in (None, chosen)]
+        config.hook.pytest_deselected(items=left_out)
+
+
+def _implementation_of(item: pytest.Item) -> str | None:
+    """The name of the implementation that a test takes; None if it takes none."""
+    if "impl" not in getattr(item, "fixturenames", ()):
+        return None
+    callspec = getattr(item, "callspec", None)
+    return callspec.params["impl"] if callspec else None
+
 
 def pytest_report_header(config: pytest.Config) -> str:
-    return f"raftx {raftx.__version__}: {' and '.join(IMPLEMENTATIONS)}, from {Path(raftx.__file__).parent}"
+    names = [config.getoption("--impl")] if config.getoption("--impl") else list(IMPLEMENTATIONS)
+    return f"raftx {raftx.__version__}: {' and '.join(names)}, from {Path(raftx.__file__).parent}"
 
 
 @pytest.fixture(scope="session", params=list(IMPLEMENTATIONS))

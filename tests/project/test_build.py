@@ -21,7 +21,7 @@ import pytest
 import raftx
 from tests.helpers.paths import ROOT
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.once, pytest.mark.slow]
 
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 NEVER_COPIED = shutil.ignore_patterns(

@@ -72,6 +72,7 @@ def numbered(count: int) -> Text:
 # --- the text and its store --------------------------------------------------------------------------
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("data", "lines"),
     [
@@ -92,17 +93,20 @@ def test_text_splits_at_newlines_only(data: bytes, lines: list[bytes]) -> None:
     assert sum(len(line) + 1 for line in lines) == (text.size(1, len(text)) if lines else 0)
 
 
+@pytest.mark.once
 def test_text_finds_the_first_line_that_is_too_long() -> None:
     text = Text(b"1234\n12345\n123456\n1234567")
     assert [text.longer_than(limit) for limit in (3, 4, 5, 6, 7)] == [1, 2, 3, 4, 0]
 
 
+@pytest.mark.once
 def test_digest_tells_apart_where_lines_end() -> None:
     texts = [b"", b"\n", b"ab\n", b"a\nb\n", b"a\nb\n\n", b"b\na\n"]
     assert len({Text(data).digest() for data in texts}) == len(texts)
     assert Text(b"a\nb").digest() == Text(b"a\nb\n").digest()
 
 
+@pytest.mark.once
 def test_standard_library_is_text_enough() -> None:
     text = standard_library(50_000)
     assert len(text) >= 50_000
@@ -110,6 +114,7 @@ def test_standard_library_is_text_enough() -> None:
     assert text.data == standard_library(50_000).data
 
 
+@pytest.mark.once
 def test_store_ends_with_the_digest_of_its_text() -> None:
     text = Text(b"a\n\n\xff\xfe\nlast")
     store = TextStore()
@@ -127,6 +132,7 @@ def test_store_ends_with_the_digest_of_its_text() -> None:
     assert store.lines(4) == []
 
 
+@pytest.mark.once
 def test_store_takes_no_line_twice_and_none_out_of_order() -> None:
     store = TextStore()
     sequences = [1, 1, 3, 2, 2, 1, 4, 3, 5]
@@ -137,6 +143,7 @@ def test_store_takes_no_line_twice_and_none_out_of_order() -> None:
     assert store.summary()["gaps"] == 3
 
 
+@pytest.mark.once
 def test_store_keeps_clients_apart() -> None:
     store = TextStore()
     for index, (client, sequence) in enumerate([(b"client-a", 1), (b"client-b", 1), (b"client-a", 2)], 1):
@@ -144,6 +151,7 @@ def test_store_keeps_clients_apart() -> None:
     assert store.summary()["count"] == 3
 
 
+@pytest.mark.once
 def test_store_survives_what_is_no_command() -> None:
     store = TextStore()
     assert store.apply(Committed(1, b"")) == 0
@@ -151,6 +159,7 @@ def test_store_survives_what_is_no_command() -> None:
     assert store.summary()["count"] == 0
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("indexes", [[1, 2, 2], [1, 3, 2]])
 def test_store_notices_entries_that_come_twice_or_out_of_order(indexes: list[int]) -> None:
     store = TextStore()
@@ -165,11 +174,13 @@ TEXT = Text(b"one\ntwo\nthree\nfour\n")
 ALL = list(enumerate(TEXT, 1))
 
 
+@pytest.mark.once
 def test_check_has_nothing_against_the_text_itself() -> None:
     assert check(TEXT, 4, ALL).problem == ""
     assert check(Text(), 0, []).problem == ""
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("held", "lost", "duplicated", "out_of_order", "problem"),
     [
@@ -192,6 +203,7 @@ def test_check_finds(
     assert findings.problem.startswith(problem)
 
 
+@pytest.mark.once
 def test_check_calls_lost_only_what_was_acknowledged() -> None:
     findings = check(TEXT, 3, ALL[:3])
     assert findings.lost == 0
@@ -229,6 +241,7 @@ def compared(cluster: FakeCluster) -> Result:
     return result
 
 
+@pytest.mark.once
 def test_comparison_of_three_nodes() -> None:
     assert compared(FakeCluster({1: ALL, 2: ALL, 3: ALL})).problem == ""
     result = compared(FakeCluster({1: ALL, 2: ALL[:3], 3: [*ALL, ALL[0]]}))
@@ -242,6 +255,7 @@ def test_comparison_of_three_nodes() -> None:
     assert "node 1: 2 entries were applied twice or out of order" in result.problem
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("problem", ["", "node 2: line 4 is missing"])
 def test_exit_status_and_files_tell_the_result(
     problem: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -316,6 +330,7 @@ def refuse_half(batch: int, count: int) -> str:
     return "busy" if batch in (2, 5) else ""
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("misbehave", [lambda batch, count: "", hang_up, refuse_half])
 def test_sender_goes_back_to_what_was_acknowledged(misbehave: Callable[[int, int], str]) -> None:
     text = numbered(3000)
@@ -326,6 +341,7 @@ def test_sender_goes_back_to_what_was_acknowledged(misbehave: Callable[[int, int
     assert (sender.retries > 0) == (misbehave in (hang_up, refuse_half))
 
 
+@pytest.mark.once
 def test_sender_gives_up_when_nothing_moves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_client, "GIVE_UP_S", 0.2)
     with pytest.raises(GaveUp, match=r"line \d has not been acknowledged"):
@@ -334,6 +350,7 @@ def test_sender_gives_up_when_nothing_moves(monkeypatch: pytest.MonkeyPatch) -> 
         Sender(numbered(3), dict, int).advance(1)
 
 
+@pytest.mark.once
 def test_frames_carry_everything() -> None:
     commands = [command(1, b""), command(2, b"\x00" * 3), command(3, b"x" * 70_000)]
     assert text_client.unpack_commands(text_client.pack_commands(commands)) == commands
@@ -341,6 +358,7 @@ def test_frames_carry_everything() -> None:
     assert text_client.unpack_lines(text_client.pack_lines(lines)) == lines
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "body", [b"\0", text_client.pack_commands([b"short"]), text_client.pack_commands([command(1)])[:-1]]
 )
@@ -363,6 +381,7 @@ class Terminal(io.StringIO):
         return True
 
 
+@pytest.mark.once
 def test_plain_display_has_no_control_characters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("examples.text_display.PLAIN_S", 0.0)
     out = io.StringIO()
@@ -378,6 +397,7 @@ def test_plain_display_has_no_control_characters(monkeypatch: pytest.MonkeyPatch
     assert lines[-1].endswith("s  something")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("term", "codes"), [("xterm", True), ("dumb", False), ("", False)])
 def test_terminal_display_draws_in_place(term: str, codes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", term)
@@ -444,6 +464,7 @@ def test_a_line_that_is_too_long_is_refused(temporary: Path) -> None:
     assert LINE_MAX + COMMAND.size == raftx.Config(id=1).max_entry_bytes
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -464,6 +485,7 @@ def test_what_cannot_be_read_or_written_is_refused(
     assert (tmp_path / "text").read_bytes() == b"text"
 
 
+@pytest.mark.once
 def test_which_standard_input_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -526,6 +548,7 @@ def test_run_with_a_file(temporary: Path) -> None:
         assert result[key] > 0
 
 
+@pytest.mark.once
 def test_run_with_nothing(temporary: Path) -> None:
     result = replicate(temporary, b"", piped=True, explicit=False)
     assert result["leader_changes"] == 0
@@ -577,6 +600,7 @@ def wait_until_gone(pids: list[int]) -> None:
             os.close(descriptor)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("until", ["started node", "killed node"])
 def test_a_signal_leaves_nothing_behind(number: signal.Signals, until: str, temporary: Path) -> None:
@@ -597,6 +621,7 @@ def test_nodes_end_with_their_parent(temporary: Path) -> None:
     wait_until_gone(running.children)
 
 
+@pytest.mark.once
 def test_a_node_that_dies_by_itself_is_reported(temporary: Path) -> None:
     running = Running(temporary, "started node")
     os.kill(running.children[1], signal.SIGKILL)
@@ -607,6 +632,7 @@ def test_a_node_that_dies_by_itself_is_reported(temporary: Path) -> None:
     assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.once
 def test_a_closed_pipe_ends_the_run(temporary: Path) -> None:
     running = Running(temporary, "started node")
     assert running.process.stdout is not None
@@ -639,6 +665,7 @@ def lone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         made.close()
 
 
+@pytest.mark.once
 def test_a_port_that_is_taken_costs_another_try(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     free_urls = text_processes.free_urls
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -666,6 +693,7 @@ def test_followers_take_commands_too(cluster: Cluster) -> None:
     cluster.stop_all()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("kind", "body"),
     [(text_client.COMMANDS, b""), (text_client.COMMANDS, b"nonsense"), (text_client.LINES, b""), (99, b"")],
@@ -677,12 +705,14 @@ def test_nonsense_costs_a_client_its_connection(lone: Cluster, kind: int, body: 
     assert lone.lives[1].ask()["role"] == "leader"
 
 
+@pytest.mark.once
 def test_a_node_that_cannot_start_says_why(cluster: Cluster, tmp_path: Path) -> None:
     (tmp_path / "node-2").write_bytes(b"not a directory")
     with pytest.raises(Failed, match=r"node 2 \(process \d+\) did not start: .*node-2"):
         cluster.start_all()
 
 
+@pytest.mark.once
 def test_signals_are_noted_once_and_given_back() -> None:
     before = signal.getsignal(signal.SIGTERM)
     with Signals() as signals:

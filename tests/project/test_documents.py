@@ -17,6 +17,8 @@ import pytest
 import raftx
 from tests.helpers.paths import ROOT
 
+pytestmark = pytest.mark.once
+
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "interop").glob("*.md")])
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 # Names of files without a folder stand for one of the paragraph's part: one of that name has to be somewhere.

@@ -21,6 +21,8 @@ import raftx
 from tests.helpers.paths import ROOT
 from tests.helpers.sources import setup_file
 
+pytestmark = pytest.mark.once
+
 PACKAGE = ROOT / "raftx"
 
 # --- what may import what ------------------------------------------------------------------------

@@ -147,6 +147,7 @@ def test_a_seed_is_a_schedule(impl):
     assert schedule(1, STEPS).trace != schedule(2, STEPS).trace
 
 
+@pytest.mark.once
 @pytest.mark.slow
 @pytest.mark.skipif(len(IMPLEMENTATIONS) < 2, reason="one mode only in this run")
 def test_the_modes_take_the_same_steps():
@@ -185,6 +186,7 @@ def test_answers_before_the_sync_are_found(impl):
             schedule(seed, STEPS, early_answers=True)
 
 
+@pytest.mark.once
 @pytest.mark.skipif("compiled" not in IMPLEMENTATIONS, reason="some hundred schedules: compiled only")
 def test_vote_requests_before_the_sync_are_found():
     """The one message that etcd's list lacks: without it, a random schedule comes to a divergence."""
@@ -218,6 +220,7 @@ def test_soak(impl, capsys):
     assert " 3 schedules" in capsys.readouterr().out
 
 
+@pytest.mark.once
 def test_soak_with_jobs():
     """Processes of their own; the sums are those of one process."""
     sums = []
@@ -239,6 +242,7 @@ def test_soak_ends_at_a_violation(impl, capsys, monkeypatch):
     assert "python -m raftx.testing.soak --seed" in told
 
 
+@pytest.mark.once
 @pytest.mark.skipif(len(IMPLEMENTATIONS) < 2, reason="one mode only in this run")
 def test_soak_compares_the_modes(capsys, monkeypatch):
     soak = module(IMPLEMENTATIONS["compiled"], "testing.soak")
@@ -567,6 +571,7 @@ MISTAKES = [
 FIRST_SEEDS = {forgets_the_outgoing_half: 3400}
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes_in_the_algorithm_are_found(mistake, monkeypatch):
     """The interpreted source with one rule left out."""

@@ -333,6 +333,7 @@ def test_lock_is_the_process_s_and_the_node_s(impl, tmp_path):
     opened(impl, tmp_path / "n")[0].close()
 
 
+@pytest.mark.once
 def test_both_modes_write_the_same_bytes(tmp_path):
     from tests.helpers.implementations import IMPLEMENTATIONS
 

@@ -7,8 +7,8 @@ package shows nothing. This build reports it, wherever a test comes to it. Signe
 build, like Python's own, defines it (-fwrapv), but none is meant to happen. Comparisons of mixed signedness do not
 compile.
 
-Left out of the tests: those of the interpreted package, which runs none of this code (all whose name has "pure" in it);
-test_build.py and test_package.py, which are about other builds and about sources; test_mutants.py, test_bench_core.py
+Left out of the tests: those of the interpreted package, which runs none of this code; test_build.py, test_package.py,
+test_documents.py and test_modes.py, which are about other builds, sources and documents; test_mutants.py, test_bench_core.py
 and test_instructions.py, which run copies or measure; test_demo.py, whose limits of time are for a build that is not
 slowed down, and whose processes run what the tests of Node run here. With ``--fast`` also those marked slow, thousands
 of simulated schedules among them, and those that wait for sockets and disks more than they compute; 300 schedules of a
@@ -37,7 +37,7 @@ BUILD = ROOT / "build" / "ubsan"
 REPORTS = BUILD / "reports"
 
 COPIED = (
-    "raftx", "tests", "interop", "examples", "bench", "docs", "setup.py", "pyproject.toml", "README.md", "MANIFEST.in",
+    "raftx", "tests", "interop", "examples", "bench", "docs", "setup.py", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in",
     "Makefile", "build/cython",
 )  # fmt: skip
 # After the flags of setup.py and of Python, which they overrule.
@@ -50,6 +50,8 @@ LINK_FLAGS = "-fsanitize=undefined"
 LEFT_OUT = (
     "project/test_build.py",
     "project/test_package.py",
+    "project/test_documents.py",
+    "project/test_modes.py",
     "project/test_mutants.py",
     "project/test_bench_core.py",
     "project/test_instructions.py",
@@ -177,9 +179,7 @@ def probe() -> None:
 def command(arguments: Sequence[str], fast: bool) -> list[str]:
     """pytest on the copy."""
     ignored = LEFT_OUT + (WAITING if fast else ())
-    options = [f"--ignore=tests/{name}" for name in ignored]
-    if not any([argument.startswith("-k") for argument in arguments]):
-        options += ["-k", "not pure"]
+    options = ["--impl=compiled", *[f"--ignore=tests/{name}" for name in ignored]]
     if fast:
         options += ["-m", "not slow"]
     return [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, *arguments]

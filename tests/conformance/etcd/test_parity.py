@@ -85,6 +85,7 @@ def test_a_seed_makes_one_schedule(impl: ModuleType) -> None:
         assert len(steps) == 150 or answers[-1].startswith(PANIC)
 
 
+@pytest.mark.once
 @pytest.mark.skipif(len(IMPLEMENTATIONS) < 2, reason="one implementation only")
 def test_both_implementations_make_the_same_schedule() -> None:
     for seed in range(21, 41):
