@@ -71,10 +71,8 @@ test-compiled: $(VENV)/.built-compiled $(VENV)/.dev
 test-pure: $(VENV)/.dev
 	RAFTX_PURE=1 RAFTX_REQUIRE_COMPILED= $(RUN) -m pytest -m 'not once' $(ARGS)
 
-# Without what is marked slow, and what starts many processes.
 test-fast: $(VENV)/.built-compiled $(VENV)/.dev
-	RAFTX_PURE= RAFTX_REQUIRE_COMPILED=1 $(RUN) -m pytest --impl=compiled -m 'not slow' \
-		$(addprefix --ignore tests/,project/test_demo.py project/test_mutants.py conformance/etcd/test_mixed.py) $(ARGS)
+	RAFTX_PURE= RAFTX_REQUIRE_COMPILED=1 $(RUN) -m pytest --impl=compiled -m 'not slow' $(ARGS)
 
 # In a copy of the tree, build/ubsan; it takes the C files of the build in place where there are any.
 ubsan: $(VENV)/.dev

@@ -8,12 +8,12 @@ build, like Python's own, defines it (-fwrapv), but none is meant to happen. Com
 compile.
 
 Left out of the tests: those of the interpreted package, which runs none of this code; test_build.py, test_package.py,
-test_documents.py and test_modes.py, which are about other builds, sources and documents; test_mutants.py, test_bench_core.py
-and test_instructions.py, which run copies or measure; test_demo.py, whose limits of time are for a build that is not
-slowed down, and whose processes run what the tests of Node run here. With ``--fast`` also those marked slow, thousands
-of simulated schedules among them, and those that wait for sockets and disks more than they compute; 300 schedules of a
-soak, 15 of large groups among them, come in their place. That is for every change. pynng, NNG, Python and libc are not
-built this way: what happens in them is not seen.
+test_documents.py and test_modes.py, which are about other builds, sources and documents; test_mutants.py,
+test_bench_core.py and test_instructions.py, which run copies or measure; test_demo_runs.py, whose limits of time are
+for a build that is not slowed down, and whose processes run what the tests of Node run here. With ``--fast`` also those
+marked slow, thousands of simulated schedules among them, and those that wait for sockets and disks more than they
+compute; 300 schedules of a soak, 15 of large groups among them, come in their place. That is for every change. pynng,
+NNG, Python and libc are not built this way: what happens in them is not seen.
 
 Any report fails the run, of child processes too: each writes its reports to a file, and ends with the first of them.
 Exit status: pytest's, 1 for a report, 2 when the build cannot be made or reports nothing.
@@ -37,8 +37,8 @@ BUILD = ROOT / "build" / "ubsan"
 REPORTS = BUILD / "reports"
 
 COPIED = (
-    "raftx", "tests", "interop", "examples", "bench", "docs", "setup.py", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in",
-    "Makefile", "build/cython",
+    "raftx", "tests", "interop", "examples", "bench", "docs", "setup.py", "pyproject.toml", "README.md", "LICENSE",
+    "MANIFEST.in", "Makefile", "build/cython",
 )  # fmt: skip
 # After the flags of setup.py and of Python, which they overrule.
 FLAGS = (
@@ -55,7 +55,7 @@ LEFT_OUT = (
     "project/test_mutants.py",
     "project/test_bench_core.py",
     "project/test_instructions.py",
-    "project/test_demo.py",
+    "project/test_demo_runs.py",
 )
 # Of a Node, NNG or the command line: seconds of waiting each. The rest is the core, the log, the codec and the WAL.
 WAITING = (

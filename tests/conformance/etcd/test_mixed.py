@@ -30,6 +30,8 @@ from interop.mixed_watch import Conf, Disagreement, Seat, Watch
 from interop.outside import Hosted, Neutral, NoNeutralForm
 from tests.helpers.implementations import IMPLEMENTATIONS
 
+pytestmark = pytest.mark.slow
+
 FORMS = [json.loads(line) for line in (toolchains.GO_SOURCES / "testdata" / "messages.jsonl").read_text().splitlines()]
 OUTSIDE = [sys.executable, "-m", "interop.outside"]
 THREE = {
