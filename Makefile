@@ -41,7 +41,7 @@ ARGS ?=
 
 # A stamp for each finished step. What pip is asked for stands in pyproject.toml, but for the build tools.
 BUILD_TOOLS := 'setuptools>=77' 'Cython>=3.1'
-SOURCES := setup.py $(shell find raftx -name '*.py' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
+SOURCES := setup.py $(shell find raftx -name '*.py' -o -name '*.pyx' -o -name '*.px[di]' -o -name '*.h')
 PIP := $(RUN) -m pip --disable-pip-version-check --quiet
 NO_INDEX = { echo "make: pip could not install what $@ needs (its message is above)." >&2; \
 	echo "make: without access to PyPI, point PIP_INDEX_URL or PIP_FIND_LINKS at a mirror." >&2; exit 1; }

@@ -22,17 +22,17 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-# The one list, dependencies first. Never a glob: raftx/_core.py and raftx/_sys.py are the interpreted
+# The one list, dependencies first. Never a glob: raftx/_core.py and raftx/_native/*.py are the interpreted
 # twins of .pyx files and must not be compiled over them. tests/project/test_package.py holds it against the tree.
 COMPILED = {
-    "raftx._memory": "raftx/_memory.pyx",
-    "raftx._flow": "raftx/_flow.pyx",
+    "raftx._native.memory": "raftx/_native/memory.pyx",
+    "raftx._native.outbox": "raftx/_native/outbox.pyx",
+    "raftx._native.threads": "raftx/_native/threads.pyx",
+    "raftx._native.files": "raftx/_native/files.pyx",
+    "raftx._native.limits": "raftx/_native/limits.pyx",
+    "raftx._native.wire": "raftx/_native/wire.pyx",
+    "raftx._native.nng": "raftx/_native/nng.pyx",
     "raftx._core": "raftx/_core.pyx",
-    "raftx._sys": "raftx/_sys.pyx",
-    "raftx._disk": "raftx/_disk.pyx",
-    "raftx._limits": "raftx/_limits.pyx",
-    "raftx._wire": "raftx/_wire.pyx",
-    "raftx._nng": "raftx/_nng.pyx",
     "raftx.consensus.quorum": "raftx/consensus/quorum.py",
     "raftx.consensus.tracker": "raftx/consensus/tracker.py",
     "raftx.consensus.readonly": "raftx/consensus/readonly.py",
@@ -80,25 +80,30 @@ JOBS = 2
 
 CIMPORT = re.compile(r"^[ \t]*from[ \t]+(\.+)([\w.]*)[ \t]+cimport[ \t]+(?:\(([^)]*)\)|(.*))$", re.MULTILINE)
 EXTERN = re.compile(r"^[ \t]*(?:cdef[ \t]+extern[ \t]+from|#include)[ \t]+\"([\w./]+)\"", re.MULTILINE)
+INCLUDE = re.compile(r"^[ \t]*include[ \t]+\"([\w./]+)\"", re.MULTILINE)
+# Where C looks for own headers. They are named with their directory: plain "memory.h" and "threads.h" are libc's.
+HEADERS = "raftx"
 
 
 def sources_of(path: str) -> set[Path]:
-    """The file and all that its compiled form depends on: its .pxd, those cimported (and so on), own C headers.
+    """The file and all that its compiled form depends on: its .pxd, parts, those cimported (and so on), own C headers.
 
     Cython's own search does not follow ``from . cimport name``, and a module compiled against an
     outdated .pxd of its neighbour is worse than one that is merely old.
     """
     found: set[Path] = set()
+    root = next((up for up in Path(path).parents if up.name == HEADERS), Path(HEADERS))
     waiting = [Path(path), Path(path).with_suffix(".pxd")]
     while waiting:
         file = waiting.pop()
         if file in found or not file.exists():
             continue
         found.add(file)
-        if file.suffix not in (".pxd", ".pyx"):
+        if file.suffix not in (".pxd", ".pyx", ".pxi"):
             continue
         text = file.read_text(encoding="utf-8")
-        waiting += [file.parent / header for header in EXTERN.findall(text)]
+        waiting += [root / header for header in EXTERN.findall(text)]
+        waiting += [file.parent / part for part in INCLUDE.findall(text)]
         for dots, module, several, one in CIMPORT.findall(text):
             directory = file.parent.joinpath(*[".."] * (len(dots) - 1), *filter(None, module.split(".")))
             directory = Path(os.path.normpath(directory))
@@ -189,7 +194,7 @@ def extensions() -> list[Extension]:
         Extension(
             name,
             [path],
-            include_dirs=["raftx"],
+            include_dirs=[HEADERS],
             depends=sorted(str(file) for file in sources_of(path) if str(file) != path),
             extra_compile_args=flags,
             extra_link_args=LINK_FLAGS,

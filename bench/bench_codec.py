@@ -13,7 +13,7 @@ def message(mod, count):
     log = core.EntryLog()
     for _ in range(count):
         log.py_append(1, bytes(SIZE))
-    return core.Message(types.MSG_APP, to=2, sender=1, term=1, commit=0, entries=log.entries(1, count))
+    return mod("_native.outbox").Message(types.MSG_APP, to=2, sender=1, term=1, commit=0, entries=log.entries(1, count))
 
 
 @pytest.mark.parametrize("count", [1, 8, 64])

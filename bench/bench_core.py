@@ -54,11 +54,11 @@ def test_core_from_python(measure, mod, mode, batch):
 def test_ready(measure, mod, mode):
     """RawNode from Python: a heartbeat to a follower, its Ready with the answer, advance."""
     rounds = PYTHON_ROUNDS[mode, 1]
-    rawnode, types, config, core = mod("consensus.rawnode"), mod("types"), mod("config"), mod("_core")
+    rawnode, types, config, outbox = mod("consensus.rawnode"), mod("types"), mod("config"), mod("_native.outbox")
 
     def setup():
         node = rawnode.RawNode(config.Config(id=1, seed=1), conf_state=types.ConfState(voters=(1, 2, 3)))
-        message = core.Message(types.MSG_HEARTBEAT, to=1, sender=2, term=1)
+        message = outbox.Message(types.MSG_HEARTBEAT, to=1, sender=2, term=1)
 
         def body():
             for _ in range(rounds):

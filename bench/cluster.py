@@ -96,7 +96,7 @@ def paced(node, period_s, seconds):
     """
     from raftx.testing.pacer import Pacer
 
-    pacer = Pacer(node._proposer.intake, SIZE, int(period_s * 1e9))
+    pacer = Pacer(node._parts.proposer.intake, SIZE, int(period_s * 1e9))
     thread = threading.Thread(target=pacer.run)
     stages = {}
     started = time.monotonic_ns()
@@ -294,10 +294,10 @@ def syncs_alone(seconds=2.0, processes=1):
 
 def _echo(pipe, ports, size, rounds):
     import raftx
-    from raftx import _sys
+    from raftx._native.threads import Event
     from raftx.testing.pingpong import PingPong
 
-    event = _sys.Event()
+    event = Event()
     transport = raftx.NngTransport(f"tcp://127.0.0.1:{ports[1]}", {1: f"tcp://127.0.0.1:{ports[0]}"})
     link = transport.open_link(2, event)
     pipe.send("ready")
@@ -312,7 +312,7 @@ def round_trips(size=SIZE + 152, rounds=5000):
     None interpreted, where nothing goes without the GIL.
     """
     import raftx
-    from raftx import _sys
+    from raftx._native.threads import Event
     from raftx.testing.pingpong import PingPong
 
     if not raftx.COMPILED:
@@ -321,7 +321,7 @@ def round_trips(size=SIZE + 152, rounds=5000):
     ours, theirs = SPAWN.Pipe()
     process = SPAWN.Process(target=_echo, args=(theirs, ports, size, rounds), daemon=True)
     process.start()
-    event = _sys.Event()
+    event = Event()
     transport = raftx.NngTransport(f"tcp://127.0.0.1:{ports[0]}", {2: f"tcp://127.0.0.1:{ports[1]}"})
     link = transport.open_link(1, event)
     try:

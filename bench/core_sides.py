@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import raftx
-from raftx._core import Entry, Message
+from raftx import Entry, Message
 from raftx.consensus.rawnode import RawNode
 from raftx.testing import drive
 from raftx.types import (

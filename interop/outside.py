@@ -7,7 +7,6 @@ around it, one harness among others. Everything else about a member is cluster.p
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 from collections.abc import Iterable
@@ -87,8 +86,8 @@ class Neutral:
 
     def __init__(self, package: ModuleType) -> None:
         self.impl = implementation(package)
-        self.Message = importlib.import_module(package.__name__ + "._core").Message
-        self.Entry = importlib.import_module(package.__name__ + "._memory").Entry
+        self.Message = package.Message
+        self.Entry = package.Entry
 
     def unpack(self, packet: Packet) -> Json:
         """The neutral form of a message in a frame."""

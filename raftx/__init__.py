@@ -17,8 +17,9 @@ if os.environ.get("RAFTX_PURE", "") not in ("", "0"):
     _pure.install(__name__)
 
 from . import _core
-from ._core import Entry, Message
-from ._sys import Clock, ManualClock
+from ._native.memory import Entry
+from ._native.outbox import Message
+from ._native.threads import Clock, ManualClock
 from .config import Config
 from .consensus.rawnode import RawNode, Ready
 from .errors import (

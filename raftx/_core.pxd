@@ -1,54 +1,81 @@
-# C types of the log, messages and frames. _core.py is their definition in plain
+# C types of flow control, log and codec. _core.py is their definition in plain
 # Python: same names, same behaviour, byte-equal output. Both change in one commit.
 #
-# The memory under them is _memory's, windows and columns are _flow's. Their names are given on from here: a
-# cimport from _core finds them. A compiled module that also imports one of their classes (``from ... import``)
-# must do that from _memory or _flow, because Cython takes the two for one name only when the modules agree.
+# The memory under them is _native/memory's, messages and rows are _native/outbox's. Each name stands in one module:
+# a compiled module that cimports a class and also imports it takes both from there, or Cython takes them for two.
 #
 # No method here takes the GIL except to raise, to construct and for the views made for Python.
 import cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from ._flow cimport SLOTS, Inflights, Peers, popcount
-from ._memory cimport (
-    ACQUIRE, ENTRY_HEADER, ENVELOPE, Block, Buffer, Cursor, Entry, Span, Spans, View, block_data, block_new, block_ref,
-    block_unref, crc32, refs_load, view_of,
+from ._native.memory cimport (
+    ENTRY_HEADER, ENVELOPE, ACQUIRE, Block, Entry, Span, Spans, View, block_data, block_new, block_ref, block_unref, refs_load,
+    view_of,
 )
+from ._native.outbox cimport Message, Outbox, Row
 
 cdef enum:
-    FRAME_HEADER = 64
-    MESSAGE_HEADER = 64
+    SLOTS = 64              # members at most: a set of members is one 64-bit mask
+
+# A slot's bit in a mask. Masks are made with it and nothing else: ``1 << slot`` has C's type int, in which the bits of
+# slots 31 and up do not stand, and the interpreted twin would not show it. (tests/native/test_widths.py looks.)
+cdef inline uint64_t bit(int slot) noexcept nogil:
+    return <uint64_t>1 << slot
 
 @cython.final
-cdef class Message:
-    """A message received or made; its body is entry records that somebody else owns."""
-    cdef public int kind
-    cdef public uint32_t flags, count
-    cdef public uint64_t to, sender, term, log_term, index, commit, hint, context, vote
-    cdef const uint8_t* body
-    cdef readonly size_t body_size
-    cdef object owner       # the bytes object behind body, when Python made the message
-    cdef public list responses
-    cdef object _snapshot   # of a message to or from the storage; MSG_SNAP has it as its body
-    cdef inline void reset(self, int kind) noexcept nogil:
-        self.kind = kind
-        self.flags = self.count = 0
-        self.to = self.sender = self.term = self.log_term = self.index = 0
-        self.commit = self.hint = self.context = self.vote = 0
-        self.body = NULL
-        self.body_size = 0
-    cdef inline void set_body(self, const uint8_t* body, size_t size, uint32_t count) noexcept nogil:
-        self.body = body
-        self.body_size = size
-        self.count = count
-    cdef inline int body_from(self, Buffer buffer, size_t offset, size_t size, uint32_t count) noexcept nogil:
-        if offset > buffer.size or size > buffer.size - offset:
-            return -1
-        self.set_body(buffer.data + offset, size, count)
-        return 0
-    cdef uint64_t origin(self) noexcept nogil
-    cdef uint64_t sequence(self) noexcept nogil
-    cdef bint is_from(self, uint64_t origin, uint64_t incarnation, uint64_t sequence) noexcept nogil
-    cdef bint has_changes(self) noexcept nogil
+cdef class Inflights:
+    """Per slot, the last index and the bytes of each append that is not yet acknowledged."""
+    cdef readonly uint32_t capacity
+    cdef readonly uint64_t max_bytes
+    cdef uint64_t* index[SLOTS]
+    cdef uint64_t* bytes[SLOTS]
+    cdef uint32_t room[SLOTS]
+    cdef uint32_t start[SLOTS]
+    cdef uint32_t count[SLOTS]
+    cdef uint32_t limit[SLOTS]              # capacity of each window
+    cdef uint64_t total[SLOTS]
+    cdef int add(self, int slot, uint64_t index, uint64_t size) except -1 nogil
+    cdef void free_to(self, int slot, uint64_t index) noexcept nogil
+    cdef inline bint full(self, int slot) noexcept nogil:
+        return self.count[slot] >= self.limit[slot] or (self.max_bytes != 0 and self.total[slot] >= self.max_bytes)
+    cdef void reset(self, int slot) noexcept nogil
+
+@cython.final
+cdef class Peers:
+    """What is kept per member, one column each; slots are sorted by id."""
+    cdef readonly int count
+    cdef readonly uint64_t paused, recent_active       # masks of slots
+    cdef uint64_t ids[SLOTS]
+    cdef uint64_t match[SLOTS]             # Invariant: match < next
+    cdef uint64_t next[SLOTS]
+    cdef uint64_t sent_commit[SLOTS]
+    cdef uint64_t pending_snapshot[SLOTS]
+    cdef uint64_t requested_snapshot[SLOTS]  # least index of a snapshot that the peer asked for, 0: none
+    cdef uint64_t commit_group[SLOTS]      # 0: in none
+    cdef uint8_t state[SLOTS]
+    cdef uint64_t* _column(self, int which) noexcept nogil
+    cdef inline int slot_of(self, uint64_t id) noexcept nogil:
+        cdef int slot
+        for slot in range(self.count):
+            if self.ids[slot] == id:
+                return slot
+        return -1
+    cdef inline void set_paused(self, int slot, bint value) noexcept nogil:
+        if value:
+            self.paused |= bit(slot)
+        else:
+            self.paused &= ~bit(slot)
+    cdef inline void set_recent_active(self, int slot, bint value) noexcept nogil:
+        if value:
+            self.recent_active |= bit(slot)
+        else:
+            self.recent_active &= ~bit(slot)
+
+# Inline, and not __builtin_popcountll: without an option for newer processors that is a call of libgcc.
+cdef inline int popcount(uint64_t mask) noexcept nogil:
+    mask -= (mask >> 1) & <uint64_t>0x5555555555555555
+    mask = (mask & <uint64_t>0x3333333333333333) + ((mask >> 2) & <uint64_t>0x3333333333333333)
+    mask = (mask + (mask >> 4)) & <uint64_t>0x0F0F0F0F0F0F0F0F
+    return <int>((mask * <uint64_t>0x0101010101010101) >> 56)
 
 @cython.final
 cdef class EntryLog:
@@ -92,6 +119,8 @@ cdef class EntryLog:
     cdef uint64_t limit(self, uint64_t low, uint64_t high, uint64_t max_bytes) noexcept nogil
     cdef uint64_t payload(self, uint64_t low, uint64_t high) noexcept nogil
     cdef int spans(self, uint64_t low, uint64_t high, Spans out) except -1 nogil
+    cdef int fill(self, Outbox box, uint64_t low, uint64_t high) except -1 nogil
+    cdef int extend(self, Outbox box, size_t row, uint64_t high, uint64_t commit) except -1 nogil
     cdef uint64_t _run(self, uint64_t low, uint64_t high) noexcept nogil
     cdef int _grow(self, size_t entries) except -1 nogil
     cdef uint8_t* _room(self, size_t size) except NULL nogil
@@ -99,91 +128,9 @@ cdef class EntryLog:
     cdef void _drop_blocks(self, size_t gone) noexcept nogil
     cdef void _drop_spare(self) noexcept nogil
 
-cdef struct Row:
-    int kind
-    uint32_t flags, count
-    uint64_t to, sender, term, log_term, index, commit, hint, context, vote
-    uint64_t tag            # the write that releases it
-    size_t span_low, span_high
-    size_t body_size
-
-@cython.final
-cdef class Outbox:
-    """Messages to be sent, first in first out; entries stay where they are until they are framed."""
-    cdef Row* rows
-    cdef size_t head, tail, room
-    cdef Spans spans
-    cdef inline size_t length(self) noexcept nogil:
-        return self.tail - self.head
-    cdef int push(self, int kind, uint64_t to, uint64_t sender, uint64_t term) except -1 nogil
-    cdef inline int put(
-        self, int kind, uint64_t to, uint64_t sender, uint64_t term, uint64_t index, uint64_t log_term,
-        uint64_t commit, uint32_t flags, uint64_t hint, uint64_t context
-    ) except -1 nogil:
-        # push, set_log and set_answer in one: what most messages need.
-        cdef Row* row
-        if self.tail == self.room:
-            self._make_room()
-        row = self.rows + self.tail
-        self.tail += 1
-        row.kind = kind
-        row.flags = flags
-        row.count = 0
-        row.to = to
-        row.sender = sender
-        row.term = term
-        row.log_term = log_term
-        row.index = index
-        row.commit = commit
-        row.hint = hint
-        row.context = context
-        row.vote = row.tag = 0
-        row.span_low = row.span_high = self.spans.count
-        row.body_size = 0
-        return 0
-    cdef int _make_room(self) except -1 nogil
-    cdef inline void set_log(self, uint64_t index, uint64_t log_term, uint64_t commit) noexcept nogil:
-        cdef Row* row = self.rows + self.tail - 1
-        row.index = index
-        row.log_term = log_term
-        row.commit = commit
-    cdef inline void set_answer(self, uint32_t flags, uint64_t hint, uint64_t context) noexcept nogil:
-        cdef Row* row = self.rows + self.tail - 1
-        row.flags = flags
-        row.hint = hint
-        row.context = context
-    cdef int set_entries(self, EntryLog log, uint64_t low, uint64_t high) except -1 nogil
-    cdef int set_body(self, const uint8_t* body, size_t size, uint32_t count) except -1 nogil
-    cdef int set_spans(self, Spans spans, uint32_t count) except -1 nogil
-    cdef int share_body(self, Outbox other, size_t row) except -1 nogil
-    cdef int take(self, Outbox other, size_t row, uint64_t tag) except -1 nogil
-    cdef long find(self, int kind, uint64_t to) noexcept nogil
-    cdef int extend(self, size_t row, EntryLog log, uint64_t high, uint64_t commit) except -1 nogil
-    cdef void load(self, size_t row, Message m) noexcept nogil
-    cdef inline void tag_last(self, uint64_t tag) noexcept nogil:
-        self.rows[self.tail - 1].tag = tag
-    cdef inline int kind_at(self, size_t row) noexcept nogil:
-        return self.rows[self.head + row].kind
-    cdef inline uint64_t to_at(self, size_t row) noexcept nogil:
-        return self.rows[self.head + row].to
-    cdef inline uint64_t sender_at(self, size_t row) noexcept nogil:
-        return self.rows[self.head + row].sender
-    cdef inline uint64_t index_at(self, size_t row) noexcept nogil:
-        return self.rows[self.head + row].index
-    cdef inline uint32_t count_at(self, size_t row) noexcept nogil:
-        return self.rows[self.head + row].count
-    cdef inline size_t size_at(self, size_t row) noexcept nogil:
-        return self.rows[self.head + row].body_size
-    cdef inline uint64_t tag_at(self, size_t row) noexcept nogil:
-        return self.rows[self.head + row].tag
-    cdef inline void discard(self, size_t rows) noexcept nogil:
-        # References go when the box is empty, which it is after every round of the one who drains it.
-        self.head += min(rows, self.tail - self.head)
-        if self.head == self.tail:
-            self.clear()
-    cdef inline void clear(self) noexcept nogil:
-        self.head = self.tail = 0
-        self.spans.clear()
+cdef enum:
+    FRAME_HEADER = 64
+    MESSAGE_HEADER = 64
 
 @cython.final
 cdef class Codec:

@@ -16,12 +16,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
 import raftx
-from tests.helpers.implementations import IMPLEMENTATIONS, module, on
+from tests.helpers.implementations import IMPLEMENTATIONS, module, on, structures
 
 # How long a thread that was told to end may take, in seconds.
 THREAD_END_S = 5.0
@@ -116,14 +116,14 @@ def _open_files(directory: Path) -> list[str]:
 
 @pytest.fixture
 def system(mod: Callable[[str], ModuleType]) -> ModuleType:
-    """The module _sys of that implementation."""
-    return mod("_sys")
+    """The module _native.threads of that implementation."""
+    return mod("_native.threads")
 
 
 @pytest.fixture
-def core(mod: Callable[[str], ModuleType]) -> ModuleType:
-    """The module _core of that implementation."""
-    return mod("_core")
+def core(impl: ModuleType) -> SimpleNamespace:
+    """The hot structures of that implementation, and the entries and messages that they hold."""
+    return structures(impl)
 
 
 @pytest.fixture
@@ -160,3 +160,14 @@ def no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
     if directory is not None:
         files = _open_files(directory.resolve())
         assert not files, f"files still open after the test: {files}"
+
+
+@pytest.fixture
+def nothing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody sleeps, and nobody starts a thread."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a stepped node neither sleeps nor starts threads")
+
+    monkeypatch.setattr(time, "sleep", refuse)
+    monkeypatch.setattr(threading.Thread, "start", refuse)

@@ -1,5 +1,5 @@
 from libc.stdint cimport uint32_t, uint64_t
-from .._core cimport Message
+from .._native.outbox cimport Message
 from .state cimport State
 
 cdef int LEADER, MSG_APP, MSG_APP_RESP, MSG_DOUBT, MSG_DOUBT_RESP, MSG_HEARTBEAT, MSG_HEARTBEAT_RESP, MSG_PRE_VOTE

@@ -11,7 +11,7 @@ Functions over State and Message that read and never write.
 
 from __future__ import annotations
 
-from .._core import Message
+from .._native.outbox import Message
 from ..types import (
     FLAG_REJECT,
     FLAG_REQUEST_SNAPSHOT,

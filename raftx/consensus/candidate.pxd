@@ -1,5 +1,5 @@
 from libc.stdint cimport uint32_t
-from .._core cimport Message
+from .._native.outbox cimport Message
 from . cimport follower, leader, quorum
 from .state cimport State
 

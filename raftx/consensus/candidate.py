@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._core import Message
+from .._native.outbox import Message
 from ..errors import ProposalDropped
 from ..types import (
     FLAG_REJECT,

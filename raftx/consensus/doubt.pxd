@@ -1,6 +1,6 @@
 import cython
 from libc.stdint cimport uint64_t
-from .. cimport _flow
+from .. cimport _core
 from .readonly cimport ReadOnly
 from .tracker cimport Tracker
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from array import array
 
-from .. import _flow
+from .. import _core
 from ..types import MEMBERS_MAX
 from .readonly import ReadOnly
 from .tracker import Tracker
@@ -81,4 +81,4 @@ class Doubts:
             others += 1
             if reads.positions[other] >= self.position[slot]:
                 count += 1
-        return count >= _flow.popcount(voters) // 2 + 1 or count == others != 0
+        return count >= _core.popcount(voters) // 2 + 1 or count == others != 0

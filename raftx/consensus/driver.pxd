@@ -1,6 +1,7 @@
 import cython
 from libc.stdint cimport uint64_t
-from .._core cimport Message, Outbox, Spans
+from .._native.memory cimport Spans
+from .._native.outbox cimport Message, Outbox
 from . cimport release
 from .raft cimport Raft
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from array import array
 
-from .._core import Message, Outbox
-from .._memory import Spans
+from .._native.memory import Spans
+from .._native.outbox import Message, Outbox
 from ..types import MSG_STORAGE_APPEND_RESP
 from . import release
 from .raft import Raft

@@ -1,5 +1,5 @@
 from libc.stdint cimport uint32_t
-from .._core cimport Message
+from .._native.outbox cimport Message
 from .state cimport State
 
 cdef int MSG_APP, MSG_APP_RESP, MSG_DOUBT, MSG_DOUBT_RESP, MSG_FORGET_LEADER, MSG_HEARTBEAT, MSG_HEARTBEAT_RESP, MSG_PROP, MSG_READ_INDEX

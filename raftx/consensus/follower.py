@@ -5,7 +5,7 @@ Functions over State, one per kind of message. No role is changed here but by th
 
 from __future__ import annotations
 
-from .._core import Message
+from .._native.outbox import Message
 from ..errors import ProposalDropped
 from ..types import (
     FLAG_REJECT,

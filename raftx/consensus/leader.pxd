@@ -1,5 +1,5 @@
 from libc.stdint cimport uint32_t, uint64_t
-from .._core cimport Message, Outbox
+from .._native.outbox cimport Message, Outbox
 from .state cimport State
 
 cdef int LEADER

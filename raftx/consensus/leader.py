@@ -5,8 +5,8 @@ Functions over State. The windows and pauses themselves are Tracker's.
 
 from __future__ import annotations
 
-from .._core import Message, Outbox
-from .._memory import Entry
+from .._native.memory import Entry
+from .._native.outbox import Message, Outbox
 from ..errors import ConfChangeError, ProposalDropped
 from ..types import (
     ENTRY_CONF_CHANGE,
@@ -58,7 +58,7 @@ def maybe_send_append(r: State, slot: int, send_if_empty: bool) -> int:
     if not (r.batch_append and batched(r, slot, low, count)):
         r.send(MSG_APP, r.tracker.peers.ids[slot], r.term, low - 1, r.log.term(low - 1), r.committed, 0, 0, 0)
         if count:
-            r.messages.set_entries(r.log, low, high)
+            r.log.fill(r.messages, low, high)
     r.tracker.sent_entries(slot, count, r.log.payload(low, high) if count else 0)
     r.tracker.peers.sent_commit[slot] = r.committed
     return 1
@@ -83,9 +83,9 @@ def batched(r: State, slot: int, low: int, count: int) -> bool:
             return False
         if first + r.messages.count_at(row) != low or r.log.limit(first, high, append_bytes(r, slot)) < high:
             return False
-        r.messages.extend(row, r.log, high, r.committed)
+        r.log.extend(r.messages, row, high, r.committed)
     else:
-        r.messages.extend(row, r.log, 0, r.committed)
+        r.log.extend(r.messages, row, 0, r.committed)
     return True
 
 

@@ -1,6 +1,6 @@
 from libc.stdint cimport uint64_t
-from .. cimport _flow
-from .._flow cimport Peers
+from .. cimport _core
+from .._core cimport Peers
 
 cdef uint64_t NUMBER_MAX
 cdef int VOTE_PENDING, VOTE_LOST, VOTE_WON

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from .. import _flow
-from .._flow import Peers
+from .. import _core
+from .._core import Peers
 from ..types import NUMBER_MAX
 
 VOTE_PENDING = 1
@@ -20,7 +20,7 @@ VOTE_WON = 3
 
 def committed_index(voters: int, peers: Peers) -> int:
     """The largest index that a majority of ``voters`` has acknowledged; 2^63-1 for nobody."""
-    need = _flow.popcount(voters) // 2 + 1
+    need = _core.popcount(voters) // 2 + 1
     best = 0
     if voters == 0:
         return NUMBER_MAX
@@ -89,11 +89,11 @@ def vote_result(voters: int, granted: int, refused: int) -> int:
     """VOTE_WON, VOTE_LOST or VOTE_PENDING for one majority."""
     if voters == 0:
         return VOTE_WON
-    need = _flow.popcount(voters) // 2 + 1
-    yes = _flow.popcount(voters & granted)
+    need = _core.popcount(voters) // 2 + 1
+    yes = _core.popcount(voters & granted)
     if yes >= need:
         return VOTE_WON
-    if _flow.popcount(voters) - _flow.popcount(voters & refused) >= need:
+    if _core.popcount(voters) - _core.popcount(voters & refused) >= need:
         return VOTE_PENDING
     return VOTE_LOST
 
@@ -120,7 +120,7 @@ def _columns(ids: Iterable[int], matches: Mapping[int, int], groups: Mapping[int
 
 
 def _mask(ids: Iterable[int], peers: Peers) -> int:
-    return sum([_flow.bit(peers.py_slot_of(id)) for id in set(ids)])
+    return sum([_core.bit(peers.py_slot_of(id)) for id in set(ids)])
 
 
 def py_committed_index(

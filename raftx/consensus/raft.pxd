@@ -1,5 +1,5 @@
 from libc.stdint cimport uint32_t, uint64_t
-from .._core cimport Message
+from .._native.outbox cimport Message
 from . cimport candidate, follower, leader
 from .state cimport State
 

@@ -6,8 +6,8 @@ listed: whatever happens to a Raft happens through one of the two.
 
 from __future__ import annotations
 
-from .._core import Message
-from .._memory import Entry
+from .._native.memory import Entry
+from .._native.outbox import Message
 from ..errors import SnapshotRequestDropped
 from ..types import (
     FLAG_REJECT,

@@ -1,5 +1,6 @@
 from libc.stdint cimport uint64_t
-from .._core cimport EntryLog, Message
+from .._core cimport EntryLog
+from .._native.outbox cimport Message
 from . cimport release
 from .driver cimport Driver
 from .raft cimport Raft

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._core import EntryLog, Message, snapshot_from, snapshot_record
-from .._memory import Entry
+from .._core import EntryLog
+from .._native.memory import Entry
+from .._native.outbox import Message, snapshot_from, snapshot_record
 from ..config import Config
 from ..errors import ConfChangeError, ConfChangeRefused, ReadDropped, StepLocalMessage, UnknownPeer, UsageError
 from ..types import (

@@ -1,7 +1,7 @@
 import cython
 from libc.stdint cimport uint32_t, uint64_t
-from .. cimport _flow
-from .._core cimport Message, Outbox
+from .. cimport _core
+from .._native.outbox cimport Message, Outbox
 from . cimport quorum
 from .tracker cimport Tracker
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 
-from .. import _flow
-from .._core import Message, Outbox
+from .. import _core
+from .._native.outbox import Message, Outbox
 from ..types import MEMBERS_MAX, MSG_DOUBT, MSG_READ_INDEX, NUMBER_MAX
 from . import quorum
 from .tracker import Tracker
@@ -109,7 +109,7 @@ class ReadOnly:
             behind = voters
             for other in range(count):
                 if self.positions[other] >= candidate:
-                    behind &= ~_flow.bit(other)
+                    behind &= ~_core.bit(other)
             if quorum.vote_result(voters, voters & ~behind, behind) == quorum.VOTE_WON:
                 best = candidate
         return best

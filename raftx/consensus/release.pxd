@@ -1,6 +1,6 @@
 import cython
 from libc.stdint cimport uint64_t
-from .._core cimport Message, Outbox
+from .._native.outbox cimport Message, Outbox
 from .raft cimport Raft
 
 cdef int MSG_APP_RESP, MSG_PRE_VOTE_RESP, MSG_VOTE, MSG_VOTE_RESP

@@ -10,7 +10,7 @@ Messages are only moved between outboxes here; nothing is written or sent.
 
 from __future__ import annotations
 
-from .._core import Message, Outbox
+from .._native.outbox import Message, Outbox
 from ..types import MSG_APP_RESP, MSG_PRE_VOTE_RESP, MSG_VOTE, MSG_VOTE_RESP
 from .raft import Raft
 

@@ -1,5 +1,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from .._core cimport EntryLog, Message, Outbox, Spans
+from .._core cimport EntryLog
+from .._native.memory cimport Spans
+from .._native.outbox cimport Message, Outbox
 from . cimport quorum
 from .doubt cimport Doubts
 from .readonly cimport ReadOnly

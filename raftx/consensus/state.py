@@ -7,8 +7,9 @@ The semantics are those of etcd/raft v3.7 (raft.go, log.go, log_unstable.go).
 
 from __future__ import annotations
 
-from .._core import EntryLog, Message, Outbox, snapshot_from
-from .._memory import Spans
+from .._core import EntryLog
+from .._native.memory import Spans
+from .._native.outbox import Message, Outbox, snapshot_from
 from ..config import Config
 from ..errors import Corruption
 from ..types import (

@@ -1,7 +1,7 @@
 import cython
 from libc.stdint cimport uint64_t
-from .. cimport _flow
-from .._flow cimport Inflights, Peers
+from .. cimport _core
+from .._core cimport Inflights, Peers
 from . cimport quorum
 
 cdef int MEMBERS_MAX, PROBE, REPLICATE, SNAPSHOT

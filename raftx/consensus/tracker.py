@@ -8,8 +8,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 
-from .. import _flow
-from .._flow import Inflights, Peers
+from .. import _core
+from .._core import Inflights, Peers
 from ..types import MEMBERS_MAX, PROBE, REPLICATE, SNAPSHOT, ConfState
 from . import quorum
 from .confchange import check_conf_state
@@ -69,13 +69,13 @@ class Tracker:
             self.append_limits[slot] = 0
         self.inflights.reorder(places)
         slots = {id: slot for slot, id in enumerate(ids)}
-        self.voters = sum([_flow.bit(slots[id]) for id in set(conf_state.voters)])
-        self.outgoing = sum([_flow.bit(slots[id]) for id in set(conf_state.voters_outgoing)])
-        self.learners = sum([_flow.bit(slots[id]) for id in set(conf_state.learners)])
-        self.learners_next = sum([_flow.bit(slots[id]) for id in set(conf_state.learners_next)])
+        self.voters = sum([_core.bit(slots[id]) for id in set(conf_state.voters)])
+        self.outgoing = sum([_core.bit(slots[id]) for id in set(conf_state.voters_outgoing)])
+        self.learners = sum([_core.bit(slots[id]) for id in set(conf_state.learners)])
+        self.learners_next = sum([_core.bit(slots[id]) for id in set(conf_state.learners_next)])
         self.auto_leave = conf_state.auto_leave
-        self.votes_granted = sum([_flow.bit(slots[id]) for id, vote in self.kept.items() if vote and id in slots])
-        self.votes_refused = sum([_flow.bit(slots[id]) for id, vote in self.kept.items() if not vote and id in slots])
+        self.votes_granted = sum([_core.bit(slots[id]) for id, vote in self.kept.items() if vote and id in slots])
+        self.votes_refused = sum([_core.bit(slots[id]) for id, vote in self.kept.items() if not vote and id in slots])
         return 0
 
     def begin(self, slot: int, next: int) -> None:
@@ -106,9 +106,9 @@ class Tracker:
         if ((self.votes_granted | self.votes_refused) >> slot) & 1:
             return
         if granted:
-            self.votes_granted |= _flow.bit(slot)
+            self.votes_granted |= _core.bit(slot)
         else:
-            self.votes_refused |= _flow.bit(slot)
+            self.votes_refused |= _core.bit(slot)
 
     def tally(self) -> int:
         """VOTE_WON, VOTE_LOST or VOTE_PENDING."""
@@ -127,7 +127,7 @@ class Tracker:
         return quorum.joint_committed_index(self.voters, self.outgoing, self.peers)
 
     def is_singleton(self) -> bool:
-        return self.outgoing == 0 and _flow.popcount(self.voters) == 1
+        return self.outgoing == 0 and _core.popcount(self.voters) == 1
 
     # --- progress --------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 
-from .._sys import Cells, Event, Handoff
+from .._native.threads import Cells, Event, Handoff
 from ..storage.protocol import CELL_DONE, CELL_ERROR, CELL_SYNCS, ROW_IN_DOUBT, ROW_STOP, Storage
 from ..transport.link import QueueLink
 from ..transport.protocol import ASK_PROVEN, ASK_RENEW, Transport

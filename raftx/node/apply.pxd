@@ -1,11 +1,12 @@
 import cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from .._core cimport Cursor
-from .._sys cimport Cells, Event, Handoff, Intake
+from .._native.memory cimport Cursor
+from .._native.threads cimport Cells, Event, Handoff, Intake
 from .outcomes cimport Outcomes
 
-cdef int ENTRY_NORMAL, DONE_APPLIED
-cdef uint64_t KNOWN_REFUSALS, REFUSED_STOPPED, ROW_APPLY, ROW_END, ROW_HANDED, ROW_ODD, ROW_REFUSED, ROW_STATE
+cdef int ENTRY_NORMAL, DONE_APPLIED, DONE_BARE, DONE_INDEX
+cdef uint64_t KNOWN_REFUSALS, REFUSED_STOPPED
+cdef uint64_t ROW_APPLY, ROW_ASKED, ROW_END, ROW_HANDED, ROW_ODD, ROW_REFUSED, ROW_STATE, ROW_TRANSFER
 cdef size_t ENVELOPE
 
 @cython.final
@@ -14,11 +15,12 @@ cdef class Applier:
     cdef readonly Intake intake
     cdef readonly Handoff applies
     cdef readonly Outcomes outcomes
-    cdef object state_machine
+    cdef object state_machine, leadership
     cdef public object committed, state_changes
     cdef public Cells cells
     cdef public Event engine_event
-    cdef readonly uint64_t applied, applied_term
+    cdef readonly uint64_t applied_term, bare
     cdef Cursor cursor
     cdef int apply_spans(self, size_t span, size_t count) except -1 with gil
     cdef int apply_one(self) except -1 with gil
+    cdef object give(self, object entry) with gil

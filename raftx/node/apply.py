@@ -11,21 +11,26 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from .._memory import Cursor, Entry
-from .._sys import Handoff, Intake
+from .._native.memory import Cursor, Entry
+from .._native.threads import Handoff, Intake
 from ..types import ENTRY_NORMAL, MESSAGE_NAMES, Role, StateChange
+from .leadership import Leadership
 from .outcomes import Outcomes
 from .report import report
 from .rows import (
     DONE_APPLIED,
+    DONE_BARE,
+    DONE_INDEX,
     REFUSALS,
     REFUSED_STOPPED,
     ROW_APPLY,
+    ROW_ASKED,
     ROW_END,
     ROW_HANDED,
     ROW_ODD,
     ROW_REFUSED,
     ROW_STATE,
+    ROW_TRANSFER,
 )
 from .senders import REASONS
 
@@ -43,12 +48,14 @@ class Applier:
         self.applies = applies
         self.state_machine = state_machine
         self.outcomes = outcomes
+        self.leadership = Leadership(outcomes)
         self.cells: Any = None
         self.engine_event: Any = None
         self.committed: Any = None
         self.state_changes: Any = None
         self.applied_term = 0
-        self.applied = 0
+        #: entries that have no envelope: not a node's, nor empty as the first of a term
+        self.bare = 0
         self.cursor = Cursor()
 
     def run(self) -> None:
@@ -73,6 +80,13 @@ class Applier:
                 self.take_refused(row)
             elif kind == ROW_STATE:
                 self.take_state(row)
+            elif kind == ROW_ASKED:
+                self.take_asked(row)
+            elif kind == ROW_TRANSFER:
+                self.leadership.transfer_ended(
+                    self.applies.at(row, 1), self.applies.at(row, 2), self.applies.at(row, 3)
+                )
+                self.outcomes.wake_all()
             elif kind == ROW_ODD:
                 self.tell_odd(row)
             elif kind == ROW_END:
@@ -103,18 +117,41 @@ class Applier:
             self.applied_term = c.term
             self.outcomes.replace(c.term)
         if c.kind == ENTRY_NORMAL and c.size >= ENVELOPE:
-            if self.state_machine is not None:
-                result = self.state_machine.apply(Entry(c.index, c.term, c.payload(ENVELOPE), ENTRY_NORMAL))
-            if self.committed is not None:
-                self.committed.push(Entry(c.index, c.term, c.payload(ENVELOPE), ENTRY_NORMAL))
+            if self.state_machine is not None or self.committed is not None:
+                result = self.give(Entry(c.index, c.term, c.payload(ENVELOPE), ENTRY_NORMAL))
+            # Before its future ends: who sees that finds the index, too.
+            self.cells.set(DONE_INDEX, c.index)
             if c.origin == self.id and c.incarnation == self.incarnation:
                 self.outcomes.finish(c.sequence, c.index, c.term, result)
-        self.applied = c.index
+        elif c.kind == ENTRY_NORMAL and c.size > 0:
+            self.tell_bare(c.index, c.size)
         return 0
+
+    def give(self, entry: Entry) -> Any:
+        """An entry for who wants it; what the state machine returns."""
+        result = None
+        if self.state_machine is not None:
+            result = self.state_machine.apply(entry)
+        if self.committed is not None:
+            self.committed.push(entry)
+        return result
+
+    def tell_bare(self, index: int, size: int) -> None:
+        """An entry that no node proposed: what it means is not known here, so it is not applied."""
+        self.bare += 1
+        self.cells.set(DONE_BARE, self.bare)
+        if self.bare == 1:
+            report(
+                logging.WARNING,
+                "node %d: entry %d of %d bytes was not proposed by a Node and is not applied: do all members, and who "
+                "made this log, use raftx.Node? (entries_bare in status() counts such entries)",
+                *(self.id, index, size),
+            )
 
     def after_apply(self, index: int) -> None:
         """A batch is applied: tell the engine, then wake who waits."""
-        self.cells[DONE_APPLIED] = index
+        self.cells.set(DONE_INDEX, index)
+        self.cells.set(DONE_APPLIED, index)
         self.engine_event.py_wake()
         self.outcomes.wake_all()
 
@@ -135,8 +172,15 @@ class Applier:
             *(self.id, MESSAGE_NAMES.get(kind, kind), sender, term, REASONS[reason], count),
         )
 
+    def take_asked(self, row: int) -> None:
+        request, reason, to, before, term, leader, role = [self.applies.at(row, column) for column in range(1, 8)]
+        self.leadership.asked(request, reason, to, before, StateChange(term, leader, Role(role)))
+        self.outcomes.wake_all()
+
     def take_state(self, row: int) -> None:
         change = StateChange(self.applies.at(row, 1), self.applies.at(row, 2), Role(self.applies.at(row, 3)))
+        self.leadership.seen(change)
+        self.outcomes.wake_all()
         role = change.role.name.lower()
         report(logging.INFO, "node %d: term %d, leader %d, %s", self.id, change.term, change.leader, role)
         self.state_changes.push(change)

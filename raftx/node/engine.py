@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from array import array
 
-from .._core import Codec, Message
-from .._limits import NOTE_LIMIT, NOTE_TOO_LARGE
-from .._memory import Spans
-from .._sys import Cells, Clock, Event, Handoff, Intake, Runner
+from .._core import Codec
+from .._native.limits import NOTE_LIMIT, NOTE_TOO_LARGE
+from .._native.memory import Spans
+from .._native.outbox import Message
+from .._native.threads import Cells, Clock, Event, Handoff, Intake, Runner
 from ..config import Config
 from ..consensus import admission
 from ..consensus.driver import Driver
@@ -25,6 +26,7 @@ from ..storage.protocol import CELL_DONE, CELL_ERROR, ROW_IN_DOUBT, ROW_STOP, RO
 from ..transport.link import Link
 from ..types import (
     FLAG_REJECT,
+    FOLLOWER,
     LEADER,
     MEMBERS_MAX,
     MSG_HUP,
@@ -46,8 +48,11 @@ from .rows import (
     DONE_APPLIED,
     FAILED_STORAGE,
     ODD_ANSWER,
+    REASONS_MAX,
+    REFUSED_CAMPAIGN,
     REFUSED_FORWARDING,
     REFUSED_NO_LEADER,
+    REFUSED_NO_VOTER,
     REFUSED_NOT_LEADER,
     REFUSED_REMOVED,
     REFUSED_STOPPED,
@@ -55,11 +60,13 @@ from .rows import (
     REFUSED_UNCOMMITTED,
     REFUSED_UNREACHABLE,
     ROW_APPLY,
+    ROW_ASKED,
     ROW_END,
     ROW_HANDED,
     ROW_ODD,
     ROW_REFUSED,
     ROW_STATE,
+    ROW_TRANSFER,
     SENDER_STALE,
     SHOW_APPLIED,
     SHOW_COMMIT,
@@ -67,18 +74,24 @@ from .rows import (
     SHOW_FRAMES_DROPPED,
     SHOW_FRAMES_IN,
     SHOW_FRAMES_OUT,
+    SHOW_IN_DOUBT,
     SHOW_LAST,
     SHOW_LEAD,
     SHOW_LEADERS,
+    SHOW_ODD,
+    SHOW_REJECTED,
     SHOW_ROLE,
     SHOW_STABLE,
     SHOW_STALE,
     SHOW_TERM,
     SHOW_TICKS,
+    SHOW_TOO_LARGE_IN,
+    SHOW_TOO_LARGE_OUT,
     SHOW_UNSERVED,
     SHOW_VOTE,
+    SHOWN,
 )
-from .senders import REASONS, Senders
+from .senders import Senders
 from .stamps import Stamps
 
 FRAME_HEADER = 64
@@ -87,7 +100,6 @@ FRAME_CLOSE = 512 << 10  # a frame takes no further message above this; a larger
 RECORD_HEADER = 32
 NOTE_TICKS = 200  # between two notes about frames that are too large for a member
 FRAMES_A_ROUND = 256  # so that ticks and disk completions are looked at under a flood
-ODD_KINDS = 16  # reasons to refuse a message
 ODD_NS = 60_000_000_000  # how often the same reason is told
 
 
@@ -120,7 +132,8 @@ class Engine(Runner):
         self.applies = applies
         self.apply_cells = Cells()
         self.commands = Handoff(event)
-        self.show = Cells()
+        self.show = Cells(SHOWN)
+        self.show.set(SHOW_IN_DOUBT, core.in_doubt)
         self.stamps = stamps
         self.driver = Driver(core)
         self.out = self.driver.out
@@ -135,9 +148,8 @@ class Engine(Runner):
         #: a frame takes no further message above this; one message always fits what the transport takes
         self.frame_close = min(FRAME_CLOSE, max_frame_bytes)
         self.senders = Senders()
-        #: messages that no honest member can have sent, by reason; and when each was told last, 0 for never
-        self.odd = array("Q", bytes(8 * ODD_KINDS))
-        self.odd_told = array("q", bytes(8 * ODD_KINDS))
+        #: when each reason to refuse a message was told last, 0 for never
+        self.odd_told = array("q", bytes(8 * REASONS_MAX))
         #: the last of this node's own proposals that was passed on
         self.passed = 0
         self.max_frame_bytes = max_frame_bytes
@@ -147,9 +159,7 @@ class Engine(Runner):
         self.marks = array("q", bytes(8 * MEMBERS_MAX))
         #: ticks for which nothing is said about it
         self.said_too_large = array("q", bytes(8 * MEMBERS_MAX))
-        #: messages that were not sent because the recipient does not take such frames, and frames that told us the same
-        self.too_large_out = self.too_large_in = 0
-        self.shown_term = self.shown_lead = 0
+        self.shown_term = self.shown_lead = self.shown_transferee = 0
         self.shown_role = -1
         self.begun = self.stopping = False
         self.blocked = False
@@ -224,7 +234,7 @@ class Engine(Runner):
         self.next_tick += self.tick_ns
         if self.next_tick <= now:
             self.next_tick = now + self.tick_ns
-        self.show.set(SHOW_TICKS, self.show.get(SHOW_TICKS) + 1)
+        self.count(SHOW_TICKS)
         self.watch_disk()
         for slot in range(self.core.tracker.peers.count):
             if self.contact.tick(slot):
@@ -261,13 +271,15 @@ class Engine(Runner):
         frames = 0
         while frames < FRAMES_A_ROUND and self.link.next():
             frames += 1
-            if self.codec.open(self.link.data, self.link.size) != 0:
+            rejected = self.codec.open(self.link.data, self.link.size)
+            if rejected != 0:
+                self.count(SHOW_REJECTED + rejected)
                 continue
             self.link.proven()
             slot = self.core.tracker.peers.slot_of(self.codec.sender)
             verdict = self.senders.judge(slot, self.codec.sender_incarnation)
             if verdict == SENDER_STALE:
-                self.show.set(SHOW_STALE, self.show.get(SHOW_STALE) + 1)
+                self.count(SHOW_STALE)
                 continue
             if verdict == 0:
                 self.heard(slot)
@@ -290,7 +302,7 @@ class Engine(Runner):
             # An append and the headers around it fit what its recipient takes, unless it is a single entry.
             self.core.tracker.append_limits[slot] = self.codec.sender_limit - FRAME_HEADER - MESSAGE_HEADER
         if self.codec.sender_too_large:
-            self.too_large_in += 1
+            self.count(SHOW_TOO_LARGE_IN)
             self.say_too_large(NOTE_TOO_LARGE, slot, self.max_frame_bytes)
         if self.link.size == FRAME_HEADER and self.contact.greeted(slot):
             self.link.renew(self.codec.sender)
@@ -308,7 +320,7 @@ class Engine(Runner):
         if reason != 0:
             return self.refuse(reason)
         if not self.serves():
-            self.show.set(SHOW_UNSERVED, self.show.get(SHOW_UNSERVED) + 1)
+            self.count(SHOW_UNSERVED)
             return 0
         slot = self.core.tracker.peers.slot_of(self.message.sender)
         if self.message.kind == MSG_PROP:
@@ -320,18 +332,19 @@ class Engine(Runner):
 
     def refuse(self, reason: int) -> int:
         """Count a message that is dropped; the first of each reason, and then one a minute, is told."""
-        self.odd[reason] += 1
+        self.count(SHOW_ODD + reason)
         now = self.clock.now()
         if self.odd_told[reason] == 0 or now - self.odd_told[reason] >= ODD_NS:
             self.odd_told[reason] = max(now, 1)
-            count = self.odd[reason]
+            count = self.show.get(SHOW_ODD + reason)
             kind = self.message.kind
             self.applies.put(self.no_spans, ROW_ODD, reason, self.message.sender, kind, self.message.term, count, 0, 0)
         return 0
 
-    def refused_by_reason(self) -> dict[str, int]:
-        """How many messages were dropped because no honest member can have sent them. For Python, any thread."""
-        return {name: int(self.odd[reason]) for reason, name in enumerate(REASONS) if reason}
+    def count(self, cell: int) -> int:
+        """One more of what is shown there."""
+        self.show.set(cell, self.show.get(cell) + 1)
+        return 0
 
     def receive_refused(self) -> int:
         """The leader did not take proposals that were passed on to it."""
@@ -439,11 +452,11 @@ class Engine(Runner):
             if kind == CMD_STOP:
                 self.stopping = True
             elif kind == CMD_CAMPAIGN:
-                self.core.step_local(MSG_HUP)
+                self.campaign(self.commands.at(row, 1))
             elif kind == CMD_TRANSFER:
-                self.transfer(self.commands.at(row, 1))
+                self.transfer(self.commands.at(row, 1), self.commands.at(row, 2))
             elif kind == CMD_UNREACHABLE:
-                self.show.set(SHOW_FRAMES_DROPPED, self.show.get(SHOW_FRAMES_DROPPED) + 1)
+                self.count(SHOW_FRAMES_DROPPED)
                 slot = self.core.tracker.peers.slot_of(self.commands.at(row, 1))
                 if slot >= 0:
                     self.contact.unsent(slot)
@@ -454,25 +467,54 @@ class Engine(Runner):
                 self.hello(self.commands.at(row, 1))
         return 0
 
-    def transfer(self, to: int) -> int:
+    def campaign(self, request: int) -> int:
+        """Campaign now, if this member may."""
+        term = self.core.term
+        self.core.step_local(MSG_HUP)
+        return self.tell_asked(request, REFUSED_CAMPAIGN if self.core.role == FOLLOWER else 0, self.core.id, term)
+
+    def transfer(self, to: int, request: int) -> int:
         """Hand leadership to ``to``; 0: to the live voter whose log is most complete."""
-        if to == 0:
-            best = 0
-            if self.core.role != LEADER:
-                return 0
-            for slot in range(self.core.tracker.peers.count):
-                if slot == self.core.self_slot or (self.core.tracker.voters >> slot) & 1 == 0:
-                    continue
-                alive = (self.core.tracker.peers.recent_active >> slot) & 1
-                if alive and self.core.tracker.peers.match[slot] >= best:
-                    best = self.core.tracker.peers.match[slot]
-                    to = self.core.tracker.peers.ids[slot]
-            if to == 0:
-                return 0
-        self.message.reset(MSG_TRANSFER_LEADER)
-        self.message.sender = self.core.id
-        self.message.hint = to
-        return self.core.step(self.message)
+        term = self.core.term
+        if to == 0 and self.core.role == LEADER:
+            to = self.most_complete()
+        reason = self.transfer_refusal(to)
+        if reason == 0:
+            self.message.reset(MSG_TRANSFER_LEADER)
+            self.message.sender = self.core.id
+            self.message.hint = to
+            self.core.step(self.message)
+        return self.tell_asked(request, reason, to, term)
+
+    def transfer_refusal(self, to: int) -> int:
+        """Why leadership cannot be handed to ``to``; 0 when it can, or when another member has to know."""
+        if self.core.role != LEADER:
+            if self.core.lead == 0:
+                return REFUSED_NO_LEADER
+            return 0 if to else REFUSED_NOT_LEADER
+        slot = self.core.tracker.peers.slot_of(to) if to else -1
+        if slot < 0 or (self.core.tracker.learners >> slot) & 1:
+            return REFUSED_NO_VOTER
+        return REFUSED_TRANSFER if self.core.transferee == to else 0
+
+    def most_complete(self) -> int:
+        """The live voter, other than this one, that has acknowledged most; 0 for none."""
+        best = to = 0
+        for slot in range(self.core.tracker.peers.count):
+            if slot == self.core.self_slot or (self.core.tracker.voters >> slot) & 1 == 0:
+                continue
+            alive = (self.core.tracker.peers.recent_active >> slot) & 1
+            if alive and self.core.tracker.peers.match[slot] >= best:
+                best = self.core.tracker.peers.match[slot]
+                to = self.core.tracker.peers.ids[slot]
+        return to
+
+    def tell_asked(self, request: int, reason: int, to: int, term: int) -> int:
+        """The core was asked that ``to`` lead, in ``term``, or not, with a reason; and what it knows now."""
+        if request:
+            now, lead, role = self.core.term, self.core.lead, self.core.role
+            self.applies.put(self.no_spans, ROW_ASKED, request, reason, to, term, now, lead, role)
+        return 0
 
     def take_applied(self) -> int:
         applied = self.apply_cells.get(DONE_APPLIED)
@@ -546,16 +588,16 @@ class Engine(Runner):
                 return 0
             if limit and size > limit:
                 # It would end the connection. What can be told is that there is something.
-                self.too_large_out += 1
+                self.count(SHOW_TOO_LARGE_OUT)
                 self.marks[slot] = self.contact.limit
                 self.say_too_large(NOTE_LIMIT, slot, limit)
                 self.not_sent(slot, to, start, end)
             elif self.send_frame(slot, to, size, start, end) != 0:
-                self.show.set(SHOW_FRAMES_DROPPED, self.show.get(SHOW_FRAMES_DROPPED) + 1)
+                self.count(SHOW_FRAMES_DROPPED)
                 self.not_sent(slot, to, start, end)
             else:
                 self.contact.sent(slot)
-                self.show.set(SHOW_FRAMES_OUT, self.show.get(SHOW_FRAMES_OUT) + 1)
+                self.count(SHOW_FRAMES_OUT)
             start = end
         return 0
 
@@ -597,7 +639,7 @@ class Engine(Runner):
             self.codec.begin(self.link.place, FRAME_HEADER, to)
             self.codec.finish()
             if self.link.send() == 0:
-                self.show.set(SHOW_FRAMES_OUT, self.show.get(SHOW_FRAMES_OUT) + 1)
+                self.count(SHOW_FRAMES_OUT)
         return 0
 
     def hand_over_entries(self) -> int:
@@ -613,6 +655,11 @@ class Engine(Runner):
         self.show.set(SHOW_APPLIED, self.core.applied)
         self.show.set(SHOW_LAST, self.core.log.last)
         self.show.set(SHOW_STABLE, self.core.stable)
+        self.show.set(SHOW_IN_DOUBT, self.core.in_doubt)
+        if self.core.transferee != self.shown_transferee:
+            was, to = self.shown_transferee, self.core.transferee
+            self.shown_transferee = to
+            self.applies.put(self.no_spans, ROW_TRANSFER, was, to, self.core.role, 0, 0, 0, 0)
         if (
             self.core.term == self.shown_term
             and self.core.lead == self.shown_lead
@@ -620,7 +667,7 @@ class Engine(Runner):
         ):
             return 0
         if self.core.lead != self.shown_lead and self.core.lead != 0:
-            self.show.set(SHOW_LEADERS, self.show.get(SHOW_LEADERS) + 1)
+            self.count(SHOW_LEADERS)
         self.shown_term = self.core.term
         self.shown_lead = self.core.lead
         self.shown_role = self.core.role

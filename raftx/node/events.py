@@ -25,6 +25,8 @@ class Bell:
 
     def wait_for(self, ready: Callable[[], object], timeout: float | None = None) -> bool:
         """Sleep until ``ready()``; False after ``timeout`` seconds. ``ready`` is asked again after each ring."""
+        if ready():
+            return True
         deadline = None if timeout is None else time.monotonic() + timeout
         while not ready():
             lock = threading.Lock()
@@ -70,6 +72,13 @@ class Gate:
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is open; False after ``timeout`` seconds."""
         return self._bell.wait_for(self.is_open, timeout)
+
+
+class Published(Generic[T]):
+    """A value that one thread at a time replaces and any thread reads. Never changed in place."""
+
+    def __init__(self, value: T) -> None:
+        self.value = value
 
 
 class Stream(Generic[T]):

@@ -1,6 +1,6 @@
 import cython
 from libc.stdint cimport int32_t, uint64_t
-from .. cimport _sys
+from .._native cimport threads
 
 cdef int _PENDING, _DONE, _PLAIN, _FAILED, _CANCELLED
 

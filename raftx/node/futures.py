@@ -5,7 +5,7 @@ A Future has the methods of ``concurrent.futures.Future``, works with its ``wait
 waiting until somebody waits; whoever completes a batch sets all results first and wakes afterwards. No threads here.
 
 Ending and waiting need no lock: who ends a future takes its cell first, and writes its state last; who waits
-is in the list before he looks at the state again.
+is in the list before it looks at the state again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from concurrent.futures import Future as PlainFuture
 from concurrent.futures import TimeoutError as ConcurrentTimeoutError
 from typing import Any, NoReturn
 
-from .. import _sys
+from .._native import threads
 from ..errors import UsageError
 from .report import report
 
@@ -103,7 +103,7 @@ class Future:
 
     def done(self) -> bool:
         """Whether it has ended."""
-        return _sys.peek(self._cell) != _PENDING
+        return threads.peek(self._cell) != _PENDING
 
     def running(self) -> bool:
         """Always False: what happens to a request cannot be observed before it ends."""
@@ -111,13 +111,13 @@ class Future:
 
     def cancelled(self) -> bool:
         """Whether ``cancel`` ended it."""
-        return _sys.peek(self._cell) == _CANCELLED
+        return threads.peek(self._cell) == _CANCELLED
 
     def cancel(self) -> bool:
         """Stop waiting. False when it has ended already. Does not take a proposal back."""
-        if not _sys.claim(self._cell):
+        if not threads.claim(self._cell):
             return False
-        _sys.publish(self._cell, _CANCELLED)
+        threads.publish(self._cell, _CANCELLED)
         self.wake()
         return True
 
@@ -127,9 +127,9 @@ class Future:
         Raises TimeoutError when it has not ended by then (it goes on), CancelledError, NotDone, Unknown. Raises
         UsageError when it would wait on the thread of its own node that ends it: in ``apply`` or in a callback.
         """
-        if _sys.peek(self._cell) == _PENDING:
+        if threads.peek(self._cell) == _PENDING:
             self._wait(timeout)
-        state = _sys.peek(self._cell)
+        state = threads.peek(self._cell)
         if state == _DONE:
             return Done(self._index, self._term, self._value)
         if state == _PLAIN:
@@ -140,9 +140,9 @@ class Future:
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait like ``result``; return the exception, or None."""
-        if _sys.peek(self._cell) == _PENDING:
+        if threads.peek(self._cell) == _PENDING:
             self._wait(timeout)
-        state = _sys.peek(self._cell)
+        state = threads.peek(self._cell)
         if state == _CANCELLED:
             raise CancelledError()
         if state == _FAILED:
@@ -164,12 +164,12 @@ class Future:
         waiting: list[Any] = self._waiting
         waiting.append(lock)
         try:
-            if _sys.peek(self._cell) == _PENDING:
+            if threads.peek(self._cell) == _PENDING:
                 lock.acquire(timeout=-1 if timeout is None else min(timeout, threading.TIMEOUT_MAX))
         finally:
             if lock in waiting:
                 self._forget(waiting, lock)
-        if _sys.peek(self._cell) == _PENDING:
+        if threads.peek(self._cell) == _PENDING:
             raise FutureTimeout()
 
     def _forget(self, waiting: list[Any], lock: Any) -> None:
@@ -208,7 +208,7 @@ class Future:
         that is made now.
         """
         self._add(fn)
-        if _sys.peek(self._cell) != _PENDING:
+        if threads.peek(self._cell) != _PENDING:
             raised = self.run_callbacks()
             if raised is not None:
                 raise raised
@@ -239,7 +239,7 @@ class Future:
         return last
 
     def __await__(self) -> Generator[Any, None, Any]:
-        if _sys.peek(self._cell) == _PENDING:
+        if threads.peek(self._cell) == _PENDING:
             loop = asyncio.get_running_loop()
             inner = loop.create_future()
 
@@ -253,13 +253,13 @@ class Future:
                     loop.call_soon_threadsafe(tell)
 
             number = self._add(ended)
-            if _sys.peek(self._cell) != _PENDING:
+            if threads.peek(self._cell) != _PENDING:
                 self.run_callbacks()
             try:
                 yield from inner.__await__()
             finally:
                 self._callbacks.pop(number, None)
-        if _sys.peek(self._cell) == _CANCELLED:
+        if threads.peek(self._cell) == _CANCELLED:
             raise asyncio.CancelledError()
         return self.result(0)
 
@@ -267,28 +267,28 @@ class Future:
 
     def settle(self, index: int, term: int, value: Any) -> bool:
         """End as done, without waking anybody yet; False when it has ended already."""
-        if not _sys.claim(self._cell):
+        if not threads.claim(self._cell):
             return False
         self._index = index
         self._term = term
         self._value = value
-        _sys.publish(self._cell, _DONE)
+        threads.publish(self._cell, _DONE)
         return True
 
     def settle_plain(self, value: Any) -> bool:
         """End with a value that is not one proposal's, without waking anybody yet."""
-        if not _sys.claim(self._cell):
+        if not threads.claim(self._cell):
             return False
         self._value = value
-        _sys.publish(self._cell, _PLAIN)
+        threads.publish(self._cell, _PLAIN)
         return True
 
     def settle_error(self, error: BaseException) -> bool:
         """End with an exception, without waking anybody yet; False when it has ended already."""
-        if not _sys.claim(self._cell):
+        if not threads.claim(self._cell):
             return False
         self._value = error
-        _sys.publish(self._cell, _FAILED)
+        threads.publish(self._cell, _FAILED)
         return True
 
     def needs_wake(self) -> bool:
@@ -322,7 +322,7 @@ class Future:
             self.run_callbacks()
 
     def _tell(self, watched: Any) -> None:
-        state = _sys.peek(self._cell)
+        state = threads.peek(self._cell)
         with watched.condition:
             for waiter in watched.waiters:
                 if state == _CANCELLED:
@@ -335,7 +335,7 @@ class Future:
 
     def set_running_or_notify_cancel(self) -> bool:
         """For symmetry with concurrent.futures: whether it still waits for an end."""
-        return _sys.peek(self._cell) != _CANCELLED
+        return threads.peek(self._cell) != _CANCELLED
 
     def set_result(self, value: Any) -> None:
         """End with a value. Raises UsageError when it has ended already."""
@@ -353,7 +353,7 @@ class Future:
 
     def _watch(self) -> Any:
         if self._watched is None:
-            if _sys.peek(self._cell) == _PENDING:
+            if threads.peek(self._cell) == _PENDING:
                 self._check_thread()
             if _first is None:
                 watched = _Watched()
@@ -377,10 +377,10 @@ class Future:
 
     @property
     def _state(self) -> str:
-        state = _sys.peek(self._cell)
+        state = threads.peek(self._cell)
         if state == _PENDING:
             return "PENDING"
         return "CANCELLED_AND_NOTIFIED" if state == _CANCELLED else "FINISHED"
 
     def __repr__(self) -> str:
-        return f"<raftx.Future {_NAMES[_sys.peek(self._cell)]}>"
+        return f"<raftx.Future {_NAMES[threads.peek(self._cell)]}>"

@@ -1,17 +1,27 @@
-"""Begin and end of a node: its phases, its threads, and what ended it. Knows nothing of what the threads do.
+"""Begin and end of a node: its state, its workers, and what ended it. Knows nothing of what the workers do.
 
-One thread at a time has the right to change the phase; it keeps it for the whole of ``start`` or ``close``.
-Everybody else only says what he wants (``closing``), or adds a cause. No lock is held while anybody waits, and
-nothing here needs one that another thread may hold: a signal handler may close the node at any moment.
+                                 close() before start()
+    new ──────────────────────────────────────────────────────────────────► ended
+     │ start()                                                                ▲
+     ▼              assembled               close()             all released  │
+    starting ─────────────────► running ───────────────► stopping ────────────┘
+     │                                                    ▲      ▲│ close() again: something did not end in time
+     └────────────────────────────────────────────────────┘      └┘
+          an error, or close() meanwhile: what was taken is released
+
+One thread at a time has the right to ``move`` the node from one state to the next; it keeps it for the whole of
+``start`` or ``close``. Everybody else only says what it wants (``closing``), or adds a cause (``fail``): with a cause
+a node is *failed*, whatever it is beneath that, and for good. No lock is held while anybody waits, and nothing here
+needs one that another thread may hold: a signal handler may close the node at any moment.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-import time
 import weakref
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -22,83 +32,113 @@ from .report import Lines
 NEW = "new"
 STARTING = "starting"
 RUNNING = "running"
-CLOSING = "closing"
-CLOSED = "closed"
-FAILED = "failed"  # at its start; a node that failed later is RUNNING until it is closed, with a cause
-FORKED = "forked"
+STOPPING = "stopping"
+ENDED = "ended"
+FAILED = "failed"  # shown in place of any of these once there is a cause
+GONE = "gone"  # from any state: the process that the node belongs to is gone, or this one was forked from it
+
+MOVES = {
+    NEW: (STARTING, ENDED),
+    STARTING: (RUNNING, STOPPING),
+    RUNNING: (STOPPING,),
+    STOPPING: (STOPPING, ENDED),
+    ENDED: (),
+    GONE: (),
+}
 
 _WHY = {
     NEW: "it has not been started",
     STARTING: "it is being started",
     RUNNING: "it is being stopped",  # seen between a failure and its cause, or by who came too late
-    CLOSING: "it is being closed",
-    CLOSED: "it was closed",
-    FAILED: "it could not be started",
+    STOPPING: "it is being closed",
+    ENDED: "it was closed",
 }
 
-HARDLY_STARTED = 1.0  # seconds until a thread whose start was interrupted shows, if it exists
+
+def _nothing() -> None:
+    """What a task does before its first round if it has nothing to prepare."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """The work of one of a node's workers: rounds, which wait for nothing, with rests between them.
+
+    run: rounds to the last one and rests between them, for a thread. round: one of them; False after the last one.
+    begin: called before the first round. end: called after the last one, with what ``begin``, ``run`` or ``round``
+    raised, or None. ends_futures: whether futures end, and their callbacks run, in it.
+    """
+
+    run: Callable[[], object]
+    round: Callable[[], object]
+    end: Callable[[BaseException | None], None]
+    begin: Callable[[], None] = _nothing
+    ends_futures: bool = False
 
 
 class Worker:
-    """A thread of the node, and a gate that opens at its end.
+    """A task on its way from the first round to the last, and a gate that opens at its end.
 
-    The gate and not Thread.join is waited for: two joins of one thread, one in a signal handler that interrupted
-    the other, wait for each other.
+    An executor runs it; whatever that is, the task is done under the guard of ``attempt``.
     """
 
-    def __init__(self, name: str, body: Callable[[], None], lines: Lines, threads: set[int] | None) -> None:
-        self.ended = Gate()
+    def __init__(self, what: str, life: Life, task: Task) -> None:
+        self.what = what
+        self.name = f"raftx-{what}-{life.id}"
         self.begun = False
-        self._body: Callable[[], None] | None = body
-        self._lines = lines
-        self._threads = threads
-        self.thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self.ended = Gate()
+        self._task: Task | None = task
+        self._lines = life.lines
+        self._enders = life.enders if task.ends_futures else None
 
     def start(self) -> None:
-        """Raises RuntimeError when the system has no thread left; nothing has begun then."""
-        try:
-            self.thread.start()
-        except Exception:
-            self.ended.open()
-            raise
-
-    def _run(self) -> None:
-        self.begun = True
-        self._lines.take_over()
-        if self._threads is not None:
-            self._threads.add(threading.get_ident())
-        body, self._body = self._body, None  # which leads back to the node: no cycle
-        try:
-            if body is not None:
-                body()
-        finally:
-            del body
-            if self._threads is not None:
-                self._threads.discard(threading.get_ident())
-            self.ended.open()
+        """Begin. Raises RuntimeError when the system has no thread left; nothing has begun then."""
+        raise NotImplementedError
 
     def is_me(self) -> bool:
-        """Whether this is the calling thread."""
-        return self.thread is threading.current_thread()
+        """Whether the caller is called by this worker."""
+        raise NotImplementedError
 
-    def wait(self, timeout: float) -> bool:
-        """Until it has ended. False after ``timeout`` seconds."""
-        deadline = time.monotonic() + timeout
-        hardly = min(deadline, time.monotonic() + HARDLY_STARTED)
-        while not self.begun and not self.ended.is_open():
-            # A signal came while it was being started, or it is only just there.
-            now = time.monotonic()
-            if now >= deadline:
-                return False
-            if now >= hardly and self.thread.ident is None:
-                return True
-            time.sleep(0.002)
-        if not self.ended.wait(max(0.0, deadline - time.monotonic())):
+    def wait(self, deadline: float) -> bool:
+        """Until it has ended; False at the deadline, which is a time of the executor's."""
+        raise NotImplementedError
+
+    def attempt(self, part: Callable[[Task], object]) -> bool:
+        """Do a part of the task, its begin before the first; False after the last part, or a failure: it has ended."""
+        task = self._task
+        if task is None:
             return False
-        # It has nothing left to do but to go; only who has the right comes here, so nobody joins it twice.
-        if self.begun:
-            self.thread.join(max(0.0, deadline - time.monotonic()))
-        return True
+        me = threading.get_ident()
+        entered = self._enders is not None and me not in self._enders
+        if self._enders is not None:
+            self._enders.add(me)
+        more = False
+        try:
+            with self._lines.taken_over():
+                try:
+                    if not self.begun:
+                        self.begun = True
+                        task.begin()
+                    more = bool(part(task))
+                except BaseException as error:
+                    if self._task is None:
+                        raise  # it was abandoned meanwhile: nothing of the node is touched any more
+                    # Whatever it is, nobody else would notice that this worker is gone.
+                    task.end(error)
+                else:
+                    if self._task is not None and not more:
+                        task.end(None)
+        finally:
+            if entered and self._enders is not None:
+                self._enders.discard(me)
+            if not more:
+                self.abandon()
+                del task
+                self.ended.open()
+        return more
+
+    def abandon(self) -> None:
+        """Nothing of the task is done any more, its end included."""
+        self._task = None  # which leads back to the node: no cycle
 
 
 class Right:
@@ -117,17 +157,19 @@ class Right:
 
 
 class Life:
-    """Phase, threads and cause of the end of one node."""
+    """State, workers and cause of the end of one node."""
 
     def __init__(self, id: int) -> None:
         self.id = id
-        #: changed by who has the right, and in a forked child
+        #: one of the keys of MOVES; changed by ``move`` and ``abandon`` alone
         self.phase = NEW
         #: somebody wants it closed; never unset
         self.closing = False
         #: opens when nothing can be proposed and decided here any more
         self.ended = Gate()
         self.lines = Lines()
+        #: idents of the threads that end futures at the moment
+        self.enders: set[int] = set()
         self.workers: list[Worker] = []
         #: under one key the first cause of a failure, and a token; as ``_right``
         self._cause: dict[str, tuple[BaseException, object]] = {}
@@ -137,7 +179,16 @@ class Life:
         self._pid = os.getpid()
         _lives.add(self)
 
-    # --- the right to change the phase ------------------------------------------------------------
+    # --- states, and the right to move from one to the next ----------------------------------------
+
+    def move(self, to: str) -> None:
+        """Go to another state, with the right. Raises UsageError when the table has no such way."""
+        holder = self._right.get("holder")
+        if holder is None or holder[0] != threading.get_ident():
+            raise UsageError(f"node {self.id} cannot become {to}: this thread has not the right to it")
+        if to not in MOVES[self.phase]:
+            raise UsageError(f"node {self.id} cannot become {to}: it is {self.phase}")
+        self.phase = to
 
     def take(self, timeout: float | None = None) -> Right | None:
         """Wait for the right; None when this thread has it already: we are in a signal handler, or called back.
@@ -157,7 +208,7 @@ class Life:
         return Right(self) if holder is mine else None
 
     def give_back(self) -> None:
-        """Let others change the phase."""
+        """Let others have it."""
         self._right.pop("holder", None)
         self._given_back.ring()
 
@@ -180,10 +231,11 @@ class Life:
 
     def is_alive(self) -> bool:
         """Whether it takes part: it runs, or hands over what it has before it ends."""
-        return self.phase in (RUNNING, CLOSING) and not self._cause and not self.ended.is_open()
+        return self.phase in (RUNNING, STOPPING) and not self._cause and not self.ended.is_open()
 
-    def name(self) -> str:
-        """The phase, for people: a node that failed says so, whatever was done with it since."""
+    @property
+    def state(self) -> str:
+        """For people: a node that failed says so, whatever was done with it since."""
         return FAILED if self._cause else self.phase
 
     def stopped(self) -> Stopped:
@@ -201,17 +253,17 @@ class Life:
             raise UsageError("a node does not survive fork: make it in the process that uses it")
 
     def is_forked(self) -> bool:
-        """Whether this process is a child of the node's."""
-        return self.phase == FORKED or os.getpid() != self._pid
+        """Whether the node is another process's: this one was forked from it."""
+        return self.phase == GONE or os.getpid() != self._pid
 
-    # --- threads ----------------------------------------------------------------------------------
+    def abandon(self) -> None:
+        """The process that the node belongs to is gone, or is said to be: nothing of the node is touched any more."""
+        self.phase = GONE
 
-    def add(self, what: str, body: Callable[[], None], threads: set[int] | None = None) -> Worker:
-        """A thread for ``body``, not started; its ident is in ``threads`` while it runs."""
-        return Worker(f"raftx-{what}-{self.id}", body, self.lines, threads)
+    # --- workers ----------------------------------------------------------------------------------
 
     def start(self, worker: Worker) -> None:
-        """Start a thread. Raises RuntimeError when the system has none left."""
+        """Start a worker. Raises RuntimeError when the system has no thread left."""
         self.workers.append(worker)
         try:
             worker.start()
@@ -220,7 +272,7 @@ class Life:
             raise
 
     def is_mine(self) -> bool:
-        """Whether the calling thread is one of the node's own."""
+        """Whether the caller is called by one of the node's workers."""
         return any([worker.is_me() for worker in self.workers])
 
 
@@ -230,7 +282,7 @@ _lives: weakref.WeakSet[Life] = weakref.WeakSet()
 def _in_child() -> None:
     """After a fork, in the child: the threads are gone, and the node is the parent's."""
     for life in list(_lives):
-        life.phase = FORKED
+        life.abandon()
 
 
 def quietly(errors: list[BaseException], release: Callable[[], Any]) -> None:

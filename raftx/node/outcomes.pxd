@@ -16,6 +16,7 @@ cdef class Outcomes:
     cdef readonly set threads
     cdef readonly dict pending, early
     cdef list stale, given_back
+    cdef object opened, timed, counts
     cdef readonly object ending, late
     cdef object deadlines
     cdef dict handed
@@ -25,6 +26,7 @@ cdef class Outcomes:
     cdef int finish(self, uint64_t sequence, uint64_t index, uint64_t term, object result) except -1 with gil
     cdef int finish_other(self, uint64_t sequence, object item, object outcome) except -1 with gil
     cdef int settle_future(self, Future future, uint64_t index, uint64_t term, object result) except -1 with gil
+    cdef int settle_with(self, Future future, object value) except -1 with gil
     cdef int fail_future(self, Future future, object error) except -1 with gil
     cdef int settle_batch(self, Batch batch, uint64_t sequence, object outcome) except -1 with gil
     cdef int give_up_batch(self, Batch batch, object reason, object cause) except -1 with gil

@@ -1,14 +1,20 @@
 """Every request of a node that has not ended, by its number, and how each of them ends: exactly once.
 
-The apply thread ends what was applied or refused, the watch thread what is overdue, and whoever finds that
-the node has failed ends all that is left, at once: none of them waits for another. Who takes a request out
-of ``pending`` ends it. There is no lock, because a user's thread may be interrupted here by a signal whose
-handler closes the node.
+| kind     | number                  | done                    | not done                | ended by       |
+|----------|-------------------------|-------------------------|-------------------------|----------------|
+| proposal | the intake's, from 1 on | applied here            | not appended, replaced  | apply thread   |
+| others   | kind and a count        | as who asked for it     | with the reason         | apply thread   |
+| all      |                         |                         |                         | watch: overdue |
+
+What is neither done nor known not to be is unknown: overdue, or open when the node ends. Who takes a request out of
+``pending`` ends it, whatever thread that is: so none of them waits for another. There is no lock, because a user's
+thread may be interrupted here by a signal whose handler closes the node.
 """
 
 from __future__ import annotations
 
 import collections
+import itertools
 from typing import Any
 
 from ..errors import NotDone, ProposalError, Unknown
@@ -18,6 +24,14 @@ REPLACED = "its leader lost office before it was committed"
 OVERDUE = "no outcome within the proposal timeout"
 STOPPED = "the node was stopped"
 REFUSED_AT_ONCE = 1000  # of them may not be registered yet
+
+# Kinds of requests beside proposals: what their numbers begin with, which no proposal's does.
+KIND_SHIFT = 56
+KIND_CAMPAIGN = 1
+KIND_TRANSFER = 2
+KIND_READ = 3
+KIND_CHANGE = 4
+KIND_SNAPSHOT = 5
 
 
 class Batch:
@@ -45,7 +59,9 @@ class Batch:
             return self.future.settle_error(errors[0])
         failure = Unknown(f"{len(errors)} of {len(self.outcomes)} proposals of the batch are not known to be done")
         failure.outcomes = self.outcomes
-        failure.__cause__ = errors[0].__cause__
+        causes = [error.__cause__ for error in errors if error.__cause__ is not None]
+        if causes:
+            failure.__cause__ = causes[0]
         return self.future.settle_error(failure)
 
     def give_up(self, reason: str, cause: BaseException | None) -> bool:
@@ -73,10 +89,10 @@ def unknown(reason: str, cause: BaseException | None) -> Unknown:
 class Outcomes:
     """The open requests of one node. ``threads``: the idents of those that end futures and run callbacks."""
 
-    def __init__(self, timeout_ns: int) -> None:
+    def __init__(self, timeout_ns: int, threads: set[int] | None = None) -> None:
         self.timeout_ns = timeout_ns
-        self.threads: set[int] = set()
-        #: sequence to the Future of a proposal, or to the Batch that it is in
+        self.threads: set[int] = set() if threads is None else threads
+        #: number to the Future of a request, or to the Batch that a proposal is in
         self.pending: dict[int, Any] = {}
         #: what ended before its future was registered: of the last moments, see ``expire``
         self.early: dict[int, Any] = {}
@@ -91,6 +107,10 @@ class Outcomes:
         self.handed: dict[int, int] = {}
         #: (first, count, reason) of what the engine gave back when it stopped; ``end`` knows why it did
         self.given_back: list[tuple[int, int, str]] = []
+        #: numbers of other requests, as they were opened, and (deadline, number) of those that have one
+        self.opened: collections.deque[int] = collections.deque()
+        self.timed: collections.deque[tuple[int, int]] = collections.deque()
+        self.counts = itertools.count(1)
         #: largest sequence that has a deadline, and that was registered
         self.noted = self.newest = 0
         self.ended = False
@@ -120,15 +140,22 @@ class Outcomes:
             for sequence in range(first, first + count):
                 self.look_again(sequence)
 
+    def open(self, kind: int, future: Future) -> int:
+        """A request other than a proposal, before it is handed over: its number."""
+        number = kind << KIND_SHIFT | next(self.counts)
+        self.pending[number] = future
+        self.opened.append(number)
+        if self.ended:
+            self.look_again(number)
+        return number
+
     def look_again(self, sequence: int) -> None:
-        """Whether a proposal ended before it was registered."""
+        """Whether a request ended before it was registered."""
         outcome = self.early.pop(sequence, None)
         if outcome is not None:
             self.end_one(sequence, outcome)
         if self.ended:
-            item = self.pending.pop(sequence, None)
-            if item is not None:
-                self.give_up(item, STOPPED, self.cause)
+            self.end_unknown(sequence, STOPPED, self.cause)
         self.wake_all()
 
     # --- ends, on the apply thread ----------------------------------------------------------------
@@ -201,6 +228,27 @@ class Outcomes:
             self.finish_other(each, self.pending.pop(each, None), NotDone(reason))
         self.wake_all()
 
+    def settle(self, number: int, value: Any) -> None:
+        """A request other than a proposal is done. Wakes nobody yet; nothing happens when it is not open."""
+        future = self.pending.pop(number, None)
+        if future is not None:
+            self.settle_with(future, value)
+
+    def settle_with(self, future: Future, value: Any) -> int:
+        if future.settle_plain(value) and future.needs_wake():
+            self.ending.append(future)
+        return 0
+
+    def reject(self, number: int, reason: str) -> None:
+        """A request other than a proposal was not done and will not be. Likewise."""
+        future = self.pending.pop(number, None)
+        if future is not None:
+            self.fail_future(future, NotDone(reason))
+
+    def is_open(self, number: int) -> bool:
+        """Whether it has not ended yet."""
+        return number in self.pending
+
     def give_back(self, sequence: int, count: int, reason: str) -> None:
         """Proposals that the engine had not looked at when it stopped: not done, as soon as the cause is known."""
         self.given_back.append((sequence, count, reason))
@@ -242,9 +290,11 @@ class Outcomes:
         while self.deadlines and self.deadlines[0][1] <= now:
             end = self.deadlines.popleft()[0]
             for sequence in [s for s in list(self.pending) if s <= end]:
-                item = self.pending.pop(sequence, None)
-                if item is not None:
-                    self.give_up(item, OVERDUE, None)
+                self.end_unknown(sequence, OVERDUE, None)
+        while self.opened:
+            self.timed.append((now + self.timeout_ns, self.opened.popleft()))
+        while self.timed and self.timed[0][0] <= now:
+            self.end_unknown(self.timed.popleft()[1], OVERDUE, None)
         # What nobody has asked for since the last time belongs to nobody.
         for sequence in self.stale:
             self.early.pop(sequence, None)
@@ -281,6 +331,12 @@ class Outcomes:
                 break
             self.give_up(item, STOPPED, cause)
         self.wake_threads()
+
+    def end_unknown(self, number: int, reason: str, cause: BaseException | None) -> None:
+        """What has become of a request will not be known here; nothing happens when it is not open."""
+        item = self.pending.pop(number, None)
+        if item is not None:
+            self.give_up(item, reason, cause)
 
     def give_up(self, item: Any, reason: str, cause: BaseException | None) -> None:
         """What was taken out of ``pending`` will not be known."""

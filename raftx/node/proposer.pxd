@@ -1,5 +1,5 @@
 import cython
-from .._sys cimport Intake
+from .._native.threads cimport Intake
 from .futures cimport Future
 from .outcomes cimport Outcomes
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NoReturn, TypeAlias
 
-from .._sys import Intake
+from .._native.threads import Intake
 from ..errors import EntryTooLarge, NotDone, Stopped
 from .futures import Future
 from .outcomes import Outcomes

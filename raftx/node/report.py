@@ -10,6 +10,7 @@ import collections
 import contextlib
 import logging
 import threading
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 logger = logging.getLogger("raftx")
@@ -25,9 +26,15 @@ class Lines:
     def __init__(self) -> None:
         self._waiting: collections.deque[Line] = collections.deque()
 
-    def take_over(self) -> None:
-        """From now on, what the calling thread reports waits here. At the begin of a thread of a node."""
+    @contextlib.contextmanager
+    def taken_over(self) -> Iterator[None]:
+        """What the calling thread reports waits here, as long as this lasts."""
+        before = getattr(_local, "lines", None)
         _local.lines = self
+        try:
+            yield
+        finally:
+            _local.lines = before
 
     def add(self, line: Line) -> None:
         """Leave a line. Any thread."""

@@ -1,6 +1,6 @@
 import cython
 from libc.stdint cimport uint64_t
-from .._core cimport Message
+from .._native.outbox cimport Message
 from ..consensus cimport admission
 
 cdef int MSG_PROP, FORWARDED, SENDER_PRESENT, SENDER_STALE, ODD_INCARNATION, ODD_ORIGIN

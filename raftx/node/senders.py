@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from array import array
 
-from .._core import Message
+from .._native.outbox import Message
 from ..consensus import admission
 from ..types import MEMBERS_MAX, MSG_PROP
 from .rows import ODD_INCARNATION, ODD_ORIGIN, SENDER_PRESENT, SENDER_STALE

@@ -1,6 +1,6 @@
 import cython
 from libc.stdint cimport int64_t, uint64_t
-from .._sys cimport Clock
+from .._native.threads cimport Clock
 
 cdef uint64_t ROUNDS
 

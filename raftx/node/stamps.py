@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 
-from .._sys import Clock
+from .._native.threads import Clock
 
 ROUNDS = 4096
 

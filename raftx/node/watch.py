@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from .._sys import Clock, Event
+from .._native.threads import Clock, Event
 from .outcomes import Outcomes
 from .report import Lines, report
 
@@ -37,18 +37,22 @@ class Watch:
     def run(self) -> None:
         """Rounds, until it is stopped."""
         while True:
-            stopping = self.stopping
+            # Before the round: what comes during it wakes.
             self.event.py_prepare()
-            self.round()
-            if stopping:
+            if not self.round():
                 return
-            if self.stopping or self.outcomes.late:
-                self.event.py_cancel()
-            else:
-                self.event.py_wait(self.pause)
+            self.rest()
 
-    def round(self) -> None:
-        """What is due."""
+    def rest(self) -> None:
+        """Sleep until something is due."""
+        if self.stopping or self.outcomes.late:
+            self.event.py_cancel()
+        else:
+            self.event.py_wait(self.pause)
+
+    def round(self) -> bool:
+        """What is due; False when it was to stop before it began."""
+        stopping = self.stopping
         self.write()
         self.outcomes.expire(self.clock.py_now())
         if self.also is not None:
@@ -57,6 +61,7 @@ class Watch:
             except BaseException as error:
                 report(logging.ERROR, "the transport failed to report", error=error)
         self.write()
+        return not stopping
 
     def write(self) -> None:
         """Log lines."""

@@ -14,8 +14,8 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from .. import _disk
-from .._core import Spans
+from .._native.files import Directory, sync_directory
+from .._native.memory import Spans
 from ..errors import ConfigError, StorageError, StorageFailed, WalDamaged, WrongDirectory
 from ..types import MEMBERS_MAX, NUMBER_MAX, ConfState, HardState, is_id
 from .format import BATCH_IN_DOUBT, BLOCK, KIND_ENTRIES, KIND_OPEN, MARK_NAME, describe
@@ -60,7 +60,7 @@ class FileStorage:
             raise ConfigError(f"segment_bytes must be an integer in {SEGMENT_BYTES_MIN}..{SEGMENT_BYTES_MAX}")
         self._segment_bytes = segment_bytes // BLOCK * BLOCK
         self._accept_loss = bool(accept_loss)
-        self._directory: _disk.Directory | None = None
+        self._directory: Directory | None = None
         self._state = HardState()
         self._spans = Spans()
         #: the writing end; None while closed
@@ -84,7 +84,7 @@ class FileStorage:
         self.doubt = ""
         try:
             self._make_directory()
-            self._directory = _disk.Directory(self.path)
+            self._directory = Directory(self.path)
             return self._open(self._directory, id, cluster)
         except OSError as error:
             self.close()
@@ -136,7 +136,7 @@ class FileStorage:
         for level in reversed(missing):
             level.mkdir(mode=0o700 if level == path else 0o777, exist_ok=True)
             try:
-                _disk.sync_directory(level.parent)
+                sync_directory(level.parent)
             except BaseException:
                 # So that the next start tries again, instead of finding a directory.
                 with contextlib.suppress(OSError):
@@ -144,7 +144,7 @@ class FileStorage:
                 raise
         _sync_names(path)
 
-    def _open(self, directory: _disk.Directory, id: int, cluster: bytes) -> Loaded:
+    def _open(self, directory: Directory, id: int, cluster: bytes) -> Loaded:
         recovery = Recovery(directory, id, cluster, self._conf_state, self._segment_bytes)
         try:
             recovery.examine()
@@ -197,7 +197,7 @@ def _sync_names(path: Path) -> None:
     """
     for parent in [path.parent] if (path / MARK_NAME).exists() else path.parents:
         try:
-            _disk.sync_directory(parent)
+            sync_directory(parent)
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENOTSUP, errno.EROFS):
                 raise

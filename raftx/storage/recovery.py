@@ -13,8 +13,8 @@ import os
 import re
 from collections.abc import Iterator
 
-from .._core import Buffer
-from .._disk import Directory, File
+from .._native.files import Directory, File
+from .._native.memory import Buffer
 from ..errors import StorageFailed, WalDamaged, WrongDirectory
 from ..types import ConfState
 from .format import (

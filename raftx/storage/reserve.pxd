@@ -1,7 +1,7 @@
 import cython
 from libc.stdint cimport int64_t, uint64_t
-from .._disk cimport Directory, File
-from .._sys cimport Cells, Event, Runner
+from .._native.files cimport Directory, File
+from .._native.threads cimport Cells, Event, Runner
 
 cdef int RESERVE_CODE, RESERVE_FAILED, RESERVE_MAKING, RESERVE_NONE, RESERVE_READY, RESERVE_STATE, RESERVE_STOP
 cdef int RESERVE_TROUBLE, RESERVE_WANTED

@@ -11,8 +11,8 @@ import errno
 import logging
 import os
 
-from .._disk import Directory, File
-from .._sys import Cells, Event, Runner
+from .._native.files import Directory, File
+from .._native.threads import Cells, Event, Runner
 from .protocol import (
     RESERVE_CODE,
     RESERVE_FAILED,

@@ -1,8 +1,8 @@
 import cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from .._core cimport Buffer, Spans
-from .._disk cimport Directory, File
-from .._sys cimport Cells, Clock, Event, Handoff, Runner
+from .._native.memory cimport Buffer, Spans
+from .._native.files cimport Directory, File
+from .._native.threads cimport Cells, Clock, Event, Handoff, Runner
 from .reserve cimport Reserve
 
 cdef int CELL_BATCH_ENTRIES, CELL_BYTES, CELL_DONE, CELL_ERROR, CELL_LAST_END, CELL_LAST_START, CELL_SHORTAGE

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import threading
 
-from .._disk import File
-from .._memory import Buffer, Spans
-from .._sys import Cells, Clock, Event, Handoff, Runner
+from .._native.files import File
+from .._native.memory import Buffer, Spans
+from .._native.threads import Cells, Clock, Event, Handoff, Runner
 from .format import (
     BATCH_HEADER,
     BATCH_IN_DOUBT,
@@ -133,21 +133,24 @@ class Wal(Runner):
         ahead = threading.Thread(target=self.reserve.run, name=name, daemon=True)
         ahead.start()
         try:
-            self.serve_beside(queue, cells, engine_event)
+            self.begin_serving(queue, cells, engine_event, Clock())
+            self.run()
         finally:
+            self.end_serving()
             ahead.join()
 
-    def serve_beside(self, queue: Handoff, cells: Cells, engine_event: Event) -> None:
-        """The same beside a thread that runs ``reserve``, which ends with this one."""
+    def begin_serving(self, queue: Handoff, cells: Cells, engine_event: Event, clock: Clock) -> None:
+        """Before the first round, beside whatever runs ``reserve``."""
         self.queue = queue
         self.cells = cells
         self.engine_event = engine_event
+        self.clock = clock
         self.patient = True
-        try:
-            self.run()
-        finally:
-            self.patient = False
-            self.reserve.stop()
+
+    def end_serving(self) -> None:
+        """After the last round: ``reserve`` ends, too."""
+        self.patient = False
+        self.reserve.stop()
 
     def round(self) -> int:
         """Write what the engine has handed over, or do what is due. 0 after a failure, or when the engine says stop."""
@@ -173,14 +176,12 @@ class Wal(Runner):
 
     def rest(self) -> int:
         """Sleep until something is to be written or due."""
-        now = self.clock.now()
-        timeout = self.next_check - now
+        due = self.next_check
         if self.unsettled:
-            timeout = min(timeout, self.written_at + MARK_IDLE_NS - now)
-        if timeout <= 0:
-            return 0
+            due = min(due, self.written_at + MARK_IDLE_NS)
         self.queue.event.prepare()
-        if self.queue.waiting():
+        timeout = self.clock.until(due)
+        if timeout == 0 or self.queue.waiting():
             self.queue.event.cancel()
         else:
             self.queue.event.wait(timeout)

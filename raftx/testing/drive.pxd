@@ -1,7 +1,9 @@
 import cython
 from libc.stdint cimport int64_t, uint64_t
-from .._core cimport Buffer, Codec, Cursor, Message, Outbox, Spans
-from .._sys cimport Clock, Runner
+from .._core cimport Codec
+from .._native.memory cimport Buffer, Cursor, Spans
+from .._native.outbox cimport Message, Outbox
+from .._native.threads cimport Clock, Runner
 from ..consensus cimport quorum
 from ..consensus.driver cimport Driver
 from ..consensus.raft cimport Raft

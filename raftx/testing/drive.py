@@ -7,9 +7,10 @@ counted, so that what was measured can be checked.
 
 from __future__ import annotations
 
-from .._core import Codec, EntryLog, Message, Outbox
-from .._memory import Buffer, Cursor, Spans
-from .._sys import Clock, Runner
+from .._core import Codec, EntryLog
+from .._native.memory import Buffer, Cursor, Spans
+from .._native.outbox import Message, Outbox
+from .._native.threads import Clock, Runner
 from ..config import Config
 from ..consensus import quorum
 from ..consensus.driver import Driver

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..types import LEADER, MEMBERS_MAX, ConfState, HardState
 
 if TYPE_CHECKING:
-    from .._core import Entry
+    from .._native.memory import Entry
     from ..consensus.rawnode import RawNode
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .._core import Entry, Message
+from .._native.memory import Entry
+from .._native.outbox import Message
 from ..config import Config
 from ..types import MSG_APP, MSG_SNAP
 from .invariants import Violation

@@ -10,7 +10,9 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from .._core import Entry, EntryLog, Message
+from .._core import EntryLog
+from .._native.memory import Entry
+from .._native.outbox import Message
 from ..config import Config
 from ..consensus.rawnode import RawNode
 from ..types import ConfState, HardState, Snapshot

@@ -1,7 +1,7 @@
 import cython
 from libc.stdint cimport int64_t
-from .._memory cimport Buffer
-from .._sys cimport Cells, Clock, Event, Intake, Runner
+from .._native.memory cimport Buffer
+from .._native.threads cimport Cells, Clock, Event, Intake, Runner
 
 @cython.final
 cdef class Pacer(Runner):

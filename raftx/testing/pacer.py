@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .._memory import Buffer
-from .._sys import Cells, Clock, Event, Intake, Runner
+from .._native.memory import Buffer
+from .._native.threads import Cells, Clock, Event, Intake, Runner
 
 
 class Pacer(Runner):

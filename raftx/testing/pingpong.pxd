@@ -1,6 +1,6 @@
 import cython
 from libc.stdint cimport int64_t, uint64_t
-from .._sys cimport Clock, Event, Runner
+from .._native.threads cimport Clock, Event, Runner
 from ..transport.link cimport Link
 
 cdef int64_t PAUSE_NS

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from array import array
 
-from .._sys import Clock, Event, Runner
+from .._native.threads import Clock, Event, Runner
 from ..transport.link import Link
 
 PAUSE_NS = 1_000_000

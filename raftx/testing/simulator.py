@@ -13,7 +13,8 @@ import zlib
 from collections import deque
 from dataclasses import replace
 
-from .._core import Entry, Message
+from .._native.memory import Entry
+from .._native.outbox import Message
 from ..config import Config
 from ..consensus.rawnode import RawNode, Ready, split
 from ..errors import (

@@ -1,8 +1,8 @@
 import cython
 from libc.stdint cimport int64_t, uint8_t, uint64_t
-from .._core cimport Buffer, Spans
-from .._limits cimport Notes
-from .._sys cimport Handoff
+from .._native.memory cimport Buffer, Spans
+from .._native.limits cimport Notes
+from .._native.threads cimport Handoff
 
 cdef int ASK_RENEW, ASK_PROVEN
 cdef size_t FRAME_COST

@@ -9,9 +9,9 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING, Any
 
-from .._limits import Notes
-from .._memory import Buffer, Spans
-from .._sys import Event, Handoff
+from .._native.limits import Notes
+from .._native.memory import Buffer, Spans
+from .._native.threads import Event, Handoff
 from .protocol import ASK_PROVEN, ASK_RENEW
 
 KNOWN = 64  # sources that are remembered as proven
@@ -57,7 +57,7 @@ class Link:
         return 0
 
     def note(self, kind: int, id: int, detail: int) -> int:
-        """Something that people should hear of (``_limits.NOTE_...``)."""
+        """Something that people should hear of (``_native.limits.NOTE_...``)."""
         self.notes.put(kind, id, detail)
         return 0
 
@@ -69,11 +69,11 @@ class Link:
 class QueueLink(Link):
     """Frames through two queues. ``limit`` bytes may wait in each direction, FRAME_COST a frame included.
 
-    More is dropped.
+    More is dropped. ``notes``: those of the transport, if it has some.
     """
 
-    def __init__(self, event: Event, outgoing_event: Event, limit: int) -> None:
-        self.notes = Notes()
+    def __init__(self, event: Event, outgoing_event: Event, limit: int, notes: Notes | None = None) -> None:
+        self.notes = Notes() if notes is None else notes
         self.incoming = Handoff(event)
         self.outgoing = Handoff(outgoing_event)
         self.limit = limit

@@ -7,7 +7,17 @@ import os
 import socket
 from collections.abc import Mapping
 
-from .._limits import NOTE_CROWD, NOTE_LIMIT, NOTE_REACHED, NOTE_SHORTAGE, NOTE_TOO_LARGE, NOTE_UNREACHABLE
+from .._native.limits import (
+    NOTE_CROWD,
+    NOTE_LIMIT,
+    NOTE_REACHED,
+    NOTE_SHORTAGE,
+    NOTE_TOO_LARGE,
+    NOTE_UNREACHABLE,
+    Notes,
+)
+
+logger = logging.getLogger("raftx")
 
 
 def reason(detail: int) -> str:
@@ -47,3 +57,10 @@ def describe(kind: int, id: int, detail: int, peers: Mapping[int, str]) -> tuple
             "here: this node cannot catch up until its max_frame_bytes is raised"
         )
     return logging.WARNING, f"connections: note {kind} about {id}: {detail}"
+
+
+def report_notes(notes: Notes, id: int, peers: Mapping[int, str]) -> None:
+    """Log what has been noted since the last call for node ``id``. One thread at a time."""
+    while (note := notes.py_take()) is not None:
+        level, text = describe(*note, peers)
+        logger.log(level, "node %d: %s", id, text)

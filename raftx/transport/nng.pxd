@@ -1,6 +1,6 @@
 import cython
 from libc.stdint cimport uint64_t
-from .._nng cimport NngReceiver, NngSender, NngWire
+from .._native.nng cimport NngReceiver, NngSender, NngWire
 from .link cimport Link
 
 @cython.final

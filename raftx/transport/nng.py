@@ -13,19 +13,20 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from .. import _limits, _nng, _sys, _wire
-from .._nng import NngReceiver, NngSender, NngWire
+from .._native.limits import Arrivals, Notes
+from .._native.nng import NngReceiver, NngSender, NngWire, nng_available
+from .._native.threads import Event, monotonic_ns
+from .._native.wire import Wire
 from ..errors import ConfigError, TransportError, UsageError
 from ..types import MEMBERS_MAX, NUMBER_MAX, is_id
 from . import fork
 from .address import Address, listen_on, parse
 from .link import Link
-from .news import describe
+from .protocol import FRAME_UNIT
 from .python import PythonConnections, socket_id
 
 logger = logging.getLogger("raftx")
 
-FRAME_UNIT = 64 << 10  # frame headers tell the limit in whole ones
 GUESTS = 4  # connections that have not greeted, for each stranger that is allowed
 SLOW_HANDSHAKE = 8  # times an attempt, where NNG dials and more than greetings go to and fro
 
@@ -35,10 +36,10 @@ class NngLink(Link):
 
     def __init__(
         self,
-        event: _sys.Event,
-        notes: _limits.Notes,
-        wire: _wire.Wire,
-        arrivals: _limits.Arrivals,
+        event: Event,
+        notes: Notes,
+        wire: Wire,
+        arrivals: Arrivals,
         socket: int,
         queue: int,
         byte_limit: int,
@@ -181,9 +182,10 @@ class NngTransport:
         self._pid = os.getpid()
         self._pull: Any = None
         self._threads: list[threading.Thread] = []
-        self._notes = _limits.Notes()
-        self._wire: _wire.Wire | None = None
-        self._arrivals: _limits.Arrivals | None = None
+        #: what has happened to the connections: for the node that uses this, which logs it
+        self.notes = Notes()
+        self._wire: Wire | None = None
+        self._arrivals: Arrivals | None = None
         self._link: NngLink | None = None
         self._connections: PythonConnections | None = None
         self._deliver_from: Callable[[bytes, int], object] | None = None
@@ -192,7 +194,7 @@ class NngTransport:
 
     # --- life ------------------------------------------------------------------------------------
 
-    def _open(self) -> _wire.Wire:
+    def _open(self) -> Wire:
         """Everything but listening."""
         import pynng
 
@@ -201,10 +203,10 @@ class NngTransport:
         if os.getpid() != self._pid:
             raise UsageError("NNG does not survive fork: make the transport in the process that uses it")
         fork.watch(self)
-        self._arrivals = _limits.Arrivals(self.max_connections, self.max_strangers, self.stranger_ms)
-        self._wire = _wire.Wire(
-            _sys.Event(),
-            self._notes,
+        self._arrivals = Arrivals(self.max_connections, self.max_strangers, self.stranger_ms)
+        self._wire = Wire(
+            Event(),
+            self.notes,
             GUESTS * self.max_strangers,
             self.stranger_ms,
             self.dial_ms,
@@ -217,7 +219,7 @@ class NngTransport:
             raise TransportError(f"NNG cannot open a socket: {error}") from error
         return self._wire
 
-    def _listen(self, wire: _wire.Wire) -> None:
+    def _listen(self, wire: Wire) -> None:
         import pynng
 
         try:
@@ -241,15 +243,15 @@ class NngTransport:
             targets.append((peer, host, port, at.family, at.url, patience))
         return targets
 
-    def open_link(self, id: int, event: _sys.Event) -> NngLink | None:
+    def open_link(self, id: int, event: Event) -> NngLink | None:
         """Open the sockets for use without the GIL; None when that is not possible here (use ``start``)."""
-        if self.use_gil or not _nng.nng_available():
+        if self.use_gil or not nng_available():
             return None
         try:
             wire = self._open()
             assert self._arrivals is not None
             number = socket_id(self._pull)
-            link = NngLink(event, self._notes, wire, self._arrivals, number, self.queue_frames, self.receive_bytes)
+            link = NngLink(event, self.notes, wire, self._arrivals, number, self.queue_frames, self.receive_bytes)
             self._link = link
             for target in self._targets(id):
                 link.wire.add(*target)
@@ -352,7 +354,7 @@ class NngTransport:
     def proven(self, source: int) -> None:
         """A valid frame has come from this source. Any thread."""
         if self._arrivals is not None:
-            self._arrivals.py_proven(source, _sys.monotonic_ns())
+            self._arrivals.py_proven(source, monotonic_ns())
 
     # --- what people should know -----------------------------------------------------------------
 
@@ -362,12 +364,6 @@ class NngTransport:
         if missing:
             names = ", ".join([str(member) for member in missing])
             logger.warning("node %d: peers has no address for %s: nothing can be sent there from here", id, names)
-
-    def report(self, id: int) -> None:
-        """Log what has happened to the connections since the last call. One thread at a time."""
-        while (note := self._notes.py_take()) is not None:
-            level, text = describe(*note, self.peers)
-            logger.log(level, "node %d: %s", id, text)
 
     def status(self) -> dict[str, int]:
         """Connections and what was refused; counters begin at 0 with the start. Any thread."""

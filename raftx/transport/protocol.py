@@ -13,6 +13,8 @@ from typing import Protocol, runtime_checkable
 ASK_RENEW = 1  # to: end the connection, dial anew
 ASK_PROVEN = 2  # source: a valid frame has come from there
 
+FRAME_UNIT = 64 << 10  # frame headers tell the largest frame that a member takes in whole ones
+
 
 @runtime_checkable
 class Transport(Protocol):
@@ -39,6 +41,7 @@ class Transport(Protocol):
 #   proven(source)                    a valid frame has come over that connection
 #   renew(to)                         the connection to that member is of no use: make another one
 #   expect(id, members)               whom this node wants to reach, at its start
-#   report(id)                        called some times a second: log what people should hear of
+#   notes                             a Notes (_limits) of what people should hear of: the node logs them
+#   report(id)                        called some times a second: log what else people should hear of
 #   status()                          a dict of counters, shown as status()["transport"] of the node
 #   max_frame_bytes                   the largest frame that it takes

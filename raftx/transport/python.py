@@ -1,4 +1,4 @@
-"""A node's connections through pynng's Python calls: what ``_nng`` does without the GIL, under the same rules.
+"""A node's connections through pynng's Python calls: what ``_native.nng`` does without the GIL, under the same rules.
 
 Used where NNG's functions cannot be called directly, and with ``use_gil``. Knows no frames; what came over which
 connection is told by a number, its *source*.
@@ -14,13 +14,13 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from .._limits import Arrivals
-from .._sys import Event, monotonic_ns
-from .._wire import Wire
+from .._native.limits import Arrivals
+from .._native.threads import Event, monotonic_ns
+from .._native.wire import Wire
 
 logger = logging.getLogger("raftx")
 
-NEVER_MS = 0x7FFFFFFF  # NNG's own reconnection is not used: see _nng.NngWire
+NEVER_MS = 0x7FFFFFFF  # NNG's own reconnection is not used: see _native.nng.NngWire
 LIVED_NS = 1_000_000_000  # what has stood for so long is dialled again at once
 
 

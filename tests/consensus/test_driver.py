@@ -36,7 +36,7 @@ def test_messages_are_held_until_their_write_is_durable() -> None:
     impl = IMPLEMENTATIONS["pure"]
     core = core_of(impl)
     driver = module(impl, "consensus.driver").Driver(core)
-    spans = module(impl, "_memory").Spans()
+    spans = module(impl, "_native.memory").Spans()
     out, held = driver.out, driver.held
 
     def step(kind: int, **fields: Any) -> None:
@@ -75,7 +75,7 @@ def test_what_becomes_due_behind_a_durable_write_is_released_at_once() -> None:
     impl = IMPLEMENTATIONS["pure"]
     core = core_of(impl)
     driver = module(impl, "consensus.driver").Driver(core)
-    spans = module(impl, "_memory").Spans()
+    spans = module(impl, "_native.memory").Spans()
     core.step(impl.Message(MSG_APP, sender=2, term=1, entries=[impl.Entry(1, 1, b"a")]))
     assert driver.next_write(spans)
     driver.write_done(1)
@@ -90,7 +90,7 @@ def test_batches_for_the_state_machine_keep_to_one_budget() -> None:
     """What is handed over and not applied counts, whatever has been taken of it: in bytes and in batches."""
     impl = IMPLEMENTATIONS["pure"]
     drivers = module(impl, "consensus.driver")
-    core, spans = core_of(impl, max_apply_bytes=3 * (32 + 10)), module(impl, "_memory").Spans()
+    core, spans = core_of(impl, max_apply_bytes=3 * (32 + 10)), module(impl, "_native.memory").Spans()
     driver = drivers.Driver(core)
 
     def append(index: int, data: bytes) -> None:

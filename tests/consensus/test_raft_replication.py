@@ -26,6 +26,7 @@ from raftx.types import (
     ConfChange,
 )
 from tests.helpers.core_net import Member, Network, kinds, leader, only
+from tests.helpers.implementations import structures
 
 KIB = 1024
 
@@ -429,7 +430,7 @@ CHANGE = ConfChange.parse("v4", v1=True).encode()
 
 def propose_change(member: Member) -> None:
     """A proposal of another kind, as it comes from a peer."""
-    core = member.impl._core
+    core = structures(member.impl)
     entry = core.Entry(0, 0, CHANGE, ENTRY_CONF_CHANGE)
     member.node.step(core.Message(MSG_PROP, sender=member.node.core.id, entries=[entry]))
 

@@ -16,15 +16,15 @@ from typing import Any
 
 SOURCE = """
 from libc.stdint cimport uint8_t
-from raftx._core cimport EntryLog, Message, Outbox
-from raftx._flow cimport Inflights, Peers
-from raftx._memory cimport Buffer, Spans
+from raftx._core cimport EntryLog, Inflights, Peers
+from raftx._native.memory cimport Buffer, Spans
+from raftx._native.outbox cimport Message, Outbox
 
 def set_spans(Outbox box, Spans spans, count): return box.set_spans(spans, count)
 def share_body(Outbox box, Outbox other, row): return box.share_body(other, row)
-def set_entries(Outbox box, EntryLog log, low, high): return box.set_entries(log, low, high)
+def fill(EntryLog log, Outbox box, low, high): return log.fill(box, low, high)
 def find(Outbox box, kind, to): return box.find(kind, to)
-def extend(Outbox box, row, EntryLog log, high, commit): return box.extend(row, log, high, commit)
+def extend(EntryLog log, Outbox box, row, high, commit): return log.extend(box, row, high, commit)
 def discard(Outbox box, rows): box.discard(rows)
 def length(Outbox box): return box.length()
 def index_at(Outbox box, row): return box.index_at(row)
@@ -103,9 +103,9 @@ def build(impl: ModuleType, directory: Path) -> ModuleType:
     directory.joinpath("raftx_probe.pyx").write_text(SOURCE, encoding="ascii")
     package = Path(impl.__file__ or "").resolve().parent.parent
     # Against other declarations than those of the build, calls would go to wrong places.
-    for name in ("_memory", "_flow", "_core"):
+    for name in ("_native/memory", "_native/outbox", "_core"):
         stale = (package / f"raftx/{name}.pxd").stat().st_mtime > (package / f"raftx/{name}{suffix}").stat().st_mtime
-        assert not stale, f"raftx.{name} is older than its declarations: make build"
+        assert not stale, f"raftx/{name} is older than its declarations: make build"
     done = subprocess.run(
         [sys.executable, "-c", BUILD, str(directory), str(package)], capture_output=True, text=True, check=False
     )

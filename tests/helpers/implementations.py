@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import raftx
 from raftx import _pure
@@ -24,3 +25,10 @@ if raftx.COMPILED:
 def module(impl: ModuleType, name: str) -> ModuleType:
     """The submodule of that implementation: ``module(impl, "consensus.raft")``."""
     return importlib.import_module(f"{impl.__name__}.{name}")
+
+
+@functools.cache
+def structures(impl: ModuleType) -> SimpleNamespace:
+    """What Python sees of _core and of the modules below it, its entries, messages and errors, under one roof."""
+    parts = [module(impl, name) for name in ("errors", "types", "_native.memory", "_native.outbox", "_core")]
+    return SimpleNamespace(**{name: value for part in parts for name, value in vars(part).items() if name[0] != "_"})

@@ -41,7 +41,7 @@ class Platter:
         self.left = operations
         self.lock = threading.RLock()
         self.off = False
-        disk = module(impl, "_disk")
+        disk = module(impl, "_native.files")
         for name in ("write_at", "zero", "create", "allocate", "datasync"):
             watched = self.watched(name, getattr(disk.File, name))
             monkeypatch.setattr(disk.File, name, watched)

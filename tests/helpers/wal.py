@@ -4,7 +4,7 @@ import shutil
 import subprocess
 import sys
 
-from tests.helpers.implementations import module
+from tests.helpers.implementations import module, structures
 from tests.helpers.paths import ROOT
 
 CLUSTER = b"wal-test-cluster"
@@ -18,7 +18,7 @@ def opened(impl, path, **settings):
 
 
 def contents(impl, loaded):
-    log = module(impl, "_core").EntryLog()
+    log = structures(impl).EntryLog()
     for piece in loaded.records:
         log.py_extend(piece)
     return [(e.index, e.term, e.data) for e in log.entries(log.first, log.last)]
@@ -26,7 +26,7 @@ def contents(impl, loaded):
 
 def records(impl, first, items):
     """Records of consecutive entries: (term, data) each."""
-    core = module(impl, "_core")
+    core = structures(impl)
     log = core.EntryLog()
     if first > 1:
         log.py_restore(first - 1, 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import random
 import struct
 import zlib
@@ -16,12 +15,6 @@ CLUSTER = bytes(range(16))
 PROP, APP, APP_RESP, HEARTBEAT = 2, 3, 4, 8
 # The largest number that the wire takes.
 LARGEST = 2**63 - 1
-
-
-@pytest.fixture
-def core(impl: Any) -> Any:
-    """The module under test."""
-    return importlib.import_module(impl.__name__ + "._core")
 
 
 def pair(core: Any, **settings: int) -> tuple[Any, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import importlib
 import struct
 import zlib
 from typing import Any
@@ -11,12 +10,6 @@ from typing import Any
 import pytest
 
 BLOCK = 4096
-
-
-@pytest.fixture
-def core(impl: Any) -> Any:
-    """The module under test."""
-    return importlib.import_module(impl.__name__ + "._core")
 
 
 def filled(core: Any, terms: list[int], *, first: int = 1, size: int = 8) -> Any:

@@ -278,7 +278,7 @@ def test_shared_bodies_survive_a_log(core: ModuleType, probe: Any) -> None:
     log = log_of(core, *[700] * 30)
     box, out = core.Outbox(), core.Outbox()
     box.py_push(core.Message(APP, term=1))
-    probe.set_entries(box, log, 3, 25)
+    probe.fill(log, box, 3, 25)
     expected = log.entries(3, 25)
     out.py_push(core.Message(APP, term=1))
     probe.share_body(out, box, 0)
@@ -317,18 +317,18 @@ def test_extend(core: ModuleType, probe: Any) -> None:
     log = log_of(core, *range(1, 31))
     box = core.Outbox()
     box.py_push(core.Message(APP, to=2, term=1, index=4, log_term=1, commit=2, context=8))
-    probe.set_entries(box, log, 5, 6)
+    probe.fill(log, box, 5, 6)
     box.py_push(core.Message(APP, to=3, term=1, index=9, log_term=1, commit=1))
     expected = {"to": 2, "term": 1, "index": 4, "log_term": 1, "context": 8}
     for high, commit in ((6, 3), (7, 4), (7, 5), (30, 6), (0, 7), (12, 8)):
-        probe.extend(box, 0, log, high, commit)
+        probe.extend(log, box, 0, high, commit)
         last = max(6, high, 30 if commit >= 6 else 0)
         assert box.message(0) == core.Message(APP, commit=commit, entries=log.entries(5, last), **expected)
         assert (probe.count_at(box, 0), probe.index_at(box, 0)) == (last - 4, 4)
         assert probe.size_at(box, 0) == len(log.records(5, last))
     # The other row is what it was, and can be given its first entries.
     assert box.message(1) == core.Message(APP, to=3, term=1, index=9, log_term=1, commit=1)
-    probe.extend(box, 1, log, 10, 3)
+    probe.extend(log, box, 1, 10, 3)
     assert box.message(1).entries == log.entries(10, 10)
     assert box.message(0).entries == log.entries(5, 30)
 
@@ -337,9 +337,9 @@ def test_extend_across_blocks_and_outlive_the_log(core: ModuleType, probe: Any) 
     log = log_of(core, *[1500] * 12)
     box = core.Outbox()
     box.py_push(core.Message(APP, term=1))
-    probe.set_entries(box, log, 1, 1)
+    probe.fill(log, box, 1, 1)
     for high in range(2, 13):
-        probe.extend(box, 0, log, high, high)
+        probe.extend(log, box, 0, high, high)
     expected = log.entries(1, 12)
     log.py_compact(12)
     del log
@@ -357,10 +357,10 @@ def test_extend_refuses_what_the_log_has_not(core: ModuleType, probe: Any, error
     box.py_push(core.Message(APP, index=0))
     for high in (4, 2**40):
         with pytest.raises(errors.Corruption, match="outside of the log"):
-            probe.extend(box, 0, log, high, 0)
+            probe.extend(log, box, 0, high, 0)
     log.py_compact(2)
     with pytest.raises(errors.Corruption, match="outside of the log"):
-        probe.extend(box, 0, log, 3, 0)
+        probe.extend(log, box, 0, 3, 0)
 
 
 def test_rows_refuse_numbers(core: ModuleType) -> None:
@@ -392,7 +392,7 @@ def test_rows_against_a_model(core: ModuleType, probe: Any, seed: int) -> None:
         if action < 0.25 or not model:
             box.py_push(made)
             high = min(40, made.index + rng.randint(0, 6))
-            probe.set_entries(box, log, made.index + 1, high)
+            probe.fill(log, box, made.index + 1, high)
             log_entries = log.entries(made.index + 1, high) if high > made.index else []
             model.append(core.Message(made.kind, to=made.to, index=made.index, term=1, entries=log_entries))
         elif action < 0.4:
@@ -421,7 +421,7 @@ def test_rows_against_a_model(core: ModuleType, probe: Any, seed: int) -> None:
             if row >= 0:
                 target = model[row]
                 high, commit = rng.randint(0, 40), rng.randint(0, 40)
-                probe.extend(box, row, log, high, commit)
+                probe.extend(log, box, row, high, commit)
                 entries = target.entries
                 if high > target.index + len(entries):
                     entries = log.entries(target.index + 1, high)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib
 import zlib
 from decimal import Decimal
 from fractions import Fraction
@@ -12,12 +11,6 @@ from typing import Any
 import pytest
 
 NUMBERS = ("to", "sender", "term", "log_term", "index", "commit", "hint", "context", "vote")
-
-
-@pytest.fixture
-def core(impl: Any) -> Any:
-    """The module under test."""
-    return importlib.import_module(impl.__name__ + "._core")
 
 
 def test_crc_is_that_of_zlib(core: Any) -> None:

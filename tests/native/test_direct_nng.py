@@ -1,4 +1,4 @@
-"""raftx._nng where compiled: NNG's functions without the GIL; elsewhere that they are refused."""
+"""raftx._native.nng where compiled: NNG's functions without the GIL; elsewhere that they are refused."""
 
 import contextlib
 import importlib
@@ -19,7 +19,7 @@ NNG_EAGAIN = 8
 
 @pytest.fixture
 def nng(mod):
-    return mod("_nng")
+    return mod("_native.nng")
 
 
 # --- NNG -----------------------------------------------------------------------------------------
@@ -49,7 +49,7 @@ ADDRESSES = itertools.count()
 
 def wire_of(nng):
     """A Wire that dials often, and Arrivals, of the same implementation."""
-    names = ("_sys", "_limits", "_wire")
+    names = ("threads", "limits", "wire")
     system, limits, wire = (importlib.import_module(f"{nng.__package__}.{name}") for name in names)
     return wire.Wire(system.Event(), limits.Notes(), 8, 500, 500, 1, 20, 1000), limits.Arrivals(16, 4, 1000)
 
@@ -59,7 +59,7 @@ class Pair:
 
     def __init__(self, pynng, impl, scheme, capacity, **options):
         self.socket_id = module(impl, "transport.python").socket_id
-        self.event = module(impl, "_sys").Event()
+        self.event = module(impl, "_native.threads").Event()
         self.pull = pynng.Pull0(recv_max_size=4 << 20)
         self.push = pynng.Push0(**options)
         if scheme == "tcp":
@@ -70,7 +70,7 @@ class Pair:
             self.address = f"inproc://raftx-test-sys-{os.getpid()}-{next(ADDRESSES)}"
             self.pull.listen(self.address)
         self.push.dial(self.address, block=True)
-        self.receiver = module(impl, "_nng").NngReceiver(self.socket_id(self.pull), self.event, capacity)
+        self.receiver = module(impl, "_native.nng").NngReceiver(self.socket_id(self.pull), self.event, capacity)
 
     def take(self):
         """The next frame, waiting for it without limit."""
@@ -144,7 +144,7 @@ class Way:
 
     def __init__(self, nng, url, queue=16):
         wire, arrivals = wire_of(nng)
-        self.event = importlib.import_module(f"{nng.__package__}._sys").Event()
+        self.event = importlib.import_module(f"{nng.__package__}.threads").Event()
         self.wire = nng.NngWire(self.event, wire, arrivals, 0, queue)
         host, port = url[6:].split(":") if url.startswith("tcp://") else ("", "")
         self.wire.add(7, host, port, 0, url)
@@ -330,7 +330,7 @@ def test_nng_full_ring_by_bytes(pynng, nng, system):
         address = f"inproc://raftx-test-bytes-{os.getpid()}-{next(ADDRESSES)}"
         pull.listen(address)
         push.dial(address, block=True)
-        socket_id = importlib.import_module(f"{nng.__package__}.transport.python").socket_id(pull)
+        socket_id = importlib.import_module(f"{nng.__package__.split('.')[0]}.transport.python").socket_id(pull)
         event = system.Event()
         receiver = nng.NngReceiver(socket_id, event, 1024, 100_000)
         receiver.start()

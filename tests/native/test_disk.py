@@ -1,4 +1,4 @@
-"""raftx._disk in both implementations: files, faults on demand, directories and their locks."""
+"""raftx._native.files in both implementations: files, faults on demand, directories and their locks."""
 
 import errno
 import os
@@ -26,7 +26,7 @@ def buffer_of(core, data):
 
 @pytest.fixture
 def disk(mod):
-    return mod("_disk")
+    return mod("_native.files")
 
 
 @pytest.fixture
@@ -354,10 +354,10 @@ def test_a_directory_is_held_once_in_this_process(disk, errors, tmp_path):
 
 HOLD = """
 import sys
-from raftx import _disk
+from raftx._native import files
 from raftx.errors import WrongDirectory
 try:
-    held = _disk.Directory(sys.argv[1])
+    held = files.Directory(sys.argv[1])
     print("locked", flush=True)
 except WrongDirectory:
     print("refused", flush=True)
@@ -403,10 +403,10 @@ def test_a_child_holds_no_lock(impl, tmp_path):
     """A forked worker keeps nobody out, before and after its parent lets go; and lets nobody in."""
     code = """
 import os, signal, sys
-from raftx import _disk
+from raftx._native import files
 from raftx.errors import WrongDirectory
 path = sys.argv[1]
-held = _disk.Directory(path)
+held = files.Directory(path)
 ready, tell = os.pipe()
 child = os.fork()
 if not child:
@@ -415,13 +415,13 @@ if not child:
     signal.pause()
 assert os.read(ready, 1) == b"1"
 try:
-    _disk.Directory(path)
+    files.Directory(path)
     sys.exit("let in while it was held")
 except WrongDirectory:
     pass
 if sys.argv[2] == "close":
     held.close()
-    _disk.Directory(path).close()     # while the child lives
+    files.Directory(path).close()     # while the child lives
     print(child, flush=True)
     sys.stdin.read()
 else:
@@ -445,7 +445,7 @@ else:
                 parent.wait(LIMIT_S)
                 # The child is still there.
                 os.kill(int(line), 0)
-                impl._disk.Directory(tmp_path).close()
+                impl._native.files.Directory(tmp_path).close()
             finally:
                 if line:
                     os.kill(int(line), signal.SIGKILL)

@@ -25,8 +25,8 @@ ENDLESS = 2**31 - 1
 
 @pytest.fixture
 def flow(mod: Callable[[str], ModuleType]) -> ModuleType:
-    """The module _flow of that implementation."""
-    return mod("_flow")
+    """The module _core of that implementation."""
+    return mod("_core")
 
 
 @pytest.fixture

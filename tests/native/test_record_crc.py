@@ -18,10 +18,10 @@ from tests.helpers.paths import ROOT
 
 pytestmark = pytest.mark.once
 
-HEADER = ROOT / "raftx" / "_memory.h"
+HEADER = ROOT / "raftx" / "_native" / "memory.h"
 PROGRAM = r"""
 #include <stdio.h>
-#include "_memory.h"
+#include "memory.h"
 /* Levels: 0 tables, 1 carry-less products, 2 wide ones. Reads data from stdin; says for each level that this processor
    has, and for each size, the CRC of data, and that of a record of it, sealed, placed and checked. */
 #if !defined(__x86_64__)

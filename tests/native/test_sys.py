@@ -1,4 +1,4 @@
-"""raftx._sys in both implementations: clocks, wake-ups, cells, hand-overs between threads."""
+"""raftx._native.threads in both implementations: clocks, wake-ups, cells, hand-overs between threads."""
 
 import os
 import struct
@@ -561,6 +561,24 @@ def test_intake_is_the_same_in_both():
             out.append(intake.last_sequence)
         return out
 
-    first, second = (script(module(impl, "_sys")) for impl in IMPLEMENTATIONS.values())
+    first, second = (script(module(impl, "_native.threads")) for impl in IMPLEMENTATIONS.values())
     assert first == second
     assert 0 in first  # the limit was met
+
+
+@pytest.mark.parametrize("count", [1, 16, 51, 1000])
+def test_cells_have_as_many_as_asked_for(system, count):
+    """Each holds its own, and what lies beyond them is an error in both modes."""
+    cells = system.Cells(count)
+    assert [cells[cell] for cell in range(count)] == [0] * count
+    for cell in range(count):
+        cells[cell] = cell + 1
+    assert [cells[cell] for cell in range(count)] == list(range(1, count + 1))
+    for wrong in (-1, count, count + 1, 2**31):
+        with pytest.raises(IndexError, match=rf"0..{count - 1}"):
+            cells[wrong]
+        with pytest.raises(IndexError):
+            cells[wrong] = 1
+    for wrong in (0, -1):
+        with pytest.raises(ValueError):
+            system.Cells(wrong)

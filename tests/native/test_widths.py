@@ -20,10 +20,10 @@ from tests.helpers.paths import ROOT
 
 # Shifts of something that has 64 bits by its declaration, and the one place that makes a slot's bit.
 WIDE = {
-    "raftx/_flow.py": {"1 << slot"},  # the twin of the cast in _flow.pxd
+    "raftx/_twins/flow.py": {"1 << slot"},  # the twin of the cast in _core.pxd
     "raftx/consensus/state.py": {"x << 13", "x << 17"},  # uint64_t, by its first value
-    "raftx/_limits.py": {"state << 13", "state << 17"},  # the twin masks them
-    "raftx/_limits.pyx": {"] << 13", "] << 17"},  # uint64_t, by its pointer
+    "raftx/_native/limits.py": {"state << 13", "state << 17"},  # the twin masks them
+    "raftx/_native/limits.pyx": {"] << 13", "] << 17"},  # uint64_t, by its pointer
     "raftx/storage/wal.py": {
         "OPERATION_WRITE << 32", "OPERATION_SYNC << 32", "OPERATION_ZERO << 32", "OPERATION_SEGMENT << 32",
         "OPERATION_MARK << 32", "OPERATION_PLACE << 32",
@@ -32,7 +32,7 @@ WIDE = {
 # What those names are declared as.
 DECLARED = {
     "raftx/consensus/state.pxd": "cdef uint64_t random",
-    "raftx/_limits.pyx": "cdef uint64_t _drawn(uint64_t* state)",
+    "raftx/_native/limits.pyx": "cdef uint64_t _drawn(uint64_t* state)",
     "raftx/storage/wal.pxd": "cdef int64_t OPERATION_WRITE, OPERATION_SYNC, OPERATION_ZERO, OPERATION_SEGMENT, "
     "OPERATION_MARK, OPERATION_PLACE",
 }
@@ -75,6 +75,7 @@ def compiled_sources() -> list[Path]:
     compiled: dict[str, str] = setup_file().COMPILED
     paths = {ROOT / path for path in compiled.values()}
     paths |= {path.with_suffix(".pxd") for path in paths} | {path.with_suffix(".py") for path in paths}
+    paths |= {*(ROOT / "raftx" / "_core").glob("*.pxi"), *(ROOT / "raftx" / "_twins").glob("*.py")}
     return sorted(path for path in paths if path.exists())
 
 
@@ -109,7 +110,7 @@ def test_nothing_compiled_shifts_a_narrow_integer() -> None:
         name = str(path.relative_to(ROOT))
         text = path.read_text(encoding="utf-8")
         wrong += [f"{name}:{each}" for each in narrow(text, WIDE.get(name, set()))]
-    assert not wrong, "C may cut these to 32 bits (for a slot's bit there is _flow.bit):\n" + "\n".join(wrong)
+    assert not wrong, "C may cut these to 32 bits (for a slot's bit there is _core.bit):\n" + "\n".join(wrong)
     for name, declaration in DECLARED.items():
         assert declaration in (ROOT / name).read_text(encoding="utf-8")
     for name, expressions in WIDE.items():
@@ -131,10 +132,10 @@ def test_ticks_are_counted_for_as_long_as_a_member_lives() -> None:
 
 
 def test_time_does_not_wrap(impl: ModuleType, mod: Callable[[str], ModuleType]) -> None:
-    clock = mod("_sys").Clock()
+    clock = mod("_native.threads").Clock()
     assert clock.py_until(-(2**63)) == clock.py_until(0) == 0
     assert 0 < clock.py_until(2**63 - 1) < 2**63
-    manual = mod("_sys").ManualClock()
+    manual = mod("_native.threads").ManualClock()
     assert (manual.py_until(2**63 - 1), manual.py_until(-(2**63))) == (-1, 0)
 
 
@@ -154,7 +155,7 @@ def test_a_log_that_loses_all_its_blocks_goes_on(impl: ModuleType) -> None:
 @pytest.mark.skipif("compiled" not in IMPLEMENTATIONS, reason="Python's integers do not wrap")
 def test_memory_that_no_machine_has_is_refused() -> None:
     """Sizes that wrap when they are added to what is there already, or doubled."""
-    memory, disk = (module(IMPLEMENTATIONS["compiled"], name) for name in ("_memory", "_disk"))
+    memory, disk = (module(IMPLEMENTATIONS["compiled"], name) for name in ("_native.memory", "_native.files"))
     for size in (2**62, 2**63 - 1, 2**63, 2**64 - 4096, 2**64 - 1):
         buffer = memory.Buffer()
         buffer.py_put(b"x" * 4096)

@@ -1,4 +1,4 @@
-"""raftx._wire and raftx._limits: accepting with limits, dialling with a bounded time, who has to go."""
+"""raftx._native.wire and raftx._native.limits: accepting with limits, dialling with a bounded time, who has to go."""
 
 import contextlib
 import errno
@@ -19,14 +19,14 @@ NOTE_UNREACHABLE, NOTE_REACHED, NOTE_SHORTAGE, NOTE_CROWD = 1, 2, 3, 4
 
 @pytest.fixture
 def limits(mod):
-    return mod("_limits")
+    return mod("_native.limits")
 
 
 class Stepped:
     """A Wire that the test steps, listening on loopback."""
 
     def __init__(self, impl, guests=4, guest_ms=200, dial_ms=200, shortest=10, longest=80, unacknowledged=1000):
-        system, limits, wire = (module(impl, name) for name in ("_sys", "_limits", "_wire"))
+        system, limits, wire = (module(impl, name) for name in ("_native.threads", "_native.limits", "_native.wire"))
         self.now = system.monotonic_ns
         self.event = system.Event()
         self.notes = limits.Notes()
@@ -253,7 +253,7 @@ def test_names_are_looked_up_and_every_address_is_tried(stepped):
 
 
 def test_wire_arguments(impl, limits, system, mod):
-    wire = mod("_wire").Wire
+    wire = mod("_native.wire").Wire
     good = (system.Event(), limits.Notes(), 4, 100, 100, 10, 100, 1000)
     for at, value in ((2, 0), (2, 5000), (3, 0), (4, 0), (5, 0), (6, 5), (7, 0)):
         with pytest.raises(ValueError):

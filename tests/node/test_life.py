@@ -39,7 +39,7 @@ def test_closed_while_it_starts(impl):
     assert storage.closed
     assert ends(thread)
     assert len(raised) == 1
-    assert node.status()["state"] == "closed"
+    assert node.status()["state"] == "ended"
     with pytest.raises(impl.Stopped, match="closed"):
         node.propose(b"x")
     make(impl, storage).start().close()
@@ -68,7 +68,7 @@ def test_start_and_close_at_the_same_time(impl, tmp_path):
         node.close()
         alive = node_threads()
         assert ends(thread)
-        assert (odd, alive, node.status()["state"]) == ([], [], "closed"), life
+        assert (odd, alive, node.status()["state"]) == ([], [], "ended"), life
     assert stopped
 
 
@@ -301,7 +301,7 @@ def test_what_cannot_be_released_does_not_keep_the_rest(impl):
     with pytest.raises(OSError, match="cannot close"):
         node.close()
     assert storage.closed == 1
-    assert node.status()["state"] == "closed"
+    assert node.status()["state"] == "ended"
     node.close()
 
 
@@ -516,7 +516,7 @@ def test_a_closed_node_says_so(impl):
     leads(node.start())
     assert "running" in repr(node)
     node.close()
-    assert "closed" in repr(node)
+    assert "ended" in repr(node)
     assert (node.is_leader, node.role, node.leader_id) == (False, impl.Role.FOLLOWER, 0)
     assert (node.status()["role"], node.status()["leader"]) == ("follower", 0)
     with pytest.raises(impl.Stopped, match="was closed") as stopped:
@@ -558,3 +558,46 @@ def test_a_slow_consumer_loses_the_oldest_and_knows(impl):
         with pytest.raises(OSError, match="gone"):
             slow.next(timeout=0)
     assert fast.next() == 15 and fast.lost == 14
+
+
+def test_a_node_moves_only_as_the_table_says(impl):
+    lifecycle = module(impl, "node.lifecycle")
+    for phase, legal in lifecycle.MOVES.items():
+        for to in lifecycle.MOVES:
+            life = lifecycle.Life(1)
+            life.phase = phase
+            with pytest.raises(impl.UsageError, match="right"):
+                life.move(to)
+            with life.take():
+                if to in legal:
+                    life.move(to)
+                    assert life.state == to
+                else:
+                    with pytest.raises(impl.UsageError, match=f"cannot become {to}: it is {phase}"):
+                        life.move(to)
+                    assert life.state == phase
+                life.fail(OSError("gone"))
+                assert life.state == "failed"
+
+
+def test_the_state_of_each_moment(impl):
+    """What status() and repr() say from the first moment to the last."""
+    seen = []
+
+    class Looking(Storage):
+        def open(self, id, cluster):
+            seen.append(node.status()["state"])
+            return super().open(id, cluster)
+
+        def close(self):
+            seen.append(node.status()["state"])
+            super().close()
+
+    node = make(impl, Looking(impl))
+    seen.append(node.status()["state"])
+    leads(node.start())
+    seen.append(node.status()["state"])
+    node.close()
+    seen.append(node.status()["state"])
+    assert seen == ["new", "starting", "running", "stopping", "ended"]
+    assert repr(node).startswith("<raftx.Node 1 ended ")

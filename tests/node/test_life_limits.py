@@ -55,7 +55,7 @@ def test_sizes_are_bytes(impl):
 
 def test_frames_are_measured_in_bytes(impl):
     link = module(impl, "transport.link")
-    system = module(impl, "_sys")
+    system = module(impl, "_native.threads")
     queue = link.QueueLink(system.Event(), system.Event(), 4096)
     assert not queue.deliver(WIDE)
     assert queue.deliver(WIDE[:512])

@@ -101,7 +101,7 @@ for life in range(8):
     node.close()
     shot.join()
     node.close()
-    assert not threads() and node.status()["state"] == "closed", threads()
+    assert not threads() and node.status()["state"] == "ended", threads()
 print("done")
 """
     )
@@ -130,7 +130,7 @@ for after in (0.02, 0.05, 0.09, 0.098, 0.1, 0.101):
         assert after > 0.09
     shot.join()
     time.sleep(0.001)
-    assert not threads() and node.status()["state"] == "closed", (node, threads())
+    assert not threads() and node.status()["state"] == "ended", (node, threads())
 print("done")
 """
     )

@@ -363,7 +363,7 @@ def test_survives_loss_and_delay(impl):
 
 
 def test_manual_clock(impl):
-    clock = module(impl, "_sys").ManualClock()
+    clock = module(impl, "_native.threads").ManualClock()
     memory = module(impl, "storage.memory")
     network = module(impl, "transport.memory").MemoryNetwork()
     config = impl.Config(id=1, tick_ms=1000, election_ticks=10, seed=3)

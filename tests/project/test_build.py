@@ -127,7 +127,14 @@ def test_sdist_builds_the_compiled_wheel(tree: Path, tmp_path: Path) -> None:
     with tarfile.open(only(tree, "*.tar.gz")) as archive:
         archive.extractall(unpacked, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     (source,) = unpacked.iterdir()
-    for name in ("setup.py", "pyproject.toml", "raftx/py.typed", "tests/conftest.py", "raftx/_memory.h", "LICENSE"):
+    for name in (
+        "setup.py",
+        "pyproject.toml",
+        "raftx/py.typed",
+        "tests/conftest.py",
+        "raftx/_native/memory.h",
+        "LICENSE",
+    ):
         assert (source / name).exists(), name
     assert not [path for path in source.rglob("*") if path.suffix in (".c", ".so", ".pyc")]
 
@@ -142,7 +149,8 @@ def test_sdist_builds_the_compiled_wheel(tree: Path, tmp_path: Path) -> None:
         stem = name.replace(".", "/")
         for suffix in (".py", ".pxd", SUFFIX):
             assert stem + suffix in names
-    assert "raftx/_core.pyx" in names
+    assert "raftx/_core.pyx" in names and "raftx/_core/log.pxi" in names
+    assert "raftx/_native/memory.h" in names
     assert "raftx/py.typed" in names
 
     # Away from the source tree, which would be found first.

@@ -126,7 +126,7 @@ def test_a_power_cut_of_all_members_at_once(
             assert node.status()["incarnation"] == 4
         eventually(lambda: any(node.is_leader for node, _ in nodes))
         nodes[0][0].propose(b"last").result(timeout=WAIT)
-        machines = [node._state_machine for node, _ in nodes]
+        machines = [node._outside.state_machine for node, _ in nodes]
         eventually(lambda: all(machine.commands[-1:] == [b"last"] for machine in machines))
         assert machines[0].commands == machines[1].commands == machines[2].commands
         assert [data for data in machines[0].commands if data in set(acknowledged)] == acknowledged

@@ -2,14 +2,14 @@
 
 import pytest
 
-from tests.helpers.implementations import module
+from tests.helpers.implementations import structures
 
 CLUSTER = b"conformance-test"
 
 
 def record(impl, index, term, data):
     """One entry record."""
-    core = module(impl, "_core")
+    core = structures(impl)
     log = core.EntryLog()
     if index > 1:
         log.py_restore(index - 1, 1)
@@ -38,7 +38,7 @@ def make(request, impl, tmp_path):
 
 
 def entries(impl, loaded):
-    log = module(impl, "_core").EntryLog()
+    log = structures(impl).EntryLog()
     for piece in loaded.records:
         log.py_extend(piece)
     return [(e.index, e.term, e.data) for e in log.entries(log.first, log.last)]

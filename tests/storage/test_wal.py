@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from tests.helpers.implementations import module
+from tests.helpers.implementations import module, structures
 from tests.helpers.wal import (
     BLOCK,
     CLUSTER,
@@ -352,7 +352,7 @@ def test_both_modes_write_the_same_bytes(tmp_path):
 
 def test_the_thread_batches_what_waits(impl, tmp_path):
     """What comes during a sync is one batch, with the newest hard state; the numbers add up."""
-    core, sys_, wal = module(impl, "_core"), module(impl, "_sys"), module(impl, "storage.protocol")
+    core, sys_, wal = structures(impl), module(impl, "_native.threads"), module(impl, "storage.protocol")
     storage, _ = opened(impl, tmp_path / "n")
     queue, cells, event = sys_.Handoff(sys_.Event()), sys_.Cells(), sys_.Event()
     for number in range(1, 11):
@@ -375,7 +375,7 @@ def test_the_thread_batches_what_waits(impl, tmp_path):
 
 
 def test_the_thread_ends_at_a_failure(impl, tmp_path):
-    sys_, protocol = module(impl, "_sys"), module(impl, "storage.protocol")
+    sys_, protocol = module(impl, "_native.threads"), module(impl, "storage.protocol")
     storage, _ = opened(impl, tmp_path / "n")
     storage.wal.file.fail_after = 1
     storage.wal.file.fail_errno = errno.EIO

@@ -9,7 +9,7 @@ import zlib
 import pytest
 
 from raftx.types import LEADER
-from tests.helpers.implementations import IMPLEMENTATIONS, module
+from tests.helpers.implementations import IMPLEMENTATIONS, module, structures
 from tests.helpers.wal import (
     BLOCK,
     CLUSTER,
@@ -203,7 +203,7 @@ def test_a_doubt_is_on_disk_before_the_mark_is_made_again(tmp_path, monkeypatch)
     In the interpreted package, whose files can be replaced; the algorithm is the same.
     """
     impl = IMPLEMENTATIONS["pure"]
-    file = module(impl, "_disk").File
+    file = module(impl, "_native.files").File
     refused = 0
     for operations in range(10):
         path = tmp_path / f"n{operations}"
@@ -294,7 +294,7 @@ def test_another_format_is_refused_by_its_number(impl, tmp_path):
 
 
 def test_flags_that_are_not_known_are_refused(impl, tmp_path):
-    core = module(impl, "_core")
+    core = structures(impl)
     storage, _ = opened(impl, tmp_path / "n")
     assert storage.wal.py_write(1, 1, 0, 0, core.Spans(), 2) == 0
     storage.close()
@@ -333,7 +333,11 @@ def test_memory_can_be_in_doubt(impl):
 @pytest.mark.parametrize("flags", [0, 1])
 def test_rows_carry_the_doubt(impl, tmp_path, flags):
     """Column 6 of a row: through the wal thread, and through the thread that serves storages written in Python."""
-    system, protocol, adapter = module(impl, "_sys"), module(impl, "storage.protocol"), module(impl, "node.adapter")
+    system, protocol, adapter = (
+        module(impl, "_native.threads"),
+        module(impl, "storage.protocol"),
+        module(impl, "node.adapter"),
+    )
     for storage in (
         impl.FileStorage(tmp_path / "n", voters=[1, 2, 3], segment_bytes=SMALL),
         impl.MemoryStorage(voters=[1, 2, 3]),

@@ -284,7 +284,7 @@ finally:
 def test_a_replaced_directory_at_open(tmp_path, monkeypatch):
     """Between the look at the path and the lock somebody may put another directory there."""
     impl = IMPLEMENTATIONS["pure"]
-    disk = module(impl, "_disk")
+    disk = module(impl, "_native.files")
     (tmp_path / "n").mkdir()
     original = disk.fcntl.flock
 

@@ -13,7 +13,7 @@ import time
 import pytest
 
 from tests.helpers.cluster import Machine
-from tests.helpers.implementations import IMPLEMENTATIONS, module
+from tests.helpers.implementations import IMPLEMENTATIONS, module, structures
 from tests.helpers.paths import ROOT
 from tests.helpers.waiting import WAIT, eventually
 from tests.helpers.wal import CLUSTER, SMALL, contents, opened, records, segment
@@ -23,7 +23,11 @@ class Served:
     """A FileStorage with the wal's thread, as a node has it."""
 
     def __init__(self, impl, path):
-        system, self.core, self.protocol = module(impl, "_sys"), module(impl, "_core"), module(impl, "storage.protocol")
+        system, self.core, self.protocol = (
+            module(impl, "_native.threads"),
+            structures(impl),
+            module(impl, "storage.protocol"),
+        )
         self.impl = impl
         self.storage, _ = opened(impl, path)
         self.queue, self.cells = system.Handoff(system.Event()), system.Cells()

@@ -11,7 +11,7 @@ OUTCOMES = "raftx/node/outcomes.py"
 PROPOSER = "raftx/node/proposer.py"
 EVENTS = "raftx/node/events.py"
 ADAPTER = "raftx/node/adapter.py"
-SYS = "raftx/_sys.py"
+SYS = "raftx/_native/threads.py"
 
 MUTANTS = (
     Mutant(
@@ -125,7 +125,7 @@ MUTANTS = (
         (
             Edit(
                 LIFE,
-                "return self.phase in (RUNNING, CLOSING) and not self._cause and not self.ended.is_open()",
+                "return self.phase in (RUNNING, STOPPING) and not self._cause and not self.ended.is_open()",
                 "return self.phase != NEW",
             ),
         ),

@@ -20,14 +20,14 @@ TRACKER = "raftx/consensus/tracker.py"
 QUORUM = "raftx/consensus/quorum.py"
 READS = "raftx/consensus/readonly.py"
 RELEASE = "raftx/consensus/release.py"
-FLOW = "raftx/_flow.py"
+FLOW = "raftx/_twins/flow.py"
 ADMISSION = "raftx/consensus/admission.py"
 DOUBT = "raftx/consensus/doubt.py"
 WAL = "raftx/storage/wal.py"
 RECOVERY = "raftx/storage/recovery.py"
 FILE = "raftx/storage/file.py"
-LIMITS = "raftx/_limits.py"
-WIRE = "raftx/_wire.py"
+LIMITS = "raftx/_native/limits.py"
+WIRE = "raftx/_native/wire.py"
 CONTACT = "raftx/node/contact.py"
 
 MUTANTS = (
@@ -125,7 +125,7 @@ MUTANTS = (
         (
             Edit(
                 DOUBT,
-                "        return count >= _flow.popcount(voters) // 2 + 1 or count == others != 0\n",
+                "        return count >= _core.popcount(voters) // 2 + 1 or count == others != 0\n",
                 "        return True\n",
             ),
         ),
@@ -261,8 +261,8 @@ MUTANTS = (
         (
             Edit(
                 QUORUM,
-                "    need = _flow.popcount(voters) // 2 + 1\n    best = 0\n",
-                "    need = _flow.popcount(voters) // 2\n    best = 0\n",
+                "    need = _core.popcount(voters) // 2 + 1\n    best = 0\n",
+                "    need = _core.popcount(voters) // 2\n    best = 0\n",
             ),
         ),
     ),
@@ -542,8 +542,8 @@ MUTANTS = (
         (
             Edit(
                 TRACKER,
-                "            self.votes_granted |= _flow.bit(slot)\n",
-                "            self.votes_granted |= _flow.bit(slot % 32)\n",
+                "            self.votes_granted |= _core.bit(slot)\n",
+                "            self.votes_granted |= _core.bit(slot % 32)\n",
             ),
         ),
     ),
@@ -555,8 +555,8 @@ MUTANTS = (
         (
             Edit(
                 READS,
-                "                    behind &= ~_flow.bit(other)\n",
-                "                    behind &= ~(_flow.bit(other) if other < 31 else -1 << 31)\n",
+                "                    behind &= ~_core.bit(other)\n",
+                "                    behind &= ~(_core.bit(other) if other < 31 else -1 << 31)\n",
             ),
         ),
     ),

@@ -15,7 +15,7 @@ FRAME_COST = 256
 
 
 def link_of(impl):
-    system = module(impl, "_sys")
+    system = module(impl, "_native.threads")
     return module(impl, "transport.link").QueueLink(system.Event(), system.Event(), LIMIT)
 
 

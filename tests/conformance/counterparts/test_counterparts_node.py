@@ -34,7 +34,7 @@ HEADER, ENVELOPE = 32, 24
 
 def sole(impl: ModuleType, storage: Any = None, **settings: Any) -> tuple[Any, Machine, Any]:
     """A Node of one voter in memory, its state machine, and its clock, which a test moves."""
-    clock, machine = impl._sys.ManualClock(), Machine()
+    clock, machine = impl._native.threads.ManualClock(), Machine()
     config = impl.Config(id=1, seed=1, tick_ms=1000, **settings)
     storage = storage or impl.MemoryStorage(voters=[1])
     return impl.Node(config, storage, impl.MemoryNetwork().transport(), machine, clock=clock), machine, clock
@@ -141,7 +141,7 @@ def test_node_step(impl: ModuleType, kind: int) -> None:
     elif kind in (MSG_READ_INDEX, MSG_READ_INDEX_RESP):
         message.set_entries(impl.Message(kind, entries=[impl.Entry(0, 0, b"read")]))
     storage = impl.MemoryStorage(voters=[1, 2, 3])
-    with impl.Node(config, storage, network.transport(), Machine(), clock=impl._sys.ManualClock()) as node:
+    with impl.Node(config, storage, network.transport(), Machine(), clock=impl._native.threads.ManualClock()) as node:
         peer.send(1, codec.encode(1, [message]))
         peer.send(1, codec.encode(1, [impl.Message(MSG_HEARTBEAT, term=9)]))
         eventually(lambda: node.term == 9)
@@ -176,7 +176,7 @@ def test_node_stop(impl: ModuleType) -> None:
     node.close()
     assert set(threading.enumerate()) <= before
     stopped = node.status()
-    assert stopped["state"] == "closed"
+    assert stopped["state"] == "ended"
     node.close()
     assert node.status() == stopped
     with pytest.raises(impl.Stopped):

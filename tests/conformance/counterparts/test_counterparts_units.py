@@ -38,7 +38,7 @@ SLOT = 1
 
 def window(impl: ModuleType, capacity: int = 10, max_bytes: int = 0, used: int = 0) -> Any:
     """A window; ``used`` appends went through it before, so that its ring begins elsewhere."""
-    made = module(impl, "_flow").Inflights(capacity, max_bytes)
+    made = module(impl, "_core").Inflights(capacity, max_bytes)
     for index in range(used):
         made.py_add(SLOT, index, 1)
         made.py_free_to(SLOT, index)

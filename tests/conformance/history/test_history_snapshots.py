@@ -29,7 +29,7 @@ from raftx.types import (
 from tests.helpers.async_member import AsyncMember
 from tests.helpers.cluster import Machine
 from tests.helpers.core_net import FullMember, Network, kinds, only
-from tests.helpers.implementations import module
+from tests.helpers.implementations import structures
 from tests.helpers.waiting import WAIT, eventually
 
 
@@ -264,7 +264,7 @@ def test_a_snapshot_right_after_a_change_has_it(impl: ModuleType) -> None:
     network[1].start()
     assert network[1].node.core.tracker.conf_state() == kept.conf_state
     # On its way in a message, too.
-    assert module(impl, "_core").snapshot_from(module(impl, "_core").snapshot_record(kept)) == kept
+    assert structures(impl).snapshot_from(structures(impl).snapshot_record(kept)) == kept
 
 
 def test_a_snapshot_keeps_what_stands_behind_it_only_if_the_terms_agree(impl: ModuleType) -> None:
@@ -368,7 +368,7 @@ def test_a_node_drops_snapshots_and_says_so(impl: ModuleType) -> None:
     config = impl.Config(id=1, tick_ms=5, election_ticks=1000, seed=1)
     peer = network.transport()
     peer.start(2, lambda frame: None)
-    codec = module(impl, "_core").Codec(config.cluster, 2, 1)
+    codec = structures(impl).Codec(config.cluster, 2, 1)
     message = impl.Message(MSG_SNAP, term=4, snapshot=snapshot(impl, 9, 4))
     with impl.Node(config, storage, network.transport(), Machine()) as node:
         peer.send(1, codec.encode(1, [message]))

@@ -27,7 +27,7 @@ from raftx.types import (
 from tests.helpers.async_member import AsyncMember
 from tests.helpers.cluster import Machine
 from tests.helpers.core_net import Member, Network, only
-from tests.helpers.implementations import IMPLEMENTATIONS, module
+from tests.helpers.implementations import IMPLEMENTATIONS, module, structures
 from tests.helpers.power import Platter, PowerCut
 from tests.helpers.waiting import WAIT, eventually
 from tests.helpers.wal import CLUSTER, SMALL, contents, opened, records
@@ -105,7 +105,7 @@ def test_writes_of_three_leaders_are_not_mistaken_for_each_other() -> None:
     impl = IMPLEMENTATIONS["pure"]
     rules = module(impl, "consensus.rawnode")
     core = AsyncMember(impl).core
-    out, held, scratch = module(impl, "_core").Outbox(), module(impl, "_core").Outbox(), impl.Message()
+    out, held, scratch = structures(impl).Outbox(), structures(impl).Outbox(), impl.Message()
 
     def append(leader: int, term: int, index: int, *terms: int) -> None:
         entries = [impl.Entry(index + n, each, b"%d" % each) for n, each in enumerate(terms, 1)]
@@ -443,7 +443,7 @@ def test_frames_that_arrive_while_and_after_a_node_closes_reach_no_storage(impl:
     """History 14: the transport still called in when the store was closed already."""
     calls: list[str] = []
     deliver: list[Any] = []
-    codec = module(impl, "_core").Codec(impl.Config(id=2).cluster, 2, 1)
+    codec = structures(impl).Codec(impl.Config(id=2).cluster, 2, 1)
     entries = [impl.Entry(1, 1, b"late")]
     frame = codec.encode(1, [impl.Message(MSG_APP, term=1, entries=entries), impl.Message(MSG_VOTE, term=7)])
 

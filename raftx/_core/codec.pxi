@@ -1,0 +1,307 @@
+"""The framing codec. Part of _core.pyx; the twin is _twins/codec.py.
+
+What a message means is not known here, only its form.
+"""
+cdef enum:
+    MEMBERSHIP_HEAD = 8     # ConfState.encode: five bytes, padding, then the ids
+    KIND_PROP = 2
+    KIND_APP = 3
+    KIND_SNAP = 7
+    KIND_READ = 15
+    KIND_READ_RESP = 16
+    ENTRY_KINDS = 3         # of entries that stand in a log; the next one is a snapshot's
+
+cdef uint64_t wire_kinds = 0
+for _kind in MESSAGE_NAMES:
+    if _kind not in LOCAL_KINDS:
+        wire_kinds |= <uint64_t>1 << <int>_kind
+del _kind
+
+REASONS = (
+    "ok", "short", "magic", "version", "cluster", "group", "recipient", "length", "checksum", "kind", "range",
+    "records", "sender",
+)
+
+cdef enum:
+    FLAG_TOO_LARGE = 1    # of a frame: its sender has something for the recipient that is larger than it takes
+    OK = 0
+    SHORT = 1
+    MAGIC = 2
+    VERSION = 3
+    CLUSTER = 4
+    GROUP = 5
+    RECIPIENT = 6
+    LENGTH = 7
+    CHECKSUM = 8
+    KIND = 9
+    RANGE = 10
+    RECORDS = 11
+    SENDER = 12
+
+# Frame header, 64 bytes: magic 4 | version 1 | flags 1 | limit 2 | cluster 16 | group 8 | sender 8 |
+#   recipient 8 | incarnation 8 | length 4 (bytes that follow) | crc 4
+# Message header, 64 bytes: kind 1 | flags 1 | reserved 2 | count 4 | size 4 | reserved 4 | term 8 |
+#   log_term 8 | index 8 | commit 8 | hint 8 | context 8; then ``size`` bytes of records
+# The frame's crc covers the frame header before it and every message header; each record has its own.
+
+
+cdef class Codec:
+    """Frames of one node of one cluster. Not shared between threads."""
+
+    def __cinit__(self, bytes cluster not None, id, incarnation=0, group=0):
+        if len(cluster) != 16:
+            raise ValueError("cluster must be 16 bytes")
+        memcpy(self.cluster, PyBytes_AS_STRING(cluster), 16)
+        self.id = integer(id)
+        if not 1 <= self.id < NUMBER_LIMIT:
+            raise ValueError("id must be in 1..2^63-1")
+        self.incarnation = integer(incarnation)
+        self.group = integer(group)
+
+    def announce(self, limit):
+        """Tell in every frame from now on that frames of up to ``limit`` bytes are taken here.
+
+        It is a multiple of 64 KiB, at most 65535 of them: a header has no room for less. Raises ValueError.
+        """
+        if not 1 << 16 <= limit < 1 << 32 or limit % (1 << 16):
+            raise ValueError("limit must be a multiple of 65536, from 65536 to 2^32 - 65536")
+        self.limit_units = limit >> 16
+
+    cdef void mark(self) noexcept nogil:
+        # In the frame that is being made: something for its recipient is larger than it takes.
+        self.out[5] = FLAG_TOO_LARGE
+
+    cdef size_t measure(self, Outbox box, size_t row) noexcept nogil:
+        return MESSAGE_HEADER + box.rows[box.head + row].body_size
+
+    cdef int begin(self, uint8_t* out, size_t size, uint64_t recipient) noexcept nogil:
+        if size < FRAME_HEADER:
+            return -1
+        memset(out, 0, FRAME_HEADER)
+        memcpy(out, b"RXF1", 4)
+        out[4] = 1
+        out[6] = self.limit_units & 0xFF
+        out[7] = self.limit_units >> 8
+        memcpy(out + 8, self.cluster, 16)
+        ST64(out + 24, self.group)
+        ST64(out + 32, self.id)
+        ST64(out + 40, recipient)
+        ST64(out + 48, self.incarnation)
+        self.out = out
+        self.out_size = FRAME_HEADER
+        return 0
+
+    cdef int add(self, Outbox box, size_t row) noexcept nogil:
+        cdef Row* r = box.rows + box.head + row
+        cdef uint8_t* p = self.out + self.out_size
+        cdef size_t i
+        cdef Span* span
+        memset(p, 0, MESSAGE_HEADER)
+        p[0] = <uint8_t>r.kind
+        p[1] = <uint8_t>r.flags
+        ST32(p + 4, r.count)
+        ST32(p + 8, <uint32_t>r.body_size)
+        ST64(p + 16, r.term)
+        ST64(p + 24, r.log_term)
+        ST64(p + 32, r.index)
+        ST64(p + 40, r.commit)
+        ST64(p + 48, r.hint)
+        ST64(p + 56, r.context)
+        p += MESSAGE_HEADER
+        for i in range(r.span_low, r.span_high):
+            span = box.spans.items + i
+            memcpy(p, span.data, span.size)
+            p += span.size
+        if r.kind == KIND_PROP:
+            self._seal(p - r.body_size, r.body_size)
+        self.out_size += MESSAGE_HEADER + r.body_size
+        return 0
+
+    cdef void _seal(self, uint8_t* p, size_t size) noexcept nogil:
+        # Proposals have no checksum until somebody needs one: here, where they leave the node.
+        cdef size_t step
+        while size:
+            step = record_size(p, size)
+            if not step:
+                return
+            record_seal(p)
+            p += step
+            size -= step
+
+    cdef size_t finish(self) noexcept nogil:
+        cdef uint8_t* p = self.out
+        ST32(p + 56, <uint32_t>(self.out_size - FRAME_HEADER))
+        ST32(p + 60, self._headers_crc(p, self.out_size))
+        return self.out_size
+
+    cdef uint32_t _headers_crc(self, const uint8_t* p, size_t size) noexcept nogil:
+        cdef uint32_t crc = raftx_crc32(0, p, FRAME_HEADER - 4)
+        cdef size_t at = FRAME_HEADER
+        while size - at >= MESSAGE_HEADER:
+            crc = raftx_crc32(crc, p + at, MESSAGE_HEADER)
+            at += MESSAGE_HEADER
+            if <size_t>LD32(p + at - MESSAGE_HEADER + 8) > size - at:
+                break
+            at += LD32(p + at - MESSAGE_HEADER + 8)
+        return crc
+
+    cdef int open(self, const uint8_t* data, size_t size) noexcept nogil:
+        cdef int reason = self._verify(data, size)
+        if reason:
+            self.rejected[reason] += 1
+            self.data = NULL
+            self.size = self.offset = 0
+            return reason
+        self.data = data
+        self.size = size
+        self.offset = FRAME_HEADER
+        self.sender = LD64(data + 32)
+        self.sender_incarnation = LD64(data + 48)
+        self.sender_limit = (<uint64_t>data[7] * 256 + data[6]) * 65536
+        self.sender_too_large = (data[5] & FLAG_TOO_LARGE) != 0
+        return 0
+
+    cdef int _verify(self, const uint8_t* p, size_t size) noexcept nogil:
+        cdef size_t at = FRAME_HEADER
+        cdef int reason
+        if size < FRAME_HEADER:
+            return SHORT
+        if memcmp(p, b"RXF1", 4) != 0:
+            return MAGIC
+        if p[4] != 1:
+            return VERSION
+        if memcmp(p + 8, self.cluster, 16) != 0:
+            return CLUSTER
+        if LD64(p + 24) != self.group:
+            return GROUP
+        if LD64(p + 40) != self.id:
+            return RECIPIENT
+        if <size_t>LD32(p + 56) != size - FRAME_HEADER:
+            return LENGTH
+        if LD32(p + 60) != self._headers_crc(p, size):
+            return CHECKSUM
+        if LD64(p + 32) == 0 or LD64(p + 32) == self.id or LD64(p + 32) >= NUMBER_LIMIT:
+            return SENDER
+        while at < size:
+            if size - at < MESSAGE_HEADER:
+                return LENGTH
+            reason = self._check_message(p + at, size - at)
+            if reason:
+                return reason
+            at += MESSAGE_HEADER + <size_t>LD32(p + at + 8)
+        return OK
+
+    cdef int _check_message(self, const uint8_t* head, size_t left) noexcept nogil:
+        cdef size_t size = LD32(head + 8), step
+        cdef uint32_t count = LD32(head + 4), seen = 0
+        cdef uint64_t term = LD64(head + 16), index = LD64(head + 32), previous = LD64(head + 24), its
+        cdef const uint8_t* p = head + MESSAGE_HEADER
+        cdef int kind = head[0], i
+        if kind >= 64 or not (wire_kinds >> kind) & 1:
+            return KIND
+        for i in range(16, 64, 8):
+            if LD64(head + i) >= NUMBER_LIMIT:
+                return RANGE
+        if size > left - MESSAGE_HEADER:
+            return LENGTH
+        if size and kind != KIND_APP and kind != KIND_PROP:
+            return self._check_single(kind, head, p, size, count)
+        if kind == KIND_SNAP or kind == KIND_READ or kind == KIND_READ_RESP:
+            return RECORDS
+        while size:
+            step = record_size(p, size)
+            if not step or not record_valid(p, step) or p[24] >= ENTRY_KINDS:
+                return RECORDS
+            its = LD64(p + 16)
+            if kind == KIND_APP:
+                index += 1
+                if LD64(p + 8) != index or its < previous or its == 0 or its > term or index >= NUMBER_LIMIT:
+                    return RECORDS
+                previous = its
+            elif LD64(p + 8) or its:
+                return RECORDS
+            p += step
+            size -= step
+            seen += 1
+        return RECORDS if seen != count else OK
+
+    cdef int _check_single(
+        self, int kind, const uint8_t* head, const uint8_t* p, size_t size, uint32_t count
+    ) noexcept nogil:
+        # Messages with exactly one record: a snapshot, or the context of a read.
+        cdef uint64_t term = LD64(head + 16), previous, id
+        cdef size_t at = ENTRY_HEADER + MEMBERSHIP_HEAD
+        cdef int group, _i
+        if count != 1 or record_size(p, size) != size or not record_valid(p, size):
+            return RECORDS
+        if kind == KIND_READ or kind == KIND_READ_RESP:
+            return RECORDS if p[24] or LD64(p + 8) or LD64(p + 16) else OK
+        if kind != KIND_SNAP or p[24] != ENTRY_KINDS or size < at or p[ENTRY_HEADER + 4] > 1:
+            return RECORDS
+        if not 1 <= LD64(p + 8) < NUMBER_LIMIT or not 1 <= LD64(p + 16) <= term:
+            return RECORDS
+        # The membership: four sets of ids, each ascending.
+        for group in range(4):
+            previous = 0
+            for _i in range(p[ENTRY_HEADER + group]):
+                if at + 8 > size:
+                    return RECORDS
+                id = LD64(p + at)
+                if id <= previous or id >= NUMBER_LIMIT:
+                    return RECORDS
+                previous = id
+                at += 8
+        return OK
+
+    cdef int next(self, Message m) noexcept nogil:
+        cdef const uint8_t* p
+        if self.offset >= self.size:
+            return 0
+        p = self.data + self.offset
+        m.reset(p[0])
+        m.flags = p[1]
+        m.to = self.id
+        m.sender = self.sender
+        m.term = LD64(p + 16)
+        m.log_term = LD64(p + 24)
+        m.index = LD64(p + 32)
+        m.commit = LD64(p + 40)
+        m.hint = LD64(p + 48)
+        m.context = LD64(p + 56)
+        m.set_body(p + MESSAGE_HEADER, LD32(p + 8), LD32(p + 4))
+        self.offset += MESSAGE_HEADER + <size_t>LD32(p + 8)
+        return 1
+
+    def encode(self, recipient, messages):
+        """One frame for ``recipient``. The messages' own addresses are not on the wire."""
+        cdef uint64_t to = integer(recipient)
+        cdef Outbox box = Outbox()
+        cdef size_t size = FRAME_HEADER, row
+        cdef bytes out
+        for m in messages:
+            box.py_push(m)
+        for row in range(box.tail):
+            size += self.measure(box, row)
+        out = PyBytes_FromStringAndSize(NULL, size)
+        self.begin(<uint8_t*>PyBytes_AS_STRING(out), size, to)
+        for row in range(box.tail):
+            self.add(box, row)
+        self.finish()
+        return out
+
+    def decode(self, bytes frame not None):
+        """The messages of a frame for this node; raises FrameError, and counts, when it is refused."""
+        cdef Message m = Message()
+        cdef int reason = self.open(<const uint8_t*>PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame))
+        out = []
+        if reason:
+            raise FrameError(REASONS[reason])
+        while self.next(m):
+            out.append(m.copy())
+        self.data = NULL
+        self.size = self.offset = 0
+        return out
+
+    def rejected_by_reason(self):
+        """How many frames were dropped, by reason."""
+        return {name: self.rejected[i] for i, name in enumerate(REASONS) if i}

@@ -1,0 +1,89 @@
+/* Files and directories for files.pyx. Each function returns a result or -errno. */
+#ifndef RAFTX_DISK_H
+#define RAFTX_DISK_H
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+static int raftx_pwrite(int fd, const uint8_t *p, size_t n, uint64_t at) {
+    while (n) {
+        ssize_t done = pwrite(fd, p, n, (off_t)at);
+        if (done < 0) {
+            if (errno == EINTR) continue;
+            return -errno;
+        }
+        p += done;
+        n -= (size_t)done;
+        at += (uint64_t)done;
+    }
+    return 0;
+}
+static int64_t raftx_pread(int fd, uint8_t *p, size_t n, uint64_t at) {
+    size_t total = 0;
+    while (total < n) {
+        ssize_t done = pread(fd, p + total, n - total, (off_t)(at + total));
+        if (done < 0) {
+            if (errno == EINTR) continue;
+            return -errno;
+        }
+        if (!done) break;
+        total += (size_t)done;
+    }
+    return (int64_t)total;
+}
+/* Room for ``size`` bytes, so that a full disk shows now and not later; the length at least, where a file system
+   knows no reservation. */
+static int raftx_allocate(int fd, uint64_t size) {
+    int code;
+    do code = posix_fallocate(fd, 0, (off_t)size); while (code == EINTR);
+    if (code == EOPNOTSUPP || code == ENOSYS) {
+        struct stat s;
+        if (fstat(fd, &s)) return -errno;
+        code = (uint64_t)s.st_size < size && ftruncate(fd, (off_t)size) ? errno : 0;
+    }
+    return -code;
+}
+/* A new file; what could not be made whole is not left behind. */
+static int raftx_create(int directory, const char *name, uint64_t size) {
+    int fd, code;
+    do fd = openat(directory, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600); while (fd < 0 && errno == EINTR);
+    if (fd < 0) return -errno;
+    code = raftx_allocate(fd, size);
+    if (code) {
+        unlinkat(directory, name, 0);
+        close(fd);
+        return code;
+    }
+    return fd;
+}
+/* Whether a name still leads to what was opened: 0, -ENOENT when there is no such name, -ESTALE when it leads
+   elsewhere. What cannot be told (no permission to look, say) is not held against it. */
+static int raftx_same(int directory, const char *name, int flags, int fd) {
+    struct stat named, opened;
+    if (fstat(fd, &opened)) return -errno;
+    if (!opened.st_nlink) return -ENOENT;
+    if (fstatat(directory, name, &named, flags)) {
+        if (errno == ESTALE) return -ESTALE;
+        return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? -ENOENT : 0;
+    }
+    return named.st_dev == opened.st_dev && named.st_ino == opened.st_ino ? 0 : -ESTALE;
+}
+static int raftx_sync(int fd) {
+    while (fsync(fd)) {
+        if (errno != EINTR) return -errno;
+    }
+    return 0;
+}
+static int raftx_datasync(int fd) {
+    while (fdatasync(fd)) {
+        if (errno != EINTR) return -errno;
+    }
+    return 0;
+}
+static const uint8_t raftx_zeros[1 << 16];
+#endif

@@ -1,0 +1,289 @@
+"""Files and directories: positioned reads and writes, syncs, faults on demand, and whose a directory is.
+
+files.py is the twin in plain Python. Nothing here knows Raft.
+"""
+import errno
+import os
+import weakref
+
+from libc.string cimport memcpy, strlen
+
+from ..errors import WrongDirectory
+
+cdef extern from "_native/threads.h":
+    void raftx_sleep(int64_t) noexcept nogil
+
+cdef extern from "_native/files.h":
+    int raftx_pwrite(int, const uint8_t*, size_t, uint64_t) noexcept nogil
+    int64_t raftx_pread(int, uint8_t*, size_t, uint64_t) noexcept nogil
+    int raftx_datasync(int) noexcept nogil
+    int raftx_create(int, const char*, uint64_t) noexcept nogil
+    int raftx_allocate(int, uint64_t) noexcept nogil
+    int raftx_same(int, const char*, int, int) noexcept nogil
+    int raftx_sync(int) noexcept nogil
+    const uint8_t* raftx_zeros
+    int snprintf(char*, size_t, const char*, ...) noexcept nogil
+    int close_fd "close"(int) noexcept nogil
+    int AT_FDCWD, AT_SYMLINK_NOFOLLOW
+
+cdef enum:
+    ZEROS = 1 << 16
+    NAME_MAX = 256
+
+# Directories that are open in this process. A forked child closes its copies: they would hold the locks.
+_held = weakref.WeakSet()
+
+
+def _after_fork():
+    # No unlocking here: that would take the lock from the parent.
+    for directory in list(_held):
+        (<Directory?>directory)._leave()
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+cdef class Directory:
+    """A directory that this process holds: locked until ``close`` or its end. Raises WrongDirectory, OSError.
+
+    The lock is on the directory itself, so it cannot be deleted or replaced apart from it.
+    """
+
+    def __cinit__(self, path):
+        import fcntl
+
+        self.fd = -1
+        self.path = os.path.abspath(os.fsencode(path))
+        self.name = self.path
+        self.fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            code = self.check()
+            if code:
+                raise OSError(-code, "the directory was replaced while it was opened")
+        except BlockingIOError as error:
+            self._leave()
+            raise WrongDirectory(f"{os.fsdecode(self.path)} is in use by another process or node") from error
+        except BaseException:
+            self._leave()
+            raise
+        _held.add(self)
+
+    def __dealloc__(self):
+        if self.fd >= 0:
+            close_fd(self.fd)
+
+    cdef int check(self) noexcept nogil:
+        return raftx_same(AT_FDCWD, self.name, 0, self.fd)
+
+    cdef int sync(self) noexcept nogil:
+        return raftx_sync(self.fd)
+
+    def py_check(self):
+        """Whether the path still leads here: 0, -ENOENT when it was deleted, -ESTALE when it leads elsewhere."""
+        return self.check()
+
+    def py_sync(self):
+        """Make created, renamed and removed names in it durable; 0 or -errno. Without the GIL."""
+        cdef int code
+        with nogil:
+            code = self.sync()
+        return code
+
+    def close(self):
+        """Unlock and close it; may be called twice."""
+        import fcntl
+
+        if self.fd >= 0:
+            fd, self.fd = self.fd, -1
+            _held.discard(self)
+            try:
+                # Closing alone would not unlock it while a forked child has a copy of the descriptor.
+                fcntl.flock(fd, fcntl.LOCK_UN)
+            finally:
+                os.close(fd)
+
+    def _leave(self):
+        if self.fd >= 0:
+            fd, self.fd = self.fd, -1
+            os.close(fd)
+
+
+cdef class File:
+    """Positioned reads and writes. ``fail_after`` (tests) makes the n-th operation from now and all later ones fail.
+
+    ``path`` is relative to ``directory`` where that is given; without both it is no file yet.
+    """
+
+    def __cinit__(self, path=None, create=False, readonly=False, Directory directory=None):
+        self.fd = -1
+        self.name[0] = 0
+        self.fail_after = -1
+        self.fail_errno = errno.EIO
+        self.stall_ns = 0
+        if path is None:
+            return
+        flags = os.O_CLOEXEC | (os.O_RDONLY if readonly else os.O_RDWR) | (os.O_CREAT if create else 0)
+        if directory is None:
+            self.fd = os.open(path, flags, 0o600)
+        else:
+            self._name(os.fsencode(path))
+            self.fd = os.open(path, flags, 0o600, dir_fd=directory.fd)
+
+    def __dealloc__(self):
+        if self.fd >= 0:
+            close_fd(self.fd)
+
+    def _name(self, bytes name not None):
+        cdef const char* text = name
+        if strlen(text) >= NAME_MAX:
+            raise OSError(errno.ENAMETOOLONG, "the name of a file is too long")
+        memcpy(self.name, text, strlen(text) + 1)
+
+    cdef int _fault(self) noexcept nogil:
+        if self.fail_after < 0:
+            return 0
+        if self.fail_after > 0:
+            self.fail_after -= 1
+            return 0
+        return -self.fail_errno
+
+    cdef int write_at(self, Buffer buffer, size_t offset, size_t size, uint64_t position) noexcept nogil:
+        cdef int code = self._fault()
+        return code if code else raftx_pwrite(self.fd, buffer.data + offset, size, position)
+
+    cdef int read_at(self, Buffer buffer, size_t size, uint64_t position) except? -4096 nogil:
+        cdef int64_t done
+        buffer.clear()
+        buffer.fill(size)
+        done = raftx_pread(self.fd, buffer.data, size, position)
+        if done < 0:
+            buffer.clear()
+            return <int>done
+        buffer.size = done
+        return 0
+
+    cdef int zero(self, uint64_t position, uint64_t size) noexcept nogil:
+        cdef int code = self._fault()
+        cdef uint64_t step
+        while not code and size:
+            step = min(size, <uint64_t>ZEROS)
+            code = raftx_pwrite(self.fd, raftx_zeros, step, position)
+            position += step
+            size -= step
+        return code
+
+    cdef int datasync(self) noexcept nogil:
+        cdef int code = self._fault()
+        if self.stall_ns:
+            raftx_sleep(self.stall_ns)
+        return code if code else raftx_datasync(self.fd)
+
+    cdef int create(self, Directory directory, uint64_t number, uint64_t size) noexcept nogil:
+        # Instead of the file that was open. On failure that one stays.
+        cdef char name[40]
+        cdef int code = self._fault()
+        if code:
+            return code
+        snprintf(name, sizeof(name), "wal-%016llx.log", <unsigned long long>number)
+        code = raftx_create(directory.fd, name, size)
+        if code < 0:
+            return code
+        if self.fd >= 0:
+            close_fd(self.fd)
+        self.fd = code
+        memcpy(self.name, name, sizeof(name))
+        return 0
+
+    cdef int allocate(self, uint64_t size) noexcept nogil:
+        cdef int code = self._fault()
+        return code if code else raftx_allocate(self.fd, size)
+
+    cdef int sync_new(self, Directory directory) noexcept nogil:
+        cdef int code = self._fault()
+        if not code:
+            code = raftx_sync(self.fd)
+        if not code:
+            code = directory.sync()
+        return code
+
+    cdef int named(self, Directory directory) noexcept nogil:
+        return raftx_same(directory.fd, self.name, AT_SYMLINK_NOFOLLOW, self.fd)
+
+    cdef void take(self, File other) noexcept nogil:
+        # Go on with another one's file, which has none afterwards. What was open is closed.
+        if self.fd >= 0:
+            close_fd(self.fd)
+        self.fd = other.fd
+        memcpy(self.name, other.name, NAME_MAX)
+        other.fd = -1
+
+    def py_create(self, Directory directory not None, uint64_t number, uint64_t size):
+        """Go on with a new file wal-<number as 16 hex digits>.log of ``size`` reserved bytes; 0 or -errno."""
+        return self.create(directory, number, size)
+
+    def py_allocate(self, uint64_t size):
+        """Reserve room up to ``size``; 0 or -errno."""
+        return self.allocate(size)
+
+    def py_sync_new(self, Directory directory not None):
+        """Make a new file and its name in the directory durable; 0 or -errno. Without the GIL."""
+        cdef int code
+        with nogil:
+            code = self.sync_new(directory)
+        return code
+
+    def py_named(self, Directory directory not None):
+        """Whether its name in the directory still leads to it: 0, -ENOENT without that name, -ESTALE: another file."""
+        return self.named(directory)
+
+    def py_take(self, File other not None):
+        """Go on with another one's file, which has none afterwards."""
+        self.take(other)
+
+    def close(self):
+        """Close it; may be called twice."""
+        if self.fd >= 0:
+            fd, self.fd = self.fd, -1
+            os.close(fd)
+
+    def size(self):
+        """Length in bytes."""
+        return os.fstat(self.fd).st_size
+
+    def py_write_at(self, Buffer buffer not None, size_t offset, size_t size, uint64_t position):
+        """0 or -errno. Without the GIL."""
+        cdef int code
+        if offset > buffer.size or size > buffer.size - offset:
+            raise IndexError("outside of the buffer")
+        with nogil:
+            code = self.write_at(buffer, offset, size, position)
+        return code
+
+    def py_read_at(self, Buffer buffer not None, size_t size, uint64_t position):
+        """0 or -errno; the buffer then holds what was there."""
+        return self.read_at(buffer, size, position)
+
+    def py_zero(self, uint64_t position, uint64_t size):
+        """0 or -errno. Without the GIL."""
+        cdef int code
+        with nogil:
+            code = self.zero(position, size)
+        return code
+
+    def py_datasync(self):
+        """0 or -errno. Without the GIL."""
+        cdef int code
+        with nogil:
+            code = self.datasync()
+        return code
+
+
+def sync_directory(path):
+    """Make created, renamed and removed names in a directory durable. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,655 @@
+"""NNG's own functions, called without the GIL through pynng's library: receiving, connecting, sending.
+
+nng.py is the twin in plain Python, where they cannot be called. Nothing here knows Raft or frames. No mutex
+is held while anything waits for the GIL.
+
+TCP connections are made and accepted by a Wire and given to NNG as descriptors (``socket://``), each over a listener
+that is there for it alone: so it is known which of NNG's pipes is which connection, and closing the listener ends it,
+whatever it was doing. Other kinds of addresses are left to NNG's own dialler and listener.
+"""
+import os
+
+cimport cython
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport uintptr_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
+
+from .limits cimport _arrivals_ended, _arrivals_opened, _sooner
+from .wire cimport raftx_close, raftx_no_sigpipe
+
+from .limits import Arrivals
+from .threads import Event, Runner
+from .wire import Wire
+from ..errors import TransportError, UsageError
+
+cdef extern from "_native/threads.h":
+    int64_t raftx_load(int64_t*) noexcept nogil
+    int64_t raftx_now() noexcept nogil
+    int64_t raftx_add(int64_t*, int64_t) noexcept nogil
+    void raftx_store(int64_t*, int64_t) noexcept nogil
+    int64_t raftx_exchange(int64_t*, int64_t) noexcept nogil
+    void raftx_signal(int) noexcept nogil
+    int pthread_mutex_init(pthread_mutex_t*, void*) nogil
+    int pthread_mutex_destroy(pthread_mutex_t*) nogil
+    int pthread_mutex_lock(pthread_mutex_t*) nogil
+    int pthread_mutex_unlock(pthread_mutex_t*) nogil
+    ctypedef struct raftx_nng_socket:
+        uint32_t id
+    ctypedef struct raftx_nng_pipe:
+        uint32_t id
+
+cdef extern from "_native/wire.h":
+    ctypedef struct raftx_nng_listener:
+        uint32_t id
+
+cdef extern from "<errno.h>":
+    int ECONNRESET, ENOMEM, ETIMEDOUT
+
+cdef enum:
+    NNG_NONBLOCK = 2
+    NNG_ECLOSED = 7
+    NNG_ECANCELED = 20
+    NNG_EAGAIN = 8
+    NEVER_MS = 0x7FFFFFFF
+    PIPE_COMES = 0
+    PIPE_ADDED = 1
+    PIPE_REMOVED = 2
+
+cdef int64_t LIVED = 1_000_000_000        # ns: what has stood for so long is dialled again at once
+
+ctypedef void (*callback_t)(void*) noexcept nogil
+ctypedef int (*aio_alloc_t)(nng_aio**, callback_t, void*) noexcept nogil
+ctypedef void (*aio_t)(nng_aio*) noexcept nogil
+ctypedef int (*aio_result_t)(nng_aio*) noexcept nogil
+ctypedef nng_msg* (*aio_msg_t)(nng_aio*) noexcept nogil
+ctypedef void (*recv_aio_t)(raftx_nng_socket, nng_aio*) noexcept nogil
+ctypedef int (*sendmsg_t)(raftx_nng_socket, nng_msg*, int) noexcept nogil
+ctypedef int (*msg_alloc_t)(nng_msg**, size_t) noexcept nogil
+ctypedef void (*msg_free_t)(nng_msg*) noexcept nogil
+ctypedef void* (*msg_body_t)(nng_msg*) noexcept nogil
+ctypedef size_t (*msg_len_t)(nng_msg*) noexcept nogil
+ctypedef int (*open_t)(raftx_nng_socket*) noexcept nogil
+ctypedef int (*close_t)(raftx_nng_socket) noexcept nogil
+ctypedef int (*set_t)(raftx_nng_socket, const char*, int) noexcept nogil
+ctypedef void (*pipe_callback_t)(raftx_nng_pipe, int, void*) noexcept nogil
+ctypedef int (*notify_t)(raftx_nng_socket, int, pipe_callback_t, void*) noexcept nogil
+ctypedef int (*dial_t)(raftx_nng_socket, const char*, void*, int) noexcept nogil
+ctypedef int (*listener_create_t)(raftx_nng_listener*, raftx_nng_socket, const char*) noexcept nogil
+ctypedef int (*listener_start_t)(raftx_nng_listener, int) noexcept nogil
+ctypedef int (*listener_set_t)(raftx_nng_listener, const char*, int) noexcept nogil
+ctypedef int (*listener_close_t)(raftx_nng_listener) noexcept nogil
+ctypedef int (*pipe_close_t)(raftx_nng_pipe) noexcept nogil
+ctypedef raftx_nng_listener (*pipe_listener_t)(raftx_nng_pipe) noexcept nogil
+ctypedef raftx_nng_pipe (*msg_pipe_t)(nng_msg*) noexcept nogil
+
+cdef aio_alloc_t nng_aio_alloc = NULL
+cdef aio_t nng_aio_free = NULL
+cdef aio_t nng_aio_stop = NULL
+cdef aio_result_t nng_aio_result = NULL
+cdef aio_msg_t nng_aio_get_msg = NULL
+cdef recv_aio_t nng_recv_aio = NULL
+cdef sendmsg_t nng_sendmsg = NULL
+cdef msg_alloc_t nng_msg_alloc = NULL
+cdef msg_free_t nng_msg_free = NULL
+cdef msg_body_t nng_msg_body = NULL
+cdef msg_len_t nng_msg_len = NULL
+cdef open_t nng_push0_open = NULL
+cdef close_t nng_close = NULL
+cdef set_t nng_socket_set_int = NULL
+cdef set_t nng_socket_set_ms = NULL
+cdef notify_t nng_pipe_notify = NULL
+cdef dial_t nng_dial = NULL
+cdef listener_create_t nng_listener_create = NULL
+cdef listener_start_t nng_listener_start = NULL
+cdef listener_set_t nng_listener_set_int = NULL
+cdef listener_close_t nng_listener_close = NULL
+cdef pipe_close_t nng_pipe_close = NULL
+cdef pipe_listener_t nng_pipe_listener = NULL
+cdef msg_pipe_t nng_msg_get_pipe = NULL
+_nng_checked = None
+
+
+def nng_available():
+    """Whether NNG's functions can be called directly: looked up once, in pynng's library. RAFTX_NNG=python: no."""
+    global _nng_checked
+    if os.environ.get("RAFTX_NNG", "") == "python":
+        return False
+    if _nng_checked is None:
+        try:
+            _look_up_nng()
+            _nng_checked = True
+        except (ImportError, AttributeError, TypeError, ValueError):
+            _nng_checked = False
+    return _nng_checked
+
+
+cdef _look_up_nng():
+    global nng_aio_alloc, nng_aio_free, nng_aio_stop, nng_aio_result, nng_aio_get_msg, nng_recv_aio, nng_sendmsg
+    global nng_msg_alloc, nng_msg_free, nng_msg_body, nng_msg_len
+    global nng_push0_open, nng_close, nng_socket_set_int, nng_socket_set_ms, nng_pipe_notify, nng_dial
+    global nng_listener_create, nng_listener_start, nng_listener_set_int, nng_listener_close
+    global nng_pipe_close, nng_pipe_listener, nng_msg_get_pipe
+    import pynng
+
+    ffi, lib = pynng.ffi, pynng.lib
+    names = (
+        "nng_aio_alloc nng_aio_free nng_aio_stop nng_aio_result nng_aio_get_msg nng_recv_aio nng_sendmsg "
+        "nng_msg_alloc nng_msg_free nng_msg_body nng_msg_len "
+        "nng_push0_open nng_close nng_socket_set_int nng_socket_set_ms nng_pipe_notify nng_dial "
+        "nng_listener_create nng_listener_start nng_listener_set_int nng_listener_close "
+        "nng_pipe_close nng_pipe_listener nng_msg_get_pipe"
+    ).split()
+    at = {name: int(ffi.cast("uintptr_t", ffi.addressof(lib, name))) for name in names}
+    nng_aio_alloc = <aio_alloc_t><uintptr_t>at["nng_aio_alloc"]
+    nng_aio_free = <aio_t><uintptr_t>at["nng_aio_free"]
+    nng_aio_stop = <aio_t><uintptr_t>at["nng_aio_stop"]
+    nng_aio_result = <aio_result_t><uintptr_t>at["nng_aio_result"]
+    nng_aio_get_msg = <aio_msg_t><uintptr_t>at["nng_aio_get_msg"]
+    nng_recv_aio = <recv_aio_t><uintptr_t>at["nng_recv_aio"]
+    nng_sendmsg = <sendmsg_t><uintptr_t>at["nng_sendmsg"]
+    nng_msg_alloc = <msg_alloc_t><uintptr_t>at["nng_msg_alloc"]
+    nng_msg_free = <msg_free_t><uintptr_t>at["nng_msg_free"]
+    nng_msg_body = <msg_body_t><uintptr_t>at["nng_msg_body"]
+    nng_msg_len = <msg_len_t><uintptr_t>at["nng_msg_len"]
+    nng_push0_open = <open_t><uintptr_t>at["nng_push0_open"]
+    nng_close = <close_t><uintptr_t>at["nng_close"]
+    nng_socket_set_int = <set_t><uintptr_t>at["nng_socket_set_int"]
+    nng_socket_set_ms = <set_t><uintptr_t>at["nng_socket_set_ms"]
+    nng_pipe_notify = <notify_t><uintptr_t>at["nng_pipe_notify"]
+    nng_dial = <dial_t><uintptr_t>at["nng_dial"]
+    nng_listener_create = <listener_create_t><uintptr_t>at["nng_listener_create"]
+    nng_listener_start = <listener_start_t><uintptr_t>at["nng_listener_start"]
+    nng_listener_set_int = <listener_set_t><uintptr_t>at["nng_listener_set_int"]
+    nng_listener_close = <listener_close_t><uintptr_t>at["nng_listener_close"]
+    nng_pipe_close = <pipe_close_t><uintptr_t>at["nng_pipe_close"]
+    nng_pipe_listener = <pipe_listener_t><uintptr_t>at["nng_pipe_listener"]
+    nng_msg_get_pipe = <msg_pipe_t><uintptr_t>at["nng_msg_get_pipe"]
+
+
+cdef bint receiver_full(ReceiverState* r) noexcept nogil:
+    return (r.head - raftx_load(&r.tail) >= <int64_t>r.capacity) or raftx_load(&r.bytes) >= r.byte_limit
+
+
+cdef void received(void* argument) noexcept nogil:
+    # On one of NNG's threads: never touches Python. One receive is under way at a time.
+    cdef ReceiverState* r = <ReceiverState*>argument
+    cdef int code = nng_aio_result(<nng_aio*>r.aio)
+    cdef raftx_nng_socket s
+    cdef nng_msg* message
+    s.id = r.socket
+    if code:
+        raftx_store(&r.error, code)
+        if code != NNG_ECLOSED and code != NNG_ECANCELED and not raftx_load(&r.stopping):
+            nng_recv_aio(s, <nng_aio*>r.aio)
+        return
+    message = nng_aio_get_msg(<nng_aio*>r.aio)
+    raftx_add(&r.bytes, <int64_t>nng_msg_len(message))
+    r.ring[r.head % r.capacity] = <void*>message
+    raftx_store(&r.head, r.head + 1)
+    wake(r.fd, r.sleeping)
+    if receiver_full(r):
+        raftx_store(&r.parked, 1)
+        # The taker may have made room just before it could see that we parked: whoever takes the mark re-arms.
+        if receiver_full(r) or not raftx_exchange(&r.parked, 0):
+            return
+    nng_recv_aio(s, <nng_aio*>r.aio)
+
+
+cdef void wake(int fd, int64_t* sleeping) noexcept nogil:
+    if raftx_load(sleeping) and raftx_exchange(sleeping, 0):
+        raftx_signal(fd)
+
+
+cdef void attend(WireState* w) noexcept nogil:
+    # The wire's thread shall look at everything.
+    raftx_store(&w.attention, 1)
+    wake(w.fd, w.sleeping)
+
+
+cdef void pipe_comes(raftx_nng_pipe pipe, int event, void* argument) noexcept nogil:
+    cdef WireState* w = <WireState*>argument
+    cdef raftx_nng_listener listener = nng_pipe_listener(pipe)
+    if _arrivals_opened(w.arrivals, listener.id, pipe.id, raftx_now()) < 0:
+        nng_pipe_close(pipe)
+    attend(w)
+
+
+cdef void pipe_goes(raftx_nng_pipe pipe, int event, void* argument) noexcept nogil:
+    cdef WireState* w = <WireState*>argument
+    _arrivals_ended(w.arrivals, pipe.id)
+    attend(w)
+
+
+@cython.no_gc_clear
+cdef class NngReceiver:
+    """Receives on one socket by NNG's asynchronous callback into a bounded ring, for one taker.
+
+    A full ring stops receiving until the taker has made room, so that NNG and TCP slow the sender down. It is full
+    with ``capacity`` frames (1..2^20) or ``byte_limit`` bytes, the frame that the taker looks at included. Raises
+    ValueError.
+    """
+
+    def __cinit__(self, uint32_t socket, Event event not None, size_t capacity=1024, int64_t byte_limit=1 << 30):
+        if not nng_available():
+            raise UsageError("NNG's functions cannot be called directly here")
+        if not 1 <= capacity <= 1 << 20:
+            raise ValueError("capacity must be in 1..2^20")
+        if byte_limit < 1:
+            raise ValueError("byte_limit must be at least 1")
+        self.event = event
+        self.current = NULL
+        self.state = <ReceiverState*>calloc(1, sizeof(ReceiverState))
+        if self.state == NULL:
+            raise MemoryError()
+        self.state.ring = <void**>calloc(capacity, sizeof(void*))
+        if self.state.ring == NULL:
+            raise MemoryError()
+        self.state.socket = socket
+        self.state.capacity = capacity
+        self.state.byte_limit = byte_limit
+        self.state.fd = event.fd
+        self.state.sleeping = &event.sleeping
+
+    def __dealloc__(self):
+        if self.state != NULL:
+            self._stop()
+            free(self.state.ring)
+            free(self.state)
+
+    def start(self):
+        """Begin to receive. Raises TransportError."""
+        cdef nng_aio* aio = NULL
+        cdef raftx_nng_socket s
+        if self.state.aio != NULL or raftx_load(&self.state.stopping):
+            raise UsageError("a receiver starts once")
+        if nng_aio_alloc(&aio, received, self.state):
+            raise TransportError("NNG has no memory for a receiver")
+        self.state.aio = aio
+        s.id = self.state.socket
+        with nogil:
+            nng_recv_aio(s, aio)
+
+    cdef void _stop(self) noexcept nogil:
+        raftx_store(&self.state.stopping, 1)
+        if self.state.aio != NULL:
+            nng_aio_stop(<nng_aio*>self.state.aio)    # waits for a callback that is running
+            nng_aio_free(<nng_aio*>self.state.aio)
+            self.state.aio = NULL
+        while self.state.tail < self.state.head:
+            nng_msg_free(<nng_msg*>self.state.ring[self.state.tail % self.state.capacity])
+            self.state.tail += 1
+        if self.current != NULL:
+            nng_msg_free(self.current)
+            self.current = NULL
+
+    def stop(self):
+        """End receiving; frees what was not taken. Not while the taker is in ``next``."""
+        with nogil:
+            self._stop()
+
+    cdef bint waiting(self) noexcept nogil:
+        return raftx_load(&self.state.head) != self.state.tail
+
+    cdef bint next(self) noexcept nogil:
+        cdef raftx_nng_socket s
+        if self.current != NULL:
+            raftx_add(&self.state.bytes, -<int64_t>self.size)
+            nng_msg_free(self.current)
+            self.current = NULL
+        if raftx_load(&self.state.head) != self.state.tail:
+            self.current = <nng_msg*>self.state.ring[self.state.tail % self.state.capacity]
+            raftx_store(&self.state.tail, self.state.tail + 1)
+            self.data = <const uint8_t*>nng_msg_body(self.current)
+            self.size = nng_msg_len(self.current)
+        if raftx_load(&self.state.parked) and not receiver_full(self.state) and raftx_exchange(&self.state.parked, 0):
+            s.id = self.state.socket
+            nng_recv_aio(s, <nng_aio*>self.state.aio)
+        return self.current != NULL
+
+    cdef uint32_t pipe(self) noexcept nogil:
+        # Over which of NNG's pipes the present frame came.
+        return nng_msg_get_pipe(self.current).id if self.current != NULL else 0
+
+    def py_next(self):
+        """The next frame, or None."""
+        if not self.next():
+            return None
+        return PyBytes_FromStringAndSize(<const char*>self.data, self.size)
+
+
+cdef void pipe_added(raftx_nng_pipe pipe, int event, void* argument) noexcept nogil:
+    cdef PeerState* p = <PeerState*>argument
+    pthread_mutex_lock(&p.mutex)
+    p.ready = p.fresh = True
+    pthread_mutex_unlock(&p.mutex)
+    raftx_store(&p.wire.fresh, 1)
+    attend(p.wire)
+    wake(p.wire.engine_fd, p.wire.engine_sleeping)
+
+
+cdef void pipe_removed(raftx_nng_pipe pipe, int event, void* argument) noexcept nogil:
+    # NNG frees the connection when this returns; so it waits for a send that is under way.
+    cdef PeerState* p = <PeerState*>argument
+    pthread_mutex_lock(&p.mutex)
+    p.lost = True
+    pthread_mutex_unlock(&p.mutex)
+    attend(p.wire)
+
+
+@cython.no_gc_clear
+cdef class NngWire(Runner):
+    """The connections of a node: gives those of a Wire to NNG, and ends those that have to go. A thread runs it.
+
+    Each connection that is dialled has a Push0 socket of its own, and NNG never reconnects by itself: a connection
+    that ends while it begins stays in Push0's list although it has been freed, and the next send would use it. So
+    after the end of a connection nothing is sent on its socket any more; it is closed, and another one dials.
+
+    engine: woken when a connection has come to stand. socket: Pull0 that takes what comes, 0 for none. queue: frames
+    that may wait for a peer, 0..8192. Raises ValueError.
+    """
+
+    def __cinit__(self, Event engine not None, Wire wire not None, Arrivals arrivals not None, uint32_t socket,
+                  int queue):
+        cdef int i
+        if not nng_available():
+            raise UsageError("NNG's functions cannot be called directly here")
+        if not 0 <= queue <= 8192:
+            raise ValueError("queue must be in 0..8192")
+        self.wire = wire
+        self.arrivals = arrivals
+        self.event = wire.event
+        self.engine = engine
+        self.socket = socket
+        self.queue = queue
+        self.urls = []
+        self.state.fd = self.event.fd
+        self.state.sleeping = &self.event.sleeping
+        self.state.engine_fd = engine.fd
+        self.state.engine_sleeping = &engine.sleeping
+        self.state.arrivals = &arrivals.state
+        self.peers = <PeerState*>calloc(TARGETS, sizeof(PeerState))
+        if self.peers == NULL:
+            raise MemoryError()
+        for i in range(TARGETS):
+            pthread_mutex_init(&self.peers[i].mutex, NULL)
+            self.peers[i].wire = &self.state
+
+    def __dealloc__(self):
+        cdef int i
+        if self.peers != NULL:
+            for i in range(self.count):
+                self._disconnect(i)
+            for i in range(TARGETS):
+                pthread_mutex_destroy(&self.peers[i].mutex)
+            free(self.peers)
+
+    def add(self, uint64_t id, str host, str port, int family, str url not None, int patience=1):
+        """Dial member ``id``: host and port over TCP, or without a host the url by NNG itself. Before the thread runs.
+
+        patience: how many times as long as an attempt the handshake may take. Raises ValueError: too many.
+        """
+        self.wire.py_target(id, host, port, family)
+        self.urls.append(url.encode())
+        self.url_texts[self.count] = PyBytes_AS_STRING(self.urls[self.count])
+        self.ids[self.count] = id
+        self.patience[self.count] = patience
+        self.count += 1
+
+    def watch(self):
+        """Count what comes to the Pull0 socket, and close what has to go. Before it listens."""
+        cdef raftx_nng_socket s
+        s.id = self.socket
+        # Instead of pynng's own callbacks, which are Python: they would have NNG's threads wait for the GIL.
+        nng_pipe_notify(s, PIPE_COMES, pipe_comes, &self.state)
+        nng_pipe_notify(s, PIPE_ADDED, NULL, NULL)
+        nng_pipe_notify(s, PIPE_REMOVED, pipe_goes, &self.state)
+
+    cdef int loop(self) except -1 nogil:
+        cdef int i
+        cdef int64_t until
+        raftx_no_sigpipe()
+        while not raftx_load(&self.stopping):
+            until = self._look()
+            self.event.prepare()
+            if raftx_exchange(&self.state.attention, 0) or raftx_load(&self.stopping):
+                until = 0
+            self.wire.step(until)
+            while self.wire.take():
+                if self.wire.who < 0:
+                    self._receive(self.wire.fd, self.wire.source)
+                else:
+                    self._connect(self.wire.who, self.wire.fd)
+        for i in range(self.count):
+            self._disconnect(i)
+        self._close_arrivals()
+        return 0
+
+    cdef int64_t _look(self) noexcept nogil:
+        # See to every connection; when that has to be done again, -1: not before something happens.
+        cdef int64_t now = raftx_now(), next = self.arrivals.sweep(now)
+        cdef PeerState* p
+        cdef bint ready, lost, renew
+        cdef int i
+        self._close_arrivals()
+        for i in range(self.count):
+            p = &self.peers[i]
+            pthread_mutex_lock(&p.mutex)
+            ready, lost = p.ready, p.lost
+            pthread_mutex_unlock(&p.mutex)
+            renew = raftx_exchange(&p.renew, 0) != 0
+            if not p.socket:
+                if renew:
+                    self.wire.hurry(i)
+                continue
+            if ready and not self.stands[i]:
+                self.stands[i] = True
+                self.since[i] = now
+                self.connections += 1
+                self.wire.stood(i)
+            # What has not come to stand yet is a new one already.
+            if lost or (renew and ready):
+                self._disconnect(i)
+                self.renewals += not lost
+                # What ends at once is not dialled as fast as it ends.
+                self.wire.again(i, 0 if not lost or (self.stands[i] and now - self.since[i] >= LIVED) else ECONNRESET)
+            elif not ready and now >= self.deadlines[i]:
+                self._disconnect(i)
+                self.wire.again(i, ETIMEDOUT)
+            elif not ready:
+                next = _sooner(next, self.deadlines[i])
+        return next
+
+    cdef void _close_arrivals(self) noexcept nogil:
+        cdef raftx_nng_listener listener
+        cdef raftx_nng_pipe pipe
+        while self.arrivals.next_to_close():
+            if self.arrivals.own:
+                listener.id = self.arrivals.listener
+                nng_listener_close(listener)
+            else:
+                pipe.id = self.arrivals.pipe
+                nng_pipe_close(pipe)
+
+    cdef void _receive(self, int fd, uint64_t source) noexcept nogil:
+        # A connection that has greeted becomes one of the Pull0 socket.
+        cdef raftx_nng_socket s
+        cdef raftx_nng_listener listener
+        cdef int64_t refused = self.state.arrivals.refused
+        s.id = self.socket
+        if nng_listener_create(&listener, s, b"socket://"):
+            raftx_close(fd)
+            self.wire.shortage(ENOMEM)
+            return
+        if (self.arrivals.admit(listener.id, source, raftx_now()) < 0 or nng_listener_start(listener, 0)
+                or nng_listener_set_int(listener, b"socket:fd", fd)):
+            raftx_close(fd)
+            self.arrivals.drop(listener.id)
+        if self.state.arrivals.refused != refused:
+            self.wire.crowd()
+
+    cdef void _connect(self, int number, int fd) noexcept nogil:
+        # A socket of its own for this connection; without a descriptor NNG dials.
+        cdef raftx_nng_socket s
+        cdef raftx_nng_listener listener
+        cdef PeerState* p = &self.peers[number]
+        cdef int code
+        if nng_push0_open(&s):
+            if fd >= 0:
+                raftx_close(fd)
+            self.wire.shortage(ENOMEM)
+            self.wire.again(number, ENOMEM)
+            return
+        nng_socket_set_int(s, b"send-buffer", self.queue)
+        nng_socket_set_ms(s, b"reconnect-time-min", NEVER_MS)
+        nng_socket_set_ms(s, b"reconnect-time-max", NEVER_MS)
+        nng_pipe_notify(s, PIPE_ADDED, pipe_added, p)
+        nng_pipe_notify(s, PIPE_REMOVED, pipe_removed, p)
+        pthread_mutex_lock(&p.mutex)
+        p.socket = s.id
+        p.ready = p.lost = p.fresh = False
+        pthread_mutex_unlock(&p.mutex)
+        self.stands[number] = False
+        self.deadlines[number] = raftx_now() + self.patience[number] * self.wire.dial_ns
+        if fd < 0:
+            code = nng_dial(s, self.url_texts[number], NULL, NNG_NONBLOCK)
+        else:
+            code = nng_listener_create(&listener, s, b"socket://")
+            if not code:
+                code = nng_listener_start(listener, 0)
+            if not code:
+                code = nng_listener_set_int(listener, b"socket:fd", fd)
+            if code:
+                raftx_close(fd)
+        if code:
+            self._disconnect(number)
+            self.wire.again(number, ECONNRESET)
+
+    cdef void _disconnect(self, int number) noexcept nogil:
+        cdef PeerState* p = &self.peers[number]
+        cdef raftx_nng_socket s
+        pthread_mutex_lock(&p.mutex)
+        s.id = p.socket
+        p.socket = 0
+        p.ready = False
+        pthread_mutex_unlock(&p.mutex)
+        if s.id:
+            nng_close(s)    # returns when no callback of this socket can come any more
+
+    cdef void renew(self, uint64_t id) noexcept nogil:
+        # End the connection to this member and dial anew. Any thread.
+        cdef int i
+        for i in range(self.count):
+            if self.ids[i] == id:
+                raftx_store(&self.peers[i].renew, 1)
+                attend(&self.state)
+
+    cdef uint64_t fresh(self) noexcept nogil:
+        # A member to which a connection has come to stand since the last call, 0 for none. For the sending thread.
+        cdef int i
+        cdef bint fresh
+        if not raftx_load(&self.state.fresh):
+            return 0
+        raftx_store(&self.state.fresh, 0)
+        for i in range(self.count):
+            pthread_mutex_lock(&self.peers[i].mutex)
+            fresh = self.peers[i].fresh
+            self.peers[i].fresh = False
+            pthread_mutex_unlock(&self.peers[i].mutex)
+            if fresh:
+                raftx_store(&self.state.fresh, 1)    # there may be others
+                return self.ids[i]
+        return 0
+
+    cdef void proven(self, uint32_t pipe) noexcept nogil:
+        # A valid frame has come over this pipe.
+        self.arrivals.proven(pipe, raftx_now())
+
+    def stop(self):
+        """End ``run``. Any thread; may be called twice."""
+        raftx_store(&self.stopping, 1)
+        self.event.wake()
+
+    def py_renew(self, uint64_t id):
+        """End the connection to this member and dial anew. Any thread."""
+        self.renew(id)
+
+    def py_fresh(self):
+        """A member to which a connection has come to stand since the last call, 0 for none."""
+        return self.fresh()
+
+    def py_ready(self, uint64_t id):
+        """Whether a connection to this member stands."""
+        for i in range(self.count):
+            if self.ids[i] == id:
+                return bool(self.peers[i].ready and not self.peers[i].lost)
+        return False
+
+
+cdef class NngSender:
+    """Sends frames to the members that a wire dials. For one thread.
+
+    Nothing else is sent on a new connection until ``fresh`` has told of it: its first frame is the sender's to choose.
+    """
+
+    def __cinit__(self, NngWire wire not None):
+        if not nng_available():
+            raise UsageError("NNG's functions cannot be called directly here")
+        self.wire = wire
+        self.current = NULL
+
+    def __dealloc__(self):
+        if self.current != NULL:
+            nng_msg_free(self.current)
+
+    cdef uint8_t* prepare(self, uint64_t to, size_t size) noexcept nogil:
+        cdef PeerState* p
+        cdef bint usable
+        cdef int i
+        if not self.masked:
+            raftx_no_sigpipe()
+            self.masked = True
+        if self.current != NULL:
+            nng_msg_free(self.current)
+            self.current = NULL
+        for i in range(self.wire.count):
+            if self.wire.ids[i] == to:
+                break
+        else:
+            return NULL
+        p = &self.wire.peers[i]
+        pthread_mutex_lock(&p.mutex)
+        usable = p.ready and not p.lost and not p.fresh
+        pthread_mutex_unlock(&p.mutex)
+        if not usable or nng_msg_alloc(&self.current, size):
+            self.current = NULL
+            return NULL
+        self.chosen = i
+        return <uint8_t*>nng_msg_body(self.current)
+
+    cdef int send(self) noexcept nogil:
+        cdef PeerState* p = &self.wire.peers[self.chosen]
+        cdef raftx_nng_socket s
+        cdef int code = NNG_ECLOSED
+        if self.current == NULL:
+            return NNG_EAGAIN
+        # Under the mutex, so that no connection is freed meanwhile; NNG only queues the frame here.
+        pthread_mutex_lock(&p.mutex)
+        if p.ready and not p.lost:
+            s.id = p.socket
+            code = nng_sendmsg(s, self.current, NNG_NONBLOCK)
+        pthread_mutex_unlock(&p.mutex)
+        if code:
+            # NNG owns a message only once it has taken it.
+            nng_msg_free(self.current)
+        self.current = NULL
+        return code
+
+    def py_send(self, uint64_t to, bytes frame not None):
+        """Send a copy; 0, or a number when it was dropped."""
+        cdef uint8_t* place = self.prepare(to, PyBytes_GET_SIZE(frame))
+        if place == NULL:
+            return NNG_EAGAIN
+        memcpy(place, PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame))
+        return self.send()

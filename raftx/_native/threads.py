@@ -1,0 +1,504 @@
+"""Clock, wake-ups, hand-overs between threads, in plain Python: the definition of what ``threads.pyx`` does faster.
+
+Used where nothing is compiled, and with ``RAFTX_PURE=1``. Same names, same results, the same bytes
+and error numbers as the compiled module; both change in one commit. Nothing here knows Raft.
+
+Where the compiled module has a pointer there is a bytes-like object here. Methods without a ``py_``
+twin trust their arguments, as the compiled ones do. NNG's functions cannot be called from here.
+
+A signal handler may interrupt anything here, call the same function, and wait for another thread. So
+what a user's thread calls holds no lock that another thread needs, and changes shared numbers and queues
+in lines without a call between them: CPython looks for signals, and changes threads, after calls and at
+loops only.
+"""
+
+from __future__ import annotations
+
+import collections
+import operator
+import os
+import select
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any, TypeAlias, TypeVar, final
+
+from .memory import Buffer, Spans
+
+CELLS = 16
+COLUMNS = 8
+ENTRY_HEADER = 32
+ENVELOPE = 24
+SLACK = 4096  # what an Intake takes above its limit, so that one proposal of the largest size has room
+POLL_MAX_MS = 2**31 - 1  # poll() takes a C int; waking up earlier than asked is allowed
+
+Bytes: TypeAlias = bytes | bytearray | memoryview
+Row: TypeAlias = tuple[int, int, int, int, int, int, int, int]
+T = TypeVar("T")
+
+
+def _number(value: Any, high: int = 2**64, low: int = 0) -> int:
+    """``value`` as an int in [low, high); raises as the conversion to a C integer does."""
+    number = int(operator.index(value))  # a bool is a number, too
+    if not low <= number < high:
+        raise OverflowError(f"{number} is not in [{low}, {high})")
+    return number
+
+
+def _int(value: Any) -> int:
+    return _number(value, 2**31, -(2**31))
+
+
+def _int64(value: Any) -> int:
+    return _number(value, 2**63, -(2**63))
+
+
+def _typed(kind: type[T], value: Any) -> T:
+    if not isinstance(value, kind):
+        raise TypeError(f"{kind.__name__} is required, not {type(value).__name__}")
+    return value
+
+
+def _as_bytes(data: Any) -> bytes:
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        return bytes(data)
+    raise TypeError(f"data must be bytes, not {type(data).__name__}")
+
+
+def claim(cell: list[int]) -> bool:
+    """Take a cell of two numbers; True for the one who was first."""
+    try:
+        cell.pop(1)
+    except IndexError:
+        return False
+    return True
+
+
+def publish(cell: list[int], state: int) -> None:
+    """Show a state, and with it everything that was written before."""
+    cell[0] = state
+
+
+def peek(cell: list[int]) -> int:
+    """The state."""
+    return cell[0]
+
+
+def monotonic_ns() -> int:
+    """CLOCK_MONOTONIC in nanoseconds."""
+    return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+
+
+class Clock:
+    """The system's monotonic clock. Any thread."""
+
+    __slots__ = ()
+
+    def now(self) -> int:
+        """Nanoseconds."""
+        return monotonic_ns()
+
+    def until(self, deadline: int) -> int:
+        """How long a waiter may sleep for this deadline, in nanoseconds; -1: until it is woken."""
+        return max(deadline - self.now(), 0)
+
+    def py_now(self) -> int:
+        """Nanoseconds."""
+        return self.now()
+
+    def py_until(self, deadline: int) -> int:
+        """How long a waiter may sleep for this deadline, in nanoseconds; -1: until it is woken."""
+        return self.until(_int64(deadline))
+
+
+@final
+class ManualClock(Clock):
+    """A clock that moves when told to. ``advance`` wakes the nodes that use it. Any thread."""
+
+    __slots__ = ("events", "lock", "value")
+
+    def __init__(self, start: float = 0.0) -> None:
+        self.lock = threading.RLock()  # adding to an attribute is not atomic everywhere
+        self.value = _int64(int(start * 1e9))
+        self.events: list[Event] = []
+
+    def now(self) -> int:
+        """Nanoseconds."""
+        return self.value
+
+    def until(self, deadline: int) -> int:
+        """-1 until time has come that far, then 0."""
+        return -1 if deadline > self.value else 0
+
+    def watch(self, event: Event) -> None:
+        """Wake this event whenever time moves."""
+        self.events.append(event)
+
+    def py_watch(self, event: Event) -> None:
+        """Wake this event whenever time moves."""
+        self.watch(_typed(Event, event))
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass. Raises ValueError for a negative time."""
+        if seconds < 0:
+            raise ValueError("seconds must not be negative")
+        step = _int64(int(seconds * 1e9))
+        with self.lock:
+            self.value += step
+        for event in self.events:
+            event.wake()
+
+
+@final
+class Event:
+    """Sleep and wake. The sleeper announces itself, looks again, then sleeps; so no wake-up is lost.
+
+    One thread sleeps, any thread wakes it. A wake-up too many is possible, one too few is not.
+    """
+
+    __slots__ = ("fd", "poll", "sleeping")
+
+    def __init__(self) -> None:
+        self.fd = -1
+        self.sleeping = 0
+        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.poll = select.poll()
+        self.poll.register(self.fd, select.POLLIN)
+
+    def __del__(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+
+    def prepare(self) -> None:
+        """Announce sleep; look at the data again before ``wait``."""
+        self.sleeping = 1
+
+    def cancel(self) -> None:
+        """Not sleeping after all."""
+        self.sleeping = 0
+
+    def wait(self, timeout: int) -> None:
+        """Sleep until woken or for ``timeout`` nanoseconds (below 0: no limit)."""
+        ready = self.poll.poll(None if timeout < 0 else min(timeout / 1e6, POLL_MAX_MS))
+        # Waking up because of a signal that comes after this is one time too many, which is allowed.
+        self.sleeping = 0
+        if ready:
+            os.eventfd_read(self.fd)
+
+    def wake(self) -> None:
+        """Wake the sleeper, if there is one. The caller has stored its data before."""
+        # Two wakers may both find the mark. They signal twice then, and the sleeper looks once in vain.
+        if self.sleeping:
+            self.sleeping = 0
+            os.eventfd_write(self.fd, 1)
+
+    def py_wait(self, timeout: int = -1) -> None:
+        """Sleep until woken or for ``timeout`` nanoseconds (below 0: no limit). Without the GIL."""
+        self.wait(_int64(timeout))
+
+    py_prepare = prepare
+    py_cancel = cancel
+    py_wake = wake
+
+
+@final
+class Cells:
+    """64-bit numbers, ``count`` of them, that one thread writes and others read. All are 0 at first."""
+
+    __slots__ = ("count", "lock", "values")
+
+    def __init__(self, count: int = CELLS) -> None:
+        count = _int(count)
+        if count < 1:
+            raise ValueError("count must be at least 1")
+        self.count = count
+        self.lock = threading.Lock()
+        self.values = [0] * count
+
+    def get(self, cell: int) -> int:
+        """The number in one cell."""
+        return self.values[cell]
+
+    def set(self, cell: int, value: int) -> None:
+        """Write one cell."""
+        self.values[cell] = value
+
+    def replace(self, cell: int, old: int, value: int) -> bool:
+        """Write one cell if it still holds ``old``; whether it did. For cells that several threads write so only."""
+        with self.lock:
+            same = self.values[cell] == old
+            if same:
+                self.values[cell] = value
+            return same
+
+    def _check(self, cell: int) -> int:
+        cell = _int64(cell)
+        if not 0 <= cell < self.count:
+            raise IndexError(f"cell must be in 0..{self.count - 1}")
+        return cell
+
+    def __getitem__(self, cell: int) -> int:
+        return self.get(self._check(cell))
+
+    def __setitem__(self, cell: int, value: int) -> None:
+        cell, value = self._check(cell), _int64(value)
+        self.set(cell, value)
+
+
+class Runner:
+    """Rounds for a thread of its own. Subclasses override ``round`` and ``rest``; ``run`` is the body of a thread."""
+
+    __slots__ = ()
+
+    def round(self) -> int:
+        """Do what has arrived, without waiting for more; 0 after the last round."""
+        return 0
+
+    def rest(self) -> int:
+        """Sleep until a round would find something."""
+        return 0
+
+    def loop(self) -> int:
+        """Rounds and rests in turn; 0 at the end. To be overridden by what has no rounds."""
+        while self.round():
+            self.rest()
+        return 0
+
+    def run(self) -> None:
+        """Rounds to the last one, with rests between them; what they raise comes out here."""
+        self.loop()
+
+    def py_round(self) -> bool:
+        """One round, which waits for nothing; False after the last one. For who steps it instead of running it."""
+        return self.round() != 0
+
+
+@final
+class Handoff:
+    """Rows of eight numbers and spans from one side to one taker. ``put`` from any thread, the rest for the taker."""
+
+    __slots__ = ("event", "let_go", "put_bytes", "queue", "taken", "taken_rows")
+
+    def __init__(self, event: Event) -> None:
+        self.event = _typed(Event, event)
+        #: rows not yet taken, each with its spans; whole in one step, so that nobody needs a lock
+        self.queue: collections.deque[tuple[Row, Spans | None]] = collections.deque()
+        self.put_bytes = self.let_go = 0  # bytes of spans that were ever put, and that the taker is done with
+        self.taken_rows: list[Row] = []  # owned by the taker until its next take()
+        self.taken = Spans()
+
+    def put(self, spans: Spans, a: int, b: int, c: int, d: int, e: int, f: int, g: int, h: int) -> int:
+        """Append a row and move the spans, which is empty afterwards."""
+        moved = None
+        if spans.count:
+            moved = Spans()
+            moved.take(spans)
+            size = moved.size
+            self.put_bytes += size
+        self.queue.append(((a, b, c, d, e, f, g, h), moved))
+        self.event.wake()
+        return 0
+
+    @property
+    def pending(self) -> int:
+        """Rows not yet taken."""
+        return len(self.queue)
+
+    def waiting(self) -> bool:
+        """Whether there are rows to take."""
+        return bool(self.queue)
+
+    def take(self) -> int:
+        """Take all rows; their number. What was taken before is gone."""
+        self.let_go += self.taken.size
+        self.taken.clear()
+        self.taken_rows = []
+        for _ in range(len(self.queue)):
+            row, spans = self.queue.popleft()
+            self.taken_rows.append(row)
+            if spans is not None:
+                self.taken.take(spans)
+        return len(self.taken_rows)
+
+    def at(self, row: int, column: int) -> int:
+        """One number of a taken row."""
+        return self.taken_rows[row][column]
+
+    def backlog(self) -> int:
+        """Bytes of spans that wait or are being used by the taker."""
+        return self.put_bytes - self.let_go
+
+    def newest(self, column: int) -> int:
+        """One number of the row that was put last; 0 when no row waits."""
+        try:
+            return self.queue[-1][0][column]
+        except IndexError:
+            return 0
+
+    def py_newest(self, column: int) -> int:
+        """The same for Python."""
+        column = _int(column)
+        if not 0 <= column < COLUMNS:
+            raise IndexError("no such column")
+        return self.newest(column)
+
+    def py_put(
+        self, spans: Spans | None,
+        a: int = 0, b: int = 0, c: int = 0, d: int = 0, e: int = 0, f: int = 0, g: int = 0, h: int = 0,
+    ) -> None:  # fmt: skip
+        """Append a row and move the spans (or None)."""
+        row = [_number(value) for value in (a, b, c, d, e, f, g, h)]
+        self.put(Spans() if spans is None else _typed(Spans, spans), *row)
+
+    def py_at(self, row: int, column: int) -> int:
+        """One number of a taken row."""
+        row, column = _number(row), _int(column)
+        if row >= len(self.taken_rows) or not 0 <= column < COLUMNS:
+            raise IndexError("no such row or column")
+        return self.at(row, column)
+
+    py_take = take
+    py_waiting = waiting
+    py_backlog = backlog
+
+
+@final
+class Intake:
+    """Proposals from any thread, for one taker, in order and numbered 1, 2, 3, ...
+
+    They stand here as entry records without crc, index and term, ready to become a message's body.
+    """
+
+    __slots__ = (
+        "clock", "closed", "consumed", "event", "incarnation", "last_count", "limit", "lock", "offset", "origin",
+        "put_bytes", "queue", "sequence", "taken", "taken_sequence", "taken_since",
+    )  # fmt: skip
+
+    def __init__(self, event: Event, origin: int, incarnation: int, limit: int, clock: Clock | None = None) -> None:
+        self.clock = Clock() if clock is None else _typed(Clock, clock)
+        #: of those who propose, never of the taker: a signal handler may wait for that one
+        self.lock = threading.RLock()
+        self.event = _typed(Event, event)
+        self.origin = _number(origin)
+        self.incarnation = _number(incarnation)
+        self.limit = _number(limit)  # bytes that may wait
+        self.sequence = 0  # of the last proposal accepted
+        #: kind, data and time of what has not been taken. Invariant: the last one has number ``sequence``
+        self.queue: collections.deque[tuple[int, bytes, int]] = collections.deque()
+        self.taken = Buffer()
+        self.offset = 0  # of the first record in taken that the engine has not consumed
+        self.taken_sequence = 0  # of that record
+        self.taken_since = 0  # when the oldest of them came, ns of the clock
+        self.put_bytes = self.consumed = 0  # bytes of records that were ever put, and that the taker is done with
+        self.closed = False
+        self.last_count = 0
+
+    def _put(self, blobs: list[bytes], kind: int) -> int:
+        """All of them or none: the number of the first, 0 without room, -1 when closed."""
+        since = self.clock.now()
+        items = [(kind, blob, since) for blob in blobs]
+        count = len(items)
+        size = sum(map(len, blobs)) + count * (ENTRY_HEADER + ENVELOPE)
+        # Who is interrupted here by a signal whose handler closes the node keeps the lock: it must not be waited for.
+        while not self.lock.acquire(timeout=0.05):
+            if self.closed:
+                return -1
+        try:
+            if self.closed:
+                return -1
+            if self.put_bytes - self.consumed + size > self.limit + SLACK:
+                return 0
+            # One step for whoever may interrupt: see above.
+            first = self.sequence + 1
+            self.put_bytes += size
+            self.sequence += count
+            self.queue.extend(items)
+        finally:
+            self.lock.release()
+        self.event.wake()
+        return first
+
+    def offer(self, data: Bytes, size: int, kind: int) -> int:
+        """``propose`` for a caller that has no Python object in hand; the data are copied."""
+        return self._put([bytes(data[:size])], kind)
+
+    def propose(self, data: Bytes, kind: int = 0) -> int:
+        """Append one proposal: its number, 0 when there is no room, -1 when closed. Raises TypeError."""
+        kind = _int(kind)
+        blob = data if type(data) is bytes else _as_bytes(data)
+        if not 0 <= kind <= 255:
+            raise OverflowError("kind must be in 0..255")
+        return self._put([blob], kind)
+
+    def propose_many(self, datas: Iterable[Bytes]) -> tuple[int, int]:
+        """Append all proposals or none: (number of the first, how many).
+
+        (0, 0) when there is no room for all of them, (-1, 0) when closed.
+        """
+        blobs = [data if type(data) is bytes else _as_bytes(data) for data in datas]
+        first = self._put(blobs, 0) if blobs else 0
+        return first, len(blobs) if first > 0 else 0
+
+    def close(self) -> None:
+        """Take no more."""
+        self.closed = True
+
+    @property
+    def last_sequence(self) -> int:
+        """Number of the last proposal that was taken."""
+        return self.sequence
+
+    def waiting(self) -> bool:
+        """Whether anything waits."""
+        return self.offset < self.taken.size or bool(self.queue)
+
+    def take(self) -> bool:
+        """Whether records stand ready in ``taken`` from ``offset`` on."""
+        if self.offset < self.taken.size:
+            return True
+        if not self.queue:
+            return False
+        self.taken.clear()
+        self.offset = 0
+        self.taken_since = self.queue[0][2]
+        number = self.taken_sequence = max(self.taken_sequence, 1)
+        for _ in range(len(self.queue)):
+            kind, blob, _since = self.queue.popleft()
+            self.taken.put_proposal(kind, self.origin, self.incarnation, number, blob, len(blob))
+            number += 1
+        return True
+
+    def chunk(self, max_bytes: int) -> int:
+        """Bytes of the next whole records: as many as fit, and at least one."""
+        at, end = self.offset, self.taken.size
+        count = 0
+        while at < end:
+            step = ENTRY_HEADER + self.taken.get_u32(at + 4)
+            if count and at + step - self.offset > max_bytes:
+                break
+            at += step
+            count += 1
+        self.last_count = count
+        return at - self.offset
+
+    def chunk_count(self) -> int:
+        """How many records the last ``chunk`` has."""
+        return self.last_count
+
+    def consume(self, size: int, count: int) -> None:
+        """These have been used."""
+        self.offset += size
+        self.taken_sequence += count
+        self.consumed += size
+
+    def py_chunk(self, max_bytes: int) -> tuple[bytes, int]:
+        """(bytes, count) of the next whole records."""
+        size = self.chunk(_number(max_bytes))
+        return self.taken.tobytes()[self.offset : self.offset + size], self.chunk_count()
+
+    def py_consume(self, size: int, count: int) -> None:
+        """These have been used."""
+        self.consume(_number(size), _number(count, 2**32))
+
+    py_take = take
+    py_waiting = waiting

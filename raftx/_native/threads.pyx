@@ -1,0 +1,504 @@
+"""What touches the operating system: clock, wake-ups, hand-overs between threads.
+
+threads.py is the twin in plain Python. Nothing here knows Raft. Every mutex in this file is held for a
+few copies only, and never while anything waits for the GIL.
+"""
+import errno
+
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memcpy
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+
+cdef extern from "_native/threads.h":
+    int64_t raftx_now() noexcept nogil
+    int64_t raftx_load(int64_t*) noexcept nogil
+    void raftx_store(int64_t*, int64_t) noexcept nogil
+    int64_t raftx_exchange(int64_t*, int64_t) noexcept nogil
+    int64_t raftx_add(int64_t*, int64_t) noexcept nogil
+    bint raftx_replace(int64_t*, int64_t, int64_t) noexcept nogil
+    void raftx_poll(int, int64_t) noexcept nogil
+    void raftx_signal(int) noexcept nogil
+    void raftx_drain(int) noexcept nogil
+    int pthread_mutex_init(pthread_mutex_t*, void*) nogil
+    int pthread_mutex_destroy(pthread_mutex_t*) nogil
+    int pthread_mutex_lock(pthread_mutex_t*) nogil
+    int pthread_mutex_unlock(pthread_mutex_t*) nogil
+    int eventfd(unsigned int, int) nogil
+    int EFD_NONBLOCK, EFD_CLOEXEC
+    int close_fd "close"(int) nogil
+
+cdef enum:
+    CELLS = 16
+    COLUMNS = 8
+    ENTRY_HEADER = 32
+
+
+def monotonic_ns():
+    """CLOCK_MONOTONIC in nanoseconds."""
+    return raftx_now()
+
+
+cdef class Clock:
+    """The system's monotonic clock. Any thread."""
+
+    cdef int64_t now(self) noexcept nogil:
+        return raftx_now()
+
+    cdef int64_t until(self, int64_t deadline) noexcept nogil:
+        cdef int64_t now = self.now()
+        return deadline - now if deadline > now else 0
+
+    def py_now(self):
+        """Nanoseconds."""
+        return self.now()
+
+    def py_until(self, int64_t deadline):
+        """How long a waiter may sleep for this deadline, in nanoseconds; -1: until it is woken."""
+        return self.until(deadline)
+
+
+cdef class ManualClock(Clock):
+    """A clock that moves when told to. ``advance`` wakes the nodes that use it. Any thread."""
+
+    def __init__(self, start=0.0):
+        self.value = int(start * 1e9)
+        self.events = []
+
+    cdef int64_t now(self) noexcept nogil:
+        return raftx_load(&self.value)
+
+    cdef int64_t until(self, int64_t deadline) noexcept nogil:
+        return -1 if deadline > raftx_load(&self.value) else 0
+
+    cdef void watch(self, Event event) with gil:
+        self.events.append(event)
+
+    def py_watch(self, Event event not None):
+        """Wake this event whenever time moves."""
+        self.watch(event)
+
+    def advance(self, seconds):
+        """Let time pass. Raises ValueError for a negative time."""
+        if seconds < 0:
+            raise ValueError("seconds must not be negative")
+        raftx_add(&self.value, int(seconds * 1e9))
+        for event in self.events:
+            (<Event?>event).wake()
+
+
+cdef class Event:
+    """Sleep and wake. The sleeper announces itself, looks again, then sleeps; so no wake-up is lost."""
+
+    def __cinit__(self):
+        self.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
+        if self.fd < 0:
+            raise OSError(errno.EMFILE, "cannot create an eventfd")
+        self.sleeping = 0
+
+    def __dealloc__(self):
+        if self.fd >= 0:
+            close_fd(self.fd)
+
+    cdef void prepare(self) noexcept nogil:
+        raftx_store(&self.sleeping, 1)
+
+    cdef void cancel(self) noexcept nogil:
+        raftx_store(&self.sleeping, 0)
+
+    cdef void wait(self, int64_t timeout) noexcept nogil:
+        raftx_poll(self.fd, timeout)
+        raftx_store(&self.sleeping, 0)
+        raftx_drain(self.fd)
+
+    cdef void wake(self) noexcept nogil:
+        # The waker has stored its data before: both sides use sequentially consistent accesses.
+        if raftx_load(&self.sleeping) and raftx_exchange(&self.sleeping, 0):
+            raftx_signal(self.fd)
+
+    def py_prepare(self):
+        """Announce sleep; look at the data again before ``py_wait``."""
+        self.prepare()
+
+    def py_cancel(self):
+        """Not sleeping after all."""
+        self.cancel()
+
+    def py_wait(self, int64_t timeout=-1):
+        """Sleep until woken or for ``timeout`` nanoseconds (below 0: no limit). Without the GIL."""
+        with nogil:
+            self.wait(timeout)
+
+    def py_wake(self):
+        """Wake the sleeper, if there is one."""
+        self.wake()
+
+
+cdef class Cells:
+    """64-bit numbers, ``count`` of them, that one thread writes and others read. All are 0 at first."""
+
+    def __cinit__(self, int count=CELLS):
+        if count < 1:
+            raise ValueError("count must be at least 1")
+        self.count = count
+        self.values = <int64_t*>calloc(count, sizeof(int64_t))
+        if self.values == NULL:
+            raise MemoryError()
+
+    def __dealloc__(self):
+        free(self.values)
+
+    cdef int64_t get(self, int cell) noexcept nogil:
+        return raftx_load(&self.values[cell])
+
+    cdef void set(self, int cell, int64_t value) noexcept nogil:
+        raftx_store(&self.values[cell], value)
+
+    cdef bint replace(self, int cell, int64_t old, int64_t value) noexcept nogil:
+        return raftx_replace(&self.values[cell], old, value)
+
+    def __getitem__(self, Py_ssize_t cell):
+        if not 0 <= cell < self.count:
+            raise IndexError(f"cell must be in 0..{self.count - 1}")
+        return self.get(<int>cell)
+
+    def __setitem__(self, Py_ssize_t cell, int64_t value):
+        if not 0 <= cell < self.count:
+            raise IndexError(f"cell must be in 0..{self.count - 1}")
+        self.set(<int>cell, value)
+
+
+cdef class Runner:
+    """Rounds without the GIL. Subclasses override ``round`` and ``rest``; ``run`` is the body of a thread."""
+
+    cdef int round(self) except -1 nogil:
+        return 0
+
+    cdef int rest(self) except -1 nogil:
+        return 0
+
+    cdef int loop(self) except -1 nogil:
+        while self.round():
+            self.rest()
+        return 0
+
+    def run(self):
+        """Rounds to the last one, with rests between them; what they raise comes out here."""
+        with nogil:
+            self.loop()
+
+    def py_round(self):
+        """One round, which waits for nothing; False after the last one. For who steps it instead of running it."""
+        cdef int more
+        with nogil:
+            more = self.round()
+        return more != 0
+
+
+cdef class Handoff:
+    """Rows and spans from one side to one taker. ``put`` from any thread, the rest for the taker."""
+
+    def __cinit__(self, Event event not None):
+        pthread_mutex_init(&self.mutex, NULL)
+        self.event = event
+        self.rows = self.taken_rows = NULL
+        self.row_count = self.row_room = self.taken_count = self.taken_room = 0
+        self.filling = Spans()
+        self.taken = Spans()
+        self.pending = 0
+
+    def __dealloc__(self):
+        free(self.rows)
+        free(self.taken_rows)
+        pthread_mutex_destroy(&self.mutex)
+
+    cdef int put(self, Spans spans, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f,
+                 uint64_t g, uint64_t h) except -1 nogil:
+        cdef uint64_t* row
+        cdef size_t room
+        cdef int failed = 0
+        pthread_mutex_lock(&self.mutex)
+        if self.row_count == self.row_room:
+            room = self.row_room * 2 if self.row_room else 16
+            row = <uint64_t*>realloc(self.rows, room * COLUMNS * 8)
+            if row == NULL:
+                failed = 1
+            else:
+                self.rows = row
+                self.row_room = room
+        if not failed:
+            row = self.rows + self.row_count * COLUMNS
+            row[0] = a
+            row[1] = b
+            row[2] = c
+            row[3] = d
+            row[4] = e
+            row[5] = f
+            row[6] = g
+            row[7] = h
+            failed = self._take_spans(spans)
+        if not failed:
+            self.row_count += 1
+            raftx_add(&self.pending, 1)
+        pthread_mutex_unlock(&self.mutex)
+        if failed:
+            with gil:
+                raise MemoryError()
+        self.event.wake()
+        return 0
+
+    cdef int _take_spans(self, Spans spans) noexcept nogil:
+        # Under the mutex: must not raise, which could wait for the GIL.
+        cdef Span* items
+        cdef size_t room
+        if spans.count == 0:
+            return 0
+        if self.filling.count == 0:
+            self.filling.swap(spans)
+            return 0
+        if self.filling.count + spans.count > self.filling.capacity:
+            room = (self.filling.count + spans.count) * 2
+            items = <Span*>realloc(self.filling.items, room * sizeof(Span))
+            if items == NULL:
+                return 1
+            self.filling.items = items
+            self.filling.capacity = room
+        memcpy(self.filling.items + self.filling.count, spans.items, spans.count * sizeof(Span))
+        self.filling.count += spans.count
+        self.filling.size += spans.size
+        spans.count = spans.size = 0    # the references have moved
+        return 0
+
+    cdef bint waiting(self) noexcept nogil:
+        return raftx_load(&self.pending) != 0
+
+    cdef size_t take(self) noexcept nogil:
+        self.taken.clear()
+        self.taken_count = 0
+        if not raftx_load(&self.pending):
+            return 0
+        pthread_mutex_lock(&self.mutex)
+        self.rows, self.taken_rows = self.taken_rows, self.rows
+        self.row_room, self.taken_room = self.taken_room, self.row_room
+        self.taken_count = self.row_count
+        self.row_count = 0
+        self.taken.swap(self.filling)
+        raftx_store(&self.pending, 0)
+        pthread_mutex_unlock(&self.mutex)
+        return self.taken_count
+
+    cdef uint64_t at(self, size_t row, int column) noexcept nogil:
+        return self.taken_rows[row * COLUMNS + column]
+
+    cdef size_t backlog(self) noexcept nogil:
+        cdef size_t size
+        pthread_mutex_lock(&self.mutex)
+        size = self.filling.size + self.taken.size
+        pthread_mutex_unlock(&self.mutex)
+        return size
+
+    cdef uint64_t newest(self, int column) noexcept nogil:
+        cdef uint64_t value = 0
+        pthread_mutex_lock(&self.mutex)
+        if self.row_count:
+            value = self.rows[(self.row_count - 1) * COLUMNS + column]
+        pthread_mutex_unlock(&self.mutex)
+        return value
+
+    def py_put(self, spans, uint64_t a=0, uint64_t b=0, uint64_t c=0, uint64_t d=0, uint64_t e=0, uint64_t f=0,
+               uint64_t g=0, uint64_t h=0):
+        """Append a row and move the spans (or None)."""
+        self.put(Spans() if spans is None else <Spans?>spans, a, b, c, d, e, f, g, h)
+
+    def py_take(self):
+        """Take all rows; their number."""
+        return self.take()
+
+    def py_waiting(self):
+        """Whether there are rows to take."""
+        return bool(self.waiting())
+
+    def py_at(self, size_t row, int column):
+        """One number of a taken row."""
+        if row >= self.taken_count or not 0 <= column < COLUMNS:
+            raise IndexError("no such row or column")
+        return self.at(row, column)
+
+    def py_backlog(self):
+        """Bytes of spans that wait or are being used by the taker."""
+        return self.backlog()
+
+    def py_newest(self, int column):
+        """One number of the row that was put last; 0 when no row waits."""
+        if not 0 <= column < COLUMNS:
+            raise IndexError("no such column")
+        return self.newest(column)
+
+
+cdef class Intake:
+    """Proposals from any thread, for one taker, in order and numbered 1, 2, 3, ..."""
+
+    def __cinit__(self, Event event not None, uint64_t origin, uint64_t incarnation, size_t limit, Clock clock=None):
+        pthread_mutex_init(&self.mutex, NULL)
+        self.clock = Clock() if clock is None else clock
+        self.event = event
+        self.origin = origin
+        self.incarnation = incarnation
+        self.limit = limit
+        self.sequence = 0
+        self.filling = Buffer()
+        self.taken = Buffer()
+        self.offset = 0
+        self.taken_sequence = 0
+        self.filling_first = 1
+        self.filling_since = self.taken_since = 0
+        self.pending = 0
+        self.held = 0
+        self.closed = False
+        self.last_count = 0
+
+    def __dealloc__(self):
+        pthread_mutex_destroy(&self.mutex)
+
+    cdef int64_t _put(self, const uint8_t* data, size_t size, int kind) except -2 nogil:
+        # Under the mutex. With the GIL held by the caller, nothing here lets go of it.
+        if self.closed:
+            return -1
+        if self.filling.size + <size_t>raftx_load(&self.held) + ENTRY_HEADER + 24 + size > self.limit + 4096:
+            return 0
+        if self.filling.size == 0:
+            self.filling_first = self.sequence + 1
+            self.filling_since = self.clock.now()
+        self.filling.put_proposal(kind, self.origin, self.incarnation, self.sequence + 1, data, size)
+        self.sequence += 1
+        raftx_store(&self.pending, self.filling.size)
+        return self.sequence
+
+    cdef int64_t offer(self, const uint8_t* data, size_t size, int kind) except -2 nogil:
+        # ``propose`` for a caller without the GIL.
+        cdef int64_t sequence
+        pthread_mutex_lock(&self.mutex)
+        sequence = self._put(data, size, kind)
+        pthread_mutex_unlock(&self.mutex)
+        if sequence > 0:
+            self.event.wake()
+        return sequence
+
+    def propose(self, data, int kind=0):
+        """Append one proposal: its number, 0 when there is no room, -1 when closed. Raises TypeError."""
+        cdef bytes b = data if type(data) is bytes else as_bytes(data)
+        cdef int64_t sequence
+        if not 0 <= kind <= 255:
+            raise OverflowError("kind must be in 0..255")
+        pthread_mutex_lock(&self.mutex)
+        try:
+            sequence = self._put(<const uint8_t*>PyBytes_AS_STRING(b), PyBytes_GET_SIZE(b), kind)
+        finally:
+            pthread_mutex_unlock(&self.mutex)
+        if sequence > 0:
+            self.event.wake()
+        return sequence
+
+    def propose_many(self, datas):
+        """Append all proposals or none: (number of the first, how many).
+
+        (0, 0) when there is no room for all of them, (-1, 0) when closed.
+        """
+        cdef list blobs = [d if type(d) is bytes else as_bytes(d) for d in datas]
+        cdef int64_t sequence, first = 0
+        cdef Py_ssize_t count = 0
+        cdef size_t size = 0
+        cdef bytes b
+        for item in blobs:
+            b = item
+            size += ENTRY_HEADER + 24 + <size_t>PyBytes_GET_SIZE(b)
+        pthread_mutex_lock(&self.mutex)
+        try:
+            if self.closed:
+                first = -1 if blobs else 0
+            elif self.filling.size + <size_t>raftx_load(&self.held) + size <= self.limit + 4096:
+                # Memory first: behind this nothing fails, so that no part of them can go alone.
+                self.filling.reserve(size)
+                for item in blobs:
+                    b = item
+                    sequence = self._put(<const uint8_t*>PyBytes_AS_STRING(b), PyBytes_GET_SIZE(b), 0)
+                    if not count:
+                        first = sequence
+                    count += 1
+        finally:
+            pthread_mutex_unlock(&self.mutex)
+        if count:
+            self.event.wake()
+        return first, count
+
+    def close(self):
+        """Take no more."""
+        pthread_mutex_lock(&self.mutex)
+        self.closed = True
+        pthread_mutex_unlock(&self.mutex)
+
+    @property
+    def last_sequence(self):
+        """Number of the last proposal that was taken."""
+        return self.sequence
+
+    cdef bint waiting(self) noexcept nogil:
+        return self.offset < self.taken.size or raftx_load(&self.pending) != 0
+
+    cdef bint take(self) noexcept nogil:
+        if self.offset < self.taken.size:
+            return True
+        if not raftx_load(&self.pending):
+            return False
+        self.taken.clear()
+        self.offset = 0
+        pthread_mutex_lock(&self.mutex)
+        self.taken.swap(self.filling)
+        self.taken_sequence = self.filling_first
+        self.taken_since = self.filling_since
+        raftx_store(&self.pending, 0)
+        raftx_store(&self.held, self.taken.size)
+        pthread_mutex_unlock(&self.mutex)
+        return self.taken.size != 0
+
+    cdef size_t chunk(self, size_t max_bytes) noexcept nogil:
+        cdef size_t at = self.offset, step
+        cdef uint32_t count = 0
+        while at < self.taken.size:
+            step = ENTRY_HEADER + <size_t>self.taken.get_u32(at + 4)
+            if count and at + step - self.offset > max_bytes:
+                break
+            at += step
+            count += 1
+        self.last_count = count
+        return at - self.offset
+
+    cdef uint32_t chunk_count(self) noexcept nogil:
+        return self.last_count
+
+    cdef void consume(self, size_t size, uint32_t count) noexcept nogil:
+        self.offset += size
+        self.taken_sequence += count
+        raftx_store(&self.held, self.taken.size - self.offset)
+
+    def py_take(self):
+        """Whether records stand ready."""
+        return bool(self.take())
+
+    def py_waiting(self):
+        """Whether anything waits."""
+        return bool(self.waiting())
+
+    def py_chunk(self, size_t max_bytes):
+        """(bytes, count) of the next whole records."""
+        size = self.chunk(max_bytes)
+        return self.taken.tobytes()[self.offset:self.offset + size], self.chunk_count()
+
+    def py_consume(self, size_t size, uint32_t count):
+        """These have been used."""
+        self.consume(size, count)
+
+
+cdef bytes as_bytes(data):
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        return bytes(data)
+    raise TypeError(f"data must be bytes, not {type(data).__name__}")

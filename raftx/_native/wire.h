@@ -1,0 +1,236 @@
+/* Sockets for wire.pyx: listening, accepting, dialling, looking names up. Nothing here blocks but a lookup's own thread. */
+#ifndef RAFTX_WIRE_H
+#define RAFTX_WIRE_H
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define RAFTX_ADDRESSES 8
+
+typedef struct pollfd raftx_pollfd;
+typedef struct { uint32_t id; } raftx_nng_listener;
+
+typedef struct {
+    int count;
+    struct sockaddr_storage at[RAFTX_ADDRESSES];
+    socklen_t sizes[RAFTX_ADDRESSES];
+} raftx_addresses;
+
+/* The greeting of a Push0 socket (protocol 0x50) in SP, as NNG sends it. */
+static const uint8_t raftx_push_greeting[8] = {0, 'S', 'P', 0, 0, 0x50, 0, 0};
+
+static inline int raftx_reserve(void) { return open("/dev/null", O_RDONLY | O_CLOEXEC); }
+
+/* What tells one sender from another: an IPv4 address, or the first 64 bits of an IPv6 one. */
+static inline uint64_t raftx_source(const struct sockaddr_storage *a) {
+    uint64_t source = 0;
+    if (a->ss_family == AF_INET) return 1 + ntohl(((const struct sockaddr_in *)a)->sin_addr.s_addr);
+    if (a->ss_family == AF_INET6) {
+        const struct in6_addr *six = &((const struct sockaddr_in6 *)a)->sin6_addr;
+        if (IN6_IS_ADDR_V4MAPPED(six)) {
+            for (int i = 12; i < 16; i++) source = source << 8 | six->s6_addr[i];
+            return 1 + source;
+        }
+        for (int i = 0; i < 8; i++) source = source << 8 | six->s6_addr[i];
+        return ~source;
+    }
+    return 0;
+}
+
+/* What is not acknowledged in time ends the connection; so does a peer that has gone without a word. */
+static inline void raftx_tune(int fd, int unacknowledged_ms) {
+    int one = 1, idle = 5, interval = 2, count = 3;
+    unsigned int limit = (unsigned int)unacknowledged_ms;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit, sizeof(limit));
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
+}
+
+/* A connection, or -errno. */
+static inline int raftx_accept(int fd, uint64_t *source) {
+    struct sockaddr_storage from;
+    socklen_t size = sizeof(from);
+    int made;
+    memset(&from, 0, sizeof(from));
+    made = accept4(fd, (struct sockaddr *)&from, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (made < 0) return -errno;
+    *source = raftx_source(&from);
+    return made;
+}
+
+/* 1: the whole greeting is there; 0: not yet; -1: it is another one, or the connection has ended. woken: poll() has
+   said that there is something, and it does so for less than eight bytes at the end only (SO_RCVLOWAT). */
+static inline int raftx_greeting(int fd, int woken) {
+    uint8_t seen[8];
+    ssize_t n;
+    do n = recv(fd, seen, sizeof(seen), MSG_PEEK | MSG_DONTWAIT); while (n < 0 && errno == EINTR);
+    if (n < 0) return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -1;
+    if (n == 0 || memcmp(seen, raftx_push_greeting, (size_t)n)) return -1;
+    return n == (ssize_t)sizeof(seen) ? 1 : woken ? -1 : 0;
+}
+
+/* How many bytes poll() waits for. */
+static inline void raftx_low_water(int fd, int bytes) { setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes)); }
+
+/* Begin to connect: a descriptor, or -errno. */
+static inline int raftx_dial(const raftx_addresses *a, int which, int unacknowledged_ms) {
+    const struct sockaddr *to = (const struct sockaddr *)&a->at[which];
+    int fd = socket(to->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), code;
+    if (fd < 0) return -errno;
+    raftx_tune(fd, unacknowledged_ms);
+    if (connect(fd, to, a->sizes[which]) && errno != EINPROGRESS && errno != EINTR) {
+        code = errno;
+        close(fd);
+        return -code;
+    }
+    return fd;
+}
+
+/* How an attempt that poll() woke us for has ended: 0, or an error number. */
+static inline int raftx_dialled(int fd) {
+    int code = 0;
+    socklen_t size = sizeof(code);
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &size)) return errno;
+    return code;
+}
+
+static inline int raftx_poll_all(struct pollfd *p, size_t n, int64_t timeout) {
+    struct timespec t = {timeout / 1000000000LL, timeout % 1000000000LL};
+    return ppoll(p, n, timeout < 0 ? NULL : &t, NULL);
+}
+
+/* Errors that come from having too little of something, here and now. */
+static inline int raftx_is_shortage(int code) {
+    return code == EMFILE || code == ENFILE || code == ENOMEM || code == ENOBUFS;
+}
+
+/* A write to a connection that has ended must not end the process: only this thread is meant. */
+static inline void raftx_no_sigpipe(void) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+static inline int raftx_find(const char *host, const char *port, int family, int flags, raftx_addresses *out) {
+    struct addrinfo hints, *found = NULL, *each;
+    int code;
+    memset(&hints, 0, sizeof(hints));
+    hints.ai_family = family == 4 ? AF_INET : family == 6 ? AF_INET6 : AF_UNSPEC;
+    hints.ai_socktype = SOCK_STREAM;
+    hints.ai_flags = AI_NUMERICSERV | flags;
+    code = getaddrinfo(host, port, &hints, &found);
+    if (code) return code;
+    out->count = 0;
+    for (each = found; each && out->count < RAFTX_ADDRESSES; each = each->ai_next) {
+        memcpy(&out->at[out->count], each->ai_addr, each->ai_addrlen);
+        out->sizes[out->count++] = each->ai_addrlen;
+    }
+    freeaddrinfo(found);
+    return out->count ? 0 : EAI_NONAME;
+}
+
+/* A lookup has a detached thread: a resolver that hangs holds up nothing, not even the end of the process. */
+typedef struct {
+    pthread_mutex_t mutex;
+    int users;                      /* under the mutex, like the rest: the asker and the thread */
+    int done, code, wake;           /* wake: an eventfd, -1 once nobody asks any more */
+    int family;
+    char host[256], port[8];
+    raftx_addresses found;
+} raftx_lookup;
+
+static inline void raftx_lookup_leave(raftx_lookup *l) {
+    int left;
+    pthread_mutex_lock(&l->mutex);
+    left = --l->users;
+    pthread_mutex_unlock(&l->mutex);
+    if (!left) {
+        pthread_mutex_destroy(&l->mutex);
+        free(l);
+    }
+}
+
+static inline void *raftx_lookup_body(void *argument) {
+    raftx_lookup *l = (raftx_lookup *)argument;
+    raftx_addresses found;
+    uint64_t one = 1;
+    int code;
+    memset(&found, 0, sizeof(found));
+    code = raftx_find(l->host, l->port, l->family, AI_ADDRCONFIG, &found);
+    pthread_mutex_lock(&l->mutex);
+    l->found = found;
+    l->code = code;
+    l->done = 1;
+    if (l->wake >= 0 && write(l->wake, &one, 8) < 0) {}
+    pthread_mutex_unlock(&l->mutex);
+    raftx_lookup_leave(l);
+    return NULL;
+}
+
+static inline raftx_lookup *raftx_lookup_begin(const char *host, const char *port, int family, int wake) {
+    raftx_lookup *l = (raftx_lookup *)calloc(1, sizeof(raftx_lookup));
+    pthread_attr_t attributes;
+    pthread_t thread;
+    sigset_t all, before;
+    int code;
+    if (!l) return NULL;
+    pthread_mutex_init(&l->mutex, NULL);
+    l->users = 2;
+    l->wake = wake;
+    l->family = family;
+    snprintf(l->host, sizeof(l->host), "%s", host);
+    snprintf(l->port, sizeof(l->port), "%s", port);
+    pthread_attr_init(&attributes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    code = pthread_create(&thread, &attributes, raftx_lookup_body, l);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    if (code) {
+        pthread_mutex_destroy(&l->mutex);
+        free(l);
+        return NULL;
+    }
+    return l;
+}
+
+/* Whether it has ended; its result is then in *out, 0 or a code of getaddrinfo in *code. */
+static inline int raftx_lookup_ended(raftx_lookup *l, raftx_addresses *out, int *code) {
+    int done;
+    pthread_mutex_lock(&l->mutex);
+    done = l->done;
+    if (done) {
+        *code = l->code;
+        if (!l->code) *out = l->found;
+    }
+    pthread_mutex_unlock(&l->mutex);
+    return done;
+}
+
+static inline void raftx_lookup_forget(raftx_lookup *l) {
+    pthread_mutex_lock(&l->mutex);
+    l->wake = -1;
+    pthread_mutex_unlock(&l->mutex);
+    raftx_lookup_leave(l);
+}
+#endif

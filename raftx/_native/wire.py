@@ -1,0 +1,520 @@
+"""TCP connections as they come and go, in plain Python: the definition of what ``wire.pyx`` does faster.
+
+Used where nothing is compiled, and with ``RAFTX_PURE=1``; both change in one commit. Nothing here knows NNG, frames or
+Raft: a connection that stands is handed on as a descriptor. One thread steps a Wire.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import threading
+from typing import Any, final
+
+from .limits import NOTE_CROWD, NOTE_REACHED, NOTE_SHORTAGE, NOTE_UNREACHABLE, Notes, _Draw, _most_frequent
+from .threads import Event, _int, _int64, _number, _typed, monotonic_ns
+
+TARGETS = 64  # members, as many as a membership has
+ADDRESSES = 8  # of one name
+GREETING = b"\0SP\0\0\x50\0\0"  # of a Push0 socket (protocol 0x50) in SP, as NNG sends it
+ACCEPTS = 64  # in one step
+IDLE, PAUSE, LOOKUP, CONNECTING = range(4)
+SECOND = 1_000_000_000
+QUIET = 10 * SECOND  # between two notes of one kind
+RECOVERY = SECOND // 10  # how long nothing is accepted after a shortage
+SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+
+_Address = tuple[int, Any]
+
+
+def _find(host: str, port: str, family: int, flags: int) -> list[_Address]:
+    """Up to eight addresses as (family, address). Raises socket.gaierror."""
+    kind = {4: socket.AF_INET, 6: socket.AF_INET6}.get(family, socket.AF_UNSPEC)
+    found = socket.getaddrinfo(host, port, kind, socket.SOCK_STREAM, 0, socket.AI_NUMERICSERV | flags)
+    return [(each[0], each[4]) for each in found[:ADDRESSES]]
+
+
+def _source(address: Any) -> int:
+    """What tells one sender from another: an IPv4 address, or the first 64 bits of an IPv6 one."""
+    if not address:
+        return 0
+    if ":" not in address[0]:
+        return 1 + int.from_bytes(socket.inet_pton(socket.AF_INET, address[0]), "big")
+    six = socket.inet_pton(socket.AF_INET6, address[0].split("%")[0])
+    if six.startswith(bytes(10) + b"\xff\xff"):
+        return 1 + int.from_bytes(six[12:], "big")
+    return int.from_bytes(six[:8], "big") ^ 2**64 - 1
+
+
+def _tune(connection: socket.socket, unacknowledged_ms: int) -> None:
+    """What is not acknowledged in time ends the connection; so does a peer that has gone without a word."""
+    connection.setblocking(False)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, unacknowledged_ms)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 2)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+
+
+def _greeting(connection: socket.socket, woken: bool) -> int:
+    """1: the whole greeting is there; 0: not yet; -1: it is another one, or the connection has ended.
+
+    woken: poll() has said that there is something, and it does so for less than eight bytes at the end only.
+    """
+    try:
+        seen = connection.recv(len(GREETING), socket.MSG_PEEK)
+    except BlockingIOError:
+        return 0
+    except OSError:
+        return -1
+    if not seen or not GREETING.startswith(seen):
+        return -1
+    return 1 if seen == GREETING else -1 if woken else 0
+
+
+class _Lookup:
+    """Looks a name up on a thread that nothing waits for, not even the end of the process."""
+
+    def __init__(self, host: str, port: str, family: int, event: Event) -> None:
+        self.event: Event | None = event
+        self.result: list[_Address] | int | None = None
+        threading.Thread(target=self._run, args=(host, port, family), name="raftx_lookup", daemon=True).start()
+
+    def _run(self, host: str, port: str, family: int) -> None:
+        try:
+            self.result = _find(host, port, family, socket.AI_ADDRCONFIG)
+        except socket.gaierror as error:
+            self.result = error.errno or socket.EAI_FAIL
+        except (OSError, UnicodeError):
+            self.result = socket.EAI_FAIL
+        event = self.event
+        if event is not None:
+            os.eventfd_write(event.fd, 1)
+
+
+class _Target:
+    """What is dialled, and how far that is."""
+
+    def __init__(self, id: int, host: str, port: str, family: int, pause: int) -> None:
+        self.id = id
+        self.host, self.port, self.family = host, port, family
+        self.state = PAUSE
+        self.pause = pause
+        self.socket: socket.socket | None = None
+        self.deadline = self.began = self.failing = self.turn = 0
+        self.named = self.stale = self.told = False
+        self.addresses: list[_Address] = []
+        self.lookup: _Lookup | None = None
+
+
+@final
+class Wire:
+    """Accepts on one listening socket and dials up to 64 targets, each until it stands and again when it has ended.
+
+    guests: connections that have not sent the eight bytes of their greeting, 1..4096; one more costs one of those
+    whose sender has the most. Times in milliseconds: guest_ms for the greeting, dial_ms for an attempt, shortest and
+    longest between the beginnings of two attempts, unacknowledged_ms until unacknowledged data end a connection.
+    Raises ValueError.
+    """
+
+    def __init__(
+        self,
+        event: Event,
+        notes: Notes,
+        guests: int,
+        guest_ms: int,
+        dial_ms: int,
+        shortest: int,
+        longest: int,
+        unacknowledged_ms: int,
+    ) -> None:
+        self.listener: socket.socket | None = None
+        self.reserve = -1
+        if not 1 <= _int(guests) <= 4096:
+            raise ValueError("guests must be in 1..4096")
+        if min(_int(guest_ms), _int(dial_ms), _int(unacknowledged_ms)) < 1 or not 1 <= _int(shortest) <= _int(longest):
+            raise ValueError("times must be at least 1 ms, and shortest at most longest")
+        self.event = _typed(Event, event)
+        self.notes = _typed(Notes, notes)
+        self.guest_limit = guests
+        self.guest_ns = guest_ms * 1_000_000
+        self.dial_ns = dial_ms * 1_000_000
+        self.shortest = shortest * 1_000_000
+        self.longest = longest * 1_000_000
+        self.unacknowledged_ms = unacknowledged_ms
+        self.draw = _Draw()
+        self.guests: list[tuple[socket.socket, int, int]] = []  # with source and since when
+        self.targets: list[_Target] = []
+        self.pausing = 0  # till when nothing is accepted, for a shortage; 0: it is
+        self.ready: list[tuple[int, int, int]] = []
+        self.shortage_told = self.crowd_told = 0
+        self.who = self.fd = self.source = 0  # of the connection that take() found
+        self.accepted = self.refused = self.dials = self.failures = self.shortages = 0
+
+    def __del__(self) -> None:
+        if hasattr(self, "ready"):
+            self.py_close()
+
+    @property
+    def target_count(self) -> int:
+        """How many targets there are."""
+        return len(self.targets)
+
+    def py_listen(self, fd: int) -> None:
+        """Accept on this descriptor, which now belongs to the wire. Raises OSError when none can be kept in reserve."""
+        self.reserve = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        self.listener = socket.socket(fileno=_int(fd))
+        self.listener.setblocking(False)
+
+    def py_target(self, id: int, host: str, port: str, family: int) -> int:
+        """Dial this address from the next step on; its number. Without a host it is the owner who dials.
+
+        family: 4, 6 or 0 for either. Raises ValueError: too many, or too long.
+        """
+        if len(self.targets) == TARGETS:
+            raise ValueError("at most 64 targets")
+        host, port = host or "", port or ""
+        if not host.isascii():
+            host = host.encode("idna").decode()
+        if len(host) > 255 or len(port) > 7:
+            raise ValueError("host or port is too long")
+        target = _Target(_number(id), host, port, _int(family), self.shortest)
+        if host:
+            try:
+                target.addresses = _find(host, port, family, socket.AI_NUMERICHOST)
+            except socket.gaierror:
+                target.named = True
+        self.targets.append(target)
+        return len(self.targets) - 1
+
+    def step(self, until: int) -> int:
+        """Wait for something until then (monotonic ns; below 0: no limit), and see to it.
+
+        Who wakes the event has the step return at once. How many connections stand ready.
+        """
+        now = monotonic_ns()
+        times = [until] if until >= 0 else []
+        poll = select.poll()
+        poll.register(self.event.fd, select.POLLIN)
+        for guest, _, since in self.guests:
+            poll.register(guest, select.POLLIN)
+            times.append(since + self.guest_ns)
+        for target in self.targets:
+            if target.state == CONNECTING:
+                assert target.socket is not None
+                poll.register(target.socket, select.POLLOUT)
+            if target.state in (CONNECTING, PAUSE):
+                times.append(target.deadline)
+        listening = self.listener is not None and self.pausing <= now
+        if listening:
+            assert self.listener is not None
+            self.pausing = 0
+            poll.register(self.listener, select.POLLIN)
+        elif self.listener is not None:
+            times.append(self.pausing)
+        if self.ready:
+            times.append(now)
+        # Rounded up: a step that ends too early would be repeated without a pause.
+        timeout = min(max(-(-(min(times) - now) // 1_000_000), 0), 2**31 - 1) if times else None
+        try:
+            woken = {fd for fd, _ in poll.poll(timeout)}
+        except OSError:  # no memory for it: there is nothing to be seen this time
+            woken = set()
+        self.event.sleeping = 0
+        if self.event.fd in woken:
+            os.eventfd_read(self.event.fd)
+        now = monotonic_ns()
+        self._guests(now, woken)
+        for number, target in enumerate(self.targets):
+            if target.state == CONNECTING:
+                self._connecting(target, number, now, woken)
+            elif target.state == LOOKUP or (target.state == PAUSE and now >= target.deadline):
+                self._begin(target, number, now)
+        if listening and self.listener is not None and self.listener.fileno() in woken:
+            self._accept(now)
+        return len(self.ready)
+
+    def _guests(self, now: int, woken: set[int]) -> None:
+        kept = []
+        for guest, source, since in self.guests:
+            greeted = _greeting(guest, True) if guest.fileno() in woken else 0
+            if greeted > 0:
+                guest.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+                self.ready.append((-1, guest.detach(), source))
+            elif greeted < 0 or now - since >= self.guest_ns:
+                guest.close()
+                self.refused += 1
+            else:
+                kept.append((guest, source, since))
+        self.guests = kept
+
+    def _connecting(self, target: _Target, number: int, now: int, woken: set[int]) -> None:
+        assert target.socket is not None
+        if target.socket.fileno() in woken:
+            code = target.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        elif now >= target.deadline:
+            code = errno.ETIMEDOUT
+        else:
+            return
+        if code:
+            target.socket.close()
+            self._failed(target, code, now)
+        else:
+            target.state = IDLE
+            self.ready.append((number, target.socket.detach(), 0))
+        target.socket = None
+
+    def _accept(self, now: int) -> None:
+        assert self.listener is not None
+        for _ in range(ACCEPTS):
+            if len(self.ready) >= self.guest_limit + ACCEPTS - 1:
+                return
+            try:
+                connection, address = self.listener.accept()
+            except BlockingIOError:
+                return
+            except (InterruptedError, ConnectionAbortedError):
+                continue
+            except OSError as error:
+                if error.errno in SHORTAGES:
+                    self.shortage(error.errno or 0)
+                if error.errno in (errno.EMFILE, errno.ENFILE) and self._refuse_one():
+                    continue
+                # Of the network under it, or a shortage: what waits is taken a little later.
+                self.pausing = now + RECOVERY
+                return
+            self.accepted += 1
+            source = _source(address)
+            _tune(connection, self.unacknowledged_ms)
+            greeted = _greeting(connection, False)
+            if greeted > 0:
+                self.ready.append((-1, connection.detach(), source))
+                continue
+            if greeted < 0:
+                connection.close()
+                self.refused += 1
+                continue
+            if len(self.guests) == self.guest_limit:
+                self._make_room()
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(GREETING))
+            self.guests.append((connection, source, now))
+
+    def _refuse_one(self) -> bool:
+        """No descriptor is left: with the one in reserve, the connection that waits longest is taken and closed.
+
+        So nobody spins. False when another thread has taken the reserve.
+        """
+        assert self.listener is not None
+        if self.reserve < 0:
+            taken = False
+        else:
+            os.close(self.reserve)
+            try:
+                self.listener.accept()[0].close()
+                self.refused += 1
+                taken = True
+            except OSError:
+                taken = False
+        try:
+            self.reserve = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self.reserve = -1
+        return taken and self.reserve >= 0
+
+    def _make_room(self) -> None:
+        """One of those whose sender has the most of them goes."""
+        source = _most_frequent([guest[1] for guest in self.guests])
+        same = [place for place, guest in enumerate(self.guests) if guest[1] == source]
+        place = same[self.draw.below(len(same))]
+        self.guests[place][0].close()
+        self.guests[place] = self.guests[-1]
+        self.guests.pop()
+        self.refused += 1
+        self.crowd()
+
+    def shortage(self, code: int) -> None:
+        """Something is waited out; said now and then."""
+        now = monotonic_ns()
+        self.shortages += 1
+        if self.shortage_told == 0 or now - self.shortage_told >= QUIET:
+            self.shortage_told = now
+            self.notes.put(NOTE_SHORTAGE, 0, code)
+
+    def crowd(self) -> None:
+        """Somebody was closed for want of room; said now and then."""
+        now = monotonic_ns()
+        if self.crowd_told == 0 or now - self.crowd_told >= QUIET:
+            self.crowd_told = now
+            self.notes.put(NOTE_CROWD, 0, 0)
+
+    def take(self) -> bool:
+        """Make a connection that stands the present one; False when there is none.
+
+        ``who`` is the target's number, -1 for one that came; ``fd`` is the taker's now.
+        """
+        if not self.ready:
+            return False
+        self.who, self.fd, self.source = self.ready.pop()
+        return True
+
+    def _begin(self, target: _Target, number: int, now: int) -> None:
+        if target.state != LOOKUP:
+            target.began = now
+        if not target.host:
+            target.state = IDLE
+            self.dials += 1
+            self.ready.append((number, -1, 0))
+            return
+        if target.named and not self._looked_up(target, now):
+            return
+        self.dials += 1
+        family, address = target.addresses[target.turn]
+        made = None
+        try:
+            made = socket.socket(family, socket.SOCK_STREAM)
+            _tune(made, self.unacknowledged_ms)
+            code = made.connect_ex(address)
+        except OSError as error:
+            code = error.errno or errno.EIO
+        if made is None or code not in (0, errno.EINPROGRESS, errno.EINTR):
+            if made is not None:
+                made.close()
+            if code in SHORTAGES:
+                self.shortage(code)
+            self._failed(target, code, now)
+            return
+        target.state = CONNECTING
+        target.socket = made
+        target.deadline = now + self.dial_ns
+
+    def _looked_up(self, target: _Target, now: int) -> bool:
+        """Whether there are addresses to dial."""
+        if target.lookup is not None and target.lookup.result is not None:
+            result, target.lookup = target.lookup.result, None
+            target.stale = False
+            if not isinstance(result, int):
+                target.addresses = result
+                target.turn = 0
+            elif not target.addresses:
+                self._failed(target, result, now)
+                return False
+        if target.lookup is None and (target.stale or not target.addresses):
+            try:
+                target.lookup = _Lookup(target.host, target.port, target.family, self.event)
+            except RuntimeError:  # no thread can be started
+                self.shortage(errno.EAGAIN)
+                self._failed(target, errno.EAGAIN, now)
+                return False
+        if not target.addresses:
+            target.state = LOOKUP
+            return False
+        return True
+
+    def _failed(self, target: _Target, code: int, now: int) -> None:
+        """The next address at once; after the last of them a pause, counted from when this round began."""
+        self.failures += 1
+        if not target.failing:
+            target.failing = now
+        elif not target.told and now - target.failing >= SECOND:
+            target.told = True
+            self.notes.put(NOTE_UNREACHABLE, target.id, code)
+        target.turn += 1
+        target.state = PAUSE
+        if target.turn < len(target.addresses):
+            target.deadline = now
+            return
+        target.turn = 0
+        target.stale = True
+        target.deadline = max(target.began + target.pause, now + self.shortest)
+        target.pause = min(2 * target.pause, self.longest)
+
+    def again(self, number: int, code: int) -> None:
+        """What was taken for this target has ended; code 0: after it had stood for a while."""
+        target, now = self.targets[number], monotonic_ns()
+        if code:
+            self._failed(target, code, now)
+        else:
+            target.turn = 0
+            target.pause = self.shortest
+            target.state = PAUSE
+            target.deadline = now + self.shortest
+
+    def stood(self, number: int) -> None:
+        """What was taken for this target is of use."""
+        target = self.targets[number]
+        if target.told:
+            self.notes.put(NOTE_REACHED, target.id, 0)
+        target.told = False
+        target.failing = 0
+
+    def hurry(self, number: int) -> None:
+        """There is reason to believe that it can be reached: no pause that was meant for one that cannot."""
+        target = self.targets[number]
+        if target.state == PAUSE:
+            target.pause = self.shortest
+            target.deadline = min(target.deadline, max(monotonic_ns(), target.began + self.shortest))
+
+    def py_take(self) -> tuple[int, int, int] | None:
+        """A connection that stands, as (target's number or -1, descriptor or -1, source), or None."""
+        return (self.who, self.fd, self.source) if self.take() else None
+
+    def py_step(self, until: int = -1) -> int:
+        """Wait until then for something and see to it; how many connections stand ready. Without the GIL."""
+        return self.step(_int64(until))
+
+    def py_again(self, number: int, code: int) -> None:
+        """What was taken for this target has ended; code 0: after it had stood for a while. Raises IndexError."""
+        self._checked(number)
+        self.again(number, _int(code))
+
+    def py_stood(self, number: int) -> None:
+        """What was taken for this target is of use. Raises IndexError."""
+        self._checked(number)
+        self.stood(number)
+
+    def py_hurry(self, number: int) -> None:
+        """Dial this target without a further pause. Raises IndexError."""
+        self._checked(number)
+        self.hurry(number)
+
+    def py_shortage(self, code: int) -> None:
+        """The owner has met a shortage and waits: count it, and say so now and then."""
+        self.shortage(_int(code))
+
+    def py_crowd(self) -> None:
+        """The owner has closed a connection for want of room: say so now and then."""
+        self.crowd()
+
+    def py_close(self) -> None:
+        """Close every socket. Not while another thread steps; may be called twice."""
+        while self.take():
+            if self.fd >= 0:
+                os.close(self.fd)
+        for guest, _, _ in self.guests:
+            guest.close()
+        self.guests = []
+        for target in self.targets:
+            if target.socket is not None:
+                target.socket.close()
+                target.socket = None
+            if target.lookup is not None:
+                target.lookup.event = None
+                target.lookup = None
+            target.state = IDLE
+        if self.listener is not None:
+            self.listener.close()
+            self.listener = None
+        if self.reserve >= 0:
+            os.close(self.reserve)
+            self.reserve = -1
+
+    def py_waiting(self) -> int:
+        """How many connections have not greeted yet."""
+        return len(self.guests)
+
+    def _checked(self, number: int) -> None:
+        if not 0 <= _int(number) < len(self.targets):
+            raise IndexError("no such target")

@@ -1,0 +1,476 @@
+"""TCP connections as they come and go: accepting with limits, dialling with a bounded time, looking names up.
+
+wire.py is the twin in plain Python. Nothing here knows NNG, frames or Raft: a connection that stands is handed
+on as a descriptor. One thread steps a Wire; nothing waits in it but poll(), and no mutex is held meanwhile.
+"""
+import errno
+import os
+
+from libc.stdlib cimport calloc, free
+
+from .limits cimport CROWD, REACHED, SHORTAGE, UNREACHABLE, _drawn, _sooner
+
+from .limits import Notes
+from .threads import Event
+
+cdef extern from "_native/threads.h":
+    int64_t raftx_now() noexcept nogil
+    void raftx_store(int64_t*, int64_t) noexcept nogil
+    void raftx_drain(int) noexcept nogil
+
+cdef extern from "_native/wire.h":
+    int POLLIN, POLLOUT, ETIMEDOUT, EAGAIN, EWOULDBLOCK, EINTR, ECONNABORTED, EMFILE, ENFILE, AI_NUMERICHOST
+    int raftx_reserve() noexcept nogil
+    int raftx_accept(int, uint64_t*) noexcept nogil
+    int raftx_greeting(int, int) noexcept nogil
+    void raftx_low_water(int, int) noexcept nogil
+    int raftx_dial(const raftx_addresses*, int, int) noexcept nogil
+    int raftx_dialled(int) noexcept nogil
+    int raftx_poll_all(raftx_pollfd*, size_t, int64_t) noexcept nogil
+    int raftx_is_shortage(int) noexcept nogil
+    void raftx_tune(int, int) noexcept nogil
+    int raftx_find(const char*, const char*, int, int, raftx_addresses*) noexcept nogil
+    raftx_lookup* raftx_lookup_begin(const char*, const char*, int, int) noexcept nogil
+    int raftx_lookup_ended(raftx_lookup*, raftx_addresses*, int*) noexcept nogil
+    void raftx_lookup_forget(raftx_lookup*) noexcept nogil
+    char* strcpy(char*, const char*) noexcept nogil
+
+cdef enum:
+    GREETING = 8                          # bytes
+    ACCEPTS = 64                          # in one step
+    # of a target
+    IDLE = 0                              # handed on, or not begun
+    PAUSE = 1
+    LOOKUP = 2
+    CONNECTING = 3
+
+cdef int64_t SECOND = 1_000_000_000
+cdef int64_t QUIET = 10 * SECOND          # between two notes of one kind
+cdef int64_t RECOVERY = SECOND // 10      # how long nothing is accepted after a shortage
+
+
+cdef class Wire:
+    """Accepts on one listening socket and dials up to 64 targets, each until it stands and again when it has ended.
+
+    guests: connections that have not sent the eight bytes of their greeting, 1..4096; one more costs one of those
+    whose sender has the most. Times in milliseconds: guest_ms for the greeting, dial_ms for an attempt, shortest and
+    longest between the beginnings of two attempts, unacknowledged_ms until unacknowledged data end a connection.
+    Raises ValueError.
+    """
+
+    def __cinit__(self, Event event not None, Notes notes not None, int guests, int guest_ms, int dial_ms,
+                  int shortest, int longest, int unacknowledged_ms):
+        self.listener = self.reserve = -1
+        if not 1 <= guests <= 4096:
+            raise ValueError("guests must be in 1..4096")
+        if min(guest_ms, dial_ms, unacknowledged_ms) < 1 or not 1 <= shortest <= longest:
+            raise ValueError("times must be at least 1 ms, and shortest at most longest")
+        self.event = event
+        self.notes = notes
+        self.guest_limit = guests
+        self.guest_ns = guest_ms * <int64_t>1000000
+        self.dial_ns = dial_ms * <int64_t>1000000
+        self.shortest = shortest * <int64_t>1000000
+        self.longest = longest * <int64_t>1000000
+        self.unacknowledged_ms = unacknowledged_ms
+        self.draw = 88172645463325252
+        self.ready_room = guests + ACCEPTS + TARGETS
+        self.guests = <Guest*>calloc(guests, sizeof(Guest))
+        self.polls = <raftx_pollfd*>calloc(2 + guests + TARGETS, sizeof(raftx_pollfd))
+        self.ready_whos = <int*>calloc(self.ready_room, sizeof(int))
+        self.ready_fds = <int*>calloc(self.ready_room, sizeof(int))
+        self.ready_sources = <uint64_t*>calloc(self.ready_room, sizeof(uint64_t))
+        if (self.guests == NULL or self.polls == NULL or self.ready_whos == NULL or self.ready_fds == NULL
+                or self.ready_sources == NULL):
+            raise MemoryError()
+
+    def __dealloc__(self):
+        if self.ready_sources != NULL:
+            self._close()
+        free(self.guests)
+        free(self.polls)
+        free(self.ready_whos)
+        free(self.ready_fds)
+        free(self.ready_sources)
+
+    def py_listen(self, int fd):
+        """Accept on this descriptor, which now belongs to the wire. Raises OSError when none can be kept in reserve."""
+        self.reserve = raftx_reserve()
+        if self.reserve < 0:
+            raise OSError(errno.EMFILE, "no descriptor can be kept in reserve")
+        os.set_blocking(fd, False)
+        self.listener = fd
+
+    def py_target(self, uint64_t id, str host, str port, int family):
+        """Dial this address from the next step on; its number. Without a host it is the owner who dials.
+
+        family: 4, 6 or 0 for either. Raises ValueError: too many, or too long.
+        """
+        cdef Target* t
+        if self.target_count == TARGETS:
+            raise ValueError("at most 64 targets")
+        encoded, digits = ("" if host is None else host).encode("idna" if host and not host.isascii() else "ascii"), \
+            ("" if port is None else port).encode("ascii")
+        if len(encoded) > 255 or len(digits) > 7:
+            raise ValueError("host or port is too long")
+        t = &self.targets[self.target_count]
+        t.id = id
+        t.fd = -1
+        t.state = PAUSE
+        t.pause = self.shortest
+        t.family = family
+        strcpy(t.host, encoded)
+        strcpy(t.port, digits)
+        if encoded:
+            t.named = raftx_find(t.host, t.port, family, AI_NUMERICHOST, &t.addresses) != 0
+        self.target_count += 1
+        return self.target_count - 1
+
+    cdef int step(self, int64_t until) noexcept nogil:
+        # Wait for something until then (monotonic ns; below 0: no limit), and see to it. Who wakes the event
+        # has the step return at once. How many connections stand ready.
+        cdef int64_t now = raftx_now(), next = until
+        cdef int count = 0, guests = self.guest_count, i, code
+        cdef int first_target, listening = -1
+        cdef Target* t
+        self.polls[0].fd = self.event.fd
+        self.polls[0].events = POLLIN
+        count = 1
+        for i in range(guests):
+            self.polls[count].fd = self.guests[i].fd
+            self.polls[count].events = POLLIN
+            count += 1
+            next = _sooner(next, self.guests[i].since + self.guest_ns)
+        first_target = count
+        for i in range(self.target_count):
+            t = &self.targets[i]
+            if t.state == CONNECTING:
+                self.polls[count].fd = t.fd
+                self.polls[count].events = POLLOUT
+                count += 1
+            if t.state == CONNECTING or t.state == PAUSE:
+                next = _sooner(next, t.deadline)
+        if self.listener >= 0:
+            if self.pausing > now:
+                next = _sooner(next, self.pausing)
+            else:
+                self.pausing = 0
+                listening = count
+                self.polls[count].fd = self.listener
+                self.polls[count].events = POLLIN
+                count += 1
+        if self.ready_count:
+            next = now
+        if raftx_poll_all(self.polls, count, -1 if next < 0 else max(next - now, <int64_t>0)) < 0:
+            # A signal, or no memory for it: there is nothing to be seen this time.
+            for i in range(count):
+                self.polls[i].revents = 0
+        raftx_store(&self.event.sleeping, 0)
+        if self.polls[0].revents:
+            raftx_drain(self.event.fd)
+        now = raftx_now()
+        self._guests(now, self.polls + 1, guests)
+        count = first_target
+        for i in range(self.target_count):
+            t = &self.targets[i]
+            if t.state == CONNECTING:
+                code = -1
+                if self.polls[count].revents:
+                    code = raftx_dialled(t.fd)
+                elif now >= t.deadline:
+                    code = ETIMEDOUT
+                count += 1
+                if code == 0:
+                    t.state = IDLE
+                    self._ready(i, t.fd, 0)
+                    t.fd = -1
+                elif code > 0:
+                    raftx_close(t.fd)
+                    t.fd = -1
+                    self._failed(t, i, code, now)
+            elif t.state == LOOKUP or (t.state == PAUSE and now >= t.deadline):
+                self._begin(t, i, now)
+        if listening >= 0 and self.polls[listening].revents:
+            self._accept(now)
+        return self.ready_count
+
+    cdef void _guests(self, int64_t now, raftx_pollfd* polls, int count) noexcept nogil:
+        cdef int i, kept = 0, greeted
+        for i in range(count):
+            greeted = raftx_greeting(self.guests[i].fd, True) if polls[i].revents else 0
+            if greeted > 0:
+                raftx_low_water(self.guests[i].fd, 1)
+                self._ready(-1, self.guests[i].fd, self.guests[i].source)
+            elif greeted < 0 or now - self.guests[i].since >= self.guest_ns:
+                raftx_close(self.guests[i].fd)
+                self.refused += 1
+            else:
+                self.guests[kept] = self.guests[i]
+                kept += 1
+        self.guest_count = kept
+
+    cdef void _accept(self, int64_t now) noexcept nogil:
+        cdef int _, fd, greeted
+        cdef uint64_t source = 0
+        for _ in range(ACCEPTS):
+            if self.ready_count >= self.ready_room - TARGETS - 1:
+                return
+            fd = raftx_accept(self.listener, &source)
+            if fd == -EAGAIN or fd == -EWOULDBLOCK:
+                return
+            if fd == -EMFILE or fd == -ENFILE:
+                self.shortage(-fd)
+                if not self._refuse_one():
+                    self.pausing = now + RECOVERY
+                    return
+                continue
+            if fd == -EINTR or fd == -ECONNABORTED:
+                continue
+            if fd < 0:
+                # Of the network under it, or a shortage: what waits is taken a little later.
+                if raftx_is_shortage(-fd):
+                    self.shortage(-fd)
+                self.pausing = now + RECOVERY
+                return
+            self.accepted += 1
+            raftx_tune(fd, self.unacknowledged_ms)
+            greeted = raftx_greeting(fd, False)
+            if greeted > 0:
+                self._ready(-1, fd, source)
+                continue
+            if greeted < 0:
+                raftx_close(fd)
+                self.refused += 1
+                continue
+            if self.guest_count == self.guest_limit:
+                self._make_room()
+            raftx_low_water(fd, GREETING)
+            self.guests[self.guest_count].fd = fd
+            self.guests[self.guest_count].source = source
+            self.guests[self.guest_count].since = now
+            self.guest_count += 1
+
+    cdef int _refuse_one(self) noexcept nogil:
+        # No descriptor is left: with the one in reserve, the connection that waits longest is taken and closed, so
+        # that nobody spins. False when another thread has taken the reserve.
+        cdef int fd
+        cdef uint64_t source = 0
+        if self.reserve >= 0:
+            raftx_close(self.reserve)
+            fd = raftx_accept(self.listener, &source)
+            if fd >= 0:
+                raftx_close(fd)
+                self.refused += 1
+        else:
+            fd = -1
+        self.reserve = raftx_reserve()
+        return fd >= 0 and self.reserve >= 0
+
+    cdef void _make_room(self) noexcept nogil:
+        # One of those whose sender has the most of them goes.
+        cdef int i, j, same, most = 0, chosen = 0, seen = 0
+        cdef uint64_t source = 0
+        for i in range(self.guest_count):
+            same = 0
+            for j in range(self.guest_count):
+                same += self.guests[j].source == self.guests[i].source
+            if same > most:
+                most = same
+                source = self.guests[i].source
+        seen = <int>(_drawn(&self.draw) % most)
+        for i in range(self.guest_count):
+            if self.guests[i].source == source:
+                if seen == 0:
+                    chosen = i
+                    break
+                seen -= 1
+        raftx_close(self.guests[chosen].fd)
+        self.guest_count -= 1
+        self.guests[chosen] = self.guests[self.guest_count]
+        self.refused += 1
+        self.crowd()
+
+    cdef void shortage(self, int code) noexcept nogil:
+        # Something is waited out; said now and then.
+        cdef int64_t now = raftx_now()
+        self.shortages += 1
+        if self.shortage_told == 0 or now - self.shortage_told >= QUIET:
+            self.shortage_told = now
+            self.notes.put(SHORTAGE, 0, code)
+
+    cdef void crowd(self) noexcept nogil:
+        # Somebody was closed for want of room; said now and then.
+        cdef int64_t now = raftx_now()
+        if self.crowd_told == 0 or now - self.crowd_told >= QUIET:
+            self.crowd_told = now
+            self.notes.put(CROWD, 0, 0)
+
+    cdef void _ready(self, int who, int fd, uint64_t source) noexcept nogil:
+        self.ready_whos[self.ready_count] = who
+        self.ready_fds[self.ready_count] = fd
+        self.ready_sources[self.ready_count] = source
+        self.ready_count += 1
+
+    cdef bint take(self) noexcept nogil:
+        # A connection that stands: ``who`` is the target's number, -1 for one that came; ``fd`` is the taker's now.
+        if not self.ready_count:
+            return False
+        self.ready_count -= 1
+        self.who = self.ready_whos[self.ready_count]
+        self.fd = self.ready_fds[self.ready_count]
+        self.source = self.ready_sources[self.ready_count]
+        return True
+
+    cdef void _begin(self, Target* t, int number, int64_t now) noexcept nogil:
+        cdef int code = 0, fd
+        cdef raftx_addresses found
+        if t.state != LOOKUP:
+            t.began = now
+        if t.host[0] == 0:
+            t.state = IDLE
+            self.dials += 1
+            self._ready(number, -1, 0)
+            return
+        if t.named:
+            if t.lookup != NULL and raftx_lookup_ended(t.lookup, &found, &code):
+                raftx_lookup_forget(t.lookup)
+                t.lookup = NULL
+                t.stale = False
+                if not code:
+                    t.addresses = found
+                    t.turn = 0
+                elif not t.addresses.count:
+                    self._failed(t, number, code, now)
+                    return
+            if t.lookup == NULL and (t.stale or not t.addresses.count):
+                t.lookup = raftx_lookup_begin(t.host, t.port, t.family, self.event.fd)
+                if t.lookup == NULL:
+                    self.shortage(EAGAIN)
+                    self._failed(t, number, EAGAIN, now)
+                    return
+            if not t.addresses.count:
+                t.state = LOOKUP
+                return
+        self.dials += 1
+        fd = raftx_dial(&t.addresses, t.turn, self.unacknowledged_ms)
+        if fd < 0:
+            if raftx_is_shortage(-fd):
+                self.shortage(-fd)
+            self._failed(t, number, -fd, now)
+            return
+        t.state = CONNECTING
+        t.fd = fd
+        t.deadline = now + self.dial_ns
+
+    cdef void _failed(self, Target* t, int number, int code, int64_t now) noexcept nogil:
+        # The next address at once; after the last of them a pause, counted from when this round began.
+        self.failures += 1
+        if not t.failing:
+            t.failing = now
+        elif not t.told and now - t.failing >= SECOND:
+            t.told = True
+            self.notes.put(UNREACHABLE, t.id, code)
+        t.turn += 1
+        t.state = PAUSE
+        if t.turn < t.addresses.count:
+            t.deadline = now
+            return
+        t.turn = 0
+        t.stale = True
+        t.deadline = max(t.began + t.pause, now + self.shortest)
+        t.pause = min(2 * t.pause, self.longest)
+
+    cdef void again(self, int number, int code) noexcept nogil:
+        # What was taken for this target has ended; 0: after it had stood for a while.
+        cdef Target* t = &self.targets[number]
+        cdef int64_t now = raftx_now()
+        if code:
+            self._failed(t, number, code, now)
+        else:
+            t.turn = 0
+            t.pause = self.shortest
+            t.state = PAUSE
+            t.deadline = now + self.shortest
+
+    cdef void stood(self, int number) noexcept nogil:
+        # What was taken for this target is of use.
+        cdef Target* t = &self.targets[number]
+        if t.told:
+            self.notes.put(REACHED, t.id, 0)
+        t.told = False
+        t.failing = 0
+
+    cdef void hurry(self, int number) noexcept nogil:
+        # There is reason to believe that it can be reached: no pause that was meant for one that cannot.
+        cdef Target* t = &self.targets[number]
+        if t.state == PAUSE:
+            t.pause = self.shortest
+            t.deadline = min(t.deadline, max(raftx_now(), t.began + self.shortest))
+
+    cdef void _close(self) noexcept nogil:
+        cdef int i
+        while self.take():
+            if self.fd >= 0:
+                raftx_close(self.fd)
+        for i in range(self.guest_count):
+            raftx_close(self.guests[i].fd)
+        self.guest_count = 0
+        for i in range(self.target_count):
+            if self.targets[i].fd >= 0:
+                raftx_close(self.targets[i].fd)
+            if self.targets[i].lookup != NULL:
+                raftx_lookup_forget(self.targets[i].lookup)
+            self.targets[i].fd = -1
+            self.targets[i].lookup = NULL
+            self.targets[i].state = IDLE
+        if self.listener >= 0:
+            raftx_close(self.listener)
+        if self.reserve >= 0:
+            raftx_close(self.reserve)
+        self.listener = self.reserve = -1
+
+    def py_step(self, int64_t until=-1):
+        """Wait until then for something and see to it; how many connections stand ready. Without the GIL."""
+        cdef int ready
+        with nogil:
+            ready = self.step(until)
+        return ready
+
+    def py_take(self):
+        """A connection that stands, as (target's number or -1, descriptor or -1, source), or None."""
+        return (self.who, self.fd, self.source) if self.take() else None
+
+    def py_again(self, int number, int code):
+        """What was taken for this target has ended; code 0: after it had stood for a while. Raises IndexError."""
+        self._checked(number)
+        self.again(number, code)
+
+    def py_stood(self, int number):
+        """What was taken for this target is of use. Raises IndexError."""
+        self._checked(number)
+        self.stood(number)
+
+    def py_hurry(self, int number):
+        """Dial this target without a further pause. Raises IndexError."""
+        self._checked(number)
+        self.hurry(number)
+
+    def py_shortage(self, int code):
+        """The owner has met a shortage and waits: count it, and say so now and then."""
+        self.shortage(code)
+
+    def py_crowd(self):
+        """The owner has closed a connection for want of room: say so now and then."""
+        self.crowd()
+
+    def py_close(self):
+        """Close every socket. Not while another thread steps; may be called twice."""
+        self._close()
+
+    def py_waiting(self):
+        """How many connections have not greeted yet."""
+        return self.guest_count
+
+    def _checked(self, int number):
+        if not 0 <= number < self.target_count:
+            raise IndexError("no such target")

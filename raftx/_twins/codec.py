@@ -1,0 +1,270 @@
+"""The framing codec in plain Python: the definition of what ``_core/codec.pxi`` does faster.
+
+What a message means is not known here, only its form.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterable, Sequence
+from typing import final
+
+from .._native.memory import _U32, _U64, ENTRY_HEADER, Bytes, _bytes, _number, _put, _record_valid, _walk
+from .._native.outbox import Message, Outbox
+from ..errors import FrameError
+from ..types import (
+    ENTRY_SNAPSHOT,
+    LOCAL_KINDS,
+    MESSAGE_NAMES,
+    MSG_APP,
+    MSG_PROP,
+    MSG_READ_INDEX,
+    MSG_READ_INDEX_RESP,
+    MSG_SNAP,
+    NUMBER_MAX,
+    ConfState,
+)
+
+FRAME_HEADER = 64
+MESSAGE_HEADER = 64
+REASONS = (
+    "ok", "short", "magic", "version", "cluster", "group", "recipient", "length", "checksum", "kind", "range",
+    "records", "sender",
+)  # fmt: skip
+
+_MAGIC = b"RXF1"
+_VERSION = 1
+_TOO_LARGE = 1  # flag of a frame: its sender has something for the recipient that is larger than it takes
+_FRAME = struct.Struct("<4sBBH16sQQQQII")
+_HEAD = struct.Struct("<BBHIIIQQQQQQ")  # kind, flags, 0, count, size, 0, term .. context
+_SHORT, _BAD_MAGIC, _BAD_VERSION, _CLUSTER, _GROUP, _RECIPIENT, _LENGTH, _CHECKSUM, _KIND, _RANGE, _RECORDS, _SENDER = (
+    range(1, 13)
+)
+_WIRE_KINDS = frozenset(MESSAGE_NAMES) - LOCAL_KINDS
+
+
+@final
+class Codec:
+    """Frames of one node of one cluster. Not shared between threads.
+
+    A frame is a header (``_FRAME``) and for each message a header (``_HEAD``) and its records. The
+    frame's crc covers the frame header before it and every message header; each record has its own.
+    """
+
+    __slots__ = (
+        "_data", "_limit_units", "_offset", "_out", "_out_size", "cluster", "group", "id", "incarnation", "rejected",
+        "sender", "sender_incarnation", "sender_limit", "sender_too_large",
+    )  # fmt: skip
+
+    def __init__(self, cluster: bytes, id: int, incarnation: int = 0, group: int = 0) -> None:
+        if len(_bytes(cluster)) != 16:
+            raise ValueError("cluster must be 16 bytes")
+        id = _number(id)
+        if not 1 <= id <= NUMBER_MAX:
+            raise ValueError("id must be in 1..2^63-1")
+        self.cluster = cluster
+        self.id = id
+        self.incarnation = _number(incarnation)
+        self.group = _number(group)
+        self.sender = self.sender_incarnation = 0
+        self.sender_limit = 0  # bytes of a frame that it takes; 0: it does not say
+        self.sender_too_large = False  # it has something for this node that is larger than it takes
+        self._limit_units = 0  # of 64 KiB, told to others; 0: not said
+        self.rejected = [0] * 16  # dropped frames by reason
+        self._out = memoryview(bytearray())
+        self._out_size = 0
+        self._data = memoryview(b"")
+        self._offset = 0
+
+    def announce(self, limit: int) -> None:
+        """Tell in every frame from now on that frames of up to ``limit`` bytes are taken here.
+
+        It is a multiple of 64 KiB, at most 65535 of them: a header has no room for less. Raises ValueError.
+        """
+        if not 1 << 16 <= limit < 1 << 32 or limit % (1 << 16):
+            raise ValueError("limit must be a multiple of 65536, from 65536 to 2^32 - 65536")
+        self._limit_units = limit >> 16
+
+    def mark(self) -> None:
+        """In the frame that is being made: something for its recipient is larger than it takes."""
+        self._out[5] = _TOO_LARGE
+
+    def measure(self, box: Outbox, row: int) -> int:
+        """Bytes that a row takes in a frame."""
+        return MESSAGE_HEADER + box.rows[row].body_size
+
+    def begin(self, out: bytearray | memoryview, size: int, recipient: int) -> int:
+        """Begin a frame in ``out``; -1 when its ``size`` bytes cannot hold the header."""
+        if size < FRAME_HEADER:
+            return -1
+        self._out = memoryview(out)
+        self._pack_header(recipient, 0, 0)
+        self._out_size = FRAME_HEADER
+        return 0
+
+    def _pack_header(self, recipient: int, length: int, crc: int) -> None:
+        addresses = (self.group, self.id, recipient, self.incarnation)
+        _FRAME.pack_into(self._out, 0, _MAGIC, _VERSION, 0, self._limit_units, self.cluster, *addresses, length, crc)
+
+    def add(self, box: Outbox, row: int) -> int:
+        """Append a row; the room was measured before."""
+        r = box.rows[row]
+        at = self._out_size
+        numbers = (r.term, r.log_term, r.index, r.commit, r.hint, r.context)
+        _HEAD.pack_into(self._out, at, r.kind & 255, r.flags & 255, 0, r.count, r.body_size, 0, *numbers)
+        at += MESSAGE_HEADER
+        for span in r.spans.items:
+            self._out[at : at + span.size] = span.data
+            at += span.size
+        if r.kind == MSG_PROP:
+            # Proposals have no checksum until somebody needs one: here, where they leave the node.
+            body = self._out[at - r.body_size : at]
+            for offset, step, _, _ in _walk(body, r.body_size):
+                if step:
+                    _U32.pack_into(body, offset, zlib.crc32(body[offset + 4 : offset + step]))
+        self._out_size = at
+        return 0
+
+    def finish(self) -> int:
+        """Fill in length and crc; returns the size of the frame."""
+        size = self._out_size
+        _U32.pack_into(self._out, 56, size - FRAME_HEADER)
+        _U32.pack_into(self._out, 60, self._headers_crc(self._out, size))
+        self._out = memoryview(bytearray())
+        return size
+
+    def _headers_crc(self, frame: memoryview, size: int) -> int:
+        crc = zlib.crc32(frame[: FRAME_HEADER - 4])
+        at = FRAME_HEADER
+        while size - at >= MESSAGE_HEADER:
+            crc = zlib.crc32(frame[at : at + MESSAGE_HEADER], crc)
+            at += MESSAGE_HEADER + _U32.unpack_from(frame, at + 8)[0]
+        return crc
+
+    def open(self, data: Bytes, size: int) -> int:
+        """Verify a received frame before anything of it is used; returns 0 or the reason why it is dropped."""
+        frame = memoryview(data)[:size]
+        reason = self._verify(frame, size)
+        self.rejected[reason] += reason > 0
+        self._data = memoryview(b"") if reason else frame
+        self._offset = FRAME_HEADER
+        if not reason:
+            self.sender = _U64.unpack_from(frame, 32)[0]
+            self.sender_incarnation = _U64.unpack_from(frame, 48)[0]
+            self.sender_limit = (frame[7] * 256 + frame[6]) * 65536
+            self.sender_too_large = frame[5] & _TOO_LARGE != 0
+        return reason
+
+    def _verify(self, frame: memoryview, size: int) -> int:
+        if size < FRAME_HEADER:
+            return _SHORT
+        magic, version, _, _, cluster, group, sender, recipient, _, length, crc = _FRAME.unpack_from(frame)
+        for wrong, reason in (
+            (magic != _MAGIC, _BAD_MAGIC),
+            (version != _VERSION, _BAD_VERSION),
+            (cluster != self.cluster, _CLUSTER),
+            (group != self.group, _GROUP),
+            (recipient != self.id, _RECIPIENT),
+            (length != size - FRAME_HEADER, _LENGTH),
+            (crc != self._headers_crc(frame, size), _CHECKSUM),
+            (sender in (0, self.id) or sender > NUMBER_MAX, _SENDER),
+        ):
+            if wrong:
+                return reason
+        at = FRAME_HEADER
+        while at < size:
+            if size - at < MESSAGE_HEADER:
+                return _LENGTH
+            body = frame[at + MESSAGE_HEADER :]
+            reason = self._check_message(_HEAD.unpack_from(frame, at), body)
+            if reason:
+                return reason
+            at += MESSAGE_HEADER + _U32.unpack_from(frame, at + 8)[0]
+        return 0
+
+    def _check_message(self, head: Sequence[int], rest: memoryview) -> int:
+        kind, _, _, count, size, _, *numbers = head
+        if kind not in _WIRE_KINDS:
+            return _KIND
+        if max(numbers) > NUMBER_MAX:
+            return _RANGE
+        if size > len(rest):
+            return _LENGTH
+        if size and kind not in (MSG_APP, MSG_PROP):
+            return self._check_single(kind, numbers[0], rest[:size], count)
+        if kind in (MSG_SNAP, MSG_READ_INDEX, MSG_READ_INDEX_RESP):
+            return _RECORDS
+        term, previous, index = numbers[:3]
+        for offset, step, at, its in _walk(rest, size):
+            if not step or not _record_valid(rest, offset, step) or rest[offset + 24] >= ENTRY_SNAPSHOT:
+                return _RECORDS
+            if kind == MSG_APP:
+                index += 1
+                if at != index or index > NUMBER_MAX or its == 0 or not previous <= its <= term:
+                    return _RECORDS
+                previous = its
+            elif at or its:
+                return _RECORDS
+            count -= 1
+        return _RECORDS if count else 0
+
+    def _check_single(self, kind: int, term: int, body: memoryview, count: int) -> int:
+        # Messages with exactly one record: a snapshot, or the context of a read.
+        found = list(_walk(body, len(body)))
+        if count != 1 or len(found) != 1 or found[0][1] != len(body) or not _record_valid(body, 0, len(body)):
+            return _RECORDS
+        index, its = found[0][2:]
+        if kind in (MSG_READ_INDEX, MSG_READ_INDEX_RESP):
+            return _RECORDS if body[24] or index or its else 0
+        if kind != MSG_SNAP or body[24] != ENTRY_SNAPSHOT or not 1 <= index <= NUMBER_MAX or not 1 <= its <= term:
+            return _RECORDS
+        try:
+            ConfState.decode(bytes(body[ENTRY_HEADER:]))
+        except ValueError:
+            return _RECORDS
+        return 0
+
+    def next(self, m: Message) -> int:
+        """Fill ``m`` with the next message, whose body lies in the frame; 0 at the end."""
+        if self._offset >= len(self._data):
+            return 0
+        kind, flags, _, count, size, _, *numbers = _HEAD.unpack_from(self._data, self._offset)
+        start = self._offset + MESSAGE_HEADER
+        m.reset(kind)
+        _put(m, "flags", flags)
+        _put(m, "to", self.id)
+        _put(m, "sender", self.sender)
+        for name, value in zip(("term", "log_term", "index", "commit", "hint", "context"), numbers):
+            _put(m, name, value)
+        m.set_body(self._data[start : start + size], size, count)
+        self._offset = start + size
+        return 1
+
+    def encode(self, recipient: int, messages: Iterable[Message]) -> bytes:
+        """One frame for ``recipient``. The messages' own addresses are not on the wire."""
+        box = Outbox()
+        for m in messages:
+            box.py_push(m)
+        out = bytearray(FRAME_HEADER + sum([self.measure(box, row) for row in range(box.length())]))
+        self.begin(out, len(out), _number(recipient))
+        for row in range(box.length()):
+            self.add(box, row)
+        self.finish()
+        return bytes(out)
+
+    def decode(self, frame: bytes) -> list[Message]:
+        """The messages of a frame for this node; raises FrameError, and counts, when it is refused."""
+        reason = self.open(_bytes(frame), len(frame))
+        if reason:
+            raise FrameError(REASONS[reason])
+        m = Message()
+        out = []
+        while self.next(m):
+            out.append(m.copy())
+        self._data = memoryview(b"")
+        return out
+
+    def rejected_by_reason(self) -> dict[str, int]:
+        """How many frames were dropped, by reason."""
+        return {name: self.rejected[i] for i, name in enumerate(REASONS) if i}

@@ -1,0 +1,219 @@
+"""What a node consists of, and how its parts are put together from settings, storage, transport and clock.
+
+Opens the storage and the transport; starts nothing. Which part runs where is told in ``tasks``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .._core import Codec, EntryLog
+from .._native.memory import Entry
+from .._native.threads import Cells, Clock, Event, Handoff, Intake, ManualClock
+from ..config import Config
+from ..consensus.raft import Raft
+from ..errors import ConfigError, StorageFailed
+from ..storage.format import describe
+from ..storage.protocol import CELL_ERROR, Storage
+from ..storage.wal import Wal
+from ..transport.link import Link, QueueLink
+from ..transport.news import report_notes
+from ..transport.protocol import FRAME_UNIT, Transport
+from ..types import ConfState, StateChange
+from . import rows
+from .adapter import StorageAdapter, TransportAdapter
+from .apply import Applier
+from .engine import Engine
+from .events import History, Published, Stream
+from .lifecycle import Task
+from .outcomes import Outcomes
+from .proposer import Proposer
+from .report import Lines
+from .stamps import Stamps
+from .watch import Watch
+
+FRAME_OVERHEAD = 64 + 64 + 32 + 24  # frame, message, record and envelope around one entry
+FRAME_MAX = 1 << 30  # bytes of a frame where the transport sets no limit
+
+End = Callable[[BaseException | None], None]
+
+
+@dataclass
+class Outside:
+    """What a node is given, and what of it users hold before it starts."""
+
+    config: Config
+    storage: Storage
+    transport: Transport
+    state_machine: Any
+    clock: Clock
+    state_changes: History[StateChange]
+    #: the membership that the node works with
+    configuration: Published[ConfState]
+    committed: Stream[Entry] | None = None
+
+    def check(self) -> None:
+        """Raises ConfigError, which names the field."""
+        config = self.config
+        if not isinstance(config, Config):
+            raise ConfigError(f"config must be a raftx.Config, not {type(config).__name__}")
+        if self.state_machine is not None and not callable(getattr(self.state_machine, "apply", None)):
+            raise ConfigError("state_machine must have a method apply(entry)")
+        if not isinstance(self.clock, Clock):
+            raise ConfigError(f"clock must be a raftx.Clock or ManualClock, not {type(self.clock).__name__}")
+        limit = getattr(self.transport, "max_frame_bytes", None)
+        largest = max(config.max_entry_bytes, config.max_message_bytes) + FRAME_OVERHEAD
+        if limit is not None and largest > limit:
+            raise ConfigError(
+                f"max_entry_bytes and max_message_bytes must be at most {limit - FRAME_OVERHEAD}, "
+                f"what the transport's max_frame_bytes={limit} can carry"
+            )
+
+
+@dataclass
+class Parts:
+    """The parts of a node that has been assembled. Nothing of it runs before its tasks do."""
+
+    incarnation: int
+    engine: Engine
+    applier: Applier
+    proposer: Proposer
+    watch: Watch
+    wal_cells: Cells
+    wal: Wal | None
+    storage_adapter: StorageAdapter | None
+    transport_adapter: TransportAdapter | None
+    writes: Handoff
+    clock: Clock
+
+    def storage_error(self) -> BaseException:
+        """What the storage failed with."""
+        adapter = self.storage_adapter
+        if adapter is not None and adapter.error is not None:
+            failed = StorageFailed(f"the storage failed: {adapter.error}")
+            failed.__cause__ = adapter.error
+            return failed
+        return StorageFailed(describe(self.wal_cells[CELL_ERROR]))
+
+    def stop_engine(self) -> None:
+        """No further proposal, and a last round. Any thread."""
+        self.proposer.intake.close()
+        self.engine.commands.py_put(None, rows.CMD_STOP)
+
+    def tasks(self, engine_ended: End, watch_ended: End, ended: End) -> dict[str, Task]:
+        """The work of each worker, by name, in the order they have to be started: each needs those before it.
+
+        engine_ended, watch_ended, ended: what is to be done at the end of the engine, of the watch, of another one.
+        """
+        tasks: dict[str, Task] = {}
+        net, store, wal = self.transport_adapter, self.storage_adapter, self.wal
+        watch, applier = self.watch, self.applier
+        if net is not None:
+            tasks["net"] = Task(net.run, net.round, ended)
+        if wal is not None:
+            serve = functools.partial(wal.begin_serving, self.writes, self.wal_cells, self.engine.event, self.clock)
+            tasks["reserve"] = Task(wal.reserve.run, wal.reserve.py_round, ended)
+            tasks["disk"] = Task(wal.run, wal.py_round, functools.partial(_wal_ended, wal, ended), begin=serve)
+        elif store is not None:
+            tasks["disk"] = Task(store.run, store.round, ended)
+        tasks["watch"] = Task(watch.run, watch.round, watch_ended, ends_futures=True)
+        tasks["apply"] = Task(applier.run, applier.round, ended, ends_futures=True)
+        tasks["engine"] = Task(self.engine.run, self.engine.py_round, engine_ended)
+        return tasks
+
+
+def _wal_ended(wal: Wal, ended: End, error: BaseException | None) -> None:
+    try:
+        ended(error)
+    finally:
+        wal.end_serving()
+
+
+def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: Callable[[], None]) -> Parts:
+    """Open storage and transport, and make the parts. Raises what they raise, and what ``check_closing`` does.
+
+    What was opened is the caller's to close, also after a failure.
+    """
+    config, storage, transport, clock = outside.config, outside.storage, outside.transport, outside.clock
+    loaded = storage.open(config.id, config.cluster)
+    log = EntryLog()
+    for piece in loaded.records:
+        log.py_extend(piece)
+    core = Raft(with_seed(config), log, loaded.hard_state, loaded.conf_state)
+    outside.configuration.value = core.tracker.conf_state()
+    check_closing()
+    expect = getattr(transport, "expect", None)
+    if expect is not None:
+        expect(config.id, [int(id) for id in core.tracker.peers.column("ids")])
+    event = Event()
+    intake = Intake(event, config.id, loaded.incarnation, config.max_waiting_bytes, clock)
+    writes = Handoff(Event())
+    applies = Handoff(Event())
+    wal_cells = Cells()
+    link = open_link(transport, config, event)
+    limit = getattr(transport, "max_frame_bytes", None) or FRAME_MAX
+    codec = Codec(config.cluster, config.id, loaded.incarnation)
+    if limit % FRAME_UNIT == 0:
+        # Else it cannot be told exactly, and what would just fit must not be kept back.
+        codec.announce(limit)
+    engine = Engine(core, codec, link, clock, event, intake, writes, wal_cells, applies, config, Stamps(), limit)
+    transport_adapter = None
+    if isinstance(link, QueueLink):
+        transport_adapter = TransportAdapter(transport, link, engine.commands)
+        transport.start(config.id, link.deliver)
+    applier = Applier(config.id, intake, applies, outside.state_machine, outcomes)
+    applier.cells = engine.apply_cells
+    applier.engine_event = event
+    applier.committed = outside.committed
+    applier.state_changes = outside.state_changes
+    watch = Watch(outcomes, lines, clock, config.proposal_timeout_ms * 1_000_000)
+    watch.also = functools.partial(report, config.id, transport, link)
+    if isinstance(clock, ManualClock):
+        for sleeper in (event, watch.event, writes.event):
+            clock.py_watch(sleeper)
+    proposer = Proposer(intake, outcomes, config.max_entry_bytes, config.max_waiting_bytes, config.max_open_proposals)
+    wal: Wal | None = getattr(storage, "wal", None)
+    storage_adapter = StorageAdapter(storage, writes, wal_cells, event) if wal is None else None
+    return Parts(
+        loaded.incarnation,
+        engine,
+        applier,
+        proposer,
+        watch,
+        wal_cells,
+        wal,
+        storage_adapter,
+        transport_adapter,
+        writes,
+        clock,
+    )
+
+
+def with_seed(config: Config) -> Config:
+    """The same settings with a seed, from the system where none is set: no two processes draw the same timeouts."""
+    if config.seed is not None:
+        return config
+    return dataclasses.replace(config, seed=int.from_bytes(os.urandom(8), "little"))
+
+
+def open_link(transport: Any, config: Config, event: Event) -> Link:
+    """The transport's own way without the GIL, or two queues for one written in Python."""
+    own = getattr(transport, "open_link", None)
+    link: Link | None = own(config.id, event) if own is not None else None
+    if link is None:
+        notes = getattr(transport, "notes", None)
+        link = QueueLink(event, Event(), config.max_inflight_bytes * 2 + (8 << 20), notes)
+    return link
+
+
+def report(id: int, transport: Any, link: Link) -> None:
+    """Log what people should hear of the connections. On the watch thread."""
+    report_notes(link.notes, id, getattr(transport, "peers", {}))
+    own = getattr(transport, "report", None)
+    if own is not None:
+        own(id)

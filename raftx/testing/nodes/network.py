@@ -1,0 +1,120 @@
+"""The network of simulated nodes: frames that are lost, delayed, repeated, reordered, or cut off in one direction.
+
+Time is the world's, faults are drawn from its random source. Frames that are on their way outlive the nodes that
+sent them and those they are for, as they do in real networks. Nothing here knows Raft.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections import Counter
+from collections.abc import Callable
+
+FRAME_BYTES_MAX = 1 << 20
+
+
+class Network:
+    """Connects the transports of nodes by id. ``seen`` is called with each frame that a node sends."""
+
+    def __init__(self, rng: random.Random, totals: Counter[str], seen: Callable[[int, int, bytes], None]) -> None:
+        self.rng = rng
+        self.totals = totals
+        self.seen = seen
+        self.nodes: dict[int, Transport] = {}
+        #: (sender, recipient) between which nothing arrives
+        self.cuts: set[tuple[int, int]] = set()
+        self.loss = self.repeat = 0.0
+        #: nanoseconds that a frame takes, from .. to: those of different length overtake each other
+        self.delay = (0, 0)
+        #: (due, order, sender, recipient, frame)
+        self.waiting: list[tuple[int, int, int, int, bytes]] = []
+        self.order = 0
+        self.now = 0
+
+    def heal(self) -> None:
+        """No faults from now on; what is on its way arrives."""
+        self.cuts.clear()
+        self.loss = self.repeat = 0.0
+        self.delay = (0, 0)
+
+    def send(self, sender: int, to: int, frame: bytes) -> bool:
+        """Take a frame; False when it was dropped and the sender knows it."""
+        self.seen(sender, to, frame)
+        rng = self.rng
+        if (sender, to) in self.cuts:
+            self.totals["frames cut off"] += 1
+            return rng.random() < 0.5
+        if self.loss and rng.random() < self.loss:
+            self.totals["frames dropped"] += 1
+            return rng.random() < 0.8
+        copies = 1
+        if self.repeat and rng.random() < self.repeat:
+            self.totals["frames repeated"] += 1
+            copies = 2
+        for _ in range(copies):
+            self.order += 1
+            low, high = self.delay
+            due = self.now + (rng.randint(low, high) if high else 0)
+            heapq.heappush(self.waiting, (due, self.order, sender, to, frame))
+        return True
+
+    def deliver(self, now: int) -> None:
+        """What is due by now arrives, where somebody listens."""
+        self.now = now
+        newest = 0
+        while self.waiting and self.waiting[0][0] <= now:
+            _, order, sender, to, frame = heapq.heappop(self.waiting)
+            self.totals["frames reordered"] += order < newest
+            newest = max(newest, order)
+            transport = self.nodes.get(to)
+            if transport is None or (sender, to) in self.cuts:
+                self.totals["frames lost on their way"] += 1
+            else:
+                transport.receive(sender, frame)
+
+
+class Transport:
+    """One node's end of the network: what raftx.Node takes as its transport."""
+
+    max_frame_bytes = FRAME_BYTES_MAX
+
+    def __init__(self, network: Network, members: tuple[int, ...]) -> None:
+        self._network = network
+        self._members = members
+        self._id = 0
+        self._deliver: Callable[[bytes, int], object] | None = None
+        self._connected: Callable[[int], object] | None = None
+
+    def attach(self, deliver_from: Callable[[bytes, int], object], connected: Callable[[int], object]) -> None:
+        """What to call with a frame, and with a member to which a connection has come to stand."""
+        self._deliver = deliver_from
+        self._connected = connected
+
+    def start(self, id: int, deliver: Callable[[bytes], object]) -> None:
+        """Receive from now on, and be connected with everybody."""
+        self._id = id
+        self._network.nodes[id] = self
+        for member in self._members:
+            if member != id and self._connected is not None:
+                self._connected(member)
+
+    def receive(self, sender: int, frame: bytes) -> None:
+        """A frame arrives."""
+        if self._deliver is not None:
+            self._deliver(frame, sender)
+
+    def send(self, to: int, frame: bytes) -> bool:
+        """Send a frame, as the network lets it."""
+        return self._network.send(self._id, to, frame)
+
+    def renew(self, to: int) -> None:
+        """The connection is of no use: there is a new one at once."""
+        if self._connected is not None:
+            self._connected(to)
+
+    def close(self) -> None:
+        """Receive nothing any more."""
+        if self._network.nodes.get(self._id) is self:
+            del self._network.nodes[self._id]
+        self._deliver = self._connected = None

@@ -1,0 +1,244 @@
+"""Random schedules of simulated nodes: what is done to them, until a phase without faults in which all come back.
+
+``run(seed)`` is one schedule. It raises Violation, whose text begins with the seed. The same seed takes the same steps
+in both modes.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ...config import Config
+from ...errors import UsageError
+from ..invariants import Violation
+from .disks import Disk, PlainDisk
+from .world import CLUSTER, MS, World
+
+SLICES = (60, 260)  # of the part with faults
+LIVES_AGAIN = 6000  # slices until everybody has come back and agrees
+
+
+@dataclass
+class Result:
+    """What a schedule came to."""
+
+    seed: int
+    trace: int
+    totals: Counter[str]
+
+
+class Schedule:
+    """One schedule: draws settings and faults, and does them to a world."""
+
+    def __init__(self, seed: int, make_disk: Callable[[int, random.Random], Disk] | None = None) -> None:
+        self.seed = seed
+        self.rng = rng = random.Random(f"nodes {seed}")
+        self.count = rng.choice((1, 2, 3, 3, 3, 3, 3, 4, 5, 5))
+        self.ids = tuple(range(1, self.count + 1))
+        voters = self.ids
+
+        def plain(id: int, rng: random.Random) -> Disk:
+            return PlainDisk(voters)
+
+        self.world = World(seed, self.draw_settings(), make_disk or plain)
+
+    def draw_settings(self) -> list[Config]:
+        """Settings that make what is seldom frequent: small windows, budgets and caps."""
+        rng = self.rng
+        common: dict[str, Any] = {
+            "cluster": CLUSTER,
+            "tick_ms": 10,
+            "election_ticks": rng.choice((5, 10, 10)),
+            "heartbeat_ticks": rng.choice((1, 2)),
+            "pre_vote": rng.random() < 0.7,
+            "check_quorum": rng.random() < 0.7,
+            "max_message_bytes": rng.choice((0, 200, 4096, 1 << 16)),
+            "max_inflight_messages": rng.choice((1, 2, 8, 256)),
+            "max_entry_bytes": 1 << 12,
+            "max_inflight_bytes": 1 << 16,
+            "max_uncommitted_bytes": rng.choice((300, 4096, 1 << 20)),
+            "max_waiting_bytes": rng.choice((4096, 1 << 20)),
+            "max_open_proposals": rng.choice((8, 100, 10_000)),
+            "max_apply_bytes": rng.choice((100, 2000, 1 << 20)),
+            "proposal_timeout_ms": rng.choice((300, 1000, 4000)),
+            "forward_proposals": rng.random() < 0.9,
+            "batch_append": rng.random() < 0.2,
+        }
+        return [Config(id=id, seed=rng.getrandbits(64), **common) for id in self.ids]
+
+    def run(self) -> Result:
+        """Begin, be disturbed, and come back. Raises Violation."""
+        try:
+            for id in self.ids:
+                self.world.begin(id)
+            for _ in range(self.rng.randint(*SLICES)):
+                self.disturb()
+                self.world.slice(self.rng.choice((1, 2, 5, 10)) * MS)
+            self.come_back()
+        except Violation as error:
+            raise Violation(f"seed {self.seed}: {error}") from error
+        self.world.count_outcomes()
+        self.world.totals["elections"] += self.world.checker.elections
+        self.world.totals["truncated logs"] += self.world.checker.truncations
+        return Result(self.seed, self.world.trace, self.world.totals)
+
+    # --- what is done --------------------------------------------------------------------------------
+
+    def disturb(self) -> None:
+        """Perhaps something happens."""
+        rng, world = self.rng, self.world
+        alive = world.alive()
+        leader = world.leader()
+        if alive and rng.random() < (0.5 if leader else 0.05):
+            id = leader if rng.random() < 0.6 else 0
+            world.propose(id or rng.choice(alive), rng.choice((1, 1, 1, 2, 7)), rng.choice((10, 10, 100, 1500)))
+        if rng.random() < 0.06:
+            self.disturb_network()
+        if rng.random() < 0.05:
+            self.disturb_nodes()
+        for id in world.down():
+            if rng.random() < 0.08:
+                self.begin(id)
+
+    def disturb_network(self) -> None:
+        rng, network = self.rng, self.world.network
+        what = rng.random()
+        if what < 0.35:
+            network.heal()
+        elif what < 0.6:
+            # One way or both, one pair or one member from all.
+            one = rng.choice(self.ids)
+            others = [rng.choice(self.ids)] if rng.random() < 0.5 else list(self.ids)
+            for other in others:
+                if other != one:
+                    network.cuts.add((one, other))
+                    if rng.random() < 0.6:
+                        network.cuts.add((other, one))
+            self.world.totals["cuts"] += 1
+        elif what < 0.8:
+            network.delay = rng.choice(((0, 5 * MS), (0, 40 * MS), (20 * MS, 200 * MS)))
+        else:
+            network.loss = rng.choice((0.0, 0.05, 0.4))
+            network.repeat = rng.choice((0.0, 0.1, 0.4))
+
+    def disturb_nodes(self) -> None:
+        rng, world = self.rng, self.world
+        alive = world.alive()
+        if not alive:
+            return
+        id = world.leader() if rng.random() < 0.4 else 0
+        id = id or rng.choice(alive)
+        member = world.members[id]
+        node = member.life.node if member.life is not None else None
+        what = rng.random()
+        if node is None:
+            return
+        if what < 0.3:
+            world.crash(id, power=rng.random() < 0.6)
+            if rng.random() < 0.1 and sum(each.refused for each in world.members.values()) < (self.count - 1) // 2:
+                member.disk.damage(rng, world.totals)
+        elif what < 0.4:
+            world.close(id)
+        elif what < 0.55:
+            member.paused_until = world.slices + rng.randint(2, 60)
+            world.totals["pauses"] += 1
+        elif what < 0.7:
+            member.disk.fault(rng, world.totals)
+        elif node.failure is not None:
+            world.close(id)
+        elif what < 0.8:
+            node.campaign()
+            world.totals["campaigns"] += 1
+        elif what < 0.95:
+            try:
+                node.transfer_leadership(rng.choice((0, *self.ids)))
+                world.totals["transfers"] += 1
+            except UsageError:
+                pass
+        else:
+            assert member.life is not None
+            member.life.machine.fails_at = self.world.engine(id).core.log.last + 1
+            member.life.may_fail = (RuntimeError,)
+            world.totals["failing state machines"] += 1
+
+    def begin(self, id: int) -> None:
+        """Start a member; one whose disk refuses stays away, which a minority may."""
+        world = self.world
+        if not world.begin(id):
+            world.members[id].refused = True
+
+    # --- the end -------------------------------------------------------------------------------------
+
+    def come_back(self) -> None:
+        """No more faults: everybody comes back, every request ends, and all agree."""
+        world = self.world
+        world.network.heal()
+        for member in world.members.values():
+            member.disk.heal()
+            member.paused_until = 0
+        limit = world.slices + LIVES_AGAIN
+        asked = 0
+        before = len(world.checker.requests)
+        while world.slices < limit:
+            for id in world.alive():
+                life = world.members[id].life
+                assert life is not None
+                life.machine.fails_at = 0
+                if life.node.failure is not None:
+                    world.close(id)
+            for id in world.down():
+                self.begin(id)
+            for _ in range(10):
+                world.slice(5 * MS)
+            leader = world.leader()
+            if leader and asked < 3 and world.slices > limit - LIVES_AGAIN + 100 * (asked + 1):
+                asked += 1
+                for id in world.alive():
+                    world.propose(id, 1, 20)
+            if asked == 3 and self.settled():
+                break
+        else:
+            raise Violation(f"not everybody has come back: {self.describe()}")
+        machines = {id: world.members[id].life.machine for id in world.alive()}  # type: ignore[union-attr]
+        world.checker.judge_ended()
+        world.checker.at_end(machines, {id: member.lives for id, member in world.members.items() if not member.refused})
+        if not any(
+            request.ended and not request.future.exception(timeout=0) for request in world.checker.requests[before:]
+        ):
+            raise Violation("of the last proposals, in a cluster without faults, none is done")
+        for id in world.alive():
+            world.close(id)
+
+    def settled(self) -> bool:
+        """Whether all have applied everything, and every request of the present lives has ended."""
+        world = self.world
+        ends = set()
+        for id in world.alive():
+            life = world.members[id].life
+            assert life is not None
+            ends.add((world.engine(id).core.log.last, life.node.applied_index))
+        if len(ends) != 1 or len(set(*ends)) != 1:
+            return False
+        lives = {id: world.members[id].lives for id in world.alive()}
+        return all(request.ended for request in world.checker.requests if lives.get(request.member) == request.life)
+
+    def describe(self) -> str:
+        """The members, for the text of a violation."""
+        parts = []
+        for id, member in self.world.members.items():
+            if member.life is None:
+                parts.append(f"{id} is down")
+            else:
+                core, node = self.world.engine(id).core, member.life.node
+                ends = f"log to {core.log.last}, committed {core.committed}, applied {node.applied_index}"
+                parts.append(f"{node!r} {ends}")
+        return "; ".join(parts)
+
+
+def run(seed: int, make_disk: Callable[[int, random.Random], Disk] | None = None) -> Result:
+    """One schedule. Raises Violation."""
+    return Schedule(seed, make_disk).run()

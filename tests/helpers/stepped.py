@@ -1,0 +1,107 @@
+"""Whole nodes in one thread, stepped by the test, on one clock and a network that delivers when it is told to.
+
+Not a test.
+"""
+
+from __future__ import annotations
+
+import collections
+
+from tests.helpers.implementations import module
+
+ELECTION_TICKS = 10
+TICK_MS = 10
+
+
+class Machine:
+    """Remembers what it was given."""
+
+    def __init__(self):
+        self.entries = []
+
+    def apply(self, entry):
+        self.entries.append((entry.index, entry.term, bytes(entry.data)))
+        return len(self.entries)
+
+
+class World:
+    """Nodes of one implementation on one clock; frames wait in a queue until they are delivered."""
+
+    def __init__(self, impl, count=3, storages=None, **settings):
+        self.impl = impl
+        self.stepped = module(impl, "testing.stepped")
+        self.clock = impl.ManualClock()
+        self.ids = range(1, count + 1)
+        self.settings = settings
+        self.storages = storages or {id: impl.MemoryStorage(voters=self.ids) for id in self.ids}
+        self.frames = collections.deque()
+        self.receive = {}
+        self.nodes, self.machines, self.executors = {}, {}, {}
+        #: what was sent: who, to whom, how long, when
+        self.trace = []
+        self.rounds = 0
+        for id in self.ids:
+            self.start(id)
+
+    def start(self, id, **settings):
+        times = {"tick_ms": TICK_MS, "election_ticks": ELECTION_TICKS, "proposal_timeout_ms": 5000}
+        config = self.impl.Config(**{"id": id, "seed": id, **times, **self.settings, **settings})
+        self.machines[id] = Machine()
+        self.executors[id] = self.stepped.Stepped(self.clock, self.run)
+        node = self.impl.Node(
+            config,
+            self.storages[id],
+            Transport(self),
+            self.machines[id],
+            clock=self.clock,
+            executor=self.executors[id],
+        )
+        self.nodes[id] = node
+        return node.start()
+
+    def run(self):
+        """One round of everybody, what was sent is delivered, and a millisecond passes."""
+        for executor in self.executors.values():
+            for worker in list(executor.started.values()):
+                if not worker.stepping:
+                    executor.step(worker.what)
+        for _ in range(len(self.frames)):
+            to, frame = self.frames.popleft()
+            if to in self.receive:
+                self.receive[to](frame)
+        self.clock.advance(0.001)
+        self.rounds += 1
+
+    def until(self, condition, rounds=3000):
+        for _ in range(rounds):
+            value = condition()
+            if value:
+                return value
+            self.run()
+        raise AssertionError("it did not happen in time")
+
+    def leader(self):
+        return self.until(lambda: next((node for node in self.nodes.values() if node.is_leader), None))
+
+    def close(self):
+        for node in self.nodes.values():
+            node.close()
+
+
+class Transport:
+    def __init__(self, world):
+        self.world = world
+        self.id = 0
+
+    def start(self, id, deliver):
+        self.id = id
+        self.world.receive[id] = deliver
+
+    def send(self, to, frame):
+        world = self.world
+        world.trace.append((self.id, to, bytes(frame), world.clock.py_now()))
+        world.frames.append((to, frame))
+        return True
+
+    def close(self):
+        self.world.receive.pop(self.id, None)

@@ -1,0 +1,276 @@
+"""Requests about who leads, and what becomes of them: stepped nodes, whose frames are lost as the test wants."""
+
+import itertools
+
+import pytest
+
+from tests.helpers.implementations import module
+from tests.helpers.stepped import World
+
+pytestmark = pytest.mark.usefixtures("nothing_waits")
+
+
+@pytest.fixture
+def world(impl):
+    made = World(impl)
+    leader = made.leader()
+    made.until(lambda: {(node.leader_id, node.commit_index) for node in made.nodes.values()} == {(leader.id, 1)})
+    yield made
+    made.close()
+
+
+def others(world, leader):
+    return [node for node in world.nodes.values() if node is not leader]
+
+
+def ended(world, future, rounds=3000):
+    """Its result or exception, when it has ended."""
+    world.until(future.done, rounds)
+    return future.exception(0) or future.result(0)
+
+
+def test_a_transfer_is_done_when_the_member_leads(world, impl):
+    leader = world.leader()
+    other = others(world, leader)[0]
+    future = leader.transfer_leadership(other.id)
+    assert not future.done()
+    change = ended(world, future)
+    assert (change.leader, change.term, change.role) == (other.id, leader.term, impl.Role.FOLLOWER)
+    assert other.is_leader
+
+
+@pytest.mark.parametrize("asked", ["leader", "follower"])
+def test_a_transfer_to_whoever_is_best_is_the_leaders(world, impl, asked):
+    leader = world.leader()
+    if asked == "leader":
+        change = ended(world, leader.transfer_leadership())
+        assert change.leader in {node.id for node in others(world, leader)}
+    else:
+        error = ended(world, others(world, leader)[0].transfer_leadership())
+        assert isinstance(error, impl.NotDone) and "not the leader" in error.reason
+
+
+def test_a_follower_passes_a_transfer_on(world):
+    leader = world.leader()
+    one, two = others(world, leader)
+    assert ended(world, one.transfer_leadership(two.id)).leader == two.id
+    world.until(lambda: two.is_leader)
+    assert ended(world, one.transfer_leadership(one.id)).leader == one.id
+
+
+def test_a_transfer_to_oneself_and_to_who_leads_already(world):
+    leader = world.leader()
+    assert ended(world, leader.transfer_leadership(leader.id), rounds=20).leader == leader.id
+    assert ended(world, others(world, leader)[0].transfer_leadership(leader.id), rounds=100).leader == leader.id
+
+
+def test_a_transfer_that_is_not_taken_up(world, impl):
+    """The member cannot be reached: the leader gives it up after an election timeout, and goes on."""
+    leader = world.leader()
+    one, two = others(world, leader)
+    world.receive.pop(one.id)
+    began = world.clock.py_now()
+    future = leader.transfer_leadership(one.id)
+    same, proposal = leader.transfer_leadership(one.id), leader.propose(b"x")
+    assert "being transferred" in ended(world, same, rounds=20).reason
+    assert "being transferred" in ended(world, proposal, rounds=20).reason
+    error = ended(world, future)
+    assert isinstance(error, impl.NotDone) and "election timeout" in error.reason
+    assert 0.09 <= (world.clock.py_now() - began) / 1e9 <= 0.3
+    assert leader.is_leader
+    again = leader.transfer_leadership(one.id)
+    world.run()
+    instead = leader.transfer_leadership(two.id)
+    assert "another transfer" in ended(world, again, rounds=20).reason
+    assert ended(world, instead).leader == two.id
+
+
+def test_a_transfer_without_a_leader(world, impl):
+    leader = world.leader()
+    for other in others(world, leader):
+        world.executors[other.id].kill()
+        world.receive.pop(other.id)
+    world.until(lambda: not leader.is_leader)
+    error = ended(world, leader.transfer_leadership(leader.id % 3 + 1), rounds=50)
+    assert isinstance(error, impl.NotDone) and error.reason == "no leader"
+
+
+def test_a_transfer_that_another_election_overtakes(world, impl):
+    """What was passed on is lost; another member is elected: not done. Without that it is overdue: unknown."""
+    leader = world.leader()
+    one, two = others(world, leader)
+
+    def ask():
+        """The frame with it is lost."""
+        deliver = world.receive.pop(leader.id)
+        future = one.transfer_leadership(one.id)
+        for _ in range(5):
+            world.run()
+        world.receive[leader.id] = deliver
+        return future
+
+    lost = ask()
+    assert isinstance(ended(world, lost, rounds=8000), impl.Unknown)
+    lost = ask()
+    assert ended(world, leader.transfer_leadership(two.id)).leader == two.id
+    assert ended(world, lost, rounds=100).reason == f"member {two.id} leads instead, in term {two.term}"
+
+
+def test_a_campaign_of_the_leader_and_one_within_its_lease(world, impl):
+    """The first is done already; the second nobody votes for, and the leader goes on leading."""
+    leader = world.leader()
+    assert ended(world, leader.campaign(), rounds=20).leader == leader.id
+    error = ended(world, others(world, leader)[0].campaign(), rounds=500)
+    assert isinstance(error, impl.NotDone)
+    assert error.reason == f"member {leader.id} leads instead, in term {leader.term}"
+    assert leader.is_leader
+
+
+def test_a_campaign_that_is_won(impl):
+    world = World(impl, pre_vote=False, check_quorum=False)
+    leader = world.leader()
+    one = others(world, leader)[0]
+    world.until(lambda: one.leader_id == leader.id)
+    change = ended(world, one.campaign(), rounds=100)
+    assert (change.leader, change.term, change.role) == (one.id, one.term, impl.Role.LEADER)
+    assert one.is_leader
+    world.close()
+
+
+def test_a_member_that_may_not_campaign(impl):
+    storage = impl.MemoryStorage(voters=[2, 3], learners=[1])
+    made = World(impl, count=1, storages={1: storage})
+    error = ended(made, made.nodes[1].campaign(), rounds=20)
+    assert isinstance(error, impl.NotDone) and "may not campaign" in error.reason
+    made.close()
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_what_is_open_at_the_end_is_unknown(world, impl, failed):
+    leader = world.leader()
+    one = others(world, leader)[0]
+    world.receive.pop(leader.id)
+    future = one.transfer_leadership(one.id)
+    world.run()
+    assert not future.done()
+    if failed:
+        world.machines[one.id].apply = lambda entry: 1 / 0
+        world.storages[one.id].fail_next_sync = OSError(5, "gone")
+        world.until(lambda: one.failure)
+    else:
+        one.close()
+    error = future.exception(0)
+    assert isinstance(error, impl.Unknown)
+    assert isinstance(error.__cause__, impl.StorageFailed if failed else type(None))
+    with pytest.raises(impl.Stopped):
+        one.campaign()
+
+
+def test_the_table_takes_any_kind_of_request(impl):
+    """Kinds that nothing asks for yet: each ends once, in one of the three ways, and none is taken for a proposal."""
+    table = module(impl, "node.outcomes")
+    futures = module(impl, "node.futures")
+    outcomes = table.Outcomes(1000)
+    kinds = [table.KIND_READ, table.KIND_CHANGE, table.KIND_SNAPSHOT]
+    made = {}
+    for kind in kinds * 4:
+        future = futures.Future()
+        made[outcomes.open(kind, future)] = future
+    assert len(made) == 12
+    proposal = futures.Future()
+    outcomes.register(1, proposal)
+    numbers = list(made)
+    outcomes.settle(numbers[0], "a value")
+    outcomes.settle(numbers[0], "another")
+    outcomes.reject(numbers[0], "too late")
+    outcomes.reject(numbers[1], "a reason")
+    outcomes.settle(numbers[1], "too late")
+    outcomes.refuse(1, 2**60, 1, "no leader")
+    assert str(proposal.exception(0)) == "no leader"
+    assert (made[numbers[0]].result(0), str(made[numbers[1]].exception(0))) == ("a value", "a reason")
+    assert [made[number].done() for number in numbers[2:]] == [False] * 10
+    outcomes.expire(0)
+    outcomes.open(table.KIND_READ, futures.Future())
+    outcomes.expire(1000)
+    assert [type(made[number].exception(0)) for number in numbers[2:]] == [impl.Unknown] * 10
+    assert len(outcomes.pending) == 1
+    outcomes.end(OSError("gone"))
+    assert not outcomes.pending
+    late = futures.Future()
+    outcomes.open(table.KIND_READ, late)
+    assert isinstance(late.exception(0).__cause__, OSError)
+
+
+def test_a_batch_has_the_cause_that_a_proposal_has(impl):
+    """At a failure, when some of its proposals had ended without one."""
+    table, futures = module(impl, "node.outcomes"), module(impl, "node.futures")
+    outcomes = table.Outcomes(10**9)
+    single, batch = futures.Future(), futures.Future()
+    outcomes.register(1, single)
+    outcomes.register_many(2, 3, batch)
+    outcomes.refuse(2, 1, 4, "no leader")
+    outcomes.give_back(4, 1, "stopped")
+    cause = OSError("gone")
+    outcomes.end(cause)
+    for future in (single, batch):
+        assert isinstance(future.exception(0), impl.Unknown)
+        assert future.exception(0).__cause__ is cause
+    assert [type(each) for each in batch.exception(0).outcomes] == [impl.NotDone, impl.Unknown, impl.NotDone]
+
+
+def test_an_entry_without_an_envelope_is_counted_and_told(impl, caplog):
+    """Nobody knows what it means: it is not applied, and that is not passed over in silence."""
+    world = World(impl, count=1)
+    node = world.leader()
+    parts = node._parts
+    seen = len(world.machines[1].entries)
+    memory = module(impl, "_memory")
+    records = b"".join(memory.Entry(index, 9, data).encode() for index, data in ((5, b"short"), (6, b""), (7, b"x")))
+    spans = memory.Spans()
+    spans.py_push(records)
+    rows = module(impl, "node.rows")
+    parts.applier.applies.py_put(spans, rows.ROW_APPLY, 5, 7, 1)
+    world.run()
+    world.run()
+    assert node.status()["entries_bare"] == 2
+    assert len(world.machines[1].entries) == seen
+    assert caplog.text.count("was not proposed by a Node") == 1
+    world.executors[1].kill()
+
+
+def test_what_is_shown_has_a_cell_each(impl):
+    """No two of the numbers that the engine shows share a cell, and there is one for every reason."""
+    rows = module(impl, "node.rows")
+    core, senders = module(impl, "_core"), module(impl, "node.senders")
+    named = {name: value for name, value in vars(rows).items() if name.startswith("SHOW_")}
+    assert len(set(named.values())) == len(named)
+    assert max(len(core.REASONS), len(senders.REASONS)) <= rows.REASONS_MAX
+    taken = sorted(set(named.values()) - {rows.SHOW_ODD, rows.SHOW_REJECTED})
+    ranges = [(cell, cell + 1) for cell in taken]
+    ranges += [(first, first + rows.REASONS_MAX) for first in (rows.SHOW_ODD, rows.SHOW_REJECTED)]
+    ranges.sort()
+    assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(ranges))
+    assert ranges[-1][1] == rows.SHOWN
+
+
+def test_status_and_properties_read_published_values_only(impl):
+    """They answer while nothing of the node moves, and do not touch what belongs to a worker."""
+    world = World(impl, count=1)
+    node = world.leader()
+    parts = node._parts
+    before = node.status(), node.configuration, node.applied_index
+
+    class Untouchable:
+        def __getattr__(self, name):
+            raise AssertionError(f"{name} of an object that belongs to a worker was read")
+
+    class Engine(Untouchable):
+        show, apply_cells, stamps = parts.engine.show, parts.engine.apply_cells, parts.engine.stamps
+
+    node._parts = type(parts)(
+        **{**vars(parts), "engine": Engine(), "applier": Untouchable(), "watch": Untouchable(), "wal": Untouchable()}
+    )
+    assert (node.status(), node.configuration, node.applied_index) == before
+    assert before[0]["configuration"] == before[1] == impl.ConfState(voters=(1,))
+    node._parts = parts
+    world.close()

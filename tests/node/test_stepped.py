@@ -1,0 +1,204 @@
+"""Whole nodes in one thread: their workers are stepped one round at a time, by a clock that is moved by hand."""
+
+import pytest
+
+from tests.helpers.implementations import IMPLEMENTATIONS
+from tests.helpers.stepped import World
+
+pytestmark = pytest.mark.usefixtures("nothing_waits")
+
+
+def story(impl):
+    """What is sent in an election, with some proposals and the clean stop of the leader."""
+    world = World(impl)
+    leader = world.leader()
+    futures = [leader.propose(b"%d" % i) for i in range(5)]
+    futures.append(leader.propose_many([b"a", b"b"]))
+    other = next(node for node in world.nodes.values() if node is not leader)
+    world.until(lambda: other.leader_id)
+    futures.append(other.propose(b"from elsewhere"))
+    world.until(lambda: all(future.done() for future in futures))
+    world.until(lambda: len({len(machine.entries) for machine in world.machines.values()}) == 1)
+    assert len({tuple(machine.entries) for machine in world.machines.values()}) == 1
+    assert [future.result(0).result for future in futures[:5]] == [1, 2, 3, 4, 5]
+    assert [done.result for done in futures[5].result(0)] == [6, 7]
+    before = world.rounds
+    leader.close()
+    assert world.rounds > before
+    assert leader.status()["state"] == "ended"
+    world.until(lambda: any(node.is_leader for node in world.nodes.values()), rounds=50)
+    world.close()
+    assert all(executor.names() == () for executor in world.executors.values())
+    return world.trace
+
+
+def test_whole_nodes_in_one_thread(impl):
+    """They elect, replicate, apply, hand over and end; the second time in exactly the same way."""
+    first = story(impl)
+    assert len(first) > 50
+    assert story(impl) == first
+
+
+def test_both_modes_send_the_same(impl):
+    """The interpreted node and the compiled one do the same at the same time, byte for byte."""
+    assert story(impl) == story(IMPLEMENTATIONS["pure"])
+
+
+def test_workers_are_stepped_by_name(impl):
+    world = World(impl, count=1)
+    executor = world.executors[1]
+    assert executor.names() == ("net", "disk", "watch", "apply", "engine")
+    node = world.nodes[1]
+    world.until(lambda: node.applied_index)
+    future = node.propose(b"x")
+    # Each of them in turn brings it one stage on.
+    assert executor.step("engine") and node.status()["last"] == 2
+    assert node.status()["stable"] == 1
+    assert executor.step("disk") and executor.step("engine")
+    assert node.commit_index == 2 and not future.done()
+    assert executor.step("apply")
+    assert future.result(0).result == 1
+    assert not executor.step("reserve")
+    world.close()
+    assert not executor.step("engine")
+
+
+def test_the_log_on_disk_is_stepped_too(impl, tmp_path):
+    """FileStorage: the disk's worker and the one that makes segments ahead, by the node's clock."""
+    path = tmp_path / "log"
+    world = World(impl, count=1, storages={1: impl.FileStorage(path, voters=[1], segment_bytes=64 << 10)})
+    node, executor = world.nodes[1], world.executors[1]
+    assert executor.names() == ("reserve", "disk", "net", "watch", "apply", "engine") or "reserve" in executor.names()
+    world.leader()
+    for _ in range(40):
+        future = node.propose(bytes(2000))
+        world.until(future.done)
+        assert future.result(0).result
+    assert len(list(path.glob("*"))) > 3  # it rotated, into segments made ahead
+    world.close()
+    again = World(impl, count=1, storages={1: impl.FileStorage(path, voters=[1], segment_bytes=64 << 10)})
+    again.until(lambda: len(again.machines[1].entries) == 40)
+    again.close()
+
+
+@pytest.mark.parametrize("what", ["disk", "apply"])
+def test_a_round_that_raises_ends_the_node_as_in_a_thread(impl, what):
+    world = World(impl, count=1)
+    node, executor = world.nodes[1], world.executors[1]
+    world.leader()
+    if what == "disk":
+        world.storages[1].fail_next_sync = SystemExit("gone")
+    else:
+        world.machines[1].apply = lambda entry: 1 / 0
+    future = node.propose(b"x")
+    many = node.propose_many([b"y", b"z"])
+    world.until(future.done, rounds=100)
+    world.until(many.done, rounds=100)
+    cause = impl.StorageFailed if what == "disk" else ZeroDivisionError
+    for each in (future, many):
+        assert isinstance(each.exception(0), impl.Unknown)
+        assert isinstance(each.exception(0).__cause__, cause)
+    assert isinstance(node.failure, cause)
+    assert node.status()["state"] == "failed"
+    world.close()
+    assert executor.names() == ()
+
+
+def test_killed(impl):
+    """Nothing ends and nothing is closed; another life of the member goes on from what was synced."""
+    world = World(impl)
+    leader = world.leader()
+    done = leader.propose(b"kept")
+    world.until(done.done)
+    future = leader.propose(b"lost")
+    world.executors[leader.id].kill()
+    world.receive.pop(leader.id)
+    assert world.executors[leader.id].names() == ()
+    for _ in range(100):
+        world.run()
+    assert not future.done()
+    leader.close()
+    for call in (lambda: leader.propose(b"x"), leader.status, lambda: leader.term):
+        with pytest.raises(impl.UsageError):
+            call()
+    world.storages[leader.id].crash()
+    world.start(leader.id)
+    world.until(lambda: any(node.is_leader for node in world.nodes.values()))
+    again = world.nodes[leader.id]
+    world.until(lambda: [data for _, _, data in world.machines[again.id].entries][:1] == [b"kept"])
+    assert not future.done()
+    world.close()
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_killed_while_it_starts(impl):
+    """What the storage raises then comes out, and nothing is released."""
+    world = World(impl, count=1)
+    world.close()
+    opened = world.storages[1].open
+
+    def die(*arguments):
+        opened(*arguments)
+        world.executors[1].kill()
+        raise Killed
+
+    world.storages[1].open = die
+    with pytest.raises(Killed):
+        world.start(1)
+    world.nodes[1].close()
+    with pytest.raises(impl.WrongDirectory):  # nobody has closed it
+        opened(1, b"x" * 16)
+
+
+@pytest.mark.parametrize("where", ["apply", "sync"])
+def test_killed_in_the_middle_of_a_round(impl, where):
+    """The rest of that round decides nothing any more, and the node does nothing about what it raises."""
+    world = World(impl, count=1)
+    node, executor = world.leader(), world.executors[1]
+
+    def die(*_):
+        executor.kill()
+        raise Killed
+
+    setattr(world.machines[1] if where == "apply" else world.storages[1], where, die)
+    future = node.propose(b"x")
+    try:
+        while not executor.killed:
+            world.run()
+    except Killed:
+        assert where == "apply"  # what a storage raises stays with the one who called it
+    assert not future.done() and executor.names() == () and not executor.step("disk")
+
+
+@pytest.mark.parametrize("by", ["apply", "callback"])
+def test_closed_by_its_own_round(impl, by):
+    """As on the thread that runs apply(): close() does not wait for the round that has called it."""
+    world = World(impl, count=1)
+    node = world.leader()
+    if by == "apply":
+        world.machines[1].apply = lambda entry: node.close()
+    future = node.propose(b"x")
+    if by == "callback":
+        future.add_done_callback(lambda _: node.close())
+    world.until(lambda: node.status()["state"] == "ended")
+    assert future.done()
+    node.close()
+    assert not world.executors[1].step("apply")
+
+
+def test_overdue_by_the_clock_of_the_node(impl):
+    world = World(impl)
+    leader = world.leader()
+    for other in world.ids:
+        if other != leader.id:
+            world.executors[other].kill()
+            world.receive.pop(other)
+    future = leader.propose(b"x")
+    began = world.clock.py_now()
+    world.until(future.done, rounds=6000)
+    assert isinstance(future.exception(0), impl.Unknown)
+    assert 5.0 <= (world.clock.py_now() - began) / 1e9 < 5.5
+    world.close()
