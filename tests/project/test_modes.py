@@ -33,19 +33,24 @@ def test_without_a_mode():
 WRONG = "import pytest\npytestmark = pytest.mark.once\n\ndef test_on_each(core):\n    pass\n"
 OTHERS = ["test_by_the_mode_of_the_run", "test_without_a_mode"]
 # What a test that does not depend on the mode may ask the package of the run itself.
-OF_THE_PACKAGE = {"COMPILED", "__all__", "__file__", "__version__", "_core", "_pure", "_memory", "types"}
+OF_THE_PACKAGE = {"COMPILED", "__all__", "__file__", "__version__", "_core", "_pure", "errors", "types"}
 
 
-def collected(directory: Path, text: str, *arguments: str, **variables: str) -> tuple[int, list[str], str]:
-    """Exit status, names of the tests and what was said of a file of tests, with this project's conftest."""
+def pytest_on(directory: Path, text: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """pytest on a file of tests in that directory, with this project's conftest."""
     path = directory / "test_of_modes.py"
     path.write_text(text, encoding="utf-8")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("RAFTX_", "PYTEST_"))}
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "tests.conftest", "-p", "no:cacheprovider",
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest", "-p", "no:cacheprovider",
          "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(directory), *arguments, str(path)],
         cwd=ROOT, env={**environment, **variables}, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
+
+
+def collected(directory: Path, text: str, *arguments: str, **variables: str) -> tuple[int, list[str], str]:
+    """Exit status, names of the tests and what was said of a file of tests."""
+    done = pytest_on(directory, text, "--collect-only", *arguments, **variables)
     return done.returncode, re.findall(r"::(\S+)$", done.stdout, re.MULTILINE), done.stdout + done.stderr
 
 
@@ -112,6 +117,42 @@ def test_once_is_for_what_does_not_use_the_package_of_the_run() -> None:
                         wrong.append(f"{path.relative_to(TESTS)}:{node.lineno}: raftx.{node.attr}")
     assert found > 100
     assert wrong == []
+
+
+SHOWN = """
+class Reached:
+    def __str__(self):
+        return "17 elections"
+
+def test_of_schedules(tell):
+    tell(Reached())
+"""
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1", "--dist", "loadgroup")], ids=["one process", "a worker"])
+def test_what_a_test_tells_is_shown_at_the_end(tmp_path: Path, workers: tuple[str, ...]) -> None:
+    done = pytest_on(tmp_path, SHOWN, *workers)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "\ntest_of_schedules: 17 elections\n" in done.stdout
+
+
+def test_files_that_take_ports_share_a_worker() -> None:
+    """A port that one test has found free must not be found free by another at the same time."""
+    tree = ast.parse((TESTS / "conftest.py").read_text(encoding="utf-8"))
+    (network,) = (
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "NETWORK"
+    )
+    assert [name for name in network if not (TESTS / name).exists()] == []
+    takers = [
+        str(path.relative_to(TESTS))
+        for path in TESTS.rglob("test_*.py")
+        if re.search(r"helpers\.(sockets|processes) import|free_urls|helpers\.demo import .*\brun\b",
+                     path.read_text(encoding="utf-8"))
+    ]  # fmt: skip
+    assert len(takers) > 5
+    assert [name for name in takers if not name.startswith(network) and name != "project/test_modes.py"] == []
 
 
 def test_make_test_is_two_runs_that_share_nothing() -> None:

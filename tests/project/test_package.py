@@ -222,6 +222,7 @@ def test_consensus_is_deterministic() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["pure", "compiled"])
 def test_each_module_imports_alone(mode: str) -> None:
     if mode == "compiled" and not raftx.COMPILED:

@@ -86,14 +86,13 @@ def seeds(mode):
 
 
 @pytest.mark.slow
-def test_random_schedules(impl, capsys):
+def test_random_schedules(impl, tell):
     mode = "compiled" if impl.COMPILED else "pure"
     schedule = module(impl, "testing.schedule").schedule
     totals = module(impl, "testing.totals").Totals()
     for seed in seeds(mode):
         totals.add(schedule(seed, STEPS).totals)
-    with capsys.disabled():
-        print(f"\n{mode}: {totals}")
+    tell(totals)
     if "RAFTX_SEED" not in os.environ:
         assert totals.steps >= STEPS * SCHEDULES[mode]
         blind = {
@@ -108,7 +107,7 @@ def test_random_schedules(impl, capsys):
 
 
 @pytest.mark.slow
-def test_random_schedules_of_large_groups(impl, capsys):
+def test_random_schedules_of_large_groups(impl, tell):
     """Members do not all vote alike: two and three campaign in one term, and leaders keep less than half of them."""
     mode = "compiled" if impl.COMPILED else "pure"
     schedule, large = module(impl, "testing.schedule").schedule, module(impl, "testing.large")
@@ -118,8 +117,7 @@ def test_random_schedules_of_large_groups(impl, capsys):
         simulation = schedule(seed, STEPS)
         totals.add(simulation.totals)
         sizes.append(len(simulation.members))
-    with capsys.disabled():
-        print(f"\n{mode}, large groups: {totals}")
+    tell(totals)
     assert min(sizes) >= large.SMALLEST and max(sizes) <= 64
     assert len(set(sizes)) > LARGE_SCHEDULES[mode] / 2
     blind = {
