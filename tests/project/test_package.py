@@ -21,6 +21,8 @@ import raftx
 from tests.helpers.paths import ROOT
 from tests.helpers.sources import setup_file
 
+pytestmark = pytest.mark.once
+
 PACKAGE = ROOT / "raftx"
 
 # --- what may import what ------------------------------------------------------------------------
@@ -216,6 +218,7 @@ def test_consensus_is_deterministic() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["pure", "compiled"])
 def test_each_module_imports_alone(mode: str) -> None:
     if mode == "compiled" and not raftx.COMPILED:

@@ -37,6 +37,7 @@ def places(impl, whole, end):
     return sorted(set(found))
 
 
+@pytest.mark.slow
 def test_every_prefix(impl, memory_path):
     """After a power cut, anything that was written before it ends in zeros: what the lagging mark names is recovered.
 
@@ -77,6 +78,7 @@ def test_every_prefix(impl, memory_path):
     assert refused
 
 
+@pytest.mark.slow
 def test_every_flipped_byte(impl, memory_path):
     """An earlier state is never returned: each flip is refused, gives rise to doubt, or lies where nothing is kept."""
     tmp_path = memory_path
@@ -333,6 +335,7 @@ def test_lock_is_the_process_s_and_the_node_s(impl, tmp_path):
     opened(impl, tmp_path / "n")[0].close()
 
 
+@pytest.mark.once
 def test_both_modes_write_the_same_bytes(tmp_path):
     from tests.helpers.implementations import IMPLEMENTATIONS
 

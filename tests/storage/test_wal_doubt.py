@@ -197,6 +197,7 @@ def test_a_slot_that_cannot_have_said_more_gives_no_doubt(impl, tmp_path, caplog
     assert state_of(impl, path) == (*states[-1], "", None)
 
 
+@pytest.mark.once
 def test_a_doubt_is_on_disk_before_the_mark_is_made_again(tmp_path, monkeypatch):
     """A crash between the two must not turn a doubt into certainty: each operation of the open fails once.
 

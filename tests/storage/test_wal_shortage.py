@@ -317,6 +317,7 @@ def test_an_open_without_descriptors_is_an_error_and_releases_everything(impl, t
     storage.close()
 
 
+@pytest.mark.once
 def test_status_names_what_is_short(tmp_path):
     """Of a node: the name of the error, and nothing when nothing is short."""
     impl = IMPLEMENTATIONS["pure"]

@@ -509,6 +509,7 @@ def test_state_transition(impl: ModuleType) -> None:
         assert (member.role, member.term, member.lead) == (FOLLOWER, 2, 0)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("before", "after", "allowed"),
     [
