@@ -24,7 +24,7 @@ from raftx.types import (
     MSG_VOTE_RESP,
     NUMBER_MAX,
 )
-from tests.helpers.core_drive import change
+from tests.helpers.core_drive import change, led
 from tests.helpers.core_net import FullMember, Member, only
 from tests.helpers.implementations import IMPLEMENTATIONS, module
 
@@ -216,6 +216,25 @@ def test_a_proposer_that_is_told_at_once_is_told_once(impl: ModuleType) -> None:
     assert [(r.sender, r.index) for r in member.node.ready().refused] == [(3, 3)]
     member.node.advance()
     assert member.node.ready().refused == []
+
+
+@pytest.mark.parametrize(("kind", "data"), [(ENTRY_CONF_CHANGE, b""), (ENTRY_CONF_CHANGE_V2, b"\1\2"), (3, b"x")])
+@pytest.mark.parametrize("behind", [False, True])
+def test_what_is_no_change_is_not_appended(impl: ModuleType, kind: int, data: bytes, behind: bool) -> None:
+    leader = led(impl, 2)
+    last, pending = leader.log.last, leader.pending_conf_index
+    entries = [impl.Entry(0, 0, data, kind)]
+    if behind:
+        entries.insert(0, impl.Entry(0, 0, change(impl, "v4").encode(), ENTRY_CONF_CHANGE_V2))
+    with pytest.raises(impl.ConfChangeError):
+        leader.step(MSG_PROP, 2, term=0, entries=entries)
+    assert (leader.log.last, leader.pending_conf_index) == (last, pending)
+    assert leader.take() == [] and leader.told == []
+    leader.propose(b"goes on")
+    leader.change("v4")
+    leader.acknowledge(2)
+    assert leader.data == [b"goes on", change(impl, "v4").encode()]
+    assert leader.membership == impl.ConfState((1, 2, 3, 4))
 
 
 # --- what moves --------------------------------------------------------------------------------------------
