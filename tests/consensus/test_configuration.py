@@ -237,6 +237,36 @@ def test_what_is_no_change_is_not_appended(impl: ModuleType, kind: int, data: by
     assert leader.membership == impl.ConfState((1, 2, 3, 4))
 
 
+def test_a_leader_says_beforehand_what_it_would_refuse() -> None:
+    """What it then refuses, for the same reason. Compiled code keeps the function to itself."""
+    ask = module(PURE, "consensus.leader").change_refusal
+    names = module(PURE, "consensus.changes")
+    seen = set()
+    for begin, applied, transition, text in (
+        ("", True, 0, "v4"),
+        ("v5", False, 0, "v4"),
+        ("v5", True, 0, "v4"),
+        ("", True, 0, ""),
+        ("v4 v5", True, 2, "l6"),
+        ("v4 v5", True, 2, ""),
+        ("v4 v5", False, 2, ""),
+    ):
+        leader = led(PURE, 2)
+        if begin:
+            leader.change(begin, transition)
+            if applied:
+                leader.acknowledge_all()
+        asked = change(PURE, text)
+        entries = [PURE.Entry(0, 0, b"before"), PURE.Entry(0, 0, asked.encode(), asked.entry_kind)]
+        message = PURE.Message(MSG_PROP, sender=2, entries=entries)
+        reason = ask(leader.node.core, message)
+        leader.receive(message)
+        assert [row.flags for row in leader.node.core.refused.messages()] == ([reason] if reason else [])
+        seen.add(reason)
+    assert seen == {names.CHANGE_FITS, names.CHANGE_PENDING, names.CHANGE_IN_JOINT, names.CHANGE_NOT_JOINT}
+    assert ask(led(PURE, 2).node.core, PURE.Message(MSG_PROP, entries=[PURE.Entry(0, 0, b"x")])) == names.CHANGE_FITS
+
+
 # --- what moves --------------------------------------------------------------------------------------------
 
 
