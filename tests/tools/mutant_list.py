@@ -6,7 +6,7 @@ HISTORY.md; 0: no implementation is known for it, the paper or the thesis says w
 
 from __future__ import annotations
 
-from tests.tools import mutant_life
+from tests.tools import mutant_life, mutant_nodes
 from tests.tools.mutant_kinds import DoesNotApply, Edit, Mutant, mutated
 
 __all__ = ["MUTANTS", "DoesNotApply", "Edit", "Mutant", "mutated"]
@@ -612,8 +612,8 @@ MUTANTS = (
         (
             Edit(
                 TRACKER,
-                "            self.votes_granted |= _core.bit(slot)\n",
-                "            self.votes_granted |= _core.bit(slot % 32)\n",
+                "        if granted:\n            self.votes_granted |= _core.bit(slot)\n",
+                "        if granted:\n            self.votes_granted |= _core.bit(slot % 32)\n",
             ),
         ),
     ),
@@ -687,4 +687,6 @@ MUTANTS = (
     ),
     # --- the life of a node ---------------------------------------------------------------------------
     *mutant_life.MUTANTS,
+    # --- whole nodes -----------------------------------------------------------------------------------
+    *mutant_nodes.MUTANTS,
 )

@@ -78,6 +78,7 @@ SUITE = (
     "node/test_stepped.py",
     "node/test_disagreements.py",
     "transport/test_peers.py",
+    "simulation/test_nodes.py",
 )
 
 # Of one test process: seconds on the wall, and of computing. The whole suite takes a small part of it.
