@@ -51,8 +51,8 @@ class ReadOnly:
         if not self.positions_kept:
             self.kept = {}
         self.positions_kept = True
-        for slot, id in enumerate(old_ids):
-            self.kept[id] = self.positions[slot]
+        for slot in range(len(old_ids)):
+            self.kept[old_ids[slot]] = self.positions[slot]
         for slot in range(MEMBERS_MAX):
             self.positions[slot] = self.kept.get(ids[slot], 0) if slot < len(ids) else 0
         return 0

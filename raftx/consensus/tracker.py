@@ -61,9 +61,10 @@ class Tracker:
         if not self.votes_kept:
             self.kept = {}
         self.votes_kept = True
-        for slot, id in enumerate(list(self.peers.column("ids"))):
+        old_ids = list(self.peers.column("ids"))
+        for slot in range(len(old_ids)):
             if ((granted | refused) >> slot) & 1:
-                self.kept[id] = (granted >> slot) & 1 == 1
+                self.kept[old_ids[slot]] = (granted >> slot) & 1 == 1
         self.peers.reorder(ids, places)
         for slot in range(MEMBERS_MAX):
             self.append_limits[slot] = 0
