@@ -428,6 +428,23 @@ class State:
             return self.applying
         return self.log.limit(self.applying + 1, self.applicable(allow_unstable), self.apply_room())
 
+    def hand_over(self, spans: Spans) -> bool:
+        """Hand what is durable here and may be applied now to the state machine; False for nothing.
+
+        ``spans``, which is empty before, gets the records from ``applying`` on, which moves behind them.
+        """
+        if not self.may_apply(False):
+            return False
+        low, high = self.applying + 1, self.applicable(False)
+        self.log.spans(low, high, spans)
+        if spans.size > self.apply_room():
+            high = self.apply_limit(False)
+            spans.clear()
+            self.log.spans(low, high, spans)
+        self.accept_applying(high)
+        self.count_applying(spans.size, False)
+        return True
+
     def set_snapshot(self, record: bytes, index: int, term: int) -> None:
         """What other members may be sent from now on: a snapshot as a record."""
         self.snapshot.clear()
