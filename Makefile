@@ -23,7 +23,7 @@
 #   make instructions                    instructions of core operations against those on record (needs valgrind)
 #   make fuzz [FRAMES=1000000]           frames that no honest member can have sent, for a running cluster
 #   make cuts [ARGS="--seconds 3,10"]    silent cuts of the network in all lengths and ways: how soon members are back (root, ip, iptables)
-#   make soak [SCHEDULES=100000]         random schedules of a simulated cluster under a checker
+#   make soak [SCHEDULES=100000]         random schedules of whole nodes, and of the core alone, under a checker
 #   make build                           compile in place what changed
 #   make clean                           remove what was built, .venv included
 #
@@ -135,6 +135,7 @@ cuts: $(VENV)/.built-compiled
 	@$(RUN) -m tests.tools.cuts $(ARGS)
 
 soak: $(VENV)/.built-compiled
+	$(RUN) -m raftx.testing.nodes.soak --schedules $(SCHEDULES) $(ARGS)
 	$(RUN) -m raftx.testing.soak --schedules $(SCHEDULES) $(ARGS)
 
 build: $(VENV)/.built-compiled

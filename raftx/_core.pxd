@@ -6,7 +6,7 @@
 #
 # No method here takes the GIL except to raise, to construct and for the views made for Python.
 import cython
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, uint8_t, uint32_t, uint64_t
 from ._native.memory cimport (
     ENTRY_HEADER, ENVELOPE, ACQUIRE, Block, Entry, Span, Spans, View, block_data, block_new, block_ref, block_unref, refs_load,
     view_of,
@@ -38,6 +38,8 @@ cdef class Inflights:
     cdef inline bint full(self, int slot) noexcept nogil:
         return self.count[slot] >= self.limit[slot] or (self.max_bytes != 0 and self.total[slot] >= self.max_bytes)
     cdef void reset(self, int slot) noexcept nogil
+    cdef void move(self, const int8_t[::1] places) noexcept nogil
+    cdef void _move(self, const int8_t* places) noexcept nogil
 
 @cython.final
 cdef class Peers:
@@ -53,6 +55,8 @@ cdef class Peers:
     cdef uint64_t commit_group[SLOTS]      # 0: in none
     cdef uint8_t state[SLOTS]
     cdef uint64_t* _column(self, int which) noexcept nogil
+    cdef void move(self, const uint64_t[::1] ids, const int8_t[::1] places, int count) noexcept nogil
+    cdef void _move(self, const uint64_t* ids, const int8_t* places, int count) noexcept nogil
     cdef inline int slot_of(self, uint64_t id) noexcept nogil:
         cdef int slot
         for slot in range(self.count):
@@ -144,6 +148,7 @@ cdef class Codec:
     cdef size_t size, offset
     cdef readonly uint64_t sender, sender_incarnation
     cdef readonly uint64_t sender_limit    # bytes of a frame that it takes; 0: it does not say
+    cdef readonly uint64_t foreign         # who sent the last frame of another cluster, by its own account; 0: not known
     cdef readonly bint sender_too_large    # it has something for this node that is larger than it takes
     cdef uint32_t limit_units              # of 64 KiB, told to others; 0: not said
     cdef readonly uint64_t rejected[16]    # dropped frames by reason
@@ -159,5 +164,6 @@ cdef class Codec:
         self, int kind, const uint8_t* head, const uint8_t* p, size_t size, uint32_t count
     ) noexcept nogil
     cdef int _verify(self, const uint8_t* data, size_t size) noexcept nogil
+    cdef uint64_t _foreign_sender(self, const uint8_t* data, size_t size) noexcept nogil
     cdef uint32_t _headers_crc(self, const uint8_t* data, size_t size) noexcept nogil
     cdef void _seal(self, uint8_t* records, size_t size) noexcept nogil

@@ -24,7 +24,7 @@ WIDE = {
     "raftx/consensus/state.py": {"x << 13", "x << 17"},  # uint64_t, by its first value
     "raftx/_native/limits.py": {"state << 13", "state << 17"},  # the twin masks them
     "raftx/_native/limits.pyx": {"] << 13", "] << 17"},  # uint64_t, by its pointer
-    "raftx/storage/wal.py": {
+    "raftx/storage/wal_writer.py": {
         "OPERATION_WRITE << 32", "OPERATION_SYNC << 32", "OPERATION_ZERO << 32", "OPERATION_SEGMENT << 32",
         "OPERATION_MARK << 32", "OPERATION_PLACE << 32",
     },
@@ -33,7 +33,7 @@ WIDE = {
 DECLARED = {
     "raftx/consensus/state.pxd": "cdef uint64_t random",
     "raftx/_native/limits.pyx": "cdef uint64_t _drawn(uint64_t* state)",
-    "raftx/storage/wal.pxd": "cdef int64_t OPERATION_WRITE, OPERATION_SYNC, OPERATION_ZERO, OPERATION_SEGMENT, "
+    "raftx/storage/wal_writer.pxd": "cdef int64_t OPERATION_WRITE, OPERATION_SYNC, OPERATION_ZERO, OPERATION_SEGMENT, "
     "OPERATION_MARK, OPERATION_PLACE",
 }
 CAST = re.compile(r"<\s*(u?int64_t|size_t|Py_ssize_t)\s*>\s*$")

@@ -545,7 +545,7 @@ def test_state_transition_by_call(before: int, after: int, allowed: tuple[int, i
         LEADER: core.become_leader,
     }[after]
     if allowed is None:
-        with pytest.raises(PURE.Corruption, match="invalid transition"):
+        with pytest.raises(PURE.Corruption, match="cannot become"):
             become()
         assert core.role == before
         return
