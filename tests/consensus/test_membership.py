@@ -676,29 +676,3 @@ def test_a_group_begins_with_the_entries_that_add_its_members(impl: ModuleType) 
     cluster.propose(3, b"x")
     assert [cluster[id].data[-1] for id in (1, 2, 3)] == [b"x"] * 3
     assert cluster.memberships() == {conf(impl, (1, 2, 3))}
-
-
-def test_a_group_begins_on_an_empty_storage_and_with_members(impl: ModuleType) -> None:
-    with pytest.raises(impl.UsageError, match="at least one"):
-        Full(impl, 1, ()).node.bootstrap([])
-    for member in (Full(impl, terms=[1]), Full(impl, hard=(1, 0, 0))):
-        with pytest.raises(impl.UsageError, match="empty storage"):
-            member.node.bootstrap([1, 2, 3])
-    twice = Full(impl, 1, ())
-    twice.node.bootstrap([1])
-    with pytest.raises(impl.UsageError, match="empty storage"):
-        twice.node.bootstrap([1])
-
-
-@pytest.mark.parametrize("ids", [[0], [-1], list(range(1, 66))], ids=["zero", "negative", "too many"])
-def test_ids_that_make_no_group_leave_nothing_behind(impl: ModuleType, ids: list[int]) -> None:
-    member = Full(impl, 1, ())
-    with pytest.raises(impl.ConfChangeError):
-        member.node.bootstrap(ids)
-    assert (member.log.last, member.term, member.committed) == (0, 0, 0)
-    assert member.membership == conf(impl)
-    assert not member.node.has_ready()
-    member.node.bootstrap([1])
-    member.take()
-    member.campaign()
-    assert member.role == LEADER
