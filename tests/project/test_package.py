@@ -387,6 +387,7 @@ TWINS_DIFFER = [
 TWINS_LACK = {"raftx._native.memory.view_of"}  # memoryview does it
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TWINS)
 def test_twins_have_one_api(name: str, tmp_path: Path) -> None:
     """The .py is the stub that stubtest holds against the compiled module; what is cdef only, Python cannot see."""

@@ -61,6 +61,7 @@ def test_nothing_acknowledged_is_lost_in_any_life(mode: str) -> None:
     assert [what for what in REACHED if not reached[what]] == []
 
 
+@pytest.mark.once
 def test_both_modes_live_the_same_lives() -> None:
     """The same seed: the same faults, the same bytes, the same answers."""
     if len(IMPLEMENTATIONS) < 2:
