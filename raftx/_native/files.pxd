@@ -1,10 +1,8 @@
 # C types of files and of the directory that holds them. files.py is the twin in plain Python.
 # Nothing here knows Raft.
-import cython
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from .memory cimport Buffer
 
-@cython.final
 cdef class Directory:
     """A directory that this process holds: open, locked, and known by the path that led to it."""
     cdef object __weakref__
@@ -14,9 +12,8 @@ cdef class Directory:
     cdef int check(self) noexcept nogil
     cdef int sync(self) noexcept nogil
 
-@cython.final
 cdef class File:
-    """A file opened for positioned reads and writes; every method returns 0 or -errno."""
+    """A file opened for positioned reads and writes; every method returns 0 or -errno, a sync perhaps WAIT."""
     cdef readonly int fd
     cdef char name[256]                   # in its directory; empty when it was opened by a path
     cdef public int64_t fail_after, stall_ns    # faults on demand: -1 and 0 for none

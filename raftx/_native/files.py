@@ -13,13 +13,16 @@ import fcntl
 import os
 import time
 import weakref
-from typing import TypeAlias, final
+from typing import TypeAlias
 
 from ..errors import WrongDirectory
 from .memory import Buffer, Bytes
 from .threads import _number, _typed
 
 ZEROS = bytes(1 << 16)
+
+#: What an operation returns that has not finished: ask again. Files of the operating system never do.
+WAIT = 1
 
 Path: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
@@ -93,11 +96,11 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-@final
 class Directory:
     """A directory that this process holds: locked until ``close`` or its end. Raises WrongDirectory, OSError.
 
-    The lock is on the directory itself, so it cannot be deleted or replaced apart from it.
+    The lock is on the directory itself, so it cannot be deleted or replaced apart from it. A subclass may stand for
+    something else than the operating system's; so may the files that it opens.
     """
 
     __slots__ = ("__weakref__", "fd", "path")
@@ -121,6 +124,30 @@ class Directory:
 
     def __del__(self) -> None:
         self._leave()
+
+    def is_open(self) -> bool:
+        """Whether this process holds it: not after ``close``, and not in a forked child."""
+        return self.fd >= 0
+
+    def names(self) -> list[str]:
+        """The names in it, sorted. Raises OSError."""
+        return sorted(os.listdir(self.fd))
+
+    def new_file(self) -> File:
+        """A File that is no file yet, of the kind that stands in this directory."""
+        return File()
+
+    def open_file(self, name: str, create: bool = False, readonly: bool = False) -> File:
+        """A File of this directory by its name. Raises OSError."""
+        return File(name, create=create, readonly=readonly, directory=self)
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a file another name, in place of what had it; durable with the next sync. Raises OSError."""
+        os.rename(old, new, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+
+    def remove(self, name: str) -> None:
+        """Remove a name; durable with the next sync. Raises OSError."""
+        os.unlink(name, dir_fd=self.fd)
 
     def check(self) -> int:
         """Whether the path still leads here: 0, -ENOENT when it was deleted, -ESTALE when it leads elsewhere."""
@@ -150,11 +177,15 @@ class Directory:
             fd, self.fd = self.fd, -1
             os.close(fd)
 
-    py_check = check
-    py_sync = sync
+    def py_check(self) -> int:
+        """``check`` for Python."""
+        return self.check()
+
+    def py_sync(self) -> int:
+        """``sync`` for Python. Without the GIL."""
+        return self.sync()
 
 
-@final
 class File:
     """A file opened for positioned reads and writes. ``fail_after`` (tests): n operations succeed, all later ones fail.
 
@@ -229,7 +260,7 @@ class File:
         return code
 
     def datasync(self) -> int:
-        """Make what was written durable; 0 or -errno."""
+        """Make what was written durable; 0 or -errno. A subclass may also return WAIT: it has begun, ask again."""
         code = self._fault()
         if self.stall_ns > 0:
             time.sleep(self.stall_ns / 1e9)
@@ -269,7 +300,7 @@ class File:
         return code if code else _allocate(self.fd, size)
 
     def sync_new(self, directory: Directory) -> int:
-        """Make a new file and its name in the directory durable; 0 or -errno."""
+        """Make a new file and its name in the directory durable; 0 or -errno; in a subclass perhaps WAIT."""
         code = self._fault()
         if code:
             return code
@@ -296,8 +327,13 @@ class File:
             os.close(fd)
 
     def size(self) -> int:
-        """Length in bytes."""
+        """Length in bytes. Raises OSError."""
         return os.fstat(self.fd).st_size
+
+    def identity(self) -> tuple[int, int]:
+        """What no other file has, whatever its name. Raises OSError."""
+        status = os.fstat(self.fd)
+        return status.st_dev, status.st_ino
 
     def py_write_at(self, buffer: Buffer, offset: int, size: int, position: int) -> int:
         """0 or -errno. Without the GIL."""
@@ -334,7 +370,9 @@ class File:
         """Go on with another one's file, which has none afterwards."""
         self.take(_typed(File, other))
 
-    py_datasync = datasync
+    def py_datasync(self) -> int:
+        """``datasync`` for Python. Without the GIL."""
+        return self.datasync()
 
 
 def sync_directory(path: Path) -> None:

@@ -30,6 +30,9 @@ cdef enum:
     ZEROS = 1 << 16
     NAME_MAX = 256
 
+# What an operation returns that has not finished: ask again. Files of the operating system never do.
+WAIT = 1
+
 # Directories that are open in this process. A forked child closes its copies: they would hold the locks.
 _held = weakref.WeakSet()
 
@@ -47,13 +50,19 @@ os.register_at_fork(after_in_child=_after_fork)
 cdef class Directory:
     """A directory that this process holds: locked until ``close`` or its end. Raises WrongDirectory, OSError.
 
-    The lock is on the directory itself, so it cannot be deleted or replaced apart from it.
+    The lock is on the directory itself, so it cannot be deleted or replaced apart from it. A subclass may stand for
+    something else than the operating system's; so may the files that it opens.
     """
 
-    def __cinit__(self, path):
+    def __cinit__(self):
+        self.fd = -1
+        self.path = b""
+        self.name = ""
+
+    def __init__(self, path):
         import fcntl
 
-        self.fd = -1
+        self._leave()
         self.path = os.path.abspath(os.fsencode(path))
         self.name = self.path
         self.fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -73,6 +82,30 @@ cdef class Directory:
     def __dealloc__(self):
         if self.fd >= 0:
             close_fd(self.fd)
+
+    def is_open(self):
+        """Whether this process holds it: not after ``close``, and not in a forked child."""
+        return self.fd >= 0
+
+    def names(self):
+        """The names in it, sorted. Raises OSError."""
+        return sorted(os.listdir(self.fd))
+
+    def new_file(self):
+        """A File that is no file yet, of the kind that stands in this directory."""
+        return File()
+
+    def open_file(self, name, create=False, readonly=False):
+        """A File of this directory by its name. Raises OSError."""
+        return File(name, create=create, readonly=readonly, directory=self)
+
+    def rename(self, old, new):
+        """Give a file another name, in place of what had it; durable with the next sync. Raises OSError."""
+        os.rename(old, new, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+
+    def remove(self, name):
+        """Remove a name; durable with the next sync. Raises OSError."""
+        os.unlink(name, dir_fd=self.fd)
 
     cdef int check(self) noexcept nogil:
         return raftx_same(AT_FDCWD, self.name, 0, self.fd)
@@ -116,12 +149,15 @@ cdef class File:
     ``path`` is relative to ``directory`` where that is given; without both it is no file yet.
     """
 
-    def __cinit__(self, path=None, create=False, readonly=False, Directory directory=None):
+    def __cinit__(self):
         self.fd = -1
         self.name[0] = 0
         self.fail_after = -1
         self.fail_errno = errno.EIO
         self.stall_ns = 0
+
+    def __init__(self, path=None, create=False, readonly=False, Directory directory=None):
+        self.close()
         if path is None:
             return
         flags = os.O_CLOEXEC | (os.O_RDONLY if readonly else os.O_RDWR) | (os.O_CREAT if create else 0)
@@ -249,8 +285,13 @@ cdef class File:
             os.close(fd)
 
     def size(self):
-        """Length in bytes."""
+        """Length in bytes. Raises OSError."""
         return os.fstat(self.fd).st_size
+
+    def identity(self):
+        """What no other file has, whatever its name. Raises OSError."""
+        status = os.fstat(self.fd)
+        return status.st_dev, status.st_ino
 
     def py_write_at(self, Buffer buffer not None, size_t offset, size_t size, uint64_t position):
         """0 or -errno. Without the GIL."""

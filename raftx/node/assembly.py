@@ -18,9 +18,9 @@ from .._native.threads import Cells, Clock, Event, Handoff, Intake, ManualClock
 from ..config import Config
 from ..consensus.raft import Raft
 from ..errors import ConfigError, StorageFailed
-from ..storage.format import describe
 from ..storage.protocol import CELL_ERROR, Storage
-from ..storage.wal import Wal
+from ..storage.wal_format import describe
+from ..storage.wal_writer import Wal
 from ..transport.link import Link, QueueLink
 from ..transport.news import report_notes
 from ..transport.protocol import FRAME_OVERHEAD, FRAME_UNIT, Transport

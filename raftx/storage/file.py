@@ -14,14 +14,15 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from .._native.files import Directory, sync_directory
+from .._native.files import Directory
 from .._native.memory import Spans
 from ..errors import ConfigError, StorageError, StorageFailed, WalDamaged, WrongDirectory
 from ..types import MEMBERS_MAX, NUMBER_MAX, ConfState, HardState, is_id
-from .format import BATCH_IN_DOUBT, BLOCK, KIND_ENTRIES, KIND_OPEN, MARK_NAME, describe
+from .disk import Disk
 from .protocol import Loaded
 from .recovery import Recovery
-from .wal import Wal
+from .wal_format import BATCH_IN_DOUBT, BLOCK, KIND_ENTRIES, KIND_OPEN, MARK_NAME, describe
+from .wal_writer import Wal
 
 logger = logging.getLogger("raftx")
 
@@ -37,6 +38,7 @@ class FileStorage:
     file of the log, 64 KiB..1 TiB; one more than is in use is reserved on disk. accept_loss: start as if nothing
     were missing where the disk cannot tell whether the newest acknowledged entries are (the mark is gone): for a
     sole voter, or when most members are in doubt at once. Damage that shows is refused all the same.
+    disk: where the directory is, the operating system's files unless something else is given (for simulations).
     Raises ConfigError. Everything else happens in ``open``.
     """
 
@@ -48,6 +50,7 @@ class FileStorage:
         *,
         segment_bytes: int = 64 << 20,
         accept_loss: bool = False,
+        disk: Disk | None = None,
     ) -> None:
         self.path = Path(path)
         self._conf_state = ConfState(voters=tuple(sorted(voters)), learners=tuple(sorted(learners)))
@@ -60,6 +63,7 @@ class FileStorage:
             raise ConfigError(f"segment_bytes must be an integer in {SEGMENT_BYTES_MIN}..{SEGMENT_BYTES_MAX}")
         self._segment_bytes = segment_bytes // BLOCK * BLOCK
         self._accept_loss = bool(accept_loss)
+        self._disk = Disk() if disk is None else disk
         self._directory: Directory | None = None
         self._state = HardState()
         self._spans = Spans()
@@ -84,7 +88,7 @@ class FileStorage:
         self.doubt = ""
         try:
             self._make_directory()
-            self._directory = Directory(self.path)
+            self._directory = self._disk.open_directory(Path(os.path.abspath(self.path)))
             return self._open(self._directory, id, cluster)
         except OSError as error:
             self.close()
@@ -118,7 +122,7 @@ class FileStorage:
         directory, self._directory = self._directory, None
         if wal is not None:
             # A forked child has no directory any more, and writes nothing.
-            if directory is not None and directory.fd >= 0 and wal.failed == 0 and wal.py_settle():
+            if directory is not None and directory.is_open() and wal.failed == 0 and wal.py_settle():
                 logger.warning("%s: %s", self.path, describe(wal.failed))
             wal.file.close()
             wal.mark.close()
@@ -131,18 +135,26 @@ class FileStorage:
 
     def _make_directory(self) -> None:
         """Make the directory and what leads to it; each name is durable in its parent before there is more in it."""
+        disk = self._disk
         path = Path(os.path.abspath(self.path))
-        missing = [level for level in (path, *path.parents) if not level.exists()]
+        missing = [level for level in (path, *path.parents) if not disk.exists(level)]
         for level in reversed(missing):
-            level.mkdir(mode=0o700 if level == path else 0o777, exist_ok=True)
+            disk.make_directory(level, 0o700 if level == path else 0o777)
             try:
-                sync_directory(level.parent)
+                disk.sync_directory(level.parent)
             except BaseException:
                 # So that the next start tries again, instead of finding a directory.
                 with contextlib.suppress(OSError):
-                    level.rmdir()
+                    disk.remove_directory(level)
                 raise
-        _sync_names(path)
+        # The directory's own name; for a new log those above it as well, which another start may have made. A level
+        # that may not be read or synced here was not made here either.
+        for parent in [path.parent] if disk.exists(path / MARK_NAME) else path.parents:
+            try:
+                disk.sync_directory(parent)
+            except OSError as error:
+                if error.errno not in (errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENOTSUP, errno.EROFS):
+                    raise
 
     def _open(self, directory: Directory, id: int, cluster: bytes) -> Loaded:
         recovery = Recovery(directory, id, cluster, self._conf_state, self._segment_bytes)
@@ -156,7 +168,14 @@ class FileStorage:
             self.repaired = recovery.repaired
             reader = recovery.reader
             self._state = HardState(reader.term, reader.vote, reader.commit, bool(self.doubt))
-            wal.resume(wal.segment, wal.position, wal.size, wal.number, wal.chain, reader.incarnation + 1)
+            wal.resume(
+                wal.segment,
+                wal.write_offset,
+                wal.size,
+                wal.batch_number,
+                wal.previous_crc,
+                reader.incarnation + 1,
+            )
             flags = BATCH_IN_DOUBT if self.doubt else 0
             code = wal.py_write(KIND_OPEN, reader.term, reader.vote, reader.commit, self._spans, flags)
             if code:
@@ -188,16 +207,3 @@ class FileStorage:
             "%s; this member starts in doubt: it does not vote before a leader has brought it up to date", text
         )
         return doubt
-
-
-def _sync_names(path: Path) -> None:
-    """Make the directory's own name durable; for a new log those above it as well, which another start may have made.
-
-    A level that may not be read or synced here was not made here either.
-    """
-    for parent in [path.parent] if (path / MARK_NAME).exists() else path.parents:
-        try:
-            sync_directory(parent)
-        except OSError as error:
-            if error.errno not in (errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENOTSUP, errno.EROFS):
-                raise

@@ -13,9 +13,15 @@ from typing import Protocol, runtime_checkable
 
 from ..types import ConfState, HardState
 
-# Rows from the engine to whoever writes: kind, then number, term, vote, commit, spans, flags (ROW_IN_DOUBT)
+# Rows from the engine to whoever writes
 ROW_WRITE = 1
 ROW_STOP = 2
+COLUMN_KIND = 0  # one of these two
+COLUMN_NUMBER = 1  # of the write, from 1 on
+COLUMN_TERM = 2
+COLUMN_VOTE = 3
+COLUMN_COMMIT = 4
+COLUMN_FLAGS = 6
 ROW_IN_DOUBT = 1  # bit of a row's flags: HardState.in_doubt
 
 # What the writer publishes

@@ -17,7 +17,8 @@ from .._native.files import Directory, File
 from .._native.memory import Buffer
 from ..errors import StorageFailed, WalDamaged, WrongDirectory
 from ..types import ConfState
-from .format import (
+from .reserve import Reserve
+from .wal_format import (
     BLOCK,
     MARK_NAME,
     MARK_NEW,
@@ -33,9 +34,10 @@ from .format import (
     describe,
     encode_head,
     encode_mark,
+    segment_name,
 )
-from .reserve import Reserve
-from .wal import Reader, Wal
+from .wal_reader import Reader
+from .wal_writer import Wal
 
 logger = logging.getLogger("raftx")
 
@@ -43,16 +45,16 @@ NAME = re.compile(r"wal-([0-9a-f]{16})\.log")
 NOTHING = Mark(0, 0, 0, 0)  # the mark of a new directory
 
 
-def name_of(segment: int) -> str:
-    """The file of a segment."""
-    return f"wal-{segment:016x}.log"
-
-
 class Recovery:
     """Walks the segments of a directory once. Raises WalDamaged, WrongDirectory, StorageFailed, OSError."""
 
     def __init__(
-        self, directory: Directory, id: int, cluster: bytes, conf_state: ConfState, segment_bytes: int
+        self,
+        directory: Directory,
+        id: int,
+        cluster: bytes,
+        conf_state: ConfState,
+        segment_bytes: int,
     ) -> None:
         self.directory = directory
         self.path = os.fsdecode(directory.path)
@@ -68,7 +70,7 @@ class Recovery:
         self.doubt = ""
         #: (segment, place, length) of runs of records
         self.pieces: list[tuple[int, int, int]] = []
-        #: what was walked, (device, inode): the files are opened again when the records are read
+        #: what was walked, File.identity(): the files are opened again when the records are read
         self.walked: dict[int, tuple[int, int]] = {}
         #: the higher one of the slots that can be read
         self.mark: Mark | None = None
@@ -79,12 +81,12 @@ class Recovery:
         #: the last segment that has a header (None: the directory is new), the place behind its last batch, and what
         #: stands there if anything does
         self.head: Head | None = None
-        self.file = File()
+        self.file = directory.new_file()
         self.position = BLOCK
         self.torn_reason = ""
         #: a segment behind it that was made and never used, 0 for none
         self.unused = 0
-        self.mark_file = File()
+        self.mark_file = directory.new_file()
         self.reserve = Reserve(directory, segment_bytes)
 
     def close(self) -> None:
@@ -95,12 +97,12 @@ class Recovery:
 
     def examine(self) -> None:
         """Verify everything and judge it. Changes nothing on disk."""
-        present = os.listdir(self.directory.fd)
+        present = self.directory.names()
         segments = sorted(int(m[1], 16) for m in map(NAME.fullmatch, present) if m)
         self._read_mark(present, segments)
         if segments and segments != list(range(1, len(segments) + 1)):
             missing = min(set(range(1, segments[-1])) - set(segments))
-            raise WalDamaged(f"{self._file(missing)} is missing, {name_of(segments[-1])} is there")
+            raise WalDamaged(f"{self._file(missing)} is missing, {segment_name(segments[-1])} is there")
         heads, headless = self._read_heads(segments)
         for head in heads:
             self.head = head
@@ -124,7 +126,7 @@ class Recovery:
             raise StorageFailed(describe(OPERATION_SYNC << 32 | -code))
         head, reader = self.head, self.reader
         wal = Wal(self.file, self.mark_file, self.reserve, encode_head(head), self.cluster, self.id)
-        wal.resume(head.segment, self.position, head.size, reader.number, reader.chain, reader.incarnation)
+        wal.resume(head.segment, self.position, head.size, reader.batch_number, reader.previous_crc, reader.incarnation)
         return wal
 
     def _begin(self) -> Wal:
@@ -132,15 +134,15 @@ class Recovery:
         self._make_mark(NOTHING)
         head = encode_head(Head(1, self.cluster, self.id, 0, 1, self.segment_bytes, self.conf_state))
         wal = Wal(self.file, self.mark_file, self.reserve, head, self.cluster, self.id)
-        # There is no room in no segment, so the first batch begins the first one.
+        # The size is 0, so the first batch begins the first segment.
         wal.resume(0, 0, 0, 0, 0, 0)
         return wal
 
     def begin_marking(self, wal: Wal) -> None:
         """Write the mark from now on. A doubt about it is on disk by now, in the batch of this open."""
         if not self.marked:
-            self._make_mark(Mark(wal.number, wal.segment, wal.position, wal.chain))
-        self.mark_file.py_take(File(MARK_NAME, directory=self.directory))
+            self._make_mark(Mark(wal.batch_number, wal.segment, wal.write_offset, wal.previous_crc))
+        self.mark_file.py_take(self.directory.open_file(MARK_NAME))
         code = wal.py_begin_marking()
         if code:
             raise StorageFailed(describe(code))
@@ -156,7 +158,7 @@ class Recovery:
             return
         self.marked = True
         slots = []
-        file = File(MARK_NAME, readonly=True, directory=self.directory)
+        file = self.directory.open_file(MARK_NAME, readonly=True)
         try:
             buffer = Buffer()
             for slot in range(MARK_SLOTS):
@@ -175,12 +177,12 @@ class Recovery:
 
     def _judge(self, count: int, position: int) -> None:
         """Whether all that was acknowledged is there, as far as the mark tells. Raises WalDamaged."""
-        mark, number = self.mark, self.reader.number
+        mark, number = self.mark, self.reader.batch_number
         where = f"{self._file(count)} ends at byte {position:,}" if count else f"{self.path} has no segment, it ends"
         if mark is not None and number < mark.number:
             raise WalDamaged(
                 f"{where} with batch {number}, but batch {mark.number} was on disk, up to byte {mark.position:,} of "
-                f"{name_of(mark.segment)}: what was acknowledged is missing"
+                f"{segment_name(mark.segment)}: what was acknowledged is missing"
             )
         if mark is not None and mark.number and self.met != mark:
             raise WalDamaged(f"{self.path}: batch {mark.number} is not the one that {MARK_NAME} names")
@@ -193,7 +195,7 @@ class Recovery:
 
     def _make_mark(self, mark: Mark) -> None:
         """A whole mark under its name, or none."""
-        file = File(MARK_NEW, create=True, directory=self.directory)
+        file = self.directory.open_file(MARK_NEW, create=True)
         try:
             buffer = Buffer()
             for slot in range(MARK_SLOTS):
@@ -202,7 +204,7 @@ class Recovery:
         finally:
             file.close()
         if not code:
-            os.rename(MARK_NEW, MARK_NAME, src_dir_fd=self.directory.fd, dst_dir_fd=self.directory.fd)
+            self.directory.rename(MARK_NEW, MARK_NAME)
             code = self.directory.py_sync()
         if code:
             raise StorageFailed(describe(OPERATION_MARK << 32 | -code))
@@ -211,7 +213,7 @@ class Recovery:
     # --- segments --------------------------------------------------------------------------------
 
     def _file(self, segment: int) -> str:
-        return f"{self.path}/{name_of(segment)}"
+        return f"{self.path}/{segment_name(segment)}"
 
     def _read_heads(self, segments: list[int]) -> tuple[list[Head], WalDamaged | None]:
         """The headers, and why the last segment has none, if it has none."""
@@ -226,7 +228,7 @@ class Recovery:
         return heads, None
 
     def _first_block(self, segment: int) -> bytes:
-        file = File(name_of(segment), readonly=True, directory=self.directory)
+        file = self.directory.open_file(segment_name(segment), readonly=True)
         try:
             buffer = Buffer()
             code = file.py_read_at(buffer, BLOCK, 0)
@@ -242,21 +244,23 @@ class Recovery:
         And any sectors of the header that is due in it: the power may have failed while that was written.
         """
         block = self._first_block(segment)
-        file = File(name_of(segment), readonly=True, directory=self.directory)
+        file = self.directory.open_file(segment_name(segment), readonly=True)
         try:
             size = file.size()
             dirt = Reader().find_dirt(file, BLOCK, size)
         finally:
             file.close()
         reader = self.reader
-        due = encode_head(Head(segment, self.cluster, self.id, reader.chain, reader.number + 1, size, self.conf_state))
+        due = encode_head(
+            Head(segment, self.cluster, self.id, reader.previous_crc, reader.batch_number + 1, size, self.conf_state)
+        )
         sectors = [(block[at : at + SECTOR], due[at : at + SECTOR]) for at in range(0, len(block), SECTOR)]
         return dirt is None and all([sector == its or not any(sector) for sector, its in sectors])
 
     def _keep_or_remove(self, segment: int) -> None:
         """The last segment was made and never used: it is the next one, unless it is not whole."""
         unwritten = not any(self._first_block(segment))
-        file = File(name_of(segment), directory=self.directory)
+        file = self.directory.open_file(segment_name(segment))
         try:
             size = file.size()
             if size == self.segment_bytes and unwritten:
@@ -268,8 +272,8 @@ class Recovery:
         finally:
             file.close()
         if not unwritten:
-            self._repair(name_of(segment), 0, "its header was not written whole")
-        os.unlink(name_of(segment), dir_fd=self.directory.fd)
+            self._repair(segment_name(segment), 0, "its header was not written whole")
+        self.directory.remove(segment_name(segment))
         code = self.directory.py_sync()
         if code:
             raise StorageFailed(describe(OPERATION_SEGMENT << 32 | -code))
@@ -278,13 +282,12 @@ class Recovery:
         """Walk one segment; the place behind its last batch. The last one stays open."""
         path = self._file(head.segment)
         self._check(path, head)
-        file = File(name_of(head.segment), readonly=not last, directory=self.directory)
+        file = self.directory.open_file(segment_name(head.segment), readonly=not last)
         try:
             size = file.size()
             if size != head.size:
                 raise WalDamaged(f"{path} has {size:,} bytes, its header says {head.size:,}")
-            status = os.fstat(file.fd)
-            self.walked[head.segment] = (status.st_dev, status.st_ino)
+            self.walked[head.segment] = file.identity()
             position = self._walk(path, file, size, head.segment, last)
             if last:
                 self.file.py_take(file)
@@ -310,7 +313,7 @@ class Recovery:
                     f"{head.conf_state.learners}, not {given.voters} and {given.learners}"
                 )
             self.conf_state = head.conf_state
-        if head.chain != reader.chain or head.first_batch != reader.number + 1:
+        if head.chain != reader.previous_crc or head.first_batch != reader.batch_number + 1:
             raise WalDamaged(f"{path} does not continue the segment before it")
 
     def _walk(self, path: str, file: File, size: int, segment: int, last: bool) -> int:
@@ -322,11 +325,11 @@ class Recovery:
             if verdict != reader.VALID:
                 break
             self.pieces += [(segment, position + start, length) for start, length in reader.pieces]
-            position += reader.extent
-            if self.mark is not None and reader.number == self.mark.number:
-                self.met = Mark(reader.number, segment, position, reader.chain)
+            position += reader.batch_bytes
+            if self.mark is not None and reader.batch_number == self.mark.number:
+                self.met = Mark(reader.batch_number, segment, position, reader.previous_crc)
         where = f"{path} at byte {position:,}"
-        torn, reason, extent = reader.torn, reader.reason, reader.extent
+        torn, reason, extent = reader.torn, reader.reason, reader.batch_bytes
         if verdict == reader.BAD and not (last and torn):
             raise WalDamaged(f"{where}: {reason}")
         # Behind a hole or a torn batch nothing can have been acknowledged; a whole batch there means damage.
@@ -344,7 +347,7 @@ class Recovery:
         at = position
         while (dirt := self.reader.find_dirt(self.file, at, head.size)) is not None:
             if at == position:
-                self._repair(name_of(head.segment), position, self.torn_reason)
+                self._repair(segment_name(head.segment), position, self.torn_reason)
             at, length = dirt
             code = self.file.py_zero(at, length)
             if code:
@@ -360,16 +363,15 @@ class Recovery:
 
     def records(self) -> Iterator[bytes]:
         """The records, read again piece by piece, so that the log is not held twice."""
-        file = File()
+        file = self.directory.new_file()
         opened = 0
         buffer = Buffer()
         try:
             for segment, position, length in self.pieces:
                 if segment != opened:
-                    file.py_take(File(name_of(segment), readonly=True, directory=self.directory))
+                    file.py_take(self.directory.open_file(segment_name(segment), readonly=True))
                     opened = segment
-                    status = os.fstat(file.fd)
-                    if (status.st_dev, status.st_ino) != self.walked[segment]:
+                    if file.identity() != self.walked[segment]:
                         raise WalDamaged(f"{self._file(segment)} was replaced while it was read")
                 code = file.py_read_at(buffer, length, position)
                 if code:

@@ -11,7 +11,7 @@ import errno
 import logging
 import os
 
-from .._native.files import Directory, File
+from .._native.files import WAIT, Directory, File
 from .._native.threads import Cells, Event, Runner
 from .protocol import (
     RESERVE_CODE,
@@ -35,24 +35,26 @@ EMFILE = errno.EMFILE
 ENFILE = errno.ENFILE
 ENOMEM = errno.ENOMEM
 ENOSPC = errno.ENOSPC
-WAIT_NS = 100_000_000  # how long a wait for the other thread may take before the cells are looked at again
+ASK_NS = 1_000_000  # before a disk is asked again whether it has finished
 
 
 class Reserve(Runner):
-    """One segment ahead. ``loop`` belongs to its thread, the rest to the writer."""
+    """One segment ahead. Rounds belong to its thread, the rest to the writer."""
 
     def __init__(self, directory: Directory, segment_bytes: int) -> None:
         self.directory = directory
         self.segment_bytes = segment_bytes
-        self.file = File()
+        self.file = directory.new_file()
         #: Invariant: whoever has brought the state from WANTED to MAKING alone touches ``file``, ``number`` and
         #: ``size`` until it stores the next one; while it is NONE or READY the writer alone does
         self.cells = Cells()
         #: the loop sleeps on it
         self.event = Event()
-        #: the writer sleeps on it while the loop makes a segment
-        self.made = Event()
+        #: the writer sleeps on it, also while the loop makes a segment; set before anything is wanted
+        self.writer = Event()
         self.number = self.size = 0
+        #: the loop has made a segment that is not durable yet
+        self.syncing = False
         self.said = 0
 
     def is_shortage(self, code: int) -> bool:
@@ -85,48 +87,47 @@ class Reserve(Runner):
         return 0
 
     def claim(self) -> int:
-        """Take it from the loop: the state afterwards is NONE, READY or FAILED, and stays so."""
-        while True:
-            state = self.cells.get(RESERVE_STATE)
-            if state == RESERVE_WANTED:
-                if self.cells.replace(RESERVE_STATE, RESERVE_WANTED, RESERVE_NONE):
-                    return RESERVE_NONE
-            elif state == RESERVE_MAKING:
-                self.made.prepare()
-                if self.cells.get(RESERVE_STATE) == RESERVE_MAKING:
-                    self.made.wait(WAIT_NS)
-                else:
-                    self.made.cancel()
-            else:
-                return state
+        """Take it from the loop: the state afterwards, which stays so: NONE, READY or FAILED.
 
-    def make(self, number: int) -> int:
-        """Make segment ``number`` now, after ``claim``: 0, and it is READY, or -errno."""
+        MAKING: the loop is at it; claim it again when ``writer`` was woken.
+        """
+        if self.cells.get(RESERVE_STATE) == RESERVE_WANTED:
+            if self.cells.replace(RESERVE_STATE, RESERVE_WANTED, RESERVE_NONE):
+                return RESERVE_NONE
+        return self.cells.get(RESERVE_STATE)
+
+    def is_making(self) -> bool:
+        """Whether the loop is at it."""
+        return self.cells.get(RESERVE_STATE) == RESERVE_MAKING
+
+    def create(self, number: int) -> int:
+        """Make segment ``number``, of the usual length; ``make_durable`` comes next. 0 or -errno."""
         self.number = number
         self.size = 0
         code = self.file.create(self.directory, self.number, self.segment_bytes)
-        if code != 0:
-            return code
-        self.size = self.segment_bytes
-        return self.make_durable()
+        if code == 0:
+            self.size = self.segment_bytes
+        return code
 
     def grow(self, size: int) -> int:
-        """Make the READY segment longer; 0 or -errno."""
+        """Make the READY segment longer; ``make_durable`` comes next. 0 or -errno."""
         code = self.file.allocate(size)
-        if code != 0:
-            return code
-        self.size = size
-        return self.make_durable()
+        if code == 0:
+            self.size = size
+        return code
 
     def make_durable(self) -> int:
-        """Its length and its name. A failure is final: what a second attempt says is worth nothing."""
+        """Length and name: 0 and it is READY, -errno, or WAIT: ask again.
+
+        A failure is final: what a second attempt says is worth nothing.
+        """
         code = self.file.sync_new(self.directory)
-        if code != 0:
+        if code == 0:
+            self.cells.set(RESERVE_STATE, RESERVE_READY)
+        elif code != WAIT:
             self.cells.set(RESERVE_CODE, code)
             self.cells.set(RESERVE_STATE, RESERVE_FAILED)
-            return code
-        self.cells.set(RESERVE_STATE, RESERVE_READY)
-        return 0
+        return code
 
     def hand_over(self, to: File) -> int:
         """The writer goes on with it."""
@@ -145,8 +146,12 @@ class Reserve(Runner):
 
     def round(self) -> int:
         """Make what is wanted, or say what is new. 0 when it is to stop."""
+        if self.syncing:
+            self.made(self.make_durable())
+            return 1
         if self.cells.replace(RESERVE_STATE, RESERVE_WANTED, RESERVE_MAKING):
-            self.make_wanted()
+            code = self.create(self.number)
+            self.made(self.make_durable() if code == 0 else code)
             return 1
         if self.cells.get(RESERVE_STOP) != 0:
             return 0
@@ -165,12 +170,17 @@ class Reserve(Runner):
         ):
             self.event.cancel()
         else:
-            self.event.wait(-1)
+            self.event.wait(ASK_NS if self.syncing else -1)
         return 0
 
-    def make_wanted(self) -> int:
-        """Make what the writer asked for. It asks again later when something was short."""
-        code = self.make(self.number)
+    def made(self, code: int) -> int:
+        """What the writer asked for is there (0), or not (-errno), or not yet (WAIT).
+
+        It asks again later when something was short.
+        """
+        self.syncing = code == WAIT
+        if self.syncing:
+            return 0
         if code != 0 and self.cells.get(RESERVE_STATE) != RESERVE_FAILED:
             if self.is_shortage(code) or self.is_full(code):
                 self.cells.set(RESERVE_TROUBLE, -code)
@@ -180,7 +190,7 @@ class Reserve(Runner):
                 self.cells.set(RESERVE_STATE, RESERVE_FAILED)
         elif code == 0:
             self.cells.set(RESERVE_TROUBLE, 0)
-        self.made.wake()
+        self.writer.wake()
         return 0
 
     def say(self, trouble: int) -> int:

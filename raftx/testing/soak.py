@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from typing import Any
 
 from .. import _core, _pure
 from . import large, schedule
@@ -67,14 +68,14 @@ def _tasks(seed: int, schedules: int | None, steps: int, modes: bool, chunk: int
         done += count
 
 
-def _outcomes(tasks: Iterator[Task], jobs: int) -> Iterator[Outcome]:
+def outcomes(run: Callable[[Any], Any], tasks: Iterator[Any], jobs: int) -> Iterator[Any]:
     """Outcomes in the order of the tasks; no more tasks are begun than the jobs can keep up with."""
     if jobs == 1:
         yield from map(run, tasks)
         return
     # A worker that dies ends the run with BrokenProcessPool; a Pool would wait for it.
     pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
-    waiting: deque[Future[Outcome]] = deque()
+    waiting: deque[Future[Any]] = deque()
     try:
         for task in tasks:
             waiting.append(pool.submit(run, task))
@@ -86,9 +87,8 @@ def _outcomes(tasks: Iterator[Task], jobs: int) -> Iterator[Outcome]:
         pool.shutdown(cancel_futures=True)
 
 
-def soak(outcomes: Iterator[Outcome], seconds: float | None, tell: Callable[[str], None]) -> int:
-    """Sum outcomes up until one is wrong or the time is up. 0 when all held, 1 otherwise."""
-    totals = Totals()
+def soak(outcomes: Iterator[Any], seconds: float | None, totals: Any, tell: Callable[[str], None]) -> int:
+    """Sum outcomes up, in ``totals``, until one is wrong or the time is up. 0 when all held, 1 otherwise."""
     begin = told = time.monotonic()
     for _, some, wrong in outcomes:
         totals.add(some)
@@ -126,7 +126,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"{mode}, from seed {seed}, {options.steps:,} steps each, {options.jobs} jobs", flush=True)
     chunk = 1 if options.jobs == 1 else CHUNK
     tasks = _tasks(seed, options.schedules, options.steps, options.modes, chunk)
-    return soak(_outcomes(tasks, options.jobs), seconds, lambda text: print(text, flush=True))
+    return soak(outcomes(run, tasks, options.jobs), seconds, Totals(), lambda text: print(text, flush=True))
 
 
 if __name__ == "__main__":

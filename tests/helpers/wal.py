@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import threading
 
 from tests.helpers.implementations import module, structures
 from tests.helpers.paths import ROOT
@@ -45,7 +46,7 @@ def write(impl, path, batches):
         storage.sync()
         held = held[: first - 1] + [(first + i, term, data) for i, (term, data) in enumerate(items)]
         states.append((hard_state, list(held)))
-    end = storage.wal.position
+    end = storage.wal.write_offset
     storage.close()
     return states, end
 
@@ -71,7 +72,7 @@ def segment(path, number=1):
 
 def marks(impl, path):
     """The mark as it was after each batch of the first segment; before them what a new directory has."""
-    format = module(impl, "storage.format")
+    format = module(impl, "storage.wal_format")
     data = segment(path).read_bytes()
     found = [format.Mark(0, 0, 0, 0)]
     at = BLOCK
@@ -86,7 +87,7 @@ def marks(impl, path):
 
 def put_mark(impl, path, *slots):
     """A mark whose slots say this; None for one that says nothing."""
-    format = module(impl, "storage.format")
+    format = module(impl, "storage.wal_format")
     data = [b"" if mark is None else format.encode_mark(mark, slot, CLUSTER, 1) for slot, mark in enumerate(slots)]
     (path / "wal.mark").write_bytes(b"".join([each.ljust(BLOCK, b"\0") for each in data]))
 
@@ -122,3 +123,30 @@ def opened_elsewhere(path):
         timeout=60,
         cwd=ROOT,
     )
+
+
+def serving(impl, storage, queue, cells, event):
+    """The two threads of a log, started, as a node has them."""
+    wal = storage.wal
+
+    def run():
+        wal.begin_serving(queue, cells, event, impl.Clock())
+        try:
+            wal.run()
+        finally:
+            wal.end_serving()
+
+    threads = [
+        threading.Thread(target=wal.reserve.run, name="raftx-wal-test-reserve"),
+        threading.Thread(target=run, name="raftx-wal-test"),
+    ]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def served(impl, storage, queue, cells, event):
+    """Let the threads of a log write what the queue holds, up to its ROW_STOP or a failure."""
+    for thread in serving(impl, storage, queue, cells, event):
+        thread.join(30)
+        assert not thread.is_alive()

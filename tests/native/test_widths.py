@@ -24,7 +24,7 @@ WIDE = {
     "raftx/consensus/state.py": {"x << 13", "x << 17"},  # uint64_t, by its first value
     "raftx/_native/limits.py": {"state << 13", "state << 17"},  # the twin masks them
     "raftx/_native/limits.pyx": {"] << 13", "] << 17"},  # uint64_t, by its pointer
-    "raftx/storage/wal.py": {
+    "raftx/storage/wal_writer.py": {
         "OPERATION_WRITE << 32", "OPERATION_SYNC << 32", "OPERATION_ZERO << 32", "OPERATION_SEGMENT << 32",
         "OPERATION_MARK << 32", "OPERATION_PLACE << 32",
     },
@@ -33,7 +33,7 @@ WIDE = {
 DECLARED = {
     "raftx/consensus/state.pxd": "cdef uint64_t random",
     "raftx/_native/limits.pyx": "cdef uint64_t _drawn(uint64_t* state)",
-    "raftx/storage/wal.pxd": "cdef int64_t OPERATION_WRITE, OPERATION_SYNC, OPERATION_ZERO, OPERATION_SEGMENT, "
+    "raftx/storage/wal_writer.pxd": "cdef int64_t OPERATION_WRITE, OPERATION_SYNC, OPERATION_ZERO, OPERATION_SEGMENT, "
     "OPERATION_MARK, OPERATION_PLACE",
 }
 CAST = re.compile(r"<\s*(u?int64_t|size_t|Py_ssize_t)\s*>\s*$")
@@ -79,6 +79,7 @@ def compiled_sources() -> list[Path]:
     return sorted(path for path in paths if path.exists())
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("source", "refused"),
     [
@@ -102,6 +103,7 @@ def test_shifts_are_read(source: str, refused: int) -> None:
     assert len(narrow(source + "\n", set())) == refused
 
 
+@pytest.mark.once
 def test_nothing_compiled_shifts_a_narrow_integer() -> None:
     wrong = []
     for path in compiled_sources():
@@ -116,6 +118,7 @@ def test_nothing_compiled_shifts_a_narrow_integer() -> None:
         assert expressions <= found, f"{name}: not there any more"
 
 
+@pytest.mark.once
 def test_ticks_are_counted_for_as_long_as_a_member_lives() -> None:
     """A member that may not campaign ticks on: of 10 ms, 31 bits end after 248 days, and a lease would hold anew."""
     for name, declaration in (
@@ -148,6 +151,7 @@ def test_a_log_that_loses_all_its_blocks_goes_on(impl: ModuleType) -> None:
         assert [entry.data for entry in log.entries(9, 9)] == [b"y"]
 
 
+@pytest.mark.once
 @pytest.mark.skipif("compiled" not in IMPLEMENTATIONS, reason="Python's integers do not wrap")
 def test_memory_that_no_machine_has_is_refused() -> None:
     """Sizes that wrap when they are added to what is there already, or doubled."""

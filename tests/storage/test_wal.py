@@ -4,7 +4,6 @@ import errno
 import os
 import random
 import shutil
-import threading
 
 import pytest
 
@@ -22,6 +21,7 @@ from tests.helpers.wal import (
     records,
     recover,
     segment,
+    served,
     small_log,
     write,
 )
@@ -37,6 +37,7 @@ def places(impl, whole, end):
     return sorted(set(found))
 
 
+@pytest.mark.slow
 def test_every_prefix(impl, memory_path):
     """After a power cut, anything that was written before it ends in zeros: what the lagging mark names is recovered.
 
@@ -77,6 +78,7 @@ def test_every_prefix(impl, memory_path):
     assert refused
 
 
+@pytest.mark.slow
 def test_every_flipped_byte(impl, memory_path):
     """An earlier state is never returned: each flip is refused, gives rise to doubt, or lies where nothing is kept."""
     tmp_path = memory_path
@@ -241,7 +243,7 @@ def test_rotation_and_large_batches(impl, tmp_path):
 
 def test_a_segment_that_was_only_begun(impl, tmp_path, caplog):
     """A crash between creating a segment and its durable header: it is as if it was never there."""
-    head = module(impl, "storage.format")
+    head = module(impl, "storage.wal_format")
     for content, kept in ((b"", False), (bytes(BLOCK), False), (bytes(SMALL), True), (None, False)):
         path = tmp_path / f"n{'-' if content is None else len(content)}"
         states, _ = small_log(impl, path)
@@ -333,6 +335,7 @@ def test_lock_is_the_process_s_and_the_node_s(impl, tmp_path):
     opened(impl, tmp_path / "n")[0].close()
 
 
+@pytest.mark.once
 def test_both_modes_write_the_same_bytes(tmp_path):
     from tests.helpers.implementations import IMPLEMENTATIONS
 
@@ -359,10 +362,7 @@ def test_the_thread_batches_what_waits(impl, tmp_path):
         spans.py_push(records(impl, number, [(1, b"%d" % number)]), number, 1)
         queue.py_put(spans, wal.ROW_WRITE, number, 1, 2, number - 1, 1)
     queue.py_put(None, wal.ROW_STOP)
-    thread = threading.Thread(target=storage.wal.serve, args=(queue, cells, event))
-    thread.start()
-    thread.join(30)
-    assert not thread.is_alive()
+    served(impl, storage, queue, cells, event)
     assert cells[wal.CELL_DONE] == 10
     assert cells[wal.CELL_SYNCS] == 1
     assert cells[wal.CELL_BATCH_ENTRIES] == 10
@@ -380,10 +380,7 @@ def test_the_thread_ends_at_a_failure(impl, tmp_path):
     storage.wal.file.fail_errno = errno.EIO
     queue, cells, event = sys_.Handoff(sys_.Event()), sys_.Cells(), sys_.Event()
     queue.py_put(None, protocol.ROW_WRITE, 1, 1, 1, 0, 0)
-    thread = threading.Thread(target=storage.wal.serve, args=(queue, cells, event))
-    thread.start()
-    thread.join(30)
-    assert not thread.is_alive()
+    served(impl, storage, queue, cells, event)
     assert cells[protocol.CELL_DONE] == 0
     assert cells[protocol.CELL_ERROR] & 0xFFFFFFFF == errno.EIO
     storage.close()
@@ -406,7 +403,7 @@ def test_random_lives(impl, tmp_path):
             storage.append(impl.HardState(term, 0, 0), [records(impl, first, items)])
             storage.sync()
             held = held[: first - 1] + [(first + i, t, d) for i, (t, d) in enumerate(items)]
-        position, number = storage.wal.position, storage.wal.segment
+        position, number = storage.wal.write_offset, storage.wal.segment
         storage.close()
         if draw.randrange(2):
             with open(segment(path, number), "r+b") as file:

@@ -21,6 +21,7 @@ from tests.helpers.wal import (
     put_mark,
     records,
     segment,
+    served,
     small_log,
     write,
 )
@@ -37,7 +38,7 @@ def state_of(impl, path, **settings):
 
 def test_the_mark_names_the_newest_batch(impl, tmp_path):
     """It is written before anybody is told, so a process that is killed leaves an exact one."""
-    format = module(impl, "storage.format")
+    format = module(impl, "storage.wal_format")
     storage, _ = opened(impl, tmp_path / "n")
     for index in range(1, 20):
         storage.append(impl.HardState(1, 0, 0), [records(impl, index, [(1, bytes(9000))])])
@@ -48,7 +49,7 @@ def test_the_mark_names_the_newest_batch(impl, tmp_path):
         assert {slot[1:] for slot in slots} == {(CLUSTER, 1)}
         newest = max(slot[0] for slot in slots)
         wal = storage.wal
-        assert newest == format.Mark(wal.number, wal.segment, wal.position, wal.chain)
+        assert newest == format.Mark(wal.batch_number, wal.segment, wal.write_offset, wal.previous_crc)
         assert min(slot[0] for slot in slots).number == newest.number - 1 or index == 1
     assert storage.wal.segment > 1
     storage.close()
@@ -196,6 +197,7 @@ def test_a_slot_that_cannot_have_said_more_gives_no_doubt(impl, tmp_path, caplog
     assert state_of(impl, path) == (*states[-1], "", None)
 
 
+@pytest.mark.once
 def test_a_doubt_is_on_disk_before_the_mark_is_made_again(tmp_path, monkeypatch):
     """A crash between the two must not turn a doubt into certainty: each operation of the open fails once.
 
@@ -346,7 +348,7 @@ def test_rows_carry_the_doubt(impl, tmp_path, flags):
         queue.py_put(None, protocol.ROW_WRITE, 1, 5, 2, 0, 0, flags)
         queue.py_put(None, protocol.ROW_STOP)
         if isinstance(storage, impl.FileStorage):
-            storage.wal.serve(queue, cells, event)
+            served(impl, storage, queue, cells, event)
         else:
             adapter.StorageAdapter(storage, queue, cells, event).run()
         assert cells[protocol.CELL_DONE] == 1

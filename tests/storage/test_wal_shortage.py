@@ -7,7 +7,6 @@ import os
 import resource
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
@@ -16,7 +15,7 @@ from tests.helpers.cluster import Machine
 from tests.helpers.implementations import IMPLEMENTATIONS, module, structures
 from tests.helpers.paths import ROOT
 from tests.helpers.waiting import WAIT, eventually
-from tests.helpers.wal import CLUSTER, SMALL, contents, opened, records, segment
+from tests.helpers.wal import CLUSTER, SMALL, contents, opened, records, segment, serving
 
 
 class Served:
@@ -33,10 +32,7 @@ class Served:
         self.queue, self.cells = system.Handoff(system.Event()), system.Cells()
         self.event = system.Event()
         self.number = 0
-        self.thread = threading.Thread(
-            target=self.storage.wal.serve, args=(self.queue, self.cells, self.event), name="raftx-wal-test"
-        )
-        self.thread.start()
+        self.threads = serving(self.impl, self.storage, self.queue, self.cells, self.event)
 
     def put(self, size=9000):
         """Hand one entry over; its number."""
@@ -65,8 +61,9 @@ class Served:
 
     def close(self):
         self.queue.py_put(None, self.protocol.ROW_STOP)
-        self.thread.join(WAIT)
-        assert not self.thread.is_alive()
+        for thread in self.threads:
+            thread.join(WAIT)
+            assert not thread.is_alive()
         self.storage.close()
 
 
@@ -109,12 +106,12 @@ def test_what_is_short_at_a_rotation_is_waited_out(served, impl, tmp_path, caplo
     eventually(lambda: len(warnings(caplog)) == 1)
     assert os.strerror(number) in warnings(caplog)[0]
     # While the segment has room, nobody notices.
-    while served.storage.wal.position + 12000 < served.storage.wal.size:
+    while served.storage.wal.write_offset + 12000 < served.storage.wal.size:
         served.write()
     assert not segment(tmp_path / "n", 3).exists()
     waiting = served.put()
     time.sleep(0.5)
-    assert not served.is_durable(waiting) and served.thread.is_alive()
+    assert not served.is_durable(waiting) and all(thread.is_alive() for thread in served.threads)
     assert served.cells[served.protocol.CELL_ERROR] == 0
     assert len(warnings(caplog)) == 1
     reserve.file.fail_after = -1
@@ -165,7 +162,7 @@ def test_a_full_disk_is_a_failure_when_the_room_is_needed(served, impl, tmp_path
     while served.storage.wal.segment == 1:
         served.write()
     eventually(lambda: served.shortage == errno.ENOSPC)
-    while served.storage.wal.position + 12000 < served.storage.wal.size:
+    while served.storage.wal.write_offset + 12000 < served.storage.wal.size:
         served.write()
     durable = served.number
     assert served.cells[served.protocol.CELL_ERROR] == 0
@@ -252,7 +249,7 @@ while storage.wal.segment == first:         # the one in reserve
     node.propose(bytes(9000)).result(timeout=20)
 wait(lambda: node.status()["disk_shortage"] == "EMFILE")
 future = node.propose(bytes(9000))
-while storage.wal.position + 12000 < storage.wal.size:
+while storage.wal.write_offset + 12000 < storage.wal.size:
     future = node.propose(bytes(9000))
     future.result(timeout=20)
 future = node.propose(bytes(9000))
@@ -320,6 +317,7 @@ def test_an_open_without_descriptors_is_an_error_and_releases_everything(impl, t
     storage.close()
 
 
+@pytest.mark.once
 def test_status_names_what_is_short(tmp_path):
     """Of a node: the name of the error, and nothing when nothing is short."""
     impl = IMPLEMENTATIONS["pure"]

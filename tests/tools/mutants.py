@@ -57,6 +57,7 @@ SUITE = (
     "consensus/test_raft_replication.py",
     "consensus/test_rawnode.py",
     "consensus/test_membership.py",
+    "consensus/test_configuration.py",
     "consensus/test_snapshots.py",
     "consensus/test_reads.py",
     "consensus/test_options.py",

@@ -76,6 +76,9 @@ class NodeChecker(Checker):
         promised = self.promised.pop(id, [])
         if terms[: len(promised)] != promised and not core.in_doubt:
             raise Violation(f"node {id} comes back without what was durable: {len(promised) - 1} entries")
+        if core.in_doubt:
+            # Something may be missing, and it knows: it does not vote, and acknowledges nothing from before.
+            self.durable.pop(id, None)
         self.kept(id, HardState(core.term, core.vote, core.committed))
         self.began(id, Beginning(0, 0, entries, core.committed, 0))
 
@@ -170,7 +173,7 @@ class NodeChecker(Checker):
             if machine.items != self.commands:
                 raise Violation(f"state machine safety: that of node {id} was given something else than the log has")
         for request in self.requests:
-            if request.ended == 0 and lives[request.member] == request.life:
+            if request.ended == 0 and lives.get(request.member) == request.life:
                 raise Violation(f"the future of {request.datas} on node {request.member} has not ended")
             if request.ended:
                 self._judge(request, final=True)

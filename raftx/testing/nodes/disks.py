@@ -10,12 +10,31 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from ...errors import StorageFailed
+from ...errors import StorageError, StorageFailed, WalDamaged
+from ...storage.file import FileStorage
 from ...storage.memory import MemoryStorage
+from ...storage.wal_format import MARK_NAME
+from ..disk import Chances, SimDisk
+
+SEGMENT_BYTES = 64 << 10
+# What a simulated disk counts, and under which name a schedule does.
+COUNTS = {
+    "writes lost": "writes lost",
+    "writes torn": "torn writes",
+    "names lost": "names lost",
+    "stalls": "stalls",
+    "full": "full disks",
+    "shortages": "shortages",
+    "failures": "disk failures",
+    "cuts": "power cuts within a round",
+}
 
 
 class Disk(Protocol):
     """The disk of one member over its lives."""
+
+    #: what was durable is damaged: its member may lack something, or not come back at all
+    damaged: bool
 
     def storage(self) -> Any:
         """A storage for the next life."""
@@ -50,6 +69,9 @@ class Disk(Protocol):
     def heal(self) -> None:
         """No further faults; those that nodes can live with are over."""
 
+    def count(self, totals: Counter[str]) -> None:
+        """Add what has happened to this disk."""
+
 
 class PlainDisk:
     """A storage written in Python: written and synced in one go, and never wrong but for a sync that raises."""
@@ -57,6 +79,7 @@ class PlainDisk:
     def __init__(self, voters: Iterable[int]) -> None:
         self._storage = MemoryStorage(voters)
         self._failing = False
+        self.damaged = False
 
     def storage(self) -> MemoryStorage:
         self._failing = False
@@ -95,3 +118,99 @@ class PlainDisk:
 
     def heal(self) -> None:
         self._storage.fail_next_sync = None
+
+    def count(self, totals: Counter[str]) -> None:
+        pass
+
+
+class WalDisk:
+    """The log's own code, on a simulated disk."""
+
+    def __init__(self, id: int, voters: Iterable[int], rng: random.Random) -> None:
+        self.disk = SimDisk(random.Random(rng.getrandbits(64)))
+        self._path = f"/node-{id}"
+        self._voters = tuple(voters)
+        self._frozen_for = 0
+        #: nothing was ordered that a node cannot live with, in this life
+        self._harmless = True
+        self.damaged = False
+
+    def storage(self) -> FileStorage:
+        self._harmless = True
+        return FileStorage(self._path, self._voters, segment_bytes=SEGMENT_BYTES, disk=self.disk)
+
+    def power_cut(self, totals: Counter[str]) -> None:
+        before = self.disk.counts.copy()
+        self.disk.crash()
+        lost = sum((self.disk.counts - before)[name] for name in ("writes lost", "writes torn"))
+        totals["crashes with lost writes"] += lost > 0
+        self.closed()
+
+    def kill(self) -> None:
+        self.disk.kill()
+        self.closed()
+
+    def closed(self) -> None:
+        self.heal()
+
+    def slice(self) -> None:
+        if self._frozen_for:
+            self._frozen_for -= 1
+            if not self._frozen_for:
+                self.disk.thaw()
+
+    def broken(self) -> bool:
+        return self.disk.off
+
+    def may_fail(self, error: BaseException | None) -> bool:
+        return not self._harmless and isinstance(error, StorageFailed)
+
+    def may_refuse(self, error: BaseException) -> bool:
+        if isinstance(error, WalDamaged):
+            return self.damaged
+        return isinstance(error, StorageError) and (self.disk.off or not self._harmless)
+
+    def fault(self, rng: random.Random, totals: Counter[str]) -> None:
+        what = rng.random()
+        if what < 0.2:
+            self.disk.freeze()
+            self._frozen_for = rng.randint(1, 60)
+        elif what < 0.35:
+            self.disk.chances = Chances(stall=0.5, stall_asks=rng.choice((2, 20)))
+        elif what < 0.45:
+            self.disk.chances = Chances(short=0.3)
+        elif what < 0.75:
+            self.disk.cut_after(rng.randint(1, 30))
+        elif what < 0.9:
+            self._harmless = False
+            self.disk.capacity = self.disk.platter.used() + rng.randint(0, SEGMENT_BYTES // 2)
+        else:
+            self._harmless = False
+            self.disk.chances = Chances(broken=0.3)
+
+    def damage(self, rng: random.Random, totals: Counter[str]) -> bool:
+        try:
+            files = self.disk.files(self._path)
+        except OSError:
+            return False
+        logs = [name for name in files if name.endswith(".log")]
+        if rng.random() < 0.3 and MARK_NAME in files:
+            self.disk.delete(f"{self._path}/{MARK_NAME}")
+        elif logs:
+            name = f"{self._path}/{rng.choice(logs)}"
+            self.disk.flip(name, rng.randrange(8 * min(len(self.disk.read(name)), 40_000)))
+        else:
+            return False
+        self.damaged = True
+        totals["damaged disks"] += 1
+        return True
+
+    def heal(self) -> None:
+        self._frozen_for = 0
+        self.disk.thaw()
+        self.disk.repair()
+
+    def count(self, totals: Counter[str]) -> None:
+        """Add what has happened to this disk."""
+        for name, told in COUNTS.items():
+            totals[told] += self.disk.counts[name]

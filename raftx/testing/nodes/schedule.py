@@ -15,7 +15,7 @@ from typing import Any
 from ...config import Config
 from ...errors import UsageError
 from ..invariants import Violation
-from .disks import Disk, PlainDisk
+from .disks import Disk, PlainDisk, WalDisk
 from .world import CLUSTER, MS, World
 
 SLICES = (60, 260)  # of the part with faults
@@ -39,12 +39,12 @@ class Schedule:
         self.rng = rng = random.Random(f"nodes {seed}")
         self.count = rng.choice((1, 2, 3, 3, 3, 3, 3, 4, 5, 5))
         self.ids = tuple(range(1, self.count + 1))
-        voters = self.ids
+        plain = rng.random() < 0.1
 
-        def plain(id: int, rng: random.Random) -> Disk:
-            return PlainDisk(voters)
+        def disk(id: int, rng: random.Random) -> Disk:
+            return PlainDisk(self.ids) if plain else WalDisk(id, self.ids, rng)
 
-        self.world = World(seed, self.draw_settings(), make_disk or plain)
+        self.world = World(seed, self.draw_settings(), make_disk or disk)
 
     def draw_settings(self) -> list[Config]:
         """Settings that make what is seldom frequent: small windows, budgets and caps."""
@@ -74,14 +74,15 @@ class Schedule:
         """Begin, be disturbed, and come back. Raises Violation."""
         try:
             for id in self.ids:
-                self.world.begin(id)
+                if not self.world.begin(id):
+                    raise Violation(f"node {id} does not begin")
             for _ in range(self.rng.randint(*SLICES)):
                 self.disturb()
                 self.world.slice(self.rng.choice((1, 2, 5, 10)) * MS)
             self.come_back()
         except Violation as error:
             raise Violation(f"seed {self.seed}: {error}") from error
-        self.world.count_outcomes()
+        self.world.count()
         self.world.totals["elections"] += self.world.checker.elections
         self.world.totals["truncated logs"] += self.world.checker.truncations
         return Result(self.seed, self.world.trace, self.world.totals)
@@ -98,11 +99,11 @@ class Schedule:
             world.propose(id or rng.choice(alive), rng.choice((1, 1, 1, 2, 7)), rng.choice((10, 10, 100, 1500)))
         if rng.random() < 0.06:
             self.disturb_network()
-        if rng.random() < 0.05:
+        if rng.random() < 0.06:
             self.disturb_nodes()
         for id in world.down():
             if rng.random() < 0.08:
-                self.begin(id)
+                world.begin(id)
 
     def disturb_network(self) -> None:
         rng, network = self.rng, self.world.network
@@ -139,11 +140,12 @@ class Schedule:
             return
         if what < 0.3:
             world.crash(id, power=rng.random() < 0.6)
-            if rng.random() < 0.1 and sum(each.refused for each in world.members.values()) < (self.count - 1) // 2:
+            damaged = sum(each.disk.damaged for each in world.members.values())
+            if rng.random() < 0.15 and not member.disk.damaged and damaged < (self.count - 1) // 2:
                 member.disk.damage(rng, world.totals)
-        elif what < 0.4:
+        elif what < 0.36:
             world.close(id)
-        elif what < 0.55:
+        elif what < 0.46:
             member.paused_until = world.slices + rng.randint(2, 60)
             world.totals["pauses"] += 1
         elif what < 0.7:
@@ -165,12 +167,6 @@ class Schedule:
             member.life.may_fail = (RuntimeError,)
             world.totals["failing state machines"] += 1
 
-    def begin(self, id: int) -> None:
-        """Start a member; one whose disk refuses stays away, which a minority may."""
-        world = self.world
-        if not world.begin(id):
-            world.members[id].refused = True
-
     # --- the end -------------------------------------------------------------------------------------
 
     def come_back(self) -> None:
@@ -181,8 +177,7 @@ class Schedule:
             member.disk.heal()
             member.paused_until = 0
         limit = world.slices + LIVES_AGAIN
-        asked = 0
-        before = len(world.checker.requests)
+        asked = len(world.checker.requests)
         while world.slices < limit:
             for id in world.alive():
                 life = world.members[id].life
@@ -191,25 +186,22 @@ class Schedule:
                 if life.node.failure is not None:
                     world.close(id)
             for id in world.down():
-                self.begin(id)
+                world.begin(id)
             for _ in range(10):
                 world.slice(5 * MS)
-            leader = world.leader()
-            if leader and asked < 3 and world.slices > limit - LIVES_AGAIN + 100 * (asked + 1):
-                asked += 1
-                for id in world.alive():
-                    world.propose(id, 1, 20)
-            if asked == 3 and self.settled():
+            if not world.leader() or not self.settled():
+                continue
+            # Of proposals in a cluster without faults some are done, unless a leader has just been elected.
+            if any(not request.future.exception(timeout=0) for request in world.checker.requests[asked:]):
                 break
+            asked = len(world.checker.requests)
+            for id in world.alive():
+                world.propose(id, 1, 20)
         else:
             raise Violation(f"not everybody has come back: {self.describe()}")
         machines = {id: world.members[id].life.machine for id in world.alive()}  # type: ignore[union-attr]
         world.checker.judge_ended()
         world.checker.at_end(machines, {id: member.lives for id, member in world.members.items() if not member.refused})
-        if not any(
-            request.ended and not request.future.exception(timeout=0) for request in world.checker.requests[before:]
-        ):
-            raise Violation("of the last proposals, in a cluster without faults, none is done")
         for id in world.alive():
             world.close(id)
 

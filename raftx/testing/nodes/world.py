@@ -85,7 +85,7 @@ class World:
     # --- lives ---------------------------------------------------------------------------------------
 
     def begin(self, id: int) -> bool:
-        """Start a member's next life; False when its disk refuses."""
+        """Start a member's next life; False when its disk does not let it."""
         member = self.members[id]
         member.lives += 1
         machine = Machine()
@@ -110,7 +110,12 @@ class World:
     def _refused(self, member: Member, error: Exception) -> bool:
         if not member.disk.may_refuse(error):
             raise Violation(f"node {member.id} cannot be started: {error}") from error
-        self.totals["refused"] += isinstance(error, WalDamaged)
+        if isinstance(error, WalDamaged):
+            self.totals["refused"] += 1
+            member.refused = True
+        else:
+            self.totals["failed starts"] += 1
+            member.disk.power_cut(self.totals)
         self._note("refused", member.id)
         return False
 
@@ -139,7 +144,9 @@ class World:
             return
         failed = life.node.failure is not None
         engine = self._engine_of(life)
-        life.node.close(timeout=20.0)
+        life.node.close(timeout=60.0)
+        if member.life is not life:
+            return  # the power went meanwhile
         if not failed:
             self.checker.crashes(id, engine)
         member.life = None
@@ -197,6 +204,7 @@ class World:
         life, id = member.life, member.id
         if life is None:
             return
+        self.totals["rounds"] += 1
         goes_on = life.executor.step(name)
         if member.disk.broken():
             # The power went in the middle of that round.
@@ -274,8 +282,10 @@ class World:
             text = f"{what} {id} {state}"
         self.trace = zlib.crc32(text.encode(), self.trace)
 
-    def count_outcomes(self) -> None:
-        """Add to the totals how the requests have ended."""
+    def count(self) -> None:
+        """Add to the totals what has happened to the disks, and how the requests have ended."""
+        for member in self.members.values():
+            member.disk.count(self.totals)
         for request in self.checker.requests:
             if request.ended:
                 for outcome in outcomes_of(request):

@@ -1,0 +1,35 @@
+"""Disk: where a FileStorage finds and makes its directory. Used while one is opened; reads and writes are the File's.
+
+What the log does to the operating system goes through this class and the Directory and File objects that come from
+it, and through nothing else. So another disk can be put in its place: raftx.testing.disk has one that is simulated.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .._native import files
+
+
+class Disk:
+    """The operating system's files. Paths are absolute. Any thread."""
+
+    def exists(self, path: Path) -> bool:
+        """Whether the path leads to anything."""
+        return path.exists()
+
+    def make_directory(self, path: Path, mode: int) -> None:
+        """Make one level, unless it is there. Raises OSError."""
+        path.mkdir(mode=mode, exist_ok=True)
+
+    def remove_directory(self, path: Path) -> None:
+        """Remove an empty directory. Raises OSError."""
+        path.rmdir()
+
+    def sync_directory(self, path: Path) -> None:
+        """Make created, renamed and removed names in a directory durable. Raises OSError."""
+        files.sync_directory(path)
+
+    def open_directory(self, path: Path) -> files.Directory:
+        """Open and lock a directory. Raises WrongDirectory when it is in use, OSError."""
+        return files.Directory(path)

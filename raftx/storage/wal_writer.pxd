@@ -1,0 +1,67 @@
+import cython
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from .._native.memory cimport Buffer, Spans
+from .._native.files cimport Directory, File
+from .._native.threads cimport Cells, Clock, Event, Handoff, Runner
+from . cimport wal_reader
+from .reserve cimport Reserve
+
+cdef int WAIT
+cdef int CELL_BATCH_ENTRIES, CELL_BYTES, CELL_DONE, CELL_ERROR, CELL_LAST_END, CELL_LAST_START, CELL_SHORTAGE
+cdef int CELL_SYNC_NS, CELL_SYNCS, RESERVE_CODE, RESERVE_FAILED, RESERVE_MAKING, RESERVE_READY, RESERVE_TROUBLE
+cdef int COLUMN_COMMIT, COLUMN_FLAGS, COLUMN_KIND, COLUMN_NUMBER, COLUMN_TERM, COLUMN_VOTE
+cdef uint64_t ROW_IN_DOUBT, ROW_STOP
+cdef uint32_t BATCH_MAGIC, KIND_ENTRIES, MARK_SLOTS
+cdef uint64_t BATCH_HEADER, BLOCK, SECTOR, ZERO_BELOW, ZERO_STEP
+cdef uint64_t BATCH_CHAIN_AT, BATCH_CHECKED, BATCH_COMMIT_AT, BATCH_COUNT_AT, BATCH_CRC_AT, BATCH_FLAGS_AT
+cdef uint64_t BATCH_INCARNATION_AT, BATCH_KIND_AT, BATCH_LENGTH_AT, BATCH_MAGIC_AT, BATCH_NUMBER_AT
+cdef uint64_t BATCH_RECORDS_CRC_AT, BATCH_SEGMENT_AT, BATCH_TERM_AT, BATCH_VOTE_AT, BATCH_ZEROS_AT
+cdef uint64_t HEAD_CHAIN_AT, HEAD_CHECKED, HEAD_CRC_AT, HEAD_FIRST_AT, HEAD_SEGMENT_AT, HEAD_SIZE_AT, HEAD_USED_AT
+cdef uint64_t MARK_CHAIN_AT, MARK_CHECKED, MARK_CRC_AT, MARK_NUMBER_AT, MARK_POSITION_AT, MARK_SEGMENT_AT, MARK_SLOT_AT
+cdef int64_t OPERATION_WRITE, OPERATION_SYNC, OPERATION_ZERO, OPERATION_SEGMENT, OPERATION_MARK, OPERATION_PLACE
+cdef int64_t ASK_NS, CHECK_NS, MARK_IDLE_NS, PAUSE_NS
+cdef int STEP_NONE, STEP_CLAIM, STEP_CREATE, STEP_MAKE_DURABLE, STEP_FIT, STEP_HEAD, STEP_HEAD_SYNC, STEP_MARK_SYNC
+cdef int STEP_BEGIN, STEP_WRITE, STEP_ZERO, STEP_SYNC, STEP_MARK, STEP_SETTLE
+
+@cython.final
+cdef class Wal(Runner):
+    cdef readonly File file, mark
+    cdef readonly Reserve reserve
+    cdef readonly uint64_t segment, write_offset, size, zeroed_to, batch_number, incarnation
+    cdef readonly uint32_t previous_crc
+    cdef readonly int64_t failed
+    cdef readonly uint64_t batches, bytes_written
+    cdef readonly bint marking, unsettled
+    cdef readonly int step
+    cdef bint patient, stopping
+    cdef uint64_t handed
+    cdef int64_t started, again, written_at, next_check
+    cdef Directory directory
+    cdef Buffer staging, segment_header, slot
+    cdef Clock clock
+    cdef Handoff queue
+    cdef Cells cells
+    cdef Event engine_event
+    cdef int take(self) except -1 nogil
+    cdef int take_due(self) noexcept nogil
+    cdef int finish(self) noexcept nogil
+    cdef int64_t rest_time(self) noexcept nogil
+    cdef bint has_news(self) noexcept nogil
+    cdef bint is_stopped(self) noexcept nogil
+    cdef int stage(self, uint32_t kind, uint64_t term, uint64_t vote, uint64_t commit, uint32_t flags,
+                   Spans spans) except -1 nogil
+    cdef int seal(self) noexcept nogil
+    cdef int work(self) noexcept nogil
+    cdef int attempt_batch(self) noexcept nogil
+    cdef int zero_ahead(self, uint64_t end) noexcept nogil
+    cdef int put_mark(self, uint32_t slot) noexcept nogil
+    cdef int sync_mark(self) noexcept nogil
+    cdef int attempt_segment(self) noexcept nogil
+    cdef int fit(self, uint64_t size) noexcept nogil
+    cdef int put_header(self) noexcept nogil
+    cdef int begin_segment(self) noexcept nogil
+    cdef int64_t check(self) noexcept nogil
+    cdef bint may_pause(self, int code) noexcept nogil
+    cdef int pause(self, int code) noexcept nogil
+    cdef int over(self) noexcept nogil
+    cdef int fail(self, int code) noexcept nogil

@@ -1,0 +1,582 @@
+"""Wal: the writing end of the log. Batches of entry records in preallocated segments, one fdatasync a batch.
+
+It works in rounds without the GIL, and a round waits for nothing: it goes as far as it can now, and the next one goes
+on there. What a directory is, who owns it and how it is recovered stands in file.py and recovery.py; every byte is
+described in docs/wal-format.md.
+
+Why the format is as it is: a batch begins at a 4 KiB boundary and no block is ever written twice, so
+that a torn write cannot damage what was acknowledged before it. What follows the last batch is zero;
+so a torn batch shows more zero sectors than its header counted. Which batches were acknowledged says the
+mark, a file of its own: it is written after a batch is durable and before anybody is told so.
+"""
+
+from __future__ import annotations
+
+from .._native.files import WAIT, File
+from .._native.memory import Buffer, Spans
+from .._native.threads import Cells, Clock, Event, Handoff, Runner
+from . import wal_reader
+from .protocol import (
+    CELL_BATCH_ENTRIES,
+    CELL_BYTES,
+    CELL_DONE,
+    CELL_ERROR,
+    CELL_LAST_END,
+    CELL_LAST_START,
+    CELL_SHORTAGE,
+    CELL_SYNC_NS,
+    CELL_SYNCS,
+    COLUMN_COMMIT,
+    COLUMN_FLAGS,
+    COLUMN_KIND,
+    COLUMN_NUMBER,
+    COLUMN_TERM,
+    COLUMN_VOTE,
+    RESERVE_CODE,
+    RESERVE_FAILED,
+    RESERVE_MAKING,
+    RESERVE_READY,
+    RESERVE_TROUBLE,
+    ROW_IN_DOUBT,
+    ROW_STOP,
+)
+from .reserve import Reserve
+from .wal_format import (
+    BATCH_CHAIN_AT,
+    BATCH_CHECKED,
+    BATCH_COMMIT_AT,
+    BATCH_COUNT_AT,
+    BATCH_CRC_AT,
+    BATCH_FLAGS_AT,
+    BATCH_HEADER,
+    BATCH_INCARNATION_AT,
+    BATCH_KIND_AT,
+    BATCH_LENGTH_AT,
+    BATCH_MAGIC,
+    BATCH_MAGIC_AT,
+    BATCH_NUMBER_AT,
+    BATCH_RECORDS_CRC_AT,
+    BATCH_SEGMENT_AT,
+    BATCH_TERM_AT,
+    BATCH_VOTE_AT,
+    BATCH_ZEROS_AT,
+    BLOCK,
+    HEAD_CHAIN_AT,
+    HEAD_CHECKED,
+    HEAD_CRC_AT,
+    HEAD_FIRST_AT,
+    HEAD_SEGMENT_AT,
+    HEAD_SIZE_AT,
+    HEAD_USED_AT,
+    KIND_ENTRIES,
+    MARK_CHAIN_AT,
+    MARK_CHECKED,
+    MARK_CRC_AT,
+    MARK_NUMBER_AT,
+    MARK_POSITION_AT,
+    MARK_SEGMENT_AT,
+    MARK_SLOT_AT,
+    MARK_SLOTS,
+    OPERATION_MARK,
+    OPERATION_PLACE,
+    OPERATION_SEGMENT,
+    OPERATION_SYNC,
+    OPERATION_WRITE,
+    OPERATION_ZERO,
+    SECTOR,
+    ZERO_BELOW,
+    ZERO_STEP,
+    Mark,
+    encode_mark,
+)
+
+MARK_IDLE_NS = 30_000_000  # without a batch for so long, the mark is synced
+CHECK_NS = 500_000_000  # how often it is looked whether directory and files still have their names
+PAUSE_NS = 100_000_000  # between two attempts at something that is short, and before the reserve is asked again
+ASK_NS = 1_000_000  # before a disk is asked again whether it has finished
+
+# What is to be done next of what is under way, in the order in which it is done
+STEP_NONE = 0  # nothing is under way
+STEP_CLAIM = 1  # the batch needs another segment: take the one in reserve
+STEP_CREATE = 2  # there is none: make it here
+STEP_MAKE_DURABLE = 3  # its length and its name
+STEP_FIT = 4  # it must be long enough for the batch
+STEP_HEAD = 5  # write its header
+STEP_HEAD_SYNC = 6
+STEP_MARK_SYNC = 7  # what the mark says about the segment before is on disk before the next one is used
+STEP_BEGIN = 8  # go on in it
+STEP_WRITE = 9  # write the batch
+STEP_ZERO = 10  # zeros behind it
+STEP_SYNC = 11
+STEP_MARK = 12  # write the mark
+STEP_SETTLE = 13  # sync the mark; nothing follows
+
+
+class Wal(Runner):
+    """Appends batches. After the first failure nothing is written any more: ``failed`` says what it was.
+
+    ``begin_serving`` and then ``run``, or rounds, serve an engine; ``py_write`` is for callers without one. One of them
+    only.
+
+    Three things end a round before what is under way is done: something is short (it is tried again from ``again`` on),
+    the reserve's loop is making the segment that is needed, or the disk has not finished (WAIT). The batch stays in
+    ``staging`` and ``step`` where it is; nothing that comes after it is taken from the engine meanwhile.
+    """
+
+    def __init__(self, file: File, mark: File, reserve: Reserve, head: bytes, cluster: bytes, id: int) -> None:
+        self.file = file
+        self.mark = mark
+        self.reserve = reserve
+        self.directory = reserve.directory
+        #: the header block of a segment; number, chain, size and checksum are filled in when one is begun
+        self.segment_header = Buffer()
+        self.segment_header.py_put(head)
+        #: one slot of the mark
+        self.slot = Buffer()
+        self.slot.py_put(encode_mark(Mark(0, 0, 0, 0), 0, cluster, id))
+        self.staging = Buffer(BLOCK)
+        self.clock = Clock()
+        self.segment = self.batch_number = self.incarnation = 0
+        self.write_offset = BLOCK
+        #: Invariant: what lies from here to the end of the file was not written since the file was made
+        self.zeroed_to = BLOCK
+        self.size = 0
+        self.previous_crc = 0
+        self.failed = 0
+        self.batches = self.bytes_written = 0
+        #: False until the mark is known to be whole; then: written after every batch
+        self.marking = False
+        #: the mark was written and not synced
+        self.unsettled = False
+        self.step = STEP_NONE
+        #: the batch under way was handed over by the engine as this one, at this time; 0: none was
+        self.handed = self.started = 0
+        #: when what is short is tried again; 0: nothing is short
+        self.again = 0
+        #: somebody calls rounds: what is short is tried again, until the engine says stop
+        self.patient = self.stopping = False
+        self.written_at = self.next_check = 0
+
+    def resume(self, segment: int, offset: int, size: int, number: int, crc: int, incarnation: int) -> None:
+        """Go on behind what a recovery found."""
+        self.segment = segment
+        self.write_offset = self.zeroed_to = offset
+        self.size = size
+        self.batch_number = number
+        self.previous_crc = crc
+        self.incarnation = incarnation
+
+    def begin_serving(self, queue: Handoff, cells: Cells, engine_event: Event, clock: Clock) -> None:
+        """Serve an engine from now on, beside whatever runs ``reserve``. Before the first round."""
+        self.queue = queue
+        self.cells = cells
+        self.engine_event = engine_event
+        self.clock = clock
+        self.reserve.writer = queue.event
+        self.patient = True
+
+    def end_serving(self) -> None:
+        """After the last round: ``reserve`` ends, too."""
+        self.patient = False
+        self.reserve.stop()
+
+    # --- rounds ----------------------------------------------------------------------------------
+
+    def round(self) -> int:
+        """Go on with what is under way, else with what the engine has handed over, else with what is due.
+
+        0 after a failure, and when the engine has said stop and everything before that is done.
+        """
+        if self.step == STEP_NONE:
+            self.take()
+        elif self.again != 0 and self.clock.now() < self.again and not self.is_stopped():
+            return 1
+        self.work()
+        if self.failed == 0 and self.step == STEP_NONE:
+            if self.handed != 0:
+                self.finish()
+            if self.stopping and self.unsettled and self.failed == 0:
+                self.step = STEP_SETTLE
+                self.work()
+        if self.failed != 0:
+            self.cells.set(CELL_ERROR, self.failed)
+            self.engine_event.wake()
+            return 0
+        return 0 if self.stopping and self.step == STEP_NONE else 1
+
+    def take(self) -> int:
+        """Begin what the engine has handed over: all that came during the last sync is one batch.
+
+        Its hard state is that of the newest row. Without a row: what is due.
+        """
+        rows = self.queue.take()
+        if rows == 0:
+            return self.take_due()
+        if self.queue.at(rows - 1, COLUMN_KIND) == ROW_STOP:
+            rows -= 1
+            self.stopping = True
+        if rows > 0:
+            row = rows - 1
+            self.started = self.clock.now()
+            self.handed = self.queue.at(row, COLUMN_NUMBER)
+            self.stage(
+                KIND_ENTRIES,
+                self.queue.at(row, COLUMN_TERM),
+                self.queue.at(row, COLUMN_VOTE),
+                self.queue.at(row, COLUMN_COMMIT),
+                self.queue.at(row, COLUMN_FLAGS) & ROW_IN_DOUBT,
+                self.queue.taken,
+            )
+        return 0
+
+    def take_due(self) -> int:
+        """Nothing is to be written: look at the names, or sync the mark, if it is time."""
+        now = self.clock.now()
+        if now >= self.next_check:
+            self.check()
+        elif self.unsettled and now >= self.written_at + MARK_IDLE_NS:
+            self.step = STEP_SETTLE
+        return 0
+
+    def finish(self) -> int:
+        """What the engine handed over is durable: tell it so, if the names still lead to what was written."""
+        ended = self.clock.now()
+        number = self.handed
+        self.handed = 0
+        if ended >= self.next_check and self.check() != 0:
+            return 0
+        self.written_at = ended
+        self.cells.set(CELL_SYNCS, self.cells.get(CELL_SYNCS) + 1)
+        self.cells.set(CELL_BYTES, self.bytes_written)
+        self.cells.set(CELL_BATCH_ENTRIES, self.cells.get(CELL_BATCH_ENTRIES) + self.staging.get_u32(BATCH_COUNT_AT))
+        self.cells.set(CELL_SYNC_NS, self.cells.get(CELL_SYNC_NS) + (ended - self.started))
+        self.cells.set(CELL_LAST_START, self.started)
+        self.cells.set(CELL_LAST_END, ended)
+        self.cells.set(CELL_DONE, number)
+        self.engine_event.wake()
+        return 0
+
+    def rest(self) -> int:
+        """Sleep until a round would find something."""
+        self.queue.event.prepare()
+        timeout = self.rest_time()
+        if timeout == 0 or self.has_news():
+            self.queue.event.cancel()
+        else:
+            self.queue.event.wait(timeout)
+        return 0
+
+    def rest_time(self) -> int:
+        """How long nothing is due, if nothing comes: nanoseconds, -1 for ever."""
+        if self.again != 0:
+            return self.clock.until(self.again)
+        if self.step == STEP_CLAIM:
+            return PAUSE_NS
+        if self.step != STEP_NONE:
+            return ASK_NS
+        due = self.next_check
+        if self.unsettled:
+            due = min(due, self.written_at + MARK_IDLE_NS)
+        return self.clock.until(due)
+
+    def has_news(self) -> bool:
+        """Whether something has come that a round would go on with."""
+        if self.step == STEP_NONE:
+            return self.queue.waiting()
+        if self.step == STEP_CLAIM:
+            return not self.reserve.is_making()
+        return self.again != 0 and self.is_stopped()
+
+    def is_stopped(self) -> bool:
+        """Whether the engine has said stop: nobody waits for the acknowledgement any more."""
+        return self.stopping or self.queue.newest(COLUMN_KIND) == ROW_STOP
+
+    # --- one batch -------------------------------------------------------------------------------
+
+    def stage(self, kind: int, term: int, vote: int, commit: int, flags: int, spans: Spans) -> int:
+        """Begin a batch: it stands in ``staging`` until it is durable."""
+        self.staging.clear()
+        self.staging.fill(BATCH_HEADER)
+        self.staging.put_spans(spans)
+        length = self.staging.size - BATCH_HEADER
+        self.staging.set_u32(BATCH_MAGIC_AT, BATCH_MAGIC)
+        self.staging.set_u32(BATCH_RECORDS_CRC_AT, self.staging.records_crc(BATCH_HEADER, length))
+        self.staging.set_u32(BATCH_COUNT_AT, self.staging.check_records(BATCH_HEADER, length, False))
+        self.staging.set_u32(BATCH_ZEROS_AT, wal_reader.count_zero_sectors(self.staging, self.staging.size))
+        self.staging.set_u32(BATCH_KIND_AT, kind)
+        self.staging.set_u64(BATCH_LENGTH_AT, length)
+        self.staging.set_u64(BATCH_TERM_AT, term)
+        self.staging.set_u64(BATCH_VOTE_AT, vote)
+        self.staging.set_u64(BATCH_COMMIT_AT, commit)
+        self.staging.set_u32(BATCH_FLAGS_AT, flags)
+        self.staging.pad(BLOCK)
+        if self.write_offset + self.staging.size > self.size:
+            self.step = STEP_CLAIM
+        else:
+            self.seal()
+        return 0
+
+    def seal(self) -> int:
+        """The batch has its place: fill in what depends on it, and the checksum."""
+        self.staging.set_u32(BATCH_CHAIN_AT, self.previous_crc)
+        self.staging.set_u64(BATCH_NUMBER_AT, self.batch_number + 1)
+        self.staging.set_u64(BATCH_INCARNATION_AT, self.incarnation)
+        self.staging.set_u64(BATCH_SEGMENT_AT, self.segment)
+        self.staging.set_u32(BATCH_CRC_AT, self.staging.crc(BATCH_KIND_AT, BATCH_CHECKED))
+        self.step = STEP_WRITE
+        return 0
+
+    def work(self) -> int:
+        """Go on with what is under way as far as that goes now; done when ``step`` is NONE, or ``failed`` is not 0."""
+        while self.step != STEP_NONE and self.failed == 0:
+            code = self.attempt_batch() if self.step >= STEP_WRITE else self.attempt_segment()
+            if code == 0:
+                if self.again != 0:
+                    self.over()
+            elif code == WAIT:
+                # Who has no rounds asks again at once, as often as it takes.
+                if self.patient:
+                    return 0
+            elif self.may_pause(code):
+                self.pause(code)
+                return 0
+            else:
+                self.fail(code)
+        return 0
+
+    def attempt_batch(self) -> int:
+        """One step of a batch that has its place: 0 and ``step`` is the next one, or -errno, or WAIT."""
+        code = 0
+        if self.step == STEP_WRITE:
+            code = self.file.write_at(self.staging, 0, self.staging.size, self.write_offset)
+            if code == 0:
+                self.step = STEP_ZERO
+        elif self.step == STEP_ZERO:
+            code = self.zero_ahead(self.write_offset + self.staging.size)
+            if code == 0:
+                self.step = STEP_SYNC
+        elif self.step == STEP_SYNC:
+            code = self.file.datasync()
+            if code == 0:
+                self.write_offset += self.staging.size
+                self.batch_number += 1
+                self.previous_crc = self.staging.get_u32(BATCH_CRC_AT)
+                self.batches += 1
+                self.bytes_written += self.staging.size
+                self.step = STEP_MARK if self.marking else STEP_NONE
+        elif self.step == STEP_MARK:
+            code = self.put_mark(self.batch_number % MARK_SLOTS)
+            if code == 0:
+                self.step = STEP_NONE
+        else:
+            code = self.sync_mark()
+            if code == 0:
+                self.step = STEP_NONE
+        return code
+
+    def zero_ahead(self, end: int) -> int:
+        """Write zeros behind ``end`` when a small batch has used up those that were there. 0 or -errno."""
+        if end <= self.zeroed_to or self.staging.size >= ZERO_BELOW:
+            return 0
+        target = min(self.size, max(end, max(self.zeroed_to, self.write_offset) + ZERO_STEP))
+        if target > end:
+            code = self.file.zero(end, target - end)
+            if code != 0:
+                return code
+        self.zeroed_to = target
+        return 0
+
+    # --- the mark --------------------------------------------------------------------------------
+
+    def put_mark(self, slot: int) -> int:
+        """Say that the newest batch is durable; it is read after a crash of this process, and later when synced.
+
+        Before anybody is told: what is missing at the next start was then acknowledged, or else it is not missed.
+        """
+        self.slot.set_u64(MARK_NUMBER_AT, self.batch_number)
+        self.slot.set_u64(MARK_SEGMENT_AT, self.segment)
+        self.slot.set_u64(MARK_POSITION_AT, self.write_offset)
+        self.slot.set_u32(MARK_CHAIN_AT, self.previous_crc)
+        self.slot.set_u32(MARK_SLOT_AT, slot)
+        self.slot.set_u32(MARK_CRC_AT, self.slot.crc(MARK_NUMBER_AT, MARK_CHECKED))
+        code = self.mark.write_at(self.slot, 0, SECTOR, slot * BLOCK)
+        if code == 0:
+            self.unsettled = True
+        return code
+
+    def sync_mark(self) -> int:
+        """Sync the mark, if there is something to sync. It may lag behind on disk: it is never ahead."""
+        code = self.mark.datasync() if self.unsettled else 0
+        if code == 0:
+            self.unsettled = False
+        return code
+
+    # --- segments and names ------------------------------------------------------------------------
+
+    def attempt_segment(self) -> int:
+        """One step on the way to the next segment, which is durable, with its name, before anything is written into it.
+
+        0 and ``step`` is the next one, or -errno, or WAIT.
+        """
+        code = 0
+        if self.step == STEP_CLAIM:
+            state = self.reserve.claim()
+            if state == RESERVE_MAKING:
+                return WAIT
+            self.step = STEP_FIT if state in (RESERVE_READY, RESERVE_FAILED) else STEP_CREATE
+        elif self.step == STEP_CREATE:
+            code = self.reserve.create(self.segment + 1)
+            if code == 0:
+                self.step = STEP_MAKE_DURABLE
+        elif self.step == STEP_MAKE_DURABLE:
+            code = self.reserve.make_durable()
+            if code == 0:
+                self.step = STEP_FIT
+        elif self.step == STEP_FIT:
+            code = self.fit(BLOCK + self.staging.size)
+        elif self.step == STEP_HEAD:
+            code = self.put_header()
+            if code == 0:
+                self.step = STEP_HEAD_SYNC
+        elif self.step == STEP_HEAD_SYNC:
+            code = self.reserve.file.datasync()
+            if code == 0:
+                self.step = STEP_MARK_SYNC
+        elif self.step == STEP_MARK_SYNC:
+            code = self.sync_mark()
+            if code == 0:
+                self.step = STEP_BEGIN
+        else:
+            self.begin_segment()
+        return code
+
+    def fit(self, size: int) -> int:
+        """Make the segment in reserve long enough for ``size`` bytes, unless it is; 0 or -errno."""
+        code = self.reserve.cells.get(RESERVE_CODE)
+        if code != 0:
+            return code
+        if self.reserve.size >= size:
+            self.step = STEP_HEAD
+            return 0
+        code = self.reserve.grow(size)
+        if code == 0:
+            self.step = STEP_MAKE_DURABLE
+        return code
+
+    def put_header(self) -> int:
+        """The header of the segment in reserve; 0 or -errno."""
+        self.segment_header.set_u64(HEAD_SEGMENT_AT, self.segment + 1)
+        self.segment_header.set_u32(HEAD_CHAIN_AT, self.previous_crc)
+        self.segment_header.set_u64(HEAD_FIRST_AT, self.batch_number + 1)
+        self.segment_header.set_u64(HEAD_SIZE_AT, self.reserve.size)
+        self.segment_header.set_u32(HEAD_CRC_AT, self.segment_header.crc(HEAD_USED_AT, HEAD_CHECKED))
+        return self.reserve.file.write_at(self.segment_header, 0, BLOCK, 0)
+
+    def begin_segment(self) -> int:
+        """Go on in the segment that was in reserve."""
+        self.size = self.reserve.size
+        self.reserve.hand_over(self.file)
+        self.segment += 1
+        self.write_offset = self.zeroed_to = BLOCK
+        self.bytes_written += BLOCK
+        if self.check() == 0:
+            self.seal()
+        return 0
+
+    def check(self) -> int:
+        """Whether the names still lead to what is open: what is written into a file without a name is lost.
+
+        Also the time to ask for the next segment, and to see what became of the last attempt. 0 or a failure.
+        """
+        if self.failed != 0:
+            return self.failed
+        code = self.directory.check()
+        if code == 0:
+            code = self.file.named(self.directory)
+        if code == 0 and self.marking:
+            code = self.mark.named(self.directory)
+        if code != 0:
+            self.failed = OPERATION_PLACE << 32 | -code
+        if self.patient:
+            self.next_check = self.clock.now() + CHECK_NS
+            self.reserve.want(self.segment + 1)
+            self.cells.set(CELL_SHORTAGE, self.reserve.cells.get(RESERVE_TROUBLE))
+            code = self.reserve.cells.get(RESERVE_CODE)
+            if code != 0 and self.failed == 0:
+                self.failed = OPERATION_SEGMENT << 32 | -code
+        return self.failed
+
+    # --- shortages and failures --------------------------------------------------------------------
+
+    def may_pause(self, code: int) -> bool:
+        """Whether to try again later what failed with ``code`` (-errno): it is short and may come back.
+
+        Not a sync: after it has failed nobody knows what is on disk. Not when the engine has said stop.
+        """
+        if not self.patient or not self.reserve.is_shortage(code) or self.is_stopped():
+            return False
+        if self.step == STEP_CREATE or self.step == STEP_FIT or self.step == STEP_HEAD:
+            return self.reserve.cells.get(RESERVE_CODE) == 0
+        return self.step == STEP_WRITE or self.step == STEP_ZERO or self.step == STEP_MARK
+
+    def pause(self, code: int) -> int:
+        """Something is short: remember when to try again, and say so."""
+        self.again = self.clock.now() + PAUSE_NS
+        self.reserve.tell(-code)
+        self.cells.set(CELL_SHORTAGE, -code)
+        return 0
+
+    def over(self) -> int:
+        """What was short is there again."""
+        self.again = 0
+        self.cells.set(CELL_SHORTAGE, 0)
+        self.reserve.tell(0)
+        return 0
+
+    def fail(self, code: int) -> int:
+        """The step under way has failed with ``code`` (-errno), now and for ever."""
+        step = self.step
+        if step <= STEP_FIT:
+            # Where there is no directory any more, nothing can be made in it.
+            if self.check() == 0:
+                self.failed = OPERATION_SEGMENT << 32 | -code
+        elif step <= STEP_HEAD_SYNC:
+            self.failed = OPERATION_SEGMENT << 32 | -code
+        elif step == STEP_WRITE:
+            self.failed = OPERATION_WRITE << 32 | -code
+        elif step == STEP_ZERO:
+            self.failed = OPERATION_ZERO << 32 | -code
+        elif step == STEP_SYNC:
+            self.failed = OPERATION_SYNC << 32 | -code
+        else:
+            self.failed = OPERATION_MARK << 32 | -code
+        return 0
+
+    # --- for Python ------------------------------------------------------------------------------
+
+    def py_write(self, kind: int, term: int, vote: int, commit: int, spans: Spans, flags: int = 0) -> int:
+        """Write one batch: 0 when it is durable, else errno | operation << 32, now and ever after.
+
+        For callers without rounds: it returns when it is done, and what is short is a failure.
+        """
+        if self.failed == 0:
+            self.stage(kind, term, vote, commit, flags, spans)
+            self.work()
+        return self.failed
+
+    def py_begin_marking(self) -> int:
+        """From now on the mark is written: at once both slots, synced. 0 or a failure."""
+        self.marking = True
+        for slot in range(MARK_SLOTS):
+            code = self.put_mark(slot)
+            if code != 0 and self.failed == 0:
+                self.failed = OPERATION_MARK << 32 | -code
+        return self.py_settle()
+
+    def py_settle(self) -> int:
+        """Sync the mark, unless something else is under way; 0 or a failure. For callers without rounds."""
+        self.patient = False
+        if self.step == STEP_NONE and self.failed == 0:
+            self.step = STEP_SETTLE
+            self.work()
+        return self.failed
