@@ -6,6 +6,7 @@ of Raft, files and sockets stand elsewhere.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterable
 from types import TracebackType
@@ -218,30 +219,34 @@ class Node:
             if life.is_mine():
                 return  # another thread is closing the node, and waits for this one
             raise
-        if right is None:
+        if right is not None:
+            with right, contextlib.suppress(lifecycle.Abandoned):
+                self._close(timeout, deadline)
+
+    def _close(self, timeout: float, deadline: float) -> None:
+        """Close it, with the right to."""
+        life = self._life
+        if life.phase == lifecycle.ENDED:
             return
-        with right:
-            if life.phase == lifecycle.ENDED:
-                return
-            if life.phase == lifecycle.NEW:
-                life.move(lifecycle.ENDED)
-                self._tell_end()
-                life.ended.open()
-                return
-            life.move(lifecycle.STOPPING)
-            if not self._handed_over:
-                self._handed_over = True
-                self._hand_over()
-            errors: list[BaseException] = []
-            stuck = self._shut_down(deadline, errors)
-            if stuck:
-                raise UsageError(
-                    f"{stuck} did not end within {timeout} s: does apply(), a callback, the storage or the transport "
-                    "not return?"
-                )
+        if life.phase == lifecycle.NEW:
             life.move(lifecycle.ENDED)
-            if errors:
-                raise errors[0]
+            self._tell_end()
+            life.ended.open()
+            return
+        life.move(lifecycle.STOPPING)
+        if not self._handed_over:
+            self._handed_over = True
+            self._hand_over()
+        errors: list[BaseException] = []
+        stuck = self._shut_down(deadline, errors)
+        if stuck:
+            raise UsageError(
+                f"{stuck} did not end within {timeout} s: does apply(), a callback, the storage or the transport "
+                "not return?"
+            )
+        life.move(lifecycle.ENDED)
+        if errors:
+            raise errors[0]
 
     def _hand_over(self) -> None:
         """Let another voter lead before we go: it is elected at once instead of after a timeout."""
