@@ -54,6 +54,8 @@ COMPILED = {
     "raftx.node.stamps": "raftx/node/stamps.py",
     "raftx.node.contact": "raftx/node/contact.py",
     "raftx.node.senders": "raftx/node/senders.py",
+    "raftx.node.hello": "raftx/node/hello.py",
+    "raftx.node.elections": "raftx/node/elections.py",
     "raftx.node.engine": "raftx/node/engine.py",
     "raftx.node.futures": "raftx/node/futures.py",
     "raftx.node.outcomes": "raftx/node/outcomes.py",

@@ -144,6 +144,7 @@ cdef class Codec:
     cdef size_t size, offset
     cdef readonly uint64_t sender, sender_incarnation
     cdef readonly uint64_t sender_limit    # bytes of a frame that it takes; 0: it does not say
+    cdef readonly uint64_t foreign         # who sent the last frame of another cluster, by its own account; 0: not known
     cdef readonly bint sender_too_large    # it has something for this node that is larger than it takes
     cdef uint32_t limit_units              # of 64 KiB, told to others; 0: not said
     cdef readonly uint64_t rejected[16]    # dropped frames by reason
@@ -159,5 +160,6 @@ cdef class Codec:
         self, int kind, const uint8_t* head, const uint8_t* p, size_t size, uint32_t count
     ) noexcept nogil
     cdef int _verify(self, const uint8_t* data, size_t size) noexcept nogil
+    cdef uint64_t _foreign_sender(self, const uint8_t* data, size_t size) noexcept nogil
     cdef uint32_t _headers_crc(self, const uint8_t* data, size_t size) noexcept nogil
     cdef void _seal(self, uint8_t* records, size_t size) noexcept nogil

@@ -40,6 +40,8 @@ MSG_FORGET_LEADER = 23
 MSG_REFUSED = 32
 MSG_DOUBT = 33
 MSG_DOUBT_RESP = 34
+# Engine to engine, likewise: settings of the sender.
+MSG_HELLO = 35
 
 MESSAGE_NAMES = {
     value: name[4:].title().replace("_", "") for name, value in list(globals().items()) if name.startswith("MSG_")
@@ -59,6 +61,7 @@ RESPONSE_KINDS = frozenset(
 FLAG_REJECT = 1
 FLAG_TRANSFER = 2  # a vote request that a leadership transfer asked for: it overrides the leader lease
 FLAG_REQUEST_SNAPSHOT = 4  # a refused append whose sender wants a snapshot; ``context`` has the least index
+FLAG_NEW_CONNECTION = 8  # a Hello that is the first message on a new connection
 
 # Kinds of entries, with etcd's numbers
 ENTRY_NORMAL = 0

@@ -149,6 +149,8 @@ cdef class Codec:
         cdef int reason = self._verify(data, size)
         if reason:
             self.rejected[reason] += 1
+            if reason == CLUSTER:
+                self.foreign = self._foreign_sender(data, size)
             self.data = NULL
             self.size = self.offset = 0
             return reason
@@ -160,6 +162,10 @@ cdef class Codec:
         self.sender_limit = (<uint64_t>data[7] * 256 + data[6]) * 65536
         self.sender_too_large = (data[5] & FLAG_TOO_LARGE) != 0
         return 0
+
+    cdef uint64_t _foreign_sender(self, const uint8_t* p, size_t size) noexcept nogil:
+        cdef uint64_t sender = LD64(p + 32)
+        return sender if LD32(p + 60) == self._headers_crc(p, size) and sender < NUMBER_LIMIT else 0
 
     cdef int _verify(self, const uint8_t* p, size_t size) noexcept nogil:
         cdef size_t at = FRAME_HEADER

@@ -53,8 +53,21 @@ class Codec:
     """
 
     __slots__ = (
-        "_data", "_limit_units", "_offset", "_out", "_out_size", "cluster", "group", "id", "incarnation", "rejected",
-        "sender", "sender_incarnation", "sender_limit", "sender_too_large",
+        "_data",
+        "_limit_units",
+        "_offset",
+        "_out",
+        "_out_size",
+        "cluster",
+        "foreign",
+        "group",
+        "id",
+        "incarnation",
+        "rejected",
+        "sender",
+        "sender_incarnation",
+        "sender_limit",
+        "sender_too_large",
     )  # fmt: skip
 
     def __init__(self, cluster: bytes, id: int, incarnation: int = 0, group: int = 0) -> None:
@@ -69,6 +82,7 @@ class Codec:
         self.group = _number(group)
         self.sender = self.sender_incarnation = 0
         self.sender_limit = 0  # bytes of a frame that it takes; 0: it does not say
+        self.foreign = 0  # who sent the last frame of another cluster, by its own account; 0: it is not known
         self.sender_too_large = False  # it has something for this node that is larger than it takes
         self._limit_units = 0  # of 64 KiB, told to others; 0: not said
         self.rejected = [0] * 16  # dropped frames by reason
@@ -147,6 +161,8 @@ class Codec:
         frame = memoryview(data)[:size]
         reason = self._verify(frame, size)
         self.rejected[reason] += reason > 0
+        if reason == _CLUSTER:
+            self.foreign = self._foreign_sender(frame, size)
         self._data = memoryview(b"") if reason else frame
         self._offset = FRAME_HEADER
         if not reason:
@@ -155,6 +171,10 @@ class Codec:
             self.sender_limit = (frame[7] * 256 + frame[6]) * 65536
             self.sender_too_large = frame[5] & _TOO_LARGE != 0
         return reason
+
+    def _foreign_sender(self, frame: memoryview, size: int) -> int:
+        sender, crc = _U64.unpack_from(frame, 32)[0], _U32.unpack_from(frame, 60)[0]
+        return sender if crc == self._headers_crc(frame, size) and sender <= NUMBER_MAX else 0
 
     def _verify(self, frame: memoryview, size: int) -> int:
         if size < FRAME_HEADER:

@@ -28,6 +28,7 @@ from ..types import ConfState, StateChange
 from . import rows
 from .adapter import StorageAdapter, TransportAdapter
 from .apply import Applier
+from .disagreements import FRAME_OVERHEAD, Disagreements
 from .engine import Engine
 from .events import History, Published, Stream
 from .lifecycle import Task
@@ -37,7 +38,6 @@ from .report import Lines
 from .stamps import Stamps
 from .watch import Watch
 
-FRAME_OVERHEAD = 64 + 64 + 32 + 24  # frame, message, record and envelope around one entry
 FRAME_MAX = 1 << 30  # bytes of a frame where the transport sets no limit
 
 End = Callable[[BaseException | None], None]
@@ -84,6 +84,7 @@ class Parts:
     applier: Applier
     proposer: Proposer
     watch: Watch
+    disagreements: Disagreements
     wal_cells: Cells
     wal: Wal | None
     storage_adapter: StorageAdapter | None
@@ -172,7 +173,15 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     applier.committed = outside.committed
     applier.state_changes = outside.state_changes
     watch = Watch(outcomes, lines, clock, config.proposal_timeout_ms * 1_000_000)
-    watch.also = functools.partial(report, config.id, transport, link)
+    disagreements = Disagreements(
+        config,
+        limit,
+        engine.hellos,
+        engine.show,
+        lambda: outside.configuration.value,
+        getattr(transport, "peers", {}),
+    )
+    watch.also = functools.partial(report, config.id, transport, link, disagreements)
     if isinstance(clock, ManualClock):
         for sleeper in (event, watch.event, writes.event):
             clock.py_watch(sleeper)
@@ -185,6 +194,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         applier,
         proposer,
         watch,
+        disagreements,
         wal_cells,
         wal,
         storage_adapter,
@@ -211,8 +221,9 @@ def open_link(transport: Any, config: Config, event: Event) -> Link:
     return link
 
 
-def report(id: int, transport: Any, link: Link) -> None:
-    """Log what people should hear of the connections. On the watch thread."""
+def report(id: int, transport: Any, link: Link, disagreements: Disagreements) -> None:
+    """Log what people should hear of the connections and of the other members. On the watch thread."""
+    disagreements.tell()
     report_notes(link.notes, id, getattr(transport, "peers", {}))
     own = getattr(transport, "report", None)
     if own is not None:

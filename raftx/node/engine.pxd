@@ -8,18 +8,20 @@ from ..consensus cimport admission
 from ..consensus.driver cimport Driver
 from ..consensus.raft cimport Raft
 from ..transport.link cimport Link
+from . cimport elections
 from .contact cimport Contact
+from .hello cimport Hellos
 from .senders cimport Senders
 from .stamps cimport Stamps
 
 cdef int FOLLOWER, LEADER
-cdef int MSG_HUP, MSG_PROP, MSG_READ_INDEX, MSG_READ_INDEX_RESP, MSG_REFUSED, MSG_SNAP, MSG_TRANSFER_LEADER, MSG_UNREACHABLE
-cdef uint32_t FLAG_REJECT
+cdef int MSG_HELLO, MSG_HUP, MSG_PROP, MSG_READ_INDEX, MSG_READ_INDEX_RESP, MSG_REFUSED, MSG_SNAP, MSG_TRANSFER_LEADER, MSG_UNREACHABLE
+cdef uint32_t FLAG_NEW_CONNECTION, FLAG_REJECT
 cdef int CELL_DONE, CELL_ERROR
 cdef uint64_t ROW_IN_DOUBT, ROW_STOP, ROW_WRITE
 cdef uint64_t CMD_CAMPAIGN, CMD_CONNECTED, CMD_STOP, CMD_TRANSFER, CMD_UNREACHABLE
 cdef int DONE_APPLIED, FAILED_STORAGE
-cdef int REFUSED_CAMPAIGN, REFUSED_FORWARDING, REFUSED_NO_LEADER, REFUSED_NO_VOTER, REFUSED_NOT_LEADER
+cdef int REFUSED_CAMPAIGN, REFUSED_FORWARDING, REFUSED_NO_LEADER, REFUSED_NOT_LEADER
 cdef int REFUSED_REMOVED, REFUSED_TRANSFER
 cdef int REFUSED_STOPPED, REFUSED_UNCOMMITTED, REFUSED_UNREACHABLE
 cdef uint64_t ROW_APPLY, ROW_ASKED, ROW_END, ROW_HANDED, ROW_ODD, ROW_REFUSED, ROW_STATE, ROW_TRANSFER
@@ -27,6 +29,7 @@ cdef int ODD_ANSWER, SENDER_STALE
 cdef int64_t ODD_NS
 cdef int SHOW_APPLIED, SHOW_COMMIT, SHOW_FAILED, SHOW_FRAMES_DROPPED, SHOW_FRAMES_IN, SHOW_FRAMES_OUT
 cdef int SHOW_LAST, SHOW_LEAD, SHOW_LEADERS, SHOW_ROLE, SHOW_STABLE, SHOW_STALE, SHOW_TERM, SHOW_TICKS
+cdef int SHOW_FOREIGN
 cdef int SHOW_IN_DOUBT, SHOW_ODD, SHOW_REJECTED, SHOW_TOO_LARGE_IN, SHOW_TOO_LARGE_OUT, SHOW_UNSERVED, SHOW_VOTE
 cdef int REASONS_MAX, SHOWN
 cdef size_t FRAME_HEADER, MESSAGE_HEADER, FRAME_CLOSE, RECORD_HEADER
@@ -53,7 +56,10 @@ cdef class Engine(Runner):
     cdef uint64_t max_chunk
     cdef size_t frame_close, max_frame_bytes
     cdef uint64_t[::1] frame_limits
-    cdef int64_t[::1] marks, said_too_large
+    cdef int64_t[::1] marks, said_too_large, introduced
+    cdef uint64_t[::1] met
+    cdef Outbox greeting
+    cdef readonly Hellos hellos
     cdef readonly Senders senders
     cdef int64_t[::1] odd_told
     cdef uint64_t passed
@@ -85,9 +91,6 @@ cdef class Engine(Runner):
     cdef int take_commands(self) except -1 nogil
     cdef int campaign(self, uint64_t request) except -1 nogil
     cdef int transfer(self, uint64_t to, uint64_t request) except -1 nogil
-    cdef int transfer_refusal(self, uint64_t to) noexcept nogil
-    @cython.locals(best=uint64_t, to=uint64_t)
-    cdef uint64_t most_complete(self) noexcept nogil
     cdef int tell_asked(self, uint64_t request, int reason, uint64_t to, uint64_t term) except -1 nogil
     @cython.locals(applied=uint64_t)
     cdef int take_applied(self) except -1 nogil
@@ -99,6 +102,7 @@ cdef class Engine(Runner):
     cdef int send_frame(self, int slot, uint64_t to, size_t size, size_t start, size_t end) except -1 nogil
     cdef int not_sent(self, int slot, uint64_t to, size_t start, size_t end) except -1 nogil
     cdef int greet(self) except -1 nogil
-    cdef int hello(self, uint64_t to) except -1 nogil
+    cdef int hello(self, uint64_t to, bint new_connection) except -1 nogil
+    cdef int receive_hello(self) except -1 nogil
     cdef int hand_over_entries(self) except -1 nogil
     cdef int publish(self) except -1 nogil

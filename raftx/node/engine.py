@@ -16,7 +16,7 @@ from array import array
 from .._core import Codec
 from .._native.limits import NOTE_LIMIT, NOTE_TOO_LARGE
 from .._native.memory import Spans
-from .._native.outbox import Message
+from .._native.outbox import Message, Outbox
 from .._native.threads import Cells, Clock, Event, Handoff, Intake, Runner
 from ..config import Config
 from ..consensus import admission
@@ -25,10 +25,12 @@ from ..consensus.raft import Raft
 from ..storage.protocol import CELL_DONE, CELL_ERROR, ROW_IN_DOUBT, ROW_STOP, ROW_WRITE
 from ..transport.link import Link
 from ..types import (
+    FLAG_NEW_CONNECTION,
     FLAG_REJECT,
     FOLLOWER,
     LEADER,
     MEMBERS_MAX,
+    MSG_HELLO,
     MSG_HUP,
     MSG_PROP,
     MSG_READ_INDEX,
@@ -38,7 +40,9 @@ from ..types import (
     MSG_TRANSFER_LEADER,
     MSG_UNREACHABLE,
 )
+from . import elections
 from .contact import Contact
+from .hello import Hellos, hello_of
 from .rows import (
     CMD_CAMPAIGN,
     CMD_CONNECTED,
@@ -52,7 +56,6 @@ from .rows import (
     REFUSED_CAMPAIGN,
     REFUSED_FORWARDING,
     REFUSED_NO_LEADER,
-    REFUSED_NO_VOTER,
     REFUSED_NOT_LEADER,
     REFUSED_REMOVED,
     REFUSED_STOPPED,
@@ -71,6 +74,7 @@ from .rows import (
     SHOW_APPLIED,
     SHOW_COMMIT,
     SHOW_FAILED,
+    SHOW_FOREIGN,
     SHOW_FRAMES_DROPPED,
     SHOW_FRAMES_IN,
     SHOW_FRAMES_OUT,
@@ -157,6 +161,14 @@ class Engine(Runner):
         self.frame_limits = array("Q", bytes(8 * MEMBERS_MAX))
         #: ticks for which frames to each slot's member tell it that something did not fit
         self.marks = array("q", bytes(8 * MEMBERS_MAX))
+        #: the incarnation of each slot's member that was heard last, and whether it has been told our settings since
+        self.met = array("Q", bytes(8 * MEMBERS_MAX))
+        self.introduced = array("q", bytes(8 * MEMBERS_MAX))
+        #: what they are told: in row 1 as the first message on a new connection
+        self.greeting = Outbox()
+        for new_connection in (False, True):
+            self.greeting.py_push(hello_of(settings, max_frame_bytes, new_connection))
+        self.hellos = Hellos()
         #: ticks for which nothing is said about it
         self.said_too_large = array("q", bytes(8 * MEMBERS_MAX))
         self.shown_term = self.shown_lead = self.shown_transferee = 0
@@ -173,6 +185,9 @@ class Engine(Runner):
         if not self.begun:
             self.begun = True
             self.publish()
+            for slot in range(self.core.tracker.peers.count):
+                if slot != self.core.self_slot:
+                    self.hello(self.core.tracker.peers.ids[slot], False)
         if self.write_cells.get(CELL_ERROR) != 0:
             self.show.set(SHOW_FAILED, FAILED_STORAGE)
             return self.finish()
@@ -274,6 +289,7 @@ class Engine(Runner):
             rejected = self.codec.open(self.link.data, self.link.size)
             if rejected != 0:
                 self.count(SHOW_REJECTED + rejected)
+                self.show.set(SHOW_FOREIGN, self.codec.foreign)
                 continue
             self.link.proven()
             slot = self.core.tracker.peers.slot_of(self.codec.sender)
@@ -293,10 +309,14 @@ class Engine(Runner):
         return 0
 
     def heard(self, slot: int) -> int:
-        """A frame of a member's present life; one without messages is the first on a new connection."""
+        """A frame of a member's present life."""
         if slot < 0:
             return 0
         self.contact.heard(slot)
+        if self.met[slot] != self.codec.sender_incarnation:
+            # Who has just begun does not know what we told its earlier life, or what was sent before it listened.
+            self.met[slot] = self.codec.sender_incarnation
+            self.introduced[slot] = 0
         self.frame_limits[slot] = self.codec.sender_limit
         if self.codec.sender_limit:
             # An append and the headers around it fit what its recipient takes, unless it is a single entry.
@@ -304,8 +324,18 @@ class Engine(Runner):
         if self.codec.sender_too_large:
             self.count(SHOW_TOO_LARGE_IN)
             self.say_too_large(NOTE_TOO_LARGE, slot, self.max_frame_bytes)
-        if self.link.size == FRAME_HEADER and self.contact.greeted(slot):
-            self.link.renew(self.codec.sender)
+        return 0
+
+    def receive_hello(self) -> int:
+        """A member's settings; perhaps on a connection that it has just made."""
+        slot = self.core.tracker.peers.slot_of(self.message.sender)
+        if slot < 0:
+            return 0
+        self.hellos.take(self.message, self.core.tracker.peers)
+        if self.introduced[slot] == 0:
+            self.hello(self.message.sender, False)
+        if self.message.flags & FLAG_NEW_CONNECTION and self.contact.greeted(slot):
+            self.link.renew(self.message.sender)
         return 0
 
     def say_too_large(self, kind: int, slot: int, limit: int) -> int:
@@ -316,6 +346,8 @@ class Engine(Runner):
 
     def receive(self) -> int:
         """One message from a peer, if an honest one can have sent it."""
+        if self.message.kind == MSG_HELLO:
+            return self.receive_hello()
         reason = admission.refusal(self.core, self.message)
         if reason != 0:
             return self.refuse(reason)
@@ -464,7 +496,7 @@ class Engine(Runner):
                 self.scratch.sender = self.commands.at(row, 1)
                 self.core.step(self.scratch)
             elif kind == CMD_CONNECTED:
-                self.hello(self.commands.at(row, 1))
+                self.hello(self.commands.at(row, 1), True)
         return 0
 
     def campaign(self, request: int) -> int:
@@ -477,37 +509,14 @@ class Engine(Runner):
         """Hand leadership to ``to``; 0: to the live voter whose log is most complete."""
         term = self.core.term
         if to == 0 and self.core.role == LEADER:
-            to = self.most_complete()
-        reason = self.transfer_refusal(to)
+            to = elections.most_complete(self.core)
+        reason = elections.transfer_refusal(self.core, to)
         if reason == 0:
             self.message.reset(MSG_TRANSFER_LEADER)
             self.message.sender = self.core.id
             self.message.hint = to
             self.core.step(self.message)
         return self.tell_asked(request, reason, to, term)
-
-    def transfer_refusal(self, to: int) -> int:
-        """Why leadership cannot be handed to ``to``; 0 when it can, or when another member has to know."""
-        if self.core.role != LEADER:
-            if self.core.lead == 0:
-                return REFUSED_NO_LEADER
-            return 0 if to else REFUSED_NOT_LEADER
-        slot = self.core.tracker.peers.slot_of(to) if to else -1
-        if slot < 0 or (self.core.tracker.learners >> slot) & 1:
-            return REFUSED_NO_VOTER
-        return REFUSED_TRANSFER if self.core.transferee == to else 0
-
-    def most_complete(self) -> int:
-        """The live voter, other than this one, that has acknowledged most; 0 for none."""
-        best = to = 0
-        for slot in range(self.core.tracker.peers.count):
-            if slot == self.core.self_slot or (self.core.tracker.voters >> slot) & 1 == 0:
-                continue
-            alive = (self.core.tracker.peers.recent_active >> slot) & 1
-            if alive and self.core.tracker.peers.match[slot] >= best:
-                best = self.core.tracker.peers.match[slot]
-                to = self.core.tracker.peers.ids[slot]
-        return to
 
     def tell_asked(self, request: int, reason: int, to: int, term: int) -> int:
         """The core was asked that ``to`` lead, in ``term``, or not, with a reason; and what it knows now."""
@@ -602,6 +611,8 @@ class Engine(Runner):
         return 0
 
     def send_frame(self, slot: int, to: int, size: int, start: int, end: int) -> int:
+        if self.introduced[slot] == 0:
+            self.hello(to, False)
         if not self.link.prepare(to, size):
             return 1
         self.codec.begin(self.link.place, size, to)
@@ -624,22 +635,28 @@ class Engine(Runner):
         return self.core.step(self.scratch)
 
     def greet(self) -> int:
-        """A new connection begins with a frame without messages: small, so that the member soon knows whose it is."""
+        """A new connection begins with a Hello alone: a small frame, so that the member soon knows whose it is."""
         to = self.link.fresh()
         while to != 0:
-            self.hello(to)
+            self.hello(to, True)
             to = self.link.fresh()
         return 0
 
-    def hello(self, to: int) -> int:
+    def hello(self, to: int, new_connection: bool) -> int:
+        """Tell a member our settings, in a frame of their own."""
         slot = self.core.tracker.peers.slot_of(to)
-        if slot >= 0:
+        if slot >= 0 and new_connection:
             self.contact.connected(slot)
-        if self.link.prepare(to, FRAME_HEADER):
-            self.codec.begin(self.link.place, FRAME_HEADER, to)
+        row = 1 if new_connection else 0
+        size = FRAME_HEADER + self.codec.measure(self.greeting, row)
+        if self.link.prepare(to, size):
+            self.codec.begin(self.link.place, size, to)
+            self.codec.add(self.greeting, row)
             self.codec.finish()
             if self.link.send() == 0:
                 self.count(SHOW_FRAMES_OUT)
+                if slot >= 0:
+                    self.introduced[slot] = 1
         return 0
 
     def hand_over_entries(self) -> int:

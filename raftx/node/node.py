@@ -485,10 +485,13 @@ class Node:
 
         ``too_large_out`` counts messages that their recipient's max_frame_bytes kept from being sent, ``too_large_in``
         frames that told of such messages to this node. ``entries_bare`` counts committed entries that no Node proposed
-        and that are therefore not applied. ``transport`` is the transport's own. Of NngTransport:
-        connections from others now, strangers among them (no valid frame yet), refused (closed as strangers, or for
-        want of room), dials and dial_failures, connected (how often one to a peer has come to stand), renewals (ended
-        because nothing seemed to arrive), shortages (of descriptors or memory, waited out).
+        and that are therefore not applied. ``disagreements`` has, by member, sentences about settings that do not fit
+        this node's, each with its remedy; under 0 what is not known of whom.
+
+        ``transport`` is the transport's own. Of NngTransport: connections from others now, strangers among them (no
+        valid frame yet), refused (closed as strangers, or for want of room), dials and dial_failures, connected (how
+        often one to a peer has come to stand), renewals (ended because nothing seemed to arrive), shortages (of
+        descriptors or memory, waited out).
         """
         self._life.check_process()
         parts = self._parts
@@ -505,6 +508,7 @@ class Node:
             "applied": self.applied_index,
             "pending": len(self._outcomes.pending),
             "configuration": self._outside.configuration.value,
+            "disagreements": parts.disagreements.of_all(),
             "transport": transport.status() if hasattr(transport, "status") else {},
         }
 

@@ -39,7 +39,8 @@ SHOW_TOO_LARGE_OUT = 17  # messages that were not sent because their recipient d
 SHOW_TOO_LARGE_IN = 18  # frames that told us the same
 SHOW_ODD = 19  # messages that no honest member can have sent: from here on one cell for each reason
 SHOW_REJECTED = 35  # frames that the codec did not accept, likewise
-SHOWN = 51
+SHOW_FOREIGN = 51  # who sent the last frame of another cluster, by its own account; 0: it is not known
+SHOWN = 52
 
 REASONS_MAX = 16  # of either
 

@@ -27,8 +27,10 @@ class Machine:
 class World:
     """Nodes of one implementation on one clock; frames wait in a queue until they are delivered."""
 
-    def __init__(self, impl, count=3, storages=None, **settings):
+    def __init__(self, impl, count=3, storages=None, each=None, **settings):
         self.impl = impl
+        #: settings of single members, and ``max_frame_bytes`` of their transports
+        self.each = each or {}
         self.stepped = module(impl, "testing.stepped")
         self.clock = impl.ManualClock()
         self.ids = range(1, count + 1)
@@ -45,13 +47,15 @@ class World:
 
     def start(self, id, **settings):
         times = {"tick_ms": TICK_MS, "election_ticks": ELECTION_TICKS, "proposal_timeout_ms": 5000}
-        config = self.impl.Config(**{"id": id, "seed": id, **times, **self.settings, **settings})
+        settings = {"id": id, "seed": id, **times, **self.settings, **self.each.get(id, {}), **settings}
+        transport = Transport(self, settings.pop("max_frame_bytes", 4 << 20))
+        config = self.impl.Config(**settings)
         self.machines[id] = Machine()
         self.executors[id] = self.stepped.Stepped(self.clock, self.run)
         node = self.impl.Node(
             config,
             self.storages[id],
-            Transport(self),
+            transport,
             self.machines[id],
             clock=self.clock,
             executor=self.executors[id],
@@ -89,8 +93,10 @@ class World:
 
 
 class Transport:
-    def __init__(self, world):
+    def __init__(self, world, max_frame_bytes):
         self.world = world
+        self.max_frame_bytes = max_frame_bytes
+        self.peers = {id: f"memory:{id}" for id in world.ids}
         self.id = 0
 
     def start(self, id, deliver):

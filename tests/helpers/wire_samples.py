@@ -81,6 +81,8 @@ def samples(impl: ModuleType) -> dict[str, list[Any]]:
         "refused": Message(32, log_term=5, index=2, hint=2, context=7, flags=1),
         "doubt": Message(33, term=9, context=5),
         "doubt_resp": Message(34, term=9, index=14, context=5),
+        "hello": Message(35, log_term=500, index=50, commit=3, hint=1 << 20, context=4 << 20),
+        "hello on a new connection": Message(35, log_term=500, index=50, commit=7, hint=0, context=1 << 30, flags=8),
         "largest": Message(4, flags=255, **dict.fromkeys(FIELDS, LARGEST)),
     }  # fmt: skip
     out = {name: [message] for name, message in one.items()}

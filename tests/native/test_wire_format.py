@@ -199,7 +199,12 @@ def test_kinds_of_entries(mod: Callable[[str], ModuleType]) -> None:
 def test_flags(impl: ModuleType, mod: Callable[[str], ModuleType]) -> None:
     types = mod("types")
     rows = tables("Flags")[0][1:]
-    assert [int(row[0]) for row in rows] == [types.FLAG_REJECT, types.FLAG_TRANSFER, types.FLAG_REQUEST_SNAPSHOT]
+    assert [int(row[0]) for row in rows] == [
+        types.FLAG_REJECT,
+        types.FLAG_TRANSFER,
+        types.FLAG_REQUEST_SNAPSHOT,
+        types.FLAG_NEW_CONNECTION,
+    ]
     names = {row[1]: int(row[0]) for row in tables("Kinds")[0][1:]}
     documented: dict[int, int] = {}
     for row in rows:
@@ -352,6 +357,9 @@ class Wire:
         self.deliver: Callable[[bytes], object] = lambda frame: None
         self.frames: list[tuple[int, bytes]] = []
 
+    def attach(self, deliver_from: Callable[[bytes], object], connected: Callable[[int], object]) -> None:
+        self.connected = connected
+
     def start(self, id: int, deliver: Callable[[bytes], object]) -> None:
         self.deliver = deliver
 
@@ -363,13 +371,13 @@ class Wire:
         pass
 
 
-def received(wire: Wire, codec: Any, kind: int) -> Any:
-    """The first message of a kind that a node sends to member 2."""
+def received(wire: Wire, codec: Any, kind: int, flags: int | None = None) -> Any:
+    """The first message of a kind, with these flags, that a node sends to member 2."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         for to, frame in list(wire.frames):
             for message in codec.decode(frame) if to == codec.id else ():
-                if message.kind == kind:
+                if message.kind == kind and flags in (None, message.flags):
                     return message
         time.sleep(0.005)
     raise AssertionError(f"no message of kind {kind} was sent")
@@ -396,12 +404,18 @@ def between_nodes(impl: ModuleType, mod: Callable[[str], ModuleType]) -> list[An
         own = impl.Entry(0, 0, struct.pack("<QQQ", 2, 44, 7) + b"data")
         wire.deliver(codec.encode(1, [impl.Message(2, log_term=4, hint=1, context=7, entries=[own])]))
         refused = received(wire, codec, 32)
+        hello = received(wire, codec, 35, 0)
+        wire.connected(2)
+        first = received(wire, codec, 35, 8)
     with pytest.raises(impl.RaftError):
         future.result(timeout=20)
     assert (proposed.log_term, proposed.hint, proposed.context) == (5, 1, 1)
     assert proposed.entries[0].data == struct.pack("<QQQ", 1, 1, 1) + b"data"
     assert (refused.index, refused.log_term, refused.hint, refused.context, refused.flags) == (2, 44, 1, 7, 1)
-    return [proposed, refused]
+    for said in (hello, first):
+        told = (said.log_term, said.index, said.commit, said.hint, said.context)
+        assert told == (1000 * 50, 50, 3, 1 << 20, 1 << 30)
+    return [proposed, refused, hello, first]
 
 
 def filled(messages: Iterable[Any]) -> dict[int, set[str]]:

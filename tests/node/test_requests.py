@@ -224,7 +224,7 @@ def test_an_entry_without_an_envelope_is_counted_and_told(impl, caplog):
     node = world.leader()
     parts = node._parts
     seen = len(world.machines[1].entries)
-    memory = module(impl, "_memory")
+    memory = module(impl, "_native.memory")
     records = b"".join(memory.Entry(index, 9, data).encode() for index, data in ((5, b"short"), (6, b""), (7, b"x")))
     spans = memory.Spans()
     spans.py_push(records)

@@ -202,3 +202,27 @@ def test_overdue_by_the_clock_of_the_node(impl):
     assert isinstance(future.exception(0), impl.Unknown)
     assert 5.0 <= (world.clock.py_now() - began) / 1e9 < 5.5
     world.close()
+
+
+def test_entries_of_an_earlier_life_end_no_future_of_this_one(impl):
+    """Both lives number their proposals from 1; what is applied again after a restart is not what was proposed now."""
+    world = World(impl, count=1)
+    node = world.leader()
+    first = [node.propose(b"old %d" % i) for i in range(3)]
+    world.until(lambda: all(future.done() for future in first))
+    world.executors[1].kill()
+    world.storages[1].crash()
+    node, executor = world.start(1), world.executors[1]
+    # It leads again before anything is applied.
+    while not node.is_leader:
+        world.clock.advance(0.01)
+        for name in ("engine", "disk"):
+            executor.step(name)
+    futures = [node.propose(b"new %d" % i) for i in range(3)]
+    world.until(lambda: all(future.done() for future in futures))
+    assert [data for _, _, data in world.machines[1].entries] == [
+        *(b"old %d" % i for i in range(3)),
+        *(b"new %d" % i for i in range(3)),
+    ]
+    assert [future.result(0).result for future in futures] == [4, 5, 6]
+    world.close()

@@ -61,8 +61,8 @@ CONSENSUS_REFUSED = {
 NOGIL_FILES = [
     "_native/memory.pxd", "_native/outbox.pxd", "_native/threads.pxd", "_native/files.pxd", "_native/limits.pxd",
     "_native/wire.pxd", "_native/nng.pxd", "_core.pxd",
-    "storage/reserve.pxd", "storage/wal_reader.pxd", "storage/wal_writer.pxd", "transport/link.pxd", "transport/nng.pxd", "node/contact.pxd",
-    "node/engine.pxd",
+    "storage/reserve.pxd", "storage/wal_reader.pxd", "storage/wal_writer.pxd", "transport/link.pxd",
+    "transport/nng.pxd", "node/contact.pxd", "node/engine.pxd", "node/elections.pxd", "node/hello.pxd",
 ]  # fmt: skip
 # Construction, configuration, restoring, status, text: the only methods on the data path's classes that
 # may take the GIL. Whoever adds one here says why in the .pxd.

@@ -11,6 +11,8 @@ OUTCOMES = "raftx/node/outcomes.py"
 PROPOSER = "raftx/node/proposer.py"
 EVENTS = "raftx/node/events.py"
 ADAPTER = "raftx/node/adapter.py"
+APPLY = "raftx/node/apply.py"
+ENGINE = "raftx/node/engine.py"
 SYS = "raftx/_native/threads.py"
 
 MUTANTS = (
@@ -209,9 +211,115 @@ MUTANTS = (
         (
             Edit(
                 OUTCOMES,
-                "        if self.ended:\n            item = self.pending.pop(sequence, None)\n",
-                "        if self.ended and self.early:\n            item = self.pending.pop(sequence, None)\n",
+                "        if self.ended:\n            self.end_unknown(sequence, STOPPED",
+                "        if self.ended and self.early:\n            self.end_unknown(sequence, STOPPED",
             ),
         ),
+    ),
+    Mutant(
+        "request-opened-at-the-end",
+        0,
+        "what is asked for while the node ends is never told",
+        "node/test_requests.py",
+        (
+            Edit(
+                OUTCOMES,
+                "        if self.ended:\n            self.look_again(number)\n",
+                "        if self.ended and self.early:\n            self.look_again(number)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "rejected-as-done",
+        0,
+        "what was not done ends as done, with the reason as its result",
+        "node/test_requests.py",
+        (
+            Edit(
+                OUTCOMES,
+                "            self.fail_future(future, NotDone(reason))\n",
+                "            self.settle_with(future, reason)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "batch-settled-twice",
+        0,
+        "a refused proposal of a batch stays open, and may end once more",
+        "node/test_requests.py",
+        (
+            Edit(
+                OUTCOMES,
+                "self.finish_other(each, self.pending.pop(each, None), NotDone(reason))",
+                "self.finish_other(each, self.pending.get(each), NotDone(reason))",
+            ),
+        ),
+    ),
+    Mutant(
+        "requests-without-deadline",
+        0,
+        "a request that is no proposal is never overdue",
+        "node/test_requests.py",
+        (Edit(OUTCOMES, "        self.opened.append(number)\n", ""),),
+    ),
+    Mutant(
+        "envelope-of-an-earlier-life",
+        0,
+        "an entry of an earlier life ends a future of this one",
+        "node/test_stepped.py",
+        (
+            Edit(
+                APPLY,
+                "if c.origin == self.id and c.incarnation == self.incarnation:",
+                "if c.origin == self.id:",
+            ),
+        ),
+    ),
+    Mutant(
+        "bare-entries-unseen",
+        0,
+        "an entry that no node proposed is passed over in silence",
+        "node/test_requests.py",
+        (Edit(APPLY, "        elif c.kind == ENTRY_NORMAL and c.size > 0:\n", "        elif c.kind > 2:\n"),),
+    ),
+    Mutant(
+        "killed-and-yet-decided",
+        0,
+        "a worker that was killed in its round still ends the node",
+        "node/test_stepped.py",
+        (
+            Edit(
+                LIFE,
+                "                    if self._task is None:\n                        raise  #",
+                "                    if task is None:\n                        raise  #",
+            ),
+        ),
+    ),
+    Mutant(
+        "any-way-from-state-to-state",
+        0,
+        "a node moves from any state to any other",
+        "node/test_life.py",
+        (Edit(LIFE, "        if to not in MOVES[self.phase]:\n", "        if to not in MOVES:\n"),),
+    ),
+    Mutant(
+        "hello-of-a-stranger",
+        0,
+        "what a stranger says of its settings takes the place of a member's",
+        "node/test_disagreements.py",
+        (
+            Edit(
+                ENGINE,
+                "        if slot < 0:\n            return 0\n        self.hellos.take",
+                "        self.hellos.take",
+            ),
+        ),
+    ),
+    Mutant(
+        "hello-once-for-ever",
+        0,
+        "a member that was started anew is not told the settings again",
+        "node/test_disagreements.py",
+        (Edit(ENGINE, "            self.introduced[slot] = 0\n", "            self.introduced[slot] = 1\n"),),
     ),
 )

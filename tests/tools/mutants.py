@@ -73,6 +73,9 @@ SUITE = (
     "node/test_futures.py",
     "node/test_life_limits.py",
     "node/test_life.py",
+    "node/test_requests.py",
+    "node/test_stepped.py",
+    "node/test_disagreements.py",
 )
 
 # Of one test process: seconds on the wall, and of computing. The whole suite takes a small part of it.

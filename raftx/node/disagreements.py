@@ -1,0 +1,142 @@
+"""Settings of two members that disagree in a way that hurts, in words, each with its remedy.
+
+Reads published values only.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+
+from .. import _core
+from .._native.threads import Cells
+from ..config import Config
+from ..types import ConfState
+from .hello import OPTION_NAMES, Hellos, settings_of
+from .report import report
+from .rows import SHOW_FOREIGN, SHOW_REJECTED
+
+FRAME_OVERHEAD = 64 + 64 + 32 + 24  # frame, message, record and envelope around one entry
+
+WHY = {
+    "pre_vote": "a member without it makes the others elect anew when it comes back from a partition",
+    "check_quorum": "a member without it votes against a leader that others still hear, and leads on unheard",
+}
+
+Said = tuple[int, int, int, int, int]
+
+
+def between(own: Said, said: Said) -> dict[str, str]:
+    """In which ways the settings of a member disagree with one's own: a sentence by kind."""
+    found = {}
+    election, heartbeat, max_entry, max_frame, options = own
+    its_election, its_heartbeat, its_max_entry, its_max_frame, its_options = said
+    if its_max_frame < max_entry + FRAME_OVERHEAD:
+        found["max_frame_bytes there"] = (
+            f"it takes frames of at most {its_max_frame} bytes, and an entry that is proposed here may need one of "
+            f"{max_entry + FRAME_OVERHEAD}: raise max_frame_bytes of its transport, or lower max_entry_bytes here"
+        )
+    if max_frame < its_max_entry + FRAME_OVERHEAD:
+        found["max_frame_bytes here"] = (
+            f"an entry that is proposed there may need a frame of {its_max_entry + FRAME_OVERHEAD} bytes, and this "
+            f"node takes at most {max_frame}: raise max_frame_bytes of its transport, or lower max_entry_bytes there"
+        )
+    if its_election != election:
+        found["election timeout"] = (
+            f"its election timeout is {its_election} ms, here it is {election} ms: the one with the shorter one "
+            "campaigns first each time, and a lease is only as long as the shortest: give both the same tick_ms "
+            "and election_ticks"
+        )
+    if its_heartbeat >= election or heartbeat >= its_election:
+        found["heartbeats"] = (
+            f"it sends heartbeats every {its_heartbeat} ms with an election timeout of {its_election} ms, this node "
+            f"every {heartbeat} ms with one of {election} ms: whoever leads is deposed before its next heartbeat: give "
+            "both the same tick_ms, heartbeat_ticks and election_ticks"
+        )
+    for bit, name in OPTION_NAMES.items():
+        if name in WHY and (options ^ its_options) & bit:
+            on, off = ("there", "here") if its_options & bit else ("here", "there")
+            found[name] = f"{name} is on {on} and off {off}: {WHY[name]}: set it alike"
+    return found
+
+
+class Disagreements:
+    """Of one node. ``of_all`` on any thread, ``tell`` on one."""
+
+    def __init__(
+        self,
+        config: Config,
+        max_frame_bytes: int,
+        hellos: Hellos,
+        show: Cells,
+        members: Callable[[], ConfState],
+        peers: Mapping[int, str],
+    ) -> None:
+        self.id = config.id
+        self.own = settings_of(config, max_frame_bytes)
+        self.hellos = hellos
+        self.show = show
+        self.members = members
+        self.peers = peers
+        self.seen: object = None
+        #: (member, kind) of what has been told
+        self.told: set[tuple[int, str]] = set()
+
+    def of_all(self) -> dict[int, list[str]]:
+        """Sentences by the member that they are about; 0: it is not known which."""
+        return {id: list(sentences.values()) for id, sentences in self.by_kind().items()}
+
+    def by_kind(self) -> dict[int, dict[str, str]]:
+        """The same with the kind of each."""
+        there = self.members()
+        members = {*there.voters, *there.learners, *there.voters_outgoing, *there.learners_next}
+        found = {}
+        for id, said in sorted(self.hellos.heard().items()):
+            sentences = between(self.own, said) if id in members else {}
+            if sentences:
+                found[id] = sentences
+        self.add_strangers(found)
+        return found
+
+    def counts(self) -> tuple[int, int, int]:
+        """Frames that were refused because they are of another cluster, of another version, or for another member."""
+        cluster, version, recipient = [
+            self.show[SHOW_REJECTED + _core.REASONS.index(name)] for name in ("cluster", "version", "recipient")
+        ]
+        return cluster, version, recipient
+
+    def add_strangers(self, found: dict[int, dict[str, str]]) -> None:
+        """What frames tell that were refused."""
+        cluster, version, recipient = self.counts()
+        if cluster:
+            sender = self.show[SHOW_FOREIGN]
+            who = f"the last one says that it is from member {sender}" if sender else "they do not tell of whom"
+            address = f" (here that is {self.peers[sender]})" if sender in self.peers else ""
+            found.setdefault(sender, {})["cluster"] = (
+                f"{cluster} frames of another cluster have come and were dropped; {who}{address}: give all members of "
+                "a group the same Config.cluster, and no others the addresses of this one"
+            )
+        if version:
+            found.setdefault(0, {})["version"] = (
+                f"{version} frames of another version of the wire format have come and were dropped: run a raftx on "
+                "all members that speaks the same one"
+            )
+        if recipient:
+            found.setdefault(0, {})["recipient"] = (
+                f"{recipient} frames for another member have come here and were dropped: somebody has this node's "
+                "address for that member: look at the peers of its transport"
+            )
+
+    def tell(self) -> None:
+        """Log what has not been told yet, once for each member and kind."""
+        now = (self.hellos.changes(), self.counts(), self.members())
+        if now == self.seen:
+            return
+        self.seen = now
+        for id, sentences in self.by_kind().items():
+            for kind, sentence in sentences.items():
+                if (id, kind) in self.told:
+                    continue
+                self.told.add((id, kind))
+                whom = f"member {id} and this one disagree" if id else "members disagree"
+                report(logging.WARNING, "node %d: settings of %s: %s", self.id, whom, sentence)
