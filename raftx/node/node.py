@@ -14,7 +14,7 @@ from typing import Any, NoReturn, Protocol
 from .._native.memory import Entry
 from .._native.threads import Clock
 from ..config import Config
-from ..errors import Stopped, UsageError
+from ..errors import NotDone, Stopped, UsageError
 from ..storage.protocol import Storage
 from ..transport.protocol import Transport
 from ..types import LEADER, ConfState, Role, StateChange, check_id, is_id
@@ -164,7 +164,7 @@ class Node:
                 self._fail(error)
                 # The others wait for a last row that the engine can no longer give them.
                 parts.engine.hand_over_end()
-            elif parts.engine.show[rows.SHOW_FAILED] == rows.FAILED_STORAGE:
+            elif parts.engine.gauges.failed == rows.FAILED_STORAGE:
                 self._fail(parts.storage_error())
         finally:
             self._life.ended.open()
@@ -246,12 +246,12 @@ class Node:
     def _hand_over(self) -> None:
         """Let another voter lead before we go: it is elected at once instead of after a timeout."""
         parts, life = self._made(), self._life
-        show = parts.engine.show
-        if show[rows.SHOW_ROLE] != LEADER or not life.is_alive() or len(self._outside.configuration.value.voters) < 2:
+        gauges = parts.engine.gauges
+        if gauges.role != LEADER or not life.is_alive() or len(self._outside.configuration.value.voters) < 2:
             return
-        parts.engine.commands.py_put(None, rows.CMD_TRANSFER, 0)
+        parts.engine.commands.transfer(0)
         self._executor.wait_for(
-            lambda: bool(show[rows.SHOW_ROLE] != LEADER or life.ended.is_open()),
+            lambda: bool(gauges.role != LEADER or life.ended.is_open()),
             self._executor.now() + TRANSFER_SECONDS,
         )
 
@@ -370,7 +370,8 @@ class Node:
         """
         self._check_running()
         future, request = self._open(KIND_CAMPAIGN)
-        self._made().engine.commands.py_put(None, rows.CMD_CAMPAIGN, request)
+        if not self._made().engine.commands.campaign(request):
+            self._no_room(future, request)
         return future
 
     def transfer_leadership(self, to: int = 0) -> Future:
@@ -386,7 +387,8 @@ class Node:
         if to and (not is_id(to) or to not in self._outside.configuration.value.voters):
             raise UsageError(f"{to} is not a voter: {self._outside.configuration.value.voters}")
         future, request = self._open(KIND_TRANSFER)
-        self._made().engine.commands.py_put(None, rows.CMD_TRANSFER, to, request)
+        if not self._made().engine.commands.transfer(to, request):
+            self._no_room(future, request)
         return future
 
     def _open(self, kind: int) -> tuple[Future, int]:
@@ -394,6 +396,11 @@ class Node:
         future = Future()
         future._owner = self._outcomes
         return future, self._outcomes.open(kind, future)
+
+    def _no_room(self, future: Future, request: int) -> None:
+        """The engine cannot be told of a request: it was not done."""
+        if self._outcomes.withdraw(request):
+            future.settle_error(NotDone("too many commands wait for the engine"))
 
     # --- streams ---------------------------------------------------------------------------------
 
@@ -438,17 +445,17 @@ class Node:
     @property
     def leader_id(self) -> int:
         """The leader this member knows of; 0 for none, and while the node does not run."""
-        return self._show(rows.SHOW_LEAD) if self._life.is_alive() else self._nothing()
+        return self._gauge("leader") if self._life.is_alive() else self._nothing()
 
     @property
     def term(self) -> int:
         """The present term."""
-        return self._show(rows.SHOW_TERM)
+        return self._gauge("term")
 
     @property
     def role(self) -> Role:
         """FOLLOWER, CANDIDATE, PRE_CANDIDATE or LEADER; FOLLOWER while the node does not run."""
-        return Role(self._show(rows.SHOW_ROLE) if self._life.is_alive() else self._nothing())
+        return Role(self._gauge("role") if self._life.is_alive() else self._nothing())
 
     @property
     def is_leader(self) -> bool:
@@ -458,13 +465,13 @@ class Node:
     @property
     def commit_index(self) -> int:
         """The last index known to be committed."""
-        return self._show(rows.SHOW_COMMIT)
+        return self._gauge("commit")
 
     @property
     def applied_index(self) -> int:
         """The last index that the state machine has."""
         self._life.check_process()
-        return 0 if self._parts is None else int(self._parts.engine.apply_cells[rows.DONE_INDEX])
+        return 0 if self._parts is None else int(self._parts.engine.apply_gauges.index)
 
     @property
     def configuration(self) -> ConfState:
@@ -502,7 +509,7 @@ class Node:
             "id": self.id,
             "state": self._life.state,
             "failure": _in_words(self.failure),
-            **status_of(parts.incarnation, parts.engine.show, parts.engine.apply_cells, parts.wal_cells),
+            **status_of(parts.incarnation, parts.engine.gauges, parts.engine.apply_gauges, parts.disk),
             "role": self.role.name.lower(),
             "leader": self.leader_id,
             "applied": self.applied_index,
@@ -524,9 +531,9 @@ class Node:
         rounds: list[tuple[int, int, int, int, int, int]] = self._parts.engine.stamps.rows()
         return rounds
 
-    def _show(self, cell: int) -> int:
+    def _gauge(self, name: str) -> int:
         self._life.check_process()
-        return 0 if self._parts is None else int(self._parts.engine.show[cell])
+        return 0 if self._parts is None else int(getattr(self._parts.engine.gauges, name))
 
     def _nothing(self) -> int:
         """No leader, or the number of FOLLOWER: what a node that does not run shows."""

@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Iterator
 
-from .._core import Buffer
+from .._native.memory import Buffer
 from .._native.files import Directory, File
 from .._native.threads import Clock
 from ..errors import StorageFailed, WalDamaged, WrongDirectory

@@ -125,9 +125,9 @@ def opened_elsewhere(path):
     )
 
 
-def serving(storage, queue, cells, event):
+def serving(storage, queue, gauges, event):
     """The two threads of a log, started, as a node has them."""
-    storage.wal.attach(queue, cells, event)
+    storage.wal.attach(queue, gauges, event)
     threads = [
         threading.Thread(target=storage.wal.reserve.run, name="raftx-wal-test-reserve"),
         threading.Thread(target=storage.wal.run, name="raftx-wal-test"),
@@ -137,8 +137,8 @@ def serving(storage, queue, cells, event):
     return threads
 
 
-def served(storage, queue, cells, event):
-    """Let the threads of a log write what the queue holds, up to its ROW_STOP or a failure."""
-    for thread in serving(storage, queue, cells, event):
+def served(storage, queue, gauges, event):
+    """Let the threads of a log write what the queue holds, up to its end or a failure."""
+    for thread in serving(storage, queue, gauges, event):
         thread.join(30)
         assert not thread.is_alive()
