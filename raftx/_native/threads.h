@@ -39,7 +39,7 @@ static inline void raftx_sleep(int64_t ns) {
 #ifdef RAFTX_DEBUG
 #define raftx_check(holds) do { if (!(holds)) abort(); } while (0)
 #else
-#define raftx_check(holds) ((void)0)
+#define raftx_check(holds) ((void)(holds))
 #endif
 typedef struct { uint32_t id; } raftx_nng_socket;
 typedef struct { uint32_t id; } raftx_nng_pipe;
