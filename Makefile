@@ -2,8 +2,10 @@
 # to compile, gcc and Python.h (Debian: python3-dev). Nothing outside this directory is changed.
 #
 #   make demo [INPUT=file] [JSON=file]   a cluster replicates lines of text; RAFTX_PURE=1: interpreted
-#   make test                            linters, then the tests compiled and interpreted
-#   make test-compiled, make test-pure   the tests in one mode; ARGS="-k name" goes to pytest
+#   make test                            linters, then the tests compiled and interpreted; nothing runs twice
+#   make test-compiled, make test-pure   the tests of one mode; ARGS="-k name" goes to pytest
+#                                        what does not depend on the mode is part of test-compiled;
+#                                        JOBS=0: in one process, for --pdb and -s
 #   make test-fast                       what of the compiled mode is tested within two minutes
 #   make ubsan                           the tests on a build that reports undefined behaviour; ARGS=--fast: most of them
 #   make lint                            ruff, mypy, cython-lint
@@ -37,6 +39,10 @@ FRAMES ?= 1000000
 SEEDS ?=
 FILES ?=
 ARGS ?=
+JOBS ?= 2
+
+# Processes that share the tests; tests/conftest.py says which tests stay together. JOBS=0: one, as a debugger needs it.
+WORKERS := -n $(JOBS) --dist loadgroup
 
 # A stamp for each finished step. What pip is asked for stands in pyproject.toml, but for the build tools.
 BUILD_TOOLS := 'setuptools>=77' 'Cython>=3.1'
@@ -64,16 +70,14 @@ test: lint
 	@$(MAKE) --no-print-directory test-pure
 
 test-compiled: $(VENV)/.built-compiled $(VENV)/.dev
-	RAFTX_PURE= RAFTX_REQUIRE_COMPILED=1 $(RUN) -m pytest $(ARGS)
+	RAFTX_PURE= RAFTX_REQUIRE_COMPILED=1 $(RUN) -m pytest $(WORKERS) --impl=compiled $(ARGS)
 
-# What is about the build and not about a mode has just run.
+# Without what does not depend on the mode: that is part of the compiled run.
 test-pure: $(VENV)/.dev
-	RAFTX_PURE=1 RAFTX_REQUIRE_COMPILED= $(RUN) -m pytest --ignore tests/project/test_build.py $(ARGS)
+	RAFTX_PURE=1 RAFTX_REQUIRE_COMPILED= $(RUN) -m pytest $(WORKERS) -m 'not once' $(ARGS)
 
-# Without what is marked slow, what only the interpreted package is for, and what starts many processes.
 test-fast: $(VENV)/.built-compiled $(VENV)/.dev
-	RAFTX_PURE= RAFTX_REQUIRE_COMPILED=1 $(RUN) -m pytest -m 'not slow' -k 'not pure' \
-		$(addprefix --ignore tests/,project/test_demo.py project/test_mutants.py conformance/etcd/test_mixed.py) $(ARGS)
+	RAFTX_PURE= RAFTX_REQUIRE_COMPILED=1 $(RUN) -m pytest $(WORKERS) --impl=compiled -m 'not slow' $(ARGS)
 
 # In a copy of the tree, build/ubsan; it takes the C files of the build in place where there are any.
 ubsan: $(VENV)/.dev

@@ -369,8 +369,8 @@ class Member:
         unconfirmed = waiting = states = acknowledged = "-"
         if len(reads.unconfirmed):
             unconfirmed = ",".join([f"{m.index}.{m.entries[0].data.hex()}" for m in reads.unconfirmed.messages()])
-        if len(core.pending_reads):
-            waiting = ",".join([m.entries[0].data.hex() for m in core.pending_reads.messages()])
+        if len(core.early_reads):
+            waiting = ",".join([m.entries[0].data.hex() for m in core.early_reads.messages()])
         if len(core.read_states):
             states = ",".join([f"{m.index}.{m.entries[0].data.hex()}" for m in core.read_states.messages()])
         acks = reads.acks

@@ -61,7 +61,7 @@ class Changes:
         except ChangeError as error:
             return str(error)
         except self._refused as error:
-            return f"{error}\n"
+            return f"{describe.change_error(str(error))}\n"
         finally:
             self.last_index += 1
 

@@ -5,6 +5,7 @@ Text only: reads raftx's objects by attribute, so that those of either implement
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -221,3 +222,34 @@ def indented(text: str) -> str:
 def _lines(text: str) -> Sequence[str]:
     lines = text.split("\n")
     return lines[:-1] if lines[-1] == "" else lines
+
+
+#: what etcd says of a change that does not fit, by what raftx says; a group is a member's id, or a kind
+CHANGE_ERRORS = {
+    r"the configuration is joint already: leave it first": "config is already joint",
+    r"a configuration without voters cannot become joint": "can't make a zero-voter config joint",
+    r"the configuration is not joint: there is nothing to leave": "can't leave a non-joint config",
+    r"the configuration is joint: leave it before a simple change": "can't apply simple config change in joint config",
+    r"a change of more than one voter must go through a joint configuration": (
+        "more than one voter changed without entering joint config"
+    ),
+    r"a change cannot be of kind (\d+)": r"unexpected conf type \1",
+    r"a change must leave a voter": "removed all voters",
+    r"member (\d+) has no progress": r"no progress for \1",
+    r"(\d+) is to become a learner, but is no outgoing voter": r"\1 is in LearnersNext, but not Voters[1]",
+    r"(\d+) is to become a learner, but is one already": r"\1 is in LearnersNext, but is already marked as learner",
+    r"(\d+) is a learner and an outgoing voter": r"\1 is in Learners and Voters[1]",
+    r"(\d+) is a learner and a voter": r"\1 is in Learners and Voters[0]",
+    r"(\d+) is a learner, but its progress is a voter's": r"\1 is in Learners, but is not marked as learner",
+    r"learners_next must be empty unless the configuration is joint": "cfg.LearnersNext must be nil when not joint",
+    r"auto_leave must be False unless the configuration is joint": "AutoLeave must be false when not joint",
+}
+
+
+def change_error(text: str) -> str:
+    """What etcd says where raftx refuses a change with ``text``; as it is, where etcd has no such rule."""
+    for own, theirs in CHANGE_ERRORS.items():
+        match = re.fullmatch(own, text)
+        if match:
+            return match.expand(theirs)
+    return text

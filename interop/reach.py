@@ -23,10 +23,11 @@ CONSENSUS = ROOT / "raftx" / "consensus"
 
 # What no scenario can come to: raft-rs's options, and what only the engine or the tests call.
 ELSEWHERE = (
-    "applied_to", "ask_snapshot", "assign_commit_groups", "batched", "begin_group", "bootstrap", "check",
-    "check_conf_state", "clear_commit_groups", "collect", "commit_again", "enable_group_commit",
+    "applied_to", "ask_snapshot", "assign_commit_groups", "batched", "begin_group", "bootstrap", "change_refusal",
+    "check", "check_conf_state", "clear_commit_groups", "collect", "enable_group_commit", "encode",
     "group_commit_consistent", "group_committed", "group_committed_index", "hold_storage_response",
-    "joint_group_committed_index", "_member", "ping", "_progress", "py_committed_index", "py_vote_result", "release",
+    "joint_group_committed_index", "load", "_member", "ping", "_progress", "py_committed_index", "py_install",
+    "py_is_change", "py_load", "py_places", "py_read", "py_vote_result", "recount_commit", "release", "__repr__",
     "request_snapshot", "send_snapshot_request", "set_batch_append", "set_check_quorum", "set_max_apply_bytes",
     "set_max_inflight", "set_priority", "set_randomized_timeout", "set_skip_bcast_commit", "snapshot_wanted", "split",
     "status", "step_down", "waits_for_disk",

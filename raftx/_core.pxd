@@ -6,7 +6,7 @@
 #
 # No method here takes the GIL except to raise, to construct and for the views made for Python.
 import cython
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, uint8_t, uint32_t, uint64_t
 from ._native.memory cimport (
     ENTRY_HEADER, ENVELOPE, ACQUIRE, Block, Entry, Span, Spans, View, block_data, block_new, block_ref, block_unref, refs_load,
     view_of,
@@ -38,6 +38,8 @@ cdef class Inflights:
     cdef inline bint full(self, int slot) noexcept nogil:
         return self.count[slot] >= self.limit[slot] or (self.max_bytes != 0 and self.total[slot] >= self.max_bytes)
     cdef void reset(self, int slot) noexcept nogil
+    cdef void move(self, const int8_t[::1] places) noexcept nogil
+    cdef void _move(self, const int8_t* places) noexcept nogil
 
 @cython.final
 cdef class Peers:
@@ -53,6 +55,8 @@ cdef class Peers:
     cdef uint64_t commit_group[SLOTS]      # 0: in none
     cdef uint8_t state[SLOTS]
     cdef uint64_t* _column(self, int which) noexcept nogil
+    cdef void move(self, const uint64_t[::1] ids, const int8_t[::1] places, int count) noexcept nogil
+    cdef void _move(self, const uint64_t* ids, const int8_t* places, int count) noexcept nogil
     cdef inline int slot_of(self, uint64_t id) noexcept nogil:
         cdef int slot
         for slot in range(self.count):

@@ -38,6 +38,7 @@ MSG_STORAGE_APPLY_RESP = 22
 MSG_FORGET_LEADER = 23
 # Engine to engine, never given to the core: proposals that were passed on were not appended.
 MSG_REFUSED = 32
+# A member in doubt and its leader: see consensus/doubt.py.
 MSG_DOUBT = 33
 MSG_DOUBT_RESP = 34
 # Engine to engine, likewise: settings of the sender.

@@ -2,6 +2,12 @@
 
 RAFTX_PURE=1               only the interpreted package exists
 RAFTX_REQUIRE_COMPILED=1   a missing compiled build ends the run instead of shrinking it
+--impl=compiled|pure       tests that take ``impl`` run on this one only; the others run as ever
+
+A test marked ``once`` comes to the same in every mode, so it cannot take ``impl``: collection says so.
+
+Under xdist (``-n 2 --dist loadgroup``) the tests of a file stay together, because they share fixtures; and all that
+open sockets or run nodes stay on one worker, so that they do not take each other's ports and processor.
 """
 
 from __future__ import annotations
@@ -14,16 +20,31 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
 import raftx
 from tests.helpers.implementations import IMPLEMENTATIONS, module, on, structures
 
+# The name of the property that ``tell`` records.
+TOLD = "told"
 # How long a thread that was told to end may take, in seconds.
 THREAD_END_S = 5.0
 
+# Folders and files whose tests open sockets, or run nodes in processes.
+NETWORK = (
+    "node/", "transport/", "native/test_direct_nng.py", "native/test_wire.py", "project/test_demo_runs.py",
+    "project/test_readme.py", "conformance/counterparts/test_counterparts_node.py",
+)  # fmt: skip
+
 FAILED = pytest.StashKey[bool]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--impl", choices=("compiled", "pure"), help="run tests that take the fixture impl on this implementation only"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -32,10 +53,39 @@ def pytest_configure(config: pytest.Config) -> None:
             "RAFTX_REQUIRE_COMPILED=1, but raftx is not compiled"
             + (" (RAFTX_PURE is set)" if on("RAFTX_PURE") else ": run python setup.py build_ext --inplace")
         )
+    chosen = config.getoption("--impl")
+    if chosen and chosen not in IMPLEMENTATIONS:
+        raise pytest.UsageError(f"--impl={chosen}, but there is only: {', '.join(IMPLEMENTATIONS)}")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    wrong = [
+        item.nodeid for item in items if item.get_closest_marker("once") and "impl" in getattr(item, "fixturenames", ())
+    ]
+    if wrong:
+        raise pytest.UsageError(f"marked once, but they take the fixture impl: {', '.join(wrong)}")
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            file = item.location[0].removeprefix("tests/")
+            item.add_marker(pytest.mark.xdist_group("network" if file.startswith(NETWORK) else file))
+    chosen = config.getoption("--impl")
+    if chosen:
+        left_out = [item for item in items if _implementation_of(item) not in (None, chosen)]
+        items[:] = [item for item in items if _implementation_of(item) in (None, chosen)]
+        config.hook.pytest_deselected(items=left_out)
+
+
+def _implementation_of(item: pytest.Item) -> str | None:
+    """The name of the implementation that a test takes; None if it takes none."""
+    if "impl" not in getattr(item, "fixturenames", ()):
+        return None
+    callspec = getattr(item, "callspec", None)
+    return callspec.params["impl"] if callspec else None
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    return f"raftx {raftx.__version__}: {' and '.join(IMPLEMENTATIONS)}, from {Path(raftx.__file__).parent}"
+    names = [config.getoption("--impl")] if config.getoption("--impl") else list(IMPLEMENTATIONS)
+    return f"raftx {raftx.__version__}: {' and '.join(names)}, from {Path(raftx.__file__).parent}"
 
 
 @pytest.fixture(scope="session", params=list(IMPLEMENTATIONS))
@@ -51,6 +101,26 @@ def impl(request: pytest.FixtureRequest) -> ModuleType:
 def mod(impl: ModuleType) -> Callable[[str], ModuleType]:
     """``mod("consensus.raft")``: the submodule of the implementation under test."""
     return functools.partial(module, impl)
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Callable[[object], None]:
+    """``tell(text)``: shown at the end of the run, also of a test that passes."""
+    return lambda text: record_property(TOLD, str(text))  # a worker hands on text, not objects
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    told = [
+        f"{report.nodeid.partition('::')[2]}: {value}"
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        for name, value in getattr(report, "user_properties", ())
+        if name == TOLD and getattr(report, "when", "") == "call"
+    ]
+    if told:
+        terminalreporter.section("what was reached")
+        for text in told:
+            terminalreporter.write_line(text)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -113,26 +113,57 @@ cdef class Inflights:
 
     def reorder(self, places):
         """Window i becomes what window places[i] was; -1, and all behind the last: a new, empty one."""
-        cdef Inflights old = Inflights.__new__(Inflights, self.capacity, self.max_bytes)
-        cdef int slot, place
+        cdef int8_t of[SLOTS]
+        cdef int slot
         chosen = [checked(value) if integer(value) >= 0 else -1 for value in places]
         if len(chosen) > SLOTS or len([1 for value in chosen if value >= 0]) != len(set(chosen) - {-1}):
             raise ValueError("at most 64 places, each once")
         for slot in range(SLOTS):
-            self._swap(slot, old, slot)
-        for slot in range(len(chosen)):
-            place = chosen[slot]
-            if place >= 0:
-                self._swap(slot, old, place)
+            of[slot] = chosen[slot] if slot < len(chosen) else -1
+        self._move(of)
 
-    def _swap(self, int slot, Inflights other, int place):
-        self.index[slot], other.index[place] = other.index[place], self.index[slot]
-        self.bytes[slot], other.bytes[place] = other.bytes[place], self.bytes[slot]
-        self.room[slot], other.room[place] = other.room[place], self.room[slot]
-        self.start[slot], other.start[place] = other.start[place], self.start[slot]
-        self.count[slot], other.count[place] = other.count[place], self.count[slot]
-        self.limit[slot], other.limit[place] = other.limit[place], self.limit[slot]
-        self.total[slot], other.total[place] = other.total[place], self.total[slot]
+    cdef void move(self, const int8_t[::1] places) noexcept nogil:
+        self._move(&places[0])
+
+    cdef void _move(self, const int8_t* places) noexcept nogil:
+        # Every ring stays in some slot, so that nothing is allocated and nothing is lost: those of windows that end
+        # here serve the new ones.
+        cdef uint64_t* index[SLOTS]
+        cdef uint64_t* sizes[SLOTS]
+        cdef uint64_t total[SLOTS]
+        cdef uint32_t room[SLOTS]
+        cdef uint32_t start[SLOTS]
+        cdef uint32_t count[SLOTS]
+        cdef uint32_t limit[SLOTS]
+        cdef uint64_t left = ~<uint64_t>0
+        cdef int slot, place, spare = 0
+        memcpy(index, self.index, sizeof(index))
+        memcpy(sizes, self.bytes, sizeof(sizes))
+        memcpy(total, self.total, sizeof(total))
+        memcpy(room, self.room, sizeof(room))
+        memcpy(start, self.start, sizeof(start))
+        memcpy(count, self.count, sizeof(count))
+        memcpy(limit, self.limit, sizeof(limit))
+        for slot in range(SLOTS):
+            if places[slot] >= 0:
+                left &= ~bit(places[slot])
+        for slot in range(SLOTS):
+            place = places[slot]
+            if place < 0:
+                while not left & bit(spare):
+                    spare += 1
+                place = spare
+                spare += 1
+                start[place] = count[place] = 0
+                total[place] = 0
+                limit[place] = self.capacity
+            self.index[slot] = index[place]
+            self.bytes[slot] = sizes[place]
+            self.total[slot] = total[place]
+            self.room[slot] = room[place]
+            self.start[slot] = start[place]
+            self.count[slot] = count[place]
+            self.limit[slot] = limit[place]
 
     def count_of(self, slot):
         """Messages in flight."""
@@ -185,11 +216,9 @@ cdef class Peers:
 
     def reorder(self, ids, places):
         """Take these ids, ascending and unique; row i becomes what row places[i] was, -1: an empty one."""
-        cdef int i, which, place
-        cdef uint64_t old[SLOTS]
-        cdef uint8_t states[SLOTS]
-        cdef uint64_t paused = self.paused, active = self.recent_active
-        cdef uint64_t* column
+        cdef uint64_t of[SLOTS]
+        cdef int8_t its[SLOTS]
+        cdef int slot
         values = [integer(id) for id in ids]
         chosen = [checked(value) if integer(value) >= 0 else -1 for value in places]
         if len(values) > SLOTS:
@@ -198,26 +227,39 @@ cdef class Peers:
             raise ValueError("ids must be ascending, unique and in 1..2^63-1")
         if len(values) != len(chosen):
             raise ValueError("as many places as ids")
+        for slot in range(len(values)):
+            of[slot] = values[slot]
+            its[slot] = chosen[slot]
+        self._move(of, its, <int>len(values))
+
+    cdef void move(self, const uint64_t[::1] ids, const int8_t[::1] places, int count) noexcept nogil:
+        self._move(&ids[0], &places[0], count)
+
+    cdef void _move(self, const uint64_t* ids, const int8_t* places, int count) noexcept nogil:
+        cdef int slot, which, place
+        cdef uint64_t old[SLOTS]
+        cdef uint8_t states[SLOTS]
+        cdef uint64_t paused = self.paused, active = self.recent_active
+        cdef uint64_t* column
         for which in range(1, COLUMNS):
             column = self._column(which)
             memcpy(old, column, sizeof(old))
             memset(column, 0, sizeof(old))
-            for i in range(len(values)):
-                place = chosen[i]
-                if place >= 0:
-                    column[i] = old[place]
+            for slot in range(count):
+                if places[slot] >= 0:
+                    column[slot] = old[places[slot]]
         memcpy(states, self.state, sizeof(states))
         memset(self.state, 0, sizeof(states))
         memset(self.ids, 0, sizeof(self.ids))
         self.paused = self.recent_active = 0
-        self.count = <int>len(values)
-        for i in range(self.count):
-            place = chosen[i]
-            self.ids[i] = values[i]
+        self.count = count
+        for slot in range(count):
+            place = places[slot]
+            self.ids[slot] = ids[slot]
             if place >= 0:
-                self.state[i] = states[place]
-                self.set_paused(i, (paused >> place) & 1)
-                self.set_recent_active(i, (active >> place) & 1)
+                self.state[slot] = states[place]
+                self.set_paused(slot, (paused >> place) & 1)
+                self.set_recent_active(slot, (active >> place) & 1)
 
     def column(self, str name not None):
         """A read-only copy of one column ("Q"): ids, match, next, sent_commit, pending_snapshot,

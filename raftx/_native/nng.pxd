@@ -49,6 +49,7 @@ cdef struct PeerState:
     bint lost                             # its connection has ended: nobody may send on it any more
     bint fresh                            # the sender has not been told of it yet, and may not send on it
     int64_t renew                         # atomic: 1 when it shall be ended
+    int64_t gone                          # atomic: 1 when it shall be ended, and the member is dialled no more
     WireState* wire
 
 @cython.final
@@ -61,10 +62,11 @@ cdef class NngWire(Runner):
     cdef Arrivals arrivals
     cdef Event event, engine
     cdef uint32_t socket
-    cdef int queue, count
+    cdef int queue
+    cdef int64_t count                    # atomic: one more than the largest number that a peer has had
     cdef list urls
     cdef const char* url_texts[TARGETS]
-    cdef uint64_t ids[TARGETS]
+    cdef int64_t ids[TARGETS]               # atomics; 0: the number is free, or will be
     cdef int patience[TARGETS]
     cdef bint stands[TARGETS]               # the wire's thread has seen that it does
     cdef int64_t since[TARGETS]             # when it saw that
@@ -78,6 +80,7 @@ cdef class NngWire(Runner):
     cdef void _connect(self, int number, int fd) noexcept nogil
     cdef void _disconnect(self, int number) noexcept nogil
     cdef void renew(self, uint64_t id) noexcept nogil
+    cdef int number_of(self, uint64_t id) noexcept nogil
     cdef uint64_t fresh(self) noexcept nogil
     cdef void proven(self, uint32_t pipe) noexcept nogil
 

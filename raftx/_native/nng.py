@@ -67,10 +67,19 @@ class NngWire(Runner):
         _no_nng()
 
     def add(self, id: int, host: str, port: str, family: int, url: str, patience: int = 1) -> None:
-        """Dial member ``id``: host and port over TCP, or without a host the url by NNG itself. Before the thread runs.
+        """Dial member ``id``: host and port over TCP, or without a host the url by NNG itself.
 
-        patience: how many times as long as an attempt the handshake may take. Raises ValueError: too many.
+        patience: how many times as long as an attempt the handshake may take. Any thread, but one at a time, like
+        ``drop``. Raises ValueError: too many.
         """
+        _no_nng()
+
+    def drop(self, id: int) -> None:
+        """Dial this member no more, and end the connection to it; nothing when it is not dialled."""
+        _no_nng()
+
+    def number_of(self, id: int) -> int:
+        """-1 for a member that is not dialled."""
         _no_nng()
 
     def watch(self) -> None:

@@ -363,7 +363,7 @@ cdef class NngWire(Runner):
         self.engine = engine
         self.socket = socket
         self.queue = queue
-        self.urls = []
+        self.urls = [b""] * TARGETS
         self.state.fd = self.event.fd
         self.state.sleeping = &self.event.sleeping
         self.state.engine_fd = engine.fd
@@ -386,16 +386,37 @@ cdef class NngWire(Runner):
             free(self.peers)
 
     def add(self, uint64_t id, str host, str port, int family, str url not None, int patience=1):
-        """Dial member ``id``: host and port over TCP, or without a host the url by NNG itself. Before the thread runs.
+        """Dial member ``id``: host and port over TCP, or without a host the url by NNG itself.
 
-        patience: how many times as long as an attempt the handshake may take. Raises ValueError: too many.
+        patience: how many times as long as an attempt the handshake may take. Any thread, but one at a time, like
+        ``drop``. Raises ValueError: too many.
         """
-        self.wire.py_target(id, host, port, family)
-        self.urls.append(url.encode())
-        self.url_texts[self.count] = PyBytes_AS_STRING(self.urls[self.count])
-        self.ids[self.count] = id
-        self.patience[self.count] = patience
-        self.count += 1
+        cdef int number = self.wire.py_target(id, host, port, family, False)
+        # The number is free: neither the wire's thread nor the sender looks at it before it has an id and is begun.
+        self.urls[number] = url.encode()
+        self.url_texts[number] = PyBytes_AS_STRING(self.urls[number])
+        self.patience[number] = patience
+        raftx_store(&self.peers[number].renew, 0)
+        raftx_store(&self.ids[number], <int64_t>id)
+        if number == self.count:
+            raftx_store(&self.count, number + 1)
+        self.wire.py_begin(number)
+
+    def drop(self, uint64_t id):
+        """Dial this member no more, and end the connection to it; nothing when it is not dialled."""
+        cdef int number = self.number_of(id)
+        if number >= 0:
+            raftx_store(&self.ids[number], 0)
+            raftx_store(&self.peers[number].gone, 1)
+            attend(&self.state)
+
+    cdef int number_of(self, uint64_t id) noexcept nogil:
+        # -1 for a member that is not dialled.
+        cdef int i
+        for i in range(<int>raftx_load(&self.count)):
+            if raftx_load(&self.ids[i]) == <int64_t>id:
+                return i
+        return -1
 
     def watch(self):
         """Count what comes to the Pull0 socket, and close what has to go. Before it listens."""
@@ -421,7 +442,7 @@ cdef class NngWire(Runner):
                     self._receive(self.wire.fd, self.wire.source)
                 else:
                     self._connect(self.wire.who, self.wire.fd)
-        for i in range(self.count):
+        for i in range(<int>raftx_load(&self.count)):
             self._disconnect(i)
         self._close_arrivals()
         return 0
@@ -433,8 +454,12 @@ cdef class NngWire(Runner):
         cdef bint ready, lost, renew
         cdef int i
         self._close_arrivals()
-        for i in range(self.count):
+        for i in range(<int>raftx_load(&self.count)):
             p = &self.peers[i]
+            if raftx_exchange(&p.gone, 0):
+                self._disconnect(i)
+                self.wire.drop(i)
+                continue
             pthread_mutex_lock(&p.mutex)
             ready, lost = p.ready, p.lost
             pthread_mutex_unlock(&p.mutex)
@@ -539,27 +564,30 @@ cdef class NngWire(Runner):
 
     cdef void renew(self, uint64_t id) noexcept nogil:
         # End the connection to this member and dial anew. Any thread.
-        cdef int i
-        for i in range(self.count):
-            if self.ids[i] == id:
-                raftx_store(&self.peers[i].renew, 1)
-                attend(&self.state)
+        cdef int number = self.number_of(id)
+        if number >= 0:
+            raftx_store(&self.peers[number].renew, 1)
+            attend(&self.state)
 
     cdef uint64_t fresh(self) noexcept nogil:
         # A member to which a connection has come to stand since the last call, 0 for none. For the sending thread.
         cdef int i
         cdef bint fresh
+        cdef int64_t id
         if not raftx_load(&self.state.fresh):
             return 0
         raftx_store(&self.state.fresh, 0)
-        for i in range(self.count):
+        for i in range(<int>raftx_load(&self.count)):
+            # Before its mark: a number that is given away meanwhile has no connection that stands yet.
+            id = raftx_load(&self.ids[i])
             pthread_mutex_lock(&self.peers[i].mutex)
-            fresh = self.peers[i].fresh
-            self.peers[i].fresh = False
+            fresh = id and self.peers[i].fresh
+            if fresh:
+                self.peers[i].fresh = False
             pthread_mutex_unlock(&self.peers[i].mutex)
             if fresh:
                 raftx_store(&self.state.fresh, 1)    # there may be others
-                return self.ids[i]
+                return <uint64_t>id
         return 0
 
     cdef void proven(self, uint32_t pipe) noexcept nogil:
@@ -581,10 +609,8 @@ cdef class NngWire(Runner):
 
     def py_ready(self, uint64_t id):
         """Whether a connection to this member stands."""
-        for i in range(self.count):
-            if self.ids[i] == id:
-                return bool(self.peers[i].ready and not self.peers[i].lost)
-        return False
+        cdef int number = self.number_of(id)
+        return number >= 0 and bool(self.peers[number].ready and not self.peers[number].lost)
 
 
 cdef class NngSender:
@@ -613,10 +639,8 @@ cdef class NngSender:
         if self.current != NULL:
             nng_msg_free(self.current)
             self.current = NULL
-        for i in range(self.wire.count):
-            if self.wire.ids[i] == to:
-                break
-        else:
+        i = self.wire.number_of(to)
+        if i < 0:
             return NULL
         p = &self.wire.peers[i]
         pthread_mutex_lock(&p.mutex)
@@ -634,9 +658,10 @@ cdef class NngSender:
         cdef int code = NNG_ECLOSED
         if self.current == NULL:
             return NNG_EAGAIN
-        # Under the mutex, so that no connection is freed meanwhile; NNG only queues the frame here.
+        # Under the mutex, so that no connection is freed meanwhile; NNG only queues the frame here. A connection that
+        # is new since may be another member's, to which the number was given.
         pthread_mutex_lock(&p.mutex)
-        if p.ready and not p.lost:
+        if p.ready and not p.lost and not p.fresh:
             s.id = p.socket
             code = nng_sendmsg(s, self.current, NNG_NONBLOCK)
         pthread_mutex_unlock(&p.mutex)

@@ -33,6 +33,11 @@ cdef class Message:
             return -1
         self.set_body(buffer.data + offset, size, count)
         return 0
+    cdef inline int body_of(self, Message other, size_t offset, size_t size, uint32_t count) noexcept nogil:
+        if offset > other.body_size or size > other.body_size - offset:
+            return -1
+        self.set_body(other.body + offset, size, count)
+        return 0
     cdef uint64_t origin(self) noexcept nogil
     cdef uint64_t sequence(self) noexcept nogil
     cdef bint is_from(self, uint64_t origin, uint64_t incarnation, uint64_t sequence) noexcept nogil

@@ -160,6 +160,13 @@ class Message:
         self.set_body(memoryview(buffer.data)[offset : offset + size], size, count)
         return 0
 
+    def body_of(self, other: Message, offset: int, size: int, count: int) -> int:
+        """Refer to records in the body of ``other``, valid as long as that is; -1 when they are not inside of it."""
+        if offset + size > other.body_size:
+            return -1
+        self.set_body(memoryview(other.body)[offset : offset + size], size, count)
+        return 0
+
     def origin(self) -> int:
         """Who made the first proposal of the body, from its envelope; 0 without one."""
         return self._envelope(32)

@@ -34,6 +34,7 @@ cdef struct Target:
     raftx_addresses addresses
     raftx_lookup* lookup
     int family
+    int64_t live                          # atomic: it is dialled; else its number is free
     char host[256]
     char port[8]
 
@@ -49,7 +50,7 @@ cdef class Wire:
     cdef int64_t guest_ns, dial_ns, shortest, longest
     cdef int unacknowledged_ms
     cdef Target targets[TARGETS]
-    cdef readonly int target_count
+    cdef readonly int64_t target_count    # atomic: one more than the largest number that a target has had
     cdef raftx_pollfd* polls
     cdef int* ready_whos
     cdef int* ready_fds
@@ -65,6 +66,7 @@ cdef class Wire:
     cdef void again(self, int number, int code) noexcept nogil
     cdef void stood(self, int number) noexcept nogil
     cdef void hurry(self, int number) noexcept nogil
+    cdef void drop(self, int number) noexcept nogil
     cdef void shortage(self, int code) noexcept nogil
     cdef void crowd(self) noexcept nogil
     cdef void _guests(self, int64_t now, raftx_pollfd* polls, int count) noexcept nogil

@@ -106,6 +106,7 @@ class _Target:
         self.socket: socket.socket | None = None
         self.deadline = self.began = self.failing = self.turn = 0
         self.named = self.stale = self.told = False
+        self.live = False  # it is dialled; else its number is free
         self.addresses: list[_Address] = []
         self.lookup: _Lookup | None = None
 
@@ -160,7 +161,7 @@ class Wire:
 
     @property
     def target_count(self) -> int:
-        """How many targets there are."""
+        """One more than the largest number that a target has had."""
         return len(self.targets)
 
     def py_listen(self, fd: int) -> None:
@@ -169,12 +170,13 @@ class Wire:
         self.listener = socket.socket(fileno=_int(fd))
         self.listener.setblocking(False)
 
-    def py_target(self, id: int, host: str, port: str, family: int) -> int:
-        """Dial this address from the next step on; its number. Without a host it is the owner who dials.
+    def py_target(self, id: int, host: str, port: str, family: int, begin: bool = True) -> int:
+        """Dial this address from now on, or when ``py_begin`` says so; its number. Without a host the owner dials.
 
-        family: 4, 6 or 0 for either. Raises ValueError: too many, or too long.
+        family: 4, 6 or 0 for either. Any thread, but one at a time. Raises ValueError: too many, or too long.
         """
-        if len(self.targets) == TARGETS:
+        free = [number for number, each in enumerate(self.targets) if not each.live]
+        if not free and len(self.targets) == TARGETS:
             raise ValueError("at most 64 targets")
         host, port = host or "", port or ""
         if not host.isascii():
@@ -187,8 +189,41 @@ class Wire:
                 target.addresses = _find(host, port, family, socket.AI_NUMERICHOST)
             except socket.gaierror:
                 target.named = True
-        self.targets.append(target)
-        return len(self.targets) - 1
+        if free:
+            number = free[0]
+            self.targets[number] = target
+        else:
+            number = len(self.targets)
+            self.targets.append(target)
+        if begin:
+            self.py_begin(number)
+        return number
+
+    def py_begin(self, number: int) -> None:
+        """Dial a target that ``py_target`` was told not to begin with. Raises IndexError."""
+        self._checked(number)
+        self.targets[number].live = True
+        self.event.wake()
+
+    def drop(self, number: int) -> None:
+        """Dial this target no more; its number is free. The thread that steps, which has taken what stood ready."""
+        target = self.targets[number]
+        if target.socket is not None:
+            target.socket.close()
+            target.socket = None
+        if target.lookup is not None:
+            target.lookup.event = None
+            target.lookup = None
+        target.state = IDLE
+        target.live = False
+
+    def py_drop(self, number: int) -> None:
+        """Dial this target no more; its number is free. The thread that steps, which has taken what stood ready.
+
+        Raises IndexError.
+        """
+        self._checked(number)
+        self.drop(number)
 
     def step(self, until: int) -> int:
         """Wait for something until then (monotonic ns; below 0: no limit), and see to it.
@@ -203,6 +238,8 @@ class Wire:
             poll.register(guest, select.POLLIN)
             times.append(since + self.guest_ns)
         for target in self.targets:
+            if not target.live:
+                continue
             if target.state == CONNECTING:
                 assert target.socket is not None
                 poll.register(target.socket, select.POLLOUT)
@@ -229,6 +266,8 @@ class Wire:
         now = monotonic_ns()
         self._guests(now, woken)
         for number, target in enumerate(self.targets):
+            if not target.live:
+                continue
             if target.state == CONNECTING:
                 self._connecting(target, number, now, woken)
             elif target.state == LOOKUP or (target.state == PAUSE and now >= target.deadline):

@@ -7,6 +7,7 @@ import errno
 import os
 
 from libc.stdlib cimport calloc, free
+from libc.string cimport memset
 
 from .limits cimport CROWD, REACHED, SHORTAGE, UNREACHABLE, _drawn, _sooner
 
@@ -15,6 +16,7 @@ from .threads import Event
 
 cdef extern from "_native/threads.h":
     int64_t raftx_now() noexcept nogil
+    int64_t raftx_load(int64_t*) noexcept nogil
     void raftx_store(int64_t*, int64_t) noexcept nogil
     void raftx_drain(int) noexcept nogil
 
@@ -101,19 +103,24 @@ cdef class Wire:
         os.set_blocking(fd, False)
         self.listener = fd
 
-    def py_target(self, uint64_t id, str host, str port, int family):
-        """Dial this address from the next step on; its number. Without a host it is the owner who dials.
+    def py_target(self, uint64_t id, str host, str port, int family, bint begin=True):
+        """Dial this address from now on, or when ``py_begin`` says so; its number. Without a host the owner dials.
 
-        family: 4, 6 or 0 for either. Raises ValueError: too many, or too long.
+        family: 4, 6 or 0 for either. Any thread, but one at a time. Raises ValueError: too many, or too long.
         """
         cdef Target* t
-        if self.target_count == TARGETS:
+        cdef int number = 0
+        while number < self.target_count and raftx_load(&self.targets[number].live):
+            number += 1
+        if number == TARGETS:
             raise ValueError("at most 64 targets")
         encoded, digits = ("" if host is None else host).encode("idna" if host and not host.isascii() else "ascii"), \
             ("" if port is None else port).encode("ascii")
         if len(encoded) > 255 or len(digits) > 7:
             raise ValueError("host or port is too long")
-        t = &self.targets[self.target_count]
+        # Nobody else looks at it before it is live.
+        t = &self.targets[number]
+        memset(t, 0, sizeof(Target))
         t.id = id
         t.fd = -1
         t.state = PAUSE
@@ -123,14 +130,31 @@ cdef class Wire:
         strcpy(t.port, digits)
         if encoded:
             t.named = raftx_find(t.host, t.port, family, AI_NUMERICHOST, &t.addresses) != 0
-        self.target_count += 1
-        return self.target_count - 1
+        if number == self.target_count:
+            raftx_store(&self.target_count, number + 1)
+        if begin:
+            self.py_begin(number)
+        return number
+
+    def py_begin(self, int number):
+        """Dial a target that ``py_target`` was told not to begin with. Raises IndexError."""
+        self._checked(number)
+        raftx_store(&self.targets[number].live, 1)
+        self.event.wake()
+
+    def py_drop(self, int number):
+        """Dial this target no more; its number is free. The thread that steps, which has taken what stood ready.
+
+        Raises IndexError.
+        """
+        self._checked(number)
+        self.drop(number)
 
     cdef int step(self, int64_t until) noexcept nogil:
         # Wait for something until then (monotonic ns; below 0: no limit), and see to it. Who wakes the event
         # has the step return at once. How many connections stand ready.
         cdef int64_t now = raftx_now(), next = until
-        cdef int count = 0, guests = self.guest_count, i, code
+        cdef int count = 0, guests = self.guest_count, targets = <int>raftx_load(&self.target_count), i, code
         cdef int first_target, listening = -1
         cdef Target* t
         self.polls[0].fd = self.event.fd
@@ -142,8 +166,10 @@ cdef class Wire:
             count += 1
             next = _sooner(next, self.guests[i].since + self.guest_ns)
         first_target = count
-        for i in range(self.target_count):
+        for i in range(targets):
             t = &self.targets[i]
+            if not raftx_load(&t.live):
+                continue
             if t.state == CONNECTING:
                 self.polls[count].fd = t.fd
                 self.polls[count].events = POLLOUT
@@ -171,8 +197,10 @@ cdef class Wire:
         now = raftx_now()
         self._guests(now, self.polls + 1, guests)
         count = first_target
-        for i in range(self.target_count):
+        for i in range(targets):
             t = &self.targets[i]
+            if not raftx_load(&t.live):
+                continue
             if t.state == CONNECTING:
                 code = -1
                 if self.polls[count].revents:
@@ -406,6 +434,18 @@ cdef class Wire:
         if t.state == PAUSE:
             t.pause = self.shortest
             t.deadline = min(t.deadline, max(raftx_now(), t.began + self.shortest))
+
+    cdef void drop(self, int number) noexcept nogil:
+        # Dial this target no more. The thread that steps, which has taken what stood ready.
+        cdef Target* t = &self.targets[number]
+        if t.fd >= 0:
+            raftx_close(t.fd)
+        if t.lookup != NULL:
+            raftx_lookup_forget(t.lookup)
+        t.fd = -1
+        t.lookup = NULL
+        t.state = IDLE
+        raftx_store(&t.live, 0)
 
     cdef void _close(self) noexcept nogil:
         cdef int i

@@ -114,11 +114,14 @@ class Inflights:
         chosen = [_slot(value) if operator.index(value) >= 0 else -1 for value in places]
         if len(chosen) > SLOTS or len([1 for value in chosen if value >= 0]) != len(set(chosen) - {-1}):
             raise ValueError("at most 64 places, each once")
-        chosen += [-1] * (SLOTS - len(chosen))
-        self._windows = [self._windows[place] if place >= 0 else deque() for place in chosen]
-        self.count = array("I", [self.count[place] if place >= 0 else 0 for place in chosen])
-        self.limit = array("I", [self.limit[place] if place >= 0 else self.capacity for place in chosen])
-        self.total = array("Q", [self.total[place] if place >= 0 else 0 for place in chosen])
+        self.move(array("b", chosen + [-1] * (SLOTS - len(chosen))))
+
+    def move(self, places: array[int]) -> None:
+        """The same without the GIL, for 64 places that are right."""
+        self._windows = [self._windows[place] if place >= 0 else deque() for place in places]
+        self.count = array("I", [self.count[place] if place >= 0 else 0 for place in places])
+        self.limit = array("I", [self.limit[place] if place >= 0 else self.capacity for place in places])
+        self.total = array("Q", [self.total[place] if place >= 0 else 0 for place in places])
 
     def count_of(self, slot: int) -> int:
         """Messages in flight."""
@@ -191,13 +194,18 @@ class Peers:
             raise ValueError("ids must be ascending, unique and in 1..2^63-1")
         if len(values) != len(chosen):
             raise ValueError("as many places as ids")
-        rest = [0] * (SLOTS - len(values))
+        self.move(array("Q", values), array("b", chosen), len(values))
+
+    def move(self, ids: array[int], places: array[int], count: int) -> None:
+        """The same without the GIL, for the first ``count`` ids and places, which are right."""
+        chosen = list(places[:count])
+        rest = [0] * (SLOTS - count)
         for name in COLUMN_NAMES[1:]:
             old = getattr(self, name)
             setattr(self, name, array("Q", [old[place] if place >= 0 else 0 for place in chosen] + rest))
         self.state = array("B", [self.state[place] if place >= 0 else 0 for place in chosen] + rest)
-        self.ids = array("Q", values + rest)
-        self.count = len(values)
+        self.ids = array("Q", list(ids[:count]) + rest)
+        self.count = count
         paused, active = self.paused, self.recent_active
         self.paused = sum([bit(i) for i, place in enumerate(chosen) if place >= 0 and (paused >> place) & 1])
         self.recent_active = sum([bit(i) for i, place in enumerate(chosen) if place >= 0 and (active >> place) & 1])

@@ -1,5 +1,6 @@
 from libc.stdint cimport uint32_t, uint64_t
 from .._native.outbox cimport Message
+from . cimport changes, configuration, records
 from .state cimport State
 
 cdef int LEADER, MSG_APP, MSG_APP_RESP, MSG_DOUBT, MSG_DOUBT_RESP, MSG_HEARTBEAT, MSG_HEARTBEAT_RESP, MSG_PRE_VOTE
@@ -10,7 +11,7 @@ cdef int ADMITTED, TERM, STRANGER, SECOND_LEADER, COMMIT, LOG, REQUEST
 
 cdef int refusal(State r, Message m) noexcept nogil
 cdef int term_refusal(State r, Message m) noexcept nogil
-cdef bint answers_us(State r, Message m) noexcept nogil
+cdef bint answers_us(Message m) noexcept nogil
 cdef bint stranger_may(State r, Message m) noexcept nogil
 cdef int field_refusal(State r, Message m) noexcept nogil
 cdef int append_response_refusal(State r, Message m) noexcept nogil

@@ -6,7 +6,7 @@ could end a cluster. Here each field of each kind is held against what a member 
 given what this one knows. What fits none is refused with a reason, and changes nothing. A member that lies within
 these bounds is not recognised: that is what authentication is for.
 
-Functions over State and Message that read and never write.
+Functions over State and Message that read and never write, but for a scratch membership.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ from ..types import (
     MSG_VOTE,
     MSG_VOTE_RESP,
 )
+from . import changes, configuration, records
 from .state import State
 
 # One message raises the term by no more than this. A member that campaigned alone once a millisecond would need 49 days
-# for it, so nobody honest is that far ahead.
+# for it, so no honest member is that far ahead.
 TERM_STEP = 2**32
 # Head-room: from here on, half of what the wire can carry, a message raises the term by hardly more than one election
 # does. So whatever was let in can still be counted on from, and no number of messages uses that up.
@@ -74,20 +75,20 @@ def term_refusal(r: State, m: Message) -> int:
         # These are of no term. One would be followed like any other.
         return TERM if m.term != 0 else ADMITTED
     if m.term == 0:
-        # A term of 0 makes a message one of the member itself. Only who has no term yet can refuse a pre-vote with it.
+        # A term of 0 makes a message one of the member itself. Only a member without a term refuses a pre-vote with it.
         return ADMITTED if m.kind == MSG_PRE_VOTE_RESP and m.flags & FLAG_REJECT != 0 else TERM
     if m.term <= r.term:
         return ADMITTED
     if m.term - r.term > (TERM_STEP if m.term <= TERM_HIGH else TERM_STEP_ABOVE):
         return TERM
-    if answers_us(r, m):
+    if answers_us(m):
         # An answer is of the term that was asked in, or of an earlier one: terms do not go back here.
         return TERM
     return ADMITTED
 
 
-def answers_us(r: State, m: Message) -> bool:
-    """Whether the message answers one of ours, or is meant for the leader or the heir of a term we have not reached."""
+def answers_us(m: Message) -> bool:
+    """Whether the message answers one of ours, or is for the leader, or the next one, of a term we have not reached."""
     if m.kind == MSG_VOTE_RESP:
         return m.flags & FLAG_REJECT == 0
     if m.kind == MSG_APP_RESP:
@@ -99,7 +100,7 @@ def answers_us(r: State, m: Message) -> bool:
 
 
 def stranger_may(r: State, m: Message) -> bool:
-    """Whether somebody who is not in the configuration may send this.
+    """Whether a sender that is not in the configuration may send this.
 
     It may be a leader or a candidate whose addition has not arrived here: it is followed and voted for, as its term
     and log deserve (paper, section 6). It is not counted, and nothing is done for it.
@@ -125,7 +126,14 @@ def field_refusal(r: State, m: Message) -> int:
         # It is capped at what we have acknowledged, which was durable here. In doubt we may have lost that.
         return COMMIT if m.term >= r.term and m.commit > r.log.last and not r.in_doubt else ADMITTED
     if m.kind == MSG_SNAP:
-        return second_leader(r, m)
+        if second_leader(r, m) != ADMITTED:
+            return SECOND_LEADER
+        if r.read_snapshot(m) != configuration.FITS:
+            return REQUEST
+        return LOG if records.u64(m.body, records.RECORD_INDEX) > INDEX_MAX else ADMITTED
+    if m.kind == MSG_PROP:
+        # Its proposer has seen to it that each change is one.
+        return REQUEST if changes.unfit_kind(m) != 0 else ADMITTED
     if m.kind == MSG_VOTE or m.kind == MSG_PRE_VOTE:
         # A candidate's term is above every term of its log.
         if m.log_term >= m.term or (m.index == 0) != (m.log_term == 0):
@@ -151,14 +159,14 @@ def append_response_refusal(r: State, m: Message) -> int:
     if r.role != LEADER or m.term != r.term:
         return ADMITTED
     if m.flags & FLAG_REJECT == 0:
-        # Nobody can have more of this term than its leader.
+        # No member can have more of this term than its leader.
         return LOG if m.index > r.log.last else ADMITTED
     # A snapshot beyond the leader's log would be waited for without end.
     return REQUEST if m.flags & FLAG_REQUEST_SNAPSHOT != 0 and m.context > r.log.last else ADMITTED
 
 
 def second_leader(r: State, m: Message) -> int:
-    """A term has one leader (paper, section 5.2): nobody else sends what a leader sends."""
+    """A term has one leader (paper, section 5.2): no other member sends what a leader sends."""
     if m.term != r.term or m.sender == r.lead:
         return ADMITTED
     return SECOND_LEADER if r.lead != 0 or r.role == LEADER else ADMITTED

@@ -9,7 +9,7 @@ cdef int MSG_VOTE_RESP
 cdef uint32_t FLAG_REJECT, FLAG_TRANSFER
 cdef int CAMPAIGN_PRE_ELECTION, CAMPAIGN_ELECTION, CAMPAIGN_TRANSFER
 
-cdef int hup(State r, int campaign_kind) except -1 nogil
+cdef int start_campaign(State r, int campaign_kind) except -1 nogil
 cdef int campaign(State r, int campaign_kind) except -1 nogil
 cdef int handle_vote_response(State r, Message m) except -1 nogil
 cdef int step(State r, Message m) except -1 nogil

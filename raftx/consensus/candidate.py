@@ -26,7 +26,7 @@ CAMPAIGN_ELECTION = 2
 CAMPAIGN_TRANSFER = 3
 
 
-def hup(r: State, campaign_kind: int) -> int:
+def start_campaign(r: State, campaign_kind: int) -> int:
     """Campaign unless that is not allowed now (etcd's hup)."""
     if r.role == LEADER or not r.promotable() or r.has_unapplied_conf_change():
         return 0

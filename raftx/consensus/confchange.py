@@ -1,8 +1,7 @@
 """The next membership from the present one and a change: values in, values out.
 
-The rules and the texts of the errors are etcd's (confchange package; thesis, section 4.3). Nothing here
-knows of slots or of a running member, and nothing here is on the data path: State and Raft take over
-what a Changer returns.
+The rules are etcd's (confchange package; thesis, section 4.3). Nothing here knows of slots or of a running member, and
+nothing here is on the data path: a Raft installs what ``configuration_after`` returns.
 """
 
 from __future__ import annotations
@@ -21,17 +20,19 @@ from ..types import (
     ConfState,
     check_id,
 )
+from .configuration import Configuration
 
 
 class Progress:
-    """What a Changer keeps of a member. ``place`` is the caller's, and -1 for who is new."""
+    """What a Changer keeps of a member."""
 
-    __slots__ = ("learner", "match", "next", "place", "recent_active")
+    __slots__ = ("added", "learner", "match", "next", "recent_active")
 
     def __init__(
-        self, match: int, next: int, learner: bool = False, recent_active: bool = True, place: int = -1
+        self, match: int, next: int, learner: bool = False, recent_active: bool = True, added: bool = False
     ) -> None:
-        self.place = place
+        #: whether a change has added it: then it begins anew, also when it was a member before
+        self.added = added
         self.match = match
         self.next = next
         self.learner = learner
@@ -40,7 +41,7 @@ class Progress:
 
     def copy(self) -> Progress:
         """Another object with the same contents."""
-        return Progress(self.match, self.next, self.learner, self.recent_active, self.place)
+        return Progress(self.match, self.next, self.learner, self.recent_active, self.added)
 
 
 class _Sets:
@@ -81,9 +82,9 @@ class Changer:
         """Into a joint configuration: the present voters stay as the outgoing half."""
         sets, progress = self._begin()
         if sets.outgoing:
-            raise ConfChangeError("config is already joint")
+            raise ConfChangeError("the configuration is joint already: leave it first")
         if not sets.incoming:
-            raise ConfChangeError("can't make a zero-voter config joint")
+            raise ConfChangeError("a configuration without voters cannot become joint")
         sets.outgoing = set(sets.incoming)
         self._apply(sets, progress, changes)
         sets.auto_leave = auto_leave
@@ -93,7 +94,7 @@ class Changer:
         """Out of a joint configuration: the incoming half decides alone, demoted voters become learners."""
         sets, progress = self._begin()
         if not sets.outgoing:
-            raise ConfChangeError("can't leave a non-joint config")
+            raise ConfChangeError("the configuration is not joint: there is nothing to leave")
         for id in sets.learners_next:
             sets.learners.add(id)
             progress[id].learner = True
@@ -108,11 +109,11 @@ class Changer:
         """At most one voter added or removed, without a joint configuration (thesis, section 4.1)."""
         sets, progress = self._begin()
         if sets.outgoing:
-            raise ConfChangeError("can't apply simple config change in joint config")
+            raise ConfChangeError("the configuration is joint: leave it before a simple change")
         before = set(sets.incoming)
         self._apply(sets, progress, changes)
         if len(before ^ sets.incoming) > 1:
-            raise ConfChangeError("more than one voter changed without entering joint config")
+            raise ConfChangeError("a change of more than one voter must go through a joint configuration")
         return self._finish(sets, progress)
 
     def change(self, change: ConfChange) -> tuple[ConfState, dict[int, Progress]]:
@@ -138,7 +139,7 @@ class Changer:
 
     def _apply(self, sets: _Sets, progress: dict[int, Progress], changes: Iterable[ConfChangeSingle]) -> None:
         for change in changes:
-            # Id 0 does nothing: a change that was taken back by who had to agree to it (etcd).
+            # Id 0 does nothing: the application has taken the change back (etcd).
             if change.id == 0 or change.kind == UPDATE:
                 continue
             if change.kind == ADD_VOTER:
@@ -148,9 +149,9 @@ class Changer:
             elif change.kind == REMOVE:
                 self._remove(sets, progress, change.id)
             else:
-                raise ConfChangeError(f"unexpected conf type {change.kind}")
+                raise ConfChangeError(f"a change cannot be of kind {change.kind}")
         if not sets.incoming:
-            raise ConfChangeError("removed all voters")
+            raise ConfChangeError("a change must leave a voter")
 
     def _make_voter(self, sets: _Sets, progress: dict[int, Progress], id: int) -> None:
         if id not in progress:
@@ -187,7 +188,7 @@ class Changer:
             del progress[id]
 
     def _add(self, progress: dict[int, Progress], id: int, learner: bool) -> None:
-        progress[id] = Progress(0, max(self.last_index, 1), learner)
+        progress[id] = Progress(0, max(self.last_index, 1), learner, added=True)
 
 
 def check(conf: ConfState, progress: dict[int, Progress]) -> None:
@@ -195,24 +196,24 @@ def check(conf: ConfState, progress: dict[int, Progress]) -> None:
     voters, outgoing = set(conf.voters), set(conf.voters_outgoing)
     for id in [*conf.voters, *conf.voters_outgoing, *conf.learners, *conf.learners_next]:
         if id not in progress:
-            raise ConfChangeError(f"no progress for {id}")
+            raise ConfChangeError(f"member {id} has no progress")
     for id in conf.learners_next:
         if id not in outgoing:
-            raise ConfChangeError(f"{id} is in LearnersNext, but not Voters[1]")
+            raise ConfChangeError(f"{id} is to become a learner, but is no outgoing voter")
         if progress[id].learner:
-            raise ConfChangeError(f"{id} is in LearnersNext, but is already marked as learner")
+            raise ConfChangeError(f"{id} is to become a learner, but is one already")
     for id in conf.learners:
         if id in outgoing:
-            raise ConfChangeError(f"{id} is in Learners and Voters[1]")
+            raise ConfChangeError(f"{id} is a learner and an outgoing voter")
         if id in voters:
-            raise ConfChangeError(f"{id} is in Learners and Voters[0]")
+            raise ConfChangeError(f"{id} is a learner and a voter")
         if not progress[id].learner:
-            raise ConfChangeError(f"{id} is in Learners, but is not marked as learner")
+            raise ConfChangeError(f"{id} is a learner, but its progress is a voter's")
     if not outgoing:
         if conf.learners_next:
-            raise ConfChangeError("cfg.LearnersNext must be nil when not joint")
+            raise ConfChangeError("learners_next must be empty unless the configuration is joint")
         if conf.auto_leave:
-            raise ConfChangeError("AutoLeave must be false when not joint")
+            raise ConfChangeError("auto_leave must be False unless the configuration is joint")
 
 
 def check_conf_state(conf: ConfState) -> None:
@@ -228,3 +229,16 @@ def check_conf_state(conf: ConfState) -> None:
     check(conf, {id: Progress(0, 1, id in conf.learners) for id in everybody})
     if everybody and not conf.voters:
         raise ConfChangeError("a configuration with members has voters")
+
+
+def configuration_after(before: ConfState, change: ConfChange, index: int = 0) -> Configuration:
+    """What a change leads to, to be installed where ``before`` is the present membership.
+
+    ``index``: of the change's entry. May be called on any thread. Raises ConfChangeError when the change does not fit.
+    """
+    progress = {}
+    for id in [*before.voters, *before.voters_outgoing, *before.learners, *before.learners_next]:
+        progress[id] = Progress(0, 1, id in before.learners)
+    after, members = Changer(before, progress, 0).change(change)
+    anew = [id for id, member in members.items() if member.added]
+    return Configuration(after, anew, index, Configuration(before))

@@ -1,7 +1,7 @@
 import cython
 from libc.stdint cimport uint64_t
 from .. cimport _core
-from .readonly cimport ReadOnly
+from .reads cimport PendingReads
 from .tracker cimport Tracker
 
 cdef int MEMBERS_MAX
@@ -15,5 +15,5 @@ cdef class Doubts:
     cdef void reset(self) noexcept nogil
     cdef void begin(self, int slot, uint64_t nonce, uint64_t position, uint64_t floor) noexcept nogil
     cdef void answer(self, int slot) noexcept nogil
-    cdef bint confirmed(self, int slot, ReadOnly reads, Tracker tracker) noexcept nogil
-    cdef bint vouched(self, int slot, uint64_t voters, ReadOnly reads) noexcept nogil
+    cdef bint confirmed(self, int slot, PendingReads reads, Tracker tracker) noexcept nogil
+    cdef bint vouched(self, int slot, uint64_t voters, PendingReads reads) noexcept nogil

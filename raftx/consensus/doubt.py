@@ -11,9 +11,9 @@ listener, and what it promised once must not count where it could matter:
 3. From then on the member takes entries and acknowledges them as a new one would. Still it neither votes nor
    confirms reads nor campaigns.
 4. Once it holds durably what the answer named, nothing is missing that it may have promised. The doubt ends; if it has
-   voted for anybody in this term, then for its leader.
+   voted in this term, then for its leader.
 
-A leader that changes meanwhile is asked anew. The only voter of a group stays in doubt: nobody else knows what it
+A leader that changes meanwhile is asked anew. The only voter of a group stays in doubt: no other member knows what it
 promised. What members do about it stands in follower.py and leader.py; here is what a leader keeps of the others.
 """
 
@@ -23,7 +23,7 @@ from array import array
 
 from .. import _core
 from ..types import MEMBERS_MAX
-from .readonly import ReadOnly
+from .reads import PendingReads
 from .tracker import Tracker
 
 
@@ -33,17 +33,17 @@ class Doubts:
     def __init__(self) -> None:
         #: what tells one life of a member in doubt from another; drawn by that member, 0: it is not in doubt
         self.nonce = array("Q", [0] * MEMBERS_MAX)
-        #: place among the reads of this leadership: who has acknowledged it has confirmed the leader since
+        #: place among the reads of this leadership: a member that acknowledges it confirms the leader since then
         self.position = array("Q", [0] * MEMBERS_MAX)
         #: where the leader's log ended when it was asked
         self.floor = array("Q", [0] * MEMBERS_MAX)
-        #: how many were not answered yet
+        #: how many of them wait for an answer
         self.waiting = 0
         #: whether there is anything in the columns
         self.known = False
 
     def reset(self) -> None:
-        """Another leadership or configuration: who is in doubt asks again."""
+        """Another leadership or configuration: a member in doubt asks again."""
         for slot in range(MEMBERS_MAX):
             self.nonce[slot] = 0
             self.position[slot] = 0
@@ -60,16 +60,16 @@ class Doubts:
         self.known = True
 
     def answer(self, slot: int) -> None:
-        """It is told now."""
+        """The member in a slot has its answer."""
         if self.position[slot] != 0:
             self.waiting -= 1
         self.position[slot] = 0
 
-    def confirmed(self, slot: int, reads: ReadOnly, tracker: Tracker) -> bool:
+    def confirmed(self, slot: int, reads: PendingReads, tracker: Tracker) -> bool:
         """Whether the leader has been confirmed since, in both halves of the configuration."""
         return self.vouched(slot, tracker.voters, reads) and self.vouched(slot, tracker.outgoing, reads)
 
-    def vouched(self, slot: int, voters: int, reads: ReadOnly) -> bool:
+    def vouched(self, slot: int, voters: int, reads: PendingReads) -> bool:
         """Whether enough of ``voters`` other than the member in ``slot`` have acknowledged its position."""
         if voters == 0:
             return True

@@ -1,6 +1,6 @@
-"""What a follower does with a message, and how anybody takes entries from a leader.
+"""What a follower does with a message, and how any member takes entries from a leader.
 
-Functions over State, one per kind of message. No role is changed here but by the caller.
+Functions over State, one per kind of message. They never change the role; the caller does.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def send_snapshot_request(r: State) -> int:
 
 
 def forward_read(r: State, m: Message) -> int:
-    """Pass a read index request on to the leader; ``hint`` names who asked, the frame only who passes it on."""
+    """Pass a read index request on to the leader: ``hint`` names the member that asked, the frame its sender."""
     origin = m.hint if m.hint else (m.sender if m.sender else r.id)
     r.messages.push(MSG_READ_INDEX, r.lead, origin, 0)
     r.messages.set_answer(0, origin, 0)
@@ -167,6 +167,6 @@ def step(r: State, m: Message) -> int:
     if m.kind == MSG_DOUBT_RESP:
         return handle_doubt_response(r, m)
     if m.kind == MSG_FORGET_LEADER and not r.lease_reads:
-        # Under a lease the leader counts on our not helping anybody else.
+        # Under a lease the leader relies on us to vote for no other member.
         r.lead = 0
     return 0

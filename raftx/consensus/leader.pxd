@@ -1,8 +1,10 @@
-from libc.stdint cimport uint32_t, uint64_t
+import cython
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from .._native.outbox cimport Message, Outbox
+from . cimport changes, records
 from .state cimport State
 
-cdef int LEADER
+cdef int ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2, LEADER
 cdef int MSG_APP, MSG_APP_RESP, MSG_BEAT, MSG_CHECK_QUORUM, MSG_HEARTBEAT, MSG_HEARTBEAT_RESP, MSG_PROP, MSG_READ_INDEX
 cdef int MSG_DOUBT, MSG_DOUBT_RESP
 cdef int MSG_READ_INDEX_RESP, MSG_SNAP, MSG_SNAP_STATUS, MSG_TIMEOUT_NOW, MSG_TRANSFER_LEADER, MSG_UNREACHABLE
@@ -20,7 +22,12 @@ cdef int send_timeout_now(State r, uint64_t id) except -1 nogil
 cdef int check_quorum(State r) except -1 nogil
 cdef int propose(State r, Message m) except -1 nogil
 cdef int append_proposals(State r, Message m) except -1 nogil
-cdef int propose_changes(State r, Message m) except -1 with gil
+cdef int propose_changes(State r, Message m) except -1 nogil
+@cython.locals(size=int64_t, at=size_t, reason=int)
+cdef int64_t pass_changes(State r, Message m, bint append) except -1 nogil
+cdef int judge_change(State r, int parts, uint64_t pending) noexcept nogil
+@cython.locals(at=size_t)
+cdef int change_refusal(State r, Message m) noexcept nogil
 cdef int maybe_leave_joint(State r) except -1 nogil
 cdef int handle_append_response(State r, Message m, int slot) except -1 nogil
 cdef bint reconnects(State r, Message m, int slot) noexcept nogil
@@ -36,6 +43,6 @@ cdef int confirm_by_heartbeat(State r) except -1 nogil
 cdef int confirm_reads(State r) except -1 nogil
 cdef int handle_doubt(State r, Message m, int slot) except -1 nogil
 cdef int answer_doubts(State r) except -1 nogil
-cdef int release_pending_reads(State r) except -1 nogil
+cdef int release_early_reads(State r) except -1 nogil
 cdef int transfer(State r, uint64_t id) except -1 nogil
 cdef int step(State r, Message m) except -1 nogil

@@ -5,9 +5,8 @@ Functions over State. The windows and pauses themselves are Tracker's.
 
 from __future__ import annotations
 
-from .._native.memory import Entry
 from .._native.outbox import Message, Outbox
-from ..errors import ConfChangeError, ProposalDropped
+from ..errors import ConfChangeError, FrameError, ProposalDropped
 from ..types import (
     ENTRY_CONF_CHANGE,
     ENTRY_CONF_CHANGE_V2,
@@ -33,8 +32,8 @@ from ..types import (
     PROBE,
     REPLICATE,
     SNAPSHOT,
-    ConfChange,
 )
+from . import changes, records
 from .state import State
 
 ENTRY_HEADER = 32
@@ -96,7 +95,7 @@ def maybe_send_snapshot(r: State, slot: int) -> int:
         return 0
     least = r.tracker.peers.requested_snapshot[slot]
     if r.snapshot_index == 0 or r.snapshot_index < least:
-        # Temporarily unavailable: whoever drives the core can see what is wanted.
+        # Temporarily unavailable: the driver of the core can see what is wanted.
         r.snapshot_wanted = max(r.snapshot_wanted, least, r.log.first - 1)
         return 0
     r.tracker.become_snapshot(slot, r.snapshot_index)
@@ -114,9 +113,10 @@ def bcast_append(r: State) -> int:
 
 
 def bcast_heartbeat(r: State) -> int:
-    """Heartbeats carry the commit index only as far as the peer has acknowledged (its log may differ beyond).
+    """Send a heartbeat to every peer.
 
-    And the position of the newest read that waits for a quorum to confirm this leader.
+    It carries the commit index only as far as the peer has acknowledged (its log may differ beyond), and the position
+    of the newest read that waits for a quorum to confirm this leader.
     """
     context = r.reads.context()
     for slot in range(r.tracker.peers.count):
@@ -132,7 +132,7 @@ def send_timeout_now(r: State, id: int) -> int:
 
 
 def check_quorum(r: State) -> int:
-    """Step down when a quorum has not been heard from; then everybody has to prove life again."""
+    """Step down when no quorum has been heard from; then every member has to show again that it lives."""
     if not r.tracker.quorum_active():
         r.become_follower(r.term, 0)
     for slot in range(r.tracker.peers.count):
@@ -164,44 +164,89 @@ def append_proposals(r: State, m: Message) -> int:
 
 
 def propose_changes(r: State, m: Message) -> int:
-    """Let membership changes pass one at a time; one that may not is replaced by an empty entry and noted (etcd).
+    """Append proposals, and membership changes one at a time: an empty entry replaces one that may not pass.
 
-    Raises ConfChangeError for one that cannot be decoded; then nothing was appended. The message stays as it is.
+    The refused change is kept in ``refused`` (etcd only logs it). Raises ConfChangeError for an entry that is no
+    change, and ProposalDropped; then nothing was appended. The message stays as it is.
     """
-    entries = m.entries
-    changes = {}
-    for at, entry in enumerate(entries):
-        if entry.kind in (ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2):
-            changes[at] = ConfChange.decode(entry.data, entry.kind == ENTRY_CONF_CHANGE)
-        elif entry.kind:
-            raise ConfChangeError(f"an entry of kind {entry.kind} cannot be proposed")
-    before, noted = r.pending_conf_index, len(r.refused)
-    for at, change in changes.items():
-        reason = ""
-        if r.pending_conf_index > r.applied:
-            reason = f"possible unapplied conf change at index {r.pending_conf_index} (applied to {r.applied})"
-        elif r.tracker.outgoing != 0 and change.changes:
-            reason = "must transition out of joint config first"
-        elif r.tracker.outgoing == 0 and not change.changes:
-            reason = "not in joint state; refusing empty conf change"
-        index = r.log.last + at + 1
-        if reason and r.validate_conf_changes:
-            entries[at] = Entry(0, 0, b"")
-            r.refused.append((int(m.sender), index, reason))
-        else:
-            r.pending_conf_index = index
-    try:
-        return append_proposals(r, Message(m.kind, sender=m.sender, entries=entries))
-    except ProposalDropped:
-        r.pending_conf_index = before
-        del r.refused[noted:]
-        raise
+    kind = changes.unfit_kind(m)
+    if kind in (ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2):
+        raise ConfChangeError("the entry of a proposed change of membership holds none")
+    if kind != 0:
+        raise ConfChangeError(f"an entry of kind {kind} cannot be proposed")
+    if not r.increase_uncommitted(pass_changes(r, m, False)):
+        raise ProposalDropped("too many bytes are not committed yet")
+    pass_changes(r, m, True)
+    r.acknowledge_own()
+    return bcast_append(r)
+
+
+def pass_changes(r: State, m: Message, append: bool) -> int:
+    """Judge the changes among proposals one after the other; bytes of payload of what is appended.
+
+    Without ``append`` nothing is done but that.
+    """
+    size = at = 0
+    index = r.log.last
+    pending = r.pending_conf_index
+    while at < m.body_size:
+        step = records.record_size(m.body, at, m.body_size)
+        if step == 0:
+            raise FrameError("records")
+        index += 1
+        reason = 0
+        if m.body[at + records.RECORD_KIND] != 0:
+            reason = judge_change(r, changes.part_count(m.body, at + records.RECORD_HEADER, at + step), pending)
+        if reason == 0:
+            size += step - records.RECORD_HEADER
+        if append and reason == 0:
+            r.piece.body_of(m, at, step, 1)
+            r.log.append_proposals(r.term, r.piece.body, step)
+        elif append:
+            r.log.append_empty(r.term)
+            r.refused.put(MSG_PROP, 0, m.sender, r.term, index, 0, r.applied, reason, pending, 0)
+        if m.body[at + records.RECORD_KIND] != 0 and reason == 0:
+            pending = index
+        at += step
+    if append:
+        r.pending_conf_index = pending
+    return size
+
+
+def judge_change(r: State, parts: int, pending: int) -> int:
+    """CHANGE_FITS, or why a change of so many parts is not taken; ``pending`` is the last one that may be under way."""
+    if not r.validate_conf_changes:
+        return changes.CHANGE_FITS
+    if pending > r.applied:
+        return changes.CHANGE_PENDING
+    if r.tracker.outgoing != 0 and parts != 0:
+        return changes.CHANGE_IN_JOINT
+    if r.tracker.outgoing == 0 and parts == 0:
+        return changes.CHANGE_NOT_JOINT
+    return changes.CHANGE_FITS
+
+
+def change_refusal(r: State, m: Message) -> int:
+    """Why a leader would put an empty entry in the place of a message's first change; CHANGE_FITS when it would not.
+
+    A caller that wants to tell the proposer at once asks this before it steps the message.
+    """
+    at = 0
+    while at < m.body_size:
+        step = records.record_size(m.body, at, m.body_size)
+        if step == 0:
+            return changes.CHANGE_FITS
+        if m.body[at + records.RECORD_KIND] != 0:
+            parts = changes.part_count(m.body, at + records.RECORD_HEADER, at + step)
+            return judge_change(r, parts, r.pending_conf_index)
+        at += step
+    return changes.CHANGE_FITS
 
 
 def maybe_leave_joint(r: State) -> int:
     """Propose to leave a joint configuration that is left by itself, once all before it is applied (etcd's appliedTo).
 
-    Tried again with every applied batch: a transfer may be in the way, and it goes to everybody like any proposal.
+    It is tried again with every applied batch, because a transfer may be in the way. It is replicated like a proposal.
     """
     if r.applied < r.pending_conf_index or r.role != LEADER:
         return 0
@@ -229,7 +274,7 @@ def handle_append_response(r: State, m: Message, slot: int) -> int:
             return maybe_send_append(r, slot, True)
         return 0
     if m.index > r.log.last:
-        # Nobody can have more of this term than its leader: the answer is not from this log.
+        # No member can have more of this term than its leader: the answer is not from this log.
         return 0
     was_paused = r.skip_bcast_commit and r.tracker.is_paused(slot)
     if not r.tracker.maybe_update(slot, m.index) and not reconnects(r, m, slot):
@@ -243,12 +288,12 @@ def handle_append_response(r: State, m: Message, slot: int) -> int:
     else:
         r.tracker.inflights.free_to(slot, m.index)
     if r.maybe_commit():
-        release_pending_reads(r)
+        release_early_reads(r)
         if not r.skip_bcast_commit or r.pending_conf_index > r.applied:
-            # A pending change is learned at once even so: nobody shall lag behind with an old membership.
+            # A pending change is learned at once even so: no member shall lag behind with an old membership.
             bcast_append(r)
     elif slot != r.self_slot and r.tracker.can_bump_commit(slot, r.committed):
-        # Nothing is sent for the sake of the commit index alone, but to one that could not be sent anything.
+        # With skip_bcast_commit, a bare commit index goes only to a peer that was paused until now.
         if not r.skip_bcast_commit or r.pending_conf_index > r.applied or was_paused:
             maybe_send_append(r, slot, True)
     if slot != r.self_slot:
@@ -310,7 +355,7 @@ def read_index(r: State, m: Message) -> int:
     if not r.committed_in_term():
         # What is committed is not known yet: the read waits for the first commit of this term. That holds for a
         # single voter too, whose commit index may have been lost with its last life (etcd answers it at once).
-        push_read(r.pending_reads, origin, 0, m)
+        push_read(r.early_reads, origin, 0, m)
         return 0
     if answers_alone(r):
         if origin == 0 or origin == r.id:
@@ -322,7 +367,7 @@ def read_index(r: State, m: Message) -> int:
 
 
 def answers_alone(r: State) -> bool:
-    """Whether a read needs nobody's confirmation: under a lease, or where nobody else could lead.
+    """Whether a read needs no confirmation: under a lease, or where no other member could lead.
 
     A leader that is no voter any more must ask the one voter that is left: it may lead by now (etcd does not look).
     """
@@ -357,7 +402,7 @@ def answer_row(r: State, box: Outbox, row: int, index: int) -> int:
 
 
 def confirm_by_heartbeat(r: State) -> int:
-    """Ask everybody to confirm this leader up to the newest read; its own confirmation counts at once."""
+    """Ask every member to confirm this leader up to the newest read; its own confirmation counts at once."""
     if r.self_slot >= 0:
         r.reads.acknowledge(r.self_slot, r.reads.last())
     bcast_heartbeat(r)
@@ -384,7 +429,7 @@ def handle_doubt(r: State, m: Message, slot: int) -> int:
         return 0
     if r.doubts.nonce[slot] == m.context:
         if r.doubts.position[slot] == 0:
-            # It was told already, and the answer may be lost.
+            # It has been answered already, and the answer may be lost.
             return r.send(MSG_DOUBT_RESP, m.sender, r.term, r.doubts.floor[slot], 0, 0, 0, 0, m.context)
         return 0
     r.tracker.reset_progress(slot, 0, r.log.last + 1)
@@ -394,7 +439,7 @@ def handle_doubt(r: State, m: Message, slot: int) -> int:
 
 
 def answer_doubts(r: State) -> int:
-    """Tell the members in doubt for whose sake this leader has been confirmed now."""
+    """Answer the members in doubt since whose request this leader has been confirmed."""
     for slot in range(r.tracker.peers.count):
         if r.doubts.position[slot] != 0 and r.doubts.confirmed(slot, r.reads, r.tracker):
             r.doubts.answer(slot)
@@ -403,17 +448,17 @@ def answer_doubts(r: State) -> int:
     return 0
 
 
-def release_pending_reads(r: State) -> int:
+def release_early_reads(r: State) -> int:
     """The term has its first commit: reads that came before it are taken up now."""
-    if r.pending_reads.length() == 0 or not r.committed_in_term():
+    if r.early_reads.length() == 0 or not r.committed_in_term():
         return 0
-    for row in range(r.pending_reads.length()):
+    for row in range(r.early_reads.length()):
         if answers_alone(r):
-            answer_row(r, r.pending_reads, row, r.committed)
+            answer_row(r, r.early_reads, row, r.committed)
         else:
-            r.reads.add_row(r.committed, r.pending_reads, row)
+            r.reads.add_row(r.committed, r.early_reads, row)
             confirm_by_heartbeat(r)
-    r.pending_reads.clear()
+    r.early_reads.clear()
     return 0
 
 

@@ -19,7 +19,7 @@ VOTE_WON = 3
 
 
 def committed_index(voters: int, peers: Peers) -> int:
-    """The largest index that a majority of ``voters`` has acknowledged; 2^63-1 for nobody."""
+    """The largest index that a majority of ``voters`` has acknowledged; 2^63-1 for no voters."""
     need = _core.popcount(voters) // 2 + 1
     best = 0
     if voters == 0:
@@ -48,7 +48,7 @@ def group_committed_index(voters: int, peers: Peers) -> tuple[int, bool]:
     """What a majority that spans two commit groups has acknowledged, and whether groups decided it.
 
     Members without a group do not count for one. When there are not two groups among the voters: with
-    everybody in one group the majority alone decides, else what all of them have (raft-rs).
+    all of them in one group the majority alone decides, else what all of them have (raft-rs).
     """
     if voters == 0:
         return NUMBER_MAX, True

@@ -1,6 +1,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 from .._native.outbox cimport Message
-from . cimport candidate, follower, leader
+from . cimport candidate, configuration, follower, leader
+from .configuration cimport Configuration
 from .state cimport State
 
 cdef int FOLLOWER, LEADER
@@ -13,15 +14,15 @@ cdef class Raft(State):
     cdef int step(self, Message m) except -1 nogil
     cdef int step_stale(self, Message m) except -1 nogil
     cdef bint can_vote(self, Message m) noexcept nogil
-    cdef bint preferred(self, Message m) noexcept nogil
+    cdef bint priority_allows(self, Message m) noexcept nogil
     cdef int handle_vote(self, Message m) except -1 nogil
     cdef int apply_done(self, uint64_t index, uint64_t size, uint64_t count) except -1 nogil
     cdef int applied_snapshot(self, uint64_t index) except -1 nogil
-    cdef int apply_conf_change(self, object change) except -1 with gil
+    cdef int install(self, Configuration to) except -1 nogil
     cdef int configuration_changed(self) except -1 nogil
     cdef int ask_snapshot(self) except -1 nogil
     cdef int step_down(self) except -1 nogil
     cdef int ping(self) except -1 nogil
-    cdef int commit_again(self) except -1 nogil
+    cdef int recount_commit(self) except -1 nogil
     cdef int step_local(self, int kind) except -1 nogil
     cdef int tick(self) except -1 nogil

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .._native.memory import Entry
 from .._native.outbox import Message
-from ..errors import SnapshotRequestDropped
+from ..errors import Corruption, SnapshotRequestDropped
 from ..types import (
     FLAG_REJECT,
     FLAG_TRANSFER,
@@ -29,8 +29,11 @@ from ..types import (
     MSG_VOTE,
     MSG_VOTE_RESP,
     ConfChange,
+    Role,
 )
-from . import candidate, confchange, follower, leader
+from . import candidate, configuration, follower, leader
+from .confchange import configuration_after
+from .configuration import Configuration
 from .state import State
 
 ENTRY_HEADER = 32
@@ -44,7 +47,7 @@ class Raft(State):
         if m.term > self.term:
             if (m.kind == MSG_VOTE or m.kind == MSG_PRE_VOTE) and m.flags & FLAG_TRANSFER == 0:
                 if self.check_quorum and self.lead != 0 and self.election_elapsed < self.election_timeout:
-                    # Within the leader's lease nobody is helped to depose it (thesis, 4.2.3).
+                    # Within the leader's lease we help no candidate to depose it (thesis, 4.2.3).
                     return 0
             if m.kind == MSG_PRE_VOTE or (m.kind == MSG_PRE_VOTE_RESP and m.flags & FLAG_REJECT == 0):
                 # Neither a question nor a promise about a future term makes it ours.
@@ -60,8 +63,8 @@ class Raft(State):
             return self.handle_vote(m)
         if m.kind == MSG_HUP:
             if self.pre_vote:
-                return candidate.hup(self, candidate.CAMPAIGN_PRE_ELECTION)
-            return candidate.hup(self, candidate.CAMPAIGN_ELECTION)
+                return candidate.start_campaign(self, candidate.CAMPAIGN_PRE_ELECTION)
+            return candidate.start_campaign(self, candidate.CAMPAIGN_ELECTION)
         if m.kind == MSG_STORAGE_APPEND_RESP:
             if m.index != 0:
                 self.stable_to(m.index, m.log_term)
@@ -74,8 +77,8 @@ class Raft(State):
             return leader.step(self, m)
         if self.role == FOLLOWER:
             if m.kind == MSG_TIMEOUT_NOW:
-                # A transfer never asks first: the old leader has told us to.
-                return candidate.hup(self, candidate.CAMPAIGN_TRANSFER)
+                # A transfer never asks first: the old leader wants us to lead.
+                return candidate.start_campaign(self, candidate.CAMPAIGN_TRANSFER)
             return follower.step(self, m)
         return candidate.step(self, m)
 
@@ -100,7 +103,7 @@ class Raft(State):
             return True
         return m.kind == MSG_PRE_VOTE and m.term > self.term
 
-    def preferred(self, m: Message) -> bool:
+    def priority_allows(self, m: Message) -> bool:
         """Whether the candidate's priority, or a log that is newer than ours, speaks for it.
 
         raft-rs lets only a longer log beat priority: then two members whose logs end in different terms could
@@ -111,11 +114,11 @@ class Raft(State):
     def handle_vote(self, m: Message) -> int:
         """Grant when we have not promised otherwise and the candidate's log is at least as new.
 
-        Learners answer too: who was made a voter may not know it yet. Of two with the same log the one of
-        higher priority is preferred; a newer log beats priority.
+        Learners answer too: one that was made a voter may not know it yet. Of two with the same log the one of
+        higher priority is elected; a newer log beats priority.
         """
         answer = MSG_VOTE_RESP if m.kind == MSG_VOTE else MSG_PRE_VOTE_RESP
-        if not self.in_doubt and self.can_vote(m) and self.preferred(m) and self.up_to_date(m.index, m.log_term):
+        if not self.in_doubt and self.can_vote(m) and self.priority_allows(m) and self.up_to_date(m.index, m.log_term):
             # The term of the request: for a pre-vote it is not ours yet.
             self.send(answer, m.sender, m.term, 0, 0, 0, 0, 0, 0)
             if m.kind == MSG_VOTE:
@@ -148,29 +151,30 @@ class Raft(State):
 
     # --- membership --------------------------------------------------------------------------------
 
-    def apply_conf_change(self, change: ConfChange) -> int:
-        """Take the membership that a committed change leads to (etcd's applyConfChange and switchToConfig).
+    def install(self, to: Configuration) -> int:
+        """Take the membership that a committed change leads to (etcd's switchToConfig).
 
-        Raises ConfChangeError; then the membership is the same as before.
+        Progress, windows, votes and acknowledgements of reads move with the ids; ``tracker.places`` tells where each
+        member was before. Nothing happens when a restored snapshot has the change in it. Raises Corruption for a
+        configuration that was computed from another one than the present; then nothing has changed.
         """
-        peers = self.tracker.peers
-        ids = list(peers.column("ids"))
-        matches, nexts = peers.column("match"), peers.column("next")
-        learners = self.tracker.learners
-        progress = {}
-        for slot, id in enumerate(ids):
-            progress[id] = confchange.Progress(matches[slot], nexts[slot], (learners >> slot) & 1 == 1, True, slot)
-        conf, after = confchange.Changer(self.tracker.conf_state(), progress, self.log.last).change(change)
-        now = sorted(after)
-        self.tracker.switch(conf, now, [after[id].place for id in now])
-        for slot, id in enumerate(now):
-            if after[id].place < 0:
-                self.tracker.begin(slot, self.log.last)
-        self.reads.move(ids, now)
+        if to.index != 0 and to.index <= self.conf_index:
+            return 0
+        if not self.tracker.fits(to):
+            raise Corruption("the configuration was computed from another one than the present")
+        self.reads.move(self.tracker.peers, to)
+        self.tracker.install(to, self.log.last)
         if self.doubts.known:
             self.doubts.reset()
-        self.self_slot = self._slot(self.id)
+        self.self_slot = self.tracker.peers.slot_of(self.id)
         return self.configuration_changed()
+
+    def py_install(self, encoded: bytes) -> None:
+        """``install`` for Python, of the bytes of a Configuration. Raises Corruption when they are none."""
+        to = Configuration()
+        if to.load(encoded, len(encoded)) != configuration.FITS:
+            raise Corruption("the bytes are no configuration")
+        self.install(to)
 
     def configuration_changed(self) -> int:
         """What a leader does when the membership is another one."""
@@ -181,7 +185,7 @@ class Raft(State):
             if self.step_down_on_removal:
                 self.become_follower(self.term, 0)
             elif self.maybe_commit():
-                # It takes no proposals any more, so nothing else would bring that about (etcd does not look).
+                # It accepts no more proposals, so nothing else would advance the commit index (etcd does not look).
                 leader.bcast_append(self)
             return 0
         if self.tracker.voters == 0:
@@ -197,7 +201,7 @@ class Raft(State):
         slot = self.tracker.peers.slot_of(self.transferee) if self.transferee else -1
         if slot < 0 or ((self.tracker.voters | self.tracker.outgoing) >> slot) & 1 == 0:
             self.transferee = 0
-        # Reads may have been confirmed by those who are left, and who is left may have no peer to answer.
+        # The members that are left may have confirmed reads, and a single one has no peer that would answer.
         return leader.confirm_reads(self)
 
     def begin_group(self, entries: list[Entry], changes: list[ConfChange]) -> None:
@@ -207,7 +211,14 @@ class Raft(State):
             self.log.py_append(1, entry.data, entry.kind)
         self.committed = len(entries)
         for change in changes:
-            self.apply_conf_change(change)
+            self.install(configuration_after(self.tracker.conf_state(), change))
+
+    def __repr__(self) -> str:
+        marks = f"applied={self.applied} commit={self.committed} log={self.log.first}..{self.log.last}"
+        doubt = " in doubt" if self.in_doubt else ""
+        lead = f" lead={self.lead}" if self.lead else ""
+        role = Role(self.role).name.lower().replace("_", "-")
+        return f"<Raft {self.id} {role}{doubt} term={self.term}{lead} {marks} {self.tracker.conf_state()!r}>"
 
     # --- on request --------------------------------------------------------------------------------
 
@@ -226,7 +237,7 @@ class Raft(State):
         return follower.send_snapshot_request(self)
 
     def step_down(self) -> int:
-        """A leader gives up leading, without an heir and in the same term."""
+        """A leader gives up leadership without a transfer and stays in its term."""
         if self.role == LEADER:
             self.become_follower(self.term, 0)
         return 0
@@ -237,8 +248,8 @@ class Raft(State):
             return leader.bcast_heartbeat(self)
         return 0
 
-    def commit_again(self) -> int:
-        """What is committed is counted in another way from now on: look at it."""
+    def recount_commit(self) -> int:
+        """The commit rule has changed: recount."""
         if self.role == LEADER and self.maybe_commit():
             return leader.bcast_append(self)
         return 0

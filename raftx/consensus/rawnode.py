@@ -46,7 +46,7 @@ from ..types import (
     check_id,
 )
 from . import admission, release
-from .confchange import check_conf_state
+from .confchange import check_conf_state, configuration_after
 from .driver import Driver
 from .raft import Raft
 
@@ -84,8 +84,20 @@ class Ready:
         self.messages: list[Message] = []
         #: whether hard_state and entries must be synced, not only written
         self.must_sync = False
-        #: membership changes of other members that this leader did not take: their proposers are to be told
+        #: membership changes of other members that this leader did not take: for their proposers
         self.refused: list[RefusedChange] = []
+
+    def __repr__(self) -> str:
+        parts = [f"{name}={value!r}" for name in ("soft_state", "hard_state") if (value := getattr(self, name))]
+        if self.snapshot is not None:
+            parts.append(f"snapshot={self.snapshot.index}/{self.snapshot.term}")
+        for name in ("entries", "committed_entries"):
+            if entries := getattr(self, name):
+                parts.append(f"{name}={entries[0].index}..{entries[0].index + len(entries) - 1}")
+        for name in ("messages", "read_states", "refused"):
+            if items := getattr(self, name):
+                parts.append(f"{len(items)} {name}")
+        return f"<Ready {self.number}: {', '.join(parts) or 'nothing'}>"
 
 
 class RawNode:
@@ -153,11 +165,10 @@ class RawNode:
         empty entry stands in its place, as with etcd. One that was passed on to the leader may be refused there.
         """
         entry = Entry(0, 0, change.encode(), change.entry_kind)
-        noted = len(self.core.refused)
+        before = len(self.core.refused)
         self._step(Message(MSG_PROP, sender=self.core.id, entries=[entry]))
-        if len(self.core.refused) > noted:
-            _, _, reason = self.core.refused.pop()
-            raise ConfChangeRefused(reason)
+        if len(self.core.refused) > before:
+            raise ConfChangeRefused(self.core.take_last_refused())
 
     def apply_conf_change(self, change: ConfChange | Entry) -> ConfState:
         """The state machine has come to a membership change, or to its entry: take it. Returns the new membership.
@@ -169,11 +180,13 @@ class RawNode:
         way to the state machine brought a membership that has the change in it. A ConfChange does not tell where
         it stands, so give the entry.
         """
+        index = 0
         if isinstance(change, Entry):
-            if change.index <= self.core.conf_index:
+            index = change.index
+            if index <= self.core.conf_index:
                 return self.core.tracker.conf_state()
             change = ConfChange.decode(change.data, change.kind == ENTRY_CONF_CHANGE)
-        self.core.apply_conf_change(change)
+        self.core.install(configuration_after(self.core.tracker.conf_state(), change, index))
         return self.core.tracker.conf_state()
 
     def step(self, message: Message) -> None:
@@ -251,7 +264,7 @@ class RawNode:
     def bootstrap(self, ids: list[int]) -> None:
         """Begin a group whose first entries add these members (etcd: Bootstrap).
 
-        Every first member does this with the same ids. Raises UsageError unless the log is empty, and
+        Call it on every founding member, with the same ids. Raises UsageError unless the log is empty, and
         ConfChangeError for ids that make no membership.
         """
         core = self.core
@@ -291,7 +304,7 @@ class RawNode:
 
     @property
     def snapshot_wanted(self) -> int:
-        """Index that a snapshot must reach before a waiting member can be served; 0: none is wanted.
+        """The lowest index a snapshot needs so that a waiting member can be served; 0 if none waits.
 
         A member that joined after the newest snapshot was taken refuses it: then one of what is applied is wanted.
         """
@@ -307,7 +320,7 @@ class RawNode:
         return int(core.snapshot_wanted)
 
     def compact(self, index: int) -> None:
-        """Drop entries up to and including ``index``; who needs them is sent the snapshot.
+        """Drop entries up to and including ``index``; a member that needs them is sent the snapshot.
 
         Raises UsageError beyond what is applied, durable and in the snapshot.
         """
@@ -367,7 +380,7 @@ class RawNode:
         """Switch group commit; switched off, more may be committed at once (raft-rs: enable_group_commit)."""
         self.core.tracker.group_commit = bool(on)
         if not on:
-            self.core.commit_again()
+            self.core.recount_commit()
 
     def assign_commit_groups(self, groups: dict[int, int]) -> None:
         """Put members into groups of 1..2^63-1; 0 takes one out (raft-rs: assign_commit_groups). Raises UnknownPeer."""
@@ -378,7 +391,7 @@ class RawNode:
         for id, group in groups.items():
             self.core.tracker.peers.set_commit_group(self._member(id), group)
         if self.core.tracker.group_commit:
-            self.core.commit_again()
+            self.core.recount_commit()
 
     def clear_commit_groups(self) -> None:
         """Take every member out of its group (raft-rs: clear_commit_group)."""
@@ -440,8 +453,7 @@ class RawNode:
             ready.read_states = [ReadState(m.index, m.entries[0].data) for m in core.read_states.messages()]
             core.read_states.py_clear()
         if core.refused:
-            ready.refused = [RefusedChange(*each) for each in core.refused]
-            core.refused = []
+            ready.refused = core.refused_changes()
         applies = driver.plan_apply(allow_unstable)
         if applies:
             ready.committed_entries = core.log.entries(driver.apply_low, driver.apply_high)
@@ -540,11 +552,14 @@ class RawNode:
             "pending_conf_index": core.pending_conf_index,
             "snapshot": core.snapshot_index,
             "pending_snapshot": core.pending_snapshot,
-            "pending_reads": len(core.pending_reads),
+            "pending_reads": len(core.early_reads),
             "unconfirmed_reads": len(core.reads.unconfirmed),
             "configuration": core.tracker.conf_state(),
             "progress": self._progress() if core.role == LEADER else {},
         }
+
+    def __repr__(self) -> str:
+        return f"<RawNode {repr(self.core).removeprefix('<Raft ')}"
 
     def _progress(self) -> dict[int, dict[str, Any]]:
         tracker = self.core.tracker

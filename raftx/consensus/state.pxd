@@ -1,14 +1,16 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from .._core cimport EntryLog
+from .._native cimport memory
 from .._native.memory cimport Spans
 from .._native.outbox cimport Message, Outbox
-from . cimport quorum
+from . cimport configuration, quorum, records
+from .configuration cimport Configuration
 from .doubt cimport Doubts
-from .readonly cimport ReadOnly
+from .reads cimport PendingReads
 from .tracker cimport Tracker
 
 cdef int FOLLOWER, CANDIDATE, LEADER, PRE_CANDIDATE
-cdef int ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2
+cdef int ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2, ENTRY_SNAPSHOT
 cdef int MSG_APP_RESP, MSG_VOTE_RESP, MSG_PRE_VOTE_RESP
 cdef uint64_t ENTRY_HEADER, MASK64
 
@@ -33,14 +35,14 @@ cdef class State:
     cdef readonly int64_t election_elapsed, heartbeat_elapsed    # without a limit: who does not campaign ticks on
     cdef readonly EntryLog log
     cdef readonly Tracker tracker
-    cdef readonly ReadOnly reads
+    cdef readonly PendingReads reads
     cdef readonly Doubts doubts
     cdef readonly bint in_doubt
-    cdef readonly int doubt_ticks
+    cdef readonly int64_t doubt_ticks       # without a limit too: the doubt may not end
     cdef readonly uint64_t doubt_nonce, doubt_term, doubt_floor, doubt_match, doubt_seen
-    cdef readonly Outbox messages, after_append, pending_reads, read_states
-    cdef public list refused
-    cdef Message scratch
+    cdef readonly Outbox messages, after_append, early_reads, read_states, refused
+    cdef Message scratch, piece
+    cdef Configuration arriving
     cdef uint64_t random
 
     cdef void reset_timeout(self) noexcept nogil
@@ -66,7 +68,9 @@ cdef class State:
     cdef void stable_to(self, uint64_t index, uint64_t term) noexcept nogil
     cdef void stable_snapshot_to(self, uint64_t index) noexcept nogil
     cdef int restore_log(self, uint64_t index, uint64_t term) except -1 nogil
-    cdef int restore(self, Message m) except -1 with gil
+    cdef int read_snapshot(self, Message m) noexcept nogil
+    cdef int restore(self, Message m) except -1 nogil
+    cdef bint sealed(self, Message m) noexcept nogil
     cdef uint64_t applicable(self, bint allow_unstable) noexcept nogil
     cdef uint64_t log_bytes(self, uint64_t low, uint64_t high) noexcept nogil
     cdef bint may_apply(self, bint allow_unstable) noexcept nogil

@@ -8,14 +8,16 @@ The semantics are those of etcd/raft v3.7 (raft.go, log.go, log_unstable.go).
 from __future__ import annotations
 
 from .._core import EntryLog
+from .._native import memory
 from .._native.memory import Spans
 from .._native.outbox import Message, Outbox, snapshot_from
 from ..config import Config
-from ..errors import Corruption
+from ..errors import ConfChangeError, Corruption, FrameError
 from ..types import (
     CANDIDATE,
     ENTRY_CONF_CHANGE,
     ENTRY_CONF_CHANGE_V2,
+    ENTRY_SNAPSHOT,
     FOLLOWER,
     LEADER,
     MASK64,
@@ -25,11 +27,13 @@ from ..types import (
     PRE_CANDIDATE,
     ConfState,
     HardState,
+    RefusedChange,
     Snapshot,
 )
-from . import quorum
+from . import changes, configuration, quorum, records
+from .configuration import Configuration
 from .doubt import Doubts
-from .readonly import ReadOnly
+from .reads import PendingReads
 from .tracker import Tracker
 
 ENTRY_HEADER = 32
@@ -55,10 +59,14 @@ class State:
         self.id = config.id
         self.log = log
         self.tracker = Tracker(conf_state, config.max_inflight_messages, config.max_inflight_bytes, config.group_commit)
-        self.self_slot = self._slot(config.id)
+        self.self_slot = self.tracker.peers.slot_of(self.id)
         self.messages = Outbox()
         self.after_append = Outbox()
         self.scratch = Message()
+        #: a piece of the message that is being taken
+        self.piece = Message()
+        #: the membership of the snapshot that is being taken
+        self.arriving = Configuration()
         self.election_timeout = config.election_ticks
         self.heartbeat_timeout = config.heartbeat_ticks
         self.pre_vote = config.pre_vote
@@ -81,10 +89,12 @@ class State:
         self.transferee = 0
         self.lease_ended = False
         self.pending_conf_index = 0
-        self.refused: list[tuple[int, int, str]] = []
-        self.reads = ReadOnly()
+        #: proposed changes that this leader did not take, a row each: sender, index, reason (changes.py) as flags, the
+        #: pending change as hint, the applied index as commit
+        self.refused = Outbox()
+        self.reads = PendingReads()
         self.doubts = Doubts()
-        self.pending_reads = Outbox()
+        self.early_reads = Outbox()
         self.read_states = Outbox()
         self.election_elapsed = self.heartbeat_elapsed = 0
         self.snapshot = Spans()
@@ -93,20 +103,21 @@ class State:
         self.restored = Spans()
         self.pending_snapshot = self.pending_snapshot_term = 0
         self.snapshot_writing = False
-        #: entries up to here stay behind a restored snapshot and are not handed over with it yet: what the storage
-        #: says of them is about its log of before, which the snapshot replaces
+        #: entries up to here survived a restored snapshot and must be written again; the storage's answers about them
+        #: concern the old log
         self.rewrite = 0
         self.requested_snapshot = 0
-        #: index of the restored snapshot that the membership came with: changes up to there are in it
+        #: index of the last restored snapshot: its membership already includes all changes up to there
         self.conf_index = 0
         self.stable = self.writing = log.last
         if not log.first - 1 <= applied <= log.last:
-            raise Corruption(f"applied({applied}) is outside of the log [{log.first}, {log.last}]")
+            raise Corruption(f"the applied index {applied} is outside of the log, {log.first}..{log.last}")
         if hard_state.commit > log.last:
-            raise Corruption(f"commit({hard_state.commit}) is beyond the last index({log.last}): was the log cut?")
+            commit = hard_state.commit
+            raise Corruption(f"the commit index {commit} is beyond the last index {log.last}: was the log cut?")
         self.committed = max(hard_state.commit, log.first - 1)
         if applied > self.committed:
-            raise Corruption(f"applied({applied}) is beyond commit({self.committed})")
+            raise Corruption(f"the applied index {applied} is beyond the commit index {self.committed}")
         self.applying = self.applied = max(applied, log.first - 1)
         self.term = hard_state.term
         self.vote = hard_state.vote
@@ -126,9 +137,6 @@ class State:
         self.random = (mixed ^ (mixed >> 31)) or 1
         self.become_follower(self.term, 0)
         self.doubt_nonce = (self.random >> 1) or 1
-
-    def _slot(self, id: int) -> int:
-        return self.tracker.peers.py_slot_of(id)
 
     # --- random election timeouts ----------------------------------------------------------------
 
@@ -153,7 +161,7 @@ class State:
         if kind in (MSG_APP_RESP, MSG_VOTE_RESP, MSG_PRE_VOTE_RESP):
             return self.after_append.put(kind, to, self.id, term, index, log_term, commit, flags, hint, context)
         if to == self.id:
-            raise Corruption(f"message of kind {kind} to self")
+            raise Corruption(f"a message of kind {kind} to the member itself")
         return self.messages.put(kind, to, self.id, term, index, log_term, commit, flags, hint, context)
 
     # --- roles -----------------------------------------------------------------------------------
@@ -186,7 +194,7 @@ class State:
 
     def become_candidate(self) -> int:
         if self.role == LEADER:
-            raise Corruption("invalid transition [leader -> candidate]")
+            raise Corruption("a leader cannot become a candidate")
         self.reset(self.term + 1)
         self.vote = self.id
         self.role = CANDIDATE
@@ -195,7 +203,7 @@ class State:
     def become_pre_candidate(self) -> int:
         """Ask without changing term or vote; nothing is reset but the votes."""
         if self.role == LEADER:
-            raise Corruption("invalid transition [leader -> pre-candidate]")
+            raise Corruption("a leader cannot become a pre-candidate")
         self.tracker.reset_votes()
         self.lead = 0
         self.role = PRE_CANDIDATE
@@ -203,7 +211,7 @@ class State:
 
     def become_leader(self) -> int:
         if self.role == FOLLOWER:
-            raise Corruption("invalid transition [follower -> leader]")
+            raise Corruption("a follower cannot become leader without a campaign")
         self.reset(self.term)
         self.lead = self.id
         self.role = LEADER
@@ -217,7 +225,7 @@ class State:
         return self.acknowledge_own()
 
     def acknowledge_own(self) -> int:
-        """The leader's own acknowledgement, released by its own disk like anybody else's."""
+        """The leader's own acknowledgement, released by its own disk like that of any member."""
         return self.send(MSG_APP_RESP, self.id, self.term, self.log.last, 0, 0, 0, 0, 0)
 
     def promotable(self) -> bool:
@@ -242,7 +250,7 @@ class State:
         """Never backwards, never beyond the log."""
         if index > self.committed:
             if index > self.log.last:
-                raise Corruption(f"commit({index}) is beyond the last index({self.log.last}): was the log cut?")
+                raise Corruption(f"the commit index {index} is beyond the last index {self.log.last}: was the log cut?")
             self.committed = index
         return 0
 
@@ -277,7 +285,7 @@ class State:
     def replace_tail(self, m: Message, conflict: int) -> int:
         """Append the entries of ``m`` from index ``conflict`` on; what stood there is gone."""
         if conflict <= self.committed:
-            raise Corruption(f"entry {conflict} conflicts with committed entry [committed({self.committed})]")
+            raise Corruption(f"entry {conflict} conflicts with a committed one (committed up to {self.committed})")
         self.log.append_from(m.body, m.body_size, conflict)
         self.stable = min(self.stable, conflict - 1)
         self.writing = min(self.writing, conflict - 1)
@@ -324,35 +332,74 @@ class State:
         self.snapshot_writing = False
         return 0
 
+    def read_snapshot(self, m: Message) -> int:
+        """Read the membership of a snapshot into ``arriving``: FITS, DAMAGED or what else is wrong (configuration.py).
+
+        The checksum of the record is left to ``sealed``.
+        """
+        if m.count != 1 or m.body_size < records.RECORD_HEADER:
+            return configuration.DAMAGED
+        if records.record_size(m.body, 0, m.body_size) != m.body_size or m.body[records.RECORD_KIND] != ENTRY_SNAPSHOT:
+            return configuration.DAMAGED
+        return self.arriving.read(m.body, records.RECORD_HEADER, m.body_size)
+
     def restore(self, m: Message) -> int:
         """Take the snapshot of ``m`` in place of log and membership, unless there is no need (etcd's restore).
 
-        Raises FrameError for a damaged one.
+        Raises FrameError for a damaged one, and ConfChangeError for one whose membership is none.
         """
-        snapshot = snapshot_from(m.records)
-        conf = snapshot.conf_state
-        if snapshot.index < self.committed or (snapshot.index == self.committed and self.requested_snapshot == 0):
+        fault = self.read_snapshot(m)
+        if fault == configuration.DAMAGED or not self.sealed(m):
+            raise FrameError("records")
+        if fault != configuration.FITS:
+            raise ConfChangeError(configuration.FAULTS[fault])
+        index = records.u64(m.body, records.RECORD_INDEX)
+        term = records.u64(m.body, records.RECORD_TERM)
+        if index < self.committed or (index == self.committed and self.requested_snapshot == 0):
             return 0
         if self.role != FOLLOWER:
             raise Corruption("only a follower takes a snapshot")
-        if self.id not in {*conf.voters, *conf.learners, *conf.voters_outgoing}:
-            # Who is not in it has nothing to do with it: the leader sent it to somebody who was removed.
+        if self.arriving.slot_of(self.id) < 0:
+            # A member that is not in it has nothing to do with it: the leader sent it to one that was removed.
             return 0
-        if self.requested_snapshot == 0 and self.log.match(snapshot.index, snapshot.term):
+        if self.requested_snapshot == 0 and self.log.match(index, term):
             # The log has all of it: only the commit index is news.
-            self.commit_to(snapshot.index)
+            self.commit_to(index)
             return 0
-        self.tracker.set_configuration(conf)
-        self.self_slot = self._slot(self.id)
+        self.restore_log(index, term)
         self.reads.reset()
-        self.restore_log(snapshot.index, snapshot.term)
-        self.conf_index = snapshot.index
-        for slot in range(self.tracker.peers.count):
-            self.tracker.begin(slot, self.log.last)
+        self.tracker.reset_votes()
+        # Nothing that was known of anybody's progress holds.
+        self.arriving.anew = MASK64
+        self.tracker.install(self.arriving, self.log.last)
+        self.self_slot = self.tracker.peers.slot_of(self.id)
+        self.conf_index = index
         self.restored.clear()
-        self.restored.py_push(m.records, snapshot.index, 1)
+        self.restored.push_copy(m.body, m.body_size, index, 1)
         self.requested_snapshot = 0
         return 1
+
+    def sealed(self, m: Message) -> bool:
+        """Whether the checksum of a message's one record is right."""
+        self.piece.body_of(m, 4, m.body_size - 4, 1)
+        return memory.crc32(0, self.piece.body, self.piece.body_size) == records.u32(m.body, 0)
+
+    def refused_changes(self) -> list[RefusedChange]:
+        """Changes that this leader did not take, for Python; each is given out once."""
+        found = []
+        for m in self.refused.messages():
+            found.append(RefusedChange(m.sender, m.index, changes.refusal_text(m.flags, m.hint, m.commit)))
+        self.refused.py_clear()
+        return found
+
+    def take_last_refused(self) -> str:
+        """Take out the last of them, for a proposer that learns of it at once: why it was not taken."""
+        earlier = Outbox()
+        for row in range(len(self.refused) - 1):
+            earlier.py_take(self.refused, row)
+        last = self.refused_changes().pop()
+        self.refused = earlier
+        return last.reason
 
     def restored_snapshot(self) -> Snapshot:
         """The restored snapshot that is not durable yet, for Python."""
@@ -396,7 +443,7 @@ class State:
     def accept_applying(self, index: int) -> int:
         """Entries up to ``index`` have been handed to the state machine."""
         if index < self.applying or index > self.committed:
-            raise Corruption(f"applying({index}) is out of range [{self.applying}, {self.committed}]")
+            raise Corruption(f"the applying index {index} is outside of {self.applying}..{self.committed}")
         self.applying = index
         return 0
 
@@ -413,7 +460,7 @@ class State:
     def mark_applied(self, index: int, size: int) -> int:
         """The state machine has everything up to ``index``: ``size`` bytes of records (etcd's appliedTo)."""
         if index > self.committed or index < self.applied:
-            raise Corruption(f"applied({index}) is out of range [{self.applied}, {self.committed}]")
+            raise Corruption(f"the applied index {index} is outside of {self.applied}..{self.committed}")
         self.applied = index
         self.applying = max(self.applying, index)
         self.applying_bytes -= min(self.applying_bytes, size)

@@ -1,10 +1,13 @@
 import cython
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int8_t, uint64_t
 from .. cimport _core
 from .._core cimport Inflights, Peers
 from . cimport quorum
+from .configuration cimport Configuration
+from .departed cimport Departed
 
 cdef int MEMBERS_MAX, PROBE, REPLICATE, SNAPSHOT
+cdef uint64_t GRANTED, REFUSED
 
 @cython.final
 cdef class Tracker:
@@ -15,11 +18,17 @@ cdef class Tracker:
     cdef readonly bint auto_leave
     cdef public bint group_commit
     cdef uint64_t[::1] append_limits
-    cdef dict kept
-    cdef bint votes_kept
+    cdef readonly Departed departed_votes
+    cdef readonly uint64_t installs
+    cdef int8_t[::1] places, progress_places
+    cdef uint64_t[::1] column
+    cdef Configuration present
 
-    cdef int set_configuration(self, object conf_state) except -1 with gil
-    cdef int switch(self, object conf_state, object ids, object places) except -1 with gil
+    cdef void install(self, Configuration to, uint64_t next) noexcept nogil
+    @cython.locals(vote=uint64_t, place=int)
+    cdef void _move_votes(self, Configuration to) noexcept nogil
+    cdef void tell(self, Configuration to) noexcept nogil
+    cdef bint fits(self, Configuration to) noexcept nogil
     cdef void begin(self, int slot, uint64_t next) noexcept nogil
     cdef void reset_votes(self) noexcept nogil
     cdef void record_vote(self, int slot, bint granted) noexcept nogil

@@ -1,4 +1,4 @@
-"""Who the members are and how far each of them is: etcd's tracker package on columns.
+"""The members and the progress of each: etcd's tracker package on columns.
 
 Transitions of a peer's progress stand here and nowhere else. No messages are sent from here.
 """
@@ -6,20 +6,24 @@ Transitions of a peer's progress stand here and nowhere else. No messages are se
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
 
 from .. import _core
 from .._core import Inflights, Peers
 from ..types import MEMBERS_MAX, PROBE, REPLICATE, SNAPSHOT, ConfState
 from . import quorum
 from .confchange import check_conf_state
+from .configuration import Configuration
+from .departed import Departed
+
+GRANTED = 1  # what a member that has left had voted
+REFUSED = 2
 
 # A peer is
 #   PROBE      its log is not known: one append at a time, then a pause until it answers
 #   REPLICATE  appends are pipelined, up to the window
 #   SNAPSHOT   a snapshot is under way: nothing else is sent
 # Invariants: match < next; match is durable on that peer; entries in [match + 1, next - 1] are in
-# flight in REPLICATE; sent_commit < next is the highest commit index that peer has been told.
+# flight in REPLICATE; sent_commit < next is the highest commit index that was sent to that peer.
 
 
 class Tracker:
@@ -33,73 +37,109 @@ class Tracker:
         self.voters = self.outgoing = self.learners = self.learners_next = 0
         self.votes_granted = self.votes_refused = 0
         self.auto_leave = False
-        #: bytes of entries in one append to each slot's member, where that is less than for everybody; 0: it is not.
-        #: Forgotten when the slots move; whoever knows it says it again.
+        #: bytes of entries in one append to each slot's member, where that is less than for everybody; 0: it is not
         self.append_limits = array("Q", bytes(8 * MEMBERS_MAX))
         self.group_commit = group_commit
-        #: votes of this campaign by id, filled when the slots move; not of it unless votes_kept
-        self.kept: dict[int, bool] = {}
-        self.votes_kept = False
-        self.set_configuration(conf_state)
-
-    def set_configuration(self, conf_state: ConfState) -> int:
-        """Take a membership; every column starts anew. Raises ConfChangeError."""
+        #: what members that have left voted in this campaign
+        self.departed_votes = Departed()
+        #: how many configurations have been installed, and for each slot where its member was before the last one; -1:
+        #: it was no member. Columns by slot that are kept elsewhere are moved by this.
+        self.installs = 0
+        self.places = array("b", [-1] * MEMBERS_MAX)
+        #: the same for progress; -1 also for a member that begins anew
+        self.progress_places = array("b", [-1] * MEMBERS_MAX)
+        self.column = array("Q", bytes(8 * MEMBERS_MAX))
+        self.present = Configuration()
         check_conf_state(conf_state)
-        everybody = {*conf_state.voters, *conf_state.voters_outgoing, *conf_state.learners, *conf_state.learners_next}
-        ids = sorted(everybody)
-        self.reset_votes()
-        self.switch(conf_state, ids, [-1] * len(ids))
-        return 0
+        self.install(Configuration(conf_state), 0)
 
-    def switch(self, conf_state: ConfState, ids: Sequence[int], places: Sequence[int]) -> int:
-        """Take another membership: the member ids[i], ascending, was in slot places[i]; -1: it is new.
+    def install(self, to: Configuration, next: int) -> None:
+        """Take another membership; members whose progress begins anew are probed from ``next``.
 
-        Progress, windows and votes move with the ids. A vote outlives its member's absence: it was given
-        for this term, and the member may come back within it.
+        Progress, windows, votes and limits of appends move with the ids. A vote outlives its member's absence: it was
+        given for this term, and the member may come back within it.
         """
-        granted, refused = self.votes_granted, self.votes_refused
-        if not self.votes_kept:
-            self.kept = {}
-        self.votes_kept = True
-        for slot, id in enumerate(list(self.peers.column("ids"))):
-            if ((granted | refused) >> slot) & 1:
-                self.kept[id] = (granted >> slot) & 1 == 1
-        self.peers.reorder(ids, places)
         for slot in range(MEMBERS_MAX):
-            self.append_limits[slot] = 0
-        self.inflights.reorder(places)
-        slots = {id: slot for slot, id in enumerate(ids)}
-        self.voters = sum([_core.bit(slots[id]) for id in set(conf_state.voters)])
-        self.outgoing = sum([_core.bit(slots[id]) for id in set(conf_state.voters_outgoing)])
-        self.learners = sum([_core.bit(slots[id]) for id in set(conf_state.learners)])
-        self.learners_next = sum([_core.bit(slots[id]) for id in set(conf_state.learners_next)])
-        self.auto_leave = conf_state.auto_leave
-        self.votes_granted = sum([_core.bit(slots[id]) for id, vote in self.kept.items() if vote and id in slots])
-        self.votes_refused = sum([_core.bit(slots[id]) for id, vote in self.kept.items() if not vote and id in slots])
-        return 0
+            self.places[slot] = self.peers.slot_of(to.ids[slot]) if slot < to.count else -1
+            self.progress_places[slot] = -1 if (to.anew >> slot) & 1 else self.places[slot]
+        self._move_votes(to)
+        for slot in range(MEMBERS_MAX):
+            self.column[slot] = self.append_limits[slot]
+        for slot in range(MEMBERS_MAX):
+            self.append_limits[slot] = self.column[self.places[slot]] if self.places[slot] >= 0 else 0
+        self.peers.move(to.ids, self.progress_places, to.count)
+        self.inflights.move(self.progress_places)
+        self.voters = to.voters
+        self.outgoing = to.outgoing
+        self.learners = to.learners
+        self.learners_next = to.learners_next
+        self.auto_leave = to.auto_leave
+        for slot in range(to.count):
+            if self.progress_places[slot] < 0:
+                self.begin(slot, next)
+        self.installs += 1
+
+    def _move_votes(self, to: Configuration) -> None:
+        granted, refused = self.votes_granted, self.votes_refused
+        for slot in range(self.peers.count):
+            if ((granted | refused) >> slot) & 1 and to.slot_of(self.peers.ids[slot]) < 0:
+                self.departed_votes.put(self.peers.ids[slot], GRANTED if (granted >> slot) & 1 else REFUSED)
+        self.votes_granted = self.votes_refused = 0
+        for slot in range(to.count):
+            place = self.places[slot]
+            vote = 0
+            if place < 0:
+                vote = self.departed_votes.take(to.ids[slot])
+            elif ((granted | refused) >> place) & 1:
+                vote = GRANTED if (granted >> place) & 1 else REFUSED
+            if vote == GRANTED:
+                self.votes_granted |= _core.bit(slot)
+            elif vote == REFUSED:
+                self.votes_refused |= _core.bit(slot)
 
     def begin(self, slot: int, next: int) -> None:
         """A member that is new in the configuration: probed from ``next``, and counted as heard from."""
         self.peers.next[slot] = next if next else 1
         self.peers.set_recent_active(slot, True)
 
+    def tell(self, to: Configuration) -> None:
+        """Write the present membership into ``to``."""
+        to.clear()
+        to.count = self.peers.count
+        for slot in range(self.peers.count):
+            to.ids[slot] = self.peers.ids[slot]
+        to.voters = self.voters
+        to.outgoing = self.outgoing
+        to.learners = self.learners
+        to.learners_next = self.learners_next
+        to.auto_leave = self.auto_leave
+
+    def fits(self, to: Configuration) -> bool:
+        """Whether a configuration was computed from the present one, or replaces any."""
+        self.tell(self.present)
+        return to.base == 0 or to.base == self.present.digest()
+
+    def py_places(self) -> list[int]:
+        """Where the member in each slot was before the last installation, -1 for one that was none. For Python."""
+        return list(self.places[: self.peers.count])
+
     def conf_state(self) -> ConfState:
         """The membership as a value, ids ascending."""
-        ids = [int(id) for id in self.peers.column("ids")]
+        now = Configuration()
+        self.tell(now)
+        return now.conf_state()
 
-        return ConfState(
-            voters=tuple([id for slot, id in enumerate(ids) if (self.voters >> slot) & 1]),
-            learners=tuple([id for slot, id in enumerate(ids) if (self.learners >> slot) & 1]),
-            voters_outgoing=tuple([id for slot, id in enumerate(ids) if (self.outgoing >> slot) & 1]),
-            learners_next=tuple([id for slot, id in enumerate(ids) if (self.learners_next >> slot) & 1]),
-            auto_leave=bool(self.auto_leave),
-        )
+    def __repr__(self) -> str:
+        states = {PROBE: "probe", REPLICATE: "replicate", SNAPSHOT: "snapshot"}
+        columns = zip(*[self.peers.column(name).tolist() for name in ("ids", "match", "next", "state")])
+        progress = [f"{id}: {match}/{next} {states[state]}" for id, match, next, state in columns]
+        return f"<Tracker {self.conf_state()!r} match/next {{{', '.join(progress)}}}>"
 
     # --- votes -----------------------------------------------------------------------------------
 
     def reset_votes(self) -> None:
         self.votes_granted = self.votes_refused = 0
-        self.votes_kept = False
+        self.departed_votes.clear()
 
     def record_vote(self, slot: int, granted: bool) -> None:
         """The first answer of a member counts."""

@@ -24,12 +24,12 @@ from ..storage.wal_writer import Wal
 from ..storage.writes import WRITES, DiskGauges, WriteQueue
 from ..transport.link import Link, QueueLink
 from ..transport.news import report_notes
-from ..transport.protocol import FRAME_UNIT, Transport
+from ..transport.protocol import FRAME_OVERHEAD, FRAME_UNIT, Transport
 from ..types import ConfState, StateChange
 from .adapter import StorageAdapter, TransportAdapter
 from .apply import Applier
 from .channels import APPLY_ROWS, COMMAND_ROWS, ApplyQueue, CommandQueue
-from .disagreements import FRAME_OVERHEAD, Disagreements
+from .disagreements import Disagreements
 from .engine import Engine
 from .events import History, Published, Stream
 from .lifecycle import Task
@@ -128,7 +128,7 @@ class Parts:
         if net is not None:
             tasks["net"] = Task(net.run, net.round, ended)
         if wal is not None:
-            serve = functools.partial(wal.attach, self.writes, self.disk, self.engine.event)
+            serve = functools.partial(wal.begin_serving, self.writes, self.disk, self.engine.event, self.clock)
             tasks["reserve"] = Task(wal.reserve.run, wal.reserve.py_round, ended)
             tasks["disk"] = Task(wal.run, wal.py_round, functools.partial(_wal_ended, wal, ended), begin=serve)
         elif store is not None:
@@ -143,7 +143,7 @@ def _wal_ended(wal: Wal, ended: End, error: BaseException | None) -> None:
     try:
         ended(error)
     finally:
-        wal.detach()
+        wal.end_serving()
 
 
 def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: Callable[[], None]) -> Parts:

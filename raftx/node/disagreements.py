@@ -10,12 +10,11 @@ from collections.abc import Callable, Mapping
 
 from .. import _core
 from ..config import Config
+from ..transport.protocol import FRAME_OVERHEAD
 from ..types import ConfState
 from .channels import Gauges
 from .hello import OPTION_NAMES, Hellos, settings_of
 from .report import report
-
-FRAME_OVERHEAD = 64 + 64 + 32 + 24  # frame, message, record and envelope around one entry
 
 WHY = {
     "pre_vote": "a member without it makes the others elect anew when it comes back from a partition",

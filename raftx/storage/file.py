@@ -16,7 +16,6 @@ from pathlib import Path
 
 from .._native.files import Directory
 from .._native.memory import Spans
-from .._native.threads import Clock
 from ..errors import ConfigError, StorageError, StorageFailed, WalDamaged, WrongDirectory
 from ..types import MEMBERS_MAX, NUMBER_MAX, ConfState, HardState, is_id
 from .disk import Disk
@@ -39,8 +38,7 @@ class FileStorage:
     file of the log, 64 KiB..1 TiB; one more than is in use is reserved on disk. accept_loss: start as if nothing
     were missing where the disk cannot tell whether the newest acknowledged entries are (the mark is gone): for a
     sole voter, or when most members are in doubt at once. Damage that shows is refused all the same.
-    disk: where the directory is, the operating system's files unless something else is given. clock: the log's; the
-    system's unless another one is given. Both are for simulations.
+    disk: where the directory is, the operating system's files unless something else is given (for simulations).
     Raises ConfigError. Everything else happens in ``open``.
     """
 
@@ -53,7 +51,6 @@ class FileStorage:
         segment_bytes: int = 64 << 20,
         accept_loss: bool = False,
         disk: Disk | None = None,
-        clock: Clock | None = None,
     ) -> None:
         self.path = Path(path)
         self._conf_state = ConfState(voters=tuple(sorted(voters)), learners=tuple(sorted(learners)))
@@ -67,7 +64,6 @@ class FileStorage:
         self._segment_bytes = segment_bytes // BLOCK * BLOCK
         self._accept_loss = bool(accept_loss)
         self._disk = Disk() if disk is None else disk
-        self._clock = Clock() if clock is None else clock
         self._directory: Directory | None = None
         self._state = HardState()
         self._spans = Spans()
@@ -161,7 +157,7 @@ class FileStorage:
                     raise
 
     def _open(self, directory: Directory, id: int, cluster: bytes) -> Loaded:
-        recovery = Recovery(directory, id, cluster, self._conf_state, self._segment_bytes, self._clock)
+        recovery = Recovery(directory, id, cluster, self._conf_state, self._segment_bytes)
         try:
             recovery.examine()
             if not recovery.conf_state.voters:

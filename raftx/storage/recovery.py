@@ -13,9 +13,8 @@ import os
 import re
 from collections.abc import Iterator
 
-from .._native.memory import Buffer
 from .._native.files import Directory, File
-from .._native.threads import Clock
+from .._native.memory import Buffer
 from ..errors import StorageFailed, WalDamaged, WrongDirectory
 from ..types import ConfState
 from .reserve import Reserve
@@ -56,7 +55,6 @@ class Recovery:
         cluster: bytes,
         conf_state: ConfState,
         segment_bytes: int,
-        clock: Clock | None = None,
     ) -> None:
         self.directory = directory
         self.path = os.fsdecode(directory.path)
@@ -65,8 +63,6 @@ class Recovery:
         #: the membership that was asked for; after ``examine`` that of the log
         self.conf_state = conf_state
         self.segment_bytes = segment_bytes
-        #: of the writing end
-        self.clock = clock
         self.reader = Reader()
         #: what was cut off first: (file, place, reason), or None
         self.repaired: tuple[str, int, str] | None = None
@@ -129,7 +125,7 @@ class Recovery:
         if code:
             raise StorageFailed(describe(OPERATION_SYNC << 32 | -code))
         head, reader = self.head, self.reader
-        wal = Wal(self.file, self.mark_file, self.reserve, encode_head(head), self.cluster, self.id, self.clock)
+        wal = Wal(self.file, self.mark_file, self.reserve, encode_head(head), self.cluster, self.id)
         wal.resume(head.segment, self.position, head.size, reader.batch_number, reader.previous_crc, reader.incarnation)
         return wal
 
@@ -137,7 +133,7 @@ class Recovery:
         """The writing end of a new directory, whose mark says that nothing was ever written."""
         self._make_mark(NOTHING)
         head = encode_head(Head(1, self.cluster, self.id, 0, 1, self.segment_bytes, self.conf_state))
-        wal = Wal(self.file, self.mark_file, self.reserve, head, self.cluster, self.id, self.clock)
+        wal = Wal(self.file, self.mark_file, self.reserve, head, self.cluster, self.id)
         # The size is 0, so the first batch begins the first segment.
         wal.resume(0, 0, 0, 0, 0, 0)
         return wal

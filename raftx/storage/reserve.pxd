@@ -15,7 +15,8 @@ cdef class Reserve(Runner):
     cdef readonly Directory directory
     cdef readonly uint64_t segment_bytes, number, size
     cdef readonly Cells cells
-    cdef Event event, writer
+    cdef Event event
+    cdef public Event writer
     cdef int64_t said
     cdef bint syncing
     cdef bint is_shortage(self, int code) noexcept nogil

@@ -50,7 +50,7 @@ class Reserve(Runner):
         self.cells = Cells()
         #: the loop sleeps on it
         self.event = Event()
-        #: the writer sleeps on it, also while the loop makes a segment
+        #: the writer sleeps on it, also while the loop makes a segment; set before anything is wanted
         self.writer = Event()
         self.number = self.size = 0
         #: the loop has made a segment that is not durable yet
@@ -64,10 +64,6 @@ class Reserve(Runner):
     def is_full(self, code: int) -> bool:
         """Whether ``code`` (-errno) says that there is no room: a failure when the room is needed, and not before."""
         return -code in (ENOSPC, EDQUOT, EFBIG)
-
-    def attach(self, writer: Event) -> None:
-        """What the writer sleeps on. Before a thread runs this."""
-        self.writer = writer
 
     def adopt(self, file: File, number: int, size: int) -> None:
         """Take an unused segment that was there at the start."""

@@ -99,16 +99,15 @@ STEP_SETTLE = 13  # sync the mark; nothing follows
 class Wal(Runner):
     """Appends batches. After the first failure nothing is written any more: ``failed`` says what it was.
 
-    ``attach`` and then ``run``, or rounds, serve an engine; ``py_write`` is for callers without one. One of them only.
+    ``begin_serving`` and then ``run``, or rounds, serve an engine; ``py_write`` is for callers without one. One of them
+    only.
 
     Three things end a round before what is under way is done: something is short (it is tried again from ``again`` on),
     the reserve's loop is making the segment that is needed, or the disk has not finished (WAIT). The batch stays in
     ``staging`` and ``step`` where it is; nothing that comes after it is taken from the engine meanwhile.
     """
 
-    def __init__(
-        self, file: File, mark: File, reserve: Reserve, head: bytes, cluster: bytes, id: int, clock: Clock | None = None
-    ) -> None:
+    def __init__(self, file: File, mark: File, reserve: Reserve, head: bytes, cluster: bytes, id: int) -> None:
         self.file = file
         self.mark = mark
         self.reserve = reserve
@@ -120,7 +119,7 @@ class Wal(Runner):
         self.slot = Buffer()
         self.slot.py_put(encode_mark(Mark(0, 0, 0, 0), 0, cluster, id))
         self.staging = Buffer(BLOCK)
-        self.clock = Clock() if clock is None else clock
+        self.clock = Clock()
         self.segment = self.batch_number = self.incarnation = 0
         self.write_offset = BLOCK
         #: Invariant: what lies from here to the end of the file was not written since the file was made
@@ -151,23 +150,17 @@ class Wal(Runner):
         self.previous_crc = crc
         self.incarnation = incarnation
 
-    def attach(self, queue: WriteQueue, gauges: DiskGauges, engine_event: Event) -> None:
-        """Serve an engine from now on. Before a thread runs this or ``reserve``."""
+    def begin_serving(self, queue: WriteQueue, gauges: DiskGauges, engine_event: Event, clock: Clock) -> None:
+        """Serve an engine from now on, beside whatever runs ``reserve``. Before the first round."""
         self.queue = queue
         self.gauges = gauges
         self.engine_event = engine_event
-        self.reserve.attach(queue.event)
+        self.clock = clock
+        self.reserve.writer = queue.event
         self.patient = True
 
-    def run(self) -> None:
-        """Rounds until the engine says stop or something fails. Beside it a thread runs ``reserve``, which ends too."""
-        try:
-            super().run()
-        finally:
-            self.detach()
-
-    def detach(self) -> None:
-        """After the last round: what is short is a failure again, and the reserve's thread ends too."""
+    def end_serving(self) -> None:
+        """After the last round: ``reserve`` ends, too."""
         self.patient = False
         self.reserve.stop()
 
@@ -248,11 +241,9 @@ class Wal(Runner):
 
     def rest(self) -> int:
         """Sleep until a round would find something."""
-        timeout = self.rest_time()
-        if timeout == 0:
-            return 0
         self.queue.event.prepare()
-        if self.has_news():
+        timeout = self.rest_time()
+        if timeout == 0 or self.has_news():
             self.queue.event.cancel()
         else:
             self.queue.event.wait(timeout)

@@ -36,6 +36,10 @@ class MemoryNetwork:
         self.delivered = 0
         self.lost = 0
 
+    def __repr__(self) -> str:
+        with self._lock:
+            return f"<raftx.MemoryNetwork nodes={sorted(self._nodes)} cut={len(self._cut)}>"
+
     def transport(self) -> MemoryTransport:
         """An end of the network for one node."""
         return MemoryTransport(self)
@@ -146,6 +150,10 @@ class MemoryTransport:
     def __init__(self, network: MemoryNetwork) -> None:
         self._network = network
         self._id = 0
+        self._removed: set[int] = set()
+
+    def __repr__(self) -> str:
+        return f"<raftx.MemoryTransport{f' of node {self._id}' if self._id else ', not started'}>"
 
     def start(self, id: int, deliver: Callable[[bytes], object]) -> None:
         """Join the network as node ``id``."""
@@ -153,8 +161,16 @@ class MemoryTransport:
         self._id = id
 
     def send(self, to: int, frame: bytes) -> bool:
-        """Send a frame, subject to the network's faults; False when there is no such node."""
-        return self._network._send(self._id, to, frame)
+        """Send a frame, subject to the network's faults; False when there is no such node, or it was removed here."""
+        return to not in self._removed and self._network._send(self._id, to, frame)
+
+    def add_peer(self, id: int, address: str) -> None:
+        """Send to this node, as to everybody who was not removed. The address is not looked at."""
+        self._removed.discard(id)
+
+    def remove_peer(self, id: int) -> None:
+        """Send nothing more to this node; what it sends arrives as before."""
+        self._removed.add(id)
 
     def close(self) -> None:
         """Leave the network."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -28,6 +29,7 @@ from .python import PythonConnections, socket_id
 logger = logging.getLogger("raftx")
 
 GUESTS = 4  # connections that have not greeted, for each stranger that is allowed
+PLACE_SECONDS = 2.0  # until the place of a peer that was removed is free, at most
 SLOW_HANDSHAKE = 8  # times an attempt, where NNG dials and more than greetings go to and fro
 
 
@@ -191,6 +193,10 @@ class NngTransport:
         self._deliver_from: Callable[[bytes, int], object] | None = None
         self._connected: Callable[[int], None] | None = None
         self._closed = False
+        self._id = 0
+        self._wire_thread: threading.Thread | None = None
+        #: of who adds, removes and starts; never of the threads that run the connections
+        self._changing = threading.RLock()
 
     # --- life ------------------------------------------------------------------------------------
 
@@ -232,16 +238,77 @@ class NngTransport:
         except (OSError, pynng.NNGException) as error:
             raise TransportError(f"cannot listen on {self.listen}: {error}") from error
 
-    def _targets(self, id: int) -> list[tuple[int, str, str, int, str, int]]:
-        """Whom to dial: id, host, port, family, url, and how many attempts' time the handshake may take."""
-        targets = []
-        for peer, at in sorted(self._dial_at.items()):
-            if peer == id:
-                continue
-            host, port = (at.host, str(at.port)) if at.is_tcp else ("", "")
-            patience = SLOW_HANDSHAKE if at.host and not at.is_tcp else 1
-            targets.append((peer, host, port, at.family, at.url, patience))
-        return targets
+    def _dial_all(self, id: int) -> None:
+        """Begin to dial everybody but node ``id`` itself."""
+        self._id = id
+        for peer in sorted(self._dial_at):
+            self._dial(peer)
+
+    def _dial(self, peer: int) -> None:
+        """Begin to dial a member. Raises ValueError when there are too many."""
+        if peer == self._id:
+            return
+        at = self._dial_at[peer]
+        host, port = (at.host, str(at.port)) if at.is_tcp else ("", "")
+        # How many attempts' time the handshake may take.
+        patience = SLOW_HANDSHAKE if at.host and not at.is_tcp else 1
+        if self._link is not None:
+            self._link.wire.add(peer, host, port, at.family, at.url, patience)
+        elif self._connections is not None:
+            time_ns = patience * self.dial_ms * 1_000_000
+            self._connections.add(peer, host, port, at.family, at.url, self.queue_frames, time_ns, self._connected)
+
+    def _dial_no_more(self, peer: int) -> None:
+        if self._link is not None:
+            self._link.wire.drop(peer)
+        elif self._connections is not None:
+            self._connections.drop(peer)
+
+    # --- peers that come and go ------------------------------------------------------------------
+
+    def add_peer(self, id: int, address: str) -> None:
+        """Dial this member from now on; at another address than before, if it was there. Any thread.
+
+        Raises ConfigError for what is no id or no address, and when there are 64 already; UsageError when the transport
+        is closed.
+        """
+        if not is_id(id):
+            raise ConfigError(f"an id must be in 1..{NUMBER_MAX}, not {id!r}")
+        at = parse(address, f"the address of {id}", listen=address == self.listen)
+        with self._changing:
+            if self._closed:
+                raise UsageError("the transport is closed")
+            if self.peers.get(id) == address:
+                return
+            if id not in self.peers and len(self.peers) >= MEMBERS_MAX:
+                raise ConfigError(f"at most {MEMBERS_MAX} peers: remove one first")
+            if id in self.peers:
+                self._dial_no_more(id)
+            self._dial_at[id] = at
+            self.peers = {**self.peers, id: address}
+            deadline = time.monotonic() + PLACE_SECONDS
+            while True:
+                try:
+                    self._dial(id)
+                    return
+                except ValueError:
+                    # One that was removed a moment ago still has its place.
+                    if time.monotonic() >= deadline:
+                        raise
+                    time.sleep(0.002)
+
+    def remove_peer(self, id: int) -> None:
+        """Dial this member no more and end the connection to it; nothing when there is no such peer. Any thread.
+
+        What it sends is received as before: who may connect does not depend on ``peers``.
+        """
+        with self._changing:
+            if id in self.peers:
+                self._dial_no_more(id)
+                self._dial_at.pop(id)
+                self.peers = {peer: address for peer, address in self.peers.items() if peer != id}
+
+    # --- life, for a node ------------------------------------------------------------------------
 
     def open_link(self, id: int, event: Event) -> NngLink | None:
         """Open the sockets for use without the GIL; None when that is not possible here (use ``start``)."""
@@ -252,9 +319,9 @@ class NngTransport:
             assert self._arrivals is not None
             number = socket_id(self._pull)
             link = NngLink(event, self.notes, wire, self._arrivals, number, self.queue_frames, self.receive_bytes)
-            self._link = link
-            for target in self._targets(id):
-                link.wire.add(*target)
+            with self._changing:
+                self._link = link
+                self._dial_all(id)
             self._listen(wire)
             link.start(id)
         except UsageError:
@@ -279,10 +346,9 @@ class NngTransport:
             wire = self._open()
             assert self._arrivals is not None
             made = PythonConnections(wire, wire.event, self._arrivals, self._pull)
-            self._connections = made
-            for peer, host, port, family, url, patience in self._targets(id):
-                time_ns = patience * self.dial_ms * 1_000_000
-                made.add(peer, host, port, family, url, self.queue_frames, time_ns).connected = self._connected
+            with self._changing:
+                self._connections = made
+                self._dial_all(id)
             self._listen(wire)
             deliver_from = self._deliver_from
             if deliver_from is None:
@@ -292,17 +358,18 @@ class NngTransport:
                     deliver(frame)
 
             self._add_thread(f"raftx-nng-{id}", lambda: made.receive(deliver_from))
-            self._add_thread(f"raftx-wire-{id}", made.run)
+            self._wire_thread = self._add_thread(f"raftx-wire-{id}", made.run)
         except UsageError:
             raise
         except BaseException:
             self.close()
             raise
 
-    def _add_thread(self, name: str, body: Callable[[], None]) -> None:
+    def _add_thread(self, name: str, body: Callable[[], None]) -> threading.Thread:
         thread = threading.Thread(target=body, name=name, daemon=True)
         thread.start()
         self._threads.append(thread)
+        return thread
 
     def close(self) -> None:
         """Close every socket; returns when nothing is delivered any more."""
@@ -317,9 +384,9 @@ class NngTransport:
         threads, self._threads = self._threads, []
         if connections is not None:
             connections.stop()
-            for thread in threads:
-                if thread.name.startswith("raftx-wire-") and thread is not threading.current_thread():
-                    thread.join(2)
+            dialling = self._wire_thread
+            if dialling is not None and dialling is not threading.current_thread():
+                dialling.join(2)
         pull, self._pull = self._pull, None
         if pull is not None:
             pull.close()
@@ -381,6 +448,10 @@ class NngTransport:
             "renewals": 0 if made is None else made.renewals,
             "shortages": wire.shortages,
         }
+
+    def __repr__(self) -> str:
+        state = " closed" if self._closed else "" if self._pull is not None else ", not started"
+        return f"<raftx.NngTransport {self.address} peers={sorted(self.peers)}{state}>"
 
 
 def _in_range(name: str, value: object, low: int, high: int) -> None:

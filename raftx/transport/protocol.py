@@ -1,7 +1,8 @@
 """What a node asks of its transport: whole frames, to a member, best effort.
 
 A transport may lose, delay, repeat and reorder frames; it must not change them without being
-noticed (frames carry checksums) and must not block in ``send``.
+noticed (frames carry checksums) and must not block in ``send``. It is told where members are to be reached, at
+any time: what a member sends is taken wherever it comes from.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Protocol, runtime_checkable
 ASK_RENEW = 1  # to: end the connection, dial anew
 ASK_PROVEN = 2  # source: a valid frame has come from there
 
+FRAME_OVERHEAD = 64 + 64 + 32 + 24  # bytes around the data of one entry: headers of frame, message and record, envelope
 FRAME_UNIT = 64 << 10  # frame headers tell the largest frame that a member takes in whole ones
 
 
@@ -28,6 +30,16 @@ class Transport(Protocol):
 
     def send(self, to: int, frame: bytes) -> bool:
         """Hand over a frame for member ``to``. False: it was dropped (the node then counts the peer as unreachable)."""
+
+    def add_peer(self, id: int, address: str) -> None:
+        """Member ``id`` is to be reached at ``address`` from now on, in the transport's own form of addresses.
+
+        Before ``start`` or later; again with the same address changes nothing. Any thread; must not wait for the
+        network. Raises ``ConfigError`` for an address that it cannot be.
+        """
+
+    def remove_peer(self, id: int) -> None:
+        """Send nothing more to member ``id``: ``send`` returns False. Nothing when it is not there. Any thread."""
 
     def close(self) -> None:
         """Stop receiving and release sockets. May be called twice; no ``deliver`` after it returns."""

@@ -58,14 +58,23 @@ def hand_over(socket: Any, fd: int, admit: Callable[[int], bool] = lambda listen
 class PythonPeer:
     """The way to one member. ``send`` for one thread, the rest for the one that runs the connections."""
 
-    def __init__(self, id: int, url: str, queue: int, patience: int, attend: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        id: int,
+        url: str,
+        queue: int,
+        patience: int,
+        attend: Callable[[], None],
+        connected: Callable[[int], None] | None,
+    ) -> None:
         self.id = id
         self.url = url
         self.queue = queue
         self.patience = patience
         self.attend = attend
-        self.connected: Callable[[int], None] | None = None
+        self.connected = connected
         self.renew = False
+        self.gone = False  # the member is dialled no more
         self.masked = False  # SIGPIPE is, in the sending thread: a connection that has ended must not end the process
         self.stands = False  # the running thread has seen that it does
         self.since = self.deadline = 0
@@ -154,20 +163,41 @@ class PythonConnections:
         self.event = event
         self.arrivals = arrivals
         self.pull = pull
-        self.peers: list[PythonPeer] = []
+        #: by the numbers of the wire; None: the number is free
+        self.peers: list[PythonPeer | None] = []
         self.by_id: dict[int, PythonPeer] = {}
         self.attention = self.stopping = False
         self.connections = self.renewals = 0
         pull.add_pre_pipe_connect_cb(self._comes)
         pull.add_post_pipe_remove_cb(self._goes)
 
-    def add(self, id: int, host: str, port: str, family: int, url: str, queue: int, patience: int) -> PythonPeer:
-        """Dial a member: as NngWire.add does."""
-        self.wire.py_target(id, host, port, family)
-        peer = PythonPeer(id, url, queue, patience, self.attend)
-        self.peers.append(peer)
+    def add(
+        self,
+        id: int,
+        host: str,
+        port: str,
+        family: int,
+        url: str,
+        queue: int,
+        patience: int,
+        connected: Callable[[int], None] | None = None,
+    ) -> None:
+        """Dial a member: as NngWire.add does. ``connected``: told its id when a connection has come to stand."""
+        number = self.wire.py_target(id, host, port, family, False)
+        peer = PythonPeer(id, url, queue, patience, self.attend, connected)
+        if number == len(self.peers):
+            self.peers.append(peer)
+        else:
+            self.peers[number] = peer
         self.by_id[id] = peer
-        return peer
+        self.wire.py_begin(number)
+
+    def drop(self, id: int) -> None:
+        """Dial this member no more, and end the connection to it: as NngWire.drop does."""
+        peer = self.by_id.pop(id, None)
+        if peer is not None:
+            peer.gone = True
+            self.attend()
 
     def attend(self) -> None:
         """The running thread shall look at everything. Any thread."""
@@ -211,11 +241,13 @@ class PythonConnections:
                     self._receive(fd, source)
                     continue
                 peer = self.peers[who]
+                assert peer is not None  # what the wire takes up for a number that is free, it never began
                 peer.deadline = monotonic_ns() + peer.patience
                 if not peer.connect(fd):
                     self.wire.py_again(who, errno.ECONNRESET)
-        for peer in self.peers:
-            peer.disconnect()
+        for each in list(self.peers):
+            if each is not None:
+                each.disconnect()
         self._close_arrivals()
 
     def _look(self) -> int:
@@ -223,7 +255,14 @@ class PythonConnections:
         now = monotonic_ns()
         times = [self.arrivals.py_sweep(now)]
         self._close_arrivals()
-        for number, peer in enumerate(self.peers):
+        for number, peer in enumerate(list(self.peers)):
+            if peer is None:
+                continue
+            if peer.gone:
+                peer.disconnect()
+                self.peers[number] = None
+                self.wire.py_drop(number)
+                continue
             there, ready, lost = peer.state()
             renew, peer.renew = peer.renew, False
             if not there:

@@ -105,6 +105,13 @@ def honest(impl: ModuleType) -> Iterator[tuple[str, str, Any]]:
     yield "leader", "a snapshot of everything", M(4, sender=3, term=6, index=3, hint=9, context=6, flags=5)
     yield "leader", "a transfer to anybody", M(13, sender=3, term=6, hint=77)
     yield "leader", "a proposal", M(2, sender=3, entries=[impl.Entry(0, 0, b"x")])
+    every = [impl.ConfChange.parse(text, 2) for text in ("", "v1 r2 u3 l4", "v0")]
+    every += [impl.ConfChange(), impl.ConfChange.parse("l4", v1=True), impl.ConfChange(context=b"why")]
+    changes = [impl.Entry(0, 0, change.encode(), change.entry_kind) for change in every]
+    yield "leader", "every sort of change", M(2, sender=3, entries=[impl.Entry(0, 0, b"x"), *changes])
+    largest = impl.ConfState(tuple(range(1, 60)), (63, 64), tuple(range(2, 63)), (60, 61, 62), True)
+    restored = impl.Snapshot(2**62, 1, largest, b"state")
+    yield "follower", "a snapshot with as many members as there may be", M(7, sender=2, term=LATER, snapshot=restored)
     yield "leader", "a member in doubt", M(33, sender=3, term=6, context=1)
 
 

@@ -13,6 +13,7 @@ from raftx.types import MEMBERS_MAX, NUMBER_MAX
 from tests.helpers.implementations import module
 
 ROUNDS = 150
+MORE_THAN_ONE = "a change of more than one voter must go through a joint configuration"
 
 
 class Membership:
@@ -175,33 +176,33 @@ def test_texts_of_errors(membership: Membership, errors: ModuleType) -> None:
             step()
         assert str(caught.value) == text
 
-    refused(lambda: membership.simple("l1"), "removed all voters")
-    refused(lambda: membership.simple(""), "removed all voters")
-    refused(lambda: membership.enter("v1"), "can't make a zero-voter config joint")
-    refused(membership.leave, "can't leave a non-joint config")
+    refused(lambda: membership.simple("l1"), "a change must leave a voter")
+    refused(lambda: membership.simple(""), "a change must leave a voter")
+    refused(lambda: membership.enter("v1"), "a configuration without voters cannot become joint")
+    refused(membership.leave, "the configuration is not joint: there is nothing to leave")
     membership.simple("v1").simple("v2").simple("l3")
-    refused(lambda: membership.simple("r1 r2"), "removed all voters")
-    refused(lambda: membership.simple("v4 v5"), "more than one voter changed without entering joint config")
-    refused(lambda: membership.simple("l1 v3"), "more than one voter changed without entering joint config")
-    refused(lambda: membership.enter("r1 r2 l4"), "removed all voters")
+    refused(lambda: membership.simple("r1 r2"), "a change must leave a voter")
+    refused(lambda: membership.simple("v4 v5"), MORE_THAN_ONE)
+    refused(lambda: membership.simple("l1 v3"), MORE_THAN_ONE)
+    refused(lambda: membership.enter("r1 r2 l4"), "a change must leave a voter")
     membership.enter("l1 v4")
-    refused(lambda: membership.enter("v5"), "config is already joint")
-    refused(lambda: membership.simple("v5"), "can't apply simple config change in joint config")
+    refused(lambda: membership.enter("v5"), "the configuration is joint already: leave it first")
+    refused(lambda: membership.simple("v5"), "the configuration is joint: leave it before a simple change")
     odd = membership.types.ConfChangeSingle(7, 2)
-    refused(lambda: membership.leave().changer().simple([odd]), "unexpected conf type 7")
+    refused(lambda: membership.leave().changer().simple([odd]), "a change cannot be of kind 7")
 
 
 def test_configurations_that_are_none(membership: Membership, errors: ModuleType) -> None:
     types, code = membership.types, membership.code
     some = {id: code.Progress(0, 1, learner=id >= 5) for id in range(1, 8)}
     for conf, text in (
-        (types.ConfState((1, 9)), "no progress for 9"),
-        (types.ConfState((1,), (5,), (), (2,)), "2 is in LearnersNext, but not Voters[1]"),
-        (types.ConfState((1,), (), (1, 5), (5,)), "5 is in LearnersNext, but is already marked as learner"),
-        (types.ConfState((1,), (5,), (5,)), "5 is in Learners and Voters[1]"),
-        (types.ConfState((1, 5), (5,)), "5 is in Learners and Voters[0]"),
-        (types.ConfState((1,), (2,)), "2 is in Learners, but is not marked as learner"),
-        (types.ConfState((1,), (), (), (), True), "AutoLeave must be false when not joint"),
+        (types.ConfState((1, 9)), "member 9 has no progress"),
+        (types.ConfState((1,), (5,), (), (2,)), "2 is to become a learner, but is no outgoing voter"),
+        (types.ConfState((1,), (), (1, 5), (5,)), "5 is to become a learner, but is one already"),
+        (types.ConfState((1,), (5,), (5,)), "5 is a learner and an outgoing voter"),
+        (types.ConfState((1, 5), (5,)), "5 is a learner and a voter"),
+        (types.ConfState((1,), (2,)), "2 is a learner, but its progress is a voter's"),
+        (types.ConfState((1,), (), (), (), True), "auto_leave must be False unless the configuration is joint"),
     ):
         for step in ("simple", "leave_joint", "enter_joint"):
             arguments = {"simple": ((),), "leave_joint": (), "enter_joint": (False, ())}[step]

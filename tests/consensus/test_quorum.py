@@ -66,6 +66,7 @@ def agreed(voters: Sequence[int], match: dict[int, int]) -> int:
 # --- the arithmetic ------------------------------------------------------------------------------
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("size", range(7))
 def test_every_vote_of_one_majority(size: int) -> None:
     voters = range(1, size + 1)
@@ -75,6 +76,7 @@ def test_every_vote_of_one_majority(size: int) -> None:
         assert QUORUM.vote_result(mask(voters), mask(granted), mask(refused)) == outcome([voters], granted, refused)
 
 
+@pytest.mark.once
 def test_votes_of_others_do_not_count() -> None:
     voters, others = mask((2, 3, 5)), mask((1, 4, 6, 64))
     assert QUORUM.vote_result(voters, others | mask((2,)), 0) == QUORUM.VOTE_PENDING
@@ -82,6 +84,7 @@ def test_votes_of_others_do_not_count() -> None:
     assert QUORUM.vote_result(voters, 0, others | mask((3,))) == QUORUM.VOTE_PENDING
 
 
+@pytest.mark.once
 def test_the_largest_membership() -> None:
     everybody = mask(range(1, 65))
     assert QUORUM.vote_result(everybody, mask(range(1, 33)), 0) == QUORUM.VOTE_PENDING
@@ -89,6 +92,7 @@ def test_the_largest_membership() -> None:
     assert QUORUM.vote_result(everybody, 0, mask(range(1, 33))) == QUORUM.VOTE_LOST
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("incoming", "outgoing"), CONFIGURATIONS)
 def test_every_vote_of_a_joint_majority(incoming: tuple[int, ...], outgoing: tuple[int, ...]) -> None:
     everybody = sorted({*incoming, *outgoing})
@@ -99,6 +103,7 @@ def test_every_vote_of_a_joint_majority(incoming: tuple[int, ...], outgoing: tup
         assert result == outcome([incoming, outgoing], granted, refused)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("incoming", "outgoing"), CONFIGURATIONS)
 def test_every_commit_index(incoming: tuple[int, ...], outgoing: tuple[int, ...]) -> None:
     everybody = sorted({*incoming, *outgoing})
@@ -115,6 +120,7 @@ def test_every_commit_index(incoming: tuple[int, ...], outgoing: tuple[int, ...]
         assert QUORUM.joint_committed_index(one, two, peers) == min(agreed(incoming, match), agreed(outgoing, match))
 
 
+@pytest.mark.once
 def test_nobody_agrees_with_everything() -> None:
     assert QUORUM.vote_result(0, 0, 0) == QUORUM.VOTE_WON
     assert QUORUM.committed_index(0, CORE.Peers()) == NUMBER_MAX

@@ -53,6 +53,7 @@ def leading(impl: ModuleType, id: int = 1, voters: Iterable[int] = EVERYBODY, **
 # --- one bit at a time -------------------------------------------------------------------------------
 
 
+@pytest.mark.once
 def test_each_slot_has_a_bit_of_its_own() -> None:
     flow = module(IMPLEMENTATIONS["pure"], "_core")
     assert [flow.bit(slot) for slot in SLOTS] == [2**slot for slot in SLOTS]

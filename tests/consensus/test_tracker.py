@@ -357,12 +357,14 @@ def test_a_lossy_link_heals_by_heartbeats(impl: ModuleType, lost: int) -> None:
 # --- transitions ---------------------------------------------------------------------------------
 
 
+@pytest.mark.once
 def test_a_new_leader_knows_nothing_about_a_peer() -> None:
     tracked = tracker()
     assert shape(tracked) == (0, 11, PROBE, False)
     assert not (tracked.peers.recent_active >> 1) & 1 and tracked.inflights.count_of(1) == 0
 
 
+@pytest.mark.once
 def test_probing_pauses_after_entries_but_not_after_an_empty_append() -> None:
     tracked = tracker()
     tracked.sent_entries(1, 0, 0)
@@ -373,6 +375,7 @@ def test_probing_pauses_after_entries_but_not_after_an_empty_append() -> None:
     assert tracked.inflights.count_of(1) == 0
 
 
+@pytest.mark.once
 def test_replicating_advances_and_pauses_when_the_window_is_full() -> None:
     tracked = tracker()
     tracked.maybe_update(1, 10)
@@ -394,12 +397,14 @@ def test_replicating_advances_and_pauses_when_the_window_is_full() -> None:
     assert tracked.is_paused(1) and tracked.inflights.count_of(1) == 1
 
 
+@pytest.mark.once
 def test_a_snapshot_pauses_whatever_the_flag_says() -> None:
     tracked = tracker()
     tracked._reset_state(1, SNAPSHOT)
     assert shape(tracked) == (0, 11, SNAPSHOT, False) and tracked.is_paused(1)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("pending", "match", "next"), [(0, 4, 5), (4, 4, 5), (20, 4, 21), (3, 4, 5)])
 def test_probing_after_a_snapshot_starts_behind_it(pending: int, match: int, next: int) -> None:
     tracked = tracker()
@@ -410,6 +415,7 @@ def test_probing_after_a_snapshot_starts_behind_it(pending: int, match: int, nex
     assert shape(tracked) == (match, next, PROBE, False) and tracked.peers.pending_snapshot[1] == 0
 
 
+@pytest.mark.once
 def test_going_back_to_probing_forgets_what_is_under_way() -> None:
     tracked = tracker()
     tracked.maybe_update(1, 10)
@@ -423,6 +429,7 @@ def test_going_back_to_probing_forgets_what_is_under_way() -> None:
     assert tracked.peers.sent_commit[1] == 10
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("index", "news", "match", "next"),
     [(2, False, 3, 6), (3, False, 3, 6), (4, True, 4, 6), (5, True, 5, 6), (9, True, 9, 10)],
@@ -435,6 +442,7 @@ def test_an_acknowledgement(index: int, news: bool, match: int, next: int) -> No
     assert shape(tracked) == (match, next, PROBE, not news)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("state", "match", "next", "rejected", "hint", "taken", "then"),
     [
@@ -465,6 +473,7 @@ def test_a_refusal(state: int, match: int, next: int, rejected: int, hint: int, 
     assert tracked.peers.sent_commit[1] == (min(9, then - 1) if taken else 9)
 
 
+@pytest.mark.once
 def test_a_refusal_lets_the_next_probe_go() -> None:
     tracked = tracker()
     tracked.sent_entries(1, 1, 1)
@@ -472,6 +481,7 @@ def test_a_refusal_lets_the_next_probe_go() -> None:
     assert tracked.maybe_decrease(1, 10, 3) and not tracked.is_paused(1)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("sent", "next", "index", "bump"),
     [(0, 5, 3, True), (3, 5, 3, False), (3, 5, 9, True), (4, 5, 9, False), (0, 1, 9, False)],
@@ -483,6 +493,7 @@ def test_whether_a_commit_index_is_worth_a_message(sent: int, next: int, index: 
     assert tracked.can_bump_commit(1, index) is bump
 
 
+@pytest.mark.once
 def test_match_stays_below_next_through_any_history() -> None:
     dice = random.Random(3)
     tracked = tracker()
@@ -509,6 +520,7 @@ def test_match_stays_below_next_through_any_history() -> None:
 # --- votes ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.once
 def test_the_first_vote_counts_and_a_reset_forgets_it() -> None:
     tracked = tracker()
     tracked.record_vote(0, True)
@@ -520,6 +532,7 @@ def test_the_first_vote_counts_and_a_reset_forgets_it() -> None:
     assert (tracked.votes_granted, tracked.votes_refused) == (0, 0)
 
 
+@pytest.mark.once
 def test_activity_of_learners_is_no_quorum() -> None:
     tracked = tracker()
     for active in product((False, True), repeat=4):
@@ -528,6 +541,7 @@ def test_activity_of_learners_is_no_quorum() -> None:
         assert tracked.quorum_active() is (sum(active[:3]) >= 2)
 
 
+@pytest.mark.once
 def test_one_voter_is_alone_only_outside_of_a_joint_configuration() -> None:
     make = module(PURE, "consensus.tracker").Tracker
     assert make(PURE.ConfState(voters=(1,), learners=(2,)), 1, 1).is_singleton()

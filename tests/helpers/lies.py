@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 TERM_HIGH = INDEX_MAX = 2**62
 TOP = 2**63 - 1
 STEP = 2**32
-PROP, APP, APP_RESP, VOTE, VOTE_RESP, HEARTBEAT, HEARTBEAT_RESP = 2, 3, 4, 5, 6, 8, 9
+PROP, APP, APP_RESP, VOTE, VOTE_RESP, SNAP, HEARTBEAT, HEARTBEAT_RESP = 2, 3, 4, 5, 6, 7, 8, 9
 TRANSFER, TIMEOUT_NOW, READ, READ_RESP, PRE_VOTE, PRE_VOTE_RESP, REFUSED, DOUBT, DOUBT_RESP = (
     13,
     14,
@@ -210,6 +210,12 @@ def _entries_out_of_reach(draw: random.Random, view: View, impl: ModuleType) -> 
     return sender, {"kind": APP, "term": view.term, "index": index, "log_term": 1, "entries": entries}
 
 
+def _snapshot_out_of_reach(draw: random.Random, view: View, impl: ModuleType) -> tuple[int, dict[str, Any]]:
+    snapshot = impl.Snapshot(_far(draw, INDEX_MAX + 1, TOP), 1, impl.ConfState((1, 2, 3)), b"far")
+    sender, term = (view.lead, view.term) if view.lead and not view.leads else (view.peer, view.term + 1)
+    return sender, {"kind": SNAP, "term": term, "snapshot": snapshot}
+
+
 def _request(draw: random.Random, view: View, impl: ModuleType) -> tuple[int, dict[str, Any]]:
     kind = draw.choice((VOTE, PRE_VOTE, DOUBT))
     if kind == DOUBT:
@@ -221,6 +227,34 @@ def _request(draw: random.Random, view: View, impl: ModuleType) -> tuple[int, di
 def _request_for_a_snapshot(draw: random.Random, view: View, impl: ModuleType) -> tuple[int, dict[str, Any]]:
     context = _far(draw, view.last + 2**20, TOP)
     return view.peer, {"kind": APP_RESP, "term": view.term, "flags": REJECT | WANTS_SNAPSHOT, "context": context}
+
+
+def _no_change(draw: random.Random, view: View, impl: ModuleType) -> tuple[int, dict[str, Any]]:
+    kind = draw.choice((1, 2))
+    odd = [b"\0", b"\3\0", b"\0\2" + bytes(9), b"\0\1\4" + bytes(8), b"\0\1\0" + b"\xff" * 8]
+    if kind == 1:
+        odd += [b"", b"\0\0", b"\1\1" + bytes(9)]
+    entries = [impl.Entry(0, 0, draw.choice(odd), kind)]
+    if draw.random() < 0.3:
+        entries.insert(0, impl.Entry(0, 0, b"before"))
+    return _member(draw, view), {"kind": PROP, "entries": entries}
+
+
+def _no_membership(draw: random.Random, view: View, impl: ModuleType) -> tuple[int, dict[str, Any]]:
+    conf = draw.choice(
+        (
+            impl.ConfState((1, 2, 3), (2,)),
+            impl.ConfState((), (1, 2)),
+            impl.ConfState((1, 2), (3,), (1, 3)),
+            impl.ConfState((1, 2), (), (), (), True),
+            impl.ConfState((1, 2), (), (1, 2), (3,)),
+            impl.ConfState((1, 2), (), (), (2,)),
+            impl.ConfState(tuple(range(1, 65)), (65,)),
+        )
+    )
+    snapshot = impl.Snapshot(_far(draw, 1, INDEX_MAX), 1, conf, b"state")
+    sender, term = (view.lead, view.term) if view.lead and not view.leads else (view.peer, view.term + 1)
+    return sender, {"kind": SNAP, "term": term, "snapshot": snapshot}
 
 
 LIES = (
@@ -237,9 +271,12 @@ LIES = (
     Lie("a commit index without its term", "commit", _answered_commit),
     Lie("a place in a log", "log", _log),
     Lie("entries out of reach", "log", _entries_out_of_reach),
+    Lie("a snapshot out of reach", "log", _snapshot_out_of_reach),
     Lie("an acknowledgement beyond the log", "log", _log_of_an_answer, lambda view: view.leads),
     Lie("a request", "request", _request),
     Lie("a request for a snapshot", "request", _request_for_a_snapshot, lambda view: view.leads),
+    Lie("a change that is none", "request", _no_change),
+    Lie("a membership that is none", "request", _no_membership),
 )
 
 

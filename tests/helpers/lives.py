@@ -49,7 +49,7 @@ class Lives:
 
     def storage(self) -> Any:
         """A FileStorage on the disk."""
-        return self.impl.FileStorage(PATH, voters=self.voters, segment_bytes=SMALL, disk=self.disk, clock=self.clock)
+        return self.impl.FileStorage(PATH, voters=self.voters, segment_bytes=SMALL, disk=self.disk)
 
     def open(self, storage: Any) -> bool:
         """Open it and hold what it has against what it must have. False when the disk failed meanwhile."""
@@ -134,7 +134,7 @@ class Lives:
         writes = module(impl, "storage.writes")
         queue, gauges, event = writes.WriteQueue(system.Event()), writes.DiskGauges(), system.Event()
         wal = storage.wal
-        wal.attach(queue, gauges, event)
+        wal.begin_serving(queue, gauges, event, self.clock)
         base = len(self.states) - 1
         alive = True
         for _ in range(draw.randrange(200)):

@@ -125,20 +125,28 @@ def opened_elsewhere(path):
     )
 
 
-def serving(storage, queue, gauges, event):
+def serving(impl, storage, queue, gauges, event):
     """The two threads of a log, started, as a node has them."""
-    storage.wal.attach(queue, gauges, event)
+    wal = storage.wal
+
+    def run():
+        wal.begin_serving(queue, gauges, event, impl.Clock())
+        try:
+            wal.run()
+        finally:
+            wal.end_serving()
+
     threads = [
-        threading.Thread(target=storage.wal.reserve.run, name="raftx-wal-test-reserve"),
-        threading.Thread(target=storage.wal.run, name="raftx-wal-test"),
+        threading.Thread(target=wal.reserve.run, name="raftx-wal-test-reserve"),
+        threading.Thread(target=run, name="raftx-wal-test"),
     ]
     for thread in threads:
         thread.start()
     return threads
 
 
-def served(storage, queue, gauges, event):
+def served(impl, storage, queue, gauges, event):
     """Let the threads of a log write what the queue holds, up to its end or a failure."""
-    for thread in serving(storage, queue, gauges, event):
+    for thread in serving(impl, storage, queue, gauges, event):
         thread.join(30)
         assert not thread.is_alive()

@@ -21,7 +21,10 @@ from tests.helpers.core_probe import reach
 from tests.helpers.implementations import structures
 
 SOURCE = Path(_core.__file__)
-pytestmark = pytest.mark.skipif(SOURCE.suffix == ".py", reason="the compiled module is not built or not wanted")
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(SOURCE.suffix == ".py", reason="the compiled module is not built or not wanted"),
+]
 
 SEEDS = range(50)
 STEPS = 200

@@ -16,6 +16,8 @@ import pytest
 from tests.helpers.implementations import IMPLEMENTATIONS
 from tests.helpers.paths import ROOT
 
+pytestmark = pytest.mark.once
+
 HEADER = ROOT / "raftx" / "_native" / "memory.h"
 PROGRAM = r"""
 #include <stdio.h>

@@ -610,6 +610,7 @@ def test_intake_from_many_threads(intake):
         assert [number for _, who, number in seen if who == giver] == list(range(rounds))
 
 
+@pytest.mark.once
 def test_intake_is_the_same_in_both():
     """One script of calls, in both modes: the same answers and the same bytes."""
     if len(IMPLEMENTATIONS) < 2:

@@ -79,6 +79,7 @@ def compiled_sources() -> list[Path]:
     return sorted(path for path in paths if path.exists())
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("source", "refused"),
     [
@@ -102,6 +103,7 @@ def test_shifts_are_read(source: str, refused: int) -> None:
     assert len(narrow(source + "\n", set())) == refused
 
 
+@pytest.mark.once
 def test_nothing_compiled_shifts_a_narrow_integer() -> None:
     wrong = []
     for path in compiled_sources():
@@ -116,6 +118,7 @@ def test_nothing_compiled_shifts_a_narrow_integer() -> None:
         assert expressions <= found, f"{name}: not there any more"
 
 
+@pytest.mark.once
 def test_ticks_are_counted_for_as_long_as_a_member_lives() -> None:
     """A member that may not campaign ticks on: of 10 ms, 31 bits end after 248 days, and a lease would hold anew."""
     for name, declaration in (
@@ -148,6 +151,7 @@ def test_a_log_that_loses_all_its_blocks_goes_on(impl: ModuleType) -> None:
         assert [entry.data for entry in log.entries(9, 9)] == [b"y"]
 
 
+@pytest.mark.once
 @pytest.mark.skipif("compiled" not in IMPLEMENTATIONS, reason="Python's integers do not wrap")
 def test_memory_that_no_machine_has_is_refused() -> None:
     """Sizes that wrap when they are added to what is there already, or doubled."""

@@ -436,10 +436,14 @@ def test_waiting_on_the_thread_that_ends_futures(impl, where):
             seen.append(error)
         seen.append(future)
 
+    added = threading.Event()
+
     class Waiting(Machine):
         def apply(self, entry):
-            if entry.data == b"outer" and where != "callback":
-                wait()
+            if entry.data == b"outer":
+                assert added.wait(WAIT)
+                if where != "callback":
+                    wait()
             return super().apply(entry)
 
     with make(impl, machine=Waiting()) as node:
@@ -448,6 +452,7 @@ def test_waiting_on_the_thread_that_ends_futures(impl, where):
         outer = node.propose(b"outer")
         if where == "callback":
             outer.add_done_callback(lambda _: wait())
+        added.set()
         assert outer.result(timeout=WAIT).result == 1
         eventually(lambda: len(seen) == 2)
         assert time.monotonic() - begun < 10

@@ -18,6 +18,8 @@ from bench import core_compare as compare
 from bench import core_sides as sides
 from interop import toolchains
 
+pytestmark = pytest.mark.once
+
 CASES = compare.cases()
 OWN = compare.LOOP if raftx.COMPILED else compare.PURE
 

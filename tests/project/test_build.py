@@ -21,7 +21,7 @@ import pytest
 import raftx
 from tests.helpers.paths import ROOT
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.once, pytest.mark.slow]
 
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 NEVER_COPIED = shutil.ignore_patterns(
@@ -101,7 +101,7 @@ def toy(tmp_path: Path) -> Path:
         path = copy / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    for name in ("pyproject.toml", "MANIFEST.in", "raftx/__init__.py", "raftx/_pure.py", "raftx/py.typed"):
+    for name in ("pyproject.toml", "MANIFEST.in", "LICENSE", "raftx/__init__.py", "raftx/_pure.py", "raftx/py.typed"):
         shutil.copy(ROOT / name, copy / name)
     own = (ROOT / "setup.py").read_text(encoding="utf-8")
     text, replaced = re.subn(r"^COMPILED = \{.*?^\}", lambda _: TOY_LIST, own, flags=re.DOTALL | re.MULTILINE)
@@ -127,7 +127,14 @@ def test_sdist_builds_the_compiled_wheel(tree: Path, tmp_path: Path) -> None:
     with tarfile.open(only(tree, "*.tar.gz")) as archive:
         archive.extractall(unpacked, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     (source,) = unpacked.iterdir()
-    for name in ("setup.py", "pyproject.toml", "raftx/py.typed", "tests/conftest.py", "raftx/_native/memory.h"):
+    for name in (
+        "setup.py",
+        "pyproject.toml",
+        "raftx/py.typed",
+        "tests/conftest.py",
+        "raftx/_native/memory.h",
+        "LICENSE",
+    ):
         assert (source / name).exists(), name
     assert not [path for path in source.rglob("*") if path.suffix in (".c", ".so", ".pyc")]
 
@@ -166,6 +173,11 @@ def test_pure_wheel(tree: Path) -> None:
     assert wheel.name == f"raftx-{raftx.__version__}-py3-none-any.whl"
     names = names_in(wheel)
     assert "raftx/_core.py" in names
+    assert f"raftx-{raftx.__version__}.dist-info/licenses/LICENSE" in names
+    with zipfile.ZipFile(wheel) as archive:
+        metadata = archive.read(f"raftx-{raftx.__version__}.dist-info/METADATA").decode().splitlines()
+    assert "License-Expression: MIT" in metadata
+    assert "License-File: LICENSE" in metadata
     assert not [name for name in names if name.endswith((".so", ".c"))]
 
 

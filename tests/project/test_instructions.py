@@ -11,6 +11,8 @@ import pytest
 from bench import instructions
 from tests.helpers.implementations import IMPLEMENTATIONS
 
+pytestmark = pytest.mark.once
+
 
 def test_counts_within_the_tolerance_pass() -> None:
     record = {"a": 1000.0, "b": 200.0}

@@ -10,7 +10,11 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from tests.helpers.paths import TESTS
+
+pytestmark = pytest.mark.once
 
 # What tests are about; those of conformance say against whom.
 FOLDERS = {

@@ -15,6 +15,8 @@ from tests.tools import mutants
 from tests.tools.mutant_judges import LIVENESS_KILLS, judge
 from tests.tools.mutant_list import MUTANTS, DoesNotApply, Edit, Mutant, mutated
 
+pytestmark = [pytest.mark.once, pytest.mark.slow]
+
 HISTORIC = 64
 
 by_name = {mutant.name: mutant for mutant in MUTANTS}

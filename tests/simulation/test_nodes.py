@@ -51,15 +51,14 @@ def seeds(count):
 
 
 @pytest.mark.slow
-def test_schedules(impl, capsys):
+def test_schedules(impl, tell):
     """A seed that fails is run again by RAFTX_SEED=... and -k test_schedules."""
     mode = "compiled" if impl.COMPILED else "pure"
     run = module(impl, "testing.nodes.schedule").run
     totals = Counter()
     for seed in seeds(SCHEDULES[mode]):
         totals.update(run(seed).totals)
-    with capsys.disabled():
-        print(f"\n{mode}: " + ", ".join(f"{count:,} {name}" for name, count in sorted(totals.items())))
+    tell(", ".join(f"{count:,} {name}" for name, count in sorted(totals.items())))
     if "RAFTX_SEED" not in os.environ:
         blind = {
             name: totals[name]
@@ -69,6 +68,7 @@ def test_schedules(impl, capsys):
         assert not blind
 
 
+@pytest.mark.once
 @pytest.mark.slow
 @pytest.mark.skipif(len(IMPLEMENTATIONS) < 2, reason="one mode has nothing to be compared with")
 def test_the_modes_take_the_same_steps():

@@ -86,14 +86,13 @@ def seeds(mode):
 
 
 @pytest.mark.slow
-def test_random_schedules(impl, capsys):
+def test_random_schedules(impl, tell):
     mode = "compiled" if impl.COMPILED else "pure"
     schedule = module(impl, "testing.schedule").schedule
     totals = module(impl, "testing.totals").Totals()
     for seed in seeds(mode):
         totals.add(schedule(seed, STEPS).totals)
-    with capsys.disabled():
-        print(f"\n{mode}: {totals}")
+    tell(totals)
     if "RAFTX_SEED" not in os.environ:
         assert totals.steps >= STEPS * SCHEDULES[mode]
         blind = {
@@ -108,7 +107,7 @@ def test_random_schedules(impl, capsys):
 
 
 @pytest.mark.slow
-def test_random_schedules_of_large_groups(impl, capsys):
+def test_random_schedules_of_large_groups(impl, tell):
     """Members do not all vote alike: two and three campaign in one term, and leaders keep less than half of them."""
     mode = "compiled" if impl.COMPILED else "pure"
     schedule, large = module(impl, "testing.schedule").schedule, module(impl, "testing.large")
@@ -118,8 +117,7 @@ def test_random_schedules_of_large_groups(impl, capsys):
         simulation = schedule(seed, STEPS)
         totals.add(simulation.totals)
         sizes.append(len(simulation.members))
-    with capsys.disabled():
-        print(f"\n{mode}, large groups: {totals}")
+    tell(totals)
     assert min(sizes) >= large.SMALLEST and max(sizes) <= 64
     assert len(set(sizes)) > LARGE_SCHEDULES[mode] / 2
     blind = {
@@ -147,6 +145,7 @@ def test_a_seed_is_a_schedule(impl):
     assert schedule(1, STEPS).trace != schedule(2, STEPS).trace
 
 
+@pytest.mark.once
 @pytest.mark.slow
 @pytest.mark.skipif(len(IMPLEMENTATIONS) < 2, reason="one mode only in this run")
 def test_the_modes_take_the_same_steps():
@@ -185,6 +184,7 @@ def test_answers_before_the_sync_are_found(impl):
             schedule(seed, STEPS, early_answers=True)
 
 
+@pytest.mark.once
 @pytest.mark.skipif("compiled" not in IMPLEMENTATIONS, reason="some hundred schedules: compiled only")
 def test_vote_requests_before_the_sync_are_found():
     """The one message that etcd's list lacks: without it, a random schedule comes to a divergence."""
@@ -218,6 +218,7 @@ def test_soak(impl, capsys):
     assert " 3 schedules" in capsys.readouterr().out
 
 
+@pytest.mark.once
 def test_soak_with_jobs():
     """Processes of their own; the sums are those of one process."""
     sums = []
@@ -239,6 +240,7 @@ def test_soak_ends_at_a_violation(impl, capsys, monkeypatch):
     assert "python -m raftx.testing.soak --seed" in told
 
 
+@pytest.mark.once
 @pytest.mark.skipif(len(IMPLEMENTATIONS) < 2, reason="one mode only in this run")
 def test_soak_compares_the_modes(capsys, monkeypatch):
     soak = module(IMPLEMENTATIONS["compiled"], "testing.soak")
@@ -540,12 +542,13 @@ def messages_of_any_size(pure, monkeypatch):
 def memberships_that_stay(pure, monkeypatch):
     """A restored snapshot does not bring its membership."""
     tracker = module(pure, "consensus.tracker").Tracker
-    take = tracker.set_configuration
+    take = tracker.install
 
-    def keeps(self, conf_state):
-        return take(self, conf_state) if not self.voters else 0
+    def keeps(self, to, next):
+        if to.anew != 2**64 - 1:
+            take(self, to, next)
 
-    monkeypatch.setattr(tracker, "set_configuration", keeps)
+    monkeypatch.setattr(tracker, "install", keeps)
 
 
 MISTAKES = [
@@ -567,6 +570,7 @@ MISTAKES = [
 FIRST_SEEDS = {forgets_the_outgoing_half: 3400}
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes_in_the_algorithm_are_found(mistake, monkeypatch):
     """The interpreted source with one rule left out."""

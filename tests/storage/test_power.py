@@ -16,6 +16,8 @@ from tests.helpers.power import Platter, PowerCut
 from tests.helpers.waiting import WAIT, eventually
 from tests.helpers.wal import CLUSTER, SMALL, contents, opened, records
 
+pytestmark = pytest.mark.once
+
 MEMBERS = (1, 2, 3)
 
 

@@ -83,11 +83,11 @@ class Stepped:
         self.wal = self.storage.wal
         writes = module(impl, "storage.writes")
         self.queue, self.gauges = writes.WriteQueue(system.Event()), writes.DiskGauges()
-        self.wal.attach(self.queue, self.gauges, system.Event())
+        self.wal.begin_serving(self.queue, self.gauges, system.Event(), self.clock)
         self.number = 0
 
     def made(self):
-        return self.impl.FileStorage(PATH, voters=[1, 2, 3], segment_bytes=SMALL, disk=self.disk, clock=self.clock)
+        return self.impl.FileStorage(PATH, voters=[1, 2, 3], segment_bytes=SMALL, disk=self.disk)
 
     def put(self, size=9000):
         """Hand one entry over; its number."""
@@ -269,7 +269,7 @@ def test_a_directory_of_another_process_is_refused_and_free_after_its_end(impl):
 def test_what_was_not_synced_is_there_after_a_kill_and_not_after_every_power_cut(impl):
     """The model itself: a kill loses nothing, a power cut keeps, loses and tears."""
     sim = module(impl, "testing.disk")
-    core = module(impl, "_native.memory")
+    memory = module(impl, "_native.memory")
     seen = set()
     for seed in range(60):
         disk = sim.SimDisk(random.Random(seed))
@@ -277,11 +277,11 @@ def test_what_was_not_synced_is_there_after_a_kill_and_not_after_every_power_cut
         disk.sync_directory(Path("/"))
         directory = disk.open_directory(Path("/d"))
         file = directory.open_file("f", create=True)
-        buffer = core.Buffer()
+        buffer = memory.Buffer()
         buffer.py_put(b"x" * 2048)
         assert file.py_write_at(buffer, 0, 2048, 0) == 0
         assert file.py_sync_new(directory) == 0
-        other = core.Buffer()
+        other = memory.Buffer()
         other.py_put(b"y" * 1024)
         assert file.py_write_at(other, 0, 1024, 512) == 0
         disk.kill()

@@ -37,6 +37,7 @@ def places(impl, whole, end):
     return sorted(set(found))
 
 
+@pytest.mark.slow
 def test_every_prefix(impl, memory_path):
     """After a power cut, anything that was written before it ends in zeros: what the lagging mark names is recovered.
 
@@ -77,6 +78,7 @@ def test_every_prefix(impl, memory_path):
     assert refused
 
 
+@pytest.mark.slow
 def test_every_flipped_byte(impl, memory_path):
     """An earlier state is never returned: each flip is refused, gives rise to doubt, or lies where nothing is kept."""
     tmp_path = memory_path
@@ -333,6 +335,7 @@ def test_lock_is_the_process_s_and_the_node_s(impl, tmp_path):
     opened(impl, tmp_path / "n")[0].close()
 
 
+@pytest.mark.once
 def test_both_modes_write_the_same_bytes(tmp_path):
     from tests.helpers.implementations import IMPLEMENTATIONS
 
@@ -360,7 +363,7 @@ def test_the_thread_batches_what_waits(impl, tmp_path):
         spans.py_push(records(impl, number, [(1, b"%d" % number)]), number, 1)
         queue.py_put_write(spans, number, 1, 2, number - 1)
     queue.py_end()
-    served(storage, queue, gauges, event)
+    served(impl, storage, queue, gauges, event)
     assert gauges.done == 10
     assert gauges.syncs == 1
     assert gauges.entries == 10
@@ -379,7 +382,7 @@ def test_the_thread_ends_at_a_failure(impl, tmp_path):
     writes = module(impl, "storage.writes")
     queue, gauges, event = writes.WriteQueue(sys_.Event()), writes.DiskGauges(), sys_.Event()
     queue.py_put_write(None, 1, 1, 1, 0)
-    served(storage, queue, gauges, event)
+    served(impl, storage, queue, gauges, event)
     assert gauges.done == 0
     assert gauges.error & 0xFFFFFFFF == errno.EIO
     storage.close()

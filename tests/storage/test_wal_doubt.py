@@ -197,6 +197,7 @@ def test_a_slot_that_cannot_have_said_more_gives_no_doubt(impl, tmp_path, caplog
     assert state_of(impl, path) == (*states[-1], "", None)
 
 
+@pytest.mark.once
 def test_a_doubt_is_on_disk_before_the_mark_is_made_again(tmp_path, monkeypatch):
     """A crash between the two must not turn a doubt into certainty: each operation of the open fails once.
 
@@ -344,7 +345,7 @@ def test_rows_carry_the_doubt(impl, tmp_path, flags):
         queue.py_put_write(None, 1, 5, 2, 0, bool(flags))
         queue.py_end()
         if isinstance(storage, impl.FileStorage):
-            served(storage, queue, gauges, event)
+            served(impl, storage, queue, gauges, event)
         else:
             adapter.StorageAdapter(storage, queue, gauges, event).run()
         assert gauges.done == 1

@@ -280,6 +280,7 @@ finally:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.once
 def test_a_replaced_directory_at_open(tmp_path, monkeypatch):
     """Between the look at the path and the lock somebody may put another directory there."""
     impl = IMPLEMENTATIONS["pure"]

@@ -33,7 +33,7 @@ class Served:
         self.queue, self.gauges = writes.WriteQueue(system.Event()), writes.DiskGauges()
         self.event = system.Event()
         self.number = 0
-        self.threads = serving(self.storage, self.queue, self.gauges, self.event)
+        self.threads = serving(self.impl, self.storage, self.queue, self.gauges, self.event)
 
     def put(self, size=9000):
         """Hand one entry over; its number."""
@@ -318,6 +318,7 @@ def test_an_open_without_descriptors_is_an_error_and_releases_everything(impl, t
     storage.close()
 
 
+@pytest.mark.once
 def test_status_names_what_is_short(tmp_path):
     """Of a node: the name of the error, and nothing when nothing is short."""
     impl = IMPLEMENTATIONS["pure"]

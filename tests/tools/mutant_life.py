@@ -13,6 +13,7 @@ EVENTS = "raftx/node/events.py"
 ADAPTER = "raftx/node/adapter.py"
 APPLY = "raftx/node/apply.py"
 ENGINE = "raftx/node/engine.py"
+CONNECTIONS = "raftx/transport/python.py"
 SYS = "raftx/_native/threads.py"
 
 MUTANTS = (
@@ -321,5 +322,12 @@ MUTANTS = (
         "a member that was started anew is not told the settings again",
         "node/test_disagreements.py",
         (Edit(ENGINE, "            self.introduced[slot] = 0\n", "            self.introduced[slot] = 1\n"),),
+    ),
+    Mutant(
+        "removed-and-yet-sent-to",
+        0,
+        "frames go on to a peer that was removed",
+        "transport/test_peers.py",
+        (Edit(CONNECTIONS, "        peer = self.by_id.pop(id, None)\n", "        peer = self.by_id.get(id)\n"),),
     ),
 )

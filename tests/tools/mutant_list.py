@@ -18,7 +18,7 @@ FOLLOWER = "raftx/consensus/follower.py"
 CANDIDATE = "raftx/consensus/candidate.py"
 TRACKER = "raftx/consensus/tracker.py"
 QUORUM = "raftx/consensus/quorum.py"
-READS = "raftx/consensus/readonly.py"
+READS = "raftx/consensus/reads.py"
 RELEASE = "raftx/consensus/release.py"
 FLOW = "raftx/_twins/flow.py"
 ADMISSION = "raftx/consensus/admission.py"
@@ -50,11 +50,7 @@ MUTANTS = (
         0,
         "one message raises the term as far as the wire can carry",
         "consensus/test_admission.py",
-        (
-            Edit(
-                ADMISSION, "        return TERM\n    if answers_us(r, m):\n", "        pass\n    if answers_us(r, m):\n"
-            ),
-        ),
+        (Edit(ADMISSION, "        return TERM\n    if answers_us(m):\n", "        pass\n    if answers_us(m):\n"),),
     ),
     Mutant(
         "honest-heartbeats-are-refused",
@@ -427,6 +423,90 @@ MUTANTS = (
             ),
         ),
     ),
+    Mutant(
+        "votes-stay-in-their-slots",
+        0,
+        "when the members change, a vote counts for whoever has its slot now",
+        "consensus/test_configuration.py",
+        (
+            Edit(
+                TRACKER,
+                "            place = self.places[slot]\n            vote = 0\n",
+                "            place, vote = slot, 0\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "votes-leave-with-their-members",
+        0,
+        "a member that is removed and comes back within the term is asked for its vote, and counted, again",
+        "consensus/test_configuration.py",
+        (
+            Edit(
+                TRACKER, "                vote = self.departed_votes.take(to.ids[slot])\n", "                vote = 0\n"
+            ),
+        ),
+    ),
+    Mutant(
+        "outgoing-mask-of-the-old-slots",
+        0,
+        "the outgoing voters of a joint configuration are the voters of before, by the slots that they had",
+        "consensus/test_configuration.py",
+        (
+            Edit(
+                TRACKER,
+                "        self.voters = to.voters\n        self.outgoing = to.outgoing\n",
+                "        self.outgoing = self.voters if to.outgoing else 0\n        self.voters = to.voters\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "acknowledged-reads-stay-in-their-slots",
+        0,
+        "when the members change, the acknowledgement of a read counts for whoever has its slot now",
+        "consensus/test_configuration.py",
+        (Edit(READS, "            place = peers.slot_of(to.ids[slot])\n", "            place = slot\n"),),
+    ),
+    Mutant(
+        "progress-outlives-its-member",
+        0,
+        "a member that was removed and added in one change is taken to have what it had before",
+        "consensus/test_configuration.py",
+        (
+            Edit(
+                TRACKER,
+                "-1 if (to.anew >> slot) & 1 else self.places[slot]\n",
+                "self.places[slot]\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "overtaken-change-installed",
+        0,
+        "a change of membership is installed on top of the snapshot that has it in it",
+        "consensus/test_configuration.py",
+        (Edit(RAFT, "        if to.index != 0 and to.index <= self.conf_index:\n            return 0\n", ""),),
+    ),
+    Mutant(
+        "configuration-of-another-installed",
+        0,
+        "what a change leads to is installed although the membership is not the one that it was computed from",
+        "consensus/test_configuration.py",
+        (Edit(TRACKER, "        return to.base == 0 or to.base == self.present.digest()\n", "        return True\n"),),
+    ),
+    Mutant(
+        "damaged-change-proposed",
+        0,
+        "a proposal of another member is taken for a change of membership although it cannot be decoded",
+        "consensus/test_admission.py",
+        (
+            Edit(
+                ADMISSION,
+                "        return REQUEST if changes.unfit_kind(m) != 0 else ADMITTED\n",
+                "        return ADMITTED\n",
+            ),
+        ),
+    ),
     # --- snapshots --------------------------------------------------------------------------------------
     Mutant(
         "stuck-snapshot",
@@ -447,13 +527,7 @@ MUTANTS = (
         47,
         "the membership of a snapshot is not taken over",
         "conformance/history/test_history_snapshots.py",
-        (
-            Edit(
-                STATE,
-                "        self.tracker.set_configuration(conf)\n        self.self_slot = self._slot(self.id)\n",
-                "",
-            ),
-        ),
+        (Edit(STATE, "        self.tracker.install(self.arriving, self.log.last)\n", ""),),
     ),
     # --- flow control -----------------------------------------------------------------------------------
     Mutant(

@@ -57,6 +57,7 @@ SUITE = (
     "consensus/test_raft_replication.py",
     "consensus/test_rawnode.py",
     "consensus/test_membership.py",
+    "consensus/test_configuration.py",
     "consensus/test_snapshots.py",
     "consensus/test_reads.py",
     "consensus/test_options.py",
@@ -76,6 +77,7 @@ SUITE = (
     "node/test_requests.py",
     "node/test_stepped.py",
     "node/test_disagreements.py",
+    "transport/test_peers.py",
 )
 
 # Of one test process: seconds on the wall, and of computing. The whole suite takes a small part of it.

@@ -7,13 +7,13 @@ package shows nothing. This build reports it, wherever a test comes to it. Signe
 build, like Python's own, defines it (-fwrapv), but none is meant to happen. Comparisons of mixed signedness do not
 compile.
 
-Left out of the tests: those of the interpreted package, which runs none of this code (all whose name has "pure" in it);
-test_build.py and test_package.py, which are about other builds and about sources; test_mutants.py, test_bench_core.py
-and test_instructions.py, which run copies or measure; test_demo.py, whose limits of time are for a build that is not
-slowed down, and whose processes run what the tests of Node run here. With ``--fast`` also those marked slow, thousands
-of simulated schedules among them, and those that wait for sockets and disks more than they compute; 300 schedules of a
-soak, 15 of large groups among them, come in their place. That is for every change. pynng, NNG, Python and libc are not
-built this way: what happens in them is not seen.
+Left out of the tests: those of the interpreted package, which runs none of this code; test_build.py, test_package.py,
+test_documents.py and test_modes.py, which are about other builds, sources and documents; test_mutants.py,
+test_bench_core.py and test_instructions.py, which run copies or measure; test_demo_runs.py, whose limits of time are
+for a build that is not slowed down, and whose processes run what the tests of Node run here. With ``--fast`` also those
+marked slow, thousands of simulated schedules among them, and those that wait for sockets and disks more than they
+compute; 300 schedules of a soak, 15 of large groups among them, come in their place. That is for every change. pynng,
+NNG, Python and libc are not built this way: what happens in them is not seen.
 
 Any report fails the run, of child processes too: each writes its reports to a file, and ends with the first of them.
 Exit status: pytest's, 1 for a report, 2 when the build cannot be made or reports nothing.
@@ -37,8 +37,8 @@ BUILD = ROOT / "build" / "ubsan"
 REPORTS = BUILD / "reports"
 
 COPIED = (
-    "raftx", "tests", "interop", "examples", "bench", "docs", "setup.py", "pyproject.toml", "README.md", "MANIFEST.in",
-    "Makefile", "build/cython",
+    "raftx", "tests", "interop", "examples", "bench", "docs", "setup.py", "pyproject.toml", "README.md", "LICENSE",
+    "MANIFEST.in", "Makefile", "build/cython",
 )  # fmt: skip
 # After the flags of setup.py and of Python, which they overrule.
 FLAGS = (
@@ -50,10 +50,12 @@ LINK_FLAGS = "-fsanitize=undefined"
 LEFT_OUT = (
     "project/test_build.py",
     "project/test_package.py",
+    "project/test_documents.py",
+    "project/test_modes.py",
     "project/test_mutants.py",
     "project/test_bench_core.py",
     "project/test_instructions.py",
-    "project/test_demo.py",
+    "project/test_demo_runs.py",
 )
 # Of a Node, NNG or the command line: seconds of waiting each. The rest is the core, the log, the codec and the WAL.
 WAITING = (
@@ -177,9 +179,7 @@ def probe() -> None:
 def command(arguments: Sequence[str], fast: bool) -> list[str]:
     """pytest on the copy."""
     ignored = LEFT_OUT + (WAITING if fast else ())
-    options = [f"--ignore=tests/{name}" for name in ignored]
-    if not any([argument.startswith("-k") for argument in arguments]):
-        options += ["-k", "not pure"]
+    options = ["--impl=compiled", *[f"--ignore=tests/{name}" for name in ignored]]
     if fast:
         options += ["-m", "not slow"]
     return [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, *arguments]

@@ -173,7 +173,7 @@ class NodeChecker(Checker):
             if machine.items != self.commands:
                 raise Violation(f"state machine safety: that of node {id} was given something else than the log has")
         for request in self.requests:
-            if request.ended == 0 and lives[request.member] == request.life:
+            if request.ended == 0 and lives.get(request.member) == request.life:
                 raise Violation(f"the future of {request.datas} on node {request.member} has not ended")
             if request.ended:
                 self._judge(request, final=True)

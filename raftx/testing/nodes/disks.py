@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from ..._native.threads import Clock
 from ...errors import StorageError, StorageFailed, WalDamaged
 from ...storage.file import FileStorage
 from ...storage.memory import MemoryStorage
@@ -37,7 +36,7 @@ class Disk(Protocol):
     #: what was durable is damaged: its member may lack something, or not come back at all
     damaged: bool
 
-    def storage(self, clock: Clock) -> Any:
+    def storage(self) -> Any:
         """A storage for the next life."""
 
     def power_cut(self, totals: Counter[str]) -> None:
@@ -82,7 +81,7 @@ class PlainDisk:
         self._failing = False
         self.damaged = False
 
-    def storage(self, clock: Clock) -> MemoryStorage:
+    def storage(self) -> MemoryStorage:
         self._failing = False
         return self._storage
 
@@ -136,9 +135,9 @@ class WalDisk:
         self._harmless = True
         self.damaged = False
 
-    def storage(self, clock: Clock) -> FileStorage:
+    def storage(self) -> FileStorage:
         self._harmless = True
-        return FileStorage(self._path, self._voters, segment_bytes=SEGMENT_BYTES, disk=self.disk, clock=clock)
+        return FileStorage(self._path, self._voters, segment_bytes=SEGMENT_BYTES, disk=self.disk)
 
     def power_cut(self, totals: Counter[str]) -> None:
         before = self.disk.counts.copy()
@@ -173,21 +172,21 @@ class WalDisk:
 
     def fault(self, rng: random.Random, totals: Counter[str]) -> None:
         what = rng.random()
-        if what < 0.3:
+        if what < 0.2:
             self.disk.freeze()
             self._frozen_for = rng.randint(1, 60)
-        elif what < 0.5:
+        elif what < 0.35:
             self.disk.chances = Chances(stall=0.5, stall_asks=rng.choice((2, 20)))
-        elif what < 0.6:
-            self.disk.chances = Chances(short=0.2)
-        elif what < 0.8:
+        elif what < 0.45:
+            self.disk.chances = Chances(short=0.3)
+        elif what < 0.75:
             self.disk.cut_after(rng.randint(1, 30))
         elif what < 0.9:
             self._harmless = False
-            self.disk.capacity = self.disk.platter.used() + rng.randint(0, 2 * SEGMENT_BYTES)
+            self.disk.capacity = self.disk.platter.used() + rng.randint(0, SEGMENT_BYTES // 2)
         else:
             self._harmless = False
-            self.disk.chances = Chances(broken=0.2)
+            self.disk.chances = Chances(broken=0.3)
 
     def damage(self, rng: random.Random, totals: Counter[str]) -> bool:
         try:

@@ -105,8 +105,19 @@ class Transport:
             self._deliver(frame, sender)
 
     def send(self, to: int, frame: bytes) -> bool:
-        """Send a frame, as the network lets it."""
-        return self._network.send(self._id, to, frame)
+        """Send a frame, as the network lets it; False for who is no peer."""
+        return to in self._members and self._network.send(self._id, to, frame)
+
+    def add_peer(self, id: int, address: str) -> None:
+        """Be connected with this member, too. The address is not looked at."""
+        if id not in self._members:
+            self._members = (*self._members, id)
+            if self._id and self._connected is not None:
+                self._connected(id)
+
+    def remove_peer(self, id: int) -> None:
+        """Send nothing more to this member."""
+        self._members = tuple([member for member in self._members if member != id])
 
     def renew(self, to: int) -> None:
         """The connection is of no use: there is a new one at once."""

@@ -1,4 +1,4 @@
-"""Schedules of whole nodes, many of them: python -m raftx.testing.nodes.soak [--schedules N | --seconds N] [--seed S] [--jobs N]
+"""Schedules of whole nodes: python -m raftx.testing.nodes.soak [--schedules N | --seconds N] [--seed S] [--jobs N]
 
 Runs one seed after the other, tells what happened, and ends with status 1 and the line that replays it at the first
 violation. With --modes every seed runs compiled and interpreted, and the two must have taken the same steps.

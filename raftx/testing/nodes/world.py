@@ -91,7 +91,7 @@ class World:
         machine = Machine()
         executor = Stepped(member.clock, self._drive)
         transport = Transport(self.network, self.ids)
-        storage = member.disk.storage(member.clock)
+        storage = member.disk.storage()
         node = Node(member.config, storage, transport, machine, clock=member.clock, executor=executor)
         member.life = Life(node, executor, machine, node.state_changes)
         try:

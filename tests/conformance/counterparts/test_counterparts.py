@@ -13,6 +13,8 @@ import pytest
 from tests.tools import counterparts
 from tests.tools.counterparts import Ancestor, Line, ListError
 
+pytestmark = pytest.mark.once
+
 #: How many lines may say that there is no counterpart.
 MOST_WITHOUT = 40
 

@@ -156,6 +156,7 @@ def test_log_maybe_append(
     assert (node.core.committed, node.core.stable) == (committed, stable)
 
 
+@pytest.mark.once
 def test_log_maybe_append_does_not_touch_what_is_committed() -> None:
     """The last line of defence, which no message comes to."""
     core = marks_of([1, 2, 3], committed=1)
@@ -205,6 +206,7 @@ def applying_core(**marks: int) -> Any:
     return marks_of([1, 1, 1], 4, 1, stable=4, writing=6, committed=5, **marks)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("applied", "applying", "unstable", "paused", "restored", "found"), NEXT)
 def test_has_next_committed_ents(
     applied: int, applying: int, unstable: bool, paused: bool, restored: bool, found: list[int]
@@ -218,6 +220,7 @@ def test_has_next_committed_ents(
     assert (core.apply_limit(unstable) > core.applying) is bool(found)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("applied", "applying", "unstable", "paused", "restored", "found"), NEXT)
 def test_next_committed_ents(
     applied: int, applying: int, unstable: bool, paused: bool, restored: bool, found: list[int]
@@ -286,6 +289,7 @@ def test_has_next_ents_and_next_ents(
     assert [entry.index for entry in node.ready().committed_entries] == found
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("index", "unstable", "over", "paused"),
     [
@@ -305,6 +309,7 @@ def test_accept_applying(index: int, unstable: bool, over: int, paused: bool) ->
     assert core.apply_paused is paused
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("index", "size", "left", "paused"),
     [

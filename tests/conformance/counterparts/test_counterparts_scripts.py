@@ -56,6 +56,7 @@ def test_interaction(impl: ModuleType) -> None:
     assert commands >= INTERACTIONS
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("acknowledged", "bars"),
     [
@@ -74,6 +75,7 @@ def test_describe(acknowledged: dict[int, int], bars: list[str]) -> None:
 # --- the format: raft-rs's datadriven crate -------------------------------------------------------
 
 
+@pytest.mark.once
 def test_parse_line() -> None:
     """A command, and arguments with one value, several, an empty one and none."""
     assert parse_command("cmd a=1 b=(2,3) c= d") == (
@@ -82,6 +84,7 @@ def test_parse_line() -> None:
     )
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("line", "words"),
     [
@@ -98,6 +101,7 @@ def test_split_directives(line: str, words: list[str]) -> None:
     assert [command, *map(str, arguments)] == words
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("line", ["cmd a=(1,2", "cmd =1", "cmd a=1 ="])
 def test_split_directives_refuses(line: str) -> None:
     """A list that does not end, and values of nothing."""
@@ -105,6 +109,7 @@ def test_split_directives_refuses(line: str) -> None:
         parse_command(line)
 
 
+@pytest.mark.once
 def test_contains_key() -> None:
     """Whether a command was given an argument of that name."""
     arguments = (Argument("key", ("123", "92", "92")), Argument("key2", ("some string",)))
@@ -183,6 +188,7 @@ def respond(block: Block) -> str:
     }[block.command]
 
 
+@pytest.mark.once
 def test_rewrite(tmp_path: Path) -> None:
     """A script takes over what is printed; all else in it stays, and it says the same when it is run again."""
     path = tmp_path / "script.txt"
@@ -192,6 +198,7 @@ def test_rewrite(tmp_path: Path) -> None:
     assert datadriven.run(path, respond) == []
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("printed", "doubled"),
     [("123\n  123\n", False), ("123\n  \n123\n", True), ("123\n\n123\n", True), ("\n", True), ("", False)],
@@ -243,6 +250,7 @@ sum
 """
 
 
+@pytest.mark.once
 def test_datadriven(tmp_path: Path) -> None:
     """Every block of a file is run in its order, and each difference is found where it is."""
     path = tmp_path / "script.txt"
@@ -258,6 +266,7 @@ def test_datadriven(tmp_path: Path) -> None:
     assert [difference.block.line for difference in datadriven.run(path, arithmetic)] == [2, 16]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("text", ["sum a=(1,2\n----\na=3\n", "sum =1\n----\n", "sum a=1 b=(\n----\na=1\n"])
 def test_unknown_data(tmp_path: Path, text: str) -> None:
     """A file that is none in this format is refused, with the place in it."""

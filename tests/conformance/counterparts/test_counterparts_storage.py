@@ -105,6 +105,7 @@ def test_unstable_next_snapshot(impl: ModuleType) -> None:
     assert node.ready().snapshot is None
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("pending", [None, False, True])
 @pytest.mark.parametrize(("count", "writing", "after"), [(0, 4, 4), (1, 4, 5), (2, 4, 6), (2, 5, 6), (2, 6, 6)])
 def test_unstable_accept_in_progress(count: int, writing: int, after: int, pending: bool | None) -> None:
@@ -117,6 +118,7 @@ def test_unstable_accept_in_progress(count: int, writing: int, after: int, pendi
     assert core.snapshot_writing is (pending is not None)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("terms", "first", "writing", "index", "term", "stable", "then"),
     [
@@ -145,6 +147,7 @@ def test_unstable_stable_to(
     assert core.log.last - core.stable == len(terms) - (stable - first + 1)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("terms", "writing", "first", "new", "stable", "then", "found"),
     [

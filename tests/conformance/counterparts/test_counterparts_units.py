@@ -180,6 +180,7 @@ def place(made: Any) -> tuple[int, int, int]:
     return made.peers.state[SLOT], made.peers.match[SLOT], made.peers.next[SLOT]
 
 
+@pytest.mark.once
 def test_progress_string() -> None:
     """Everything about a member in one line."""
     text = describe.progress(
@@ -188,6 +189,7 @@ def test_progress_string() -> None:
     assert text == "StateSnapshot match=1 next=2 learner paused pendingSnap=123 inactive inflight=1[full]"
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("state", "flag", "paused"),
     [
@@ -204,6 +206,7 @@ def test_progress_is_paused(state: int, flag: bool, paused: bool) -> None:
     assert bool(tracked(state, 0, 1, paused=flag).is_paused(SLOT)) is paused
 
 
+@pytest.mark.once
 def test_progress_resume() -> None:
     """A refusal of the last probe and an acknowledgement both let the next append go."""
     made = tracked(PROBE, 0, 2, paused=True)
@@ -212,6 +215,7 @@ def test_progress_resume() -> None:
     assert made.maybe_update(SLOT, 2) and not made.is_paused(SLOT)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("state", "pending", "next"), [(REPLICATE, 0, 2), (SNAPSHOT, 10, 11), (SNAPSHOT, 0, 2)])
 def test_progress_become_probe(state: int, pending: int, next: int) -> None:
     """Probing begins behind what was acknowledged, and behind a snapshot that may have arrived."""
@@ -220,6 +224,7 @@ def test_progress_become_probe(state: int, pending: int, next: int) -> None:
     assert place(made) == (PROBE, 1, next)
 
 
+@pytest.mark.once
 def test_progress_become_replicate() -> None:
     """The pipeline begins behind what was acknowledged."""
     made = tracked(PROBE, 1, 5)
@@ -227,6 +232,7 @@ def test_progress_become_replicate() -> None:
     assert place(made) == (REPLICATE, 1, 2)
 
 
+@pytest.mark.once
 def test_progress_become_snapshot() -> None:
     """What is on its way is noted, and what was acknowledged stays."""
     made = tracked(PROBE, 1, 5)
@@ -235,6 +241,7 @@ def test_progress_become_snapshot() -> None:
     assert made.peers.pending_snapshot[SLOT] == 10
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("index", "match", "next", "news"), [(2, 3, 5, False), (3, 3, 5, False), (4, 4, 5, True), (5, 5, 6, True)]
 )
@@ -245,6 +252,7 @@ def test_progress_update(index: int, match: int, next: int, news: bool) -> None:
     assert place(made) == (PROBE, match, next)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("state", "match", "next", "rejected", "hint", "taken", "then"),
     [

@@ -157,6 +157,7 @@ def test_output_is_hidden_at_the_highest_level_but_errors_are_not(impl: ModuleTy
     assert session("log-level loud") == "log levels must be either of [DEBUG INFO WARN ERROR FATAL NONE]"
 
 
+@pytest.mark.once
 def test_lines_of_a_log_do_not_count() -> None:
     assert normal("INFO 1 became follower at term 0\n  DEBUG x\n") == normal("ok\n") == normal("") == "ok\n"
     assert normal("a\nWARN b\nINFORMATION\n  ERROR c\n b\n") == "a\nINFORMATION\n b\n"
@@ -165,6 +166,7 @@ def test_lines_of_a_log_do_not_count() -> None:
 # --- text ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("data", "text"),
     [
@@ -297,6 +299,7 @@ def test_readys(text: Text, impl: ModuleType) -> None:
     )
 
 
+@pytest.mark.once
 def test_progress() -> None:
     assert describe.progress(3, 4) == "StateProbe match=3 next=4"
     assert describe.progress(
@@ -312,6 +315,7 @@ def test_configurations(impl: ModuleType) -> None:
     )
 
 
+@pytest.mark.once
 def test_changes() -> None:
     assert parse_changes(" v1 l2 r3 u18446744073709551615\n") == [(0, 1), (3, 2), (1, 3), (2, 2**64 - 1)]
     assert parse_changes("") == []

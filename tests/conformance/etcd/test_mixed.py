@@ -30,6 +30,8 @@ from interop.mixed_watch import Conf, Disagreement, Seat, Watch
 from interop.outside import Hosted, Neutral, NoNeutralForm
 from tests.helpers.implementations import IMPLEMENTATIONS
 
+pytestmark = pytest.mark.slow
+
 FORMS = [json.loads(line) for line in (toolchains.GO_SOURCES / "testdata" / "messages.jsonl").read_text().splitlines()]
 OUTSIDE = [sys.executable, "-m", "interop.outside"]
 THREE = {
@@ -43,6 +45,7 @@ THREE = {
 # --- the neutral form ------------------------------------------------------------------------------
 
 
+@pytest.mark.once
 def test_there_is_a_form_of_every_kind() -> None:
     assert {form["type"] for form in FORMS} == set(outside.USES) == set(KINDS)
 
@@ -58,6 +61,7 @@ def test_neutral_form_there_and_back(impl: ModuleType, form: dict[str, Any]) -> 
     assert neutral.unpack(packet) == form
 
 
+@pytest.mark.once
 @pytest.mark.skipif(len(IMPLEMENTATIONS) < 2, reason="one implementation only")
 def test_both_implementations_pack_the_same_frames() -> None:
     one, other = [Neutral(impl) for impl in IMPLEMENTATIONS.values()]
@@ -234,6 +238,7 @@ def answers_of(seed: int, homes: dict[str, Home]) -> list[str]:
     return mixed.run(seed, homes, Counter())
 
 
+@pytest.mark.once
 def test_schedules_agree_and_exercise_everything(third: Session) -> None:
     counts: Counter[str] = Counter()
     for seed in range(1, 9):
@@ -242,6 +247,7 @@ def test_schedules_agree_and_exercise_everything(third: Session) -> None:
     assert mixed.missing(counts) == []
 
 
+@pytest.mark.once
 def test_a_seed_makes_one_schedule(third: Session) -> None:
     for seed in (11, 12):
         steps = answers_of(seed, local())
@@ -250,6 +256,7 @@ def test_a_seed_makes_one_schedule(third: Session) -> None:
     assert answers_of(11, local()) != answers_of(12, local())
 
 
+@pytest.mark.once
 def test_a_stalemate_is_drawn_anew() -> None:
     # A removed leader whose log is longer than those of the members that need its vote.
     counts: Counter[str] = Counter()
@@ -261,6 +268,7 @@ def test_a_stalemate_is_drawn_anew() -> None:
     assert not any([seat.leads for seat in schedule.seats.values()])
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("pattern", "instead", "complaint"),
     [
@@ -281,6 +289,7 @@ def test_what_must_hold_is_noticed(pattern: str, instead: str, complaint: str) -
             mixed.run(seed, local(lambda answer: re.sub(pattern, instead, answer)), Counter())
 
 
+@pytest.mark.once
 def test_a_message_that_changes_on_its_way_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     original = Flight.json
 
@@ -329,6 +338,7 @@ def watched(*changes: tuple[int, str]) -> tuple[Watch, Seat, str]:
     return Watch({1: seat}, Counter()), seat, " ".join(words)
 
 
+@pytest.mark.once
 def test_watch_follows_what_the_state_machine_is_given() -> None:
     watch, seat, state = watched()
     assert watch.saw(seat, ["tick", 1], f"ok|||{state}") == "ok"
@@ -351,12 +361,14 @@ def test_watch_follows_what_the_state_machine_is_given() -> None:
         watch.saw(seat, ["tick", 1], "panic|||")
 
 
+@pytest.mark.once
 def test_watch_notices_a_state_machine_that_is_elsewhere() -> None:
     watch, seat, state = watched((27, "1,0,5,5,1,6,5,1,4"))
     with pytest.raises(Disagreement, match="the state machine is at 4"):
         watch.saw(seat, ["tick", 1], f"ok|||{state}")
 
 
+@pytest.mark.once
 def test_configurations() -> None:
     conf = Conf("1,2/1,3/4/3/1")
     assert (conf.voters, conf.outgoing, conf.learners, conf.learners_next) == ((1, 2), (1, 3), (4,), (3,))
@@ -370,6 +382,7 @@ def test_configurations() -> None:
 # --- the command -----------------------------------------------------------------------------------
 
 
+@pytest.mark.once
 def test_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     command = ["--seeds", "3..4", "--jobs", "2", "--with", " ".join(OUTSIDE)]
     assert mixed.main(command) in (0, 1)
@@ -385,6 +398,7 @@ def test_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyP
     assert "--- the end" in capsys.readouterr().out
 
 
+@pytest.mark.once
 def test_command_with_a_harness_that_dies(capsys: pytest.CaptureFixture[str]) -> None:
     dies = f"{sys.executable} -c \"raise SystemExit('not today')\""
     assert mixed.main(["--seeds", "1..3", "--jobs", "1", "--with", dies]) == 1
@@ -411,6 +425,7 @@ def etcd() -> Iterator[Session]:
     session.close()
 
 
+@pytest.mark.once
 def test_schedules_with_etcd(etcd: Session) -> None:
     counts: Counter[str] = Counter()
     homes = mixed.homes(lambda head: Remote(head, etcd))
@@ -420,6 +435,7 @@ def test_schedules_with_etcd(etcd: Session) -> None:
     assert mixed.missing(counts) == []
 
 
+@pytest.mark.once
 def test_etcd_reads_the_forms_and_writes_them(etcd: Session) -> None:
     """A message that etcd passes on comes back as it was given."""
     head = {**THREE, "hosted": [3]}

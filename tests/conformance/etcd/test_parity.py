@@ -22,6 +22,7 @@ HEAD = {"scenario": 1, "seed": 1, "nodes": [{"id": 1, "voters": [1], "start": 1}
 LEADS = [["campaign", 1], ["ready", 1], ["persist", 1], ["apply", 1]]
 
 
+@pytest.mark.slow
 def test_golden_traces_of_etcd(impl: ModuleType) -> None:
     count = 0
     for head, steps, expected in golden.read(COMPARISONS["go"].golden):
@@ -50,6 +51,7 @@ def test_seeds_have_a_share_of_large_groups() -> None:
     assert COMPARISONS["rust"].seeds(range(9, 12)) == [9, 10, 11]
 
 
+@pytest.mark.slow
 def test_members_of_large_groups_do_not_vote_alike(impl: ModuleType) -> None:
     """Two and more campaign in one term, members grant and refuse, somebody is elected, and reads are confirmed."""
     split = refused = led = read = 0
@@ -85,6 +87,7 @@ def test_a_seed_makes_one_schedule(impl: ModuleType) -> None:
         assert len(steps) == 150 or answers[-1].startswith(PANIC)
 
 
+@pytest.mark.once
 @pytest.mark.skipif(len(IMPLEMENTATIONS) < 2, reason="one implementation only")
 def test_both_implementations_make_the_same_schedule() -> None:
     for seed in range(21, 41):

@@ -100,6 +100,7 @@ def test_a_result_that_must_not_depend_on_the_order_is_checked(
 # --- the format ----------------------------------------------------------------------------------
 
 
+@pytest.mark.once
 def test_commands_and_arguments() -> None:
     assert parse_command("go") == ("go", ())
     assert parse_command("  go a   b=1 c=(2, 3,4) d= e=(f(1,2), g) h=() ") == (
@@ -151,6 +152,7 @@ fifth has no separator
 """
 
 
+@pytest.mark.once
 def test_blocks() -> None:
     blocks = list(parse(SCRIPT, "x.txt"))
     assert [(block.line, block.command, block.input, block.expected) for block in blocks] == [
@@ -166,6 +168,7 @@ def test_blocks() -> None:
     assert [block.line for block in parse(SCRIPT.replace("\n", "\r\n"))] == [3, 14, 24, 29]
 
 
+@pytest.mark.once
 def test_numbers() -> None:
     assert (parse_uint("18446744073709551615"), parse_int("-9223372036854775808"), parse_int("+7")) == (
         2**64 - 1,
@@ -185,6 +188,7 @@ def test_numbers() -> None:
         parse_bool("yes")
 
 
+@pytest.mark.once
 def test_differences_have_a_place_and_an_exception_ends_the_file(tmp_path: Path) -> None:
     path = tmp_path / "script.txt"
     path.write_text("a\n----\na\n\nb\nx y\n----\nB\n\nc k=v\n----\nc\n\nd\n----\nD\n")
@@ -201,6 +205,7 @@ def test_differences_have_a_place_and_an_exception_ends_the_file(tmp_path: Path)
     assert "c k=v" in str(differences[1]) and "ValueError: broken" in str(differences[1])
 
 
+@pytest.mark.once
 def test_rewriting_puts_in_what_is_printed(tmp_path: Path) -> None:
     path = tmp_path / "script.txt"
     path.write_text("# kept\na\n----\nold\nold\n\nb\ninput\n----\n----\nold\n\nold\n----\n----\n\nc\n----\n")
@@ -210,6 +215,7 @@ def test_rewriting_puts_in_what_is_printed(tmp_path: Path) -> None:
     assert datadriven.run(path, lambda block: printed[block.command]) == []
 
 
+@pytest.mark.once
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good, bad, broken = tmp_path / "good", tmp_path / "bad", tmp_path / "broken"
     good.write_text("vote cfg=(1) votes=(y)\n----\nVoteWon\n")

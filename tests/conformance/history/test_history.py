@@ -5,7 +5,11 @@ from __future__ import annotations
 import ast
 import re
 
+import pytest
+
 from tests.helpers.paths import TESTS
+
+pytestmark = pytest.mark.once
 
 NUMBERS = 64
 WITHOUT_MOST = 12

@@ -244,14 +244,14 @@ def test_two_changes_at_a_time_are_refused_aloud(impl: ModuleType) -> None:
     """History 40: a second change was replaced by an empty entry, and its proposer was told that all was well."""
     member = full(impl, 2, 3)
     member.change("v4")
-    with pytest.raises(impl.ConfChangeRefused, match="unapplied conf change at index 2"):
+    with pytest.raises(impl.ConfChangeRefused, match="at index 2 may not be applied yet"):
         member.change("v5")
     member.take()
     assert changes(member) == [2]
     # Committed is not applied: the check must not use what is not in force yet.
     member.node.step(impl.Message(MSG_APP_RESP, sender=2, term=1, index=3))
     assert member.committed == 3 and member.node.core.applied == 1
-    with pytest.raises(impl.ConfChangeRefused, match="unapplied"):
+    with pytest.raises(impl.ConfChangeRefused, match="may not be applied yet"):
         member.node.propose_conf_change(impl.ConfChange.parse("v5"))
     member.take()
     member.change("v5")
@@ -274,12 +274,12 @@ def test_two_changes_in_one_message_are_not_both_taken(impl: ModuleType) -> None
 def test_what_does_not_fit_a_joint_configuration_is_refused(impl: ModuleType) -> None:
     """History 40: ... as was a change within a joint configuration, or leaving where there is none."""
     member = full(impl, 2, 3)
-    with pytest.raises(impl.ConfChangeRefused, match="not in joint state"):
+    with pytest.raises(impl.ConfChangeRefused, match="this one is not joint"):
         member.change("")
     member.change("v4", TRANSITION_EXPLICIT)
     member.acknowledge(2)
     assert voters(member)[1] == (1, 2, 3)
-    with pytest.raises(impl.ConfChangeRefused, match="transition out of joint"):
+    with pytest.raises(impl.ConfChangeRefused, match="the configuration is joint"):
         member.change("v5")
     assert voters(member) == ((1, 2, 3, 4), (1, 2, 3))
 
@@ -292,7 +292,7 @@ def test_a_new_leader_waits_for_what_its_log_may_hold(impl: ModuleType) -> None:
     member.start()
     member.take()
     member.lead_with(2)
-    with pytest.raises(impl.ConfChangeRefused, match="unapplied conf change at index 2"):
+    with pytest.raises(impl.ConfChangeRefused, match="at index 2 may not be applied yet"):
         member.change("r3")
 
 

@@ -239,6 +239,7 @@ def test_a_seed_makes_one_schedule(impl: ModuleType) -> None:
         assert run_quiet(json.loads(json.dumps(head)), json.loads(json.dumps(steps)), impl) == answers
 
 
+@pytest.mark.once
 @pytest.mark.skipif(len(IMPLEMENTATIONS) < 2, reason="one implementation only")
 def test_both_implementations_make_the_same_schedule() -> None:
     for seed in range(21, 61):

@@ -95,6 +95,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.once
 def test_expected_is_of_these_files() -> None:
     names = [json.loads(trace)["name"] for trace in scenarios.split(EXPECTED)]
     assert names == [path.stem for path in FILES]
@@ -107,6 +108,7 @@ def test_traces_are_those_of_the_raft_crate(impl: ModuleType) -> None:
         assert scenarios.run(scenarios.read(path), impl) == expected, path.name
 
 
+@pytest.mark.once
 def test_files_show_what_they_are_about() -> None:
     """Leaders and none, several terms, and members that have committed more than others."""
     traces = [json.loads(trace) for trace in scenarios.split(EXPECTED)]
@@ -117,11 +119,13 @@ def test_files_show_what_they_are_about() -> None:
     assert {len(trace["nodes"]) for trace in traces} == {1, 2, 3, 4, 5, 7}
 
 
+@pytest.mark.once
 def test_the_command_prints_trace_after_trace(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     assert scenarios.main([str(path) for path in FILES[3:6]]) == 0
     assert capsysbinary.readouterr().out.decode() == "".join(scenarios.split(EXPECTED)[3:6])
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("change", "message"), MISTAKES, ids=[message for _, message in MISTAKES])
 def test_mistakes(change: dict[str, Any], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     value = {name: field for name, field in {**GOOD, **change}.items() if field is not None}
@@ -133,6 +137,7 @@ def test_mistakes(change: dict[str, Any], message: str, tmp_path: Path, capsys: 
     assert captured.out == ""
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -153,6 +158,7 @@ def test_what_is_no_json_object(data: bytes, message: str, tmp_path: Path, capsy
     assert capsys.readouterr().err.startswith(f"{path}: {message}")
 
 
+@pytest.mark.once
 def test_every_bad_file_is_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bad = tmp_path / "bad.json"
     bad.write_text("{}")
@@ -201,6 +207,7 @@ def program(path: Path, text: str) -> Path:
     return path
 
 
+@pytest.mark.once
 def test_a_difference_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -218,6 +225,7 @@ def test_a_difference_is_shown(
     )
 
 
+@pytest.mark.once
 def test_a_program_that_fails_is_no_agreement(tmp_path: Path) -> None:
     silent = program(tmp_path / "silent", "")
     with pytest.raises(RuntimeError, match="ended with status 0"):
@@ -227,6 +235,7 @@ def test_a_program_that_fails_is_no_agreement(tmp_path: Path) -> None:
         scenarios.ask(dies, FILES[:1])
 
 
+@pytest.mark.once
 def test_a_program_is_built_when_its_sources_are_newer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sources = tmp_path / "sources"
     target = tmp_path / "target"
@@ -258,6 +267,7 @@ def test_a_program_is_built_when_its_sources_are_newer(tmp_path: Path, monkeypat
     assert log.read_text() == line * 2
 
 
+@pytest.mark.once
 def test_a_build_that_cannot_be_made_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -297,6 +307,7 @@ def write(directory: Path, values: list[dict[str, Any]]) -> list[Path]:
     return paths
 
 
+@pytest.mark.once
 @pytest.mark.slow
 def test_expected_is_what_the_raft_crate_prints(rust: Path) -> None:
     assert "".join(scenarios.ask(rust, FILES)) == EXPECTED
@@ -317,6 +328,7 @@ def test_random_scenarios_end_as_with_the_raft_crate(rust: Path, impl: ModuleTyp
         assert [scenarios.run(settled_value, impl)] == scenarios.ask(rust, write(tmp_path, [settled_value]))
 
 
+@pytest.mark.once
 @pytest.mark.slow
 def test_mistakes_are_told_in_the_same_words(rust: Path, tmp_path: Path) -> None:
     for change, message in MISTAKES:

@@ -1,7 +1,7 @@
 """Linearizable reads that wait until a quorum has confirmed their leader (thesis, section 6.4).
 
-Each read has a position: the n-th read of this leadership. A heartbeat carries the position of the
-newest read, its answer returns it, and an answer confirms all reads up to there, in the order in which
+Reads are numbered within a leadership: the position of a read is its number. A heartbeat carries the position of
+the newest read, its answer returns it, and an answer confirms all reads up to there, in the order in which
 they came (etcd's read_only.go of v3.7). What the caller gave as context may therefore repeat: it is never
 compared. No messages are sent from here.
 """
@@ -9,16 +9,18 @@ compared. No messages are sent from here.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
 
 from .. import _core
+from .._core import Peers
 from .._native.outbox import Message, Outbox
 from ..types import MEMBERS_MAX, MSG_DOUBT, MSG_READ_INDEX, NUMBER_MAX
 from . import quorum
+from .configuration import Configuration
+from .departed import Departed
 from .tracker import Tracker
 
 
-class ReadOnly:
+class PendingReads:
     """The reads of one leadership.
 
     Invariant: ``unconfirmed`` holds the reads with positions confirmed + 1, confirmed + 2, ...
@@ -28,9 +30,9 @@ class ReadOnly:
         self.unconfirmed = Outbox()
         #: the newest position that each slot's member has acknowledged, 0 for none
         self.positions = array("Q", [0] * MEMBERS_MAX)
-        #: the same by id, filled when the slots move; not of this leadership unless positions_kept
-        self.kept: dict[int, int] = {}
-        self.positions_kept = False
+        #: what members that have left acknowledged in this leadership
+        self.departed = Departed()
+        self.before = array("Q", [0] * MEMBERS_MAX)
         self.confirmed = 0
 
     @property
@@ -42,20 +44,25 @@ class ReadOnly:
         """Another leadership, or none."""
         self.unconfirmed.clear()
         self.confirmed = 0
-        self.positions_kept = False
+        self.departed.clear()
         for slot in range(MEMBERS_MAX):
             self.positions[slot] = 0
 
-    def move(self, old_ids: Sequence[int], ids: Sequence[int]) -> int:
-        """The slots have moved: what was acknowledged goes with the ids, also of who comes back later."""
-        if not self.positions_kept:
-            self.kept = {}
-        self.positions_kept = True
-        for slot, id in enumerate(old_ids):
-            self.kept[id] = self.positions[slot]
+    def move(self, peers: Peers, to: Configuration) -> None:
+        """Another configuration is about to be installed: what was acknowledged moves with the ids.
+
+        That holds for a member that leaves, too: it may come back.
+        """
         for slot in range(MEMBERS_MAX):
-            self.positions[slot] = self.kept.get(ids[slot], 0) if slot < len(ids) else 0
-        return 0
+            self.before[slot] = self.positions[slot]
+        for slot in range(peers.count):
+            if self.before[slot] and to.slot_of(peers.ids[slot]) < 0:
+                self.departed.put(peers.ids[slot], self.before[slot])
+        for slot in range(MEMBERS_MAX):
+            self.positions[slot] = 0
+        for slot in range(to.count):
+            place = peers.slot_of(to.ids[slot])
+            self.positions[slot] = self.before[place] if place >= 0 else self.departed.take(to.ids[slot])
 
     def last(self) -> int:
         """Position of the newest read."""
@@ -78,7 +85,7 @@ class ReadOnly:
         return self.unconfirmed.share_body(box, row)
 
     def add_mark(self) -> int:
-        """A position without a read: who acknowledges it has confirmed the leader since now. Returns it."""
+        """A position without a read: an acknowledgement of it confirms the leader since now. Returns it."""
         self.unconfirmed.push(MSG_DOUBT, 0, 0, 0)
         return self.last()
 
@@ -98,7 +105,7 @@ class ReadOnly:
         return fresh
 
     def _majority(self, voters: int, count: int) -> int:
-        """The largest position that a majority of ``voters`` has acknowledged; 2^63-1 for nobody."""
+        """The largest position that a majority of ``voters`` has acknowledged; 2^63-1 for no voters."""
         best = 0
         if voters == 0:
             return NUMBER_MAX
