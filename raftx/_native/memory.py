@@ -17,9 +17,8 @@ from collections.abc import Iterator
 from typing import Any, TypeAlias, final
 
 from ..errors import FrameError
+from .layout import ENTRY_HEADER, ENVELOPE
 
-ENTRY_HEADER = 32
-ENVELOPE = 24
 ENTRY_MAX = 2**31
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
@@ -322,9 +321,7 @@ class Buffer:
         self.put(_PROPOSAL.pack(0, ENVELOPE + size, 0, 0, kind & 255, origin, incarnation, sequence), _PROPOSAL.size)
         return self.put(data, size)
 
-    def append_proposal(
-        self, kind: int, origin: int, incarnation: int, sequence: int, data: Bytes, size: int
-    ) -> None:
+    def append_proposal(self, kind: int, origin: int, incarnation: int, sequence: int, data: Bytes, size: int) -> None:
         """The same where there is memory for it already."""
         self.put_proposal(kind, origin, incarnation, sequence, data, size)
 

@@ -23,7 +23,8 @@ import time
 from collections.abc import Iterable
 from typing import Any, TypeAlias, TypeVar, final
 
-from .memory import ENTRY_HEADER, ENVELOPE, Buffer, Spans
+from .layout import ENTRY_HEADER, ENVELOPE, SLACK
+from .memory import Buffer, Spans
 
 CELLS = 16
 COLUMNS = 8
@@ -31,7 +32,6 @@ ROWS_DEFAULT = 4096
 ROWS_MAX = 1 << 24
 FULL = 1  # what put() says of a row that has no room
 CLOSED = -1
-SLACK = 4096  # what a ProposalQueue takes above its limit, so that one proposal of the largest size has room
 POLL_MAX_MS = 2**31 - 1  # poll() takes a C int; waking up earlier than asked is allowed
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
@@ -283,7 +283,8 @@ class Handoff:
     """
 
     __slots__ = (
-        "capacity", "ended", "event", "giver", "let_go", "put_bytes", "queue", "refused", "short", "taken", "taken_rows",
+        "capacity", "ended", "event", "giver", "let_go", "put_bytes", "queue", "refused", "short", "taken",
+        "taken_rows",
     )  # fmt: skip
 
     def __init__(self, event: Event, capacity: int = ROWS_DEFAULT) -> None:

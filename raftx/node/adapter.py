@@ -46,9 +46,7 @@ class StorageAdapter:
         if rows:
             number, term, vote, commit, in_doubt = self.writes.py_write(rows - 1)
             try:
-                self.storage.append(
-                    HardState(term, vote, commit, in_doubt), self.writes.taken.pieces()
-                )
+                self.storage.append(HardState(term, vote, commit, in_doubt), self.writes.taken.pieces())
                 self.storage.sync()
             except BaseException as error:  # whatever it is, nobody knows what is on disk
                 self.error = error

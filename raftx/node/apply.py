@@ -11,7 +11,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from .._native.memory import ENVELOPE, Cursor, Entry
+from .._native.layout import ENVELOPE
+from .._native.memory import Cursor, Entry
 from .._native.threads import ProposalQueue
 from ..types import ENTRY_NORMAL, MESSAGE_NAMES, Role, StateChange
 from .channels import (

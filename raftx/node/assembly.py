@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._core import Codec, EntryLog
+from .._native.layout import FRAME_OVERHEAD
 from .._native.memory import Entry
 from .._native.threads import Clock, Event, ManualClock, ProposalQueue
 from ..config import Config
@@ -24,7 +25,7 @@ from ..storage.wal_writer import Wal
 from ..storage.writes import WRITES, DiskGauges, WriteQueue
 from ..transport.link import Link, QueueLink
 from ..transport.news import report_notes
-from ..transport.protocol import FRAME_OVERHEAD, FRAME_UNIT, Transport
+from ..transport.protocol import FRAME_UNIT, Transport
 from ..types import ConfState, StateChange
 from .adapter import StorageAdapter, TransportAdapter
 from .apply import Applier
@@ -117,6 +118,11 @@ class Parts:
         self.proposer.proposals.close()
         self.engine.commands.py_end()
 
+    def end_the_others(self) -> None:
+        """Nothing follows for disk and apply thread. Any thread, once the engine does not run."""
+        self.writes.py_end()
+        self.applier.applies.py_end()
+
     def tasks(self, engine_ended: End, watch_ended: End, ended: End) -> dict[str, Task]:
         """The work of each worker, by name, in the order they have to be started: each needs those before it.
 
@@ -176,7 +182,9 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     if limit % FRAME_UNIT == 0:
         # Else it cannot be told exactly, and what would just fit must not be kept back.
         codec.announce(limit)
-    engine = Engine(core, codec, link, clock, event, proposals, writes, disk, applies, commands, config, Stamps(), limit)
+    engine = Engine(
+        core, codec, link, clock, event, proposals, writes, disk, applies, commands, config, Stamps(), limit
+    )
     transport_adapter = None
     if isinstance(link, QueueLink):
         transport_adapter = TransportAdapter(transport, link, commands)
@@ -198,7 +206,9 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     if isinstance(clock, ManualClock):
         for sleeper in (event, watch.event, writes.event):
             clock.py_watch(sleeper)
-    proposer = Proposer(proposals, outcomes, config.max_entry_bytes, config.max_waiting_bytes, config.max_open_proposals)
+    proposer = Proposer(
+        proposals, outcomes, config.max_entry_bytes, config.max_waiting_bytes, config.max_open_proposals
+    )
     wal: Wal | None = getattr(storage, "wal", None)
     storage_adapter = StorageAdapter(storage, writes, disk, event) if wal is None else None
     return Parts(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from array import array
 
 from .._native.memory import Spans
-from .._native.threads import Cells, Event, Handoff
+from .._native.threads import Cells, Handoff
 from .rows import REASONS_MAX
 
 APPLY_ROWS = 4096  # that may wait for the apply thread
@@ -68,7 +68,7 @@ class ApplyQueue(Handoff):
         """To whom leadership was being transferred, and is now (0: to nobody)."""
         return self.put(none, ROW_TRANSFER, was, to, role, 0, 0, 0, 0)
 
-    # For the taker, with the GIL: of a row that was taken. Raise IndexError. A field belongs to the kind it is named for.
+    # For the taker, with the GIL: of a row that was taken. Each belongs to the kind it is named for. Raise IndexError.
 
     def kind(self, row: int) -> int:
         """ROW_..."""
@@ -201,10 +201,3 @@ class ApplyGauges:
     def done(self) -> int:
         """The last entry of the last batch that is applied."""
         return self.woken[CELL_APPLIED]
-
-
-def apply_queue(giver: Event, rows: int = APPLY_ROWS) -> ApplyQueue:
-    """One whose taker sleeps on an event of its own, and wakes the giver when there is room again."""
-    queue = ApplyQueue(Event(), rows)
-    queue.py_set_giver(giver)
-    return queue

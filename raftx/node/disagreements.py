@@ -9,8 +9,8 @@ import logging
 from collections.abc import Callable, Mapping
 
 from .. import _core
+from .._native.layout import FRAME_OVERHEAD
 from ..config import Config
-from ..transport.protocol import FRAME_OVERHEAD
 from ..types import ConfState
 from .channels import Gauges
 from .hello import OPTION_NAMES, Hellos, settings_of

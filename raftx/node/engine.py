@@ -14,6 +14,7 @@ from __future__ import annotations
 from array import array
 
 from .._core import Codec
+from .._native.layout import ENTRY_HEADER, FRAME_HEADER, MESSAGE_HEADER
 from .._native.limits import NOTE_LIMIT, NOTE_TOO_LARGE
 from .._native.memory import Spans
 from .._native.outbox import Message, Outbox
@@ -64,10 +65,7 @@ from .rows import (
 )
 from .stamps import Stamps
 
-FRAME_HEADER = 64
-MESSAGE_HEADER = 64
 FRAME_CLOSE = 512 << 10  # a frame takes no further message above this; a larger message has one of its own
-RECORD_HEADER = 32
 NOTE_TICKS = 200  # between two notes about frames that are too large for a member
 FRAMES_A_ROUND = 256  # so that ticks and disk completions are looked at under a flood
 ODD_NS = 60_000_000_000  # how often the same reason is told
@@ -201,10 +199,6 @@ class Engine(Runner):
         """Nothing follows for disk and apply thread."""
         self.writes.end()
         self.applies.end()
-
-    def hand_over_end(self) -> None:
-        """The same for Python, when the loop ended with an exception."""
-        self.end_the_others()
 
     def something_waits(self) -> bool:
         """Whether a round would find work: looked at between announcing sleep and sleeping."""
@@ -405,7 +399,7 @@ class Engine(Runner):
             return 0
         reason = REFUSED_NOT_LEADER
         if self.core.role == LEADER and self.message.log_term == self.core.term:
-            reason = elections.proposal_refusal(self.core, self.message.body_size - count * RECORD_HEADER)
+            reason = elections.proposal_refusal(self.core, self.message.body_size - count * ENTRY_HEADER)
         if reason:
             self.out.push(MSG_REFUSED, sender, self.core.id, 0)
             self.out.set_log(reason, self.codec.sender_incarnation, 0)
@@ -424,7 +418,7 @@ class Engine(Runner):
             sequence = self.proposals.taken_sequence
             reason = 0
             if self.core.role == LEADER:
-                reason = elections.proposal_refusal(self.core, size - count * RECORD_HEADER)
+                reason = elections.proposal_refusal(self.core, size - count * ENTRY_HEADER)
                 if reason == REFUSED_UNCOMMITTED:
                     # They wait where they are until something commits.
                     self.blocked = True
@@ -551,7 +545,7 @@ class Engine(Runner):
         )
 
     def send_frames(self) -> int:
-        """Frames to each member in turn, then to who is none: it may be a leader whose addition has not arrived here."""
+        """Frames to each member, then to who is none: it may be a leader whose addition has not arrived here."""
         self.unsent = 0
         if self.out.length() == 0:
             return 0

@@ -162,8 +162,8 @@ class Node:
         try:
             if error is not None:
                 self._fail(error)
-                # The others wait for a last row that the engine can no longer give them.
-                parts.engine.hand_over_end()
+                # The others wait for an end that the engine can no longer tell them.
+                parts.end_the_others()
             elif parts.engine.gauges.failed == rows.FAILED_STORAGE:
                 self._fail(parts.storage_error())
         finally:
@@ -279,7 +279,7 @@ class Node:
                 outside.committed.let_go()
             if self._workers["engine"] not in self._life.workers:
                 # It could not be started: nobody else tells the others that nothing follows.
-                parts.engine.hand_over_end()
+                parts.end_the_others()
         engine_ended = must_end("engine")
         self._life.ended.open()
         if parts is not None and parts.transport_adapter is not None:

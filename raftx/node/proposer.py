@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NoReturn, TypeAlias
 
+from .._native.layout import PROPOSAL_OVERHEAD
 from .._native.threads import ProposalQueue
 from ..errors import EntryTooLarge, NotDone, Stopped
 from .futures import Future
@@ -12,7 +13,6 @@ from .outcomes import Outcomes
 
 FULL = "too many proposals wait for the engine"
 NEVER = ": propose fewer at once"
-RECORD = 32 + 24  # what stands around the data of a proposal: header and envelope
 
 Data: TypeAlias = "bytes | bytearray | memoryview"
 
@@ -56,7 +56,7 @@ class Proposer:
             size = len(data) if type(data) is bytes else size_of(data)
             if size > self.max_entry_bytes:
                 self.refuse_size(size)
-            total += size + RECORD
+            total += size + PROPOSAL_OVERHEAD
         count = len(datas)
         future = Future()
         if count == 0:

@@ -2,7 +2,7 @@
 
 A member counts its lives (incarnations) and, within each, its proposals. Here what a frame says of both is held against
 what was heard before: frames of an earlier life are stale, proposals that were seen once are not appended again,
-and numbers that nobody can have come to are refused, because they would make all that follows look stale. Kept by place.
+and numbers that nobody can have come to are refused, because they would make all that follows look stale. By place.
 No messages are sent from here.
 """
 

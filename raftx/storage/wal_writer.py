@@ -32,6 +32,7 @@ from .wal_format import (
     BATCH_CRC_AT,
     BATCH_FLAGS_AT,
     BATCH_HEADER,
+    BATCH_IN_DOUBT,
     BATCH_INCARNATION_AT,
     BATCH_KIND_AT,
     BATCH_LENGTH_AT,
@@ -207,7 +208,7 @@ class Wal(Runner):
             self.queue.term(row),
             self.queue.vote(row),
             self.queue.commit(row),
-            self.queue.flags(row),
+            BATCH_IN_DOUBT if self.queue.in_doubt(row) else 0,
             self.queue.taken,
         )
         return 0

@@ -15,7 +15,7 @@ cdef class WriteQueue(Handoff):
     cdef uint64_t term(self, size_t row) noexcept nogil
     cdef uint64_t vote(self, size_t row) noexcept nogil
     cdef uint64_t commit(self, size_t row) noexcept nogil
-    cdef uint64_t flags(self, size_t row) noexcept nogil
+    cdef bint in_doubt(self, size_t row) noexcept nogil
 
 @cython.final
 cdef class DiskGauges:

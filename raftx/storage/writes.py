@@ -37,9 +37,8 @@ class WriteQueue(Handoff):
     def commit(self, row: int) -> int:
         return self.at(row, 3)
 
-    def flags(self, row: int) -> int:
-        """IN_DOUBT or 0."""
-        return self.at(row, 4)
+    def in_doubt(self, row: int) -> bool:
+        return self.at(row, 4) & IN_DOUBT != 0
 
     # For Python.
 

@@ -71,7 +71,6 @@ def test_messages_are_held_until_their_write_is_durable() -> None:
     assert MSG_STORAGE_APPEND_RESP not in kinds(held.messages())
 
 
-
 def test_what_has_no_room_at_the_disk_waits_for_the_write_to_come() -> None:
     impl = IMPLEMENTATIONS["pure"]
     core = core_of(impl)

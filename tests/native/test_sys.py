@@ -9,7 +9,6 @@ import time
 import pytest
 
 import raftx
-
 from tests.helpers.implementations import IMPLEMENTATIONS, module
 from tests.helpers.paths import ROOT
 from tests.helpers.threads import ends, start
@@ -560,7 +559,7 @@ for size in (2**50, 2**62):
 
 
 def test_proposals_without_memory_hold_nothing(tmp_path):
-    """A caller without the GIL that finds no memory has let go of the queue before it raises. In a process of its own."""
+    """A caller without the GIL that finds no memory lets go of the queue before it raises. In a process of its own."""
     if raftx.COMPILED is False:
         pytest.skip("only compiled code allocates as much as it is told")
     done = subprocess.run(

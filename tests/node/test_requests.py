@@ -1,7 +1,5 @@
 """Requests about who leads, and what becomes of them: stepped nodes, whose frames are lost as the test wants."""
 
-import itertools
-
 import pytest
 
 from tests.helpers.implementations import module

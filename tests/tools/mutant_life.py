@@ -313,8 +313,8 @@ MUTANTS = (
         (
             Edit(
                 ENGINE,
-                "            return 0\n        place = self.peers.of_id(self.core.tracker.peers, self.message.sender)\n        self.hellos",
-                "            pass\n        place = self.peers.of_id(self.core.tracker.peers, self.message.sender)\n        self.hellos",
+                "        if self.core.tracker.peers.slot_of(self.message.sender) < 0:\n            return 0\n",
+                "",
             ),
         ),
     ),
@@ -323,7 +323,13 @@ MUTANTS = (
         0,
         "a member that was started anew is not told the settings again",
         "node/test_disagreements.py",
-        (Edit(ENGINE, "            self.peers.introduced[place] = 0\n", "            self.peers.introduced[place] = 1\n"),),
+        (
+            Edit(
+                ENGINE,
+                "            self.peers.introduced[place] = 0\n",
+                "            self.peers.introduced[place] = 1\n",
+            ),
+        ),
     ),
     Mutant(
         "removed-and-yet-sent-to",
@@ -338,7 +344,13 @@ MUTANTS = (
         0,
         "what a member passed on is forgotten when its slot moves, and is appended again",
         "node/test_peers.py",
-        (Edit(PEERS, "            place = self.find(id)\n            if place < 0:", "            place = -1\n            if place < 0:"),),
+        (
+            Edit(
+                PEERS,
+                "            place = self.find(id)\n            if place < 0:",
+                "            place = -1\n            if place < 0:",
+            ),
+        ),
     ),
     Mutant(
         "lives-by-slot",
