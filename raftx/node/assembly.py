@@ -98,6 +98,7 @@ class Parts:
     watch: Watch
     disagreements: Disagreements
     disk: DiskGauges
+    commands: CommandQueue
     wal: Wal | None
     storage_adapter: StorageAdapter | None
     transport_adapter: TransportAdapter | None
@@ -219,6 +220,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         watch,
         disagreements,
         disk,
+        commands,
         wal,
         storage_adapter,
         transport_adapter,

@@ -490,6 +490,9 @@ class Node:
         ``state`` is new, starting, running, stopping, ended or failed; failed stays after ``close``, with ``failure``
         in words.
 
+        ``commands_dropped`` counts what the engine was not told of, because too many commands waited for it: requests,
+        which end as not done, and what the transport says of connections.
+
         ``too_large_out`` counts messages that their recipient's max_frame_bytes kept from being sent, ``too_large_in``
         frames that told of such messages to this node. ``entries_bare`` counts committed entries that no Node proposed
         and that are therefore not applied. ``disagreements`` has, by member, sentences about settings that do not fit
@@ -514,6 +517,7 @@ class Node:
             "leader": self.leader_id,
             "applied": self.applied_index,
             "pending": len(self._outcomes.pending),
+            "commands_dropped": parts.commands.refused,
             "configuration": self._outside.configuration.value,
             "disagreements": parts.disagreements.of_all(),
             "transport": transport.status() if hasattr(transport, "status") else {},

@@ -119,6 +119,7 @@ def test_commands_without_room(impl):
         assert future.done()
         with pytest.raises(impl.NotDone, match="too many commands"):
             future.result()
+    assert other.status()["commands_dropped"] == commands.refused == 4
     other._parts.stop_engine()
     world.skipped.clear()
     world.until(lambda: "engine" not in world.executors[other.id].started)
