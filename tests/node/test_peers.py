@@ -112,6 +112,12 @@ def test_places_are_for_members_and_those_removed_lately(impl, world):
     known = [id for id in range(100, 100 + rows.PLACES) if peers.py_place(members, id) >= 0]
     assert known == list(range(100 + rows.PLACES - room, 100 + rows.PLACES))
     assert [peers.py_place(members, id) for id in IDS] == kept
+    # Not even when everybody was a member at the same time.
+    for id in range(1000, 1000 + rows.PLACES):
+        change(world, f"l{id}")
+        assert peers.py_place(members, id) >= 0
+        change(world, f"r{id}")
+    assert [peers.py_place(members, id) for id in IDS] == kept
 
 
 def test_a_newcomer_answers_a_leader_that_it_does_not_know(impl):
