@@ -141,13 +141,17 @@ class Driver:
 
     # --- with account --------------------------------------------------------------------------------
 
-    def next_write(self, spans: Spans) -> bool:
+    def next_write(self, spans: Spans, may_write: bool = True) -> bool:
         """Hand over what is to be written: its entries into ``spans``, its number is ``number``. False for nothing.
 
-        What is to be sent comes to ``out``, or waits for this write, or for the last one, in ``held``.
+        What is to be sent comes to ``out``, or waits for this write, or for the last one, in ``held``. may_write: False
+        while the disk has too much to do; what promises something waits for the next write then.
         """
         if not self.must_write():
             release.collect(self.raft, self.out, self.held, self.number)
+            return False
+        if not may_write:
+            release.collect(self.raft, self.out, self.held, self.number + 1)
             return False
         self.plan_write()
         write = self.number + 1
