@@ -166,8 +166,8 @@ MUTANTS = (
         (
             Edit(
                 SENDERS,
-                "            if self.forwarded[place] == sequence:\n                return True\n",
-                "            if self.forwarded[place] == sequence:\n                return False\n",
+                "            if self.forwarded[at] == sequence:\n                return True\n",
+                "            if self.forwarded[at] == sequence:\n                return False\n",
             ),
         ),
     ),
