@@ -15,7 +15,13 @@ from .._native.layout import ENVELOPE
 from .._native.memory import Cursor, Entry
 from .._native.threads import ProposalQueue
 from ..types import ENTRY_NORMAL, MESSAGE_NAMES, Role, StateChange
-from .channels import (
+from .channels import ApplyGauges, ApplyQueue
+from .leadership import Leadership
+from .outcomes import Outcomes
+from .report import report
+from .rows import (
+    REFUSALS,
+    REFUSED_STOPPED,
     ROW_ASKED,
     ROW_ENTRIES,
     ROW_HANDED,
@@ -23,13 +29,7 @@ from .channels import (
     ROW_REFUSED,
     ROW_STATE,
     ROW_TRANSFER,
-    ApplyGauges,
-    ApplyQueue,
 )
-from .leadership import Leadership
-from .outcomes import Outcomes
-from .report import report
-from .rows import REFUSALS, REFUSED_STOPPED
 from .senders import REASONS
 
 KNOWN_REFUSALS = len(REFUSALS)

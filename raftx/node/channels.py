@@ -9,25 +9,23 @@ from array import array
 
 from .._native.memory import Spans
 from .._native.threads import Cells, Handoff
-from .rows import REASONS_MAX
+from .rows import (
+    REASONS_MAX,
+    ROW_ASKED,
+    ROW_CAMPAIGN,
+    ROW_CONNECTED,
+    ROW_ENTRIES,
+    ROW_HANDED,
+    ROW_ODD,
+    ROW_REFUSED,
+    ROW_STATE,
+    ROW_TRANSFER,
+    ROW_TRANSFER_TO,
+    ROW_UNREACHABLE,
+)
 
 APPLY_ROWS = 4096  # that may wait for the apply thread
 COMMAND_ROWS = 4096  # that may wait for the engine
-
-# Engine to apply thread
-ROW_ENTRIES = 1
-ROW_HANDED = 2
-ROW_REFUSED = 3
-ROW_STATE = 4
-ROW_ODD = 5
-ROW_ASKED = 6
-ROW_TRANSFER = 7
-
-# Python to engine
-ROW_CAMPAIGN = 1
-ROW_TRANSFER_TO = 2
-ROW_UNREACHABLE = 3
-ROW_CONNECTED = 4
 
 CELL_APPLIED = 0
 

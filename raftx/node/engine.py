@@ -38,16 +38,7 @@ from ..types import (
     MSG_UNREACHABLE,
 )
 from . import elections
-from .channels import (
-    ROW_CAMPAIGN,
-    ROW_CONNECTED,
-    ROW_TRANSFER_TO,
-    ROW_UNREACHABLE,
-    ApplyGauges,
-    ApplyQueue,
-    CommandQueue,
-    Gauges,
-)
+from .channels import ApplyGauges, ApplyQueue, CommandQueue, Gauges
 from .hello import Hellos, hello_of
 from .peers import PeerTable
 from .rows import (
@@ -61,6 +52,10 @@ from .rows import (
     REFUSED_STOPPED,
     REFUSED_UNCOMMITTED,
     REFUSED_UNREACHABLE,
+    ROW_CAMPAIGN,
+    ROW_CONNECTED,
+    ROW_TRANSFER_TO,
+    ROW_UNREACHABLE,
     SENDER_STALE,
 )
 from .stamps import Stamps

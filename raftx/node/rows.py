@@ -1,5 +1,20 @@
 """Numbers that the node's threads agree on: reasons, and how many there are of what. Values only."""
 
+# Kinds of rows, engine to apply thread: channels.py has their fields
+ROW_ENTRIES = 1
+ROW_HANDED = 2
+ROW_REFUSED = 3
+ROW_STATE = 4
+ROW_ODD = 5
+ROW_ASKED = 6
+ROW_TRANSFER = 7
+
+# Python to engine
+ROW_CAMPAIGN = 1
+ROW_TRANSFER_TO = 2
+ROW_UNREACHABLE = 3
+ROW_CONNECTED = 4
+
 # How many members, and such as were members, a node keeps something of
 PLACES = 128
 
