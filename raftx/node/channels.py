@@ -173,8 +173,8 @@ class Gauges:
 
     def by_reason(self, rejected: bool, reasons: tuple[str, ...]) -> dict[str, int]:
         """``rejected`` or ``refused`` with their names; the reason 0 is none."""
-        counts = self.rejected if rejected else self.refused
-        return {name: counts[reason] for reason, name in enumerate(reasons) if reason}
+        counts = list(self.rejected if rejected else self.refused)
+        return dict(list(zip(reasons, counts, strict=False))[1:])
 
 
 class ApplyGauges:

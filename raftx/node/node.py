@@ -15,7 +15,7 @@ from typing import Any, NoReturn, Protocol
 from .._native.memory import Entry
 from .._native.threads import Clock
 from ..config import Config
-from ..errors import NotDone, Stopped, UsageError
+from ..errors import Stopped, UsageError
 from ..storage.protocol import Storage
 from ..transport.protocol import Transport
 from ..types import LEADER, ConfState, Role, StateChange, check_id, is_id
@@ -376,7 +376,7 @@ class Node:
         self._check_running()
         future, request = self._open(KIND_CAMPAIGN)
         if not self._made().engine.commands.campaign(request):
-            self._no_room(future, request)
+            self._no_room(request)
         return future
 
     def transfer_leadership(self, to: int = 0) -> Future:
@@ -393,7 +393,7 @@ class Node:
             raise UsageError(f"{to} is not a voter: {self._outside.configuration.value.voters}")
         future, request = self._open(KIND_TRANSFER)
         if not self._made().engine.commands.transfer(to, request):
-            self._no_room(future, request)
+            self._no_room(request)
         return future
 
     def _open(self, kind: int) -> tuple[Future, int]:
@@ -402,10 +402,9 @@ class Node:
         future._owner = self._outcomes
         return future, self._outcomes.open(kind, future)
 
-    def _no_room(self, future: Future, request: int) -> None:
+    def _no_room(self, request: int) -> None:
         """The engine cannot be told of a request: it was not done."""
-        if self._outcomes.withdraw(request):
-            future.settle_error(NotDone("too many commands wait for the engine"))
+        self._outcomes.reject(request, "too many commands wait for the engine")
 
     # --- streams ---------------------------------------------------------------------------------
 

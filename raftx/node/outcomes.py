@@ -245,10 +245,6 @@ class Outcomes:
         if future is not None:
             self.fail_future(future, NotDone(reason))
 
-    def withdraw(self, number: int) -> bool:
-        """A request could not be handed over: it is not waited for. False when it has ended already. Any thread."""
-        return self.pending.pop(number, None) is not None
-
     def is_open(self, number: int) -> bool:
         """Whether it has not ended yet."""
         return number in self.pending

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from raftx import types
+from raftx._native import layout
 from tests.helpers.paths import ROOT
 from tests.helpers.sources import setup_file
 
@@ -51,6 +52,7 @@ ALONE = {
     "raftx._core.WINDOW_START": "room that is allocated at first; lists grow by themselves",
     "raftx._native.files.NAME_MAX": "size of a C array; the twin has the number in its check of the length",
     "raftx._native.memory.BLOCK_HEAD": "the place of data in a block of C memory",
+    "raftx._native.threads.NO_MEMORY": "a result of C functions; the twin raises",
     "raftx._native.nng.*": "NNG cannot be called from Python at all",
     "raftx._native.wire.IDLE": "a step of a dialler, which no one else sees",
     "raftx._native.wire.PAUSE": "the same",
@@ -88,7 +90,9 @@ def compiled(name: str) -> dict[str, object]:
 
 def interpreted(paths: list[Path]) -> dict[str, object]:
     """The constants of the twin: what it defines, in this order, from what raftx.types has."""
-    known: dict[str, object] = {key: value for key, value in vars(types).items() if key.isupper()}
+    known: dict[str, object] = {
+        key: value for each in (types, layout) for key, value in vars(each).items() if key.isupper()
+    }
     for path in paths:
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if not isinstance(node, ast.Assign):

@@ -335,7 +335,7 @@ MUTANTS = (
         "removed-and-yet-sent-to",
         0,
         "frames go on to a peer that was removed",
-        "transport/test_peers.py",
+        "transport/test_peers_come_and_go.py",
         (Edit(CONNECTIONS, "        peer = self.by_id.pop(id, None)\n", "        peer = self.by_id.get(id)\n"),),
     ),
     # --- members that come and go --------------------------------------------------------------------

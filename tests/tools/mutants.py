@@ -81,7 +81,7 @@ SUITE = (
     "consensus/test_driver.py",
     "native/test_sys.py",
     "node/test_disagreements.py",
-    "transport/test_peers.py",
+    "transport/test_peers_come_and_go.py",
     "simulation/test_nodes.py",
 )
 
