@@ -16,6 +16,8 @@ from raftx._native import layout
 from tests.helpers.paths import ROOT
 from tests.helpers.sources import setup_file
 
+pytestmark = pytest.mark.once
+
 TWINS = [name for name, path in setup_file().COMPILED.items() if path.endswith(".pyx")]
 
 # What a constant is called on the other side: a name of the twin, or of raftx.types, or an expression of these.

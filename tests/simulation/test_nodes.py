@@ -21,7 +21,7 @@ REACHED = {
     "power cuts within a round": 30,
     "crashes with lost writes": 50,
     "torn writes": 10,
-    "names lost": 10,
+    "names lost": 2,
     "repaired": 20,
     "refused": 5,
     "begun in doubt": 3,
