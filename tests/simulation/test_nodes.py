@@ -25,7 +25,6 @@ REACHED = {
     "repaired": 20,
     "refused": 5,
     "begun in doubt": 3,
-    "failed starts": 3,
     "failed nodes": 50,
     "stalls": 300,
     "full disks": 10,
