@@ -381,6 +381,7 @@ def test_a_member_that_goes_and_comes_in_one_change_begins_anew(impl: ModuleType
     assert after(before, change(impl, "v3")).anew == 0
 
 
+@pytest.mark.once
 def test_limits_of_appends_move_with_their_members() -> None:
     """Compiled code keeps them to itself, so this is the interpreted mode in both runs."""
     member = Member(PURE, 2, (2, 4, 6))
@@ -498,6 +499,7 @@ def test_a_damaged_snapshot_is_not_restored(impl: ModuleType) -> None:
 # --- who has left ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.once
 def test_the_table_of_those_who_left_is_bounded() -> None:
     """In the interpreted mode: compiled code keeps its functions to itself."""
     code = module(PURE, "consensus.departed")

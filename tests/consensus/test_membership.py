@@ -634,3 +634,26 @@ def test_sixty_four_members_work_and_one_more_is_refused(impl: ModuleType) -> No
     assert cluster[64].membership == conf(impl, (*range(1, 63), 64))
     cluster.campaign(64)
     assert cluster[64].role == LEADER
+
+
+# --- the beginning of a group --------------------------------------------------------------------
+
+
+def test_a_group_begins_with_the_entries_that_add_its_members(impl: ModuleType) -> None:
+    cluster = Cluster(impl, 3)
+    for id in (1, 2, 3):
+        cluster.add(id, conf=conf(impl)).node.bootstrap([1, 2, 3])
+    ready = cluster[1].node.ready()
+    assert ready.hard_state == impl.HardState(1, 0, 3)
+    assert [(e.index, e.term, e.kind) for e in ready.entries] == [(n, 1, ENTRY_CONF_CHANGE) for n in (1, 2, 3)]
+    assert ready.committed_entries == ready.entries
+    assert [impl.ConfChange.decode(e.data, True) for e in ready.entries] == [
+        change(impl, f"v{id}", v1=True) for id in (1, 2, 3)
+    ]
+    cluster[1].node.advance()
+    cluster.deliver()
+    cluster.campaign(1)
+    assert (cluster.roles(), cluster[1].term) == ("LFF", 2)
+    cluster.propose(3, b"x")
+    assert [cluster[id].data[-1] for id in (1, 2, 3)] == [b"x"] * 3
+    assert cluster.memberships() == {conf(impl, (1, 2, 3))}

@@ -636,7 +636,7 @@ MUTANTS = (
         0,
         "a member that answers nothing is sent to over the same connection for ever",
         "node/test_contact.py",
-        (Edit(CONTACT, "if self.unanswered[slot] <= self.limit:", "if self.unanswered[slot] >= 0:"),),
+        (Edit(CONTACT, "if self.unanswered[place] <= self.limit:", "if self.unanswered[place] >= 0:"),),
     ),
     Mutant(
         "renewed-for-ever",
@@ -646,7 +646,7 @@ MUTANTS = (
         (
             Edit(
                 CONTACT,
-                "            return False\n        self.age[slot] = 0\n        return True\n\n    def tick",
+                "            return False\n        self.age[place] = 0\n        return True\n\n    def tick",
                 "            return False\n        return True\n\n    def tick",
             ),
         ),

@@ -76,8 +76,12 @@ SUITE = (
     "node/test_life.py",
     "node/test_requests.py",
     "node/test_stepped.py",
+    "node/test_peers.py",
+    "node/test_channels.py",
+    "consensus/test_driver.py",
+    "native/test_sys.py",
     "node/test_disagreements.py",
-    "transport/test_peers.py",
+    "transport/test_peers_come_and_go.py",
     "simulation/test_nodes.py",
 )
 

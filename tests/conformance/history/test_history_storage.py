@@ -105,20 +105,22 @@ def test_writes_of_three_leaders_are_not_mistaken_for_each_other() -> None:
     impl = IMPLEMENTATIONS["pure"]
     core = AsyncMember(impl).core
     driver = module(impl, "consensus.driver").Driver(core)
-    spans = module(impl, "_native.memory").Spans()
+    spans = structures(impl).Spans()
 
     def append(leader: int, term: int, index: int, *terms: int) -> None:
         entries = [impl.Entry(index + n, each, b"%d" % each) for n, each in enumerate(terms, 1)]
         core.step(impl.Message(MSG_APP, sender=leader, term=term, index=index, log_term=index, entries=entries))
 
-    appends = [(2, 1, 0, (1, 1, 1)), (3, 2, 1, (2, 2)), (2, 3, 1, (1, 1))]
-    for write, (leader, term, index, terms) in enumerate(appends, 1):
+    for number, (leader, term, index, terms) in enumerate(
+        [(2, 1, 0, (1, 1, 1)), (3, 2, 1, (2, 2)), (2, 3, 1, (1, 1))], 1
+    ):
         append(leader, term, index, *terms)
-        assert driver.next_write(spans) and driver.number == write
+        assert driver.next_write(spans)
+        assert driver.number == number
     assert core.log.py_term(3) == 1
-    for write, stable in ((1, 0), (2, 0), (3, 3)):
+    for number, stable in ((1, 0), (2, 0), (3, 3)):
         # On disk are now 1 1 1, then 1 2 2, then 1 1 1 again.
-        driver.write_done(write)
+        driver.write_done(number)
         assert core.stable == stable
 
 
