@@ -274,3 +274,22 @@ def test_status_and_properties_read_published_values_only(impl):
     assert before[0]["configuration"] == before[1] == impl.ConfState(voters=(1,))
     node._parts = parts
     world.close()
+
+
+def test_state_machine_and_stream_get_the_same_entry(impl):
+    """It is made once, however many want it."""
+    given = []
+
+    class Machine:
+        def apply(self, entry):
+            given.append(entry)
+
+    world = World(impl, count=1)
+    world.close()
+    node = world.start(1, machine=Machine(), committed=True)
+    world.until(lambda: node.is_leader)
+    future = node.propose(b"x")
+    world.until(future.done)
+    assert node.committed.next(timeout=0) is given[0]
+    assert given[0].data == b"x"
+    world.close()
