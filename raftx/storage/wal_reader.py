@@ -7,6 +7,7 @@ shows more zero sectors than its header counted. Every byte is described in docs
 from __future__ import annotations
 
 from .._native.files import File
+from .._native.layout import ENTRY_HEADER
 from .._native.memory import Buffer
 from .wal_format import (
     BATCH_CHAIN_AT,
@@ -29,7 +30,6 @@ from .wal_format import (
     BATCH_VOTE_AT,
     BATCH_ZEROS_AT,
     BLOCK,
-    RECORD_HEADER,
     RECORD_INDEX_AT,
     RECORD_LENGTH_AT,
     RECORD_TERM_AT,
@@ -151,7 +151,7 @@ class Reader:
                 start = at
             self.last_index = index
             self.last_term = term
-            at += RECORD_HEADER + self.buffer.get_u32(at + RECORD_LENGTH_AT)
+            at += ENTRY_HEADER + self.buffer.get_u32(at + RECORD_LENGTH_AT)
         if at > start:
             self.pieces.append((start, at - start))
         if self.buffer.get_u64(BATCH_COMMIT_AT) > self.last_index:

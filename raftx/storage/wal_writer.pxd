@@ -2,16 +2,14 @@ import cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from .._native.memory cimport Buffer, Spans
 from .._native.files cimport Directory, File
-from .._native.threads cimport Cells, Clock, Event, Handoff, Runner
+from .._native.threads cimport Clock, Event, Runner
 from . cimport wal_reader
 from .reserve cimport Reserve
+from .writes cimport DiskGauges, WriteQueue
 
 cdef int WAIT
-cdef int CELL_BATCH_ENTRIES, CELL_BYTES, CELL_DONE, CELL_ERROR, CELL_LAST_END, CELL_LAST_START, CELL_SHORTAGE
-cdef int CELL_SYNC_NS, CELL_SYNCS, RESERVE_CODE, RESERVE_FAILED, RESERVE_MAKING, RESERVE_READY, RESERVE_TROUBLE
-cdef int COLUMN_COMMIT, COLUMN_FLAGS, COLUMN_KIND, COLUMN_NUMBER, COLUMN_TERM, COLUMN_VOTE
-cdef uint64_t ROW_IN_DOUBT, ROW_STOP
-cdef uint32_t BATCH_MAGIC, KIND_ENTRIES, MARK_SLOTS
+cdef int RESERVE_CODE, RESERVE_FAILED, RESERVE_MAKING, RESERVE_READY, RESERVE_TROUBLE
+cdef uint32_t BATCH_IN_DOUBT, BATCH_MAGIC, KIND_ENTRIES, MARK_SLOTS
 cdef uint64_t BATCH_HEADER, BLOCK, SECTOR, ZERO_BELOW, ZERO_STEP
 cdef uint64_t BATCH_CHAIN_AT, BATCH_CHECKED, BATCH_COMMIT_AT, BATCH_COUNT_AT, BATCH_CRC_AT, BATCH_FLAGS_AT
 cdef uint64_t BATCH_INCARNATION_AT, BATCH_KIND_AT, BATCH_LENGTH_AT, BATCH_MAGIC_AT, BATCH_NUMBER_AT
@@ -39,8 +37,8 @@ cdef class Wal(Runner):
     cdef Directory directory
     cdef Buffer staging, segment_header, slot
     cdef Clock clock
-    cdef Handoff queue
-    cdef Cells cells
+    cdef WriteQueue queue
+    cdef DiskGauges gauges
     cdef Event engine_event
     cdef int take(self) except -1 nogil
     cdef int take_due(self) noexcept nogil

@@ -14,31 +14,14 @@ from __future__ import annotations
 
 from .._native.files import WAIT, File
 from .._native.memory import Buffer, Spans
-from .._native.threads import Cells, Clock, Event, Handoff, Runner
+from .._native.threads import Clock, Event, Runner
 from . import wal_reader
 from .protocol import (
-    CELL_BATCH_ENTRIES,
-    CELL_BYTES,
-    CELL_DONE,
-    CELL_ERROR,
-    CELL_LAST_END,
-    CELL_LAST_START,
-    CELL_SHORTAGE,
-    CELL_SYNC_NS,
-    CELL_SYNCS,
-    COLUMN_COMMIT,
-    COLUMN_FLAGS,
-    COLUMN_KIND,
-    COLUMN_NUMBER,
-    COLUMN_TERM,
-    COLUMN_VOTE,
     RESERVE_CODE,
     RESERVE_FAILED,
     RESERVE_MAKING,
     RESERVE_READY,
     RESERVE_TROUBLE,
-    ROW_IN_DOUBT,
-    ROW_STOP,
 )
 from .reserve import Reserve
 from .wal_format import (
@@ -49,6 +32,7 @@ from .wal_format import (
     BATCH_CRC_AT,
     BATCH_FLAGS_AT,
     BATCH_HEADER,
+    BATCH_IN_DOUBT,
     BATCH_INCARNATION_AT,
     BATCH_KIND_AT,
     BATCH_LENGTH_AT,
@@ -89,6 +73,7 @@ from .wal_format import (
     Mark,
     encode_mark,
 )
+from .writes import DiskGauges, WriteQueue
 
 MARK_IDLE_NS = 30_000_000  # without a batch for so long, the mark is synced
 CHECK_NS = 500_000_000  # how often it is looked whether directory and files still have their names
@@ -166,10 +151,10 @@ class Wal(Runner):
         self.previous_crc = crc
         self.incarnation = incarnation
 
-    def begin_serving(self, queue: Handoff, cells: Cells, engine_event: Event, clock: Clock) -> None:
+    def begin_serving(self, queue: WriteQueue, gauges: DiskGauges, engine_event: Event, clock: Clock) -> None:
         """Serve an engine from now on, beside whatever runs ``reserve``. Before the first round."""
         self.queue = queue
-        self.cells = cells
+        self.gauges = gauges
         self.engine_event = engine_event
         self.clock = clock
         self.reserve.writer = queue.event
@@ -199,7 +184,7 @@ class Wal(Runner):
                 self.step = STEP_SETTLE
                 self.work()
         if self.failed != 0:
-            self.cells.set(CELL_ERROR, self.failed)
+            self.gauges.set_failure(self.failed)
             self.engine_event.wake()
             return 0
         return 0 if self.stopping and self.step == STEP_NONE else 1
@@ -209,24 +194,23 @@ class Wal(Runner):
 
         Its hard state is that of the newest row. Without a row: what is due.
         """
+        # Asked first: what is taken then are the last rows.
+        ended = self.queue.is_ended()
         rows = self.queue.take()
+        self.stopping = ended
         if rows == 0:
-            return self.take_due()
-        if self.queue.at(rows - 1, COLUMN_KIND) == ROW_STOP:
-            rows -= 1
-            self.stopping = True
-        if rows > 0:
-            row = rows - 1
-            self.started = self.clock.now()
-            self.handed = self.queue.at(row, COLUMN_NUMBER)
-            self.stage(
-                KIND_ENTRIES,
-                self.queue.at(row, COLUMN_TERM),
-                self.queue.at(row, COLUMN_VOTE),
-                self.queue.at(row, COLUMN_COMMIT),
-                self.queue.at(row, COLUMN_FLAGS) & ROW_IN_DOUBT,
-                self.queue.taken,
-            )
+            return 0 if ended else self.take_due()
+        row = rows - 1
+        self.started = self.clock.now()
+        self.handed = self.queue.number(row)
+        self.stage(
+            KIND_ENTRIES,
+            self.queue.term(row),
+            self.queue.vote(row),
+            self.queue.commit(row),
+            BATCH_IN_DOUBT if self.queue.in_doubt(row) else 0,
+            self.queue.taken,
+        )
         return 0
 
     def take_due(self) -> int:
@@ -246,13 +230,13 @@ class Wal(Runner):
         if ended >= self.next_check and self.check() != 0:
             return 0
         self.written_at = ended
-        self.cells.set(CELL_SYNCS, self.cells.get(CELL_SYNCS) + 1)
-        self.cells.set(CELL_BYTES, self.bytes_written)
-        self.cells.set(CELL_BATCH_ENTRIES, self.cells.get(CELL_BATCH_ENTRIES) + self.staging.get_u32(BATCH_COUNT_AT))
-        self.cells.set(CELL_SYNC_NS, self.cells.get(CELL_SYNC_NS) + (ended - self.started))
-        self.cells.set(CELL_LAST_START, self.started)
-        self.cells.set(CELL_LAST_END, ended)
-        self.cells.set(CELL_DONE, number)
+        self.gauges.syncs += 1
+        self.gauges.written = self.bytes_written
+        self.gauges.entries += self.staging.get_u32(BATCH_COUNT_AT)
+        self.gauges.sync_ns += ended - self.started
+        self.gauges.last_start = self.started
+        self.gauges.last_end = ended
+        self.gauges.set_durable(number)
         self.engine_event.wake()
         return 0
 
@@ -282,14 +266,14 @@ class Wal(Runner):
     def has_news(self) -> bool:
         """Whether something has come that a round would go on with."""
         if self.step == STEP_NONE:
-            return self.queue.waiting()
+            return self.queue.waiting() or self.queue.is_ended()
         if self.step == STEP_CLAIM:
             return not self.reserve.is_making()
         return self.again != 0 and self.is_stopped()
 
     def is_stopped(self) -> bool:
         """Whether the engine has said stop: nobody waits for the acknowledgement any more."""
-        return self.stopping or self.queue.newest(COLUMN_KIND) == ROW_STOP
+        return self.stopping or self.queue.is_ended()
 
     # --- one batch -------------------------------------------------------------------------------
 
@@ -500,7 +484,7 @@ class Wal(Runner):
         if self.patient:
             self.next_check = self.clock.now() + CHECK_NS
             self.reserve.want(self.segment + 1)
-            self.cells.set(CELL_SHORTAGE, self.reserve.cells.get(RESERVE_TROUBLE))
+            self.gauges.shortage = self.reserve.cells.get(RESERVE_TROUBLE)
             code = self.reserve.cells.get(RESERVE_CODE)
             if code != 0 and self.failed == 0:
                 self.failed = OPERATION_SEGMENT << 32 | -code
@@ -523,13 +507,13 @@ class Wal(Runner):
         """Something is short: remember when to try again, and say so."""
         self.again = self.clock.now() + PAUSE_NS
         self.reserve.tell(-code)
-        self.cells.set(CELL_SHORTAGE, -code)
+        self.gauges.shortage = -code
         return 0
 
     def over(self) -> int:
         """What was short is there again."""
         self.again = 0
-        self.cells.set(CELL_SHORTAGE, 0)
+        self.gauges.shortage = 0
         self.reserve.tell(0)
         return 0
 

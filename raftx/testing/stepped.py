@@ -113,8 +113,8 @@ class Stepped:
         May be called in the middle of a round, of ``start`` or ``close`` (which returns at once then), by what these
         call: whatever that raises then, the node does nothing about it. What a storage or a transport raises in a round
         is taken by its adapter; anything else comes out of ``step`` or ``start``. The node is as one of a parent
-        process afterwards: ``close`` does nothing, everything else raises UsageError. Files and connections are for
-        who simulates them.
+        process afterwards: ``close`` does nothing, everything else raises UsageError. Files and connections are for who
+        simulates them.
         """
         self.killed = True
         for worker in list(self.started.values()):
