@@ -12,6 +12,7 @@ APPLY = "raftx/node/apply.py"
 OUTCOMES = "raftx/node/outcomes.py"
 SENDERS = "raftx/node/senders.py"
 DRIVER = "raftx/consensus/driver.py"
+STATE = "raftx/consensus/state.py"
 WAL = "raftx/storage/wal_writer.py"
 RESERVE = "raftx/storage/reserve.py"
 RECOVERY = "raftx/storage/recovery.py"
@@ -93,9 +94,10 @@ MUTANTS = (
         NODES,
         (
             Edit(
-                DRIVER,
-                "        self.raft.accept_applying(self.apply_high)\n",
-                "        self.raft.accept_applying(max(self.apply_high - 1, self.raft.applying))\n",
+                STATE,
+                "        self.accept_applying(high)\n        self.count_applying(spans.size, False)\n",
+                "        self.accept_applying(max(high - 1, self.applying))\n"
+                "        self.count_applying(spans.size, False)\n",
             ),
         ),
     ),
