@@ -192,11 +192,11 @@ class AllOrNothing(build_ext):
             extension.sources = made.sources
         mode = Path(MODE)
         if (mode.read_text(encoding="utf-8") if mode.exists() else "") != compilation():
-            # What was compiled otherwise is out of date, whatever its time.
+            # What was compiled otherwise is out of date, whatever its time; and so it is if this build does not end.
             self.force = mode.exists() or debug
-            mode.unlink(missing_ok=True)
+            mode.parent.mkdir(exist_ok=True)
+            mode.write_text("unfinished", encoding="utf-8")
         super().build_extensions()
-        mode.parent.mkdir(exist_ok=True)
         mode.write_text(compilation(), encoding="utf-8")
 
     def check_compiler(self) -> None:

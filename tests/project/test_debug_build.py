@@ -38,10 +38,15 @@ def test_only_a_debug_build_will_do(tmp_path: Path) -> None:
     assert variables["RAFTX_REQUIRE_DEBUG"] == variables["RAFTX_REQUIRE_COMPILED"] == "1"
     assert variables["PYTHONPATH"] == str(tmp_path)
     kept = {key: value for key, value in os.environ.items() if not key.startswith("RAFTX_")}
+    only = ["--collect-only", "-q", "-p", "no:cacheprovider", "tests/native/test_checks.py"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "tests/native/test_checks.py"],
-        cwd=ROOT, env={**kept, "RAFTX_PURE": "1", "RAFTX_REQUIRE_DEBUG": "1"}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "pytest", *only],
+        cwd=ROOT,
+        env={**kept, "RAFTX_PURE": "1", "RAFTX_REQUIRE_DEBUG": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert "no debug build" in done.stderr
 

@@ -47,6 +47,8 @@ FAST = (
     "node/test_stepped.py",
 )
 JOBS = "2"
+# C files of a debug build, within a copy (setup.py).
+TRANSLATED = "build/cython-debug"
 
 # Reads behind the end of an array that Python owns: must be reported, or nothing is.
 FAULT = "#include <stdlib.h>\nint fault(int n) { volatile char *p = malloc(8); return p[n]; }\n"
@@ -87,6 +89,9 @@ def build(where: Path, sanitize: bool) -> None:
     """Compile what has changed. Raises Impossible."""
     where.mkdir(parents=True, exist_ok=True)
     follow(ROOT, where, TREE)
+    translated = BUILD / TRANSLATED
+    if sanitize and translated.exists() and not (where / TRANSLATED).exists():
+        shutil.copytree(translated, where / TRANSLATED)  # with the times; they are the same for both
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAFTX_", "PYTHON", "SANITIZE"))}
     asked = {"RAFTX_BUILD": "debug", "SANITIZE": "1" if sanitize else ""}
     compile_in(where, {**kept, **asked}, b"__asan_" if sanitize else b"")
