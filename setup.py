@@ -88,7 +88,7 @@ DIRECTIVES = {
     "cdivision": True,
     "initializedcheck": False,
 }
-C_FLAGS = ["-O3", "-fwrapv", "-Wall", "-Wsign-compare", "-pthread", "-DCYTHON_WITHOUT_ASSERTIONS"]
+C_FLAGS = ["-O3", "-fwrapv", "-Wall", "-Wsign-compare", "-pthread"]
 LINK_FLAGS = ["-pthread"]
 C_DIRECTORY = "build/cython"
 # Of a debug build: what Cython can check by itself (elements of memoryviews and lists), and assertions, those of
