@@ -7,6 +7,9 @@
 #                                        what does not depend on the mode is part of test-compiled;
 #                                        JOBS=0: in one process, for --pdb and -s
 #   make test-fast                       what of the compiled mode is tested within two minutes
+#   make test-debug [SANITIZE=1]         the tests on a debug build, which looks at indexes and invariants in compiled code;
+#                                        SANITIZE=1: and on one with address and undefined-behaviour sanitizers;
+#                                        ARGS=--fast: native, storage and engine; ARGS="-k name" goes to pytest
 #   make ubsan                           the tests on a build that reports undefined behaviour; ARGS=--fast: most of them
 #   make lint                            ruff, mypy, cython-lint
 #   make interaction FILES="..."         run etcd's interaction scripts on the core; likewise
@@ -37,6 +40,7 @@ RAFTX_BUILD ?= auto
 SCHEDULES ?= 100000
 FRAMES ?= 1000000
 SEEDS ?=
+SANITIZE ?=
 FILES ?=
 ARGS ?=
 JOBS ?= 2
@@ -58,7 +62,7 @@ else
 READY := $(VENV)/.built-$(RAFTX_BUILD)
 endif
 
-.PHONY: demo test test-compiled test-pure test-fast ubsan lint interaction quorum confchange scenarios parity parity-go parity-rust
+.PHONY: demo test test-compiled test-pure test-fast test-debug ubsan lint interaction quorum confchange scenarios parity parity-go parity-rust
 .PHONY: mixed reach damage mutants bench bench-core instructions cuts fuzz soak build clean
 .DELETE_ON_ERROR:
 
@@ -78,6 +82,10 @@ test-pure: $(VENV)/.dev
 
 test-fast: $(VENV)/.built-compiled $(VENV)/.dev
 	RAFTX_PURE= RAFTX_REQUIRE_COMPILED=1 $(RUN) -m pytest $(WORKERS) --impl=compiled -m 'not slow' $(ARGS)
+
+# In a copy of the tree, build/debug or build/debug-sanitized: the build in place stays as it is.
+test-debug: $(VENV)/.dev
+	@$(RUN) -m tests.tools.debug $(if $(filter-out 0,$(SANITIZE)),--sanitize) $(ARGS)
 
 # In a copy of the tree, build/ubsan; it takes the C files of the build in place where there are any.
 ubsan: $(VENV)/.dev

@@ -3,6 +3,8 @@
 RAFTX_BUILD=auto      (default) compile; where that is impossible say so on stderr and build the pure package
 RAFTX_BUILD=compiled  compile; a failure is fatal (CI, wheels)
 RAFTX_BUILD=pure      compile nothing; the wheel is py3-none-any
+RAFTX_BUILD=debug     compile with checks of indexes and invariants, for debuggers; a failure is fatal as well
+SANITIZE=1            of a debug build: with AddressSanitizer and UndefinedBehaviorSanitizer
 RAFTX_CFLAGS          C flags that come after the project's own
 
 A half-compiled package fails at import (a compiled module holds the C layout of its neighbours), so
@@ -71,6 +73,7 @@ COMPILED = {
     "raftx.node.proposer": "raftx/node/proposer.py",
     "raftx.testing.disk": "raftx/testing/disk.py",
     "raftx.testing.drive": "raftx/testing/drive.py",
+    "raftx.testing.misuse": "raftx/testing/misuse.py",
     "raftx.testing.pacer": "raftx/testing/pacer.py",
     "raftx.testing.pingpong": "raftx/testing/pingpong.py",
 }
@@ -88,6 +91,16 @@ DIRECTIVES = {
 C_FLAGS = ["-O3", "-fwrapv", "-Wall", "-Wsign-compare", "-pthread"]
 LINK_FLAGS = ["-pthread"]
 C_DIRECTORY = "build/cython"
+# Of a debug build: what Cython can check by itself (elements of memoryviews and lists), and assertions, those of
+# Python's headers among them. cdivision stays, or divisions would differ; nonecheck does not compile without the GIL.
+DEBUG_DIRECTIVES = {"boundscheck": True, "initializedcheck": True, "show_performance_hints": False}
+DEBUG_C_FLAGS = ["-O1", "-g", "-fwrapv", "-Wall", "-Wsign-compare", "-pthread", "-UNDEBUG", "-DRAFTX_DEBUG"]
+DEBUG_C_DIRECTORY = "build/cython-debug"
+# -fno-wrapv: a signed overflow is defined, but none is meant to happen.
+SANITIZE_FLAGS = [
+    "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-fno-wrapv",
+]  # fmt: skip
+MODE = "build/mode"  # the file that says with which settings what lies in build/ was compiled
 JOBS = 2
 
 CIMPORT = re.compile(r"^[ \t]*from[ \t]+(\.+)([\w.]*)[ \t]+cimport[ \t]+(?:\(([^)]*)\)|(.*))$", re.MULTILINE)
@@ -139,8 +152,8 @@ class AllOrNothing(build_ext):
         try:
             super().run()
         except Exception as error:
-            if BUILD == "compiled":
-                raise SystemExit(f"raftx: not compiled, and RAFTX_BUILD=compiled: {error}") from error
+            if BUILD in ("compiled", "debug"):
+                raise SystemExit(f"raftx: not compiled, and RAFTX_BUILD={BUILD}: {error}") from error
             self.remove_built(inplace)
             print(
                 f"raftx: NOT COMPILED, building the pure Python package instead: {error}\n"
@@ -158,23 +171,33 @@ class AllOrNothing(build_ext):
         self.check_compiler()
         from Cython.Build import cythonize
 
+        debug = BUILD == "debug"
+        directory = DEBUG_C_DIRECTORY if debug else C_DIRECTORY
         for extension in self.extensions:
-            c_file = Path(C_DIRECTORY, extension.sources[0]).with_suffix(".c")
+            c_file = Path(directory, extension.sources[0]).with_suffix(".c")
             newest = max(Path(file).stat().st_mtime for file in [*extension.sources, *extension.depends])
             if c_file.exists() and c_file.stat().st_mtime < newest:
                 c_file.unlink()
         plain = [Extension(extension.name, list(extension.sources)) for extension in self.extensions]
         translated = cythonize(
             plain,
-            build_dir=C_DIRECTORY,
-            compiler_directives=DIRECTIVES,
+            build_dir=directory,
+            compiler_directives=DIRECTIVES | DEBUG_DIRECTIVES if debug else DIRECTIVES,
             nthreads=JOBS,
             force=bool(self.force),
+            emit_linenums=debug,  # for check.h and gdb: lines of the sources, not of the C files
         )
         # setuptools keeps notes on its own objects, so these stay and take over only the names of the C files.
         for extension, made in zip(self.extensions, translated, strict=True):
             extension.sources = made.sources
+        mode = Path(MODE)
+        if (mode.read_text(encoding="utf-8") if mode.exists() else "") != compilation():
+            # What was compiled otherwise is out of date, whatever its time; and so it is if this build does not end.
+            self.force = mode.exists() or debug
+            mode.parent.mkdir(exist_ok=True)
+            mode.write_text("unfinished", encoding="utf-8")
         super().build_extensions()
+        mode.write_text(compilation(), encoding="utf-8")
 
     def check_compiler(self) -> None:
         """Compile an empty extension, so that a missing compiler or header is told at once and by name."""
@@ -195,13 +218,20 @@ class AllOrNothing(build_ext):
             Path(root, self.get_ext_filename(name)).unlink(missing_ok=True)
 
 
+def compilation() -> str:
+    """What object files of two builds must have in common to be of one kind."""
+    return "debug, sanitized" if BUILD == "debug" and SANITIZE else "debug" if BUILD == "debug" else "normal"
+
+
 def extensions() -> list[Extension]:
     """One Extension for each module of the list."""
     sources = dict(COMPILED)
     missing = [path for path in sources.values() if not Path(path).exists()]
     if missing:
         raise SystemExit(f"setup.py lists sources that do not exist: {', '.join(missing)}")
-    flags = C_FLAGS + shlex.split(os.environ.get("RAFTX_CFLAGS", ""))
+    sanitizers = SANITIZE_FLAGS if BUILD == "debug" and SANITIZE else []
+    flags = (DEBUG_C_FLAGS if BUILD == "debug" else C_FLAGS) + sanitizers
+    flags += shlex.split(os.environ.get("RAFTX_CFLAGS", ""))
     return [
         Extension(
             name,
@@ -209,15 +239,16 @@ def extensions() -> list[Extension]:
             include_dirs=[HEADERS],
             depends=sorted(str(file) for file in sources_of(path) if str(file) != path),
             extra_compile_args=flags,
-            extra_link_args=LINK_FLAGS,
+            extra_link_args=LINK_FLAGS + sanitizers[:1],
         )
         for name, path in sources.items()
     ]
 
 
 BUILD = os.environ.get("RAFTX_BUILD", "") or "auto"
-if BUILD not in ("auto", "compiled", "pure"):
-    raise SystemExit(f"RAFTX_BUILD must be auto, compiled or pure, not {BUILD!r}")
+if BUILD not in ("auto", "compiled", "pure", "debug"):
+    raise SystemExit(f"RAFTX_BUILD must be auto, compiled, pure or debug, not {BUILD!r}")
+SANITIZE = os.environ.get("SANITIZE", "") not in ("", "0")
 
 # The guard is for Cython's worker processes, which import this file again where they are not forked.
 if __name__ == "__main__":

@@ -8,9 +8,11 @@
 import cython
 from libc.stdint cimport int8_t, uint8_t, uint32_t, uint64_t
 from ._native.memory cimport (
-    ENTRY_HEADER, ENVELOPE, ACQUIRE, Block, Entry, Span, Spans, View, block_data, block_new, block_ref, block_unref, refs_load,
+    ACQUIRE, Block, Entry, Span, Spans, View, block_data, block_new, block_ref, block_unref, refs_load,
     view_of,
 )
+from ._native.checks cimport DEBUG, check, check_index, check_part
+from ._native.layout cimport FRAME_CLUSTER_BYTES
 from ._native.outbox cimport Message, Outbox, Row
 
 cdef enum:
@@ -19,6 +21,7 @@ cdef enum:
 # A slot's bit in a mask. Masks are made with it and nothing else: ``1 << slot`` has C's type int, in which the bits of
 # slots 31 and up do not stand, and the interpreted twin would not show it. (tests/native/test_widths.py looks.)
 cdef inline uint64_t bit(int slot) noexcept nogil:
+    check_index(slot, SLOTS)
     return <uint64_t>1 << slot
 
 @cython.final
@@ -30,12 +33,13 @@ cdef class Inflights:
     cdef uint64_t* bytes[SLOTS]
     cdef uint32_t room[SLOTS]
     cdef uint32_t start[SLOTS]
-    cdef uint32_t count[SLOTS]
+    cdef uint32_t count[SLOTS]              # Invariant: count <= room, the entries of index and bytes
     cdef uint32_t limit[SLOTS]              # capacity of each window
     cdef uint64_t total[SLOTS]
     cdef int add(self, int slot, uint64_t index, uint64_t size) except -1 nogil
     cdef void free_to(self, int slot, uint64_t index) noexcept nogil
     cdef inline bint full(self, int slot) noexcept nogil:
+        check_index(slot, SLOTS)
         return self.count[slot] >= self.limit[slot] or (self.max_bytes != 0 and self.total[slot] >= self.max_bytes)
     cdef void reset(self, int slot) noexcept nogil
     cdef void move(self, const int8_t[::1] places) noexcept nogil
@@ -44,7 +48,7 @@ cdef class Inflights:
 @cython.final
 cdef class Peers:
     """What is kept per member, one column each; slots are sorted by id."""
-    cdef readonly int count
+    cdef readonly int count                # Invariant: at most SLOTS
     cdef readonly uint64_t paused, recent_active       # masks of slots
     cdef uint64_t ids[SLOTS]
     cdef uint64_t match[SLOTS]             # Invariant: match < next
@@ -59,6 +63,7 @@ cdef class Peers:
     cdef void _move(self, const uint64_t* ids, const int8_t* places, int count) noexcept nogil
     cdef inline int slot_of(self, uint64_t id) noexcept nogil:
         cdef int slot
+        check(self.count <= SLOTS)
         for slot in range(self.count):
             if self.ids[slot] == id:
                 return slot
@@ -93,21 +98,33 @@ cdef class EntryLog:
     cdef uint64_t* term_at
     cdef uint8_t** place_at
     cdef uint32_t* size_at
-    cdef size_t head, room
+    cdef size_t head, room                # Invariant: head + (last + 1 - first) <= room
     cdef Block** blocks
     cdef uint64_t* block_first            # index of the first entry in each block
-    cdef size_t block_count, block_room
+    cdef size_t block_count, block_room   # Invariant: block_count <= block_room; none only if the log is empty
     cdef Block* spare                     # blocks that nobody refers to any more, for the entries to come
     cdef size_t spare_count
     cdef bint sealed                      # the last block takes no more (the log was truncated into it)
     cdef inline uint64_t term(self, uint64_t index) noexcept nogil:
         if index >= self.first:
+            check(self.head + (self.last + 1 - self.first) <= self.room)
             return self.term_at[self.head + (index - self.first)] if index <= self.last else 0
         return self.base_term if index + 1 == self.first else 0
     cdef inline bint match(self, uint64_t index, uint64_t term) noexcept nogil:
         return index + 1 >= self.first and index <= self.last and self.term(index) == term
     cdef inline uint64_t last_term(self) noexcept nogil:
         return self.term(self.last)
+    # Looks at the invariants in a debug build: at the end of whatever changes the log.
+    cdef inline void _sound(self) noexcept nogil:
+        check(self.first >= 1)
+        check(self.first <= self.last + 1)
+        check(self.head + (self.last + 1 - self.first) <= self.room)
+        check(self.block_count <= self.block_room)
+        if DEBUG and self.first <= self.last:
+            check(self.block_count > 0)
+            check(self.block_first[0] <= self.first)
+            check(self.block_first[self.block_count - 1] <= self.last)
+            check(self.blocks[self.block_count - 1].used <= self.blocks[self.block_count - 1].capacity)
     cdef int kind(self, uint64_t index) noexcept nogil
     cdef uint64_t append(self, uint64_t term, int kind, const uint8_t* data, size_t size) except 0 nogil
     cdef uint64_t append_empty(self, uint64_t term) except 0 nogil
@@ -132,20 +149,16 @@ cdef class EntryLog:
     cdef void _drop_blocks(self, size_t gone) noexcept nogil
     cdef void _drop_spare(self) noexcept nogil
 
-cdef enum:
-    FRAME_HEADER = 64
-    MESSAGE_HEADER = 64
-
 @cython.final
 cdef class Codec:
     """Frames: encodes rows of an Outbox for one recipient, verifies and splits received ones."""
-    cdef uint8_t cluster[16]
+    cdef uint8_t cluster[FRAME_CLUSTER_BYTES]
     cdef readonly uint64_t id, incarnation, group
     cdef uint8_t* out
-    cdef size_t out_size
+    cdef size_t out_size, out_room         # Invariant: out_size <= out_room, the bytes that begin() was given
     cdef uint32_t out_crc
     cdef const uint8_t* data
-    cdef size_t size, offset
+    cdef size_t size, offset               # Invariant: offset <= size
     cdef readonly uint64_t sender, sender_incarnation
     cdef readonly uint64_t sender_limit    # bytes of a frame that it takes; 0: it does not say
     cdef readonly uint64_t foreign         # who sent the last frame of another cluster, by its own account; 0: not known

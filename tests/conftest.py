@@ -2,6 +2,7 @@
 
 RAFTX_PURE=1               only the interpreted package exists
 RAFTX_REQUIRE_COMPILED=1   a missing compiled build ends the run instead of shrinking it
+RAFTX_REQUIRE_DEBUG=1      any other build than a debug build ends the run
 --impl=compiled|pure       tests that take ``impl`` run on this one only; the others run as ever
 
 A test marked ``once`` comes to the same in every mode, so it cannot take ``impl``: collection says so.
@@ -25,6 +26,7 @@ from typing import Any
 import pytest
 
 import raftx
+from raftx._native import memory
 from tests.helpers.implementations import IMPLEMENTATIONS, module, on, structures
 
 # The name of the property that ``tell`` records.
@@ -53,6 +55,8 @@ def pytest_configure(config: pytest.Config) -> None:
             "RAFTX_REQUIRE_COMPILED=1, but raftx is not compiled"
             + (" (RAFTX_PURE is set)" if on("RAFTX_PURE") else ": run python setup.py build_ext --inplace")
         )
+    if on("RAFTX_REQUIRE_DEBUG") and not memory.is_debug():
+        raise pytest.UsageError("RAFTX_REQUIRE_DEBUG=1, but this is no debug build: see make test-debug")
     chosen = config.getoption("--impl")
     if chosen and chosen not in IMPLEMENTATIONS:
         raise pytest.UsageError(f"--impl={chosen}, but there is only: {', '.join(IMPLEMENTATIONS)}")

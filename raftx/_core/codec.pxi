@@ -3,7 +3,6 @@
 What a message means is not known here, only its form.
 """
 cdef enum:
-    MEMBERSHIP_HEAD = 8     # ConfState.encode: five bytes, padding, then the ids
     KIND_PROP = 2
     KIND_APP = 3
     KIND_SNAP = 7
@@ -38,20 +37,17 @@ cdef enum:
     RECORDS = 11
     SENDER = 12
 
-# Frame header, 64 bytes: magic 4 | version 1 | flags 1 | limit 2 | cluster 16 | group 8 | sender 8 |
-#   recipient 8 | incarnation 8 | length 4 (bytes that follow) | crc 4
-# Message header, 64 bytes: kind 1 | flags 1 | reserved 2 | count 4 | size 4 | reserved 4 | term 8 |
-#   log_term 8 | index 8 | commit 8 | hint 8 | context 8; then ``size`` bytes of records
-# The frame's crc covers the frame header before it and every message header; each record has its own.
+# Where everything stands in a frame and in a message is _native/layout's. The frame's crc covers the frame header before it and every
+# message header; each record has its own.
 
 
 cdef class Codec:
     """Frames of one node of one cluster. Not shared between threads."""
 
     def __cinit__(self, bytes cluster not None, id, incarnation=0, group=0):
-        if len(cluster) != 16:
+        if len(cluster) != FRAME_CLUSTER_BYTES:
             raise ValueError("cluster must be 16 bytes")
-        memcpy(self.cluster, PyBytes_AS_STRING(cluster), 16)
+        memcpy(self.cluster, PyBytes_AS_STRING(cluster), FRAME_CLUSTER_BYTES)
         self.id = integer(id)
         if not 1 <= self.id < NUMBER_LIMIT:
             raise ValueError("id must be in 1..2^63-1")
@@ -63,32 +59,35 @@ cdef class Codec:
 
         It is a multiple of 64 KiB, at most 65535 of them: a header has no room for less. Raises ValueError.
         """
-        if not 1 << 16 <= limit < 1 << 32 or limit % (1 << 16):
+        if not LIMIT_UNIT <= limit < 1 << 32 or limit % LIMIT_UNIT:
             raise ValueError("limit must be a multiple of 65536, from 65536 to 2^32 - 65536")
-        self.limit_units = limit >> 16
+        self.limit_units = limit // LIMIT_UNIT
 
     cdef void mark(self) noexcept nogil:
         # In the frame that is being made: something for its recipient is larger than it takes.
-        self.out[5] = FLAG_TOO_LARGE
+        check(self.out_size >= FRAME_HEADER)
+        self.out[FRAME_FLAGS] = FLAG_TOO_LARGE
 
     cdef size_t measure(self, Outbox box, size_t row) noexcept nogil:
+        check_index(row, box.tail - box.head)
         return MESSAGE_HEADER + box.rows[box.head + row].body_size
 
     cdef int begin(self, uint8_t* out, size_t size, uint64_t recipient) noexcept nogil:
         if size < FRAME_HEADER:
             return -1
         memset(out, 0, FRAME_HEADER)
-        memcpy(out, b"RXF1", 4)
-        out[4] = 1
-        out[6] = self.limit_units & 0xFF
-        out[7] = self.limit_units >> 8
-        memcpy(out + 8, self.cluster, 16)
-        ST64(out + 24, self.group)
-        ST64(out + 32, self.id)
-        ST64(out + 40, recipient)
-        ST64(out + 48, self.incarnation)
+        memcpy(out + FRAME_MAGIC, b"RXF1", 4)
+        out[FRAME_VERSION] = 1
+        out[FRAME_LIMIT] = self.limit_units & 0xFF
+        out[FRAME_LIMIT + 1] = self.limit_units >> 8
+        memcpy(out + FRAME_CLUSTER, self.cluster, FRAME_CLUSTER_BYTES)
+        ST64(out + FRAME_GROUP, self.group)
+        ST64(out + FRAME_SENDER, self.id)
+        ST64(out + FRAME_RECIPIENT, recipient)
+        ST64(out + FRAME_INCARNATION, self.incarnation)
         self.out = out
         self.out_size = FRAME_HEADER
+        self.out_room = size
         return 0
 
     cdef int add(self, Outbox box, size_t row) noexcept nogil:
@@ -96,22 +95,27 @@ cdef class Codec:
         cdef uint8_t* p = self.out + self.out_size
         cdef size_t i
         cdef Span* span
+        check_index(row, box.tail - box.head)
+        check_part(self.out_size, MESSAGE_HEADER + r.body_size, self.out_room)
+        check(r.span_low <= r.span_high)
+        check(r.span_high <= box.spans.count)
         memset(p, 0, MESSAGE_HEADER)
-        p[0] = <uint8_t>r.kind
-        p[1] = <uint8_t>r.flags
-        ST32(p + 4, r.count)
-        ST32(p + 8, <uint32_t>r.body_size)
-        ST64(p + 16, r.term)
-        ST64(p + 24, r.log_term)
-        ST64(p + 32, r.index)
-        ST64(p + 40, r.commit)
-        ST64(p + 48, r.hint)
-        ST64(p + 56, r.context)
+        p[MESSAGE_KIND] = <uint8_t>r.kind
+        p[MESSAGE_FLAGS] = <uint8_t>r.flags
+        ST32(p + MESSAGE_COUNT, r.count)
+        ST32(p + MESSAGE_SIZE, <uint32_t>r.body_size)
+        ST64(p + MESSAGE_TERM, r.term)
+        ST64(p + MESSAGE_LOG_TERM, r.log_term)
+        ST64(p + MESSAGE_INDEX, r.index)
+        ST64(p + MESSAGE_COMMIT, r.commit)
+        ST64(p + MESSAGE_HINT, r.hint)
+        ST64(p + MESSAGE_CONTEXT, r.context)
         p += MESSAGE_HEADER
         for i in range(r.span_low, r.span_high):
             span = box.spans.items + i
             memcpy(p, span.data, span.size)
             p += span.size
+        check(p == self.out + self.out_size + MESSAGE_HEADER + r.body_size)
         if r.kind == KIND_PROP:
             self._seal(p - r.body_size, r.body_size)
         self.out_size += MESSAGE_HEADER + r.body_size
@@ -130,24 +134,25 @@ cdef class Codec:
 
     cdef size_t finish(self) noexcept nogil:
         cdef uint8_t* p = self.out
-        ST32(p + 56, <uint32_t>(self.out_size - FRAME_HEADER))
-        ST32(p + 60, self._headers_crc(p, self.out_size))
+        ST32(p + FRAME_LENGTH, <uint32_t>(self.out_size - FRAME_HEADER))
+        ST32(p + FRAME_CRC, self._headers_crc(p, self.out_size))
         return self.out_size
 
     cdef uint32_t _headers_crc(self, const uint8_t* p, size_t size) noexcept nogil:
-        cdef uint32_t crc = raftx_crc32(0, p, FRAME_HEADER - 4)
+        cdef uint32_t crc = raftx_crc32(0, p, FRAME_CRC)
         cdef size_t at = FRAME_HEADER
         while size - at >= MESSAGE_HEADER:
             crc = raftx_crc32(crc, p + at, MESSAGE_HEADER)
             at += MESSAGE_HEADER
-            if <size_t>LD32(p + at - MESSAGE_HEADER + 8) > size - at:
+            if <size_t>LD32(p + at - MESSAGE_HEADER + MESSAGE_SIZE) > size - at:
                 break
-            at += LD32(p + at - MESSAGE_HEADER + 8)
+            at += LD32(p + at - MESSAGE_HEADER + MESSAGE_SIZE)
         return crc
 
     cdef int open(self, const uint8_t* data, size_t size) noexcept nogil:
         cdef int reason = self._verify(data, size)
         if reason:
+            check_index(reason, 16)
             self.rejected[reason] += 1
             if reason == CLUSTER:
                 self.foreign = self._foreign_sender(data, size)
@@ -157,36 +162,36 @@ cdef class Codec:
         self.data = data
         self.size = size
         self.offset = FRAME_HEADER
-        self.sender = LD64(data + 32)
-        self.sender_incarnation = LD64(data + 48)
-        self.sender_limit = (<uint64_t>data[7] * 256 + data[6]) * 65536
-        self.sender_too_large = (data[5] & FLAG_TOO_LARGE) != 0
+        self.sender = LD64(data + FRAME_SENDER)
+        self.sender_incarnation = LD64(data + FRAME_INCARNATION)
+        self.sender_limit = (<uint64_t>data[FRAME_LIMIT + 1] * 256 + data[FRAME_LIMIT]) * LIMIT_UNIT
+        self.sender_too_large = (data[FRAME_FLAGS] & FLAG_TOO_LARGE) != 0
         return 0
 
     cdef uint64_t _foreign_sender(self, const uint8_t* p, size_t size) noexcept nogil:
-        cdef uint64_t sender = LD64(p + 32)
-        return sender if LD32(p + 60) == self._headers_crc(p, size) and sender < NUMBER_LIMIT else 0
+        cdef uint64_t sender = LD64(p + FRAME_SENDER)
+        return sender if LD32(p + FRAME_CRC) == self._headers_crc(p, size) and sender < NUMBER_LIMIT else 0
 
     cdef int _verify(self, const uint8_t* p, size_t size) noexcept nogil:
         cdef size_t at = FRAME_HEADER
         cdef int reason
         if size < FRAME_HEADER:
             return SHORT
-        if memcmp(p, b"RXF1", 4) != 0:
+        if memcmp(p + FRAME_MAGIC, b"RXF1", 4) != 0:
             return MAGIC
-        if p[4] != 1:
+        if p[FRAME_VERSION] != 1:
             return VERSION
-        if memcmp(p + 8, self.cluster, 16) != 0:
+        if memcmp(p + FRAME_CLUSTER, self.cluster, FRAME_CLUSTER_BYTES) != 0:
             return CLUSTER
-        if LD64(p + 24) != self.group:
+        if LD64(p + FRAME_GROUP) != self.group:
             return GROUP
-        if LD64(p + 40) != self.id:
+        if LD64(p + FRAME_RECIPIENT) != self.id:
             return RECIPIENT
-        if <size_t>LD32(p + 56) != size - FRAME_HEADER:
+        if <size_t>LD32(p + FRAME_LENGTH) != size - FRAME_HEADER:
             return LENGTH
-        if LD32(p + 60) != self._headers_crc(p, size):
+        if LD32(p + FRAME_CRC) != self._headers_crc(p, size):
             return CHECKSUM
-        if LD64(p + 32) == 0 or LD64(p + 32) == self.id or LD64(p + 32) >= NUMBER_LIMIT:
+        if LD64(p + FRAME_SENDER) == 0 or LD64(p + FRAME_SENDER) == self.id or LD64(p + FRAME_SENDER) >= NUMBER_LIMIT:
             return SENDER
         while at < size:
             if size - at < MESSAGE_HEADER:
@@ -194,18 +199,19 @@ cdef class Codec:
             reason = self._check_message(p + at, size - at)
             if reason:
                 return reason
-            at += MESSAGE_HEADER + <size_t>LD32(p + at + 8)
+            at += MESSAGE_HEADER + <size_t>LD32(p + at + MESSAGE_SIZE)
         return OK
 
     cdef int _check_message(self, const uint8_t* head, size_t left) noexcept nogil:
-        cdef size_t size = LD32(head + 8), step
-        cdef uint32_t count = LD32(head + 4), seen = 0
-        cdef uint64_t term = LD64(head + 16), index = LD64(head + 32), previous = LD64(head + 24), its
+        cdef size_t size = LD32(head + MESSAGE_SIZE), step
+        cdef uint32_t count = LD32(head + MESSAGE_COUNT), seen = 0
+        cdef uint64_t term = LD64(head + MESSAGE_TERM), index = LD64(head + MESSAGE_INDEX), its
+        cdef uint64_t previous = LD64(head + MESSAGE_LOG_TERM)
         cdef const uint8_t* p = head + MESSAGE_HEADER
-        cdef int kind = head[0], i
+        cdef int kind = head[MESSAGE_KIND], i
         if kind >= 64 or not (wire_kinds >> kind) & 1:
             return KIND
-        for i in range(16, 64, 8):
+        for i in range(MESSAGE_TERM, MESSAGE_HEADER, 8):
             if LD64(head + i) >= NUMBER_LIMIT:
                 return RANGE
         if size > left - MESSAGE_HEADER:
@@ -216,15 +222,15 @@ cdef class Codec:
             return RECORDS
         while size:
             step = record_size(p, size)
-            if not step or not record_valid(p, step) or p[24] >= ENTRY_KINDS:
+            if not step or not record_valid(p, step) or p[RECORD_KIND] >= ENTRY_KINDS:
                 return RECORDS
-            its = LD64(p + 16)
+            its = LD64(p + RECORD_TERM)
             if kind == KIND_APP:
                 index += 1
-                if LD64(p + 8) != index or its < previous or its == 0 or its > term or index >= NUMBER_LIMIT:
+                if LD64(p + RECORD_INDEX) != index or its < previous or its == 0 or its > term or index >= NUMBER_LIMIT:
                     return RECORDS
                 previous = its
-            elif LD64(p + 8) or its:
+            elif LD64(p + RECORD_INDEX) or its:
                 return RECORDS
             p += step
             size -= step
@@ -235,16 +241,18 @@ cdef class Codec:
         self, int kind, const uint8_t* head, const uint8_t* p, size_t size, uint32_t count
     ) noexcept nogil:
         # Messages with exactly one record: a snapshot, or the context of a read.
-        cdef uint64_t term = LD64(head + 16), previous, id
+        cdef uint64_t term = LD64(head + MESSAGE_TERM), previous, id
         cdef size_t at = ENTRY_HEADER + MEMBERSHIP_HEAD
         cdef int group, _i
         if count != 1 or record_size(p, size) != size or not record_valid(p, size):
             return RECORDS
         if kind == KIND_READ or kind == KIND_READ_RESP:
-            return RECORDS if p[24] or LD64(p + 8) or LD64(p + 16) else OK
-        if kind != KIND_SNAP or p[24] != ENTRY_KINDS or size < at or p[ENTRY_HEADER + 4] > 1:
+            return RECORDS if p[RECORD_KIND] or LD64(p + RECORD_INDEX) or LD64(p + RECORD_TERM) else OK
+        if kind != KIND_SNAP or p[RECORD_KIND] != ENTRY_KINDS or size < at:
             return RECORDS
-        if not 1 <= LD64(p + 8) < NUMBER_LIMIT or not 1 <= LD64(p + 16) <= term:
+        if p[ENTRY_HEADER + MEMBERSHIP_AUTO_LEAVE] > 1:
+            return RECORDS
+        if not 1 <= LD64(p + RECORD_INDEX) < NUMBER_LIMIT or not 1 <= LD64(p + RECORD_TERM) <= term:
             return RECORDS
         # The membership: four sets of ids, each ascending.
         for group in range(4):
@@ -263,19 +271,21 @@ cdef class Codec:
         cdef const uint8_t* p
         if self.offset >= self.size:
             return 0
+        check_part(self.offset, MESSAGE_HEADER, self.size)
         p = self.data + self.offset
-        m.reset(p[0])
-        m.flags = p[1]
+        m.reset(p[MESSAGE_KIND])
+        m.flags = p[MESSAGE_FLAGS]
         m.to = self.id
         m.sender = self.sender
-        m.term = LD64(p + 16)
-        m.log_term = LD64(p + 24)
-        m.index = LD64(p + 32)
-        m.commit = LD64(p + 40)
-        m.hint = LD64(p + 48)
-        m.context = LD64(p + 56)
-        m.set_body(p + MESSAGE_HEADER, LD32(p + 8), LD32(p + 4))
-        self.offset += MESSAGE_HEADER + <size_t>LD32(p + 8)
+        m.term = LD64(p + MESSAGE_TERM)
+        m.log_term = LD64(p + MESSAGE_LOG_TERM)
+        m.index = LD64(p + MESSAGE_INDEX)
+        m.commit = LD64(p + MESSAGE_COMMIT)
+        m.hint = LD64(p + MESSAGE_HINT)
+        m.context = LD64(p + MESSAGE_CONTEXT)
+        m.set_body(p + MESSAGE_HEADER, LD32(p + MESSAGE_SIZE), LD32(p + MESSAGE_COUNT))
+        self.offset += MESSAGE_HEADER + <size_t>LD32(p + MESSAGE_SIZE)
+        check(self.offset <= self.size)
         return 1
 
     def encode(self, recipient, messages):

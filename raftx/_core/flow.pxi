@@ -46,6 +46,8 @@ cdef class Inflights:
         cdef uint32_t at, room, i
         cdef uint64_t* indexes
         cdef uint64_t* sizes
+        if DEBUG and not 0 <= slot < SLOTS:
+            raise IndexError("slot must be in 0..63")
         if self.full(slot):
             raise Corruption("cannot add into a full inflights window")
         if self.count[slot] == self.room[slot]:
@@ -66,6 +68,7 @@ cdef class Inflights:
             self.bytes[slot] = sizes
             self.room[slot] = room
             self.start[slot] = 0
+        check(self.count[slot] < self.room[slot])
         at = (self.start[slot] + self.count[slot]) % self.room[slot]
         self.index[slot][at] = index
         self.bytes[slot][at] = size
@@ -75,7 +78,11 @@ cdef class Inflights:
 
     cdef void free_to(self, int slot, uint64_t index) noexcept nogil:
         cdef uint32_t at = self.start[slot]
+        check_index(slot, SLOTS)
+        check(self.count[slot] <= self.room[slot])
         while self.count[slot] and self.index[slot][at] <= index:
+            check_index(at, self.room[slot])
+            check(self.bytes[slot][at] <= self.total[slot])
             self.total[slot] -= self.bytes[slot][at]
             self.count[slot] -= 1
             at += 1
@@ -84,6 +91,7 @@ cdef class Inflights:
         self.start[slot] = at
 
     cdef void reset(self, int slot) noexcept nogil:
+        check_index(slot, SLOTS)
         self.start[slot] = self.count[slot] = 0
         self.total[slot] = 0
 
@@ -157,6 +165,7 @@ cdef class Inflights:
                 start[place] = count[place] = 0
                 total[place] = 0
                 limit[place] = self.capacity
+            check_index(place, SLOTS)
             self.index[slot] = index[place]
             self.bytes[slot] = sizes[place]
             self.total[slot] = total[place]
@@ -192,6 +201,7 @@ cdef class Peers:
         self.match[checked(slot)] = integer(index)
 
     cdef uint64_t* _column(self, int which) noexcept nogil:
+        check_index(which, COLUMNS)
         if which == 0:
             return self.ids
         if which == 1:
@@ -241,12 +251,14 @@ cdef class Peers:
         cdef uint8_t states[SLOTS]
         cdef uint64_t paused = self.paused, active = self.recent_active
         cdef uint64_t* column
+        check(count <= SLOTS)
         for which in range(1, COLUMNS):
             column = self._column(which)
             memcpy(old, column, sizeof(old))
             memset(column, 0, sizeof(old))
             for slot in range(count):
                 if places[slot] >= 0:
+                    check_index(places[slot], SLOTS)
                     column[slot] = old[places[slot]]
         memcpy(states, self.state, sizeof(states))
         memset(self.state, 0, sizeof(states))

@@ -71,6 +71,7 @@ cdef class EntryLog:
         self.size_at = <uint32_t*>block_data(sizes)
         self.head = 0
         self.room = room
+        self._sound()
         return 0
 
     cdef uint8_t* _room(self, size_t size) except NULL nogil:
@@ -78,6 +79,7 @@ cdef class EntryLog:
         cdef Block* block
         cdef void* moved
         if not self.sealed:
+            check_index(self.block_count - 1, self.block_room)
             block = self.blocks[self.block_count - 1]
             if block.used + size <= block.capacity:
                 return block_data(block) + block.used
@@ -98,6 +100,7 @@ cdef class EntryLog:
             block.used = 0
         else:
             block = block_new(max(size, self.block_bytes))
+        check_index(self.block_count, self.block_room)
         self.blocks[self.block_count] = block
         self.block_first[self.block_count] = self.last + 1
         self.block_count += 1
@@ -107,6 +110,7 @@ cdef class EntryLog:
     cdef size_t _block_of(self, uint64_t index) noexcept nogil:
         # The newest block whose first index is not above: search from the end, where the traffic is.
         cdef size_t i = self.block_count - 1
+        check(self.block_count > 0)
         while i > 0 and self.block_first[i] > index:
             i -= 1
         return i
@@ -114,7 +118,7 @@ cdef class EntryLog:
     cdef int kind(self, uint64_t index) noexcept nogil:
         if index < self.first or index > self.last:
             return -1
-        return self.place_at[self.head + (index - self.first)][24]
+        return self.place_at[self.head + (index - self.first)][RECORD_KIND]
 
     cdef uint64_t append(self, uint64_t term, int kind, const uint8_t* data, size_t size) except 0 nogil:
         cdef uint8_t* p
@@ -124,19 +128,21 @@ cdef class EntryLog:
         self._grow(1)
         p = self._room(ENTRY_HEADER + size)
         memset(p, 0, ENTRY_HEADER)
-        ST32(p + 4, <uint32_t>size)
-        ST64(p + 8, self.last + 1)
-        ST64(p + 16, term)
-        p[24] = <uint8_t>kind
+        ST32(p + RECORD_LENGTH, <uint32_t>size)
+        ST64(p + RECORD_INDEX, self.last + 1)
+        ST64(p + RECORD_TERM, term)
+        p[RECORD_KIND] = <uint8_t>kind
         if size:
             memcpy(p + ENTRY_HEADER, data, size)
         record_seal(p)
         i = self.head + (self.last + 1 - self.first)
+        check_index(i, self.room)
         self.term_at[i] = term
         self.place_at[i] = p
         self.size_at[i] = <uint32_t>(ENTRY_HEADER + size)
         self.blocks[self.block_count - 1].used += ENTRY_HEADER + size
         self.last += 1
+        self._sound()
         return self.last
 
     cdef uint64_t append_empty(self, uint64_t term) except 0 nogil:
@@ -157,6 +163,7 @@ cdef class EntryLog:
                 self._grow(1)
                 i = self.head + (self.last + 1 - self.first)
             p = self._room(step)
+            check_index(i, self.room)
             record_place(p, body + start, step, self.last + 1, term)
             self.term_at[i] = term
             self.place_at[i] = p
@@ -170,6 +177,7 @@ cdef class EntryLog:
             raise FrameError("records")
         if not size:
             raise Corruption("a proposal without entries")
+        self._sound()
         return self.last
 
     cdef uint64_t append_records(self, const uint8_t* body, size_t size) except 0 nogil:
@@ -179,13 +187,13 @@ cdef class EntryLog:
         cdef Block* block
         if size < ENTRY_HEADER:
             raise Corruption("an append without entries")
-        first = next = LD64(body + 8)
+        first = next = LD64(body + RECORD_INDEX)
         if first < self.first or first > self.last + 1:
             raise Corruption(f"append at {first} does not fit the log [{self.first}, {self.last}]")
         # All of it is looked at before anything is replaced.
         while start < size:
             step = record_size(body + start, size - start)
-            if not step or LD64(body + start + 8) != next:
+            if not step or LD64(body + start + RECORD_INDEX) != next:
                 raise Corruption(f"entry after {next - 1} is missing or broken")
             start += step
             next += 1
@@ -195,23 +203,26 @@ cdef class EntryLog:
         start = 0
         while start < size:
             # As many whole records as the block has room for, in one copy.
-            p = self._room(ENTRY_HEADER + <size_t>LD32(body + start + 4))
+            p = self._room(ENTRY_HEADER + <size_t>LD32(body + start + RECORD_LENGTH))
             block = self.blocks[self.block_count - 1]
             i = self.head + (self.last + 1 - self.first)
             run = 0
             while start + run < size:
-                step = ENTRY_HEADER + <size_t>LD32(body + start + run + 4)
+                step = ENTRY_HEADER + <size_t>LD32(body + start + run + RECORD_LENGTH)
                 if block.used + run + step > block.capacity:
                     break
-                self.term_at[i] = LD64(body + start + run + 16)
+                check_index(i, self.room)
+                self.term_at[i] = LD64(body + start + run + RECORD_TERM)
                 self.place_at[i] = p + run
                 self.size_at[i] = <uint32_t>step
                 self.last += 1
                 i += 1
                 run += step
+            check(block.used + run <= block.capacity)
             memcpy(p, body + start, run)
             block.used += run
             start += run
+        self._sound()
         return self.last
 
     cdef uint64_t append_from(self, const uint8_t* body, size_t size, uint64_t index) except 0 nogil:
@@ -219,7 +230,7 @@ cdef class EntryLog:
         cdef size_t step, start = 0
         while start < size:
             step = record_size(body + start, size - start)
-            if not step or LD64(body + start + 8) >= index:
+            if not step or LD64(body + start + RECORD_INDEX) >= index:
                 break
             start += step
         return self.append_records(body + start, size - start)
@@ -230,8 +241,8 @@ cdef class EntryLog:
             step = record_size(body + start, size - start)
             if not step:
                 return 0
-            if not self.match(LD64(body + start + 8), LD64(body + start + 16)):
-                return LD64(body + start + 8)
+            if not self.match(LD64(body + start + RECORD_INDEX), LD64(body + start + RECORD_TERM)):
+                return LD64(body + start + RECORD_INDEX)
             start += step
         return 0
 
@@ -263,6 +274,7 @@ cdef class EntryLog:
         if self.term_block.refs > 1 or self.size_block.refs > 1 or self.place_block.refs > 1:
             self.room = 0
             self._grow(1)
+        self._sound()
         return 0
 
     cdef int compact(self, uint64_t index) except -1 nogil:
@@ -281,10 +293,12 @@ cdef class EntryLog:
             self.sealed = True
         if gone:
             self._drop_blocks(gone)
+        self._sound()
         return 0
 
     cdef void _drop_blocks(self, size_t gone) noexcept nogil:
         cdef size_t i
+        check(gone <= self.block_count)
         # Fresh memory costs more than what is written to it, so as many blocks as the log has left are kept; but none
         # that a span or a view refers to.
         for i in range(gone):
@@ -326,11 +340,14 @@ cdef class EntryLog:
         cdef size_t i = self.head + (low - self.first), j = self.head + (high - self.first)
         if low > high or self.block_first[self._block_of(high)] > low:
             return 0
+        check_index(j, self.room)
         return self.place_at[j] + self.size_at[j] - self.place_at[i]
 
     cdef uint64_t limit(self, uint64_t low, uint64_t high, uint64_t max_bytes) noexcept nogil:
         cdef size_t i = self.head + (low - self.first)
         cdef uint64_t total = self._run(low, high)
+        check_index(low - self.first, self.last + 1 - self.first)
+        check(high <= self.last)
         if total and total <= max_bytes:
             return high
         total = self.size_at[i]
@@ -345,6 +362,8 @@ cdef class EntryLog:
     cdef uint64_t payload(self, uint64_t low, uint64_t high) noexcept nogil:
         cdef size_t i = self.head + (low - self.first)
         cdef uint64_t total = self._run(low, high)
+        check(low >= self.first)
+        check(high <= self.last)
         if total:
             return total - (high + 1 - low) * ENTRY_HEADER
         while low <= high:
@@ -376,6 +395,7 @@ cdef class EntryLog:
             i = self.head + (end - self.first)
             p = self.place_at[self.head + (low - self.first)]
             q = self.place_at[i] + self.size_at[i]
+            check_index(b, self.block_count)
             out.push(self.blocks[b], p, q - p, low, <uint32_t>(end + 1 - low))
             low = end + 1
             b += 1
@@ -386,6 +406,8 @@ cdef class EntryLog:
         cdef size_t before = box.spans.size
         if low > high:
             return 0
+        if DEBUG and box.head == box.tail:
+            raise IndexError("no such row")
         self.spans(low, high, box.spans)
         row.span_high = box.spans.count
         row.body_size = box.spans.size - before
@@ -396,6 +418,8 @@ cdef class EntryLog:
         # The row's entries are taken anew: its old spans stay referenced until the box is empty.
         cdef Row* target = box.rows + box.head + row
         cdef size_t before = box.spans.size
+        if DEBUG and row >= box.tail - box.head:
+            raise IndexError("no such row")
         target.commit = commit
         if high > target.index + target.count:
             target.span_low = box.spans.count

@@ -8,6 +8,8 @@ import weakref
 
 from libc.string cimport memcpy, strlen
 
+from .checks cimport check_index, check_part
+
 from ..errors import WrongDirectory
 
 cdef extern from "_native/threads.h":
@@ -187,6 +189,7 @@ cdef class File:
 
     cdef int write_at(self, Buffer buffer, size_t offset, size_t size, uint64_t position) noexcept nogil:
         cdef int code = self._fault()
+        check_part(offset, size, buffer.size)
         return code if code else raftx_pwrite(self.fd, buffer.data + offset, size, position)
 
     cdef int read_at(self, Buffer buffer, size_t size, uint64_t position) except? -4096 nogil:
@@ -197,6 +200,7 @@ cdef class File:
         if done < 0:
             buffer.clear()
             return <int>done
+        check_index(done, size + 1)
         buffer.size = done
         return 0
 

@@ -11,6 +11,8 @@ cdef enum:
     CROWD = 4
     LIMIT = 5
     TOO_LARGE = 6
+    NOTES = 64                            # that may wait
+    STATES = 4                            # of a connection
 
 cdef uint64_t _drawn(uint64_t* state) noexcept nogil       # a number that nobody outside can foresee easily
 cdef int64_t _sooner(int64_t a, int64_t b) noexcept nogil  # the earlier of two times; a below 0: never
@@ -19,11 +21,11 @@ cdef int64_t _sooner(int64_t a, int64_t b) noexcept nogil  # the earlier of two 
 cdef class Notes:
     """What people should hear of, from threads without the GIL to one that reads it."""
     cdef pthread_mutex_t mutex
-    cdef int64_t waiting                  # atomic: how many
-    cdef int first
-    cdef int kinds[64]
-    cdef uint64_t ids[64]
-    cdef int64_t details[64]
+    cdef int64_t waiting                  # atomic: how many. Invariant: at most NOTES
+    cdef int first                        # Invariant: below NOTES
+    cdef int kinds[NOTES]
+    cdef uint64_t ids[NOTES]
+    cdef int64_t details[NOTES]
     cdef readonly uint64_t lost           # for which there was no room
     cdef readonly int kind                # of the one that take() found, like the next two
     cdef readonly uint64_t id
@@ -41,7 +43,10 @@ cdef struct Arrival:
 cdef struct ArrivalsState:
     pthread_mutex_t mutex
     Arrival* items                        # under the mutex, like the rest
-    int limit, stranger_limit
+    int limit, stranger_limit             # Invariant: there are 2 * limit places
+    int lowest                            # Invariant: every place below is taken
+    int used                              # Invariant: every place from there on is free
+    int counts[STATES]                    # of places, by their state; of those that are free, none
     int64_t stranger_ns
     uint64_t draw
     int64_t refused                       # closed before they had sent a valid frame, or for want of room

@@ -7,6 +7,7 @@ anything, or knows sockets, NNG, frames or Raft.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from typing import final
 
 from .threads import _int, _int64, _number
@@ -20,7 +21,8 @@ NOTE_LIMIT = 5  # a member takes only frames that are smaller than one for it; t
 NOTE_TOO_LARGE = 6  # a member has a frame for this node that is larger than this node takes; the detail is our limit
 
 NOTES = 64
-FREE, STRANGER, PROVEN, CLOSING = range(4)
+STATES = 4  # of a connection
+FREE, STRANGER, PROVEN, CLOSING = range(STATES)
 SEED = 88172645463325252
 
 
@@ -105,7 +107,8 @@ class Arrivals:
     """
 
     __slots__ = (
-        "_refused", "draw", "items", "limit", "listener", "lock", "own", "pipe", "stranger_limit", "stranger_ns",
+        "_refused", "counts", "draw", "items", "limit", "listener", "lock", "lowest", "own", "pipe", "stranger_limit",
+        "stranger_ns", "used",
     )  # fmt: skip
 
     def __init__(self, limit: int, strangers: int, stranger_ms: int) -> None:
@@ -120,36 +123,59 @@ class Arrivals:
         self.draw = _Draw()
         # Those that are being closed may still be there when others come.
         self.items = [_Arrival() for _ in range(2 * limit)]
+        self.lowest = 0  # every place below is taken
+        self.used = 0  # every place from there on is free
+        self.counts = [0] * STATES  # of places, by their state; of those that are free, none
         self._refused = 0
         self.listener = self.pipe = 0  # of the one that next_to_close() found
         self.own = False
 
+    def _become(self, place: int, state: int) -> None:
+        """The only way to another state: places and counts follow."""
+        item = self.items[place]
+        if item.state != FREE:
+            self.counts[item.state] -= 1
+        item.state = state
+        if state != FREE:
+            self.counts[state] += 1
+            self.used = max(self.used, place + 1)
+            while self.lowest < self.used and self.items[self.lowest].state != FREE:
+                self.lowest += 1
+        else:
+            self.lowest = min(self.lowest, place)
+            while self.used and self.items[self.used - 1].state == FREE:
+                self.used -= 1
+
+    def _places(self) -> Iterator[tuple[int, _Arrival]]:
+        return enumerate(self.items[: self.used])
+
     def _enter(self, own: bool, listener: int, pipe: int, source: int, now: int) -> int:
-        free = [place for place, item in enumerate(self.items) if item.state == FREE]
-        if not free:
+        # The lowest place that is free, so that those in use stand together at the beginning.
+        place = self.lowest
+        if place == len(self.items):
             self._refused += 1
             return -1
-        strangers = sum(item.state == STRANGER for item in self.items)
-        everybody = strangers + sum(item.state == PROVEN for item in self.items)
-        victim = None
+        strangers = self.counts[STRANGER]
+        victim = -1
         if strangers >= self.stranger_limit:
             victim = self._worst(True)
-        elif everybody >= self.limit:
+        elif strangers + self.counts[PROVEN] >= self.limit:
             victim = self._worst(strangers != 0)
-        if victim is not None:
-            victim.state = CLOSING
+        if victim >= 0:
+            self._become(victim, CLOSING)
             self._refused += 1
-        item = self.items[free[-1]]
-        item.state, item.own, item.listener, item.pipe, item.source = STRANGER, own, listener, pipe, source
+        self._become(place, STRANGER)
+        item = self.items[place]
+        item.own, item.listener, item.pipe, item.source = own, listener, pipe, source
         item.since = item.heard = now
-        return free[-1]
+        return place
 
-    def _worst(self, strangers: bool) -> _Arrival:
+    def _worst(self, strangers: bool) -> int:
+        there = [(place, item) for place, item in self._places() if item.state == (STRANGER if strangers else PROVEN)]
         if not strangers:
-            return min((item for item in self.items if item.state == PROVEN), key=lambda item: item.heard)
-        there = [item for item in self.items if item.state == STRANGER]
-        source = _most_frequent([item.source for item in there])
-        same = [item for item in there if item.source == source]
+            return min(there, key=lambda each: each[1].heard)[0]
+        source = _most_frequent([item.source for _, item in there])
+        same = [place for place, item in there if item.source == source]
         return same[self.draw.below(len(same))]
 
     def admit(self, listener: int, source: int, now: int) -> int:
@@ -160,7 +186,7 @@ class Arrivals:
     def opened(self, listener: int, pipe: int, now: int) -> int:
         """It is there as this pipe: its place, -1 when it has to be closed at once."""
         with self.lock:
-            for place, item in enumerate(self.items):
+            for place, item in self._places():
                 if item.state != FREE and item.own and item.listener == listener:
                     item.pipe = pipe
                     return place if item.state == STRANGER else -1
@@ -169,18 +195,18 @@ class Arrivals:
     def ended(self, pipe: int) -> None:
         """This pipe is gone."""
         with self.lock:
-            for item in self.items:
+            for place, item in self._places():
                 if item.state != FREE and item.pipe == pipe:
                     # What came over a listener of its own leaves that behind.
-                    item.state = CLOSING if item.own else FREE
+                    self._become(place, CLOSING if item.own else FREE)
                     break
 
     def proven(self, pipe: int, now: int) -> bool:
         """A valid frame has come over this pipe; False when it is not known."""
         with self.lock:
-            for item in self.items:
+            for place, item in self._places():
                 if item.pipe == pipe and item.state in (STRANGER, PROVEN):
-                    item.state = PROVEN
+                    self._become(place, PROVEN)
                     item.heard = now
                     return True
         return False
@@ -188,26 +214,26 @@ class Arrivals:
     def heard(self, pipe: int, now: int) -> None:
         """A frame has come over this pipe: if it is proven, it is not silent."""
         with self.lock:
-            for item in self.items:
+            for _, item in self._places():
                 if item.pipe == pipe and item.state == PROVEN:
                     item.heard = now
 
     def drop(self, listener: int) -> None:
         """What was admitted over this listener will not come."""
         with self.lock:
-            for item in self.items:
+            for place, item in self._places():
                 if item.state == STRANGER and item.own and item.listener == listener:
-                    item.state = CLOSING
+                    self._become(place, CLOSING)
 
     def sweep(self, now: int) -> int:
         """Who has been a stranger for too long has to go; when the next one will have, -1 for nobody."""
         later = -1
         with self.lock:
-            for item in self.items:
+            for place, item in self._places():
                 if item.state != STRANGER:
                     continue
                 if now - item.since >= self.stranger_ns:
-                    item.state = CLOSING
+                    self._become(place, CLOSING)
                     self._refused += 1
                 elif later < 0 or item.since + self.stranger_ns < later:
                     later = item.since + self.stranger_ns
@@ -216,9 +242,9 @@ class Arrivals:
     def next_to_close(self) -> bool:
         """Make one that has to go the present one (``listener``, ``pipe``, ``own``) and forget it; False for none."""
         with self.lock:
-            for item in self.items:
+            for place, item in self._places():
                 if item.state == CLOSING:
-                    item.state = FREE
+                    self._become(place, FREE)
                     self.listener, self.pipe, self.own = item.listener, item.pipe, item.own
                     item.pipe = 0
                     return True
@@ -227,7 +253,7 @@ class Arrivals:
     def count(self, strangers: bool) -> int:
         """How many there are, or how many strangers among them."""
         with self.lock:
-            return sum(item.state == STRANGER or (not strangers and item.state == PROVEN) for item in self.items)
+            return self.counts[STRANGER] + (0 if strangers else self.counts[PROVEN])
 
     @property
     def refused(self) -> int:
@@ -269,3 +295,7 @@ class Arrivals:
     def py_count(self, strangers: bool = False) -> int:
         """How many there are, or how many strangers among them."""
         return self.count(strangers)
+
+    def py_used(self) -> int:
+        """How many places are looked through for one connection: those that are free lie behind, but for gaps."""
+        return self.used

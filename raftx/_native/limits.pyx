@@ -5,6 +5,8 @@ Every mutex in this file is held for a few comparisons only.
 """
 from libc.stdlib cimport calloc, free
 
+from .checks cimport check, check_index
+
 cdef extern from "_native/threads.h":
     int64_t raftx_load(int64_t*) noexcept nogil
     void raftx_store(int64_t*, int64_t) noexcept nogil
@@ -22,7 +24,6 @@ NOTE_LIMIT = 5          # a member takes only frames that are smaller than one f
 NOTE_TOO_LARGE = 6      # a member has a frame for this node that is larger than this node takes; the detail is our limit
 
 cdef enum:
-    NOTES = 64
     FREE = 0
     STRANGER = 1
     PROVEN = 2
@@ -58,6 +59,7 @@ cdef class Notes:
             self.lost += 1
         else:
             place = <int>((self.first + self.waiting) % NOTES)
+            check_index(place, NOTES)
             self.kinds[place] = kind
             self.ids[place] = id
             self.details[place] = detail
@@ -68,6 +70,8 @@ cdef class Notes:
         if not raftx_load(&self.waiting):
             return False
         pthread_mutex_lock(&self.mutex)
+        check_index(self.first, NOTES)
+        check(self.waiting <= NOTES)
         self.kind = self.kinds[self.first]
         self.id = self.ids[self.first]
         self.detail = self.details[self.first]
@@ -85,24 +89,46 @@ cdef class Notes:
         return (self.kind, self.id, self.detail) if self.take() else None
 
 
+cdef void _become(ArrivalsState* a, int place, int state) noexcept nogil:
+    # The only way to another state: places and counts follow.
+    cdef Arrival* arrival = a.items + place
+    check_index(place, 2 * a.limit)
+    check_index(state, STATES)
+    if arrival.state != FREE:
+        a.counts[arrival.state] -= 1
+    arrival.state = state
+    if state != FREE:
+        a.counts[state] += 1
+        if place >= a.used:
+            a.used = place + 1
+        while a.lowest < a.used and a.items[a.lowest].state != FREE:
+            a.lowest += 1
+    else:
+        a.lowest = min(a.lowest, place)
+        while a.used and a.items[a.used - 1].state == FREE:
+            a.used -= 1
+    check(a.lowest <= a.used)
+    check(a.used <= 2 * a.limit)
+
+
 cdef int _worst(ArrivalsState* a, bint strangers) noexcept nogil:
     cdef int i, j, same, most = 0, chosen = -1
     cdef uint64_t source = 0, seen
     if not strangers:
-        for i in range(2 * a.limit):
+        for i in range(a.used):
             if a.items[i].state == PROVEN and (chosen < 0 or a.items[i].heard < a.items[chosen].heard):
                 chosen = i
         return chosen
-    for i in range(2 * a.limit):
+    for i in range(a.used):
         if a.items[i].state == STRANGER:
             same = 0
-            for j in range(2 * a.limit):
+            for j in range(a.used):
                 same += a.items[j].state == STRANGER and a.items[j].source == a.items[i].source
             if same > most:
                 most = same
                 source = a.items[i].source
     seen = _drawn(&a.draw) % most
-    for i in range(2 * a.limit):
+    for i in range(a.used):
         if a.items[i].state == STRANGER and a.items[i].source == source:
             if seen == 0:
                 return i
@@ -111,14 +137,9 @@ cdef int _worst(ArrivalsState* a, bint strangers) noexcept nogil:
 
 
 cdef int _enter(ArrivalsState* a, bint own, uint32_t listener, uint32_t pipe, uint64_t source, int64_t now) noexcept nogil:
-    cdef int i, victim, free_place = -1, strangers = 0, all = 0
-    for i in range(2 * a.limit):
-        if a.items[i].state == FREE:
-            free_place = i
-        elif a.items[i].state != CLOSING:
-            all += 1
-            strangers += a.items[i].state == STRANGER
-    if free_place < 0:
+    # The lowest place that is free, so that those in use stand together at the beginning.
+    cdef int victim, place = a.lowest, strangers = a.counts[STRANGER], all = strangers + a.counts[PROVEN]
+    if place == 2 * a.limit:
         a.refused += 1
         return -1
     if strangers >= a.stranger_limit:
@@ -128,22 +149,22 @@ cdef int _enter(ArrivalsState* a, bint own, uint32_t listener, uint32_t pipe, ui
     else:
         victim = -1
     if victim >= 0:
-        a.items[victim].state = CLOSING
+        _become(a, victim, CLOSING)
         a.refused += 1
-    a.items[free_place].state = STRANGER
-    a.items[free_place].own = own
-    a.items[free_place].listener = listener
-    a.items[free_place].pipe = pipe
-    a.items[free_place].source = source
-    a.items[free_place].since = a.items[free_place].heard = now
-    return free_place
+    _become(a, place, STRANGER)
+    a.items[place].own = own
+    a.items[place].listener = listener
+    a.items[place].pipe = pipe
+    a.items[place].source = source
+    a.items[place].since = a.items[place].heard = now
+    return place
 
 
 cdef int _arrivals_opened(ArrivalsState* a, uint32_t listener, uint32_t pipe, int64_t now) noexcept nogil:
     # It is there as this pipe; -1 when it has to be closed at once.
     cdef int i, place = -1
     pthread_mutex_lock(&a.mutex)
-    for i in range(2 * a.limit):
+    for i in range(a.used):
         if a.items[i].state != FREE and a.items[i].own and a.items[i].listener == listener:
             a.items[i].pipe = pipe
             place = i if a.items[i].state == STRANGER else -1
@@ -158,10 +179,10 @@ cdef void _arrivals_ended(ArrivalsState* a, uint32_t pipe) noexcept nogil:
     # Its end was not our doing, or comes after it.
     cdef int i
     pthread_mutex_lock(&a.mutex)
-    for i in range(2 * a.limit):
+    for i in range(a.used):
         if a.items[i].state != FREE and a.items[i].pipe == pipe:
             # What came over a listener of its own leaves that behind.
-            a.items[i].state = CLOSING if a.items[i].own else FREE
+            _become(a, i, CLOSING if a.items[i].own else FREE)
             break
     pthread_mutex_unlock(&a.mutex)
 
@@ -208,9 +229,9 @@ cdef class Arrivals:
         cdef int i
         cdef bint found = False
         pthread_mutex_lock(&self.state.mutex)
-        for i in range(2 * self.state.limit):
+        for i in range(self.state.used):
             if self.state.items[i].pipe == pipe and self.state.items[i].state in (STRANGER, PROVEN):
-                self.state.items[i].state = PROVEN
+                _become(&self.state, i, PROVEN)
                 self.state.items[i].heard = now
                 found = True
                 break
@@ -221,7 +242,7 @@ cdef class Arrivals:
         # A frame has come over it.
         cdef int i
         pthread_mutex_lock(&self.state.mutex)
-        for i in range(2 * self.state.limit):
+        for i in range(self.state.used):
             if self.state.items[i].pipe == pipe and self.state.items[i].state == PROVEN:
                 self.state.items[i].heard = now
                 break
@@ -232,10 +253,10 @@ cdef class Arrivals:
         cdef int i
         cdef int64_t next = -1
         pthread_mutex_lock(&self.state.mutex)
-        for i in range(2 * self.state.limit):
+        for i in range(self.state.used):
             if self.state.items[i].state == STRANGER:
                 if now - self.state.items[i].since >= self.state.stranger_ns:
-                    self.state.items[i].state = CLOSING
+                    _become(&self.state, i, CLOSING)
                     self.state.refused += 1
                 else:
                     next = _sooner(next, self.state.items[i].since + self.state.stranger_ns)
@@ -247,23 +268,22 @@ cdef class Arrivals:
         cdef int i
         cdef bint found = False
         pthread_mutex_lock(&self.state.mutex)
-        for i in range(2 * self.state.limit):
+        for i in range(self.state.used):
             if self.state.items[i].state == CLOSING:
-                self.state.items[i].state = FREE
                 self.listener = self.state.items[i].listener
                 self.pipe = self.state.items[i].pipe
                 self.own = self.state.items[i].own
                 self.state.items[i].pipe = 0
+                _become(&self.state, i, FREE)
                 found = True
                 break
         pthread_mutex_unlock(&self.state.mutex)
         return found
 
     cdef int count(self, bint strangers) noexcept nogil:
-        cdef int i, total = 0
+        cdef int total
         pthread_mutex_lock(&self.state.mutex)
-        for i in range(2 * self.state.limit):
-            total += self.state.items[i].state == STRANGER or (not strangers and self.state.items[i].state == PROVEN)
+        total = self.state.counts[STRANGER] + (0 if strangers else self.state.counts[PROVEN])
         pthread_mutex_unlock(&self.state.mutex)
         return total
 
@@ -277,11 +297,11 @@ cdef class Arrivals:
         # What was admitted will not come: its listener has to be closed.
         cdef int i
         pthread_mutex_lock(&self.state.mutex)
-        for i in range(2 * self.state.limit):
+        for i in range(self.state.used):
             if self.state.items[i].state != STRANGER or not self.state.items[i].own:
                 continue
             if self.state.items[i].listener == listener:
-                self.state.items[i].state = CLOSING
+                _become(&self.state, i, CLOSING)
         pthread_mutex_unlock(&self.state.mutex)
 
     @property
@@ -324,3 +344,7 @@ cdef class Arrivals:
     def py_count(self, bint strangers=False):
         """How many there are, or how many strangers among them."""
         return self.count(strangers)
+
+    def py_used(self):
+        """How many places are looked through for one connection: those that are free lie behind, but for gaps."""
+        return self.state.used

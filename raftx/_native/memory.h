@@ -220,8 +220,12 @@ __attribute__((unused)) static void raftx_crc_init(void) {
     raftx_crc_detect();
 }
 
-/* A record: crc u32 (of all that follows) | length u32 | index u64 | term u64 | kind u8 | 7 zero bytes | data */
-#define RAFTX_RECORD_HEADER 32
+/* A record: its crc (of all that follows), length, index, term and kind; then data. The numbers are layout.pxd's. */
+#define RAFTX_ENTRY_HEADER 32
+#define RAFTX_RECORD_CRC 0
+#define RAFTX_RECORD_LENGTH 4
+#define RAFTX_RECORD_INDEX 8
+#define RAFTX_RECORD_TERM 16
 #define RAFTX_RECORD_DATA_MAX 0x80000000u
 
 /* The state from which four zero bytes lead to the state that a CRC begins with. A record is read from its first byte
@@ -233,7 +237,7 @@ static uint32_t record_crc(const uint8_t *record, size_t size) {
     return ~raftx_crc_state(RAFTX_RECORD_STATE ^ LD32(record), record, size);
 }
 static void record_seal(uint8_t *record) {
-    ST32(record, record_crc(record, RAFTX_RECORD_HEADER + (size_t)LD32(record + 4)));
+    ST32(record + RAFTX_RECORD_CRC, record_crc(record, RAFTX_ENTRY_HEADER + (size_t)LD32(record + RAFTX_RECORD_LENGTH)));
 }
 /* Copy a record of ``size`` bytes, with this index and term, and seal it: its data is read once. */
 static inline void record_place(uint8_t *to, const uint8_t *record, size_t size, uint64_t index, uint64_t term) {
@@ -241,23 +245,23 @@ static inline void record_place(uint8_t *to, const uint8_t *record, size_t size,
     uint32_t c;
     if (size < 256 || !raftx_crc_has_wide) {
         memcpy(to, record, size);
-        ST64(to + 8, index);
-        ST64(to + 16, term);
+        ST64(to + RAFTX_RECORD_INDEX, index);
+        ST64(to + RAFTX_RECORD_TERM, term);
         record_seal(to);
         return;
     }
-    memcpy(to, record, RAFTX_RECORD_HEADER);
-    ST64(to + 8, index);
-    ST64(to + 16, term);
+    memcpy(to, record, RAFTX_ENTRY_HEADER);
+    ST64(to + RAFTX_RECORD_INDEX, index);
+    ST64(to + RAFTX_RECORD_TERM, term);
     c = raftx_crc_copy_wide(RAFTX_RECORD_STATE ^ LD32(to), record, size, &done, to);
     ST32(to, ~(done < size ? raftx_crc_tables(c, to + done, size - done) : c));
 }
 /* Size of the record at the start of ``left`` bytes; 0 when no whole record stands there. */
 static inline size_t record_size(const uint8_t *record, size_t left) {
     size_t size;
-    if (left < RAFTX_RECORD_HEADER) return 0;
-    size = RAFTX_RECORD_HEADER + (size_t)LD32(record + 4);
-    return size > left || LD32(record + 4) > RAFTX_RECORD_DATA_MAX ? 0 : size;
+    if (left < RAFTX_ENTRY_HEADER) return 0;
+    size = RAFTX_ENTRY_HEADER + (size_t)LD32(record + RAFTX_RECORD_LENGTH);
+    return size > left || LD32(record + RAFTX_RECORD_LENGTH) > RAFTX_RECORD_DATA_MAX ? 0 : size;
 }
 __attribute__((unused)) static int record_valid(const uint8_t *record, size_t size) {
     return LD32(record) == record_crc(record, size);

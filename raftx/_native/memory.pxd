@@ -9,6 +9,7 @@
 import cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
+from .checks cimport check, check_index, check_part
 
 cdef extern from *:
     int64_t refs_add "__atomic_add_fetch"(int64_t*, int64_t, int) noexcept nogil
@@ -18,8 +19,6 @@ cdef extern from *:
     int ACQ_REL "__ATOMIC_ACQ_REL"
 
 cdef enum:
-    ENTRY_HEADER = 32       # RAFTX_RECORD_HEADER of memory.h
-    ENVELOPE = 24           # origin, incarnation and sequence, before a proposal's own data
     BLOCK_HEAD = 64         # keeps the data of a block on a cache line of its own
 
 cdef struct Block:
@@ -42,11 +41,14 @@ cdef inline uint8_t* block_data(Block* block) noexcept nogil:
     return <uint8_t*>block + BLOCK_HEAD
 
 cdef inline void block_ref(Block* block) noexcept nogil:
+    check(block.refs > 0)
     refs_add(&block.refs, 1, RELAXED)
 
 cdef inline void block_unref(Block* block) noexcept nogil:
-    if block != NULL and refs_add(&block.refs, -1, ACQ_REL) == 0:
-        free(block)
+    if block != NULL:
+        check(block.refs > 0)
+        if refs_add(&block.refs, -1, ACQ_REL) == 0:
+            free(block)
 
 cdef uint32_t crc32(uint32_t seed, const uint8_t* data, size_t size) noexcept nogil
 
@@ -64,7 +66,7 @@ cdef class View:
 cdef class Buffer:
     """Growable bytes with little-endian access at any offset."""
     cdef uint8_t* data
-    cdef readonly size_t size
+    cdef readonly size_t size             # Invariant: size <= capacity
     cdef size_t capacity, alignment
     cdef int reserve(self, size_t extra) except -1 nogil
     cdef bint try_reserve(self, size_t extra) noexcept nogil    # False without memory: for who holds a mutex
@@ -92,13 +94,15 @@ cdef class Buffer:
 cdef class Spans:
     """A list of Spans, each with a reference of its own."""
     cdef Span* items
-    cdef readonly size_t count, size      # spans; bytes of all of them
+    cdef readonly size_t count, size      # spans, at most capacity; bytes of all of them
     cdef size_t capacity
     cdef inline int push(
         self, Block* block, const uint8_t* data, size_t size, uint64_t first, uint32_t entries
     ) except -1 nogil:
         if self.count == self.capacity:
             self._grow()
+        check_index(self.count, self.capacity)
+        check_part(data - block_data(block), size, block.capacity)
         block_ref(block)
         self.items[self.count].block = block
         self.items[self.count].data = data

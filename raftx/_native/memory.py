@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from typing import Any, TypeAlias, final
 
 from ..errors import FrameError
-from .layout import ENTRY_HEADER, ENVELOPE
+from .checks import DEBUG, check_index, check_part
+from .layout import ENTRY_HEADER, ENVELOPE, RECORD_CRC, RECORD_INDEX, RECORD_KIND, RECORD_LENGTH
 
 ENTRY_MAX = 2**31
 
@@ -57,6 +58,11 @@ def crc32(seed: int, data: Bytes, size: int) -> int:
     return zlib.crc32(memoryview(data)[:size], seed)
 
 
+def is_debug() -> bool:
+    """Whether this build looks at indexes and invariants, and ends the process where one does not hold."""
+    return DEBUG
+
+
 def py_crc32(data: Bytes, seed: int = 0) -> int:
     """CRC-32 of ``data``; equal to ``zlib.crc32(data, seed)``."""
     return zlib.crc32(bytes(data), _number(seed, 2**32))
@@ -74,14 +80,14 @@ def _record_size(body: Bytes, offset: int, end: int) -> int:
     """Size of the record at ``offset``; 0 when no whole record stands there before ``end``."""
     if end - offset < ENTRY_HEADER:
         return 0
-    length: int = _U32.unpack_from(body, offset + 4)[0]
+    length: int = _U32.unpack_from(body, offset + RECORD_LENGTH)[0]
     size = ENTRY_HEADER + length
     return 0 if length > ENTRY_MAX or size > end - offset else size
 
 
 def _record_valid(body: memoryview, offset: int, size: int, unsealed: bool = False) -> bool:
-    crc: int = _U32.unpack_from(body, offset)[0]
-    return (unsealed and not crc) or zlib.crc32(body[offset + 4 : offset + size]) == crc
+    crc: int = _U32.unpack_from(body, offset + RECORD_CRC)[0]
+    return (unsealed and not crc) or zlib.crc32(body[offset + RECORD_LENGTH : offset + size]) == crc
 
 
 def _walk(body: Bytes, size: int) -> Iterator[tuple[int, int, int, int]]:
@@ -92,7 +98,7 @@ def _walk(body: Bytes, size: int) -> Iterator[tuple[int, int, int, int]]:
         if not step:
             yield offset, 0, 0, 0
             return
-        yield offset, step, *_PLACE.unpack_from(body, offset + 8)
+        yield offset, step, *_PLACE.unpack_from(body, offset + RECORD_INDEX)
         offset += step
 
 
@@ -191,8 +197,8 @@ class Entry:
 
 
 def _entry_at(body: memoryview, offset: int, size: int) -> Entry:
-    index, term = _PLACE.unpack_from(body, offset + 8)
-    return Entry(index, term, bytes(body[offset + ENTRY_HEADER : offset + size]), body[offset + 24])
+    index, term = _PLACE.unpack_from(body, offset + RECORD_INDEX)
+    return Entry(index, term, bytes(body[offset + ENTRY_HEADER : offset + size]), body[offset + RECORD_KIND])
 
 
 @final
@@ -274,24 +280,29 @@ class Buffer:
         return self.fill(-self.size % alignment)
 
     def get_u32(self, offset: int) -> int:
-        """The little-endian number in the four bytes at ``offset``."""
+        """The little-endian number in the four bytes at ``offset``, which must be in use."""
+        check_part(offset, 4, self.size)
         value: int = _U32.unpack_from(self.data, offset)[0]
         return value
 
     def get_u64(self, offset: int) -> int:
-        """The little-endian number in the eight bytes at ``offset``."""
+        """The little-endian number in the eight bytes at ``offset``, which must be in use."""
+        check_part(offset, 8, self.size)
         value: int = _U64.unpack_from(self.data, offset)[0]
         return value
 
     def set_u32(self, offset: int, value: int) -> None:
         """Write four bytes at ``offset``, which must be in use."""
+        check_part(offset, 4, self.size)
         _U32.pack_into(self.data, offset, value)
 
     def set_u64(self, offset: int, value: int) -> None:
         """Write eight bytes at ``offset``, which must be in use."""
+        check_part(offset, 8, self.size)
         _U64.pack_into(self.data, offset, value)
 
     def _part(self, offset: int, size: int) -> memoryview:
+        check_part(offset, size, self.size)
         return memoryview(self.data)[offset : offset + size]
 
     def crc(self, offset: int, size: int) -> int:
@@ -300,6 +311,7 @@ class Buffer:
 
     def zeros(self, offset: int, size: int) -> bool:
         """Whether a part holds zero bytes only."""
+        check_part(offset, size, self.size)
         return self.data.count(0, offset, offset + size) == size
 
     def records_crc(self, offset: int, size: int) -> int:
@@ -309,7 +321,7 @@ class Buffer:
         for at, step, _, _ in _walk(part, size):
             if not step:
                 break
-            crc = zlib.crc32(part[at : at + 4], crc)
+            crc = zlib.crc32(part[at + RECORD_CRC : at + RECORD_LENGTH], crc)
         return crc
 
     def check_records(self, offset: int, size: int, verify: bool) -> int:
@@ -407,10 +419,12 @@ class Spans:
 
     def data_at(self, span: int) -> Bytes:
         """The bytes of one span."""
+        check_index(span, self.count)
         return self.items[span].data
 
     def size_at(self, span: int) -> int:
         """How many bytes one span has."""
+        check_index(span, self.count)
         return self.items[span].size
 
     def clear(self) -> None:
@@ -439,6 +453,7 @@ class Cursor:
 
     def open(self, spans: Spans, span: int) -> None:
         """Stand before the first record of a span, which must stay."""
+        check_index(span, spans.count)
         self.place = memoryview(spans.items[span].data)
         self.left = spans.items[span].size
 
@@ -447,7 +462,7 @@ class Cursor:
         step = _record_size(self.place, 0, self.left)
         if not step:
             return False
-        self.index, self.term, self.kind = _CURSOR.unpack_from(self.place, 8)
+        self.index, self.term, self.kind = _CURSOR.unpack_from(self.place, RECORD_INDEX)
         self.data = self.place[ENTRY_HEADER:step]
         self.size = step - ENTRY_HEADER
         envelope = _ENVELOPE.unpack_from(self.data) if self.size >= ENVELOPE else (0, 0, 0)

@@ -13,6 +13,12 @@ from libc.stdint cimport SIZE_MAX
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
+from .checks cimport DEBUG
+from .layout cimport (
+    ENTRY_HEADER, ENVELOPE, RECORD_INCARNATION, RECORD_INDEX, RECORD_KIND, RECORD_LENGTH, RECORD_ORIGIN, RECORD_SEQUENCE,
+    RECORD_TERM,
+)
+
 from ..errors import FrameError
 
 cdef extern from "_native/memory.h":
@@ -32,6 +38,11 @@ raftx_crc_init()
 
 cdef uint32_t crc32(uint32_t seed, const uint8_t* data, size_t size) noexcept nogil:
     return raftx_crc32(seed, data, size)
+
+
+def is_debug():
+    """Whether this build looks at indexes and invariants, and ends the process where one does not hold."""
+    return bool(DEBUG)
 
 
 def py_crc32(data, seed=0):
@@ -115,7 +126,8 @@ cdef class Buffer:
     cdef bint try_reserve(self, size_t extra) noexcept nogil:
         cdef size_t room = max(self.capacity, <size_t>4096)
         cdef uint8_t* data
-        if extra <= self.capacity - self.size:  # Invariant: size <= capacity
+        check(self.size <= self.capacity)
+        if extra <= self.capacity - self.size:
             return True
         if extra > SIZE_MAX // 2 - self.size:
             return False
@@ -166,22 +178,28 @@ cdef class Buffer:
         return self.fill(alignment - over) if over else 0
 
     cdef uint32_t get_u32(self, size_t offset) noexcept nogil:
+        check_part(offset, 4, self.size)
         return LD32(self.data + offset)
 
     cdef uint64_t get_u64(self, size_t offset) noexcept nogil:
+        check_part(offset, 8, self.size)
         return LD64(self.data + offset)
 
     cdef void set_u32(self, size_t offset, uint32_t value) noexcept nogil:
+        check_part(offset, 4, self.size)
         ST32(self.data + offset, value)
 
     cdef void set_u64(self, size_t offset, uint64_t value) noexcept nogil:
+        check_part(offset, 8, self.size)
         ST64(self.data + offset, value)
 
     cdef uint32_t crc(self, size_t offset, size_t size) noexcept nogil:
+        check_part(offset, size, self.size)
         return raftx_crc32(0, self.data + offset, size)
 
     cdef bint zeros(self, size_t offset, size_t size) noexcept nogil:
         # Each byte equals the next one, and the first is zero.
+        check_part(offset, size, self.size)
         return not size or (
             self.data[offset] == 0 and memcmp(self.data + offset, self.data + offset + 1, size - 1) == 0
         )
@@ -189,6 +207,7 @@ cdef class Buffer:
     cdef uint32_t records_crc(self, size_t offset, size_t size) noexcept nogil:
         cdef uint32_t crc = 0
         cdef size_t end = offset + size, step
+        check_part(offset, size, self.size)
         while offset < end:
             step = record_size(self.data + offset, end - offset)
             if not step:
@@ -200,6 +219,7 @@ cdef class Buffer:
     cdef long check_records(self, size_t offset, size_t size, bint verify) noexcept nogil:
         cdef size_t end = offset + size, step
         cdef long count = 0
+        check_part(offset, size, self.size)
         while offset < end:
             step = record_size(self.data + offset, end - offset)
             if not step or (verify and not record_valid(self.data + offset, step)):
@@ -217,12 +237,13 @@ cdef class Buffer:
     cdef void append_proposal(self, int kind, uint64_t origin, uint64_t incarnation, uint64_t sequence,
                               const uint8_t* data, size_t size) noexcept nogil:
         cdef uint8_t* p = self.data + self.size
+        check_part(self.size, ENTRY_HEADER + ENVELOPE + size, self.capacity)
         memset(p, 0, ENTRY_HEADER)
-        ST32(p + 4, <uint32_t>(ENVELOPE + size))
-        p[24] = <uint8_t>kind
-        ST64(p + 32, origin)
-        ST64(p + 40, incarnation)
-        ST64(p + 48, sequence)
+        ST32(p + RECORD_LENGTH, <uint32_t>(ENVELOPE + size))
+        p[RECORD_KIND] = <uint8_t>kind
+        ST64(p + RECORD_ORIGIN, origin)
+        ST64(p + RECORD_INCARNATION, incarnation)
+        ST64(p + RECORD_SEQUENCE, sequence)
         if size:
             memcpy(p + ENTRY_HEADER + ENVELOPE, data, size)
         self.size += ENTRY_HEADER + ENVELOPE + size
@@ -288,9 +309,11 @@ cdef class Spans:
         self.capacity, other.capacity = other.capacity, self.capacity
 
     cdef const uint8_t* data_at(self, size_t span) noexcept nogil:
+        check_index(span, self.count)
         return self.items[span].data
 
     cdef size_t size_at(self, size_t span) noexcept nogil:
+        check_index(span, self.count)
         return self.items[span].size
 
     def __len__(self):
@@ -343,6 +366,7 @@ cdef class Cursor:
     """Walks entry records without copying them; ``payload`` makes the bytes that Python gets."""
 
     cdef void open(self, Spans spans, size_t span) noexcept nogil:
+        check_index(span, spans.count)
         self.place = spans.items[span].data
         self.left = spans.items[span].size
 
@@ -351,15 +375,15 @@ cdef class Cursor:
         cdef const uint8_t* p = self.place
         if not step:
             return False
-        self.index = LD64(p + 8)
-        self.term = LD64(p + 16)
-        self.kind = p[24]
+        self.index = LD64(p + RECORD_INDEX)
+        self.term = LD64(p + RECORD_TERM)
+        self.kind = p[RECORD_KIND]
         self.data = p + ENTRY_HEADER
         self.size = step - ENTRY_HEADER
         if self.size >= ENVELOPE:
-            self.origin = LD64(p + 32)
-            self.incarnation = LD64(p + 40)
-            self.sequence = LD64(p + 48)
+            self.origin = LD64(p + RECORD_ORIGIN)
+            self.incarnation = LD64(p + RECORD_INCARNATION)
+            self.sequence = LD64(p + RECORD_SEQUENCE)
         else:
             self.origin = self.incarnation = self.sequence = 0
         self.place += step
@@ -395,10 +419,10 @@ cdef class Entry:
         out = PyBytes_FromStringAndSize(NULL, ENTRY_HEADER + size)
         p = <uint8_t*>PyBytes_AS_STRING(out)
         memset(p, 0, ENTRY_HEADER)
-        ST32(p + 4, <uint32_t>size)
-        ST64(p + 8, self.index)
-        ST64(p + 16, self.term)
-        p[24] = <uint8_t>self.kind
+        ST32(p + RECORD_LENGTH, <uint32_t>size)
+        ST64(p + RECORD_INDEX, self.index)
+        ST64(p + RECORD_TERM, self.term)
+        p[RECORD_KIND] = <uint8_t>self.kind
         memcpy(p + ENTRY_HEADER, PyBytes_AS_STRING(self.data), size)
         record_seal(p)
         return out
@@ -442,8 +466,8 @@ cdef class Entry:
 
 cdef Entry entry_at(const uint8_t* p):
     cdef Entry e = Entry.__new__(Entry)
-    e.index = LD64(p + 8)
-    e.term = LD64(p + 16)
-    e.kind = p[24]
-    e.data = PyBytes_FromStringAndSize(<const char*>p + ENTRY_HEADER, LD32(p + 4))
+    e.index = LD64(p + RECORD_INDEX)
+    e.term = LD64(p + RECORD_TERM)
+    e.kind = p[RECORD_KIND]
+    e.data = PyBytes_FromStringAndSize(<const char*>p + ENTRY_HEADER, LD32(p + RECORD_LENGTH))
     return e

@@ -16,6 +16,7 @@ from libc.stdint cimport uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
+from .checks cimport check, check_index
 from .limits cimport _arrivals_ended, _arrivals_opened, _sooner
 from .wire cimport raftx_close, raftx_no_sigpipe
 
@@ -185,6 +186,7 @@ cdef void received(void* argument) noexcept nogil:
             nng_recv_aio(s, <nng_aio*>r.aio)
         return
     message = nng_aio_get_msg(<nng_aio*>r.aio)
+    check(r.head - r.tail < <int64_t>r.capacity)
     raftx_add(&r.bytes, <int64_t>nng_msg_len(message))
     r.ring[r.head % r.capacity] = <void*>message
     raftx_store(&r.head, r.head + 1)
@@ -520,6 +522,7 @@ cdef class NngWire(Runner):
         cdef raftx_nng_listener listener
         cdef PeerState* p = &self.peers[number]
         cdef int code
+        check_index(number, TARGETS)
         if nng_push0_open(&s):
             if fd >= 0:
                 raftx_close(fd)
@@ -554,6 +557,7 @@ cdef class NngWire(Runner):
     cdef void _disconnect(self, int number) noexcept nogil:
         cdef PeerState* p = &self.peers[number]
         cdef raftx_nng_socket s
+        check_index(number, TARGETS)
         pthread_mutex_lock(&p.mutex)
         s.id = p.socket
         p.socket = 0
@@ -656,6 +660,7 @@ cdef class NngSender:
         cdef PeerState* p = &self.wire.peers[self.chosen]
         cdef raftx_nng_socket s
         cdef int code = NNG_ECLOSED
+        check_index(self.chosen, TARGETS)
         if self.current == NULL:
             return NNG_EAGAIN
         # Under the mutex, so that no connection is freed meanwhile; NNG only queues the frame here. A connection that

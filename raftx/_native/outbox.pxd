@@ -4,7 +4,8 @@
 # No method here takes the GIL except to raise and to construct.
 import cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from .memory cimport ENTRY_HEADER, ENVELOPE, Buffer, Entry, Span, Spans
+from .checks cimport check, check_index
+from .memory cimport Buffer, Entry, Span, Spans
 
 @cython.final
 cdef class Message:
@@ -55,7 +56,7 @@ cdef struct Row:
 cdef class Outbox:
     """Messages to be sent, first in first out; entries stay where they are until they are framed."""
     cdef Row* rows
-    cdef size_t head, tail, room
+    cdef size_t head, tail, room          # Invariant: head <= tail <= room
     cdef Spans spans
     cdef inline size_t length(self) noexcept nogil:
         return self.tail - self.head
@@ -68,6 +69,8 @@ cdef class Outbox:
         cdef Row* row
         if self.tail == self.room:
             self._make_room()
+        check(self.head <= self.tail)
+        check_index(self.tail, self.room)
         row = self.rows + self.tail
         self.tail += 1
         row.kind = kind
@@ -88,11 +91,13 @@ cdef class Outbox:
     cdef int _make_room(self) except -1 nogil
     cdef inline void set_log(self, uint64_t index, uint64_t log_term, uint64_t commit) noexcept nogil:
         cdef Row* row = self.rows + self.tail - 1
+        check(self.head < self.tail)
         row.index = index
         row.log_term = log_term
         row.commit = commit
     cdef inline void set_answer(self, uint32_t flags, uint64_t hint, uint64_t context) noexcept nogil:
         cdef Row* row = self.rows + self.tail - 1
+        check(self.head < self.tail)
         row.flags = flags
         row.hint = hint
         row.context = context
@@ -104,6 +109,7 @@ cdef class Outbox:
         cdef Row* target
         if self.tail == self.room:
             self._make_room()
+        check_index(row, other.tail - other.head)
         source = other.rows + other.head + row      # after that: the rows may be our own
         target = self.rows + self.tail
         self.tail += 1
@@ -117,20 +123,28 @@ cdef class Outbox:
     cdef long find(self, int kind, uint64_t to) noexcept nogil
     cdef void load(self, size_t row, Message m) noexcept nogil
     cdef inline void tag_last(self, uint64_t tag) noexcept nogil:
+        check(self.head < self.tail)
         self.rows[self.tail - 1].tag = tag
     cdef inline int kind_at(self, size_t row) noexcept nogil:
+        check_index(row, self.tail - self.head)
         return self.rows[self.head + row].kind
     cdef inline uint64_t to_at(self, size_t row) noexcept nogil:
+        check_index(row, self.tail - self.head)
         return self.rows[self.head + row].to
     cdef inline uint64_t sender_at(self, size_t row) noexcept nogil:
+        check_index(row, self.tail - self.head)
         return self.rows[self.head + row].sender
     cdef inline uint64_t index_at(self, size_t row) noexcept nogil:
+        check_index(row, self.tail - self.head)
         return self.rows[self.head + row].index
     cdef inline uint32_t count_at(self, size_t row) noexcept nogil:
+        check_index(row, self.tail - self.head)
         return self.rows[self.head + row].count
     cdef inline size_t size_at(self, size_t row) noexcept nogil:
+        check_index(row, self.tail - self.head)
         return self.rows[self.head + row].body_size
     cdef inline uint64_t tag_at(self, size_t row) noexcept nogil:
+        check_index(row, self.tail - self.head)
         return self.rows[self.head + row].tag
     cdef inline void discard(self, size_t rows) noexcept nogil:
         # References go when the box is empty, which it is after every round of the one who drains it.

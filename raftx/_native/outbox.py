@@ -20,7 +20,8 @@ from ..types import (
     ConfState,
     Snapshot,
 )
-from .layout import ENTRY_HEADER, ENVELOPE
+from .checks import check_index
+from .layout import ENTRY_HEADER, ENVELOPE, RECORD_KIND, RECORD_ORIGIN, RECORD_SEQUENCE
 from .memory import (
     _ENVELOPE,
     _U64,
@@ -168,11 +169,11 @@ class Message:
 
     def origin(self) -> int:
         """Who made the first proposal of the body, from its envelope; 0 without one."""
-        return self._envelope(32)
+        return self._envelope(RECORD_ORIGIN)
 
     def sequence(self) -> int:
         """The number that the first proposal's maker gave it; 0 without an envelope."""
-        return self._envelope(48)
+        return self._envelope(RECORD_SEQUENCE)
 
     def _envelope(self, offset: int) -> int:
         if self.body_size < ENTRY_HEADER + ENVELOPE:
@@ -193,7 +194,7 @@ class Message:
     def has_changes(self) -> bool:
         """Whether the body has anything but normal entries."""
         for offset, step, _, _ in _walk(self.body, self.body_size):
-            if step and self.body[offset + 24]:
+            if step and self.body[offset + RECORD_KIND]:
                 return True
         return False
 
@@ -351,6 +352,7 @@ class Outbox:
 
     def share_body(self, other: Outbox, row: int) -> int:
         """Give the newest row the records of row ``row`` of ``other``, which keeps them."""
+        check_index(row, len(other.rows))
         return self.set_spans(other.rows[row].spans, other.rows[row].count)
 
     def find(self, kind: int, to: int) -> int:
@@ -362,6 +364,7 @@ class Outbox:
 
     def take(self, other: Outbox, row: int, tag: int) -> int:
         """Append row ``row`` of ``other``, which keeps it, with a tag."""
+        check_index(row, len(other.rows))
         source = other.rows[row]
         self.push(source.kind, source.to, source.sender, source.term)
         target = self.rows[-1]
@@ -374,6 +377,7 @@ class Outbox:
 
     def load(self, row: int, m: Message) -> None:
         """Fill ``m`` from a row; its body only when that lies in one piece."""
+        check_index(row, len(self.rows))
         source = self.rows[row]
         m.reset(source.kind)
         _put(m, "flags", source.flags)
@@ -388,30 +392,37 @@ class Outbox:
 
     def kind_at(self, row: int) -> int:
         """Kind of a row."""
+        check_index(row, len(self.rows))
         return self.rows[row].kind
 
     def to_at(self, row: int) -> int:
         """Recipient of a row."""
+        check_index(row, len(self.rows))
         return self.rows[row].to
 
     def sender_at(self, row: int) -> int:
         """Sender of a row."""
+        check_index(row, len(self.rows))
         return self.rows[row].sender
 
     def index_at(self, row: int) -> int:
         """Index of a row."""
+        check_index(row, len(self.rows))
         return self.rows[row].index
 
     def count_at(self, row: int) -> int:
         """How many records a row has."""
+        check_index(row, len(self.rows))
         return self.rows[row].count
 
     def size_at(self, row: int) -> int:
         """How many bytes of records a row has."""
+        check_index(row, len(self.rows))
         return self.rows[row].body_size
 
     def tag_at(self, row: int) -> int:
         """Tag of a row."""
+        check_index(row, len(self.rows))
         return self.rows[row].tag
 
     def discard(self, rows: int) -> None:

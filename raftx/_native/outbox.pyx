@@ -9,6 +9,9 @@ from cpython.object cimport PyObject_GenericSetAttr
 from libc.stdlib cimport free, realloc
 from libc.string cimport memmove
 
+from .checks cimport DEBUG
+from .layout cimport ENTRY_HEADER, ENVELOPE, RECORD_INCARNATION, RECORD_KIND, RECORD_ORIGIN, RECORD_SEQUENCE
+
 from ..errors import FrameError
 from ..types import MESSAGE_NAMES, ConfState, Snapshot
 
@@ -90,19 +93,19 @@ cdef class Message:
         self.count = count
 
     cdef uint64_t origin(self) noexcept nogil:
-        return LD64(self.body + 32) if self.body_size >= ENTRY_HEADER + ENVELOPE else 0
+        return LD64(self.body + RECORD_ORIGIN) if self.body_size >= ENTRY_HEADER + ENVELOPE else 0
 
     cdef uint64_t sequence(self) noexcept nogil:
-        return LD64(self.body + 48) if self.body_size >= ENTRY_HEADER + ENVELOPE else 0
+        return LD64(self.body + RECORD_SEQUENCE) if self.body_size >= ENTRY_HEADER + ENVELOPE else 0
 
     cdef bint is_from(self, uint64_t origin, uint64_t incarnation, uint64_t sequence) noexcept nogil:
         cdef const uint8_t* p = self.body
         cdef size_t left = self.body_size, step
         while left:
             step = record_size(p, left)
-            if step < ENTRY_HEADER + ENVELOPE or LD64(p + 32) != origin:
+            if step < ENTRY_HEADER + ENVELOPE or LD64(p + RECORD_ORIGIN) != origin:
                 return False
-            if LD64(p + 40) != incarnation or LD64(p + 48) != sequence:
+            if LD64(p + RECORD_INCARNATION) != incarnation or LD64(p + RECORD_SEQUENCE) != sequence:
                 return False
             sequence += 1
             p += step
@@ -116,7 +119,7 @@ cdef class Message:
             step = record_size(p, left)
             if not step:
                 return False
-            if p[24]:
+            if p[RECORD_KIND]:
                 return True
             p += step
             left -= step
@@ -236,6 +239,8 @@ cdef class Outbox:
         cdef Row* row = self.rows + self.tail - 1
         cdef Span* span
         cdef size_t i
+        if DEBUG and self.head == self.tail:
+            raise IndexError("no such row")
         for i in range(spans.count):
             span = spans.items + i
             self.spans.push(span.block, span.data, span.size, span.first, span.count)
@@ -249,6 +254,10 @@ cdef class Outbox:
         cdef Row* target = self.rows + self.tail - 1
         cdef Span* span
         cdef size_t i
+        if DEBUG and (self.head == self.tail or row >= other.tail - other.head):
+            raise IndexError("no such row")
+        check(source.span_low <= source.span_high)
+        check(source.span_high <= other.spans.count)
         for i in range(source.span_low, source.span_high):
             span = other.spans.items + i
             self.spans.push(span.block, span.data, span.size, span.first, span.count)
@@ -269,6 +278,8 @@ cdef class Outbox:
         # For the newest row; the spans may be our own, and move when there is no room for more.
         cdef Span* span
         cdef size_t i
+        check(low <= high)
+        check(high <= other.spans.count)
         for i in range(low, high):
             span = other.spans.items + i
             self.spans.push(span.block, span.data, span.size, span.first, span.count)
@@ -277,6 +288,7 @@ cdef class Outbox:
 
     cdef void load(self, size_t row, Message m) noexcept nogil:
         cdef Row* source = self.rows + self.head + row
+        check_index(row, self.tail - self.head)
         m.reset(source.kind)
         m.flags = source.flags
         m.to = source.to
@@ -289,6 +301,7 @@ cdef class Outbox:
         m.context = source.context
         m.vote = source.vote
         if source.span_high == source.span_low + 1:
+            check_index(source.span_low, self.spans.count)
             m.set_body(self.spans.items[source.span_low].data, source.body_size, source.count)
 
     def __len__(self):

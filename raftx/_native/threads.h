@@ -35,12 +35,6 @@ static inline void raftx_sleep(int64_t ns) {
     struct timespec t = {ns / 1000000000LL, ns % 1000000000LL};
     while (nanosleep(&t, &t) && errno == EINTR) {}
 }
-/* What nogil code trusts its callers with. Looked at in a build with -DRAFTX_DEBUG only, and then it ends the process. */
-#ifdef RAFTX_DEBUG
-#define raftx_check(holds) do { if (!(holds)) abort(); } while (0)
-#else
-#define raftx_check(holds) ((void)(holds))
-#endif
 typedef struct { uint32_t id; } raftx_nng_socket;
 typedef struct { uint32_t id; } raftx_nng_pipe;
 #endif

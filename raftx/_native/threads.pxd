@@ -2,7 +2,7 @@
 # threads.py is the twin in plain Python. Nothing here knows Raft.
 import cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from .memory cimport ENTRY_HEADER, ENVELOPE, Buffer, Span, Spans
+from .memory cimport Buffer, Span, Spans
 
 cdef extern from *:
     """
@@ -51,7 +51,7 @@ cdef class Event:
 cdef class Cells:
     """64-bit numbers that one thread writes and others read."""
     cdef int64_t* values
-    cdef readonly int count               # Invariant: values has room for so many; get, set and replace trust theirs
+    cdef readonly int count               # Invariant: values has room for so many. A debug build looks at each cell
     cdef int64_t get(self, int cell) noexcept nogil
     cdef void set(self, int cell, int64_t value) noexcept nogil
     cdef bint replace(self, int cell, int64_t old, int64_t value) noexcept nogil
@@ -66,7 +66,7 @@ cdef class Handoff:
     cdef readonly size_t capacity         # rows that may wait
     cdef readonly uint64_t refused        # rows that had no room
     cdef uint64_t* rows                   # being filled, under the mutex
-    cdef size_t row_count, row_room
+    cdef size_t row_count, row_room       # Invariant: row_count <= row_room, row_count <= capacity
     cdef Spans filling
     cdef uint64_t* taken_rows             # owned by the taker until its next take()
     cdef size_t taken_count, taken_room
@@ -96,7 +96,7 @@ cdef class ProposalQueue:
     cdef readonly size_t limit            # bytes that may wait
     cdef Buffer filling
     cdef readonly Buffer taken
-    cdef readonly size_t offset           # of the first record in taken that the engine has not consumed
+    cdef readonly size_t offset           # of the first record in taken not consumed. Invariant: at most taken.size
     cdef readonly uint64_t taken_sequence  # of that record
     cdef readonly int64_t taken_since     # when the oldest of them came, ns of the clock
     cdef uint64_t filling_first

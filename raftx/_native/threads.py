@@ -23,7 +23,8 @@ import time
 from collections.abc import Iterable
 from typing import Any, TypeAlias, TypeVar, final
 
-from .layout import ENTRY_HEADER, ENVELOPE, SLACK
+from .checks import check, check_index
+from .layout import ENTRY_HEADER, ENVELOPE, RECORD_LENGTH, SLACK
 from .memory import Buffer, Spans
 
 CELLS = 16
@@ -219,14 +220,17 @@ class Cells:
 
     def get(self, cell: int) -> int:
         """The number in one cell."""
+        check_index(cell, self.count)
         return self.values[cell]
 
     def set(self, cell: int, value: int) -> None:
         """Write one cell."""
+        check_index(cell, self.count)
         self.values[cell] = value
 
     def replace(self, cell: int, old: int, value: int) -> bool:
         """Write one cell if it still holds ``old``; whether it did. For cells that several threads write so only."""
+        check_index(cell, self.count)
         with self.lock:
             same = self.values[cell] == old
             if same:
@@ -510,7 +514,7 @@ class ProposalQueue:
         at, end = self.offset, self.taken.size
         count = 0
         while at < end:
-            step = ENTRY_HEADER + self.taken.get_u32(at + 4)
+            step = ENTRY_HEADER + self.taken.get_u32(at + RECORD_LENGTH)
             if count and at + step - self.offset > max_bytes:
                 break
             at += step
@@ -524,6 +528,7 @@ class ProposalQueue:
 
     def consume(self, size: int, count: int) -> None:
         """These have been used."""
+        check(size <= self.taken.size - self.offset)
         self.offset += size
         self.taken_sequence += count
         self.consumed += size
@@ -534,8 +539,10 @@ class ProposalQueue:
         return self.taken.tobytes()[self.offset : self.offset + size], self.chunk_count()
 
     def py_consume(self, size: int, count: int) -> None:
-        """These have been used."""
-        self.consume(_number(size), _number(count, 2**32))
+        """These have been used. Raises IndexError for more bytes than have been taken."""
+        if _number(size) > self.taken.size - self.offset:
+            raise IndexError("more than was taken")
+        self.consume(size, _number(count, 2**32))
 
     py_take = take
     py_waiting = waiting

@@ -9,6 +9,9 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
+from .checks cimport check, check_index
+from .layout cimport ENTRY_HEADER, ENVELOPE, RECORD_LENGTH, SLACK
+
 cdef extern from "_native/threads.h":
     int64_t raftx_now() noexcept nogil
     int64_t raftx_load(int64_t*) noexcept nogil
@@ -19,7 +22,6 @@ cdef extern from "_native/threads.h":
     void raftx_poll(int, int64_t) noexcept nogil
     void raftx_signal(int) noexcept nogil
     void raftx_drain(int) noexcept nogil
-    void raftx_check(bint) noexcept nogil
     int pthread_mutex_init(pthread_mutex_t*, void*) nogil
     int pthread_mutex_destroy(pthread_mutex_t*) nogil
     int pthread_mutex_lock(pthread_mutex_t*) nogil
@@ -36,7 +38,6 @@ cdef enum:
     FULL = 1        # what put() says of a row that has no room
     CLOSED = -1
     NO_MEMORY = -3
-    SLACK = 4096    # what a ProposalQueue takes above its limit, so that one proposal of the largest size has room
 
 
 def monotonic_ns():
@@ -154,12 +155,15 @@ cdef class Cells:
         free(self.values)
 
     cdef int64_t get(self, int cell) noexcept nogil:
+        check_index(cell, self.count)
         return raftx_load(&self.values[cell])
 
     cdef void set(self, int cell, int64_t value) noexcept nogil:
+        check_index(cell, self.count)
         raftx_store(&self.values[cell], value)
 
     cdef bint replace(self, int cell, int64_t old, int64_t value) noexcept nogil:
+        check_index(cell, self.count)
         return raftx_replace(&self.values[cell], old, value)
 
     def __getitem__(self, Py_ssize_t cell):
@@ -244,6 +248,7 @@ cdef class Handoff:
                 self.rows = row
                 self.row_room = room
         if not failed:
+            check_index(self.row_count, self.row_room)
             row = self.rows + self.row_count * COLUMNS
             row[0] = a
             row[1] = b
@@ -297,6 +302,7 @@ cdef class Handoff:
                 return 1
             self.filling.items = items
             self.filling.capacity = room
+        check(self.filling.count + spans.count <= self.filling.capacity)
         memcpy(self.filling.items + self.filling.count, spans.items, spans.count * sizeof(Span))
         self.filling.count += spans.count
         self.filling.size += spans.size
@@ -312,6 +318,7 @@ cdef class Handoff:
         if not raftx_load(&self.pending):
             return 0
         pthread_mutex_lock(&self.mutex)
+        check(self.row_count <= self.capacity)
         self.rows, self.taken_rows = self.taken_rows, self.rows
         self.row_room, self.taken_room = self.taken_room, self.row_room
         self.taken_count = self.row_count
@@ -324,7 +331,8 @@ cdef class Handoff:
         return self.taken_count
 
     cdef uint64_t at(self, size_t row, int column) noexcept nogil:
-        raftx_check(row < self.taken_count and 0 <= column < COLUMNS)
+        check_index(row, self.taken_count)
+        check_index(column, COLUMNS)
         return self.taken_rows[row * COLUMNS + column]
 
     cdef size_t backlog(self) noexcept nogil:
@@ -516,8 +524,9 @@ cdef class ProposalQueue:
     cdef size_t chunk(self, size_t max_bytes) noexcept nogil:
         cdef size_t at = self.offset, step
         cdef uint32_t count = 0
+        check(self.offset <= self.taken.size)
         while at < self.taken.size:
-            step = ENTRY_HEADER + <size_t>self.taken.get_u32(at + 4)
+            step = ENTRY_HEADER + <size_t>self.taken.get_u32(at + RECORD_LENGTH)
             if count and at + step - self.offset > max_bytes:
                 break
             at += step
@@ -529,6 +538,7 @@ cdef class ProposalQueue:
         return self.last_count
 
     cdef void consume(self, size_t size, uint32_t count) noexcept nogil:
+        check(size <= self.taken.size - self.offset)
         self.offset += size
         self.taken_sequence += count
         raftx_store(&self.held, self.taken.size - self.offset)
@@ -547,7 +557,9 @@ cdef class ProposalQueue:
         return self.taken.tobytes()[self.offset:self.offset + size], self.chunk_count()
 
     def py_consume(self, size_t size, uint32_t count):
-        """These have been used."""
+        """These have been used. Raises IndexError for more bytes than have been taken."""
+        if size > self.taken.size - self.offset:
+            raise IndexError("more than was taken")
         self.consume(size, count)
 
 

@@ -9,6 +9,7 @@ import os
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
+from .checks cimport check, check_index
 from .limits cimport CROWD, REACHED, SHORTAGE, UNREACHABLE, _drawn, _sooner
 
 from .limits import Notes
@@ -161,6 +162,7 @@ cdef class Wire:
         self.polls[0].events = POLLIN
         count = 1
         for i in range(guests):
+            check_index(count, 2 + self.guest_limit + TARGETS)
             self.polls[count].fd = self.guests[i].fd
             self.polls[count].events = POLLIN
             count += 1
@@ -171,6 +173,7 @@ cdef class Wire:
             if not raftx_load(&t.live):
                 continue
             if t.state == CONNECTING:
+                check_index(count, 2 + self.guest_limit + TARGETS)
                 self.polls[count].fd = t.fd
                 self.polls[count].events = POLLOUT
                 count += 1
@@ -182,6 +185,7 @@ cdef class Wire:
             else:
                 self.pausing = 0
                 listening = count
+                check_index(count, 2 + self.guest_limit + TARGETS)
                 self.polls[count].fd = self.listener
                 self.polls[count].events = POLLIN
                 count += 1
@@ -224,6 +228,7 @@ cdef class Wire:
 
     cdef void _guests(self, int64_t now, raftx_pollfd* polls, int count) noexcept nogil:
         cdef int i, kept = 0, greeted
+        check(count <= self.guest_limit)
         for i in range(count):
             greeted = raftx_greeting(self.guests[i].fd, True) if polls[i].revents else 0
             if greeted > 0:
@@ -273,6 +278,7 @@ cdef class Wire:
             if self.guest_count == self.guest_limit:
                 self._make_room()
             raftx_low_water(fd, GREETING)
+            check_index(self.guest_count, self.guest_limit)
             self.guests[self.guest_count].fd = fd
             self.guests[self.guest_count].source = source
             self.guests[self.guest_count].since = now
@@ -334,6 +340,7 @@ cdef class Wire:
             self.notes.put(CROWD, 0, 0)
 
     cdef void _ready(self, int who, int fd, uint64_t source) noexcept nogil:
+        check_index(self.ready_count, self.ready_room)
         self.ready_whos[self.ready_count] = who
         self.ready_fds[self.ready_count] = fd
         self.ready_sources[self.ready_count] = source
@@ -412,6 +419,7 @@ cdef class Wire:
         # What was taken for this target has ended; 0: after it had stood for a while.
         cdef Target* t = &self.targets[number]
         cdef int64_t now = raftx_now()
+        check_index(number, TARGETS)
         if code:
             self._failed(t, number, code, now)
         else:
@@ -423,6 +431,7 @@ cdef class Wire:
     cdef void stood(self, int number) noexcept nogil:
         # What was taken for this target is of use.
         cdef Target* t = &self.targets[number]
+        check_index(number, TARGETS)
         if t.told:
             self.notes.put(REACHED, t.id, 0)
         t.told = False
@@ -431,6 +440,7 @@ cdef class Wire:
     cdef void hurry(self, int number) noexcept nogil:
         # There is reason to believe that it can be reached: no pause that was meant for one that cannot.
         cdef Target* t = &self.targets[number]
+        check_index(number, TARGETS)
         if t.state == PAUSE:
             t.pause = self.shortest
             t.deadline = min(t.deadline, max(raftx_now(), t.began + self.shortest))
@@ -438,6 +448,7 @@ cdef class Wire:
     cdef void drop(self, int number) noexcept nogil:
         # Dial this target no more. The thread that steps, which has taken what stood ready.
         cdef Target* t = &self.targets[number]
+        check_index(number, TARGETS)
         if t.fd >= 0:
             raftx_close(t.fd)
         if t.lookup != NULL:

@@ -10,7 +10,24 @@ import zlib
 from collections.abc import Iterable, Sequence
 from typing import final
 
-from .._native.layout import ENTRY_HEADER, FRAME_HEADER, MESSAGE_HEADER
+from .._native.checks import check_index
+from .._native.layout import (
+    ENTRY_HEADER,
+    FRAME_CLUSTER_BYTES,
+    FRAME_CRC,
+    FRAME_FLAGS,
+    FRAME_HEADER,
+    FRAME_INCARNATION,
+    FRAME_LENGTH,
+    FRAME_LIMIT,
+    FRAME_SENDER,
+    LIMIT_UNIT,
+    MESSAGE_HEADER,
+    MESSAGE_SIZE,
+    RECORD_CRC,
+    RECORD_KIND,
+    RECORD_LENGTH,
+)
 from .._native.memory import _U32, _U64, Bytes, _bytes, _number, _put, _record_valid, _walk
 from .._native.outbox import Message, Outbox
 from ..errors import FrameError
@@ -70,7 +87,7 @@ class Codec:
     )  # fmt: skip
 
     def __init__(self, cluster: bytes, id: int, incarnation: int = 0, group: int = 0) -> None:
-        if len(_bytes(cluster)) != 16:
+        if len(_bytes(cluster)) != FRAME_CLUSTER_BYTES:
             raise ValueError("cluster must be 16 bytes")
         id = _number(id)
         if not 1 <= id <= NUMBER_MAX:
@@ -95,16 +112,17 @@ class Codec:
 
         It is a multiple of 64 KiB, at most 65535 of them: a header has no room for less. Raises ValueError.
         """
-        if not 1 << 16 <= limit < 1 << 32 or limit % (1 << 16):
+        if not LIMIT_UNIT <= limit < 1 << 32 or limit % LIMIT_UNIT:
             raise ValueError("limit must be a multiple of 65536, from 65536 to 2^32 - 65536")
-        self._limit_units = limit >> 16
+        self._limit_units = limit // LIMIT_UNIT
 
     def mark(self) -> None:
         """In the frame that is being made: something for its recipient is larger than it takes."""
-        self._out[5] = _TOO_LARGE
+        self._out[FRAME_FLAGS] = _TOO_LARGE
 
     def measure(self, box: Outbox, row: int) -> int:
         """Bytes that a row takes in a frame."""
+        check_index(row, len(box.rows))
         return MESSAGE_HEADER + box.rows[row].body_size
 
     def begin(self, out: bytearray | memoryview, size: int, recipient: int) -> int:
@@ -122,6 +140,7 @@ class Codec:
 
     def add(self, box: Outbox, row: int) -> int:
         """Append a row; the room was measured before."""
+        check_index(row, len(box.rows))
         r = box.rows[row]
         at = self._out_size
         numbers = (r.term, r.log_term, r.index, r.commit, r.hint, r.context)
@@ -135,24 +154,25 @@ class Codec:
             body = self._out[at - r.body_size : at]
             for offset, step, _, _ in _walk(body, r.body_size):
                 if step:
-                    _U32.pack_into(body, offset, zlib.crc32(body[offset + 4 : offset + step]))
+                    crc = zlib.crc32(body[offset + RECORD_LENGTH : offset + step])
+                    _U32.pack_into(body, offset + RECORD_CRC, crc)
         self._out_size = at
         return 0
 
     def finish(self) -> int:
         """Fill in length and crc; returns the size of the frame."""
         size = self._out_size
-        _U32.pack_into(self._out, 56, size - FRAME_HEADER)
-        _U32.pack_into(self._out, 60, self._headers_crc(self._out, size))
+        _U32.pack_into(self._out, FRAME_LENGTH, size - FRAME_HEADER)
+        _U32.pack_into(self._out, FRAME_CRC, self._headers_crc(self._out, size))
         self._out = memoryview(bytearray())
         return size
 
     def _headers_crc(self, frame: memoryview, size: int) -> int:
-        crc = zlib.crc32(frame[: FRAME_HEADER - 4])
+        crc = zlib.crc32(frame[:FRAME_CRC])
         at = FRAME_HEADER
         while size - at >= MESSAGE_HEADER:
             crc = zlib.crc32(frame[at : at + MESSAGE_HEADER], crc)
-            at += MESSAGE_HEADER + _U32.unpack_from(frame, at + 8)[0]
+            at += MESSAGE_HEADER + _U32.unpack_from(frame, at + MESSAGE_SIZE)[0]
         return crc
 
     def open(self, data: Bytes, size: int) -> int:
@@ -165,14 +185,14 @@ class Codec:
         self._data = memoryview(b"") if reason else frame
         self._offset = FRAME_HEADER
         if not reason:
-            self.sender = _U64.unpack_from(frame, 32)[0]
-            self.sender_incarnation = _U64.unpack_from(frame, 48)[0]
-            self.sender_limit = (frame[7] * 256 + frame[6]) * 65536
-            self.sender_too_large = frame[5] & _TOO_LARGE != 0
+            self.sender = _U64.unpack_from(frame, FRAME_SENDER)[0]
+            self.sender_incarnation = _U64.unpack_from(frame, FRAME_INCARNATION)[0]
+            self.sender_limit = (frame[FRAME_LIMIT + 1] * 256 + frame[FRAME_LIMIT]) * LIMIT_UNIT
+            self.sender_too_large = frame[FRAME_FLAGS] & _TOO_LARGE != 0
         return reason
 
     def _foreign_sender(self, frame: memoryview, size: int) -> int:
-        sender, crc = _U64.unpack_from(frame, 32)[0], _U32.unpack_from(frame, 60)[0]
+        sender, crc = _U64.unpack_from(frame, FRAME_SENDER)[0], _U32.unpack_from(frame, FRAME_CRC)[0]
         return sender if crc == self._headers_crc(frame, size) and sender <= NUMBER_MAX else 0
 
     def _verify(self, frame: memoryview, size: int) -> int:
@@ -199,7 +219,7 @@ class Codec:
             reason = self._check_message(_HEAD.unpack_from(frame, at), body)
             if reason:
                 return reason
-            at += MESSAGE_HEADER + _U32.unpack_from(frame, at + 8)[0]
+            at += MESSAGE_HEADER + _U32.unpack_from(frame, at + MESSAGE_SIZE)[0]
         return 0
 
     def _check_message(self, head: Sequence[int], rest: memoryview) -> int:
@@ -216,7 +236,7 @@ class Codec:
             return _RECORDS
         term, previous, index = numbers[:3]
         for offset, step, at, its in _walk(rest, size):
-            if not step or not _record_valid(rest, offset, step) or rest[offset + 24] >= ENTRY_SNAPSHOT:
+            if not step or not _record_valid(rest, offset, step) or rest[offset + RECORD_KIND] >= ENTRY_SNAPSHOT:
                 return _RECORDS
             if kind == MSG_APP:
                 index += 1
@@ -235,8 +255,10 @@ class Codec:
             return _RECORDS
         index, its = found[0][2:]
         if kind in (MSG_READ_INDEX, MSG_READ_INDEX_RESP):
-            return _RECORDS if body[24] or index or its else 0
-        if kind != MSG_SNAP or body[24] != ENTRY_SNAPSHOT or not 1 <= index <= NUMBER_MAX or not 1 <= its <= term:
+            return _RECORDS if body[RECORD_KIND] or index or its else 0
+        if kind != MSG_SNAP or body[RECORD_KIND] != ENTRY_SNAPSHOT:
+            return _RECORDS
+        if not 1 <= index <= NUMBER_MAX or not 1 <= its <= term:
             return _RECORDS
         try:
             ConfState.decode(bytes(body[ENTRY_HEADER:]))

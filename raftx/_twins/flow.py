@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import final
 
+from .._native.checks import check_index
 from .._native.memory import _int, _number
 from ..errors import Corruption
 from ..types import NUMBER_MAX
@@ -32,6 +33,7 @@ def _slot(value: object) -> int:
 
 def bit(slot: int) -> int:
     """A slot's bit in a mask. Masks are made with it and nothing else: in compiled code ``1 << slot`` is too narrow."""
+    check_index(slot, SLOTS)
     return 1 << slot
 
 
@@ -72,6 +74,7 @@ class Inflights:
 
     def free_to(self, slot: int, index: int) -> None:
         """Forget all up to and including ``index``."""
+        check_index(slot, SLOTS)
         window = self._windows[slot]
         while window and window[0][0] <= index:
             self.total[slot] -= window.popleft()[1]
@@ -79,10 +82,12 @@ class Inflights:
 
     def full(self, slot: int) -> bool:
         """Whether nothing may be added."""
+        check_index(slot, SLOTS)
         return self.count[slot] >= self.limit[slot] or 0 < self.max_bytes <= self.total[slot]
 
     def reset(self, slot: int) -> None:
         """Empty the window."""
+        check_index(slot, SLOTS)
         self._windows[slot].clear()
         self.count[slot] = self.total[slot] = 0
 

@@ -9,7 +9,8 @@ from array import array
 from bisect import bisect_right
 from typing import final
 
-from .._native.layout import ENTRY_HEADER
+from .._native.checks import check_index
+from .._native.layout import ENTRY_HEADER, RECORD_INDEX, RECORD_KIND
 from .._native.memory import (
     _U64,
     Block,
@@ -81,7 +82,7 @@ class EntryLog:
         if not self.first <= index <= self.last:
             return -1
         block, offset = self._places[index - self.first]
-        return block.data[offset + 24]
+        return block.data[offset + RECORD_KIND]
 
     def append(self, term: int, kind: int, data: Bytes, size: int) -> int:
         """Append one entry; returns its index."""
@@ -104,7 +105,7 @@ class EntryLog:
                 self.truncate(before)
                 raise FrameError("records")
             data = view[offset + ENTRY_HEADER : offset + step]
-            self._add(_encode_record(self.last + 1, term, view[offset + 24], data), term)
+            self._add(_encode_record(self.last + 1, term, view[offset + RECORD_KIND], data), term)
         if not size:
             raise Corruption("a proposal without entries")
         return self.last
@@ -114,7 +115,7 @@ class EntryLog:
         if size < ENTRY_HEADER:
             raise Corruption("an append without entries")
         view = memoryview(body)
-        first = _U64.unpack_from(view, 8)[0]
+        first = _U64.unpack_from(view, RECORD_INDEX)[0]
         if first < self.first or first > self.last + 1:
             raise Corruption(f"append at {first} does not fit the log [{self.first}, {self.last}]")
         # All of it is looked at before anything is replaced.
@@ -224,6 +225,7 @@ class EntryLog:
     def limit(self, low: int, high: int, max_bytes: int) -> int:
         """The last index such that the records from ``low`` on fit in ``max_bytes``; at least ``low``."""
         place = low - self.first
+        check_index(place, len(self._sizes))
         total = self._sizes[place]
         while low < high:
             place += 1
@@ -267,6 +269,7 @@ class EntryLog:
 
     def extend(self, box: Outbox, row: int, high: int, commit: int) -> int:
         """Give an append in a box the entries up to ``high``, and this commit index."""
+        check_index(row, len(box.rows))
         target = box.rows[row]
         target.commit = commit
         if high > target.index + target.count:

@@ -16,11 +16,11 @@ from array import array
 from collections.abc import Iterable, Sequence
 
 from .. import _core
+from .._native.layout import MEMBERSHIP_AUTO_LEAVE, MEMBERSHIP_HEAD
 from ..types import MASK64, MEMBERS_MAX, NUMBER_MAX, ConfState
 from . import records
 
 HEAD = 24  # index 8 | base 8 | anew 8; then the membership as ConfState.encode has it
-MEMBERSHIP_HEAD = 8  # ConfState.encode: a count for each of four sets, the mark, padding; then the ids
 
 MULTIPLIER = 0x9E3779B97F4A7C15  # odd, so that no difference is lost
 
@@ -151,7 +151,7 @@ class Configuration:
         members, leaves this one without members.
         """
         self.clear()
-        if size < at or size - at < MEMBERSHIP_HEAD or body[at + 4] > 1:
+        if size < at or size - at < MEMBERSHIP_HEAD or body[at + MEMBERSHIP_AUTO_LEAVE] > 1:
             return DAMAGED
         place = at + MEMBERSHIP_HEAD
         crowd = False
@@ -180,7 +180,7 @@ class Configuration:
         self.outgoing = self._read_set(body, place, body[at + 2])
         place += 8 * body[at + 2]
         self.learners_next = self._read_set(body, place, body[at + 3])
-        self.auto_leave = body[at + 4] != 0
+        self.auto_leave = body[at + MEMBERSHIP_AUTO_LEAVE] != 0
         return self.fault()
 
     def _read_set(self, body: Sequence[int], at: int, count: int) -> int:

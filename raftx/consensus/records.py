@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .._native.layout import ENTRY_HEADER
+from .._native.layout import ENTRY_HEADER, RECORD_LENGTH
+from .._native.layout import RECORD_INDEX as RECORD_INDEX
+from .._native.layout import RECORD_KIND as RECORD_KIND
+from .._native.layout import RECORD_TERM as RECORD_TERM
 
-RECORD_LENGTH = 4
-RECORD_INDEX = 8
-RECORD_TERM = 16
-RECORD_KIND = 24
 DATA_MAX = 2**31
 
 

@@ -1,7 +1,7 @@
 import cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from .._core cimport EntryLog
-from .._native cimport memory
+from .._native cimport checks, memory
 from .._native.memory cimport Spans
 from .._native.outbox cimport Message, Outbox
 from . cimport configuration, quorum, records
@@ -60,6 +60,8 @@ cdef class State:
     cdef int acknowledge_own(self) except -1 nogil
     cdef bint promotable(self) noexcept nogil
     cdef bint has_unapplied_conf_change(self) noexcept nogil
+    @cython.final
+    cdef void look_at_marks(self) noexcept nogil
     cdef int commit_to(self, uint64_t index) except -1 nogil
     cdef bint maybe_commit(self) noexcept nogil
     cdef int maybe_commit_by_vote(self, Message m) except -1 nogil

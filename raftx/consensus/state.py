@@ -8,7 +8,7 @@ The semantics are those of etcd/raft v3.7 (raft.go, log.go, log_unstable.go).
 from __future__ import annotations
 
 from .._core import EntryLog
-from .._native import memory
+from .._native import checks, memory
 from .._native.layout import ENTRY_HEADER
 from .._native.memory import Spans
 from .._native.outbox import Message, Outbox, snapshot_from
@@ -247,12 +247,21 @@ class State:
 
     # --- the log ---------------------------------------------------------------------------------
 
+    def look_at_marks(self) -> None:
+        """In a debug build: the invariants of the marks. Wherever one of them has moved."""
+        checks.check(self.applied <= self.applying)
+        checks.check(self.applying <= self.committed)
+        checks.check(self.committed <= self.log.last)
+        checks.check(self.stable <= self.writing)
+        checks.check(self.writing <= self.log.last)
+
     def commit_to(self, index: int) -> int:
         """Never backwards, never beyond the log."""
         if index > self.committed:
             if index > self.log.last:
                 raise Corruption(f"the commit index {index} is beyond the last index {self.log.last}: was the log cut?")
             self.committed = index
+            self.look_at_marks()
         return 0
 
     def maybe_commit(self) -> bool:
@@ -260,6 +269,7 @@ class State:
         index = self.tracker.committed()
         if index > self.committed and self.term != 0 and self.log.match(index, self.term):
             self.committed = index
+            self.look_at_marks()
             return True
         return False
 
@@ -274,6 +284,7 @@ class State:
         if not self.log.match(m.commit, m.context):
             return 0
         self.committed = m.commit
+        self.look_at_marks()
         if self.role != FOLLOWER and self.has_unapplied_conf_change():
             self.become_follower(self.term, 0)
         return 0
@@ -290,6 +301,7 @@ class State:
         self.log.append_from(m.body, m.body_size, conflict)
         self.stable = min(self.stable, conflict - 1)
         self.writing = min(self.writing, conflict - 1)
+        self.look_at_marks()
         return 0
 
     def stable_to(self, index: int, term: int) -> None:
@@ -297,6 +309,7 @@ class State:
         if index > self.stable and index > self.rewrite and self.log.match(index, term):
             self.stable = index
             self.writing = max(self.writing, index)
+            self.look_at_marks()
 
     def stable_snapshot_to(self, index: int) -> None:
         """The storage has the restored snapshot at ``index``: it is what other members may be sent now."""
@@ -324,6 +337,7 @@ class State:
         self.pending_snapshot = index
         self.pending_snapshot_term = term
         self.snapshot_writing = False
+        self.look_at_marks()
         return 0
 
     def read_snapshot(self, m: Message) -> int:
@@ -439,6 +453,7 @@ class State:
         if index < self.applying or index > self.committed:
             raise Corruption(f"the applying index {index} is outside of {self.applying}..{self.committed}")
         self.applying = index
+        self.look_at_marks()
         return 0
 
     def count_applying(self, size: int, allow_unstable: bool) -> None:
@@ -457,6 +472,7 @@ class State:
             raise Corruption(f"the applied index {index} is outside of {self.applied}..{self.committed}")
         self.applied = index
         self.applying = max(self.applying, index)
+        self.look_at_marks()
         self.applying_bytes -= min(self.applying_bytes, size)
         self.apply_paused = self.applying_bytes >= self.max_apply_bytes
         return 0

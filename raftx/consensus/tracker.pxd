@@ -2,6 +2,7 @@ import cython
 from libc.stdint cimport int8_t, uint64_t
 from .. cimport _core
 from .._core cimport Inflights, Peers
+from .._native cimport checks
 from . cimport quorum
 from .configuration cimport Configuration
 from .departed cimport Departed
@@ -29,6 +30,7 @@ cdef class Tracker:
     cdef void _move_votes(self, Configuration to) noexcept nogil
     cdef void tell(self, Configuration to) noexcept nogil
     cdef bint fits(self, Configuration to) noexcept nogil
+    cdef void look_at(self, int slot) noexcept nogil
     cdef void begin(self, int slot, uint64_t next) noexcept nogil
     cdef void reset_votes(self) noexcept nogil
     cdef void record_vote(self, int slot, bint granted) noexcept nogil

@@ -9,6 +9,7 @@ from array import array
 
 from .. import _core
 from .._core import Inflights, Peers
+from .._native import checks
 from ..types import MEMBERS_MAX, PROBE, REPLICATE, SNAPSHOT, ConfState
 from . import quorum
 from .confchange import check_conf_state
@@ -97,10 +98,17 @@ class Tracker:
             elif vote == REFUSED:
                 self.votes_refused |= _core.bit(slot)
 
+    def look_at(self, slot: int) -> None:
+        """In a debug build: a member's slot, and the invariants of its progress. At the end of each transition."""
+        checks.check_index(slot, self.peers.count)
+        checks.check(self.peers.match[slot] < self.peers.next[slot])
+        checks.check(self.peers.sent_commit[slot] < self.peers.next[slot])
+
     def begin(self, slot: int, next: int) -> None:
         """A member that is new in the configuration: probed from ``next``, and counted as heard from."""
         self.peers.next[slot] = next if next else 1
         self.peers.set_recent_active(slot, True)
+        self.look_at(slot)
 
     def tell(self, to: Configuration) -> None:
         """Write the present membership into ``to``."""
@@ -143,6 +151,7 @@ class Tracker:
 
     def record_vote(self, slot: int, granted: bool) -> None:
         """The first answer of a member counts."""
+        checks.check_index(slot, self.peers.count)
         if ((self.votes_granted | self.votes_refused) >> slot) & 1:
             return
         if granted:
@@ -179,8 +188,10 @@ class Tracker:
         self.peers.requested_snapshot[slot] = 0
         self.peers.set_recent_active(slot, False)
         self._reset_state(slot, PROBE)
+        self.look_at(slot)
 
     def _reset_state(self, slot: int, state: int) -> None:
+        checks.check_index(slot, self.peers.count)
         self.peers.set_paused(slot, False)
         self.peers.pending_snapshot[slot] = 0
         if state != PROBE:
@@ -194,10 +205,12 @@ class Tracker:
         self._reset_state(slot, PROBE)
         self.peers.next[slot] = max(self.peers.match[slot] + 1, pending + 1)
         self.peers.sent_commit[slot] = min(self.peers.sent_commit[slot], self.peers.next[slot] - 1)
+        self.look_at(slot)
 
     def become_replicate(self, slot: int) -> None:
         self._reset_state(slot, REPLICATE)
         self.peers.next[slot] = self.peers.match[slot] + 1
+        self.look_at(slot)
 
     def become_snapshot(self, slot: int, index: int) -> None:
         """A snapshot at ``index`` is on its way; nothing else is sent until something is heard of it."""
@@ -205,6 +218,7 @@ class Tracker:
         self.peers.pending_snapshot[slot] = index
         self.peers.next[slot] = index + 1
         self.peers.sent_commit[slot] = index
+        self.look_at(slot)
 
     def snapshot_ended(self, slot: int, arrived: bool) -> None:
         """What was sent has arrived or was lost: probe, but not before the peer is heard of."""
@@ -220,6 +234,7 @@ class Tracker:
 
     def sent_entries(self, slot: int, count: int, size: int) -> int:
         """Account for an append with ``count`` entries of ``size`` payload bytes. Raises Corruption: window full."""
+        checks.check_index(slot, self.peers.count)
         if self.peers.state[slot] == REPLICATE:
             if count > 0:
                 self.peers.next[slot] = self.peers.next[slot] + count
@@ -232,16 +247,19 @@ class Tracker:
 
     def can_bump_commit(self, slot: int, index: int) -> bool:
         """Whether telling the peer this commit index could teach it something."""
+        checks.check_index(slot, self.peers.count)
         sent = self.peers.sent_commit[slot]
         return index > sent and sent + 1 < self.peers.next[slot]
 
     def maybe_update(self, slot: int, index: int) -> bool:
         """An acknowledgement up to ``index``; whether it was news."""
+        checks.check_index(slot, self.peers.count)
         if index <= self.peers.match[slot]:
             return False
         self.peers.match[slot] = index
         self.peers.next[slot] = max(self.peers.next[slot], index + 1)
         self.peers.set_paused(slot, False)
+        self.look_at(slot)
         return True
 
     def request_snapshot(self, slot: int, rejected: int, least: int) -> bool:
@@ -268,4 +286,5 @@ class Tracker:
             self.peers.next[slot] = max(min(rejected, hint + 1), self.peers.match[slot] + 1)
             self.peers.set_paused(slot, False)
         self.peers.sent_commit[slot] = min(self.peers.sent_commit[slot], self.peers.next[slot] - 1)
+        self.look_at(slot)
         return True

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import random
 import resource
 import socket
 import time
@@ -353,6 +354,45 @@ def test_arrivals_arguments(limits):
     places = [made.py_admit(number, 1, 0) for number in range(1, 10)]
     assert places.count(-1) == 5
     assert made.py_opened(1, 101, 0) == -1  # chosen to go before it was there
+
+
+def test_places_in_use_stand_together(limits):
+    """So that a connection is found, and a place for it, without a look at all those that there may be."""
+    made = limits.Arrivals(4096, 4095, 1000)
+    assert made.py_used() == 0
+    assert [made.py_opened(9, 100 + number, 0) for number in range(10)] == list(range(10))
+    assert made.py_used() == 10
+    for pipe in (103, 101):
+        made.py_ended(pipe)
+    assert made.py_used() == 10
+    assert [made.py_opened(9, pipe, 0) for pipe in (201, 202, 203)] == [1, 3, 10]
+    made.py_ended(203)
+    assert made.py_used() == 10
+    for pipe in (100, 102, *range(104, 110)):
+        made.py_ended(pipe)
+    assert made.py_used() == 4
+    assert (made.py_count(), made.py_count(True)) == (2, 2)
+    for pipe in (201, 202):
+        made.py_ended(pipe)
+    assert (made.py_used(), made.py_count()) == (0, 0)
+
+
+def test_the_lowest_free_place_is_given_out(limits):
+    draw = random.Random(7)
+    made = limits.Arrivals(100, 99, 1000)
+    pipes: dict[int, int] = {}  # by place
+    for pipe in range(1, 2000):
+        if len(pipes) < 90 and draw.random() < 0.6:
+            place = made.py_opened(9, pipe, pipe)
+            assert place == min(set(range(len(pipes) + 1)) - set(pipes))
+            pipes[place] = pipe
+            if draw.random() < 0.5:
+                assert made.py_proven(pipe, pipe)
+        elif pipes:
+            made.py_ended(pipes.pop(draw.choice(sorted(pipes))))
+        assert made.py_used() == max(pipes, default=-1) + 1
+        assert made.py_count() == len(pipes)
+    assert made.refused == 0
 
 
 def test_notes_are_bounded(limits):

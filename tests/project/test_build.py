@@ -209,7 +209,7 @@ def test_without_compiler_compiled_fails(tree: Path) -> None:
 def test_unknown_build_is_refused(toy: Path) -> None:
     done = run(toy, "setup.py", "--quiet", "build_ext", "--inplace", check=False, RAFTX_BUILD="fast")
     assert done.returncode != 0
-    assert "RAFTX_BUILD must be auto, compiled or pure" in done.stderr
+    assert "RAFTX_BUILD must be auto, compiled, pure or debug" in done.stderr
 
 
 @needs_compiler
@@ -248,6 +248,36 @@ def test_in_place_build_is_incremental_and_all_or_nothing(toy: Path) -> None:
     assert "NOT COMPILED" in done.stderr
     assert compiled_in(toy / "raftx") == []
     assert run(toy, *build, check=False, RAFTX_BUILD="compiled").returncode != 0
+
+
+@needs_compiler
+def test_a_debug_build_and_a_normal_one_never_mix(toy: Path) -> None:
+    """Each compiles everything anew behind the other, and again if that was broken off."""
+    (toy / "raftx/_core.pyx").write_text(
+        'cdef extern from *:\n    """\n'
+        "    #ifdef RAFTX_DEBUG\n    #define TOY 2\n    #else\n    #define TOY 1\n    #endif\n"
+        '    """\n    int TOY\nVALUE = TOY\n',
+        encoding="utf-8",
+    )
+    build = ("setup.py", "--quiet", "build_ext", "--inplace")
+    ask = "from raftx import _core; print(_core.VALUE)"
+
+    def built(mode: str) -> dict[str, int]:
+        run(toy, *build, RAFTX_BUILD=mode)
+        return {path.name: path.stat().st_mtime_ns for path in (toy / "raftx").rglob("*.so")}
+
+    normal = built("compiled")
+    assert run(toy, "-c", ask).stdout == "1\n"
+    assert built("compiled") == normal
+    debug = built("debug")
+    assert len(debug) == 2 and not set(debug.values()) & set(normal.values())
+    assert run(toy, "-c", ask).stdout == "2\n"
+    assert built("debug") == debug
+    broken = run(toy, *build, check=False, RAFTX_BUILD="compiled", RAFTX_CFLAGS="-no-such-option")
+    assert broken.returncode != 0
+    again = built("compiled")
+    assert len(again) == 2 and not set(again.values()) & set(debug.values())
+    assert run(toy, "-c", ask).stdout == "1\n"
 
 
 @needs_compiler

@@ -50,7 +50,6 @@ CALLED = {
 
 # Of compiled code alone, each with why no twin could differ from it.
 ALONE = {
-    "raftx._core.MEMBERSHIP_HEAD": "the twin has ConfState decode a membership",
     "raftx._core.WINDOW_START": "room that is allocated at first; lists grow by themselves",
     "raftx._native.files.NAME_MAX": "size of a C array; the twin has the number in its check of the length",
     "raftx._native.memory.BLOCK_HEAD": "the place of data in a block of C memory",

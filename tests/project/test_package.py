@@ -43,11 +43,16 @@ LAYER = {name: level for level, names in enumerate(LAYERS) for name in names}
 # Where modules of one layer may import one another: only those that stand before them.
 ORDERED = [
     ("errors", "types", "config"),
-    tuple(f"_native.{name}" for name in ("layout", "memory", "outbox", "threads", "files", "limits", "wire", "nng")),
+    tuple(
+        f"_native.{name}"
+        for name in ("layout", "checks", "memory", "outbox", "threads", "files", "limits", "wire", "nng")
+    ),
     ("_twins.log", "_twins.flow", "_twins.codec", "_core"),
 ]
-# Of what is native, the algorithm has entries, their sizes and messages.
-CONSENSUS_NATIVE = {"_native.layout", "_native.memory", "_native.outbox"}
+# Of what is native, the algorithm has entries, their sizes and messages, and what a debug build looks at.
+CONSENSUS_NATIVE = {"_native.layout", "_native.checks", "_native.memory", "_native.outbox"}
+# Names for C beside a .py that is not compiled: numbers, and what a header has.
+DECLARATIONS = {"_native/layout.pxd", "_native/checks.pxd"}
 # What any module may take from the package itself.
 ROOT_NAMES = {"COMPILED", "__version__", "_pure"}
 # Layers that may use the public names.
@@ -250,6 +255,7 @@ def test_setup_lists_what_is_compiled() -> None:
     untyped = [path for path in compiled.values() if not (ROOT / path).with_suffix(".pxd").exists()]
     assert not untyped, f"compiled without a .pxd: {untyped}"
     listed = {(ROOT / path).with_suffix("") for path in compiled.values()}
+    listed |= {(PACKAGE / path).with_suffix("") for path in DECLARATIONS}
     stray = [str(path.relative_to(ROOT)) for path in sources(".pxd", ".pyx") if path.with_suffix("") not in listed]
     assert not stray, f"not in setup.py's list: {stray}"
 
@@ -262,20 +268,51 @@ def test_parts_of_a_module_are_rebuilt_with_it() -> None:
     assert not headers
 
 
+def numbers(text: str) -> dict[str, int]:
+    """The names that get a number in some source: members of an enum, variables, macros."""
+    found = re.findall(r"^[ \t]*(?:#define RAFTX_)?([A-Z][A-Z0-9_]*)(?: = | )(\d+)\b", text, re.MULTILINE)
+    return {name: int(value) for name, value in found}
+
+
 def test_sizes_stand_once() -> None:
-    """What layout.py says is what the compiled headers say, and nobody else gives these names a number."""
-    layout = dict(re.findall(r"^(\w+) = (\d+)", (PACKAGE / "_native" / "layout.py").read_text("utf-8"), re.MULTILINE))
-    assert len(layout) >= 5
-    headers = {"_native/memory.pxd", "_core.pxd", "_native/threads.pyx"}
-    found = set()
-    for path in sources(".py", ".pyx", ".pxd", ".pxi"):
+    """What layout.pxd says is what layout.py says, and nobody else gives these names a number; but memory.h."""
+    native = PACKAGE / "_native"
+    layout = numbers((native / "layout.pxd").read_text("utf-8"))
+    assert layout == numbers((native / "layout.py").read_text("utf-8"))
+    assert len(layout) > 30
+    header = {
+        name: value for name, value in numbers((native / "memory.h").read_text("utf-8")).items() if name in layout
+    }
+    assert header == {name: layout[name] for name in header}
+    assert {"ENTRY_HEADER", "RECORD_CRC", "RECORD_LENGTH", "RECORD_INDEX", "RECORD_TERM"} <= set(header)
+    for path in sources(".py", ".pyx", ".pxd", ".pxi", ".h"):
         where = path.relative_to(PACKAGE).as_posix()
-        for name, value in re.findall(r"^\s*(\w+) = (\d+)\b", path.read_text("utf-8"), re.MULTILINE):
-            if name in {*layout, "RECORD_HEADER"} and where != "_native/layout.py":
-                assert where in headers, f"{where} gives {name} a number"
-                assert value == layout[name], f"{where}: {name}"
-                found.add(name)
-    assert found == set(layout)
+        if where not in ("_native/layout.py", "_native/layout.pxd", "_native/memory.h"):
+            twice = set(layout) & set(numbers(path.read_text("utf-8")))
+            assert not twice, f"{where} gives a number to {', '.join(sorted(twice))}"
+
+
+def test_no_offset_is_a_literal() -> None:
+    """Where something stands in a record, a frame or a message has a name of layout's."""
+    pattern = re.compile(
+        r"(?:LD|ST)(?:32|64)\([^,()]*\+ \d+[,)]|\b(?:p|out|head|data|body|frame|self\.out|self\._out)\[\d+\]"
+        r"|(?:pack_into|unpack_from)\(\w+, (?:\w+ \+ )?[1-9]\d*\b"
+    )
+    files = [*sources(".pxi"), *(PACKAGE / "_twins").glob("*.py")]
+    files += [
+        PACKAGE / "_native" / f"{name}{suffix}"
+        for name in ("memory", "outbox", "threads")
+        for suffix in (".py", ".pyx")
+    ]
+    wrong = [
+        f"{path.relative_to(ROOT)}: {match[0]}"
+        for path in files
+        for match in pattern.finditer(path.read_text(encoding="utf-8"))
+    ]
+    assert wrong == []
+    assert pattern.search("ST32(p + 4, 1)")
+    assert pattern.search("out[5] = 1")
+    assert pattern.search("_U32.unpack_from(frame, at + 8)")
 
 
 def test_each_pyx_has_its_twin() -> None:

@@ -5,7 +5,6 @@ The whole of it is ``make ubsan``, which compiles everything anew.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 
 from tests.helpers.paths import ROOT
 from tests.tools import ubsan
+from tests.tools.copies import LEFT_OUT, TRANSLATED
 
 pytestmark = pytest.mark.once
 
@@ -26,11 +26,11 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_what_is_left_out_exists() -> None:
-    named = ubsan.LEFT_OUT + ubsan.WAITING
+    named = LEFT_OUT + ubsan.WAITING
     assert len(set(named)) == len(named)
     assert [name for name in named if not (ROOT / "tests" / name).exists()] == []
-    assert [name for name in ubsan.COPIED if not (ROOT / name).exists() and name != "build/cython"] == []
-    assert all(Path(name).name in ubsan.__doc__ for name in ubsan.LEFT_OUT)
+    assert [name for name in ubsan.COPIED if not (ROOT / name).exists() and name != TRANSLATED] == []
+    assert all(Path(name).name in ubsan.__doc__ for name in LEFT_OUT)
 
 
 def test_the_copy_follows_the_tree(build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,9 +57,9 @@ def test_a_report_fails_the_run(
     """Also one of a process whose end nobody looks at."""
     monkeypatch.setattr(ubsan, "build", lambda: None)
     monkeypatch.setattr(ubsan, "probe", ubsan.clear)
-    where = build / "raftx" / "_core.so"
-    done = subprocess.CompletedProcess([], 0, stdout=f"{where}\n")
-    monkeypatch.setattr(ubsan.subprocess, "run", lambda *_, **__: done)
+    where = [str(build / "raftx" / "_core.so")]
+    monkeypatch.setattr(ubsan, "imported_from", lambda *_: where[0])
+    monkeypatch.setattr(ubsan, "run", lambda program: 0)
     assert ubsan.main([]) == 0
 
     def reports(program: list[str]) -> int:
@@ -71,7 +71,7 @@ def test_a_report_fails_the_run(
     assert "left shift" in capsys.readouterr().err
     monkeypatch.setattr(ubsan, "run", lambda program: 5)
     assert ubsan.main([]) == 5
-    done.stdout = str(ROOT / "raftx" / "_core.so")
+    where[0] = str(ROOT / "raftx" / "_core.so")
     assert ubsan.main([]) == 2
 
 

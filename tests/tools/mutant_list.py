@@ -659,8 +659,8 @@ MUTANTS = (
         (
             Edit(
                 LIMITS,
-                "        same = [item for item in there if item.source == source]\n",
-                "        same = [item for item in there if item.source == source or there]\n",
+                "        same = [place for place, item in there if item.source == source]\n",
+                "        same = [place for place, item in there if item.source == source or there]\n",
             ),
         ),
     ),

@@ -27,19 +27,16 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
 from tests.helpers.paths import ROOT
+from tests.tools.copies import LEFT_OUT, TRANSLATED, TREE, Impossible, compile_in, follow, imported_from
 
 BUILD = ROOT / "build" / "ubsan"
 REPORTS = BUILD / "reports"
 
-COPIED = (
-    "raftx", "tests", "interop", "examples", "bench", "docs", "setup.py", "pyproject.toml", "README.md", "LICENSE",
-    "MANIFEST.in", "Makefile", "build/cython",
-)  # fmt: skip
+COPIED = (*TREE, TRANSLATED)
 # After the flags of setup.py and of Python, which they overrule.
 FLAGS = (
     "-O1 -g1 -fno-wrapv -fsanitize=undefined -fno-sanitize-recover=undefined -Werror=sign-compare "
@@ -47,16 +44,6 @@ FLAGS = (
 )
 LINK_FLAGS = "-fsanitize=undefined"
 
-LEFT_OUT = (
-    "project/test_build.py",
-    "project/test_package.py",
-    "project/test_documents.py",
-    "project/test_modes.py",
-    "project/test_mutants.py",
-    "project/test_bench_core.py",
-    "project/test_instructions.py",
-    "project/test_demo_runs.py",
-)
 # Of a Node, NNG or the command line: seconds of waiting each. The rest is the core, the log, the codec and the WAL.
 WAITING = (
     "transport/test_addresses.py",
@@ -81,10 +68,6 @@ SOAK = ("--schedules", "300", "--seed", "1", "--steps", "1000")
 FAULT = "int fault(int slot) { return 1 << slot; }\n"
 
 
-class Impossible(Exception):
-    """There is no such build; the text says why."""
-
-
 def environment() -> dict[str, str]:
     """For everything that runs: the copy comes before what is installed, and reports go to files."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAFTX_", "PYTHON", "UBSAN_"))}
@@ -97,32 +80,8 @@ def environment() -> dict[str, str]:
 
 
 def copy() -> None:
-    """Make the copy what the tree is. Times are kept, so that only what has changed is compiled again."""
-    found: set[Path] = set()
-    for name in COPIED:
-        source = ROOT / name
-        if not source.exists():
-            continue
-        for path in [source] if source.is_file() else sorted(source.rglob("*")):
-            if path.is_dir() or path.suffix in (".so", ".pyc"):
-                continue
-            target = BUILD / path.relative_to(ROOT)
-            found.add(target)
-            now = path.stat()
-            if (
-                target.exists()
-                and target.stat().st_mtime_ns == now.st_mtime_ns
-                and target.stat().st_size == now.st_size
-            ):
-                continue
-            if name == "build/cython" and target.exists() and target.stat().st_mtime_ns > now.st_mtime_ns:
-                continue
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, target)
-    for name in ("raftx", "tests", "interop", "examples", "bench"):
-        for path in (BUILD / name).rglob("*"):
-            if path.is_file() and path.suffix not in (".so", ".pyc") and path not in found:
-                path.unlink()
+    """Make the copy what the tree is."""
+    follow(ROOT, BUILD, COPIED)
 
 
 def build() -> None:
@@ -137,19 +96,8 @@ def build() -> None:
         for path in (BUILD / "build").glob("temp*"):
             shutil.rmtree(path)
     compiler = {"RAFTX_BUILD": "compiled", "RAFTX_CFLAGS": FLAGS, "LDFLAGS": LINK_FLAGS}
-    done = subprocess.run(
-        [sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"],
-        cwd=BUILD,
-        env={**environment(), **compiler},
-        check=False,
-    )
-    if done.returncode:
-        raise Impossible("it does not compile (the compiler's message is above)")
+    compile_in(BUILD, {**environment(), **compiler}, b"__ubsan_handle")
     stamp.write_text(flags)
-    modules = sorted((BUILD / "raftx").rglob(f"*{sysconfig.get_config_var('EXT_SUFFIX')}"))
-    bare = [str(path.relative_to(BUILD)) for path in modules if b"__ubsan_handle" not in path.read_bytes()]
-    if bare or not modules:
-        raise Impossible(f"these modules report nothing: {', '.join(bare) or 'none is compiled'}")
 
 
 def reports() -> list[str]:
@@ -203,10 +151,7 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     if "--build-only" in flags:
         return 0
-    where = "import raftx, raftx._core; print(raftx._core.__file__)"
-    found = subprocess.run(
-        [sys.executable, "-c", where], cwd=BUILD, env=environment(), check=True, capture_output=True, text=True
-    ).stdout.strip()
+    found = imported_from(BUILD, environment())
     if not Path(found).is_relative_to(BUILD) or found.endswith(".py"):
         print(f"ubsan: the wrong raftx is imported: {found}", file=sys.stderr)
         return 2
