@@ -143,6 +143,8 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     config, storage, transport, clock = outside.config, outside.storage, outside.transport, outside.clock
     loaded = storage.open(config.id, config.cluster)
     log = EntryLog()
+    if loaded.base_index:
+        log.py_restore(loaded.base_index, loaded.base_term)
     for piece in loaded.records:
         log.py_extend(piece)
     core = Raft(with_seed(config), log, loaded.hard_state, loaded.conf_state)

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from ..types import ConfState, HardState
+from ..errors import UsageError
+from ..types import ConfState, HardState, Snapshot, is_id
 
 # Rows from the engine to whoever writes
 ROW_WRITE = 1
@@ -45,6 +46,7 @@ RESERVE_FAILED = 4  # for good: nothing may be written any more
 RESERVE_CODE = 1  # 0, or the -errno of that
 RESERVE_TROUBLE = 2  # 0, or the errno of what is short at present
 RESERVE_STOP = 3
+RESERVE_DROP = 4  # segments before this one are to be removed
 
 
 @dataclass
@@ -52,12 +54,20 @@ class Loaded:
     """What a storage held when it was opened."""
 
     hard_state: HardState
+    #: The membership with all changes up to the base: what the changes in ``records`` are applied to.
     conf_state: ConfState
     #: How often this storage has been opened, this time included. Invariant: on disk before open() returns.
     incarnation: int
     #: Entry records, back to back in pieces of any length, in the order they were appended: a record
-    #: whose index is not above the last one replaces it and everything after it.
+    #: whose index is not above the last one replaces it and everything after it. None is at or below the base.
     records: Iterable[bytes | memoryview] = field(default_factory=tuple)
+    #: Where the log begins: entries up to this index are gone, and the last of them had this term. 0 and 0: none is.
+    base_index: int = 0
+    base_term: int = 0
+    #: The membership with all committed changes in the records; None: the storage does not look into them.
+    current_conf_state: ConfState | None = None
+    #: The newest snapshot that the storage keeps, or None; see ``save_snapshot`` below.
+    snapshot: Snapshot | None = None
 
 
 @runtime_checkable
@@ -79,5 +89,32 @@ class Storage(Protocol):
     def sync(self) -> None:
         """Return when everything appended so far is on disk."""
 
+    def compact(self, index: int, term: int, conf_state: ConfState) -> None:
+        """Entries up to ``index`` are not needed any more: they are committed, and what they did is kept elsewhere.
+
+        ``term`` is that of entry ``index``, ``conf_state`` the membership with all changes up to there. A permission:
+        the storage may forget them at once, later or in part, and says at ``open`` what it has forgotten
+        (``Loaded.base_index``); never more than that, whenever the power fails. Raises ``UsageError`` for what cannot
+        be an index and its term, or is not on disk.
+        """
+
     def close(self) -> None:
         """Release files and locks. May be called twice."""
+
+
+# A storage may have more methods; what lacks one cannot do it.
+#
+#   save_snapshot(snapshot)   keep a Snapshot (types.py) in place of the one before, durable after the next sync. It is
+#                             Loaded.snapshot, and its index the base. Entries behind it stay if the log has the entry
+#                             at its index with its term; else it replaces the whole log.
+
+
+def check_base(index: int, term: int, last: int) -> None:
+    """Raise UsageError for what cannot be the base of a log that ends with entry ``last``."""
+    for name, value in (("index", index), ("term", term)):
+        if not is_id(value):
+            raise UsageError(f"{name} must be an integer in 1..2^63-1, not {value!r}")
+    if index > last:
+        raise UsageError(
+            f"index must be at most {last}, the last entry on disk, not {index}: compact what is applied and durable"
+        )

@@ -371,6 +371,20 @@ class SimDirectory(Directory):
             if self.folder.names.pop(name, None) is None:
                 raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), name)
 
+    def remove_segment(self, number: int) -> int:
+        """Remove a segment of a log; durable with the next sync. 0 or -errno."""
+        try:
+            with self.disk._lock:
+                name = segment_name(number)
+                code = self.disk.begin("names", name) if self.is_open() else -errno.EBADF
+                if code < 0 or name not in self.folder.names:
+                    return code if code < 0 else -errno.ENOENT
+                del self.folder.names[name]
+                self.disk.counts["segments removed"] += 1
+                return -errno.EIO if code == CUT else 0
+        except BaseException as error:
+            return self.disk.broke(error)
+
     def check(self) -> int:
         """Whether the path still leads here."""
         try:

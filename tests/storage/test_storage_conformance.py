@@ -1,120 +1,106 @@
-"""What every storage must do, held against each of raftx's own."""
+"""raftx's own storages, held against what every storage must do (raftx.testing.storage_suite)."""
+
+import random
 
 import pytest
 
-from tests.helpers.implementations import structures
+from tests.helpers.implementations import IMPLEMENTATIONS, module
+from tests.helpers.wal import SMALL
 
-CLUSTER = b"conformance-test"
-
-
-def record(impl, index, term, data):
-    """One entry record."""
-    core = structures(impl)
-    log = core.EntryLog()
-    if index > 1:
-        log.py_restore(index - 1, 1)
-    log.py_append(term, data)
-    return log.records(index, index)
+VOTERS = [1, 2, 3]
 
 
-@pytest.fixture(params=["memory", "file"])
-def make(request, impl, tmp_path):
-    """Makes a storage over what the one before it left."""
-    opened = []
-    if request.param == "memory":
-        kept = impl.MemoryStorage(voters=[1, 2, 3])
-        yield lambda: kept
-        kept.close()
-        return
+def memory(impl, tmp_path):
+    """A MemoryStorage is the same object in each of its lives."""
+    kept = impl.MemoryStorage(VOTERS)
+    return module(impl, "testing.storage_suite").Subject(lambda: kept, lambda storage: storage.crash())
 
-    def again(voters=(1, 2, 3)):
-        storage = impl.FileStorage(tmp_path / "node", voters=voters, segment_bytes=64 << 10)
-        opened.append(storage)
-        return storage
 
-    yield again
-    for storage in opened:
+def file(impl, tmp_path):
+    return module(impl, "testing.storage_suite").Subject(
+        lambda: impl.FileStorage(tmp_path / "node", VOTERS, segment_bytes=SMALL)
+    )
+
+
+def simulated(impl, tmp_path):
+    disk = module(impl, "testing.disk").SimDisk(random.Random(3))
+
+    def crash(storage):
+        disk.crash()
         storage.close()
 
-
-def entries(impl, loaded):
-    log = structures(impl).EntryLog()
-    for piece in loaded.records:
-        log.py_extend(piece)
-    return [(e.index, e.term, e.data) for e in log.entries(log.first, log.last)]
+    return module(impl, "testing.storage_suite").Subject(
+        lambda: impl.FileStorage("/node", VOTERS, segment_bytes=SMALL, disk=disk), crash
+    )
 
 
-def reopened(impl, make):
-    storage = make()
-    return storage, storage.open(1, CLUSTER)
+def cases():
+    """A storage of each kind and each check that it has to pass."""
+    found = []
+    suite = module(IMPLEMENTATIONS["pure"], "testing.storage_suite")
+    for make, storage in ((memory, "MemoryStorage"), (file, "FileStorage"), (simulated, "FileStorage")):
+        for check in suite.checks_for(getattr(IMPLEMENTATIONS["pure"], storage)):
+            found.append(pytest.param(make, check.__name__, id=f"{make.__name__}-{check.__name__}"))
+    return found
 
 
-def test_protocol(impl, make):
-    assert isinstance(make(), impl.Storage)
+@pytest.mark.parametrize(("make", "check"), cases())
+def test_conformance(impl, tmp_path, make, check):
+    getattr(module(impl, "testing.storage_suite"), check)(make(impl, tmp_path))
 
 
-def test_new_one_is_empty(impl, make):
-    storage, loaded = reopened(impl, make)
-    assert loaded.hard_state == impl.HardState()
-    assert loaded.conf_state == impl.ConfState(voters=(1, 2, 3))
-    assert loaded.incarnation == 1
-    assert entries(impl, loaded) == []
-    storage.close()
+class Forgetful:
+    """A storage that breaks promises, one at a time."""
+
+    def __init__(self, kept, fault):
+        self.kept = kept
+        self.fault = fault
+
+    def open(self, id, cluster):
+        loaded = self.kept.open(id, cluster)
+        if self.fault == "incarnation":
+            loaded.incarnation = 1
+        elif self.fault == "entries":
+            loaded.records = loaded.records[:-1]
+        elif self.fault == "state":
+            loaded.hard_state = type(loaded.hard_state)()
+        elif self.fault == "base":
+            loaded.base_index = 0
+            loaded.base_term = 0
+        return loaded
+
+    def append(self, hard_state, records):
+        self.kept.append(hard_state, records if self.fault != "pieces" else records[:1])
+
+    def sync(self):
+        if self.fault != "sync":
+            self.kept.sync()
+
+    def compact(self, index, term, conf_state):
+        if self.fault == "too much":
+            index += 1
+        self.kept.compact(index, term, conf_state)
+
+    def close(self):
+        if self.fault != "close":
+            self.kept.close()
 
 
-def test_keeps_what_was_synced(impl, make):
-    storage, _ = reopened(impl, make)
-    storage.append(impl.HardState(2, 3, 0), [record(impl, 1, 1, b"a"), record(impl, 2, 2, b"")])
-    storage.sync()
-    storage.append(impl.HardState(2, 3, 2), [record(impl, 3, 2, b"c" * 9000)])
-    storage.sync()
-    storage.close()
-    storage, loaded = reopened(impl, make)
-    assert loaded.hard_state == impl.HardState(2, 3, 2)
-    assert entries(impl, loaded) == [(1, 1, b"a"), (2, 2, b""), (3, 2, b"c" * 9000)]
-    storage.close()
+@pytest.mark.parametrize("fault", ["incarnation", "entries", "state", "base", "pieces", "sync", "too much", "close"])
+def test_the_suite_finds_what_is_wrong(impl, fault):
+    """Each broken promise fails a check; a storage that keeps them does not."""
+    suite = module(impl, "testing.storage_suite")
 
+    def failures(fault):
+        failed = []
+        for check in suite.checks_for(Forgetful):
+            kept = impl.MemoryStorage(VOTERS)
+            subject = suite.Subject(lambda kept=kept: Forgetful(kept, fault), lambda storage: storage.kept.crash())
+            try:
+                check(subject)
+            except Exception:
+                failed.append(check.__name__)
+        return failed
 
-def test_a_lower_index_replaces_the_tail(impl, make):
-    storage, _ = reopened(impl, make)
-    storage.append(impl.HardState(1, 0, 0), [record(impl, i, 1, b"%d" % i) for i in range(1, 6)])
-    storage.append(impl.HardState(2, 0, 0), [record(impl, 3, 2, b"x")])
-    storage.append(impl.HardState(3, 0, 0), [record(impl, 4, 3, b"y"), record(impl, 5, 3, b"z")])
-    storage.append(impl.HardState(4, 0, 0), [record(impl, 5, 4, b"w")])
-    storage.sync()
-    storage.append(impl.HardState(5, 0, 0), [record(impl, 2, 5, b"v")])
-    storage.sync()
-    storage.close()
-    storage, loaded = reopened(impl, make)
-    assert loaded.hard_state.term == 5
-    assert entries(impl, loaded) == [(1, 1, b"1"), (2, 5, b"v")]
-    storage.close()
-
-
-def test_incarnation_counts_openings(impl, make):
-    for life in range(1, 6):
-        storage, loaded = reopened(impl, make)
-        assert loaded.incarnation == life
-        storage.close()
-        storage.close()
-
-
-def test_in_use_and_foreign(impl, make):
-    storage, _ = reopened(impl, make)
-    with pytest.raises(impl.WrongDirectory):
-        make().open(1, CLUSTER)
-    storage.close()
-    with pytest.raises(impl.WrongDirectory):
-        make().open(2, CLUSTER)
-    with pytest.raises(impl.WrongDirectory):
-        make().open(1, b"another cluster!")
-    storage, loaded = reopened(impl, make)
-    assert loaded.incarnation == 2
-    storage.close()
-
-
-def test_closed_one_refuses(impl, make):
-    storage, _ = reopened(impl, make)
-    storage.close()
-    with pytest.raises(impl.StorageError):
-        storage.append(impl.HardState(), [])
+    assert failures("") == []
+    assert failures(fault)
