@@ -65,6 +65,7 @@ HEAD_SEGMENT_AT = 24
 HEAD_CLUSTER_AT = 32
 HEAD_ID_AT = 48
 HEAD_CHAIN_AT = 56
+HEAD_VERSION_AGAIN_AT = 60  # 0 before version 3: so a version that was damaged is no older one
 HEAD_FIRST_AT = 64
 HEAD_SIZE_AT = 72
 HEAD_BASE_AT = 80
@@ -155,6 +156,7 @@ def encode_head(head: Head) -> bytes:
     block[HEAD_CLUSTER_AT : HEAD_CLUSTER_AT + CLUSTER_BYTES] = head.cluster
     _U64.pack_into(block, HEAD_ID_AT, head.id)
     _U32.pack_into(block, HEAD_CHAIN_AT, head.chain)
+    _U32.pack_into(block, HEAD_VERSION_AGAIN_AT, VERSION)
     _U64.pack_into(block, HEAD_FIRST_AT, head.first_batch)
     _U64.pack_into(block, HEAD_SIZE_AT, head.size)
     _U64.pack_into(block, HEAD_BASE_AT, head.base)
@@ -173,16 +175,20 @@ def zero_sectors(block: bytes | bytearray) -> int:
 
 def is_torn_head(block: bytes) -> bool:
     """Whether the first block of a segment looks like a header that was not written whole: a sector is missing."""
-    return not any(block[:SECTOR]) or zero_sectors(block) > _small(block, HEAD_ZEROS_AT)
+    if not any(block[:SECTOR]):
+        return True
+    return block.startswith(HEAD_MAGIC) and zero_sectors(block) > _small(block, HEAD_ZEROS_AT)
 
 
 def decode_head(block: bytes) -> Head:
-    """The other way. Raises WalDamaged; StorageError when it is a header of another version."""
+    """The other way. Raises WalDamaged, or StorageError when it is a header of another version."""
     if len(block) < BLOCK or not block.startswith(HEAD_MAGIC):
         raise WalDamaged("a segment of the log does not begin with its header")
     if _small(block, HEAD_CRC_AT) != zlib.crc32(block[HEAD_USED_AT:BLOCK]):
         raise WalDamaged("the header of a segment of the log is damaged")
-    version = _small(block, HEAD_VERSION_AT)
+    version, again = _small(block, HEAD_VERSION_AT), _small(block, HEAD_VERSION_AGAIN_AT)
+    if version != (again or version):
+        raise WalDamaged("the header of a segment of the log is damaged")
     if version != VERSION:
         raise StorageError(
             f"the log has format version {version}; this raftx reads version {VERSION} alone and converts no other: "

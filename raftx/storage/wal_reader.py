@@ -176,7 +176,7 @@ class Reader:
             elif index <= self.last_index and at > start:
                 self.pieces.append((start, at - start))
                 start = at
-            if self.changes and index <= self.changes[-1][0]:
+            if index <= self.last_index and self.changes:
                 self.changes = [change for change in self.changes if change[0] < index]
             kind = self.buffer.get_u32(at + RECORD_KIND_AT) & 0xFF
             if index > self.base and kind in CHANGES:

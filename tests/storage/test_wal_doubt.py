@@ -284,14 +284,24 @@ def test_the_mark_of_another_node(impl, tmp_path):
         opened(impl, tmp_path / "n")
 
 
-def test_another_format_is_refused_by_its_number(impl, tmp_path):
+@pytest.mark.parametrize("version", [1, 2, 4])
+def test_another_format_is_refused_by_its_number(impl, tmp_path, version):
+    """Older ones and later ones: nothing is damaged, and nothing is changed. A number that was damaged is none."""
+    format = module(impl, "storage.wal_format")
     small_log(impl, tmp_path / "n")
-    data = bytearray(segment(tmp_path / "n").read_bytes())
-    data[8] = 1
-    assert int.from_bytes(data[12:16], "little") == zlib.crc32(data[16:BLOCK])
+    whole = segment(tmp_path / "n").read_bytes()
+    data = bytearray(whole)
+    data[8] = version
     segment(tmp_path / "n").write_bytes(data)
-    with pytest.raises(impl.WalDamaged, match="format version 1; this raftx reads version 2"):
+    with pytest.raises(impl.WalDamaged, match="header of a segment of the log is damaged"):
         opened(impl, tmp_path / "n")
+    data[format.HEAD_VERSION_AGAIN_AT] = version if version > 2 else 0
+    data[12:16] = zlib.crc32(data[16:BLOCK]).to_bytes(4, "little")
+    segment(tmp_path / "n").write_bytes(data)
+    with pytest.raises(impl.StorageError, match=f"format version {version}; this raftx reads version 3") as refused:
+        opened(impl, tmp_path / "n")
+    assert not isinstance(refused.value, impl.WalDamaged)
+    assert segment(tmp_path / "n").read_bytes() == data
 
 
 def test_flags_that_are_not_known_are_refused(impl, tmp_path):
