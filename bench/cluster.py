@@ -96,7 +96,7 @@ def paced(node, period_s, seconds):
     """
     from raftx.testing.pacer import Pacer
 
-    pacer = Pacer(node._parts.proposer.intake, SIZE, int(period_s * 1e9))
+    pacer = Pacer(node._parts.proposer.proposals, SIZE, int(period_s * 1e9))
     thread = threading.Thread(target=pacer.run)
     stages = {}
     started = time.monotonic_ns()

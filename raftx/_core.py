@@ -9,8 +9,8 @@ Where the compiled module has a pointer there is a bytes-like object here. Metho
 twin that take rows trust them, as the compiled ones do. Every object belongs to one thread at a time.
 """
 
-from ._twins.codec import FRAME_HEADER as FRAME_HEADER
-from ._twins.codec import MESSAGE_HEADER as MESSAGE_HEADER
+from ._native.layout import FRAME_HEADER as FRAME_HEADER
+from ._native.layout import MESSAGE_HEADER as MESSAGE_HEADER
 from ._twins.codec import REASONS as REASONS
 from ._twins.codec import Codec as Codec
 from ._twins.flow import COLUMN_NAMES as COLUMN_NAMES

@@ -362,6 +362,12 @@ cdef class EntryLog:
             raise Corruption(f"entries [{low}, {high}] are outside of the log [{self.first}, {self.last}]")
         if low > high:
             return 0
+        b = self._block_of(high)
+        if self.block_first[b] <= low:  # one block has all of them, as it mostly is
+            i = self.head + (high - self.first)
+            p = self.place_at[self.head + (low - self.first)]
+            q = self.place_at[i] + self.size_at[i]
+            return out.push(self.blocks[b], p, q - p, low, <uint32_t>(high + 1 - low))
         b = self._block_of(low)
         while low <= high:
             end = high

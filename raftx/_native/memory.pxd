@@ -67,6 +67,7 @@ cdef class Buffer:
     cdef readonly size_t size
     cdef size_t capacity, alignment
     cdef int reserve(self, size_t extra) except -1 nogil
+    cdef bint try_reserve(self, size_t extra) noexcept nogil    # False without memory: for who holds a mutex
     cdef void clear(self) noexcept nogil
     cdef void swap(self, Buffer other) noexcept nogil
     cdef int put(self, const uint8_t* data, size_t size) except -1 nogil
@@ -83,6 +84,9 @@ cdef class Buffer:
     cdef long check_records(self, size_t offset, size_t size, bint verify) noexcept nogil
     cdef int put_proposal(self, int kind, uint64_t origin, uint64_t incarnation, uint64_t sequence,
                           const uint8_t* data, size_t size) except -1 nogil
+    # The same where there is memory for it already.
+    cdef void append_proposal(self, int kind, uint64_t origin, uint64_t incarnation, uint64_t sequence,
+                              const uint8_t* data, size_t size) noexcept nogil
 
 @cython.final
 cdef class Spans:

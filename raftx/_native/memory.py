@@ -17,9 +17,8 @@ from collections.abc import Iterator
 from typing import Any, TypeAlias, final
 
 from ..errors import FrameError
+from .layout import ENTRY_HEADER, ENVELOPE
 
-ENTRY_HEADER = 32
-ENVELOPE = 24
 ENTRY_MAX = 2**31
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
@@ -233,6 +232,14 @@ class Buffer:
             self.data = data
         return 0
 
+    def try_reserve(self, extra: int) -> bool:
+        """The same for who must not raise; whether there is room now."""
+        try:
+            self.reserve(extra)
+        except MemoryError:
+            return False
+        return True
+
     def clear(self) -> None:
         """Forget all bytes and keep the memory."""
         self.size = 0
@@ -313,6 +320,10 @@ class Buffer:
         """Append a record without crc, index and term whose data are the envelope and ``data``."""
         self.put(_PROPOSAL.pack(0, ENVELOPE + size, 0, 0, kind & 255, origin, incarnation, sequence), _PROPOSAL.size)
         return self.put(data, size)
+
+    def append_proposal(self, kind: int, origin: int, incarnation: int, sequence: int, data: Bytes, size: int) -> None:
+        """The same where there is memory for it already."""
+        self.put_proposal(kind, origin, incarnation, sequence, data, size)
 
 
 class Span:

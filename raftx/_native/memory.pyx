@@ -108,23 +108,28 @@ cdef class Buffer:
         free(self.data)
 
     cdef int reserve(self, size_t extra) except -1 nogil:
+        if not self.try_reserve(extra):
+            raise MemoryError()
+        return 0
+
+    cdef bint try_reserve(self, size_t extra) noexcept nogil:
         cdef size_t room = max(self.capacity, <size_t>4096)
         cdef uint8_t* data
         if extra <= self.capacity - self.size:  # Invariant: size <= capacity
-            return 0
+            return True
         if extra > SIZE_MAX // 2 - self.size:
-            raise MemoryError()
+            return False
         while room < self.size + extra:
             room *= 2
         data = raftx_alloc(self.alignment, room)
         if data == NULL:
-            raise MemoryError()
+            return False
         if self.size:
             memcpy(data, self.data, self.size)
         free(self.data)
         self.data = data
         self.capacity = room
-        return 0
+        return True
 
     cdef void clear(self) noexcept nogil:
         self.size = 0
@@ -205,9 +210,13 @@ cdef class Buffer:
 
     cdef int put_proposal(self, int kind, uint64_t origin, uint64_t incarnation, uint64_t sequence,
                           const uint8_t* data, size_t size) except -1 nogil:
-        cdef uint8_t* p
         self.reserve(ENTRY_HEADER + ENVELOPE + size)
-        p = self.data + self.size
+        self.append_proposal(kind, origin, incarnation, sequence, data, size)
+        return 0
+
+    cdef void append_proposal(self, int kind, uint64_t origin, uint64_t incarnation, uint64_t sequence,
+                              const uint8_t* data, size_t size) noexcept nogil:
+        cdef uint8_t* p = self.data + self.size
         memset(p, 0, ENTRY_HEADER)
         ST32(p + 4, <uint32_t>(ENVELOPE + size))
         p[24] = <uint8_t>kind
@@ -217,7 +226,6 @@ cdef class Buffer:
         if size:
             memcpy(p + ENTRY_HEADER + ENVELOPE, data, size)
         self.size += ENTRY_HEADER + ENVELOPE + size
-        return 0
 
     def __len__(self):
         return self.size

@@ -99,7 +99,21 @@ cdef class Outbox:
     cdef int set_body(self, const uint8_t* body, size_t size, uint32_t count) except -1 nogil
     cdef int set_spans(self, Spans spans, uint32_t count) except -1 nogil
     cdef int share_body(self, Outbox other, size_t row) except -1 nogil
-    cdef int take(self, Outbox other, size_t row, uint64_t tag) except -1 nogil
+    cdef inline int take(self, Outbox other, size_t row, uint64_t tag) except -1 nogil:
+        cdef Row* source
+        cdef Row* target
+        if self.tail == self.room:
+            self._make_room()
+        source = other.rows + other.head + row      # after that: the rows may be our own
+        target = self.rows + self.tail
+        self.tail += 1
+        target[0] = source[0]
+        target.tag = tag
+        target.span_low = target.span_high = self.spans.count
+        if source.span_low != source.span_high:
+            self._take_entries(other, source.span_low, source.span_high)
+        return 0
+    cdef int _take_entries(self, Outbox other, size_t low, size_t high) except -1 nogil
     cdef long find(self, int kind, uint64_t to) noexcept nogil
     cdef void load(self, size_t row, Message m) noexcept nogil
     cdef inline void tag_last(self, uint64_t tag) noexcept nogil:

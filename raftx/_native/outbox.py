@@ -20,11 +20,10 @@ from ..types import (
     ConfState,
     Snapshot,
 )
+from .layout import ENTRY_HEADER, ENVELOPE
 from .memory import (
     _ENVELOPE,
     _U64,
-    ENTRY_HEADER,
-    ENVELOPE,
     Buffer,
     Bytes,
     Entry,

@@ -265,23 +265,14 @@ cdef class Outbox:
                 return <long>(i - self.head)
         return -1
 
-    cdef int take(self, Outbox other, size_t row, uint64_t tag) except -1 nogil:
-        cdef Row* source
-        cdef Row* target
+    cdef int _take_entries(self, Outbox other, size_t low, size_t high) except -1 nogil:
+        # For the newest row; the spans may be our own, and move when there is no room for more.
         cdef Span* span
-        cdef size_t i, low = self.spans.count
-        if self.tail == self.room:
-            self._make_room()
-        source = other.rows + other.head + row      # after that: the rows may be our own
-        target = self.rows + self.tail
-        self.tail += 1
-        target[0] = source[0]
-        target.tag = tag
-        for i in range(source.span_low, source.span_high):
+        cdef size_t i
+        for i in range(low, high):
             span = other.spans.items + i
             self.spans.push(span.block, span.data, span.size, span.first, span.count)
-        target.span_low = low
-        target.span_high = self.spans.count
+        self.rows[self.tail - 1].span_high = self.spans.count
         return 0
 
     cdef void load(self, size_t row, Message m) noexcept nogil:

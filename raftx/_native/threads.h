@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -34,6 +35,12 @@ static inline void raftx_sleep(int64_t ns) {
     struct timespec t = {ns / 1000000000LL, ns % 1000000000LL};
     while (nanosleep(&t, &t) && errno == EINTR) {}
 }
+/* What nogil code trusts its callers with. Looked at in a build with -DRAFTX_DEBUG only, and then it ends the process. */
+#ifdef RAFTX_DEBUG
+#define raftx_check(holds) do { if (!(holds)) abort(); } while (0)
+#else
+#define raftx_check(holds) ((void)(holds))
+#endif
 typedef struct { uint32_t id; } raftx_nng_socket;
 typedef struct { uint32_t id; } raftx_nng_pipe;
 #endif

@@ -2,7 +2,7 @@
 # threads.py is the twin in plain Python. Nothing here knows Raft.
 import cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from .memory cimport Buffer, Span, Spans
+from .memory cimport ENTRY_HEADER, ENVELOPE, Buffer, Span, Spans
 
 cdef extern from *:
     """
@@ -56,29 +56,37 @@ cdef class Cells:
     cdef void set(self, int cell, int64_t value) noexcept nogil
     cdef bint replace(self, int cell, int64_t old, int64_t value) noexcept nogil
 
-@cython.final
 cdef class Handoff:
-    """Rows of eight numbers and spans, from one side to another thread that takes all at once."""
+    """Rows of eight numbers and spans, from one side to another thread that takes all at once. Bounded.
+
+    Subclasses give rows and columns names; they are final and have no state of their own."""
     cdef pthread_mutex_t mutex
     cdef readonly Event event             # of the taking side
+    cdef readonly Event giver             # of the giving side: woken when there is room again after lacks()
+    cdef readonly size_t capacity         # rows that may wait
+    cdef readonly uint64_t refused        # rows that had no room
     cdef uint64_t* rows                   # being filled, under the mutex
     cdef size_t row_count, row_room
     cdef Spans filling
     cdef uint64_t* taken_rows             # owned by the taker until its next take()
     cdef size_t taken_count, taken_room
     cdef readonly Spans taken
-    cdef readonly int64_t pending         # atomic: rows not yet taken
+    cdef readonly int64_t pending         # atomic: rows not yet taken. Invariant: at most capacity
+    cdef int64_t ended, short             # atomic
     cdef int put(self, Spans spans, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f,
-                 uint64_t g, uint64_t h) except -1 nogil
+                 uint64_t g, uint64_t h) except -1 nogil    # 0, or 1 when it is full: then nothing has moved
     cdef int _take_spans(self, Spans spans) noexcept nogil
+    cdef void end(self) noexcept nogil    # nothing follows; never fails
+    cdef bint is_ended(self) noexcept nogil    # asked before take(): then that takes the last rows
+    cdef size_t room(self) noexcept nogil
+    cdef bint lacks(self, size_t rows) noexcept nogil    # fewer fit; giver is woken when there is room again
     cdef bint waiting(self) noexcept nogil
     cdef size_t take(self) noexcept nogil
     cdef uint64_t at(self, size_t row, int column) noexcept nogil
     cdef size_t backlog(self) noexcept nogil
-    cdef uint64_t newest(self, int column) noexcept nogil
 
 @cython.final
-cdef class Intake:
+cdef class ProposalQueue:
     """Proposals on their way to the engine, already as entry records without index and term."""
     cdef pthread_mutex_t mutex
     cdef readonly Event event
@@ -97,7 +105,9 @@ cdef class Intake:
     cdef int64_t held                     # atomic: bytes of taken that are not consumed
     cdef bint closed
     cdef uint32_t last_count
-    cdef int64_t _put(self, const uint8_t* data, size_t size, int kind) except -2 nogil
+    cdef int64_t _put(self, const uint8_t* data, size_t size, int kind) noexcept nogil
+    cdef bint _fits(self, size_t size) noexcept nogil
+    cdef void _append(self, const uint8_t* data, size_t size, int kind) noexcept nogil
     cdef int64_t offer(self, const uint8_t* data, size_t size, int kind) except -2 nogil
     cdef bint waiting(self) noexcept nogil
     cdef bint take(self) noexcept nogil   # after this, records stand in taken from offset on

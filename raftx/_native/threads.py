@@ -23,13 +23,15 @@ import time
 from collections.abc import Iterable
 from typing import Any, TypeAlias, TypeVar, final
 
+from .layout import ENTRY_HEADER, ENVELOPE, SLACK
 from .memory import Buffer, Spans
 
 CELLS = 16
 COLUMNS = 8
-ENTRY_HEADER = 32
-ENVELOPE = 24
-SLACK = 4096  # what an Intake takes above its limit, so that one proposal of the largest size has room
+ROWS_DEFAULT = 4096
+ROWS_MAX = 1 << 24
+FULL = 1  # what put() says of a row that has no room
+CLOSED = -1
 POLL_MAX_MS = 2**31 - 1  # poll() takes a C int; waking up earlier than asked is allowed
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
@@ -273,14 +275,25 @@ class Runner:
         return self.round() != 0
 
 
-@final
 class Handoff:
-    """Rows of eight numbers and spans from one side to one taker. ``put`` from any thread, the rest for the taker."""
+    """Rows of eight numbers and spans from one side to one taker. ``put`` and ``end`` from any thread, the rest for it.
 
-    __slots__ = ("event", "let_go", "put_bytes", "queue", "taken", "taken_rows")
+    At most ``capacity`` rows wait (here a few more, when several threads put at once). Raises ValueError for a capacity
+    out of range. Subclasses give rows and columns names; they are final and have no state of their own.
+    """
 
-    def __init__(self, event: Event) -> None:
-        self.event = _typed(Event, event)
+    __slots__ = (
+        "capacity", "ended", "event", "giver", "let_go", "put_bytes", "queue", "refused", "short", "taken",
+        "taken_rows",
+    )  # fmt: skip
+
+    def __init__(self, event: Event, capacity: int = ROWS_DEFAULT) -> None:
+        self.event = self.giver = _typed(Event, event)
+        if not 1 <= capacity <= ROWS_MAX:
+            raise ValueError(f"capacity must be in 1..{ROWS_MAX} rows, not {capacity}")
+        self.capacity = _number(capacity)
+        self.refused = 0  # rows that had no room
+        self.ended = self.short = 0
         #: rows not yet taken, each with its spans; whole in one step, so that nobody needs a lock
         self.queue: collections.deque[tuple[Row, Spans | None]] = collections.deque()
         self.put_bytes = self.let_go = 0  # bytes of spans that were ever put, and that the taker is done with
@@ -288,7 +301,10 @@ class Handoff:
         self.taken = Spans()
 
     def put(self, spans: Spans, a: int, b: int, c: int, d: int, e: int, f: int, g: int, h: int) -> int:
-        """Append a row and move the spans, which is empty afterwards."""
+        """Append a row and move the spans, which is empty afterwards: 0, or 1 and nothing has moved when it is full."""
+        if len(self.queue) >= self.capacity:
+            self.refused += 1
+            return FULL
         moved = None
         if spans.count:
             moved = Spans()
@@ -298,6 +314,27 @@ class Handoff:
         self.queue.append(((a, b, c, d, e, f, g, h), moved))
         self.event.wake()
         return 0
+
+    def end(self) -> None:
+        """Nothing follows. Never fails."""
+        self.ended = 1
+        self.event.wake()
+
+    def is_ended(self) -> bool:
+        """Whether the end was told. Asked before ``take``: then that takes the last rows."""
+        return self.ended != 0
+
+    def room(self) -> int:
+        """How many rows could be put now."""
+        return max(self.capacity - len(self.queue), 0)
+
+    def lacks(self, rows: int) -> bool:
+        """Whether fewer could be put; then ``giver`` is woken when there may be room again. For a single giver."""
+        if self.room() >= rows:
+            return False
+        # Said first, looked at again behind it: whoever takes rows in between finds it said.
+        self.short = 1
+        return self.room() < rows
 
     @property
     def pending(self) -> int:
@@ -318,6 +355,9 @@ class Handoff:
             self.taken_rows.append(row)
             if spans is not None:
                 self.taken.take(spans)
+        if self.taken_rows and self.short:
+            self.short = 0
+            self.giver.wake()
         return len(self.taken_rows)
 
     def at(self, row: int, column: int) -> int:
@@ -328,27 +368,13 @@ class Handoff:
         """Bytes of spans that wait or are being used by the taker."""
         return self.put_bytes - self.let_go
 
-    def newest(self, column: int) -> int:
-        """One number of the row that was put last; 0 when no row waits."""
-        try:
-            return self.queue[-1][0][column]
-        except IndexError:
-            return 0
-
-    def py_newest(self, column: int) -> int:
-        """The same for Python."""
-        column = _int(column)
-        if not 0 <= column < COLUMNS:
-            raise IndexError("no such column")
-        return self.newest(column)
-
     def py_put(
         self, spans: Spans | None,
         a: int = 0, b: int = 0, c: int = 0, d: int = 0, e: int = 0, f: int = 0, g: int = 0, h: int = 0,
-    ) -> None:  # fmt: skip
-        """Append a row and move the spans (or None)."""
+    ) -> bool:  # fmt: skip
+        """Append a row and move the spans (or None); False, and nothing is moved, when the queue is full."""
         row = [_number(value) for value in (a, b, c, d, e, f, g, h)]
-        self.put(Spans() if spans is None else _typed(Spans, spans), *row)
+        return self.put(Spans() if spans is None else _typed(Spans, spans), *row) == 0
 
     def py_at(self, row: int, column: int) -> int:
         """One number of a taken row."""
@@ -357,13 +383,24 @@ class Handoff:
             raise IndexError("no such row or column")
         return self.at(row, column)
 
+    def py_lacks(self, rows: int) -> bool:
+        """The same for Python."""
+        return self.lacks(_number(rows))
+
+    def py_set_giver(self, event: Event) -> None:
+        """Whom to wake when there is room again after ``py_lacks``. Before the threads run."""
+        self.giver = _typed(Event, event)
+
     py_take = take
     py_waiting = waiting
     py_backlog = backlog
+    py_end = end
+    py_is_ended = is_ended
+    py_room = room
 
 
 @final
-class Intake:
+class ProposalQueue:
     """Proposals from any thread, for one taker, in order and numbered 1, 2, 3, ...
 
     They stand here as entry records without crc, index and term, ready to become a message's body.

@@ -19,6 +19,7 @@ cdef extern from "_native/threads.h":
     void raftx_poll(int, int64_t) noexcept nogil
     void raftx_signal(int) noexcept nogil
     void raftx_drain(int) noexcept nogil
+    void raftx_check(bint) noexcept nogil
     int pthread_mutex_init(pthread_mutex_t*, void*) nogil
     int pthread_mutex_destroy(pthread_mutex_t*) nogil
     int pthread_mutex_lock(pthread_mutex_t*) nogil
@@ -30,7 +31,12 @@ cdef extern from "_native/threads.h":
 cdef enum:
     CELLS = 16
     COLUMNS = 8
-    ENTRY_HEADER = 32
+    ROWS_DEFAULT = 4096
+    ROWS_MAX = 1 << 24
+    FULL = 1        # what put() says of a row that has no room
+    CLOSED = -1
+    NO_MEMORY = -3
+    SLACK = 4096    # what a ProposalQueue takes above its limit, so that one proposal of the largest size has room
 
 
 def monotonic_ns():
@@ -195,16 +201,23 @@ cdef class Runner:
 
 
 cdef class Handoff:
-    """Rows and spans from one side to one taker. ``put`` from any thread, the rest for the taker."""
+    """Rows and spans from one side to one taker. ``put`` and ``end`` from any thread, the rest for the taker.
 
-    def __cinit__(self, Event event not None):
+    At most ``capacity`` rows wait. Raises ValueError for a capacity out of range.
+    """
+
+    def __cinit__(self, Event event not None, capacity=ROWS_DEFAULT):
+        if not 1 <= capacity <= ROWS_MAX:
+            raise ValueError(f"capacity must be in 1..{ROWS_MAX} rows, not {capacity}")
         pthread_mutex_init(&self.mutex, NULL)
-        self.event = event
+        self.event = self.giver = event
+        self.capacity = capacity
         self.rows = self.taken_rows = NULL
         self.row_count = self.row_room = self.taken_count = self.taken_room = 0
         self.filling = Spans()
         self.taken = Spans()
-        self.pending = 0
+        self.pending = self.ended = self.short = 0
+        self.refused = 0
 
     def __dealloc__(self):
         free(self.rows)
@@ -217,6 +230,11 @@ cdef class Handoff:
         cdef size_t room
         cdef int failed = 0
         pthread_mutex_lock(&self.mutex)
+        # Nothing raises here: to raise is to wait for the GIL, whose holder may be waiting for this mutex.
+        if self.row_count >= self.capacity:
+            self.refused += 1
+            pthread_mutex_unlock(&self.mutex)
+            return FULL
         if self.row_count == self.row_room:
             room = self.row_room * 2 if self.row_room else 16
             row = <uint64_t*>realloc(self.rows, room * COLUMNS * 8)
@@ -245,6 +263,23 @@ cdef class Handoff:
                 raise MemoryError()
         self.event.wake()
         return 0
+
+    cdef void end(self) noexcept nogil:
+        raftx_store(&self.ended, 1)
+        self.event.wake()
+
+    cdef bint is_ended(self) noexcept nogil:
+        return raftx_load(&self.ended) != 0
+
+    cdef size_t room(self) noexcept nogil:
+        return self.capacity - <size_t>raftx_load(&self.pending)
+
+    cdef bint lacks(self, size_t rows) noexcept nogil:
+        if self.room() >= rows:
+            return False
+        # Said first, looked at again behind it: whoever takes rows in between finds it said.
+        raftx_store(&self.short, 1)
+        return self.room() < rows
 
     cdef int _take_spans(self, Spans spans) noexcept nogil:
         # Under the mutex: must not raise, which could wait for the GIL.
@@ -284,9 +319,12 @@ cdef class Handoff:
         self.taken.swap(self.filling)
         raftx_store(&self.pending, 0)
         pthread_mutex_unlock(&self.mutex)
+        if raftx_load(&self.short) and raftx_exchange(&self.short, 0):
+            self.giver.wake()
         return self.taken_count
 
     cdef uint64_t at(self, size_t row, int column) noexcept nogil:
+        raftx_check(row < self.taken_count and 0 <= column < COLUMNS)
         return self.taken_rows[row * COLUMNS + column]
 
     cdef size_t backlog(self) noexcept nogil:
@@ -296,18 +334,10 @@ cdef class Handoff:
         pthread_mutex_unlock(&self.mutex)
         return size
 
-    cdef uint64_t newest(self, int column) noexcept nogil:
-        cdef uint64_t value = 0
-        pthread_mutex_lock(&self.mutex)
-        if self.row_count:
-            value = self.rows[(self.row_count - 1) * COLUMNS + column]
-        pthread_mutex_unlock(&self.mutex)
-        return value
-
     def py_put(self, spans, uint64_t a=0, uint64_t b=0, uint64_t c=0, uint64_t d=0, uint64_t e=0, uint64_t f=0,
                uint64_t g=0, uint64_t h=0):
-        """Append a row and move the spans (or None)."""
-        self.put(Spans() if spans is None else <Spans?>spans, a, b, c, d, e, f, g, h)
+        """Append a row and move the spans (or None); False, and nothing is moved, when the queue is full."""
+        return self.put(Spans() if spans is None else <Spans?>spans, a, b, c, d, e, f, g, h) == 0
 
     def py_take(self):
         """Take all rows; their number."""
@@ -327,14 +357,28 @@ cdef class Handoff:
         """Bytes of spans that wait or are being used by the taker."""
         return self.backlog()
 
-    def py_newest(self, int column):
-        """One number of the row that was put last; 0 when no row waits."""
-        if not 0 <= column < COLUMNS:
-            raise IndexError("no such column")
-        return self.newest(column)
+    def py_end(self):
+        """Nothing follows what has been put. Never fails."""
+        self.end()
+
+    def py_is_ended(self):
+        """Whether the end was told. Asked before ``py_take``: then that takes the last rows."""
+        return bool(self.is_ended())
+
+    def py_room(self):
+        """How many rows could be put now."""
+        return self.room()
+
+    def py_lacks(self, size_t rows):
+        """Whether fewer could be put; then ``giver`` is woken when there may be room again. For a single giver."""
+        return bool(self.lacks(rows))
+
+    def py_set_giver(self, Event event not None):
+        """Whom to wake when there is room again after ``py_lacks``. Before the threads run."""
+        self.giver = event
 
 
-cdef class Intake:
+cdef class ProposalQueue:
     """Proposals from any thread, for one taker, in order and numbered 1, 2, 3, ..."""
 
     def __cinit__(self, Event event not None, uint64_t origin, uint64_t incarnation, size_t limit, Clock clock=None):
@@ -359,19 +403,30 @@ cdef class Intake:
     def __dealloc__(self):
         pthread_mutex_destroy(&self.mutex)
 
-    cdef int64_t _put(self, const uint8_t* data, size_t size, int kind) except -2 nogil:
-        # Under the mutex. With the GIL held by the caller, nothing here lets go of it.
+    cdef int64_t _put(self, const uint8_t* data, size_t size, int kind) noexcept nogil:
+        # Under the mutex: must not raise, which could wait for the GIL, whose holder may wait for the mutex.
         if self.closed:
-            return -1
-        if self.filling.size + <size_t>raftx_load(&self.held) + ENTRY_HEADER + 24 + size > self.limit + 4096:
+            return CLOSED
+        if not self._fits(size):
             return 0
+        if not self.filling.try_reserve(ENTRY_HEADER + ENVELOPE + size):
+            return NO_MEMORY
+        self._append(data, size, kind)
+        return self.sequence
+
+    cdef bint _fits(self, size_t size) noexcept nogil:
+        cdef size_t used = self.filling.size + <size_t>raftx_load(&self.held) + ENTRY_HEADER + ENVELOPE
+        cdef size_t most = self.limit + SLACK
+        return used <= most and size <= most - used
+
+    cdef void _append(self, const uint8_t* data, size_t size, int kind) noexcept nogil:
+        # There is memory for it.
         if self.filling.size == 0:
             self.filling_first = self.sequence + 1
             self.filling_since = self.clock.now()
-        self.filling.put_proposal(kind, self.origin, self.incarnation, self.sequence + 1, data, size)
+        self.filling.append_proposal(kind, self.origin, self.incarnation, self.sequence + 1, data, size)
         self.sequence += 1
         raftx_store(&self.pending, self.filling.size)
-        return self.sequence
 
     cdef int64_t offer(self, const uint8_t* data, size_t size, int kind) except -2 nogil:
         # ``propose`` for a caller without the GIL.
@@ -379,24 +434,18 @@ cdef class Intake:
         pthread_mutex_lock(&self.mutex)
         sequence = self._put(data, size, kind)
         pthread_mutex_unlock(&self.mutex)
+        if sequence == NO_MEMORY:
+            raise MemoryError()
         if sequence > 0:
             self.event.wake()
         return sequence
 
     def propose(self, data, int kind=0):
-        """Append one proposal: its number, 0 when there is no room, -1 when closed. Raises TypeError."""
+        """Append one proposal: its number, 0 when there is no room, -1 when closed. Raises TypeError, MemoryError."""
         cdef bytes b = data if type(data) is bytes else as_bytes(data)
-        cdef int64_t sequence
         if not 0 <= kind <= 255:
             raise OverflowError("kind must be in 0..255")
-        pthread_mutex_lock(&self.mutex)
-        try:
-            sequence = self._put(<const uint8_t*>PyBytes_AS_STRING(b), PyBytes_GET_SIZE(b), kind)
-        finally:
-            pthread_mutex_unlock(&self.mutex)
-        if sequence > 0:
-            self.event.wake()
-        return sequence
+        return self.offer(<const uint8_t*>PyBytes_AS_STRING(b), PyBytes_GET_SIZE(b), kind)
 
     def propose_many(self, datas):
         """Append all proposals or none: (number of the first, how many).
@@ -404,28 +453,32 @@ cdef class Intake:
         (0, 0) when there is no room for all of them, (-1, 0) when closed.
         """
         cdef list blobs = [d if type(d) is bytes else as_bytes(d) for d in datas]
-        cdef int64_t sequence, first = 0
+        cdef int64_t first = 0
         cdef Py_ssize_t count = 0
         cdef size_t size = 0
         cdef bytes b
         for item in blobs:
             b = item
-            size += ENTRY_HEADER + 24 + <size_t>PyBytes_GET_SIZE(b)
+            size += ENTRY_HEADER + ENVELOPE + <size_t>PyBytes_GET_SIZE(b)
+        if not blobs:
+            return 0, 0
+        size -= ENTRY_HEADER + ENVELOPE
         pthread_mutex_lock(&self.mutex)
-        try:
-            if self.closed:
-                first = -1 if blobs else 0
-            elif self.filling.size + <size_t>raftx_load(&self.held) + size <= self.limit + 4096:
-                # Memory first: behind this nothing fails, so that no part of them can go alone.
-                self.filling.reserve(size)
+        # Memory first: behind this nothing fails, so that no part of them can go alone.
+        if self.closed:
+            first = CLOSED
+        elif self._fits(size):
+            if self.filling.try_reserve(ENTRY_HEADER + ENVELOPE + size):
+                first = self.sequence + 1
                 for item in blobs:
                     b = item
-                    sequence = self._put(<const uint8_t*>PyBytes_AS_STRING(b), PyBytes_GET_SIZE(b), 0)
-                    if not count:
-                        first = sequence
+                    self._append(<const uint8_t*>PyBytes_AS_STRING(b), PyBytes_GET_SIZE(b), 0)
                     count += 1
-        finally:
-            pthread_mutex_unlock(&self.mutex)
+            else:
+                first = NO_MEMORY
+        pthread_mutex_unlock(&self.mutex)
+        if first == NO_MEMORY:
+            raise MemoryError()
         if count:
             self.event.wake()
         return first, count

@@ -10,7 +10,8 @@ import zlib
 from collections.abc import Iterable, Sequence
 from typing import final
 
-from .._native.memory import _U32, _U64, ENTRY_HEADER, Bytes, _bytes, _number, _put, _record_valid, _walk
+from .._native.layout import ENTRY_HEADER, FRAME_HEADER, MESSAGE_HEADER
+from .._native.memory import _U32, _U64, Bytes, _bytes, _number, _put, _record_valid, _walk
 from .._native.outbox import Message, Outbox
 from ..errors import FrameError
 from ..types import (
@@ -26,8 +27,6 @@ from ..types import (
     ConfState,
 )
 
-FRAME_HEADER = 64
-MESSAGE_HEADER = 64
 REASONS = (
     "ok", "short", "magic", "version", "cluster", "group", "recipient", "length", "checksum", "kind", "range",
     "records", "sender",

@@ -9,9 +9,9 @@ from array import array
 from bisect import bisect_right
 from typing import final
 
+from .._native.layout import ENTRY_HEADER
 from .._native.memory import (
     _U64,
-    ENTRY_HEADER,
     Block,
     Bytes,
     Entry,

@@ -5,7 +5,7 @@ from . cimport records
 
 cdef int ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2, TRANSITION_AUTO, TRANSITION_EXPLICIT
 cdef uint64_t NUMBER_MAX
-cdef size_t CHANGE_HEADER, PART_BYTES
+cdef size_t ENTRY_HEADER, CHANGE_HEADER, PART_BYTES
 cdef int PARTS_KINDS, CHANGE_FITS, CHANGE_PENDING, CHANGE_IN_JOINT, CHANGE_NOT_JOINT
 
 cdef bint is_change(const uint8_t* body, size_t at, size_t end, bint v1) noexcept nogil

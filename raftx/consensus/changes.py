@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .._native.layout import ENTRY_HEADER
 from .._native.outbox import Message
 from ..types import ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2, NUMBER_MAX, TRANSITION_AUTO, TRANSITION_EXPLICIT
 from . import records
@@ -59,7 +60,7 @@ def unfit_kind(m: Message) -> int:
         if kind != 0:
             if kind != ENTRY_CONF_CHANGE and kind != ENTRY_CONF_CHANGE_V2:
                 return kind
-            if not is_change(m.body, at + records.RECORD_HEADER, at + size, kind == ENTRY_CONF_CHANGE):
+            if not is_change(m.body, at + ENTRY_HEADER, at + size, kind == ENTRY_CONF_CHANGE):
                 return kind
         at += size
     return 0

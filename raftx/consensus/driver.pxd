@@ -30,8 +30,7 @@ cdef class Driver:
     cdef int accept_apply(self, bint allow_unstable) except -1 nogil
     cdef int forget_written(self) noexcept nogil
     @cython.locals(write=uint64_t)
-    cdef bint next_write(self, Spans spans) except -1 nogil
-    cdef int answer_write(self) except -1 nogil
+    cdef bint next_write(self, Spans spans, bint may_write=*) except -1 nogil
     cdef int write_done(self, uint64_t number) except -1 nogil
     cdef bint settle(self) except -1 nogil
     cdef bint next_apply(self, Spans spans) except -1 nogil

@@ -141,33 +141,31 @@ class Driver:
 
     # --- with account --------------------------------------------------------------------------------
 
-    def next_write(self, spans: Spans) -> bool:
+    def next_write(self, spans: Spans, may_write: bool = True) -> bool:
         """Hand over what is to be written: its entries into ``spans``, its number is ``number``. False for nothing.
 
-        What is to be sent comes to ``out``, or waits for this write, or for the last one, in ``held``.
+        What is to be sent comes to ``out``, or waits for this write, or for the last one, in ``held``. may_write: False
+        while the disk has too much to do; what promises something waits for the next write then.
         """
         if not self.must_write():
             release.collect(self.raft, self.out, self.held, self.number)
+            return False
+        if not may_write:
+            release.collect(self.raft, self.out, self.held, self.number + 1)
             return False
         self.plan_write()
         write = self.number + 1
         release.collect(self.raft, self.out, self.held, write)
         if self.write_stable:
-            # The term goes with it: the answer to a write of an earlier term says nothing about a log that was
-            # rewritten since (the append ABA race).
-            self.answer_write()
+            # What the core is to be told then: how far its log is stable. The term goes with it: the answer to a write
+            # of an earlier term says nothing about a log that was rewritten since (the append ABA race).
+            id, term, index = self.raft.id, self.raft.term, self.write_stable
+            self.held.put(MSG_STORAGE_APPEND_RESP, id, id, term, index, self.write_stable_term, 0, 0, 0, 0)
             self.held.tag_last(write)
         if self.write_high >= self.write_low:
             self.raft.log.spans(self.write_low, self.write_high, spans)
         self.accept_write()
         return True
-
-    def answer_write(self) -> int:
-        """What the core is to be told when the write is durable: how far its log is stable then."""
-        id, term = self.raft.id, self.raft.term
-        return self.held.put(
-            MSG_STORAGE_APPEND_RESP, id, id, term, self.write_stable, self.write_stable_term, 0, 0, 0, 0
-        )
 
     def write_done(self, number: int) -> int:
         """Writes up to this number are durable: what waited for them may leave, the core takes its own answers."""
@@ -187,23 +185,17 @@ class Driver:
 
         ``spans`` is empty before. Not while APPLIES batches, or max_apply_bytes, are with the state machine.
         """
-        if self.raft.committed == self.raft.applying or not self.raft.may_apply(False):
+        if self.raft.committed == self.raft.applying or self.applies_end - self.applies_first == APPLIES:
             return False
-        if self.applies_end - self.applies_first == APPLIES:
+        low = self.raft.applying + 1
+        if not self.raft.hand_over(spans):
             return False
-        self.apply_low = self.raft.applying + 1
-        self.apply_high = self.raft.applicable(False)
-        self.raft.log.spans(self.apply_low, self.apply_high, spans)
-        if spans.size > self.raft.apply_room():
-            self.apply_high = self.raft.apply_limit(False)
-            spans.clear()
-            self.raft.log.spans(self.apply_low, self.apply_high, spans)
-        self.apply_bytes = spans.size
-        self.accept_apply(False)
+        high, size = self.raft.applying, spans.size
+        self.apply_low, self.apply_high, self.apply_bytes = low, high, size
         place = self.applies_end & (APPLIES - 1)
-        self.high_at[place] = self.apply_high
-        self.bytes_at[place] = self.apply_bytes
-        self.count_at[place] = self.apply_high + 1 - self.apply_low
+        self.high_at[place] = high
+        self.bytes_at[place] = size
+        self.count_at[place] = high + 1 - low
         self.applies_end += 1
         return True
 

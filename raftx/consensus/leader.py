@@ -5,6 +5,7 @@ Functions over State. The windows and pauses themselves are Tracker's.
 
 from __future__ import annotations
 
+from .._native.layout import ENTRY_HEADER
 from .._native.outbox import Message, Outbox
 from ..errors import ConfChangeError, FrameError, ProposalDropped
 from ..types import (
@@ -35,8 +36,6 @@ from ..types import (
 )
 from . import changes, records
 from .state import State
-
-ENTRY_HEADER = 32
 
 
 def maybe_send_append(r: State, slot: int, send_if_empty: bool) -> int:
@@ -196,9 +195,9 @@ def pass_changes(r: State, m: Message, append: bool) -> int:
         index += 1
         reason = 0
         if m.body[at + records.RECORD_KIND] != 0:
-            reason = judge_change(r, changes.part_count(m.body, at + records.RECORD_HEADER, at + step), pending)
+            reason = judge_change(r, changes.part_count(m.body, at + ENTRY_HEADER, at + step), pending)
         if reason == 0:
-            size += step - records.RECORD_HEADER
+            size += step - ENTRY_HEADER
         if append and reason == 0:
             r.piece.body_of(m, at, step, 1)
             r.log.append_proposals(r.term, r.piece.body, step)
@@ -237,7 +236,7 @@ def change_refusal(r: State, m: Message) -> int:
         if step == 0:
             return changes.CHANGE_FITS
         if m.body[at + records.RECORD_KIND] != 0:
-            parts = changes.part_count(m.body, at + records.RECORD_HEADER, at + step)
+            parts = changes.part_count(m.body, at + ENTRY_HEADER, at + step)
             return judge_change(r, parts, r.pending_conf_index)
         at += step
     return changes.CHANGE_FITS

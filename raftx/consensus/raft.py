@@ -6,6 +6,7 @@ listed: whatever happens to a Raft happens through one of the two.
 
 from __future__ import annotations
 
+from .._native.layout import ENTRY_HEADER
 from .._native.memory import Entry
 from .._native.outbox import Message
 from ..errors import Corruption, SnapshotRequestDropped
@@ -35,8 +36,6 @@ from . import candidate, configuration, follower, leader
 from .confchange import configuration_after
 from .configuration import Configuration
 from .state import State
-
-ENTRY_HEADER = 32
 
 
 class Raft(State):

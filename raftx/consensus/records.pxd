@@ -1,7 +1,7 @@
 import cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-cdef size_t RECORD_HEADER, RECORD_LENGTH, RECORD_INDEX, RECORD_TERM, RECORD_KIND
+cdef size_t ENTRY_HEADER, RECORD_LENGTH, RECORD_INDEX, RECORD_TERM, RECORD_KIND
 cdef size_t DATA_MAX
 
 @cython.locals(value=uint32_t)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-RECORD_HEADER = 32  # checksum 4 | length 4 | index 8 | term 8 | kind 1 | 7 zero bytes; then the data
+from .._native.layout import ENTRY_HEADER
+
 RECORD_LENGTH = 4
 RECORD_INDEX = 8
 RECORD_TERM = 16
@@ -34,7 +35,7 @@ def u64(body: Sequence[int], at: int) -> int:
 
 def record_size(body: Sequence[int], at: int, end: int) -> int:
     """Size of the record that begins at ``at``; 0 when no whole one stands there before ``end``."""
-    if at > end or end - at < RECORD_HEADER:
+    if at > end or end - at < ENTRY_HEADER:
         return 0
     length = u32(body, at + RECORD_LENGTH)
-    return RECORD_HEADER + length if length <= DATA_MAX and length <= end - at - RECORD_HEADER else 0
+    return ENTRY_HEADER + length if length <= DATA_MAX and length <= end - at - ENTRY_HEADER else 0

@@ -1,3 +1,4 @@
+import cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from .._core cimport EntryLog
 from .._native cimport memory
@@ -64,6 +65,7 @@ cdef class State:
     cdef int maybe_commit_by_vote(self, Message m) except -1 nogil
     cdef bint up_to_date(self, uint64_t index, uint64_t term) noexcept nogil
     cdef int replace_tail(self, Message m, uint64_t conflict) except -1 nogil
+    @cython.final
     cdef void accept_writing(self) noexcept nogil
     cdef void stable_to(self, uint64_t index, uint64_t term) noexcept nogil
     cdef void stable_snapshot_to(self, uint64_t index) noexcept nogil
@@ -71,14 +73,24 @@ cdef class State:
     cdef int read_snapshot(self, Message m) noexcept nogil
     cdef int restore(self, Message m) except -1 nogil
     cdef bint sealed(self, Message m) noexcept nogil
+    @cython.final
     cdef uint64_t applicable(self, bint allow_unstable) noexcept nogil
+    @cython.final
     cdef uint64_t log_bytes(self, uint64_t low, uint64_t high) noexcept nogil
+    @cython.final
     cdef bint may_apply(self, bint allow_unstable) noexcept nogil
+    @cython.final
     cdef uint64_t apply_room(self) noexcept nogil
+    @cython.final
     cdef uint64_t apply_limit(self, bint allow_unstable) noexcept nogil
+    cdef bint hand_over(self, Spans spans) except -1 nogil
+    @cython.final
     cdef int accept_applying(self, uint64_t index) except -1 nogil
+    @cython.final
     cdef void count_applying(self, uint64_t size, bint allow_unstable) noexcept nogil
+    @cython.final
     cdef int mark_applied(self, uint64_t index, uint64_t size) except -1 nogil
+    @cython.final
     cdef void reduce_uncommitted(self, uint64_t size) noexcept nogil
     cdef bint committed_in_term(self) noexcept nogil
     cdef bint increase_uncommitted(self, uint64_t size) noexcept nogil

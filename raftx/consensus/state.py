@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from .._core import EntryLog
 from .._native import memory
+from .._native.layout import ENTRY_HEADER
 from .._native.memory import Spans
 from .._native.outbox import Message, Outbox, snapshot_from
 from ..config import Config
@@ -35,8 +36,6 @@ from .configuration import Configuration
 from .doubt import Doubts
 from .reads import PendingReads
 from .tracker import Tracker
-
-ENTRY_HEADER = 32
 
 
 class State:
@@ -337,11 +336,11 @@ class State:
 
         The checksum of the record is left to ``sealed``.
         """
-        if m.count != 1 or m.body_size < records.RECORD_HEADER:
+        if m.count != 1 or m.body_size < ENTRY_HEADER:
             return configuration.DAMAGED
         if records.record_size(m.body, 0, m.body_size) != m.body_size or m.body[records.RECORD_KIND] != ENTRY_SNAPSHOT:
             return configuration.DAMAGED
-        return self.arriving.read(m.body, records.RECORD_HEADER, m.body_size)
+        return self.arriving.read(m.body, ENTRY_HEADER, m.body_size)
 
     def restore(self, m: Message) -> int:
         """Take the snapshot of ``m`` in place of log and membership, unless there is no need (etcd's restore).
@@ -427,6 +426,23 @@ class State:
         if not self.may_apply(allow_unstable):
             return self.applying
         return self.log.limit(self.applying + 1, self.applicable(allow_unstable), self.apply_room())
+
+    def hand_over(self, spans: Spans) -> bool:
+        """Hand what is durable here and may be applied now to the state machine; False for nothing.
+
+        ``spans``, which is empty before, gets the records from ``applying`` on, which moves behind them.
+        """
+        if not self.may_apply(False):
+            return False
+        low, high = self.applying + 1, self.applicable(False)
+        self.log.spans(low, high, spans)
+        if spans.size > self.apply_room():
+            high = self.apply_limit(False)
+            spans.clear()
+            self.log.spans(low, high, spans)
+        self.accept_applying(high)
+        self.count_applying(spans.size, False)
+        return True
 
     def set_snapshot(self, record: bytes, index: int, term: int) -> None:
         """What other members may be sent from now on: a snapshot as a record."""

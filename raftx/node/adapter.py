@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 
-from .._native.threads import Cells, Event, Handoff
-from ..storage.protocol import CELL_DONE, CELL_ERROR, CELL_SYNCS, ROW_IN_DOUBT, ROW_STOP, Storage
+from .._native.threads import Event
+from ..storage.protocol import Storage
+from ..storage.writes import DiskGauges, WriteQueue
 from ..transport.link import QueueLink
 from ..transport.protocol import ASK_PROVEN, ASK_RENEW, Transport
 from ..types import HardState
+from .channels import CommandQueue
 from .report import report
-from .rows import CMD_CONNECTED, CMD_UNREACHABLE
 
 WRITE_FAILED = 1
 
@@ -22,10 +23,10 @@ WRITE_FAILED = 1
 class StorageAdapter:
     """Writes what the engine hands over; whatever came during a sync is the next batch."""
 
-    def __init__(self, storage: Storage, writes: Handoff, cells: Cells, engine_event: Event) -> None:
+    def __init__(self, storage: Storage, writes: WriteQueue, gauges: DiskGauges, engine_event: Event) -> None:
         self.storage = storage
         self.writes = writes
-        self.cells = cells
+        self.gauges = gauges
         self.engine_event = engine_event
         self.error: BaseException | None = None
 
@@ -39,35 +40,29 @@ class StorageAdapter:
 
         After a failure nothing is acknowledged any more.
         """
+        # Asked first: what is taken then are the last writes.
+        ended = self.writes.py_is_ended()
         rows = self.writes.py_take()
-        if rows == 0:
-            return True
-        last = rows
-        stop = self.writes.py_at(rows - 1, 0) == ROW_STOP
-        if stop:
-            last -= 1
-        if last:
-            number, term, vote, commit, _, flags = (self.writes.py_at(last - 1, column) for column in range(1, 7))
+        if rows:
+            number, term, vote, commit, in_doubt = self.writes.py_write(rows - 1)
             try:
-                self.storage.append(
-                    HardState(term, vote, commit, bool(flags & ROW_IN_DOUBT)), self.writes.taken.pieces()
-                )
+                self.storage.append(HardState(term, vote, commit, in_doubt), self.writes.taken.pieces())
                 self.storage.sync()
             except BaseException as error:  # whatever it is, nobody knows what is on disk
                 self.error = error
-                self.cells[CELL_ERROR] = WRITE_FAILED
+                self.gauges.error = WRITE_FAILED
                 self.engine_event.py_wake()
                 return False
-            self.cells[CELL_SYNCS] += 1
-            self.cells[CELL_DONE] = number
+            self.gauges.syncs += 1
+            self.gauges.done = number
             self.engine_event.py_wake()
-        return not stop
+        return not ended
 
     def rest(self) -> None:
         """Sleep until the engine has handed something over."""
         event = self.writes.event
         event.py_prepare()
-        if self.writes.py_waiting():
+        if self.writes.py_waiting() or self.writes.py_is_ended():
             event.py_cancel()
         else:
             event.py_wait(-1)
@@ -79,7 +74,7 @@ class TransportAdapter:
     What else the engine asks for (a new connection, say) goes to transports that have the method for it.
     """
 
-    def __init__(self, transport: Transport, link: QueueLink, commands: Handoff) -> None:
+    def __init__(self, transport: Transport, link: QueueLink, commands: CommandQueue) -> None:
         self.transport = transport
         self.link = link
         self.commands = commands
@@ -90,7 +85,7 @@ class TransportAdapter:
         }
         attach = getattr(transport, "attach", None)
         if attach is not None:
-            attach(link.deliver, lambda id: commands.py_put(None, CMD_CONNECTED, id))
+            attach(link.deliver, commands.connected)
 
     def stop(self) -> None:
         """End ``run``. Any thread."""
@@ -110,7 +105,7 @@ class TransportAdapter:
         rows = outgoing.py_take()
         pieces = iter(outgoing.taken.pieces())
         for row in range(rows):
-            to, ask = outgoing.py_at(row, 0), outgoing.py_at(row, 1)
+            to, ask = outgoing.py_to(row), outgoing.py_ask(row)
             if ask in self.asks:
                 self.ask(ask, to)
                 continue
@@ -120,7 +115,7 @@ class TransportAdapter:
                 report(logging.ERROR, "the transport failed to send to %d", to, error=error)
                 sent = False
             if not sent:
-                self.commands.py_put(None, CMD_UNREACHABLE, to)
+                self.commands.unreachable(to)
         return True
 
     def rest(self) -> None:

@@ -1,25 +1,26 @@
 import cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from .._native.memory cimport Cursor
-from .._native.threads cimport Cells, Event, Handoff, Intake
+from .._native.threads cimport Event, ProposalQueue
+from .channels cimport ApplyGauges, ApplyQueue
 from .outcomes cimport Outcomes
 
-cdef int ENTRY_NORMAL, DONE_APPLIED, DONE_BARE, DONE_INDEX
+cdef int ENTRY_NORMAL
 cdef uint64_t KNOWN_REFUSALS, REFUSED_STOPPED
-cdef uint64_t ROW_APPLY, ROW_ASKED, ROW_END, ROW_HANDED, ROW_ODD, ROW_REFUSED, ROW_STATE, ROW_TRANSFER
+cdef uint64_t ROW_ASKED, ROW_ENTRIES, ROW_HANDED, ROW_ODD, ROW_REFUSED, ROW_STATE, ROW_TRANSFER
 cdef size_t ENVELOPE
 
 @cython.final
 cdef class Applier:
     cdef readonly uint64_t id, incarnation
-    cdef readonly Intake intake
-    cdef readonly Handoff applies
+    cdef readonly ProposalQueue proposals
+    cdef readonly ApplyQueue applies
+    cdef readonly ApplyGauges gauges
     cdef readonly Outcomes outcomes
     cdef object state_machine, leadership
     cdef public object committed, state_changes
-    cdef public Cells cells
     cdef public Event engine_event
-    cdef readonly uint64_t applied_term, bare
+    cdef readonly uint64_t applied_term
     cdef Cursor cursor
     cdef int apply_spans(self, size_t span, size_t count) except -1 with gil
     cdef int apply_one(self) except -1 with gil

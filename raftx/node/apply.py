@@ -11,21 +11,19 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from .._native.layout import ENVELOPE
 from .._native.memory import Cursor, Entry
-from .._native.threads import Handoff, Intake
+from .._native.threads import ProposalQueue
 from ..types import ENTRY_NORMAL, MESSAGE_NAMES, Role, StateChange
+from .channels import ApplyGauges, ApplyQueue
 from .leadership import Leadership
 from .outcomes import Outcomes
 from .report import report
 from .rows import (
-    DONE_APPLIED,
-    DONE_BARE,
-    DONE_INDEX,
     REFUSALS,
     REFUSED_STOPPED,
-    ROW_APPLY,
     ROW_ASKED,
-    ROW_END,
+    ROW_ENTRIES,
     ROW_HANDED,
     ROW_ODD,
     ROW_REFUSED,
@@ -34,28 +32,33 @@ from .rows import (
 )
 from .senders import REASONS
 
-ENVELOPE = 24
 KNOWN_REFUSALS = len(REFUSALS)
 
 
 class Applier:
     """Owns the state machine; feeds the futures that are open, and the streams."""
 
-    def __init__(self, id: int, intake: Intake, applies: Handoff, state_machine: Any, outcomes: Outcomes) -> None:
+    def __init__(
+        self,
+        id: int,
+        proposals: ProposalQueue,
+        applies: ApplyQueue,
+        gauges: ApplyGauges,
+        state_machine: Any,
+        outcomes: Outcomes,
+    ) -> None:
         self.id = id
-        self.intake = intake
-        self.incarnation = intake.incarnation
+        self.proposals = proposals
+        self.incarnation = proposals.incarnation
         self.applies = applies
+        self.gauges = gauges
         self.state_machine = state_machine
         self.outcomes = outcomes
         self.leadership = Leadership(outcomes)
-        self.cells: Any = None
         self.engine_event: Any = None
         self.committed: Any = None
         self.state_changes: Any = None
         self.applied_term = 0
-        #: entries that have no envelope: not a node's, nor empty as the first of a term
-        self.bare = 0
         self.cursor = Cursor()
 
     def run(self) -> None:
@@ -65,17 +68,19 @@ class Applier:
 
     def round(self) -> bool:
         """Take what the engine has handed over; False when nothing follows."""
+        # Asked first: what is taken then are the last rows.
+        ended = self.applies.py_is_ended()
         rows = self.applies.py_take()
         span = 0
         for row in range(rows):
-            kind = self.applies.at(row, 0)
-            if kind == ROW_APPLY:
-                count = self.applies.at(row, 3)
+            kind = self.applies.kind(row)
+            if kind == ROW_ENTRIES:
+                _low, high, count = self.applies.entries(row)
                 self.apply_spans(span, count)
                 span += count
-                self.after_apply(self.applies.at(row, 2))
+                self.after_apply(high)
             elif kind == ROW_HANDED:
-                self.outcomes.hand_over(self.applies.at(row, 1), self.applies.at(row, 2))
+                self.outcomes.hand_over(*self.applies.handed(row))
             elif kind == ROW_REFUSED:
                 self.take_refused(row)
             elif kind == ROW_STATE:
@@ -83,20 +88,16 @@ class Applier:
             elif kind == ROW_ASKED:
                 self.take_asked(row)
             elif kind == ROW_TRANSFER:
-                self.leadership.transfer_ended(
-                    self.applies.at(row, 1), self.applies.at(row, 2), self.applies.at(row, 3)
-                )
+                self.leadership.transfer_ended(*self.applies.transfer(row))
                 self.outcomes.wake_all()
             elif kind == ROW_ODD:
                 self.tell_odd(row)
-            elif kind == ROW_END:
-                return False
-        return True
+        return not ended
 
     def rest(self) -> None:
         """Sleep until the engine has handed something over."""
         self.applies.event.py_prepare()
-        if self.applies.py_waiting():
+        if self.applies.py_waiting() or self.applies.py_is_ended():
             self.applies.event.py_cancel()
         else:
             self.applies.event.py_wait(-1)
@@ -120,7 +121,7 @@ class Applier:
             if self.state_machine is not None or self.committed is not None:
                 result = self.give(Entry(c.index, c.term, c.payload(ENVELOPE), ENTRY_NORMAL))
             # Before its future ends: who sees that finds the index, too.
-            self.cells.set(DONE_INDEX, c.index)
+            self.gauges.index = c.index
             if c.origin == self.id and c.incarnation == self.incarnation:
                 self.outcomes.finish(c.sequence, c.index, c.term, result)
         elif c.kind == ENTRY_NORMAL and c.size > 0:
@@ -138,9 +139,8 @@ class Applier:
 
     def tell_bare(self, index: int, size: int) -> None:
         """An entry that no node proposed: what it means is not known here, so it is not applied."""
-        self.bare += 1
-        self.cells.set(DONE_BARE, self.bare)
-        if self.bare == 1:
+        self.gauges.bare += 1
+        if self.gauges.bare == 1:
             report(
                 logging.WARNING,
                 "node %d: entry %d of %d bytes was not proposed by a Node and is not applied: do all members, and who "
@@ -150,22 +150,22 @@ class Applier:
 
     def after_apply(self, index: int) -> None:
         """A batch is applied: tell the engine, then wake who waits."""
-        self.cells.set(DONE_INDEX, index)
-        self.cells.set(DONE_APPLIED, index)
+        self.gauges.index = index
+        self.gauges.set_applied(index)
         self.engine_event.py_wake()
         self.outcomes.wake_all()
 
     def take_refused(self, row: int) -> None:
-        sequence, count, reason = self.applies.at(row, 1), self.applies.at(row, 2), self.applies.at(row, 3)
+        sequence, count, reason = self.applies.refusal(row)
         text = REFUSALS[reason] if reason < KNOWN_REFUSALS else REFUSALS[0]
         if reason == REFUSED_STOPPED:
             self.outcomes.give_back(sequence, count, text)
         else:
-            self.outcomes.refuse(sequence, count, self.intake.last_sequence, text)
+            self.outcomes.refuse(sequence, count, self.proposals.last_sequence, text)
 
     def tell_odd(self, row: int) -> None:
         """A message was refused: say so, a reason once a minute."""
-        reason, sender, kind, term, count = [self.applies.at(row, column) for column in range(1, 6)]
+        reason, sender, kind, term, count = self.applies.odd(row)
         report(
             logging.WARNING,
             "node %d: refused %s from %d in term %d (%s), which no honest member can have sent; %d such so far",
@@ -173,14 +173,14 @@ class Applier:
         )
 
     def take_asked(self, row: int) -> None:
-        request, reason, to, before, term, leader, role = [self.applies.at(row, column) for column in range(1, 8)]
+        request, reason, to, before, term, leader, role = self.applies.asked(row)
         self.leadership.asked(request, reason, to, before, StateChange(term, leader, Role(role)))
         self.outcomes.wake_all()
 
     def take_state(self, row: int) -> None:
-        change = StateChange(self.applies.at(row, 1), self.applies.at(row, 2), Role(self.applies.at(row, 3)))
+        term, leader, role = self.applies.state(row)
+        change = StateChange(term, leader, Role(role))
         self.leadership.seen(change)
         self.outcomes.wake_all()
-        role = change.role.name.lower()
-        report(logging.INFO, "node %d: term %d, leader %d, %s", self.id, change.term, change.leader, role)
+        report(logging.INFO, "node %d: term %d, leader %d, %s", self.id, term, leader, change.role.name.lower())
         self.state_changes.push(change)

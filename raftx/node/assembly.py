@@ -9,25 +9,27 @@ import dataclasses
 import functools
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .._core import Codec, EntryLog
+from .._native.layout import FRAME_OVERHEAD
 from .._native.memory import Entry
-from .._native.threads import Cells, Clock, Event, Handoff, Intake, ManualClock
+from .._native.threads import Clock, Event, ManualClock, ProposalQueue
 from ..config import Config
 from ..consensus.raft import Raft
 from ..errors import ConfigError, StorageFailed
-from ..storage.protocol import CELL_ERROR, Storage
+from ..storage.protocol import Storage
 from ..storage.wal_format import describe
 from ..storage.wal_writer import Wal
+from ..storage.writes import WRITES, DiskGauges, WriteQueue
 from ..transport.link import Link, QueueLink
 from ..transport.news import report_notes
-from ..transport.protocol import FRAME_OVERHEAD, FRAME_UNIT, Transport
+from ..transport.protocol import FRAME_UNIT, Transport
 from ..types import ConfState, StateChange
-from . import rows
 from .adapter import StorageAdapter, TransportAdapter
 from .apply import Applier
+from .channels import APPLY_ROWS, COMMAND_ROWS, ApplyQueue, CommandQueue
 from .disagreements import Disagreements
 from .engine import Engine
 from .events import History, Published, Stream
@@ -44,6 +46,15 @@ End = Callable[[BaseException | None], None]
 
 
 @dataclass
+class Rows:
+    """How many rows may wait in each queue."""
+
+    applies: int = APPLY_ROWS  # from the engine for the apply thread, 32 at least
+    writes: int = WRITES  # for the disk
+    commands: int = COMMAND_ROWS  # from Python for the engine
+
+
+@dataclass
 class Outside:
     """What a node is given, and what of it users hold before it starts."""
 
@@ -56,6 +67,7 @@ class Outside:
     #: the membership that the node works with
     configuration: Published[ConfState]
     committed: Stream[Entry] | None = None
+    rows: Rows = field(default_factory=Rows)
 
     def check(self) -> None:
         """Raises ConfigError, which names the field."""
@@ -85,11 +97,12 @@ class Parts:
     proposer: Proposer
     watch: Watch
     disagreements: Disagreements
-    wal_cells: Cells
+    disk: DiskGauges
+    commands: CommandQueue
     wal: Wal | None
     storage_adapter: StorageAdapter | None
     transport_adapter: TransportAdapter | None
-    writes: Handoff
+    writes: WriteQueue
     clock: Clock
 
     def storage_error(self) -> BaseException:
@@ -99,12 +112,17 @@ class Parts:
             failed = StorageFailed(f"the storage failed: {adapter.error}")
             failed.__cause__ = adapter.error
             return failed
-        return StorageFailed(describe(self.wal_cells[CELL_ERROR]))
+        return StorageFailed(describe(self.disk.error))
 
     def stop_engine(self) -> None:
         """No further proposal, and a last round. Any thread."""
-        self.proposer.intake.close()
-        self.engine.commands.py_put(None, rows.CMD_STOP)
+        self.proposer.proposals.close()
+        self.engine.commands.py_end()
+
+    def end_the_others(self) -> None:
+        """Nothing follows for disk and apply thread. Any thread, once the engine does not run."""
+        self.writes.py_end()
+        self.applier.applies.py_end()
 
     def tasks(self, engine_ended: End, watch_ended: End, ended: End) -> dict[str, Task]:
         """The work of each worker, by name, in the order they have to be started: each needs those before it.
@@ -117,7 +135,7 @@ class Parts:
         if net is not None:
             tasks["net"] = Task(net.run, net.round, ended)
         if wal is not None:
-            serve = functools.partial(wal.begin_serving, self.writes, self.wal_cells, self.engine.event, self.clock)
+            serve = functools.partial(wal.begin_serving, self.writes, self.disk, self.engine.event, self.clock)
             tasks["reserve"] = Task(wal.reserve.run, wal.reserve.py_round, ended)
             tasks["disk"] = Task(wal.run, wal.py_round, functools.partial(_wal_ended, wal, ended), begin=serve)
         elif store is not None:
@@ -154,23 +172,27 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     if expect is not None:
         expect(config.id, [int(id) for id in core.tracker.peers.column("ids")])
     event = Event()
-    intake = Intake(event, config.id, loaded.incarnation, config.max_waiting_bytes, clock)
-    writes = Handoff(Event())
-    applies = Handoff(Event())
-    wal_cells = Cells()
+    proposals = ProposalQueue(event, config.id, loaded.incarnation, config.max_waiting_bytes, clock)
+    rows = outside.rows
+    writes = WriteQueue(Event(), rows.writes)
+    applies = ApplyQueue(Event(), rows.applies)
+    applies.py_set_giver(event)
+    commands = CommandQueue(event, rows.commands)
+    disk = DiskGauges()
     link = open_link(transport, config, event)
     limit = getattr(transport, "max_frame_bytes", None) or FRAME_MAX
     codec = Codec(config.cluster, config.id, loaded.incarnation)
     if limit % FRAME_UNIT == 0:
         # Else it cannot be told exactly, and what would just fit must not be kept back.
         codec.announce(limit)
-    engine = Engine(core, codec, link, clock, event, intake, writes, wal_cells, applies, config, Stamps(), limit)
+    engine = Engine(
+        core, codec, link, clock, event, proposals, writes, disk, applies, commands, config, Stamps(), limit
+    )
     transport_adapter = None
     if isinstance(link, QueueLink):
-        transport_adapter = TransportAdapter(transport, link, engine.commands)
+        transport_adapter = TransportAdapter(transport, link, commands)
         transport.start(config.id, link.deliver)
-    applier = Applier(config.id, intake, applies, outside.state_machine, outcomes)
-    applier.cells = engine.apply_cells
+    applier = Applier(config.id, proposals, applies, engine.apply_gauges, outside.state_machine, outcomes)
     applier.engine_event = event
     applier.committed = outside.committed
     applier.state_changes = outside.state_changes
@@ -179,7 +201,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         config,
         limit,
         engine.hellos,
-        engine.show,
+        engine.gauges,
         lambda: outside.configuration.value,
         getattr(transport, "peers", {}),
     )
@@ -187,9 +209,11 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     if isinstance(clock, ManualClock):
         for sleeper in (event, watch.event, writes.event):
             clock.py_watch(sleeper)
-    proposer = Proposer(intake, outcomes, config.max_entry_bytes, config.max_waiting_bytes, config.max_open_proposals)
+    proposer = Proposer(
+        proposals, outcomes, config.max_entry_bytes, config.max_waiting_bytes, config.max_open_proposals
+    )
     wal: Wal | None = getattr(storage, "wal", None)
-    storage_adapter = StorageAdapter(storage, writes, wal_cells, event) if wal is None else None
+    storage_adapter = StorageAdapter(storage, writes, disk, event) if wal is None else None
     return Parts(
         loaded.incarnation,
         engine,
@@ -197,7 +221,8 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         proposer,
         watch,
         disagreements,
-        wal_cells,
+        disk,
+        commands,
         wal,
         storage_adapter,
         transport_adapter,

@@ -1,15 +1,16 @@
 import cython
 from libc.stdint cimport int64_t
 
-cdef int MEMBERS_MAX
+cdef int PLACES
 
 @cython.final
 cdef class Contact:
     cdef readonly int64_t limit
     cdef int64_t[::1] unanswered, age
-    cdef int sent(self, int slot) noexcept nogil
-    cdef int unsent(self, int slot) noexcept nogil
-    cdef int heard(self, int slot) noexcept nogil
-    cdef int connected(self, int slot) noexcept nogil
-    cdef bint greeted(self, int slot) noexcept nogil
-    cdef bint tick(self, int slot) noexcept nogil
+    cdef void forget(self, int place) noexcept nogil
+    cdef int sent(self, int place) noexcept nogil
+    cdef int unsent(self, int place) noexcept nogil
+    cdef int heard(self, int place) noexcept nogil
+    cdef int connected(self, int place) noexcept nogil
+    cdef bint greeted(self, int place) noexcept nogil
+    cdef bint tick(self, int place) noexcept nogil

@@ -13,59 +13,63 @@ from __future__ import annotations
 
 from array import array
 
-from ..types import MEMBERS_MAX
+from .rows import PLACES
 
 TIMEOUTS = 3  # election timeouts make a while
 LEAST_MS = 500  # but no less than a new connection may need to come to stand
 
 
 class Contact:
-    """One column entry for each member's slot. ``election_ticks`` and ``tick_ms``: of the configuration."""
+    """One column entry for each place (peers.py). ``election_ticks`` and ``tick_ms``: of the configuration."""
 
     def __init__(self, election_ticks: int, tick_ms: int) -> None:
         self.limit = max(TIMEOUTS * election_ticks, -(-LEAST_MS // tick_ms))
         #: ticks since the first frame that was sent after we last heard of it, from 1; 0: nothing is unanswered
-        self.unanswered = array("q", bytes(8 * MEMBERS_MAX))
+        self.unanswered = array("q", bytes(8 * PLACES))
         #: ticks since our connection to it came to stand, or was last made anew
-        self.age = array("q", bytes(8 * MEMBERS_MAX))
+        self.age = array("q", bytes(8 * PLACES))
 
-    def sent(self, slot: int) -> int:
+    def forget(self, place: int) -> None:
+        """The place is somebody else's now."""
+        self.unanswered[place] = self.age[place] = 0
+
+    def sent(self, place: int) -> int:
         """A frame has gone out to it."""
-        if self.unanswered[slot] == 0:
-            self.unanswered[slot] = 1
+        if self.unanswered[place] == 0:
+            self.unanswered[place] = 1
         return 0
 
-    def unsent(self, slot: int) -> int:
+    def unsent(self, place: int) -> int:
         """A frame to it has been dropped: there was no connection, say, that could be of no use."""
-        self.unanswered[slot] = 0
+        self.unanswered[place] = 0
         return 0
 
-    def heard(self, slot: int) -> int:
+    def heard(self, place: int) -> int:
         """A frame of its present life has come."""
-        self.unanswered[slot] = 0
+        self.unanswered[place] = 0
         return 0
 
-    def connected(self, slot: int) -> int:
+    def connected(self, place: int) -> int:
         """A connection to it has come to stand."""
-        self.age[slot] = 0
-        self.unanswered[slot] = 0
+        self.age[place] = 0
+        self.unanswered[place] = 0
         return 0
 
-    def greeted(self, slot: int) -> bool:
+    def greeted(self, place: int) -> bool:
         """It has made a new connection to us: whether ours is to be made anew."""
-        if self.age[slot] <= self.limit:
+        if self.age[place] <= self.limit:
             return False
-        self.age[slot] = 0
+        self.age[place] = 0
         return True
 
-    def tick(self, slot: int) -> bool:
+    def tick(self, place: int) -> bool:
         """Time passes: whether our connection is to be made anew."""
-        self.age[slot] += 1
-        if self.unanswered[slot] == 0:
+        self.age[place] += 1
+        if self.unanswered[place] == 0:
             return False
-        self.unanswered[slot] += 1
-        if self.unanswered[slot] <= self.limit:
+        self.unanswered[place] += 1
+        if self.unanswered[place] <= self.limit:
             return False
-        self.unanswered[slot] = 0
-        self.age[slot] = 0
+        self.unanswered[place] = 0
+        self.age[place] = 0
         return True

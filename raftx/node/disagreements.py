@@ -9,13 +9,12 @@ import logging
 from collections.abc import Callable, Mapping
 
 from .. import _core
-from .._native.threads import Cells
+from .._native.layout import FRAME_OVERHEAD
 from ..config import Config
-from ..transport.protocol import FRAME_OVERHEAD
 from ..types import ConfState
+from .channels import Gauges
 from .hello import OPTION_NAMES, Hellos, settings_of
 from .report import report
-from .rows import SHOW_FOREIGN, SHOW_REJECTED
 
 WHY = {
     "pre_vote": "a member without it makes the others elect anew when it comes back from a partition",
@@ -67,14 +66,14 @@ class Disagreements:
         config: Config,
         max_frame_bytes: int,
         hellos: Hellos,
-        show: Cells,
+        gauges: Gauges,
         members: Callable[[], ConfState],
         peers: Mapping[int, str],
     ) -> None:
         self.id = config.id
         self.own = settings_of(config, max_frame_bytes)
         self.hellos = hellos
-        self.show = show
+        self.gauges = gauges
         self.members = members
         self.peers = peers
         self.seen: object = None
@@ -100,7 +99,7 @@ class Disagreements:
     def counts(self) -> tuple[int, int, int]:
         """Frames that were refused because they are of another cluster, of another version, or for another member."""
         cluster, version, recipient = [
-            self.show[SHOW_REJECTED + _core.REASONS.index(name)] for name in ("cluster", "version", "recipient")
+            self.gauges.rejected[_core.REASONS.index(name)] for name in ("cluster", "version", "recipient")
         ]
         return cluster, version, recipient
 
@@ -108,7 +107,7 @@ class Disagreements:
         """What frames tell that were refused."""
         cluster, version, recipient = self.counts()
         if cluster:
-            sender = self.show[SHOW_FOREIGN]
+            sender = self.gauges.foreign
             who = f"the last one says that it is from member {sender}" if sender else "they do not tell of whom"
             address = f" (here that is {self.peers[sender]})" if sender in self.peers else ""
             found.setdefault(sender, {})["cluster"] = (

@@ -1,10 +1,18 @@
-"""What an engine asks of its core about who is to lead. Functions of a Raft, which change nothing of it; no GIL."""
+"""What an engine asks about who leads, and what it would take. Functions that change nothing; no GIL."""
 
 from __future__ import annotations
 
+from .._native.outbox import Message
 from ..consensus.raft import Raft
-from ..types import LEADER
-from .rows import REFUSED_NO_LEADER, REFUSED_NO_VOTER, REFUSED_NOT_LEADER, REFUSED_TRANSFER
+from ..types import LEADER, MSG_READ_INDEX, MSG_READ_INDEX_RESP, MSG_SNAP
+from .rows import (
+    REFUSED_NO_LEADER,
+    REFUSED_NO_VOTER,
+    REFUSED_NOT_LEADER,
+    REFUSED_REMOVED,
+    REFUSED_TRANSFER,
+    REFUSED_UNCOMMITTED,
+)
 
 
 def most_complete(core: Raft) -> int:
@@ -30,3 +38,24 @@ def transfer_refusal(core: Raft, to: int) -> int:
     if slot < 0 or (core.tracker.learners >> slot) & 1:
         return REFUSED_NO_VOTER
     return REFUSED_TRANSFER if core.transferee == to else 0
+
+
+def proposal_refusal(core: Raft, size: int) -> int:
+    """Why a leader would refuse a proposal of ``size`` payload bytes; 0 when it would not.
+
+    Looked at before the core is asked: an exception would need the GIL, which may be away.
+    """
+    if core.self_slot < 0:
+        return REFUSED_REMOVED
+    if core.transferee:
+        return REFUSED_TRANSFER
+    if core.uncommitted_bytes > 0 and core.uncommitted_bytes + size > core.max_uncommitted_bytes:
+        return REFUSED_UNCOMMITTED
+    return 0
+
+
+def serves(m: Message) -> bool:
+    """Whether a node does what the message asks for: the core knows more than the engine persists and applies."""
+    if m.kind == MSG_SNAP or m.kind == MSG_READ_INDEX or m.kind == MSG_READ_INDEX_RESP:
+        return False
+    return not m.has_changes()

@@ -14,42 +14,34 @@ from __future__ import annotations
 from array import array
 
 from .._core import Codec
+from .._native.layout import ENTRY_HEADER, FRAME_HEADER, MESSAGE_HEADER
 from .._native.limits import NOTE_LIMIT, NOTE_TOO_LARGE
 from .._native.memory import Spans
 from .._native.outbox import Message, Outbox
-from .._native.threads import Cells, Clock, Event, Handoff, Intake, Runner
+from .._native.threads import Clock, Event, ProposalQueue, Runner
 from ..config import Config
 from ..consensus import admission
 from ..consensus.driver import Driver
 from ..consensus.raft import Raft
-from ..storage.protocol import CELL_DONE, CELL_ERROR, ROW_IN_DOUBT, ROW_STOP, ROW_WRITE
+from ..storage.writes import DiskGauges, WriteQueue
 from ..transport.link import Link
 from ..types import (
     FLAG_NEW_CONNECTION,
     FLAG_REJECT,
     FOLLOWER,
     LEADER,
-    MEMBERS_MAX,
     MSG_HELLO,
     MSG_HUP,
     MSG_PROP,
-    MSG_READ_INDEX,
-    MSG_READ_INDEX_RESP,
     MSG_REFUSED,
-    MSG_SNAP,
     MSG_TRANSFER_LEADER,
     MSG_UNREACHABLE,
 )
 from . import elections
-from .contact import Contact
+from .channels import ApplyGauges, ApplyQueue, CommandQueue, Gauges
 from .hello import Hellos, hello_of
+from .peers import PeerTable
 from .rows import (
-    CMD_CAMPAIGN,
-    CMD_CONNECTED,
-    CMD_STOP,
-    CMD_TRANSFER,
-    CMD_UNREACHABLE,
-    DONE_APPLIED,
     FAILED_STORAGE,
     ODD_ANSWER,
     REASONS_MAX,
@@ -57,58 +49,33 @@ from .rows import (
     REFUSED_FORWARDING,
     REFUSED_NO_LEADER,
     REFUSED_NOT_LEADER,
-    REFUSED_REMOVED,
     REFUSED_STOPPED,
-    REFUSED_TRANSFER,
     REFUSED_UNCOMMITTED,
     REFUSED_UNREACHABLE,
-    ROW_APPLY,
-    ROW_ASKED,
-    ROW_END,
-    ROW_HANDED,
-    ROW_ODD,
-    ROW_REFUSED,
-    ROW_STATE,
-    ROW_TRANSFER,
+    ROW_CAMPAIGN,
+    ROW_CONNECTED,
+    ROW_TRANSFER_TO,
+    ROW_UNREACHABLE,
     SENDER_STALE,
-    SHOW_APPLIED,
-    SHOW_COMMIT,
-    SHOW_FAILED,
-    SHOW_FOREIGN,
-    SHOW_FRAMES_DROPPED,
-    SHOW_FRAMES_IN,
-    SHOW_FRAMES_OUT,
-    SHOW_IN_DOUBT,
-    SHOW_LAST,
-    SHOW_LEAD,
-    SHOW_LEADERS,
-    SHOW_ODD,
-    SHOW_REJECTED,
-    SHOW_ROLE,
-    SHOW_STABLE,
-    SHOW_STALE,
-    SHOW_TERM,
-    SHOW_TICKS,
-    SHOW_TOO_LARGE_IN,
-    SHOW_TOO_LARGE_OUT,
-    SHOW_UNSERVED,
-    SHOW_VOTE,
-    SHOWN,
 )
-from .senders import Senders
 from .stamps import Stamps
 
-FRAME_HEADER = 64
-MESSAGE_HEADER = 64
 FRAME_CLOSE = 512 << 10  # a frame takes no further message above this; a larger message has one of its own
-RECORD_HEADER = 32
 NOTE_TICKS = 200  # between two notes about frames that are too large for a member
 FRAMES_A_ROUND = 256  # so that ticks and disk completions are looked at under a flood
 ODD_NS = 60_000_000_000  # how often the same reason is told
+# Rows of the apply queue. What arrives waits while fewer than the first have room, so that what the engine itself has
+# to tell has some; own proposals wait sooner, so that whoever proposes holds up nothing else.
+ROWS_KEPT = 8
+ROWS_A_CHUNK = 2  # that proposals were handed over, and that they could not be sent
 
 
 class Engine(Runner):
-    """The loop. Attributes named ``show`` and the hand-overs are the only things others may touch."""
+    """The loop. Gauges and queues are the only things of it that others may touch.
+
+    A queue that is full holds back what would fill it: proposals and frames wait where they are while the apply thread
+    is behind (a frame in the middle, if need be), and no write is begun while too many wait for the disk.
+    """
 
     def __init__(
         self,
@@ -117,10 +84,11 @@ class Engine(Runner):
         link: Link,
         clock: Clock,
         event: Event,
-        intake: Intake,
-        writes: Handoff,
-        write_cells: Cells,
-        applies: Handoff,
+        proposals: ProposalQueue,
+        writes: WriteQueue,
+        disk: DiskGauges,
+        applies: ApplyQueue,
+        commands: CommandQueue,
         settings: Config,
         stamps: Stamps,
         max_frame_bytes: int,
@@ -130,14 +98,13 @@ class Engine(Runner):
         self.link = link
         self.clock = clock
         self.event = event
-        self.intake = intake
+        self.proposals = proposals
         self.writes = writes
-        self.write_cells = write_cells
+        self.disk = disk
         self.applies = applies
-        self.apply_cells = Cells()
-        self.commands = Handoff(event)
-        self.show = Cells(SHOWN)
-        self.show.set(SHOW_IN_DOUBT, core.in_doubt)
+        self.commands = commands
+        self.gauges = Gauges()
+        self.apply_gauges = ApplyGauges()
         self.stamps = stamps
         self.driver = Driver(core)
         self.out = self.driver.out
@@ -145,36 +112,36 @@ class Engine(Runner):
         self.scratch = Message()
         self.spans = Spans()
         self.no_spans = Spans()  # rows without bytes
-        self.contact = Contact(settings.election_ticks, settings.tick_ms)
+        self.peers = PeerTable(settings.election_ticks, settings.tick_ms)
+        self.contact = self.peers.contact
+        self.senders = self.peers.senders
         self.tick_ns = settings.tick_ms * 1_000_000
         self.next_tick = clock.py_now() + self.tick_ns
         self.max_chunk = max(1, settings.max_message_bytes)
         #: a frame takes no further message above this; one message always fits what the transport takes
         self.frame_close = min(FRAME_CLOSE, max_frame_bytes)
-        self.senders = Senders()
         #: when each reason to refuse a message was told last, 0 for never
         self.odd_told = array("q", bytes(8 * REASONS_MAX))
         #: the last of this node's own proposals that was passed on
         self.passed = 0
         self.max_frame_bytes = max_frame_bytes
-        #: the largest frame that each slot's member takes, as it has said; 0: it has not
-        self.frame_limits = array("Q", bytes(8 * MEMBERS_MAX))
-        #: ticks for which frames to each slot's member tell it that something did not fit
-        self.marks = array("q", bytes(8 * MEMBERS_MAX))
-        #: the incarnation of each slot's member that was heard last, and whether it has been told our settings since
-        self.met = array("Q", bytes(8 * MEMBERS_MAX))
-        self.introduced = array("q", bytes(8 * MEMBERS_MAX))
         #: what they are told: in row 1 as the first message on a new connection
         self.greeting = Outbox()
         for new_connection in (False, True):
             self.greeting.py_push(hello_of(settings, max_frame_bytes, new_connection))
         self.hellos = Hellos()
-        #: ticks for which nothing is said about it
-        self.said_too_large = array("q", bytes(8 * MEMBERS_MAX))
         self.shown_term = self.shown_lead = self.shown_transferee = 0
         self.shown_role = -1
         self.begun = self.stopping = False
+        #: proposals wait until something commits
         self.blocked = False
+        #: the messages of the present frame are not all taken; what was thought of its sender's life
+        self.in_frame = False
+        self.verdict = 0
+        #: rows of commands that were taken, and how many of them are done
+        self.command = self.commands_taken = 0
+        #: chunks of proposals that were passed on in this round, which may turn out not to be sent
+        self.unsent = 0
         #: ticks since the disk last finished a write, while one is under way
         self.stalled = 0
 
@@ -188,8 +155,8 @@ class Engine(Runner):
             for slot in range(self.core.tracker.peers.count):
                 if slot != self.core.self_slot:
                     self.hello(self.core.tracker.peers.ids[slot], False)
-        if self.write_cells.get(CELL_ERROR) != 0:
-            self.show.set(SHOW_FAILED, FAILED_STORAGE)
+        if self.disk.failure() != 0:
+            self.gauges.failed = FAILED_STORAGE
             return self.finish()
         self.take_disk()
         self.take_frames()
@@ -211,35 +178,42 @@ class Engine(Runner):
         return 0
 
     def finish(self) -> int:
-        """The last round: what was proposed and not looked at is given back, and the other threads are told."""
-        while self.intake.take():
-            size = self.intake.chunk(self.max_chunk)
-            count = self.intake.chunk_count()
-            self.tell_refused(self.intake.taken_sequence, count, REFUSED_STOPPED)
-            self.intake.consume(size, count)
-        return self.end_the_others()
+        """The last round: what was proposed and not looked at is given back, and the other threads are told.
 
-    def end_the_others(self) -> int:
-        """The last rows: nothing follows for disk and apply thread."""
-        self.writes.put(self.no_spans, ROW_STOP, 0, 0, 0, 0, 0, 0, 0)
-        self.applies.put(self.no_spans, ROW_END, 0, 0, 0, 0, 0, 0, 0)
+        Where there is no room to give back, the end says the same: who waits for it is told that it is not known.
+        """
+        while self.proposals.take():
+            size = self.proposals.chunk(self.proposals.taken.size)
+            count = self.proposals.chunk_count()
+            self.tell_refused(self.proposals.taken_sequence, count, REFUSED_STOPPED)
+            self.proposals.consume(size, count)
+        self.end_the_others()
         return 0
 
-    def hand_over_end(self) -> None:
-        """The same for Python, when the loop ended with an exception."""
-        self.end_the_others()
+    def end_the_others(self) -> None:
+        """Nothing follows for disk and apply thread."""
+        self.writes.end()
+        self.applies.end()
 
     def something_waits(self) -> bool:
         """Whether a round would find work: looked at between announcing sleep and sleeping."""
-        done = self.write_cells.get(CELL_DONE)
-        if self.stopping or done != self.driver.durable or self.write_cells.get(CELL_ERROR) != 0:
+        if self.commands.is_ended() or self.disk.durable() != self.driver.durable or self.disk.failure() != 0:
             return True
-        if self.link.waiting() or self.commands.waiting():
+        if self.apply_gauges.applied() > self.core.applied:
             return True
-        applied = self.apply_cells.get(DONE_APPLIED)
-        if applied > self.core.applied:
+        if self.has_arrived() and not self.applies.lacks(ROWS_KEPT):
             return True
-        return not self.blocked and self.intake.waiting()
+        return not self.blocked and self.proposals.waiting() and not self.lacks_room()
+
+    def has_arrived(self) -> bool:
+        """Whether frames or commands wait."""
+        if self.in_frame or self.command < self.commands_taken:
+            return True
+        return self.commands.waiting() or self.link.waiting()
+
+    def lacks_room(self) -> bool:
+        """Whether own proposals have to wait for the apply thread."""
+        return self.applies.lacks(ROWS_KEPT + ROWS_A_CHUNK * (self.unsent + 1) + self.applies.capacity // 2)
 
     def take_time(self) -> int:
         """At most one tick a round: a process that was paused does not fire a storm of elections."""
@@ -249,15 +223,12 @@ class Engine(Runner):
         self.next_tick += self.tick_ns
         if self.next_tick <= now:
             self.next_tick = now + self.tick_ns
-        self.count(SHOW_TICKS)
+        self.gauges.ticks += 1
         self.watch_disk()
+        self.peers.tick()
         for slot in range(self.core.tracker.peers.count):
-            if self.contact.tick(slot):
+            if self.peers.tick_place(self.peers.of_slot(self.core.tracker.peers, slot)):
                 self.link.renew(self.core.tracker.peers.ids[slot])
-            if self.marks[slot] > 0:
-                self.marks[slot] -= 1
-            if self.said_too_large[slot] > 0:
-                self.said_too_large[slot] -= 1
         return self.core.tick()
 
     def watch_disk(self) -> int:
@@ -274,7 +245,7 @@ class Engine(Runner):
 
     def take_disk(self) -> int:
         """Writes that are durable now: what waited for them may leave."""
-        done = self.write_cells.get(CELL_DONE)
+        done = self.disk.durable()
         if done == self.driver.durable:
             return 0
         self.stalled = 0
@@ -283,65 +254,84 @@ class Engine(Runner):
         return 0
 
     def take_frames(self) -> int:
+        """What has come, as far as there is room for what comes of it; the rest of a frame is taken next time."""
         frames = 0
-        while frames < FRAMES_A_ROUND and self.link.next():
-            frames += 1
-            rejected = self.codec.open(self.link.data, self.link.size)
-            if rejected != 0:
-                self.count(SHOW_REJECTED + rejected)
-                self.show.set(SHOW_FOREIGN, self.codec.foreign)
-                continue
-            self.link.proven()
-            slot = self.core.tracker.peers.slot_of(self.codec.sender)
-            verdict = self.senders.judge(slot, self.codec.sender_incarnation)
-            if verdict == SENDER_STALE:
-                self.count(SHOW_STALE)
-                continue
-            if verdict == 0:
-                self.heard(slot)
-            while self.codec.next(self.message):
-                if verdict != 0:
-                    self.refuse(verdict)
-                else:
-                    self.receive()
-        if frames:
-            self.show.set(SHOW_FRAMES_IN, self.show.get(SHOW_FRAMES_IN) + frames)
+        while frames < FRAMES_A_ROUND and not self.applies.lacks(ROWS_KEPT):
+            if self.in_frame:
+                self.take_messages()
+            elif not self.link.next():
+                break
+            else:
+                frames += 1
+                self.open_frame()
+        self.gauges.frames_in += frames
         return 0
 
-    def heard(self, slot: int) -> int:
+    def open_frame(self) -> int:
+        """The next frame: whether it is whole, and of its sender's present life."""
+        rejected = self.codec.open(self.link.data, self.link.size)
+        if rejected != 0:
+            self.gauges.rejected[rejected] += 1
+            self.gauges.foreign = self.codec.foreign
+            return 0
+        self.link.proven()
+        place = self.peers.of_id(self.core.tracker.peers, self.codec.sender)
+        self.verdict = self.senders.judge(place, self.codec.sender_incarnation)
+        if self.verdict == SENDER_STALE:
+            self.gauges.frames_stale += 1
+            return 0
+        if self.verdict == 0:
+            self.heard(place)
+        self.in_frame = True
+        return 0
+
+    def take_messages(self) -> int:
+        """Those of the present frame, while there is room for what comes of them."""
+        while not self.applies.lacks(ROWS_KEPT):
+            if not self.codec.next(self.message):
+                self.in_frame = False
+                return 0
+            if self.verdict != 0:
+                self.refuse(self.verdict)
+            else:
+                self.receive()
+        return 0
+
+    def heard(self, place: int) -> int:
         """A frame of a member's present life."""
+        slot = self.core.tracker.peers.slot_of(self.codec.sender)
         if slot < 0:
             return 0
-        self.contact.heard(slot)
-        if self.met[slot] != self.codec.sender_incarnation:
+        self.contact.heard(place)
+        if self.peers.met[place] != self.codec.sender_incarnation:
             # Who has just begun does not know what we told its earlier life, or what was sent before it listened.
-            self.met[slot] = self.codec.sender_incarnation
-            self.introduced[slot] = 0
-        self.frame_limits[slot] = self.codec.sender_limit
+            self.peers.met[place] = self.codec.sender_incarnation
+            self.peers.introduced[place] = 0
+        self.peers.frame_limits[place] = self.codec.sender_limit
         if self.codec.sender_limit:
             # An append and the headers around it fit what its recipient takes, unless it is a single entry.
             self.core.tracker.append_limits[slot] = self.codec.sender_limit - FRAME_HEADER - MESSAGE_HEADER
         if self.codec.sender_too_large:
-            self.count(SHOW_TOO_LARGE_IN)
-            self.say_too_large(NOTE_TOO_LARGE, slot, self.max_frame_bytes)
+            self.gauges.too_large_in += 1
+            self.say_too_large(NOTE_TOO_LARGE, place, self.max_frame_bytes)
         return 0
 
     def receive_hello(self) -> int:
         """A member's settings; perhaps on a connection that it has just made."""
-        slot = self.core.tracker.peers.slot_of(self.message.sender)
-        if slot < 0:
+        if self.core.tracker.peers.slot_of(self.message.sender) < 0:
             return 0
+        place = self.peers.of_id(self.core.tracker.peers, self.message.sender)
         self.hellos.take(self.message, self.core.tracker.peers)
-        if self.introduced[slot] == 0:
+        if self.peers.introduced[place] == 0:
             self.hello(self.message.sender, False)
-        if self.message.flags & FLAG_NEW_CONNECTION and self.contact.greeted(slot):
+        if self.message.flags & FLAG_NEW_CONNECTION and self.contact.greeted(place):
             self.link.renew(self.message.sender)
         return 0
 
-    def say_too_large(self, kind: int, slot: int, limit: int) -> int:
-        if self.said_too_large[slot] == 0:
-            self.said_too_large[slot] = NOTE_TICKS
-            self.link.note(kind, self.core.tracker.peers.ids[slot], limit)
+    def say_too_large(self, kind: int, place: int, limit: int) -> int:
+        if self.peers.said_too_large[place] == 0:
+            self.peers.said_too_large[place] = NOTE_TICKS
+            self.link.note(kind, self.peers.ids[place], limit)
         return 0
 
     def receive(self) -> int:
@@ -351,31 +341,27 @@ class Engine(Runner):
         reason = admission.refusal(self.core, self.message)
         if reason != 0:
             return self.refuse(reason)
-        if not self.serves():
-            self.count(SHOW_UNSERVED)
+        if not elections.serves(self.message):
+            self.gauges.unserved += 1
             return 0
-        slot = self.core.tracker.peers.slot_of(self.message.sender)
         if self.message.kind == MSG_PROP:
-            return self.receive_proposals(slot)
+            return self.receive_proposals()
         if self.message.kind == MSG_REFUSED:
             return self.receive_refused()
-        self.senders.heard(slot, self.codec.sender_incarnation)
+        place = self.peers.of_id(self.core.tracker.peers, self.message.sender)
+        self.senders.heard(place, self.codec.sender_incarnation)
         return self.core.step(self.message)
 
     def refuse(self, reason: int) -> int:
         """Count a message that is dropped; the first of each reason, and then one a minute, is told."""
-        self.count(SHOW_ODD + reason)
+        self.gauges.refused[reason] += 1
         now = self.clock.now()
         if self.odd_told[reason] == 0 or now - self.odd_told[reason] >= ODD_NS:
             self.odd_told[reason] = max(now, 1)
-            count = self.show.get(SHOW_ODD + reason)
-            kind = self.message.kind
-            self.applies.put(self.no_spans, ROW_ODD, reason, self.message.sender, kind, self.message.term, count, 0, 0)
-        return 0
-
-    def count(self, cell: int) -> int:
-        """One more of what is shown there."""
-        self.show.set(cell, self.show.get(cell) + 1)
+            count = self.gauges.refused[reason]
+            self.applies.put_odd(
+                self.no_spans, reason, self.message.sender, self.message.kind, self.message.term, count
+            )
         return 0
 
     def receive_refused(self) -> int:
@@ -388,13 +374,7 @@ class Engine(Runner):
             return self.refuse(ODD_ANSWER)
         return self.tell_refused(first, self.message.hint, self.message.index)
 
-    def serves(self) -> bool:
-        """Whether a node does what the message asks for: the core knows more than the engine persists and applies."""
-        if self.message.kind in (MSG_SNAP, MSG_READ_INDEX, MSG_READ_INDEX_RESP):
-            return False
-        return not self.message.has_changes()
-
-    def receive_proposals(self, slot: int) -> int:
+    def receive_proposals(self) -> int:
         """Proposals that a follower passed on: append them, or say why not.
 
         Only in the term they were passed on in: what an entry of a later term has followed can then be told
@@ -403,17 +383,18 @@ class Engine(Runner):
         count = self.message.count
         sequence = self.message.context
         sender = self.message.sender
-        if slot < 0:
+        if self.core.tracker.peers.slot_of(sender) < 0:
             return 0
-        odd = self.senders.proposals_refusal(slot, self.message, self.codec.sender_incarnation)
+        place = self.peers.of_id(self.core.tracker.peers, sender)
+        odd = self.senders.proposals_refusal(place, self.message, self.codec.sender_incarnation)
         if odd != 0:
             return self.refuse(odd)
-        self.senders.heard(slot, self.codec.sender_incarnation)
-        if self.senders.is_repeated(slot, sequence):
+        self.senders.heard(place, self.codec.sender_incarnation)
+        if self.senders.is_repeated(place, sequence):
             return 0
         reason = REFUSED_NOT_LEADER
         if self.core.role == LEADER and self.message.log_term == self.core.term:
-            reason = self.refusal(self.message.body_size - count * RECORD_HEADER)
+            reason = elections.proposal_refusal(self.core, self.message.body_size - count * ENTRY_HEADER)
         if reason:
             self.out.push(MSG_REFUSED, sender, self.core.id, 0)
             self.out.set_log(reason, self.codec.sender_incarnation, 0)
@@ -422,29 +403,17 @@ class Engine(Runner):
         self.message.term = 0
         return self.core.step(self.message)
 
-    def refusal(self, size: int) -> int:
-        """Why a leader would refuse a proposal of ``size`` payload bytes; 0 when it would not.
-
-        Looked at before the core is asked: an exception would need the GIL, which may be away.
-        """
-        if self.core.self_slot < 0:
-            return REFUSED_REMOVED
-        if self.core.transferee:
-            return REFUSED_TRANSFER
-        if self.core.uncommitted_bytes > 0 and self.core.uncommitted_bytes + size > self.core.max_uncommitted_bytes:
-            return REFUSED_UNCOMMITTED
-        return 0
-
     def take_proposals(self) -> int:
         """This node's own proposals: append them here, pass them on, or refuse them."""
         self.blocked = False
-        while self.intake.take():
-            size = self.intake.chunk(self.max_chunk)
-            count = self.intake.chunk_count()
-            sequence = self.intake.taken_sequence
+        while self.proposals.waiting() and not self.lacks_room():
+            self.proposals.take()
+            size = self.proposals.chunk(self.max_chunk)
+            count = self.proposals.chunk_count()
+            sequence = self.proposals.taken_sequence
             reason = 0
             if self.core.role == LEADER:
-                reason = self.refusal(size - count * RECORD_HEADER)
+                reason = elections.proposal_refusal(self.core, size - count * ENTRY_HEADER)
                 if reason == REFUSED_UNCOMMITTED:
                     # They wait where they are until something commits.
                     self.blocked = True
@@ -458,46 +427,57 @@ class Engine(Runner):
             else:
                 self.message.reset(MSG_PROP)
                 self.message.sender = self.core.id
-                self.message.body_from(self.intake.taken, self.intake.offset, size, count)
+                self.message.body_from(self.proposals.taken, self.proposals.offset, size, count)
                 self.core.step(self.message)
                 if self.core.role == LEADER:
-                    self.stamps.accepted(self.core.log.last, self.intake.taken_since, self.clock.now())
+                    self.stamps.accepted(self.core.log.last, self.proposals.taken_since, self.clock.now())
                 else:
                     # The term for the leader; count and sequence for the case that it cannot be sent.
                     self.core.messages.set_log(0, self.core.term, 0)
                     self.core.messages.set_answer(0, count, sequence)
                     self.passed = sequence + count - 1
-                self.applies.put(self.no_spans, ROW_HANDED, sequence + count - 1, self.core.term, 0, 0, 0, 0, 0)
-            self.intake.consume(size, count)
+                    self.unsent += 1
+                self.applies.put_handed(self.no_spans, sequence + count - 1, self.core.term)
+            self.proposals.consume(size, count)
         return 0
 
     def tell_refused(self, sequence: int, count: int, reason: int) -> int:
-        self.applies.put(self.no_spans, ROW_REFUSED, sequence, count, reason, 0, 0, 0, 0)
-        return 0
+        return self.applies.put_refused(self.no_spans, sequence, count, reason)
 
     def take_commands(self) -> int:
-        if not self.commands.waiting():
-            return 0
-        rows = self.commands.take()
-        for row in range(rows):
-            kind = self.commands.at(row, 0)
-            if kind == CMD_STOP:
-                self.stopping = True
-            elif kind == CMD_CAMPAIGN:
-                self.campaign(self.commands.at(row, 1))
-            elif kind == CMD_TRANSFER:
-                self.transfer(self.commands.at(row, 1), self.commands.at(row, 2))
-            elif kind == CMD_UNREACHABLE:
-                self.count(SHOW_FRAMES_DROPPED)
-                slot = self.core.tracker.peers.slot_of(self.commands.at(row, 1))
-                if slot >= 0:
-                    self.contact.unsent(slot)
-                self.scratch.reset(MSG_UNREACHABLE)
-                self.scratch.sender = self.commands.at(row, 1)
-                self.core.step(self.scratch)
-            elif kind == CMD_CONNECTED:
-                self.hello(self.commands.at(row, 1), True)
+        """What this process asks for, as far as there is room for what comes of it; the end of it ends the engine."""
+        if self.commands.is_ended():
+            self.stopping = True
+        if self.command == self.commands_taken:
+            self.command = 0
+            self.commands_taken = self.commands.take()
+        while self.command < self.commands_taken and not self.applies.lacks(ROWS_KEPT):
+            self.take_command(self.command)
+            self.command += 1
         return 0
+
+    def take_command(self, row: int) -> int:
+        kind = self.commands.kind(row)
+        member = self.commands.member(row)
+        if kind == ROW_CAMPAIGN:
+            self.campaign(self.commands.request(row))
+        elif kind == ROW_TRANSFER_TO:
+            self.transfer(member, self.commands.request(row))
+        elif kind == ROW_UNREACHABLE:
+            self.gauges.frames_dropped += 1
+            self.unreachable(member)
+        elif kind == ROW_CONNECTED:
+            self.hello(member, True)
+        return 0
+
+    def unreachable(self, id: int) -> int:
+        """A frame to this member has been dropped."""
+        place = self.peers.of_id(self.core.tracker.peers, id)
+        if place >= 0:
+            self.contact.unsent(place)
+        self.scratch.reset(MSG_UNREACHABLE)
+        self.scratch.sender = id
+        return self.core.step(self.scratch)
 
     def campaign(self, request: int) -> int:
         """Campaign now, if this member may."""
@@ -522,11 +502,11 @@ class Engine(Runner):
         """The core was asked that ``to`` lead, in ``term``, or not, with a reason; and what it knows now."""
         if request:
             now, lead, role = self.core.term, self.core.lead, self.core.role
-            self.applies.put(self.no_spans, ROW_ASKED, request, reason, to, term, now, lead, role)
+            return self.applies.put_asked(self.no_spans, request, reason, to, term, now, lead, role)
         return 0
 
     def take_applied(self) -> int:
-        applied = self.apply_cells.get(DONE_APPLIED)
+        applied = self.apply_gauges.applied()
         if applied > self.core.applied:
             self.stamps.applied(applied, self.clock.now())
             self.driver.apply_done(applied)
@@ -547,40 +527,52 @@ class Engine(Runner):
         return 0
 
     def hand_over_write(self) -> int:
-        """One write for everything that is new."""
-        if not self.driver.next_write(self.spans):
+        """One write for everything that is new, if the disk is not too far behind."""
+        if not self.driver.next_write(self.spans, self.writes.room() > 0):
             return 0
-        spans = self.spans.count
-        flags = ROW_IN_DOUBT if self.driver.write_in_doubt else 0
-        return self.writes.put(
+        return self.writes.put_write(
             self.spans,
-            ROW_WRITE,
             self.driver.number,
             self.driver.write_term,
             self.driver.write_vote,
             self.driver.write_commit,
-            spans,
-            flags,
-            0,
+            self.driver.write_in_doubt,
         )
 
     def send_frames(self) -> int:
-        """Frames to each member in turn; a frame closes at ``frame_close``."""
+        """Frames to each member, then to who is none: it may be a leader whose addition has not arrived here."""
+        self.unsent = 0
         if self.out.length() == 0:
             return 0
+        rows = self.out.length()
         for slot in range(self.core.tracker.peers.count):
             if slot != self.core.self_slot:
-                self.send_to(slot, self.core.tracker.peers.ids[slot])
+                place = self.peers.of_slot(self.core.tracker.peers, slot)
+                rows -= self.send_to(place, self.core.tracker.peers.ids[slot])
+        row = 0
+        while rows > 0 and row < self.out.length():
+            to = self.out.to_at(row)
+            if self.core.tracker.peers.slot_of(to) < 0 and self.is_first(row, to):
+                rows -= self.send_to(self.peers.find(to), to)
+            row += 1
         self.out.clear()
         return 0
 
-    def send_to(self, slot: int, to: int) -> int:
+    def is_first(self, row: int, to: int) -> bool:
+        """Whether no earlier row is for the same."""
+        for earlier in range(row):
+            if self.out.to_at(earlier) == to:
+                return False
+        return True
+
+    def send_to(self, place: int, to: int) -> int:
+        """What is for this member, in frames that close at ``frame_close``; the number of rows. place: -1 for none."""
         rows = self.out.length()
-        limit = self.frame_limits[slot]
+        limit = self.peers.frame_limits[place] if place >= 0 else 0
         close = self.frame_close
         if limit and limit < close:
             close = limit
-        start = 0
+        start = sent = 0
         while start < rows:
             size = FRAME_HEADER
             count = 0
@@ -594,29 +586,31 @@ class Engine(Runner):
                     count += 1
                 end += 1
             if count == 0:
-                return 0
+                return sent
+            sent += count
             if limit and size > limit:
                 # It would end the connection. What can be told is that there is something.
-                self.count(SHOW_TOO_LARGE_OUT)
-                self.marks[slot] = self.contact.limit
-                self.say_too_large(NOTE_LIMIT, slot, limit)
-                self.not_sent(slot, to, start, end)
-            elif self.send_frame(slot, to, size, start, end) != 0:
-                self.count(SHOW_FRAMES_DROPPED)
-                self.not_sent(slot, to, start, end)
+                self.gauges.too_large_out += 1
+                self.peers.marks[place] = self.contact.limit
+                self.say_too_large(NOTE_LIMIT, place, limit)
+                self.not_sent(to, start, end)
+            elif self.send_frame(place, to, size, start, end) != 0:
+                self.gauges.frames_dropped += 1
+                self.not_sent(to, start, end)
             else:
-                self.contact.sent(slot)
-                self.count(SHOW_FRAMES_OUT)
+                if place >= 0:
+                    self.contact.sent(place)
+                self.gauges.frames_out += 1
             start = end
-        return 0
+        return sent
 
-    def send_frame(self, slot: int, to: int, size: int, start: int, end: int) -> int:
-        if self.introduced[slot] == 0:
+    def send_frame(self, place: int, to: int, size: int, start: int, end: int) -> int:
+        if place >= 0 and self.peers.introduced[place] == 0:
             self.hello(to, False)
         if not self.link.prepare(to, size):
             return 1
         self.codec.begin(self.link.place, size, to)
-        if self.marks[slot]:
+        if place >= 0 and self.peers.marks[place]:
             self.codec.mark()
         for row in range(start, end):
             if self.out.to_at(row) == to:
@@ -624,7 +618,7 @@ class Engine(Runner):
         self.codec.finish()
         return self.link.send()
 
-    def not_sent(self, slot: int, to: int, start: int, end: int) -> int:
+    def not_sent(self, to: int, start: int, end: int) -> int:
         """A frame was dropped: the peer is probed again, and proposals that were in it were never sent."""
         for row in range(start, end):
             if self.out.to_at(row) == to and self.out.kind_at(row) == MSG_PROP:
@@ -644,9 +638,9 @@ class Engine(Runner):
 
     def hello(self, to: int, new_connection: bool) -> int:
         """Tell a member our settings, in a frame of their own."""
-        slot = self.core.tracker.peers.slot_of(to)
-        if slot >= 0 and new_connection:
-            self.contact.connected(slot)
+        place = self.peers.of_id(self.core.tracker.peers, to)
+        if place >= 0 and new_connection:
+            self.contact.connected(place)
         row = 1 if new_connection else 0
         size = FRAME_HEADER + self.codec.measure(self.greeting, row)
         if self.link.prepare(to, size):
@@ -654,43 +648,45 @@ class Engine(Runner):
             self.codec.add(self.greeting, row)
             self.codec.finish()
             if self.link.send() == 0:
-                self.count(SHOW_FRAMES_OUT)
-                if slot >= 0:
-                    self.introduced[slot] = 1
+                self.gauges.frames_out += 1
+                if place >= 0:
+                    self.peers.introduced[place] = 1
         return 0
 
     def hand_over_entries(self) -> int:
         """Committed entries that are stable here, as far as the apply thread keeps up."""
-        while self.driver.next_apply(self.spans):
-            low, high = self.driver.apply_low, self.driver.apply_high
-            self.applies.put(self.spans, ROW_APPLY, low, high, self.spans.count, 0, 0, 0, 0)
+        while not self.applies.lacks(1) and self.driver.next_apply(self.spans):
+            self.applies.put_entries(self.spans, self.driver.apply_low, self.driver.apply_high)
         return 0
 
     def publish(self) -> int:
-        """What properties and status() show; a change of term, leader or role is also an event."""
-        self.show.set(SHOW_COMMIT, self.core.committed)
-        self.show.set(SHOW_APPLIED, self.core.applied)
-        self.show.set(SHOW_LAST, self.core.log.last)
-        self.show.set(SHOW_STABLE, self.core.stable)
-        self.show.set(SHOW_IN_DOUBT, self.core.in_doubt)
+        """What properties and status() show; a change of term, leader or role is also an event.
+
+        Without room for the event it is told later, and what was in between is left out.
+        """
+        self.gauges.commit = self.core.committed
+        self.gauges.applied = self.core.applied
+        self.gauges.last = self.core.log.last
+        self.gauges.stable = self.core.stable
+        self.gauges.in_doubt = self.core.in_doubt
         if self.core.transferee != self.shown_transferee:
             was, to = self.shown_transferee, self.core.transferee
-            self.shown_transferee = to
-            self.applies.put(self.no_spans, ROW_TRANSFER, was, to, self.core.role, 0, 0, 0, 0)
+            if self.applies.put_transfer(self.no_spans, was, to, self.core.role) == 0:
+                self.shown_transferee = to
         if (
             self.core.term == self.shown_term
             and self.core.lead == self.shown_lead
             and self.core.role == self.shown_role
         ):
             return 0
-        if self.core.lead != self.shown_lead and self.core.lead != 0:
-            self.count(SHOW_LEADERS)
-        self.shown_term = self.core.term
-        self.shown_lead = self.core.lead
-        self.shown_role = self.core.role
-        self.show.set(SHOW_TERM, self.core.term)
-        self.show.set(SHOW_LEAD, self.core.lead)
-        self.show.set(SHOW_ROLE, self.core.role)
-        self.show.set(SHOW_VOTE, self.core.vote)
-        self.applies.put(self.no_spans, ROW_STATE, self.core.term, self.core.lead, self.core.role, 0, 0, 0, 0)
+        if self.core.lead != self.gauges.leader and self.core.lead != 0:
+            self.gauges.leader_changes += 1
+        self.gauges.term = self.core.term
+        self.gauges.leader = self.core.lead
+        self.gauges.role = self.core.role
+        self.gauges.vote = self.core.vote
+        if self.applies.put_state(self.no_spans, self.core.term, self.core.lead, self.core.role) == 0:
+            self.shown_term = self.core.term
+            self.shown_lead = self.core.lead
+            self.shown_role = self.core.role
         return 0

@@ -8,7 +8,7 @@ campaign, when any other is seen to lead: who campaigns follows nobody.
 from __future__ import annotations
 
 from ..types import Role, StateChange
-from .outcomes import KIND_CAMPAIGN, KIND_SHIFT, Outcomes
+from .outcomes import KIND_CAMPAIGN, KIND_UNIT, Outcomes
 from .rows import REFUSALS, REFUSED_GIVEN_UP, REFUSED_OTHER_TRANSFER
 
 
@@ -36,7 +36,7 @@ class Leadership:
             if change.leader == to:
                 del self.waiting[request]
                 self.outcomes.settle(request, change)
-            elif change.leader and (change.term > term or request >> KIND_SHIFT == KIND_CAMPAIGN):
+            elif change.leader and (change.term > term or request // KIND_UNIT == KIND_CAMPAIGN):
                 del self.waiting[request]
                 self.outcomes.reject(request, f"member {change.leader} leads instead, in term {change.term}")
 

@@ -55,6 +55,10 @@ _WHY = {
 }
 
 
+class Abandoned(BaseException):
+    """Whoever waits for something of a node need not any more: the node is another process's, or killed."""
+
+
 def _nothing() -> None:
     """What a task does before its first round if it has nothing to prepare."""
 

@@ -6,6 +6,7 @@ of Raft, files and sockets stand elsewhere.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterable
 from types import TracebackType
@@ -162,9 +163,9 @@ class Node:
         try:
             if error is not None:
                 self._fail(error)
-                # The others wait for a last row that the engine can no longer give them.
-                parts.engine.hand_over_end()
-            elif parts.engine.show[rows.SHOW_FAILED] == rows.FAILED_STORAGE:
+                # The others wait for an end that the engine can no longer tell them.
+                parts.end_the_others()
+            elif parts.engine.gauges.failed == rows.FAILED_STORAGE:
                 self._fail(parts.storage_error())
         finally:
             self._life.ended.open()
@@ -218,40 +219,44 @@ class Node:
             if life.is_mine():
                 return  # another thread is closing the node, and waits for this one
             raise
-        if right is None:
+        if right is not None:
+            with right, contextlib.suppress(lifecycle.Abandoned):
+                self._close(timeout, deadline)
+
+    def _close(self, timeout: float, deadline: float) -> None:
+        """Close it, with the right to."""
+        life = self._life
+        if life.phase == lifecycle.ENDED:
             return
-        with right:
-            if life.phase == lifecycle.ENDED:
-                return
-            if life.phase == lifecycle.NEW:
-                life.move(lifecycle.ENDED)
-                self._tell_end()
-                life.ended.open()
-                return
-            life.move(lifecycle.STOPPING)
-            if not self._handed_over:
-                self._handed_over = True
-                self._hand_over()
-            errors: list[BaseException] = []
-            stuck = self._shut_down(deadline, errors)
-            if stuck:
-                raise UsageError(
-                    f"{stuck} did not end within {timeout} s: does apply(), a callback, the storage or the transport "
-                    "not return?"
-                )
+        if life.phase == lifecycle.NEW:
             life.move(lifecycle.ENDED)
-            if errors:
-                raise errors[0]
+            self._tell_end()
+            life.ended.open()
+            return
+        life.move(lifecycle.STOPPING)
+        if not self._handed_over:
+            self._handed_over = True
+            self._hand_over()
+        errors: list[BaseException] = []
+        stuck = self._shut_down(deadline, errors)
+        if stuck:
+            raise UsageError(
+                f"{stuck} did not end within {timeout} s: does apply(), a callback, the storage or the transport "
+                "not return?"
+            )
+        life.move(lifecycle.ENDED)
+        if errors:
+            raise errors[0]
 
     def _hand_over(self) -> None:
         """Let another voter lead before we go: it is elected at once instead of after a timeout."""
         parts, life = self._made(), self._life
-        show = parts.engine.show
-        if show[rows.SHOW_ROLE] != LEADER or not life.is_alive() or len(self._outside.configuration.value.voters) < 2:
+        gauges = parts.engine.gauges
+        if gauges.role != LEADER or not life.is_alive() or len(self._outside.configuration.value.voters) < 2:
             return
-        parts.engine.commands.py_put(None, rows.CMD_TRANSFER, 0)
+        parts.engine.commands.transfer(0)
         self._executor.wait_for(
-            lambda: bool(show[rows.SHOW_ROLE] != LEADER or life.ended.is_open()),
+            lambda: bool(gauges.role != LEADER or life.ended.is_open()),
             self._executor.now() + TRANSFER_SECONDS,
         )
 
@@ -279,7 +284,7 @@ class Node:
                 outside.committed.let_go()
             if self._workers["engine"] not in self._life.workers:
                 # It could not be started: nobody else tells the others that nothing follows.
-                parts.engine.hand_over_end()
+                parts.end_the_others()
         engine_ended = must_end("engine")
         self._life.ended.open()
         if parts is not None and parts.transport_adapter is not None:
@@ -370,7 +375,8 @@ class Node:
         """
         self._check_running()
         future, request = self._open(KIND_CAMPAIGN)
-        self._made().engine.commands.py_put(None, rows.CMD_CAMPAIGN, request)
+        if not self._made().engine.commands.campaign(request):
+            self._no_room(request)
         return future
 
     def transfer_leadership(self, to: int = 0) -> Future:
@@ -386,7 +392,8 @@ class Node:
         if to and (not is_id(to) or to not in self._outside.configuration.value.voters):
             raise UsageError(f"{to} is not a voter: {self._outside.configuration.value.voters}")
         future, request = self._open(KIND_TRANSFER)
-        self._made().engine.commands.py_put(None, rows.CMD_TRANSFER, to, request)
+        if not self._made().engine.commands.transfer(to, request):
+            self._no_room(request)
         return future
 
     def _open(self, kind: int) -> tuple[Future, int]:
@@ -394,6 +401,10 @@ class Node:
         future = Future()
         future._owner = self._outcomes
         return future, self._outcomes.open(kind, future)
+
+    def _no_room(self, request: int) -> None:
+        """The engine cannot be told of a request: it was not done."""
+        self._outcomes.reject(request, "too many commands wait for the engine")
 
     # --- streams ---------------------------------------------------------------------------------
 
@@ -438,17 +449,17 @@ class Node:
     @property
     def leader_id(self) -> int:
         """The leader this member knows of; 0 for none, and while the node does not run."""
-        return self._show(rows.SHOW_LEAD) if self._life.is_alive() else self._nothing()
+        return self._gauge("leader") if self._life.is_alive() else self._nothing()
 
     @property
     def term(self) -> int:
         """The present term."""
-        return self._show(rows.SHOW_TERM)
+        return self._gauge("term")
 
     @property
     def role(self) -> Role:
         """FOLLOWER, CANDIDATE, PRE_CANDIDATE or LEADER; FOLLOWER while the node does not run."""
-        return Role(self._show(rows.SHOW_ROLE) if self._life.is_alive() else self._nothing())
+        return Role(self._gauge("role") if self._life.is_alive() else self._nothing())
 
     @property
     def is_leader(self) -> bool:
@@ -458,13 +469,13 @@ class Node:
     @property
     def commit_index(self) -> int:
         """The last index known to be committed."""
-        return self._show(rows.SHOW_COMMIT)
+        return self._gauge("commit")
 
     @property
     def applied_index(self) -> int:
         """The last index that the state machine has."""
         self._life.check_process()
-        return 0 if self._parts is None else int(self._parts.engine.apply_cells[rows.DONE_INDEX])
+        return 0 if self._parts is None else int(self._parts.engine.apply_gauges.index)
 
     @property
     def configuration(self) -> ConfState:
@@ -482,6 +493,9 @@ class Node:
 
         ``state`` is new, starting, running, stopping, ended or failed; failed stays after ``close``, with ``failure``
         in words.
+
+        ``commands_dropped`` counts what the engine was not told of, because too many commands waited for it: requests,
+        which end as not done, and what the transport says of connections.
 
         ``too_large_out`` counts messages that their recipient's max_frame_bytes kept from being sent, ``too_large_in``
         frames that told of such messages to this node. ``entries_bare`` counts committed entries that no Node proposed
@@ -502,11 +516,12 @@ class Node:
             "id": self.id,
             "state": self._life.state,
             "failure": _in_words(self.failure),
-            **status_of(parts.incarnation, parts.engine.show, parts.engine.apply_cells, parts.wal_cells),
+            **status_of(parts.incarnation, parts.engine.gauges, parts.engine.apply_gauges, parts.disk),
             "role": self.role.name.lower(),
             "leader": self.leader_id,
             "applied": self.applied_index,
             "pending": len(self._outcomes.pending),
+            "commands_dropped": parts.commands.refused,
             "configuration": self._outside.configuration.value,
             "disagreements": parts.disagreements.of_all(),
             "transport": transport.status() if hasattr(transport, "status") else {},
@@ -524,9 +539,9 @@ class Node:
         rounds: list[tuple[int, int, int, int, int, int]] = self._parts.engine.stamps.rows()
         return rounds
 
-    def _show(self, cell: int) -> int:
+    def _gauge(self, name: str) -> int:
         self._life.check_process()
-        return 0 if self._parts is None else int(self._parts.engine.show[cell])
+        return 0 if self._parts is None else int(getattr(self._parts.engine.gauges, name))
 
     def _nothing(self) -> int:
         """No leader, or the number of FOLLOWER: what a node that does not run shows."""

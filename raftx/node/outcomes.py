@@ -26,7 +26,7 @@ STOPPED = "the node was stopped"
 REFUSED_AT_ONCE = 1000  # of them may not be registered yet
 
 # Kinds of requests beside proposals: what their numbers begin with, which no proposal's does.
-KIND_SHIFT = 56
+KIND_UNIT = 2**56
 KIND_CAMPAIGN = 1
 KIND_TRANSFER = 2
 KIND_READ = 3
@@ -142,7 +142,7 @@ class Outcomes:
 
     def open(self, kind: int, future: Future) -> int:
         """A request other than a proposal, before it is handed over: its number."""
-        number = kind << KIND_SHIFT | next(self.counts)
+        number = kind * KIND_UNIT + next(self.counts)
         self.pending[number] = future
         self.opened.append(number)
         if self.ended:

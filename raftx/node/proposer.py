@@ -1,18 +1,18 @@
-"""Where a proposal enters: a sequence number, a future, a place in the intake. Any thread, also a signal handler."""
+"""Where a proposal enters: a sequence number, a future, a place in the queue. Any thread, also a signal handler."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import NoReturn, TypeAlias
 
-from .._native.threads import Intake
+from .._native.layout import PROPOSAL_OVERHEAD
+from .._native.threads import ProposalQueue
 from ..errors import EntryTooLarge, NotDone, Stopped
 from .futures import Future
 from .outcomes import Outcomes
 
 FULL = "too many proposals wait for the engine"
 NEVER = ": propose fewer at once"
-RECORD = 32 + 24  # what stands around the data of a proposal: header and envelope
 
 Data: TypeAlias = "bytes | bytearray | memoryview"
 
@@ -21,9 +21,9 @@ class Proposer:
     """Hands proposals to the engine and registers their futures."""
 
     def __init__(
-        self, intake: Intake, outcomes: Outcomes, max_entry_bytes: int, max_waiting_bytes: int, max_open: int
+        self, proposals: ProposalQueue, outcomes: Outcomes, max_entry_bytes: int, max_waiting_bytes: int, max_open: int
     ) -> None:
-        self.intake = intake
+        self.proposals = proposals
         self.outcomes = outcomes
         self.max_entry_bytes = max_entry_bytes
         self.max_waiting_bytes = max_waiting_bytes
@@ -39,7 +39,7 @@ class Proposer:
             future.settle_error(NotDone(self.too_many()))
             return future
         future._owner = self.outcomes
-        sequence = self.intake.propose(data)
+        sequence = self.proposals.propose(data)
         if sequence > 0:
             self.outcomes.register(sequence, future)
             return future
@@ -56,7 +56,7 @@ class Proposer:
             size = len(data) if type(data) is bytes else size_of(data)
             if size > self.max_entry_bytes:
                 self.refuse_size(size)
-            total += size + RECORD
+            total += size + PROPOSAL_OVERHEAD
         count = len(datas)
         future = Future()
         if count == 0:
@@ -66,7 +66,7 @@ class Proposer:
             future.settle_error(NotDone(self.too_many() + (NEVER if count > self.max_open else "")))
             return future
         future._owner = self.outcomes
-        first, taken = self.intake.propose_many(datas)
+        first, taken = self.proposals.propose_many(datas)
         if first < 0:
             self.refuse_stopped()
         if taken == 0:

@@ -10,7 +10,8 @@ cdef uint64_t NUMBER_TOP, INCARNATION_STEP, SEQUENCE_STEP
 cdef class Senders:
     cdef uint64_t[::1] incarnations, forwarded, highest
 
-    cdef int judge(self, int slot, uint64_t incarnation) noexcept nogil
-    cdef void heard(self, int slot, uint64_t incarnation) noexcept nogil
-    cdef int proposals_refusal(self, int slot, Message m, uint64_t incarnation) noexcept nogil
-    cdef bint is_repeated(self, int slot, uint64_t sequence) noexcept nogil
+    cdef void forget(self, int place) noexcept nogil
+    cdef int judge(self, int place, uint64_t incarnation) noexcept nogil
+    cdef void heard(self, int place, uint64_t incarnation) noexcept nogil
+    cdef int proposals_refusal(self, int place, Message m, uint64_t incarnation) noexcept nogil
+    cdef bint is_repeated(self, int place, uint64_t sequence) noexcept nogil

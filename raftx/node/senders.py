@@ -2,7 +2,7 @@
 
 A member counts its lives (incarnations) and, within each, its proposals. Here what a frame says of both is held against
 what was heard before: frames of an earlier life are stale, proposals that were seen once are not appended again,
-and numbers that nobody can have come to are refused, because they would make all that follows look stale. Kept by slot.
+and numbers that nobody can have come to are refused, because they would make all that follows look stale. By place.
 No messages are sent from here.
 """
 
@@ -12,8 +12,8 @@ from array import array
 
 from .._native.outbox import Message
 from ..consensus import admission
-from ..types import MEMBERS_MAX, MSG_PROP
-from .rows import ODD_INCARNATION, ODD_ORIGIN, SENDER_PRESENT, SENDER_STALE
+from ..types import MSG_PROP
+from .rows import ODD_INCARNATION, ODD_ORIGIN, PLACES, SENDER_PRESENT, SENDER_STALE
 
 FORWARDED = 64  # how far a network may reorder proposals without losing them
 NUMBER_TOP = 2**62  # head-room, as for terms: see consensus/admission.py
@@ -27,58 +27,64 @@ REASONS = (*admission.REASONS, "incarnation", "origin", "answer")
 
 
 class Senders:
-    """What was heard of each slot's member."""
+    """What was heard of each place's member."""
 
     def __init__(self) -> None:
-        #: highest incarnation heard of each slot's member, 0 for none. Invariant: frames of a lower one are dropped
-        self.incarnations = array("Q", bytes(8 * MEMBERS_MAX))
-        #: the newest FORWARDED first sequence numbers of proposals that each slot's member passed on, 0 for none
-        self.forwarded = array("Q", bytes(8 * MEMBERS_MAX * FORWARDED))
+        #: highest incarnation heard of each place's member, 0 for none. Invariant: frames of a lower one are dropped
+        self.incarnations = array("Q", bytes(8 * PLACES))
+        #: the newest FORWARDED first sequence numbers of proposals that each place's member passed on, 0 for none
+        self.forwarded = array("Q", bytes(8 * PLACES * FORWARDED))
         #: the highest of them
-        self.highest = array("Q", bytes(8 * MEMBERS_MAX))
+        self.highest = array("Q", bytes(8 * PLACES))
 
-    def judge(self, slot: int, incarnation: int) -> int:
-        """SENDER_PRESENT, SENDER_STALE or ODD_INCARNATION; slot -1 for somebody who is not in the configuration."""
+    def forget(self, place: int) -> None:
+        """The place is somebody else's now."""
+        self.incarnations[place] = self.highest[place] = 0
+        for at in range(place * FORWARDED, (place + 1) * FORWARDED):
+            self.forwarded[at] = 0
+
+    def judge(self, place: int, incarnation: int) -> int:
+        """SENDER_PRESENT, SENDER_STALE or ODD_INCARNATION; place -1 for somebody who has none."""
         if incarnation == 0 or incarnation > NUMBER_TOP:
             return ODD_INCARNATION
-        if slot < 0 or incarnation == self.incarnations[slot]:
+        if place < 0 or incarnation == self.incarnations[place]:
             return SENDER_PRESENT
-        if incarnation < self.incarnations[slot]:
+        if incarnation < self.incarnations[place]:
             # It may have waited in a queue while its sender was restarted.
             return SENDER_STALE
-        return ODD_INCARNATION if incarnation - self.incarnations[slot] > INCARNATION_STEP else SENDER_PRESENT
+        return ODD_INCARNATION if incarnation - self.incarnations[place] > INCARNATION_STEP else SENDER_PRESENT
 
-    def heard(self, slot: int, incarnation: int) -> None:
+    def heard(self, place: int, incarnation: int) -> None:
         """A message of this life was good: earlier lives are over, and this one's proposals begin anew."""
-        if slot < 0 or incarnation <= self.incarnations[slot]:
+        if place < 0 or incarnation <= self.incarnations[place]:
             return
-        self.incarnations[slot] = incarnation
-        self.highest[slot] = 0
-        for place in range(slot * FORWARDED, (slot + 1) * FORWARDED):
-            self.forwarded[place] = 0
+        self.incarnations[place] = incarnation
+        self.highest[place] = 0
+        for at in range(place * FORWARDED, (place + 1) * FORWARDED):
+            self.forwarded[at] = 0
 
-    def proposals_refusal(self, slot: int, m: Message, incarnation: int) -> int:
+    def proposals_refusal(self, place: int, m: Message, incarnation: int) -> int:
         """Why a MSG_PROP cannot be what a member passed on of its own; ADMITTED when it can be."""
         if m.kind != MSG_PROP or m.count == 0 or m.hint != m.count or m.context == 0 or m.context > NUMBER_TOP:
             return ODD_ORIGIN
-        if m.context > self.highest[slot] and m.context - self.highest[slot] > SEQUENCE_STEP:
+        if m.context > self.highest[place] and m.context - self.highest[place] > SEQUENCE_STEP:
             return ODD_ORIGIN
         return admission.ADMITTED if m.is_from(m.sender, incarnation, m.context) else ODD_ORIGIN
 
-    def is_repeated(self, slot: int, sequence: int) -> bool:
+    def is_repeated(self, place: int, sequence: int) -> bool:
         """Whether these proposals were seen before, or may have been: none is ever appended twice.
 
         A network that repeats frames could otherwise let an entry be replaced, reported as not done, and
         then be appended again.
         """
-        oldest = slot * FORWARDED
-        for place in range(slot * FORWARDED, (slot + 1) * FORWARDED):
-            if self.forwarded[place] == sequence:
+        oldest = place * FORWARDED
+        for at in range(place * FORWARDED, (place + 1) * FORWARDED):
+            if self.forwarded[at] == sequence:
                 return True
-            if self.forwarded[place] < self.forwarded[oldest]:
-                oldest = place
+            if self.forwarded[at] < self.forwarded[oldest]:
+                oldest = at
         if sequence < self.forwarded[oldest]:
             return True
         self.forwarded[oldest] = sequence
-        self.highest[slot] = max(self.highest[slot], sequence)
+        self.highest[place] = max(self.highest[place], sequence)
         return False

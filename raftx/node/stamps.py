@@ -60,8 +60,7 @@ class Stamps:
     def rows(self) -> list[tuple[int, int, int, int, int, int]]:
         """(index, since, append, stable, commit, apply) of the rounds in the ring that are complete, oldest first."""
         out = []
-        head = int(self.head)
-        for i in range(max(0, head - ROUNDS + 64), head):
+        for i in range(self.head - min(self.head, ROUNDS - 64), self.head):
             at = i % ROUNDS
             row = (
                 self.index[at],

@@ -140,8 +140,8 @@ class FileStorage:
             check_base(index, term, wal.last_index)
             if index <= self._base:
                 return
-            self._base = index
-            wal.py_compact(index, encode_head(head._replace(base=index, base_term=term, conf_state=conf_state)))
+            if wal.py_compact(index, encode_head(head._replace(base=index, base_term=term, conf_state=conf_state))):
+                self._base = index
 
     def close(self) -> None:
         """Sync the mark, release files and lock. May be called twice."""

@@ -14,28 +14,6 @@ from typing import Protocol, runtime_checkable
 from ..errors import UsageError
 from ..types import ConfState, HardState, Snapshot, is_id
 
-# Rows from the engine to whoever writes
-ROW_WRITE = 1
-ROW_STOP = 2
-COLUMN_KIND = 0  # one of these two
-COLUMN_NUMBER = 1  # of the write, from 1 on
-COLUMN_TERM = 2
-COLUMN_VOTE = 3
-COLUMN_COMMIT = 4
-COLUMN_FLAGS = 6
-ROW_IN_DOUBT = 1  # bit of a row's flags: HardState.in_doubt
-
-# What the writer publishes
-CELL_DONE = 0  # number of the last durable write
-CELL_ERROR = 1  # 0, or errno | operation << 32: 1 write, 2 sync, 3 zero fill, 4 new segment, 5 mark, 6 directory
-CELL_SYNCS = 2
-CELL_BYTES = 3  # written, padding included
-CELL_BATCH_ENTRIES = 4
-CELL_SYNC_NS = 5  # spent in syncs, in all
-CELL_LAST_START = 6  # monotonic ns of the last write
-CELL_LAST_END = 7  # and of the end of its sync
-CELL_SHORTAGE = 8  # 0, or the errno of what the writer waits for, or will need soon: descriptors, memory, room
-
 # Cells between the writer and the thread that makes segments ahead (reserve.py)
 RESERVE_STATE = 0  # one of the next five
 RESERVE_NONE = 0  # nothing is there

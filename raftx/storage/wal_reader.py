@@ -7,6 +7,7 @@ shows more zero sectors than its header counted. Every byte is described in docs
 from __future__ import annotations
 
 from .._native.files import File
+from .._native.layout import ENTRY_HEADER
 from .._native.memory import Buffer
 from .membership import CHANGES
 from .wal_format import (
@@ -30,7 +31,6 @@ from .wal_format import (
     BATCH_VOTE_AT,
     BATCH_ZEROS_AT,
     BLOCK,
-    RECORD_HEADER,
     RECORD_INDEX_AT,
     RECORD_KIND_AT,
     RECORD_LENGTH_AT,
@@ -164,7 +164,7 @@ class Reader:
         while at < end:
             index = self.buffer.get_u64(at + RECORD_INDEX_AT)
             term = self.buffer.get_u64(at + RECORD_TERM_AT)
-            step = RECORD_HEADER + self.buffer.get_u32(at + RECORD_LENGTH_AT)
+            step = ENTRY_HEADER + self.buffer.get_u32(at + RECORD_LENGTH_AT)
             if index < 1 or index > self.last_index + 1 or term < 1:
                 self.reject(False, f"entry {index} cannot follow entry {self.last_index}")
                 return False
@@ -180,7 +180,7 @@ class Reader:
                 self.changes = [change for change in self.changes if change[0] < index]
             kind = self.buffer.get_u32(at + RECORD_KIND_AT) & 0xFF
             if index > self.base and kind in CHANGES:
-                self.changes.append((index, kind, self.buffer.tobytes()[at + RECORD_HEADER : at + step]))
+                self.changes.append((index, kind, self.buffer.tobytes()[at + ENTRY_HEADER : at + step]))
             self.last_index = index
             self.last_term = term
             self.highest = max(self.highest, index)

@@ -2,22 +2,20 @@ import cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from .._native.memory cimport Buffer, Spans
 from .._native.files cimport Directory, File
-from .._native.threads cimport Cells, Clock, Event, Handoff, Runner
+from .._native.threads cimport Clock, Event, Runner
 from . cimport wal_reader
 from .reserve cimport Reserve
+from .writes cimport BaseQueue, DiskGauges, WriteQueue
 
 cdef int WAIT
-cdef int CELL_BATCH_ENTRIES, CELL_BYTES, CELL_DONE, CELL_ERROR, CELL_LAST_END, CELL_LAST_START, CELL_SHORTAGE
-cdef int CELL_SYNC_NS, CELL_SYNCS, RESERVE_CODE, RESERVE_FAILED, RESERVE_MAKING, RESERVE_READY, RESERVE_TROUBLE
-cdef int COLUMN_COMMIT, COLUMN_FLAGS, COLUMN_KIND, COLUMN_NUMBER, COLUMN_TERM, COLUMN_VOTE
-cdef uint64_t ROW_IN_DOUBT, ROW_STOP
-cdef uint32_t BATCH_MAGIC, KIND_ENTRIES, MARK_SLOTS
+cdef int RESERVE_CODE, RESERVE_FAILED, RESERVE_MAKING, RESERVE_READY, RESERVE_TROUBLE
+cdef uint32_t BATCH_IN_DOUBT, BATCH_MAGIC, KIND_ENTRIES, MARK_SLOTS
 cdef uint64_t BATCH_HEADER, BLOCK, SECTOR, ZERO_BELOW, ZERO_STEP
 cdef uint64_t BATCH_CHAIN_AT, BATCH_CHECKED, BATCH_COMMIT_AT, BATCH_COUNT_AT, BATCH_CRC_AT, BATCH_FLAGS_AT
 cdef uint64_t BATCH_INCARNATION_AT, BATCH_KIND_AT, BATCH_LENGTH_AT, BATCH_MAGIC_AT, BATCH_NUMBER_AT
 cdef uint64_t BATCH_RECORDS_CRC_AT, BATCH_SEGMENT_AT, BATCH_TERM_AT, BATCH_VOTE_AT, BATCH_ZEROS_AT
 cdef uint64_t HEAD_CHAIN_AT, HEAD_CHECKED, HEAD_CRC_AT, HEAD_FIRST_AT, HEAD_OLDEST_AT, HEAD_SEGMENT_AT
-cdef uint64_t HEAD_SIZE_AT, HEAD_USED_AT, RECORD_HEADER, RECORD_INDEX_AT, RECORD_LENGTH_AT
+cdef uint64_t HEAD_SIZE_AT, HEAD_USED_AT, ENTRY_HEADER, RECORD_INDEX_AT, RECORD_LENGTH_AT
 cdef uint64_t MARK_CHAIN_AT, MARK_CHECKED, MARK_CRC_AT, MARK_NUMBER_AT, MARK_POSITION_AT, MARK_SEGMENT_AT, MARK_SLOT_AT
 cdef int64_t OPERATION_WRITE, OPERATION_SYNC, OPERATION_ZERO, OPERATION_SEGMENT, OPERATION_MARK, OPERATION_PLACE
 cdef int64_t ASK_NS, CHECK_NS, MARK_IDLE_NS, PAUSE_NS
@@ -42,8 +40,9 @@ cdef class Wal(Runner):
     cdef Directory directory
     cdef Buffer staging, segment_header, slot, highest
     cdef Clock clock
-    cdef Handoff queue, bases
-    cdef Cells cells
+    cdef WriteQueue queue
+    cdef BaseQueue bases
+    cdef DiskGauges gauges
     cdef Event engine_event
     cdef int take(self) except -1 nogil
     cdef int take_due(self) except -1 nogil

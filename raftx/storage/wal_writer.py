@@ -15,32 +15,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .._native.files import WAIT, File
+from .._native.layout import ENTRY_HEADER
 from .._native.memory import Buffer, Spans
-from .._native.threads import Cells, Clock, Event, Handoff, Runner
+from .._native.threads import Clock, Event, Runner
 from . import wal_reader
 from .protocol import (
-    CELL_BATCH_ENTRIES,
-    CELL_BYTES,
-    CELL_DONE,
-    CELL_ERROR,
-    CELL_LAST_END,
-    CELL_LAST_START,
-    CELL_SHORTAGE,
-    CELL_SYNC_NS,
-    CELL_SYNCS,
-    COLUMN_COMMIT,
-    COLUMN_FLAGS,
-    COLUMN_KIND,
-    COLUMN_NUMBER,
-    COLUMN_TERM,
-    COLUMN_VOTE,
     RESERVE_CODE,
     RESERVE_FAILED,
     RESERVE_MAKING,
     RESERVE_READY,
     RESERVE_TROUBLE,
-    ROW_IN_DOUBT,
-    ROW_STOP,
 )
 from .reserve import Reserve
 from .wal_format import (
@@ -51,6 +35,7 @@ from .wal_format import (
     BATCH_CRC_AT,
     BATCH_FLAGS_AT,
     BATCH_HEADER,
+    BATCH_IN_DOUBT,
     BATCH_INCARNATION_AT,
     BATCH_KIND_AT,
     BATCH_LENGTH_AT,
@@ -86,7 +71,6 @@ from .wal_format import (
     OPERATION_SYNC,
     OPERATION_WRITE,
     OPERATION_ZERO,
-    RECORD_HEADER,
     RECORD_INDEX_AT,
     RECORD_LENGTH_AT,
     SECTOR,
@@ -95,6 +79,7 @@ from .wal_format import (
     Mark,
     encode_mark,
 )
+from .writes import BASES, BaseQueue, DiskGauges, WriteQueue
 
 MARK_IDLE_NS = 30_000_000  # without a batch for so long, the mark is synced
 CHECK_NS = 500_000_000  # how often it is looked whether directory and files still have their names
@@ -138,7 +123,7 @@ class Wal(Runner):
         self.segment_header = Buffer()
         self.segment_header.py_put(head)
         #: bases that moved on: rows (base), and the header that says so in a span each; the next segment has the last
-        self.bases = Handoff(Event())
+        self.bases = BaseQueue(Event(), BASES)
         #: entries up to here are not needed any more, as the header of the next segment says
         self.base = 0
         #: the first segment with entries behind the base, as the header of the next segment says, and as that of this
@@ -194,10 +179,10 @@ class Wal(Runner):
         self.last_index = last_index
         self.highest.py_put(b"".join([index.to_bytes(8, "little") for index in highest]))
 
-    def begin_serving(self, queue: Handoff, cells: Cells, engine_event: Event, clock: Clock) -> None:
+    def begin_serving(self, queue: WriteQueue, gauges: DiskGauges, engine_event: Event, clock: Clock) -> None:
         """Serve an engine from now on, beside whatever runs ``reserve``. Before the first round."""
         self.queue = queue
-        self.cells = cells
+        self.gauges = gauges
         self.engine_event = engine_event
         self.clock = clock
         self.reserve.writer = queue.event
@@ -227,7 +212,7 @@ class Wal(Runner):
                 self.step = STEP_SETTLE
                 self.work()
         if self.failed != 0:
-            self.cells.set(CELL_ERROR, self.failed)
+            self.gauges.set_failure(self.failed)
             self.engine_event.wake()
             return 0
         return 0 if self.stopping and self.step == STEP_NONE else 1
@@ -237,24 +222,23 @@ class Wal(Runner):
 
         Its hard state is that of the newest row. Without a row: what is due.
         """
+        # Asked first: what is taken then are the last rows.
+        ended = self.queue.is_ended()
         rows = self.queue.take()
+        self.stopping = ended
         if rows == 0:
-            return self.take_due()
-        if self.queue.at(rows - 1, COLUMN_KIND) == ROW_STOP:
-            rows -= 1
-            self.stopping = True
-        if rows > 0:
-            row = rows - 1
-            self.started = self.clock.now()
-            self.handed = self.queue.at(row, COLUMN_NUMBER)
-            self.stage(
-                KIND_ENTRIES,
-                self.queue.at(row, COLUMN_TERM),
-                self.queue.at(row, COLUMN_VOTE),
-                self.queue.at(row, COLUMN_COMMIT),
-                self.queue.at(row, COLUMN_FLAGS) & ROW_IN_DOUBT,
-                self.queue.taken,
-            )
+            return 0 if ended else self.take_due()
+        row = rows - 1
+        self.started = self.clock.now()
+        self.handed = self.queue.number(row)
+        self.stage(
+            KIND_ENTRIES,
+            self.queue.term(row),
+            self.queue.vote(row),
+            self.queue.commit(row),
+            BATCH_IN_DOUBT if self.queue.in_doubt(row) else 0,
+            self.queue.taken,
+        )
         return 0
 
     def take_due(self) -> int:
@@ -276,13 +260,13 @@ class Wal(Runner):
         if ended >= self.next_check and self.check() != 0:
             return 0
         self.written_at = ended
-        self.cells.set(CELL_SYNCS, self.cells.get(CELL_SYNCS) + 1)
-        self.cells.set(CELL_BYTES, self.bytes_written)
-        self.cells.set(CELL_BATCH_ENTRIES, self.cells.get(CELL_BATCH_ENTRIES) + self.staging.get_u32(BATCH_COUNT_AT))
-        self.cells.set(CELL_SYNC_NS, self.cells.get(CELL_SYNC_NS) + (ended - self.started))
-        self.cells.set(CELL_LAST_START, self.started)
-        self.cells.set(CELL_LAST_END, ended)
-        self.cells.set(CELL_DONE, number)
+        self.gauges.syncs += 1
+        self.gauges.written = self.bytes_written
+        self.gauges.entries += self.staging.get_u32(BATCH_COUNT_AT)
+        self.gauges.sync_ns += ended - self.started
+        self.gauges.last_start = self.started
+        self.gauges.last_end = ended
+        self.gauges.set_durable(number)
         self.engine_event.wake()
         return 0
 
@@ -312,14 +296,14 @@ class Wal(Runner):
     def has_news(self) -> bool:
         """Whether something has come that a round would go on with."""
         if self.step == STEP_NONE:
-            return self.queue.waiting()
+            return self.queue.waiting() or self.queue.is_ended()
         if self.step == STEP_CLAIM:
             return not self.reserve.is_making()
         return self.again != 0 and self.is_stopped()
 
     def is_stopped(self) -> bool:
         """Whether the engine has said stop: nobody waits for the acknowledgement any more."""
-        return self.stopping or self.queue.newest(COLUMN_KIND) == ROW_STOP
+        return self.stopping or self.queue.is_ended()
 
     # --- one batch -------------------------------------------------------------------------------
 
@@ -357,7 +341,7 @@ class Wal(Runner):
         while at < BATCH_HEADER + length:
             self.staged_last = self.staging.get_u64(at + RECORD_INDEX_AT)
             self.staged_highest = max(self.staged_highest, self.staged_last)
-            at += RECORD_HEADER + self.staging.get_u32(at + RECORD_LENGTH_AT)
+            at += ENTRY_HEADER + self.staging.get_u32(at + RECORD_LENGTH_AT)
         return 0
 
     def seal(self) -> int:
@@ -511,7 +495,7 @@ class Wal(Runner):
     def take_base(self) -> int:
         """The base has moved: the next segment's header will say so."""
         last = self.bases.take() - 1
-        self.base = self.bases.at(last, 0)
+        self.base = self.bases.base(last)
         self.segment_header.clear()
         self.segment_header.put(self.bases.taken.data_at(last), self.bases.taken.size_at(last))
         return 0
@@ -576,7 +560,7 @@ class Wal(Runner):
         if self.patient:
             self.next_check = self.clock.now() + CHECK_NS
             self.reserve.want(self.segment + 1)
-            self.cells.set(CELL_SHORTAGE, self.reserve.cells.get(RESERVE_TROUBLE))
+            self.gauges.shortage = self.reserve.cells.get(RESERVE_TROUBLE)
             code = self.reserve.cells.get(RESERVE_CODE)
             if code != 0 and self.failed == 0:
                 self.failed = OPERATION_SEGMENT << 32 | -code
@@ -599,13 +583,13 @@ class Wal(Runner):
         """Something is short: remember when to try again, and say so."""
         self.again = self.clock.now() + PAUSE_NS
         self.reserve.tell(-code)
-        self.cells.set(CELL_SHORTAGE, -code)
+        self.gauges.shortage = -code
         return 0
 
     def over(self) -> int:
         """What was short is there again."""
         self.again = 0
-        self.cells.set(CELL_SHORTAGE, 0)
+        self.gauges.shortage = 0
         self.reserve.tell(0)
         return 0
 
@@ -640,11 +624,12 @@ class Wal(Runner):
             self.work()
         return self.failed
 
-    def py_compact(self, base: int, head: bytes) -> None:
-        """Entries up to ``base`` are not needed any more; ``head`` is a segment's header that says so. Any thread."""
-        spans = Spans()
-        spans.py_push(head)
-        self.bases.py_put(spans, base)
+    def py_compact(self, base: int, head: bytes) -> bool:
+        """Entries up to ``base`` are not needed any more; ``head`` is a segment's header that says so. Any thread.
+
+        False: several of them wait already; say it again later.
+        """
+        return self.bases.py_put_base(head, base)
 
     def py_begin_marking(self) -> int:
         """From now on the mark is written: at once both slots, synced. 0 or a failure."""

@@ -8,6 +8,7 @@ counted, so that what was measured can be checked.
 from __future__ import annotations
 
 from .._core import Codec, EntryLog
+from .._native.layout import ENTRY_HEADER, FRAME_HEADER
 from .._native.memory import Buffer, Cursor, Spans
 from .._native.outbox import Message, Outbox
 from .._native.threads import Clock, Runner
@@ -32,8 +33,6 @@ from ..types import (
 KEEP = 4096  # entries kept behind the applied index where a case is not told, so that memory does not grow
 WINDOW = 1024  # appends to one follower that may be unacknowledged
 GROUP = 256  # messages that are stepped, or campaigns that are held, between two readings of the clock
-ENTRY_HEADER = 32
-FRAME_HEADER = 64
 
 
 class Member:

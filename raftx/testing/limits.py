@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from .._native.layout import ENTRY_HEADER
 from .._native.memory import Entry
 from .._native.outbox import Message
 from ..config import Config
@@ -17,8 +18,6 @@ from .invariants import Violation
 
 if TYPE_CHECKING:
     from ..consensus.rawnode import RawNode
-
-ENTRY_HEADER = 32
 
 
 class Limits:

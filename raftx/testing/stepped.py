@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from .._native.threads import Clock, ManualClock
 from ..errors import UsageError
-from ..node.lifecycle import Life, Task, Worker
+from ..node.lifecycle import Abandoned, Life, Task, Worker
 
 STEP_SECONDS = 0.001  # by which a manual clock moves on from one drive to the next, if nobody else drives
 
@@ -36,7 +36,11 @@ class SteppedWorker(Worker):
     def wait(self, deadline: float) -> bool:
         """Drive the executor until it has ended."""
         executor = self._executor
-        return self.ended.is_open() if executor is None else executor.wait_for(self.ended.is_open, deadline)
+        if executor is None:
+            if not self.ended.is_open():
+                raise Abandoned
+            return True
+        return executor.wait_for(self.ended.is_open, deadline)
 
     def step(self) -> bool:
         """One round; False after the last one."""
@@ -106,10 +110,11 @@ class Stepped:
     def kill(self) -> None:
         """As if the process were killed: no worker does anything any more, nothing is closed, no future ends.
 
-        May be called in the middle of a round, or of ``start``, by what these call: whatever it raises then, the node
-        does nothing about it. What a storage or a transport raises in a round is taken by its adapter; anything else
-        comes out of ``step`` or ``start``. The node is as one of a parent process afterwards: ``close`` does nothing,
-        everything else raises UsageError. Files and connections are for who simulates them.
+        May be called in the middle of a round, of ``start`` or ``close`` (which returns at once then), by what these
+        call: whatever that raises then, the node does nothing about it. What a storage or a transport raises in a round
+        is taken by its adapter; anything else comes out of ``step`` or ``start``. The node is as one of a parent
+        process afterwards: ``close`` does nothing, everything else raises UsageError. Files and connections are for who
+        simulates them.
         """
         self.killed = True
         for worker in list(self.started.values()):
@@ -135,11 +140,13 @@ class Stepped:
         return self.clock.py_now() / 1e9
 
     def wait_for(self, condition: Callable[[], bool], deadline: float) -> bool:
-        """Drive until the condition holds; False at the deadline."""
-        while not condition():
-            if self.now() >= deadline or self.killed:
+        """Drive until the condition holds; False at the deadline. Raises Abandoned if the node is killed meanwhile."""
+        while not self.killed and not condition():
+            if self.now() >= deadline:
                 return False
             self._drive()
+        if self.killed:
+            raise Abandoned
         return True
 
     def at_exit(self, close: Callable[[], None]) -> None:

@@ -2,9 +2,9 @@ import cython
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from .._native.memory cimport Buffer, Spans
 from .._native.limits cimport Notes
-from .._native.threads cimport Handoff
+from .queues cimport IncomingQueue, OutgoingQueue
 
-cdef int ASK_RENEW, ASK_PROVEN
+cdef uint64_t ASK_RENEW, ASK_PROVEN
 cdef size_t FRAME_COST
 cdef uint64_t KNOWN
 
@@ -24,7 +24,8 @@ cdef class Link:
 
 @cython.final
 cdef class QueueLink(Link):
-    cdef readonly Handoff incoming, outgoing
+    cdef readonly IncomingQueue incoming
+    cdef readonly OutgoingQueue outgoing
     cdef readonly size_t limit
     cdef readonly uint64_t dropped        # frames that the transport did not take in time
     cdef readonly uint64_t refused        # received frames that the engine did not take in time

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from .._native.limits import Notes
 from .._native.memory import Buffer, Spans
-from .._native.threads import Event, Handoff
+from .._native.threads import Event
 from .protocol import ASK_PROVEN, ASK_RENEW
+from .queues import FRAMES, IncomingQueue, OutgoingQueue
 
 KNOWN = 64  # sources that are remembered as proven
 FRAME_COST = 256  # bytes of memory that a waiting frame needs beside its own
@@ -69,13 +70,15 @@ class Link:
 class QueueLink(Link):
     """Frames through two queues. ``limit`` bytes may wait in each direction, FRAME_COST a frame included.
 
-    More is dropped. ``notes``: those of the transport, if it has some.
+    So may ``frames`` frames. More is dropped. ``notes``: those of the transport, if it has some.
     """
 
-    def __init__(self, event: Event, outgoing_event: Event, limit: int, notes: Notes | None = None) -> None:
+    def __init__(
+        self, event: Event, outgoing_event: Event, limit: int, notes: Notes | None = None, frames: int = FRAMES
+    ) -> None:
         self.notes = Notes() if notes is None else notes
-        self.incoming = Handoff(event)
-        self.outgoing = Handoff(outgoing_event)
+        self.incoming = IncomingQueue(event, frames)
+        self.outgoing = OutgoingQueue(outgoing_event, frames)
         self.limit = limit
         self.buffer = Buffer()
         self.spans = Spans()
@@ -98,7 +101,10 @@ class QueueLink(Link):
             self.dropped += 1
             return 1
         self.spans.push_copy(self.buffer.data, self.buffer.size, self.to, 1)
-        self.outgoing.put(self.spans, self.to, 0, 0, 0, 0, 0, 0, 0)
+        if self.outgoing.put_frame(self.spans, self.to) != 0:
+            self.spans.clear()
+            self.dropped += 1
+            return 1
         return 0
 
     def waiting(self) -> bool:
@@ -115,14 +121,15 @@ class QueueLink(Link):
         return True
 
     def proven(self) -> int:
-        source = self.incoming.at(self.cursor - 1, 0)
+        source = self.incoming.source(self.cursor - 1)
         if source and self.known[source % KNOWN] != source:
-            self.known[source % KNOWN] = source
-            self.outgoing.put(self.nothing, source, ASK_PROVEN, 0, 0, 0, 0, 0, 0)
+            # Without room it is told with the next frame that comes from there.
+            if self.outgoing.put_ask(self.nothing, ASK_PROVEN, source) == 0:
+                self.known[source % KNOWN] = source
         return 0
 
     def renew(self, to: int) -> int:
-        self.outgoing.put(self.nothing, to, ASK_RENEW, 0, 0, 0, 0, 0, 0)
+        self.outgoing.put_ask(self.nothing, ASK_RENEW, to)
         return 0
 
     # For the other side, with the GIL.
@@ -141,5 +148,7 @@ class QueueLink(Link):
             return False
         spans = Spans()
         spans.py_push(frame, 0, 1)
-        self.incoming.py_put(spans, source)
+        if not self.incoming.py_put_frame(spans, source):
+            self.refused += 1
+            return False
         return True

@@ -14,7 +14,6 @@ from typing import Protocol, runtime_checkable
 ASK_RENEW = 1  # to: end the connection, dial anew
 ASK_PROVEN = 2  # source: a valid frame has come from there
 
-FRAME_OVERHEAD = 64 + 64 + 32 + 24  # bytes around the data of one entry: headers of frame, message and record, envelope
 FRAME_UNIT = 64 << 10  # frame headers tell the largest frame that a member takes in whole ones
 
 

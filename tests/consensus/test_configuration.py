@@ -24,7 +24,7 @@ from raftx.types import (
     MSG_VOTE_RESP,
     NUMBER_MAX,
 )
-from tests.helpers.core_drive import change
+from tests.helpers.core_drive import change, led
 from tests.helpers.core_net import FullMember, Member, only
 from tests.helpers.implementations import IMPLEMENTATIONS, module
 
@@ -218,6 +218,55 @@ def test_a_proposer_that_is_told_at_once_is_told_once(impl: ModuleType) -> None:
     assert member.node.ready().refused == []
 
 
+@pytest.mark.parametrize(("kind", "data"), [(ENTRY_CONF_CHANGE, b""), (ENTRY_CONF_CHANGE_V2, b"\1\2"), (3, b"x")])
+@pytest.mark.parametrize("behind", [False, True])
+def test_what_is_no_change_is_not_appended(impl: ModuleType, kind: int, data: bytes, behind: bool) -> None:
+    leader = led(impl, 2)
+    last, pending = leader.log.last, leader.pending_conf_index
+    entries = [impl.Entry(0, 0, data, kind)]
+    if behind:
+        entries.insert(0, impl.Entry(0, 0, change(impl, "v4").encode(), ENTRY_CONF_CHANGE_V2))
+    with pytest.raises(impl.ConfChangeError):
+        leader.step(MSG_PROP, 2, term=0, entries=entries)
+    assert (leader.log.last, leader.pending_conf_index) == (last, pending)
+    assert leader.take() == [] and leader.told == []
+    leader.propose(b"goes on")
+    leader.change("v4")
+    leader.acknowledge(2)
+    assert leader.data == [b"goes on", change(impl, "v4").encode()]
+    assert leader.membership == impl.ConfState((1, 2, 3, 4))
+
+
+def test_a_leader_says_beforehand_what_it_would_refuse() -> None:
+    """What it then refuses, for the same reason. Compiled code keeps the function to itself."""
+    ask = module(PURE, "consensus.leader").change_refusal
+    names = module(PURE, "consensus.changes")
+    seen = set()
+    for begin, applied, transition, text in (
+        ("", True, 0, "v4"),
+        ("v5", False, 0, "v4"),
+        ("v5", True, 0, "v4"),
+        ("", True, 0, ""),
+        ("v4 v5", True, 2, "l6"),
+        ("v4 v5", True, 2, ""),
+        ("v4 v5", False, 2, ""),
+    ):
+        leader = led(PURE, 2)
+        if begin:
+            leader.change(begin, transition)
+            if applied:
+                leader.acknowledge_all()
+        asked = change(PURE, text)
+        entries = [PURE.Entry(0, 0, b"before"), PURE.Entry(0, 0, asked.encode(), asked.entry_kind)]
+        message = PURE.Message(MSG_PROP, sender=2, entries=entries)
+        reason = ask(leader.node.core, message)
+        leader.receive(message)
+        assert [row.flags for row in leader.node.core.refused.messages()] == ([reason] if reason else [])
+        seen.add(reason)
+    assert seen == {names.CHANGE_FITS, names.CHANGE_PENDING, names.CHANGE_IN_JOINT, names.CHANGE_NOT_JOINT}
+    assert ask(led(PURE, 2).node.core, PURE.Message(MSG_PROP, entries=[PURE.Entry(0, 0, b"x")])) == names.CHANGE_FITS
+
+
 # --- what moves --------------------------------------------------------------------------------------------
 
 
@@ -332,6 +381,7 @@ def test_a_member_that_goes_and_comes_in_one_change_begins_anew(impl: ModuleType
     assert after(before, change(impl, "v3")).anew == 0
 
 
+@pytest.mark.once
 def test_limits_of_appends_move_with_their_members() -> None:
     """Compiled code keeps them to itself, so this is the interpreted mode in both runs."""
     member = Member(PURE, 2, (2, 4, 6))
@@ -449,6 +499,7 @@ def test_a_damaged_snapshot_is_not_restored(impl: ModuleType) -> None:
 # --- who has left ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.once
 def test_the_table_of_those_who_left_is_bounded() -> None:
     """In the interpreted mode: compiled code keeps its functions to itself."""
     code = module(PURE, "consensus.departed")

@@ -71,6 +71,30 @@ def test_messages_are_held_until_their_write_is_durable() -> None:
     assert MSG_STORAGE_APPEND_RESP not in kinds(held.messages())
 
 
+def test_what_has_no_room_at_the_disk_waits_for_the_write_to_come() -> None:
+    impl = IMPLEMENTATIONS["pure"]
+    core = core_of(impl)
+    driver = module(impl, "consensus.driver").Driver(core)
+    spans = module(impl, "_native.memory").Spans()
+
+    core.step(impl.Message(MSG_APP, sender=2, term=1, entries=[impl.Entry(1, 1, b"a")]))
+    assert driver.next_write(spans) and driver.number == 1
+    core.step(impl.Message(MSG_APP, sender=2, term=1, index=1, log_term=1, entries=[impl.Entry(2, 1, b"b")]))
+    core.step(impl.Message(MSG_HEARTBEAT, sender=2, term=1))
+    for _ in range(2):
+        assert not driver.next_write(spans, False) and driver.number == 1
+        assert core.messages.length() == core.after_append.length() == 0
+    assert kinds(driver.out.messages()) == [MSG_HEARTBEAT_RESP]
+    driver.write_done(1)
+    assert [m.index for m in driver.out.messages() if m.kind == MSG_APP_RESP] == [1]
+    spans.clear()
+    assert driver.next_write(spans) and (driver.number, driver.write_low, driver.write_high) == (2, 2, 2)
+    assert core.stable == 1
+    driver.write_done(2)
+    assert [m.index for m in driver.out.messages() if m.kind == MSG_APP_RESP] == [1, 2]
+    assert core.stable == 2
+
+
 def test_what_becomes_due_behind_a_durable_write_is_released_at_once() -> None:
     impl = IMPLEMENTATIONS["pure"]
     core = core_of(impl)

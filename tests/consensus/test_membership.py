@@ -365,25 +365,6 @@ def test_a_change_that_was_dropped_is_not_pending(impl: ModuleType) -> None:
     leader.change("v4")
 
 
-@pytest.mark.parametrize(("kind", "data"), [(ENTRY_CONF_CHANGE, b""), (ENTRY_CONF_CHANGE_V2, b"\1\2"), (3, b"x")])
-@pytest.mark.parametrize("behind", [False, True])
-def test_what_is_no_change_is_not_appended(impl: ModuleType, kind: int, data: bytes, behind: bool) -> None:
-    leader = led(impl, 2)
-    last, pending = leader.log.last, leader.pending_conf_index
-    entries = [impl.Entry(0, 0, data, kind)]
-    if behind:
-        entries.insert(0, impl.Entry(0, 0, change(impl, "v4").encode(), ENTRY_CONF_CHANGE_V2))
-    with pytest.raises(impl.ConfChangeError):
-        leader.step(MSG_PROP, 2, term=0, entries=entries)
-    assert (leader.log.last, leader.pending_conf_index) == (last, pending)
-    assert leader.take() == [] and leader.told == []
-    leader.propose(b"goes on")
-    leader.change("v4")
-    leader.acknowledge(2)
-    assert leader.data == [b"goes on", change(impl, "v4").encode()]
-    assert leader.membership == conf(impl, (1, 2, 3, 4))
-
-
 def test_a_change_that_cannot_be_applied_changes_nothing_anywhere(impl: ModuleType) -> None:
     cluster = cluster_of(impl)
     cluster.change(1, "r1 r2 r3")
@@ -676,29 +657,3 @@ def test_a_group_begins_with_the_entries_that_add_its_members(impl: ModuleType) 
     cluster.propose(3, b"x")
     assert [cluster[id].data[-1] for id in (1, 2, 3)] == [b"x"] * 3
     assert cluster.memberships() == {conf(impl, (1, 2, 3))}
-
-
-def test_a_group_begins_on_an_empty_storage_and_with_members(impl: ModuleType) -> None:
-    with pytest.raises(impl.UsageError, match="at least one"):
-        Full(impl, 1, ()).node.bootstrap([])
-    for member in (Full(impl, terms=[1]), Full(impl, hard=(1, 0, 0))):
-        with pytest.raises(impl.UsageError, match="empty storage"):
-            member.node.bootstrap([1, 2, 3])
-    twice = Full(impl, 1, ())
-    twice.node.bootstrap([1])
-    with pytest.raises(impl.UsageError, match="empty storage"):
-        twice.node.bootstrap([1])
-
-
-@pytest.mark.parametrize("ids", [[0], [-1], list(range(1, 66))], ids=["zero", "negative", "too many"])
-def test_ids_that_make_no_group_leave_nothing_behind(impl: ModuleType, ids: list[int]) -> None:
-    member = Full(impl, 1, ())
-    with pytest.raises(impl.ConfChangeError):
-        member.node.bootstrap(ids)
-    assert (member.log.last, member.term, member.committed) == (0, 0, 0)
-    assert member.membership == conf(impl)
-    assert not member.node.has_ready()
-    member.node.bootstrap([1])
-    member.take()
-    member.campaign()
-    assert member.role == LEADER

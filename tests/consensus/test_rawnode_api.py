@@ -504,3 +504,29 @@ def test_a_message_answers_read_only_where_it_is_for(impl: ModuleType) -> None:
     leader.step(MSG_READ_INDEX_RESP, 2, index=5, entries=entries)
     assert leader.reads_done == []
     assert only(leader.tick(), MSG_HEARTBEAT)
+
+
+def test_a_group_begins_on_an_empty_storage_and_with_members(impl: ModuleType) -> None:
+    with pytest.raises(impl.UsageError, match="at least one"):
+        Full(impl, 1, ()).node.bootstrap([])
+    for member in (Full(impl, terms=[1]), Full(impl, hard=(1, 0, 0))):
+        with pytest.raises(impl.UsageError, match="empty storage"):
+            member.node.bootstrap([1, 2, 3])
+    twice = Full(impl, 1, ())
+    twice.node.bootstrap([1])
+    with pytest.raises(impl.UsageError, match="empty storage"):
+        twice.node.bootstrap([1])
+
+
+@pytest.mark.parametrize("ids", [[0], [-1], list(range(1, 66))], ids=["zero", "negative", "too many"])
+def test_ids_that_make_no_group_leave_nothing_behind(impl: ModuleType, ids: list[int]) -> None:
+    member = Full(impl, 1, ())
+    with pytest.raises(impl.ConfChangeError):
+        member.node.bootstrap(ids)
+    assert (member.log.last, member.term, member.committed) == (0, 0, 0)
+    assert member.membership == conf(impl)
+    assert not member.node.has_ready()
+    member.node.bootstrap([1])
+    member.take()
+    member.campaign()
+    assert member.role == LEADER

@@ -147,11 +147,12 @@ class Lives:
 
     def serve(self, storage: Any) -> None:
         """Hand over rows and step the log and its reserve, in any order, up to the end of this life."""
-        impl, draw, disk, protocol = self.impl, self.draw, self.disk, self.protocol
+        impl, draw, disk = self.impl, self.draw, self.disk
         system = module(impl, "_native.threads")
-        queue, cells, event = system.Handoff(system.Event()), system.Cells(), system.Event()
+        writes = module(impl, "storage.writes")
+        queue, gauges, event = writes.WriteQueue(system.Event()), writes.DiskGauges(), system.Event()
         wal = storage.wal
-        wal.begin_serving(queue, cells, event, self.clock)
+        wal.begin_serving(queue, gauges, event, self.clock)
         base = len(self.states) - 1
         alive = True
         for _ in range(draw.randrange(200)):
@@ -159,13 +160,13 @@ class Lives:
             if what < 0.25:
                 self.hand_over(queue, len(self.states) - base)
             elif what < 0.7:
-                segment, short = wal.segment, cells[protocol.CELL_SHORTAGE]
+                segment, short = wal.segment, gauges.shortage
                 if wal.write_offset + 9000 > wal.size and draw.random() < 0.1:
                     # A rotation is near: let the power fail at one of its steps.
                     disk.cut_after(draw.randrange(1, 12))
                 alive = wal.py_round()
                 self.reached["rotations"] += wal.segment > segment
-                self.reached["shortages waited out"] += bool(short) and not cells[protocol.CELL_SHORTAGE]
+                self.reached["shortages waited out"] += bool(short) and not gauges.shortage
                 self.reached["rounds that could not finish"] += alive and wal.step != 0
                 self.reached["rounds that waited for the reserve"] += alive and wal.step == 1
             elif what < 0.9:
@@ -178,7 +179,7 @@ class Lives:
                 disk.thaw()
             elif draw.random() < 0.3:
                 disk.freeze()
-            done = cells[protocol.CELL_DONE]
+            done = gauges.done
             if done:
                 if not self.acknowledged <= base + done < len(self.states):
                     raise Wrong(f"row {base + done} is acknowledged after {self.acknowledged}")
@@ -186,10 +187,10 @@ class Lives:
             if not alive:
                 break
         if not alive:
-            if not cells[protocol.CELL_ERROR]:
+            if not gauges.error:
                 raise Wrong("the log ended without a failure")
             self.reached["failures"] += 1
-        self.end(storage, queue, cells, base, alive)
+        self.end(storage, queue, gauges, base, alive)
 
     def hand_over(self, queue: Any, number: int) -> None:
         """One more row: a hard state that does not go back, and entries that replace what is not committed."""
@@ -211,7 +212,7 @@ class Lives:
             entries = entries[: first - 1] + [(first + n, t, data) for n, (t, data) in enumerate(items)]
         commit = draw.randint(state.commit, len(entries)) if draw.random() < 0.5 else state.commit
         self.states.append((impl.HardState(term, vote, commit), entries))
-        queue.py_put(spans, self.protocol.ROW_WRITE, number, term, vote, commit)
+        queue.py_put_write(spans, number, term, vote, commit)
 
     def compact(self, storage: Any) -> None:
         """Some of what is committed and acknowledged is not needed any more."""
@@ -223,22 +224,22 @@ class Lives:
             # A membership that tells which base it belongs to.
             storage.compact(index, term, self.impl.ConfState(voters=tuple(self.voters), learners=(1000 + index,)))
 
-    def end(self, storage: Any, queue: Any, cells: Any, base: int, alive: bool) -> None:
+    def end(self, storage: Any, queue: Any, gauges: Any, base: int, alive: bool) -> None:
         """A clean end, a kill or a power cut."""
         draw, disk, wal = self.draw, self.disk, storage.wal
         if alive and not disk.off and draw.random() < 0.3:
             disk.thaw()
-            queue.py_put(None, self.protocol.ROW_STOP)
+            queue.py_end()
             for _ in range(1000):
                 if not wal.py_round():
                     break
                 wal.reserve.py_round()
             else:
                 raise Wrong("the log does not stop")
-            if not cells[self.protocol.CELL_ERROR]:
-                if cells[self.protocol.CELL_DONE] not in (0, len(self.states) - 1 - base):
+            if not gauges.error:
+                if gauges.done not in (0, len(self.states) - 1 - base):
                     raise Wrong("the log has stopped before everything was durable")
-                self.acknowledged = max(self.acknowledged, base + cells[self.protocol.CELL_DONE])
+                self.acknowledged = max(self.acknowledged, base + gauges.done)
                 self.reached["clean ends"] += 1
         if disk.off or draw.random() < 0.6:
             disk.crash()

@@ -27,13 +27,17 @@ class Machine:
 class World:
     """Nodes of one implementation on one clock; frames wait in a queue until they are delivered."""
 
-    def __init__(self, impl, count=3, storages=None, each=None, **settings):
+    def __init__(self, impl, count=3, storages=None, each=None, rows=None, ids=None, **settings):
         self.impl = impl
         #: settings of single members, and ``max_frame_bytes`` of their transports
         self.each = each or {}
         self.stepped = module(impl, "testing.stepped")
         self.clock = impl.ManualClock()
-        self.ids = range(1, count + 1)
+        self.ids = tuple(ids or range(1, count + 1))
+        #: how many rows may wait in the queues of a node; None: as many as usual
+        self.rows = rows
+        #: workers that get no rounds: (id, name)
+        self.skipped = set()
         self.settings = settings
         self.storages = storages or {id: impl.MemoryStorage(voters=self.ids) for id in self.ids}
         self.frames = collections.deque()
@@ -60,14 +64,16 @@ class World:
             clock=self.clock,
             executor=self.executors[id],
         )
+        if self.rows is not None:
+            node._outside.rows = module(self.impl, "node.assembly").Rows(**self.rows)
         self.nodes[id] = node
         return node.start()
 
     def run(self):
         """One round of everybody, what was sent is delivered, and a millisecond passes."""
-        for executor in self.executors.values():
+        for id, executor in self.executors.items():
             for worker in list(executor.started.values()):
-                if not worker.stepping:
+                if not worker.stepping and (id, worker.what) not in self.skipped:
                     executor.step(worker.what)
         for _ in range(len(self.frames)):
             to, frame = self.frames.popleft()
@@ -83,6 +89,14 @@ class World:
                 return value
             self.run()
         raise AssertionError("it did not happen in time")
+
+    def engine(self, id):
+        """What is judged is inside."""
+        return self.nodes[id]._parts.engine
+
+    def for_rounds(self, rounds):
+        for _ in range(rounds):
+            self.run()
 
     def leader(self):
         return self.until(lambda: next((node for node in self.nodes.values() if node.is_leader), None))

@@ -125,12 +125,12 @@ def opened_elsewhere(path):
     )
 
 
-def serving(impl, storage, queue, cells, event):
+def serving(impl, storage, queue, gauges, event):
     """The two threads of a log, started, as a node has them."""
     wal = storage.wal
 
     def run():
-        wal.begin_serving(queue, cells, event, impl.Clock())
+        wal.begin_serving(queue, gauges, event, impl.Clock())
         try:
             wal.run()
         finally:
@@ -145,8 +145,8 @@ def serving(impl, storage, queue, cells, event):
     return threads
 
 
-def served(impl, storage, queue, cells, event):
-    """Let the threads of a log write what the queue holds, up to its ROW_STOP or a failure."""
-    for thread in serving(impl, storage, queue, cells, event):
+def served(impl, storage, queue, gauges, event):
+    """Let the threads of a log write what the queue holds, up to its end or a failure."""
+    for thread in serving(impl, storage, queue, gauges, event):
         thread.join(30)
         assert not thread.is_alive()

@@ -2,16 +2,20 @@
 
 import os
 import struct
+import subprocess
+import sys
 import time
 
 import pytest
 
+import raftx
 from tests.helpers.implementations import IMPLEMENTATIONS, module
+from tests.helpers.paths import ROOT
 from tests.helpers.threads import ends, start
 
 HEADER = struct.Struct("<IIQQB7x")
 ENVELOPE = struct.Struct("<QQQ")
-SLACK = 4096  # what an Intake takes above its limit
+SLACK = 4096  # what a ProposalQueue takes above its limit
 
 
 def spans_of(core, *pieces):
@@ -268,18 +272,56 @@ def test_handoff_refuses_what_does_not_fit(system, core):
             system.Handoff(wrong)
 
 
-def test_handoff_shows_the_newest_row(system):
-    """Without taking it: what waits behind the rows that the taker is at."""
-    handoff = system.Handoff(system.Event())
-    assert handoff.py_newest(0) == 0
-    handoff.py_put(None, 1, 2, h=7)
-    handoff.py_put(None, 3, 2**64 - 1)
-    assert [handoff.py_newest(column) for column in (0, 1, 7)] == [3, 2**64 - 1, 0]
-    assert handoff.py_take() == 2
-    assert handoff.py_newest(0) == 0
-    for wrong in (-1, 8):
-        with pytest.raises(IndexError):
-            handoff.py_newest(wrong)
+def test_handoff_is_bounded(system, core):
+    """What has no room is not taken, nothing of it has moved, and it is counted; the end always has room."""
+    handoff = system.Handoff(system.Event(), 3)
+    spans = spans_of(core, b"stays")
+    assert [handoff.py_put(None, number) for number in range(3)] == [True] * 3
+    assert handoff.py_room() == 0
+    assert not handoff.py_put(spans, 3)
+    assert (len(spans), handoff.refused, handoff.pending, handoff.py_backlog()) == (1, 1, 3, 0)
+    assert not handoff.py_is_ended()
+    handoff.py_end()
+    assert handoff.py_is_ended()
+    assert handoff.py_take() == 3
+    assert [handoff.py_at(row, 0) for row in range(3)] == [0, 1, 2]
+    assert handoff.py_room() == 3
+    assert handoff.py_put(spans, 3)
+    assert len(spans) == 0 and handoff.py_backlog() == 5
+    for wrong in (0, -1, 2**24 + 1):
+        with pytest.raises(ValueError):
+            system.Handoff(system.Event(), wrong)
+
+
+def test_handoff_tells_its_giver_of_room(system):
+    """Only when it was missed, and only once."""
+    handoff, giver = system.Handoff(system.Event(), 4), system.Event()
+    handoff.py_set_giver(giver)
+    for number in range(3):
+        handoff.py_put(None, number)
+    assert not handoff.py_lacks(1)
+    giver.py_prepare()
+    handoff.py_take()
+    assert not woken(giver)
+    for number in range(3):
+        handoff.py_put(None, number)
+    assert handoff.py_lacks(2)
+    giver.py_prepare()
+    handoff.py_take()
+    assert woken(giver)
+    handoff.py_put(None, 1)
+    giver.py_prepare()
+    handoff.py_take()
+    assert not woken(giver)
+    with pytest.raises(TypeError):
+        handoff.py_set_giver(None)
+
+
+def woken(event):
+    """Whether somebody has woken it since it was prepared: a sleep ends at once, or after its time."""
+    before = time.monotonic()
+    event.py_wait(300_000_000)
+    return time.monotonic() - before < 0.25
 
 
 def test_handoff_moves_spans(system, core):
@@ -355,7 +397,7 @@ def test_handoff_from_many_threads(system, core):
         assert [number for who, number in seen if who == giver] == list(range(rounds))
 
 
-# --- Intake --------------------------------------------------------------------------------------
+# --- ProposalQueue ---------------------------------------------------------------------------
 
 
 def record(data, sequence, kind=0, origin=7, incarnation=3):
@@ -365,7 +407,7 @@ def record(data, sequence, kind=0, origin=7, incarnation=3):
 
 @pytest.fixture
 def intake(system):
-    return system.Intake(system.Event(), 7, 3, 1 << 20)
+    return system.ProposalQueue(system.Event(), 7, 3, 1 << 20)
 
 
 def test_intake_numbers_and_bytes(intake):
@@ -424,7 +466,7 @@ def test_intake_chunks(intake):
 
 @pytest.mark.parametrize("limit", [0, 1000, 100_000])
 def test_intake_limit(system, limit):
-    intake = system.Intake(system.Event(), 1, 1, limit)
+    intake = system.ProposalQueue(system.Event(), 1, 1, limit)
     most = limit + SLACK - 56
     assert intake.propose(bytes(most + 1)) == 0
     assert intake.propose(bytes(most)) == 1
@@ -442,7 +484,7 @@ def test_intake_limit(system, limit):
 
 
 def test_intake_counts_what_is_not_consumed(system):
-    intake = system.Intake(system.Event(), 1, 1, 0)
+    intake = system.ProposalQueue(system.Event(), 1, 1, 0)
     assert intake.propose_many([bytes(2048 - 56)] * 3) == (0, 0)
     assert intake.propose_many([bytes(2048 - 56)] * 2) == (1, 2)
     assert intake.py_take()
@@ -455,7 +497,7 @@ def test_intake_counts_what_is_not_consumed(system):
 
 def test_intake_takes_all_or_none(system):
     """There is no room for the last of them, and so for none."""
-    intake = system.Intake(system.Event(), 1, 1, 0)
+    intake = system.ProposalQueue(system.Event(), 1, 1, 0)
     assert intake.propose_many([bytes(1000 - 56)] * 5) == (0, 0)
     assert intake.last_sequence == 0
     assert not intake.py_waiting()
@@ -493,11 +535,37 @@ def test_intake_refuses_what_does_not_fit(system, intake):
     event = system.Event()
     for arguments in ((event, -1, 0, 0), (event, 0, 2**64, 0), (event, 0, 0, -1)):
         with pytest.raises(OverflowError):
-            system.Intake(*arguments)
+            system.ProposalQueue(*arguments)
     with pytest.raises(TypeError):
-        system.Intake(None, 0, 0, 0)
+        system.ProposalQueue(None, 0, 0, 0)
     with pytest.raises(OverflowError):
         intake.py_consume(0, 2**32)
+
+
+OFFERS_TOO_MUCH = """
+import threading
+from raftx.testing.pacer import Pacer
+from raftx._native import threads
+
+proposals = threads.ProposalQueue(threads.Event(), 1, 1, 2**63)
+pacer = Pacer(proposals, 10, 10**9)
+for size in (2**50, 2**62):
+    try:
+        pacer.try_offer(size)
+    except MemoryError:
+        print("no memory", flush=True)
+    print(proposals.propose(b"x"), proposals.propose_many([b"y", b"z"]), flush=True)
+"""
+
+
+def test_proposals_without_memory_hold_nothing(tmp_path):
+    """A caller without the GIL that finds no memory lets go of the queue before it raises. In a process of its own."""
+    if raftx.COMPILED is False:
+        pytest.skip("only compiled code allocates as much as it is told")
+    done = subprocess.run(
+        [sys.executable, "-c", OFFERS_TOO_MUCH], capture_output=True, text=True, timeout=60, cwd=ROOT, check=False
+    )
+    assert done.stdout.split("\n") == ["no memory", "1 (2, 2)", "no memory", "4 (5, 2)", ""], done.stderr
 
 
 def test_intake_wakes_its_taker(intake):
@@ -548,7 +616,7 @@ def test_intake_is_the_same_in_both():
         pytest.skip("this run has one implementation only")
 
     def script(system):
-        intake = system.Intake(system.Event(), 2**64 - 1, 5, 20_000)
+        intake = system.ProposalQueue(system.Event(), 2**64 - 1, 5, 20_000)
         out = []
         for step in range(200):
             data = bytes(range(step)) * (step % 7)

@@ -1,7 +1,5 @@
 """Requests about who leads, and what becomes of them: stepped nodes, whose frames are lost as the test wants."""
 
-import itertools
-
 import pytest
 
 from tests.helpers.implementations import module
@@ -228,8 +226,7 @@ def test_an_entry_without_an_envelope_is_counted_and_told(impl, caplog):
     records = b"".join(memory.Entry(index, 9, data).encode() for index, data in ((5, b"short"), (6, b""), (7, b"x")))
     spans = memory.Spans()
     spans.py_push(records)
-    rows = module(impl, "node.rows")
-    parts.applier.applies.py_put(spans, rows.ROW_APPLY, 5, 7, 1)
+    parts.applier.applies.py_put_entries(spans, 5, 7)
     world.run()
     world.run()
     assert node.status()["entries_bare"] == 2
@@ -238,19 +235,13 @@ def test_an_entry_without_an_envelope_is_counted_and_told(impl, caplog):
     world.executors[1].kill()
 
 
-def test_what_is_shown_has_a_cell_each(impl):
-    """No two of the numbers that the engine shows share a cell, and there is one for every reason."""
-    rows = module(impl, "node.rows")
+def test_there_is_a_number_for_every_reason(impl):
+    """What the engine counts by reason has room for all of them."""
+    gauges = module(impl, "node.channels").Gauges()
     core, senders = module(impl, "_core"), module(impl, "node.senders")
-    named = {name: value for name, value in vars(rows).items() if name.startswith("SHOW_")}
-    assert len(set(named.values())) == len(named)
-    assert max(len(core.REASONS), len(senders.REASONS)) <= rows.REASONS_MAX
-    taken = sorted(set(named.values()) - {rows.SHOW_ODD, rows.SHOW_REJECTED})
-    ranges = [(cell, cell + 1) for cell in taken]
-    ranges += [(first, first + rows.REASONS_MAX) for first in (rows.SHOW_ODD, rows.SHOW_REJECTED)]
-    ranges.sort()
-    assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(ranges))
-    assert ranges[-1][1] == rows.SHOWN
+    for rejected, reasons in ((False, senders.REASONS), (True, core.REASONS)):
+        assert len(reasons) <= module(impl, "node.rows").REASONS_MAX
+        assert gauges.by_reason(rejected, reasons) == dict.fromkeys(reasons[1:], 0)
 
 
 def test_status_and_properties_read_published_values_only(impl):
@@ -265,7 +256,7 @@ def test_status_and_properties_read_published_values_only(impl):
             raise AssertionError(f"{name} of an object that belongs to a worker was read")
 
     class Engine(Untouchable):
-        show, apply_cells, stamps = parts.engine.show, parts.engine.apply_cells, parts.engine.stamps
+        gauges, apply_gauges, stamps = parts.engine.gauges, parts.engine.apply_gauges, parts.engine.stamps
 
     node._parts = type(parts)(
         **{**vars(parts), "engine": Engine(), "applier": Untouchable(), "watch": Untouchable(), "wal": Untouchable()}

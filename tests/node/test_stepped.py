@@ -173,6 +173,36 @@ def test_killed_in_the_middle_of_a_round(impl, where):
     assert not future.done() and executor.names() == () and not executor.step("disk")
 
 
+@pytest.mark.parametrize("rounds", [1, 2, 5])
+def test_killed_while_it_is_closed(impl, rounds):
+    """close() returns at once, nothing that was not closed yet is, and no future ends."""
+    world = World(impl, count=1)
+    node = world.leader()
+    closed = []
+    world.storages[1].close = lambda: closed.append(1)
+    world.machines[1].apply = lambda entry: None
+    future = node.propose(b"x")
+    world.executors[1].step("engine")
+    left = [rounds]
+
+    def run():
+        left[0] -= 1
+        if left[0] == 0:
+            world.executors[1].kill()
+        elif rounds < 5:
+            world.clock.advance(0.001)
+        else:
+            world.executors[1].step("engine")
+
+    world.executors[1]._drive = run
+    node.close()
+    assert not closed and not future.done()
+    assert world.executors[1].names() == ()
+    node.close()
+    with pytest.raises(impl.UsageError):
+        node.status()
+
+
 @pytest.mark.parametrize("by", ["apply", "callback"])
 def test_closed_by_its_own_round(impl, by):
     """As on the thread that runs apply(): close() does not wait for the round that has called it."""

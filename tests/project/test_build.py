@@ -67,6 +67,12 @@ def backend(directory: Path, call: str, *, check: bool = True, **variables: str)
     )
 
 
+def complaints(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """What Cython and the C compiler had to say of a place in a source."""
+    pattern = r"(?:performance hint|warning): \S+:\d+:\d+: .*|\S+:\d+:\d+: warning: .*"
+    return re.findall(pattern, done.stdout + done.stderr)
+
+
 def only(directory: Path, pattern: str) -> Path:
     (found,) = (directory / "dist").glob(pattern)
     return found
@@ -138,7 +144,8 @@ def test_sdist_builds_the_compiled_wheel(tree: Path, tmp_path: Path) -> None:
         assert (source / name).exists(), name
     assert not [path for path in source.rglob("*") if path.suffix in (".c", ".so", ".pyc")]
 
-    backend(source, "build_wheel", RAFTX_BUILD="compiled", RAFTX_CFLAGS="-O0")
+    done = backend(source, "build_wheel", RAFTX_BUILD="compiled", RAFTX_CFLAGS="-O0")
+    assert complaints(done) == []
     wheel = only(source, "*.whl")
     names = names_in(wheel)
     assert not [name for name in names if name.endswith((".c", ".pyc"))]
@@ -203,6 +210,18 @@ def test_unknown_build_is_refused(toy: Path) -> None:
     done = run(toy, "setup.py", "--quiet", "build_ext", "--inplace", check=False, RAFTX_BUILD="fast")
     assert done.returncode != 0
     assert "RAFTX_BUILD must be auto, compiled or pure" in done.stderr
+
+
+@needs_compiler
+def test_what_a_compiler_complains_about_is_seen(toy: Path) -> None:
+    """The build of the whole package has no such line; here are a hint, and a warning of C."""
+    (toy / "raftx" / "_core.pyx").write_text(
+        "VALUE = 1\ncdef extern from *:\n    'static int unused(void) { return 1; }'\n"
+        "def first(const int[::1] numbers, index):\n    return numbers[index]\n"
+    )
+    done = run(toy, "setup.py", "build_ext", "--inplace", RAFTX_BUILD="compiled")
+    said = "\n".join(complaints(done))
+    assert "Index should be typed" in said and "unused" in said
 
 
 @needs_compiler

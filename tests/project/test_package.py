@@ -43,11 +43,11 @@ LAYER = {name: level for level, names in enumerate(LAYERS) for name in names}
 # Where modules of one layer may import one another: only those that stand before them.
 ORDERED = [
     ("errors", "types", "config"),
-    tuple(f"_native.{name}" for name in ("memory", "outbox", "threads", "files", "limits", "wire", "nng")),
+    tuple(f"_native.{name}" for name in ("layout", "memory", "outbox", "threads", "files", "limits", "wire", "nng")),
     ("_twins.log", "_twins.flow", "_twins.codec", "_core"),
 ]
-# Of what is native, the algorithm has entries and messages.
-CONSENSUS_NATIVE = {"_native.memory", "_native.outbox"}
+# Of what is native, the algorithm has entries, their sizes and messages.
+CONSENSUS_NATIVE = {"_native.layout", "_native.memory", "_native.outbox"}
 # What any module may take from the package itself.
 ROOT_NAMES = {"COMPILED", "__version__", "_pure"}
 # Layers that may use the public names.
@@ -64,8 +64,8 @@ NOGIL_FILES = [
     "_native/memory.pxd", "_native/outbox.pxd", "_native/threads.pxd", "_native/files.pxd", "_native/limits.pxd",
     "_native/wire.pxd", "_native/nng.pxd", "_core.pxd",
     "storage/reserve.pxd", "storage/wal_reader.pxd", "storage/wal_writer.pxd", "transport/link.pxd",
-    "transport/nng.pxd",
-    "node/contact.pxd",
+    "transport/nng.pxd", "transport/queues.pxd", "storage/writes.pxd",
+    "node/contact.pxd", "node/senders.pxd", "node/peers.pxd", "node/channels.pxd",
     "node/engine.pxd", "node/elections.pxd", "node/hello.pxd",
 ]  # fmt: skip
 # Views for Python and text: the only methods on the data path's classes that may take the GIL. Whoever adds one
@@ -262,6 +262,22 @@ def test_parts_of_a_module_are_rebuilt_with_it() -> None:
     assert not headers
 
 
+def test_sizes_stand_once() -> None:
+    """What layout.py says is what the compiled headers say, and nobody else gives these names a number."""
+    layout = dict(re.findall(r"^(\w+) = (\d+)", (PACKAGE / "_native" / "layout.py").read_text("utf-8"), re.MULTILINE))
+    assert len(layout) >= 5
+    headers = {"_native/memory.pxd", "_core.pxd", "_native/threads.pyx"}
+    found = set()
+    for path in sources(".py", ".pyx", ".pxd", ".pxi"):
+        where = path.relative_to(PACKAGE).as_posix()
+        for name, value in re.findall(r"^\s*(\w+) = (\d+)\b", path.read_text("utf-8"), re.MULTILINE):
+            if name in {*layout, "RECORD_HEADER"} and where != "_native/layout.py":
+                assert where in headers, f"{where} gives {name} a number"
+                assert value == layout[name], f"{where}: {name}"
+                found.add(name)
+    assert found == set(layout)
+
+
 def test_each_pyx_has_its_twin() -> None:
     lonely = [path.name for path in sources(".pyx") if not path.with_suffix(".py").exists()]
     assert not lonely
@@ -387,6 +403,7 @@ TWINS_DIFFER = [
 TWINS_LACK = {"raftx._native.memory.view_of"}  # memoryview does it
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TWINS)
 def test_twins_have_one_api(name: str, tmp_path: Path) -> None:
     """The .py is the stub that stubtest holds against the compiled module; what is cdef only, Python cannot see."""
@@ -452,7 +469,7 @@ def test_nothing_prints() -> None:
     wrong = []
     for path in sources(".py", ".pyx", ".pxi"):
         text = path.read_text(encoding="utf-8")
-        if path.is_relative_to(PACKAGE / "cli") or path == PACKAGE / "testing" / "soak.py":
+        if path.is_relative_to(PACKAGE / "cli") or path.name == "soak.py":
             continue
         if path.suffix == ".py":
             calls = (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call))

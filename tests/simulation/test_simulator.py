@@ -571,7 +571,9 @@ FIRST_SEEDS = {forgets_the_outgoing_half: 3400}
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("mistake", MISTAKES)
+@pytest.mark.parametrize(
+    "mistake", [pytest.param(each, marks=[pytest.mark.slow] * (each in FIRST_SEEDS)) for each in MISTAKES]
+)
 def test_mistakes_in_the_algorithm_are_found(mistake, monkeypatch):
     """The interpreted source with one rule left out."""
     pure = IMPLEMENTATIONS["pure"]

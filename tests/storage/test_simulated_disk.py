@@ -61,6 +61,7 @@ def test_nothing_acknowledged_is_lost_in_any_life(mode: str) -> None:
     assert [what for what in REACHED if not reached[what]] == []
 
 
+@pytest.mark.once
 def test_both_modes_live_the_same_lives() -> None:
     """The same seed: the same faults, the same bytes, the same answers."""
     if len(IMPLEMENTATIONS) < 2:
@@ -81,8 +82,9 @@ class Stepped:
         self.storage = self.made()
         self.storage.open(1, CLUSTER)
         self.wal = self.storage.wal
-        self.queue, self.cells = system.Handoff(system.Event()), system.Cells()
-        self.wal.begin_serving(self.queue, self.cells, system.Event(), self.clock)
+        writes = module(impl, "storage.writes")
+        self.queue, self.gauges = writes.WriteQueue(system.Event()), writes.DiskGauges()
+        self.wal.begin_serving(self.queue, self.gauges, system.Event(), self.clock)
         self.number = 0
 
     def made(self):
@@ -93,16 +95,16 @@ class Stepped:
         self.number += 1
         spans = module(self.impl, "_native.memory").Spans()
         spans.py_push(records(self.impl, self.number, [(1, bytes(size))]), self.number, 1)
-        self.queue.py_put(spans, self.protocol.ROW_WRITE, self.number, 1, 0, 0)
+        self.queue.py_put_write(spans, self.number, 1, 0, 0)
         return self.number
 
     @property
     def done(self):
-        return self.cells[self.protocol.CELL_DONE]
+        return self.gauges.done
 
     @property
     def shortage(self):
-        return self.cells[self.protocol.CELL_SHORTAGE]
+        return self.gauges.shortage
 
     def fill(self):
         """Write until the next entry does not fit into the segment, whose successor is not made."""
@@ -172,9 +174,9 @@ def test_a_stop_ends_a_shortage_at_once(impl):
     stepped.disk.fail("write", errno.ENOMEM)
     stepped.put(100)
     assert stepped.wal.py_round()
-    stepped.queue.py_put(None, stepped.protocol.ROW_STOP)
+    stepped.queue.py_end()
     assert not stepped.wal.py_round()
-    assert stepped.cells[stepped.protocol.CELL_ERROR] == 1 << 32 | errno.ENOMEM
+    assert stepped.gauges.error == 1 << 32 | errno.ENOMEM
 
 
 def test_a_stop_waits_for_a_disk_that_stalls(impl):
@@ -182,7 +184,7 @@ def test_a_stop_waits_for_a_disk_that_stalls(impl):
     stepped = Stepped(impl)
     stepped.disk.freeze()
     number = stepped.put(100)
-    stepped.queue.py_put(None, stepped.protocol.ROW_STOP)
+    stepped.queue.py_end()
     for _ in range(10):
         assert stepped.wal.py_round()
     stepped.disk.thaw()
@@ -190,7 +192,7 @@ def test_a_stop_waits_for_a_disk_that_stalls(impl):
     while stepped.wal.py_round():
         rounds += 1
     assert rounds < 20 and stepped.done == number and not stepped.wal.unsettled
-    assert stepped.cells[stepped.protocol.CELL_ERROR] == 0
+    assert stepped.gauges.error == 0
 
 
 def test_a_segment_that_is_being_made_is_not_waited_for(impl):
@@ -232,7 +234,7 @@ def test_a_full_disk_is_no_failure_before_the_room_is_needed(impl, code):
     durable = stepped.done
     stepped.put()
     assert not stepped.wal.py_round()
-    assert stepped.cells[stepped.protocol.CELL_ERROR] == 4 << 32 | code
+    assert stepped.gauges.error == 4 << 32 | code
     stepped.disk.repair()
     stepped.disk.crash()
     assert len(stepped.reopened()) == durable
@@ -245,7 +247,7 @@ def test_a_failed_sync_is_final(impl):
         stepped.disk.fail("sync", code, times=1)
         stepped.put()
         assert not stepped.wal.py_round()
-        assert stepped.cells[stepped.protocol.CELL_ERROR] == 2 << 32 | code
+        assert stepped.gauges.error == 2 << 32 | code
         stepped.put()
         assert not stepped.wal.py_round()
         assert stepped.done == 0
@@ -260,7 +262,7 @@ def test_a_directory_of_another_process_is_refused_and_free_after_its_end(impl):
     # What the dead process still has does nothing any more.
     stepped.put()
     assert not stepped.wal.py_round()
-    assert stepped.cells[stepped.protocol.CELL_ERROR] >> 32 in (1, 6)
+    assert stepped.gauges.error >> 32 in (1, 6)
     stepped.storage.close()
     assert stepped.reopened() == []
 

@@ -354,19 +354,20 @@ def test_both_modes_write_the_same_bytes(tmp_path):
 
 def test_the_thread_batches_what_waits(impl, tmp_path):
     """What comes during a sync is one batch, with the newest hard state; the numbers add up."""
-    core, sys_, wal = structures(impl), module(impl, "_native.threads"), module(impl, "storage.protocol")
+    core, sys_ = structures(impl), module(impl, "_native.threads")
     storage, _ = opened(impl, tmp_path / "n")
-    queue, cells, event = sys_.Handoff(sys_.Event()), sys_.Cells(), sys_.Event()
+    writes = module(impl, "storage.writes")
+    queue, gauges, event = writes.WriteQueue(sys_.Event()), writes.DiskGauges(), sys_.Event()
     for number in range(1, 11):
         spans = core.Spans()
         spans.py_push(records(impl, number, [(1, b"%d" % number)]), number, 1)
-        queue.py_put(spans, wal.ROW_WRITE, number, 1, 2, number - 1, 1)
-    queue.py_put(None, wal.ROW_STOP)
-    served(impl, storage, queue, cells, event)
-    assert cells[wal.CELL_DONE] == 10
-    assert cells[wal.CELL_SYNCS] == 1
-    assert cells[wal.CELL_BATCH_ENTRIES] == 10
-    assert cells[wal.CELL_ERROR] == 0
+        queue.py_put_write(spans, number, 1, 2, number - 1)
+    queue.py_end()
+    served(impl, storage, queue, gauges, event)
+    assert gauges.done == 10
+    assert gauges.syncs == 1
+    assert gauges.entries == 10
+    assert gauges.error == 0
     storage.close()
     state, entries = recover(impl, tmp_path / "n")
     assert state == impl.HardState(1, 2, 9)
@@ -374,15 +375,16 @@ def test_the_thread_batches_what_waits(impl, tmp_path):
 
 
 def test_the_thread_ends_at_a_failure(impl, tmp_path):
-    sys_, protocol = module(impl, "_native.threads"), module(impl, "storage.protocol")
+    sys_ = module(impl, "_native.threads")
     storage, _ = opened(impl, tmp_path / "n")
     storage.wal.file.fail_after = 1
     storage.wal.file.fail_errno = errno.EIO
-    queue, cells, event = sys_.Handoff(sys_.Event()), sys_.Cells(), sys_.Event()
-    queue.py_put(None, protocol.ROW_WRITE, 1, 1, 1, 0, 0)
-    served(impl, storage, queue, cells, event)
-    assert cells[protocol.CELL_DONE] == 0
-    assert cells[protocol.CELL_ERROR] & 0xFFFFFFFF == errno.EIO
+    writes = module(impl, "storage.writes")
+    queue, gauges, event = writes.WriteQueue(sys_.Event()), writes.DiskGauges(), sys_.Event()
+    queue.py_put_write(None, 1, 1, 1, 0)
+    served(impl, storage, queue, gauges, event)
+    assert gauges.done == 0
+    assert gauges.error & 0xFFFFFFFF == errno.EIO
     storage.close()
 
 

@@ -343,25 +343,22 @@ def test_memory_can_be_in_doubt(impl):
 
 @pytest.mark.parametrize("flags", [0, 1])
 def test_rows_carry_the_doubt(impl, tmp_path, flags):
-    """Column 6 of a row: through the wal thread, and through the thread that serves storages written in Python."""
-    system, protocol, adapter = (
-        module(impl, "_native.threads"),
-        module(impl, "storage.protocol"),
-        module(impl, "node.adapter"),
-    )
+    """A flag of a row: through the wal thread, and through the thread that serves storages written in Python."""
+    system, adapter = module(impl, "_native.threads"), module(impl, "node.adapter")
     for storage in (
         impl.FileStorage(tmp_path / "n", voters=[1, 2, 3], segment_bytes=SMALL),
         impl.MemoryStorage(voters=[1, 2, 3]),
     ):
         storage.open(1, CLUSTER)
-        queue, cells, event = system.Handoff(system.Event()), system.Cells(), system.Event()
-        queue.py_put(None, protocol.ROW_WRITE, 1, 5, 2, 0, 0, flags)
-        queue.py_put(None, protocol.ROW_STOP)
+        writes = module(impl, "storage.writes")
+        queue, gauges, event = writes.WriteQueue(system.Event()), writes.DiskGauges(), system.Event()
+        queue.py_put_write(None, 1, 5, 2, 0, bool(flags))
+        queue.py_end()
         if isinstance(storage, impl.FileStorage):
-            served(impl, storage, queue, cells, event)
+            served(impl, storage, queue, gauges, event)
         else:
-            adapter.StorageAdapter(storage, queue, cells, event).run()
-        assert cells[protocol.CELL_DONE] == 1
+            adapter.StorageAdapter(storage, queue, gauges, event).run()
+        assert gauges.done == 1
         storage.close()
         assert storage.open(1, CLUSTER).hard_state == impl.HardState(5, 2, 0, bool(flags))
         storage.close()

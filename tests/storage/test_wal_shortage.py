@@ -29,38 +29,39 @@ class Served:
         )
         self.impl = impl
         self.storage, _ = opened(impl, path)
-        self.queue, self.cells = system.Handoff(system.Event()), system.Cells()
+        writes = module(impl, "storage.writes")
+        self.queue, self.gauges = writes.WriteQueue(system.Event()), writes.DiskGauges()
         self.event = system.Event()
         self.number = 0
-        self.threads = serving(self.impl, self.storage, self.queue, self.cells, self.event)
+        self.threads = serving(self.impl, self.storage, self.queue, self.gauges, self.event)
 
     def put(self, size=9000):
         """Hand one entry over; its number."""
         self.number += 1
         spans = self.core.Spans()
         spans.py_push(records(self.impl, self.number, [(1, bytes(size))]), self.number, 1)
-        self.queue.py_put(spans, self.protocol.ROW_WRITE, self.number, 1, 0, 0, 1)
+        self.queue.py_put_write(spans, self.number, 1, 0, 0)
         return self.number
 
     def is_durable(self, number):
-        return self.cells[self.protocol.CELL_DONE] >= number
+        return self.gauges.done >= number
 
     def write(self, size=9000):
         """One entry, durable."""
         number = self.put(size)
-        eventually(lambda: self.is_durable(number) or self.cells[self.protocol.CELL_ERROR])
-        assert self.is_durable(number), self.cells[self.protocol.CELL_ERROR]
+        eventually(lambda: self.is_durable(number) or self.gauges.error)
+        assert self.is_durable(number), self.gauges.error
 
     @property
     def shortage(self):
-        return self.cells[self.protocol.CELL_SHORTAGE]
+        return self.gauges.shortage
 
     def reserved(self):
         """Wait for the next segment."""
         eventually(lambda: self.storage.wal.reserve.py_state() == self.protocol.RESERVE_READY)
 
     def close(self):
-        self.queue.py_put(None, self.protocol.ROW_STOP)
+        self.queue.py_end()
         for thread in self.threads:
             thread.join(WAIT)
             assert not thread.is_alive()
@@ -112,7 +113,7 @@ def test_what_is_short_at_a_rotation_is_waited_out(served, impl, tmp_path, caplo
     waiting = served.put()
     time.sleep(0.5)
     assert not served.is_durable(waiting) and all(thread.is_alive() for thread in served.threads)
-    assert served.cells[served.protocol.CELL_ERROR] == 0
+    assert served.gauges.error == 0
     assert len(warnings(caplog)) == 1
     reserve.file.fail_after = -1
     eventually(lambda: served.is_durable(waiting))
@@ -149,8 +150,8 @@ def test_a_sync_that_fails_is_never_waited_out(served):
     served.storage.wal.file.fail_errno = errno.ENOMEM
     served.storage.wal.file.fail_after = 1  # the write
     served.put(100)
-    eventually(lambda: served.cells[served.protocol.CELL_ERROR])
-    assert served.cells[served.protocol.CELL_ERROR] == 2 << 32 | errno.ENOMEM
+    eventually(lambda: served.gauges.error)
+    assert served.gauges.error == 2 << 32 | errno.ENOMEM
 
 
 def test_a_full_disk_is_a_failure_when_the_room_is_needed(served, impl, tmp_path, caplog):
@@ -165,11 +166,11 @@ def test_a_full_disk_is_a_failure_when_the_room_is_needed(served, impl, tmp_path
     while served.storage.wal.write_offset + 12000 < served.storage.wal.size:
         served.write()
     durable = served.number
-    assert served.cells[served.protocol.CELL_ERROR] == 0
+    assert served.gauges.error == 0
     eventually(lambda: any("No space left" in text for text in warnings(caplog)))
     served.put()
-    eventually(lambda: served.cells[served.protocol.CELL_ERROR])
-    assert served.cells[served.protocol.CELL_ERROR] == 4 << 32 | errno.ENOSPC
+    eventually(lambda: served.gauges.error)
+    assert served.gauges.error == 4 << 32 | errno.ENOSPC
     reserve.file.fail_after = -1
     served.close()
     storage, loaded = opened(impl, tmp_path / "n")
@@ -183,11 +184,11 @@ def test_a_disk_that_fails_while_the_next_segment_is_made(served, good):
     served.reserved()
     served.storage.wal.reserve.file.fail_errno = errno.EIO
     served.storage.wal.reserve.file.fail_after = 2 + good
-    while served.storage.wal.segment == 1 and not served.cells[served.protocol.CELL_ERROR]:
+    while served.storage.wal.segment == 1 and not served.gauges.error:
         number = served.put()
-        eventually(lambda number=number: served.is_durable(number) or served.cells[served.protocol.CELL_ERROR])
-    eventually(lambda: served.cells[served.protocol.CELL_ERROR])
-    assert served.cells[served.protocol.CELL_ERROR] == 4 << 32 | errno.EIO
+        eventually(lambda number=number: served.is_durable(number) or served.gauges.error)
+    eventually(lambda: served.gauges.error)
+    assert served.gauges.error == 4 << 32 | errno.EIO
 
 
 def test_a_stop_does_not_wait_for_what_is_short(served):

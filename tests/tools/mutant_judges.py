@@ -29,8 +29,9 @@ LIVENESS_KILLS = 3
 # After so many seeds of small groups there is one of a large group.
 LARGE_ONE_IN = 50
 
-# What is added to a seed, for the number of a schedule of raftx/testing/damage.py.
+# What is added to a seed, for the number of a schedule of raftx/testing/damage.py, or of whole nodes.
 DAMAGED = 1_000_000
+NODES = 2_000_000
 
 Case = tuple[int, Callable[[], str]]
 
@@ -55,6 +56,9 @@ def simulator(seeds: Iterable[int], steps: int, package: ModuleType) -> Iterator
         return ""
 
     for seed in seeds:
+        if seed < package.testing.large.LARGE:
+            # Whole nodes.
+            yield NODES + seed, lambda seed=seed: run(lambda seed, _: package.testing.nodes.schedule.run(seed), seed)  # type: ignore[misc]
         yield seed, lambda seed=seed: run(package.testing.schedule.schedule, seed)  # type: ignore[misc]
         if seed % 2 and seed < package.testing.large.LARGE:
             # Others, in which disks lose what was durable.
@@ -128,6 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     import raftx
     import raftx.testing.damage
     import raftx.testing.large
+    import raftx.testing.nodes.schedule
     import raftx.testing.schedule
 
     if Path(raftx.__file__).resolve().parent.parent != Path.cwd().resolve() or raftx.COMPILED:

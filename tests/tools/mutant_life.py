@@ -15,6 +15,8 @@ APPLY = "raftx/node/apply.py"
 ENGINE = "raftx/node/engine.py"
 CONNECTIONS = "raftx/transport/python.py"
 SYS = "raftx/_native/threads.py"
+PEERS = "raftx/node/peers.py"
+DRIVER = "raftx/consensus/driver.py"
 
 MUTANTS = (
     Mutant(
@@ -311,8 +313,8 @@ MUTANTS = (
         (
             Edit(
                 ENGINE,
-                "        if slot < 0:\n            return 0\n        self.hellos.take",
-                "        self.hellos.take",
+                "        if self.core.tracker.peers.slot_of(self.message.sender) < 0:\n            return 0\n",
+                "",
             ),
         ),
     ),
@@ -321,13 +323,133 @@ MUTANTS = (
         0,
         "a member that was started anew is not told the settings again",
         "node/test_disagreements.py",
-        (Edit(ENGINE, "            self.introduced[slot] = 0\n", "            self.introduced[slot] = 1\n"),),
+        (
+            Edit(
+                ENGINE,
+                "            self.peers.introduced[place] = 0\n",
+                "            self.peers.introduced[place] = 1\n",
+            ),
+        ),
     ),
     Mutant(
         "removed-and-yet-sent-to",
         0,
         "frames go on to a peer that was removed",
-        "transport/test_peers.py",
+        "transport/test_peers_come_and_go.py",
         (Edit(CONNECTIONS, "        peer = self.by_id.pop(id, None)\n", "        peer = self.by_id.get(id)\n"),),
+    ),
+    # --- members that come and go --------------------------------------------------------------------
+    Mutant(
+        "seen-lost-when-slots-move",
+        0,
+        "what a member passed on is forgotten when its slot moves, and is appended again",
+        "node/test_peers.py",
+        (
+            Edit(
+                PEERS,
+                "            place = self.find(id)\n            if place < 0:",
+                "            place = -1\n            if place < 0:",
+            ),
+        ),
+    ),
+    Mutant(
+        "lives-by-slot",
+        0,
+        "the life of a member is kept with the slot that it has at the time",
+        "node/test_peers.py",
+        (
+            Edit(
+                PEERS,
+                "        id = members.ids[slot]\n        place = self.hints[slot]\n",
+                "        id = members.ids[slot]\n        place = slot\n        return slot\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "removed-is-forgotten",
+        0,
+        "a member that is removed and comes back is one that was never heard of",
+        "node/test_peers.py",
+        (
+            Edit(
+                PEERS,
+                "        return self.of_slot(members, slot) if slot >= 0 else self.find(id)\n",
+                "        return self.of_slot(members, slot) if slot >= 0 else -1\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "members-make-room",
+        0,
+        "the place of a present member goes to somebody new",
+        "node/test_peers.py",
+        (
+            Edit(
+                PEERS,
+                "            if members.slot_of(self.ids[place]) < 0 and (best < 0 or",
+                "            if (best < 0 or",
+            ),
+        ),
+    ),
+    Mutant(
+        "unknown-leader-unanswered",
+        0,
+        "what is for somebody outside the configuration is not sent",
+        "node/test_peers.py",
+        (Edit(ENGINE, "        while rows > 0 and row < self.out.length():\n", "        while row > rows:\n"),),
+    ),
+    # --- queues that are full ------------------------------------------------------------------------
+    Mutant(
+        "frames-without-room",
+        0,
+        "messages are taken although there is no room for what comes of them",
+        "node/test_channels.py",
+        (
+            Edit(
+                ENGINE,
+                "        while not self.applies.lacks(ROWS_KEPT):\n            if not self.codec.next",
+                "        while True:\n            if not self.codec.next",
+            ),
+        ),
+    ),
+    Mutant(
+        "proposals-without-room",
+        0,
+        "proposals are taken although the apply thread is behind",
+        "node/test_channels.py",
+        (
+            Edit(
+                ENGINE,
+                "        while self.proposals.waiting() and not self.lacks_room():\n",
+                "        while self.proposals.waiting():\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "writes-without-room",
+        0,
+        "writes are begun although the disk is behind, and are lost",
+        "node/test_channels.py",
+        (Edit(ENGINE, "next_write(self.spans, self.writes.room() > 0)", "next_write(self.spans, True)"),),
+    ),
+    Mutant(
+        "promised-before-its-write",
+        0,
+        "what waits for a write that is not begun yet leaves with the one before",
+        "consensus/test_driver.py",
+        (
+            Edit(
+                DRIVER,
+                "            release.collect(self.raft, self.out, self.held, self.number + 1)\n",
+                "            release.collect(self.raft, self.out, self.held, self.number)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "room-is-not-told",
+        0,
+        "nobody is woken when a full queue has room again",
+        "native/test_sys.py",
+        (Edit(SYS, "            self.short = 0\n            self.giver.wake()\n", "            self.short = 0\n"),),
     ),
 )

@@ -6,7 +6,7 @@ HISTORY.md; 0: no implementation is known for it, the paper or the thesis says w
 
 from __future__ import annotations
 
-from tests.tools import mutant_life
+from tests.tools import mutant_life, mutant_nodes
 from tests.tools.mutant_kinds import DoesNotApply, Edit, Mutant, mutated
 
 __all__ = ["MUTANTS", "DoesNotApply", "Edit", "Mutant", "mutated"]
@@ -612,8 +612,8 @@ MUTANTS = (
         (
             Edit(
                 TRACKER,
-                "            self.votes_granted |= _core.bit(slot)\n",
-                "            self.votes_granted |= _core.bit(slot % 32)\n",
+                "        if granted:\n            self.votes_granted |= _core.bit(slot)\n",
+                "        if granted:\n            self.votes_granted |= _core.bit(slot % 32)\n",
             ),
         ),
     ),
@@ -636,7 +636,7 @@ MUTANTS = (
         0,
         "a member that answers nothing is sent to over the same connection for ever",
         "node/test_contact.py",
-        (Edit(CONTACT, "if self.unanswered[slot] <= self.limit:", "if self.unanswered[slot] >= 0:"),),
+        (Edit(CONTACT, "if self.unanswered[place] <= self.limit:", "if self.unanswered[place] >= 0:"),),
     ),
     Mutant(
         "renewed-for-ever",
@@ -646,7 +646,7 @@ MUTANTS = (
         (
             Edit(
                 CONTACT,
-                "            return False\n        self.age[slot] = 0\n        return True\n\n    def tick",
+                "            return False\n        self.age[place] = 0\n        return True\n\n    def tick",
                 "            return False\n        return True\n\n    def tick",
             ),
         ),
@@ -687,4 +687,6 @@ MUTANTS = (
     ),
     # --- the life of a node ---------------------------------------------------------------------------
     *mutant_life.MUTANTS,
+    # --- whole nodes -----------------------------------------------------------------------------------
+    *mutant_nodes.MUTANTS,
 )

@@ -76,8 +76,13 @@ SUITE = (
     "node/test_life.py",
     "node/test_requests.py",
     "node/test_stepped.py",
+    "node/test_peers.py",
+    "node/test_channels.py",
+    "consensus/test_driver.py",
+    "native/test_sys.py",
     "node/test_disagreements.py",
-    "transport/test_peers.py",
+    "transport/test_peers_come_and_go.py",
+    "simulation/test_nodes.py",
 )
 
 # Of one test process: seconds on the wall, and of computing. The whole suite takes a small part of it.

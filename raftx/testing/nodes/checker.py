@@ -10,14 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ..._native.layout import ENVELOPE
 from ...errors import NotDone, Unknown
 from ...types import FLAG_REJECT, MSG_VOTE_RESP, HardState
 from ..invariants import Beginning, Checker, Violation
 
 if TYPE_CHECKING:
     from ..._native.memory import Entry
-
-ENVELOPE = 24  # before the data of a proposal: whose it is
 
 
 @dataclass

@@ -14,6 +14,7 @@ from typing import Any
 
 from ...config import Config
 from ...errors import UsageError
+from ...node.assembly import Rows
 from ..invariants import Violation
 from .disks import Disk, PlainDisk, WalDisk
 from .world import CLUSTER, MS, World
@@ -45,6 +46,10 @@ class Schedule:
             return PlainDisk(self.ids) if plain else WalDisk(id, self.ids, rng)
 
         self.world = World(seed, self.draw_settings(), make_disk or disk)
+        few = random.Random(f"rows {seed}")
+        if few.random() < 0.5:
+            # Queues that are often full.
+            self.world.rows = Rows(few.choice((32, 48)), few.choice((1, 2)), few.choice((1, 4)))
 
     def draw_settings(self) -> list[Config]:
         """Settings that make what is seldom frequent: small windows, budgets and caps."""

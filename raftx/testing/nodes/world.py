@@ -17,6 +17,7 @@ from ..._core import Codec
 from ..._native.threads import ManualClock
 from ...config import Config
 from ...errors import Stopped, StorageError, WalDamaged
+from ...node.assembly import Rows
 from ...node.node import Node
 from ...types import LEADER
 from ..invariants import Violation
@@ -76,6 +77,8 @@ class World:
         self.members = {
             config.id: Member(config, make_disk(config.id, self.rng), self.rng.uniform(0.9, 1.1)) for config in configs
         }
+        #: how many rows may wait in the queues of each node
+        self.rows = Rows()
         self.now = 0
         self.slices = 0
         #: a checksum of everything that has happened: the same in both modes
@@ -93,6 +96,7 @@ class World:
         transport = Transport(self.network, self.ids)
         storage = member.disk.storage()
         node = Node(member.config, storage, transport, machine, clock=member.clock, executor=executor)
+        node._outside.rows = self.rows
         member.life = Life(node, executor, machine, node.state_changes)
         try:
             node.start()

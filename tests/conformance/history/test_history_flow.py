@@ -338,7 +338,7 @@ LIMIT = 100_000  # what a small transport takes in one frame
 
 def test_an_entry_that_no_frame_can_carry_is_refused_at_the_start(impl: ModuleType) -> None:
     """History 63: a frame above the limit of the receiver was swallowed, or cost the connection again and again."""
-    overhead = module(impl, "transport.protocol").FRAME_OVERHEAD
+    overhead = module(impl, "_native.layout").FRAME_OVERHEAD
     transport = type("Small", (), {"max_frame_bytes": LIMIT})()
     storage = impl.MemoryStorage(voters=[1])
     for field in ("max_entry_bytes", "max_message_bytes"):
@@ -351,7 +351,7 @@ def test_an_entry_that_no_frame_can_carry_is_refused_at_the_start(impl: ModuleTy
 
 def test_no_frame_is_larger_than_its_transport_takes(impl: ModuleType) -> None:
     """History 63: ... the largest entry there can be, by itself and among others, from the leader and passed on."""
-    largest = LIMIT - module(impl, "transport.protocol").FRAME_OVERHEAD
+    largest = LIMIT - module(impl, "_native.layout").FRAME_OVERHEAD
     made = ValveCluster(impl, limit=LIMIT, max_entry_bytes=largest, max_message_bytes=10_000)
     try:
         head = made.leader()

@@ -103,23 +103,24 @@ def test_writes_of_three_leaders_are_not_mistaken_for_each_other() -> None:
     The engine's own functions; they cannot be called from Python where they are compiled.
     """
     impl = IMPLEMENTATIONS["pure"]
-    rules = module(impl, "consensus.rawnode")
     core = AsyncMember(impl).core
-    out, held, scratch = structures(impl).Outbox(), structures(impl).Outbox(), impl.Message()
+    driver = module(impl, "consensus.driver").Driver(core)
+    spans = structures(impl).Spans()
 
     def append(leader: int, term: int, index: int, *terms: int) -> None:
         entries = [impl.Entry(index + n, each, b"%d" % each) for n, each in enumerate(terms, 1)]
         core.step(impl.Message(MSG_APP, sender=leader, term=term, index=index, log_term=index, entries=entries))
 
-    for tag, (leader, term, index, terms) in enumerate([(2, 1, 0, (1, 1, 1)), (3, 2, 1, (2, 2)), (2, 3, 1, (1, 1))], 1):
+    for number, (leader, term, index, terms) in enumerate(
+        [(2, 1, 0, (1, 1, 1)), (3, 2, 1, (2, 2)), (2, 3, 1, (1, 1))], 1
+    ):
         append(leader, term, index, *terms)
-        rules.collect(core, out, held, tag)
-        rules.hold_storage_response(core, held, tag)
-        core.accept_writing()
+        assert driver.next_write(spans)
+        assert driver.number == number
     assert core.log.py_term(3) == 1
-    for tag, stable in ((1, 0), (2, 0), (3, 3)):
+    for number, stable in ((1, 0), (2, 0), (3, 3)):
         # On disk are now 1 1 1, then 1 2 2, then 1 1 1 again.
-        rules.release(core, held, tag, out, scratch)
+        driver.write_done(number)
         assert core.stable == stable
 
 

@@ -23,8 +23,10 @@ from tests.helpers.paths import DATA
 FILES = sorted((DATA / "scenarios").glob("*.json"))
 EXPECTED = (DATA / "scenarios" / "expected.txt").read_bytes().decode()
 
-# Seeds; in the last three a commit index comes with a heartbeat only.
+# Seeds; in the last three a commit index comes with a heartbeat only. Interpreted, a quarter of them is enough to see
+# that the modes do not differ.
 RANDOM = [*range(1, 1001), 8564, 18472, 25531]
+INTERPRETED = [*RANDOM[:-3:4], *RANDOM[-3:]]
 
 GOOD: dict[str, Any] = {
     "name": "good",
@@ -315,11 +317,11 @@ def test_expected_is_what_the_raft_crate_prints(rust: Path) -> None:
 
 @pytest.mark.slow
 def test_random_scenarios_end_as_with_the_raft_crate(rust: Path, impl: ModuleType, tmp_path: Path) -> None:
-    values = [scenario(seed) for seed in RANDOM]
+    values = [scenario(seed) for seed in (RANDOM if impl.COMPILED else INTERPRETED)]
     ours = [scenarios.run(value, impl) for value in values]
     theirs = scenarios.ask(rust, write(tmp_path, values))
     late = [number for number, (one, other) in enumerate(zip(ours, theirs)) if one != other]
-    assert len(late) <= len(values) // 100
+    assert len(late) <= 3 + (len(values) - 3) // 150
     for number in late:
         # Not more than a commit index that the next heartbeat brings.
         one, other = json.loads(ours[number]), json.loads(theirs[number])

@@ -1,0 +1,45 @@
+import cython
+from libc.stdint cimport int64_t, uint64_t
+from .._native.memory cimport Spans
+from .._native.threads cimport Cells, Handoff
+
+cdef uint64_t ROW_ENTRIES, ROW_HANDED, ROW_REFUSED, ROW_STATE, ROW_ODD, ROW_ASKED, ROW_TRANSFER
+cdef uint64_t ROW_CAMPAIGN, ROW_TRANSFER_TO, ROW_UNREACHABLE, ROW_CONNECTED
+cdef int CELL_APPLIED
+
+@cython.final
+cdef class ApplyQueue(Handoff):
+    cdef int put_entries(self, Spans spans, uint64_t low, uint64_t high) except -1 nogil
+    cdef int put_handed(self, Spans none, uint64_t sequence, uint64_t term) except -1 nogil
+    cdef int put_refused(self, Spans none, uint64_t sequence, uint64_t count, uint64_t reason) except -1 nogil
+    cdef int put_state(self, Spans none, uint64_t term, uint64_t leader, uint64_t role) except -1 nogil
+    cdef int put_odd(
+        self, Spans none, uint64_t reason, uint64_t sender, uint64_t kind, uint64_t term, uint64_t count
+    ) except -1 nogil
+    cdef int put_asked(
+        self, Spans none, uint64_t request, uint64_t reason, uint64_t to, uint64_t before, uint64_t term,
+        uint64_t leader, uint64_t role
+    ) except -1 nogil
+    cdef int put_transfer(self, Spans none, uint64_t was, uint64_t to, uint64_t role) except -1 nogil
+
+@cython.final
+cdef class CommandQueue(Handoff):
+    cdef uint64_t kind(self, size_t row) noexcept nogil
+    cdef uint64_t member(self, size_t row) noexcept nogil
+    cdef uint64_t request(self, size_t row) noexcept nogil
+
+# Plain numbers, aligned, so that each is read whole; what they are read for needs no order among them.
+@cython.final
+cdef class Gauges:
+    cdef readonly uint64_t term, vote, leader, commit, applied, last, stable, foreign
+    cdef readonly int64_t role, ticks, leader_changes, failed, frames_in, frames_out, frames_dropped, frames_stale
+    cdef readonly int64_t unserved, too_large_out, too_large_in
+    cdef readonly bint in_doubt
+    cdef readonly int64_t[::1] refused, rejected
+
+@cython.final
+cdef class ApplyGauges:
+    cdef Cells woken
+    cdef readonly uint64_t index, bare
+    cdef uint64_t applied(self) noexcept nogil
+    cdef void set_applied(self, uint64_t index) noexcept nogil

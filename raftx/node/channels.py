@@ -1,0 +1,201 @@
+"""What passes between the threads of a node: queues whose rows have named fields, and the numbers that each publishes.
+
+Where a row's columns stand, and which kinds of rows there are, is known here only. Values; nothing is decided here.
+"""
+
+from __future__ import annotations
+
+from array import array
+
+from .._native.memory import Spans
+from .._native.threads import Cells, Handoff
+from .rows import (
+    REASONS_MAX,
+    ROW_ASKED,
+    ROW_CAMPAIGN,
+    ROW_CONNECTED,
+    ROW_ENTRIES,
+    ROW_HANDED,
+    ROW_ODD,
+    ROW_REFUSED,
+    ROW_STATE,
+    ROW_TRANSFER,
+    ROW_TRANSFER_TO,
+    ROW_UNREACHABLE,
+)
+
+APPLY_ROWS = 4096  # that may wait for the apply thread
+COMMAND_ROWS = 4096  # that may wait for the engine
+
+CELL_APPLIED = 0
+
+
+class ApplyQueue(Handoff):
+    """From the engine to the apply thread. Each ``put_`` gives 0, or 1 when it is full.
+
+    The engine is the only one that puts, so that what it has found room for (``lacks``) stays there.
+    """
+
+    def put_entries(self, spans: Spans, low: int, high: int) -> int:
+        """Committed entries low .. high, in ``spans``."""
+        return self.put(spans, ROW_ENTRIES, low, high, spans.count, 0, 0, 0, 0)
+
+    def put_handed(self, none: Spans, sequence: int, term: int) -> int:
+        """Own proposals up to ``sequence`` were appended or passed on, in this or an earlier term."""
+        return self.put(none, ROW_HANDED, sequence, term, 0, 0, 0, 0, 0)
+
+    def put_refused(self, none: Spans, sequence: int, count: int, reason: int) -> int:
+        """So many own proposals from ``sequence`` on were not appended and will not be."""
+        return self.put(none, ROW_REFUSED, sequence, count, reason, 0, 0, 0, 0)
+
+    def put_state(self, none: Spans, term: int, leader: int, role: int) -> int:
+        """One of these has changed."""
+        return self.put(none, ROW_STATE, term, leader, role, 0, 0, 0, 0)
+
+    def put_odd(self, none: Spans, reason: int, sender: int, kind: int, term: int, count: int) -> int:
+        """A message that no honest member can have sent; ``count``: so many of this reason so far."""
+        return self.put(none, ROW_ODD, reason, sender, kind, term, count, 0, 0)
+
+    def put_asked(
+        self, none: Spans, request: int, reason: int, to: int, before: int, term: int, leader: int, role: int
+    ) -> int:
+        """The core was asked in term ``before`` that ``to`` lead, or was not, with a reason; and what it knows now."""
+        return self.put(none, ROW_ASKED, request, reason, to, before, term, leader, role)
+
+    def put_transfer(self, none: Spans, was: int, to: int, role: int) -> int:
+        """To whom leadership was being transferred, and is now (0: to nobody)."""
+        return self.put(none, ROW_TRANSFER, was, to, role, 0, 0, 0, 0)
+
+    # For the taker, with the GIL: of a row that was taken. Each belongs to the kind it is named for. Raise IndexError.
+
+    def kind(self, row: int) -> int:
+        """ROW_..."""
+        return self.py_at(row, 0)
+
+    def entries(self, row: int) -> tuple[int, int, int]:
+        """low, high, number of spans."""
+        return self.py_at(row, 1), self.py_at(row, 2), self.py_at(row, 3)
+
+    def handed(self, row: int) -> tuple[int, int]:
+        """sequence, term"""
+        return self.py_at(row, 1), self.py_at(row, 2)
+
+    def refusal(self, row: int) -> tuple[int, int, int]:
+        """sequence, count, reason"""
+        return self.py_at(row, 1), self.py_at(row, 2), self.py_at(row, 3)
+
+    def state(self, row: int) -> tuple[int, int, int]:
+        """term, leader, role"""
+        return self.py_at(row, 1), self.py_at(row, 2), self.py_at(row, 3)
+
+    def odd(self, row: int) -> tuple[int, int, int, int, int]:
+        """reason, sender, kind, term, count"""
+        reason, sender, kind, term, count = [self.py_at(row, column) for column in range(1, 6)]
+        return reason, sender, kind, term, count
+
+    def asked(self, row: int) -> tuple[int, int, int, int, int, int, int]:
+        """request, reason, to, term before; term, leader, role now"""
+        request, reason, to, before, term, leader, role = [self.py_at(row, column) for column in range(1, 8)]
+        return request, reason, to, before, term, leader, role
+
+    def transfer(self, row: int) -> tuple[int, int, int]:
+        """was, to, role"""
+        return self.py_at(row, 1), self.py_at(row, 2), self.py_at(row, 3)
+
+    def py_put_entries(self, spans: Spans, low: int, high: int) -> bool:
+        """For tests."""
+        return self.py_put(spans, ROW_ENTRIES, low, high, len(spans))
+
+
+class CommandQueue(Handoff):
+    """From Python to the engine. Its end is what stops the engine. Each method gives False when it is full."""
+
+    # The engine's, of a row that was taken.
+
+    def kind(self, row: int) -> int:
+        """ROW_..."""
+        return self.at(row, 0)
+
+    def member(self, row: int) -> int:
+        """Whom it is about; of a transfer 0 for the voter with the most complete log."""
+        return self.at(row, 1)
+
+    def request(self, row: int) -> int:
+        """The number of the request; 0 when nobody waits for its outcome."""
+        return self.at(row, 2)
+
+    # Any thread.
+
+    def campaign(self, request: int = 0) -> bool:
+        """Campaign now."""
+        return self.py_put(None, ROW_CAMPAIGN, 0, request)
+
+    def transfer(self, to: int, request: int = 0) -> bool:
+        """Let ``to`` lead."""
+        return self.py_put(None, ROW_TRANSFER_TO, to, request)
+
+    def unreachable(self, id: int) -> bool:
+        """The transport dropped a frame for this member. A hint: without room it is dropped, and counted."""
+        return self.py_put(None, ROW_UNREACHABLE, id)
+
+    def connected(self, id: int) -> bool:
+        """A connection to this member has come to stand. A hint, as above."""
+        return self.py_put(None, ROW_CONNECTED, id)
+
+
+class Gauges:
+    """What the engine publishes. It alone writes; any thread reads."""
+
+    def __init__(self) -> None:
+        self.term = self.vote = self.leader = self.role = 0
+        self.in_doubt = False
+        #: last index committed, applied, in the log, and durable here
+        self.commit = self.applied = self.last = self.stable = 0
+        self.ticks = 0
+        self.leader_changes = 0
+        #: FAILED_..., 0 while nothing has ended the engine
+        self.failed = 0
+        self.frames_in = self.frames_out = 0
+        #: not accepted by the transport
+        self.frames_dropped = 0
+        #: of an earlier life of their sender
+        self.frames_stale = 0
+        #: messages of kinds that a node does not serve: snapshots, reads, membership
+        self.unserved = 0
+        #: messages that were not sent because their recipient does not take such frames; frames that told us the same
+        self.too_large_out = self.too_large_in = 0
+        #: who sent the last frame of another cluster, by its own account; 0: it is not known
+        self.foreign = 0
+        #: messages that no honest member can have sent, by reason
+        self.refused = array("q", bytes(8 * REASONS_MAX))
+        #: frames that the codec did not accept, by reason
+        self.rejected = array("q", bytes(8 * REASONS_MAX))
+
+    def by_reason(self, rejected: bool, reasons: tuple[str, ...]) -> dict[str, int]:
+        """``rejected`` or ``refused`` with their names; the reason 0 is none."""
+        counts = list(self.rejected if rejected else self.refused)
+        return dict(list(zip(reasons, counts, strict=False))[1:])
+
+
+class ApplyGauges:
+    """What the apply thread publishes. It alone writes; any thread reads."""
+
+    def __init__(self) -> None:
+        self.woken = Cells()
+        #: the last entry that is applied, which ``done`` is not told before its batch is
+        self.index = 0
+        #: entries that were not applied, because they have no envelope
+        self.bare = 0
+
+    def applied(self) -> int:
+        """``done`` without the GIL: the engine looks at it between announcing sleep and sleeping."""
+        return self.woken.get(CELL_APPLIED)
+
+    def set_applied(self, index: int) -> None:
+        """The last entry of a batch is applied."""
+        self.woken.set(CELL_APPLIED, index)
+
+    @property
+    def done(self) -> int:
+        """The last entry of the last batch that is applied."""
+        return self.woken[CELL_APPLIED]

@@ -1,0 +1,25 @@
+import cython
+from libc.stdint cimport int64_t, uint64_t
+from .. cimport _core
+from .contact cimport Contact
+from .senders cimport Senders
+
+cdef int MEMBERS_MAX, PLACES
+
+@cython.final
+cdef class PeerTable:
+    cdef readonly Senders senders
+    cdef readonly Contact contact
+    cdef uint64_t[::1] ids, frame_limits, met
+    cdef int64_t[::1] seen, hints, marks, said_too_large, introduced
+    cdef int64_t ticks
+    @cython.locals(id=uint64_t, place=int)
+    cdef int of_slot(self, _core.Peers members, int slot) noexcept nogil
+    @cython.locals(slot=int)
+    cdef int of_id(self, _core.Peers members, uint64_t id) noexcept nogil
+    @cython.locals(place=int)
+    cdef int find(self, uint64_t id) noexcept nogil
+    @cython.locals(best=int, place=int)
+    cdef int add(self, uint64_t id, _core.Peers members) noexcept nogil
+    cdef void tick(self) noexcept nogil
+    cdef bint tick_place(self, int place) noexcept nogil

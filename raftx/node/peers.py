@@ -1,0 +1,112 @@
+"""What a node keeps of each other member beside the core: its life, what it passed on, its connection, its settings.
+
+Kept by member id, each in a place of its own, because slots are the configuration's: they move when members come and
+go, and who is removed may come back with the life and the proposals it had. There is a place for every member and for
+many that were removed lately; the one that was removed longest ago makes room for somebody new. Who is no member and
+was none lately has no place: nobody can drive out another by sending. The engine's thread, without the GIL.
+"""
+
+from __future__ import annotations
+
+from array import array
+
+from .. import _core
+from ..types import MEMBERS_MAX
+from .contact import Contact
+from .rows import PLACES
+from .senders import Senders
+
+
+class PeerTable:
+    """Columns by place; ``senders`` and ``contact`` have some of their own."""
+
+    def __init__(self, election_ticks: int, tick_ms: int) -> None:
+        #: whose place it is; 0: nobody's. Invariant: every id stands once
+        self.ids = array("Q", bytes(8 * PLACES))
+        #: the last tick in which it was a member
+        self.seen = array("q", bytes(8 * PLACES))
+        self.ticks = 0
+        #: where the member in each slot has its place. A hint: the id in that place decides
+        self.hints = array("q", bytes(8 * MEMBERS_MAX))
+        self.senders = Senders()
+        self.contact = Contact(election_ticks, tick_ms)
+        #: the largest frame that it takes, as it has said; 0: it has not
+        self.frame_limits = array("Q", bytes(8 * PLACES))
+        #: ticks for which frames to it tell it that something did not fit
+        self.marks = array("q", bytes(8 * PLACES))
+        #: ticks for which nothing is said about that
+        self.said_too_large = array("q", bytes(8 * PLACES))
+        #: the incarnation that was heard last, and whether it has been told our settings since
+        self.met = array("Q", bytes(8 * PLACES))
+        self.introduced = array("q", bytes(8 * PLACES))
+
+    def of_slot(self, members: _core.Peers, slot: int) -> int:
+        """The place of the member in that slot."""
+        id = members.ids[slot]
+        place = self.hints[slot]
+        if self.ids[place] != id:
+            place = self.find(id)
+            if place < 0:
+                place = self.add(id, members)
+            self.hints[slot] = place
+        return place
+
+    def of_id(self, members: _core.Peers, id: int) -> int:
+        """The place of a member, or of somebody who was one; -1 for who is not known."""
+        slot = members.slot_of(id)
+        return self.of_slot(members, slot) if slot >= 0 else self.find(id)
+
+    def find(self, id: int) -> int:
+        """The place of an id, -1 for none."""
+        for place in range(PLACES):
+            if self.ids[place] == id:
+                return place
+        return -1
+
+    def add(self, id: int, members: _core.Peers) -> int:
+        """A place for a new member: a free one, or that of who was removed longest ago."""
+        best = -1
+        for place in range(PLACES):
+            if self.ids[place] == 0:
+                best = place
+                break
+            # There are more places than members: one at least is of somebody else.
+            if members.slot_of(self.ids[place]) < 0 and (best < 0 or self.seen[place] < self.seen[best]):
+                best = place
+        self.ids[best] = id
+        self.seen[best] = self.ticks
+        self.senders.forget(best)
+        self.contact.forget(best)
+        self.frame_limits[best] = self.met[best] = 0
+        self.marks[best] = self.said_too_large[best] = self.introduced[best] = 0
+        return best
+
+    def tick(self) -> None:
+        """Time passes. Before ``tick_place`` of each member."""
+        self.ticks += 1
+
+    def tick_place(self, place: int) -> bool:
+        """Time passes for a member: whether the connection to it is to be made anew."""
+        self.seen[place] = self.ticks
+        if self.marks[place] > 0:
+            self.marks[place] -= 1
+        if self.said_too_large[place] > 0:
+            self.said_too_large[place] -= 1
+        return self.contact.tick(place)
+
+    # For Python: tests, and looks at an engine that does not run.
+
+    def py_place(self, members: _core.Peers, id: int) -> int:
+        """``of_id``."""
+        return self.of_id(members, id)
+
+    def py_tick(self, members: _core.Peers) -> None:
+        """A tick of every member."""
+        self.tick()
+        for slot in range(members.count):
+            self.tick_place(self.of_slot(members, slot))
+
+    def py_incarnation(self, id: int) -> int:
+        """The highest incarnation that was heard of; 0 for who is not known."""
+        place = self.find(id)
+        return self.senders.incarnations[place] if place >= 0 else 0

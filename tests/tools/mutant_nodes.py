@@ -1,0 +1,202 @@
+"""Mistakes of whole nodes: between engine, log, apply thread and users. A part of the list for mutants.py.
+
+Schedules of whole nodes (raftx/testing/nodes) are to find them.
+"""
+
+from __future__ import annotations
+
+from tests.tools.mutant_kinds import Edit, Mutant
+
+ENGINE = "raftx/node/engine.py"
+APPLY = "raftx/node/apply.py"
+OUTCOMES = "raftx/node/outcomes.py"
+SENDERS = "raftx/node/senders.py"
+DRIVER = "raftx/consensus/driver.py"
+STATE = "raftx/consensus/state.py"
+WAL = "raftx/storage/wal_writer.py"
+RESERVE = "raftx/storage/reserve.py"
+RECOVERY = "raftx/storage/recovery.py"
+
+NODES = "simulation/test_nodes.py"
+
+MUTANTS = (
+    Mutant(
+        "acknowledged-before-the-sync",
+        0,
+        "the engine is told that a batch is durable, and nothing was synced",
+        NODES,
+        (Edit(WAL, "            code = self.file.datasync()\n", "            code = 0\n"),),
+    ),
+    Mutant(
+        "header-of-a-segment-not-synced",
+        0,
+        "batches go into a segment whose header a power cut may take",
+        NODES,
+        (Edit(WAL, "            code = self.reserve.file.datasync()\n", "            code = 0\n"),),
+    ),
+    Mutant(
+        "name-of-a-segment-not-synced",
+        0,
+        "batches go into a segment whose name a power cut may take",
+        NODES,
+        (Edit(RESERVE, "        code = self.file.sync_new(self.directory)\n", "        code = 0\n"),),
+    ),
+    Mutant(
+        "torn-tail-is-damage",
+        0,
+        "a member whose last write was torn by a power cut does not start again",
+        NODES,
+        (
+            Edit(
+                RECOVERY,
+                "        if verdict == reader.BAD and not (last and torn):\n",
+                "        if verdict == reader.BAD:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "damage-is-a-torn-tail",
+        0,
+        "damage at the end of the log is cut off, with what was acknowledged",
+        NODES,
+        (
+            Edit(
+                RECOVERY,
+                "        if verdict == reader.BAD and not (last and torn):\n",
+                "        if verdict == reader.BAD and not last:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "held-for-the-write-before",
+        0,
+        "messages leave when the write before theirs is durable",
+        NODES,
+        (Edit(DRIVER, "        write = self.number + 1\n", "        write = self.number\n"),),
+    ),
+    Mutant(
+        "commit-index-rides-ahead",
+        0,
+        "the disk is told that everything in the log is committed",
+        NODES,
+        (
+            Edit(
+                DRIVER,
+                "        self.write_commit = self.raft.committed\n",
+                "        self.write_commit = self.raft.log.last\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "last-entry-of-a-batch-again",
+        0,
+        "the last entry of a batch is handed to the state machine with the next one once more",
+        NODES,
+        (
+            Edit(
+                STATE,
+                "        self.accept_applying(high)\n        self.count_applying(spans.size, False)\n",
+                "        self.accept_applying(max(high - 1, self.applying))\n"
+                "        self.count_applying(spans.size, False)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "outcome-lost-at-a-stop",
+        0,
+        "what is open when a node stops never ends",
+        NODES,
+        (
+            Edit(
+                OUTCOMES,
+                "            self.give_up(item, STOPPED, cause)\n        self.wake_threads()\n",
+                "            del item\n        self.wake_threads()\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "overdue-is-not-done",
+        0,
+        "what has no outcome in time is reported as not done, and may be applied",
+        NODES,
+        (
+            Edit(
+                OUTCOMES,
+                "            self.fail_future(item, unknown(reason, cause))\n",
+                "            self.fail_future(item, NotDone(reason))\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "replaced-within-its-term",
+        0,
+        "what was handed over in a term is reported as not done when the log comes to that term",
+        NODES,
+        (
+            Edit(
+                OUTCOMES,
+                "        for earlier in [t for t in self.handed if t < term]:\n",
+                "        for earlier in [t for t in self.handed if t <= term]:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "batch-ends-too-early",
+        0,
+        "a batch ends when one of its proposals is still open",
+        NODES,
+        (Edit(OUTCOMES, "[None] * (count - 1)", "[None] * (count - 2)"),),
+    ),
+    Mutant(
+        "earlier-life-in-the-log",
+        0,
+        "an entry that an earlier life of this member proposed ends a request of this one",
+        NODES,
+        (
+            Edit(
+                APPLY,
+                "            if c.origin == self.id and c.incarnation == self.incarnation:\n",
+                "            if c.origin == self.id:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "repeated-proposals-are-appended",
+        0,
+        "a frame that the network repeats appends its proposals again",
+        NODES,
+        (
+            Edit(
+                SENDERS,
+                "            if self.forwarded[at] == sequence:\n                return True\n",
+                "            if self.forwarded[at] == sequence:\n                return False\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "passed-on-in-another-term",
+        0,
+        "a leader appends proposals that were passed on in an earlier term",
+        NODES,
+        (
+            Edit(
+                ENGINE,
+                "        if self.core.role == LEADER and self.message.log_term == self.core.term:\n",
+                "        if self.core.role == LEADER:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "refusals-of-an-earlier-life",
+        0,
+        "a leader's refusal of what an earlier life proposed ends a request of this one",
+        NODES,
+        (
+            Edit(
+                ENGINE,
+                "        if self.message.log_term != self.codec.incarnation:\n",
+                "        if self.message.log_term > self.codec.incarnation:\n",
+            ),
+        ),
+    ),
+)
