@@ -67,6 +67,8 @@ SUITE = (
     "conformance/history/test_history_storage.py",
     "storage/test_power.py",
     "storage/test_wal_doubt.py",
+    "storage/test_simulated_disk.py",
+    "storage/test_compaction.py",
     "consensus/test_admission.py",
     "consensus/test_doubt.py",
     "node/test_contact.py",
