@@ -104,6 +104,10 @@ class Engine(Runner):
         self.applies = applies
         self.commands = commands
         self.gauges = Gauges()
+        # Before the first round, too, a node says what it found: that it is in doubt, above all.
+        self.gauges.in_doubt = core.in_doubt
+        self.gauges.term, self.gauges.vote = core.term, core.vote
+        self.gauges.last = self.gauges.stable = core.log.last
         self.apply_gauges = ApplyGauges()
         self.stamps = stamps
         self.driver = Driver(core)

@@ -275,6 +275,9 @@ class NngTransport:
         if not is_id(id):
             raise ConfigError(f"an id must be in 1..{NUMBER_MAX}, not {id!r}")
         at = parse(address, f"the address of {id}", listen=address == self.listen)
+        # In a forked child the lock may be held for ever.
+        if os.getpid() != self._pid:
+            raise UsageError("NNG does not survive fork: make the transport in the process that uses it")
         with self._changing:
             if self._closed:
                 raise UsageError("the transport is closed")
@@ -302,6 +305,8 @@ class NngTransport:
 
         What it sends is received as before: who may connect does not depend on ``peers``.
         """
+        if os.getpid() != self._pid:
+            return
         with self._changing:
             if id in self.peers:
                 self._dial_no_more(id)

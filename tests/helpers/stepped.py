@@ -49,12 +49,12 @@ class World:
         for id in self.ids:
             self.start(id)
 
-    def start(self, id, **settings):
+    def start(self, id, machine=None, committed=False, **settings):
         times = {"tick_ms": TICK_MS, "election_ticks": ELECTION_TICKS, "proposal_timeout_ms": 5000}
         settings = {"id": id, "seed": id, **times, **self.settings, **self.each.get(id, {}), **settings}
         transport = Transport(self, settings.pop("max_frame_bytes", 4 << 20))
         config = self.impl.Config(**settings)
-        self.machines[id] = Machine()
+        self.machines[id] = machine or Machine()
         self.executors[id] = self.stepped.Stepped(self.clock, self.run)
         node = self.impl.Node(
             config,
@@ -67,6 +67,8 @@ class World:
         if self.rows is not None:
             node._outside.rows = module(self.impl, "node.assembly").Rows(**self.rows)
         self.nodes[id] = node
+        if committed:
+            assert not len(node.committed)  # it is there from the begin
         return node.start()
 
     def run(self):

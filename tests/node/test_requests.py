@@ -265,3 +265,42 @@ def test_status_and_properties_read_published_values_only(impl):
     assert before[0]["configuration"] == before[1] == impl.ConfState(voters=(1,))
     node._parts = parts
     world.close()
+
+
+def test_state_machine_and_stream_get_the_same_entry(impl):
+    """It is made once, however many want it."""
+    given = []
+
+    class Machine:
+        def apply(self, entry):
+            given.append(entry)
+
+    world = World(impl, count=1)
+    world.close()
+    node = world.start(1, machine=Machine(), committed=True)
+    world.until(lambda: node.is_leader)
+    future = node.propose(b"x")
+    world.until(future.done)
+    assert node.committed.next(timeout=0) is given[0]
+    assert given[0].data == b"x"
+    world.close()
+
+
+def test_what_was_found_is_shown_before_the_first_round(impl):
+    """Above all that the member is in doubt: it must not look healthy for a moment."""
+    world = World(impl, count=1)
+    node = world.leader()
+    future = node.propose(b"x")
+    world.until(future.done)
+    term = node.term
+    world.close()
+    world.storages[1].put_in_doubt()
+    status = world.start(1).status()
+    assert (status["in_doubt"], status["term"], status["vote"], status["last"], status["ticks"]) == (
+        True,
+        term,
+        1,
+        2,
+        0,
+    )
+    world.close()
