@@ -40,6 +40,7 @@ class FileStorage:
     were missing where the disk cannot tell whether the newest acknowledged entries are (the mark is gone): for a
     sole voter, or when most members are in doubt at once. Damage that shows is refused all the same.
     disk: where the directory is, the operating system's files unless something else is given (for simulations).
+    It keeps no snapshots: it has no ``save_snapshot``, and ``Loaded.snapshot`` is None.
     Raises ConfigError. Everything else happens in ``open``.
     """
 
@@ -130,14 +131,14 @@ class FileStorage:
         """Entries up to ``index`` are not needed any more. See Storage.compact; any thread, also while a node uses it.
 
         The header of the next segment says so, and then the segments that have no entry behind ``index`` are removed.
-        Raises StorageError when it is closed; UsageError for an index above the last one on disk, or no index or term
-        at all, 1..2^63-1.
+        Until that header is written an opening finds the base of before. Raises StorageError when it is closed; UsageError for an index above the last one on disk, no index or term at all, 1..2^63-1, or no
+        membership with voters.
         """
         with self._lock:
             wal, head = self.wal, self._head
             if wal is None or head is None:
                 raise StorageError(f"{self.path} is closed")
-            check_base(index, term, wal.last_index)
+            check_base(index, term, conf_state, wal.last_index)
             if index <= self._base:
                 return
             if wal.py_compact(index, encode_head(head._replace(base=index, base_term=term, conf_state=conf_state))):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from .._native.memory import Entry
-from ..errors import ConfigError, StorageError, WrongDirectory
+from ..errors import ConfigError, StorageError, UsageError, WrongDirectory
 from ..types import NUMBER_MAX, ConfState, HardState, Snapshot, is_id
 from .membership import CHANGES, membership_after
 from .protocol import Loaded, check_base
@@ -57,7 +57,7 @@ class _Contents:
             self.hard_state = each
         elif isinstance(each, _Base):
             self.begin_behind(each.index, each.term, each.conf_state)
-        else:
+        elif each.index >= self.base_index:
             self.begin_behind(each.index, each.term, each.conf_state)
             self.snapshot = each
 
@@ -158,13 +158,20 @@ class MemoryStorage:
         """
         with self._lock:
             self._check_open()
-            check_base(index, term, self._durable.last())
+            check_base(index, term, conf_state, self._durable.last())
             self._pending.append(_Base(index, term, conf_state))
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
-        """Keep a snapshot, with the next ``sync``: the log begins behind it. See protocol.py. Raises StorageError."""
+        """Keep a snapshot, with the next ``sync``: the log begins behind it. See protocol.py.
+
+        Raises UsageError for what is no snapshot with an index, a term and a membership; StorageError when closed.
+        """
+        if not isinstance(snapshot, Snapshot):
+            raise UsageError(f"snapshot must be a raftx.Snapshot, not {type(snapshot).__name__}")
         with self._lock:
             self._check_open()
+            # It may lie behind the log, which it then replaces.
+            check_base(snapshot.index, snapshot.term, snapshot.conf_state, snapshot.index)
             self._pending.append(snapshot)
 
     def put_in_doubt(self, reason: str = "a test put it in doubt") -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from ..errors import UsageError
+from ..errors import ConfChangeError, UsageError
 from ..types import ConfState, HardState, Snapshot, is_id
 
 # Cells between the writer and the thread that makes segments ahead (reserve.py)
@@ -31,6 +31,7 @@ RESERVE_DROP = 4  # segments before this one are to be removed
 class Loaded:
     """What a storage held when it was opened."""
 
+    #: As it was written; its commit index may be below the base, up to which everything is committed in any case.
     hard_state: HardState
     #: The membership with all changes up to the base: what the changes in ``records`` are applied to.
     conf_state: ConfState
@@ -71,24 +72,26 @@ class Storage(Protocol):
         """Entries up to ``index`` are not needed any more: they are committed, and what they did is kept elsewhere.
 
         ``term`` is that of entry ``index``, ``conf_state`` the membership with all changes up to there. A permission:
-        the storage may forget them at once, later or in part, and says at ``open`` what it has forgotten
-        (``Loaded.base_index``); never more than that, whenever the power fails. Raises ``UsageError`` for what cannot
-        be an index and its term, or is not on disk.
+        the storage may forget them at once, later or in part, and says at ``open`` where the log begins now
+        (``Loaded.base_index``, an index that was asked for); it never forgets more than that, whenever the power
+        fails, and its base never goes back. Raises ``UsageError`` for what cannot be an index, its term and its
+        membership, or is not on disk.
         """
 
     def close(self) -> None:
         """Release files and locks. May be called twice."""
 
 
-# A storage may have more methods; what lacks one cannot do it.
+# A storage may have one more method; what lacks it cannot do it. MemoryStorage has it, FileStorage does not yet.
 #
 #   save_snapshot(snapshot)   keep a Snapshot (types.py) in place of the one before, durable after the next sync. It is
 #                             Loaded.snapshot, and its index the base. Entries behind it stay if the log has the entry
-#                             at its index with its term; else it replaces the whole log.
+#                             at its index with its term; else it replaces the whole log. One below the base changes
+#                             nothing. Raises UsageError for what is none.
 
 
-def check_base(index: int, term: int, last: int) -> None:
-    """Raise UsageError for what cannot be the base of a log that ends with entry ``last``."""
+def check_base(index: int, term: int, conf_state: ConfState, last: int) -> None:
+    """Raise UsageError for what cannot be the base of a log that ends with entry ``last``, with its membership."""
     for name, value in (("index", index), ("term", term)):
         if not is_id(value):
             raise UsageError(f"{name} must be an integer in 1..2^63-1, not {value!r}")
@@ -96,3 +99,14 @@ def check_base(index: int, term: int, last: int) -> None:
         raise UsageError(
             f"index must be at most {last}, the last entry on disk, not {index}: compact what is applied and durable"
         )
+    check_membership(conf_state)
+
+
+def check_membership(conf_state: ConfState) -> None:
+    """Raise UsageError for what is no membership with voters."""
+    if not isinstance(conf_state, ConfState) or not conf_state.voters:
+        raise UsageError(f"conf_state must be a ConfState with at least one voter, not {conf_state!r}")
+    try:
+        conf_state.encode()
+    except (ConfChangeError, TypeError) as error:
+        raise UsageError(f"conf_state must be a membership: {error}") from error

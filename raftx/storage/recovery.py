@@ -30,12 +30,14 @@ from .wal_format import (
     SECTOR,
     Head,
     Mark,
+    check_version,
     decode_head,
     decode_mark,
     describe,
     encode_head,
     encode_mark,
     is_torn_head,
+    mark_version,
     segment_name,
 )
 from .wal_reader import Reader
@@ -186,14 +188,20 @@ class Recovery:
             return
         self.marked = True
         slots = []
+        versions = []
         file = self.directory.open_file(MARK_NAME, readonly=True)
         try:
             buffer = Buffer()
             for slot in range(MARK_SLOTS):
                 code = file.py_read_at(buffer, SECTOR, slot * BLOCK)
-                slots.append(None if code else decode_mark(buffer.tobytes(), slot))
+                data = b"" if code else buffer.tobytes()
+                slots.append(decode_mark(data, slot))
+                versions.append(mark_version(data))
         finally:
             file.close()
+        if versions[0] == versions[1] != 0:
+            # Two slots that agree on another version are no damage in one place.
+            check_version(versions[0])
         read = [slot for slot in slots if slot is not None]
         for _, cluster, id in read:
             if (cluster, id) != (self.cluster, self.id):

@@ -19,7 +19,7 @@ cdef class Reserve(Runner):
     cdef public Event writer
     cdef int64_t said
     cdef bint syncing
-    cdef public int64_t first
+    cdef readonly int64_t first
     cdef bint is_shortage(self, int code) noexcept nogil
     cdef bint is_full(self, int code) noexcept nogil
     cdef int want(self, uint64_t number) noexcept nogil

@@ -56,7 +56,7 @@ class Reserve(Runner):
         self.number = self.size = 0
         #: the loop has made a segment that is not durable yet
         self.syncing = False
-        #: the first segment that is there, as far as is known
+        #: the first segment that is there, as far as is known; the loop's, or the writer's when there is none
         self.first = 1
         self.said = 0
 
@@ -137,6 +137,11 @@ class Reserve(Runner):
         to.take(self.file)
         self.cells.set(RESERVE_STATE, RESERVE_NONE)
         return 0
+
+    def begin_at(self, first: int) -> None:
+        """The first segment that is there. Before anything else."""
+        self.first = first
+        self.cells.set(RESERVE_DROP, first)
 
     def drop(self, below: int) -> int:
         """Ask the loop to remove the segments before ``below``, which nobody needs any more."""

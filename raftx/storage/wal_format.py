@@ -54,6 +54,7 @@ OPERATION_PLACE = 6
 OPERATIONS = {1: "write", 2: "sync", 3: "zero fill", 4: "new segment", 5: "mark", 6: "directory"}
 
 VERSION = 3
+VERSION_ALONE = 2  # the last version whose headers name it once only
 HEAD_MAGIC = b"RAFTXWAL"
 # Where in the first block of a segment each field stands
 HEAD_VERSION_AT = 8
@@ -64,7 +65,7 @@ HEAD_SEGMENT_AT = 24
 HEAD_CLUSTER_AT = 32
 HEAD_ID_AT = 48
 HEAD_CHAIN_AT = 56
-HEAD_VERSION_AGAIN_AT = 60  # 0 before version 3: so a version that was damaged is no older one
+HEAD_VERSION_AGAIN_AT = 60  # 0 up to VERSION_ALONE: so a version that was damaged is not taken for another one
 HEAD_FIRST_AT = 64
 HEAD_SIZE_AT = 72
 HEAD_BASE_AT = 80
@@ -179,6 +180,15 @@ def is_torn_head(block: bytes) -> bool:
     return block.startswith(HEAD_MAGIC) and zero_sectors(block) > _small(block, HEAD_ZEROS_AT)
 
 
+def check_version(version: int) -> None:
+    """Raise StorageError for a log of another version than this raftx reads."""
+    if version != VERSION:
+        raise StorageError(
+            f"the log has format version {version}; this raftx reads version {VERSION} alone and converts no other: "
+            "use the raftx that wrote it, or begin a new cluster in new directories"
+        )
+
+
 def decode_head(block: bytes) -> Head:
     """The other way. Raises WalDamaged, or StorageError when it is a header of another version."""
     if len(block) < BLOCK or not block.startswith(HEAD_MAGIC):
@@ -186,13 +196,9 @@ def decode_head(block: bytes) -> Head:
     if _small(block, HEAD_CRC_AT) != zlib.crc32(block[HEAD_USED_AT:BLOCK]):
         raise WalDamaged("the header of a segment of the log is damaged")
     version, again = _small(block, HEAD_VERSION_AT), _small(block, HEAD_VERSION_AGAIN_AT)
-    if version != (again or version):
+    if version != (again or min(version, VERSION_ALONE)):
         raise WalDamaged("the header of a segment of the log is damaged")
-    if version != VERSION:
-        raise StorageError(
-            f"the log has format version {version}; this raftx reads version {VERSION} alone and converts no other: "
-            "use the raftx that wrote it"
-        )
+    check_version(version)
     try:
         conf_state, rest = ConfState.decode(block[HEAD_MEMBERS_AT:])
         founders, _ = ConfState.decode(rest)
@@ -236,13 +242,17 @@ def encode_mark(mark: Mark, slot: int, cluster: bytes, id: int) -> bytes:
     return bytes(data)
 
 
+def mark_version(data: bytes) -> int:
+    """The version that a slot names; 0 when it is not whole. The checksum does not cover it: ask both slots."""
+    if len(data) < SECTOR or not data.startswith(MARK_MAGIC):
+        return 0
+    whole = _small(data, MARK_CRC_AT) == zlib.crc32(data[MARK_NUMBER_AT:SECTOR])
+    return _small(data, MARK_VERSION_AT) if whole else 0
+
+
 def decode_mark(data: bytes, slot: int) -> tuple[Mark, bytes, int] | None:
     """(mark, cluster, node id) of a slot; None when it cannot be read."""
-    if len(data) < SECTOR or not data.startswith(MARK_MAGIC):
-        return None
-    if _small(data, MARK_VERSION_AT) != VERSION:
-        return None
-    if _small(data, MARK_CRC_AT) != zlib.crc32(data[MARK_NUMBER_AT:SECTOR]):
+    if mark_version(data) != VERSION:
         return None
     *numbers, its_slot = _MARK.unpack_from(data, MARK_NUMBER_AT)
     if its_slot != slot:

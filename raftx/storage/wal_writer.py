@@ -173,7 +173,8 @@ class Wal(Runner):
 
     def resume_log(self, first: int, oldest: int, base: int, last_index: int, highest: Sequence[int]) -> None:
         """What a recovery found besides: the first segment that is there, and the highest entry of each from it on."""
-        self.first = self.reserve.first = first
+        self.first = first
+        self.reserve.begin_at(first)
         self.oldest = self.kept_from = oldest
         self.base = base
         self.last_index = last_index
@@ -446,7 +447,7 @@ class Wal(Runner):
         code = self.mark.datasync() if self.unsettled else 0
         if code == 0:
             self.unsettled = False
-            if self.write_offset > BLOCK and self.kept_from > self.reserve.first:
+            if self.marking and self.write_offset > BLOCK:
                 # The hard state is in this segment, and so is what the mark names: those before it may go.
                 self.reserve.drop(self.kept_from)
                 while not self.patient and self.reserve.drop_next() != 0:

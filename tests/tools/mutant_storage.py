@@ -121,8 +121,8 @@ MUTANTS = (
         (
             Edit(
                 WAL,
-                "            if self.write_offset > BLOCK and self.kept_from > self.reserve.first:\n",
-                "            if self.oldest > self.reserve.first:\n",
+                "            if self.marking and self.write_offset > BLOCK:\n",
+                "            if self.marking:\n",
             ),
             Edit(
                 WAL,
