@@ -162,7 +162,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     config, storage, transport, clock = outside.config, outside.storage, outside.transport, outside.clock
     loaded = storage.open(config.id, config.cluster)
     log = load_log(config.id, loaded)
-    core = Raft(with_seed(config), log, loaded.hard_state, loaded.conf_state)
+    core = Raft(with_seed(config), log, loaded.hard_state, loaded.conf_state, loaded.base_index)
     outside.configuration.value = core.tracker.conf_state()
     check_closing()
     expect = getattr(transport, "expect", None)
