@@ -196,7 +196,7 @@ def decode_head(block: bytes) -> Head:
     if _small(block, HEAD_CRC_AT) != zlib.crc32(block[HEAD_USED_AT:BLOCK]):
         raise WalDamaged("the header of a segment of the log is damaged")
     version, again = _small(block, HEAD_VERSION_AT), _small(block, HEAD_VERSION_AGAIN_AT)
-    if version != (again or min(version, VERSION_ALONE)):
+    if version == 0 or version != (again or min(version, VERSION_ALONE)):
         raise WalDamaged("the header of a segment of the log is damaged")
     check_version(version)
     try:

@@ -1,4 +1,4 @@
-"""raftx's own storages, held against what every storage must do (raftx.testing.storage_suite)."""
+"""raftx's own storages, held against what every storage must do (raftx.testing.storage_suite); and wrong ones."""
 
 import random
 
@@ -17,13 +17,15 @@ def memory(impl, tmp_path):
 
 
 def file(impl, tmp_path):
+    """A directory of this machine, whose power does not fail."""
     return module(impl, "testing.storage_suite").Subject(
         lambda: impl.FileStorage(tmp_path / "node", VOTERS, segment_bytes=SMALL)
     )
 
 
-def simulated(impl, tmp_path):
-    disk = module(impl, "testing.disk").SimDisk(random.Random(3))
+def simulated(impl, tmp_path, seed=3):
+    """A directory on a disk that loses power."""
+    disk = module(impl, "testing.disk").SimDisk(random.Random(seed))
 
     def crash(storage):
         disk.crash()
@@ -49,58 +51,252 @@ def test_conformance(impl, tmp_path, make, check):
     getattr(module(impl, "testing.storage_suite"), check)(make(impl, tmp_path))
 
 
-class Forgetful:
-    """A storage that breaks promises, one at a time."""
+@pytest.mark.parametrize("seed", range(20))
+def test_power_cuts_of_many_kinds(impl, tmp_path, seed):
+    """What the disk makes of writes that were not synced is drawn anew."""
+    suite = module(impl, "testing.storage_suite")
+    for check in suite.CHECKS:
+        if "power" in check.__name__:
+            check(simulated(impl, tmp_path, seed))
 
-    def __init__(self, kept, fault):
+
+def test_what_a_storage_cannot_do_is_not_asked_of_it(impl):
+    """FileStorage has no method for snapshots, and says so."""
+    suite = module(impl, "testing.storage_suite")
+    assert not hasattr(impl.FileStorage, "save_snapshot") and hasattr(impl.MemoryStorage, "save_snapshot")
+    assert set(suite.SNAPSHOT_CHECKS) < set(suite.checks_for(impl.MemoryStorage))
+    assert not set(suite.SNAPSHOT_CHECKS) & set(suite.checks_for(impl.FileStorage))
+    assert "no ``save_snapshot``" in impl.FileStorage.__doc__
+
+
+class Right:
+    """A storage that hands everything on to another one."""
+
+    def __init__(self, kept):
         self.kept = kept
-        self.fault = fault
 
     def open(self, id, cluster):
-        loaded = self.kept.open(id, cluster)
-        if self.fault == "incarnation":
-            loaded.incarnation = 1
-        elif self.fault == "entries":
-            loaded.records = loaded.records[:-1]
-        elif self.fault == "state":
-            loaded.hard_state = type(loaded.hard_state)()
-        elif self.fault == "base":
-            loaded.base_index = 0
-            loaded.base_term = 0
-        return loaded
+        return self.kept.open(id, cluster)
 
     def append(self, hard_state, records):
-        self.kept.append(hard_state, records if self.fault != "pieces" else records[:1])
+        self.kept.append(hard_state, records)
 
     def sync(self):
-        if self.fault != "sync":
-            self.kept.sync()
+        self.kept.sync()
 
     def compact(self, index, term, conf_state):
-        if self.fault == "too much":
-            index += 1
         self.kept.compact(index, term, conf_state)
 
+    def save_snapshot(self, snapshot):
+        self.kept.save_snapshot(snapshot)
+
     def close(self):
-        if self.fault != "close":
-            self.kept.close()
+        self.kept.close()
 
 
-@pytest.mark.parametrize("fault", ["incarnation", "entries", "state", "base", "pieces", "sync", "too much", "close"])
-def test_the_suite_finds_what_is_wrong(impl, fault):
-    """Each broken promise fails a check; a storage that keeps them does not."""
+class NoIncarnation(Right):
+    """It does not count its openings."""
+
+    def open(self, id, cluster):
+        loaded = super().open(id, cluster)
+        loaded.incarnation = 1
+        return loaded
+
+
+class LosesTheNewestEntry(Right):
+    """It does not hand the last record over."""
+
+    def open(self, id, cluster):
+        loaded = super().open(id, cluster)
+        loaded.records = loaded.records[:-1]
+        return loaded
+
+
+class LosesTheVote(Right):
+    """It keeps entries and no hard state."""
+
+    def open(self, id, cluster):
+        loaded = super().open(id, cluster)
+        loaded.hard_state = type(loaded.hard_state)()
+        return loaded
+
+
+class LosesTheDoubt(Right):
+    """A member that was in doubt is not after the next opening."""
+
+    def open(self, id, cluster):
+        loaded = super().open(id, cluster)
+        state = loaded.hard_state
+        loaded.hard_state = type(state)(state.term, state.vote, state.commit)
+        return loaded
+
+
+class HasNoBase(Right):
+    """It forgets entries and does not say so."""
+
+    def open(self, id, cluster):
+        loaded = super().open(id, cluster)
+        loaded.base_index = loaded.base_term = 0
+        return loaded
+
+
+class HasTheFirstMembership(Right):
+    """The membership at the base is that of the beginning."""
+
+    def open(self, id, cluster):
+        loaded = super().open(id, cluster)
+        loaded.conf_state = type(loaded.conf_state)(voters=(1, 2, 3))
+        return loaded
+
+
+class TakesTheFirstPiece(Right):
+    """It takes one piece of records for all there is."""
+
+    def append(self, hard_state, records):
+        super().append(hard_state, records[:1])
+
+
+class AppendsWithoutReplacing(Right):
+    """What has the index of an older entry is left out."""
+
+    last = 0
+
+    def append(self, hard_state, records):
+        kept = []
+        for record in records:
+            index = int.from_bytes(bytes(record)[8:16], "little")
+            if index > AppendsWithoutReplacing.last:
+                AppendsWithoutReplacing.last = index
+                kept.append(record)
+        super().append(hard_state, kept)
+
+
+class SyncsNothing(Right):
+    """``sync`` returns at once."""
+
+    def sync(self):
+        pass
+
+
+class CompactsTooMuch(Right):
+    """One entry more than was asked for."""
+
+    def compact(self, index, term, conf_state):
+        super().compact(index + 1, term, conf_state)
+
+
+class CompactsWhatIsNotThere(Right):
+    """An index behind the log is as good as the last one."""
+
+    def compact(self, index, term, conf_state):
+        try:
+            super().compact(index, term, conf_state)
+        except Exception:
+            return
+
+
+class BaseInMemory(Right):
+    """The base is that of this life, and the next one has what it was before; the entries are gone."""
+
+    before = None
+
+    def open(self, id, cluster):
+        loaded = super().open(id, cluster)
+        if BaseInMemory.before is not None:
+            loaded.base_index, loaded.base_term, loaded.conf_state = BaseInMemory.before
+        BaseInMemory.before = (loaded.base_index, loaded.base_term, loaded.conf_state)
+        return loaded
+
+
+class OpensTwice(Right):
+    """Nobody is refused."""
+
+    def open(self, id, cluster):
+        self.kept.close()
+        return super().open(id, cluster)
+
+
+class TakesAnotherNode(Right):
+    """It does not look at whose it is."""
+
+    def open(self, id, cluster):
+        self.kept._owner = (id, cluster)
+        return super().open(id, cluster)
+
+
+class StaysOpen(Right):
+    """``close`` leaves the lock."""
+
+    def close(self):
+        pass
+
+
+class HasNoCompact:
+    """It was made for the first version of the protocol."""
+
+    open, append, sync, close = Right.open, Right.append, Right.sync, Right.close
+
+    def __init__(self, kept):
+        self.kept = kept
+
+
+class SnapshotBesideTheLog(Right):
+    """It keeps the snapshot and the whole log."""
+
+    def __init__(self, kept):
+        super().__init__(kept)
+        kept.snapshots = getattr(kept, "snapshots", [])
+
+    def save_snapshot(self, snapshot):
+        self.kept.snapshots.append(snapshot)
+
+    def open(self, id, cluster):
+        loaded = super().open(id, cluster)
+        loaded.snapshot = self.kept.snapshots[-1] if self.kept.snapshots else None
+        return loaded
+
+
+#: each with the checks that must find it, among others
+WRONG = (
+    (NoIncarnation, "the_incarnation_counts_openings"),
+    (LosesTheNewestEntry, "it_keeps_what_was_synced"),
+    (LosesTheVote, "it_keeps_a_hard_state_alone"),
+    (LosesTheDoubt, "it_keeps_a_hard_state_alone"),
+    (HasNoBase, "compaction_keeps_what_lies_behind"),
+    (HasTheFirstMembership, "compaction_keeps_what_lies_behind"),
+    (TakesTheFirstPiece, "records_come_in_pieces_of_any_length"),
+    (AppendsWithoutReplacing, "a_lower_index_replaces_the_tail"),
+    (SyncsNothing, "a_power_cut_takes_nothing_that_was_synced"),
+    (CompactsTooMuch, "compaction_keeps_what_lies_behind"),
+    (CompactsWhatIsNotThere, "compaction_refuses_what_is_not_there"),
+    (BaseInMemory, "compaction_keeps_what_lies_behind"),
+    (OpensTwice, "one_node_uses_it_at_a_time"),
+    (TakesAnotherNode, "one_node_uses_it_at_a_time"),
+    (StaysOpen, "the_incarnation_counts_openings"),
+    (HasNoCompact, "it_has_the_methods_of_a_storage"),
+    (SnapshotBesideTheLog, "a_snapshot_within_the_log_keeps_what_lies_behind"),
+)
+
+
+def failures(impl, wrong):
+    """The checks that such a storage fails, and how."""
     suite = module(impl, "testing.storage_suite")
+    failed = {}
+    for check in suite.checks_for(wrong):
+        kept = impl.MemoryStorage(VOTERS)
+        BaseInMemory.before, AppendsWithoutReplacing.last = None, 0
+        subject = suite.Subject(lambda kept=kept: wrong(kept), lambda storage: storage.kept.crash())
+        try:
+            check(subject)
+        except Exception as error:
+            failed[check.__name__] = error
+    return failed
 
-    def failures(fault):
-        failed = []
-        for check in suite.checks_for(Forgetful):
-            kept = impl.MemoryStorage(VOTERS)
-            subject = suite.Subject(lambda kept=kept: Forgetful(kept, fault), lambda storage: storage.kept.crash())
-            try:
-                check(subject)
-            except Exception:
-                failed.append(check.__name__)
-        return failed
 
-    assert failures("") == []
-    assert failures(fault)
+def test_a_right_storage_passes(impl):
+    assert failures(impl, Right) == {}
+
+
+@pytest.mark.parametrize(("wrong", "check"), [pytest.param(*each, id=each[0].__name__) for each in WRONG])
+def test_a_wrong_storage_fails_the_check_of_what_it_breaks(impl, wrong, check):
+    assert check in failures(impl, wrong)
