@@ -274,13 +274,15 @@ def compaction_keeps_what_lies_behind(subject: Subject) -> None:
 
 
 def compaction_refuses_what_is_not_there(subject: Subject) -> None:
-    """An index behind the log, and what is no index or term."""
+    """An index behind the log, and what is no index, term or membership."""
     storage, _ = subject.opened()
     write(storage, HardState(1, 0, 2), record(1, 1), record(2, 1))
     expect_error(UsageError, "compact behind the log", storage.compact, 3, 1, FOUNDERS)
     for bad in (0, -1, 2**63, 1.0, True, None):
         expect_error(UsageError, f"index {bad}", storage.compact, bad, 1, FOUNDERS)
         expect_error(UsageError, f"term {bad}", storage.compact, 1, bad, FOUNDERS)
+    for members in (None, ConfState(), ConfState(voters=(0,)), ConfState(voters=tuple(range(1, 66)))):
+        expect_error(UsageError, f"membership {members}", storage.compact, 1, 1, members)
     storage.close()
     storage, loaded = subject.opened()
     expect(rows_of(loaded), [(1, 1, b""), (2, 1, b"")], "the entries after refused compactions")
@@ -362,6 +364,30 @@ def a_power_cut_takes_nothing_that_was_synced(subject: Subject) -> None:
         subject.crash(storage)
 
 
+def a_power_cut_forgets_no_more_than_was_compacted(subject: Subject) -> None:
+    """The base is one that was asked for, with its membership, and never goes back."""
+    if subject.crash is None:
+        return
+    memberships = {0: FOUNDERS}
+    base = last = 0
+    for life in range(1, 8):
+        storage, loaded = subject.opened()
+        expect(loaded.base_index in memberships, True, f"the base {loaded.base_index} was asked for, in life {life}")
+        expect(loaded.base_index >= base, True, f"the base goes from {base} to {loaded.base_index}, in life {life}")
+        expect(loaded.conf_state, memberships[loaded.base_index], "the membership at the base")
+        base = loaded.base_index
+        wanted = [(index, 1, b"%d" % index * 4000) for index in range(base + 1, last + 1)]
+        expect(rows_of(loaded), wanted, f"the entries behind the base, in life {life}")
+        for _ in range(3 * life):
+            last += 1
+            write(storage, HardState(1, 0, last), record(last, 1, b"%d" % last * 4000))
+            if last % 5 == 0:
+                index = last - life % 3
+                memberships[index] = ConfState(voters=(1, 2, 3), learners=(100 + index,))
+                storage.compact(index, 1, memberships[index])
+        subject.crash(storage)
+
+
 CHECKS: Sequence[Check] = (
     it_has_the_methods_of_a_storage,
     a_new_one_is_empty,
@@ -377,6 +403,7 @@ CHECKS: Sequence[Check] = (
     compaction_refuses_what_is_not_there,
     an_older_base_changes_nothing,
     a_power_cut_takes_nothing_that_was_synced,
+    a_power_cut_forgets_no_more_than_was_compacted,
 )
 #: Only for storages that have the method ``save_snapshot``.
 SNAPSHOT_CHECKS: Sequence[Check] = (
