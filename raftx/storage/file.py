@@ -74,6 +74,7 @@ class FileStorage:
         #: what the header of the last segment said when this was opened, and the newest base that was asked for
         self._head: Head | None = None
         self._base = 0
+        #: of compactions, which any thread may ask for
         self._lock = threading.Lock()
         #: what the last ``open`` mended first: (file, place, reason), or None
         self.repaired: tuple[str, int, str] | None = None
@@ -81,9 +82,10 @@ class FileStorage:
         self.doubt = ""
 
     def __repr__(self) -> str:
-        wal = self.wal
-        state = "closed" if wal is None else f"open, segment {wal.segment}, batch {wal.batch_number}"
-        return f"<raftx.FileStorage {str(self.path)!r} {state}>"
+        wal, head = self.wal, self._head
+        if wal is None or head is None:
+            return f"<raftx.FileStorage {str(self.path)!r}, closed>"
+        return f"<raftx.FileStorage {str(self.path)!r} of node {head.id}, open, base {self._base}, last {wal.last_index}>"
 
     # --- the protocol of storages ----------------------------------------------------------------
 

@@ -99,9 +99,10 @@ class MemoryStorage:
 
     def __repr__(self) -> str:
         held = self._durable
+        whose = f" of node {self._owner[0]}" if self._owner else ""
         state = "open" if self._open else "closed"
-        term, first, last = held.hard_state.term, held.base_index + 1, held.last()
-        return f"<raftx.MemoryStorage {state}, term {term}, entries {first}..{last}, {len(self._pending)} to be synced>"
+        waiting = f", {len(self._pending)} to be synced" if self._pending else ""
+        return f"<raftx.MemoryStorage{whose}, {state}, base {held.base_index}, last {held.last()}{waiting}>"
 
     def open(self, id: int, cluster: bytes) -> Loaded:
         """Take it for a node. Raises WrongDirectory when it is in use or another node's."""

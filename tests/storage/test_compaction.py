@@ -208,14 +208,24 @@ def test_other_founders_than_the_first_are_refused_also_behind_a_base(impl, tmp_
     storage.close()
 
 
-def test_reprs_say_what_is_open(impl, tmp_path):
-    storage, _ = opened(impl, tmp_path / "n")
-    assert repr(storage) == f"<raftx.FileStorage '{tmp_path}/n' open, segment 1, batch 1>"
+def test_reprs_say_whose_it_is_and_where_the_log_begins_and_ends(impl, tmp_path):
+    path = tmp_path / "n"
+    storage = impl.FileStorage(path, voters=FOUNDERS, segment_bytes=SMALL)
+    assert repr(storage) == f"<raftx.FileStorage '{path}', closed>"
+    storage.open(1, CLUSTER)
+    fill(impl, storage, 1, 3)
+    storage.compact(2, 1, conf(impl))
+    assert repr(storage) == f"<raftx.FileStorage '{path}' of node 1, open, base 2, last 3>"
     storage.close()
-    assert repr(storage) == f"<raftx.FileStorage '{tmp_path}/n' closed>"
+    assert repr(storage) == f"<raftx.FileStorage '{path}', closed>"
     memory = impl.MemoryStorage(voters=[1])
+    assert repr(memory) == "<raftx.MemoryStorage, closed, base 0, last 0>"
     memory.open(1, CLUSTER)
-    memory.append(impl.HardState(3, 0, 0), [records(impl, 1, [(3, b"x")])])
-    assert repr(memory) == "<raftx.MemoryStorage open, term 0, entries 1..0, 2 to be synced>"
+    memory.append(impl.HardState(3, 0, 1), [records(impl, 1, [(3, b"x")] * 2)])
+    assert repr(memory) == "<raftx.MemoryStorage of node 1, open, base 0, last 0, 3 to be synced>"
     memory.sync()
-    assert repr(memory) == "<raftx.MemoryStorage open, term 3, entries 1..1, 0 to be synced>"
+    memory.compact(1, 3, conf(impl))
+    memory.sync()
+    assert repr(memory) == "<raftx.MemoryStorage of node 1, open, base 1, last 2>"
+    memory.close()
+    assert repr(memory) == "<raftx.MemoryStorage of node 1, closed, base 1, last 2>"
