@@ -234,16 +234,16 @@ def load_log(id: int, loaded: Loaded) -> EntryLog:
     """The log that a storage held; it begins behind the base. Raises StorageError for a snapshot."""
     if loaded.snapshot is not None:
         raise StorageError(
-            f"the storage of node {id} holds a snapshot of entry {loaded.snapshot.index}, and a Node cannot give one to "
-            "its state machine yet: drive the log with raftx.RawNode, or use a storage without a snapshot"
+            f"the storage of node {id} holds a snapshot of entry {loaded.snapshot.index}, and a Node cannot give one "
+            "to its state machine yet: drive the log with raftx.RawNode, or use a storage without a snapshot"
         )
     log = EntryLog()
     if loaded.base_index:
         log.py_restore(loaded.base_index, loaded.base_term)
         report(
             logging.WARNING,
-            "node %d: its log begins behind entry %d: its state machine must have what was applied up to there, and a "
-            "member that lacks these entries gets nothing from this one as a leader, since a Node sends no snapshots yet",
+            "node %d: its log begins behind entry %d: its state machine must have what was applied up to there, and "
+            "as a leader it cannot help a member that lacks these entries, because a Node sends no snapshots yet",
             *(id, loaded.base_index),
         )
     for piece in loaded.records:

@@ -85,7 +85,8 @@ class FileStorage:
         wal, head = self.wal, self._head
         if wal is None or head is None:
             return f"<raftx.FileStorage {str(self.path)!r}, closed>"
-        return f"<raftx.FileStorage {str(self.path)!r} of node {head.id}, open, base {self._base}, last {wal.last_index}>"
+        state = f"open, base {self._base}, last {wal.last_index}"
+        return f"<raftx.FileStorage {str(self.path)!r} of node {head.id}, {state}>"
 
     # --- the protocol of storages ----------------------------------------------------------------
 
@@ -133,8 +134,9 @@ class FileStorage:
         """Entries up to ``index`` are not needed any more. See Storage.compact; any thread, also while a node uses it.
 
         The header of the next segment says so, and then the segments that have no entry behind ``index`` are removed.
-        Until that header is written an opening finds the base of before. Raises StorageError when it is closed; UsageError for an index above the last one on disk, no index or term at all, 1..2^63-1, or no
-        membership with voters.
+        Until that header is written an opening finds the base of before. Raises StorageError when it is closed;
+        UsageError for an index above the last one on disk, no index or term at all, 1..2^63-1, or no membership with
+        voters.
         """
         with self._lock:
             wal, head = self.wal, self._head

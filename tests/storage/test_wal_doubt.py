@@ -358,7 +358,7 @@ def test_a_version_that_was_damaged_is_no_other_version(impl, tmp_path, version)
         data = bytearray(mark)
         data[slot * BLOCK + format.MARK_VERSION_AT] = 2
         (tmp_path / "n" / "wal.mark").write_bytes(data)
-        storage, loaded = opened(impl, tmp_path / "n")
+        storage, _ = opened(impl, tmp_path / "n")
         assert storage.doubt or storage.repaired
         storage.close()
         segment(tmp_path / "n").write_bytes(whole)
