@@ -116,7 +116,7 @@ class Story:
         self.written = self.acknowledged = log.last
 
 
-@pytest.mark.parametrize("by_rounds", [False, True], ids=["by calls", "by rounds"])
+@pytest.mark.parametrize("by_rounds", [False, True], ids=["by-calls", "by-rounds"])
 def test_the_power_may_fail_at_any_operation(impl, by_rounds):
     """During it, and again while what it left is opened; then the log goes on as if nothing had been."""
     reached = {"removed": 0, "came back": 0, "base of before": 0, "newest base": 0}
