@@ -2,7 +2,7 @@ import cython
 from libc.stdint cimport uint32_t, uint64_t
 from .._native.memory cimport Buffer
 
-cdef uint32_t BATCH_MAGIC, BATCH_IN_DOUBT
+cdef uint32_t BATCH_MAGIC, BATCH_IN_DOUBT, ENTRY_NORMAL
 cdef uint64_t BATCH_HEADER, BATCH_CHECKED, BLOCK, SECTOR, LENGTH_MAX, LOOK_AHEAD
 cdef uint64_t BATCH_CHAIN_AT, BATCH_COMMIT_AT, BATCH_COUNT_AT, BATCH_CRC_AT, BATCH_FLAGS_AT, BATCH_INCARNATION_AT
 cdef uint64_t BATCH_KIND_AT, BATCH_LENGTH_AT, BATCH_MAGIC_AT, BATCH_NUMBER_AT, BATCH_RECORDS_CRC_AT, BATCH_SEGMENT_AT
@@ -21,4 +21,6 @@ cdef class Reader:
     cdef readonly bint replaces
     cdef readonly list pieces, changes
     cdef readonly str reason
+    @cython.locals(index=uint64_t, term=uint64_t, step=uint64_t, at=uint64_t, start=uint64_t, end=uint64_t, kind=uint32_t)
+    cdef bint follows(self, uint64_t length) except -1
     cdef bint is_header(self, uint64_t at) noexcept nogil

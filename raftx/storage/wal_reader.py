@@ -9,6 +9,7 @@ from __future__ import annotations
 from .._native.files import File
 from .._native.layout import ENTRY_HEADER
 from .._native.memory import Buffer
+from ..types import ENTRY_NORMAL
 from .membership import CHANGES
 from .wal_format import (
     BATCH_CHAIN_AT,
@@ -179,7 +180,7 @@ class Reader:
             if index <= self.last_index and self.changes:
                 self.changes = [change for change in self.changes if change[0] < index]
             kind = self.buffer.get_u32(at + RECORD_KIND_AT) & 0xFF
-            if index > self.base and kind in CHANGES:
+            if kind != ENTRY_NORMAL and index > self.base and kind in CHANGES:
                 self.changes.append((index, kind, self.buffer.tobytes()[at + ENTRY_HEADER : at + step]))
             self.last_index = index
             self.last_term = term

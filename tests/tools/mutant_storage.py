@@ -234,24 +234,6 @@ MUTANTS = (
         (Edit(MEMORY, "        if index <= self.base_index:\n            return\n", ""),),
     ),
     Mutant(
-        "removed-while-the-hard-state-is-only-there",
-        0,
-        "the segments before the new one are removed as soon as its header is written",
-        POWER,
-        (
-            Edit(
-                WAL,
-                "        self.kept_from = self.oldest\n",
-                "        self.kept_from = self.oldest\n        self.reserve.drop(self.oldest)\n",
-            ),
-            Edit(
-                WAL,
-                "            code = self.reserve.file.datasync()\n",
-                "            code = 0\n",
-            ),
-        ),
-    ),
-    Mutant(
         "leftover-is-a-gap",
         0,
         "a removed segment that a power cut has brought back keeps the member from starting",
