@@ -21,6 +21,5 @@ cdef class Reader:
     cdef readonly bint replaces
     cdef readonly list pieces, changes
     cdef readonly str reason
-    @cython.locals(index=uint64_t, term=uint64_t, step=uint64_t, at=uint64_t, start=uint64_t, end=uint64_t, kind=uint32_t)
-    cdef bint follows(self, uint64_t length) except -1
+    cdef bint note(self, uint64_t at, uint64_t index) noexcept nogil
     cdef bint is_header(self, uint64_t at) noexcept nogil

@@ -179,12 +179,12 @@ class Reader:
                 start = at
             if index <= self.last_index and self.changes:
                 self.changes = [change for change in self.changes if change[0] < index]
-            kind = self.buffer.get_u32(at + RECORD_KIND_AT) & 0xFF
-            if kind != ENTRY_NORMAL and index > self.base and kind in CHANGES:
-                self.changes.append((index, kind, self.buffer.tobytes()[at + ENTRY_HEADER : at + step]))
+            if self.note(at, index) and index > self.base:
+                kind = self.buffer.get_u32(at + RECORD_KIND_AT) & 0xFF
+                if kind in CHANGES:
+                    self.changes.append((index, kind, self.buffer.tobytes()[at + ENTRY_HEADER : at + step]))
             self.last_index = index
             self.last_term = term
-            self.highest = max(self.highest, index)
             at += step
         if at > start:
             self.pieces.append((start, at - start))
@@ -196,6 +196,11 @@ class Reader:
             self.reject(False, "the term or the incarnation went back")
             return False
         return True
+
+    def note(self, at: int, index: int) -> bool:
+        """Note the index of the record at ``at``; whether it is anything but an ordinary entry."""
+        self.highest = max(self.highest, index)
+        return self.buffer.get_u32(at + RECORD_KIND_AT) & 0xFF != ENTRY_NORMAL
 
     def is_header(self, at: int) -> bool:
         """Whether a whole header of a batch stands at ``at`` in the buffer."""
