@@ -61,6 +61,9 @@ static int raftx_create(int directory, const char *name, uint64_t size) {
     }
     return fd;
 }
+static int raftx_remove(int directory, const char *name) {
+    return unlinkat(directory, name, 0) ? -errno : 0;
+}
 /* Whether a name still leads to what was opened: 0, -ENOENT when there is no such name, -ESTALE when it leads
    elsewhere. What cannot be told (no permission to look, say) is not held against it. */
 static int raftx_same(int directory, const char *name, int flags, int fd) {

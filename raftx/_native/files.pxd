@@ -11,6 +11,7 @@ cdef class Directory:
     cdef const char* name                 # of path
     cdef int check(self) noexcept nogil
     cdef int sync(self) noexcept nogil
+    cdef int remove_segment(self, uint64_t number) noexcept nogil
 
 cdef class File:
     """A file opened for positioned reads and writes; every method returns 0 or -errno, a sync perhaps WAIT."""

@@ -82,6 +82,10 @@ def _same(directory: int | None, name: Path, follow: bool, fd: int) -> int:
     return 0 if (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino) else -errno.ESTALE
 
 
+def _segment_name(number: int) -> str:
+    return f"wal-{number:016x}.log"
+
+
 # Directories that are open in this process. A forked child closes its copies: they would hold the locks.
 _held: weakref.WeakSet[Directory] = weakref.WeakSet()
 
@@ -161,6 +165,14 @@ class Directory:
             return _code(error)
         return 0
 
+    def remove_segment(self, number: int) -> int:
+        """Remove wal-<number>.log; durable with the next sync. 0 or -errno."""
+        try:
+            os.unlink(_segment_name(number), dir_fd=self.fd)
+        except (OSError, ValueError) as error:
+            return _code(error)
+        return 0
+
     def close(self) -> None:
         """Unlock and close it; may be called twice."""
         if self.fd >= 0:
@@ -180,6 +192,10 @@ class Directory:
     def py_check(self) -> int:
         """``check`` for Python."""
         return self.check()
+
+    def py_remove_segment(self, number: int) -> int:
+        """``remove_segment`` for Python. Without the GIL."""
+        return self.remove_segment(_number(number))
 
     def py_sync(self) -> int:
         """``sync`` for Python. Without the GIL."""
@@ -278,7 +294,7 @@ class File:
         if code:
             return code
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        name = f"wal-{number:016x}.log"
+        name = _segment_name(number)
         try:
             fd = os.open(name, flags, 0o600, dir_fd=directory.fd)
         except (OSError, OverflowError, ValueError) as error:

@@ -21,6 +21,7 @@ cdef extern from "_native/files.h":
     int raftx_datasync(int) noexcept nogil
     int raftx_create(int, const char*, uint64_t) noexcept nogil
     int raftx_allocate(int, uint64_t) noexcept nogil
+    int raftx_remove(int, const char*) noexcept nogil
     int raftx_same(int, const char*, int, int) noexcept nogil
     int raftx_sync(int) noexcept nogil
     const uint8_t* raftx_zeros
@@ -47,6 +48,10 @@ def _after_fork():
 
 
 os.register_at_fork(after_in_child=_after_fork)
+
+
+cdef void segment_name(char* name, size_t size, uint64_t number) noexcept nogil:
+    snprintf(name, size, "wal-%016llx.log", <unsigned long long>number)
 
 
 cdef class Directory:
@@ -115,9 +120,21 @@ cdef class Directory:
     cdef int sync(self) noexcept nogil:
         return raftx_sync(self.fd)
 
+    cdef int remove_segment(self, uint64_t number) noexcept nogil:
+        cdef char name[40]
+        segment_name(name, sizeof(name), number)
+        return raftx_remove(self.fd, name)
+
     def py_check(self):
         """Whether the path still leads here: 0, -ENOENT when it was deleted, -ESTALE when it leads elsewhere."""
         return self.check()
+
+    def py_remove_segment(self, uint64_t number):
+        """Remove wal-<number as 16 hex digits>.log; durable with the next sync. 0 or -errno. Without the GIL."""
+        cdef int code
+        with nogil:
+            code = self.remove_segment(number)
+        return code
 
     def py_sync(self):
         """Make created, renamed and removed names in it durable; 0 or -errno. Without the GIL."""
@@ -226,7 +243,7 @@ cdef class File:
         cdef int code = self._fault()
         if code:
             return code
-        snprintf(name, sizeof(name), "wal-%016llx.log", <unsigned long long>number)
+        segment_name(name, sizeof(name), number)
         code = raftx_create(directory.fd, name, size)
         if code < 0:
             return code

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,8 +19,8 @@ from .._native.memory import Entry
 from .._native.threads import Clock, Event, ManualClock, ProposalQueue
 from ..config import Config
 from ..consensus.raft import Raft
-from ..errors import ConfigError, StorageFailed
-from ..storage.protocol import Storage
+from ..errors import ConfigError, StorageError, StorageFailed
+from ..storage.protocol import Loaded, Storage
 from ..storage.wal_format import describe
 from ..storage.wal_writer import Wal
 from ..storage.writes import WRITES, DiskGauges, WriteQueue
@@ -36,7 +37,7 @@ from .events import History, Published, Stream
 from .lifecycle import Task
 from .outcomes import Outcomes
 from .proposer import Proposer
-from .report import Lines
+from .report import Lines, report
 from .stamps import Stamps
 from .watch import Watch
 
@@ -160,10 +161,8 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     """
     config, storage, transport, clock = outside.config, outside.storage, outside.transport, outside.clock
     loaded = storage.open(config.id, config.cluster)
-    log = EntryLog()
-    for piece in loaded.records:
-        log.py_extend(piece)
-    core = Raft(with_seed(config), log, loaded.hard_state, loaded.conf_state)
+    log = load_log(config.id, loaded)
+    core = Raft(with_seed(config), log, loaded.hard_state, loaded.conf_state, loaded.base_index)
     outside.configuration.value = core.tracker.conf_state()
     check_closing()
     expect = getattr(transport, "expect", None)
@@ -192,6 +191,8 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         transport.start(config.id, link.deliver)
     applier = Applier(config.id, proposals, applies, engine.apply_gauges, outside.state_machine, outcomes)
     applier.engine_event = event
+    # What lies before the log was applied in an earlier life.
+    engine.apply_gauges.index = loaded.base_index
     applier.committed = outside.committed
     applier.state_changes = outside.state_changes
     watch = Watch(outcomes, lines, clock, config.proposal_timeout_ms * 1_000_000)
@@ -203,7 +204,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         lambda: outside.configuration.value,
         getattr(transport, "peers", {}),
     )
-    watch.also = functools.partial(report, config.id, transport, link, disagreements)
+    watch.also = functools.partial(tell_news, config.id, transport, link, disagreements)
     if isinstance(clock, ManualClock):
         for sleeper in (event, watch.event, writes.event):
             clock.py_watch(sleeper)
@@ -229,6 +230,27 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     )
 
 
+def load_log(id: int, loaded: Loaded) -> EntryLog:
+    """The log that a storage held; it begins behind the base. Raises StorageError for a snapshot."""
+    if loaded.snapshot is not None:
+        raise StorageError(
+            f"the storage of node {id} holds a snapshot of entry {loaded.snapshot.index}, and a Node cannot give one "
+            "to its state machine yet: drive the log with raftx.RawNode, or use a storage without a snapshot"
+        )
+    log = EntryLog()
+    if loaded.base_index:
+        log.py_restore(loaded.base_index, loaded.base_term)
+        report(
+            logging.WARNING,
+            "node %d: its log begins behind entry %d: its state machine must have what was applied up to there, and "
+            "as a leader it cannot help a member that lacks these entries, because a Node sends no snapshots yet",
+            *(id, loaded.base_index),
+        )
+    for piece in loaded.records:
+        log.py_extend(piece)
+    return log
+
+
 def with_seed(config: Config) -> Config:
     """The same settings with a seed, from the system where none is set: no two processes draw the same timeouts."""
     if config.seed is not None:
@@ -246,7 +268,7 @@ def open_link(transport: Any, config: Config, event: Event) -> Link:
     return link
 
 
-def report(id: int, transport: Any, link: Link, disagreements: Disagreements) -> None:
+def tell_news(id: int, transport: Any, link: Link, disagreements: Disagreements) -> None:
     """Log what people should hear of the connections and of the other members. On the watch thread."""
     disagreements.tell()
     report_notes(link.notes, id, getattr(transport, "peers", {}))

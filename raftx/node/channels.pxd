@@ -40,6 +40,7 @@ cdef class Gauges:
 @cython.final
 cdef class ApplyGauges:
     cdef Cells woken
-    cdef readonly uint64_t index, bare
+    cdef public uint64_t index
+    cdef readonly uint64_t bare
     cdef uint64_t applied(self) noexcept nogil
     cdef void set_applied(self, uint64_t index) noexcept nogil

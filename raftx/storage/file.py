@@ -11,6 +11,7 @@ import contextlib
 import errno
 import logging
 import os
+import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -19,9 +20,9 @@ from .._native.memory import Spans
 from ..errors import ConfigError, StorageError, StorageFailed, WalDamaged, WrongDirectory
 from ..types import MEMBERS_MAX, NUMBER_MAX, ConfState, HardState, is_id
 from .disk import Disk
-from .protocol import Loaded
+from .protocol import Loaded, check_base
 from .recovery import Recovery
-from .wal_format import BATCH_IN_DOUBT, BLOCK, KIND_ENTRIES, KIND_OPEN, MARK_NAME, describe
+from .wal_format import BATCH_IN_DOUBT, BLOCK, KIND_ENTRIES, KIND_OPEN, MARK_NAME, Head, describe, encode_head
 from .wal_writer import Wal
 
 logger = logging.getLogger("raftx")
@@ -39,6 +40,7 @@ class FileStorage:
     were missing where the disk cannot tell whether the newest acknowledged entries are (the mark is gone): for a
     sole voter, or when most members are in doubt at once. Damage that shows is refused all the same.
     disk: where the directory is, the operating system's files unless something else is given (for simulations).
+    It keeps no snapshots: it has no ``save_snapshot``, and ``Loaded.snapshot`` is None.
     Raises ConfigError. Everything else happens in ``open``.
     """
 
@@ -53,8 +55,8 @@ class FileStorage:
         disk: Disk | None = None,
     ) -> None:
         self.path = Path(path)
-        self._conf_state = ConfState(voters=tuple(sorted(voters)), learners=tuple(sorted(learners)))
-        members = self._conf_state.voters + self._conf_state.learners
+        self._founders = ConfState(voters=tuple(sorted(voters)), learners=tuple(sorted(learners)))
+        members = self._founders.voters + self._founders.learners
         if len(set(members)) != len(members) or not all(map(is_id, members)):
             raise ConfigError(f"voters and learners must be different ids in 1..{NUMBER_MAX}")
         if len(members) > MEMBERS_MAX:
@@ -69,10 +71,22 @@ class FileStorage:
         self._spans = Spans()
         #: the writing end; None while closed
         self.wal: Wal | None = None
+        #: what the header of the last segment said when this was opened, and the newest base that was asked for
+        self._head: Head | None = None
+        self._base = 0
+        #: of compactions, which any thread may ask for
+        self._lock = threading.Lock()
         #: what the last ``open`` mended first: (file, place, reason), or None
         self.repaired: tuple[str, int, str] | None = None
         #: why the last ``open`` started this member in doubt (HardState.in_doubt); "" when it did not
         self.doubt = ""
+
+    def __repr__(self) -> str:
+        wal, head = self.wal, self._head
+        if wal is None or head is None:
+            return f"<raftx.FileStorage {str(self.path)!r}, closed>"
+        state = f"open, base {self._base}, last {wal.last_index}"
+        return f"<raftx.FileStorage {str(self.path)!r} of node {head.id}, {state}>"
 
     # --- the protocol of storages ----------------------------------------------------------------
 
@@ -116,6 +130,24 @@ class FileStorage:
         if code:
             raise StorageFailed(describe(code))
 
+    def compact(self, index: int, term: int, conf_state: ConfState) -> None:
+        """Entries up to ``index`` are not needed any more. See Storage.compact; any thread, also while a node uses it.
+
+        The header of the next segment says so, and then the segments that have no entry behind ``index`` are removed.
+        Until that header is written an opening finds the base of before. Raises StorageError when it is closed;
+        UsageError for an index above the last one on disk, no index or term at all, 1..2^63-1, or no membership with
+        voters.
+        """
+        with self._lock:
+            wal, head = self.wal, self._head
+            if wal is None or head is None:
+                raise StorageError(f"{self.path} is closed")
+            check_base(index, term, conf_state, wal.last_index)
+            if index <= self._base:
+                return
+            if wal.py_compact(index, encode_head(head._replace(base=index, base_term=term, conf_state=conf_state))):
+                self._base = index
+
     def close(self) -> None:
         """Sync the mark, release files and lock. May be called twice."""
         wal, self.wal = self.wal, None
@@ -157,25 +189,17 @@ class FileStorage:
                     raise
 
     def _open(self, directory: Directory, id: int, cluster: bytes) -> Loaded:
-        recovery = Recovery(directory, id, cluster, self._conf_state, self._segment_bytes)
+        recovery = Recovery(directory, id, cluster, self._founders, self._segment_bytes)
         try:
             recovery.examine()
-            if not recovery.conf_state.voters:
+            if not recovery.founders.voters:
                 raise ConfigError(f"voters must name at least one member: {self.path} is new")
             self.doubt = self._doubt_of(recovery, id)
             wal = recovery.mend()
-            self._conf_state = recovery.conf_state
+            self._founders = recovery.founders
             self.repaired = recovery.repaired
             reader = recovery.reader
             self._state = HardState(reader.term, reader.vote, reader.commit, bool(self.doubt))
-            wal.resume(
-                wal.segment,
-                wal.write_offset,
-                wal.size,
-                wal.batch_number,
-                wal.previous_crc,
-                reader.incarnation + 1,
-            )
             flags = BATCH_IN_DOUBT if self.doubt else 0
             code = wal.py_write(KIND_OPEN, reader.term, reader.vote, reader.commit, self._spans, flags)
             if code:
@@ -185,7 +209,17 @@ class FileStorage:
             recovery.close()
             raise
         self.wal = wal
-        return Loaded(self._state, self._conf_state, wal.incarnation, recovery.records())
+        self._head = recovery.head
+        self._base = recovery.base
+        return Loaded(
+            self._state,
+            recovery.conf_state,
+            wal.incarnation,
+            recovery.records(),
+            base_index=recovery.base,
+            base_term=recovery.base_term,
+            current_conf_state=recovery.current,
+        )
 
     def _doubt_of(self, recovery: Recovery, id: int) -> str:
         """Why this member starts in doubt, or "". Raises WalDamaged where nobody else could help it out."""
@@ -198,7 +232,7 @@ class FileStorage:
         if self._accept_loss:
             logger.warning("%s; it is used as it is, because accept_loss is set", text)
             return ""
-        if recovery.conf_state.voters == (id,):
+        if recovery.current.voters == (id,) and not recovery.current.voters_outgoing:
             raise WalDamaged(
                 f"{text}. No other voter has a copy: look for what happened to the disk, put a backup in place, or "
                 "accept the loss of the newest entries, if there is one, with FileStorage(accept_loss=True)"

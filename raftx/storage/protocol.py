@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from ..types import ConfState, HardState
+from ..errors import ConfChangeError, UsageError
+from ..types import ConfState, HardState, Snapshot, is_id
 
 # Cells between the writer and the thread that makes segments ahead (reserve.py)
 RESERVE_STATE = 0  # one of the next five
@@ -23,19 +24,29 @@ RESERVE_FAILED = 4  # for good: nothing may be written any more
 RESERVE_CODE = 1  # 0, or the -errno of that
 RESERVE_TROUBLE = 2  # 0, or the errno of what is short at present
 RESERVE_STOP = 3
+RESERVE_DROP = 4  # segments before this one are to be removed
 
 
 @dataclass
 class Loaded:
     """What a storage held when it was opened."""
 
+    #: As it was written; its commit index may be below the base, up to which everything is committed in any case.
     hard_state: HardState
+    #: The membership with all changes up to the base: what the changes in ``records`` are applied to.
     conf_state: ConfState
     #: How often this storage has been opened, this time included. Invariant: on disk before open() returns.
     incarnation: int
     #: Entry records, back to back in pieces of any length, in the order they were appended: a record
-    #: whose index is not above the last one replaces it and everything after it.
+    #: whose index is not above the last one replaces it and everything after it. None is at or below the base.
     records: Iterable[bytes | memoryview] = field(default_factory=tuple)
+    #: Where the log begins: entries up to this index are gone, and the last of them had this term. 0 and 0: none is.
+    base_index: int = 0
+    base_term: int = 0
+    #: The membership with all committed changes in the records; None: the storage does not look into them.
+    current_conf_state: ConfState | None = None
+    #: The newest snapshot that the storage keeps, or None; see ``save_snapshot`` below.
+    snapshot: Snapshot | None = None
 
 
 @runtime_checkable
@@ -57,5 +68,45 @@ class Storage(Protocol):
     def sync(self) -> None:
         """Return when everything appended so far is on disk."""
 
+    def compact(self, index: int, term: int, conf_state: ConfState) -> None:
+        """Entries up to ``index`` are not needed any more: they are committed, and what they did is kept elsewhere.
+
+        ``term`` is that of entry ``index``, ``conf_state`` the membership with all changes up to there. A permission:
+        the storage may forget them at once, later or in part, and says at ``open`` where the log begins now
+        (``Loaded.base_index``, an index that was asked for); it never forgets more than that, whenever the power
+        fails, and its base never goes back. Raises ``UsageError`` for what cannot be an index, its term and its
+        membership, or is not on disk.
+        """
+
     def close(self) -> None:
         """Release files and locks. May be called twice."""
+
+
+# A storage may have one more method; what lacks it cannot do it. MemoryStorage has it, FileStorage does not yet.
+#
+#   save_snapshot(snapshot)   keep a Snapshot (types.py) in place of the one before, durable after the next sync. It is
+#                             Loaded.snapshot, and its index the base. Entries behind it stay if the log has the entry
+#                             at its index with its term; else it replaces the whole log. One below the base changes
+#                             nothing. Raises UsageError for what is none.
+
+
+def check_base(index: int, term: int, conf_state: ConfState, last: int) -> None:
+    """Raise UsageError for what cannot be the base of a log that ends with entry ``last``, with its membership."""
+    for name, value in (("index", index), ("term", term)):
+        if not is_id(value):
+            raise UsageError(f"{name} must be an integer in 1..2^63-1, not {value!r}")
+    if index > last:
+        raise UsageError(
+            f"index must be at most {last}, the last entry on disk, not {index}: compact what is applied and durable"
+        )
+    check_membership(conf_state)
+
+
+def check_membership(conf_state: ConfState) -> None:
+    """Raise UsageError for what is no membership with voters."""
+    if not isinstance(conf_state, ConfState) or not conf_state.voters:
+        raise UsageError(f"conf_state must be a ConfState with at least one voter, not {conf_state!r}")
+    try:
+        conf_state.encode()
+    except (ConfChangeError, TypeError) as error:
+        raise UsageError(f"conf_state must be a membership: {error}") from error

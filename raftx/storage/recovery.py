@@ -11,12 +11,13 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from .._native.files import Directory, File
 from .._native.memory import Buffer
 from ..errors import StorageFailed, WalDamaged, WrongDirectory
 from ..types import ConfState
+from .membership import membership_after
 from .reserve import Reserve
 from .wal_format import (
     BLOCK,
@@ -29,11 +30,14 @@ from .wal_format import (
     SECTOR,
     Head,
     Mark,
+    check_version,
     decode_head,
     decode_mark,
     describe,
     encode_head,
     encode_mark,
+    is_torn_head,
+    mark_version,
     segment_name,
 )
 from .wal_reader import Reader
@@ -60,8 +64,12 @@ class Recovery:
         self.path = os.fsdecode(directory.path)
         self.id = id
         self.cluster = cluster
-        #: the membership that was asked for; after ``examine`` that of the log
-        self.conf_state = conf_state
+        #: the first membership: what was asked for; after ``examine`` that of the log
+        self.founders = conf_state
+        #: the membership at the base, and the one with all committed changes in the log
+        self.conf_state = self.current = conf_state
+        #: entries up to here, whose last one has that term, are not needed any more
+        self.base = self.base_term = 0
         self.segment_bytes = segment_bytes
         self.reader = Reader()
         #: what was cut off first: (file, place, reason), or None
@@ -72,6 +80,11 @@ class Recovery:
         self.pieces: list[tuple[int, int, int]] = []
         #: what was walked, File.identity(): the files are opened again when the records are read
         self.walked: dict[int, tuple[int, int]] = {}
+        #: the highest index of an entry in each of them
+        self.highest: list[int] = []
+        #: the first segment that is walked; those before it are left from what was not needed any more
+        self.first = self.first_batch = 1
+        self.leftovers: list[int] = []
         #: the higher one of the slots that can be read
         self.mark: Mark | None = None
         #: the mark has a file, which can be written again
@@ -100,42 +113,59 @@ class Recovery:
         present = self.directory.names()
         segments = sorted(int(m[1], 16) for m in map(NAME.fullmatch, present) if m)
         self._read_mark(present, segments)
-        if segments and segments != list(range(1, len(segments) + 1)):
-            missing = min(set(range(1, segments[-1])) - set(segments))
-            raise WalDamaged(f"{self._file(missing)} is missing, {segment_name(segments[-1])} is there")
-        heads, headless = self._read_heads(segments)
+        last = segments[-1] if segments else 0
+        first = last
+        while first - 1 in segments:
+            first -= 1
+        heads, headless = self._read_heads(range(first, last + 1) if segments else ())
+        oldest = heads[-1].oldest if heads else 1
+        if first > oldest:
+            raise WalDamaged(f"{self._file(first - 1)} is missing, {segment_name(last)} is there")
+        self.leftovers = [segment for segment in segments if segment < first]
+        if heads:
+            self.first, self.first_batch = first, heads[0].first_batch
+            self.base, self.base_term = heads[-1].base, heads[-1].base_term
+            # What was removed went up to the base at most.
+            self.reader.start(self.base, self.base if first > 1 else 0)
         for head in heads:
-            self.head = head
             self.position = self._segment(head, last=head is heads[-1])
+        if self.reader.last_index < self.base:
+            raise WalDamaged(
+                f"{self.path}: the log ends with entry {self.reader.last_index}, before its base {self.base}"
+            )
+        changes = [(kind, data) for index, kind, data in self.reader.changes if index <= self.reader.commit]
+        self.current = membership_after(self.conf_state, changes)
         if headless is not None:
-            if not self._is_fresh(segments[-1]):
-                raise WalDamaged(f"{self._file(segments[-1])}: {headless}") from headless
-            self.unused = segments[-1]
+            if not self._is_fresh(last):
+                raise WalDamaged(f"{self._file(last)}: {headless}") from headless
+            self.unused = last
         self._judge(len(heads), self.position)
 
     def mend(self) -> Wal:
-        """Repair the tail, sync what is relied on, and return the writing end."""
+        """Repair the tail, sync what is relied on, and return the writing end, in its next incarnation."""
+        for segment in self.leftovers:
+            self.directory.remove(segment_name(segment))
         if self.unused:
             self._keep_or_remove(self.unused)
-        if self.head is None:
-            return self._begin()
-        self._clean(self.head, self.position)
-        # What is trusted from here on is on disk, whatever the cache held before.
-        code = self.file.py_sync_new(self.directory)
-        if code:
-            raise StorageFailed(describe(OPERATION_SYNC << 32 | -code))
-        head, reader = self.head, self.reader
+        head = self.head
+        if head is None:
+            self._make_mark(NOTHING)
+            head = Head(1, self.cluster, self.id, 0, 1, self.segment_bytes, 0, 0, 1, self.founders, self.founders)
+            # The size is 0, so the first batch begins the first segment.
+            segment, size = 0, 0
+        else:
+            self._clean(head, self.position)
+            # What is trusted from here on is on disk, whatever the cache held before.
+            code = self.file.py_sync_new(self.directory)
+            if code:
+                raise StorageFailed(describe(OPERATION_SYNC << 32 | -code))
+            segment, size = head.segment, head.size
+        self.head = head
+        reader = self.reader
         wal = Wal(self.file, self.mark_file, self.reserve, encode_head(head), self.cluster, self.id)
-        wal.resume(head.segment, self.position, head.size, reader.batch_number, reader.previous_crc, reader.incarnation)
-        return wal
-
-    def _begin(self) -> Wal:
-        """The writing end of a new directory, whose mark says that nothing was ever written."""
-        self._make_mark(NOTHING)
-        head = encode_head(Head(1, self.cluster, self.id, 0, 1, self.segment_bytes, self.conf_state))
-        wal = Wal(self.file, self.mark_file, self.reserve, head, self.cluster, self.id)
-        # The size is 0, so the first batch begins the first segment.
-        wal.resume(0, 0, 0, 0, 0, 0)
+        incarnation = reader.incarnation + 1
+        wal.resume(segment, self.position, size, reader.batch_number, reader.previous_crc, incarnation)
+        wal.resume_log(self.first, head.oldest, self.base, reader.last_index, self.highest)
         return wal
 
     def begin_marking(self, wal: Wal) -> None:
@@ -158,14 +188,20 @@ class Recovery:
             return
         self.marked = True
         slots = []
+        versions = []
         file = self.directory.open_file(MARK_NAME, readonly=True)
         try:
             buffer = Buffer()
             for slot in range(MARK_SLOTS):
                 code = file.py_read_at(buffer, SECTOR, slot * BLOCK)
-                slots.append(None if code else decode_mark(buffer.tobytes(), slot))
+                data = b"" if code else buffer.tobytes()
+                slots.append(decode_mark(data, slot))
+                versions.append(mark_version(data))
         finally:
             file.close()
+        if versions[0] == versions[1] != 0:
+            # Two slots that agree on another version are no damage in one place.
+            check_version(versions[0])
         read = [slot for slot in slots if slot is not None]
         for _, cluster, id in read:
             if (cluster, id) != (self.cluster, self.id):
@@ -184,7 +220,8 @@ class Recovery:
                 f"{where} with batch {number}, but batch {mark.number} was on disk, up to byte {mark.position:,} of "
                 f"{segment_name(mark.segment)}: what was acknowledged is missing"
             )
-        if mark is not None and mark.number and self.met != mark:
+        # One that lags behind what was removed names nothing that is there.
+        if mark is not None and mark.number >= self.first_batch and self.met != mark:
             raise WalDamaged(f"{self.path}: batch {mark.number} is not the one that {MARK_NAME} names")
         if self.doubt and not count:
             raise WalDamaged(f"{where} with batch {number}, and {self.doubt}: what was acknowledged may be missing")
@@ -215,7 +252,7 @@ class Recovery:
     def _file(self, segment: int) -> str:
         return f"{self.path}/{segment_name(segment)}"
 
-    def _read_heads(self, segments: list[int]) -> tuple[list[Head], WalDamaged | None]:
+    def _read_heads(self, segments: Sequence[int]) -> tuple[list[Head], WalDamaged | None]:
         """The headers, and why the last segment has none, if it has none."""
         heads: list[Head] = []
         for segment in segments:
@@ -241,7 +278,7 @@ class Recovery:
     def _is_fresh(self, segment: int) -> bool:
         """Whether a segment holds nothing but what one does that was made and never used: zeros.
 
-        And any sectors of the header that is due in it: the power may have failed while that was written.
+        And some sectors of a header: the power may have failed while that was written.
         """
         block = self._first_block(segment)
         file = self.directory.open_file(segment_name(segment), readonly=True)
@@ -250,12 +287,7 @@ class Recovery:
             dirt = Reader().find_dirt(file, BLOCK, size)
         finally:
             file.close()
-        reader = self.reader
-        due = encode_head(
-            Head(segment, self.cluster, self.id, reader.previous_crc, reader.batch_number + 1, size, self.conf_state)
-        )
-        sectors = [(block[at : at + SECTOR], due[at : at + SECTOR]) for at in range(0, len(block), SECTOR)]
-        return dirt is None and all([sector == its or not any(sector) for sector, its in sectors])
+        return dirt is None and (not any(block) or is_torn_head(block))
 
     def _keep_or_remove(self, segment: int) -> None:
         """The last segment was made and never used: it is the next one, unless it is not whole."""
@@ -288,7 +320,9 @@ class Recovery:
             if size != head.size:
                 raise WalDamaged(f"{path} has {size:,} bytes, its header says {head.size:,}")
             self.walked[head.segment] = file.identity()
+            self.reader.begin()
             position = self._walk(path, file, size, head.segment, last)
+            self.highest.append(self.reader.highest)
             if last:
                 self.file.py_take(file)
         finally:
@@ -298,23 +332,29 @@ class Recovery:
     def _check(self, path: str, head: Head) -> None:
         """Whose segment it is, and that it follows the one before."""
         reader = self.reader
-        segment = len(self.walked) + 1
+        segment = self.first + len(self.walked)
         if head.segment != segment:
             raise WalDamaged(f"{path} says that it is segment {head.segment}")
         if head.cluster != self.cluster:
             raise WrongDirectory(f"{self.path} belongs to another cluster: {head.cluster!r}")
         if head.id != self.id:
             raise WrongDirectory(f"{self.path} belongs to node {head.id}, not {self.id}")
-        if segment == 1:
-            given = self.conf_state
-            if (given.voters or given.learners) and given != head.conf_state:
+        if self.head is None:
+            given = self.founders
+            if (given.voters or given.learners) and given != head.founders:
                 raise WrongDirectory(
-                    f"{self.path} was made with voters {head.conf_state.voters} and learners "
-                    f"{head.conf_state.learners}, not {given.voters} and {given.learners}"
+                    f"{self.path} was made with voters {head.founders.voters} and learners "
+                    f"{head.founders.learners}, not {given.voters} and {given.learners}"
                 )
-            self.conf_state = head.conf_state
+            self.founders = head.founders
+            if segment > 1:
+                reader.follow(head.first_batch - 1, head.chain)
+        elif head.founders != self.founders or head.base < self.head.base or head.oldest < self.head.oldest:
+            raise WalDamaged(f"{path} does not continue the segment before it")
         if head.chain != reader.previous_crc or head.first_batch != reader.batch_number + 1:
             raise WalDamaged(f"{path} does not continue the segment before it")
+        self.head = head
+        self.conf_state = head.conf_state
 
     def _walk(self, path: str, file: File, size: int, segment: int, last: bool) -> int:
         """All batches of one segment; the place behind the last one."""
@@ -324,6 +364,8 @@ class Recovery:
             verdict = reader.read(file, position, size, segment)
             if verdict != reader.VALID:
                 break
+            if reader.replaces:
+                self.pieces.clear()
             self.pieces += [(segment, position + start, length) for start, length in reader.pieces]
             position += reader.batch_bytes
             if self.mark is not None and reader.batch_number == self.mark.number:

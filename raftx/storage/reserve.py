@@ -1,4 +1,4 @@
-"""The next segment of the log, made before it is needed: created, reserved on disk and durable.
+"""The next segment of the log, made before it is needed: created, reserved on disk and durable; and old ones removed.
 
 So that a batch does not wait for that, and so that what is short meanwhile (descriptors, memory, room) may come
 back before anybody needs it. The loop runs on a thread of its own without the GIL; without that thread (a storage
@@ -15,6 +15,7 @@ from .._native.files import WAIT, Directory, File
 from .._native.threads import Cells, Event, Runner
 from .protocol import (
     RESERVE_CODE,
+    RESERVE_DROP,
     RESERVE_FAILED,
     RESERVE_MAKING,
     RESERVE_NONE,
@@ -55,6 +56,8 @@ class Reserve(Runner):
         self.number = self.size = 0
         #: the loop has made a segment that is not durable yet
         self.syncing = False
+        #: the first segment that is there, as far as is known; the loop's, or the writer's when there is none
+        self.first = 1
         self.said = 0
 
     def is_shortage(self, code: int) -> bool:
@@ -135,6 +138,29 @@ class Reserve(Runner):
         self.cells.set(RESERVE_STATE, RESERVE_NONE)
         return 0
 
+    def begin_at(self, first: int) -> None:
+        """The first segment that is there. Before anything else."""
+        self.first = first
+        self.cells.set(RESERVE_DROP, first)
+
+    def drop(self, below: int) -> int:
+        """Ask the loop to remove the segments before ``below``, which nobody needs any more."""
+        if self.cells.get(RESERVE_DROP) < below:
+            self.cells.set(RESERVE_DROP, below)
+            self.event.wake()
+        return 0
+
+    def drop_next(self) -> int:
+        """Remove one of them; 1 if more of them are there. What cannot be removed is left to the next opening.
+
+        For the loop, or for the writer when there is none.
+        """
+        below = self.cells.get(RESERVE_DROP)
+        if self.first < below:
+            self.directory.remove_segment(self.first)
+            self.first += 1
+        return 1 if self.first < below else 0
+
     def tell(self, trouble: int) -> int:
         """Something is short (errno), or no longer (0): the loop says so in the log."""
         if self.cells.get(RESERVE_TROUBLE) != trouble:
@@ -155,6 +181,7 @@ class Reserve(Runner):
             return 1
         if self.cells.get(RESERVE_STOP) != 0:
             return 0
+        self.drop_next()
         if self.cells.get(RESERVE_TROUBLE) != self.said:
             self.said = self.cells.get(RESERVE_TROUBLE)
             self.say(self.said)
@@ -166,6 +193,7 @@ class Reserve(Runner):
         if (
             self.cells.get(RESERVE_STATE) == RESERVE_WANTED
             or self.cells.get(RESERVE_STOP) != 0
+            or self.cells.get(RESERVE_DROP) > self.first
             or self.cells.get(RESERVE_TROUBLE) != self.said
         ):
             self.event.cancel()

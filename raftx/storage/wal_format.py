@@ -8,7 +8,7 @@ import struct
 import zlib
 from typing import NamedTuple
 
-from ..errors import WalDamaged
+from ..errors import ConfChangeError, StorageError, WalDamaged
 from ..types import ConfState
 
 BATCH_MAGIC = 0x42575852  # b"RXWB"
@@ -39,6 +39,7 @@ SECTOR = 512  # what a disk writes whole or not at all
 RECORD_LENGTH_AT = 4
 RECORD_INDEX_AT = 8
 RECORD_TERM_AT = 16
+RECORD_KIND_AT = 24
 # Zeroes are written ahead of the batches: a block that was never written costs a change of the file's
 # metadata at its first sync.
 ZERO_STEP = 1 << 20
@@ -52,21 +53,26 @@ OPERATION_MARK = 5
 OPERATION_PLACE = 6
 OPERATIONS = {1: "write", 2: "sync", 3: "zero fill", 4: "new segment", 5: "mark", 6: "directory"}
 
-VERSION = 2
+VERSION = 3
+VERSION_ALONE = 2  # the last version whose headers name it once only
 HEAD_MAGIC = b"RAFTXWAL"
 # Where in the first block of a segment each field stands
 HEAD_VERSION_AT = 8
 HEAD_CRC_AT = 12
 HEAD_USED_AT = 16  # from here on to the end of the block: what the crc covers
+HEAD_ZEROS_AT = 20
 HEAD_SEGMENT_AT = 24
 HEAD_CLUSTER_AT = 32
 HEAD_ID_AT = 48
 HEAD_CHAIN_AT = 56
+HEAD_VERSION_AGAIN_AT = 60  # 0 up to VERSION_ALONE: so a version that was damaged is not taken for another one
 HEAD_FIRST_AT = 64
 HEAD_SIZE_AT = 72
-HEAD_MEMBERS_AT = 80
+HEAD_BASE_AT = 80
+HEAD_BASE_TERM_AT = 88
+HEAD_OLDEST_AT = 96
+HEAD_MEMBERS_AT = 104  # two memberships as ConfState.encode makes them: at the base, and the first one
 HEAD_CHECKED = BLOCK - HEAD_USED_AT  # bytes that the crc covers
-COUNTS = struct.Struct("<HHHHI")  # voters, learners, outgoing voters, next learners, auto_leave; the ids follow
 
 MARK_NAME = "wal.mark"
 MARK_NEW = "wal.mark.new"  # a mark that is being made, before it has its name
@@ -118,7 +124,15 @@ class Head(NamedTuple):
     first_batch: int
     #: length of the file: it is on disk before the header is written
     size: int
+    #: entries up to here are not needed any more; their last one has this term; 0, 0 at first
+    base: int
+    base_term: int
+    #: the first segment that has entries behind the base. Invariant: it and all after it are there
+    oldest: int
+    #: the membership with all changes up to the base
     conf_state: ConfState
+    #: the membership that the directory was made with
+    founders: ConfState
 
 
 def _number(data: bytes | bytearray, at: int) -> int:
@@ -133,44 +147,63 @@ def _small(data: bytes | bytearray, at: int) -> int:
 
 def encode_head(head: Head) -> bytes:
     """The first block of a segment."""
-    c = head.conf_state
-    lists = (c.voters, c.learners, c.voters_outgoing, c.learners_next)
-    ids = [id for members in lists for id in members]
-    body = COUNTS.pack(*map(len, lists), c.auto_leave) + struct.pack(f"<{len(ids)}Q", *ids)
+    members = head.conf_state.encode() + head.founders.encode()
     block = bytearray(BLOCK)
     block[: len(HEAD_MAGIC)] = HEAD_MAGIC
     _U32.pack_into(block, HEAD_VERSION_AT, VERSION)
-    _U32.pack_into(block, HEAD_USED_AT, HEAD_MEMBERS_AT + len(body))
+    _U32.pack_into(block, HEAD_USED_AT, HEAD_MEMBERS_AT + len(members))
     _U64.pack_into(block, HEAD_SEGMENT_AT, head.segment)
     block[HEAD_CLUSTER_AT : HEAD_CLUSTER_AT + CLUSTER_BYTES] = head.cluster
     _U64.pack_into(block, HEAD_ID_AT, head.id)
     _U32.pack_into(block, HEAD_CHAIN_AT, head.chain)
+    _U32.pack_into(block, HEAD_VERSION_AGAIN_AT, VERSION)
     _U64.pack_into(block, HEAD_FIRST_AT, head.first_batch)
     _U64.pack_into(block, HEAD_SIZE_AT, head.size)
-    block[HEAD_MEMBERS_AT : HEAD_MEMBERS_AT + len(body)] = body
+    _U64.pack_into(block, HEAD_BASE_AT, head.base)
+    _U64.pack_into(block, HEAD_BASE_TERM_AT, head.base_term)
+    _U64.pack_into(block, HEAD_OLDEST_AT, head.oldest)
+    block[HEAD_MEMBERS_AT : HEAD_MEMBERS_AT + len(members)] = members
+    _U32.pack_into(block, HEAD_ZEROS_AT, zero_sectors(block))
     _U32.pack_into(block, HEAD_CRC_AT, zlib.crc32(bytes(block[HEAD_USED_AT:])))
     return bytes(block)
 
 
+def zero_sectors(block: bytes | bytearray) -> int:
+    """How many of the sectors of a block hold zeros only."""
+    return sum([not any(block[at : at + SECTOR]) for at in range(0, len(block), SECTOR)])
+
+
+def is_torn_head(block: bytes) -> bool:
+    """Whether the first block of a segment looks like a header that was not written whole: a sector is missing."""
+    if not any(block[:SECTOR]):
+        return True
+    return block.startswith(HEAD_MAGIC) and zero_sectors(block) > _small(block, HEAD_ZEROS_AT)
+
+
+def check_version(version: int) -> None:
+    """Raise StorageError for a log of another version than this raftx reads."""
+    if version != VERSION:
+        raise StorageError(
+            f"the log has format version {version}; this raftx reads version {VERSION} alone and converts no other: "
+            "use the raftx that wrote it, or begin a new cluster in new directories"
+        )
+
+
 def decode_head(block: bytes) -> Head:
-    """The other way. Raises WalDamaged."""
+    """The other way. Raises WalDamaged, or StorageError when it is a header of another version."""
     if len(block) < BLOCK or not block.startswith(HEAD_MAGIC):
         raise WalDamaged("a segment of the log does not begin with its header")
     if _small(block, HEAD_CRC_AT) != zlib.crc32(block[HEAD_USED_AT:BLOCK]):
         raise WalDamaged("the header of a segment of the log is damaged")
-    version = _small(block, HEAD_VERSION_AT)
-    if version != VERSION:
-        raise WalDamaged(
-            f"the log has format version {version}; this raftx reads version {VERSION} alone and converts no other: "
-            "use the raftx that wrote it"
-        )
-    *counts, auto_leave = COUNTS.unpack_from(block, HEAD_MEMBERS_AT)
-    at = HEAD_MEMBERS_AT + COUNTS.size
-    members = []
-    for count in counts:
-        members.append(struct.unpack_from(f"<{count}Q", block, at))
-        at += 8 * count
-    voters, learners, outgoing, learners_next = members
+    version, again = _small(block, HEAD_VERSION_AT), _small(block, HEAD_VERSION_AGAIN_AT)
+    if version == 0 or version != (again or min(version, VERSION_ALONE)):
+        raise WalDamaged("the header of a segment of the log is damaged")
+    check_version(version)
+    try:
+        conf_state, rest = ConfState.decode(block[HEAD_MEMBERS_AT:])
+        founders, _ = ConfState.decode(rest)
+    except ConfChangeError as error:
+        raise WalDamaged(f"the header of a segment of the log is damaged: {error}") from error
     return Head(
         segment=_number(block, HEAD_SEGMENT_AT),
         cluster=block[HEAD_CLUSTER_AT : HEAD_CLUSTER_AT + CLUSTER_BYTES],
@@ -178,7 +211,11 @@ def decode_head(block: bytes) -> Head:
         chain=_small(block, HEAD_CHAIN_AT),
         first_batch=_number(block, HEAD_FIRST_AT),
         size=_number(block, HEAD_SIZE_AT),
-        conf_state=ConfState(voters, learners, outgoing, learners_next, bool(auto_leave)),
+        base=_number(block, HEAD_BASE_AT),
+        base_term=_number(block, HEAD_BASE_TERM_AT),
+        oldest=_number(block, HEAD_OLDEST_AT),
+        conf_state=conf_state,
+        founders=founders,
     )
 
 
@@ -205,13 +242,17 @@ def encode_mark(mark: Mark, slot: int, cluster: bytes, id: int) -> bytes:
     return bytes(data)
 
 
+def mark_version(data: bytes) -> int:
+    """The version that a slot names; 0 when it is not whole. The checksum does not cover it: ask both slots."""
+    if len(data) < SECTOR or not data.startswith(MARK_MAGIC):
+        return 0
+    whole = _small(data, MARK_CRC_AT) == zlib.crc32(data[MARK_NUMBER_AT:SECTOR])
+    return _small(data, MARK_VERSION_AT) if whole else 0
+
+
 def decode_mark(data: bytes, slot: int) -> tuple[Mark, bytes, int] | None:
     """(mark, cluster, node id) of a slot; None when it cannot be read."""
-    if len(data) < SECTOR or not data.startswith(MARK_MAGIC):
-        return None
-    if _small(data, MARK_VERSION_AT) != VERSION:
-        return None
-    if _small(data, MARK_CRC_AT) != zlib.crc32(data[MARK_NUMBER_AT:SECTOR]):
+    if mark_version(data) != VERSION:
         return None
     *numbers, its_slot = _MARK.unpack_from(data, MARK_NUMBER_AT)
     if its_slot != slot:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from .._native.files import File
 from .._native.layout import ENTRY_HEADER
 from .._native.memory import Buffer
+from ..types import ENTRY_NORMAL
+from .membership import CHANGES
 from .wal_format import (
     BATCH_CHAIN_AT,
     BATCH_CHECKED,
@@ -31,6 +33,7 @@ from .wal_format import (
     BATCH_ZEROS_AT,
     BLOCK,
     RECORD_INDEX_AT,
+    RECORD_KIND_AT,
     RECORD_LENGTH_AT,
     RECORD_TERM_AT,
     SECTOR,
@@ -63,17 +66,35 @@ class Reader:
         self.batch_number = self.previous_crc = 0
         #: of the record read last; Invariant: the next record's index is at most one higher, and at least 1
         self.last_index = self.last_term = 0
+        #: what is not above it is not wanted
+        self.base = 0
+        #: the highest index of a record in what was read since ``begin``
+        self.highest = 0
+        #: the changes of membership among the records that count: (index, kind, data)
+        self.changes: list[tuple[int, int, bytes]] = []
         self.torn = False
         self.batch_bytes = BLOCK
         self.incarnation = self.term = self.vote = self.commit = 0
         self.in_doubt = False
+        #: (offset, length) of each run of records of the batch read last that are wanted and replace nothing among them
         self.pieces: list[tuple[int, int]] = []
+        #: those runs replace everything that came before this batch
+        self.replaces = False
         self.reason = ""
 
     def follow(self, number: int, chain: int) -> None:
         """What the batch before had: the next one must continue it."""
         self.batch_number = number
         self.previous_crc = chain
+
+    def start(self, base: int, last_index: int) -> None:
+        """Before the first batch: entries up to ``base`` are not wanted; the log went up to ``last_index`` at most."""
+        self.base = base
+        self.last_index = last_index
+
+    def begin(self) -> None:
+        """Before the first batch of a segment."""
+        self.highest = 0
 
     def read(self, file: File, position: int, size: int, segment: int) -> int:
         """The batch at ``position`` of a file of ``size`` bytes. Raises OSError."""
@@ -137,21 +158,34 @@ class Reader:
             raise OSError(-code, "cannot read the log")
 
     def follows(self, length: int) -> bool:
-        """Whether the records continue the log; fills ``pieces``: (offset, length) of runs without replacement."""
+        """Whether the records continue the log; fills ``pieces`` and ``replaces``, ``changes`` and ``highest``."""
+        self.replaces = False
         start = at = BATCH_HEADER
         end = BATCH_HEADER + length
         while at < end:
             index = self.buffer.get_u64(at + RECORD_INDEX_AT)
             term = self.buffer.get_u64(at + RECORD_TERM_AT)
+            step = ENTRY_HEADER + self.buffer.get_u32(at + RECORD_LENGTH_AT)
             if index < 1 or index > self.last_index + 1 or term < 1:
                 self.reject(False, f"entry {index} cannot follow entry {self.last_index}")
                 return False
-            if index <= self.last_index and at > start:
+            if index <= self.base + 1:
+                # Whatever stands behind the base until here is replaced.
+                self.pieces.clear()
+                self.replaces = True
+                start = at if index > self.base else at + step
+            elif index <= self.last_index and at > start:
                 self.pieces.append((start, at - start))
                 start = at
+            if index <= self.last_index and self.changes:
+                self.changes = [change for change in self.changes if change[0] < index]
+            if self.note(at, index) and index > self.base:
+                kind = self.buffer.get_u32(at + RECORD_KIND_AT) & 0xFF
+                if kind in CHANGES:
+                    self.changes.append((index, kind, self.buffer.tobytes()[at + ENTRY_HEADER : at + step]))
             self.last_index = index
             self.last_term = term
-            at += ENTRY_HEADER + self.buffer.get_u32(at + RECORD_LENGTH_AT)
+            at += step
         if at > start:
             self.pieces.append((start, at - start))
         if self.buffer.get_u64(BATCH_COMMIT_AT) > self.last_index:
@@ -162,6 +196,11 @@ class Reader:
             self.reject(False, "the term or the incarnation went back")
             return False
         return True
+
+    def note(self, at: int, index: int) -> bool:
+        """Note the index of the record at ``at``; whether it is anything but an ordinary entry."""
+        self.highest = max(self.highest, index)
+        return self.buffer.get_u32(at + RECORD_KIND_AT) & 0xFF != ENTRY_NORMAL
 
     def is_header(self, at: int) -> bool:
         """Whether a whole header of a batch stands at ``at`` in the buffer."""

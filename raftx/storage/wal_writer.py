@@ -12,7 +12,10 @@ mark, a file of its own: it is written after a batch is durable and before anybo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .._native.files import WAIT, File
+from .._native.layout import ENTRY_HEADER
 from .._native.memory import Buffer, Spans
 from .._native.threads import Clock, Event, Runner
 from . import wal_reader
@@ -49,6 +52,7 @@ from .wal_format import (
     HEAD_CHECKED,
     HEAD_CRC_AT,
     HEAD_FIRST_AT,
+    HEAD_OLDEST_AT,
     HEAD_SEGMENT_AT,
     HEAD_SIZE_AT,
     HEAD_USED_AT,
@@ -67,13 +71,15 @@ from .wal_format import (
     OPERATION_SYNC,
     OPERATION_WRITE,
     OPERATION_ZERO,
+    RECORD_INDEX_AT,
+    RECORD_LENGTH_AT,
     SECTOR,
     ZERO_BELOW,
     ZERO_STEP,
     Mark,
     encode_mark,
 )
-from .writes import DiskGauges, WriteQueue
+from .writes import BASES, BaseQueue, DiskGauges, WriteQueue
 
 MARK_IDLE_NS = 30_000_000  # without a batch for so long, the mark is synced
 CHECK_NS = 500_000_000  # how often it is looked whether directory and files still have their names
@@ -116,6 +122,20 @@ class Wal(Runner):
         #: the header block of a segment; number, chain, size and checksum are filled in when one is begun
         self.segment_header = Buffer()
         self.segment_header.py_put(head)
+        #: bases that moved on: rows (base), and the header that says so in a span each; the next segment has the last
+        self.bases = BaseQueue(Event(), BASES)
+        #: entries up to here are not needed any more, as the header of the next segment says
+        self.base = 0
+        #: the first segment with entries behind the base, as the header of the next segment says, and as that of this
+        #: one does. Invariant: what the latter and the mark need is there
+        self.oldest = self.kept_from = 1
+        #: the highest index of an entry in each segment from ``first`` on, 8 bytes each
+        self.highest = Buffer()
+        self.first = 1
+        #: of the last entry that is durable
+        self.last_index = 0
+        #: of the batch under way: the last index and the highest one; 0 without entries
+        self.staged_last = self.staged_highest = 0
         #: one slot of the mark
         self.slot = Buffer()
         self.slot.py_put(encode_mark(Mark(0, 0, 0, 0), 0, cluster, id))
@@ -150,6 +170,15 @@ class Wal(Runner):
         self.batch_number = number
         self.previous_crc = crc
         self.incarnation = incarnation
+
+    def resume_log(self, first: int, oldest: int, base: int, last_index: int, highest: Sequence[int]) -> None:
+        """What a recovery found besides: the first segment that is there, and the highest entry of each from it on."""
+        self.first = first
+        self.reserve.begin_at(first)
+        self.oldest = self.kept_from = oldest
+        self.base = base
+        self.last_index = last_index
+        self.highest.py_put(b"".join([index.to_bytes(8, "little") for index in highest]))
 
     def begin_serving(self, queue: WriteQueue, gauges: DiskGauges, engine_event: Event, clock: Clock) -> None:
         """Serve an engine from now on, beside whatever runs ``reserve``. Before the first round."""
@@ -216,6 +245,8 @@ class Wal(Runner):
     def take_due(self) -> int:
         """Nothing is to be written: look at the names, or sync the mark, if it is time."""
         now = self.clock.now()
+        if self.bases.waiting():
+            self.take_base()
         if now >= self.next_check:
             self.check()
         elif self.unsettled and now >= self.written_at + MARK_IDLE_NS:
@@ -279,6 +310,8 @@ class Wal(Runner):
 
     def stage(self, kind: int, term: int, vote: int, commit: int, flags: int, spans: Spans) -> int:
         """Begin a batch: it stands in ``staging`` until it is durable."""
+        if self.bases.waiting():
+            self.take_base()
         self.staging.clear()
         self.staging.fill(BATCH_HEADER)
         self.staging.put_spans(spans)
@@ -293,11 +326,23 @@ class Wal(Runner):
         self.staging.set_u64(BATCH_VOTE_AT, vote)
         self.staging.set_u64(BATCH_COMMIT_AT, commit)
         self.staging.set_u32(BATCH_FLAGS_AT, flags)
+        self.note_indexes(length)
         self.staging.pad(BLOCK)
         if self.write_offset + self.staging.size > self.size:
+            self.plan_segment()
             self.step = STEP_CLAIM
         else:
             self.seal()
+        return 0
+
+    def note_indexes(self, length: int) -> int:
+        """Where the log ends after the batch under way, and the highest index in it."""
+        self.staged_last = self.staged_highest = 0
+        at = BATCH_HEADER
+        while at < BATCH_HEADER + length:
+            self.staged_last = self.staging.get_u64(at + RECORD_INDEX_AT)
+            self.staged_highest = max(self.staged_highest, self.staged_last)
+            at += ENTRY_HEADER + self.staging.get_u32(at + RECORD_LENGTH_AT)
         return 0
 
     def seal(self) -> int:
@@ -347,6 +392,7 @@ class Wal(Runner):
                 self.previous_crc = self.staging.get_u32(BATCH_CRC_AT)
                 self.batches += 1
                 self.bytes_written += self.staging.size
+                self.note_durable()
                 self.step = STEP_MARK if self.marking else STEP_NONE
         elif self.step == STEP_MARK:
             code = self.put_mark(self.batch_number % MARK_SLOTS)
@@ -357,6 +403,14 @@ class Wal(Runner):
             if code == 0:
                 self.step = STEP_NONE
         return code
+
+    def note_durable(self) -> int:
+        """The entries of the batch are in this segment."""
+        if self.staged_last != 0:
+            self.last_index = self.staged_last
+            at = 8 * (self.segment - self.first)
+            self.highest.set_u64(at, max(self.highest.get_u64(at), self.staged_highest))
+        return 0
 
     def zero_ahead(self, end: int) -> int:
         """Write zeros behind ``end`` when a small batch has used up those that were there. 0 or -errno."""
@@ -393,6 +447,11 @@ class Wal(Runner):
         code = self.mark.datasync() if self.unsettled else 0
         if code == 0:
             self.unsettled = False
+            if self.marking and self.write_offset > BLOCK:
+                # The hard state is in this segment, and so is what the mark names: those before it may go.
+                self.reserve.drop(self.kept_from)
+                while not self.patient and self.reserve.drop_next() != 0:
+                    pass
         return code
 
     # --- segments and names ------------------------------------------------------------------------
@@ -434,6 +493,22 @@ class Wal(Runner):
             self.begin_segment()
         return code
 
+    def take_base(self) -> int:
+        """The base has moved: the next segment's header will say so."""
+        last = self.bases.take() - 1
+        self.base = self.bases.base(last)
+        self.segment_header.clear()
+        self.segment_header.put(self.bases.taken.data_at(last), self.bases.taken.size_at(last))
+        return 0
+
+    def plan_segment(self) -> int:
+        """Another segment will be begun: from which one on there are entries behind the base."""
+        while self.highest.size < 8 * (self.segment + 2 - self.first):
+            self.highest.fill(8)
+        while self.oldest <= self.segment and self.highest.get_u64(8 * (self.oldest - self.first)) <= self.base:
+            self.oldest += 1
+        return 0
+
     def fit(self, size: int) -> int:
         """Make the segment in reserve long enough for ``size`` bytes, unless it is; 0 or -errno."""
         code = self.reserve.cells.get(RESERVE_CODE)
@@ -453,6 +528,7 @@ class Wal(Runner):
         self.segment_header.set_u32(HEAD_CHAIN_AT, self.previous_crc)
         self.segment_header.set_u64(HEAD_FIRST_AT, self.batch_number + 1)
         self.segment_header.set_u64(HEAD_SIZE_AT, self.reserve.size)
+        self.segment_header.set_u64(HEAD_OLDEST_AT, self.oldest)
         self.segment_header.set_u32(HEAD_CRC_AT, self.segment_header.crc(HEAD_USED_AT, HEAD_CHECKED))
         return self.reserve.file.write_at(self.segment_header, 0, BLOCK, 0)
 
@@ -461,6 +537,7 @@ class Wal(Runner):
         self.size = self.reserve.size
         self.reserve.hand_over(self.file)
         self.segment += 1
+        self.kept_from = self.oldest
         self.write_offset = self.zeroed_to = BLOCK
         self.bytes_written += BLOCK
         if self.check() == 0:
@@ -547,6 +624,13 @@ class Wal(Runner):
             self.stage(kind, term, vote, commit, flags, spans)
             self.work()
         return self.failed
+
+    def py_compact(self, base: int, head: bytes) -> bool:
+        """Entries up to ``base`` are not needed any more; ``head`` is a segment's header that says so. Any thread.
+
+        False: several of them wait already; say it again later.
+        """
+        return self.bases.py_put_base(head, base)
 
     def py_begin_marking(self) -> int:
         """From now on the mark is written: at once both slots, synced. 0 or a failure."""

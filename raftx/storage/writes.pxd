@@ -18,6 +18,10 @@ cdef class WriteQueue(Handoff):
     cdef bint in_doubt(self, size_t row) noexcept nogil
 
 @cython.final
+cdef class BaseQueue(Handoff):
+    cdef uint64_t base(self, size_t row) noexcept nogil
+
+@cython.final
 cdef class DiskGauges:
     cdef Cells woken
     # Written by the writer alone, read anywhere: aligned, so that each is read whole.

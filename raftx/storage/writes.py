@@ -6,6 +6,7 @@ from .._native.memory import Spans
 from .._native.threads import Cells, Handoff
 
 WRITES = 256  # that may wait; an engine begins no further one then
+BASES = 16  # of a log that may wait
 IN_DOUBT = 1  # bit of the flags
 
 # What sleepers look at before they sleep: these have cells, which order what is written before them.
@@ -52,6 +53,20 @@ class WriteQueue(Handoff):
         """Number, term, vote, commit and doubt of a row that was taken. Raises IndexError."""
         number, term, vote, commit, flags = [self.py_at(row, column) for column in range(5)]
         return number, term, vote, commit, flags & IN_DOUBT != 0
+
+
+class BaseQueue(Handoff):
+    """Bases that moved on: each with the header of a segment that says so, one span."""
+
+    def base(self, row: int) -> int:
+        """Entries up to this index are not needed any more."""
+        return self.at(row, 0)
+
+    def py_put_base(self, head: bytes, base: int) -> bool:
+        """Hand over a header; False when the queue is full."""
+        spans = Spans()
+        spans.py_push(head)
+        return self.py_put(spans, base)
 
 
 class DiskGauges:

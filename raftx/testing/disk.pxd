@@ -9,6 +9,7 @@ cdef class SimDirectory(Directory):
     cdef readonly object disk, folder, life
     cdef int check(self) noexcept with gil
     cdef int sync(self) noexcept with gil
+    cdef int remove_segment(self, uint64_t number) noexcept with gil
 
 cdef class SimFile(File):
     cdef readonly object disk, content, life

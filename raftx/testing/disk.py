@@ -33,6 +33,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 #: What ``fail`` and ``counts`` know: an operation of a file, or of a directory
 OPERATIONS = ("open", "read", "write", "sync", "create", "allocate", "names", "sync names")
 CUT = 2  # the power fails during this operation
+BITS = (1, 2, 4, 8, 16, 32, 64, 128)
 FROZEN_ASKS = 100_000  # so often a frozen disk is asked whether it has finished, before somebody must be at fault
 
 
@@ -200,7 +201,7 @@ class SimDisk(Disk):
         content = self._content(Path(path))
         for image in (content.image, content.durable):
             if bit // 8 < len(image):
-                image[bit // 8] ^= 1 << bit % 8
+                image[bit // 8] ^= BITS[bit % 8]
 
     def delete(self, path: str | os.PathLike[str]) -> None:
         """Remove a file, at once and for good. Raises OSError."""
@@ -370,6 +371,20 @@ class SimDirectory(Directory):
             self._check("names", name)
             if self.folder.names.pop(name, None) is None:
                 raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+
+    def remove_segment(self, number: int) -> int:
+        """Remove a segment of a log; durable with the next sync. 0 or -errno."""
+        try:
+            with self.disk._lock:
+                name = segment_name(number)
+                code = self.disk.begin("names", name) if self.is_open() else -errno.EBADF
+                if code < 0 or name not in self.folder.names:
+                    return code if code < 0 else -errno.ENOENT
+                del self.folder.names[name]
+                self.disk.counts["segments removed"] += 1
+                return -errno.EIO if code == CUT else 0
+        except BaseException as error:
+            return self.disk.broke(error)
 
     def check(self) -> int:
         """Whether the path still leads here."""

@@ -35,10 +35,13 @@ class Lives:
         self.voters = range(1, 65 if self.draw.random() < 0.5 else 4)
         self.reached = reached
         self.protocol = module(impl, "storage.protocol")
+        #: the bases that were asked for: index to term; 0 was never asked for
+        self.bases = {0: 0}
         #: (hard state, entries) after each row that was handed over, which is numbered by its place
         self.states: list[tuple[Any, list[tuple[int, int, bytes]]]] = [(impl.HardState(), [])]
         self.acknowledged = 0
         self.incarnation = 0
+        self.base = 0
         self.opens = 0
         #: of the last opening that failed
         self.why: BaseException | None = None
@@ -58,6 +61,8 @@ class Lives:
         try:
             loaded = storage.open(1, CLUSTER)
             log = module(self.impl, "_core").EntryLog()
+            if loaded.base_index:
+                log.py_restore(loaded.base_index, loaded.base_term)
             for piece in loaded.records:
                 log.py_extend(piece)
         except (self.impl.StorageError, OSError) as error:
@@ -70,6 +75,19 @@ class Lives:
             self.reached["openings without a mark that failed"] += "wal.mark" not in before
             return False
         entries = [(e.index, e.term, e.data) for e in log.entries(log.first, log.last)]
+        base = loaded.base_index
+        if self.bases.get(base) != loaded.base_term or log.first != base + 1:
+            raise Wrong(f"base {base} of term {loaded.base_term} was never asked for")
+        if loaded.conf_state != self.impl.ConfState(voters=tuple(self.voters), learners=(1000 + base,) if base else ()):
+            raise Wrong(f"the membership at {base} is not {loaded.conf_state}")
+        if base < self.base:
+            raise Wrong(f"base {base} after {self.base}")
+        self.reached["bases that moved"] += base > self.base
+        present = [int(name[4:20], 16) for name in before if name.startswith("wal-")]
+        if present:
+            self.reached["openings behind removed segments"] += present[0] > 1
+            self.reached["removed segments that came back"] += present[-1] - present[0] >= len(present)
+        self.base = base
         if storage.repaired is not None:
             self.reached["repaired"] += 1
             self.reached["repaired segment header"] += storage.repaired[2].startswith("its header")
@@ -86,7 +104,7 @@ class Lives:
         if hard_state.in_doubt:
             hard_state = self.impl.HardState(hard_state.term, hard_state.vote, hard_state.commit)
         for row in range(len(self.states) - 1, self.acknowledged - 1, -1):
-            if self.states[row] == (hard_state, entries):
+            if self.states[row][0] == hard_state and self.states[row][1][self.base :] == entries:
                 break
         else:
             raise Wrong(f"row {self.acknowledged} was acknowledged, found {hard_state} and {len(entries)} entries")
@@ -153,6 +171,8 @@ class Lives:
                 self.reached["rounds that waited for the reserve"] += alive and wal.step == 1
             elif what < 0.9:
                 wal.reserve.py_round()
+            elif what < 0.92:
+                self.compact(storage)
             elif what < 0.96:
                 self.clock.advance(draw.choice([0.001, 0.04, 0.1, 0.6]))
             elif disk.frozen:
@@ -193,6 +213,16 @@ class Lives:
         commit = draw.randint(state.commit, len(entries)) if draw.random() < 0.5 else state.commit
         self.states.append((impl.HardState(term, vote, commit), entries))
         queue.py_put_write(spans, number, term, vote, commit)
+
+    def compact(self, storage: Any) -> None:
+        """Some of what is committed and acknowledged is not needed any more."""
+        state, entries = self.states[self.acknowledged]
+        index = state.commit - self.draw.randrange(3)
+        if index > self.base:
+            term = entries[index - 1][1]
+            self.bases[index] = term
+            # A membership that tells which base it belongs to.
+            storage.compact(index, term, self.impl.ConfState(voters=tuple(self.voters), learners=(1000 + index,)))
 
     def end(self, storage: Any, queue: Any, gauges: Any, base: int, alive: bool) -> None:
         """A clean end, a kill or a power cut."""

@@ -21,7 +21,6 @@ from tests.helpers.paths import ROOT
 # Shifts of something that has 64 bits by its declaration, and the one place that makes a slot's bit.
 WIDE = {
     "raftx/_twins/flow.py": {"1 << slot"},  # the twin of the cast in _core.pxd
-    "raftx/testing/disk.py": {"1 << bit"},  # of a Python number, below 8
     "raftx/consensus/state.py": {"x << 13", "x << 17"},  # uint64_t, by its first value
     "raftx/_native/limits.py": {"state << 13", "state << 17"},  # the twin masks them
     "raftx/_native/limits.pyx": {"] << 13", "] << 17"},  # uint64_t, by its pointer

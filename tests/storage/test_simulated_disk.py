@@ -15,6 +15,7 @@ from tests.helpers.wal import CLUSTER, SMALL, contents, records
 SEEDS = {"compiled": 300, "pure": 120}
 # What so many seeds must have led to; else they prove nothing.
 REACHED = (
+    "bases that moved",
     "clean ends",
     "damage: harmless",
     "damage: in doubt",
@@ -26,14 +27,17 @@ REACHED = (
     "disk: kills",
     "disk: lengths lost",
     "disk: names lost",
+    "disk: segments removed",
     "disk: shortages",
     "disk: stalls",
     "disk: writes kept",
     "disk: writes lost",
     "disk: writes torn",
     "failures",
+    "openings behind removed segments",
     "openings that failed",
     "openings without a mark that failed",
+    "removed segments that came back",
     "repaired",
     "repaired segment header",
     "rotations",

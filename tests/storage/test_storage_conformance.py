@@ -1,120 +1,302 @@
-"""What every storage must do, held against each of raftx's own."""
+"""raftx's own storages, held against what every storage must do (raftx.testing.storage_suite); and wrong ones."""
+
+import random
 
 import pytest
 
-from tests.helpers.implementations import structures
+from tests.helpers.implementations import IMPLEMENTATIONS, module
+from tests.helpers.wal import SMALL
 
-CLUSTER = b"conformance-test"
-
-
-def record(impl, index, term, data):
-    """One entry record."""
-    core = structures(impl)
-    log = core.EntryLog()
-    if index > 1:
-        log.py_restore(index - 1, 1)
-    log.py_append(term, data)
-    return log.records(index, index)
+VOTERS = [1, 2, 3]
 
 
-@pytest.fixture(params=["memory", "file"])
-def make(request, impl, tmp_path):
-    """Makes a storage over what the one before it left."""
-    opened = []
-    if request.param == "memory":
-        kept = impl.MemoryStorage(voters=[1, 2, 3])
-        yield lambda: kept
-        kept.close()
-        return
+def memory(impl, tmp_path):
+    """A MemoryStorage is the same object in each of its lives."""
+    kept = impl.MemoryStorage(VOTERS)
+    return module(impl, "testing.storage_suite").Subject(lambda: kept, lambda storage: storage.crash())
 
-    def again(voters=(1, 2, 3)):
-        storage = impl.FileStorage(tmp_path / "node", voters=voters, segment_bytes=64 << 10)
-        opened.append(storage)
-        return storage
 
-    yield again
-    for storage in opened:
+def file(impl, tmp_path):
+    """A directory of this machine, whose power does not fail."""
+    return module(impl, "testing.storage_suite").Subject(
+        lambda: impl.FileStorage(tmp_path / "node", VOTERS, segment_bytes=SMALL)
+    )
+
+
+def simulated(impl, tmp_path, seed=3):
+    """A directory on a disk that loses power."""
+    disk = module(impl, "testing.disk").SimDisk(random.Random(seed))
+
+    def crash(storage):
+        disk.crash()
         storage.close()
 
-
-def entries(impl, loaded):
-    log = structures(impl).EntryLog()
-    for piece in loaded.records:
-        log.py_extend(piece)
-    return [(e.index, e.term, e.data) for e in log.entries(log.first, log.last)]
+    return module(impl, "testing.storage_suite").Subject(
+        lambda: impl.FileStorage("/node", VOTERS, segment_bytes=SMALL, disk=disk), crash
+    )
 
 
-def reopened(impl, make):
-    storage = make()
-    return storage, storage.open(1, CLUSTER)
+def cases():
+    """A storage of each kind and each check that it has to pass."""
+    found = []
+    suite = module(IMPLEMENTATIONS["pure"], "testing.storage_suite")
+    for make, storage in ((memory, "MemoryStorage"), (file, "FileStorage"), (simulated, "FileStorage")):
+        for check in suite.checks_for(getattr(IMPLEMENTATIONS["pure"], storage)):
+            found.append(pytest.param(make, check.__name__, id=f"{make.__name__}-{check.__name__}"))
+    return found
 
 
-def test_protocol(impl, make):
-    assert isinstance(make(), impl.Storage)
+@pytest.mark.parametrize(("make", "check"), cases())
+def test_conformance(impl, tmp_path, make, check):
+    getattr(module(impl, "testing.storage_suite"), check)(make(impl, tmp_path))
 
 
-def test_new_one_is_empty(impl, make):
-    storage, loaded = reopened(impl, make)
-    assert loaded.hard_state == impl.HardState()
-    assert loaded.conf_state == impl.ConfState(voters=(1, 2, 3))
-    assert loaded.incarnation == 1
-    assert entries(impl, loaded) == []
-    storage.close()
+@pytest.mark.parametrize("seed", range(20))
+def test_power_cuts_of_many_kinds(impl, tmp_path, seed):
+    """What the disk makes of writes that were not synced is drawn anew."""
+    suite = module(impl, "testing.storage_suite")
+    for check in suite.CHECKS:
+        if "power" in check.__name__:
+            check(simulated(impl, tmp_path, seed))
 
 
-def test_keeps_what_was_synced(impl, make):
-    storage, _ = reopened(impl, make)
-    storage.append(impl.HardState(2, 3, 0), [record(impl, 1, 1, b"a"), record(impl, 2, 2, b"")])
-    storage.sync()
-    storage.append(impl.HardState(2, 3, 2), [record(impl, 3, 2, b"c" * 9000)])
-    storage.sync()
-    storage.close()
-    storage, loaded = reopened(impl, make)
-    assert loaded.hard_state == impl.HardState(2, 3, 2)
-    assert entries(impl, loaded) == [(1, 1, b"a"), (2, 2, b""), (3, 2, b"c" * 9000)]
-    storage.close()
+def test_what_a_storage_cannot_do_is_not_asked_of_it(impl):
+    """FileStorage has no method for snapshots, and says so."""
+    suite = module(impl, "testing.storage_suite")
+    assert not hasattr(impl.FileStorage, "save_snapshot") and hasattr(impl.MemoryStorage, "save_snapshot")
+    assert set(suite.SNAPSHOT_CHECKS) < set(suite.checks_for(impl.MemoryStorage))
+    assert not set(suite.SNAPSHOT_CHECKS) & set(suite.checks_for(impl.FileStorage))
+    assert "no ``save_snapshot``" in impl.FileStorage.__doc__
 
 
-def test_a_lower_index_replaces_the_tail(impl, make):
-    storage, _ = reopened(impl, make)
-    storage.append(impl.HardState(1, 0, 0), [record(impl, i, 1, b"%d" % i) for i in range(1, 6)])
-    storage.append(impl.HardState(2, 0, 0), [record(impl, 3, 2, b"x")])
-    storage.append(impl.HardState(3, 0, 0), [record(impl, 4, 3, b"y"), record(impl, 5, 3, b"z")])
-    storage.append(impl.HardState(4, 0, 0), [record(impl, 5, 4, b"w")])
-    storage.sync()
-    storage.append(impl.HardState(5, 0, 0), [record(impl, 2, 5, b"v")])
-    storage.sync()
-    storage.close()
-    storage, loaded = reopened(impl, make)
-    assert loaded.hard_state.term == 5
-    assert entries(impl, loaded) == [(1, 1, b"1"), (2, 5, b"v")]
-    storage.close()
+class Right:
+    """A storage that hands everything on to another one."""
+
+    def __init__(self, kept):
+        self.kept = kept
+
+    def open(self, id, cluster):
+        return self.kept.open(id, cluster)
+
+    def append(self, hard_state, records):
+        self.kept.append(hard_state, records)
+
+    def sync(self):
+        self.kept.sync()
+
+    def compact(self, index, term, conf_state):
+        self.kept.compact(index, term, conf_state)
+
+    def save_snapshot(self, snapshot):
+        self.kept.save_snapshot(snapshot)
+
+    def close(self):
+        self.kept.close()
 
 
-def test_incarnation_counts_openings(impl, make):
-    for life in range(1, 6):
-        storage, loaded = reopened(impl, make)
-        assert loaded.incarnation == life
-        storage.close()
-        storage.close()
+class NoIncarnation(Right):
+    """It does not count its openings."""
+
+    def open(self, id, cluster):
+        loaded = super().open(id, cluster)
+        loaded.incarnation = 1
+        return loaded
 
 
-def test_in_use_and_foreign(impl, make):
-    storage, _ = reopened(impl, make)
-    with pytest.raises(impl.WrongDirectory):
-        make().open(1, CLUSTER)
-    storage.close()
-    with pytest.raises(impl.WrongDirectory):
-        make().open(2, CLUSTER)
-    with pytest.raises(impl.WrongDirectory):
-        make().open(1, b"another cluster!")
-    storage, loaded = reopened(impl, make)
-    assert loaded.incarnation == 2
-    storage.close()
+class LosesTheNewestEntry(Right):
+    """It does not hand the last record over."""
+
+    def open(self, id, cluster):
+        loaded = super().open(id, cluster)
+        loaded.records = loaded.records[:-1]
+        return loaded
 
 
-def test_closed_one_refuses(impl, make):
-    storage, _ = reopened(impl, make)
-    storage.close()
-    with pytest.raises(impl.StorageError):
-        storage.append(impl.HardState(), [])
+class LosesTheVote(Right):
+    """It keeps entries and no hard state."""
+
+    def open(self, id, cluster):
+        loaded = super().open(id, cluster)
+        loaded.hard_state = type(loaded.hard_state)()
+        return loaded
+
+
+class LosesTheDoubt(Right):
+    """A member that was in doubt is not after the next opening."""
+
+    def open(self, id, cluster):
+        loaded = super().open(id, cluster)
+        state = loaded.hard_state
+        loaded.hard_state = type(state)(state.term, state.vote, state.commit)
+        return loaded
+
+
+class HasNoBase(Right):
+    """It forgets entries and does not say so."""
+
+    def open(self, id, cluster):
+        loaded = super().open(id, cluster)
+        loaded.base_index = loaded.base_term = 0
+        return loaded
+
+
+class HasTheFirstMembership(Right):
+    """The membership at the base is that of the beginning."""
+
+    def open(self, id, cluster):
+        loaded = super().open(id, cluster)
+        loaded.conf_state = type(loaded.conf_state)(voters=(1, 2, 3))
+        return loaded
+
+
+class TakesTheFirstPiece(Right):
+    """It takes one piece of records for all there is."""
+
+    def append(self, hard_state, records):
+        super().append(hard_state, records[:1])
+
+
+class AppendsWithoutReplacing(Right):
+    """What has the index of an older entry is left out."""
+
+    last = 0
+
+    def append(self, hard_state, records):
+        kept = []
+        for record in records:
+            index = int.from_bytes(bytes(record)[8:16], "little")
+            if index > AppendsWithoutReplacing.last:
+                AppendsWithoutReplacing.last = index
+                kept.append(record)
+        super().append(hard_state, kept)
+
+
+class SyncsNothing(Right):
+    """``sync`` returns at once."""
+
+    def sync(self):
+        pass
+
+
+class CompactsTooMuch(Right):
+    """One entry more than was asked for."""
+
+    def compact(self, index, term, conf_state):
+        super().compact(index + 1, term, conf_state)
+
+
+class CompactsWhatIsNotThere(Right):
+    """An index behind the log is as good as the last one."""
+
+    def compact(self, index, term, conf_state):
+        try:
+            super().compact(index, term, conf_state)
+        except Exception:
+            return
+
+
+class BaseInMemory(Right):
+    """The base is that of this life, and the next one has what it was before; the entries are gone."""
+
+    before = None
+
+    def open(self, id, cluster):
+        loaded = super().open(id, cluster)
+        if BaseInMemory.before is not None:
+            loaded.base_index, loaded.base_term, loaded.conf_state = BaseInMemory.before
+        BaseInMemory.before = (loaded.base_index, loaded.base_term, loaded.conf_state)
+        return loaded
+
+
+class OpensTwice(Right):
+    """Nobody is refused."""
+
+    def open(self, id, cluster):
+        self.kept.close()
+        return super().open(id, cluster)
+
+
+class TakesAnotherNode(Right):
+    """It does not look at whose it is."""
+
+    def open(self, id, cluster):
+        self.kept._owner = (id, cluster)
+        return super().open(id, cluster)
+
+
+class StaysOpen(Right):
+    """``close`` leaves the lock."""
+
+    def close(self):
+        pass
+
+
+class HasNoCompact:
+    """It was made for the first version of the protocol."""
+
+    open, append, sync, close = Right.open, Right.append, Right.sync, Right.close
+
+    def __init__(self, kept):
+        self.kept = kept
+
+
+class SnapshotBesideTheLog(Right):
+    """It keeps the snapshot and the whole log."""
+
+    def __init__(self, kept):
+        super().__init__(kept)
+        kept.snapshots = getattr(kept, "snapshots", [])
+
+    def save_snapshot(self, snapshot):
+        self.kept.snapshots.append(snapshot)
+
+    def open(self, id, cluster):
+        loaded = super().open(id, cluster)
+        loaded.snapshot = self.kept.snapshots[-1] if self.kept.snapshots else None
+        return loaded
+
+
+#: each with the checks that must find it, among others
+WRONG = (
+    (NoIncarnation, "the_incarnation_counts_openings"),
+    (LosesTheNewestEntry, "it_keeps_what_was_synced"),
+    (LosesTheVote, "it_keeps_a_hard_state_alone"),
+    (LosesTheDoubt, "it_keeps_a_hard_state_alone"),
+    (HasNoBase, "compaction_keeps_what_lies_behind"),
+    (HasTheFirstMembership, "compaction_keeps_what_lies_behind"),
+    (TakesTheFirstPiece, "records_come_in_pieces_of_any_length"),
+    (AppendsWithoutReplacing, "a_lower_index_replaces_the_tail"),
+    (SyncsNothing, "a_power_cut_takes_nothing_that_was_synced"),
+    (CompactsTooMuch, "compaction_keeps_what_lies_behind"),
+    (CompactsWhatIsNotThere, "compaction_refuses_what_is_not_there"),
+    (BaseInMemory, "compaction_keeps_what_lies_behind"),
+    (OpensTwice, "one_node_uses_it_at_a_time"),
+    (TakesAnotherNode, "one_node_uses_it_at_a_time"),
+    (StaysOpen, "the_incarnation_counts_openings"),
+    (HasNoCompact, "it_has_the_methods_of_a_storage"),
+    (SnapshotBesideTheLog, "a_snapshot_within_the_log_keeps_what_lies_behind"),
+)
+
+
+def failures(impl, wrong):
+    """The checks that such a storage fails, and how."""
+    suite = module(impl, "testing.storage_suite")
+    failed = {}
+    for check in suite.checks_for(wrong):
+        kept = impl.MemoryStorage(VOTERS)
+        BaseInMemory.before, AppendsWithoutReplacing.last = None, 0
+        subject = suite.Subject(lambda kept=kept: wrong(kept), lambda storage: storage.kept.crash())
+        try:
+            check(subject)
+        except Exception as error:
+            failed[check.__name__] = error
+    return failed
+
+
+def test_a_right_storage_passes(impl):
+    assert failures(impl, Right) == {}
+
+
+@pytest.mark.parametrize(("wrong", "check"), [pytest.param(*each, id=each[0].__name__) for each in WRONG])
+def test_a_wrong_storage_fails_the_check_of_what_it_breaks(impl, wrong, check):
+    assert check in failures(impl, wrong)

@@ -256,7 +256,7 @@ def test_a_segment_that_was_only_begun(impl, tmp_path, caplog):
             (tmp_path / "many").rename(path)
             mark = marks(impl, path)[-1]
             conf = impl.ConfState(voters=tuple(range(1, 65)))
-            whole = head.encode_head(head.Head(2, CLUSTER, 1, mark.chain, mark.number + 1, SMALL, conf))
+            whole = head.encode_head(head.Head(2, CLUSTER, 1, mark.chain, mark.number + 1, SMALL, 0, 0, 1, conf, conf))
             content = bytes(512) + whole[512:1024] + bytes(SMALL - 1024)
             assert any(content)
             segment(path, 2).write_bytes(content)

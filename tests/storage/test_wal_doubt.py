@@ -284,14 +284,84 @@ def test_the_mark_of_another_node(impl, tmp_path):
         opened(impl, tmp_path / "n")
 
 
-def test_another_format_is_refused_by_its_number(impl, tmp_path):
+def with_version(impl, data, version):
+    """A segment whose header is right and of another version, as far as that is known of other versions."""
+    format = module(impl, "storage.wal_format")
+    data = bytearray(data)
+    data[format.HEAD_VERSION_AT] = version
+    data[format.HEAD_VERSION_AGAIN_AT] = version if version > format.VERSION_ALONE else 0
+    crc = zlib.crc32(data[format.HEAD_USED_AT : BLOCK])
+    data[format.HEAD_CRC_AT : format.HEAD_USED_AT] = crc.to_bytes(4, "little")
+    return data
+
+
+def contents_of(path):
+    return {each.name: each.read_bytes() for each in path.iterdir()}
+
+
+@pytest.mark.parametrize("version", [1, 2, 4, 255])
+def test_another_format_is_refused_by_its_number(impl, tmp_path, version):
+    """Older ones and later ones: nothing is damaged, and nothing is changed. The error says what can be done."""
+    format = module(impl, "storage.wal_format")
     small_log(impl, tmp_path / "n")
-    data = bytearray(segment(tmp_path / "n").read_bytes())
-    data[8] = 1
-    assert int.from_bytes(data[12:16], "little") == zlib.crc32(data[16:BLOCK])
-    segment(tmp_path / "n").write_bytes(data)
-    with pytest.raises(impl.WalDamaged, match="format version 1; this raftx reads version 2"):
+    segment(tmp_path / "n").write_bytes(with_version(impl, segment(tmp_path / "n").read_bytes(), version))
+    for mark in ("of version 3", "of that version", "missing"):
+        path = tmp_path / "n" / "wal.mark"
+        if mark == "of that version":
+            data = bytearray(path.read_bytes())
+            for slot in range(2):
+                data[slot * BLOCK + format.MARK_VERSION_AT] = version
+            path.write_bytes(data)
+        elif mark == "missing":
+            path.unlink()
+        before = contents_of(tmp_path / "n")
+        with pytest.raises(impl.StorageError, match=f"format version {version}; this raftx reads version 3") as refused:
+            opened(impl, tmp_path / "n")
+        assert "use the raftx that wrote it" in str(refused.value)
+        assert not isinstance(refused.value, impl.WalDamaged)
+        assert contents_of(tmp_path / "n") == before
+
+
+@pytest.mark.parametrize("version", [1, 2, 4])
+def test_a_directory_of_another_format_is_refused_before_it_has_a_segment(impl, tmp_path, version):
+    format = module(impl, "storage.wal_format")
+    small_log(impl, tmp_path / "n")
+    segment(tmp_path / "n").unlink()
+    put_mark(impl, tmp_path / "n", *[format.Mark(0, 0, 0, 0)] * 2)
+    data = bytearray((tmp_path / "n" / "wal.mark").read_bytes())
+    for slot in range(2):
+        data[slot * BLOCK + format.MARK_VERSION_AT] = version
+    (tmp_path / "n" / "wal.mark").write_bytes(data)
+    with pytest.raises(impl.StorageError, match=f"format version {version}; this raftx reads version 3") as refused:
         opened(impl, tmp_path / "n")
+    assert not isinstance(refused.value, impl.WalDamaged)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_version_that_was_damaged_is_no_other_version(impl, tmp_path, version):
+    """Each bit of its bytes: damage, which is never taken for a log of another raftx."""
+    format = module(impl, "storage.wal_format")
+    small_log(impl, tmp_path / "n")
+    whole = with_version(impl, segment(tmp_path / "n").read_bytes(), version)
+    for bit in range(32):
+        data = bytearray(whole)
+        data[format.HEAD_VERSION_AT + bit // 8] ^= 1 << bit % 8
+        segment(tmp_path / "n").write_bytes(data)
+        with pytest.raises(impl.WalDamaged, match="header of a segment of the log is damaged"):
+            opened(impl, tmp_path / "n")
+    if version == 2:
+        return
+    # In one slot of the mark it makes that slot unreadable: the other one decides.
+    segment(tmp_path / "n").write_bytes(whole)
+    mark = (tmp_path / "n" / "wal.mark").read_bytes()
+    for slot in range(2):
+        data = bytearray(mark)
+        data[slot * BLOCK + format.MARK_VERSION_AT] = 2
+        (tmp_path / "n" / "wal.mark").write_bytes(data)
+        storage, _ = opened(impl, tmp_path / "n")
+        assert storage.doubt or storage.repaired
+        storage.close()
+        segment(tmp_path / "n").write_bytes(whole)
 
 
 def test_flags_that_are_not_known_are_refused(impl, tmp_path):

@@ -6,7 +6,7 @@ HISTORY.md; 0: no implementation is known for it, the paper or the thesis says w
 
 from __future__ import annotations
 
-from tests.tools import mutant_life, mutant_nodes
+from tests.tools import mutant_life, mutant_nodes, mutant_storage
 from tests.tools.mutant_kinds import DoesNotApply, Edit, Mutant, mutated
 
 __all__ = ["MUTANTS", "DoesNotApply", "Edit", "Mutant", "mutated"]
@@ -226,8 +226,8 @@ MUTANTS = (
             ),
             Edit(
                 RECOVERY,
-                "        if mark is not None and mark.number and self.met != mark:\n",
-                "        if mark is not None and mark.number and self.met not in (mark, None):\n",
+                "mark.number >= self.first_batch and self.met != mark:\n",
+                "mark.number >= self.first_batch and self.met not in (mark, None):\n",
             ),
         ),
     ),
@@ -689,4 +689,5 @@ MUTANTS = (
     *mutant_life.MUTANTS,
     # --- whole nodes -----------------------------------------------------------------------------------
     *mutant_nodes.MUTANTS,
+    *mutant_storage.MUTANTS,
 )

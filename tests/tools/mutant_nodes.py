@@ -13,60 +13,10 @@ OUTCOMES = "raftx/node/outcomes.py"
 SENDERS = "raftx/node/senders.py"
 DRIVER = "raftx/consensus/driver.py"
 STATE = "raftx/consensus/state.py"
-WAL = "raftx/storage/wal_writer.py"
-RESERVE = "raftx/storage/reserve.py"
-RECOVERY = "raftx/storage/recovery.py"
 
 NODES = "simulation/test_nodes.py"
 
 MUTANTS = (
-    Mutant(
-        "acknowledged-before-the-sync",
-        0,
-        "the engine is told that a batch is durable, and nothing was synced",
-        NODES,
-        (Edit(WAL, "            code = self.file.datasync()\n", "            code = 0\n"),),
-    ),
-    Mutant(
-        "header-of-a-segment-not-synced",
-        0,
-        "batches go into a segment whose header a power cut may take",
-        NODES,
-        (Edit(WAL, "            code = self.reserve.file.datasync()\n", "            code = 0\n"),),
-    ),
-    Mutant(
-        "name-of-a-segment-not-synced",
-        0,
-        "batches go into a segment whose name a power cut may take",
-        NODES,
-        (Edit(RESERVE, "        code = self.file.sync_new(self.directory)\n", "        code = 0\n"),),
-    ),
-    Mutant(
-        "torn-tail-is-damage",
-        0,
-        "a member whose last write was torn by a power cut does not start again",
-        NODES,
-        (
-            Edit(
-                RECOVERY,
-                "        if verdict == reader.BAD and not (last and torn):\n",
-                "        if verdict == reader.BAD:\n",
-            ),
-        ),
-    ),
-    Mutant(
-        "damage-is-a-torn-tail",
-        0,
-        "damage at the end of the log is cut off, with what was acknowledged",
-        NODES,
-        (
-            Edit(
-                RECOVERY,
-                "        if verdict == reader.BAD and not (last and torn):\n",
-                "        if verdict == reader.BAD and not last:\n",
-            ),
-        ),
-    ),
     Mutant(
         "held-for-the-write-before",
         0,

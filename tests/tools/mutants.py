@@ -67,6 +67,10 @@ SUITE = (
     "conformance/history/test_history_storage.py",
     "storage/test_power.py",
     "storage/test_wal_doubt.py",
+    "storage/test_simulated_disk.py",
+    "storage/test_compaction.py",
+    "storage/test_compaction_power.py",
+    "storage/test_storage_conformance.py",
     "consensus/test_admission.py",
     "consensus/test_doubt.py",
     "node/test_contact.py",
@@ -81,6 +85,7 @@ SUITE = (
     "consensus/test_driver.py",
     "native/test_sys.py",
     "node/test_disagreements.py",
+    "node/test_compacted_log.py",
     "transport/test_peers_come_and_go.py",
     "simulation/test_nodes.py",
 )

@@ -1,0 +1,417 @@
+"""What every storage must do, as checks that a storage of your own can be held against.
+
+    import pytest
+    from raftx.testing.storage_suite import Subject, checks_for
+
+    @pytest.mark.parametrize("check", checks_for(MyStorage), ids=lambda check: check.__name__)
+    def test_my_storage(check, tmp_path):
+        check(Subject(lambda: MyStorage(tmp_path / "node", voters=[1, 2, 3])))
+
+A check raises AssertionError with a sentence. ``make`` is called several times in a check: it makes a storage, with
+voters 1, 2 and 3, over what the one before it has left, which is nothing at first. With ``crash`` it is also looked at
+what a power cut leaves. Nothing here starts a thread or takes longer than the storage does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from .._core import EntryLog
+from .._native.memory import Entry
+from ..errors import StorageError, UsageError, WrongDirectory
+from ..storage.membership import CHANGES
+from ..storage.protocol import Loaded, Storage
+from ..types import ENTRY_CONF_CHANGE_V2, ENTRY_NORMAL, ConfChange, ConfState, HardState, Snapshot
+
+CLUSTER = b"storage-suite---"
+FOUNDERS = ConfState(voters=(1, 2, 3))
+
+Row: TypeAlias = "tuple[int, int, bytes]"  # of an entry: index, term, data
+
+
+@dataclass
+class Subject:
+    """A storage that is looked at.
+
+    make: makes it, over what the last one has left. crash: called with an open one, after which nothing of it is used
+    any more: the power fails, so that what was not synced may be lost; None: there is no way to do that.
+    """
+
+    make: Callable[[], Any]
+    crash: Callable[[Any], None] | None = None
+
+    def opened(self, id: int = 1, cluster: bytes = CLUSTER) -> tuple[Any, Loaded]:
+        """A storage, open, and what it held."""
+        storage = self.make()
+        return storage, storage.open(id, cluster)
+
+
+Check: TypeAlias = Callable[[Subject], None]
+
+
+def expect(found: object, wanted: object, what: str) -> None:
+    """Raise AssertionError unless both are equal."""
+    if found != wanted:
+        raise AssertionError(f"{what}: found {found!r}, must be {wanted!r}")
+
+
+def expect_error(error: type[BaseException], what: str, call: Callable[..., object], *arguments: Any) -> None:
+    """Raise AssertionError unless the call raises that."""
+    try:
+        call(*arguments)
+    except error:
+        return
+    raise AssertionError(f"{what}: {error.__name__} must be raised")
+
+
+def record(index: int, term: int, data: bytes = b"", kind: int = ENTRY_NORMAL) -> bytes:
+    """One entry as a storage gets it."""
+    return Entry(index, term, data, kind).encode()
+
+
+def log_of(loaded: Loaded) -> EntryLog:
+    """The log that a node makes of what a storage held."""
+    log = EntryLog()
+    if loaded.base_index:
+        log.py_restore(loaded.base_index, loaded.base_term)
+    for piece in loaded.records:
+        log.py_extend(piece)
+    return log
+
+
+def rows_of(loaded: Loaded) -> list[Row]:
+    """Its entries."""
+    log = log_of(loaded)
+    return [(entry.index, entry.term, entry.data) for entry in log.entries(log.first, log.last)]
+
+
+def write(storage: Storage, state: HardState, *records: bytes | memoryview) -> None:
+    """Append and sync."""
+    storage.append(state, records)
+    storage.sync()
+
+
+# --- opening and closing ---------------------------------------------------------------------------
+
+
+def it_has_the_methods_of_a_storage(subject: Subject) -> None:
+    """``open``, ``append``, ``sync``, ``compact`` and ``close``."""
+    if not isinstance(subject.make(), Storage):
+        raise AssertionError("it lacks a method of raftx.Storage")
+
+
+def a_new_one_is_empty(subject: Subject) -> None:
+    """No entries, no vote, the first membership, the first incarnation."""
+    storage, loaded = subject.opened()
+    expect(loaded.hard_state, HardState(), "the hard state of a new storage")
+    expect(loaded.conf_state, FOUNDERS, "the membership of a new storage")
+    expect(loaded.current_conf_state in (None, FOUNDERS), True, "its current membership is that or unknown")
+    expect(loaded.incarnation, 1, "the incarnation at the first opening")
+    expect((loaded.base_index, loaded.base_term), (0, 0), "the base of a new storage")
+    expect(loaded.snapshot, None, "the snapshot of a new storage")
+    expect(rows_of(loaded), [], "the entries of a new storage")
+    storage.close()
+
+
+def the_incarnation_counts_openings(subject: Subject) -> None:
+    """One more each time, whether or not anything was written; ``close`` may be called twice."""
+    for life in range(1, 6):
+        storage, loaded = subject.opened()
+        expect(loaded.incarnation, life, "the incarnation")
+        storage.close()
+        storage.close()
+
+
+def one_node_uses_it_at_a_time(subject: Subject) -> None:
+    """A second ``open``, another node and another cluster are refused, and change nothing."""
+    storage, _ = subject.opened()
+    expect_error(WrongDirectory, "it is open already", subject.make().open, 1, CLUSTER)
+    storage.close()
+    expect_error(WrongDirectory, "it is node 1's", subject.make().open, 2, CLUSTER)
+    expect_error(WrongDirectory, "it is another cluster's", subject.make().open, 1, b"another cluster!")
+    storage, loaded = subject.opened()
+    expect(loaded.incarnation, 2, "the incarnation after refused openings")
+    storage.close()
+
+
+def a_closed_one_refuses(subject: Subject) -> None:
+    """``append`` and ``compact`` raise StorageError."""
+    storage, _ = subject.opened()
+    write(storage, HardState(1, 0, 0), record(1, 1))
+    storage.close()
+    expect_error(StorageError, "append to a closed storage", storage.append, HardState(), [])
+    expect_error(StorageError, "compact a closed storage", storage.compact, 1, 1, FOUNDERS)
+
+
+# --- what is written ---------------------------------------------------------------------------------
+
+
+def it_keeps_what_was_synced(subject: Subject) -> None:
+    """Hard states and entries of any size."""
+    storage, _ = subject.opened()
+    write(storage, HardState(2, 3, 0), record(1, 1, b"a"), record(2, 2))
+    write(storage, HardState(2, 3, 2), record(3, 2, b"c" * 9000))
+    write(storage, HardState(2, 3, 3), record(4, 2, bytes(1 << 20)))
+    storage.close()
+    storage, loaded = subject.opened()
+    expect(loaded.hard_state, HardState(2, 3, 3), "the hard state")
+    expect(rows_of(loaded), [(1, 1, b"a"), (2, 2, b""), (3, 2, b"c" * 9000), (4, 2, bytes(1 << 20))], "the entries")
+    storage.close()
+
+
+def it_keeps_a_hard_state_alone(subject: Subject) -> None:
+    """Without entries; the last one of those before a ``sync``; and the doubt until a hard state without it."""
+    storage, _ = subject.opened()
+    storage.append(HardState(1, 2, 0), [])
+    write(storage, HardState(7, 3, 0))
+    storage.close()
+    storage, loaded = subject.opened()
+    expect(loaded.hard_state, HardState(7, 3, 0), "the hard state")
+    write(storage, HardState(7, 3, 0, True))
+    storage.close()
+    for _ in range(2):
+        storage, loaded = subject.opened()
+        expect(loaded.hard_state, HardState(7, 3, 0, True), "the hard state of a member in doubt")
+        storage.close()
+    storage, _ = subject.opened()
+    write(storage, HardState(8, 0, 0))
+    storage.close()
+    storage, loaded = subject.opened()
+    expect(loaded.hard_state, HardState(8, 0, 0), "the hard state after the doubt")
+    storage.close()
+
+
+def records_come_in_pieces_of_any_length(subject: Subject) -> None:
+    """A piece holds one record or many, as bytes or as a view."""
+    storage, _ = subject.opened()
+    records = [record(index, 1, b"%d" % index) for index in range(1, 10)]
+    write(storage, HardState(1, 0, 0), b"".join(records[:3]), memoryview(records[3]), memoryview(b"".join(records[4:])))
+    storage.close()
+    storage, loaded = subject.opened()
+    expect(rows_of(loaded), [(index, 1, b"%d" % index) for index in range(1, 10)], "the entries")
+    storage.close()
+
+
+def a_lower_index_replaces_the_tail(subject: Subject) -> None:
+    """In one ``append``, between two, and between two lives."""
+    storage, _ = subject.opened()
+    storage.append(HardState(1, 0, 0), [record(index, 1, b"%d" % index) for index in range(1, 6)])
+    storage.append(HardState(2, 0, 0), [record(3, 2, b"x")])
+    write(storage, HardState(3, 0, 0), record(4, 3, b"y"), record(5, 3, b"z"))
+    write(storage, HardState(4, 0, 0), record(5, 4, b"w") + record(6, 4, b"v") + record(5, 4, b"u"))
+    storage.close()
+    storage, loaded = subject.opened()
+    expect(rows_of(loaded), [(1, 1, b"1"), (2, 1, b"2"), (3, 2, b"x"), (4, 3, b"y"), (5, 4, b"u")], "the entries")
+    write(storage, HardState(5, 0, 0), record(2, 5, b"t"))
+    storage.close()
+    storage, loaded = subject.opened()
+    expect(loaded.hard_state.term, 5, "the term")
+    expect(rows_of(loaded), [(1, 1, b"1"), (2, 5, b"t")], "the entries")
+    write(storage, HardState(6, 0, 0), record(1, 6, b"s"))
+    storage.close()
+    storage, loaded = subject.opened()
+    expect(rows_of(loaded), [(1, 6, b"s")], "the entries")
+    storage.close()
+
+
+def kinds_of_entries_are_kept(subject: Subject) -> None:
+    """And what changes the membership is either understood or left to others."""
+    storage, _ = subject.opened()
+    change = ConfChange.parse("v4")
+    write(
+        storage,
+        HardState(1, 0, 2),
+        record(1, 1),
+        record(2, 1, change.encode(), ENTRY_CONF_CHANGE_V2),
+        record(3, 1, ConfChange.parse("r1").encode(), ENTRY_CONF_CHANGE_V2),
+    )
+    storage.close()
+    storage, loaded = subject.opened()
+    log = log_of(loaded)
+    expect([entry.kind in CHANGES for entry in log.entries(1, 3)], [False, True, True], "the kinds of the entries")
+    expect(loaded.conf_state, FOUNDERS, "the membership at the base")
+    current = ConfState(voters=(1, 2, 3, 4))
+    expect(loaded.current_conf_state in (None, current), True, "the current membership is the committed one or unknown")
+    storage.close()
+
+
+# --- compaction --------------------------------------------------------------------------------------
+
+
+def compaction_keeps_what_lies_behind(subject: Subject) -> None:
+    """It may forget what is not above the index, and nothing else; the membership is that of the base."""
+    storage, _ = subject.opened()
+    term = 0
+    rows = []
+    asked = {0: (0, FOUNDERS)}
+    for index in range(1, 61):
+        term = 1 + index // 7
+        data = b"%d" % index * 1500
+        write(storage, HardState(term, 0, index - 1), record(index, term, data))
+        rows.append((index, term, data))
+        if index % 20 == 0:
+            conf_state = ConfState(voters=(1, 2, 3), learners=(100 + index,))
+            asked[index - 3] = (rows[index - 4][1], conf_state)
+            storage.compact(index - 3, rows[index - 4][1], conf_state)
+    storage.close()
+    for _ in range(2):
+        storage, loaded = subject.opened()
+        expect(loaded.base_index in asked, True, f"the base {loaded.base_index} was asked for")
+        base_term, conf_state = asked[loaded.base_index]
+        expect(loaded.base_term, base_term, "the term of the base")
+        expect(loaded.conf_state, conf_state, "the membership at the base")
+        expect(rows_of(loaded), rows[loaded.base_index :], "the entries behind the base")
+        expect(loaded.hard_state, HardState(term, 0, 59), "the hard state")
+        storage.close()
+    storage, loaded = subject.opened()
+    write(storage, HardState(20, 0, 59), record(59, 20, b"new"))
+    storage.close()
+    storage, loaded = subject.opened()
+    expect(rows_of(loaded), [*rows[loaded.base_index : 58], (59, 20, b"new")], "the entries after a replacement")
+    storage.close()
+
+
+def compaction_refuses_what_is_not_there(subject: Subject) -> None:
+    """An index behind the log, and what is no index, term or membership."""
+    storage, _ = subject.opened()
+    write(storage, HardState(1, 0, 2), record(1, 1), record(2, 1))
+    expect_error(UsageError, "compact behind the log", storage.compact, 3, 1, FOUNDERS)
+    for bad in (0, -1, 2**63, 1.0, True, None):
+        expect_error(UsageError, f"index {bad}", storage.compact, bad, 1, FOUNDERS)
+        expect_error(UsageError, f"term {bad}", storage.compact, 1, bad, FOUNDERS)
+    for members in (None, ConfState(), ConfState(voters=(0,)), ConfState(voters=tuple(range(1, 66)))):
+        expect_error(UsageError, f"membership {members}", storage.compact, 1, 1, members)
+    storage.close()
+    storage, loaded = subject.opened()
+    expect(rows_of(loaded), [(1, 1, b""), (2, 1, b"")], "the entries after refused compactions")
+    storage.close()
+
+
+def an_older_base_changes_nothing(subject: Subject) -> None:
+    """The base never goes back."""
+    storage, _ = subject.opened()
+    conf_state = ConfState(voters=(1, 2, 3), learners=(9,))
+    write(storage, HardState(1, 0, 5), *[record(index, 1) for index in range(1, 7)])
+    storage.compact(4, 1, conf_state)
+    storage.sync()
+    storage.compact(2, 1, FOUNDERS)
+    write(storage, HardState(1, 0, 5), record(7, 1))
+    storage.close()
+    storage, loaded = subject.opened()
+    expect(loaded.base_index in (0, 4), True, f"the base {loaded.base_index} is one that was asked for last")
+    expect(loaded.conf_state, conf_state if loaded.base_index else FOUNDERS, "the membership at the base")
+    expect(rows_of(loaded), [(index, 1, b"") for index in range(loaded.base_index + 1, 8)], "the entries")
+    storage.close()
+
+
+# --- snapshots: only of storages that have save_snapshot -----------------------------------------------
+
+
+def a_snapshot_within_the_log_keeps_what_lies_behind(subject: Subject) -> None:
+    """Where the log has the entry at its index, with its term."""
+    storage, _ = subject.opened()
+    write(storage, HardState(1, 0, 4), *[record(index, 1, b"%d" % index) for index in range(1, 7)])
+    snapshot = Snapshot(4, 1, ConfState(voters=(1, 2), learners=(3,)), b"about it")
+    storage.save_snapshot(snapshot)
+    storage.sync()
+    storage.close()
+    storage, loaded = subject.opened()
+    expect(loaded.snapshot, snapshot, "the snapshot")
+    expect((loaded.base_index, loaded.base_term), (4, 1), "the base")
+    expect(loaded.conf_state, snapshot.conf_state, "the membership at the base")
+    expect(rows_of(loaded), [(5, 1, b"5"), (6, 1, b"6")], "the entries behind the snapshot")
+    storage.close()
+
+
+def a_snapshot_that_the_log_does_not_reach_replaces_it(subject: Subject) -> None:
+    """And the log goes on behind it."""
+    for index, term in ((9, 3), (3, 2)):
+        storage, loaded = subject.opened()
+        base = loaded.base_index
+        write(storage, HardState(term, 0, base), *[record(base + n, 1, b"%d" % n) for n in range(1, 5)])
+        storage.save_snapshot(Snapshot(base + index, term, FOUNDERS, b"newest"))
+        storage.append(HardState(term, 0, base + index), [record(base + index + 1, term, b"next")])
+        storage.sync()
+        storage.close()
+        storage, loaded = subject.opened()
+        expect((loaded.base_index, loaded.base_term), (base + index, term), "the base")
+        expect(rows_of(loaded), [(base + index + 1, term, b"next")], "the entries behind the snapshot")
+        storage.close()
+
+
+# --- power cuts: only where there is a way to make one --------------------------------------------------
+
+
+def a_power_cut_takes_nothing_that_was_synced(subject: Subject) -> None:
+    """And leaves what was appended after it whole or not at all, from the first on."""
+    if subject.crash is None:
+        return
+    held: list[Row] = []
+    incarnation = 0
+    for life in range(1, 8):
+        storage, loaded = subject.opened()
+        rows = rows_of(loaded)
+        expect(rows[: len(held)], held, f"the entries that were synced, in life {life}")
+        expect(loaded.incarnation > incarnation, True, "the incarnation grows")
+        expect(loaded.hard_state.term in (life - 1, life), True, f"term {loaded.hard_state.term} was written")
+        incarnation = loaded.incarnation
+        term = life + 1
+        held = [*rows, (len(rows) + 1, term, b"%d" % life * 3000)]
+        write(storage, HardState(life, 1, 0), record(*held[-1]))
+        storage.append(HardState(life + 1, 2, 0), [record(len(held) + 1, term, b"not synced")])
+        subject.crash(storage)
+
+
+def a_power_cut_forgets_no_more_than_was_compacted(subject: Subject) -> None:
+    """The base is one that was asked for, with its membership, and never goes back."""
+    if subject.crash is None:
+        return
+    memberships = {0: FOUNDERS}
+    base = last = 0
+    for life in range(1, 8):
+        storage, loaded = subject.opened()
+        expect(loaded.base_index in memberships, True, f"the base {loaded.base_index} was asked for, in life {life}")
+        expect(loaded.base_index >= base, True, f"the base goes from {base} to {loaded.base_index}, in life {life}")
+        expect(loaded.conf_state, memberships[loaded.base_index], "the membership at the base")
+        base = loaded.base_index
+        wanted = [(index, 1, b"%d" % index * 4000) for index in range(base + 1, last + 1)]
+        expect(rows_of(loaded), wanted, f"the entries behind the base, in life {life}")
+        for _ in range(3 * life):
+            last += 1
+            write(storage, HardState(1, 0, last), record(last, 1, b"%d" % last * 4000))
+            if last % 5 == 0:
+                index = last - life % 3
+                memberships[index] = ConfState(voters=(1, 2, 3), learners=(100 + index,))
+                storage.compact(index, 1, memberships[index])
+        subject.crash(storage)
+
+
+CHECKS: Sequence[Check] = (
+    it_has_the_methods_of_a_storage,
+    a_new_one_is_empty,
+    the_incarnation_counts_openings,
+    one_node_uses_it_at_a_time,
+    a_closed_one_refuses,
+    it_keeps_what_was_synced,
+    it_keeps_a_hard_state_alone,
+    records_come_in_pieces_of_any_length,
+    a_lower_index_replaces_the_tail,
+    kinds_of_entries_are_kept,
+    compaction_keeps_what_lies_behind,
+    compaction_refuses_what_is_not_there,
+    an_older_base_changes_nothing,
+    a_power_cut_takes_nothing_that_was_synced,
+    a_power_cut_forgets_no_more_than_was_compacted,
+)
+#: Only for storages that have the method ``save_snapshot``.
+SNAPSHOT_CHECKS: Sequence[Check] = (
+    a_snapshot_within_the_log_keeps_what_lies_behind,
+    a_snapshot_that_the_log_does_not_reach_replaces_it,
+)
+
+
+def checks_for(storage: type) -> list[Check]:
+    """The checks for a class of storages."""
+    return [*CHECKS, *(SNAPSHOT_CHECKS if hasattr(storage, "save_snapshot") else ())]

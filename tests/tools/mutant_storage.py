@@ -1,0 +1,302 @@
+"""Mistakes of the log on disk, and of what a node makes of it. A part of the list for mutants.py.
+
+The lives of a log on a simulated disk (storage/test_simulated_disk.py) are to find those of writing and opening, the
+tests of compaction those of the base.
+"""
+
+from __future__ import annotations
+
+from tests.tools.mutant_kinds import Edit, Mutant
+
+WAL = "raftx/storage/wal_writer.py"
+READER = "raftx/storage/wal_reader.py"
+RESERVE = "raftx/storage/reserve.py"
+RECOVERY = "raftx/storage/recovery.py"
+FORMAT = "raftx/storage/wal_format.py"
+FILE = "raftx/storage/file.py"
+MEMORY = "raftx/storage/memory.py"
+ASSEMBLY = "raftx/node/assembly.py"
+
+HISTORY = "conformance/history/test_history_storage.py"
+SIMULATED = "storage/test_simulated_disk.py"
+COMPACTION = "storage/test_compaction.py"
+POWER = "storage/test_compaction_power.py"
+CONFORMANCE = "storage/test_storage_conformance.py"
+DOUBT = "storage/test_wal_doubt.py"
+NODE = "node/test_compacted_log.py"
+
+MUTANTS = (
+    Mutant(
+        "acknowledged-before-the-sync",
+        0,
+        "the engine is told that a batch is durable, and nothing was synced",
+        SIMULATED,
+        (Edit(WAL, "            code = self.file.datasync()\n", "            code = 0\n"),),
+    ),
+    Mutant(
+        "header-of-a-segment-not-synced",
+        0,
+        "batches go into a segment whose header a power cut may take",
+        SIMULATED,
+        (Edit(WAL, "            code = self.reserve.file.datasync()\n", "            code = 0\n"),),
+    ),
+    Mutant(
+        "name-of-a-segment-not-synced",
+        0,
+        "batches go into a segment whose name a power cut may take",
+        SIMULATED,
+        (Edit(RESERVE, "        code = self.file.sync_new(self.directory)\n", "        code = 0\n"),),
+    ),
+    Mutant(
+        "torn-tail-is-damage",
+        0,
+        "a member whose last write was torn by a power cut does not start again",
+        SIMULATED,
+        (
+            Edit(
+                RECOVERY,
+                "        if verdict == reader.BAD and not (last and torn):\n",
+                "        if verdict == reader.BAD:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "damage-is-a-torn-tail",
+        0,
+        "damage at the end of the log is cut off, with what was acknowledged",
+        HISTORY,
+        (
+            Edit(
+                RECOVERY,
+                "        if verdict == reader.BAD and not (last and torn):\n",
+                "        if verdict == reader.BAD and not last:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "damaged-entries-are-torn",
+        0,
+        "entries without their checksum at the end of the log are cut off, as if they had not been written whole",
+        SIMULATED,
+        (
+            Edit(
+                READER,
+                '            return self.reject(more, "the entries do not have their checksum")\n',
+                '            return self.reject(True, "the entries do not have their checksum")\n',
+            ),
+            Edit(
+                RECOVERY,
+                "        if mark is not None and number < mark.number:\n",
+                "        if mark is not None and number + 1 < mark.number:\n",
+            ),
+            Edit(
+                RECOVERY,
+                "mark.number >= self.first_batch and self.met != mark:\n",
+                "mark.number >= self.first_batch and self.met not in (mark, None):\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "torn-header-of-a-segment-is-damage",
+        0,
+        "a member whose power failed while it began a segment does not start again",
+        SIMULATED,
+        (
+            Edit(
+                RECOVERY,
+                "        return dirt is None and (not any(block) or is_torn_head(block))\n",
+                "        return dirt is None and not any(block)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "failed-sync-is-tried-again",
+        0,
+        "a sync that has failed for want of memory is tried again, and what it then says is believed",
+        SIMULATED,
+        (
+            Edit(
+                WAL,
+                "        return self.step == STEP_WRITE or self.step == STEP_ZERO or self.step == STEP_MARK\n",
+                "        return self.step >= STEP_WRITE\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "removed-before-the-next-is-needed",
+        0,
+        "a segment is removed when the next one has its header: the hard state was in it",
+        COMPACTION,
+        (
+            Edit(
+                WAL,
+                "            if self.marking and self.write_offset > BLOCK:\n",
+                "            if self.marking:\n",
+            ),
+            Edit(
+                WAL,
+                "                self.reserve.drop(self.kept_from)\n",
+                "                self.reserve.drop(self.oldest)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "segment-with-needed-entries-removed",
+        0,
+        "a segment is removed whose last entry is the first one behind the base",
+        SIMULATED,
+        (
+            Edit(
+                WAL,
+                "<= self.base:\n            self.oldest += 1\n",
+                "<= self.base + 1:\n            self.oldest += 1\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "replaced-entries-come-back",
+        0,
+        "entries behind the base that were replaced are handed over when what has replaced them begins at or before it",
+        COMPACTION,
+        (
+            Edit(
+                RECOVERY,
+                "            if reader.replaces:\n                self.pieces.clear()\n",
+                "",
+            ),
+        ),
+    ),
+    Mutant(
+        "row-taken-while-a-batch-waits",
+        0,
+        "what the engine hands over while a batch is under way is acknowledged with it",
+        SIMULATED,
+        (
+            Edit(
+                WAL,
+                "        number = self.handed\n",
+                "        number = self.handed + (1 if self.queue.waiting() else 0)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "base-of-the-oldest-segment",
+        0,
+        "an opening takes the base from the first header that is there: it goes back",
+        POWER,
+        (
+            Edit(
+                RECOVERY,
+                "            self.base, self.base_term = heads[-1].base, heads[-1].base_term\n",
+                "            self.base, self.base_term = heads[0].base, heads[0].base_term\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "base-lost-with-the-next-segment",
+        0,
+        "what was opened with a base begins its next segment without one",
+        POWER,
+        (
+            Edit(
+                RECOVERY,
+                "encode_head(head), self.cluster, self.id)\n",
+                "encode_head(head._replace(base=0, base_term=0)), self.cluster, self.id)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "membership-at-the-base-not-updated",
+        0,
+        "the base moves, and the membership in the header stays that of the base before",
+        COMPACTION,
+        (Edit(FILE, "base_term=term, conf_state=conf_state", "base_term=term"),),
+    ),
+    Mutant(
+        "base-in-memory-only",
+        0,
+        "a compaction is remembered and never handed to the log",
+        COMPACTION,
+        (
+            Edit(
+                FILE,
+                "            if wal.py_compact(index, encode_head(head._replace("
+                "base=index, base_term=term, conf_state=conf_state))):\n",
+                "            if encode_head(head._replace(base=index, base_term=term, conf_state=conf_state)):\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "base-goes-back-in-memory",
+        0,
+        "MemoryStorage takes an older base than it has",
+        CONFORMANCE,
+        (Edit(MEMORY, "        if index <= self.base_index:\n            return\n", ""),),
+    ),
+    Mutant(
+        "leftover-is-a-gap",
+        0,
+        "a removed segment that a power cut has brought back keeps the member from starting",
+        POWER,
+        (
+            Edit(
+                RECOVERY,
+                "        first = last\n        while first - 1 in segments:\n            first -= 1\n",
+                "        first = segments[0] if segments else 0\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "missing-segment-unnoticed",
+        0,
+        "a segment that is needed and missing passes for one that was removed",
+        COMPACTION,
+        (Edit(RECOVERY, "        if first > oldest:\n", "        if first > oldest + 1:\n"),),
+    ),
+    Mutant(
+        "compacted-entries-handed-over",
+        0,
+        "entries up to the base are handed over with those behind it",
+        POWER,
+        (
+            Edit(
+                RECOVERY,
+                "            self.reader.start(self.base, self.base if first > 1 else 0)\n",
+                "            self.reader.start(0, self.base if first > 1 else 0)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "older-version-accepted",
+        0,
+        "a segment of an older format is read as if it were of this one",
+        DOUBT,
+        (Edit(FORMAT, "    if version != VERSION:\n", "    if version > VERSION:\n"),),
+    ),
+    Mutant(
+        "damaged-version-is-another-one",
+        0,
+        "a version that was damaged is taken for the log of another raftx",
+        DOUBT,
+        (
+            Edit(
+                FORMAT,
+                "    if version == 0 or version != (again or min(version, VERSION_ALONE)):\n",
+                "    if version == 0 and again == 0:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "applied-from-the-beginning",
+        0,
+        "a node takes its log for one that begins with the first entry",
+        NODE,
+        (
+            Edit(
+                ASSEMBLY,
+                "        log.py_restore(loaded.base_index, loaded.base_term)\n",
+                "        log.py_restore(loaded.base_index - 1, loaded.base_term)\n",
+            ),
+        ),
+    ),
+)
