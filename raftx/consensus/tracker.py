@@ -216,7 +216,8 @@ class Tracker:
         """A snapshot at ``index`` is on its way; nothing else is sent until something is heard of it."""
         self._reset_state(slot, SNAPSHOT)
         self.peers.pending_snapshot[slot] = index
-        self.peers.next[slot] = index + 1
+        # A member that has asked for it may have more than the snapshot.
+        self.peers.next[slot] = max(index, self.peers.match[slot]) + 1
         self.peers.sent_commit[slot] = index
         self.look_at(slot)
 
