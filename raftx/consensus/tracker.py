@@ -23,8 +23,9 @@ REFUSED = 2
 #   PROBE      its log is not known: one append at a time, then a pause until it answers
 #   REPLICATE  appends are pipelined, up to the window
 #   SNAPSHOT   a snapshot is under way: nothing else is sent
-# Invariants: match < next; match is durable on that peer; entries in [match + 1, next - 1] are in
-# flight in REPLICATE; sent_commit < next is the highest commit index that was sent to that peer.
+# Invariants: match < next; match is durable on that peer; entries in [match + 1, next - 1] are in flight
+# in REPLICATE. sent_commit is the highest commit index that was sent to that peer; it may be next or more,
+# of which the peer has taken no more than next - 1.
 
 
 class Tracker:
@@ -102,7 +103,6 @@ class Tracker:
         """In a debug build: a member's slot, and the invariants of its progress. At the end of each transition."""
         checks.check_index(slot, self.peers.count)
         checks.check(self.peers.match[slot] < self.peers.next[slot])
-        checks.check(self.peers.sent_commit[slot] < self.peers.next[slot])
 
     def begin(self, slot: int, next: int) -> None:
         """A member that is new in the configuration: probed from ``next``, and counted as heard from."""
@@ -216,7 +216,8 @@ class Tracker:
         """A snapshot at ``index`` is on its way; nothing else is sent until something is heard of it."""
         self._reset_state(slot, SNAPSHOT)
         self.peers.pending_snapshot[slot] = index
-        self.peers.next[slot] = index + 1
+        # A member that has asked for it may have more than the snapshot.
+        self.peers.next[slot] = max(index, self.peers.match[slot]) + 1
         self.peers.sent_commit[slot] = index
         self.look_at(slot)
 

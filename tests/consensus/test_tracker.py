@@ -547,3 +547,14 @@ def test_one_voter_is_alone_only_outside_of_a_joint_configuration() -> None:
     assert make(PURE.ConfState(voters=(1,), learners=(2,)), 1, 1).is_singleton()
     assert not make(PURE.ConfState(voters=(1, 2)), 1, 1).is_singleton()
     assert not make(PURE.ConfState(voters=(1,), voters_outgoing=(1,)), 1, 1).is_singleton()
+
+
+@pytest.mark.once
+def test_a_member_that_asked_for_a_snapshot_may_have_more_than_it() -> None:
+    """What is to be sent next stays behind what the member has."""
+    tracked = tracker()
+    assert tracked.maybe_update(1, 20)
+    tracked.become_snapshot(1, 16)
+    assert shape(tracked) == (20, 21, SNAPSHOT, False)
+    tracked.snapshot_ended(1, True)
+    assert shape(tracked) == (20, 21, PROBE, True)
