@@ -39,10 +39,10 @@ class Driver:
         #: Invariant: durable <= number; the last write that was handed over, and the last one that is durable
         self.number = self.durable = 0
         #: what the storage was handed last
-        self.handed_term = raft.term
-        self.handed_vote = raft.vote
-        self.handed_commit = raft.committed
-        self.handed_in_doubt = raft.in_doubt
+        self.handed_term = self.raft.term
+        self.handed_vote = self.raft.vote
+        self.handed_commit = self.raft.committed
+        self.handed_in_doubt = self.raft.in_doubt
         #: entries low .. high are new; none when high is below low
         self.write_low, self.write_high = 1, 0
         self.write_term = self.write_vote = self.write_commit = 0
@@ -55,12 +55,13 @@ class Driver:
         self.write_stable, self.write_stable_term = 0, 0
         self.apply_low, self.apply_high = 1, 0
         self.apply_bytes = 0
-        #: batches that are with the state machine, a ring: last index, bytes and number of records of each
+        #: batches that are with the state machine, a ring: last index and bytes of each
         self.high_at = array("Q", bytes(8 * APPLIES))
         self.bytes_at = array("Q", bytes(8 * APPLIES))
-        self.count_at = array("Q", bytes(8 * APPLIES))
         #: Invariant: first <= end <= first + APPLIES
         self.applies_first = self.applies_end = 0
+        #: the index before the first of those batches
+        self.applies_after = 0
 
     # --- step by step ------------------------------------------------------------------------------
 
@@ -74,26 +75,26 @@ class Driver:
             or (self.raft.pending_snapshot != 0 and not self.raft.snapshot_writing)
         )
 
-    def plan_write(self) -> int:
-        """Look at what is to be written."""
-        self.write_low = self.raft.writing + 1
-        self.write_high = self.raft.log.last
+    def plan_write(self) -> bool:
+        """Look at what is to be written. False: nothing must be, as ``must_write`` says it."""
+        low, high = self.raft.writing + 1, self.raft.log.last
+        self.write_low, self.write_high = low, high
         self.write_term = self.raft.term
         self.write_vote = self.raft.vote
         self.write_commit = self.raft.committed
         self.write_in_doubt = self.raft.in_doubt
         self.write_snapshot = self.raft.pending_snapshot != 0 and not self.raft.snapshot_writing
         self.write_sync = (
-            self.write_high >= self.write_low
-            or self.write_term != self.handed_term
-            or self.write_vote != self.handed_vote
-            or self.write_in_doubt != self.handed_in_doubt
+            high >= low
+            or self.raft.term != self.handed_term
+            or self.raft.vote != self.handed_vote
+            or self.raft.in_doubt != self.handed_in_doubt
         )
         self.write_stable = self.write_stable_term = 0
-        if self.raft.stable < self.raft.log.last:
-            self.write_stable = self.raft.log.last
+        if self.raft.stable < high:
+            self.write_stable = high
             self.write_stable_term = self.raft.log.last_term()
-        return 0
+        return self.write_sync or self.write_snapshot
 
     def hard_state_changed(self) -> bool:
         """Whether term, vote, commit index or doubt are not what the storage was handed last."""
@@ -105,13 +106,16 @@ class Driver:
         )
 
     def accept_write(self) -> int:
-        """What ``plan_write`` found is handed over: it has a number now."""
+        """What ``plan_write`` found is handed over: it has a number now (etcd's acceptInProgress)."""
         self.number += 1
         self.handed_term = self.write_term
         self.handed_vote = self.write_vote
         self.handed_commit = self.write_commit
         self.handed_in_doubt = self.write_in_doubt
-        self.raft.accept_writing()
+        self.raft.writing = self.write_high
+        self.raft.rewrite = 0
+        if self.write_snapshot:
+            self.raft.snapshot_writing = True
         return 0
 
     def plan_apply(self, allow_unstable: bool) -> bool:
@@ -141,19 +145,18 @@ class Driver:
 
     # --- with account --------------------------------------------------------------------------------
 
-    def next_write(self, spans: Spans, may_write: bool = True) -> bool:
+    def next_write(self, spans: Spans, may_write: bool) -> bool:
         """Hand over what is to be written: its entries into ``spans``, its number is ``number``. False for nothing.
 
         What is to be sent comes to ``out``, or waits for this write, or for the last one, in ``held``. may_write: False
         while the disk has too much to do; what promises something waits for the next write then.
         """
-        if not self.must_write():
+        if not self.plan_write():
             release.collect(self.raft, self.out, self.held, self.number)
             return False
         if not may_write:
             release.collect(self.raft, self.out, self.held, self.number + 1)
             return False
-        self.plan_write()
         write = self.number + 1
         release.collect(self.raft, self.out, self.held, write)
         if self.write_stable:
@@ -185,29 +188,41 @@ class Driver:
 
         ``spans`` is empty before. Not while APPLIES batches, or max_apply_bytes, are with the state machine.
         """
-        if self.raft.committed == self.raft.applying or self.applies_end - self.applies_first == APPLIES:
+        if self.raft.committed == self.raft.applying or self.raft.apply_paused:
             return False
-        low = self.raft.applying + 1
-        if not self.raft.hand_over(spans):
+        end, low, applicable = self.applies_end, self.raft.applying + 1, min(self.raft.committed, self.raft.stable)
+        if applicable < low or self.raft.pending_snapshot != 0 or end - self.applies_first == APPLIES:
             return False
-        high, size = self.raft.applying, spans.size
+        # What plan_apply and accept_apply do, in one: under a small load this is done for each entry.
+        high = applicable
+        self.raft.log.spans(low, high, spans)
+        size = spans.size
+        if self.raft.applying_bytes + size > self.raft.max_apply_bytes:
+            high = self.raft.apply_limit(False)
+            spans.clear()
+            self.raft.log.spans(low, high, spans)
+            size = spans.size
+        self.raft.applying = high
+        self.raft.applying_bytes += size
+        self.raft.apply_paused = high < applicable or self.raft.applying_bytes >= self.raft.max_apply_bytes
         self.apply_low, self.apply_high, self.apply_bytes = low, high, size
-        place = self.applies_end & (APPLIES - 1)
-        self.high_at[place] = high
-        self.bytes_at[place] = size
-        self.count_at[place] = high + 1 - low
-        self.applies_end += 1
+        if self.applies_first == end:
+            self.applies_after = low - 1
+        self.high_at[end & (APPLIES - 1)] = high
+        self.bytes_at[end & (APPLIES - 1)] = size
+        self.applies_end = end + 1
         return True
 
     def apply_done(self, index: int) -> int:
         """The state machine has everything up to ``index``, which ends one of the batches handed over."""
-        size = count = 0
-        while self.applies_first < self.applies_end and self.high_at[self.applies_first & (APPLIES - 1)] <= index:
-            place = self.applies_first & (APPLIES - 1)
-            size += self.bytes_at[place]
-            count += self.count_at[place]
-            self.applies_first += 1
-        return self.raft.apply_done(index, size, count)
+        size = 0
+        first, end, after = self.applies_first, self.applies_end, self.applies_after
+        while first < end and self.high_at[first & (APPLIES - 1)] <= index:
+            size += self.bytes_at[first & (APPLIES - 1)]
+            self.applies_after = self.high_at[first & (APPLIES - 1)]
+            first += 1
+        self.applies_first = first
+        return self.raft.apply_done(index, size, self.applies_after - after)
 
     def has_work(self) -> bool:
         """Whether there is something to write, to send or to hand over to the state machine."""

@@ -103,6 +103,7 @@ def doubt_ticked(r: State) -> None:
             r.doubt_seen = r.doubt_match
         return
     r.in_doubt = False
+    r.lived_term = r.term
     if r.vote == 0:
         # We may have voted in this term, and it has this leader.
         r.vote = r.lead

@@ -23,6 +23,7 @@ from ..types import (
     MSG_HUP,
     MSG_PRE_VOTE,
     MSG_PRE_VOTE_RESP,
+    MSG_PROP,
     MSG_SNAP,
     MSG_STORAGE_APPEND_RESP,
     MSG_STORAGE_APPLY_RESP,
@@ -58,20 +59,22 @@ class Raft(State):
         elif m.term != 0 and m.term < self.term:
             return self.step_stale(m)
 
-        if m.kind == MSG_VOTE or m.kind == MSG_PRE_VOTE:
-            return self.handle_vote(m)
-        if m.kind == MSG_HUP:
-            if self.pre_vote:
-                return candidate.start_campaign(self, candidate.CAMPAIGN_PRE_ELECTION)
-            return candidate.start_campaign(self, candidate.CAMPAIGN_ELECTION)
-        if m.kind == MSG_STORAGE_APPEND_RESP:
-            if m.index != 0:
-                self.stable_to(m.index, m.log_term)
-            if m.hint != 0:
-                return self.applied_snapshot(m.hint)
-            return 0
-        if m.kind == MSG_STORAGE_APPLY_RESP:
-            return self.apply_done(m.index, m.hint, m.context)
+        # Most messages are PROP, APP or APP_RESP, one after the other, and mean something else in each role.
+        if m.kind < MSG_PROP or m.kind > MSG_APP_RESP:
+            if m.kind == MSG_STORAGE_APPEND_RESP:
+                if m.index != 0:
+                    self.stable_to(m.index, m.log_term)
+                if m.hint != 0:
+                    return self.applied_snapshot(m.hint)
+                return 0
+            if m.kind == MSG_VOTE or m.kind == MSG_PRE_VOTE:
+                return self.handle_vote(m)
+            if m.kind == MSG_HUP:
+                if self.pre_vote:
+                    return candidate.start_campaign(self, candidate.CAMPAIGN_PRE_ELECTION)
+                return candidate.start_campaign(self, candidate.CAMPAIGN_ELECTION)
+            if m.kind == MSG_STORAGE_APPLY_RESP:
+                return self.apply_done(m.index, m.hint, m.context)
         if self.role == LEADER:
             return leader.step(self, m)
         if self.role == FOLLOWER:
@@ -136,10 +139,17 @@ class Raft(State):
 
         An older answer changes nothing (etcd's appliedTo).
         """
-        self.mark_applied(max(index, self.applied), size)
+        if index > self.applied:
+            if index > self.committed:
+                raise Corruption(f"the applied index {index} is beyond the commit index {self.committed}")
+            self.applied = index
+            self.applying = max(self.applying, index)
+        self.applying_bytes -= min(self.applying_bytes, size)
+        self.apply_paused = self.applying_bytes >= self.max_apply_bytes
         if self.tracker.auto_leave:
             leader.maybe_leave_joint(self)
-        self.reduce_uncommitted(size - min(size, count * ENTRY_HEADER))
+        # Entries of earlier terms were never counted: not below zero for them.
+        self.uncommitted_bytes -= min(self.uncommitted_bytes, size - min(size, count * ENTRY_HEADER))
         return 0
 
     def applied_snapshot(self, index: int) -> int:

@@ -22,15 +22,17 @@ def waits_for_disk(kind: int) -> bool:
 
 def collect(core: Raft, out: Outbox, held: Outbox, write: int) -> int:
     """Move what the core wants sent: to ``out`` what may leave now, to ``held`` what waits for that write."""
-    for row in range(core.messages.length()):
-        if waits_for_disk(core.messages.kind_at(row)):
-            held.take(core.messages, row, write)
-        else:
-            out.take(core.messages, row, 0)
-    core.messages.clear()
-    for row in range(core.after_append.length()):
-        held.take(core.after_append, row, write)
-    core.after_append.clear()
+    if core.messages.length():
+        for row in range(core.messages.length()):
+            if waits_for_disk(core.messages.kind_at(row)):
+                held.take(core.messages, row, write)
+            else:
+                out.take(core.messages, row, 0)
+        core.messages.clear()
+    if core.after_append.length():
+        for row in range(core.after_append.length()):
+            held.take(core.after_append, row, write)
+        core.after_append.clear()
     return 0
 
 

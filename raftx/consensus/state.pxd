@@ -40,7 +40,7 @@ cdef class State:
     cdef readonly Doubts doubts
     cdef readonly bint in_doubt
     cdef readonly int64_t doubt_ticks       # without a limit too: the doubt may not end
-    cdef readonly uint64_t doubt_nonce, doubt_term, doubt_floor, doubt_match, doubt_seen
+    cdef readonly uint64_t doubt_nonce, doubt_term, doubt_floor, doubt_match, doubt_seen, lived_term
     cdef readonly Outbox messages, after_append, early_reads, read_states, refused
     cdef Message scratch, piece
     cdef Configuration arriving
@@ -67,8 +67,6 @@ cdef class State:
     cdef int maybe_commit_by_vote(self, Message m) except -1 nogil
     cdef bint up_to_date(self, uint64_t index, uint64_t term) noexcept nogil
     cdef int replace_tail(self, Message m, uint64_t conflict) except -1 nogil
-    @cython.final
-    cdef void accept_writing(self) noexcept nogil
     cdef void stable_to(self, uint64_t index, uint64_t term) noexcept nogil
     cdef void stable_snapshot_to(self, uint64_t index) noexcept nogil
     cdef int restore_log(self, uint64_t index, uint64_t term) except -1 nogil
@@ -85,14 +83,12 @@ cdef class State:
     cdef uint64_t apply_room(self) noexcept nogil
     @cython.final
     cdef uint64_t apply_limit(self, bint allow_unstable) noexcept nogil
-    cdef bint hand_over(self, Spans spans) except -1 nogil
     @cython.final
     cdef int accept_applying(self, uint64_t index) except -1 nogil
     @cython.final
     cdef void count_applying(self, uint64_t size, bint allow_unstable) noexcept nogil
     @cython.final
     cdef int mark_applied(self, uint64_t index, uint64_t size) except -1 nogil
-    @cython.final
-    cdef void reduce_uncommitted(self, uint64_t size) noexcept nogil
+    cdef bint is_of_this_life(self, uint64_t term) noexcept nogil
     cdef bint committed_in_term(self) noexcept nogil
     cdef bint increase_uncommitted(self, uint64_t size) noexcept nogil

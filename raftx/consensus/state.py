@@ -130,6 +130,8 @@ class State:
         self.doubt_floor = self.doubt_match = 0
         #: ``doubt_match`` when it was last looked whether it grows
         self.doubt_seen = 0
+        #: the last term that an earlier life may have had a part in; while in doubt, it may have been in later ones
+        self.lived_term = self.term
         # A seed and an id give each member its own sequence; zero would be a fixed point of xorshift.
         seed = config.seed or 0
         mixed = (seed * 0x9E3779B97F4A7C15 + config.id * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB) & MASK64
@@ -302,13 +304,6 @@ class State:
         self.look_at_marks()
         return 0
 
-    def accept_writing(self) -> None:
-        """Everything appended so far, and a restored snapshot, have been handed to the storage."""
-        self.writing = self.log.last
-        self.rewrite = 0
-        if self.pending_snapshot:
-            self.snapshot_writing = True
-
     def stable_to(self, index: int, term: int) -> None:
         """The storage has written up to (index, term). A replaced entry is not mistaken for it."""
         if index > self.stable and index > self.rewrite and self.log.match(index, term):
@@ -441,23 +436,6 @@ class State:
             return self.applying
         return self.log.limit(self.applying + 1, self.applicable(allow_unstable), self.apply_room())
 
-    def hand_over(self, spans: Spans) -> bool:
-        """Hand what is durable here and may be applied now to the state machine; False for nothing.
-
-        ``spans``, which is empty before, gets the records from ``applying`` on, which moves behind them.
-        """
-        if not self.may_apply(False):
-            return False
-        low, high = self.applying + 1, self.applicable(False)
-        self.log.spans(low, high, spans)
-        if spans.size > self.apply_room():
-            high = self.apply_limit(False)
-            spans.clear()
-            self.log.spans(low, high, spans)
-        self.accept_applying(high)
-        self.count_applying(spans.size, False)
-        return True
-
     def set_snapshot(self, record: bytes, index: int, term: int) -> None:
         """What other members may be sent from now on: a snapshot as a record."""
         self.snapshot.clear()
@@ -499,9 +477,9 @@ class State:
         self.apply_paused = self.applying_bytes >= self.max_apply_bytes
         return 0
 
-    def reduce_uncommitted(self, size: int) -> None:
-        """``size`` bytes of data are applied. Entries of earlier terms were never counted: not below zero for them."""
-        self.uncommitted_bytes -= min(self.uncommitted_bytes, size)
+    def is_of_this_life(self, term: int) -> bool:
+        """Whether only this life of the member can have done anything in that term, which is then not forgotten."""
+        return not self.in_doubt and term > self.lived_term
 
     def committed_in_term(self) -> bool:
         """Whether an entry of the present term is committed: before that a leader does not know what is."""

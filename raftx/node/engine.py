@@ -400,6 +400,9 @@ class Engine(Runner):
         if self.core.role == LEADER and self.message.log_term == self.core.term:
             reason = elections.proposal_refusal(self.core, self.message.body_size - count * ENTRY_HEADER)
         if reason:
+            if not self.core.is_of_this_life(self.message.log_term):
+                # A copy may have come before this node was restarted, and been appended: the log will tell.
+                return 0
             self.out.push(MSG_REFUSED, sender, self.core.id, 0)
             self.out.set_log(reason, self.codec.sender_incarnation, 0)
             self.out.set_answer(FLAG_REJECT, count, sequence)

@@ -96,7 +96,7 @@ class Member:
 
     def work(self) -> int:
         """Write, send and apply what is there; ``out`` has what is to be sent."""
-        if self.driver.next_write(self.spans):
+        if self.driver.next_write(self.spans, True):
             self.written += self.spans.size
             self.spans.clear()
         self.driver.write_done(self.driver.number)

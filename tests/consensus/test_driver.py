@@ -43,13 +43,13 @@ def test_messages_are_held_until_their_write_is_durable() -> None:
         core.step(impl.Message(kind, sender=2, **fields))
 
     step(MSG_APP, term=1, entries=[impl.Entry(1, 1, b"a")])
-    assert driver.next_write(spans) and driver.number == 1
+    assert driver.next_write(spans, True) and driver.number == 1
     assert (driver.write_term, driver.write_low, driver.write_high, spans.count) == (1, 1, 1, 1)
     step(MSG_HEARTBEAT, term=1)
     core.step_local(MSG_HUP)
-    assert driver.next_write(spans) and driver.number == 2
+    assert driver.next_write(spans, True) and driver.number == 2
     assert (driver.write_term, driver.write_vote) == (2, 1) and driver.write_low > driver.write_high
-    assert not driver.next_write(spans)
+    assert not driver.next_write(spans, True)
     assert kinds(out.messages()) == [MSG_HEARTBEAT_RESP]
     own = [MSG_APP_RESP, MSG_STORAGE_APPEND_RESP, MSG_VOTE, MSG_VOTE, MSG_VOTE_RESP, MSG_STORAGE_APPEND_RESP]
     assert kinds(held.messages()) == own
@@ -67,7 +67,7 @@ def test_messages_are_held_until_their_write_is_durable() -> None:
     assert held.length() == 0 and not driver.settle()
     # All is durable: a write that was without entries brings no further answer.
     step(MSG_HEARTBEAT, term=3)
-    assert driver.next_write(spans)
+    assert driver.next_write(spans, True)
     assert MSG_STORAGE_APPEND_RESP not in kinds(held.messages())
 
 
@@ -78,7 +78,7 @@ def test_what_has_no_room_at_the_disk_waits_for_the_write_to_come() -> None:
     spans = module(impl, "_native.memory").Spans()
 
     core.step(impl.Message(MSG_APP, sender=2, term=1, entries=[impl.Entry(1, 1, b"a")]))
-    assert driver.next_write(spans) and driver.number == 1
+    assert driver.next_write(spans, True) and driver.number == 1
     core.step(impl.Message(MSG_APP, sender=2, term=1, index=1, log_term=1, entries=[impl.Entry(2, 1, b"b")]))
     core.step(impl.Message(MSG_HEARTBEAT, sender=2, term=1))
     for _ in range(2):
@@ -88,7 +88,7 @@ def test_what_has_no_room_at_the_disk_waits_for_the_write_to_come() -> None:
     driver.write_done(1)
     assert [m.index for m in driver.out.messages() if m.kind == MSG_APP_RESP] == [1]
     spans.clear()
-    assert driver.next_write(spans) and (driver.number, driver.write_low, driver.write_high) == (2, 2, 2)
+    assert driver.next_write(spans, True) and (driver.number, driver.write_low, driver.write_high) == (2, 2, 2)
     assert core.stable == 1
     driver.write_done(2)
     assert [m.index for m in driver.out.messages() if m.kind == MSG_APP_RESP] == [1, 2]
@@ -101,11 +101,11 @@ def test_what_becomes_due_behind_a_durable_write_is_released_at_once() -> None:
     driver = module(impl, "consensus.driver").Driver(core)
     spans = module(impl, "_native.memory").Spans()
     core.step(impl.Message(MSG_APP, sender=2, term=1, entries=[impl.Entry(1, 1, b"a")]))
-    assert driver.next_write(spans)
+    assert driver.next_write(spans, True)
     driver.write_done(1)
     # An acknowledgement of what is durable already waits for the last write, which is.
     core.step(impl.Message(MSG_APP, sender=2, term=1, entries=[impl.Entry(1, 1, b"a")]))
-    assert not driver.next_write(spans) and kinds(driver.held.messages()) == [MSG_APP_RESP]
+    assert not driver.next_write(spans, True) and kinds(driver.held.messages()) == [MSG_APP_RESP]
     assert not driver.settle()
     assert kinds(driver.out.messages()) == [MSG_APP_RESP, MSG_APP_RESP]
 
@@ -123,7 +123,7 @@ def test_batches_for_the_state_machine_keep_to_one_budget() -> None:
         m = impl.Message(MSG_APP, sender=2, term=1, index=previous, log_term=min(previous, 1), entries=entries)
         m.commit = index
         core.step(m)
-        driver.next_write(spans)
+        driver.next_write(spans, True)
         driver.write_done(driver.number)
         spans.clear()
 

@@ -1,5 +1,7 @@
 """Whole nodes in one thread: their workers are stepped one round at a time, by a clock that is moved by hand."""
 
+import dataclasses
+
 import pytest
 
 from tests.helpers.implementations import IMPLEMENTATIONS
@@ -255,4 +257,64 @@ def test_entries_of_an_earlier_life_end_no_future_of_this_one(impl):
         *(b"new %d" % i for i in range(3)),
     ]
     assert [future.result(0).result for future in futures] == [4, 5, 6]
+    world.close()
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["restarted", "restarted in doubt"])
+def test_what_an_earlier_life_may_have_appended_is_not_refused(impl, lost):
+    """A copy of a proposal comes to a leader that was restarted since; what has become of the first the log tells."""
+    world = World(impl)
+    leader = world.leader()
+    other = next(node for node in world.nodes.values() if node is not leader)
+    world.until(lambda: other.leader_id)
+    future = other.propose(b"x")
+    for name in ("engine", "net"):
+        world.executors[other.id].step(name)
+    to, copy = world.frames[-1]
+    assert to == leader.id and b"x" in copy
+    world.until(lambda: world.engine(other.id).core.log.last == 2)
+    assert not future.done()
+
+    storage = world.storages[leader.id]
+    world.executors[leader.id].kill()
+    storage.crash()
+    if lost:
+        opened = storage.open
+
+        def forgetful(id, cluster):
+            loaded = opened(id, cluster)
+            return dataclasses.replace(loaded, hard_state=impl.HardState(0, 0, 0, True), records=())
+
+        storage.open = forgetful
+    world.frames.clear()
+    world.start(leader.id)
+    again = world.engine(leader.id)
+    assert again.core.in_doubt is lost
+    world.receive[leader.id](copy)
+    world.until(future.done)
+    assert future.result(0).result == 1
+    world.close()
+
+
+def test_what_no_life_can_have_appended_is_refused(impl):
+    """Whoever is asked in a term that it began itself says at once that it does not lead."""
+    world = World(impl)
+    leader = world.leader()
+    other = next(node for node in world.nodes.values() if node is not leader)
+    world.until(lambda: other.leader_id)
+    future = other.propose(b"x")
+    for name in ("engine", "net"):
+        world.executors[other.id].step(name)
+    to, copy = world.frames.pop()
+    assert to == leader.id and b"x" in copy
+    third = next(node for node in world.nodes.values() if node is not leader and node is not other)
+    leader.transfer_leadership(third.id)
+    world.until(lambda: third.is_leader)
+    # Nothing is applied meanwhile that would tell it, too.
+    world.skipped.add((third.id, "net"))
+    assert not future.done()
+    world.receive[leader.id](copy)
+    world.until(future.done)
+    assert str(future.exception(0)) == "the member asked is not the leader"
+    world.skipped.clear()
     world.close()

@@ -199,4 +199,30 @@ MUTANTS = (
             ),
         ),
     ),
+    Mutant(
+        "refused-by-who-was-restarted",
+        0,
+        "a leader that was restarted refuses what its earlier life has appended, and it is reported as not done",
+        "node/test_stepped.py",
+        (
+            Edit(
+                ENGINE,
+                "            if not self.core.is_of_this_life(self.message.log_term):\n",
+                "            if False:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "refused-after-a-doubt",
+        0,
+        "a member that has lost what it appended, and its term with it, refuses it",
+        "node/test_stepped.py",
+        (
+            Edit(
+                STATE,
+                "        return not self.in_doubt and term > self.lived_term\n",
+                "        return term > self.lived_term\n",
+            ),
+        ),
+    ),
 )

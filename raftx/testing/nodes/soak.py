@@ -1,4 +1,6 @@
-"""Schedules of whole nodes: python -m raftx.testing.nodes.soak [--schedules N | --seconds N] [--seed S] [--jobs N]
+"""Schedules of whole nodes.
+
+    python -m raftx.testing.nodes.soak [--schedules N | --seconds N] [--seed S] [--jobs N] [--modes] [--log]
 
 Runs one seed after the other, tells what happened, and ends with status 1 and the line that replays it at the first
 violation. With --modes every seed runs compiled and interpreted, and the two must have taken the same steps.
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 import random
 import sys
 from collections import Counter
@@ -21,7 +24,7 @@ from . import schedule
 CHUNK = 50  # seeds that a job is given at once
 SECONDS = 600.0
 
-Task = tuple[int, int, bool]  # first seed, how many, modes
+Task = tuple[int, int, bool, bool]  # first seed, how many, modes, whether what the nodes log is shown
 
 
 class Sums:
@@ -45,7 +48,9 @@ class Sums:
 
 def run(task: Task) -> tuple[int, Sums, str]:
     """Some seeds, up to the first violation: how many, what they came to, and what is wrong."""
-    first, count, modes = task
+    first, count, modes, log = task
+    # Nodes that fail, and disks that are full, are what a schedule is for.
+    logging.getLogger("raftx").disabled = not log
     sums = Sums()
     for seed in range(first, first + count):
         again = f"python -m raftx.testing.nodes.soak --seed {seed} --schedules 1"
@@ -63,11 +68,11 @@ def run(task: Task) -> tuple[int, Sums, str]:
     return count, sums, ""
 
 
-def _tasks(seed: int, schedules: int | None, modes: bool, chunk: int) -> Iterator[Task]:
+def _tasks(seed: int, schedules: int | None, modes: bool, log: bool, chunk: int) -> Iterator[Task]:
     done = 0
     while schedules is None or done < schedules:
         count = chunk if schedules is None else min(chunk, schedules - done)
-        yield seed + done, count, modes
+        yield seed + done, count, modes, log
         done += count
 
 
@@ -79,6 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="the first one; default: drawn")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--modes", action="store_true", help="run both implementations and compare")
+    parser.add_argument("--log", action="store_true", help="show what the nodes log")
     options = parser.parse_args(arguments)
     seconds = SECONDS if options.seconds is None and options.schedules is None else options.seconds
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1 << 40)
@@ -88,7 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
             parser.error("--modes needs a compiled build")
         mode = "compiled and interpreted"
     print(f"{mode}, whole nodes from seed {seed}, {options.jobs} jobs", flush=True)
-    tasks = _tasks(seed, options.schedules, options.modes, 1 if options.jobs == 1 else CHUNK)
+    tasks = _tasks(seed, options.schedules, options.modes, options.log, 1 if options.jobs == 1 else CHUNK)
     return soak(outcomes(run, tasks, options.jobs), seconds, Sums(), lambda text: print(text, flush=True))
 
 

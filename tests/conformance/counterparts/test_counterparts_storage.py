@@ -14,6 +14,7 @@ import pytest
 
 from raftx.types import LOCAL_APPEND_THREAD
 from tests.helpers.core_log import PURE, RECORD, append, done, entries_of, log_of, marks_of, node_of, snapshot, written
+from tests.helpers.implementations import module
 
 # --- the unstable part of the log ------------------------------------------------------------------
 
@@ -113,7 +114,9 @@ def test_unstable_accept_in_progress(count: int, writing: int, after: int, pendi
     core = marks_of([1] * count, 5, 1, stable=4, writing=writing)
     if pending is not None:
         core.pending_snapshot, core.snapshot_writing = 4, pending
-    core.accept_writing()
+    driver = module(PURE, "consensus.driver").Driver(core)
+    driver.plan_write()
+    driver.accept_write()
     assert (core.stable, core.writing) == (4, after)
     assert core.snapshot_writing is (pending is not None)
 

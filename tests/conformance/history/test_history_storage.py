@@ -115,7 +115,7 @@ def test_writes_of_three_leaders_are_not_mistaken_for_each_other() -> None:
         [(2, 1, 0, (1, 1, 1)), (3, 2, 1, (2, 2)), (2, 3, 1, (1, 1))], 1
     ):
         append(leader, term, index, *terms)
-        assert driver.next_write(spans)
+        assert driver.next_write(spans, True)
         assert driver.number == number
     assert core.log.py_term(3) == 1
     for number, stable in ((1, 0), (2, 0), (3, 3)):
