@@ -1,5 +1,6 @@
 import cython
 from libc.stdint cimport uint64_t
+from .._native cimport checks
 from .._native.memory cimport Spans
 from .._native.outbox cimport Message, Outbox
 from . cimport release

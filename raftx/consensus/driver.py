@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from array import array
 
+from .._native import checks
 from .._native.memory import Spans
 from .._native.outbox import Message, Outbox
 from ..types import MSG_STORAGE_APPEND_RESP
@@ -113,6 +114,8 @@ class Driver:
         self.handed_commit = self.write_commit
         self.handed_in_doubt = self.write_in_doubt
         self.raft.writing = self.write_high
+        checks.check(self.raft.stable <= self.raft.writing)
+        checks.check(self.raft.writing <= self.raft.log.last)
         self.raft.rewrite = 0
         if self.write_snapshot:
             self.raft.snapshot_writing = True
@@ -203,6 +206,7 @@ class Driver:
             self.raft.log.spans(low, high, spans)
             size = spans.size
         self.raft.applying = high
+        checks.check(self.raft.applying <= self.raft.committed)
         self.raft.applying_bytes += size
         self.raft.apply_paused = high < applicable or self.raft.applying_bytes >= self.raft.max_apply_bytes
         self.apply_low, self.apply_high, self.apply_bytes = low, high, size

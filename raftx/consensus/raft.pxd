@@ -1,4 +1,5 @@
 from libc.stdint cimport uint32_t, uint64_t
+from .._native cimport checks
 from .._native.outbox cimport Message
 from . cimport candidate, configuration, follower, leader
 from .configuration cimport Configuration

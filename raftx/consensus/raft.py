@@ -6,6 +6,7 @@ listed: whatever happens to a Raft happens through one of the two.
 
 from __future__ import annotations
 
+from .._native import checks
 from .._native.layout import ENTRY_HEADER
 from .._native.memory import Entry
 from .._native.outbox import Message
@@ -144,6 +145,7 @@ class Raft(State):
                 raise Corruption(f"the applied index {index} is beyond the commit index {self.committed}")
             self.applied = index
             self.applying = max(self.applying, index)
+            checks.check(self.applying <= self.committed)
         self.applying_bytes -= min(self.applying_bytes, size)
         self.apply_paused = self.applying_bytes >= self.max_apply_bytes
         if self.tracker.auto_leave:
