@@ -308,7 +308,7 @@ class Engine(Runner):
             return 0
         self.contact.heard(place)
         if self.peers.met[place] != self.codec.sender_incarnation:
-            # A member that has just begun knows nothing of what its earlier life was told, or of what was sent before it
+            # A member that has just begun does not know what its earlier life was told, or what was sent before it
             # listened.
             self.peers.met[place] = self.codec.sender_incarnation
             self.peers.introduced[place] = 0
@@ -574,7 +574,7 @@ class Engine(Runner):
         return True
 
     def send_to(self, place: int, to: int) -> int:
-        """Send the rows for one member, in frames that close at ``frame_close``; returns how many. place: -1 for none."""
+        """Send the rows for one member, in frames that close at ``frame_close``; returns how many. place: -1: none."""
         rows = self.out.length()
         limit = self.peers.frame_limits[place] if place >= 0 else 0
         close = self.frame_close

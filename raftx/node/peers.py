@@ -3,7 +3,8 @@
 Kept by member id, each in a place of its own, because slots are the configuration's: they move when members come and
 go, and a removed member may come back with the life and the proposals it had. There is a place for every member and
 for many that were removed lately; the one that was removed longest ago makes room for a new member. A sender that is
-no member, and was none lately, has no place: so it cannot drive out another by sending. The engine's thread, without the GIL.
+no member, and was none lately, has no place: so it cannot drive out another by sending. The engine's thread,
+without the GIL.
 """
 
 from __future__ import annotations
