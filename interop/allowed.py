@@ -426,7 +426,7 @@ def asks_the_one_voter(d: Difference) -> bool:
 class Rule:
     """One chosen difference."""
 
-    number: int  # in the list of differences
+    number: int  # of the row in docs/parity.md
     name: str
     allows: Callable[[Difference], bool]
 
