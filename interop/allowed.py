@@ -1,9 +1,9 @@
 """The allow-list: where raftx differs from raft-rs on purpose, as far as a quiet schedule can see it.
 
-A rule has the number of the difference in the list of differences that docs/parity.md has, a predicate over the first
-step whose answers differ and both answers to it, and the test that shows it. An allowed difference ends its schedule.
+A rule has the number that its difference has in the table of docs/parity.md, a predicate over the first step whose
+answers differ and both answers to it, and the test that shows it. An allowed difference ends its schedule.
 Whatever no rule allows is a mistake of raftx. A rule says as little as the answers let it: that one side only lags, for
-instance, is believed when a heartbeat later both sides say the same, or when somebody else was taking over meanwhile.
+instance, is believed when a heartbeat later both sides say the same, or when another member was taking over meanwhile.
 """
 
 from __future__ import annotations
@@ -426,7 +426,7 @@ def asks_the_one_voter(d: Difference) -> bool:
 class Rule:
     """One chosen difference."""
 
-    number: int  # in the list of differences
+    number: int  # of the row in docs/parity.md
     name: str
     allows: Callable[[Difference], bool]
 

@@ -132,7 +132,7 @@ class Schedule(Draws):
                     raise Disagreement(f"{seat} sends a snapshot of {index} with data {data!r}")
                 stale = stale or flight.to not in Conf.of(snapshot).members
         if stale:
-            # Who is not in it does not take it: one that has him is wanted.
+            # A member that is not in it does not take it: one that has the member is wanted.
             self.do(seat, "snapshot")
         return result
 

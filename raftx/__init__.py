@@ -1,6 +1,6 @@
 """Durable Raft consensus that runs without the GIL and can be single-stepped, simulated and replayed.
 
-This file holds the public names and nothing else. ``COMPILED`` tells whether the compiled modules
+This file holds the public names and nothing else. ``COMPILED`` says whether the compiled modules
 are in use; ``RAFTX_PURE=1`` in the environment, set before the first import, forces the interpreted
 ones ("" and "0" mean off).
 """

@@ -10,16 +10,17 @@ from .types import NO_LIMIT, NUMBER_MAX
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Settings of one node; checked when made, never changed afterwards.
+    """Settings of one member; checked when made, never changed afterwards.
 
-    Raises ConfigError, which names the field and its range.
+    A ``Node`` uses all of them. A ``RawNode`` has no clock, queues or frames: it ignores the fields whose comment
+    begins with "Node only". Raises ConfigError, which names the field and its range.
     """
 
     #: This member's id, 1..2^63-1; the same for the life of its storage.
     id: int
-    #: Sixteen bytes that all members share; frames and directories of another cluster are refused.
+    #: Node only. Sixteen bytes that all members share; frames and directories of another cluster are refused.
     cluster: bytes = b"raftx\0\0\0\0\0\0\0\0\0\0\0"
-    #: Length of one tick in milliseconds, 1..60,000.
+    #: Node only. Length of one tick in milliseconds, 1..60,000.
     tick_ms: int = 50
     #: A follower waits election_ticks .. 2 * election_ticks - 1 ticks for its leader; above heartbeat_ticks.
     election_ticks: int = 10
@@ -35,13 +36,13 @@ class Config:
     max_inflight_bytes: int = 8 << 20
     #: Bytes of entries in one append; one entry is sent whatever its size. 0 means one entry a message.
     max_message_bytes: int = 1 << 20
-    #: Bytes of data in one entry, 0..1 GiB; a proposal above it raises EntryTooLarge.
+    #: Node only. Bytes of data in one entry, 0..1 GiB; a proposal above it raises EntryTooLarge.
     max_entry_bytes: int = 1 << 20
     #: Bytes of data a leader keeps appended but not applied before it refuses proposals; the first one always fits.
     max_uncommitted_bytes: int = 256 << 20
-    #: Bytes of proposals that wait for the engine; above it a proposal ends as not done.
+    #: Node only. Bytes of proposals that wait for the engine; above it a proposal ends as not done.
     max_waiting_bytes: int = 64 << 20
-    #: Proposals that have not ended, 1..2^31-1; above it a proposal ends as not done. Each takes about 200 bytes.
+    #: Node only. Proposals that have not ended, 1..2^31-1; above it one ends as not done. Each takes about 200 bytes.
     max_open_proposals: int = 1 << 18
     #: Bytes of committed entries handed to the state machine at once.
     max_apply_bytes: int = 4 << 20
@@ -54,20 +55,20 @@ class Config:
     validate_conf_changes: bool = True
     #: A vote goes only to candidates of at least this priority, or with a longer log; 0..2^31-1 (raft-rs).
     priority: int = 0
-    #: Votes carry the commit index: so a committed change of membership is learned without a leader (raft-rs).
+    #: Votes carry the commit index, so a committed membership change is learned without a leader (raft-rs).
     commit_by_vote: bool = False
     #: Commit only what members of at least two commit groups hold (raft-rs; RawNode.assign_commit_groups).
     group_commit: bool = False
-    #: Append to a message that is not sent yet instead of queueing another one (raft-rs).
+    #: Add entries to a message that is not sent yet instead of queueing another one (raft-rs).
     batch_append: bool = False
     #: Followers learn the commit index with the next append or heartbeat, not at once (raft-rs).
     skip_bcast_commit: bool = False
     #: A follower passes proposals on to its leader.
     forward_proposals: bool = True
-    #: After this time in milliseconds a proposal without an answer ends as unknown, 1..2^31.
+    #: Node only. After this time in milliseconds a request without an outcome ends as unknown, 1..2^31.
     proposal_timeout_ms: int = 10_000
-    #: What the randomised election timeouts are drawn from, together with the id. None: a Node draws one from the
-    #: system, a RawNode takes 0.
+    #: Seeds the randomised election timeouts, mixed with the id. None: a Node takes a random seed from the system, a
+    #: RawNode takes 0.
     seed: int | None = None
 
     def __post_init__(self) -> None:

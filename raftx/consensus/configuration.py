@@ -56,7 +56,7 @@ def mixed(before: int, value: int) -> int:
 
 
 class Configuration:
-    """Who the members are after a change: what Raft.install takes.
+    """The membership after a change: Raft.install takes it.
 
     Slots are in the order of ids: slot i is member ids[i]. Invariant: ids[0 .. count - 1] ascend, and the masks have no
     bit from ``count`` on. Without a membership nobody is a member.

@@ -1,4 +1,4 @@
-"""What a member said before it was removed, in case it comes back within the same term.
+"""The votes and acknowledgements of removed members, in case one comes back within the same term.
 
 A vote was given for a term and an acknowledgement for a leadership; neither ends when its member leaves the
 configuration. A bounded table and nothing else: no messages are sent from here, and nothing is allocated.
@@ -37,7 +37,7 @@ class Departed:
         self.count += 1
 
     def take(self, id: int) -> int:
-        """A member comes: what it had said, 0 for nothing."""
+        """A member comes: what it had said; 0 if nothing."""
         for place in range(self.count):
             if self.ids[place] == id:
                 value = self.values[place]

@@ -1,13 +1,13 @@
 """The driver of a Raft: its next write, what may be sent, what is to be applied, and what completions do to it.
 
-Whoever runs a Raft does it through this class: the engine of a node, ``RawNode`` for those who drive the core
-themselves, and the loops that measure it. It moves bytes and messages between the core and its caller; nothing
+Every Raft is run through this class: by the engine of a node, by ``RawNode`` for programs that drive the core
+themselves, and by the loops that measure it. It moves bytes and messages between the core and its caller; nothing
 is written, sent or applied here, and nothing waits. One caller at a time.
 
 There are two ways to use it. ``next_write``, ``write_done``, ``next_apply`` and ``apply_done`` keep account of what is
-under way: messages wait in ``held`` for their write and come to ``out``. Who keeps account itself (a
-``Ready`` and the responses that go with it) takes the same steps one by one: ``plan_write``, ``accept_write``,
-``plan_apply``, ``accept_apply``.
+under way: messages wait in ``held`` for their write and come to ``out``. A caller that keeps account
+itself (a ``Ready`` and the responses that go with it) takes the same steps one by one: ``plan_write``,
+``accept_write``, ``plan_apply``, ``accept_apply``.
 """
 
 from __future__ import annotations
@@ -145,6 +145,10 @@ class Driver:
         self.handed_term = self.handed_vote = self.handed_commit = 0
         self.handed_in_doubt = False
         return 0
+
+    def __repr__(self) -> str:
+        applying = self.applies_end - self.applies_first
+        return f"<Driver {self.raft.id} writes={self.durable}/{self.number} durable, {applying} batches to apply>"
 
     # --- with account --------------------------------------------------------------------------------
 

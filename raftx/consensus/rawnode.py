@@ -1,9 +1,9 @@
-"""RawNode: the core for those who drive it themselves, a Ready at a time.
+"""RawNode: the core for programs that drive it themselves, a Ready at a time.
 
 RawNode has etcd's contract (rawnode.go): feed it messages and ticks, take a Ready, persist, send,
 apply, and tell it so, either with ``advance`` or, with asynchronous storage writes, by delivering
 the responses that its storage messages carry. A Ready is a view of what the driver has found (driver.py);
-which of its messages may leave before the write is durable says ``split`` (release.py).
+``split`` (release.py) says which of its messages may leave before the write is durable.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from .raft import Raft
 
 
 class Ready:
-    """What a RawNode wants done. Entries and messages are copies."""
+    """The work that a RawNode hands out. Entries and messages are copies."""
 
     __slots__ = (
         "committed_entries",

@@ -33,7 +33,7 @@ cdef class State:
     cdef readonly bint commit_by_vote
     cdef public uint64_t priority
     cdef public int election_timeout, heartbeat_timeout, randomized_timeout
-    cdef readonly int64_t election_elapsed, heartbeat_elapsed    # without a limit: who does not campaign ticks on
+    cdef readonly int64_t election_elapsed, heartbeat_elapsed    # without a limit: a member that does not campaign ticks on
     cdef readonly EntryLog log
     cdef readonly Tracker tracker
     cdef readonly PendingReads reads

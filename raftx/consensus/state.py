@@ -368,7 +368,7 @@ class State:
         if self.role != FOLLOWER:
             raise Corruption("only a follower takes a snapshot")
         if self.arriving.slot_of(self.id) < 0:
-            # A member that is not in it has nothing to do with it: the leader sent it to one that was removed.
+            # The snapshot's membership does not have this member: the leader sent it to a member that was removed.
             return 0
         if self.requested_snapshot == 0 and self.log.match(index, term):
             # The log has all of it: only the commit index is news.
@@ -377,7 +377,7 @@ class State:
         self.restore_log(index, term)
         self.reads.reset()
         self.tracker.reset_votes()
-        # Nothing that was known of anybody's progress holds.
+        # Nothing that was known of any member's progress holds any more.
         self.arriving.anew = MASK64
         self.tracker.install(self.arriving, self.log.last)
         self.self_slot = self.tracker.peers.slot_of(self.id)

@@ -120,7 +120,7 @@ class Applier:
         if c.kind == ENTRY_NORMAL and c.size >= ENVELOPE:
             if self.state_machine is not None or self.committed is not None:
                 result = self.give(Entry(c.index, c.term, c.payload(ENVELOPE), ENTRY_NORMAL))
-            # Before its future ends: who sees that finds the index, too.
+            # Before its future ends: a thread that sees the end finds the index, too.
             self.gauges.index = c.index
             if c.origin == self.id and c.incarnation == self.incarnation:
                 self.outcomes.finish(c.sequence, c.index, c.term, result)
@@ -129,7 +129,7 @@ class Applier:
         return 0
 
     def give(self, entry: Entry) -> Any:
-        """An entry for who wants it; what the state machine returns."""
+        """Give an entry to the state machine and the stream; returns the state machine's result."""
         result = None
         if self.state_machine is not None:
             result = self.state_machine.apply(entry)
@@ -143,13 +143,13 @@ class Applier:
         if self.gauges.bare == 1:
             report(
                 logging.WARNING,
-                "node %d: entry %d of %d bytes was not proposed by a Node and is not applied: do all members, and who "
-                "made this log, use raftx.Node? (entries_bare in status() counts such entries)",
+                "node %d: entry %d of %d bytes was not proposed by a Node and is not applied: do all members, and the "
+                "program that made this log, use raftx.Node? (entries_bare in status() counts such entries)",
                 *(self.id, index, size),
             )
 
     def after_apply(self, index: int) -> None:
-        """A batch is applied: tell the engine, then wake who waits."""
+        """A batch is applied: tell the engine, then wake the threads that wait."""
         self.gauges.index = index
         self.gauges.set_applied(index)
         self.engine_event.py_wake()

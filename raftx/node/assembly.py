@@ -38,7 +38,7 @@ from .lifecycle import Task
 from .outcomes import Outcomes
 from .proposer import Proposer
 from .report import Lines, report
-from .stamps import Stamps
+from .stamps import StageTimes
 from .watch import Watch
 
 FRAME_MAX = 1 << 30  # bytes of a frame where the transport sets no limit
@@ -183,7 +183,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         # Else it cannot be told exactly, and what would just fit must not be kept back.
         codec.announce(limit)
     engine = Engine(
-        core, codec, link, clock, event, proposals, writes, disk, applies, commands, config, Stamps(), limit
+        core, codec, link, clock, event, proposals, writes, disk, applies, commands, config, StageTimes(), limit
     )
     transport_adapter = None
     if isinstance(link, QueueLink):

@@ -117,7 +117,7 @@ class CommandQueue(Handoff):
         return self.at(row, 0)
 
     def member(self, row: int) -> int:
-        """Whom it is about; of a transfer 0 for the voter with the most complete log."""
+        """The member it is about; of a transfer 0 for the voter with the most complete log."""
         return self.at(row, 1)
 
     def request(self, row: int) -> int:
@@ -164,7 +164,7 @@ class Gauges:
         self.unserved = 0
         #: messages that were not sent because their recipient does not take such frames; frames that told us the same
         self.too_large_out = self.too_large_in = 0
-        #: who sent the last frame of another cluster, by its own account; 0: it is not known
+        #: the sender of the last frame of another cluster, as the frame says; 0: not known
         self.foreign = 0
         #: messages that no honest member can have sent, by reason
         self.refused = array("q", bytes(8 * REASONS_MAX))

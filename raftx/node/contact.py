@@ -30,7 +30,7 @@ class Contact:
         self.age = array("q", bytes(8 * PLACES))
 
     def forget(self, place: int) -> None:
-        """The place is somebody else's now."""
+        """The place belongs to another member now."""
         self.unanswered[place] = self.age[place] = 0
 
     def sent(self, place: int) -> int:

@@ -48,7 +48,7 @@ def between(own: Said, said: Said) -> dict[str, str]:
     if its_heartbeat >= election or heartbeat >= its_election:
         found["heartbeats"] = (
             f"it sends heartbeats every {its_heartbeat} ms with an election timeout of {its_election} ms, this node "
-            f"every {heartbeat} ms with one of {election} ms: whoever leads is deposed before its next heartbeat: give "
+            f"every {heartbeat} ms with one of {election} ms: a leader is deposed before its next heartbeat: give "
             "both the same tick_ms, heartbeat_ticks and election_ticks"
         )
     for bit, name in OPTION_NAMES.items():
@@ -108,7 +108,7 @@ class Disagreements:
         cluster, version, recipient = self.counts()
         if cluster:
             sender = self.gauges.foreign
-            who = f"the last one says that it is from member {sender}" if sender else "they do not tell of whom"
+            who = f"the last one says that it is from member {sender}" if sender else "they do not name their sender"
             address = f" (here that is {self.peers[sender]})" if sender in self.peers else ""
             found.setdefault(sender, {})["cluster"] = (
                 f"{cluster} frames of another cluster have come and were dropped; {who}{address}: give all members of "

@@ -15,7 +15,7 @@ from .contact cimport Contact
 from .hello cimport Hellos
 from .peers cimport PeerTable
 from .senders cimport Senders
-from .stamps cimport Stamps
+from .stamps cimport StageTimes
 
 cdef int FOLLOWER, LEADER
 cdef int MSG_HELLO, MSG_HUP, MSG_PROP, MSG_REFUSED, MSG_TRANSFER_LEADER, MSG_UNREACHABLE
@@ -47,12 +47,12 @@ cdef class Engine(Runner):
     cdef readonly ApplyGauges apply_gauges
     cdef readonly Gauges gauges
     cdef readonly PeerTable peers
-    cdef readonly Stamps stamps
+    cdef readonly StageTimes stamps
     cdef readonly Contact contact
     cdef readonly Driver driver
     cdef Outbox out
     cdef Message message, scratch
-    cdef Spans spans, no_spans
+    cdef Spans spans, empty_spans
     cdef int64_t tick_ns, next_tick
     cdef uint64_t max_chunk
     cdef size_t frame_close, max_frame_bytes
@@ -73,8 +73,8 @@ cdef class Engine(Runner):
     cdef bint something_waits(self) noexcept nogil
     cdef bint has_arrived(self) noexcept nogil
     cdef bint lacks_room(self) noexcept nogil
-    cdef int take_time(self) except -1 nogil
-    cdef int watch_disk(self) except -1 nogil
+    cdef int tick_if_due(self) except -1 nogil
+    cdef int step_down_if_disk_stalls(self) except -1 nogil
     @cython.locals(done=uint64_t)
     cdef int take_disk(self) except -1 nogil
     cdef int take_frames(self) except -1 nogil
@@ -88,7 +88,7 @@ cdef class Engine(Runner):
     cdef int receive_refused(self) except -1 nogil
     cdef int receive_proposals(self) except -1 nogil
     cdef int take_proposals(self) except -1 nogil
-    cdef int tell_refused(self, uint64_t sequence, uint64_t count, uint64_t reason) except -1 nogil
+    cdef int refuse_own(self, uint64_t sequence, uint64_t count, uint64_t reason) except -1 nogil
     cdef int take_commands(self) except -1 nogil
     @cython.locals(member=uint64_t)
     cdef int take_command(self, size_t row) except -1 nogil
@@ -107,9 +107,9 @@ cdef class Engine(Runner):
     @cython.locals(rows=size_t, start=size_t, end=size_t, sent=int, limit=uint64_t)
     cdef int send_to(self, int place, uint64_t to) except -1 nogil
     cdef int send_frame(self, int place, uint64_t to, size_t size, size_t start, size_t end) except -1 nogil
-    cdef int not_sent(self, uint64_t to, size_t start, size_t end) except -1 nogil
+    cdef int frame_dropped(self, uint64_t to, size_t start, size_t end) except -1 nogil
     cdef int greet(self) except -1 nogil
     cdef int hello(self, uint64_t to, bint new_connection) except -1 nogil
     cdef int receive_hello(self) except -1 nogil
     cdef int hand_over_entries(self) except -1 nogil
-    cdef int publish(self) except -1 nogil
+    cdef int update_gauges(self) except -1 nogil

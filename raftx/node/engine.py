@@ -1,8 +1,8 @@
 """The engine: one loop that owns the core, its timers and the sending side of the transport.
 
 It runs on a thread of its own without the GIL and calls no Python object: proposals, frames, disk
-completions and commands reach it through bounded hand-overs and one event; what it wants written,
-applied or shown leaves it the same way. It never waits for a disk or for the state machine.
+completions and commands reach it through bounded queues and one event; writes, committed entries and
+news leave it the same way. It never waits for a disk or for the state machine.
 
 Order within one round: take what has arrived, tick if a tick is due, then hand over one write,
 send what may leave, hand over what is committed. A message that promises something about this
@@ -58,14 +58,14 @@ from .rows import (
     ROW_UNREACHABLE,
     SENDER_STALE,
 )
-from .stamps import Stamps
+from .stamps import StageTimes
 
 FRAME_CLOSE = 512 << 10  # a frame takes no further message above this; a larger message has one of its own
 NOTE_TICKS = 200  # between two notes about frames that are too large for a member
 FRAMES_A_ROUND = 256  # so that ticks and disk completions are looked at under a flood
 ODD_NS = 60_000_000_000  # how often the same reason is told
 # Rows of the apply queue. What arrives waits while fewer than the first have room, so that what the engine itself has
-# to tell has some; own proposals wait sooner, so that whoever proposes holds up nothing else.
+# to tell has some; own proposals wait sooner, so that a program that proposes much holds up nothing else.
 ROWS_KEPT = 8
 ROWS_A_CHUNK = 2  # that proposals were handed over, and that they could not be sent
 
@@ -90,7 +90,7 @@ class Engine(Runner):
         applies: ApplyQueue,
         commands: CommandQueue,
         settings: Config,
-        stamps: Stamps,
+        stamps: StageTimes,
         max_frame_bytes: int,
     ) -> None:
         self.core = core
@@ -115,7 +115,7 @@ class Engine(Runner):
         self.message = Message()
         self.scratch = Message()
         self.spans = Spans()
-        self.no_spans = Spans()  # rows without bytes
+        self.empty_spans = Spans()  # rows without bytes
         self.peers = PeerTable(settings.election_ticks, settings.tick_ms)
         self.contact = self.peers.contact
         self.senders = self.peers.senders
@@ -155,7 +155,7 @@ class Engine(Runner):
         """Take what has arrived, tick if a tick is due, and hand over what comes of it. 0 after the last round."""
         if not self.begun:
             self.begun = True
-            self.publish()
+            self.update_gauges()
             for slot in range(self.core.tracker.peers.count):
                 if slot != self.core.self_slot:
                     self.hello(self.core.tracker.peers.ids[slot], False)
@@ -167,7 +167,7 @@ class Engine(Runner):
         self.take_commands()
         self.take_applied()
         self.take_proposals()
-        self.take_time()
+        self.tick_if_due()
         self.greet()
         self.flush()
         return self.finish() if self.stopping else 1
@@ -184,12 +184,12 @@ class Engine(Runner):
     def finish(self) -> int:
         """The last round: what was proposed and not looked at is given back, and the other threads are told.
 
-        Where there is no room to give back, the end says the same: who waits for it is told that it is not known.
+        Where there is no room to give a proposal back, the end of the node ends its future, as unknown.
         """
         while self.proposals.take():
             size = self.proposals.chunk(self.proposals.taken.size)
             count = self.proposals.chunk_count()
-            self.tell_refused(self.proposals.taken_sequence, count, REFUSED_STOPPED)
+            self.refuse_own(self.proposals.taken_sequence, count, REFUSED_STOPPED)
             self.proposals.consume(size, count)
         self.end_the_others()
         return 0
@@ -219,7 +219,7 @@ class Engine(Runner):
         """Whether own proposals have to wait for the apply thread."""
         return self.applies.lacks(ROWS_KEPT + ROWS_A_CHUNK * (self.unsent + 1) + self.applies.capacity // 2)
 
-    def take_time(self) -> int:
+    def tick_if_due(self) -> int:
         """At most one tick a round: a process that was paused does not fire a storm of elections."""
         now = self.clock.now()
         if now < self.next_tick:
@@ -228,14 +228,14 @@ class Engine(Runner):
         if self.next_tick <= now:
             self.next_tick = now + self.tick_ns
         self.gauges.ticks += 1
-        self.watch_disk()
+        self.step_down_if_disk_stalls()
         self.peers.tick()
         for slot in range(self.core.tracker.peers.count):
             if self.peers.tick_place(self.peers.of_slot(self.core.tracker.peers, slot)):
                 self.link.renew(self.core.tracker.peers.ids[slot])
         return self.core.tick()
 
-    def watch_disk(self) -> int:
+    def step_down_if_disk_stalls(self) -> int:
         """A leader whose disk has not finished a write within an election timeout lets another one lead."""
         if self.driver.number == self.driver.durable:
             self.stalled = 0
@@ -308,7 +308,8 @@ class Engine(Runner):
             return 0
         self.contact.heard(place)
         if self.peers.met[place] != self.codec.sender_incarnation:
-            # Who has just begun does not know what we told its earlier life, or what was sent before it listened.
+            # A member that has just begun does not know what its earlier life was told, or what was sent before it
+            # listened.
             self.peers.met[place] = self.codec.sender_incarnation
             self.peers.introduced[place] = 0
         self.peers.frame_limits[place] = self.codec.sender_limit
@@ -364,7 +365,7 @@ class Engine(Runner):
             self.odd_told[reason] = max(now, 1)
             count = self.gauges.refused[reason]
             self.applies.put_odd(
-                self.no_spans, reason, self.message.sender, self.message.kind, self.message.term, count
+                self.empty_spans, reason, self.message.sender, self.message.kind, self.message.term, count
             )
         return 0
 
@@ -376,7 +377,7 @@ class Engine(Runner):
         first = self.message.context
         if first == 0 or first > self.passed or self.message.hint == 0 or self.message.hint > self.passed + 1 - first:
             return self.refuse(ODD_ANSWER)
-        return self.tell_refused(first, self.message.hint, self.message.index)
+        return self.refuse_own(first, self.message.hint, self.message.index)
 
     def receive_proposals(self) -> int:
         """Proposals that a follower passed on: append them, or say why not.
@@ -394,7 +395,7 @@ class Engine(Runner):
         if odd != 0:
             return self.refuse(odd)
         self.senders.heard(place, self.codec.sender_incarnation)
-        if self.senders.is_repeated(place, sequence):
+        if not self.senders.claim_sequence(place, sequence):
             return 0
         reason = REFUSED_NOT_LEADER
         if self.core.role == LEADER and self.message.log_term == self.core.term:
@@ -430,7 +431,7 @@ class Engine(Runner):
             elif not self.core.forward_proposals:
                 reason = REFUSED_FORWARDING
             if reason:
-                self.tell_refused(sequence, count, reason)
+                self.refuse_own(sequence, count, reason)
             else:
                 self.message.reset(MSG_PROP)
                 self.message.sender = self.core.id
@@ -444,12 +445,12 @@ class Engine(Runner):
                     self.core.messages.set_answer(0, count, sequence)
                     self.passed = sequence + count - 1
                     self.unsent += 1
-                self.applies.put_handed(self.no_spans, sequence + count - 1, self.core.term)
+                self.applies.put_handed(self.empty_spans, sequence + count - 1, self.core.term)
             self.proposals.consume(size, count)
         return 0
 
-    def tell_refused(self, sequence: int, count: int, reason: int) -> int:
-        return self.applies.put_refused(self.no_spans, sequence, count, reason)
+    def refuse_own(self, sequence: int, count: int, reason: int) -> int:
+        return self.applies.put_refused(self.empty_spans, sequence, count, reason)
 
     def take_commands(self) -> int:
         """What this process asks for, as far as there is room for what comes of it; the end of it ends the engine."""
@@ -509,7 +510,7 @@ class Engine(Runner):
         """The core was asked that ``to`` lead, in ``term``, or not, with a reason; and what it knows now."""
         if request:
             now, lead, role = self.core.term, self.core.lead, self.core.role
-            return self.applies.put_asked(self.no_spans, request, reason, to, term, now, lead, role)
+            return self.applies.put_asked(self.empty_spans, request, reason, to, term, now, lead, role)
         return 0
 
     def take_applied(self) -> int:
@@ -528,8 +529,8 @@ class Engine(Runner):
             self.hand_over_write()
         self.send_frames()
         self.stamps.committed(self.core.committed, self.clock)
-        # In this order: whoever learns that an entry was applied finds commit_index beyond it.
-        self.publish()
+        # In this order: a thread that learns that an entry was applied finds commit_index beyond it.
+        self.update_gauges()
         self.hand_over_entries()
         return 0
 
@@ -547,7 +548,7 @@ class Engine(Runner):
         )
 
     def send_frames(self) -> int:
-        """Frames to each member, then to who is none: it may be a leader whose addition has not arrived here."""
+        """Frames to each member, then to others: one may be a leader whose addition has not arrived here."""
         self.unsent = 0
         if self.out.length() == 0:
             return 0
@@ -573,7 +574,7 @@ class Engine(Runner):
         return True
 
     def send_to(self, place: int, to: int) -> int:
-        """What is for this member, in frames that close at ``frame_close``; the number of rows. place: -1 for none."""
+        """Send the rows for one member, in frames that close at ``frame_close``; returns how many. place: -1: none."""
         rows = self.out.length()
         limit = self.peers.frame_limits[place] if place >= 0 else 0
         close = self.frame_close
@@ -600,10 +601,10 @@ class Engine(Runner):
                 self.gauges.too_large_out += 1
                 self.peers.marks[place] = self.contact.limit
                 self.say_too_large(NOTE_LIMIT, place, limit)
-                self.not_sent(to, start, end)
+                self.frame_dropped(to, start, end)
             elif self.send_frame(place, to, size, start, end) != 0:
                 self.gauges.frames_dropped += 1
-                self.not_sent(to, start, end)
+                self.frame_dropped(to, start, end)
             else:
                 if place >= 0:
                     self.contact.sent(place)
@@ -625,12 +626,12 @@ class Engine(Runner):
         self.codec.finish()
         return self.link.send()
 
-    def not_sent(self, to: int, start: int, end: int) -> int:
+    def frame_dropped(self, to: int, start: int, end: int) -> int:
         """A frame was dropped: the peer is probed again, and proposals that were in it were never sent."""
         for row in range(start, end):
             if self.out.to_at(row) == to and self.out.kind_at(row) == MSG_PROP:
                 self.out.load(row, self.scratch)
-                self.tell_refused(self.scratch.context, self.scratch.hint, REFUSED_UNREACHABLE)
+                self.refuse_own(self.scratch.context, self.scratch.hint, REFUSED_UNREACHABLE)
         self.scratch.reset(MSG_UNREACHABLE)
         self.scratch.sender = to
         return self.core.step(self.scratch)
@@ -666,7 +667,7 @@ class Engine(Runner):
             self.applies.put_entries(self.spans, self.driver.apply_low, self.driver.apply_high)
         return 0
 
-    def publish(self) -> int:
+    def update_gauges(self) -> int:
         """What properties and status() show; a change of term, leader or role is also an event.
 
         Without room for the event it is told later, and what was in between is left out.
@@ -678,7 +679,7 @@ class Engine(Runner):
         self.gauges.in_doubt = self.core.in_doubt
         if self.core.transferee != self.shown_transferee:
             was, to = self.shown_transferee, self.core.transferee
-            if self.applies.put_transfer(self.no_spans, was, to, self.core.role) == 0:
+            if self.applies.put_transfer(self.empty_spans, was, to, self.core.role) == 0:
                 self.shown_transferee = to
         if (
             self.core.term == self.shown_term
@@ -692,7 +693,7 @@ class Engine(Runner):
         self.gauges.leader = self.core.lead
         self.gauges.role = self.core.role
         self.gauges.vote = self.core.vote
-        if self.applies.put_state(self.no_spans, self.core.term, self.core.lead, self.core.role) == 0:
+        if self.applies.put_state(self.empty_spans, self.core.term, self.core.lead, self.core.role) == 0:
             self.shown_term = self.core.term
             self.shown_lead = self.core.lead
             self.shown_role = self.core.role

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Bell:
-    """Threads sleep until something has become true; whoever made it true rings. Any thread."""
+    """Threads sleep until something has become true; the thread that made it true rings. Any thread."""
 
     def __init__(self) -> None:
         #: one locked lock for each thread that sleeps
@@ -31,7 +31,7 @@ class Bell:
         while not ready():
             lock = threading.Lock()
             lock.acquire()
-            # Who rings has made it true before. Being in the list first and asking then, we miss nothing.
+            # A thread makes it true before it rings. Being in the list first and asking then, we miss nothing.
             self._sleepers.append(lock)
             try:
                 if ready():

@@ -79,7 +79,7 @@ class ThreadWorker(Worker):
             time.sleep(POLL_SECONDS)
         if not self.ended.wait(max(0.0, deadline - time.monotonic())):
             return False
-        # It has nothing left to do but to go; only who has the right comes here, so nobody joins it twice.
+        # It has nothing left to do but to go; only the thread that has the right comes here, so it is joined once.
         if self.begun:
             self.thread.join(max(0.0, deadline - time.monotonic()))
         return True

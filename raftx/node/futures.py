@@ -2,10 +2,10 @@
 
 A Future has the methods of ``concurrent.futures.Future``, works with its ``wait`` and
 ``as_completed`` and with ``asyncio.wrap_future``, and can be awaited in asyncio. Nothing is allocated for
-waiting until somebody waits; whoever completes a batch sets all results first and wakes afterwards. No threads here.
+waiting until a thread waits; a batch is completed by setting all results first and waking afterwards. No threads here.
 
-Ending and waiting need no lock: who ends a future takes its cell first, and writes its state last; who waits
-is in the list before it looks at the state again.
+Ending and waiting need no lock: the thread that ends a future takes its cell first, and writes its state last; a
+thread that waits is in the list before it looks at the state again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _CANCELLED = 4
 
 _NAMES = ("pending", "done", "done", "failed", "cancelled")
 
-# One class since Python 3.11; before, whoever waits may expect either.
+# One class since Python 3.11; before, a caller may expect either.
 FutureTimeout: Any = TimeoutError
 if not issubclass(ConcurrentTimeoutError, TimeoutError):
     FutureTimeout = type("FutureTimeout", (ConcurrentTimeoutError, TimeoutError), {})
@@ -300,7 +300,7 @@ class Future:
         return self._callbacks is not None or self._watched is not None
 
     def wake(self) -> None:
-        """Wake whoever waits and run the callbacks. Never raises."""
+        """Wake the threads that wait and run the callbacks. Never raises."""
         self.wake_waiting()
         self.call()
 

@@ -76,7 +76,7 @@ class Hellos:
         return 0
 
     def row_of(self, id: int, peers: Peers) -> int:
-        """Its row, or one that is free, or one of somebody who is no member any more; -1 for none."""
+        """Its row, or a free one, or one of a former member; -1 for none."""
         free = -1
         for row in range(MEMBERS_MAX):
             there = self.cells.get(row * FIELDS + ID)

@@ -2,7 +2,7 @@
 
 Each wants one member to lead: done when it is seen to. Not done when the core did not take it up, when the leader has
 given the transfer up, when another member was elected in a later term than the request was made in, and, if it is a
-campaign, when any other is seen to lead: who campaigns follows nobody.
+campaign, when any other is seen to lead: a candidate follows no other member.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Leadership:
 
     def __init__(self, outcomes: Outcomes) -> None:
         self.outcomes = outcomes
-        #: number of a request: the member that is to lead, and the term in which it was asked for
+        #: by the number of a request: the member that is to lead, and the term in which it was asked for
         self.waiting: dict[int, tuple[int, int]] = {}
 
     def asked(self, request: int, reason: int, to: int, term: int, now: StateChange) -> None:
@@ -43,7 +43,7 @@ class Leadership:
     def transfer_ended(self, to: int, next_to: int, role: int) -> None:
         """This node was transferring leadership to one member, and is to another now, or to nobody."""
         if role != Role.LEADER:
-            return  # who leads instead is seen
+            return  # another leader is seen as a change of state
         reason = REFUSED_OTHER_TRANSFER if next_to else REFUSED_GIVEN_UP
         for request, (wanted, _) in list(self.waiting.items()):
             if wanted == to:

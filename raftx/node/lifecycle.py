@@ -49,14 +49,14 @@ MOVES = {
 _WHY = {
     NEW: "it has not been started",
     STARTING: "it is being started",
-    RUNNING: "it is being stopped",  # seen between a failure and its cause, or by who came too late
+    RUNNING: "it is being stopped",  # seen between a failure and its cause, or by a caller that came too late
     STOPPING: "it is being closed",
     ENDED: "it was closed",
 }
 
 
 class Abandoned(BaseException):
-    """Whoever waits for something of a node need not any more: the node is another process's, or killed."""
+    """A wait for something of a node is over: the node belongs to another process, or was killed."""
 
 
 def _nothing() -> None:
@@ -177,7 +177,7 @@ class Life:
         self.workers: list[Worker] = []
         #: under one key the first cause of a failure, and a token; as ``_right``
         self._cause: dict[str, tuple[BaseException, object]] = {}
-        #: under one key who has the right: (ident, token). Taken by setdefault, which is one step
+        #: under one key the thread that has the right: (ident, token). Taken by setdefault, which is one step
         self._right: dict[str, tuple[int, object]] = {}
         self._given_back = Bell()
         self._pid = os.getpid()
@@ -243,7 +243,7 @@ class Life:
         return FAILED if self._cause else self.phase
 
     def stopped(self) -> Stopped:
-        """The error for who wants something of a node that does not run; the failure is its cause."""
+        """The error for a call that needs a running node; the failure is its cause."""
         failure = self.failure
         if failure is None:
             return Stopped(f"node {self.id} does not run: {_WHY.get(self.phase, self.phase)}")

@@ -103,7 +103,7 @@ class Node:
         """
         life = self._life
         life.check_process()
-        # Who closes it is waited for; who starts it is not.
+        # A thread that closes it is waited for; one that starts it is not.
         right = life.take() if life.phase != lifecycle.STARTING else None
         if right is None:
             raise UsageError(f"the node cannot be started: it is {life.state}")
@@ -177,7 +177,7 @@ class Node:
         return self._parts
 
     def _fail(self, error: BaseException) -> None:
-        """Something ended the node: remember the first cause, tell everybody who waits, stop the rest. Any thread."""
+        """Something ended the node: remember the first cause, tell all that wait, stop the rest. Any thread."""
         if not self._life.fail(error):
             return
         try:
@@ -385,7 +385,7 @@ class Node:
         Returns a Future of the StateChange in which ``to`` was seen to lead. It ends as NotDone when no leader is
         known, when there is no such voter, when another transfer is under way or takes its place, when another member
         was elected, and, on the leader, when ``to`` has not taken over within an election timeout; as Unknown after
-        proposal_timeout_ms. Raises Stopped, UsageError for who is no voter, TypeError for what is no id.
+        proposal_timeout_ms. Raises Stopped, UsageError for an id that is not a voter's, TypeError for what is no id.
         """
         self._check_running()
         check_id(to)
@@ -500,7 +500,7 @@ class Node:
         ``too_large_out`` counts messages that their recipient's max_frame_bytes kept from being sent, ``too_large_in``
         frames that told of such messages to this node. ``entries_bare`` counts committed entries that no Node proposed
         and that are therefore not applied. ``disagreements`` has, by member, sentences about settings that do not fit
-        this node's, each with its remedy; under 0 what is not known of whom.
+        this node's, each with its remedy; under 0 those whose member is not known.
 
         ``transport`` is the transport's own. Of NngTransport: connections from others now, strangers among them (no
         valid frame yet), refused (closed as strangers, or for want of room), dials and dial_failures, connected (how

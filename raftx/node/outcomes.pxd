@@ -19,8 +19,8 @@ cdef class Outcomes:
     cdef object opened, timed, counts
     cdef readonly object ending, late
     cdef object deadlines
-    cdef dict handed
-    cdef readonly uint64_t noted, newest
+    cdef dict last_sequence_by_term
+    cdef readonly uint64_t newest_with_deadline, newest_registered
     cdef readonly bint ended
     cdef readonly object cause
     cdef int finish(self, uint64_t sequence, uint64_t index, uint64_t term, object result) except -1 with gil

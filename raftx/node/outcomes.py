@@ -2,13 +2,13 @@
 
 | kind     | number                  | done                    | not done                | ended by       |
 |----------|-------------------------|-------------------------|-------------------------|----------------|
-| proposal | the intake's, from 1 on | applied here            | not appended, replaced  | apply thread   |
-| others   | kind and a count        | as who asked for it     | with the reason         | apply thread   |
+| proposal | its queue's, from 1 on  | applied here            | not appended, replaced  | apply thread   |
+| others   | kind and a count        | see leadership.py       | with the reason         | apply thread   |
 | all      |                         |                         |                         | watch: overdue |
 
-What is neither done nor known not to be is unknown: overdue, or open when the node ends. Who takes a request out of
-``pending`` ends it, whatever thread that is: so none of them waits for another. There is no lock, because a user's
-thread may be interrupted here by a signal whose handler closes the node.
+What is neither done nor known not to be is unknown: overdue, or open when the node ends. The thread that
+takes a request out of ``pending`` ends it, whichever it is: so none of them waits for another. There is no lock,
+because a user's thread may be interrupted here by a signal whose handler closes the node.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 from ..errors import NotDone, ProposalError, Unknown
 from .futures import Done, Future
 
-REPLACED = "its leader lost office before it was committed"
+REPLACED = "its leader lost leadership before it was committed"
 OVERDUE = "no outcome within the proposal timeout"
 STOPPED = "the node was stopped"
 REFUSED_AT_ONCE = 1000  # of them may not be registered yet
@@ -40,7 +40,7 @@ class Batch:
     def __init__(self, first: int, count: int, future: Future) -> None:
         self.first = first
         self.outcomes: list[Any] = [None] * count
-        #: one for each outcome but the last: whoever finds none left has brought the last one
+        #: one for each outcome but the last: the thread that finds none left has brought the last one
         self.missing: list[Any] = [None] * (count - 1)
         self.future = future
 
@@ -104,7 +104,7 @@ class Outcomes:
         #: (sequence, deadline) of everything proposed up to that sequence
         self.deadlines: collections.deque[tuple[int, int]] = collections.deque()
         #: term to the last sequence that was handed to a leader in it
-        self.handed: dict[int, int] = {}
+        self.last_sequence_by_term: dict[int, int] = {}
         #: (first, count, reason) of what the engine gave back when it stopped; ``end`` knows why it did
         self.given_back: list[tuple[int, int, str]] = []
         #: numbers of other requests, as they were opened, and (deadline, number) of those that have one
@@ -112,20 +112,20 @@ class Outcomes:
         self.timed: collections.deque[tuple[int, int]] = collections.deque()
         self.counts = itertools.count(1)
         #: largest sequence that has a deadline, and that was registered
-        self.noted = self.newest = 0
+        self.newest_with_deadline = self.newest_registered = 0
         self.ended = False
         self.cause: BaseException | None = None
 
     # --- registration, on the proposer's thread ---------------------------------------------------
 
-    # Its number is in the log, perhaps, before its future is here. So whoever misses a future puts the outcome
-    # into ``early`` and looks again; who registers a future looks there afterwards. One of the two sees the other.
+    # A proposal may be in the log before its future is here. So a thread that misses a future puts the outcome into
+    # ``early`` and looks again; a thread that registers a future looks there afterwards. One of the two sees the other.
 
     def register(self, sequence: int, future: Future) -> None:
         """A proposal has been handed over; its future will end."""
         self.pending[sequence] = future
-        if sequence > self.newest:
-            self.newest = sequence
+        if sequence > self.newest_registered:
+            self.newest_registered = sequence
         if self.early or self.ended:
             self.look_again(sequence)
 
@@ -134,8 +134,8 @@ class Outcomes:
         batch = Batch(first, count, future)
         for sequence in range(first, first + count):
             self.pending[sequence] = batch
-        if first + count - 1 > self.newest:
-            self.newest = first + count - 1
+        if first + count - 1 > self.newest_registered:
+            self.newest_registered = first + count - 1
         if self.early or self.ended:
             for sequence in range(first, first + count):
                 self.look_again(sequence)
@@ -185,7 +185,7 @@ class Outcomes:
             item = self.pending.pop(sequence, None)
             if item is None:
                 return 0
-            # Who registered it may have found the outcome meanwhile, but not the future, which is here.
+            # The thread that registered it may have found the outcome meanwhile, but not the future, which is here.
             self.early.pop(sequence, None)
         self.settle_item(sequence, item, outcome)
         return 0
@@ -216,14 +216,14 @@ class Outcomes:
             self.settle_item(sequence, item, outcome)
 
     def refuse(self, sequence: int, count: int, last: int, reason: str) -> None:
-        """Proposals were not appended and will not be; ``last`` is the newest that the intake has taken."""
+        """Proposals were not appended and will not be; ``last`` is the newest that the queue has taken."""
         end = min(sequence + count, last + 1)
         first = sequence
-        # What a peer says may be anything: it cannot refuse more than is open.
+        # A peer may say anything, but it cannot refuse more than is open.
         if end - sequence > len(self.pending) + REFUSED_AT_ONCE:
             for each in [s for s in list(self.pending) if sequence <= s < end]:
                 self.end_one(each, NotDone(reason))
-            first = max(sequence, self.newest + 1)
+            first = max(sequence, self.newest_registered + 1)
         for each in range(first, end):
             self.finish_other(each, self.pending.pop(each, None), NotDone(reason))
         self.wake_all()
@@ -255,7 +255,7 @@ class Outcomes:
 
     def hand_over(self, sequence: int, term: int) -> None:
         """Everything up to ``sequence`` was handed to a leader in ``term`` or earlier."""
-        self.handed[term] = sequence
+        self.last_sequence_by_term[term] = sequence
 
     def replace(self, term: int) -> int:
         """The log has come to a term: what was handed over in earlier ones and is still open is not done.
@@ -264,15 +264,15 @@ class Outcomes:
         a log. So behind an applied entry of a later term it can no longer follow.
         """
         last = 0
-        for earlier in [t for t in self.handed if t < term]:
-            last = max(last, self.handed.pop(earlier))
+        for earlier in [t for t in self.last_sequence_by_term if t < term]:
+            last = max(last, self.last_sequence_by_term.pop(earlier))
         if last:
             for sequence in [s for s in list(self.pending) if s <= last]:
                 self.end_one(sequence, NotDone(REPLACED))
         return 0
 
     def wake_all(self) -> None:
-        """Wake who waits for what has ended, and run its callbacks: they are foreign code."""
+        """Wake the threads that wait for what has ended, and run its callbacks: they are foreign code."""
         while self.ending:
             try:
                 future = self.ending.popleft()
@@ -284,9 +284,9 @@ class Outcomes:
 
     def expire(self, now: int) -> None:
         """End what has waited too long, and wake what the apply thread has ended and did not come to wake."""
-        if self.newest > self.noted:
-            self.noted = self.newest
-            self.deadlines.append((self.noted, now + self.timeout_ns))
+        if self.newest_registered > self.newest_with_deadline:
+            self.newest_with_deadline = self.newest_registered
+            self.deadlines.append((self.newest_with_deadline, now + self.timeout_ns))
         while self.deadlines and self.deadlines[0][1] <= now:
             end = self.deadlines.popleft()[0]
             for sequence in [s for s in list(self.pending) if s <= end]:

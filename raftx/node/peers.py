@@ -1,9 +1,10 @@
 """What a node keeps of each other member beside the core: its life, what it passed on, its connection, its settings.
 
 Kept by member id, each in a place of its own, because slots are the configuration's: they move when members come and
-go, and who is removed may come back with the life and the proposals it had. There is a place for every member and for
-many that were removed lately; the one that was removed longest ago makes room for somebody new. Who is no member and
-was none lately has no place: nobody can drive out another by sending. The engine's thread, without the GIL.
+go, and a removed member may come back with the life and the proposals it had. There is a place for every member and
+for many that were removed lately; the one that was removed longest ago makes room for a new member. A sender that is
+no member, and was none lately, has no place: so it cannot drive out another by sending. The engine's thread,
+without the GIL.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ class PeerTable:
     """Columns by place; ``senders`` and ``contact`` have some of their own."""
 
     def __init__(self, election_ticks: int, tick_ms: int) -> None:
-        #: whose place it is; 0: nobody's. Invariant: every id stands once
+        #: the id that has the place, 0 for none. Invariant: every id stands once
         self.ids = array("Q", bytes(8 * PLACES))
         #: the last tick in which it was a member
         self.seen = array("q", bytes(8 * PLACES))
@@ -52,7 +53,7 @@ class PeerTable:
         return place
 
     def of_id(self, members: _core.Peers, id: int) -> int:
-        """The place of a member, or of somebody who was one; -1 for who is not known."""
+        """The place of a member, or of a former one; -1 for an id that is not known."""
         slot = members.slot_of(id)
         return self.of_slot(members, slot) if slot >= 0 else self.find(id)
 
@@ -64,13 +65,13 @@ class PeerTable:
         return -1
 
     def add(self, id: int, members: _core.Peers) -> int:
-        """A place for a new member: a free one, or that of who was removed longest ago."""
+        """A place for a new member: a free one, or that of the member that was removed longest ago."""
         best = -1
         for place in range(PLACES):
             if self.ids[place] == 0:
                 best = place
                 break
-            # There are more places than members: one at least is of somebody else.
+            # There are more places than members: at least one belongs to a former member.
             if members.slot_of(self.ids[place]) < 0 and (best < 0 or self.seen[place] < self.seen[best]):
                 best = place
         self.ids[best] = id
@@ -107,6 +108,6 @@ class PeerTable:
             self.tick_place(self.of_slot(members, slot))
 
     def py_incarnation(self, id: int) -> int:
-        """The highest incarnation that was heard of; 0 for who is not known."""
+        """The highest incarnation that was heard of; 0 for an id that is not known."""
         place = self.find(id)
         return self.senders.incarnations[place] if place >= 0 else 0

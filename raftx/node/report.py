@@ -1,4 +1,4 @@
-"""Log lines that neither hurt nor hold up who writes them.
+"""Log lines that neither hurt nor hold up the thread that writes them.
 
 Logging is foreign code: a handler may raise, and its lock may be held by a thread that waits for a node to
 close. So the threads of a node leave their lines to its watch thread; everybody else writes them at once.

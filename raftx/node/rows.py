@@ -21,9 +21,7 @@ PLACES = 128
 # Reasons to refuse a message, and to reject a frame
 REASONS_MAX = 16
 
-# What ended an engine
-FAILED_STORAGE = 1
-FAILED_CORE = 2
+FAILED_STORAGE = 1  # what ended an engine
 
 # What a frame's incarnation says of it, besides ODD_INCARNATION
 SENDER_PRESENT = 0

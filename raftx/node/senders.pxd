@@ -14,4 +14,4 @@ cdef class Senders:
     cdef int judge(self, int place, uint64_t incarnation) noexcept nogil
     cdef void heard(self, int place, uint64_t incarnation) noexcept nogil
     cdef int proposals_refusal(self, int place, Message m, uint64_t incarnation) noexcept nogil
-    cdef bint is_repeated(self, int place, uint64_t sequence) noexcept nogil
+    cdef bint claim_sequence(self, int place, uint64_t sequence) noexcept nogil

@@ -38,13 +38,13 @@ class Senders:
         self.highest = array("Q", bytes(8 * PLACES))
 
     def forget(self, place: int) -> None:
-        """The place is somebody else's now."""
+        """The place belongs to another member now."""
         self.incarnations[place] = self.highest[place] = 0
         for at in range(place * FORWARDED, (place + 1) * FORWARDED):
             self.forwarded[at] = 0
 
     def judge(self, place: int, incarnation: int) -> int:
-        """SENDER_PRESENT, SENDER_STALE or ODD_INCARNATION; place -1 for somebody who has none."""
+        """SENDER_PRESENT, SENDER_STALE or ODD_INCARNATION; place -1 for a sender that has none."""
         if incarnation == 0 or incarnation > NUMBER_TOP:
             return ODD_INCARNATION
         if place < 0 or incarnation == self.incarnations[place]:
@@ -71,8 +71,8 @@ class Senders:
             return ODD_ORIGIN
         return admission.ADMITTED if m.is_from(m.sender, incarnation, m.context) else ODD_ORIGIN
 
-    def is_repeated(self, place: int, sequence: int) -> bool:
-        """Whether these proposals were seen before, or may have been: none is ever appended twice.
+    def claim_sequence(self, place: int, sequence: int) -> bool:
+        """Note proposals as seen; False when they were seen before, or may have been: none is ever appended twice.
 
         A network that repeats frames could otherwise let an entry be replaced, reported as not done, and
         then be appended again.
@@ -80,11 +80,11 @@ class Senders:
         oldest = place * FORWARDED
         for at in range(place * FORWARDED, (place + 1) * FORWARDED):
             if self.forwarded[at] == sequence:
-                return True
+                return False
             if self.forwarded[at] < self.forwarded[oldest]:
                 oldest = at
         if sequence < self.forwarded[oldest]:
-            return True
+            return False
         self.forwarded[oldest] = sequence
         self.highest[place] = max(self.highest[place], sequence)
-        return False
+        return True

@@ -5,7 +5,7 @@ from .._native.threads cimport Clock
 cdef uint64_t ROUNDS
 
 @cython.final
-cdef class Stamps:
+cdef class StageTimes:
     cdef uint64_t[::1] index
     cdef int64_t[::1] since, at_append, at_stable, at_commit, at_apply
     cdef uint64_t head, stable_cursor, commit_cursor, apply_cursor

@@ -13,7 +13,7 @@ from .._native.threads import Clock
 ROUNDS = 4096
 
 
-class Stamps:
+class StageTimes:
     """Monotonic nanoseconds per round, in columns."""
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Stamps:
         self.at_append[place] = now
         self.at_stable[place] = self.at_commit[place] = self.at_apply[place] = 0
         self.head += 1
-        # A cursor that was left behind (the leader lost its office) skips what was overwritten.
+        # A cursor that was left behind (the leader has stepped down) skips what was overwritten.
         if self.head > ROUNDS:
             self.stable_cursor = max(self.stable_cursor, self.head - ROUNDS)
             self.commit_cursor = max(self.commit_cursor, self.head - ROUNDS)

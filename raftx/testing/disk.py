@@ -308,7 +308,7 @@ class SimDisk(Disk):
         if self.frozen:
             self.asks += 1
             if self.asks > FROZEN_ASKS:
-                raise UsageError("somebody who has no rounds waits for a frozen disk, for ever")
+                raise UsageError("a caller without rounds waits for a frozen disk, for ever")
             return False
         self.asks = 0
         if content.asks > 0:

@@ -41,7 +41,7 @@ class Checker:
     - a restored snapshot is what others have applied up to its index, membership included
     - what was acknowledged is applied, and stays
     - a read sees everything that was applied anywhere when it was asked for
-    - a configuration is the same on all who apply it, follows from the one before, and has at most 64 members
+    - a configuration is the same on all that apply it, follows from the one before, and has at most 64 members
     """
 
     def __init__(self) -> None:

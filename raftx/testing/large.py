@@ -77,7 +77,7 @@ def ballot(schedule: Schedule) -> None:
         simulation.campaign(ids[schedule.below(len(ids))])
     shuffled(schedule, 12 * len(ids))
     for member in list(simulation.members.values()):
-        # Whoever leads now works, cut off or not.
+        # The present leader works, cut off or not.
         if member.raw is not None and member.raw.core.role == LEADER:
             simulation.propose(member.id)
             simulation.read(member.id)

@@ -1,7 +1,7 @@
 """One member of a simulated cluster: a RawNode over its lives, the disk it keeps, and a state machine.
 
 The state machine is a list with one item for each applied index: the data of a normal entry, b"" for all else.
-It goes into snapshots whole, so whoever restores one can be compared item by item. No faults are drawn here.
+It goes into snapshots whole, so a member that restores one can be compared item by item. No faults are drawn here.
 """
 
 from __future__ import annotations

@@ -2,17 +2,17 @@
 
 Alive: one leads; every member of the final configuration has applied the whole of one log and has its
 membership; a new proposal is applied by all of them; no joint configuration remains that is to be left by
-itself; and a new read is served. Whoever is not in the configuration is shut down once all the others know.
+itself; and a new read is served. A member that is not in the configuration is shut down once all the others know.
 Raises Violation otherwise. Nothing is drawn here but what is asked of whom.
 
-What whoever runs a cluster has to do is done here: snapshots that were sent are reported on, and a leader whose
+The duties of an operator are done here: snapshots that were sent are reported on, and a leader whose
 snapshot is older than a member's joining takes a newer one. After RESCUE_TICKS without recovery, two deadlocks
 are resolved by hand that members with other settings do not have; the totals count that as rescues.
 
-- Those who know that a change of membership is committed may have left with it, and if their logs are the
-  longer ones they vote for nobody else: every disk is told what is committed. (None with commit_by_vote.)
-- Without pre_vote and check_quorum nobody answers a leader of an earlier term. Who campaigns among the members of
-  an old configuration, the leader not one of them, takes others away from it: pre_vote is switched on.
+- Members that know a membership change is committed may have been removed by it; if their logs are longer they
+  vote for nobody else, so every disk is told what is committed. (None with commit_by_vote.)
+- Without pre_vote and check_quorum nobody answers a leader of an earlier term. A campaign among the members of
+  an old configuration that the leader is not in takes others away from it: pre_vote is switched on.
 """
 
 from __future__ import annotations
@@ -95,14 +95,14 @@ class _Recovery:
         inside = everybody(conf)
         saved = leader.disk.snapshot
         if leader.raw.snapshot_wanted or (saved is not None and not inside <= everybody(saved.conf_state)):
-            # Who is not in a snapshot does not take it: one that is newer than its joining has to be made.
+            # A member does not take a snapshot whose membership lacks it: one newer than its joining has to be made.
             simulation.snapshot(leader.id)
         members = [simulation.members[id] for id in sorted(inside)]
         if not self._agree(leader, members, conf):
             return False
         for id in simulation.members:
             if id not in inside:
-                # All who are left know of it, so that nobody needs its vote any more.
+                # All that are left know of it, so that nobody needs its vote any more.
                 simulation.crash(id)
         if leader.raw is None or len(leaders) > 1:
             return False

@@ -2,7 +2,7 @@
 
 A schedule has settings and a theme, and goes through phases: storms of anything in any order, calm times in
 which work gets done, and short scripts for what chance would rarely reach. It offers legal steps only. A member
-that was removed comes back with the disk it had; whoever begins with an empty disk has a new id.
+that was removed comes back with the disk it had; a member that begins with an empty disk has a new id.
 Seeds from large.LARGE on make groups of 33 to 64 members.
 """
 
@@ -139,7 +139,7 @@ class Schedule:
         return self.anybody()
 
     def leader(self) -> Member | None:
-        """Who leads in the highest term."""
+        """The leader of the highest term."""
         best = None
         term = -1
         for member in self.simulation.members.values():
@@ -170,7 +170,7 @@ class Schedule:
 
     def transfer(self) -> None:
         if self.chance(0.3):
-            # The heir has to catch up before it can take over.
+            # The transferee has to catch up before it can take over.
             self.propose()
         self.simulation.transfer(self.somebody().id, self.anybody().id)
 
@@ -245,7 +245,7 @@ class Schedule:
         return f"{'r' if self.chance(0.4) else 'u'}{inside[self.below(len(inside))]}"
 
     def outsider(self, inside: set[int]) -> int:
-        """Somebody who may be added: a new id, or one that was a member before and has its disk. 0: nobody."""
+        """A member that may be added: a new id, or one that was a member before and has its disk. 0: nobody."""
         members = self.simulation.members
         outside = [id for id in members if id not in inside]
         if outside and (self.chance(0.5) or self.last_id >= self.ids_max):
@@ -272,7 +272,7 @@ class Schedule:
                 self.simulation.deliver()
 
     def work(self) -> bool:
-        """Somebody who has something to do does it."""
+        """A member that has something to do does it."""
         simulation = self.simulation
         if simulation.reports and self.chance(0.3):
             simulation.report()
@@ -289,7 +289,7 @@ class Schedule:
         return False
 
     def elect(self) -> None:
-        """Somebody who does not lead campaigns, when the others have lost patience: mostly one who can win."""
+        """A member that does not lead campaigns, when the others have lost patience: mostly one who can win."""
         simulation = self.simulation
         best, last = self.anybody().id, -1
         if self.crowd:
@@ -391,7 +391,7 @@ class Schedule:
     # --- scripts -----------------------------------------------------------------------------------
 
     def working_leader(self) -> Member | None:
-        """Who leads, after elections where nobody did."""
+        """The leader, after elections if there was none."""
         simulation = self.simulation
         for _ in range(2):
             if self.leader() is not None:
@@ -501,7 +501,7 @@ class Schedule:
         many = 10 * len(simulation.members)
         self.flow(many)
         if self.chance(0.7):
-            # Who is new may need a snapshot that knows of it.
+            # A new member may need a snapshot that knows of it.
             self.saved(leader)
             for _ in range(2):
                 simulation.tick(leader.id)
@@ -531,7 +531,7 @@ class Schedule:
         self.flow(20)
 
     def exchange(self, leader: Member) -> ConfChange:
-        """Some or all but the leader go and up to three come, who are running."""
+        """Some or all but the leader go, and up to three that run come."""
         assert leader.raw is not None
         conf = leader.raw.core.tracker.conf_state()
         inside = everybody(conf)
@@ -547,7 +547,7 @@ class Schedule:
         return ConfChange.parse(" ".join(parts), 1 + self.below(2)) if parts else ConfChange()
 
     def addition(self, leader: Member) -> ConfChange:
-        """One comes, who is running."""
+        """One that runs comes."""
         if leader.raw is None:
             return ConfChange()
         conf = leader.raw.core.tracker.conf_state()
@@ -602,7 +602,7 @@ class Schedule:
             return
         for id in others:
             for _ in range(5):
-                # Who has heard from a leader lately does not vote.
+                # A member that has heard from a leader lately does not vote.
                 simulation.tick(id)
         simulation.lose_all()
         member.stalled = True

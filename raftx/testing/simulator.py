@@ -53,7 +53,7 @@ class Simulation:
 
     ``founding`` says how the group begins: "given", every member with the membership before its first entry;
     "bootstrap", with entries that add the first voters; "snapshot", with a snapshot that they share. Only the last
-    two may take in new members: who has neither log nor snapshot of the first membership cannot come to it.
+    two may take in new members: a member that has neither log nor snapshot of the first membership cannot come to it.
 
     damages: disks remember what they held some writes ago, so that they may be damaged.
 
@@ -101,7 +101,7 @@ class Simulation:
         self.reads = 0
         self.contexts: dict[bytes, int] = {}  # how often each was asked for
         self.served: set[bytes] = set()
-        self.insiders: set[int] = set()  # who has been a member so far
+        self.insiders: set[int] = set()  # every id that has been a member so far
         self.handovers: set[tuple[int, int]] = set()  # (term, member) of elections that a transfer asked for
         self.members: dict[int, Member] = {}
         self._found(size, learners, founding)
@@ -350,7 +350,7 @@ class Simulation:
                 self._apply_handed(member)
         reason = raw.refusal(message)
         if reason == "stranger" or (reason and member.damaged):
-            # From somebody who was removed or is not known here yet; or an answer to what a damaged disk has forgotten.
+            # From one that was removed or is not known here yet; or an answer to what a damaged disk has forgotten.
             self.totals.strangers_refused += 1
             return
         if reason:

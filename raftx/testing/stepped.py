@@ -84,7 +84,7 @@ class Stepped:
         self._life: Life | None = None
         self.killed = False
 
-    # --- for who steps ----------------------------------------------------------------------------
+    # --- for the caller that steps ----------------------------------------------------------------
 
     def names(self) -> tuple[str, ...]:
         """The workers that can be stepped: of "net", "reserve", "disk", "watch", "apply" and "engine"."""
@@ -108,13 +108,13 @@ class Stepped:
             self.clock.advance(STEP_SECONDS)
 
     def kill(self) -> None:
-        """As if the process were killed: no worker does anything any more, nothing is closed, no future ends.
+        """As if the process were killed: no worker does any more work, nothing is closed, no future ends.
 
         May be called in the middle of a round, of ``start`` or ``close`` (which returns at once then), by what these
         call: whatever that raises then, the node does nothing about it. What a storage or a transport raises in a round
         is taken by its adapter; anything else comes out of ``step`` or ``start``. The node is as one of a parent
-        process afterwards: ``close`` does nothing, everything else raises UsageError. Files and connections are for who
-        simulates them.
+        process afterwards: ``close`` does nothing, everything else raises UsageError. Files and connections are left
+        to the simulator.
         """
         self.killed = True
         for worker in list(self.started.values()):

@@ -66,7 +66,10 @@ class Totals:
     longest_recovery: int = 0
 
     def configured(self, before: ConfState, conf: ConfState, fits: bool, empty: bool, insiders: set[int]) -> set[int]:
-        """A configuration is applied for the first time; who was a member once are the ``insiders``. Who joins."""
+        """Count a configuration that is applied for the first time. Returns the members that join.
+
+        ``insiders`` have been members before.
+        """
         self.configurations_applied += 1
         self.changes_that_did_not_fit += not fits
         self.joint_entered += bool(conf.voters_outgoing and not before.voters_outgoing)

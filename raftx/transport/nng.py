@@ -101,8 +101,8 @@ class NngTransport:
 
     listen: where this node receives, for example ``tcp://0.0.0.0:5601``; port 0 takes a free one (see ``address``).
     peers: id to address of every other member; this node's own is not dialled.
-    max_frame_bytes: largest frame that is received, 64 KiB..1 GiB, rounded up to whole 64 KiB. Members tell it each
-    other and keep to it; who sends more is disconnected.
+    max_frame_bytes: largest frame that is received, 64 KiB..1 GiB, rounded up to whole 64 KiB. Members tell
+    each other this limit and keep to it; a sender that exceeds it is disconnected.
     queue_frames: frames that may wait for one peer, 1..8192; more are dropped and the peer counts as unreachable,
     as it does while there is no connection to it.
     reconnect_ms: shortest and longest time between the beginnings of two attempts to dial a peer; it doubles from one
@@ -149,7 +149,7 @@ class NngTransport:
         for id, address in peers.items():
             if not is_id(id):
                 raise ConfigError(f"peers: an id must be in 1..{NUMBER_MAX}, not {id!r}")
-            # Who gives every member the same list has this node's own address in it.
+            # If all members are given the same list, this node's own address is in it.
             self._dial_at[id] = parse(address, f"peers: {id}", listen=address == listen)
         if len(peers) > MEMBERS_MAX:
             raise ConfigError(f"peers: at most {MEMBERS_MAX}")
@@ -195,7 +195,7 @@ class NngTransport:
         self._closed = False
         self._id = 0
         self._wire_thread: threading.Thread | None = None
-        #: of who adds, removes and starts; never of the threads that run the connections
+        #: held by callers that add, remove and start; never by the threads that run the connections
         self._changing = threading.RLock()
 
     # --- life ------------------------------------------------------------------------------------

@@ -82,6 +82,13 @@ class PythonPeer:
         self._socket: Any = None
         self._ready = self._lost = False
 
+    def __repr__(self) -> str:
+        # Without the lock: a debugger may stop the thread that holds it.
+        state = "no connection"
+        if self._socket is not None:
+            state = "ended" if self._lost else "connected" if self._ready else "connecting"
+        return f"<PythonPeer {self.id} at {self.url}: {state}{', dropped' if self.gone else ''}>"
+
     def connect(self, fd: int) -> bool:
         """A Push0 socket of its own for this connection; without a descriptor NNG dials."""
         import pynng
@@ -170,6 +177,9 @@ class PythonConnections:
         self.connections = self.renewals = 0
         pull.add_pre_pipe_connect_cb(self._comes)
         pull.add_post_pipe_remove_cb(self._goes)
+
+    def __repr__(self) -> str:
+        return f"<PythonConnections peers={sorted(self.by_id)} made={self.connections} renewals={self.renewals}>"
 
     def add(
         self,

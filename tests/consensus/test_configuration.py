@@ -562,6 +562,7 @@ def test_members_show_what_they_are(impl: ModuleType) -> None:
     ready = member.node.ready()
     assert repr(ready) == "<Ready 3: entries=2..2>"
     assert repr(module(impl, "consensus.rawnode").Ready()) == "<Ready 0: nothing>"
+    assert repr(member.node.driver) == "<Driver 1 writes=0/3 durable, 0 batches to apply>"
 
 
 def test_no_error_of_a_change_speaks_go(impl: ModuleType) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.helpers import wire_samples
-from tests.helpers.core_probe import reach
+from tests.helpers.nogil_probe import reach
 
 APP, SNAP, HEARTBEAT, READ, READ_RESP, STORAGE_APPEND = 3, 7, 8, 15, 16, 19
 LARGEST = 2**63 - 1
@@ -23,7 +23,7 @@ LARGEST = 2**63 - 1
 @pytest.fixture
 def probe(impl: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What only compiled code can call."""
-    return reach(impl, tmp_path_factory.getbasetemp() / "core_probe")
+    return reach(impl, tmp_path_factory.getbasetemp() / "nogil_probe")
 
 
 def snapshot(impl: ModuleType, data: bytes = b"state", index: int = 9, term: int = 4) -> Any:

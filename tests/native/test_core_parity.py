@@ -17,8 +17,8 @@ import pytest
 import raftx
 from raftx import Entry, _core, _pure
 from tests.helpers import wire_samples
-from tests.helpers.core_probe import reach
 from tests.helpers.implementations import structures
+from tests.helpers.nogil_probe import reach
 
 SOURCE = Path(_core.__file__)
 pytestmark = [
@@ -497,7 +497,7 @@ def test_numbers_are_taken_by_their_index(both: tuple[Any, Any]) -> None:
 @pytest.fixture
 def probes(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     """What only compiled code can call, for both."""
-    directory = tmp_path_factory.getbasetemp() / "core_probe"
+    directory = tmp_path_factory.getbasetemp() / "nogil_probe"
     return [reach(package, directory) for package in (raftx, _pure.load())]
 
 

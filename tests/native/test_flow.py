@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.core_probe import reach
+from tests.helpers.nogil_probe import reach
 
 # No place has this number, in whatever width it is looked at.
 FAR = (-(2**63), -(2**32), -65, -2, 64, 65, 2**31, 2**32, 2**63, 2**64)
@@ -32,7 +32,7 @@ def flow(mod: Callable[[str], ModuleType]) -> ModuleType:
 @pytest.fixture
 def probe(impl: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What only compiled code can call."""
-    return reach(impl, tmp_path_factory.getbasetemp() / "core_probe")
+    return reach(impl, tmp_path_factory.getbasetemp() / "nogil_probe")
 
 
 # --- the capacity of one window --------------------------------------------------------------------

@@ -18,7 +18,7 @@ import pytest
 
 from tests.helpers import wire_samples
 from tests.helpers.core_net import Network
-from tests.helpers.core_probe import reach
+from tests.helpers.nogil_probe import reach
 from tests.helpers.paths import ROOT
 
 DOCUMENT = ROOT / "docs" / "wire-format.md"
@@ -113,7 +113,7 @@ def test_entry_record(core: ModuleType) -> None:
 
 
 def test_envelope(impl: ModuleType, core: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> None:
-    probe = reach(impl, tmp_path_factory.getbasetemp() / "core_probe")
+    probe = reach(impl, tmp_path_factory.getbasetemp() / "nogil_probe")
     fields = layout("Envelope")
     buffer = core.Buffer()
     probe.put_proposal(buffer, 0, LARGEST, LARGEST - 1, LARGEST - 2, b"data")

@@ -117,7 +117,7 @@ def test_replaced_entry_is_not_done(cluster):
         new.propose(b"kept %d" % i).result(timeout=WAIT)
     cluster.network.heal()
     for future in lost:
-        with pytest.raises(cluster.impl.NotDone, match="lost office"):
+        with pytest.raises(cluster.impl.NotDone, match="lost leadership"):
             future.result(timeout=WAIT)
     with pytest.raises(cluster.impl.NotDone):
         batch.result(timeout=WAIT)

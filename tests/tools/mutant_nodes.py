@@ -85,8 +85,8 @@ MUTANTS = (
         (
             Edit(
                 OUTCOMES,
-                "        for earlier in [t for t in self.handed if t < term]:\n",
-                "        for earlier in [t for t in self.handed if t <= term]:\n",
+                "        for earlier in [t for t in self.last_sequence_by_term if t < term]:\n",
+                "        for earlier in [t for t in self.last_sequence_by_term if t <= term]:\n",
             ),
         ),
     ),
@@ -118,8 +118,8 @@ MUTANTS = (
         (
             Edit(
                 SENDERS,
-                "            if self.forwarded[at] == sequence:\n                return True\n",
                 "            if self.forwarded[at] == sequence:\n                return False\n",
+                "            if self.forwarded[at] == sequence:\n                return True\n",
             ),
         ),
     ),

@@ -253,5 +253,13 @@ def test_transports_say_what_they_are(impl, ends):
     one = ends(1, {2: "tcp://127.0.0.1:1"})
     assert repr(one.transport) == f"<raftx.NngTransport {one.transport.address} peers=[2]>"
     assert isinstance(one.transport, impl.Transport) and isinstance(end, impl.Transport)
+    two = ends(2)
+    one.transport.add_peer(2, two.transport.address)
+    one.reaches(2, two)
+    made = one.transport._connections
+    assert repr(made) == "<PythonConnections peers=[2] made=1 renewals=0>"
+    assert repr(made.by_id[2]) == f"<PythonPeer 2 at {two.transport.address}: connected>"
+    two.close()
+    eventually(lambda: "connected" not in repr(made.by_id[2]))
     one.close()
     assert repr(one.transport).endswith("closed>")

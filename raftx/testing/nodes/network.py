@@ -105,7 +105,7 @@ class Transport:
             self._deliver(frame, sender)
 
     def send(self, to: int, frame: bytes) -> bool:
-        """Send a frame, as the network lets it; False for who is no peer."""
+        """Send a frame, as the network lets it; False for an id that is no peer's."""
         return to in self._members and self._network.send(self._id, to, frame)
 
     def add_peer(self, id: int, address: str) -> None:

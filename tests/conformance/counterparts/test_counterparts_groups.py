@@ -17,8 +17,8 @@ from raftx.types import (
     MSG_HEARTBEAT,
     PRE_CANDIDATE,
 )
-from tests.helpers.core_late import Late
 from tests.helpers.core_net import Member, Network
+from tests.helpers.slow_apply import Late
 
 
 def in_groups(groups: Sequence[int]) -> dict[int, int]:

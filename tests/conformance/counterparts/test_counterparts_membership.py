@@ -25,8 +25,8 @@ from raftx.types import (
     MSG_VOTE_RESP,
 )
 from tests.helpers.core_drive import Cluster, Full, Slow, change, conf, led
-from tests.helpers.core_late import Late
 from tests.helpers.core_net import Member, Network, only
+from tests.helpers.slow_apply import Late
 
 TICKS = 10
 

@@ -308,7 +308,7 @@ def test_restore_from_snap_msg(impl: ModuleType, term: int) -> None:
 
 
 def test_restore_with_learner(impl: ModuleType) -> None:
-    """A learner restores a snapshot, and everybody is in it what he is."""
+    """A learner restores a snapshot, and every member has its role in it."""
     member = Full(impl, 3, (1, 2), learners=(3,))
     restore(member, snapshot(impl, voters=(1, 2), learners=(3,)))
     assert (member.membership.voters, member.membership.learners) == ((1, 2), (3,))
