@@ -53,7 +53,7 @@ class Link:
     def fresh(self) -> int:
         """A member to which a connection has come to stand since the last call, 0 for none.
 
-        Its first frame should be a small one, so that the member soon knows who has connected.
+        Its first frame should be a small one, so that the member soon knows which one has connected.
         """
         return 0
 

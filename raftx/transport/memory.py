@@ -165,7 +165,7 @@ class MemoryTransport:
         return to not in self._removed and self._network._send(self._id, to, frame)
 
     def add_peer(self, id: int, address: str) -> None:
-        """Send to this node, as to everybody who was not removed. The address is not looked at."""
+        """Send to this node, as to every one that was not removed. The address is ignored."""
         self._removed.discard(id)
 
     def remove_peer(self, id: int) -> None:

@@ -303,7 +303,7 @@ class NngTransport:
     def remove_peer(self, id: int) -> None:
         """Dial this member no more and end the connection to it; nothing when there is no such peer. Any thread.
 
-        What it sends is received as before: who may connect does not depend on ``peers``.
+        What it sends is received as before: ``peers`` does not say which members may connect.
         """
         if os.getpid() != self._pid:
             return
