@@ -185,8 +185,8 @@ UPDATE = 2
 ADD_LEARNER = 3
 
 # How a change with several parts goes through its joint configuration
-TRANSITION_AUTO = 0  # joint only when it has to be, and left by itself
-TRANSITION_IMPLICIT = 1  # joint, and left by itself
+TRANSITION_AUTO = 0  # joint only if necessary, and left automatically
+TRANSITION_IMPLICIT = 1  # joint, and left automatically
 TRANSITION_EXPLICIT = 2  # joint, and left by a proposed empty change
 
 _LETTERS = {"v": ADD_VOTER, "r": REMOVE, "u": UPDATE, "l": ADD_LEARNER}

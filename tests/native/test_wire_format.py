@@ -139,7 +139,7 @@ def test_membership_change(impl: ModuleType, mod: Callable[[str], ModuleType]) -
     words = [f"{kind.value}: {kind.name.replace('_', ' a ').lower()}" for kind in types.ConfChangeKind]
     assert tables("Membership change")[1][1][3] == "; ".join(words)
     numbers = (types.TRANSITION_AUTO, types.TRANSITION_IMPLICIT, types.TRANSITION_EXPLICIT)
-    starts = ("joint only when it has to be", "joint, left by itself", "joint, left by a proposed change")
+    starts = ("joint only if necessary", "joint, left automatically", "joint, left by a proposed change")
     assert rows[0][3] == "; ".join([f"{number}: {start}" for number, start in zip(numbers, starts)])
 
 

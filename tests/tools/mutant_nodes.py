@@ -44,10 +44,9 @@ MUTANTS = (
         NODES,
         (
             Edit(
-                STATE,
-                "        self.accept_applying(high)\n        self.count_applying(spans.size, False)\n",
-                "        self.accept_applying(max(high - 1, self.applying))\n"
-                "        self.count_applying(spans.size, False)\n",
+                DRIVER,
+                "        self.raft.applying = high\n",
+                "        self.raft.applying = max(high - 1, self.raft.applying)\n",
             ),
         ),
     ),
