@@ -113,7 +113,9 @@ class Side:
             self.process.stdin.write(json.dumps({**case.asked, "seconds": seconds}).encode() + b"\n")
             self.process.stdin.flush()
             # An answer is one short line, so nothing of it stays behind in the stream's buffer.
-            if select.select([self.process.stdout], [], [], patience)[0]:
+            answers = select.poll()
+            answers.register(self.process.stdout, select.POLLIN)
+            if answers.poll(patience * 1000):
                 line = self.process.stdout.readline()
         except BrokenPipeError:
             pass

@@ -168,7 +168,8 @@ def test_inflights_set_cap(impl: ModuleType, used: int) -> None:
 def tracked(state: int, match: int, next: int, *, pending: int = 0, paused: bool = False) -> Any:
     """An interpreted Tracker of three; what it knows of the member in SLOT."""
     made = module(PURE, "consensus.tracker").Tracker(PURE.ConfState((1, 2, 3)), 256, 0)
-    made.reset_progress(SLOT, match, next)
+    made.reset_progress(SLOT, match, match + 1)
+    made.peers.next[SLOT] = next
     made.peers.state[SLOT] = state
     made.peers.pending_snapshot[SLOT] = pending
     made.peers.set_paused(SLOT, paused)
