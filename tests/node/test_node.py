@@ -199,9 +199,11 @@ def test_apply_exception_ends_the_node(impl, caplog):
     class Broken(Machine):
         def apply(self, entry):
             if entry.data == b"bad":
+                both.wait(WAIT)
                 raise ValueError("cannot apply this")
             return super().apply(entry)
 
+    both = threading.Event()  # are proposed
     memory = module(impl, "storage.memory")
     storage = memory.MemoryStorage(voters=[1])
     network = module(impl, "transport.memory").MemoryNetwork()
@@ -210,6 +212,7 @@ def test_apply_exception_ends_the_node(impl, caplog):
     eventually(lambda: node.is_leader)
     assert node.propose(b"good").result(timeout=WAIT).result == 1
     bad, after = node.propose_many([b"bad"]), node.propose(b"after")
+    both.set()
     with caplog.at_level(logging.ERROR, logger="raftx"):
         for future in (bad, after):
             with pytest.raises(impl.Unknown):
