@@ -27,7 +27,8 @@ APPLIES = 64  # batches that may be with the state machine at once; a power of t
 class Driver:
     """``raft``: the core, in the state that its storage holds; everything that changes from now on is to be written.
 
-    The members ``write_...`` describe the write that ``plan_write`` has found, ``apply_...`` likewise.
+    The members ``write_...`` describe the write that ``plan_write`` has found, ``apply_...`` likewise (``apply_bytes``
+    is of ``plan_apply`` alone).
     """
 
     def __init__(self, raft: Raft) -> None:
@@ -52,7 +53,7 @@ class Driver:
         self.write_snapshot = False
         #: entries, term, vote or doubt have changed: the commit index alone needs no sync
         self.write_sync = False
-        #: where the log ends, when that is not known to be durable; else 0
+        #: where the log ends, when that is not known to be durable, and its term there; else 0, and the term is any
         self.write_stable, self.write_stable_term = 0, 0
         self.apply_low, self.apply_high = 1, 0
         self.apply_bytes = 0
@@ -91,7 +92,7 @@ class Driver:
             or self.raft.vote != self.handed_vote
             or self.raft.in_doubt != self.handed_in_doubt
         )
-        self.write_stable = self.write_stable_term = 0
+        self.write_stable = 0
         if self.raft.stable < high:
             self.write_stable = high
             self.write_stable_term = self.raft.log.last_term()
@@ -204,16 +205,18 @@ class Driver:
         high = applicable
         self.raft.log.spans(low, high, spans)
         size = spans.size
-        if self.raft.applying_bytes + size > self.raft.max_apply_bytes:
+        total = self.raft.applying_bytes + size
+        if total > self.raft.max_apply_bytes:
             high = self.raft.apply_limit(False)
             spans.clear()
             self.raft.log.spans(low, high, spans)
             size = spans.size
+            total = self.raft.applying_bytes + size
         self.raft.applying = high
         checks.check(self.raft.applying <= self.raft.committed)
-        self.raft.applying_bytes += size
-        self.raft.apply_paused = high < applicable or self.raft.applying_bytes >= self.raft.max_apply_bytes
-        self.apply_low, self.apply_high, self.apply_bytes = low, high, size
+        self.raft.applying_bytes = total
+        self.raft.apply_paused = high < applicable or total >= self.raft.max_apply_bytes
+        self.apply_low, self.apply_high = low, high
         if self.applies_first == end:
             self.applies_after = low - 1
         self.high_at[end & (APPLIES - 1)] = high

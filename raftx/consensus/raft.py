@@ -61,7 +61,12 @@ class Raft(State):
             return self.step_stale(m)
 
         # Most messages are PROP, APP or APP_RESP, one after the other, and mean something else in each role.
-        if m.kind < MSG_PROP or m.kind > MSG_APP_RESP:
+        if m.kind < MSG_PROP:
+            if m.kind == MSG_HUP:
+                if self.pre_vote:
+                    return candidate.start_campaign(self, candidate.CAMPAIGN_PRE_ELECTION)
+                return candidate.start_campaign(self, candidate.CAMPAIGN_ELECTION)
+        elif m.kind > MSG_APP_RESP:
             if m.kind == MSG_STORAGE_APPEND_RESP:
                 if m.index != 0:
                     self.stable_to(m.index, m.log_term)
@@ -70,10 +75,6 @@ class Raft(State):
                 return 0
             if m.kind == MSG_VOTE or m.kind == MSG_PRE_VOTE:
                 return self.handle_vote(m)
-            if m.kind == MSG_HUP:
-                if self.pre_vote:
-                    return candidate.start_campaign(self, candidate.CAMPAIGN_PRE_ELECTION)
-                return candidate.start_campaign(self, candidate.CAMPAIGN_ELECTION)
             if m.kind == MSG_STORAGE_APPLY_RESP:
                 return self.apply_done(m.index, m.hint, m.context)
         if self.role == LEADER:

@@ -484,8 +484,8 @@ class RawNode:
         """What says that everything handed over so far is durable; of entries only if the term is the same still."""
         core, driver = self.core, self.driver
         m = Message(MSG_STORAGE_APPEND_RESP, to=core.id, sender=LOCAL_APPEND_THREAD, term=core.term)
-        m.index = driver.write_stable
-        m.log_term = driver.write_stable_term
+        if driver.write_stable:
+            m.index, m.log_term = driver.write_stable, driver.write_stable_term
         if snapshot is not None:
             m.hint = snapshot.index
             m.snapshot = snapshot
