@@ -193,7 +193,8 @@ class WalDisk:
             files = self.disk.files(self._path)
         except OSError:
             return False
-        logs = [name for name in files if name.endswith(".log")]
+        # One that the power went from before anything was in it has nothing to be damaged.
+        logs = [name for name in files if name.endswith(".log") and self.disk.read(f"{self._path}/{name}")]
         if rng.random() < 0.3 and MARK_NAME in files:
             self.disk.delete(f"{self._path}/{MARK_NAME}")
         elif logs:
