@@ -16,6 +16,7 @@ Nothing here imports raftx: a client needs no part of it.
 from __future__ import annotations
 
 import json
+import math
 import os
 import select
 import socket
@@ -23,7 +24,7 @@ import struct
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from typing import Any
+from typing import IO, Any
 
 from .text_store import COMMAND, Text
 
@@ -47,6 +48,16 @@ GIVE_UP_S = 60.0  # no progress for so long: the cluster is broken
 
 class GaveUp(Exception):
     """Nothing has been acknowledged for GIVE_UP_S seconds."""
+
+
+def readable(source: int | socket.socket | IO[bytes] | IO[str], timeout: float | None) -> bool:
+    """Whether there is something to read, or the other end is gone, within ``timeout`` seconds; None waits for ever.
+
+    Not select(), which takes no descriptor above 1,023.
+    """
+    poll = select.poll()
+    poll.register(source, select.POLLIN)
+    return bool(poll.poll(None if timeout is None else math.ceil(timeout * 1000)))
 
 
 class Connection:
@@ -75,7 +86,7 @@ class Connection:
             if frame is not None:
                 return frame
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            if not select.select([self.sock], [], [], left)[0]:
+            if not readable(self.sock, left):
                 return None
             piece = self.sock.recv(1 << 18)
             if not piece:

@@ -19,7 +19,6 @@ import argparse
 import io
 import json
 import os
-import select
 import signal
 import stat
 import sys
@@ -31,7 +30,7 @@ from typing import Any
 
 import raftx
 
-from .text_client import GaveUp, Sender
+from .text_client import GaveUp, Sender, readable
 from .text_display import Display, table
 from .text_processes import Cluster, Failed, Life
 from .text_store import COMMAND, Text, check, standard_library
@@ -106,7 +105,7 @@ def is_piped() -> bool:
         return True
     if not stat.S_ISFIFO(mode):
         return False
-    if select.select([descriptor], [], [], SILENCE_S)[0]:
+    if readable(descriptor, SILENCE_S):
         return True
     print("text_cluster: standard input is silent and not used (- would wait for it)", file=sys.stderr)
     return False

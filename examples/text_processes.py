@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import select
 import socket
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from .text_client import LINES, POSITION, STOP, Connection, unpack_lines
+from .text_client import LINES, POSITION, STOP, Connection, readable, unpack_lines
 
 ROOT = Path(__file__).resolve().parent.parent
 WATCH_S = 0.1  # between two looks at each node
@@ -74,7 +73,7 @@ class Life:
                 raise Failed(f"{self} {how}: {self.last_words()}")
             return
         assert self.process.stdout is not None
-        if select.select([self.process.stdout], [], [], 0)[0]:
+        if readable(self.process.stdout, 0):
             line = self.process.stdout.readline()
             said: dict[str, Any] = json.loads(line) if line else {"failed": self.last_words()}
             if "busy" in said:

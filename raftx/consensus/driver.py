@@ -41,10 +41,10 @@ class Driver:
         #: Invariant: durable <= number; the last write that was handed over, and the last one that is durable
         self.number = self.durable = 0
         #: what the storage was handed last
-        self.handed_term = self.raft.term
-        self.handed_vote = self.raft.vote
-        self.handed_commit = self.raft.committed
-        self.handed_in_doubt = self.raft.in_doubt
+        self.handed_term = raft.term
+        self.handed_vote = raft.vote
+        self.handed_commit = raft.committed
+        self.handed_in_doubt = raft.in_doubt
         #: entries low .. high are new; none when high is below low
         self.write_low, self.write_high = 1, 0
         self.write_term = self.write_vote = self.write_commit = 0

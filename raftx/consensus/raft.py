@@ -158,8 +158,7 @@ class Raft(State):
     def applied_snapshot(self, index: int) -> int:
         """The storage has the snapshot at ``index``, and so has the state machine (etcd's appliedSnap)."""
         self.stable_snapshot_to(index)
-        self.mark_applied(max(index, self.applied), 0)
-        return leader.maybe_leave_joint(self) if self.tracker.auto_leave else 0
+        return self.apply_done(index, 0, 0)
 
     # --- membership --------------------------------------------------------------------------------
 

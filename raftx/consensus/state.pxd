@@ -87,8 +87,6 @@ cdef class State:
     cdef int accept_applying(self, uint64_t index) except -1 nogil
     @cython.final
     cdef void count_applying(self, uint64_t size, bint allow_unstable) noexcept nogil
-    @cython.final
-    cdef int mark_applied(self, uint64_t index, uint64_t size) except -1 nogil
     cdef bint is_of_this_life(self, uint64_t term) noexcept nogil
     cdef bint committed_in_term(self) noexcept nogil
     cdef bint increase_uncommitted(self, uint64_t size) noexcept nogil

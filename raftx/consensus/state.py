@@ -466,17 +466,6 @@ class State:
             allow_unstable
         )
 
-    def mark_applied(self, index: int, size: int) -> int:
-        """The state machine has everything up to ``index``: ``size`` bytes of records (etcd's appliedTo)."""
-        if index > self.committed or index < self.applied:
-            raise Corruption(f"the applied index {index} is outside of {self.applied}..{self.committed}")
-        self.applied = index
-        self.applying = max(self.applying, index)
-        self.look_at_marks()
-        self.applying_bytes -= min(self.applying_bytes, size)
-        self.apply_paused = self.applying_bytes >= self.max_apply_bytes
-        return 0
-
     def is_of_this_life(self, term: int) -> bool:
         """Whether only this life of the member can have done anything in that term, which is then not forgotten."""
         return not self.in_doubt and term > self.lived_term

@@ -35,11 +35,6 @@ KIND_OPEN = 2  # the first batch of each life of the node: a new incarnation
 BATCH_IN_DOUBT = 1  # bit of a batch's flags: HardState.in_doubt
 BLOCK = 4096
 SECTOR = 512  # what a disk writes whole or not at all
-# Where in a record's header a field stands
-RECORD_LENGTH_AT = 4
-RECORD_INDEX_AT = 8
-RECORD_TERM_AT = 16
-RECORD_KIND_AT = 24
 # Zeroes are written ahead of the batches: a block that was never written costs a change of the file's
 # metadata at its first sync.
 ZERO_STEP = 1 << 20

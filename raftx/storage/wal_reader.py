@@ -7,7 +7,7 @@ shows more zero sectors than its header counted. Every byte is described in docs
 from __future__ import annotations
 
 from .._native.files import File
-from .._native.layout import ENTRY_HEADER
+from .._native.layout import ENTRY_HEADER, RECORD_INDEX, RECORD_KIND, RECORD_LENGTH, RECORD_TERM
 from .._native.memory import Buffer
 from ..types import ENTRY_NORMAL
 from .membership import CHANGES
@@ -32,10 +32,6 @@ from .wal_format import (
     BATCH_VOTE_AT,
     BATCH_ZEROS_AT,
     BLOCK,
-    RECORD_INDEX_AT,
-    RECORD_KIND_AT,
-    RECORD_LENGTH_AT,
-    RECORD_TERM_AT,
     SECTOR,
 )
 
@@ -163,9 +159,9 @@ class Reader:
         start = at = BATCH_HEADER
         end = BATCH_HEADER + length
         while at < end:
-            index = self.buffer.get_u64(at + RECORD_INDEX_AT)
-            term = self.buffer.get_u64(at + RECORD_TERM_AT)
-            step = ENTRY_HEADER + self.buffer.get_u32(at + RECORD_LENGTH_AT)
+            index = self.buffer.get_u64(at + RECORD_INDEX)
+            term = self.buffer.get_u64(at + RECORD_TERM)
+            step = ENTRY_HEADER + self.buffer.get_u32(at + RECORD_LENGTH)
             if index < 1 or index > self.last_index + 1 or term < 1:
                 self.reject(False, f"entry {index} cannot follow entry {self.last_index}")
                 return False
@@ -180,7 +176,7 @@ class Reader:
             if index <= self.last_index and self.changes:
                 self.changes = [change for change in self.changes if change[0] < index]
             if self.note(at, index) and index > self.base:
-                kind = self.buffer.get_u32(at + RECORD_KIND_AT) & 0xFF
+                kind = self.buffer.get_u32(at + RECORD_KIND) & 0xFF
                 if kind in CHANGES:
                     self.changes.append((index, kind, self.buffer.tobytes()[at + ENTRY_HEADER : at + step]))
             self.last_index = index
@@ -200,7 +196,7 @@ class Reader:
     def note(self, at: int, index: int) -> bool:
         """Note the index of the record at ``at``; whether it is anything but an ordinary entry."""
         self.highest = max(self.highest, index)
-        return self.buffer.get_u32(at + RECORD_KIND_AT) & 0xFF != ENTRY_NORMAL
+        return self.buffer.get_u32(at + RECORD_KIND) & 0xFF != ENTRY_NORMAL
 
     def is_header(self, at: int) -> bool:
         """Whether a whole header of a batch stands at ``at`` in the buffer."""

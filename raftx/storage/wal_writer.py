@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .._native.files import WAIT, File
-from .._native.layout import ENTRY_HEADER
+from .._native.layout import ENTRY_HEADER, RECORD_INDEX, RECORD_LENGTH
 from .._native.memory import Buffer, Spans
 from .._native.threads import Clock, Event, Runner
 from . import wal_reader
@@ -71,8 +71,6 @@ from .wal_format import (
     OPERATION_SYNC,
     OPERATION_WRITE,
     OPERATION_ZERO,
-    RECORD_INDEX_AT,
-    RECORD_LENGTH_AT,
     SECTOR,
     ZERO_BELOW,
     ZERO_STEP,
@@ -340,9 +338,9 @@ class Wal(Runner):
         self.staged_last = self.staged_highest = 0
         at = BATCH_HEADER
         while at < BATCH_HEADER + length:
-            self.staged_last = self.staging.get_u64(at + RECORD_INDEX_AT)
+            self.staged_last = self.staging.get_u64(at + RECORD_INDEX)
             self.staged_highest = max(self.staged_highest, self.staged_last)
-            at += ENTRY_HEADER + self.staging.get_u32(at + RECORD_LENGTH_AT)
+            at += ENTRY_HEADER + self.staging.get_u32(at + RECORD_LENGTH)
         return 0
 
     def seal(self) -> int:

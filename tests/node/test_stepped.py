@@ -260,18 +260,24 @@ def test_entries_of_an_earlier_life_end_no_future_of_this_one(impl):
     world.close()
 
 
-@pytest.mark.parametrize("lost", [False, True], ids=["restarted", "restarted in doubt"])
-def test_what_an_earlier_life_may_have_appended_is_not_refused(impl, lost):
-    """A copy of a proposal comes to a leader that was restarted since; what has become of the first the log tells."""
-    world = World(impl)
+def passed_on(world):
+    """A follower has passed a proposal on to its leader: the two nodes, its future, and the frame under way."""
     leader = world.leader()
     other = next(node for node in world.nodes.values() if node is not leader)
     world.until(lambda: other.leader_id)
     future = other.propose(b"x")
     for name in ("engine", "net"):
         world.executors[other.id].step(name)
-    to, copy = world.frames[-1]
-    assert to == leader.id and b"x" in copy
+    to, frame = world.frames[-1]
+    assert to == leader.id and b"x" in frame
+    return leader, other, future, frame
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["restarted", "restarted in doubt"])
+def test_what_an_earlier_life_may_have_appended_is_not_refused(impl, lost):
+    """A copy of a proposal comes to a leader that was restarted since; what has become of the first the log tells."""
+    world = World(impl)
+    leader, other, future, copy = passed_on(world)
     world.until(lambda: world.engine(other.id).core.log.last == 2)
     assert not future.done()
 
@@ -297,16 +303,10 @@ def test_what_an_earlier_life_may_have_appended_is_not_refused(impl, lost):
 
 
 def test_what_no_life_can_have_appended_is_refused(impl):
-    """Whoever is asked in a term that it began itself says at once that it does not lead."""
+    """A member that is asked for a term of its present life says at once that it does not lead."""
     world = World(impl)
-    leader = world.leader()
-    other = next(node for node in world.nodes.values() if node is not leader)
-    world.until(lambda: other.leader_id)
-    future = other.propose(b"x")
-    for name in ("engine", "net"):
-        world.executors[other.id].step(name)
-    to, copy = world.frames.pop()
-    assert to == leader.id and b"x" in copy
+    leader, other, future, copy = passed_on(world)
+    world.frames.pop()
     third = next(node for node in world.nodes.values() if node is not leader and node is not other)
     leader.transfer_leadership(third.id)
     world.until(lambda: third.is_leader)

@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import re
-import select
 import signal
 import socket
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ import pytest
 
 import raftx
 from examples import text_client, text_processes
-from examples.text_client import Connection, Sender
+from examples.text_client import Connection, Sender, readable
 from examples.text_cluster import LINE_MAX
 from examples.text_processes import Cluster, Failed
 from examples.text_store import COMMAND, Text
@@ -154,7 +153,7 @@ def wait_until_gone(pids: list[int]) -> None:
         except ProcessLookupError:
             continue
         try:
-            if not select.select([descriptor], [], [], 30)[0]:
+            if not readable(descriptor, 30):
                 raise TimeoutError(f"process {pid} still runs")
         finally:
             os.close(descriptor)

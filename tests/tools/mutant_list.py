@@ -214,24 +214,6 @@ MUTANTS = (
         ),
     ),
     Mutant(
-        "tail-cut-in-silence",
-        0,
-        "a last batch that was acknowledged and is damaged is taken for one that was never whole",
-        "storage/test_wal_doubt.py",
-        (
-            Edit(
-                RECOVERY,
-                "        if mark is not None and number < mark.number:\n",
-                "        if mark is not None and number + 1 < mark.number:\n",
-            ),
-            Edit(
-                RECOVERY,
-                "mark.number >= self.first_batch and self.met != mark:\n",
-                "mark.number >= self.first_batch and self.met not in (mark, None):\n",
-            ),
-        ),
-    ),
-    Mutant(
         "doubt-forgotten",
         0,
         "a member that was in doubt is sure again after a restart",

@@ -28,10 +28,17 @@ class Proxy:
         """Swallow everything on the connections of now; new ones work."""
         self.stalled |= {id(pair) for pair in self.pairs}
 
+    def readable(self):
+        """The sockets with something to read; select() takes no descriptors above 1,023."""
+        poll, sockets = select.poll(), {}
+        for each in (self.server, *(side for pair in self.pairs for side in pair)):
+            poll.register(each, select.POLLIN)
+            sockets[each.fileno()] = each
+        return [sockets[descriptor] for descriptor, _ in poll.poll(20)]
+
     def run(self):
         while not self.stop:
-            readers = [self.server, *(side for pair in self.pairs for side in pair)]
-            for ready in select.select(readers, [], [], 0.02)[0]:
+            for ready in self.readable():
                 if ready is self.server:
                     inner = self.server.accept()[0]
                     try:

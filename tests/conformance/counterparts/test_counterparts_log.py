@@ -213,7 +213,7 @@ def test_has_next_committed_ents(
 ) -> None:
     """Whether anything is to be handed to the state machine."""
     core = applying_core()
-    core.mark_applied(applied, 0)
+    core.apply_done(applied, 0, 0)
     core.accept_applying(applying)
     core.apply_paused = paused
     core.pending_snapshot = 4 if restored else 0
@@ -227,7 +227,7 @@ def test_next_committed_ents(
 ) -> None:
     """What is committed and not handed over yet; with asynchronous writes only what is durable here."""
     core = applying_core()
-    core.mark_applied(applied, 0)
+    core.apply_done(applied, 0, 0)
     core.accept_applying(applying)
     core.apply_paused = paused
     core.pending_snapshot = 4 if restored else 0
@@ -329,7 +329,7 @@ def test_applied_to(index: int, size: int, left: int, paused: bool) -> None:
     core = applying_core(max_apply_bytes=100)
     core.accept_applying(5)
     core.count_applying(105, False)
-    core.mark_applied(index, size)
+    core.apply_done(index, size, 0)
     assert (core.applied, core.applying) == (index, 5)
     assert (core.applying_bytes, core.apply_paused) == (left, paused)
 
