@@ -45,8 +45,8 @@ FILES ?=
 ARGS ?=
 JOBS ?= 2
 
-# Processes that share the tests; tests/conftest.py says which tests stay together. JOBS=0: one, as a debugger needs it.
-WORKERS := -n $(JOBS) --dist loadgroup
+# Processes that share the tests, file by file. JOBS=0: one, as a debugger needs it.
+WORKERS := -n $(JOBS) --dist loadfile
 
 # A stamp for each finished step. What pip is asked for stands in pyproject.toml, but for the build tools.
 BUILD_TOOLS := 'setuptools>=77' 'Cython>=3.1'

@@ -7,8 +7,8 @@ RAFTX_REQUIRE_DEBUG=1      any other build than a debug build ends the run
 
 A test marked ``once`` comes to the same in every mode, so it cannot take ``impl``: collection says so.
 
-Under xdist (``-n 2 --dist loadgroup``) the tests of a file stay together, because they share fixtures; and all that
-open sockets or run nodes stay on one worker, so that they do not take each other's ports and processor.
+Under xdist (``-n 2 --dist loadfile``) the tests of a file stay together, because they share fixtures. Each worker
+takes the ports on which its tests listen from a range of its own (``tests/helpers/ports.py``).
 """
 
 from __future__ import annotations
@@ -33,12 +33,6 @@ from tests.helpers.implementations import IMPLEMENTATIONS, module, on, structure
 TOLD = "told"
 # How long a thread that was told to end may take, in seconds.
 THREAD_END_S = 5.0
-
-# Folders and files whose tests open sockets, or run nodes in processes.
-NETWORK = (
-    "node/", "transport/", "native/test_direct_nng.py", "native/test_wire.py", "project/test_demo_runs.py",
-    "project/test_readme.py", "conformance/counterparts/test_counterparts_node.py",
-)  # fmt: skip
 
 FAILED = pytest.StashKey[bool]()
 
@@ -68,10 +62,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     ]
     if wrong:
         raise pytest.UsageError(f"marked once, but they take the fixture impl: {', '.join(wrong)}")
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            file = item.location[0].removeprefix("tests/")
-            item.add_marker(pytest.mark.xdist_group("network" if file.startswith(NETWORK) else file))
     chosen = config.getoption("--impl")
     if chosen:
         left_out = [item for item in items if _implementation_of(item) not in (None, chosen)]

@@ -11,10 +11,11 @@ import multiprocessing
 import os
 import resource
 import signal
-import socket
 import threading
 import time
 import traceback
+
+from tests.helpers.ports import ports
 
 SPAWN = multiprocessing.get_context("spawn")
 WAIT = 60.0
@@ -196,10 +197,7 @@ class Processes:
     """A cluster of members."""
 
     def __init__(self, directory, n=3, transport=None, **settings):
-        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(n)]
-        self.urls = {i + 1: f"tcp://127.0.0.1:{s.getsockname()[1]}" for i, s in enumerate(sockets)}
-        for s in sockets:
-            s.close()
+        self.urls = {id: f"tcp://127.0.0.1:{port}" for id, port in enumerate(ports(n), 1)}
         self.directory = directory
         self.settings = settings
         self.transport = transport or {}

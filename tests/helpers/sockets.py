@@ -1,19 +1,11 @@
 """Nodes of one process over real sockets of the loopback. Not a test."""
 
-import socket
 import time
 
+from tests.helpers.ports import ports
 from tests.helpers.waiting import WAIT, eventually
 
 CLUSTER = b"nng-test-cluster"
-
-
-def ports(count):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    numbers = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return numbers
 
 
 class Machine:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.implementations import module
+from tests.helpers.ports import port as free_port
 from tests.helpers.threads import LIMIT_S, ends, start
 
 NNG_EAGAIN = 8
@@ -196,8 +197,7 @@ def test_nng_full_queue_drops_and_says_so(pynng, nng):
 
 def test_nng_peer_comes_and_goes(pynng, nng):
     """Each connection is a new one; without any, frames are refused at once; nothing is sent on one that has ended."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     way = Way(nng, f"tcp://127.0.0.1:{port}")
     assert way.sender.py_send(7, b"nobody") != 0
     for life in range(1, 6):
@@ -215,6 +215,7 @@ def test_nng_peer_comes_and_goes(pynng, nng):
     assert way.sender.py_send(7, b"closed") != 0
 
 
+@pytest.mark.slow
 def test_nng_connections_that_end_as_they_begin(pynng, nng):
     """A listener that hangs up at once, while frames are sent all the time: what Push0 alone does not survive."""
     stop = threading.Event()

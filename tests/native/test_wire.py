@@ -11,6 +11,7 @@ import time
 import pytest
 
 from tests.helpers.implementations import module
+from tests.helpers.ports import port as free_port
 
 GREETING = b"\0SP\0\0\x50\0\0"
 WAIT = 20.0
@@ -179,8 +180,7 @@ def test_without_descriptors_it_neither_fails_nor_spins(stepped):
 
 def test_dials_until_somebody_listens(stepped):
     made = stepped(shortest=20, longest=80)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     number = made.wire.py_target(7, "127.0.0.1", str(port), 0)
     begun = time.monotonic()
     made.until(lambda: time.monotonic() - begun > 1.3)
@@ -229,8 +229,7 @@ def test_an_attempt_has_so_much_time(stepped):
 
 def test_who_connects_is_dialled_at_once(stepped):
     made = stepped(shortest=10, longest=60_000)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     number = made.wire.py_target(7, "127.0.0.1", str(port), 0)
     made.until(lambda: made.wire.failures >= 7)  # the next attempt is more than a second away
     failures = made.wire.failures

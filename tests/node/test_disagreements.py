@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from tests.helpers.implementations import module
-from tests.helpers.sockets import ports
+from tests.helpers.ports import ports
 from tests.helpers.stepped import World
 from tests.helpers.waiting import eventually
 

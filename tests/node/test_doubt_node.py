@@ -85,6 +85,7 @@ def test_a_node_in_doubt_is_brought_up_to_date(group: Group, caplog: pytest.LogC
     assert not group.nodes[3].status()["in_doubt"]
 
 
+@pytest.mark.slow
 def test_without_help_it_stays_in_doubt(group: Group) -> None:
     """Alone, or with others in doubt, it does not elect anybody: over restarts, too."""
     group.start(1, 2, 3)

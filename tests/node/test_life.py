@@ -5,7 +5,6 @@ import concurrent.futures
 import contextlib
 import logging
 import random
-import socket
 import threading
 import time
 
@@ -13,6 +12,7 @@ import pytest
 
 from tests.helpers.implementations import module
 from tests.helpers.life import Machine, Storage, leads, make, node_threads
+from tests.helpers.ports import port as free_port
 from tests.helpers.threads import ends, start
 from tests.helpers.waiting import WAIT, eventually
 
@@ -117,11 +117,6 @@ class NoMoreThreads:
             begin(thread)
 
         monkeypatch.setattr(threading.Thread, "start", limited)
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 @pytest.mark.parametrize("use_gil", [False, True])

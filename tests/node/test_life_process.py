@@ -4,17 +4,18 @@ Each test is a process of its own, in the mode under test.
 """
 
 import os
-import socket
 import subprocess
 import sys
 
 import pytest
 
 from tests.helpers.paths import ROOT
+from tests.helpers.ports import ports
 
 PRELUDE = """
-import gc, multiprocessing, os, signal, socket, sys, threading, time, traceback
+import gc, multiprocessing, os, signal, sys, threading, time, traceback
 import raftx
+from tests.helpers.ports import port as free
 
 class Machine:
     def apply(self, entry):
@@ -22,10 +23,6 @@ class Machine:
         return entry.index
 
 DELAY = 0
-
-def free():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 def eventually(condition):
     limit = time.monotonic() + 20
@@ -51,14 +48,10 @@ def threads():
 
 
 def free_port():
-    """A port with a free one behind it, as far as can be told."""
+    """A port with a free one behind it."""
     while True:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            port = server.getsockname()[1]
-            try:
-                socket.create_server(("127.0.0.1", port + 1)).close()
-            except (OSError, OverflowError):
-                continue
+        port, behind = ports(2)
+        if behind == port + 1:
             return port
 
 
@@ -168,6 +161,7 @@ print("done")
     assert run(impl, code) == (0, "done\n", "")
 
 
+@pytest.mark.slow
 def test_a_handler_closes_during_propose(impl):
     code = (
         SHOTS

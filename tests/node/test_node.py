@@ -342,6 +342,7 @@ def test_no_thread_is_left(impl):
     assert set(threading.enumerate()) <= before
 
 
+@pytest.mark.slow
 def test_survives_loss_and_delay(impl):
     made = Cluster(impl, n=3, proposal_timeout_ms=1000)
     try:

@@ -57,6 +57,7 @@ def collected(directory: Path, text: str, *arguments: str, **variables: str) -> 
 needs_both = pytest.mark.skipif(not raftx.COMPILED, reason="this run has no compiled build")
 
 
+@pytest.mark.slow
 @needs_both
 @pytest.mark.parametrize(
     ("arguments", "modes"),
@@ -104,6 +105,7 @@ def marked(path: Path) -> Iterator[ast.AST]:
             yield node
 
 
+@pytest.mark.slow
 def test_once_is_for_what_does_not_use_the_package_of_the_run() -> None:
     """``raftx.Node`` is compiled in one run and interpreted in the other; IMPLEMENTATIONS["pure"] is what it says."""
     wrong = []
@@ -129,30 +131,28 @@ def test_of_schedules(tell):
 """
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "1", "--dist", "loadgroup")], ids=["one process", "a worker"])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [(), ("-n", "1", "--dist", "loadfile")], ids=["one process", "a worker"])
 def test_what_a_test_tells_is_shown_at_the_end(tmp_path: Path, workers: tuple[str, ...]) -> None:
     done = pytest_on(tmp_path, SHOWN, *workers)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "\ntest_of_schedules: 17 elections\n" in done.stdout
 
 
-def test_files_that_take_ports_share_a_worker() -> None:
-    """A port that one test has found free must not be found free by another at the same time."""
-    tree = ast.parse((TESTS / "conftest.py").read_text(encoding="utf-8"))
-    (network,) = (
-        ast.literal_eval(node.value)
-        for node in tree.body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "NETWORK"
-    )
-    assert [name for name in network if not (TESTS / name).exists()] == []
-    takers = [
-        str(path.relative_to(TESTS))
-        for path in TESTS.rglob("test_*.py")
-        if re.search(r"helpers\.(sockets|processes) import|free_urls|helpers\.demo import .*\brun\b",
-                     path.read_text(encoding="utf-8"))
-    ]  # fmt: skip
-    assert len(takers) > 5
-    assert [name for name in takers if not name.startswith(network) and name != "project/test_modes.py"] == []
+def test_no_two_workers_take_the_same_port() -> None:
+    """And the kernel gives none of them to a connection."""
+    code = "from tests.helpers.ports import ports; print(*ports(400))"
+    taken = {}
+    for worker in range(4):
+        environment = {**os.environ, "PYTEST_XDIST_WORKER": f"gw{worker}"}
+        said = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+        ).stdout
+        taken[worker] = {int(number) for number in said.split()}
+        assert len(taken[worker]) == 400
+    assert sum(map(len, taken.values())) == len(set().union(*taken.values()))
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
+    assert max(set().union(*taken.values())) < first
 
 
 def test_make_test_is_two_runs_that_share_nothing() -> None:

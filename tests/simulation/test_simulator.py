@@ -218,6 +218,7 @@ def test_soak(impl, capsys):
     assert " 3 schedules" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_soak_with_jobs():
     """Processes of their own; the sums are those of one process."""

@@ -83,6 +83,7 @@ def test_what_becomes_of_the_mark_in_a_power_cut(
     assert (doubts > 0) == (mark != "lags")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_a_power_cut_of_all_members_at_once(
     memory_path: Path,

@@ -49,6 +49,7 @@ REACHED = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", list(IMPLEMENTATIONS))
 def test_nothing_acknowledged_is_lost_in_any_life(mode: str) -> None:
     """Random lives: batches, rotations, shortages, stalls, failures; stops, kills and power cuts; damage at the end.

@@ -124,7 +124,7 @@ def probe(where: Path) -> None:
 
 def command(arguments: Sequence[str], fast: bool) -> list[str]:
     """pytest on the copy."""
-    options = ["-q", "-p", "no:cacheprovider", "-n", JOBS, "--dist", "loadgroup", "--impl=compiled"]
+    options = ["-q", "-p", "no:cacheprovider", "-n", JOBS, "--dist", "loadfile", "--impl=compiled"]
     if fast:
         options += ["-m", "not slow", *[f"tests/{name}" for name in FAST]]
     else:

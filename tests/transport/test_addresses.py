@@ -12,7 +12,8 @@ import pytest
 import raftx
 from tests.helpers import networks
 from tests.helpers.paths import ROOT
-from tests.helpers.sockets import Machine, ports
+from tests.helpers.ports import ports
+from tests.helpers.sockets import Machine
 from tests.helpers.waiting import eventually
 
 GOOD = "tcp://127.0.0.1:0"
@@ -148,6 +149,7 @@ def test_other_kinds_of_addresses_work(impl, scheme, use_gil, tmp_path):
             node.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("use_gil", [False, True])
 def test_dial_failures_and_missing_addresses_are_said(impl, caplog, use_gil):
     caplog.set_level(logging.INFO, logger="raftx")

@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from tests.helpers.sockets import CLUSTER, Machine, ports
+from tests.helpers.ports import ports
+from tests.helpers.sockets import CLUSTER, Machine
 from tests.helpers.waiting import eventually
 
 KIB = 1 << 10
@@ -54,6 +55,7 @@ def test_appends_fit_what_the_recipient_takes(impl, use_gil):
         made.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("use_gil", [False, True])
 def test_an_entry_that_cannot_fit_is_told_on_both_sides(impl, use_gil, caplog):
     caplog.set_level(logging.WARNING, logger="raftx")

@@ -57,6 +57,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("use_gil", [0, 1])
 def test_a_connection_that_ends_does_not_end_the_process(tmp_path, use_gil):
     """Where SIGPIPE has its default action, as command-line tools like to have it."""

@@ -9,7 +9,8 @@ import pynng
 import pytest
 
 from tests.helpers.implementations import module
-from tests.helpers.sockets import CLUSTER, Cluster, ports
+from tests.helpers.ports import ports
+from tests.helpers.sockets import CLUSTER, Cluster
 from tests.helpers.waiting import WAIT, eventually
 
 
@@ -161,6 +162,7 @@ def test_cannot_listen(impl):
         node.close()
 
 
+@pytest.mark.slow
 def test_nothing_is_left(impl):
     """Threads, sockets and files of a closed node are gone."""
     descriptors = len(os.listdir("/proc/self/fd"))

@@ -6,7 +6,8 @@ import time
 import pytest
 
 from tests.helpers.implementations import module
-from tests.helpers.sockets import CLUSTER, ports
+from tests.helpers.ports import ports
+from tests.helpers.sockets import CLUSTER
 from tests.helpers.waiting import eventually
 
 ANYWHERE = "tcp://127.0.0.1:0"
@@ -180,6 +181,7 @@ def test_of_running_nodes(impl, use_gil):
             node.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("use_gil", [False, True])
 def test_added_and_removed_all_the_time(impl, use_gil):
     """While the engine sends: nothing is lost between those that stay, and nobody ends."""

@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from tests.helpers.sockets import Cluster, ports
+from tests.helpers.ports import ports
+from tests.helpers.sockets import Cluster
 from tests.helpers.waiting import eventually
 
 

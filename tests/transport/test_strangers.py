@@ -65,6 +65,7 @@ def commit(cluster, count, data=b"x"):
         done += isinstance(cluster.leader().ask("propose", data, answer="outcome"), int)
 
 
+@pytest.mark.slow
 def test_idle_connections_do_not_end_a_member(tmp_path, many_descriptors):
     """A thousand connections to each of three members with 256 descriptors, while segments are begun."""
     with Limited(tmp_path, **TICKS) as cluster:
@@ -95,6 +96,7 @@ def test_idle_connections_do_not_end_a_member(tmp_path, many_descriptors):
                 stranger.close()
 
 
+@pytest.mark.slow
 def test_begun_messages_hold_little_memory(tmp_path, many_descriptors):
     """200 connections that begin a message of 4 MiB: what they hold is bounded, and for a short time only."""
     with Processes(tmp_path, **TICKS) as cluster:
@@ -125,6 +127,7 @@ def test_begun_messages_hold_little_memory(tmp_path, many_descriptors):
                 stranger.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("greets", [False, True])
 def test_a_member_comes_back_through_a_crowd(tmp_path, many_descriptors, greets):
     """Strangers connect as fast as they can, from the same address; a member is restarted all the same."""
