@@ -34,6 +34,7 @@ from .errors import (
     ProposalError,
     RaftError,
     ReadDropped,
+    SnapshotDamaged,
     SnapshotRequestDropped,
     StepLocalMessage,
     Stopped,
@@ -122,6 +123,7 @@ __all__ = [
     "Unknown",
     "UnknownPeer",
     "UsageError",
+    "SnapshotDamaged",
     "WalDamaged",
     "WrongDirectory",
 ]

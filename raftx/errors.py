@@ -104,6 +104,10 @@ class WalDamaged(StorageError, Corruption):
     """The log holds damage that is not a torn tail; the node must not vote or lead with it."""
 
 
+class SnapshotDamaged(StorageError):
+    """A snapshot file, or what came of one from another member, is not what was written."""
+
+
 class WrongDirectory(StorageError):
     """The directory belongs to another node or cluster, or is in use by another process."""
 

@@ -1,0 +1,335 @@
+"""Snapshot files of one directory: made, read, checked, counted out. They are ordinary files until their last rename.
+
+A file is written aside, synced, and given its name, and the name is made durable, before anybody may rely on it: so
+whatever has such a name was whole once. What it holds is checked again whenever it is read. Reads and writes here
+may block; nothing here knows when a snapshot is due.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from .._native.files import Directory, File
+from .._native.memory import Buffer
+from ..errors import SnapshotDamaged, StorageError, StorageFailed, UsageError
+from . import snapshot_format as form
+from .snapshot_format import DAMAGED, NEW, Descriptor
+
+KEPT = 2  # files: when the newest is damaged, the one before serves with the log behind it
+#: Bytes between two syncs of a file that is being made: one sync of all of it would hold up those of the log.
+SYNC_STEP = 4 << 20
+
+
+def _done(code: int, what: str, name: str) -> None:
+    if code:
+        raise StorageFailed(f"{what} of {name} failed: {_text(code)}")
+
+
+def _text(code: int) -> str:
+    return f"[Errno {-code}] {os.strerror(-code)}"
+
+
+def compressor(level: int) -> Any:
+    """One that makes a zstd frame of what it is given piece by piece. Raises UsageError without the extra zstd."""
+    return _zstandard().ZstdCompressor(level=level).compressobj()
+
+
+def _zstandard() -> Any:
+    try:
+        return importlib.import_module("zstandard")
+    except ImportError as error:
+        raise UsageError("compressed snapshots need the package zstandard: pip install raftx[zstd]") from error
+
+
+class SnapshotWriter:
+    """A snapshot file that is being made, in ``directory``. One thread at a time.
+
+    ``descriptor`` says what the state is of; sizes and digest come from what is written. level: of zstd, 1..22, or
+    None for no compression. Raises UsageError for what no file can hold, StorageError when it cannot be made.
+    """
+
+    def __init__(self, directory: Directory, descriptor: Descriptor, level: int | None = None) -> None:
+        descriptor.check()
+        self._packer = None if level is None else compressor(level)
+        self.descriptor = dataclasses.replace(
+            descriptor, size=0, stored=0, compressed=level is not None, digest=bytes(form.DIGEST_BYTES)
+        )
+        self._directory = directory
+        self._name = self.descriptor.name + NEW
+        self._rest = bytearray()
+        self._digest = form.new_digest()
+        self._chunks = self._size = self._stored = self._unsynced = 0
+        self._at = self.descriptor.head_bytes
+        self._file: File | None = None
+        with contextlib.suppress(OSError):  # of an attempt that came to nothing
+            directory.remove(self._name)
+        try:
+            self._file = directory.open_file(self._name, create=True)
+        except OSError as error:
+            raise StorageError(f"cannot make {self._name}: {error}") from error
+
+    def __repr__(self) -> str:
+        return f"<raftx.SnapshotWriter {self.descriptor.name}, {self._size:,} bytes>"
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Append to the state, as a file's ``write``: all of it. Raises StorageFailed, and UsageError at the end."""
+        if self._file is None:
+            raise UsageError(f"{self.descriptor.name} is finished")
+        view = memoryview(data).cast("B")
+        self._size += len(view)
+        self._take(view if self._packer is None else self._packer.compress(view))
+        return len(view)
+
+    def finish(self) -> Descriptor:
+        """Everything is written: make it durable and give it its name. Raises StorageFailed."""
+        file = self._file
+        if file is None:
+            raise UsageError(f"{self.descriptor.name} is finished")
+        if self._packer is not None and self._size:
+            self._take(self._packer.flush())
+        if self._rest:
+            self._put(bytes(self._rest))
+            self._rest.clear()
+        made = dataclasses.replace(self.descriptor, size=self._size, stored=self._stored)
+        made = dataclasses.replace(made, digest=form.digest_with(self._digest, made))
+        head = form.encode(made)
+        self._write(head + bytes(made.head_bytes - len(head)), 0)
+        _done(file.py_sync_new(self._directory), "the sync", self._name)
+        file.close()
+        self._file = None
+        try:
+            self._directory.rename(self._name, made.name)
+        except OSError as error:
+            raise StorageFailed(f"cannot name {made.name}: {error}") from error
+        _done(self._directory.py_sync(), "the sync of the directory", made.name)
+        self.descriptor = made
+        return made
+
+    def discard(self) -> None:
+        """Leave nothing behind, unless it is finished. May be called twice."""
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
+            with contextlib.suppress(OSError):
+                self._directory.remove(self._name)
+
+    def _take(self, data: bytes | memoryview) -> None:
+        chunk = self.descriptor.chunk_bytes
+        at = 0
+        while len(self._rest) + len(data) - at >= chunk:
+            more = chunk - len(self._rest)
+            self._put(bytes(self._rest) + bytes(data[at : at + more]))
+            self._rest.clear()
+            at += more
+        self._rest += data[at:]
+
+    def _put(self, data: bytes) -> None:
+        self._digest.update(data)
+        self._write(form.encode_chunk(self._chunks, data), self._at)
+        self._at += form.CHUNK.size + len(data)
+        self._stored += len(data)
+        self._chunks += 1
+        self._unsynced += len(data)
+        if self._unsynced >= SYNC_STEP:
+            self._unsynced = 0
+            assert self._file is not None
+            _done(self._file.py_datasync(), "the sync", self._name)
+
+    def _write(self, data: bytes, position: int) -> None:
+        assert self._file is not None
+        buffer = Buffer()
+        buffer.py_put(data)
+        _done(self._file.py_write_at(buffer, 0, len(data), position), "a write", self._name)
+
+
+class SnapshotReader:
+    """A snapshot's state, read as it is asked for; each chunk is checked before any of it is given away.
+
+    ``index``, ``term``, ``version`` and ``size`` are of what it holds. Whoever reads to the end (``read`` returns b"")
+    knows that all of it was whole. One thread at a time. Raises SnapshotDamaged, StorageError.
+    """
+
+    def __init__(self, directory: Directory, name: str) -> None:
+        self.name = name
+        try:
+            self._file = directory.open_file(name, readonly=True)
+        except OSError as error:
+            raise StorageError(f"cannot open {name}: {error}") from error
+        self._buffer = Buffer()
+        try:
+            self.descriptor = self._head()
+        except BaseException:
+            self._file.close()
+            raise
+        self.index, self.term = self.descriptor.index, self.descriptor.term
+        self.version, self.size = self.descriptor.version, self.descriptor.size
+        self._digest = form.new_digest()
+        self._pieces = self._state()
+        self._rest: bytes | memoryview = b""
+        self._given = 0
+
+    def __repr__(self) -> str:
+        return f"<raftx.SnapshotReader {self.name}, {self._given:,} of {self.size:,} bytes>"
+
+    def __enter__(self) -> SnapshotReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[bytes]:
+        """What is left, in pieces of any length."""
+        while piece := self.read(self.descriptor.chunk_bytes):
+            yield piece
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to ``size`` bytes, as many as are left where it is negative; fewer at the end only, and b"" behind it."""
+        out = []
+        while size != 0:
+            if not self._rest:
+                self._rest = next(self._pieces, b"")
+                if not self._rest:
+                    break
+            piece = self._rest if size < 0 else self._rest[:size]
+            self._rest = self._rest[len(piece) :]
+            size -= len(piece) if size > 0 else 0
+            out.append(piece)
+        data = bytes(out[0]) if len(out) == 1 else b"".join(out)
+        self._given += len(data)
+        return data
+
+    def verify(self) -> Descriptor:
+        """Read all that is left, and say what it is."""
+        while self.read(self.descriptor.chunk_bytes):
+            pass
+        return self.descriptor
+
+    def chunk(self, number: int) -> bytes:
+        """A chunk as it stands in the file, checked: what another member is sent. Raises UsageError for none."""
+        if not 0 <= number < self.descriptor.chunks:
+            raise UsageError(f"number must be in 0..{self.descriptor.chunks - 1}, not {number!r}")
+        chunk = self._read(self.descriptor.place_of(number), form.CHUNK.size + self.descriptor.length_of(number))
+        form.check_chunk(self.descriptor, number, chunk)
+        return chunk
+
+    def close(self) -> None:
+        """Release the file; may be called twice."""
+        self._file.close()
+
+    def _head(self) -> Descriptor:
+        # Most headers end in the first block; what is behind it belongs to chunks then.
+        found = form.decode(self._read(0, form.HEAD_MAX))
+        if found.name != self.name.removesuffix(NEW):
+            raise SnapshotDamaged(f"{self.name} holds another snapshot, {found.name}")
+        try:
+            length = self._file.size()
+        except OSError as error:
+            raise StorageError(f"cannot read {self.name}: {error}") from error
+        if length != found.file_bytes:
+            raise SnapshotDamaged(f"{self.name} has {length} bytes, not {found.file_bytes}")
+        return found
+
+    def _read(self, position: int, size: int) -> bytes:
+        code = self._file.py_read_at(self._buffer, size, position)
+        if code:
+            raise StorageError(f"cannot read {self.name}: {_text(code)}")
+        return self._buffer.tobytes()
+
+    def _stored(self) -> Iterator[bytes]:
+        for number in range(self.descriptor.chunks):
+            try:
+                data = self.chunk(number)[form.CHUNK.size :]
+            except SnapshotDamaged as error:
+                raise SnapshotDamaged(f"{self.name}: {error}") from error
+            self._digest.update(data)
+            yield data
+
+    def _state(self) -> Iterator[bytes]:
+        """Its bytes in pieces; at the end, whether they are all and the right ones."""
+        count = 0
+        for piece in _unpacked(self._stored()) if self.descriptor.compressed else self._stored():
+            count += len(piece)
+            if count > self.size:
+                break
+            if piece:
+                yield piece
+        if form.digest_with(self._digest, self.descriptor) != self.descriptor.digest or count != self.size:
+            raise SnapshotDamaged(f"{self.name}: its digest is another one")
+
+
+def _unpacked(stored: Iterator[bytes]) -> Iterator[bytes]:
+    zstandard = _zstandard()
+    unpacker = zstandard.ZstdDecompressor().decompressobj()
+    for data in stored:
+        try:
+            yield unpacker.decompress(data)
+        except zstandard.ZstdError as error:
+            raise SnapshotDamaged(f"what is compressed is damaged: {error}") from error
+
+
+class SnapshotFolder:
+    """The snapshots of a directory that is open and locked. One thread at a time."""
+
+    def __init__(self, directory: Directory) -> None:
+        self.directory = directory
+
+    def names(self) -> list[str]:
+        """Those that have their name, the newest (by term, then index) first. Raises StorageError."""
+        places = sorted(
+            ((place, name) for name in self._all() if (place := form.place_of_name(name)) is not None), reverse=True
+        )
+        return [name for _, name in places]
+
+    def clean(self) -> list[str]:
+        """Remove what an earlier life began to make, or to remove, and did not finish. Raises StorageError."""
+        found = [name for name in self._all() if form.is_left_over(name)] + self.names()[KEPT:]
+        self._remove(found)
+        return found
+
+    def set_aside(self, name: str) -> None:
+        """Take one that is damaged out of the count, but leave it to people to look at. Raises StorageError."""
+        try:
+            self.directory.rename(name, name + DAMAGED)
+        except OSError as error:
+            raise StorageError(f"cannot rename {name}: {error}") from error
+        _done(self.directory.py_sync(), "the sync of the directory", name)
+
+    def prune(self) -> list[str]:
+        """Remove all but the newest two; their names. Raises StorageError."""
+        old = self.names()[KEPT:]
+        self._remove(old)
+        return old
+
+    def newest(self) -> tuple[Descriptor | None, list[str]]:
+        """The newest that is whole, which is read to its end for that, and why each newer one is not.
+
+        Raises StorageError when one cannot be read at all.
+        """
+        reasons: list[str] = []
+        for name in self.names():
+            try:
+                with SnapshotReader(self.directory, name) as reader:
+                    return reader.verify(), reasons
+            except SnapshotDamaged as error:
+                reasons.append(str(error))
+        return None, reasons
+
+    def _all(self) -> list[str]:
+        try:
+            return self.directory.names()
+        except OSError as error:
+            raise StorageError(f"cannot list the directory: {error}") from error
+
+    def _remove(self, names: list[str]) -> None:
+        try:
+            for name in names:
+                self.directory.remove(name)
+        except OSError as error:
+            raise StorageError(f"cannot remove {names[0]}: {error}") from error
+        if names:
+            _done(self.directory.py_sync(), "the sync of the directory", names[0])
