@@ -17,11 +17,21 @@ from pathlib import Path
 
 from .._native.files import Directory
 from .._native.memory import Spans
-from ..errors import ConfigError, StorageError, StorageFailed, WalDamaged, WrongDirectory
+from ..errors import (
+    ConfigError,
+    SnapshotDamaged,
+    StorageError,
+    StorageFailed,
+    UsageError,
+    WalDamaged,
+    WrongDirectory,
+)
 from ..types import MEMBERS_MAX, NUMBER_MAX, ConfState, HardState, is_id
 from .disk import Disk
 from .protocol import Loaded, check_base
 from .recovery import Recovery
+from .snapshot_format import DAMAGED, Descriptor
+from .snapshots import KEPT, SnapshotFolder, SnapshotReader, SnapshotWriter, compressor
 from .wal_format import BATCH_IN_DOUBT, BLOCK, KIND_ENTRIES, KIND_OPEN, MARK_NAME, Head, describe, encode_head
 from .wal_writer import Wal
 
@@ -29,6 +39,20 @@ logger = logging.getLogger("raftx")
 
 SEGMENT_BYTES_MIN = 64 << 10
 SEGMENT_BYTES_MAX = 1 << 40
+
+
+class _Writer(SnapshotWriter):
+    """A snapshot of a FileStorage that is being made."""
+
+    def __init__(self, storage: FileStorage, directory: Directory, descriptor: Descriptor, level: int | None) -> None:
+        self._storage = storage
+        super().__init__(directory, descriptor, level)
+
+    def finish(self) -> Descriptor:
+        """Everything is written: make it durable, and forget what is not needed any more."""
+        made = super().finish()
+        self._storage._finished(made)
+        return made
 
 
 class FileStorage:
@@ -40,7 +64,7 @@ class FileStorage:
     were missing where the disk cannot tell whether the newest acknowledged entries are (the mark is gone): for a
     sole voter, or when most members are in doubt at once. Damage that shows is refused all the same.
     disk: where the directory is, the operating system's files unless something else is given (for simulations).
-    It keeps no snapshots: it has no ``save_snapshot``, and ``Loaded.snapshot`` is None.
+    snapshot_level: compress snapshots with zstandard at this level, 1..22 (the extra ``zstd``); None: as they are.
     Raises ConfigError. Everything else happens in ``open``.
     """
 
@@ -52,6 +76,7 @@ class FileStorage:
         *,
         segment_bytes: int = 64 << 20,
         accept_loss: bool = False,
+        snapshot_level: int | None = None,
         disk: Disk | None = None,
     ) -> None:
         self.path = Path(path)
@@ -65,6 +90,16 @@ class FileStorage:
             raise ConfigError(f"segment_bytes must be an integer in {SEGMENT_BYTES_MIN}..{SEGMENT_BYTES_MAX}")
         self._segment_bytes = segment_bytes // BLOCK * BLOCK
         self._accept_loss = bool(accept_loss)
+        if snapshot_level is not None:
+            if not isinstance(snapshot_level, int) or not 1 <= snapshot_level <= 22:
+                raise ConfigError(f"snapshot_level must be None or an integer in 1..22, not {snapshot_level!r}")
+            try:
+                compressor(snapshot_level)
+            except UsageError as error:
+                raise ConfigError(f"snapshot_level must be None here: {error}") from error
+        self._snapshot_level = snapshot_level
+        #: snapshots that are there and whole, the newest first
+        self._snapshots: list[Descriptor] = []
         self._disk = Disk() if disk is None else disk
         self._directory: Directory | None = None
         self._state = HardState()
@@ -148,6 +183,41 @@ class FileStorage:
             if wal.py_compact(index, encode_head(head._replace(base=index, base_term=term, conf_state=conf_state))):
                 self._base = index
 
+    def begin_snapshot(self, descriptor: Descriptor) -> SnapshotWriter:
+        """A snapshot that is to be written and finished. See protocol.py; any thread, one at a time.
+
+        When it is finished, the newest two stay, and the log begins behind the older one of them.
+        """
+        with self._lock:
+            if self.wal is None or self._directory is None:
+                raise StorageError(f"{self.path} is closed")
+            newest = self._snapshots[0].index if self._snapshots else 0
+            if descriptor.index <= newest:
+                raise UsageError(f"index must be above {newest}, that of the newest snapshot, not {descriptor.index}")
+            if self._head is not None and descriptor.cluster != self._head.cluster:
+                raise UsageError(f"cluster must be that of the storage, not {descriptor.cluster!r}")
+            check_base(descriptor.index, descriptor.term, descriptor.conf_state, self.wal.last_index)
+            return _Writer(self, self._directory, descriptor, self._snapshot_level)
+
+    def open_snapshot(self) -> SnapshotReader:
+        """The newest snapshot, to be read. Raises StorageError, SnapshotDamaged; UsageError when there is none."""
+        with self._lock:
+            if self._directory is None:
+                raise StorageError(f"{self.path} is closed")
+            if not self._snapshots:
+                raise UsageError(f"{self.path} has no snapshot")
+            return SnapshotReader(self._directory, self._snapshots[0].name)
+
+    def _finished(self, made: Descriptor) -> None:
+        """A snapshot is there: what is older than the one before it is not needed any more."""
+        with self._lock:
+            self._snapshots = [made, *self._snapshots][:KEPT]
+            if self._directory is not None:
+                SnapshotFolder(self._directory).prune()
+        if len(self._snapshots) == KEPT:
+            older = self._snapshots[-1]
+            self.compact(older.index, older.term, older.conf_state)
+
     def close(self) -> None:
         """Sync the mark, release files and lock. May be called twice."""
         wal, self.wal = self.wal, None
@@ -195,6 +265,7 @@ class FileStorage:
             if not recovery.founders.voters:
                 raise ConfigError(f"voters must name at least one member: {self.path} is new")
             self.doubt = self._doubt_of(recovery, id)
+            self._find_snapshots(directory, recovery)
             wal = recovery.mend()
             self._founders = recovery.founders
             self.repaired = recovery.repaired
@@ -219,7 +290,32 @@ class FileStorage:
             base_index=recovery.base,
             base_term=recovery.base_term,
             current_conf_state=recovery.current,
+            snapshot=self._snapshots[0].snapshot() if self._snapshots else None,
         )
+
+    def _find_snapshots(self, directory: Directory, recovery: Recovery) -> None:
+        """Look for the snapshots that are whole. Raises SnapshotDamaged when none that is needed is."""
+        folder = SnapshotFolder(directory)
+        kept, damaged = folder.whole()
+        for each in kept:
+            if each.cluster != recovery.cluster:
+                raise WrongDirectory(f"{self.path}: {each.name} is of another cluster")
+        usable = [each for each in kept if recovery.base <= each.index <= recovery.reader.last_index]
+        if damaged and not usable and recovery.base:
+            raise SnapshotDamaged(
+                f"{self.path}: {damaged[0][1]}; the log begins behind entry {recovery.base}, and no other snapshot "
+                "reaches so far: put a backup in place, or begin this member anew in an empty directory, as a new one"
+            )
+        if kept and not usable:
+            raise WalDamaged(
+                f"{self.path}: the newest snapshot is of entry {kept[0].index}, and the log has "
+                f"{recovery.base + 1}..{recovery.reader.last_index}: something is missing"
+            )
+        for name, reason in damaged:
+            logger.warning("%s: %s; it is put aside as %s%s", self.path, reason, name, DAMAGED)
+            folder.set_aside(name)
+        folder.clean()
+        self._snapshots = usable
 
     def _doubt_of(self, recovery: Recovery, id: int) -> str:
         """Why this member starts in doubt, or "". Raises WalDamaged where nobody else could help it out."""

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..errors import ConfChangeError, SnapshotDamaged, StorageError, UsageError
-from ..types import MEMBERS_MAX, NUMBER_MAX, ConfState, is_id
+from ..types import MEMBERS_MAX, NUMBER_MAX, ConfState, Snapshot, is_id
 from .wal_format import BLOCK, CLUSTER_BYTES
 
 MAGIC = b"RAFTXSNP"
@@ -106,6 +106,10 @@ class Descriptor:
     def file_bytes(self) -> int:
         """Length of the whole file."""
         return self.head_bytes + self.chunks * CHUNK.size + self.stored
+
+    def snapshot(self) -> Snapshot:
+        """What the core is told of it."""
+        return Snapshot(self.index, self.term, self.conf_state, encode(self))
 
     def check(self) -> None:
         """Raise UsageError for what no file can hold."""

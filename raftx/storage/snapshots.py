@@ -305,19 +305,20 @@ class SnapshotFolder:
         self._remove(old)
         return old
 
-    def newest(self) -> tuple[Descriptor | None, list[str]]:
-        """The newest that is whole, which is read to its end for that, and why each newer one is not.
+    def whole(self) -> tuple[list[Descriptor], list[tuple[str, str]]]:
+        """The newest that is whole, which is read to its end for that, and those before it by their headers.
 
-        Raises StorageError when one cannot be read at all.
+        And the name of each that is damaged, and why. Raises StorageError when one cannot be read at all.
         """
-        reasons: list[str] = []
+        found: list[Descriptor] = []
+        damaged: list[tuple[str, str]] = []
         for name in self.names():
             try:
                 with SnapshotReader(self.directory, name) as reader:
-                    return reader.verify(), reasons
+                    found.append(reader.descriptor if found else reader.verify())
             except SnapshotDamaged as error:
-                reasons.append(str(error))
-        return None, reasons
+                damaged.append((name, str(error)))
+        return found, damaged
 
     def _all(self) -> list[str]:
         try:

@@ -241,7 +241,7 @@ def test_what_is_discarded_leaves_nothing(impl, files, form, directory):
 
 def test_left_overs_go_and_the_newest_two_stay(impl, files, form, directory):
     folder = files.SnapshotFolder(directory)
-    assert folder.newest() == (None, [])
+    assert folder.whole() == ([], [])
     made = [make(impl, files, form, directory, b"%d" % n, index=n, term=term) for n, term in ((9, 1), (3, 2))]
     begun = files.SnapshotWriter(directory, described(impl, form, index=20))
     begun.write(b"x")
@@ -250,7 +250,7 @@ def test_left_overs_go_and_the_newest_two_stay(impl, files, form, directory):
     assert folder.clean() == [begun.descriptor.name + ".new"]
     assert folder.names() == [made[1].name, made[0].name]  # by term first
     made.append(make(impl, files, form, directory, b"8", index=8, term=2))
-    assert folder.newest() == (made[2], [])
+    assert folder.whole() == ([made[2], made[1], made[0]], [])
     assert folder.prune() == [made[0].name]
     assert folder.prune() == []
     assert folder.names() == [made[2].name, made[1].name]
@@ -262,9 +262,10 @@ def test_the_one_before_serves_when_the_newest_is_damaged(impl, files, form, dir
     with open((directory.path + b"/" + new.name.encode()).decode(), "r+b") as file:
         file.seek(new.place_of(2) + 100)
         file.write(b"damage")
-    found, reasons = files.SnapshotFolder(directory).newest()
-    assert found == old
-    assert len(reasons) == 1 and new.name in reasons[0] and "chunk 2" in reasons[0]
+    found, damaged = files.SnapshotFolder(directory).whole()
+    assert found == [old]
+    assert [name for name, _ in damaged] == [new.name]
+    assert new.name in damaged[0][1] and "chunk 2" in damaged[0][1]
     files.SnapshotFolder(directory).set_aside(new.name)
     assert directory.names() == [old.name, new.name + ".damaged"]
     make(impl, files, form, directory, b"next", index=7)
@@ -314,10 +315,10 @@ class Story:
     def go_on(self):
         """In another life: from what is there on, to the end."""
         directory = self.disk.open_directory(self.path)
-        found, _ = self.files.SnapshotFolder(directory).newest()
+        found, _ = self.files.SnapshotFolder(directory).whole()
         directory.close()
-        if found and found.index > len(self.finished):
-            self.finished.append(found)
+        if found and found[0].index > len(self.finished):
+            self.finished.append(found[0])
         self.run()
         directory = self.disk.open_directory(self.path)
         assert len(directory.names()) == 2
@@ -327,11 +328,11 @@ class Story:
         """What was finished is there, whole; nothing else has such a name."""
         directory = self.disk.open_directory(self.path)
         folder = self.files.SnapshotFolder(directory)
-        found, reasons = folder.newest()
-        newest = self.finished[-1] if self.finished else None
-        assert reasons == []
+        found, damaged = folder.whole()
+        assert damaged == []
         # A cut between the rename and the end of finish() may leave the next one, whole.
-        assert found == newest or (found is not None and found.index == len(self.finished) + 1)
+        newest = found[0].index if found else 0
+        assert newest in (len(self.finished), len(self.finished) + 1)
         for name in folder.names():
             with self.files.SnapshotReader(directory, name) as reader:
                 assert reader.read() == state_of(5000, seed=reader.index)
@@ -376,7 +377,7 @@ def test_a_disk_that_fails(impl, files, form, operation, code):
         writer.finish()
     story.disk.repair()
     writer.discard()
-    found, reasons = files.SnapshotFolder(directory).newest()
-    assert reasons == []
-    assert found == old or found.index == 2  # named already, when the last sync failed
+    found, damaged = files.SnapshotFolder(directory).whole()
+    assert damaged == []
+    assert found == [old] or found[0].index == 2  # named already, when the last sync failed
     directory.close()
