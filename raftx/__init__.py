@@ -35,6 +35,7 @@ from .errors import (
     RaftError,
     ReadDropped,
     SnapshotDamaged,
+    SnapshotFailed,
     SnapshotRequestDropped,
     StepLocalMessage,
     Stopped,
@@ -124,6 +125,7 @@ __all__ = [
     "UnknownPeer",
     "UsageError",
     "SnapshotDamaged",
+    "SnapshotFailed",
     "WalDamaged",
     "WrongDirectory",
 ]

@@ -104,6 +104,10 @@ class WalDamaged(StorageError, Corruption):
     """The log holds damage that is not a torn tail; the node must not vote or lead with it."""
 
 
+class SnapshotFailed(RaftError):
+    """A snapshot could not be made; the cause says why. The one before stays the newest."""
+
+
 class SnapshotDamaged(StorageError):
     """A snapshot file, or what came of one from another member, is not what was written."""
 

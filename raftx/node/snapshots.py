@@ -1,0 +1,166 @@
+"""The snapshot thread: writes what a state machine gave away, while entries go on being applied.
+
+A piece a round, so that whoever drives the rounds decides what goes on beside it. It holds the GIL and may wait for the
+disk: nothing else of the node may depend on this thread. A snapshot that cannot be written is given up and said; the
+node goes on with the one before and a longer log.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from .._native.threads import Event
+from ..errors import SnapshotFailed, StorageError, UsageError
+from ..storage.snapshot_format import Descriptor
+from .report import report
+
+PIECE = 128 << 10  # bytes of a state that is one object in memory, in a round
+
+Ended = Callable[[Descriptor, "BaseException | None"], None]
+
+
+def pieces_of(state: Any) -> Iterator[Any]:
+    """What ``StateMachine.snapshot`` returned, apart from objects with ``write(file)``, in pieces.
+
+    Raises TypeError for what it may not return.
+    """
+    if isinstance(state, (bytes, bytearray, memoryview)):
+        whole = memoryview(state).cast("B")
+        for at in range(0, len(whole), PIECE):
+            yield whole[at : at + PIECE]
+        return
+    if callable(getattr(state, "read", None)):
+        while piece := state.read(PIECE):
+            yield _checked(piece)
+        return
+    if isinstance(state, str) or not hasattr(state, "__iter__"):
+        raise TypeError(
+            "snapshot() must return bytes, an iterable of bytes, a binary file, or an object with write(file), not "
+            f"{type(state).__name__}"
+        )
+    for piece in state:
+        yield _checked(piece)
+
+
+def _checked(piece: Any) -> Any:
+    if not isinstance(piece, (bytes, bytearray, memoryview)):
+        raise TypeError(f"snapshot() must return bytes or pieces of bytes, not of {type(piece).__name__}")
+    return piece
+
+
+def writes_itself(state: Any) -> bool:
+    """Whether it is an object with ``write(file)``, and no file itself, which has such a method, too."""
+    return callable(getattr(state, "write", None)) and not callable(getattr(state, "read", None))
+
+
+class Snapshotter:
+    """Writes one snapshot at a time to ``storage``, which has ``begin_snapshot``.
+
+    ended: called on this thread with what was made and None, or with what was to be made and why it was not.
+    """
+
+    def __init__(self, id: int, storage: Any, ended: Ended) -> None:
+        self.id = id
+        self.storage = storage
+        self.ended = ended
+        self.event = Event()
+        #: what is to be written; set on the apply thread while it is None, and to None on this one
+        self._job: tuple[Descriptor, Any] | None = None
+        self._stop = False
+        self._writer: Any = None
+        self._pieces: Iterator[Any] | None = None
+        #: bytes of the one that is being written, for ``status``
+        self.written = 0
+        #: how many were made, and given up
+        self.made = self.failed = 0
+
+    def is_busy(self) -> bool:
+        """Whether one is being written. Any thread."""
+        return self._job is not None
+
+    def begin(self, descriptor: Descriptor, state: Any) -> None:
+        """Write this next. The apply thread. Raises UsageError while another one is being written."""
+        if self._job is not None:
+            raise UsageError("a snapshot is being written already")
+        self._job = (descriptor, state)
+        self.event.py_wake()
+
+    def stop(self) -> None:
+        """Give up what is being written, and end. Any thread."""
+        self._stop = True
+        self.event.py_wake()
+
+    def run(self) -> None:
+        """Rounds, until ``stop``."""
+        while self.round():
+            self.rest()
+
+    def round(self) -> bool:
+        """A piece of what is to be written; False when nothing follows."""
+        job = self._job
+        if self._stop:
+            if job is not None:
+                self._end(job[0], SnapshotFailed("the node was stopped"))
+            return False
+        if job is not None:
+            try:
+                made = self._step(*job)
+            except BaseException as error:  # the state machine's code, too
+                self._give_up(job[0], error)
+            else:
+                if made is not None:
+                    self.made += 1
+                    self._writer = None
+                    self._end(made, None)
+        return True
+
+    def rest(self) -> None:
+        """Sleep until there is something to write."""
+        self.event.py_prepare()
+        if self._job is not None or self._stop:
+            self.event.py_cancel()
+        else:
+            self.event.py_wait(-1)
+
+    def _step(self, descriptor: Descriptor, state: Any) -> Descriptor | None:
+        """The next piece. What was made, when that was the last one."""
+        if self._writer is None:
+            self._writer = self.storage.begin_snapshot(descriptor)
+            if writes_itself(state):
+                state.write(self._writer)
+                self._pieces = iter(())
+            else:
+                self._pieces = pieces_of(state)
+            return None
+        assert self._pieces is not None
+        piece = next(self._pieces, None)
+        if piece is None:
+            made: Descriptor = self._writer.finish()
+            return made
+        self._writer.write(piece)
+        self.written += len(piece)
+        return None
+
+    def _give_up(self, descriptor: Descriptor, error: BaseException) -> None:
+        self.failed += 1
+        failed = SnapshotFailed(f"the snapshot of entry {descriptor.index} could not be written: {error}")
+        failed.__cause__ = error
+        level = logging.WARNING if isinstance(error, StorageError) else logging.ERROR
+        report(
+            level,
+            "node %d: the snapshot of entry %d was given up: %s; the log stays as long as it is until one is written",
+            *(self.id, descriptor.index, error),
+            error=None if isinstance(error, StorageError) else error,
+        )
+        self._end(descriptor, failed)
+
+    def _end(self, descriptor: Descriptor, error: BaseException | None) -> None:
+        writer, self._writer = self._writer, None
+        self._pieces = None
+        if writer is not None:
+            writer.discard()
+        self.written = 0
+        self._job = None
+        self.ended(descriptor, error)

@@ -1,0 +1,144 @@
+"""The snapshot thread, round by round: what a state machine gave away comes to the storage, or is given up and said."""
+
+import io
+
+import pytest
+
+from tests.helpers.implementations import module
+from tests.helpers.wal import CLUSTER, opened, records
+
+
+class World:
+    def __init__(self, impl, path):
+        self.impl = impl
+        self.storage, _ = opened(impl, path)
+        self.storage.append(impl.HardState(1, 2, 20), [records(impl, 1, [(1, b"x")] * 20)])
+        self.storage.sync()
+        self.ends = []
+        snapshots = module(impl, "node.snapshots")
+        self.thread = snapshots.Snapshotter(1, self.storage, lambda *end: self.ends.append(end))
+
+    def begin(self, state, index=7):
+        descriptor = module(self.impl, "storage.snapshot_format").Descriptor
+        conf = self.impl.ConfState(voters=(1, 2, 3))
+        self.thread.begin(descriptor(index, 1, conf, {}, CLUSTER, 1, 0), state)
+
+    def run(self):
+        rounds = 0
+        while self.thread.is_busy():
+            assert self.thread.round()
+            rounds += 1
+        return rounds
+
+    def read(self):
+        with self.storage.open_snapshot() as reader:
+            return reader.index, reader.read()
+
+
+@pytest.fixture
+def world(impl, tmp_path):
+    made = World(impl, tmp_path / "node")
+    yield made
+    made.storage.close()
+
+
+class Frozen:
+    def __init__(self, parts):
+        self.parts = parts
+
+    def write(self, file):
+        for part in self.parts:
+            assert file.write(part) == len(part)
+
+
+@pytest.mark.parametrize(
+    ("state", "whole"),
+    [
+        (b"", b""),
+        (b"bytes", b"bytes"),
+        (bytearray(300_000), bytes(300_000)),
+        (memoryview(b"view"), b"view"),
+        ([b"a", b"", bytearray(b"list")], b"alist"),
+        ((part for part in (b"gener", b"ated")), b"generated"),
+        (io.BytesIO(b"file" * 100_000), b"file" * 100_000),
+        (Frozen([b"writ", b"ten"]), b"written"),
+    ],
+    ids=["nothing", "bytes", "bytearray", "memoryview", "list", "generator", "file", "write"],
+)
+def test_what_a_state_machine_may_return(world, state, whole):
+    world.begin(state)
+    world.run()
+    ((made, error),) = world.ends
+    assert error is None
+    assert (made.index, made.size) == (7, len(whole))
+    assert world.read() == (7, whole)
+    assert (world.thread.made, world.thread.failed, world.thread.written) == (1, 0, 0)
+
+
+def test_a_piece_a_round(world):
+    taken = []
+
+    def pieces():
+        for number in range(5):
+            taken.append(number)
+            yield bytes(10)
+
+    world.begin(pieces())
+    for number in range(6):
+        assert len(taken) == max(0, number - 1)
+        world.thread.round()
+    assert world.run() == 1
+    assert world.ends[0][0].size == 50
+
+
+@pytest.mark.parametrize("state", [None, 7, "text", [b"x", "text"], io.StringIO("text"), object()], ids=repr)
+def test_what_it_may_not_return(world, state, caplog):
+    world.begin(state)
+    world.run()
+    ((_, error),) = world.ends
+    assert isinstance(error, world.impl.SnapshotFailed)
+    assert isinstance(error.__cause__, TypeError)
+    assert "snapshot() must return" in str(error)
+    assert "the snapshot of entry 7 was given up" in caplog.text
+    assert [each for each in world.storage.path.iterdir() if "snapshot" in each.name] == []
+    world.begin(b"another", index=8)
+    world.run()
+    assert world.read() == (8, b"another")
+
+
+def test_a_state_that_raises(world):
+    def pieces():
+        yield b"begun"
+        raise RuntimeError("no more")
+
+    world.begin(pieces())
+    world.run()
+    ((_, error),) = world.ends
+    assert isinstance(error.__cause__, RuntimeError)
+    assert world.thread.failed == 1
+    with pytest.raises(world.impl.UsageError, match="no snapshot"):
+        world.storage.open_snapshot()
+
+
+def test_one_at_a_time(world):
+    world.begin(b"one")
+    with pytest.raises(world.impl.UsageError, match="already"):
+        world.begin(b"two", index=9)
+    world.run()
+    world.begin(b"two", index=9)
+    world.run()
+    assert world.read() == (9, b"two")
+
+
+def test_a_stop_gives_up(world):
+    world.begin([b"x"] * 10)
+    world.thread.round()
+    world.thread.round()
+    world.thread.stop()
+    assert not world.thread.round()
+    assert not world.thread.is_busy()
+    ((_, error),) = world.ends
+    assert isinstance(error, world.impl.SnapshotFailed)
+    assert [each for each in world.storage.path.iterdir() if "snapshot" in each.name] == []
+    assert not world.thread.round()
+    assert len(world.ends) == 1
