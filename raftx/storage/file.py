@@ -20,7 +20,7 @@ from .._native.memory import Spans
 from ..errors import ConfigError, StorageError, StorageFailed, WalDamaged, WrongDirectory
 from ..types import MEMBERS_MAX, NUMBER_MAX, ConfState, HardState, is_id
 from .disk import Disk
-from .protocol import Loaded, check_base
+from .protocol import Loaded, check_append, check_base
 from .recovery import Recovery
 from .wal_format import BATCH_IN_DOUBT, BLOCK, KIND_ENTRIES, KIND_OPEN, MARK_NAME, Head, describe, encode_head
 from .wal_writer import Wal
@@ -68,6 +68,8 @@ class FileStorage:
         self._disk = Disk() if disk is None else disk
         self._directory: Directory | None = None
         self._state = HardState()
+        #: the last entry that was taken, on disk or not
+        self._last = 0
         self._spans = Spans()
         #: the writing end; None while closed
         self.wal: Wal | None = None
@@ -107,16 +109,24 @@ class FileStorage:
         except OSError as error:
             self.close()
             raise StorageError(f"cannot open {self.path}: {error}") from error
-        except BaseException:
+        except BaseException as error:
             self.close()
+            if type(error) is StorageError:  # of a version: what reads the bytes does not know where they are
+                raise StorageError(f"{self.path}: {error}") from error
             raise
 
     def append(self, hard_state: HardState, records: Sequence[bytes | memoryview]) -> None:
-        """Take the hard state and then the records; written by the next ``sync``. Not while a node uses it."""
+        """Take the hard state and then the records; written by the next ``sync``. Not while a node uses it.
+
+        Raises UsageError, and takes nothing, for what could not be opened again: records that are not whole, an index
+        that leaves a gap, a term that goes back, a commit index that is not in the log.
+        """
         if self.wal is None:
             raise StorageError(f"{self.path} is closed")
+        pieces = [bytes(piece) for piece in records]
+        self._last = check_append(self._state, self._last, hard_state, pieces)
         self._state = hard_state
-        for piece in records:
+        for piece in pieces:
             self._spans.py_push(piece)
 
     def sync(self) -> None:
@@ -211,6 +221,7 @@ class FileStorage:
         self.wal = wal
         self._head = recovery.head
         self._base = recovery.base
+        self._last = wal.last_index
         return Loaded(
             self._state,
             recovery.conf_state,

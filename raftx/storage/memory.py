@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from .._native.memory import Entry
 from ..errors import ConfigError, StorageError, UsageError, WrongDirectory
-from ..types import NUMBER_MAX, ConfState, HardState, Snapshot, is_id
+from ..types import MEMBERS_MAX, NUMBER_MAX, ConfState, HardState, Snapshot, is_id
 from .membership import CHANGES, membership_after
 from .protocol import Loaded, check_base
 
@@ -84,6 +84,8 @@ class MemoryStorage:
             raise ConfigError("voters must name at least one member")
         if len(set(members)) != len(members) or not all(map(is_id, members)):
             raise ConfigError(f"voters and learners must be different ids in 1..{NUMBER_MAX}")
+        if len(members) > MEMBERS_MAX:
+            raise ConfigError(f"voters and learners must be at most {MEMBERS_MAX} members, not {len(members)}")
         self.sync_delay = sync_delay
         #: tests: the next sync raises this
         self.fail_next_sync: BaseException | None = None
