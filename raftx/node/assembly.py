@@ -75,14 +75,6 @@ class Outside:
         config = self.config
         if not isinstance(config, Config):
             raise ConfigError(f"config must be a raftx.Config, not {type(config).__name__}")
-        for name, given, methods in (
-            ("storage", self.storage, ("open", "append", "sync", "close")),
-            ("transport", self.transport, ("start", "send", "close")),
-        ):
-            missing = [method for method in methods if not callable(getattr(given, method, None))]
-            if missing or isinstance(given, type):
-                what = f"the class {given.__name__}" if isinstance(given, type) else type(given).__name__
-                raise ConfigError(f"{name} must be a {name} with the methods {', '.join(methods)}, not {what}")
         if isinstance(self.state_machine, type):
             raise ConfigError(f"state_machine must be an object, not the class {self.state_machine.__name__}")
         if self.state_machine is not None and not callable(getattr(self.state_machine, "apply", None)):
@@ -96,6 +88,14 @@ class Outside:
                 f"max_entry_bytes and max_message_bytes must be at most {limit - FRAME_OVERHEAD}, "
                 f"what the transport's max_frame_bytes={limit} can carry"
             )
+        for name, given, methods in (
+            ("storage", self.storage, ("open", "append", "sync", "close")),
+            ("transport", self.transport, ("start", "send", "close")),
+        ):
+            missing = [method for method in methods if not callable(getattr(given, method, None))]
+            if missing or isinstance(given, type):
+                what = f"the class {given.__name__}" if isinstance(given, type) else type(given).__name__
+                raise ConfigError(f"{name} must be a {name} with the methods {', '.join(methods)}, not {what}")
 
 
 @dataclass
