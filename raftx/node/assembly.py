@@ -88,6 +88,7 @@ class Outside:
                 f"max_entry_bytes and max_message_bytes must be at most {limit - FRAME_OVERHEAD}, "
                 f"what the transport's max_frame_bytes={limit} can carry"
             )
+        # What is called while a node runs; the protocols have more, which not everybody needs.
         for name, given, methods in (
             ("storage", self.storage, ("open", "append", "sync", "close")),
             ("transport", self.transport, ("start", "send", "close")),

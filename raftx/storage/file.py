@@ -18,9 +18,9 @@ from pathlib import Path
 from .._native.files import Directory
 from .._native.memory import Spans
 from ..errors import ConfigError, StorageError, StorageFailed, WalDamaged, WrongDirectory
-from ..types import MEMBERS_MAX, NUMBER_MAX, ConfState, HardState, is_id
+from ..types import ConfState, HardState
 from .disk import Disk
-from .protocol import Loaded, check_append, check_base
+from .protocol import Loaded, check_append, check_base, first_membership
 from .recovery import Recovery
 from .wal_format import BATCH_IN_DOUBT, BLOCK, KIND_ENTRIES, KIND_OPEN, MARK_NAME, Head, describe, encode_head
 from .wal_writer import Wal
@@ -55,12 +55,7 @@ class FileStorage:
         disk: Disk | None = None,
     ) -> None:
         self.path = Path(path)
-        self._founders = ConfState(voters=tuple(sorted(voters)), learners=tuple(sorted(learners)))
-        members = self._founders.voters + self._founders.learners
-        if len(set(members)) != len(members) or not all(map(is_id, members)):
-            raise ConfigError(f"voters and learners must be different ids in 1..{NUMBER_MAX}")
-        if len(members) > MEMBERS_MAX:
-            raise ConfigError(f"voters and learners must be at most {MEMBERS_MAX} members, not {len(members)}")
+        self._founders = first_membership(voters, learners)
         if not isinstance(segment_bytes, int) or not SEGMENT_BYTES_MIN <= segment_bytes <= SEGMENT_BYTES_MAX:
             raise ConfigError(f"segment_bytes must be an integer in {SEGMENT_BYTES_MIN}..{SEGMENT_BYTES_MAX}")
         self._segment_bytes = segment_bytes // BLOCK * BLOCK

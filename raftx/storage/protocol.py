@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from .._native.memory import Entry
-from ..errors import ConfChangeError, FrameError, UsageError
-from ..types import ConfState, HardState, Snapshot, is_id
+from ..errors import ConfChangeError, ConfigError, FrameError, UsageError
+from ..types import MEMBERS_MAX, NUMBER_MAX, ConfState, HardState, Snapshot, is_id
 
 # Cells between the writer and the thread that makes segments ahead (reserve.py)
 RESERVE_STATE = 0  # one of the next five
@@ -89,6 +89,17 @@ class Storage(Protocol):
 #                             Loaded.snapshot, and its index the base. Entries behind it stay if the log has the entry
 #                             at its index with its term; else it replaces the whole log. One below the base changes
 #                             nothing. Raises UsageError for what is none.
+
+
+def first_membership(voters: Iterable[int], learners: Iterable[int]) -> ConfState:
+    """The membership that a storage is made with. Raises ConfigError for what cannot be one; it may have no voters."""
+    made = ConfState(voters=tuple(sorted(voters)), learners=tuple(sorted(learners)))
+    members = made.voters + made.learners
+    if len(set(members)) != len(members) or not all(map(is_id, members)):
+        raise ConfigError(f"voters and learners must be different ids in 1..{NUMBER_MAX}")
+    if len(members) > MEMBERS_MAX:
+        raise ConfigError(f"voters and learners must be at most {MEMBERS_MAX} members, not {len(members)}")
+    return made
 
 
 def check_base(index: int, term: int, conf_state: ConfState, last: int) -> None:

@@ -429,7 +429,19 @@ def test_random_lives(impl, tmp_path):
         ((2**63, 1, 0), [], "term must be an integer"),
         (None, [], "must be a raftx.HardState"),
     ],
-    ids=str,
+    ids=[
+        "too-short",
+        "zeros",
+        "cut",
+        "flipped",
+        "gap",
+        "gap-within",
+        "commit",
+        "term-back",
+        "vote",
+        "term",
+        "no-state",
+    ],
 )
 def test_what_could_not_be_opened_again_is_not_taken(impl, tmp_path, state, pieces, text):
     """Of what a program appends itself: nothing is written, and the log goes on."""

@@ -266,15 +266,15 @@ MUTANTS = (
         (Edit(OUTCOMES, "        self.opened.append(number)\n", ""),),
     ),
     Mutant(
-        "envelope-of-an-earlier-life",
+        "registered-late-for-ever",
         0,
-        "an entry of an earlier life ends a future of this one",
-        "node/test_stepped.py",
+        "a future that is registered after that of a later proposal has no deadline",
+        "node/test_futures.py",
         (
             Edit(
-                APPLY,
-                "if c.origin == self.id and c.incarnation == self.incarnation:",
-                "if c.origin == self.id:",
+                OUTCOMES,
+                "if self.registered_late or self.newest_registered > self.newest_with_deadline:",
+                "if self.newest_registered > self.newest_with_deadline:",
             ),
         ),
     ),
