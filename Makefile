@@ -7,7 +7,7 @@
 #                                        what does not depend on the mode is part of test-compiled;
 #                                        JOBS=0: in one process, for --pdb and -s
 #   make test-fast                       what of the compiled mode is tested within two minutes
-#   make test-debug [SANITIZE=1]         the tests on a debug build, which looks at indexes and invariants in compiled code;
+#   make test-debug [SANITIZE=1]         the tests on a debug build, which checks indexes and invariants in compiled code;
 #                                        SANITIZE=1: and on one with address and undefined-behaviour sanitizers;
 #                                        ARGS=--fast: native, storage and engine; ARGS="-k name" goes to pytest
 #   make ubsan                           the tests on a build that reports undefined behaviour; ARGS=--fast: most of them
@@ -17,9 +17,9 @@
 #   make parity [SEEDS=1..500]           random schedules on the core, on raft-rs and on etcd/raft, compared (needs Rust and Go)
 #   make parity-rust, make parity-go     with one of them
 #   make mixed [SEEDS=1..500]            clusters of compiled and interpreted raftx and etcd/raft (needs Go)
-#   make scenarios FILES="..."           what scenario files come to; ARGS=--compare: on raft-rs too (needs Rust)
+#   make scenarios FILES="..."           run scenario files and print the results; ARGS=--compare: on raft-rs too (needs Rust)
 #   make reach [SEEDS=1..300]            what those schedules reach of the core, and what they do not
-#   make damage                          damage done to directories of nodes, and what comes of each piece
+#   make damage                          damage directories of nodes, and report the effect of each damage
 #   make mutants                         mistakes put into the core one by one, and which test finds each
 #   make bench                           benchmarks, both modes side by side
 #   make bench-core                      the core beside raft-rs and etcd/raft (needs Rust and Go)
@@ -97,7 +97,7 @@ lint: $(VENV)/.dev
 	$(RUN) -m mypy
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint raftx
 
-# FILES is a list of scripts; nothing is said of a run without any.
+# FILES is a list of scripts; without any, make stops with an error.
 interaction quorum confchange: $(READY)
 	@test -n '$(strip $(FILES))' || { echo 'make: say which: make $@ FILES="..."' >&2; exit 1; }
 	@$(RUN) -m interop.$(if $(filter interaction,$@),$@,$@_scripts) $(FILES)

@@ -80,6 +80,7 @@ COMPILED = {
 
 DIRECTIVES = {
     "language_level": 3,
+    "auto_pickle": False,  # what is behind a pointer of C nobody but the class can copy
     "annotation_typing": False,  # C types come from the .pxd; annotations are for readers and type checkers
     "infer_types": True,  # locals of nogil code need no declarations
     "freethreading_compatible": True,
@@ -237,7 +238,8 @@ def extensions() -> list[Extension]:
             name,
             [path],
             include_dirs=[HEADERS],
-            depends=sorted(str(file) for file in sources_of(path) if str(file) != path),
+            # This file too: it says how they are translated.
+            depends=sorted({"setup.py", *(str(file) for file in sources_of(path) if str(file) != path)}),
             extra_compile_args=flags,
             extra_link_args=LINK_FLAGS + sanitizers[:1],
         )

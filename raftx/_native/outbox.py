@@ -255,12 +255,34 @@ class Message:
     def __eq__(self, other: object) -> bool:
         return self._key() == other._key() if isinstance(other, Message) else NotImplemented
 
+    def __copy__(self) -> Message:
+        return self.copy()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _message, self._key()
+
     def __repr__(self) -> str:
         text = f"{MESSAGE_NAMES.get(self.kind, self.kind)} {self.sender}->{self.to} term={self.term}"
         text += f" log={self.log_term}/{self.index} commit={self.commit}"
         if self.flags or self.hint or self.context:
             text += f" flags={self.flags} hint={self.hint} context={self.context}"
         return f"<{text} entries={self.count}>"
+
+
+def _message(
+    kind: int, to: int, sender: int, term: int, log_term: int, index: int, commit: int, hint: int, context: int,
+    vote: int, flags: int, records: bytes, responses: list[Message], snapshot: Any,
+) -> Message:  # fmt: skip
+    """A message made anew from what another one holds, which owns its body (of ``Message._key``)."""
+    m = Message(
+        kind, to=to, sender=sender, term=term, log_term=log_term, index=index, commit=commit, hint=hint,
+        context=context, vote=vote, flags=flags,
+    )  # fmt: skip
+    if records:
+        m._own(records)
+    m.responses = responses or None
+    m._snapshot = snapshot
+    return m
 
 
 class Row:

@@ -188,12 +188,33 @@ cdef class Message:
 
     __hash__ = None
 
+    def __copy__(self):
+        return self.copy()
+
+    def __reduce__(self):
+        return _message, self._key()
+
     def __repr__(self):
         text = f"{MESSAGE_NAMES.get(self.kind, self.kind)} {self.sender}->{self.to} term={self.term}"
         text += f" log={self.log_term}/{self.index} commit={self.commit}"
         if self.flags or self.hint or self.context:
             text += f" flags={self.flags} hint={self.hint} context={self.context}"
         return f"<{text} entries={self.count}>"
+
+
+def _message(
+    kind, to, sender, term, log_term, index, commit, hint, context, vote, flags, records, responses, snapshot
+):
+    """A message made anew from what another one holds, which owns its body (of ``Message._key``)."""
+    cdef Message m = Message(
+        kind, to=to, sender=sender, term=term, log_term=log_term, index=index, commit=commit, hint=hint,
+        context=context, vote=vote, flags=flags,
+    )
+    if records:
+        m._own(records)
+    m.responses = responses or None
+    m._snapshot = snapshot
+    return m
 
 
 cdef class Outbox:

@@ -42,6 +42,9 @@ from .stamps import StageTimes
 from .watch import Watch
 
 FRAME_MAX = 1 << 30  # bytes of a frame where the transport sets no limit
+# One in so many rows of the apply queue may be about requests. As many again may be on their way, and own proposals
+# take half of the rows.
+REQUESTS_PART = 8
 
 End = Callable[[BaseException | None], None]
 
@@ -75,6 +78,8 @@ class Outside:
         config = self.config
         if not isinstance(config, Config):
             raise ConfigError(f"config must be a raftx.Config, not {type(config).__name__}")
+        if isinstance(self.state_machine, type):
+            raise ConfigError(f"state_machine must be an object, not the class {self.state_machine.__name__}")
         if self.state_machine is not None and not callable(getattr(self.state_machine, "apply", None)):
             raise ConfigError("state_machine must have a method apply(entry)")
         if not isinstance(self.clock, Clock):
@@ -86,6 +91,15 @@ class Outside:
                 f"max_entry_bytes and max_message_bytes must be at most {limit - FRAME_OVERHEAD}, "
                 f"what the transport's max_frame_bytes={limit} can carry"
             )
+        # What is called while a node runs; the protocols have more, which not everybody needs.
+        for name, given, methods in (
+            ("storage", self.storage, ("open", "append", "sync", "close")),
+            ("transport", self.transport, ("start", "send", "close")),
+        ):
+            missing = [method for method in methods if not callable(getattr(given, method, None))]
+            if missing or isinstance(given, type):
+                what = f"the class {given.__name__}" if isinstance(given, type) else type(given).__name__
+                raise ConfigError(f"{name} must be a {name} with the methods {', '.join(methods)}, not {what}")
 
 
 @dataclass
@@ -114,6 +128,11 @@ class Parts:
             failed.__cause__ = adapter.error
             return failed
         return StorageFailed(describe(self.disk.error))
+
+    def takes_requests(self) -> bool:
+        """Whether another request fits: what is told of them must leave room for what comes of frames. Any thread."""
+        applies = self.applier.applies
+        return applies.pending + self.commands.pending < applies.capacity // REQUESTS_PART
 
     def stop_engine(self) -> None:
         """No further proposal, and a last round. Any thread."""
@@ -194,6 +213,8 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     # What lies before the log was applied in an earlier life.
     engine.apply_gauges.index = loaded.base_index
     applier.committed = outside.committed
+    if outside.committed is not None:
+        outside.committed.on_room = applies.event.py_wake
     applier.state_changes = outside.state_changes
     watch = Watch(outcomes, lines, clock, config.proposal_timeout_ms * 1_000_000)
     disagreements = Disagreements(

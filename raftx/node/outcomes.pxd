@@ -21,6 +21,7 @@ cdef class Outcomes:
     cdef object deadlines
     cdef dict last_sequence_by_term
     cdef readonly uint64_t newest_with_deadline, newest_registered
+    cdef bint registered_late
     cdef readonly bint ended
     cdef readonly object cause
     cdef int finish(self, uint64_t sequence, uint64_t index, uint64_t term, object result) except -1 with gil

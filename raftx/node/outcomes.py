@@ -113,6 +113,8 @@ class Outcomes:
         self.counts = itertools.count(1)
         #: largest sequence that has a deadline, and that was registered
         self.newest_with_deadline = self.newest_registered = 0
+        #: a smaller one was registered since, by a thread that was slow to do so
+        self.registered_late = False
         self.ended = False
         self.cause: BaseException | None = None
 
@@ -126,6 +128,8 @@ class Outcomes:
         self.pending[sequence] = future
         if sequence > self.newest_registered:
             self.newest_registered = sequence
+        else:
+            self.registered_late = True
         if self.early or self.ended:
             self.look_again(sequence)
 
@@ -136,6 +140,8 @@ class Outcomes:
             self.pending[sequence] = batch
         if first + count - 1 > self.newest_registered:
             self.newest_registered = first + count - 1
+        else:
+            self.registered_late = True
         if self.early or self.ended:
             for sequence in range(first, first + count):
                 self.look_again(sequence)
@@ -284,7 +290,8 @@ class Outcomes:
 
     def expire(self, now: int) -> None:
         """End what has waited too long, and wake what the apply thread has ended and did not come to wake."""
-        if self.newest_registered > self.newest_with_deadline:
+        if self.registered_late or self.newest_registered > self.newest_with_deadline:
+            self.registered_late = False  # before the look at the newest one: what comes meanwhile is seen next time
             self.newest_with_deadline = self.newest_registered
             self.deadlines.append((self.newest_with_deadline, now + self.timeout_ns))
         while self.deadlines and self.deadlines[0][1] <= now:

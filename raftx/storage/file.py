@@ -26,9 +26,9 @@ from ..errors import (
     WalDamaged,
     WrongDirectory,
 )
-from ..types import MEMBERS_MAX, NUMBER_MAX, ConfState, HardState, is_id
+from ..types import ConfState, HardState
 from .disk import Disk
-from .protocol import Loaded, check_base
+from .protocol import Loaded, check_append, check_base, first_membership
 from .recovery import Recovery
 from .snapshot_format import DAMAGED, Descriptor
 from .snapshots import KEPT, SnapshotFolder, SnapshotReader, SnapshotWriter, compressor
@@ -80,12 +80,7 @@ class FileStorage:
         disk: Disk | None = None,
     ) -> None:
         self.path = Path(path)
-        self._founders = ConfState(voters=tuple(sorted(voters)), learners=tuple(sorted(learners)))
-        members = self._founders.voters + self._founders.learners
-        if len(set(members)) != len(members) or not all(map(is_id, members)):
-            raise ConfigError(f"voters and learners must be different ids in 1..{NUMBER_MAX}")
-        if len(members) > MEMBERS_MAX:
-            raise ConfigError(f"voters and learners must be at most {MEMBERS_MAX} members, not {len(members)}")
+        self._founders = first_membership(voters, learners)
         if not isinstance(segment_bytes, int) or not SEGMENT_BYTES_MIN <= segment_bytes <= SEGMENT_BYTES_MAX:
             raise ConfigError(f"segment_bytes must be an integer in {SEGMENT_BYTES_MIN}..{SEGMENT_BYTES_MAX}")
         self._segment_bytes = segment_bytes // BLOCK * BLOCK
@@ -103,6 +98,8 @@ class FileStorage:
         self._disk = Disk() if disk is None else disk
         self._directory: Directory | None = None
         self._state = HardState()
+        #: the last entry that was taken, on disk or not
+        self._last = 0
         self._spans = Spans()
         #: the writing end; None while closed
         self.wal: Wal | None = None
@@ -142,16 +139,24 @@ class FileStorage:
         except OSError as error:
             self.close()
             raise StorageError(f"cannot open {self.path}: {error}") from error
-        except BaseException:
+        except BaseException as error:
             self.close()
+            if type(error) is StorageError:  # of a version: what reads the bytes does not know where they are
+                raise StorageError(f"{self.path}: {error}") from error
             raise
 
     def append(self, hard_state: HardState, records: Sequence[bytes | memoryview]) -> None:
-        """Take the hard state and then the records; written by the next ``sync``. Not while a node uses it."""
+        """Take the hard state and then the records; written by the next ``sync``. Not while a node uses it.
+
+        Raises UsageError, and takes nothing, for what could not be opened again: records that are not whole, an index
+        that leaves a gap, a term that goes back, a commit index that is not in the log.
+        """
         if self.wal is None:
             raise StorageError(f"{self.path} is closed")
+        pieces = [bytes(piece) for piece in records]
+        self._last = check_append(self._state, self._last, hard_state, pieces)
         self._state = hard_state
-        for piece in records:
+        for piece in pieces:
             self._spans.py_push(piece)
 
     def sync(self) -> None:
@@ -282,6 +287,7 @@ class FileStorage:
         self.wal = wal
         self._head = recovery.head
         self._base = recovery.base
+        self._last = wal.last_index
         return Loaded(
             self._state,
             recovery.conf_state,

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 
 from .._native.memory import Entry
 from ..errors import ConfigError, StorageError, UsageError, WrongDirectory
-from ..types import NUMBER_MAX, ConfState, HardState, Snapshot, is_id
+from ..types import ConfState, HardState, Snapshot
 from .membership import CHANGES, membership_after
-from .protocol import Loaded, check_base
+from .protocol import Loaded, check_base, first_membership
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,9 @@ class MemoryStorage:
     """
 
     def __init__(self, voters: Iterable[int] = (), learners: Iterable[int] = (), *, sync_delay: float = 0.0) -> None:
-        conf_state = ConfState(voters=tuple(sorted(voters)), learners=tuple(sorted(learners)))
-        members = conf_state.voters + conf_state.learners
+        conf_state = first_membership(voters, learners)
         if not conf_state.voters:
             raise ConfigError("voters must name at least one member")
-        if len(set(members)) != len(members) or not all(map(is_id, members)):
-            raise ConfigError(f"voters and learners must be different ids in 1..{NUMBER_MAX}")
         self.sync_delay = sync_delay
         #: tests: the next sync raises this
         self.fail_next_sync: BaseException | None = None

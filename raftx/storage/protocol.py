@@ -11,8 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from ..errors import ConfChangeError, UsageError
-from ..types import ConfState, HardState, Snapshot, is_id
+from .._native.memory import Entry
+from ..errors import ConfChangeError, ConfigError, FrameError, UsageError
+from ..types import MEMBERS_MAX, NUMBER_MAX, ConfState, HardState, Snapshot, is_id
 
 # Cells between the writer and the thread that makes segments ahead (reserve.py)
 RESERVE_STATE = 0  # one of the next five
@@ -90,6 +91,17 @@ class Storage(Protocol):
 #                             nothing. Raises UsageError for what is none.
 
 
+def first_membership(voters: Iterable[int], learners: Iterable[int]) -> ConfState:
+    """The membership that a storage is made with. Raises ConfigError for what cannot be one; it may have no voters."""
+    made = ConfState(voters=tuple(sorted(voters)), learners=tuple(sorted(learners)))
+    members = made.voters + made.learners
+    if len(set(members)) != len(members) or not all(map(is_id, members)):
+        raise ConfigError(f"voters and learners must be different ids in 1..{NUMBER_MAX}")
+    if len(members) > MEMBERS_MAX:
+        raise ConfigError(f"voters and learners must be at most {MEMBERS_MAX} members, not {len(members)}")
+    return made
+
+
 def check_base(index: int, term: int, conf_state: ConfState, last: int) -> None:
     """Raise UsageError for what cannot be the base of a log that ends with entry ``last``, with its membership."""
     for name, value in (("index", index), ("term", term)):
@@ -100,6 +112,29 @@ def check_base(index: int, term: int, conf_state: ConfState, last: int) -> None:
             f"index must be at most {last}, the last entry on disk, not {index}: compact what is applied and durable"
         )
     check_membership(conf_state)
+
+
+def check_append(before: HardState, last: int, hard_state: HardState, pieces: Sequence[bytes]) -> int:
+    """Raise UsageError for what cannot follow a hard state and entry ``last``; the last entry after it."""
+    if not isinstance(hard_state, HardState):
+        raise UsageError(f"hard_state must be a raftx.HardState, not {type(hard_state).__name__}")
+    for name in ("term", "vote", "commit"):
+        if not is_id(getattr(hard_state, name), least=0):
+            raise UsageError(f"hard_state.{name} must be an integer in 0..2^63-1, not {getattr(hard_state, name)!r}")
+    if hard_state.term < before.term:
+        raise UsageError(f"hard_state.term must be at least {before.term}, the one before, not {hard_state.term}")
+    for piece in pieces:
+        try:
+            entries = Entry.decode_all(piece)
+        except FrameError as error:
+            raise UsageError("records must be whole entry records, as Entry.encode makes them") from error
+        for entry in entries:
+            if not 1 <= entry.index <= last + 1:
+                raise UsageError(f"the index of an entry must be in 1..{last + 1}, not {entry.index}: a gap is left")
+            last = entry.index
+    if hard_state.commit > last:
+        raise UsageError(f"hard_state.commit must be at most {last}, the last entry, not {hard_state.commit}")
+    return last
 
 
 def check_membership(conf_state: ConfState) -> None:

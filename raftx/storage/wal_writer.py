@@ -596,8 +596,8 @@ class Wal(Runner):
         """The step under way has failed with ``code`` (-errno), now and for ever."""
         step = self.step
         if step <= STEP_FIT:
-            # Where there is no directory any more, nothing can be made in it.
-            if self.check() == 0:
+            # Where there is no directory any more, nothing can be made in it. A new log has no file to look for yet.
+            if self.segment == 0 or self.check() == 0:
                 self.failed = OPERATION_SEGMENT << 32 | -code
         elif step <= STEP_HEAD_SYNC:
             self.failed = OPERATION_SEGMENT << 32 | -code

@@ -548,6 +548,8 @@ class SimFile(File):
 
     def named_in(self, directory: SimDirectory) -> int:
         """``named``."""
+        if self.content is None:
+            return -errno.EBADF
         found = directory.folder.names.get(self.called)
         return 0 if found is self.content else -errno.ENOENT if found is None else -errno.ESTALE
 

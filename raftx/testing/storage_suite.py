@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 
 from .._core import EntryLog
 from .._native.memory import Entry
-from ..errors import StorageError, UsageError, WrongDirectory
+from ..errors import RaftError, StorageError, UsageError, WrongDirectory
 from ..storage.membership import CHANGES
 from ..storage.protocol import Loaded, Storage
 from ..types import ENTRY_CONF_CHANGE_V2, ENTRY_NORMAL, ConfChange, ConfState, HardState, Snapshot
@@ -76,8 +76,11 @@ def log_of(loaded: Loaded) -> EntryLog:
     log = EntryLog()
     if loaded.base_index:
         log.py_restore(loaded.base_index, loaded.base_term)
-    for piece in loaded.records:
-        log.py_extend(piece)
+    try:
+        for piece in loaded.records:
+            log.py_extend(piece)
+    except RaftError as error:
+        raise AssertionError(f"the records that open() gave are not those of a log: {error}") from error
     return log
 
 

@@ -6,6 +6,7 @@ nobody else gets a port between its choice and its use.
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import socket
@@ -20,16 +21,20 @@ _next = random.SystemRandom().randrange(_share)
 
 
 def ports(count: int) -> list[int]:
-    """So many ports of 127.0.0.1, different ones, on which nobody listens."""
+    """``count`` different ports of 127.0.0.1 on which nobody listens. Raises OSError."""
     global _next
     held: list[socket.socket] = []
     try:
-        while len(held) < count:
+        for _ in range(_share):
+            if len(held) == count:
+                break
             _next = (_next + 1) % _share
             try:
                 held.append(socket.create_server(("127.0.0.1", LOW + _worker * _share + _next)))
-            except OSError:
-                continue
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+        assert len(held) == count, "too few ports are free"
         return [each.getsockname()[1] for each in held]
     finally:
         for each in held:

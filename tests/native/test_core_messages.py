@@ -5,7 +5,9 @@ Both implementations. What lies behind a row may go away at any time; what the r
 
 from __future__ import annotations
 
+import copy
 import gc
+import pickle
 import random
 import struct
 from types import ModuleType
@@ -179,6 +181,38 @@ def test_entries_of_another_message(core: ModuleType) -> None:
     for wrong in (None, 3, entries, entries[0], b"bytes"):
         with pytest.raises(TypeError):
             twin.set_entries(wrong)
+
+
+@pytest.mark.parametrize("how", ["copy", "deepcopy", "pickle"])
+@pytest.mark.parametrize("sort", ["plain", "entries", "snapshot", "beside", "responses", "of a ready"])
+def test_a_copy_owns_all_that_it_has(impl: ModuleType, core: ModuleType, how: str, sort: str) -> None:
+    """Also of a message whose body belongs to a log, or that has none."""
+    if sort == "of a ready":
+        node = impl.RawNode(impl.Config(id=1, pre_vote=False), conf_state=impl.ConfState(voters=(1, 2)))
+        node.campaign()
+        message = node.ready().messages[0]
+    else:
+        message = core.Message(SNAP if sort == "snapshot" else APP, to=2, sender=1, term=2**64 - 1, vote=5, flags=3)
+    if sort == "entries":
+        entries = core.Message(APP, entries=[core.Entry(1, 1, b"A" * 5000), core.Entry(2, 1, b"\0" * 3)])
+        message.set_entries(entries)
+    elif sort in ("snapshot", "beside"):
+        message.snapshot = snapshot(impl)
+    elif sort == "responses":
+        message.responses = [core.Message(HEARTBEAT, to=3)]
+    made = {
+        "copy": copy.copy,
+        "deepcopy": copy.deepcopy,
+        "pickle": lambda each: pickle.loads(pickle.dumps(each)),
+    }[how](message)
+    expected = (repr(message), message.records, message.snapshot, message.responses)
+    assert made == message
+    assert made is not message
+    del message
+    trash(core)
+    assert (repr(made), made.records, made.snapshot, made.responses) == expected
+    if sort == "entries":
+        assert [len(entry.data) for entry in made.entries] == [5000, 3]
 
 
 def test_has_changes(core: ModuleType, probe: Any) -> None:

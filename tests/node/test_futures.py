@@ -203,6 +203,25 @@ def test_what_nobody_registers_is_forgotten(outcomes):
     assert not outcomes.early
 
 
+@pytest.mark.parametrize("many", [False, True])
+def test_what_was_registered_late_expires(outcomes, futures, many):
+    """A thread was slow between its proposal and its registration; one that proposed after it was not."""
+    late, soon = futures.Future(), futures.Future()
+    outcomes.register(9, soon)
+    outcomes.expire(0)
+    outcomes.expire(10**15)
+    assert "within the proposal timeout" in str(soon.exception(timeout=5))
+    if many:
+        outcomes.register_many(7, 2, late)
+    else:
+        outcomes.register(8, late)
+    outcomes.expire(2 * 10**15)
+    assert not late.done()
+    outcomes.expire(3 * 10**15)
+    assert "within the proposal timeout" in str(late.exception(timeout=5))
+    assert not outcomes.pending
+
+
 def test_a_refusal_of_more_than_there_is_costs_nothing(outcomes, futures):
     """What a peer says may be anything."""
     some = [futures.Future() for _ in range(3)]

@@ -601,3 +601,21 @@ def test_the_state_of_each_moment(impl):
     seen.append(node.status()["state"])
     assert seen == ["new", "starting", "running", "stopping", "ended"]
     assert repr(node).startswith("<raftx.Node 1 ended ")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("storage", "dir"), ("storage", None), ("storage", 7), ("transport", "tcp://x"), ("transport", None)],
+)
+def test_what_is_no_storage_or_transport_is_refused(impl, field, value):
+    given = {"storage": impl.MemoryStorage(voters=[1]), "transport": impl.MemoryNetwork().transport(), field: value}
+    with pytest.raises(impl.ConfigError, match=f"^{field} must be a {field} with the methods"):
+        impl.Node(impl.Config(id=1), **given)
+
+
+def test_classes_in_place_of_objects_are_refused(impl):
+    storage, transport = impl.MemoryStorage(voters=[1]), impl.MemoryNetwork().transport()
+    with pytest.raises(impl.ConfigError, match="not the class MemoryStorage"):
+        impl.Node(impl.Config(id=1), impl.MemoryStorage, transport)
+    with pytest.raises(impl.ConfigError, match="state_machine must be an object, not the class Machine"):
+        impl.Node(impl.Config(id=1), storage, transport, Machine)

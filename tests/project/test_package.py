@@ -6,6 +6,7 @@ Reads the sources; the only raftx code it runs is the import of each module alon
 from __future__ import annotations
 
 import ast
+import importlib
 import os
 import re
 import subprocess
@@ -420,6 +421,20 @@ def test_every_method_says_nogil_or_with_gil() -> None:
                 wrong.append(f"{name}: says {rest or 'nothing'!r}, not nogil or with gil")
     assert not wrong, "\n".join(wrong)
     assert takes_gil == WITH_GIL
+
+
+@pytest.mark.once
+def test_nothing_compiled_is_copied_behind_its_back() -> None:
+    """What Cython makes by itself for pickle and copy reads as text what a pointer leads to."""
+    assert setup_file().DIRECTIVES["auto_pickle"] is False
+    classes = {
+        each
+        for name in setup_file().COMPILED
+        for each in vars(importlib.import_module(name)).values()
+        if isinstance(each, type) and each.__module__ == name
+    }
+    assert len(classes) > 50
+    assert [each for each in classes if "__reduce_cython__" in vars(each)] == []
 
 
 TWINS = [name for name, path in setup_file().COMPILED.items() if path.endswith(".pyx")]

@@ -245,6 +245,19 @@ def test_a_full_disk_is_no_failure_before_the_room_is_needed(impl, code):
     assert len(stepped.reopened()) == durable
 
 
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.EFBIG])
+def test_a_new_log_says_why_it_cannot_be_begun(impl, code):
+    """Nothing was replaced or deleted: there is no file yet that could have been. The next start tries again."""
+    disk = module(impl, "testing.disk").SimDisk(random.Random(1))
+    disk.fail("create", code)
+    storage = impl.FileStorage("/data/node", voters=[1], segment_bytes=SMALL, disk=disk)
+    with pytest.raises(impl.StorageFailed, match=rf"^the log's new segment failed: \[Errno {code}\]"):
+        storage.open(1, CLUSTER)
+    disk.repair()
+    assert storage.open(1, CLUSTER).incarnation == 1
+    storage.close()
+
+
 def test_a_failed_sync_is_final(impl):
     """Also when a later one would succeed, and when it says that something is short."""
     for code in (errno.EIO, errno.ENOMEM):

@@ -412,3 +412,54 @@ def test_random_lives(impl, tmp_path):
                 file.seek(position + 512 * draw.randrange(1, 8))
                 if file.tell() < os.fstat(file.fileno()).st_size - 512:
                     file.write(draw.randbytes(400))
+
+
+@pytest.mark.parametrize(
+    ("state", "pieces", "text"),
+    [
+        ((2, 1, 0), [b"abc"], "whole entry records"),
+        ((2, 1, 0), [bytes(40)], "whole entry records"),
+        ((2, 1, 0), ["cut"], "whole entry records"),
+        ((2, 1, 0), ["flipped"], "whole entry records"),
+        ((2, 1, 0), [4], r"must be in 1\.\.3, not 4"),
+        ((2, 1, 0), [3, 5], r"must be in 1\.\.4, not 5"),
+        ((2, 1, 3), [], "commit must be at most 2"),
+        ((1, 1, 0), [3], "term must be at least 2"),
+        ((2, -1, 0), [], "vote must be an integer"),
+        ((2**63, 1, 0), [], "term must be an integer"),
+        (None, [], "must be a raftx.HardState"),
+    ],
+    ids=[
+        "too-short",
+        "zeros",
+        "cut",
+        "flipped",
+        "gap",
+        "gap-within",
+        "commit",
+        "term-back",
+        "vote",
+        "term",
+        "no-state",
+    ],
+)
+def test_what_could_not_be_opened_again_is_not_taken(impl, tmp_path, state, pieces, text):
+    """Of what a program appends itself: nothing is written, and the log goes on."""
+    storage, _ = opened(impl, tmp_path)
+    storage.append(impl.HardState(2, 1, 0), [records(impl, 1, [(1, b"a"), (2, b"b")])])
+    storage.sync()
+    whole = records(impl, 3, [(2, b"c")])
+    special = {"cut": whole[:-1], "flipped": whole[:8] + bytes([whole[8] ^ 1]) + whole[9:]}
+    given = [
+        each if isinstance(each, bytes) else special[each] if each in special else records(impl, each, [(2, b"x")])
+        for each in pieces
+    ]
+    with pytest.raises(impl.UsageError, match=text):
+        storage.append(impl.HardState(*state) if state else None, given)
+    storage.sync()
+    storage.append(impl.HardState(2, 1, 1), [whole])
+    storage.sync()
+    storage.close()
+    _, loaded = opened(impl, tmp_path)
+    assert loaded.hard_state == impl.HardState(2, 1, 1)
+    assert [row[0] for row in contents(impl, loaded)] == [1, 2, 3]

@@ -337,3 +337,17 @@ def test_status_names_what_is_short(tmp_path):
         storage.wal.file.fail_after = -1
         assert future.result(timeout=WAIT)
         eventually(lambda: node.status()["disk_shortage"] == "")
+
+
+def test_a_new_log_that_has_no_room_says_so(impl, tmp_path):
+    """Nothing was replaced or deleted: there is no file yet that could have been. The next start tries again."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (SMALL // 2, before[1]))  # Python ignores the signal
+    try:
+        with pytest.raises(impl.StorageFailed, match=rf"^the log's new segment failed: \[Errno {errno.EFBIG}\]"):
+            opened(impl, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    storage, loaded = opened(impl, tmp_path)
+    assert loaded.incarnation == 1
+    storage.close()

@@ -79,7 +79,8 @@ def environment(build: Path, sanitize: bool) -> dict[str, str]:
         made |= {
             "LD_PRELOAD": library("libasan.so"),
             "PYTHONMALLOC": "malloc",
-            "ASAN_OPTIONS": f"detect_leaks=0:allocator_may_return_null=1:log_path={reports}",
+            # What was freed is kept from further use for a while: not so much that it looks like a leak.
+            "ASAN_OPTIONS": f"detect_leaks=0:allocator_may_return_null=1:quarantine_size_mb=16:log_path={reports}",
             "UBSAN_OPTIONS": f"print_stacktrace=1:halt_on_error=1:log_path={reports}",
         }
     return made

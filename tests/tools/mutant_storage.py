@@ -15,6 +15,7 @@ RECOVERY = "raftx/storage/recovery.py"
 FORMAT = "raftx/storage/wal_format.py"
 FILE = "raftx/storage/file.py"
 MEMORY = "raftx/storage/memory.py"
+PROTOCOL = "raftx/storage/protocol.py"
 ASSEMBLY = "raftx/node/assembly.py"
 
 HISTORY = "conformance/history/test_history_storage.py"
@@ -86,6 +87,20 @@ MUTANTS = (
                 "        if verdict == reader.BAD and not last:\n",
             ),
         ),
+    ),
+    Mutant(
+        "a-gap-is-appended",
+        0,
+        "a storage takes entries that leave a gap, which its next opening calls damage",
+        "storage/test_wal.py",
+        (Edit(PROTOCOL, "if not 1 <= entry.index <= last + 1:", "if not 1 <= entry.index <= last + 9:"),),
+    ),
+    Mutant(
+        "a-new-log-was-replaced",
+        0,
+        "a new log that cannot be begun says that it was replaced by another one",
+        "storage/test_wal_shortage.py",
+        (Edit(WAL, "if self.segment == 0 or self.check() == 0:", "if self.check() == 0:"),),
     ),
     Mutant(
         "tail-cut-in-silence",

@@ -339,7 +339,8 @@ LIMIT = 100_000  # what a small transport takes in one frame
 def test_an_entry_that_no_frame_can_carry_is_refused_at_the_start(impl: ModuleType) -> None:
     """History 63: a frame above the limit of the receiver was swallowed, or cost the connection again and again."""
     overhead = module(impl, "_native.layout").FRAME_OVERHEAD
-    transport = type("Small", (), {"max_frame_bytes": LIMIT})()
+    transport = impl.MemoryNetwork().transport()
+    transport.max_frame_bytes = LIMIT
     storage = impl.MemoryStorage(voters=[1])
     for field in ("max_entry_bytes", "max_message_bytes"):
         settings = {"max_entry_bytes": LIMIT - overhead, "max_message_bytes": LIMIT - overhead}

@@ -275,8 +275,9 @@ def test_a_snapshot_is_acknowledged_and_applied_when_it_is_durable(impl: ModuleT
 def test_a_log_on_disk_that_ends_before_its_commit_index_is_refused(impl: ModuleType, tmp_path: Path) -> None:
     """History 8: a commit index beyond the log, left by a partial loss, crashed or blocked the node for ever."""
     storage, _ = opened(impl, tmp_path / "n")
-    storage.append(impl.HardState(1, 0, 5), [records(impl, 1, [(1, b"a"), (1, b"b")])])
-    storage.sync()
+    spans = structures(impl).Spans()
+    spans.py_push(records(impl, 1, [(1, b"a"), (1, b"b")]))
+    assert storage.wal.py_write(module(impl, "storage.wal_format").KIND_ENTRIES, 1, 0, 5, spans, 0) == 0
     storage.close()
     with pytest.raises(impl.WalDamaged, match="commit index lies beyond the log"):
         opened(impl, tmp_path / "n")
