@@ -65,6 +65,14 @@ class Config:
     skip_bcast_commit: bool = False
     #: A follower passes proposals on to its leader.
     forward_proposals: bool = True
+    #: Node only. A snapshot is taken after so many entries were applied, or so many bytes of them, since the last one;
+    #: 0: never for that reason. Only where state machine and storage can.
+    snapshot_entries: int = 10_000
+    snapshot_bytes: int = 64 << 20
+    #: Node only. Entries that stay in memory although a snapshot has them, before what the slowest live member has.
+    keep_entries: int = 1_000
+    #: Node only. Bytes of log in memory above which what a snapshot has is dropped, whoever may need it.
+    max_log_bytes: int = 256 << 20
     #: Node only. After this time in milliseconds a request without an outcome ends as unknown, 1..2^31.
     proposal_timeout_ms: int = 10_000
     #: Seeds the randomised election timeouts, mixed with the id. None: a Node takes a random seed from the system, a
@@ -96,6 +104,8 @@ class Config:
         self._range("max_open_proposals", 1, 2**31 - 1)
         self._range("max_apply_bytes", 1, NO_LIMIT)
         self._range("proposal_timeout_ms", 1, 2**31)
+        for name in ("snapshot_entries", "snapshot_bytes", "keep_entries", "max_log_bytes"):
+            self._range(name, 0, NO_LIMIT)
         if self.seed is not None:
             self._range("seed", 0, 2**64 - 1)
 

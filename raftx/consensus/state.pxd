@@ -69,6 +69,7 @@ cdef class State:
     cdef int replace_tail(self, Message m, uint64_t conflict) except -1 nogil
     cdef void stable_to(self, uint64_t index, uint64_t term) noexcept nogil
     cdef void stable_snapshot_to(self, uint64_t index) noexcept nogil
+    cdef int take_snapshot(self, Spans spans, size_t span, uint64_t index, uint64_t term) except -1 nogil
     cdef int restore_log(self, uint64_t index, uint64_t term) except -1 nogil
     cdef int read_snapshot(self, Message m) noexcept nogil
     cdef int restore(self, Message m) except -1 nogil

@@ -444,6 +444,17 @@ class State:
         self.snapshot_term = term
         self.snapshot_wanted = 0
 
+    def take_snapshot(self, spans: Spans, span: int, index: int, term: int) -> int:
+        """The same without the GIL, of a record that is one of ``spans``; an older one changes nothing."""
+        if index <= self.snapshot_index:
+            return 0
+        self.snapshot.clear()
+        self.snapshot.push_copy(spans.data_at(span), spans.size_at(span), index, 1)
+        self.snapshot_index = index
+        self.snapshot_term = term
+        self.snapshot_wanted = 0
+        return 0
+
     def applicable(self, allow_unstable: bool) -> int:
         """The last index that may be handed to the state machine."""
         return self.committed if allow_unstable else min(self.committed, self.stable)

@@ -7,7 +7,8 @@ from .outcomes cimport Outcomes
 
 cdef int ENTRY_NORMAL
 cdef uint64_t KNOWN_REFUSALS, REFUSED_STOPPED
-cdef uint64_t ROW_ASKED, ROW_ENTRIES, ROW_HANDED, ROW_ODD, ROW_REFUSED, ROW_STATE, ROW_TRANSFER
+cdef uint64_t ROW_ASKED, ROW_ENTRIES, ROW_HANDED, ROW_ODD, ROW_REFUSED, ROW_STATE, ROW_TRANSFER, ROW_RELEASED
+cdef uint64_t NUMBER_MAX
 cdef size_t ENVELOPE
 
 @cython.final
@@ -18,7 +19,8 @@ cdef class Applier:
     cdef readonly ApplyGauges gauges
     cdef readonly Outcomes outcomes
     cdef object state_machine, leadership
-    cdef public object committed, state_changes
+    cdef public object committed, state_changes, keeper, open_snapshot, compact
+    cdef readonly uint64_t held, bytes, due_index, due_bytes
     cdef public Event engine_event
     cdef readonly uint64_t applied_term
     cdef size_t rows, row, span, spans_left

@@ -14,7 +14,7 @@ from typing import Any
 from .._native.layout import ENVELOPE
 from .._native.memory import Cursor, Entry
 from .._native.threads import ProposalQueue
-from ..types import ENTRY_NORMAL, MESSAGE_NAMES, Role, StateChange
+from ..types import ENTRY_NORMAL, MESSAGE_NAMES, NUMBER_MAX, Role, StateChange
 from .channels import ApplyGauges, ApplyQueue
 from .leadership import Leadership
 from .outcomes import Outcomes
@@ -27,6 +27,7 @@ from .rows import (
     ROW_HANDED,
     ROW_ODD,
     ROW_REFUSED,
+    ROW_RELEASED,
     ROW_STATE,
     ROW_TRANSFER,
 )
@@ -58,6 +59,16 @@ class Applier:
         self.engine_event: Any = None
         self.committed: Any = None
         self.state_changes: Any = None
+        #: snapshots of the state machine (keeper.py), and what opens the newest one; None: there are none
+        self.keeper: Any = None
+        self.open_snapshot: Any = None
+        #: forgets entries on disk: storage.compact with a membership
+        self.compact: Any = None
+        #: entries up to this one are in the state machine's own durable state, and not applied again
+        self.held = 0
+        #: bytes of the entries that were applied in this life, and when the next snapshot is due: entry, or bytes
+        self.bytes = 0
+        self.due_index = self.due_bytes = NUMBER_MAX
         self.applied_term = 0
         #: rows that were taken, and the one to be looked at next. Invariant: row <= rows
         self.rows = self.row = 0
@@ -73,10 +84,25 @@ class Applier:
         while self.round():
             self.rest()
 
+    def begin(self) -> None:
+        """Before the first round: the state machine gets the newest snapshot, if it needs one."""
+        if self.keeper is not None:
+            index, self.applied_term = self.keeper.restore(self.open_snapshot)
+            self.held = index
+            self.gauges.index = max(self.gauges.index, index)
+            self.set_bounds(self.gauges.index)
+
+    def set_bounds(self, index: int) -> None:
+        """A snapshot is begun, or is not to be had now: when it is time for the next one."""
+        self.due_index, self.due_bytes = self.keeper.bounds(index, self.bytes)
+
     def round(self) -> bool:
         """Take what the engine has handed over, or go on with it; False when nothing follows."""
         # Asked first: what is taken then are the last rows.
         ended = self.applies.py_is_ended()
+        if self.keeper is not None and self.keeper.has_work():
+            if self.keeper.round(self.gauges.index, self.applied_term):
+                self.set_bounds(self.gauges.index)
         goes_on = self.row < self.rows
         if not goes_on:
             self.row = self.span = 0
@@ -110,6 +136,8 @@ class Applier:
         elif kind == ROW_TRANSFER:
             self.leadership.transfer_ended(*self.applies.transfer(row))
             self.outcomes.wake_all()
+        elif kind == ROW_RELEASED:
+            self.take_released(row)
         elif kind == ROW_ODD:
             self.tell_odd(row)
         return True
@@ -126,6 +154,8 @@ class Applier:
         """Whether a round would find work, or the end."""
         if self.row < self.rows:
             return bool(self.committed.has_room())
+        if self.keeper is not None and self.keeper.has_work():
+            return True
         return self.applies.py_waiting() or self.applies.py_is_ended()
 
     def apply_spans(self) -> bool:
@@ -149,6 +179,7 @@ class Applier:
     def apply_one(self) -> int:
         c = self.cursor
         result = None
+        self.bytes += c.size
         if c.term != self.applied_term:
             self.applied_term = c.term
             self.outcomes.replace(c.term)
@@ -166,7 +197,7 @@ class Applier:
     def give(self, entry: Entry) -> Any:
         """Give an entry to the state machine and the stream; returns the state machine's result."""
         result = None
-        if self.state_machine is not None:
+        if self.state_machine is not None and self.cursor.index > self.held:
             result = self.state_machine.apply(entry)
         if self.committed is not None:
             self.committed.push(entry)
@@ -189,6 +220,9 @@ class Applier:
         self.gauges.set_applied(index)
         self.engine_event.py_wake()
         self.outcomes.wake_all()
+        if (index >= self.due_index or self.bytes >= self.due_bytes) and index >= self.held:
+            self.keeper.due(index, self.applied_term)
+            self.set_bounds(index)
 
     def take_refused(self, row: int) -> None:
         sequence, count, reason = self.applies.refusal(row)
@@ -197,6 +231,17 @@ class Applier:
             self.outcomes.give_back(sequence, count, text)
         else:
             self.outcomes.refuse(sequence, count, self.proposals.last_sequence, text)
+
+    def take_released(self, row: int) -> None:
+        """Entries are out of memory, and may leave the disk."""
+        request, index, term = self.applies.released(row)
+        if term:
+            if self.compact is not None:
+                self.compact(index, term)
+            self.outcomes.settle(request, index)
+        else:
+            self.outcomes.reject(request, f"entry {index} is not applied and durable here yet")
+        self.outcomes.wake_all()
 
     def tell_odd(self, row: int) -> None:
         """A message was refused: say so, a reason once a minute."""

@@ -16,11 +16,13 @@ from typing import Any
 from .._core import Codec, EntryLog
 from .._native.layout import FRAME_OVERHEAD
 from .._native.memory import Entry
+from .._native.outbox import snapshot_record
 from .._native.threads import Clock, Event, ManualClock, ProposalQueue
 from ..config import Config
 from ..consensus.raft import Raft
-from ..errors import ConfigError, StorageError, StorageFailed
+from ..errors import ConfigError, StorageFailed
 from ..storage.protocol import Loaded, Storage
+from ..storage.snapshot_format import Descriptor
 from ..storage.wal_format import describe
 from ..storage.wal_writer import Wal
 from ..storage.writes import WRITES, DiskGauges, WriteQueue
@@ -34,10 +36,12 @@ from .channels import APPLY_ROWS, COMMAND_ROWS, ApplyQueue, CommandQueue
 from .disagreements import Disagreements
 from .engine import Engine
 from .events import History, Published, Stream
+from .keeper import Keeper, check_machine
 from .lifecycle import Task
 from .outcomes import Outcomes
 from .proposer import Proposer
 from .report import Lines, report
+from .snapshots import Snapshotter
 from .stamps import StageTimes
 from .watch import Watch
 
@@ -119,6 +123,8 @@ class Parts:
     transport_adapter: TransportAdapter | None
     writes: WriteQueue
     clock: Clock
+    keeper: Keeper
+    snapshotter: Snapshotter | None
 
     def storage_error(self) -> BaseException:
         """What the storage failed with."""
@@ -160,8 +166,10 @@ class Parts:
             tasks["disk"] = Task(wal.run, wal.py_round, functools.partial(_wal_ended, wal, ended), begin=serve)
         elif store is not None:
             tasks["disk"] = Task(store.run, store.round, ended)
+        if self.snapshotter is not None:
+            tasks["snapshot"] = Task(self.snapshotter.run, self.snapshotter.round, ended)
         tasks["watch"] = Task(watch.run, watch.round, watch_ended, ends_futures=True)
-        tasks["apply"] = Task(applier.run, applier.round, ended, ends_futures=True)
+        tasks["apply"] = Task(applier.run, applier.round, ended, applier.begin, ends_futures=True)
         tasks["engine"] = Task(self.engine.run, self.engine.py_round, engine_ended)
         return tasks
 
@@ -181,7 +189,13 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     config, storage, transport, clock = outside.config, outside.storage, outside.transport, outside.clock
     loaded = storage.open(config.id, config.cluster)
     log = load_log(config.id, loaded)
-    core = Raft(with_seed(config), log, loaded.hard_state, loaded.conf_state, loaded.base_index)
+    newest = check_machine(outside.state_machine, loaded.snapshot, loaded.base_index)
+    applied = max(loaded.base_index, newest.index if newest is not None else 0)
+    # What a snapshot holds was committed, whether or not the storage had heard of it.
+    hard_state = dataclasses.replace(loaded.hard_state, commit=max(loaded.hard_state.commit, applied))
+    core = Raft(with_seed(config), log, hard_state, loaded.conf_state, applied)
+    if newest is not None:
+        core.set_snapshot(snapshot_record(newest.snapshot()), newest.index, newest.term)
     outside.configuration.value = core.tracker.conf_state()
     check_closing()
     expect = getattr(transport, "expect", None)
@@ -211,11 +225,29 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     applier = Applier(config.id, proposals, applies, engine.apply_gauges, outside.state_machine, outcomes)
     applier.engine_event = event
     # What lies before the log was applied in an earlier life.
-    engine.apply_gauges.index = loaded.base_index
+    engine.apply_gauges.index = loaded.base_index if newest is None else 0
     applier.committed = outside.committed
     if outside.committed is not None:
         outside.committed.on_room = applies.event.py_wake
     applier.state_changes = outside.state_changes
+    snapshotter = None
+    machine = outside.state_machine
+    if callable(getattr(storage, "begin_snapshot", None)) and callable(getattr(machine, "snapshot", None)):
+        snapshotter = Snapshotter(config.id, storage)
+    members = getattr(transport, "peers", {})
+
+    def describe(index: int, term: int, version: int) -> Descriptor:
+        conf_state, incarnation = outside.configuration.value, loaded.incarnation
+        return Descriptor(index, term, conf_state, dict(members), config.cluster, incarnation, version)
+
+    keeper = Keeper(config, machine, snapshotter, newest, describe, commands, outcomes, applies.event.py_wake)
+    if snapshotter is not None:
+        snapshotter.ended = keeper.take_ended
+    applier.keeper = keeper
+    applier.open_snapshot = getattr(storage, "open_snapshot", None)
+    compact = getattr(storage, "compact", None)
+    if compact is not None:
+        applier.compact = lambda index, term: compact(index, term, outside.configuration.value)
     watch = Watch(outcomes, lines, clock, config.proposal_timeout_ms * 1_000_000)
     disagreements = Disagreements(
         config,
@@ -248,25 +280,23 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         transport_adapter,
         writes,
         clock,
+        keeper,
+        snapshotter,
     )
 
 
 def load_log(id: int, loaded: Loaded) -> EntryLog:
-    """The log that a storage held; it begins behind the base. Raises StorageError for a snapshot."""
-    if loaded.snapshot is not None:
-        raise StorageError(
-            f"the storage of node {id} holds a snapshot of entry {loaded.snapshot.index}, and a Node cannot give one "
-            "to its state machine yet: drive the log with raftx.RawNode, or use a storage without a snapshot"
-        )
+    """The log that a storage held; it begins behind the base."""
     log = EntryLog()
     if loaded.base_index:
         log.py_restore(loaded.base_index, loaded.base_term)
-        report(
-            logging.WARNING,
-            "node %d: its log begins behind entry %d: its state machine must have what was applied up to there, and "
-            "as a leader it cannot help a member that lacks these entries, because a Node sends no snapshots yet",
-            *(id, loaded.base_index),
-        )
+        if loaded.snapshot is None:
+            report(
+                logging.WARNING,
+                "node %d: its log begins behind entry %d, and it has no snapshot: its state machine must have what was "
+                "applied up to there, and as a leader it cannot help a member that lacks these entries",
+                *(id, loaded.base_index),
+            )
     for piece in loaded.records:
         log.py_extend(piece)
     return log

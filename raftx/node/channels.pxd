@@ -3,8 +3,8 @@ from libc.stdint cimport int64_t, uint64_t
 from .._native.memory cimport Spans
 from .._native.threads cimport Cells, Handoff
 
-cdef uint64_t ROW_ENTRIES, ROW_HANDED, ROW_REFUSED, ROW_STATE, ROW_ODD, ROW_ASKED, ROW_TRANSFER
-cdef uint64_t ROW_CAMPAIGN, ROW_TRANSFER_TO, ROW_UNREACHABLE, ROW_CONNECTED
+cdef uint64_t ROW_ENTRIES, ROW_HANDED, ROW_REFUSED, ROW_STATE, ROW_ODD, ROW_ASKED, ROW_TRANSFER, ROW_RELEASED
+cdef uint64_t ROW_CAMPAIGN, ROW_TRANSFER_TO, ROW_UNREACHABLE, ROW_CONNECTED, ROW_SNAPSHOT, ROW_RELEASE
 cdef int CELL_APPLIED
 
 @cython.final
@@ -21,17 +21,20 @@ cdef class ApplyQueue(Handoff):
         uint64_t leader, uint64_t role
     ) except -1 nogil
     cdef int put_transfer(self, Spans none, uint64_t was, uint64_t to, uint64_t role) except -1 nogil
+    cdef int put_released(self, Spans none, uint64_t request, uint64_t index, uint64_t term) except -1 nogil
 
 @cython.final
 cdef class CommandQueue(Handoff):
     cdef uint64_t kind(self, size_t row) noexcept nogil
     cdef uint64_t member(self, size_t row) noexcept nogil
     cdef uint64_t request(self, size_t row) noexcept nogil
+    cdef uint64_t index(self, size_t row) noexcept nogil
+    cdef uint64_t term_of(self, size_t row) noexcept nogil
 
 # Plain numbers, aligned, so that each is read whole; what they are read for needs no order among them.
 @cython.final
 cdef class Gauges:
-    cdef readonly uint64_t term, vote, leader, commit, applied, last, stable, foreign
+    cdef readonly uint64_t term, vote, leader, commit, applied, last, stable, first, foreign
     cdef readonly int64_t role, ticks, leader_changes, failed, frames_in, frames_out, frames_dropped, frames_stale
     cdef readonly int64_t unserved, too_large_out, too_large_in
     cdef readonly bint in_doubt

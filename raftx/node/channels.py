@@ -18,6 +18,9 @@ from .rows import (
     ROW_HANDED,
     ROW_ODD,
     ROW_REFUSED,
+    ROW_RELEASE,
+    ROW_RELEASED,
+    ROW_SNAPSHOT,
     ROW_STATE,
     ROW_TRANSFER,
     ROW_TRANSFER_TO,
@@ -66,6 +69,10 @@ class ApplyQueue(Handoff):
         """To whom leadership was being transferred, and is now (0: to nobody)."""
         return self.put(none, ROW_TRANSFER, was, to, role, 0, 0, 0, 0)
 
+    def put_released(self, none: Spans, request: int, index: int, term: int) -> int:
+        """Entries up to ``index`` are not needed in memory any more; ``term`` is the last one's, 0: they still are."""
+        return self.put(none, ROW_RELEASED, request, index, term, 0, 0, 0, 0)
+
     # For the taker, with the GIL: of a row that was taken. Each belongs to the kind it is named for. Raise IndexError.
 
     def kind(self, row: int) -> int:
@@ -102,6 +109,10 @@ class ApplyQueue(Handoff):
         """was, to, role"""
         return self.py_at(row, 1), self.py_at(row, 2), self.py_at(row, 3)
 
+    def released(self, row: int) -> tuple[int, int, int]:
+        """request, index, term"""
+        return self.py_at(row, 1), self.py_at(row, 2), self.py_at(row, 3)
+
     def py_put_entries(self, spans: Spans, low: int, high: int) -> bool:
         """For tests."""
         return self.py_put(spans, ROW_ENTRIES, low, high, len(spans))
@@ -124,6 +135,14 @@ class CommandQueue(Handoff):
         """The number of the request; 0 when nobody waits for its outcome."""
         return self.at(row, 2)
 
+    def index(self, row: int) -> int:
+        """The entry it is about."""
+        return self.at(row, 1)
+
+    def term_of(self, row: int) -> int:
+        """The term of that entry."""
+        return self.at(row, 2)
+
     # Any thread.
 
     def campaign(self, request: int = 0) -> bool:
@@ -133,6 +152,16 @@ class CommandQueue(Handoff):
     def transfer(self, to: int, request: int = 0) -> bool:
         """Let ``to`` lead."""
         return self.py_put(None, ROW_TRANSFER_TO, to, request)
+
+    def snapshot(self, record: bytes, index: int, term: int) -> bool:
+        """The storage has this snapshot; ``record`` is what the core tells other members of it: the row's one span."""
+        spans = Spans()
+        spans.py_push(record)
+        return self.py_put(spans, ROW_SNAPSHOT, index, term)
+
+    def release(self, index: int, request: int) -> bool:
+        """The owner needs nothing up to ``index``."""
+        return self.py_put(None, ROW_RELEASE, index, request)
 
     def unreachable(self, id: int) -> bool:
         """The transport dropped a frame for this member. A hint: without room it is dropped, and counted."""
@@ -149,8 +178,8 @@ class Gauges:
     def __init__(self) -> None:
         self.term = self.vote = self.leader = self.role = 0
         self.in_doubt = False
-        #: last index committed, applied, in the log, and durable here
-        self.commit = self.applied = self.last = self.stable = 0
+        #: last index committed, applied, in the log, and durable here; the first one that is in memory
+        self.commit = self.applied = self.last = self.stable = self.first = 0
         self.ticks = 0
         self.leader_changes = 0
         #: FAILED_..., 0 while nothing has ended the engine

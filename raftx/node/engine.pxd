@@ -11,6 +11,7 @@ from ..storage.writes cimport DiskGauges, WriteQueue
 from ..transport.link cimport Link
 from . cimport elections
 from .channels cimport ApplyGauges, ApplyQueue, CommandQueue, Gauges
+from .compaction cimport Compaction
 from .contact cimport Contact
 from .hello cimport Hellos
 from .peers cimport PeerTable
@@ -20,7 +21,7 @@ from .stamps cimport StageTimes
 cdef int FOLLOWER, LEADER
 cdef int MSG_HELLO, MSG_HUP, MSG_PROP, MSG_REFUSED, MSG_TRANSFER_LEADER, MSG_UNREACHABLE
 cdef uint32_t FLAG_NEW_CONNECTION, FLAG_REJECT
-cdef uint64_t ROW_CAMPAIGN, ROW_CONNECTED, ROW_TRANSFER_TO, ROW_UNREACHABLE
+cdef uint64_t ROW_CAMPAIGN, ROW_CONNECTED, ROW_TRANSFER_TO, ROW_UNREACHABLE, ROW_SNAPSHOT, ROW_RELEASE
 cdef int FAILED_STORAGE
 cdef int REFUSED_CAMPAIGN, REFUSED_FORWARDING, REFUSED_NO_LEADER, REFUSED_NOT_LEADER
 cdef int REFUSED_STOPPED, REFUSED_UNCOMMITTED, REFUSED_UNREACHABLE
@@ -58,6 +59,7 @@ cdef class Engine(Runner):
     cdef size_t frame_close, max_frame_bytes
     cdef Outbox greeting
     cdef readonly Hellos hellos
+    cdef readonly Compaction compaction
     cdef readonly Senders senders
     cdef int64_t[::1] odd_told
     cdef uint64_t passed
@@ -66,7 +68,7 @@ cdef class Engine(Runner):
     cdef int64_t stalled
     cdef bint begun, stopping, blocked, in_frame
     cdef int verdict
-    cdef size_t unsent, command, commands_taken
+    cdef size_t unsent, command, commands_taken, command_span
 
     cdef int finish(self) except -1 nogil
     cdef void end_the_others(self) noexcept nogil
@@ -90,8 +92,10 @@ cdef class Engine(Runner):
     cdef int take_proposals(self) except -1 nogil
     cdef int refuse_own(self, uint64_t sequence, uint64_t count, uint64_t reason) except -1 nogil
     cdef int take_commands(self) except -1 nogil
-    @cython.locals(member=uint64_t)
+    @cython.locals(member=uint64_t, index=uint64_t, term=uint64_t)
     cdef int take_command(self, size_t row) except -1 nogil
+    @cython.locals(term=uint64_t)
+    cdef int release(self, uint64_t index, uint64_t request) except -1 nogil
     cdef int unreachable(self, uint64_t id) except -1 nogil
     cdef int campaign(self, uint64_t request) except -1 nogil
     cdef int transfer(self, uint64_t to, uint64_t request) except -1 nogil

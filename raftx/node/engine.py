@@ -39,6 +39,7 @@ from ..types import (
 )
 from . import elections
 from .channels import ApplyGauges, ApplyQueue, CommandQueue, Gauges
+from .compaction import Compaction
 from .hello import Hellos, hello_of
 from .peers import PeerTable
 from .rows import (
@@ -54,6 +55,8 @@ from .rows import (
     REFUSED_UNREACHABLE,
     ROW_CAMPAIGN,
     ROW_CONNECTED,
+    ROW_RELEASE,
+    ROW_SNAPSHOT,
     ROW_TRANSFER_TO,
     ROW_UNREACHABLE,
     SENDER_STALE,
@@ -134,6 +137,7 @@ class Engine(Runner):
         for new_connection in (False, True):
             self.greeting.py_push(hello_of(settings, max_frame_bytes, new_connection))
         self.hellos = Hellos()
+        self.compaction = Compaction(core, settings.keep_entries, settings.max_log_bytes)
         self.shown_term = self.shown_lead = self.shown_transferee = 0
         self.shown_role = -1
         self.begun = self.stopping = False
@@ -142,8 +146,8 @@ class Engine(Runner):
         #: the messages of the present frame are not all taken; what was thought of its sender's life
         self.in_frame = False
         self.verdict = 0
-        #: rows of commands that were taken, and how many of them are done
-        self.command = self.commands_taken = 0
+        #: rows of commands that were taken, how many of them are done, and spans of those
+        self.command = self.commands_taken = self.command_span = 0
         #: chunks of proposals that were passed on in this round, which may turn out not to be sent
         self.unsent = 0
         #: ticks since the disk last finished a write, while one is under way
@@ -233,6 +237,7 @@ class Engine(Runner):
         for slot in range(self.core.tracker.peers.count):
             if self.peers.tick_place(self.peers.of_slot(self.core.tracker.peers, slot)):
                 self.link.renew(self.core.tracker.peers.ids[slot])
+        self.compaction.tick()
         return self.core.tick()
 
     def step_down_if_disk_stalls(self) -> int:
@@ -457,7 +462,7 @@ class Engine(Runner):
         if self.commands.is_ended():
             self.stopping = True
         if self.command == self.commands_taken:
-            self.command = 0
+            self.command = self.command_span = 0
             self.commands_taken = self.commands.take()
         while self.command < self.commands_taken and not self.applies.lacks(ROWS_KEPT):
             self.take_command(self.command)
@@ -476,7 +481,18 @@ class Engine(Runner):
             self.unreachable(member)
         elif kind == ROW_CONNECTED:
             self.hello(member, True)
+        elif kind == ROW_SNAPSHOT:
+            index, term = self.commands.index(row), self.commands.term_of(row)
+            self.core.take_snapshot(self.commands.taken, self.command_span, index, term)
+            self.command_span += 1
+        elif kind == ROW_RELEASE:
+            self.release(self.commands.index(row), self.commands.request(row))
         return 0
+
+    def release(self, index: int, request: int) -> int:
+        """The owner needs nothing up to ``index``, and a member that does is not helped."""
+        term = self.core.log.term(index) if self.compaction.release(index) else 0
+        return self.applies.put_released(self.empty_spans, request, index, term)
 
     def unreachable(self, id: int) -> int:
         """A frame to this member has been dropped."""
@@ -674,7 +690,7 @@ class Engine(Runner):
         """
         self.gauges.commit = self.core.committed
         self.gauges.applied = self.core.applied
-        self.gauges.last = self.core.log.last
+        self.gauges.first, self.gauges.last = self.core.log.first, self.core.log.last
         self.gauges.stable = self.core.stable
         self.gauges.in_doubt = self.core.in_doubt
         self.gauges.vote = self.core.vote  # given without any of the changes that are an event

@@ -25,7 +25,7 @@ from .events import Consumer, History, Published, Stream
 from .executor import Executor, Threads
 from .futures import Future
 from .lifecycle import Life, Worker
-from .outcomes import KIND_CAMPAIGN, KIND_TRANSFER, Outcomes
+from .outcomes import KIND_CAMPAIGN, KIND_COMPACTION, KIND_SNAPSHOT, KIND_TRANSFER, Outcomes
 from .proposer import Data
 from .report import report
 from .status import status_of
@@ -45,6 +45,18 @@ class StateMachine(Protocol):
 
         Called on the apply thread, in the order of index, each entry once. Must depend on nothing but
         the entries. An exception ends the node: other members would fail alike.
+
+        A state machine may have more, which let the log end somewhere:
+
+        ``snapshot()``: its state now, as bytes, an iterable of bytes, a binary file, or an object with
+        ``write(file)``. Called on the apply thread between two entries. What it returns is written on another thread
+        while entries go on being applied, so it must not change any more. An exception is logged; the log stays.
+        ``restore(reader)``: the state it is to have, in place of its own, before the first entry is applied.
+        ``reader.read(size=-1)`` gives bytes, as iteration does; ``reader.index``, ``reader.version`` and
+        ``reader.size`` tell of what. An exception ends the node; the next start tries again.
+        ``version``: an integer, of the format of its state. A snapshot of a newer one is refused at the start.
+        ``applied_index``: where it keeps its state durably itself, the last entry that is in it. Entries up to there
+        are not applied again.
         """
 
 
@@ -293,13 +305,16 @@ class Node:
             ends("net", min(deadline, now() + NET_SECONDS))
         if engine_ended:
             lifecycle.quietly(errors, outside.transport.close)
+        if parts is not None and parts.snapshotter is not None:
+            parts.snapshotter.stop()
+        snapshot_ended = must_end("snapshot")
         must_end("net")
         disk_ended = must_end("disk")
         if disk_ended and parts is not None and parts.wal is not None:
             # The disk's worker has told it, unless there was none.
             parts.wal.reserve.stop()
             disk_ended = must_end("reserve")
-        if disk_ended and engine_ended:
+        if disk_ended and engine_ended and snapshot_ended:
             lifecycle.quietly(errors, outside.storage.close)
         must_end("apply")
         self._tell_end()
@@ -395,6 +410,33 @@ class Node:
         future, request = self._open(KIND_TRANSFER)
         parts = self._made()
         if not parts.takes_requests() or not parts.commands.transfer(to, request):
+            self._no_room(request)
+        return future
+
+    def snapshot(self) -> Future:
+        """Take a snapshot of what is applied now; returns a Future of its description: index, term, size, version.
+
+        It ends as done when the snapshot is durable, however long that takes; as NotDone with the reason when it could
+        not be made. Raises Stopped.
+        """
+        self._check_running()
+        future, request = self._open(KIND_SNAPSHOT)
+        self._made().keeper.ask(request)
+        return future
+
+    def compact(self, index: int) -> Future:
+        """Say that entries up to ``index`` are not needed here any more; returns a Future of that index.
+
+        For an owner whose state machine keeps its state durably itself and has no ``snapshot``: a snapshot lets entries
+        go without being asked. A member that lacks such an entry cannot be helped by this one. Ends as NotDone when the
+        entry is not applied and durable here; as Unknown after proposal_timeout_ms. Raises Stopped, UsageError.
+        """
+        self._check_running()
+        if not is_id(index):
+            raise UsageError(f"index must be an integer in 1..2^63-1, not {index!r}")
+        future, request = self._open(KIND_COMPACTION)
+        parts = self._made()
+        if not parts.takes_requests() or not parts.commands.release(index, request):
             self._no_room(request)
         return future
 
@@ -504,7 +546,9 @@ class Node:
         ``too_large_out`` counts messages that their recipient's max_frame_bytes kept from being sent, ``too_large_in``
         frames that told of such messages to this node. ``entries_bare`` counts committed entries that no Node proposed
         and that are therefore not applied. ``disagreements`` has, by member, sentences about settings that do not fit
-        this node's, each with its remedy; under 0 those whose member is not known.
+        this node's, each with its remedy; under 0 those whose member is not known. ``first`` is the first entry in
+        memory. ``snapshot`` has the newest one's index, term, size and version (0 without one), how many were made and
+        failed in this life, and ``writing``: bytes that were written of the one under way, None without one.
 
         ``transport`` is the transport's own. Of NngTransport: connections from others now, strangers among them (no
         valid frame yet), refused (closed as strangers, or for want of room), dials and dial_failures, connected (how
@@ -526,6 +570,7 @@ class Node:
             "applied": self.applied_index,
             "pending": len(self._outcomes.pending),
             "commands_dropped": parts.commands.refused,
+            "snapshot": parts.keeper.status(),
             "configuration": self._outside.configuration.value,
             "disagreements": parts.disagreements.of_all(),
             "transport": transport.status() if hasattr(transport, "status") else {},

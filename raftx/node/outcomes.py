@@ -32,6 +32,7 @@ KIND_TRANSFER = 2
 KIND_READ = 3
 KIND_CHANGE = 4
 KIND_SNAPSHOT = 5
+KIND_COMPACTION = 6
 
 
 class Batch:
@@ -150,7 +151,8 @@ class Outcomes:
         """A request other than a proposal, before it is handed over: its number."""
         number = kind * KIND_UNIT + next(self.counts)
         self.pending[number] = future
-        self.opened.append(number)
+        if kind != KIND_SNAPSHOT:  # which takes as long as it takes
+            self.opened.append(number)
         if self.ended:
             self.look_again(number)
         return number

@@ -8,12 +8,15 @@ ROW_STATE = 4
 ROW_ODD = 5
 ROW_ASKED = 6
 ROW_TRANSFER = 7
+ROW_RELEASED = 8
 
 # Python to engine
 ROW_CAMPAIGN = 1
 ROW_TRANSFER_TO = 2
 ROW_UNREACHABLE = 3
 ROW_CONNECTED = 4
+ROW_SNAPSHOT = 5
+ROW_RELEASE = 6
 
 # How many members, and such as were members, a node keeps something of
 PLACES = 128

@@ -61,7 +61,7 @@ class Snapshotter:
     ended: called on this thread with what was made and None, or with what was to be made and why it was not.
     """
 
-    def __init__(self, id: int, storage: Any, ended: Ended) -> None:
+    def __init__(self, id: int, storage: Any, ended: Ended = lambda _made, _error: None) -> None:
         self.id = id
         self.storage = storage
         self.ended = ended

@@ -19,6 +19,7 @@ def status_of(incarnation: int, engine: Gauges, applied: ApplyGauges, disk: Disk
         "vote": engine.vote,
         "in_doubt": bool(engine.in_doubt),
         "commit": engine.commit,
+        "first": engine.first,
         "last": engine.last,
         "stable": engine.stable,
         "ticks": engine.ticks,

@@ -91,7 +91,9 @@ def test_a_piece_a_round(world):
     assert world.ends[0][0].size == 50
 
 
-@pytest.mark.parametrize("state", [None, 7, "text", [b"x", "text"], io.StringIO("text"), object()], ids=repr)
+@pytest.mark.parametrize(
+    "state", [None, 7, "text", [b"x", "text"], io.StringIO("text"), object()], ids=lambda state: type(state).__name__
+)
 def test_what_it_may_not_return(world, state, caplog):
     world.begin(state)
     world.run()

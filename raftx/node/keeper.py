@@ -1,0 +1,239 @@
+"""When a state machine is asked for a snapshot, what becomes of it, and how it gets one back. On the apply thread.
+
+It never waits for the disk but when the node starts, for the snapshot that the state machine is to have first.
+"""
+
+from __future__ import annotations
+
+import collections
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from .._native.outbox import snapshot_record
+from ..config import Config
+from ..errors import StorageError
+from ..storage import snapshot_format
+from ..storage.snapshot_format import Descriptor
+from ..types import NUMBER_MAX, Snapshot
+from .channels import CommandQueue
+from .outcomes import Outcomes
+from .report import report
+from .snapshots import Snapshotter
+
+#: (index, term, version of the state machine) to what is known of a snapshot before it is written
+Describe = Callable[[int, int, int], Descriptor]
+
+
+def version_of(machine: Any) -> int:
+    """That of the format of its state; 0 where it does not say. Raises StorageError for what is none."""
+    version = getattr(machine, "version", 0)
+    if not isinstance(version, int) or not 0 <= version <= NUMBER_MAX:
+        raise StorageError(f"state_machine.version must be an integer in 0..2^63-1, not {version!r}")
+    return version
+
+
+def applied_by(machine: Any) -> int:
+    """The entry up to which it has everything in durable state of its own; 0 where it has none."""
+    index = getattr(machine, "applied_index", 0)
+    if not isinstance(index, int) or not 0 <= index <= NUMBER_MAX:
+        raise StorageError(f"state_machine.applied_index must be an integer in 0..2^63-1, not {index!r}")
+    return index
+
+
+def check_machine(machine: Any, snapshot: Snapshot | None, base_index: int) -> Descriptor | None:
+    """What the newest snapshot of a storage is. Raises StorageError where the state machine cannot begin with it."""
+    held = applied_by(machine)
+    if snapshot is None:
+        if base_index and held < base_index and hasattr(machine, "applied_index"):
+            raise StorageError(
+                f"the log begins behind entry {base_index}, and the state machine has what was applied up to {held}: "
+                "what is between them is lost; put a backup of the state machine in place"
+            )
+        return None
+    found = snapshot_format.decode(snapshot.data)
+    if held >= found.index:
+        return found
+    if not callable(getattr(machine, "restore", None)):
+        raise StorageError(
+            f"the storage holds a snapshot of entry {found.index}: state_machine must have a method restore(reader)"
+        )
+    if found.version > version_of(machine):
+        raise StorageError(
+            f"the snapshot of entry {found.index} was made by version {found.version} of the state machine, and this "
+            f"one is version {version_of(machine)}: use the newer one"
+        )
+    return found
+
+
+class Keeper:
+    """Snapshots of one node, from the side of the state machine. ``writer`` is None where storage or machine cannot.
+
+    wake: lets the apply thread have a round.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        machine: Any,
+        writer: Snapshotter | None,
+        newest: Descriptor | None,
+        describe: Describe,
+        commands: CommandQueue,
+        outcomes: Outcomes,
+        wake: Callable[[], object],
+    ) -> None:
+        self.config = config
+        self.machine = machine
+        self.writer = writer
+        self.describe = describe
+        self.commands = commands
+        self.outcomes = outcomes
+        self.wake = wake
+        #: the newest snapshot, for any thread
+        self.newest = newest
+        #: numbers of requests for one that have not been looked at, and that the one under way is for
+        self.asked: collections.deque[int] = collections.deque()
+        self.served: list[int] = []
+        #: what the writer has brought: what was to be made, and why it was not
+        self.ended: collections.deque[tuple[Descriptor, BaseException | None]] = collections.deque()
+        self.warned = False
+
+    # --- any thread ----------------------------------------------------------------------------------
+
+    def status(self) -> dict[str, int | None]:
+        """For Node.status."""
+        newest, writer = self.newest, self.writer
+        return {
+            "index": newest.index if newest is not None else 0,
+            "term": newest.term if newest is not None else 0,
+            "size": newest.size if newest is not None else 0,
+            "version": newest.version if newest is not None else 0,
+            "made": writer.made if writer is not None else 0,
+            "failed": writer.failed if writer is not None else 0,
+            "writing": writer.written if writer is not None and writer.is_busy() else None,
+        }
+
+    def ask(self, request: int) -> None:
+        """Somebody wants a snapshot of what is applied now."""
+        self.asked.append(request)
+        self.wake()
+
+    def take_ended(self, descriptor: Descriptor, error: BaseException | None) -> None:
+        """A snapshot was made, or was not. On the writer's thread."""
+        self.ended.append((descriptor, error))
+        self.wake()
+
+    def has_work(self) -> bool:
+        """Whether ``round`` has something to do now."""
+        return bool(self.ended) or (bool(self.asked) and not self._is_busy())
+
+    # --- the apply thread ------------------------------------------------------------------------------
+
+    def restore(self, open_snapshot: Callable[[], Any]) -> tuple[int, int]:
+        """Give the state machine the newest snapshot, unless it has as much: (index, term) of what it begins with."""
+        newest = self.newest
+        if newest is None:
+            return applied_by(self.machine), 0
+        held = applied_by(self.machine)
+        if held >= newest.index:
+            return held, newest.term
+        with open_snapshot() as reader:
+            self.machine.restore(reader)
+            # What it did not read has to be whole as well: it may have stopped where the damage begins.
+            reader.verify()
+        report(
+            logging.INFO,
+            "node %d: the state machine has the snapshot of entry %d (%d bytes)",
+            *(self.config.id, newest.index, newest.size),
+        )
+        return newest.index, newest.term
+
+    def bounds(self, index: int, size: int) -> tuple[int, int]:
+        """At which index, or which number of bytes, the next snapshot is due, if the last one was at these."""
+        config = self.config
+        if self.writer is None:
+            # Said once, when the log is as long as it should ever be.
+            return NUMBER_MAX, size + config.max_log_bytes if not self.warned else NUMBER_MAX
+        entries = index + config.snapshot_entries if config.snapshot_entries else NUMBER_MAX
+        return entries, size + config.snapshot_bytes if config.snapshot_bytes else NUMBER_MAX
+
+    def round(self, index: int, term: int) -> bool:
+        """Take what the writer has brought, and begin what was asked for; whether a snapshot was begun."""
+        while self.ended:
+            descriptor, error = self.ended[0]
+            if error is None and not self._tell(descriptor):
+                break  # the engine is to hear of it first; the next round tries again
+            self.ended.popleft()
+            served, self.served = self.served, []
+            for request in served:
+                if error is None:
+                    self.outcomes.settle(request, descriptor)
+                else:
+                    self.outcomes.reject(request, str(error))
+        if not self.asked or self._is_busy():
+            self.outcomes.wake_all()
+            return False
+        requests = [self.asked.popleft() for _ in range(len(self.asked))]
+        begun = False
+        newest = self.newest
+        if self.writer is None:
+            self._reject(requests, "the state machine has no snapshot(), or the storage cannot keep one")
+        elif index == 0:
+            self._reject(requests, "nothing is applied yet")
+        elif newest is not None and newest.index >= index:
+            for request in requests:
+                self.outcomes.settle(request, newest)
+        else:
+            self.served = requests
+            begun = self.begin(index, term)
+        self.outcomes.wake_all()
+        return begun
+
+    def begin(self, index: int, term: int) -> bool:
+        """Ask the state machine for its state, which is that of entry ``index``; False when it gives none."""
+        assert self.writer is not None
+        try:
+            state = self.machine.snapshot()
+            self.writer.begin(self.describe(index, term, version_of(self.machine)), state)
+        except Exception as error:
+            report(
+                logging.ERROR,
+                "node %d: the state machine gave no snapshot of entry %d: %s; the log stays as long as it is",
+                *(self.config.id, index, error),
+                error=error,
+            )
+            served, self.served = self.served, []
+            self._reject(served, f"the state machine gave no snapshot: {error}")
+            return False
+        return True
+
+    def due(self, index: int, term: int) -> bool:
+        """A snapshot is due by the policy; whether one was begun."""
+        if self.writer is None:
+            self.warned = True
+            report(
+                logging.WARNING,
+                "node %d: its log has more than max_log_bytes=%d since it began, and stays in memory and on disk: give "
+                "the state machine snapshot() and restore(), or say with node.compact(index) what is not needed",
+                *(self.config.id, self.config.max_log_bytes),
+            )
+            return False
+        newest = self.newest
+        if self._is_busy() or (newest is not None and newest.index >= index):
+            return False
+        return self.begin(index, term)
+
+    def _is_busy(self) -> bool:
+        return (self.writer is not None and self.writer.is_busy()) or bool(self.ended)
+
+    def _tell(self, descriptor: Descriptor) -> bool:
+        record = snapshot_record(descriptor.snapshot())
+        if not self.commands.snapshot(record, descriptor.index, descriptor.term):
+            return False
+        self.newest = descriptor
+        return True
+
+    def _reject(self, requests: list[int], reason: str) -> None:
+        for request in requests:
+            self.outcomes.reject(request, reason)

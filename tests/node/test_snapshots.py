@@ -1,0 +1,302 @@
+"""Snapshots of a node's state machine: taken, kept, restored at the next start; and a log that ends. Both modes."""
+
+import logging
+
+import pytest
+
+from tests.helpers.stepped import World
+
+
+class Machine:
+    """Counts and remembers; its state is what it was given, joined."""
+
+    version = 3
+
+    def __init__(self):
+        self.items = []
+        self.applied = []
+        self.restored = None
+
+    def apply(self, entry):
+        self.items.append(bytes(entry.data))
+        self.applied.append(entry.index)
+        return len(self.items)
+
+    def snapshot(self):
+        return b"".join(item + b"\n" for item in self.items)
+
+    def restore(self, reader):
+        self.items = reader.read().split(b"\n")[:-1]
+        self.restored = (reader.index, reader.version)
+
+
+class Durable(Machine):
+    """Keeps its state itself."""
+
+    snapshot = restore = None
+
+    def __init__(self, applied_index=0):
+        super().__init__()
+        self.applied_index = applied_index
+
+    def apply(self, entry):
+        super().apply(entry)
+        self.applied_index = entry.index
+
+
+class One:
+    """A node alone, with its log in a directory."""
+
+    def __init__(self, impl, path, machine=None, **settings):
+        self.impl, self.path = impl, path
+        self.settings = {"snapshot_entries": 0, "keep_entries": 0, **settings}
+        self.world = World(impl, 1, storages={1: self.storage()})
+        self.world.close()
+        self.start(machine)
+
+    def storage(self):
+        return self.impl.FileStorage(self.path, voters=[1], segment_bytes=64 << 10)
+
+    def start(self, machine=None):
+        self.machine = machine or Machine()
+        self.world.storages[1] = self.storage()
+        self.node = self.world.start(1, machine=self.machine, **self.settings)
+        self.world.until(lambda: self.node.is_leader or self.node.failure)
+
+    def again(self, machine=None):
+        self.world.close()
+        self.start(machine)
+
+    def propose(self, count, data=b"x"):
+        futures = [self.node.propose(b"%s%d" % (data, number)) for number in range(count)]
+        self.world.until(lambda: all(future.done() for future in futures))
+        return [future.result().index for future in futures]
+
+    def ended(self, future):
+        self.world.until(future.done)
+        return future.result()
+
+
+@pytest.fixture
+def one(impl, tmp_path):
+    made = []
+
+    def make(machine=None, **settings):
+        made.append(One(impl, tmp_path / "node", machine, **settings))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.world.close()
+
+
+def test_a_snapshot_is_taken_and_restored(one):
+    """Only what lies behind it is applied again."""
+    alone = one()
+    indexes = alone.propose(20)
+    made = alone.ended(alone.node.snapshot())
+    assert (made.index, made.version, made.conf_state.voters) == (indexes[-1], 3, (1,))
+    more = alone.propose(5, b"y")
+    status = alone.node.status()["snapshot"]
+    assert (status["index"], status["size"], status["made"], status["writing"]) == (made.index, made.size, 1, None)
+    before = alone.machine
+    alone.again()
+    assert alone.machine.restored == (made.index, 3)
+    alone.world.until(lambda: alone.machine.items == before.items)
+    assert alone.machine.applied == more
+    assert alone.node.status()["snapshot"]["index"] == made.index
+    assert alone.propose(1)[0] > more[-1]
+
+
+def test_the_policy_takes_them_and_the_log_is_flat(one):
+    """In memory it begins behind the newest one, on disk behind the one before."""
+    alone = one(snapshot_entries=100)
+    for _ in range(30):
+        alone.propose(40)
+    status = alone.node.status()
+    assert status["snapshot"]["made"] >= 8
+    assert status["last"] - 250 < status["snapshot"]["index"] <= status["last"]
+    assert status["first"] > status["last"] - 400
+    before = alone.machine.items
+    alone.again()
+    status = alone.node.status()
+    assert status["last"] - 600 < status["first"]
+    alone.world.until(lambda: alone.machine.items == before)
+    assert len(alone.machine.applied) < 400
+
+
+def test_bytes_make_one_due_too(one):
+    alone = one(snapshot_bytes=10_000)
+    for _ in range(4):
+        alone.propose(10, b"z" * 1000)
+        alone.world.for_rounds(20)
+    assert 2 <= alone.node.status()["snapshot"]["made"] <= 5
+
+
+def test_several_requests_share_one(one):
+    alone = one()
+    alone.propose(3)
+    futures = [alone.node.snapshot() for _ in range(3)]
+    results = [alone.ended(future) for future in futures]
+    assert len({result.index for result in results}) == 1
+    assert alone.node.status()["snapshot"]["made"] == 1
+    assert alone.ended(alone.node.snapshot()) == results[0]  # nothing was applied since
+
+
+@pytest.mark.parametrize("how", ["raises", "wrong", "none"])
+def test_a_machine_that_gives_no_snapshot(impl, one, how, caplog):
+    """The request says why, the node goes on."""
+    machine = Machine()
+    if how == "none":
+        machine.snapshot = None
+    else:
+        machine.snapshot = lambda: 1 / 0 if how == "raises" else "text"
+    alone = one(machine)
+    alone.propose(3)
+    future = alone.node.snapshot()
+    alone.world.until(future.done)
+    says = {"raises": "division by zero", "wrong": "must return bytes", "none": "has no snapshot"}[how]
+    with pytest.raises(impl.NotDone, match=says):
+        future.result()
+    assert alone.propose(1)
+    assert alone.node.failure is None
+
+
+def test_a_snapshot_of_a_newer_machine_is_refused(impl, one):
+    alone = one()
+    alone.propose(3)
+    alone.ended(alone.node.snapshot())
+    alone.world.close()
+    old = Machine()
+    old.version = 2
+    with pytest.raises(impl.StorageError, match="version 3 of the state machine, and this one is version 2"):
+        alone.start(old)
+    without = Durable()
+    del without.applied_index
+    with pytest.raises(impl.StorageError, match=r"must have a method restore\(reader\)"):
+        alone.start(type("Bare", (), {"apply": lambda self, entry: None})())
+    alone.start()
+
+
+def test_a_restore_that_raises_ends_the_node(impl, one):
+    """It never goes on with half a state; the next start tries again."""
+    alone = one()
+    alone.propose(3)
+    alone.ended(alone.node.snapshot())
+    before = alone.machine.items
+    alone.world.close()
+    half = Machine()
+    half.restore = lambda reader: reader.read(2) and 1 / 0
+    alone.start(half)
+    assert isinstance(alone.node.failure, ZeroDivisionError)
+    assert alone.node.applied_index == 0 and half.items == []
+    alone.again()
+    assert alone.machine.items == before
+
+
+def test_a_machine_that_reads_half_is_told_of_damage(impl, one):
+    """Whatever it reads of it: a damaged snapshot is not taken for a state."""
+    alone = one()
+    alone.propose(300)
+    made = alone.ended(alone.node.snapshot())
+    alone.propose(3)
+    alone.world.close()
+    file = alone.path / made.name
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    # The log has everything from its beginning: it serves.
+    alone.start()
+    assert alone.machine.restored is None
+    alone.world.until(lambda: len(alone.machine.items) == 303)
+    assert (alone.path / (made.name + ".damaged")).exists()
+
+
+def test_a_machine_with_a_state_of_its_own(one):
+    """What it has is not applied again; the owner says what the log may lose."""
+    alone = one(Durable())
+    indexes = alone.propose(200)
+    assert alone.ended(alone.node.compact(indexes[150])) == indexes[150]
+    alone.world.for_rounds(30)
+    assert alone.node.status()["first"] == indexes[150] + 1
+    alone.propose(400, b"w" * 300)
+    alone.world.for_rounds(30)
+    machine = Durable(alone.machine.applied_index)
+    alone.again(machine)
+    assert alone.node.status()["first"] == indexes[150] + 1
+    new = alone.propose(2)
+    assert machine.applied == new
+
+
+def test_what_is_not_applied_cannot_be_given_up(impl, one):
+    alone = one(Durable())
+    last = alone.propose(3)[-1]
+    future = alone.node.compact(last + 10)
+    alone.world.until(future.done)
+    with pytest.raises(impl.NotDone, match="is not applied"):
+        future.result()
+    for wrong in (0, -1, "7", True, 2**63):
+        with pytest.raises(impl.UsageError, match="index must be an integer"):
+            alone.node.compact(wrong)
+
+
+def test_a_machine_whose_state_is_older_than_the_log(impl, one):
+    alone = one(Durable())
+    indexes = alone.propose(2000, b"v" * 100)
+    alone.ended(alone.node.compact(indexes[-1]))
+    last = alone.propose(2000, b"v" * 100)[-1]
+    alone.world.for_rounds(30)
+    alone.world.close()
+    with pytest.raises(impl.StorageError, match="what is between them is lost"):
+        alone.start(Durable(indexes[5]))
+    alone.start(Durable(last))
+
+
+def test_a_log_that_nobody_shortens_is_told_once(one, caplog):
+    machine = Machine()
+    machine.snapshot = None
+    alone = one(machine, max_log_bytes=5000)
+    with caplog.at_level(logging.WARNING, "raftx"):
+        for _ in range(5):
+            alone.propose(40, b"u" * 100)
+            alone.world.for_rounds(300)
+    assert sum("more than max_log_bytes=5000" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_a_snapshot_under_way_is_given_up_at_a_stop(impl, one):
+    machine = Machine()
+    alone = one(machine)
+    machine.snapshot = lambda: iter(lambda: b"x", None)  # without an end
+    alone.propose(3)
+    future = alone.node.snapshot()
+    alone.world.for_rounds(30)
+    assert alone.node.status()["snapshot"]["writing"] > 5 and alone.propose(1)
+    alone.world.close()
+    with pytest.raises(impl.Unknown):
+        future.result(timeout=0)
+    assert [each.name for each in alone.path.iterdir() if "snapshot" in each.name] == []
+    alone.start()
+
+
+def test_members_keep_what_a_slow_one_needs(impl, tmp_path):
+    """Within max_log_bytes, as long as it answers."""
+    storages = {id: impl.FileStorage(tmp_path / str(id), voters=[1, 2, 3], segment_bytes=64 << 10) for id in (1, 2, 3)}
+    world = World(impl, 3, storages=storages, snapshot_entries=50, keep_entries=10)
+    world.close()
+    for id in world.ids:
+        world.start(id, machine=Machine())
+    leader = world.leader()
+    slow = next(id for id in world.ids if id != leader.id)
+    core = world.engine(leader.id).core
+    world.skipped.add((slow, "disk"))
+    for _ in range(10):
+        futures = [leader.propose(b"x%d" % number) for number in range(60)]
+        world.until(lambda futures=futures: all(future.done() for future in futures))
+    match = core.tracker.peers.column("match")[core.tracker.peers.py_slot_of(slow)]
+    assert leader.status()["snapshot"]["index"] > match + 300
+    assert leader.status()["first"] <= match + 1
+    world.skipped.clear()
+    world.until(lambda: world.nodes[slow].applied_index == leader.applied_index)
+    world.for_rounds(50)
+    assert leader.status()["first"] > match
+    world.close()
