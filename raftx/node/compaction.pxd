@@ -1,7 +1,6 @@
 import cython
 from libc.stdint cimport uint64_t
 from ..consensus.raft cimport Raft
-from .._core cimport Peers
 
 cdef int LEADER
 cdef uint64_t STEP
@@ -14,5 +13,5 @@ cdef class Compaction:
     cdef bint release(self, uint64_t index) noexcept nogil
     @cython.locals(most=uint64_t, keep=uint64_t)
     cdef int tick(self) except -1 nogil
-    @cython.locals(slowest=uint64_t, slot=int, peers=Peers)
+    @cython.locals(slowest=uint64_t, slot=int)
     cdef uint64_t slowest(self) noexcept nogil

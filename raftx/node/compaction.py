@@ -51,8 +51,7 @@ class Compaction:
         """What every member that answers this leader has; of a follower: what it has applied itself."""
         slowest = self.core.applied
         if self.core.role == LEADER:
-            peers = self.core.tracker.peers
-            for slot in range(peers.count):
-                if slot != self.core.self_slot and (peers.recent_active >> slot) & 1:
-                    slowest = min(slowest, peers.match[slot])
+            for slot in range(self.core.tracker.peers.count):
+                if slot != self.core.self_slot and (self.core.tracker.peers.recent_active >> slot) & 1:
+                    slowest = min(slowest, self.core.tracker.peers.match[slot])
         return slowest
