@@ -82,7 +82,7 @@ class Task:
 class Worker:
     """A task on its way from the first round to the last, and a gate that opens at its end.
 
-    An executor runs it; whatever that is, the task is done under the guard of ``attempt``.
+    Whatever executor runs it does each part of the task through ``attempt``.
     """
 
     def __init__(self, what: str, life: Life, task: Task) -> None:
