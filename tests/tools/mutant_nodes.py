@@ -10,6 +10,7 @@ from tests.tools.mutant_kinds import Edit, Mutant
 ENGINE = "raftx/node/engine.py"
 APPLY = "raftx/node/apply.py"
 OUTCOMES = "raftx/node/outcomes.py"
+LEADERSHIP = "raftx/node/leadership.py"
 SENDERS = "raftx/node/senders.py"
 DRIVER = "raftx/consensus/driver.py"
 STATE = "raftx/consensus/state.py"
@@ -58,8 +59,8 @@ MUTANTS = (
         (
             Edit(
                 OUTCOMES,
-                "            self.give_up(item, STOPPED, cause)\n        self.wake_threads()\n",
-                "            del item\n        self.wake_threads()\n",
+                "            self.give_up(number, item, STOPPED, cause)\n        self.wake_threads()\n",
+                "            del number, item\n        self.wake_threads()\n",
             ),
         ),
     ),
@@ -173,5 +174,65 @@ MUTANTS = (
                 "        return term > self.lived_term\n",
             ),
         ),
+    ),
+    Mutant(
+        "refused-and-still-open",
+        0,
+        "a refused proposal stays open, and ends once more",
+        NODES,
+        (
+            Edit(
+                OUTCOMES,
+                "self.finish_other(each, self.pending.pop(each, None), NotDone(reason))",
+                "self.finish_other(each, self.pending.get(each), NotDone(reason))",
+            ),
+        ),
+    ),
+    Mutant(
+        "done-whoever-leads",
+        0,
+        "a campaign or a transfer is reported as done when any member leads",
+        NODES,
+        (Edit(LEADERSHIP, "            if change.leader == to:\n", "            if change.leader:\n"),),
+    ),
+    Mutant(
+        "asked-and-so-done",
+        0,
+        "a campaign or a transfer is reported as done when the core was asked",
+        NODES,
+        (
+            Edit(
+                LEADERSHIP,
+                "            self.waiting[request] = (to, term)\n            self.seen(now)\n",
+                "            self.outcomes.settle(request, now)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "overdue-at-once",
+        0,
+        "a request that is no proposal is overdue at the next look",
+        NODES,
+        (Edit(OUTCOMES, "self.timed.append((now + self.timeout_ns, ", "self.timed.append((now, "),),
+    ),
+    Mutant(
+        "result-in-a-batch-lost",
+        0,
+        "what the state machine returned does not reach the future of a batch",
+        NODES,
+        (
+            Edit(
+                OUTCOMES,
+                "            self.settle_batch(item, sequence, Done(index, term, result))\n",
+                "            self.settle_batch(item, sequence, Done(index, term, None))\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "leader-not-told",
+        0,
+        "the stream of state changes does not tell that a leader was found or lost within a term and a role",
+        NODES,
+        (Edit(ENGINE, "            and self.core.lead == self.shown_lead\n", ""),),
     ),
 )
