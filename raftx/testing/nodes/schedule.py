@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...config import Config
+from ...errors import UsageError
 from ...node.assembly import Rows
 from ..invariants import Violation
 from .disks import Disk, PlainDisk, WalDisk
@@ -93,6 +94,11 @@ class Schedule:
             self.come_back()
         except Violation as error:
             raise Violation(f"seed {self.seed}: {error}") from error
+        except UsageError:
+            raise
+        except Exception as error:
+            # Nothing that a schedule does may raise this.
+            raise Violation(f"seed {self.seed}: {type(error).__name__}: {error}") from error
         self.world.count()
         self.world.totals["elections"] += self.world.checker.elections
         self.world.totals["truncated logs"] += self.world.checker.truncations
@@ -248,6 +254,7 @@ def run(
 ) -> Result:
     """One schedule, of nodes that replicate ``application``. Raises Violation.
 
-    make_disk: called with an id and a random source: what the member keeps its log on.
+    make_disk: called with an id and a random source: what the member keeps its log on. Raises UsageError for a command
+    without its tag.
     """
     return Schedule(seed, make_disk, application).run()
