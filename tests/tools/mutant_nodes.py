@@ -14,6 +14,8 @@ LEADERSHIP = "raftx/node/leadership.py"
 SENDERS = "raftx/node/senders.py"
 DRIVER = "raftx/consensus/driver.py"
 STATE = "raftx/consensus/state.py"
+WAL = "raftx/storage/wal_writer.py"
+FILE = "raftx/storage/file.py"
 
 NODES = "simulation/test_nodes.py"
 
@@ -234,5 +236,28 @@ MUTANTS = (
         "the stream of state changes does not tell that a leader was found or lost within a term and a role",
         NODES,
         (Edit(ENGINE, "            and self.core.lead == self.shown_lead\n", ""),),
+    ),
+    Mutant(
+        "given-back-though-handed-over",
+        0,
+        "a node that stops gives back the last proposal that was handed over, too",
+        NODES,
+        (
+            Edit(
+                ENGINE,
+                "            self.refuse_own(self.proposals.taken_sequence, count, REFUSED_STOPPED)\n",
+                "            self.refuse_own(self.proposals.taken_sequence - 1, count + 1, REFUSED_STOPPED)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "doubt-ends-with-the-life",
+        0,
+        "a member that is in doubt and is started again does not know it any more",
+        NODES,
+        (
+            Edit(WAL, "            BATCH_IN_DOUBT if self.queue.in_doubt(row) else 0,\n", "            0,\n"),
+            Edit(FILE, "            flags = BATCH_IN_DOUBT if self.doubt else 0\n", "            flags = 0\n"),
+        ),
     ),
 )

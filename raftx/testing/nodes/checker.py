@@ -38,6 +38,8 @@ class NodeChecker(Checker):
         self.commands: list[tuple[int, bytes]] = []
         #: per member, what its disk held for sure when it crashed: the terms of its log up to there
         self.promised: dict[int, list[int]] = {}
+        #: members that were in doubt when their last life ended: no leader had brought them up to date
+        self.doubts: set[int] = set()
 
     # --- rounds --------------------------------------------------------------------------------------
 
@@ -49,6 +51,9 @@ class NodeChecker(Checker):
         promised = self.promised.pop(id, [])
         if terms[: len(promised)] != promised and not core.in_doubt:
             raise Violation(f"node {id} comes back without what was durable: {len(promised) - 1} entries")
+        if id in self.doubts and not core.in_doubt:
+            raise Violation(f"node {id} was in doubt when it ended, and comes back without it")
+        self.doubts.discard(id)
         if core.in_doubt:
             # Something may be missing, and it knows: it does not vote, and acknowledges nothing from before.
             self.durable.pop(id, None)
@@ -58,6 +63,10 @@ class NodeChecker(Checker):
     def crashes(self, id: int, engine: Any) -> None:
         """A node is gone, and what it knew to be durable is to come back."""
         self.promised[id] = self.terms[id][: engine.core.stable + 1]
+        if engine.core.in_doubt:
+            self.doubts.add(id)
+        else:
+            self.doubts.discard(id)
 
     def after_round(self, id: int, engine: Any) -> None:
         """The engine of a node has had a round."""

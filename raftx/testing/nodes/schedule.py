@@ -161,6 +161,9 @@ class Schedule:
             if rng.random() < 0.15 and not member.disk.damaged and damaged < (self.count - 1) // 2:
                 member.disk.damage(rng, world.totals)
         elif what < 0.36:
+            # What was proposed just before may not be looked at any more.
+            for _ in range(rng.choice((0, 2, 10))):
+                world.propose(id, rng.choice((1, 2, 7)), rng.choice((10, 100, 1500)))
             world.close(id)
         elif what < 0.46:
             member.paused_until = world.slices + rng.randint(2, 60)

@@ -19,6 +19,7 @@ from ...config import Config
 from ...errors import Stopped, StorageError, UsageError, WalDamaged
 from ...node.assembly import Rows
 from ...node.node import Node
+from ...node.rows import REFUSALS, REFUSED_STOPPED
 from ...types import LEADER
 from ..invariants import Violation
 from ..stepped import Stepped
@@ -31,6 +32,7 @@ from .streams import Changes, Committed, ends_with
 
 CLUSTER = b"simulated nodes!"
 MS = 1_000_000
+GIVEN_BACK = REFUSALS[REFUSED_STOPPED]
 SKIPPED = 0.15  # how often a worker that could have a round has none
 SELDOM = {"watch": 8, "reserve": 4}  # workers that are looked at once in so many slices
 
@@ -123,6 +125,7 @@ class World:
         self.totals["lives"] += 1
         self.totals["repaired"] += bool(getattr(storage, "repaired", None))
         self.totals["begun in doubt"] += bool(getattr(storage, "doubt", ""))
+        self.totals["still in doubt"] += id in self.checker.doubts
         self.checker.begins(id, self.engine(id))
         self._note("begin", id)
         return True
@@ -360,3 +363,4 @@ class World:
                 for outcome in request.outcomes():
                     name = type(outcome).__name__.lower() if isinstance(outcome, BaseException) else "done"
                     self.totals[f"{request.what}s {name}" if isinstance(request, Leadership) else name] += 1
+                    self.totals["given back"] += str(outcome) == GIVEN_BACK
