@@ -106,6 +106,27 @@ def test_a_round_that_raises_ends_the_node_as_in_a_thread(impl, what):
     assert executor.names() == ()
 
 
+def test_what_was_not_handed_over_is_given_back_when_the_node_stops(impl):
+    """And what was handed over is not: another life of the member finds it in its log."""
+    world = World(impl, count=1, max_uncommitted_bytes=50)
+    node, executor = world.nodes[1], world.executors[1]
+    world.leader()
+    handed_over = node.propose(bytes(100))
+    assert executor.step("engine")
+    # It stops while too much is not committed: the disk has had no round since.
+    waits, many = node.propose(b"waits"), node.propose_many([b"a", b"b"])
+    node._parts.stop_engine()
+    assert not executor.step("engine")
+    node.close()
+    assert isinstance(handed_over.exception(0), impl.Unknown)
+    for future in (waits, many):
+        assert isinstance(future.exception(0), impl.NotDone)
+        assert str(future.exception(0)) == "the node was stopped before the proposal was handed over"
+    world.start(1)
+    world.until(lambda: [data for _, _, data in world.machines[1].entries] == [bytes(100)])
+    world.close()
+
+
 def test_killed(impl):
     """Nothing ends and nothing is closed; another life of the member goes on from what was synced."""
     world = World(impl)

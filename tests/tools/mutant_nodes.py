@@ -241,7 +241,7 @@ MUTANTS = (
         "given-back-though-handed-over",
         0,
         "a node that stops gives back the last proposal that was handed over, too",
-        NODES,
+        "node/test_stepped.py",
         (
             Edit(
                 ENGINE,

@@ -200,15 +200,21 @@ class WalDisk:
         newest = segment_name(mark.segment)
         # One that the power went from before anything was in it has nothing to be damaged. What is behind the mark,
         # which is synced seldom, can pass for torn after a power cut: that is a limit of the log.
-        logs = [name for name in files if name.endswith(".log") and name <= newest and self._size(name)]
-        if rng.random() < 0.3:
+        logs = [name for name in files if name.endswith(".log") and self._size(name)]
+        what = rng.random()
+        if what < 0.3:
             self.disk.delete(f"{self._path}/{MARK_NAME}")
-        elif not logs:
+        elif what < 0.5 and logs and self._end(max(logs)) < self._size(max(logs)):
+            # Behind all that was ever written to the last segment.
+            last = max(logs)
+            totals["damaged nothing"] += 1
+            self.disk.flip(f"{self._path}/{last}", rng.randrange(8 * self._end(last), 8 * self._size(last)))
+        elif not (logs := [name for name in logs if name <= newest]):
             return False
         elif newest in logs and rng.random() < 0.5:
             # The end of the newest batch that is known to be durable: an acknowledged one passes for torn most easily.
             totals["damaged newest batches"] += 1
-            end = len(self.disk.read(f"{self._path}/{newest}")[: mark.position].rstrip(b"\0"))
+            end = self._end(newest, mark.position)
             self.disk.flip(f"{self._path}/{newest}", rng.randrange(8 * (end - NEWEST_BYTES), 8 * end))
         else:
             name = rng.choice(logs)
@@ -220,6 +226,10 @@ class WalDisk:
 
     def _size(self, name: str) -> int:
         return len(self.disk.read(f"{self._path}/{name}"))
+
+    def _end(self, name: str, before: int | None = None) -> int:
+        """Where what is written ends, in a file or before a position of it: zeros follow."""
+        return len(self.disk.read(f"{self._path}/{name}")[:before].rstrip(b"\0"))
 
     def _mark(self, files: Sequence[str]) -> Mark | None:
         """What the log itself knows to be durable; None before there is anything."""
