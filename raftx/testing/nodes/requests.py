@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .checker import NodeChecker
 
 # Why a request for a leader is not done: refused by the engine, or never told to it, or somebody else leads.
-REASONS = (*REFUSALS[1:], "too many commands wait for the engine")
+REASONS = re.compile("|".join([re.escape(reason) for reason in REFUSALS[1:]] + [r"too many \w+ wait\b.*"]))
 INSTEAD = re.compile(r"member (\d+) leads instead, in term (\d+)")
 
 
@@ -150,7 +150,7 @@ class Leadership(Request):
     def _judge_not_done(self, checker: NodeChecker, reason: str) -> None:
         instead = INSTEAD.fullmatch(reason)
         if instead is None:
-            if reason not in REASONS:
+            if not REASONS.fullmatch(reason):
                 raise Violation(f"{self} was not done, and nobody knows this reason: {reason}")
             return
         leader, term = int(instead[1]), int(instead[2])
