@@ -101,7 +101,7 @@ def test_places_are_for_members_and_those_removed_lately(impl, world):
     members = core.tracker.peers
     world.skipped.update((id, "engine") for id in IDS)
     kept = [peers.py_place(members, id) for id in IDS]
-    # A member whose place was taken would get one at once when it is asked for, perhaps the same, but with nothing in it.
+    # A member whose place was taken gets one when it is asked for, perhaps the same, but with nothing in it.
     lives = [peers.py_incarnation(id) for id in IDS]
     assert len([life for life in lives if life]) >= len(IDS) - 1
     assert peers.py_place(members, 4000) == -1
