@@ -339,3 +339,24 @@ def test_what_no_life_can_have_appended_is_refused(impl):
     assert str(future.exception(0)) == "the member asked is not the leader"
     world.skipped.clear()
     world.close()
+
+
+def test_what_was_passed_on_in_an_earlier_term_is_not_appended(impl):
+    """Its proposer was told that it is not done, as soon as an entry of a later term had followed."""
+    world = World(impl)
+    leader, other, future, copy = passed_on(world)
+    world.frames.pop()
+    third = next(node for node in world.nodes.values() if node is not leader and node is not other)
+    term = leader.term
+    for one, to in ((leader, third), (third, leader)):
+        one.transfer_leadership(to.id)
+        world.until(lambda to=to: to.is_leader)
+    assert leader.term > term
+    world.until(future.done)
+    assert str(future.exception(0)) == "its leader lost leadership before it was committed"
+    world.receive[leader.id](copy)
+    later = leader.propose(b"later")
+    world.until(lambda: later.done() and len({node.applied_index for node in world.nodes.values()}) == 1)
+    for machine in world.machines.values():
+        assert [data for _, _, data in machine.entries] == [b"later"]
+    world.close()

@@ -129,7 +129,7 @@ MUTANTS = (
         "passed-on-in-another-term",
         0,
         "a leader appends proposals that were passed on in an earlier term",
-        NODES,
+        "node/test_stepped.py",
         (
             Edit(
                 ENGINE,
