@@ -1,5 +1,7 @@
 """The command that runs schedules of whole nodes without end, and the arguments of both such commands."""
 
+import logging
+
 import pytest
 
 from tests.helpers.implementations import IMPLEMENTATIONS, module
@@ -15,6 +17,7 @@ def test_it_runs_so_many_or_so_long(soak, capsys):
     told = capsys.readouterr().out
     assert "from seed 5, 1 job\n" in told
     assert "no violation" in told and "schedules 3" in told
+    assert not logging.getLogger("raftx").disabled
     assert soak.main(["--seconds", "0.1", "--seed", "5"]) == 0
     assert "no violation" in capsys.readouterr().out
 

@@ -49,10 +49,19 @@ class Sums:
 def run(task: Task) -> tuple[int, Sums, str]:
     """Some seeds, up to the first violation: how many, what they came to, and what is wrong."""
     first, count, modes, log = task
+    logger = logging.getLogger("raftx")
+    before = logger.disabled
     # Nodes that fail, and disks that are full, are what a schedule is for.
-    logging.getLogger("raftx").disabled = not log
+    logger.disabled = not log
     if log:
         logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        return _run(first, count, modes)
+    finally:
+        logger.disabled = before
+
+
+def _run(first: int, count: int, modes: bool) -> tuple[int, Sums, str]:
     sums = Sums()
     for seed in range(first, first + count):
         again = f"python -m raftx.testing.nodes.soak --seed {seed} --schedules 1"
