@@ -30,6 +30,7 @@ REACHED = {
     "damaged newest batches": 20,
     "damaged nothing": 20,
     "given back": 200,
+    "full streams": 1000,
     "failed nodes": 50,
     "stalls": 300,
     "full disks": 10,
@@ -401,17 +402,19 @@ def test_changes_that_are_lost_are_seen(changes, violation):
 
 def test_streams_of_entries_that_differ_are_seen(impl, parts, violation):
     entry = module(impl, "_native.memory").Entry
-    stream = module(impl, "node.events").Stream(10)
+    stream = module(impl, "node.events").Stream(3)
     given = parts["machines"].Given(items=[(1, b"one"), (3, b"two")])
-    judge = parts["streams"].Committed(1, stream, given)
+    judge = parts["streams"].Committed(1, stream, 3, given)
     stream.push(entry(1, 1, b"one", 0))
     judge.take(5)
-    with pytest.raises(violation, match="has told 1 of 2 entries"):
+    with pytest.raises(violation, match="has told 1 of 2 entries, and 0 wait"):
         judge.all_told()
     stream.push(entry(3, 1, b"three", 0))
     with pytest.raises(violation, match="tells entry 3"):
         judge.take(5)
     stream.push(entry(3, 1, b"two", 0))
+    judge.all_told()
+    assert not judge.is_full()
     judge.take(5)
     judge.all_told()
     stream.push(entry(3, 1, b"two", 0))

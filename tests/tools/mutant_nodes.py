@@ -260,4 +260,17 @@ MUTANTS = (
             Edit(FILE, "            flags = BATCH_IN_DOUBT if self.doubt else 0\n", "            flags = 0\n"),
         ),
     ),
+    Mutant(
+        "lost-where-the-stream-is-full",
+        0,
+        "entries are given to the state machine while the stream has no room for them, which never tells them",
+        NODES,
+        (
+            Edit(
+                APPLY,
+                "            while committed is None or committed.has_room():\n",
+                "            while True:\n",
+            ),
+        ),
+    ),
 )

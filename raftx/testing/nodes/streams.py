@@ -81,11 +81,17 @@ class Changes:
 class Committed:
     """A consumer of ``committed``: it is told what the state machine is given."""
 
-    def __init__(self, id: int, stream: Any, given: Given) -> None:
+    def __init__(self, id: int, stream: Any, limit: int, given: Given) -> None:
         self.id = id
         self.stream = stream
+        #: how many elements may wait
+        self.limit = limit
         self.given = given
         self.taken = 0
+
+    def is_full(self) -> bool:
+        """Whether the apply thread cannot go on."""
+        return len(self.stream) >= self.limit
 
     def take(self, most: int) -> None:
         """Take so many, if they are there."""
@@ -100,9 +106,13 @@ class Committed:
             self.taken += 1
 
     def all_told(self) -> None:
-        """Nothing waits for the apply thread, or in the stream."""
-        if self.taken != len(self.given.items):
-            raise Violation(f"the stream of node {self.id} has told {self.taken} of {len(self.given.items)} entries")
+        """What the state machine was given was told, or waits in the stream."""
+        told = self.taken + len(self.stream)
+        if told != len(self.given.items) or len(self.stream) > self.limit:
+            raise Violation(
+                f"the stream of node {self.id} has told {self.taken} of {len(self.given.items)} entries, and "
+                f"{len(self.stream)} wait, of {self.limit} that may"
+            )
 
 
 def ends_with(stream: Any, failure: BaseException | None) -> bool:

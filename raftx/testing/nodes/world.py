@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..._core import Codec
+from ..._native.memory import Entry
 from ..._native.threads import ManualClock
 from ...config import Config
 from ...errors import Stopped, StorageError, UsageError, WalDamaged
 from ...node.assembly import Rows
+from ...node.events import Stream
 from ...node.node import Node
 from ...node.rows import REFUSALS, REFUSED_STOPPED
 from ...types import LEADER
@@ -113,7 +115,13 @@ class World:
         storage = member.disk.storage()
         node = Node(member.config, storage, transport, given, clock=member.clock, executor=executor)
         node._outside.rows = self.rows
-        committed = Committed(id, node.committed, given) if self.users.random() < 0.5 else None
+        committed = None
+        if self.users.random() < 0.5:
+            # One that is full when its consumer is slow.
+            limit = self.users.choice((1, 4, 100))
+            stream: Stream[Entry] = Stream(limit)
+            node._outside.committed = stream
+            committed = Committed(id, stream, limit, given)
         member.life = Life(node, executor, given, Changes(id, node.state_changes), committed)
         try:
             node.start()
@@ -187,14 +195,23 @@ class World:
         self.checker.after_apply(id, engine, life.given)
         self.checker.judge_once(id, life.node._outcomes)
         self._consume(life)
+        if life.committed is not None:
+            life.committed.take(len(life.committed.stream))
         if life.node.failure is None:
             self.checker.crashes(id, engine)
 
     def _consume(self, life: Life) -> None:
-        """The consumers of the streams take what is there."""
+        """The consumers of the streams take what is there; that of the entries may be slow."""
+        committed, running = life.committed, life.node.failure is None
         life.changes.take(self.checker)
-        if life.committed is not None:
-            life.committed.take(len(life.committed.stream))
+        full = committed is not None and committed.is_full()
+        if running and not full and not self._engine_of(life).applies.py_waiting():
+            life.changes.all_told()
+        if committed is not None:
+            self.totals["full streams"] += full
+            if running and not life.node._life.closing:
+                committed.all_told()
+            committed.take(self.users.choice((0, 0, 1, 2, 1000)))
 
     def alive(self) -> list[int]:
         """Members that run."""
@@ -255,10 +272,6 @@ class World:
         elif name == "apply":
             self.checker.after_apply(id, engine, life.given)
             self._consume(life)
-            if life.node.failure is None:
-                life.changes.all_told()
-                if life.committed is not None and not life.node._life.closing:
-                    life.committed.all_told()
         self.checker.judge_once(id, life.node._outcomes)
         if self.checker.ending:
             self.checker.judge_ended()
