@@ -360,3 +360,32 @@ def test_what_was_passed_on_in_an_earlier_term_is_not_appended(impl):
     for machine in world.machines.values():
         assert [data for _, _, data in machine.entries] == [b"later"]
     world.close()
+
+
+def test_a_refusal_of_what_an_earlier_life_proposed_is_about_no_request_of_this_one(impl):
+    """Each life numbers its proposals from 1."""
+    world = World(impl)
+    leader, other, _, copy = passed_on(world)
+    world.frames.pop()
+    third = next(node for node in world.nodes.values() if node is not leader and node is not other)
+    leader.transfer_leadership(third.id)
+    world.until(lambda: third.is_leader and leader.leader_id == third.id)
+    world.frames.clear()
+    # It does not lead any more: it refuses, and the answer takes long.
+    world.receive[leader.id](copy)
+    for name in ("engine", "net"):
+        world.executors[leader.id].step(name)
+    (refusal,) = [frame for to, frame in world.frames if to == other.id]
+    world.frames.clear()
+
+    world.executors[other.id].kill()
+    world.storages[other.id].crash()
+    other = world.start(other.id)
+    world.until(lambda: other.leader_id == third.id)
+    future = other.propose(b"y")
+    for name in ("engine", "net"):
+        world.executors[other.id].step(name)
+    world.receive[other.id](refusal)
+    world.until(future.done)
+    assert future.result(0).result == 1
+    world.close()

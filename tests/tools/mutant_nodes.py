@@ -142,7 +142,7 @@ MUTANTS = (
         "refusals-of-an-earlier-life",
         0,
         "a leader's refusal of what an earlier life proposed ends a request of this one",
-        NODES,
+        "node/test_stepped.py",
         (
             Edit(
                 ENGINE,
