@@ -216,10 +216,6 @@ class Life:
         self._right.pop("holder", None)
         self._given_back.ring()
 
-    def is_taken(self) -> bool:
-        """Whether anybody has the right."""
-        return "holder" in self._right
-
     # --- the cause --------------------------------------------------------------------------------
 
     @property
