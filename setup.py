@@ -66,6 +66,7 @@ COMPILED = {
     "raftx.node.senders": "raftx/node/senders.py",
     "raftx.node.hello": "raftx/node/hello.py",
     "raftx.node.elections": "raftx/node/elections.py",
+    "raftx.node.transfers": "raftx/node/transfers.py",
     "raftx.node.compaction": "raftx/node/compaction.py",
     "raftx.node.engine": "raftx/node/engine.py",
     "raftx.node.futures": "raftx/node/futures.py",

@@ -43,6 +43,9 @@ MSG_DOUBT = 33
 MSG_DOUBT_RESP = 34
 # Engine to engine, likewise: settings of the sender.
 MSG_HELLO = 35
+# Engine to engine, likewise: chunks of a snapshot's file are asked for, and one of them.
+MSG_CHUNKS = 36
+MSG_CHUNK = 37
 
 MESSAGE_NAMES = {
     value: name[4:].title().replace("_", "") for name, value in list(globals().items()) if name.startswith("MSG_")

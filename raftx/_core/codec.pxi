@@ -8,6 +8,7 @@ cdef enum:
     KIND_SNAP = 7
     KIND_READ = 15
     KIND_READ_RESP = 16
+    KIND_CHUNK = 37
     ENTRY_KINDS = 3         # of entries that stand in a log; the next one is a snapshot's
 
 cdef uint64_t wire_kinds = 0
@@ -246,6 +247,8 @@ cdef class Codec:
         cdef int group, _i
         if count != 1 or record_size(p, size) != size or not record_valid(p, size):
             return RECORDS
+        if kind == KIND_CHUNK:
+            return OK if p[RECORD_KIND] == 0 else RECORDS
         if kind == KIND_READ or kind == KIND_READ_RESP:
             return RECORDS if p[RECORD_KIND] or LD64(p + RECORD_INDEX) or LD64(p + RECORD_TERM) else OK
         if kind != KIND_SNAP or p[RECORD_KIND] != ENTRY_KINDS or size < at:

@@ -37,6 +37,7 @@ from ..types import (
     MESSAGE_NAMES,
     MSG_APP,
     MSG_PROP,
+    MSG_CHUNK,
     MSG_READ_INDEX,
     MSG_READ_INDEX_RESP,
     MSG_SNAP,
@@ -254,6 +255,8 @@ class Codec:
         if count != 1 or len(found) != 1 or found[0][1] != len(body) or not _record_valid(body, 0, len(body)):
             return _RECORDS
         index, its = found[0][2:]
+        if kind == MSG_CHUNK:
+            return _RECORDS if body[RECORD_KIND] else 0
         if kind in (MSG_READ_INDEX, MSG_READ_INDEX_RESP):
             return _RECORDS if body[RECORD_KIND] or index or its else 0
         if kind != MSG_SNAP or body[RECORD_KIND] != ENTRY_SNAPSHOT:

@@ -28,6 +28,7 @@ from .rows import (
     ROW_ODD,
     ROW_REFUSED,
     ROW_RELEASED,
+    ROW_RESTORE,
     ROW_STATE,
     ROW_TRANSFER,
 )
@@ -136,6 +137,8 @@ class Applier:
         elif kind == ROW_TRANSFER:
             self.leadership.transfer_ended(*self.applies.transfer(row))
             self.outcomes.wake_all()
+        elif kind == ROW_RESTORE:
+            self.take_restore(row)
         elif kind == ROW_RELEASED:
             self.take_released(row)
         elif kind == ROW_ODD:
@@ -231,6 +234,15 @@ class Applier:
             self.outcomes.give_back(sequence, count, text)
         else:
             self.outcomes.refuse(sequence, count, self.proposals.last_sequence, text)
+
+    def take_restore(self, row: int) -> None:
+        """Another member's snapshot takes the place of the log: the state machine gets it, unless it has as much."""
+        index, _ = self.applies.restore(row)
+        self.held, self.applied_term = self.keeper.take_over(self.open_snapshot)
+        # Whether entries of this node are in it cannot be told.
+        self.outcomes.lose_handed()
+        self.set_bounds(index)
+        self.after_apply(index)
 
     def take_released(self, row: int) -> None:
         """Entries are out of memory, and may leave the disk."""

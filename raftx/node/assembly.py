@@ -21,7 +21,7 @@ from .._native.threads import Clock, Event, ManualClock, ProposalQueue
 from ..config import Config
 from ..consensus.raft import Raft
 from ..errors import ConfigError, StorageFailed
-from ..storage.protocol import Loaded, Storage
+from ..storage.protocol import Loaded, Storage, keeps_snapshots
 from ..storage.snapshot_format import Descriptor
 from ..storage.wal_format import describe
 from ..storage.wal_writer import Wal
@@ -41,7 +41,8 @@ from .lifecycle import Task
 from .outcomes import Outcomes
 from .proposer import Proposer
 from .report import Lines, report
-from .snapshots import Snapshotter
+from .courier import Courier
+from .snapshots import Snapshotter, SnapshotThread
 from .stamps import StageTimes
 from .watch import Watch
 
@@ -124,7 +125,7 @@ class Parts:
     writes: WriteQueue
     clock: Clock
     keeper: Keeper
-    snapshotter: Snapshotter | None
+    snapshots: SnapshotThread | None
 
     def storage_error(self) -> BaseException:
         """What the storage failed with."""
@@ -166,8 +167,8 @@ class Parts:
             tasks["disk"] = Task(wal.run, wal.py_round, functools.partial(_wal_ended, wal, ended), begin=serve)
         elif store is not None:
             tasks["disk"] = Task(store.run, store.round, ended)
-        if self.snapshotter is not None:
-            tasks["snapshot"] = Task(self.snapshotter.run, self.snapshotter.round, ended)
+        if self.snapshots is not None:
+            tasks["snapshot"] = Task(self.snapshots.run, self.snapshots.round, ended)
         tasks["watch"] = Task(watch.run, watch.round, watch_ended, ends_futures=True)
         tasks["apply"] = Task(applier.run, applier.round, ended, applier.begin, ends_futures=True)
         tasks["engine"] = Task(self.engine.run, self.engine.py_round, engine_ended)
@@ -215,9 +216,11 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     if limit % FRAME_UNIT == 0:
         # Else it cannot be told exactly, and what would just fit must not be kept back.
         codec.announce(limit)
+    takes_snapshots = keeps_snapshots(storage)
     engine = Engine(
-        core, codec, link, clock, event, proposals, writes, disk, applies, commands, config, StageTimes(), limit
-    )
+        core, codec, link, clock, event, proposals, writes, disk, applies, commands, config, StageTimes(), limit,
+        takes_snapshots,
+    )  # fmt: skip
     transport_adapter = None
     if isinstance(link, QueueLink):
         transport_adapter = TransportAdapter(transport, link, commands)
@@ -230,19 +233,23 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     if outside.committed is not None:
         outside.committed.on_room = applies.event.py_wake
     applier.state_changes = outside.state_changes
-    snapshotter = None
-    machine = outside.state_machine
-    if callable(getattr(storage, "begin_snapshot", None)) and callable(getattr(machine, "snapshot", None)):
-        snapshotter = Snapshotter(config.id, storage)
+    machine, snapshot_thread, writer = outside.state_machine, None, None
+    if takes_snapshots:
+        queue = engine.transfers.queue
+        if callable(getattr(machine, "snapshot", None)):
+            writer = Snapshotter(config.id, storage, event=queue.event)
+        retry_ns = config.election_ticks * config.tick_ms * 1_000_000
+        courier = Courier(config.id, config.cluster, storage, commands, queue, clock, retry_ns)
+        snapshot_thread = SnapshotThread(writer, courier)
     members = getattr(transport, "peers", {})
 
     def describe(index: int, term: int, version: int) -> Descriptor:
         conf_state, incarnation = outside.configuration.value, loaded.incarnation
         return Descriptor(index, term, conf_state, dict(members), config.cluster, incarnation, version)
 
-    keeper = Keeper(config, machine, snapshotter, newest, describe, commands, outcomes, applies.event.py_wake)
-    if snapshotter is not None:
-        snapshotter.ended = keeper.take_ended
+    keeper = Keeper(config, machine, writer, newest, describe, commands, outcomes, applies.event.py_wake)
+    if writer is not None:
+        writer.ended = keeper.take_ended
     applier.keeper = keeper
     applier.open_snapshot = getattr(storage, "open_snapshot", None)
     compact = getattr(storage, "compact", None)
@@ -281,7 +288,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         writes,
         clock,
         keeper,
-        snapshotter,
+        snapshot_thread,
     )
 
 

@@ -3,8 +3,8 @@ from libc.stdint cimport int64_t, uint64_t
 from .._native.memory cimport Spans
 from .._native.threads cimport Cells, Handoff
 
-cdef uint64_t ROW_ENTRIES, ROW_HANDED, ROW_REFUSED, ROW_STATE, ROW_ODD, ROW_ASKED, ROW_TRANSFER, ROW_RELEASED
-cdef uint64_t ROW_CAMPAIGN, ROW_TRANSFER_TO, ROW_UNREACHABLE, ROW_CONNECTED, ROW_SNAPSHOT, ROW_RELEASE
+cdef uint64_t ROW_ENTRIES, ROW_HANDED, ROW_REFUSED, ROW_STATE, ROW_ODD, ROW_ASKED, ROW_TRANSFER, ROW_RELEASED, ROW_RESTORE
+cdef uint64_t ROW_CAMPAIGN, ROW_TRANSFER_TO, ROW_UNREACHABLE, ROW_CONNECTED, ROW_SNAPSHOT, ROW_RELEASE, ROW_ASK, ROW_GIVE, ROW_ARRIVED, ROW_GIVEN_UP
 cdef int CELL_APPLIED
 
 @cython.final
@@ -22,6 +22,7 @@ cdef class ApplyQueue(Handoff):
     ) except -1 nogil
     cdef int put_transfer(self, Spans no_spans, uint64_t was, uint64_t to, uint64_t role) except -1 nogil
     cdef int put_released(self, Spans no_spans, uint64_t request, uint64_t index, uint64_t term) except -1 nogil
+    cdef int put_restore(self, Spans no_spans, uint64_t index, uint64_t term) except -1 nogil
 
 @cython.final
 cdef class CommandQueue(Handoff):
@@ -30,6 +31,7 @@ cdef class CommandQueue(Handoff):
     cdef uint64_t request(self, size_t row) noexcept nogil
     cdef uint64_t index(self, size_t row) noexcept nogil
     cdef uint64_t term_of(self, size_t row) noexcept nogil
+    cdef uint64_t number(self, size_t row, int column) noexcept nogil
 
 # Plain numbers, aligned, so that each is read whole; what they are read for needs no order among them.
 @cython.final

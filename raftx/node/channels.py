@@ -11,15 +11,20 @@ from .._native.memory import Spans
 from .._native.threads import Cells, Handoff
 from .rows import (
     REASONS_MAX,
+    ROW_ARRIVED,
+    ROW_ASK,
     ROW_ASKED,
     ROW_CAMPAIGN,
     ROW_CONNECTED,
     ROW_ENTRIES,
+    ROW_GIVE,
+    ROW_GIVEN_UP,
     ROW_HANDED,
     ROW_ODD,
     ROW_REFUSED,
     ROW_RELEASE,
     ROW_RELEASED,
+    ROW_RESTORE,
     ROW_SNAPSHOT,
     ROW_STATE,
     ROW_TRANSFER,
@@ -73,6 +78,10 @@ class ApplyQueue(Handoff):
         """Entries up to ``index`` are not needed in memory any more; ``term`` is the last one's, 0: they still are."""
         return self.put(no_spans, ROW_RELEASED, request, index, term, 0, 0, 0, 0)
 
+    def put_restore(self, no_spans: Spans, index: int, term: int) -> int:
+        """The log begins behind another member's snapshot, which the state machine is to have before what follows."""
+        return self.put(no_spans, ROW_RESTORE, index, term, 0, 0, 0, 0, 0)
+
     # For the taker, with the GIL: of a row that was taken. Each belongs to the kind it is named for. Raise IndexError.
 
     def kind(self, row: int) -> int:
@@ -113,6 +122,10 @@ class ApplyQueue(Handoff):
         """request, index, term"""
         return self.py_at(row, 1), self.py_at(row, 2), self.py_at(row, 3)
 
+    def restore(self, row: int) -> tuple[int, int]:
+        """index, term"""
+        return self.py_at(row, 1), self.py_at(row, 2)
+
     def py_put_entries(self, spans: Spans, low: int, high: int) -> bool:
         """For tests."""
         return self.py_put(spans, ROW_ENTRIES, low, high, len(spans))
@@ -143,6 +156,10 @@ class CommandQueue(Handoff):
         """The term of that entry."""
         return self.at(row, 2)
 
+    def number(self, row: int, column: int) -> int:
+        """A column of a row about a transfer: member, index, term, tag, number, and how many or whether refused."""
+        return self.at(row, 1 + column)
+
     # Any thread.
 
     def campaign(self, request: int = 0) -> bool:
@@ -158,6 +175,26 @@ class CommandQueue(Handoff):
         spans = Spans()
         spans.py_push(record)
         return self.py_put(spans, ROW_SNAPSHOT, index, term)
+
+    def ask(self, to: int, index: int, term: int, tag: int, first: int, count: int) -> bool:
+        """The courier wants chunks of a snapshot from ``to``."""
+        return self.py_put(None, ROW_ASK, to, index, term, tag, first, count)
+
+    def give(self, to: int, index: int, term: int, tag: int, number: int, record: bytes | None) -> bool:
+        """The courier has read a chunk for ``to``; None: it does not have that snapshot. The row's one span."""
+        if record is None:
+            return self.py_put(None, ROW_GIVE, to, index, term, tag, number, 1)
+        spans = Spans()
+        spans.py_push(record)
+        return self.py_put(spans, ROW_GIVE, to, index, term, tag, number, 0)
+
+    def arrived(self, index: int, term: int) -> bool:
+        """The file of a snapshot that was offered is here."""
+        return self.py_put(None, ROW_ARRIVED, 0, index, term)
+
+    def given_up(self, index: int, term: int) -> bool:
+        """It cannot be had at present."""
+        return self.py_put(None, ROW_GIVEN_UP, 0, index, term)
 
     def release(self, index: int, request: int) -> bool:
         """The owner needs nothing up to ``index``."""

@@ -17,11 +17,13 @@ from .hello cimport Hellos
 from .peers cimport PeerTable
 from .senders cimport Senders
 from .stamps cimport StageTimes
+from .transfers cimport Transfers
 
 cdef int FOLLOWER, LEADER
-cdef int MSG_HELLO, MSG_HUP, MSG_PROP, MSG_REFUSED, MSG_TRANSFER_LEADER, MSG_UNREACHABLE
+cdef int MSG_CHUNKS, MSG_SNAP, MSG_HELLO, MSG_HUP, MSG_PROP, MSG_REFUSED, MSG_TRANSFER_LEADER, MSG_UNREACHABLE
 cdef uint32_t FLAG_NEW_CONNECTION, FLAG_REJECT
 cdef uint64_t ROW_CAMPAIGN, ROW_CONNECTED, ROW_TRANSFER_TO, ROW_UNREACHABLE, ROW_SNAPSHOT, ROW_RELEASE
+cdef uint64_t ROW_ARRIVED, ROW_ASK, ROW_GIVE, ROW_GIVEN_UP
 cdef int FAILED_STORAGE
 cdef int REFUSED_CAMPAIGN, REFUSED_FORWARDING, REFUSED_NO_LEADER, REFUSED_NOT_LEADER
 cdef int REFUSED_STOPPED, REFUSED_UNCOMMITTED, REFUSED_UNREACHABLE
@@ -60,6 +62,7 @@ cdef class Engine(Runner):
     cdef Outbox greeting
     cdef readonly Hellos hellos
     cdef readonly Compaction compaction
+    cdef readonly Transfers transfers
     cdef readonly Senders senders
     cdef int64_t[::1] odd_told
     cdef uint64_t passed
@@ -86,6 +89,7 @@ cdef class Engine(Runner):
     cdef int heard(self, int place) except -1 nogil
     cdef int say_too_large(self, int kind, int place, int64_t limit) except -1 nogil
     cdef int receive(self) except -1 nogil
+    cdef int receive_other(self) except -1 nogil
     cdef int refuse(self, int reason) except -1 nogil
     cdef int receive_refused(self) except -1 nogil
     cdef int receive_proposals(self) except -1 nogil
@@ -94,6 +98,10 @@ cdef class Engine(Runner):
     cdef int take_commands(self) except -1 nogil
     @cython.locals(member=uint64_t, index=uint64_t, term=uint64_t)
     cdef int take_command(self, size_t row) except -1 nogil
+    @cython.locals(
+        kind=uint64_t, to=uint64_t, index=uint64_t, term=uint64_t, tag=uint64_t, number=uint64_t, last=uint64_t
+    )
+    cdef int take_transfer(self, size_t row) except -1 nogil
     @cython.locals(term=uint64_t)
     cdef int release(self, uint64_t index, uint64_t request) except -1 nogil
     cdef int unreachable(self, uint64_t id) except -1 nogil

@@ -30,10 +30,12 @@ from ..types import (
     FLAG_REJECT,
     FOLLOWER,
     LEADER,
+    MSG_CHUNKS,
     MSG_HELLO,
     MSG_HUP,
     MSG_PROP,
     MSG_REFUSED,
+    MSG_SNAP,
     MSG_TRANSFER_LEADER,
     MSG_UNREACHABLE,
 )
@@ -53,8 +55,12 @@ from .rows import (
     REFUSED_STOPPED,
     REFUSED_UNCOMMITTED,
     REFUSED_UNREACHABLE,
+    ROW_ARRIVED,
+    ROW_ASK,
     ROW_CAMPAIGN,
     ROW_CONNECTED,
+    ROW_GIVE,
+    ROW_GIVEN_UP,
     ROW_RELEASE,
     ROW_SNAPSHOT,
     ROW_TRANSFER_TO,
@@ -62,6 +68,7 @@ from .rows import (
     SENDER_STALE,
 )
 from .stamps import StageTimes
+from .transfers import Transfers
 
 FRAME_CLOSE = 512 << 10  # a frame takes no further message above this; a larger message has one of its own
 NOTE_TICKS = 200  # between two notes about frames that are too large for a member
@@ -95,6 +102,7 @@ class Engine(Runner):
         settings: Config,
         stamps: StageTimes,
         max_frame_bytes: int,
+        takes_snapshots: bool,
     ) -> None:
         self.core = core
         self.codec = codec
@@ -137,6 +145,7 @@ class Engine(Runner):
         for new_connection in (False, True):
             self.greeting.py_push(hello_of(settings, max_frame_bytes, new_connection))
         self.hellos = Hellos()
+        self.transfers = Transfers(core, self.out, takes_snapshots)
         self.compaction = Compaction(core, settings.keep_entries, settings.max_log_bytes)
         self.shown_term = self.shown_lead = self.shown_transferee = 0
         self.shown_role = -1
@@ -238,6 +247,7 @@ class Engine(Runner):
             if self.peers.tick_place(self.peers.of_slot(self.core.tracker.peers, slot)):
                 self.link.renew(self.core.tracker.peers.ids[slot])
         self.compaction.tick()
+        self.transfers.tick()
         return self.core.tick()
 
     def step_down_if_disk_stalls(self) -> int:
@@ -259,6 +269,8 @@ class Engine(Runner):
             return 0
         self.stalled = 0
         self.driver.write_done(done)
+        if self.transfers.written(done):
+            self.applies.put_restore(self.empty_spans, self.transfers.index, self.transfers.term)
         self.stamps.stable(self.core.stable, self.clock.now())
         return 0
 
@@ -346,11 +358,13 @@ class Engine(Runner):
 
     def receive(self) -> int:
         """One message from a peer, if an honest one can have sent it."""
-        if self.message.kind == MSG_HELLO:
-            return self.receive_hello()
+        if self.message.kind >= MSG_HELLO:
+            return self.receive_other()
         reason = admission.refusal(self.core, self.message)
         if reason != 0:
             return self.refuse(reason)
+        if self.message.kind == MSG_SNAP and self.transfers.enabled:
+            return self.transfers.take_offer(self.message)
         if not elections.serves(self.message):
             self.gauges.unserved += 1
             return 0
@@ -361,6 +375,14 @@ class Engine(Runner):
         place = self.peers.of_id(self.core.tracker.peers, self.message.sender)
         self.senders.heard(place, self.codec.sender_incarnation)
         return self.core.step(self.message)
+
+    def receive_other(self) -> int:
+        """What does not reach the core."""
+        if self.message.kind == MSG_HELLO:
+            return self.receive_hello()
+        if self.message.kind == MSG_CHUNKS:
+            return self.transfers.take_chunks(self.message)
+        return self.transfers.take_chunk(self.message)
 
     def refuse(self, reason: int) -> int:
         """Count a message that is dropped; the first of each reason, and then one a minute, is told."""
@@ -487,6 +509,24 @@ class Engine(Runner):
             self.command_span += 1
         elif kind == ROW_RELEASE:
             self.release(self.commands.index(row), self.commands.request(row))
+        else:
+            self.take_transfer(row)
+        return 0
+
+    def take_transfer(self, row: int) -> int:
+        """What the courier says."""
+        kind = self.commands.kind(row)
+        to, index, term = self.commands.number(row, 0), self.commands.number(row, 1), self.commands.number(row, 2)
+        tag, number, last = self.commands.number(row, 3), self.commands.number(row, 4), self.commands.number(row, 5)
+        if kind == ROW_ASK:
+            self.transfers.ask(to, index, term, tag, number, last)
+        elif kind == ROW_GIVE:
+            self.transfers.give(self.commands.taken, self.command_span, to, index, term, tag, number, last != 0)
+            self.command_span += 1 - last
+        elif kind == ROW_ARRIVED:
+            self.transfers.file_is_here(index, term)
+        elif kind == ROW_GIVEN_UP:
+            self.transfers.given_up(index, term)
         return 0
 
     def release(self, index: int, request: int) -> int:
@@ -533,6 +573,8 @@ class Engine(Runner):
         applied = self.apply_gauges.applied()
         if applied > self.core.applied:
             self.stamps.applied(applied, self.clock.now())
+            if self.core.pending_snapshot != 0 and applied >= self.core.pending_snapshot:
+                self.core.applied_snapshot(self.core.pending_snapshot)
             self.driver.apply_done(applied)
         return 0
 
@@ -554,6 +596,8 @@ class Engine(Runner):
         """One write for everything that is new, if the disk is not too far behind."""
         if not self.driver.next_write(self.spans, self.writes.room() > 0):
             return 0
+        if self.driver.write_snapshot:
+            self.transfers.writing(self.driver.number)
         return self.writes.put_write(
             self.spans,
             self.driver.number,
@@ -648,6 +692,8 @@ class Engine(Runner):
             if self.out.to_at(row) == to and self.out.kind_at(row) == MSG_PROP:
                 self.out.load(row, self.scratch)
                 self.refuse_own(self.scratch.context, self.scratch.hint, REFUSED_UNREACHABLE)
+            elif self.out.to_at(row) == to and self.out.kind_at(row) == MSG_SNAP:
+                self.transfers.lost(to)
         self.scratch.reset(MSG_UNREACHABLE)
         self.scratch.sender = to
         return self.core.step(self.scratch)

@@ -149,6 +149,14 @@ class Keeper:
         )
         return newest.index, newest.term
 
+    def take_over(self, open_snapshot: Callable[[], Any]) -> tuple[int, int]:
+        """The same with a snapshot that has just arrived. Raises StorageError where the machine cannot take it."""
+        with open_snapshot() as reader:
+            descriptor: Descriptor = reader.descriptor
+        check_machine(self.machine, descriptor.snapshot(), descriptor.index)
+        self.newest = descriptor
+        return self.restore(open_snapshot)
+
     def bounds(self, index: int, size: int) -> tuple[int, int]:
         """At which index, or which number of bytes, the next snapshot is due, if the last one was at these."""
         config = self.config

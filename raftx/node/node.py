@@ -305,8 +305,8 @@ class Node:
             ends("net", min(deadline, now() + NET_SECONDS))
         if engine_ended:
             lifecycle.quietly(errors, outside.transport.close)
-        if parts is not None and parts.snapshotter is not None:
-            parts.snapshotter.stop()
+        if parts is not None and parts.snapshots is not None:
+            parts.snapshots.stop()
         snapshot_ended = must_end("snapshot")
         must_end("net")
         disk_ended = must_end("disk")
@@ -571,6 +571,7 @@ class Node:
             "pending": len(self._outcomes.pending),
             "commands_dropped": parts.commands.refused,
             "snapshot": parts.keeper.status(),
+            "transfers": parts.snapshots.courier.status() if parts.snapshots is not None else {},
             "configuration": self._outside.configuration.value,
             "disagreements": parts.disagreements.of_all(),
             "transport": transport.status() if hasattr(transport, "status") else {},

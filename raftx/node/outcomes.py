@@ -23,6 +23,7 @@ from .futures import Done, Future
 REPLACED = "its leader lost leadership before it was committed"
 OVERDUE = "no outcome within the proposal timeout"
 STOPPED = "the node was stopped"
+IN_SNAPSHOT = "this member was behind and took a snapshot, which may have the entry"
 REFUSED_AT_ONCE = 1000  # of them may not be registered yet
 
 # Kinds of requests beside proposals: what their numbers begin with, which no proposal's does.
@@ -295,6 +296,12 @@ class Outcomes:
             for sequence in [s for s in list(self.pending) if s <= last]:
                 self.end_one(sequence, NotDone(REPLACED))
         return 0
+
+    def lose_handed(self) -> None:
+        """Entries of this node may be in a snapshot that was taken over: whether they are will not be known."""
+        last = max(self.last_sequence_by_term.values(), default=0)
+        for sequence in [s for s in list(self.pending) if s <= last]:
+            self.end_unknown(sequence, IN_SNAPSHOT, None)
 
     def wake_all(self) -> None:
         """Wake the threads that wait for what has ended, and run its callbacks: they are foreign code."""

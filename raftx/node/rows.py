@@ -9,6 +9,7 @@ ROW_ODD = 5
 ROW_ASKED = 6
 ROW_TRANSFER = 7
 ROW_RELEASED = 8
+ROW_RESTORE = 9
 
 # Python to engine
 ROW_CAMPAIGN = 1
@@ -17,6 +18,15 @@ ROW_UNREACHABLE = 3
 ROW_CONNECTED = 4
 ROW_SNAPSHOT = 5
 ROW_RELEASE = 6
+ROW_ASK = 7
+ROW_GIVE = 8
+ROW_ARRIVED = 9
+ROW_GIVEN_UP = 10
+
+# Engine to courier
+ROW_OFFER = 1
+ROW_WANTED = 2
+ROW_CHUNK = 3
 
 # How many members, and such as were members, a node keeps something of
 PLACES = 128

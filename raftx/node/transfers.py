@@ -1,0 +1,205 @@
+"""Snapshots on their way between members, from the engine's side: what is offered, asked for, given, and taken up.
+
+The leader's core offers a snapshot with a message of its own. The engine keeps that message back and lets the courier
+(courier.py) fetch the file, chunk by chunk, from whoever has it. The core learns of the snapshot only when the file is
+whole and durable: so a broken transfer costs it nothing. Nothing here waits, and no Python object is touched.
+"""
+
+from __future__ import annotations
+
+from array import array
+
+from .._native.memory import Spans
+from .._native.outbox import Message, Outbox
+from .._native.threads import Event, Handoff
+from ..consensus import records
+from ..consensus.raft import Raft
+from ..types import (
+    FLAG_REJECT,
+    FOLLOWER,
+    LEADER,
+    MEMBERS_MAX,
+    MSG_CHUNK,
+    MSG_CHUNKS,
+    MSG_SNAP,
+    MSG_SNAP_STATUS,
+    SNAPSHOT,
+)
+from .rows import ROW_CHUNK, ROW_OFFER, ROW_WANTED
+
+QUEUED = 64  # rows that may wait for the courier; what comes beyond is dropped, and asked for again
+IDLE_TIMEOUTS = 4  # election timeouts without a request for chunks after which a leader offers a snapshot anew
+
+
+class CourierQueue(Handoff):
+    """From the engine to the courier."""
+
+    def put_offer(self, record: Spans, sender: int, index: int, term: int) -> int:
+        """``sender`` offers this snapshot; ``record`` is what its message holds."""
+        return self.put(record, ROW_OFFER, sender, index, term, 0, 0, 0, 0)
+
+    def put_wanted(self, no_spans: Spans, to: int, index: int, term: int, tag: int, first: int, count: int) -> int:
+        """``to`` asks for chunks of the snapshot with that tag."""
+        return self.put(no_spans, ROW_WANTED, to, index, term, tag, first, count, 0)
+
+    def put_chunk(
+        self, chunk: Spans, sender: int, index: int, term: int, tag: int, number: int, refused: bool
+    ) -> int:
+        """A chunk, one record, has arrived; refused: the sender does not have that snapshot, there is no record."""
+        return self.put(chunk, ROW_CHUNK, sender, index, term, tag, number, 1 if refused else 0, 0)
+
+    # For the courier, with the GIL. Raise IndexError.
+
+    def row(self, row: int) -> tuple[int, ...]:
+        """kind, member, index, term, tag, first or number, count or refused"""
+        return tuple([self.py_at(row, column) for column in range(7)])
+
+
+class Transfers:
+    """Of one node. ``enabled``: there is a courier; if not, what others offer is not taken."""
+
+    def __init__(self, core: Raft, out: Outbox, enabled: bool) -> None:
+        self.core = core
+        self.out = out
+        self.enabled = enabled
+        self.queue = CourierQueue(Event(), QUEUED)
+        self.message = Message()
+        #: the body of the leader's message that is kept back, and what it is of; index 0: none is
+        self.offer = Spans()
+        self.spans = Spans()
+        self.offered_index = self.offered_term = 0
+        #: its file is here: the core is told as soon as it follows a leader
+        self.arrived = False
+        #: the write that begins the log anew, and the snapshot it is of; 0: none is under way
+        self.write = self.index = self.term = 0
+        #: ticks since a member that this leader has offered a snapshot last asked for a chunk, by slot
+        self.idle = array("q", bytes(8 * MEMBERS_MAX))
+
+    # --- what arrives ----------------------------------------------------------------------------------
+
+    def take_offer(self, m: Message) -> int:
+        """The leader's snapshot. Where the log has it already the core is told at once, and answers."""
+        index, term = records.u64(m.body, records.RECORD_INDEX), records.u64(m.body, records.RECORD_TERM)
+        if index <= self.core.committed or self.core.log.match(index, term):
+            return self.core.step(m)
+        if self.offered_index >= index and self.arrived:
+            return 0
+        self.spans.clear()
+        self.spans.push_copy(m.body, m.body_size, index, 1)
+        if self.queue.put_offer(self.spans, m.sender, index, term) == 0 and not self.arrived:
+            self.offer.clear()
+            self.offer.push_copy(m.body, m.body_size, index, 1)
+            self.offered_index, self.offered_term = index, term
+        return 0
+
+    def take_chunks(self, m: Message) -> int:
+        """A member asks for chunks: of the leader's offer, or of another's whose file this member may have, too."""
+        slot = self.core.tracker.peers.slot_of(m.sender)
+        if slot < 0 or not self.enabled:
+            return 0
+        self.idle[slot] = 0
+        self.spans.clear()
+        return self.queue.put_wanted(self.spans, m.sender, m.index, m.log_term, m.context, m.commit, m.hint)
+
+    def take_chunk(self, m: Message) -> int:
+        """A chunk that was asked for, perhaps in an earlier life."""
+        refused = m.flags & FLAG_REJECT != 0
+        if not self.enabled or self.core.tracker.peers.slot_of(m.sender) < 0 or (m.count == 0 and not refused):
+            return 0
+        self.spans.clear()
+        if m.count:
+            self.spans.push_copy(m.body, m.body_size, m.commit, 1)
+        return self.queue.put_chunk(self.spans, m.sender, m.index, m.log_term, m.context, m.commit, refused)
+
+    # --- what the courier says -------------------------------------------------------------------------
+
+    def ask(self, to: int, index: int, term: int, tag: int, first: int, count: int) -> int:
+        """It wants chunks."""
+        self.out.push(MSG_CHUNKS, to, self.core.id, 0)
+        self.out.set_log(index, term, first)
+        self.out.set_answer(0, count, tag)
+        return 0
+
+    def give(
+        self, spans: Spans, span: int, to: int, index: int, term: int, tag: int, number: int, refused: bool
+    ) -> int:
+        """It has read one, or does not have that snapshot."""
+        self.out.push(MSG_CHUNK, to, self.core.id, 0)
+        self.out.set_log(index, term, number)
+        self.out.set_answer(FLAG_REJECT if refused else 0, 0, tag)
+        if not refused:
+            self.spans.clear()
+            self.spans.push_copy(spans.data_at(span), spans.size_at(span), number, 1)
+            self.out.set_spans(self.spans, 1)
+        return 0
+
+    def file_is_here(self, index: int, term: int) -> int:
+        """The file is whole, durable, and has its name."""
+        if index == self.offered_index and term == self.offered_term:
+            self.arrived = True
+            return self.install()
+        return 0
+
+    def given_up(self, index: int, term: int) -> int:
+        """It cannot be had: the leader will offer one again."""
+        if index == self.offered_index and term == self.offered_term and not self.arrived:
+            self.forget()
+        return 0
+
+    def forget(self) -> None:
+        """Nothing is offered any more."""
+        self.offer.clear()
+        self.offered_index = self.offered_term = 0
+        self.arrived = False
+
+    def install(self) -> int:
+        """Tell the core, if it can be told now: a follower takes a snapshot, from the leader that it knows."""
+        if not self.arrived or self.core.role != FOLLOWER or self.core.lead == 0 or self.core.pending_snapshot != 0:
+            return 0
+        self.message.reset(MSG_SNAP)
+        self.message.sender = self.core.lead
+        self.message.term = self.core.term
+        self.message.set_body(self.offer.data_at(0), self.offer.size_at(0), 1)
+        self.core.step(self.message)
+        self.forget()
+        return 0
+
+    # --- time, and the disk ----------------------------------------------------------------------------
+
+    def tick(self) -> int:
+        """What could not be told before; and members that nothing is heard of their transfer."""
+        self.install()
+        if self.core.role != LEADER:
+            return 0
+        for slot in range(self.core.tracker.peers.count):
+            if slot == self.core.self_slot or self.core.tracker.peers.state[slot] != SNAPSHOT:
+                self.idle[slot] = 0
+                continue
+            self.idle[slot] += 1
+            if self.idle[slot] > IDLE_TIMEOUTS * self.core.election_timeout:
+                # Lost on its way, or the member is gone: probe it, and offer what is newest then.
+                self.idle[slot] = 0
+                self.message.reset(MSG_SNAP_STATUS)
+                self.message.sender = self.core.tracker.peers.ids[slot]
+                self.message.flags = FLAG_REJECT
+                self.core.step(self.message)
+        return 0
+
+    def lost(self, to: int) -> int:
+        """An offer was not sent."""
+        self.message.reset(MSG_SNAP_STATUS)
+        self.message.sender = to
+        self.message.flags = FLAG_REJECT
+        return self.core.step(self.message)
+
+    def writing(self, number: int) -> None:
+        """This write begins the log anew behind the core's pending snapshot."""
+        self.write = number
+        self.index, self.term = self.core.pending_snapshot, self.core.pending_snapshot_term
+
+    def written(self, number: int) -> bool:
+        """Whether that write is durable now, for the first time: ``index`` and ``term`` tell of what."""
+        if self.write == 0 or number < self.write:
+            return False
+        self.write = 0
+        return True
