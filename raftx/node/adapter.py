@@ -64,7 +64,7 @@ class StorageAdapter:
     def _begin_behind(self, pieces: list[Any]) -> list[Any]:
         """Begin the log anew where one of them says so, and return what is behind it: what came before is void."""
         for number in reversed(range(len(pieces))):
-            if pieces[number][RECORD_KIND] == ENTRY_SNAPSHOT:
+            if memoryview(pieces[number])[RECORD_KIND] == ENTRY_SNAPSHOT:
                 snapshot = snapshot_from(bytes(pieces[number]))
                 self.storage.begin_behind(snapshot.index, snapshot.term, snapshot.conf_state)
                 return pieces[number + 1 :]
