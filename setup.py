@@ -55,6 +55,7 @@ COMPILED = {
     "raftx.storage.writes": "raftx/storage/writes.py",
     "raftx.storage.reserve": "raftx/storage/reserve.py",
     "raftx.storage.wal_reader": "raftx/storage/wal_reader.py",
+    "raftx.storage.wal_header": "raftx/storage/wal_header.py",
     "raftx.storage.wal_writer": "raftx/storage/wal_writer.py",
     "raftx.transport.queues": "raftx/transport/queues.py",
     "raftx.transport.link": "raftx/transport/link.py",

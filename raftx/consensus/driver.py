@@ -156,6 +156,7 @@ class Driver:
     def next_write(self, spans: Spans, may_write: bool) -> bool:
         """Hand over what is to be written: its entries into ``spans``, its number is ``number``. False for nothing.
 
+        The record of a restored snapshot comes first: with this write the log begins anew behind it (write_snapshot).
         What is to be sent comes to ``out``, or waits for this write, or for the last one, in ``held``. may_write: False
         while the disk has too much to do; what promises something waits for the next write then.
         """
@@ -173,6 +174,10 @@ class Driver:
             id, term, index = self.raft.id, self.raft.term, self.write_stable
             self.held.put(MSG_STORAGE_APPEND_RESP, id, id, term, index, self.write_stable_term, 0, 0, 0, 0)
             self.held.tag_last(write)
+        if self.write_snapshot:
+            spans.push_copy(
+                self.raft.restored.data_at(0), self.raft.restored.size_at(0), self.raft.pending_snapshot, 1
+            )
         if self.write_high >= self.write_low:
             self.raft.log.spans(self.write_low, self.write_high, spans)
         self.accept_write()

@@ -7,13 +7,15 @@ does not hold up heartbeats.
 from __future__ import annotations
 
 import logging
+from typing import Any
 
+from .._native.layout import RECORD_KIND
+from .._native.outbox import snapshot_from
 from .._native.threads import Event
-from ..storage.protocol import Storage
 from ..storage.writes import DiskGauges, WriteQueue
 from ..transport.link import QueueLink
 from ..transport.protocol import ASK_PROVEN, ASK_RENEW, Transport
-from ..types import HardState
+from ..types import ENTRY_SNAPSHOT, HardState
 from .channels import CommandQueue
 from .report import report
 
@@ -23,7 +25,7 @@ WRITE_FAILED = 1
 class StorageAdapter:
     """Writes what the engine hands over; whatever came during a sync is the next batch."""
 
-    def __init__(self, storage: Storage, writes: WriteQueue, gauges: DiskGauges, engine_event: Event) -> None:
+    def __init__(self, storage: Any, writes: WriteQueue, gauges: DiskGauges, engine_event: Event) -> None:
         self.storage = storage
         self.writes = writes
         self.gauges = gauges
@@ -46,7 +48,8 @@ class StorageAdapter:
         if rows:
             number, term, vote, commit, in_doubt = self.writes.py_write(rows - 1)
             try:
-                self.storage.append(HardState(term, vote, commit, in_doubt), self.writes.taken.pieces())
+                pieces = self._begin_behind(self.writes.taken.pieces())
+                self.storage.append(HardState(term, vote, commit, in_doubt), pieces)
                 self.storage.sync()
             except BaseException as error:  # whatever it is, nobody knows what is on disk
                 self.error = error
@@ -57,6 +60,15 @@ class StorageAdapter:
             self.gauges.done = number
             self.engine_event.py_wake()
         return not ended
+
+    def _begin_behind(self, pieces: list[Any]) -> list[Any]:
+        """Begin the log anew where one of them says so, and return what is behind it: what came before is void."""
+        for number in reversed(range(len(pieces))):
+            if memoryview(pieces[number])[RECORD_KIND] == ENTRY_SNAPSHOT:
+                snapshot = snapshot_from(bytes(pieces[number]))
+                self.storage.begin_behind(snapshot.index, snapshot.term, snapshot.conf_state)
+                return pieces[number + 1 :]
+        return pieces
 
     def rest(self) -> None:
         """Sleep until the engine has handed something over."""

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from .._native.files import Directory
 from .._native.memory import Spans
+from .._native.outbox import snapshot_record
 from ..errors import (
     ConfigError,
-    SnapshotDamaged,
     StorageError,
     StorageFailed,
     UsageError,
@@ -30,8 +30,10 @@ from ..types import ConfState, HardState
 from .disk import Disk
 from .protocol import Loaded, check_append, check_base, first_membership
 from .recovery import Recovery
-from .snapshot_format import DAMAGED, Descriptor
-from .snapshots import KEPT, SnapshotFolder, SnapshotReader, SnapshotWriter, compressor
+from .snapshot_format import Descriptor
+from .snapshot_receiver import SnapshotReceiver
+from .snapshot_store import SnapshotStore
+from .snapshots import SnapshotReader, SnapshotWriter, compressor
 from .wal_format import BATCH_IN_DOUBT, BLOCK, KIND_ENTRIES, KIND_OPEN, MARK_NAME, Head, describe, encode_head
 from .wal_writer import Wal
 
@@ -39,20 +41,6 @@ logger = logging.getLogger("raftx")
 
 SEGMENT_BYTES_MIN = 64 << 10
 SEGMENT_BYTES_MAX = 1 << 40
-
-
-class _Writer(SnapshotWriter):
-    """A snapshot of a FileStorage that is being made."""
-
-    def __init__(self, storage: FileStorage, directory: Directory, descriptor: Descriptor, level: int | None) -> None:
-        self._storage = storage
-        super().__init__(directory, descriptor, level)
-
-    def finish(self) -> Descriptor:
-        """Everything is written: make it durable, and forget what is not needed any more."""
-        made = super().finish()
-        self._storage._finished(made)
-        return made
 
 
 class FileStorage:
@@ -93,8 +81,8 @@ class FileStorage:
             except UsageError as error:
                 raise ConfigError(f"snapshot_level must be None here: {error}") from error
         self._snapshot_level = snapshot_level
-        #: snapshots that are there and whole, the newest first
-        self._snapshots: list[Descriptor] = []
+        #: its snapshots; None while closed
+        self._store: SnapshotStore | None = None
         self._disk = Disk() if disk is None else disk
         self._directory: Directory | None = None
         self._state = HardState()
@@ -103,9 +91,11 @@ class FileStorage:
         self._spans = Spans()
         #: the writing end; None while closed
         self.wal: Wal | None = None
-        #: what the header of the last segment said when this was opened, and the newest base that was asked for
+        #: a header for what was found when this was opened, and the newest base that was asked for
         self._head: Head | None = None
         self._base = 0
+        #: behind which the log begins anew with the next ``sync``; 0: it does not
+        self._behind = 0
         #: of compactions, which any thread may ask for
         self._lock = threading.Lock()
         #: what the last ``open`` mended first: (file, place, reason), or None
@@ -154,7 +144,7 @@ class FileStorage:
         if self.wal is None:
             raise StorageError(f"{self.path} is closed")
         pieces = [bytes(piece) for piece in records]
-        self._last = check_append(self._state, self._last, hard_state, pieces)
+        self._last = check_append(self._state, self._last, hard_state, pieces, self._least(self.wal))
         self._state = hard_state
         for piece in pieces:
             self._spans.py_push(piece)
@@ -169,6 +159,9 @@ class FileStorage:
         self._spans.py_clear()
         if code:
             raise StorageFailed(describe(code))
+        if self._behind and self._store is not None:
+            self._behind = 0
+            self._store.settle()
 
     def compact(self, index: int, term: int, conf_state: ConfState) -> None:
         """Entries up to ``index`` are not needed any more. See Storage.compact; any thread, also while a node uses it.
@@ -183,49 +176,63 @@ class FileStorage:
             if wal is None or head is None:
                 raise StorageError(f"{self.path} is closed")
             check_base(index, term, conf_state, wal.last_index)
-            if index <= self._base:
+            if index <= max(self._base, wal.base):
                 return
             if wal.py_compact(index, encode_head(head._replace(base=index, base_term=term, conf_state=conf_state))):
                 self._base = index
+
+    def begin_behind(self, index: int, term: int, conf_state: ConfState) -> None:
+        """The log begins anew behind a snapshot that was received: durable with the next ``sync``. See protocol.py.
+
+        Not while a node uses it. Raises StorageError when it is closed; UsageError without that snapshot, or for one
+        before the base or the commit index.
+        """
+        store, wal = self._store, self.wal
+        if store is None or wal is None:
+            raise StorageError(f"{self.path} is closed")
+        snapshot = store.check_behind(index, term, conf_state).snapshot()
+        least = max(self._least(wal), self._state.commit)
+        if index < least:
+            raise UsageError(f"index must be at least {least}, what the log is known to have, not {index}")
+        self._spans.py_push(snapshot_record(snapshot))
+        self._last = self._behind = index
 
     def begin_snapshot(self, descriptor: Descriptor) -> SnapshotWriter:
         """A snapshot that is to be written and finished. See protocol.py; any thread, one at a time.
 
         When it is finished, the newest two stay, and the log begins behind the older one of them.
         """
-        with self._lock:
-            if self.wal is None or self._directory is None:
-                raise StorageError(f"{self.path} is closed")
-            newest = self._snapshots[0].index if self._snapshots else 0
-            if descriptor.index <= newest:
-                raise UsageError(f"index must be above {newest}, that of the newest snapshot, not {descriptor.index}")
-            if self._head is not None and descriptor.cluster != self._head.cluster:
-                raise UsageError(f"cluster must be that of the storage, not {descriptor.cluster!r}")
-            check_base(descriptor.index, descriptor.term, descriptor.conf_state, self.wal.last_index)
-            return _Writer(self, self._directory, descriptor, self._snapshot_level)
+        store, wal = self._store, self.wal
+        if store is None or wal is None:
+            raise StorageError(f"{self.path} is closed")
+        return store.begin(descriptor, wal.last_index, self.compact)
 
     def open_snapshot(self) -> SnapshotReader:
-        """The newest snapshot, to be read. Raises StorageError, SnapshotDamaged; UsageError when there is none."""
-        with self._lock:
-            if self._directory is None:
-                raise StorageError(f"{self.path} is closed")
-            if not self._snapshots:
-                raise UsageError(f"{self.path} has no snapshot")
-            return SnapshotReader(self._directory, self._snapshots[0].name)
+        """The newest snapshot, to be read. Raises StorageError, SnapshotDamaged; UsageError when there is none.
 
-    def _finished(self, made: Descriptor) -> None:
-        """A snapshot is there: what is older than the one before it is not needed any more."""
-        with self._lock:
-            self._snapshots = [made, *self._snapshots][:KEPT]
-            if self._directory is not None:
-                SnapshotFolder(self._directory).prune()
-        if len(self._snapshots) == KEPT:
-            older = self._snapshots[-1]
-            self.compact(older.index, older.term, older.conf_state)
+        One that was received counts from when the log begins behind it.
+        """
+        if self._store is None:
+            raise StorageError(f"{self.path} is closed")
+        return self._store.open()
+
+    def receive_snapshot(self, descriptor: Descriptor) -> SnapshotReceiver:
+        """A snapshot of another member, to be taken chunk by chunk. See protocol.py; any thread, one at a time.
+
+        What an earlier life received of the same is there already.
+        """
+        if self._store is None:
+            raise StorageError(f"{self.path} is closed")
+        return self._store.receive(descriptor)
+
+    def _least(self, wal: Wal) -> int:
+        """Where the log begins, as far as anybody has said so."""
+        return max(self._base, self._behind, wal.base)
 
     def close(self) -> None:
         """Sync the mark, release files and lock. May be called twice."""
         wal, self.wal = self.wal, None
+        self._store = None
         directory, self._directory = self._directory, None
         if wal is not None:
             # A forked child has no directory any more, and writes nothing.
@@ -270,8 +277,12 @@ class FileStorage:
             if not recovery.founders.voters:
                 raise ConfigError(f"voters must name at least one member: {self.path} is new")
             self.doubt = self._doubt_of(recovery, id)
-            self._find_snapshots(directory, recovery)
+            store = SnapshotStore(str(self.path), directory, cluster, self._snapshot_level)
+            restored = recovery.reader.restored is not None
+            store.find(recovery.base, recovery.reader.last_index, recovery.term_at, restored)
             wal = recovery.mend()
+            base = recovery.base  # alone: what was examined is not to be kept
+            store.follow(lambda: max(base, wal.restored))
             self._founders = recovery.founders
             self.repaired = recovery.repaired
             reader = recovery.reader
@@ -285,9 +296,12 @@ class FileStorage:
             recovery.close()
             raise
         self.wal = wal
+        self._store = store
         self._head = recovery.head
         self._base = recovery.base
         self._last = wal.last_index
+        self._behind = 0
+        newest = store.newest()
         return Loaded(
             self._state,
             recovery.conf_state,
@@ -296,32 +310,8 @@ class FileStorage:
             base_index=recovery.base,
             base_term=recovery.base_term,
             current_conf_state=recovery.current,
-            snapshot=self._snapshots[0].snapshot() if self._snapshots else None,
+            snapshot=newest.snapshot() if newest else None,
         )
-
-    def _find_snapshots(self, directory: Directory, recovery: Recovery) -> None:
-        """Look for the snapshots that are whole. Raises SnapshotDamaged when none that is needed is."""
-        folder = SnapshotFolder(directory)
-        kept, damaged = folder.whole()
-        for each in kept:
-            if each.cluster != recovery.cluster:
-                raise WrongDirectory(f"{self.path}: {each.name} is of another cluster")
-        usable = [each for each in kept if recovery.base <= each.index <= recovery.reader.last_index]
-        if damaged and not usable and recovery.base:
-            raise SnapshotDamaged(
-                f"{self.path}: {damaged[0][1]}; the log begins behind entry {recovery.base}, and no other snapshot "
-                "reaches so far: put a backup in place, or begin this member anew in an empty directory, as a new one"
-            )
-        if kept and not usable:
-            raise WalDamaged(
-                f"{self.path}: the newest snapshot is of entry {kept[0].index}, and the log has "
-                f"{recovery.base + 1}..{recovery.reader.last_index}: something is missing"
-            )
-        for name, reason in damaged:
-            logger.warning("%s: %s; it is put aside as %s%s", self.path, reason, name, DAMAGED)
-            folder.set_aside(name)
-        folder.clean()
-        self._snapshots = usable
 
     def _doubt_of(self, recovery: Recovery, id: int) -> str:
         """Why this member starts in doubt, or "". Raises WalDamaged where nobody else could help it out."""

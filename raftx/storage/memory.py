@@ -9,21 +9,28 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from .._native.memory import Entry
 from ..errors import ConfigError, StorageError, UsageError, WrongDirectory
-from ..types import ConfState, HardState, Snapshot
+from ..types import ConfState, HardState
 from .membership import CHANGES, membership_after
+from .memory_folder import MemoryFolder
 from .protocol import Loaded, check_base, first_membership
+from .snapshot_format import Descriptor
+from .snapshot_receiver import SnapshotReceiver
+from .snapshot_store import SnapshotStore
+from .snapshots import SnapshotReader, SnapshotWriter
 
 
 @dataclass(frozen=True)
 class _Base:
-    """Entries up to ``index`` are not needed any more."""
+    """Entries up to ``index`` are not needed any more; ``anew``: nor is any other, the log begins behind a snapshot."""
 
     index: int
     term: int
     conf_state: ConfState
+    anew: bool = False
 
 
 @dataclass
@@ -35,7 +42,8 @@ class _Contents:
     base_index: int = 0
     base_term: int = 0
     entries: list[Entry] = field(default_factory=list)
-    snapshot: Snapshot | None = None
+    #: the base is a snapshot behind which the log began anew
+    restored: bool = False
 
     def last(self) -> int:
         return self.base_index + len(self.entries)
@@ -49,26 +57,33 @@ class _Contents:
         if at >= 0:
             self.entries.append(entry)
 
-    def take(self, each: HardState | Entry | _Base | Snapshot) -> None:
+    def take(self, each: HardState | Entry | _Base) -> None:
         """One thing that was asked for."""
         if isinstance(each, Entry):
             self.put(each)
         elif isinstance(each, HardState):
             self.hard_state = each
-        elif isinstance(each, _Base):
-            self.begin_behind(each.index, each.term, each.conf_state)
-        elif each.index >= self.base_index:
-            self.begin_behind(each.index, each.term, each.conf_state)
-            self.snapshot = each
+        else:
+            self.forget(each)
 
-    def begin_behind(self, index: int, term: int, conf_state: ConfState) -> None:
-        """Forget the entries up to ``index``; all of them, where that one is not there with that term."""
-        if index <= self.base_index:
-            return
-        at = index - self.base_index
-        known = 0 < at <= len(self.entries) and self.entries[at - 1].term == term
-        self.entries = self.entries[at:] if known else []
-        self.base_index, self.base_term, self.conf_state = index, term, conf_state
+    def forget(self, base: _Base) -> None:
+        """Forget the entries up to the base, or all."""
+        index = base.index
+        if not base.anew:
+            if index <= self.base_index:
+                return
+            self.entries = self.entries[index - self.base_index :]
+        else:
+            self.entries = []
+        self.base_index, self.base_term, self.conf_state = index, base.term, base.conf_state
+        self.restored = base.anew
+
+    def term_at(self, index: int) -> int:
+        """The term of an entry, or of the base; 0 when it is not there."""
+        if index == self.base_index:
+            return self.base_term
+        at = index - self.base_index - 1
+        return self.entries[at].term if 0 <= at < len(self.entries) else 0
 
 
 class MemoryStorage:
@@ -89,8 +104,11 @@ class MemoryStorage:
         self._open = False
         self._incarnation = 0
         self._durable = _Contents(conf_state=conf_state)
-        #: what was asked for since the last sync: a hard state, entry, base or snapshot each
-        self._pending: list[HardState | Entry | _Base | Snapshot] = []
+        #: what was asked for since the last sync: a hard state, entry or base each
+        self._pending: list[HardState | Entry | _Base] = []
+        #: its snapshots, as files; and what counts of them while it is open
+        self._folder: Any = MemoryFolder()
+        self._store: SnapshotStore | None = None
         #: why it is in doubt (HardState.in_doubt); "" when it is not, as far as ``put_in_doubt`` is concerned
         self.doubt = ""
 
@@ -113,6 +131,11 @@ class MemoryStorage:
             self._incarnation += 1
             self._settle()
             held = self._durable
+            store = SnapshotStore("the storage", self._folder, cluster)
+            store.find(held.base_index, held.last(), held.term_at, held.restored)
+            store.follow(lambda: held.base_index)
+            self._store = store
+            newest = store.newest()
             changes = [
                 (entry.kind, entry.data)
                 for entry in held.entries
@@ -126,7 +149,7 @@ class MemoryStorage:
                 base_index=held.base_index,
                 base_term=held.base_term,
                 current_conf_state=membership_after(held.conf_state, changes),
-                snapshot=held.snapshot,
+                snapshot=newest.snapshot() if newest else None,
             )
 
     def append(self, hard_state: HardState, records: Sequence[bytes | memoryview]) -> None:
@@ -148,6 +171,9 @@ class MemoryStorage:
             self._settle()
             if not self._durable.hard_state.in_doubt:
                 self.doubt = ""
+            store = self._store
+        if store is not None:
+            store.settle()
 
     def compact(self, index: int, term: int, conf_state: ConfState) -> None:
         """Forget the entries up to ``index`` with the next ``sync``. See Storage.compact.
@@ -159,18 +185,32 @@ class MemoryStorage:
             check_base(index, term, conf_state, self._durable.last())
             self._pending.append(_Base(index, term, conf_state))
 
-    def save_snapshot(self, snapshot: Snapshot) -> None:
-        """Keep a snapshot, with the next ``sync``: the log begins behind it. See protocol.py.
+    def begin_behind(self, index: int, term: int, conf_state: ConfState) -> None:
+        """The log begins anew behind a snapshot that was received, with the next ``sync``. See protocol.py.
 
-        Raises UsageError for what is no snapshot with an index, a term and a membership; StorageError when closed.
+        Raises StorageError when closed; UsageError without that snapshot, or for one before the base or the commit index.
         """
-        if not isinstance(snapshot, Snapshot):
-            raise UsageError(f"snapshot must be a raftx.Snapshot, not {type(snapshot).__name__}")
+        self._opened().check_behind(index, term, conf_state)
         with self._lock:
-            self._check_open()
-            # It may lie behind the log, which it then replaces.
-            check_base(snapshot.index, snapshot.term, snapshot.conf_state, snapshot.index)
-            self._pending.append(snapshot)
+            waiting = [each.commit for each in self._pending if isinstance(each, HardState)]
+            bases = [each.index for each in self._pending if isinstance(each, _Base)]
+            held = self._durable
+            least = max(held.base_index, held.hard_state.commit, *waiting, *bases)
+            if index < least:
+                raise UsageError(f"index must be at least {least}, what the log is known to have, not {index}")
+            self._pending.append(_Base(index, term, conf_state, anew=True))
+
+    def begin_snapshot(self, descriptor: Descriptor) -> SnapshotWriter:
+        """A snapshot that is to be written and finished. See protocol.py; the log then begins behind the one before."""
+        return self._opened().begin(descriptor, self._durable.last(), self.compact)
+
+    def open_snapshot(self) -> SnapshotReader:
+        """The newest snapshot, to be read. Raises StorageError when closed; UsageError when there is none."""
+        return self._opened().open()
+
+    def receive_snapshot(self, descriptor: Descriptor) -> SnapshotReceiver:
+        """A snapshot of another member, to be taken chunk by chunk. See protocol.py."""
+        return self._opened().receive(descriptor)
 
     def put_in_doubt(self, reason: str = "a test put it in doubt") -> None:
         """As if something acknowledged might be missing: what opens it next starts in doubt. Not while it is open."""
@@ -185,12 +225,22 @@ class MemoryStorage:
         """Power cut: what was not synced is gone."""
         with self._lock:
             self._pending = []
+            self._folder.crash()
             self._open = False
+            self._store = None
 
     def close(self) -> None:
         """Let another node (the same one, restarted) open it."""
         with self._lock:
             self._open = False
+            self._store = None
+
+    def _opened(self) -> SnapshotStore:
+        """Its snapshots. Raises StorageError when it is closed."""
+        store = self._store
+        if store is None:
+            raise StorageError("the storage is closed")
+        return store
 
     def _settle(self) -> None:
         """Everything that was asked for is durable."""

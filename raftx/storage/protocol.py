@@ -9,11 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from .._native.memory import Entry
 from ..errors import ConfChangeError, ConfigError, FrameError, UsageError
-from ..types import MEMBERS_MAX, NUMBER_MAX, ConfState, HardState, Snapshot, is_id
+from ..types import ENTRY_SNAPSHOT, MEMBERS_MAX, NUMBER_MAX, ConfState, HardState, Snapshot, is_id
+
+if TYPE_CHECKING:
+    from .snapshot_format import Descriptor
+    from .snapshot_receiver import SnapshotReceiver
+    from .snapshots import SnapshotReader, SnapshotWriter
 
 # Cells between the writer and the thread that makes segments ahead (reserve.py)
 RESERVE_STATE = 0  # one of the next five
@@ -46,7 +51,8 @@ class Loaded:
     base_term: int = 0
     #: The membership with all committed changes in the records; None: the storage does not look into them.
     current_conf_state: ConfState | None = None
-    #: The newest snapshot that the storage keeps, or None; see ``save_snapshot`` below.
+    #: The newest snapshot that the storage keeps within its log, or None. Its index may be beyond the commit index, which
+    #: may lag behind on disk; its ``data`` are the header of its file (snapshot_format.decode). See below.
     snapshot: Snapshot | None = None
 
 
@@ -83,12 +89,47 @@ class Storage(Protocol):
         """Release files and locks. May be called twice."""
 
 
-# A storage may have one more method; what lacks it cannot do it. MemoryStorage has it, FileStorage does not yet.
-#
-#   save_snapshot(snapshot)   keep a Snapshot (types.py) in place of the one before, durable after the next sync. It is
-#                             Loaded.snapshot, and its index the base. Entries behind it stay if the log has the entry
-#                             at its index with its term; else it replaces the whole log. One below the base changes
-#                             nothing. Raises UsageError for what is none.
+@runtime_checkable
+class SnapshotStorage(Storage, Protocol):
+    """A storage that also keeps snapshots: what a node needs to make its log shorter, and to take a leader's snapshot.
+
+    All four methods or none. The first three may be called from any thread, also while a node uses the storage.
+    """
+
+    def begin_snapshot(self, descriptor: Descriptor) -> SnapshotWriter:
+        """A snapshot to be written: ``write(data)`` as often as needed, then ``finish()``, or ``discard()``.
+
+        ``descriptor``: index, term, membership there, addresses, cluster, incarnation and version; sizes and digest come
+        from what is written. After ``finish`` it is durable; the newest two are kept, and the log may begin behind the
+        older one. Raises ``UsageError`` for one of another cluster, not above the newest one, or behind the log.
+        """
+
+    def open_snapshot(self) -> SnapshotReader:
+        """The newest snapshot within the log, to be read. Raises ``UsageError`` when there is none."""
+
+    def receive_snapshot(self, descriptor: Descriptor) -> SnapshotReceiver:
+        """A snapshot of another member, to be taken in chunks: ``missing()``, ``put(number, chunk)``, ``finish()``.
+
+        Chunks are as ``SnapshotReader.chunk`` gives them, in any order. What was received of the same (that is, of one
+        with this digest) before a restart may be there already. After ``finish`` it is durable, and changes nothing yet:
+        the log begins behind it with ``begin_behind``, or never. Raises ``UsageError`` for one of another cluster or
+        before the log.
+        """
+
+    def begin_behind(self, index: int, term: int, conf_state: ConfState) -> None:
+        """The log begins anew behind the snapshot of that place, which was received and finished.
+
+        Every entry that was appended before is void, also those above ``index``. It is durable with the next ``sync``, in
+        one step with what is appended meanwhile: entries behind ``index`` and the hard state. After a crash ``open``
+        finds the log as before or as after it; after it ``Loaded.base_index`` is ``index`` and ``Loaded.snapshot`` is the
+        snapshot. Called like ``append``. Raises ``UsageError`` without that snapshot, or for an index before the base or
+        the commit index.
+        """
+
+
+def keeps_snapshots(storage: object) -> bool:
+    """Whether it has the methods of a SnapshotStorage."""
+    return isinstance(storage, SnapshotStorage)
 
 
 def first_membership(voters: Iterable[int], learners: Iterable[int]) -> ConfState:
@@ -114,8 +155,8 @@ def check_base(index: int, term: int, conf_state: ConfState, last: int) -> None:
     check_membership(conf_state)
 
 
-def check_append(before: HardState, last: int, hard_state: HardState, pieces: Sequence[bytes]) -> int:
-    """Raise UsageError for what cannot follow a hard state and entry ``last``; the last entry after it."""
+def check_append(before: HardState, last: int, hard_state: HardState, pieces: Sequence[bytes], base: int) -> int:
+    """Raise UsageError for what cannot follow a hard state, entry ``last`` and the base; the last entry after it."""
     if not isinstance(hard_state, HardState):
         raise UsageError(f"hard_state must be a raftx.HardState, not {type(hard_state).__name__}")
     for name in ("term", "vote", "commit"):
@@ -131,6 +172,10 @@ def check_append(before: HardState, last: int, hard_state: HardState, pieces: Se
         for entry in entries:
             if not 1 <= entry.index <= last + 1:
                 raise UsageError(f"the index of an entry must be in 1..{last + 1}, not {entry.index}: a gap is left")
+            if entry.index <= base:
+                raise UsageError(f"the index of an entry must be above {base}, where the log begins, not {entry.index}")
+            if entry.kind >= ENTRY_SNAPSHOT:
+                raise UsageError(f"records must be of entries, not of kind {entry.kind}; a snapshot is received")
             last = entry.index
     if hard_state.commit > last:
         raise UsageError(f"hard_state.commit must be at most {last}, the last entry, not {hard_state.commit}")

@@ -19,8 +19,10 @@ from ..errors import StorageFailed, WalDamaged, WrongDirectory
 from ..types import ConfState
 from .membership import membership_after
 from .reserve import Reserve
+from .snapshot_format import place_of_name
 from .wal_format import (
     BLOCK,
+    KIND_RESTORE,
     MARK_NAME,
     MARK_NEW,
     MARK_SLOTS,
@@ -122,6 +124,7 @@ class Recovery:
         if first > oldest:
             raise WalDamaged(f"{self._file(first - 1)} is missing, {segment_name(last)} is there")
         self.leftovers = [segment for segment in segments if segment < first]
+        self.reader.places = {place[1]: 0 for place in map(place_of_name, present) if place}
         if heads:
             self.first, self.first_batch = first, heads[0].first_batch
             self.base, self.base_term = heads[-1].base, heads[-1].base_term
@@ -129,6 +132,10 @@ class Recovery:
             self.reader.start(self.base, self.base if first > 1 else 0)
         for head in heads:
             self.position = self._segment(head, last=head is heads[-1])
+        if self.reader.restored is not None:
+            self.base, self.base_term, self.conf_state = self.reader.restored
+        if self.reader.last_index > self.base and not self.reader.joined:
+            raise WalDamaged(f"{self.path}: nothing in the log follows its base {self.base}")
         if self.reader.last_index < self.base:
             raise WalDamaged(
                 f"{self.path}: the log ends with entry {self.reader.last_index}, before its base {self.base}"
@@ -160,6 +167,8 @@ class Recovery:
             if code:
                 raise StorageFailed(describe(OPERATION_SYNC << 32 | -code))
             segment, size = head.segment, head.size
+        # The log may have begun behind a snapshot since this header was written: the next one is to say so.
+        head = head._replace(base=self.base, base_term=self.base_term, conf_state=self.conf_state)
         self.head = head
         reader = self.reader
         wal = Wal(self.file, self.mark_file, self.reserve, encode_head(head), self.cluster, self.id)
@@ -176,6 +185,10 @@ class Recovery:
         code = wal.py_begin_marking()
         if code:
             raise StorageFailed(describe(code))
+
+    def term_at(self, index: int) -> int:
+        """The term of an entry for which a snapshot is there, or of the base; 0 when it is not in the log."""
+        return self.base_term if index == self.base else self.reader.places.get(index, 0)
 
     # --- the mark --------------------------------------------------------------------------------
 
@@ -351,6 +364,8 @@ class Recovery:
                 reader.follow(head.first_batch - 1, head.chain)
         elif head.founders != self.founders or head.base < self.head.base or head.oldest < self.head.oldest:
             raise WalDamaged(f"{path} does not continue the segment before it")
+        if reader.restored is not None and head.base < reader.restored[0]:
+            raise WalDamaged(f"{path} has a base before the snapshot that the log begins behind")
         if head.chain != reader.previous_crc or head.first_batch != reader.batch_number + 1:
             raise WalDamaged(f"{path} does not continue the segment before it")
         self.head = head
@@ -366,6 +381,9 @@ class Recovery:
                 break
             if reader.replaces:
                 self.pieces.clear()
+            if reader.kind == KIND_RESTORE:
+                # Nothing in the segments before is needed any more.
+                self.highest = [0] * len(self.highest)
             self.pieces += [(segment, position + start, length) for start, length in reader.pieces]
             position += reader.batch_bytes
             if self.mark is not None and reader.batch_number == self.mark.number:

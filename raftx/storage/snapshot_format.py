@@ -258,6 +258,11 @@ def place_of_name(name: str) -> tuple[int, int] | None:
     return (int(found[1], 16), int(found[2], 16)) if found else None
 
 
+def place_of_part(name: str) -> tuple[int, int] | None:
+    """(term, index) of a snapshot that is being received; None for any other name."""
+    return place_of_name(name.removesuffix(PART)) if name.endswith(PART) else None
+
+
 def is_left_over(name: str) -> bool:
     """Whether it is a snapshot that nobody makes any more, when a storage is opened."""
     return name.endswith(NEW) and place_of_name(name.removesuffix(NEW)) is not None

@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import importlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from .._native.files import Directory, File
@@ -25,7 +25,7 @@ KEPT = 2  # files: when the newest is damaged, the one before serves with the lo
 SYNC_STEP = 4 << 20
 
 
-def _done(code: int, what: str, name: str) -> None:
+def check_done(code: int, what: str, name: str) -> None:
     if code:
         raise StorageFailed(f"{what} of {name} failed: {_text(code)}")
 
@@ -99,14 +99,14 @@ class SnapshotWriter:
         made = dataclasses.replace(made, digest=form.digest_with(self._digest, made))
         head = form.encode(made)
         self._write(head + bytes(made.head_bytes - len(head)), 0)
-        _done(file.py_sync_new(self._directory), "the sync", self._name)
+        check_done(file.py_sync_new(self._directory), "the sync", self._name)
         file.close()
         self._file = None
         try:
             self._directory.rename(self._name, made.name)
         except OSError as error:
             raise StorageFailed(f"cannot name {made.name}: {error}") from error
-        _done(self._directory.py_sync(), "the sync of the directory", made.name)
+        check_done(self._directory.py_sync(), "the sync of the directory", made.name)
         self.descriptor = made
         return made
 
@@ -138,13 +138,13 @@ class SnapshotWriter:
         if self._unsynced >= SYNC_STEP:
             self._unsynced = 0
             assert self._file is not None
-            _done(self._file.py_datasync(), "the sync", self._name)
+            check_done(self._file.py_datasync(), "the sync", self._name)
 
     def _write(self, data: bytes, position: int) -> None:
         assert self._file is not None
         buffer = Buffer()
         buffer.py_put(data)
-        _done(self._file.py_write_at(buffer, 0, len(data), position), "a write", self._name)
+        check_done(self._file.py_write_at(buffer, 0, len(data), position), "a write", self._name)
 
 
 class SnapshotReader:
@@ -160,7 +160,6 @@ class SnapshotReader:
             self._file = directory.open_file(name, readonly=True)
         except OSError as error:
             raise StorageError(f"cannot open {name}: {error}") from error
-        self._buffer = Buffer()
         try:
             self.descriptor = self._head()
         except BaseException:
@@ -235,10 +234,11 @@ class SnapshotReader:
         return found
 
     def _read(self, position: int, size: int) -> bytes:
-        code = self._file.py_read_at(self._buffer, size, position)
+        buffer = Buffer()
+        code = self._file.py_read_at(buffer, size, position)
         if code:
             raise StorageError(f"cannot read {self.name}: {_text(code)}")
-        return self._buffer.tobytes()
+        return buffer.tobytes()
 
     def _stored(self) -> Iterator[bytes]:
         for number in range(self.descriptor.chunks):
@@ -285,11 +285,21 @@ class SnapshotFolder:
         )
         return [name for _, name in places]
 
-    def clean(self) -> list[str]:
-        """Remove what an earlier life began to make, or to remove, and did not finish. Raises StorageError."""
-        found = [name for name in self._all() if form.is_left_over(name)] + self.names()[KEPT:]
-        self._remove(found)
-        return found
+    def parts(self) -> list[str]:
+        """Those that were being received, the newest first. Raises StorageError."""
+        places = sorted(((place, name) for name in self._all() if (place := form.place_of_part(name))), reverse=True)
+        return [name for _, name in places]
+
+    def clean(self, keep: Iterable[str]) -> list[str]:
+        """Remove all that is not in ``keep``: what an earlier life began to make, to receive, or to remove; their names.
+
+        Not while one is being made or received. Raises StorageError.
+        """
+        wanted = {*keep}
+        found = [name for name in self._all() if form.is_left_over(name)] + self.names() + self.parts()
+        old = [name for name in found if name not in wanted]
+        self.remove(old)
+        return old
 
     def set_aside(self, name: str) -> None:
         """Take one that is damaged out of the count, but leave it to people to look at. Raises StorageError."""
@@ -297,25 +307,26 @@ class SnapshotFolder:
             self.directory.rename(name, name + DAMAGED)
         except OSError as error:
             raise StorageError(f"cannot rename {name}: {error}") from error
-        _done(self.directory.py_sync(), "the sync of the directory", name)
+        check_done(self.directory.py_sync(), "the sync of the directory", name)
 
-    def prune(self) -> list[str]:
-        """Remove all but the newest two; their names. Raises StorageError."""
-        old = self.names()[KEPT:]
-        self._remove(old)
-        return old
+    def whole(
+        self, inside: Callable[[int, int], bool] = lambda term, index: True
+    ) -> tuple[list[Descriptor], list[tuple[str, str]]]:
+        """Those that can be used: the newest ``inside`` was read to its end for that, the others by their headers.
 
-    def whole(self) -> tuple[list[Descriptor], list[tuple[str, str]]]:
-        """The newest that is whole, which is read to its end for that, and those before it by their headers.
-
-        And the name of each that is damaged, and why. Raises StorageError when one cannot be read at all.
+        And the name of each that is damaged, and why. ``inside``: whether one of that term and index counts. Raises
+        StorageError when one cannot be read at all.
         """
         found: list[Descriptor] = []
         damaged: list[tuple[str, str]] = []
+        wanted = True
         for name in self.names():
             try:
                 with SnapshotReader(self.directory, name) as reader:
-                    found.append(reader.descriptor if found else reader.verify())
+                    if wanted and inside(reader.term, reader.index):
+                        reader.verify()
+                        wanted = False
+                    found.append(reader.descriptor)
             except SnapshotDamaged as error:
                 damaged.append((name, str(error)))
         return found, damaged
@@ -326,11 +337,12 @@ class SnapshotFolder:
         except OSError as error:
             raise StorageError(f"cannot list the directory: {error}") from error
 
-    def _remove(self, names: list[str]) -> None:
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove these, for good when it returns. Raises StorageError."""
         try:
             for name in names:
                 self.directory.remove(name)
         except OSError as error:
             raise StorageError(f"cannot remove {names[0]}: {error}") from error
         if names:
-            _done(self.directory.py_sync(), "the sync of the directory", names[0])
+            check_done(self.directory.py_sync(), "the sync of the directory", names[0])

@@ -32,6 +32,7 @@ BATCH_FLAGS_AT = 84
 BATCH_CHECKED = BATCH_HEADER - BATCH_KIND_AT  # bytes that the crc covers
 KIND_ENTRIES = 1  # what the engine handed over
 KIND_OPEN = 2  # the first batch of each life of the node: a new incarnation
+KIND_RESTORE = 3  # handed over, too; the record of a snapshot is in it, behind which the log begins
 BATCH_IN_DOUBT = 1  # bit of a batch's flags: HardState.in_doubt
 BLOCK = 4096
 SECTOR = 512  # what a disk writes whole or not at all

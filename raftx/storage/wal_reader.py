@@ -9,7 +9,8 @@ from __future__ import annotations
 from .._native.files import File
 from .._native.layout import ENTRY_HEADER, RECORD_INDEX, RECORD_KIND, RECORD_LENGTH, RECORD_TERM
 from .._native.memory import Buffer
-from ..types import ENTRY_NORMAL
+from ..errors import ConfChangeError
+from ..types import ENTRY_NORMAL, ENTRY_SNAPSHOT, ConfState
 from .membership import CHANGES
 from .wal_format import (
     BATCH_CHAIN_AT,
@@ -32,6 +33,7 @@ from .wal_format import (
     BATCH_VOTE_AT,
     BATCH_ZEROS_AT,
     BLOCK,
+    KIND_RESTORE,
     SECTOR,
 )
 
@@ -66,6 +68,14 @@ class Reader:
         self.base = 0
         #: the highest index of a record in what was read since ``begin``
         self.highest = 0
+        #: no record was read yet, and the segments before the first one are gone: its index may be any
+        self.loose = False
+        #: what is behind the base follows it without a gap
+        self.joined = True
+        #: (index, term, membership) of the last snapshot behind which the log began anew, if that is the base; or None
+        self.restored: tuple[int, int, ConfState] | None = None
+        #: the term of each of these entries in the log, 0 while it is not in it; set before the first batch
+        self.places: dict[int, int] = {}
         #: the changes of membership among the records that count: (index, kind, data)
         self.changes: list[tuple[int, int, bytes]] = []
         self.torn = False
@@ -84,9 +94,14 @@ class Reader:
         self.previous_crc = chain
 
     def start(self, base: int, last_index: int) -> None:
-        """Before the first batch: entries up to ``base`` are not wanted; the log went up to ``last_index`` at most."""
+        """Before the first batch: entries up to ``base`` are not wanted. last_index: 0 for a log with its beginning.
+
+        Where segments before are gone, what was in them went up to the base, or was void.
+        """
         self.base = base
         self.last_index = last_index
+        self.loose = last_index != 0
+        self.joined = last_index == 0
 
     def begin(self) -> None:
         """Before the first batch of a segment."""
@@ -155,18 +170,29 @@ class Reader:
 
     def follows(self, length: int) -> bool:
         """Whether the records continue the log; fills ``pieces`` and ``replaces``, ``changes`` and ``highest``."""
-        self.replaces = False
+        self.replaces = restores = False
         start = at = BATCH_HEADER
         end = BATCH_HEADER + length
         while at < end:
             index = self.buffer.get_u64(at + RECORD_INDEX)
             term = self.buffer.get_u64(at + RECORD_TERM)
             step = ENTRY_HEADER + self.buffer.get_u32(at + RECORD_LENGTH)
-            if index < 1 or index > self.last_index + 1 or term < 1:
+            if self.buffer.get_u32(at + RECORD_KIND) & 0xFF == ENTRY_SNAPSHOT:
+                restores = True
+                if not self.begin_behind(index, term, self.buffer.tobytes()[at + ENTRY_HEADER : at + step]):
+                    return False
+                at += step
+                start = at
+                continue
+            if index < 1 or (index > self.last_index + 1 and not self.loose) or term < 1:
                 self.reject(False, f"entry {index} cannot follow entry {self.last_index}")
                 return False
+            self.loose = False
+            if self.places:
+                self.note_place(index, term)
             if index <= self.base + 1:
                 # Whatever stands behind the base until here is replaced.
+                self.joined = True
                 self.pieces.clear()
                 self.replaces = True
                 start = at if index > self.base else at + step
@@ -184,6 +210,9 @@ class Reader:
             at += step
         if at > start:
             self.pieces.append((start, at - start))
+        if restores != (self.buffer.get_u32(BATCH_KIND_AT) == KIND_RESTORE):
+            self.reject(False, "the kind of the batch is not that of its records")
+            return False
         if self.buffer.get_u64(BATCH_COMMIT_AT) > self.last_index:
             self.reject(False, "the commit index lies beyond the log")
             return False
@@ -192,6 +221,36 @@ class Reader:
             self.reject(False, "the term or the incarnation went back")
             return False
         return True
+
+    def begin_behind(self, index: int, term: int, data: bytes) -> bool:
+        """The record of a snapshot: whatever came before it is void. Whether it can be one."""
+        try:
+            conf_state, _ = ConfState.decode(data)
+        except ConfChangeError as error:
+            self.reject(False, f"the record of snapshot {index} has no membership: {error}")
+            return False
+        if index < 1 or term < 1 or not conf_state.voters:
+            self.reject(False, f"the record of snapshot {index} is none")
+            return False
+        self.pieces.clear()
+        self.replaces = self.joined = True
+        self.loose = False
+        self.changes = []
+        self.highest = 0
+        self.places = dict.fromkeys(self.places, 0)
+        self.last_index, self.last_term = index, term
+        if index >= self.base:
+            self.base = index
+            self.restored = (index, term, conf_state)
+        return True
+
+    def note_place(self, index: int, term: int) -> None:
+        """Note the term of an entry, which replaces what has its index and all after that."""
+        for each in self.places:
+            if each == index:
+                self.places[each] = term
+            elif each > index:
+                self.places[each] = 0
 
     def note(self, at: int, index: int) -> bool:
         """Note the index of the record at ``at``; whether it is anything but an ordinary entry."""

@@ -3,19 +3,19 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from .._native.memory cimport Buffer, Spans
 from .._native.files cimport Directory, File
 from .._native.threads cimport Clock, Event, Runner
-from . cimport wal_reader
+from . cimport wal_header, wal_reader
 from .reserve cimport Reserve
 from .writes cimport BaseQueue, DiskGauges, WriteQueue
 
 cdef int WAIT
 cdef int RESERVE_CODE, RESERVE_FAILED, RESERVE_MAKING, RESERVE_READY, RESERVE_TROUBLE
-cdef uint32_t BATCH_IN_DOUBT, BATCH_MAGIC, KIND_ENTRIES, MARK_SLOTS
+cdef uint32_t BATCH_IN_DOUBT, BATCH_MAGIC, ENTRY_SNAPSHOT, KIND_ENTRIES, KIND_RESTORE, MARK_SLOTS
 cdef uint64_t BATCH_HEADER, BLOCK, SECTOR, ZERO_BELOW, ZERO_STEP
 cdef uint64_t BATCH_CHAIN_AT, BATCH_CHECKED, BATCH_COMMIT_AT, BATCH_COUNT_AT, BATCH_CRC_AT, BATCH_FLAGS_AT
 cdef uint64_t BATCH_INCARNATION_AT, BATCH_KIND_AT, BATCH_LENGTH_AT, BATCH_MAGIC_AT, BATCH_NUMBER_AT
 cdef uint64_t BATCH_RECORDS_CRC_AT, BATCH_SEGMENT_AT, BATCH_TERM_AT, BATCH_VOTE_AT, BATCH_ZEROS_AT
 cdef uint64_t HEAD_CHAIN_AT, HEAD_CHECKED, HEAD_CRC_AT, HEAD_FIRST_AT, HEAD_OLDEST_AT, HEAD_SEGMENT_AT
-cdef uint64_t HEAD_SIZE_AT, HEAD_USED_AT, ENTRY_HEADER, RECORD_INDEX, RECORD_LENGTH
+cdef uint64_t HEAD_SIZE_AT, HEAD_USED_AT, ENTRY_HEADER, RECORD_INDEX, RECORD_KIND, RECORD_LENGTH
 cdef uint64_t MARK_CHAIN_AT, MARK_CHECKED, MARK_CRC_AT, MARK_NUMBER_AT, MARK_POSITION_AT, MARK_SEGMENT_AT, MARK_SLOT_AT
 cdef int64_t OPERATION_WRITE, OPERATION_SYNC, OPERATION_ZERO, OPERATION_SEGMENT, OPERATION_MARK, OPERATION_PLACE
 cdef int64_t ASK_NS, CHECK_NS, MARK_IDLE_NS, PAUSE_NS
@@ -29,8 +29,8 @@ cdef class Wal(Runner):
     cdef readonly uint64_t segment, write_offset, size, zeroed_to, batch_number, incarnation
     cdef readonly uint32_t previous_crc
     cdef readonly int64_t failed
-    cdef readonly uint64_t base, oldest, kept_from, first, last_index
-    cdef uint64_t staged_last, staged_highest
+    cdef readonly uint64_t base, restored, oldest, kept_from, first, last_index
+    cdef uint64_t staged_last, staged_highest, staged_base
     cdef readonly uint64_t batches, bytes_written
     cdef readonly bint marking, unsettled
     cdef readonly int step
@@ -38,7 +38,7 @@ cdef class Wal(Runner):
     cdef uint64_t handed
     cdef int64_t started, again, written_at, next_check
     cdef Directory directory
-    cdef Buffer staging, segment_header, slot, highest
+    cdef Buffer staging, segment_header, staged_header, slot, highest
     cdef Clock clock
     cdef WriteQueue queue
     cdef BaseQueue bases
@@ -52,7 +52,7 @@ cdef class Wal(Runner):
     cdef bint is_stopped(self) noexcept nogil
     cdef int stage(self, uint32_t kind, uint64_t term, uint64_t vote, uint64_t commit, uint32_t flags,
                    Spans spans) except -1 nogil
-    cdef int note_indexes(self, uint64_t length) noexcept nogil
+    cdef int note_indexes(self, uint64_t length) except -1 nogil
     cdef int seal(self) noexcept nogil
     cdef int note_durable(self) noexcept nogil
     cdef int take_base(self) except -1 nogil

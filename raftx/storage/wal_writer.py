@@ -15,10 +15,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .._native.files import WAIT, File
-from .._native.layout import ENTRY_HEADER, RECORD_INDEX, RECORD_LENGTH
+from .._native.layout import ENTRY_HEADER, RECORD_INDEX, RECORD_KIND, RECORD_LENGTH
 from .._native.memory import Buffer, Spans
 from .._native.threads import Clock, Event, Runner
-from . import wal_reader
+from ..types import ENTRY_SNAPSHOT
+from . import wal_header, wal_reader
 from .protocol import (
     RESERVE_CODE,
     RESERVE_FAILED,
@@ -57,6 +58,7 @@ from .wal_format import (
     HEAD_SIZE_AT,
     HEAD_USED_AT,
     KIND_ENTRIES,
+    KIND_RESTORE,
     MARK_CHAIN_AT,
     MARK_CHECKED,
     MARK_CRC_AT,
@@ -124,6 +126,8 @@ class Wal(Runner):
         self.bases = BaseQueue(Event(), BASES)
         #: entries up to here are not needed any more, as the header of the next segment says
         self.base = 0
+        #: behind which the log was begun anew in this life; durable, unlike ``base``
+        self.restored = 0
         #: the first segment with entries behind the base, as the header of the next segment says, and as that of this
         #: one does. Invariant: what the latter and the mark need is there
         self.oldest = self.kept_from = 1
@@ -132,8 +136,11 @@ class Wal(Runner):
         self.first = 1
         #: of the last entry that is durable
         self.last_index = 0
-        #: of the batch under way: the last index and the highest one; 0 without entries
+        #: of the batch under way: the last index and the highest one that counts; 0 without entries
         self.staged_last = self.staged_highest = 0
+        #: the log begins anew behind this index with the batch under way, 0: it does not; and the header that says so
+        self.staged_base = 0
+        self.staged_header = Buffer()
         #: one slot of the mark
         self.slot = Buffer()
         self.slot.py_put(encode_mark(Mark(0, 0, 0, 0), 0, cluster, id))
@@ -318,13 +325,13 @@ class Wal(Runner):
         self.staging.set_u32(BATCH_RECORDS_CRC_AT, self.staging.records_crc(BATCH_HEADER, length))
         self.staging.set_u32(BATCH_COUNT_AT, self.staging.check_records(BATCH_HEADER, length, False))
         self.staging.set_u32(BATCH_ZEROS_AT, wal_reader.count_zero_sectors(self.staging, self.staging.size))
-        self.staging.set_u32(BATCH_KIND_AT, kind)
         self.staging.set_u64(BATCH_LENGTH_AT, length)
         self.staging.set_u64(BATCH_TERM_AT, term)
         self.staging.set_u64(BATCH_VOTE_AT, vote)
         self.staging.set_u64(BATCH_COMMIT_AT, commit)
         self.staging.set_u32(BATCH_FLAGS_AT, flags)
         self.note_indexes(length)
+        self.staging.set_u32(BATCH_KIND_AT, KIND_RESTORE if self.staged_base != 0 else kind)
         self.staging.pad(BLOCK)
         if self.write_offset + self.staging.size > self.size:
             self.plan_segment()
@@ -334,12 +341,17 @@ class Wal(Runner):
         return 0
 
     def note_indexes(self, length: int) -> int:
-        """Where the log ends after the batch under way, and the highest index in it."""
-        self.staged_last = self.staged_highest = 0
+        """Where the log ends after the batch under way, the highest index in it, and whether the log begins anew."""
+        self.staged_last = self.staged_highest = self.staged_base = 0
         at = BATCH_HEADER
         while at < BATCH_HEADER + length:
             self.staged_last = self.staging.get_u64(at + RECORD_INDEX)
-            self.staged_highest = max(self.staged_highest, self.staged_last)
+            if self.staging.get_u32(at + RECORD_KIND) & 0xFF == ENTRY_SNAPSHOT:
+                self.staged_base = self.staged_last
+                self.staged_highest = 0
+                wal_header.put_behind(self.segment_header, self.staging, at, self.staged_header)
+            else:
+                self.staged_highest = max(self.staged_highest, self.staged_last)
             at += ENTRY_HEADER + self.staging.get_u32(at + RECORD_LENGTH)
         return 0
 
@@ -403,7 +415,12 @@ class Wal(Runner):
         return code
 
     def note_durable(self) -> int:
-        """The entries of the batch are in this segment."""
+        """The entries of the batch are in this segment, and alone count when the log begins anew."""
+        if self.staged_base != 0:
+            self.base = self.restored = self.staged_base
+            self.segment_header.swap(self.staged_header)
+            for segment in range(self.oldest, self.segment + 1):
+                self.highest.set_u64(8 * (segment - self.first), 0)
         if self.staged_last != 0:
             self.last_index = self.staged_last
             at = 8 * (self.segment - self.first)
@@ -492,8 +509,10 @@ class Wal(Runner):
         return code
 
     def take_base(self) -> int:
-        """The base has moved: the next segment's header will say so."""
+        """The base has moved: the next segment's header will say so. Not one from before the log began anew."""
         last = self.bases.take() - 1
+        if self.bases.base(last) <= self.base:
+            return 0
         self.base = self.bases.base(last)
         self.segment_header.clear()
         self.segment_header.put(self.bases.taken.data_at(last), self.bases.taken.size_at(last))

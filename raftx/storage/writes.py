@@ -17,6 +17,9 @@ CELL_ERROR = 1
 class WriteQueue(Handoff):
     """Writes, each with its number (from 1 on), a hard state, and entry records in its spans.
 
+    A span that is the record of a snapshot (ENTRY_SNAPSHOT) says that the log begins anew behind that snapshot: every
+    entry in it or before it is void, and with the write it becomes durable in one step.
+
     One writer takes them all at once: the state of the last one holds for all, their spans stand in order in
     ``taken``. The end comes after the last write (``end``).
     """

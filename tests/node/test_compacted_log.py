@@ -99,8 +99,11 @@ def test_a_storage_with_a_snapshot_is_refused(impl):
     """A node cannot restore it yet: better an error than a state machine that lacks what is in it."""
     storage = impl.MemoryStorage(voters=[1])
     storage.open(1, module(impl, "config").Config(id=1).cluster)
-    storage.append(impl.HardState(1, 1, 0), [])
-    storage.save_snapshot(impl.Snapshot(7, 1, impl.ConfState(voters=(1,)), b"state"))
+    suite = module(impl, "testing.storage_suite")
+    members = impl.ConfState(voters=(1,))
+    suite.receive(storage, suite.described(7, 1, members, module(impl, "config").Config(id=1).cluster), b"state")
+    storage.begin_behind(7, 1, members)
+    storage.append(impl.HardState(1, 1, 7), [])
     storage.sync()
     storage.close()
     with pytest.raises(impl.StorageError, match="holds a snapshot of entry 7"):

@@ -247,12 +247,17 @@ def test_left_overs_go_and_the_newest_two_stay(impl, files, form, directory):
     begun.write(b"x")
     for name in ("wal.mark", "snapshot.raftx", "snapshot-1-2.raftx"):  # not one of them
         directory.open_file(name, create=True).close()
-    assert folder.clean() == [begun.descriptor.name + ".new"]
+    part = form.PART
+    directory.open_file(made[0].name + part, create=True).close()
+    assert folder.parts() == [made[0].name + part]
+    keep = [each.name for each in made]
+    assert folder.clean([*keep, made[0].name + part]) == [begun.descriptor.name + ".new"]
+    assert folder.clean(keep) == [made[0].name + part]
     assert folder.names() == [made[1].name, made[0].name]  # by term first
     made.append(make(impl, files, form, directory, b"8", index=8, term=2))
     assert folder.whole() == ([made[2], made[1], made[0]], [])
-    assert folder.prune() == [made[0].name]
-    assert folder.prune() == []
+    assert folder.clean(folder.names()[:2]) == [made[0].name]
+    assert folder.clean(folder.names()[:2]) == []
     assert folder.names() == [made[2].name, made[1].name]
 
 
@@ -269,8 +274,8 @@ def test_the_one_before_serves_when_the_newest_is_damaged(impl, files, form, dir
     files.SnapshotFolder(directory).set_aside(new.name)
     assert directory.names() == [old.name, new.name + ".damaged"]
     make(impl, files, form, directory, b"next", index=7)
-    assert files.SnapshotFolder(directory).prune() == []
-    assert files.SnapshotFolder(directory).clean() == []
+    folder = files.SnapshotFolder(directory)
+    assert folder.clean(folder.names()) == []
 
 
 def test_compressed(impl, files, form, directory):
@@ -303,13 +308,13 @@ class Story:
     def run(self):
         directory = self.disk.open_directory(self.path)
         folder = self.files.SnapshotFolder(directory)
-        folder.clean()
+        folder.clean(folder.names()[:2])
         begin = len(self.finished)
         for index in range(begin + 1, 4):
             self.finished.append(
                 make(self.impl, self.files, self.form, directory, state_of(5000, seed=index), index=index)
             )
-            folder.prune()
+            folder.clean(folder.names()[:2])
         directory.close()
 
     def go_on(self):

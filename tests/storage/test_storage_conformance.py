@@ -55,18 +55,19 @@ def test_conformance(impl, tmp_path, make, check):
 def test_power_cuts_of_many_kinds(impl, tmp_path, seed):
     """What the disk makes of writes that were not synced is drawn anew."""
     suite = module(impl, "testing.storage_suite")
-    for check in suite.CHECKS:
+    for check in suite.checks_for(impl.FileStorage):
         if "power" in check.__name__:
             check(simulated(impl, tmp_path, seed))
 
 
 def test_what_a_storage_cannot_do_is_not_asked_of_it(impl):
-    """FileStorage has no method for snapshots, and says so."""
-    suite = module(impl, "testing.storage_suite")
-    assert not hasattr(impl.FileStorage, "save_snapshot") and hasattr(impl.MemoryStorage, "save_snapshot")
+    """Methods for snapshots are a group: a storage has all or none."""
+    suite, protocol = module(impl, "testing.storage_suite"), module(impl, "storage.protocol")
     assert set(suite.SNAPSHOT_CHECKS) < set(suite.checks_for(impl.MemoryStorage))
-    assert not set(suite.SNAPSHOT_CHECKS) & set(suite.checks_for(impl.FileStorage))
-    assert "no ``save_snapshot``" in impl.FileStorage.__doc__
+    assert set(suite.SNAPSHOT_CHECKS) < set(suite.checks_for(impl.FileStorage))
+    assert set(suite.SNAPSHOT_CHECKS) < set(suite.checks_for(Right))
+    assert not set(suite.SNAPSHOT_CHECKS) & set(suite.checks_for(HasNoCompact))
+    assert protocol.keeps_snapshots(impl.MemoryStorage(VOTERS)) and not protocol.keeps_snapshots(HasNoCompact(None))
 
 
 class Right:
@@ -87,8 +88,17 @@ class Right:
     def compact(self, index, term, conf_state):
         self.kept.compact(index, term, conf_state)
 
-    def save_snapshot(self, snapshot):
-        self.kept.save_snapshot(snapshot)
+    def begin_snapshot(self, descriptor):
+        return self.kept.begin_snapshot(descriptor)
+
+    def open_snapshot(self):
+        return self.kept.open_snapshot()
+
+    def receive_snapshot(self, descriptor):
+        return self.kept.receive_snapshot(descriptor)
+
+    def begin_behind(self, index, term, conf_state):
+        self.kept.begin_behind(index, term, conf_state)
 
     def close(self):
         self.kept.close()
@@ -243,17 +253,45 @@ class HasNoCompact:
 class SnapshotBesideTheLog(Right):
     """It keeps the snapshot and the whole log."""
 
-    def __init__(self, kept):
-        super().__init__(kept)
-        kept.snapshots = getattr(kept, "snapshots", [])
+    def begin_behind(self, index, term, conf_state):
+        self.kept._opened().check_behind(index, term, conf_state)
 
-    def save_snapshot(self, snapshot):
-        self.kept.snapshots.append(snapshot)
 
-    def open(self, id, cluster):
-        loaded = super().open(id, cluster)
-        loaded.snapshot = self.kept.snapshots[-1] if self.kept.snapshots else None
-        return loaded
+class BeginsBehindAtOnce(Right):
+    """The log begins behind the snapshot before the entries there are on disk."""
+
+    def begin_behind(self, index, term, conf_state):
+        self.kept.begin_behind(index, term, conf_state)
+        self.kept.sync()
+
+
+class VoidEntriesComeBack(Right):
+    """What was behind the snapshot before is there again."""
+
+    def begin_behind(self, index, term, conf_state):
+        durable = self.kept._durable
+        self.kept._settle()
+        tail = [each for each in durable.entries if each.index > index]
+        self.kept.begin_behind(index, term, conf_state)
+        self.kept._settle()
+        durable.entries = tail
+
+
+class BelievesAnyChunk(Right):
+    """A chunk is taken as it is."""
+
+    def receive_snapshot(self, descriptor):
+        receiver = self.kept.receive_snapshot(descriptor)
+        put = receiver.put
+
+        def believe(number, chunk):
+            try:
+                put(number, chunk)
+            except Exception:
+                return
+
+        receiver.put = believe
+        return receiver
 
 
 #: each with the checks that must find it, among others
@@ -274,7 +312,10 @@ WRONG = (
     (TakesAnotherNode, "one_node_uses_it_at_a_time"),
     (StaysOpen, "the_incarnation_counts_openings"),
     (HasNoCompact, "it_has_the_methods_of_a_storage"),
-    (SnapshotBesideTheLog, "a_snapshot_within_the_log_keeps_what_lies_behind"),
+    (SnapshotBesideTheLog, "a_log_begins_anew_behind_a_snapshot"),
+    (BeginsBehindAtOnce, "a_power_cut_leaves_the_log_as_before_or_as_after_a_snapshot"),
+    (VoidEntriesComeBack, "a_log_begins_anew_behind_a_snapshot"),
+    (BelievesAnyChunk, "a_snapshot_arrives_in_chunks"),
 )
 
 

@@ -1,0 +1,249 @@
+"""The snapshots of one storage: which of them count, which are in the way, and what their users may do with them.
+
+Three kinds have their name. Those *within* the log, from its base on: the newest two of them stay. One that is *ahead*:
+it was received, and the log does not begin behind it yet; it may never, and nobody relies on it before. Those *behind*
+the base are of no use, and are removed. What belongs to the log itself, the storage tells: base, last entry, terms.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable
+from typing import TypeAlias
+
+from .._native.files import Directory
+from ..errors import SnapshotDamaged, StorageError, UsageError, WalDamaged, WrongDirectory
+from ..types import ConfState
+from .protocol import check_base, check_membership
+from .snapshot_format import DAMAGED, Descriptor, place_of_name, place_of_part
+from .snapshot_receiver import SnapshotReceiver
+from .snapshots import KEPT, SnapshotFolder, SnapshotReader, SnapshotWriter
+
+logger = logging.getLogger("raftx")
+
+Compact: TypeAlias = "Callable[[int, int, ConfState], None]"
+
+REMEDY = "put a backup in place, or begin this member anew in an empty directory, as a new one"
+
+
+class _Writer(SnapshotWriter):
+    """A snapshot that is being made."""
+
+    def __init__(self, store: SnapshotStore, descriptor: Descriptor, level: int | None, compact: Compact) -> None:
+        self._store = store
+        self._compact = compact
+        super().__init__(store.directory, descriptor, level)
+
+    def finish(self) -> Descriptor:
+        """Everything is written: make it durable, and forget what is not needed any more."""
+        made = super().finish()
+        older = self._store.made(made)
+        if older is not None:
+            self._compact(older.index, older.term, older.conf_state)
+        return made
+
+
+class SnapshotStore:
+    """The snapshots in ``directory``, which is open and locked. Any thread; its files may block.
+
+    where: how errors call it. level: of compression, see SnapshotWriter. ``find`` comes first, then ``follow``.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        directory: Directory,
+        cluster: bytes,
+        level: int | None = None,
+    ) -> None:
+        self.where = where
+        self.directory = directory
+        self.cluster = cluster
+        self.level = level
+        #: where the log begins, on disk
+        self._base: Callable[[], int] = int
+        self._folder = SnapshotFolder(directory)
+        self._lock = threading.RLock()
+        #: within the log and whole, the newest first
+        self._within: list[Descriptor] = []
+        #: newer than these, and whether it was read to its end
+        self._ahead: Descriptor | None = None
+        self._ahead_whole = False
+
+    # --- opening -----------------------------------------------------------------------------------
+
+    def find(self, base: int, last: int, term_at: Callable[[int], int], restored: bool) -> None:
+        """Look at what is there. Before anything else.
+
+        The log begins behind ``base`` and ends with ``last``; ``term_at`` tells the terms of its entries. restored: it
+        was begun anew behind the snapshot at the base. Raises SnapshotDamaged, WalDamaged, WrongDirectory, StorageError.
+        """
+
+        def inside(term: int, index: int) -> bool:
+            # An entry of another term is there in place of the one that the snapshot was made after.
+            return base <= index <= last and term_at(index) == term
+
+        kept, damaged = self._folder.whole(inside)
+        for each in kept:
+            if each.cluster != self.cluster:
+                raise WrongDirectory(f"{self.where}: {each.name} is of another cluster")
+        within = [each for each in kept if inside(each.term, each.index)]
+        if base and not within:
+            self._check_needed(base, last, kept, damaged, restored)
+        for name, reason in damaged:
+            logger.warning("%s: %s; it is put aside as %s%s", self.where, reason, name, DAMAGED)
+            self._folder.set_aside(name)
+        newest = within[0].index if within else base
+        ahead = [each for each in kept if each.index > newest and each not in within][:1]
+        parts = [name for name in self._folder.parts() if (place_of_part(name) or (0, 0))[1] > newest][:1]
+        self._within = within[:KEPT]
+        self._ahead, self._ahead_whole = (ahead[0] if ahead else None), False
+        self._folder.clean([each.name for each in self._within + ahead] + parts)
+
+    def follow(self, base: Callable[[], int]) -> None:
+        """From now on the log begins where ``base`` says, whatever happens."""
+        self._base = base
+
+    def _check_needed(
+        self, base: int, last: int, kept: list[Descriptor], damaged: list[tuple[str, str]], restored: bool
+    ) -> None:
+        """No snapshot reaches the base: refuse, unless it is one that was only asked for."""
+        begins = f"the log begins behind entry {base}, and no other snapshot reaches so far"
+        for name, reason in damaged:
+            if (place_of_name(name) or (0, 0))[1] <= last:
+                raise SnapshotDamaged(f"{self.where}: {reason}; {begins}: {REMEDY}")
+        if restored or any([each.index < base for each in kept]):
+            newest = f"the newest snapshot is of entry {kept[0].index}" if kept else "there is no snapshot"
+            raise WalDamaged(
+                f"{self.where}: {newest}, and the log has {base + 1}..{last}: something is missing: {REMEDY}"
+            )
+
+    # --- for users ---------------------------------------------------------------------------------
+
+    def newest(self) -> Descriptor | None:
+        """The newest one within the log."""
+        with self._lock:
+            self.settle()
+            return self._within[0] if self._within else None
+
+    def begin(self, descriptor: Descriptor, last: int, compact: Compact) -> SnapshotWriter:
+        """One that is to be written. Raises UsageError, StorageError.
+
+        last: the last entry that is durable. compact: called when there is another one behind which the log may begin.
+        """
+        with self._lock:
+            newest = self._check(descriptor)
+            if descriptor.index <= newest:
+                raise UsageError(f"index must be above {newest}, that of the newest snapshot, not {descriptor.index}")
+            check_base(descriptor.index, descriptor.term, descriptor.conf_state, last)
+            return _Writer(self, descriptor, self.level, compact)
+
+    def open(self) -> SnapshotReader:
+        """The newest one within the log, to be read. Raises StorageError, SnapshotDamaged; UsageError without one."""
+        with self._lock:
+            newest = self.newest()
+            if newest is None:
+                raise UsageError(f"{self.where} has no snapshot")
+            return SnapshotReader(self.directory, newest.name)
+
+    def receive(self, descriptor: Descriptor) -> SnapshotReceiver:
+        """One that comes from another member. What was received of others is removed. Raises UsageError, StorageError."""
+        with self._lock:
+            newest = self._check(descriptor)
+            least = max(newest, self._base())
+            if descriptor.index < least:
+                raise UsageError(f"index must be at least {least}, where the log begins, not {descriptor.index}")
+            check_membership(descriptor.conf_state)
+            descriptor.check()
+            mine = descriptor.name
+            self._folder.remove([name for name in self._folder.parts() if name.removesuffix(".part") != mine])
+            ahead = self._ahead
+            whole = descriptor in self._within or (ahead == descriptor and self._is_whole())
+            return SnapshotReceiver(self.directory, descriptor, self.received, whole)
+
+    def check_behind(self, index: int, term: int, conf_state: ConfState) -> Descriptor:
+        """The snapshot at that place: the log is to begin behind it. Raises UsageError when there is none that is whole."""
+        check_membership(conf_state)
+        members = conf_state.encode()
+        with self._lock:
+            self.settle()
+            ahead = [] if self._ahead is None else [self._ahead]
+            for each in ahead + self._within:
+                if (each.index, each.term, each.conf_state.encode()) == (index, term, members):
+                    if each is not self._ahead or self._is_whole():
+                        return each
+            raise UsageError(
+                f"index must be that of a snapshot that was received and finished, with its term and its membership, "
+                f"not {index!r} with term {term!r} and {conf_state!r}"
+            )
+
+    # --- what changes ------------------------------------------------------------------------------
+
+    def made(self, made: Descriptor) -> Descriptor | None:
+        """One was written and named. The one before it, if there is one: nothing up to there is needed any more."""
+        with self._lock:
+            self._put(made)
+            self.settle()
+            return self._within[-1] if len(self._within) == KEPT else None
+
+    def received(self, made: Descriptor) -> None:
+        """One came from another member, and was named. Nothing is forgotten before the log begins behind it."""
+        with self._lock:
+            before, self._ahead, self._ahead_whole = self._ahead, made, True
+            # It may have taken the place of one of the same name.
+            self._within = [each for each in self._within if each.name != made.name]
+            if before is not None and before.name != made.name:
+                self._folder.remove([before.name])
+            self.settle()
+
+    def settle(self) -> None:
+        """Follow the base of the log: remove what is of no use any more."""
+        with self._lock:
+            base = self._base()
+            ahead = self._ahead
+            if ahead is not None and ahead.index == base:
+                self._ahead = None
+                self._put(ahead)
+            elif ahead is not None and ahead.index <= max(base, self._within[0].index if self._within else 0):
+                self._ahead = None
+                self._drop([ahead])
+            current = [each for each in self._within if each.index >= base][:KEPT]
+            old = [each for each in self._within if each not in current]
+            # Without one that reaches the base those before it are all there is.
+            if old and current:
+                self._within = current
+                self._drop(old)
+
+    def _put(self, made: Descriptor) -> None:
+        rest = [each for each in self._within if each.name != made.name]
+        self._within = sorted([made, *rest], key=lambda each: each.index, reverse=True)
+        if self._ahead is not None and self._ahead.name == made.name:
+            self._ahead = None
+
+    def _drop(self, old: list[Descriptor]) -> None:
+        self._folder.remove([each.name for each in old])
+
+    def _check(self, descriptor: Descriptor) -> int:
+        """Whose it is; the index of the newest one within the log, 0 for none."""
+        self.settle()
+        if descriptor.cluster != self.cluster:
+            raise UsageError(f"cluster must be that of the storage, not {descriptor.cluster!r}")
+        return self._within[0].index if self._within else 0
+
+    def _is_whole(self) -> bool:
+        """Whether the one ahead is; one that is not is removed."""
+        ahead = self._ahead
+        if ahead is None or self._ahead_whole:
+            return ahead is not None
+        try:
+            with SnapshotReader(self.directory, ahead.name) as reader:
+                self._ahead_whole = reader.verify() == ahead
+        except SnapshotDamaged as error:
+            logger.warning("%s: %s; it is removed", self.where, error)
+        if not self._ahead_whole:
+            self._ahead = None
+            with contextlib.suppress(StorageError):
+                self._drop([ahead])
+        return self._ahead_whole

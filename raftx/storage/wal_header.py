@@ -1,0 +1,57 @@
+"""The header of a segment for a log that begins anew, made without the GIL from the record of a snapshot.
+
+A membership is the same bytes in such a record and in a header (ConfState.encode); nothing else of the record is used.
+"""
+
+from __future__ import annotations
+
+from .._native.layout import ENTRY_HEADER, RECORD_INDEX, RECORD_LENGTH, RECORD_TERM
+from .._native.memory import Buffer
+from ..errors import Corruption
+from . import wal_reader
+from .wal_format import BLOCK, HEAD_BASE_AT, HEAD_BASE_TERM_AT, HEAD_MEMBERS_AT, HEAD_USED_AT, HEAD_ZEROS_AT
+
+COUNTS = 4  # bytes at the beginning of a membership, each of which counts ids of 8 bytes
+IDS_AT = 8
+
+
+def membership_size(buffer: Buffer, at: int) -> int:
+    """Bytes of the membership there, a multiple of 8."""
+    size = IDS_AT
+    counts = buffer.get_u32(at)
+    for number in range(COUNTS):
+        size += 8 * ((counts >> (8 * number)) & 0xFF)
+    return size
+
+
+def copy_words(source: Buffer, start: int, target: Buffer, at: int, size: int) -> int:
+    """Copy a multiple of 8 bytes into what is in use there."""
+    end = start + size
+    while start < end:
+        target.set_u64(at, source.get_u64(start))
+        start += 8
+        at += 8
+    return 0
+
+
+def put_behind(header: Buffer, records: Buffer, at: int, out: Buffer) -> int:
+    """Into ``out``: ``header`` for a log that begins behind the snapshot whose record stands at ``at``.
+
+    Everything but base, membership there and what follows from it stays. Raises Corruption for a record without one.
+    """
+    length = records.get_u32(at + RECORD_LENGTH)
+    first = membership_size(records, at + ENTRY_HEADER) if length >= IDS_AT else IDS_AT
+    founders = HEAD_MEMBERS_AT + membership_size(header, HEAD_MEMBERS_AT)
+    second = membership_size(header, founders)
+    if first > length or HEAD_MEMBERS_AT + first + second > BLOCK:
+        raise Corruption("the record of a snapshot has no membership")
+    out.clear()
+    out.fill(BLOCK)
+    copy_words(header, 0, out, 0, HEAD_MEMBERS_AT)
+    copy_words(records, at + ENTRY_HEADER, out, HEAD_MEMBERS_AT, first)
+    copy_words(header, founders, out, HEAD_MEMBERS_AT + first, second)
+    out.set_u32(HEAD_USED_AT, HEAD_MEMBERS_AT + first + second)
+    out.set_u64(HEAD_BASE_AT, records.get_u64(at + RECORD_INDEX))
+    out.set_u64(HEAD_BASE_TERM_AT, records.get_u64(at + RECORD_TERM))
+    out.set_u32(HEAD_ZEROS_AT, wal_reader.count_zero_sectors(out, BLOCK))
+    return 0
