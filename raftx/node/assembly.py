@@ -33,6 +33,7 @@ from ..types import ConfState, StateChange
 from .adapter import StorageAdapter, TransportAdapter
 from .apply import Applier
 from .channels import APPLY_ROWS, COMMAND_ROWS, ApplyQueue, CommandQueue
+from .courier import Courier
 from .disagreements import Disagreements
 from .engine import Engine
 from .events import History, Published, Stream
@@ -41,7 +42,6 @@ from .lifecycle import Task
 from .outcomes import Outcomes
 from .proposer import Proposer
 from .report import Lines, report
-from .courier import Courier
 from .snapshots import Snapshotter, SnapshotThread
 from .stamps import StageTimes
 from .watch import Watch

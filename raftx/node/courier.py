@@ -1,6 +1,6 @@
 """Fetches and serves the files of snapshots, for the engine; a part of the snapshot thread (snapshots.py).
 
-A member that was offered a snapshot asks for its chunks, a few at a time, so that it sets the pace and heartbeats pass in
+A member that was offered a snapshot asks for its chunks, a few at a time: it sets the pace, and heartbeats pass in
 between. Whoever has the file open serves them. What has arrived is kept when the source is lost, and goes on with the
 next offer of the same file. It holds the GIL and may wait for the disk: consensus never waits for it.
 """

@@ -42,9 +42,7 @@ class CourierQueue(Handoff):
         """``to`` asks for chunks of the snapshot with that tag."""
         return self.put(no_spans, ROW_WANTED, to, index, term, tag, first, count, 0)
 
-    def put_chunk(
-        self, chunk: Spans, sender: int, index: int, term: int, tag: int, number: int, refused: bool
-    ) -> int:
+    def put_chunk(self, chunk: Spans, sender: int, index: int, term: int, tag: int, number: int, refused: bool) -> int:
         """A chunk, one record, has arrived; refused: the sender does not have that snapshot, there is no record."""
         return self.put(chunk, ROW_CHUNK, sender, index, term, tag, number, 1 if refused else 0, 0)
 
