@@ -175,9 +175,7 @@ class Driver:
             self.held.put(MSG_STORAGE_APPEND_RESP, id, id, term, index, self.write_stable_term, 0, 0, 0, 0)
             self.held.tag_last(write)
         if self.write_snapshot:
-            spans.push_copy(
-                self.raft.restored.data_at(0), self.raft.restored.size_at(0), self.raft.pending_snapshot, 1
-            )
+            spans.push_copy(self.raft.restored.data_at(0), self.raft.restored.size_at(0), self.raft.pending_snapshot, 1)
         if self.write_high >= self.write_low:
             self.raft.log.spans(self.write_low, self.write_high, spans)
         self.accept_write()
