@@ -188,7 +188,8 @@ class MemoryStorage:
     def begin_behind(self, index: int, term: int, conf_state: ConfState) -> None:
         """The log begins anew behind a snapshot that was received, with the next ``sync``. See protocol.py.
 
-        Raises StorageError when closed; UsageError without that snapshot, or for one before the base or the commit index.
+        Raises StorageError when closed; UsageError without that snapshot, or for one before the base or what is
+        committed.
         """
         self._opened().check_behind(index, term, conf_state)
         with self._lock:

@@ -51,8 +51,8 @@ class Loaded:
     base_term: int = 0
     #: The membership with all committed changes in the records; None: the storage does not look into them.
     current_conf_state: ConfState | None = None
-    #: The newest snapshot that the storage keeps within its log, or None. Its index may be beyond the commit index, which
-    #: may lag behind on disk; its ``data`` are the header of its file (snapshot_format.decode). See below.
+    #: The newest snapshot that the storage keeps within its log, or None. Its index may be beyond the commit index,
+    #: which may lag behind on disk; its ``data`` are the header of its file (snapshot_format.decode). See below.
     snapshot: Snapshot | None = None
 
 
@@ -99,9 +99,9 @@ class SnapshotStorage(Storage, Protocol):
     def begin_snapshot(self, descriptor: Descriptor) -> SnapshotWriter:
         """A snapshot to be written: ``write(data)`` as often as needed, then ``finish()``, or ``discard()``.
 
-        ``descriptor``: index, term, membership there, addresses, cluster, incarnation and version; sizes and digest come
-        from what is written. After ``finish`` it is durable; the newest two are kept, and the log may begin behind the
-        older one. Raises ``UsageError`` for one of another cluster, not above the newest one, or behind the log.
+        ``descriptor``: index, term, membership there, addresses, cluster, incarnation and version; sizes and digest
+        come from what is written. After ``finish`` it is durable; the newest two are kept, and the log may begin behind
+        the older one. Raises ``UsageError`` for one of another cluster, not above the newest one, or behind the log.
         """
 
     def open_snapshot(self) -> SnapshotReader:
@@ -111,19 +111,19 @@ class SnapshotStorage(Storage, Protocol):
         """A snapshot of another member, to be taken in chunks: ``missing()``, ``put(number, chunk)``, ``finish()``.
 
         Chunks are as ``SnapshotReader.chunk`` gives them, in any order. What was received of the same (that is, of one
-        with this digest) before a restart may be there already. After ``finish`` it is durable, and changes nothing yet:
-        the log begins behind it with ``begin_behind``, or never. Raises ``UsageError`` for one of another cluster or
-        before the log.
+        with this digest) before a restart may be there already. After ``finish`` it is durable, and changes nothing
+        yet: the log begins behind it with ``begin_behind``, or never. Raises ``UsageError`` for one of another cluster
+        or before the log.
         """
 
     def begin_behind(self, index: int, term: int, conf_state: ConfState) -> None:
         """The log begins anew behind the snapshot of that place, which was received and finished.
 
-        Every entry that was appended before is void, also those above ``index``. It is durable with the next ``sync``, in
-        one step with what is appended meanwhile: entries behind ``index`` and the hard state. After a crash ``open``
-        finds the log as before or as after it; after it ``Loaded.base_index`` is ``index`` and ``Loaded.snapshot`` is the
-        snapshot. Called like ``append``. Raises ``UsageError`` without that snapshot, or for an index before the base or
-        the commit index.
+        Every entry that was appended before is void, also those above ``index``. It is durable with the next ``sync``,
+        in one step with what is appended meanwhile: entries behind ``index`` and the hard state. After a crash ``open``
+        finds the log as before or as after it; after it ``Loaded.base_index`` is ``index`` and ``Loaded.snapshot`` is
+        the snapshot. Called like ``append``. Raises ``UsageError`` without that snapshot, or for an index before the
+        base or the commit index.
         """
 
 

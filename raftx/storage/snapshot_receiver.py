@@ -1,7 +1,7 @@
 """A snapshot that is received chunk by chunk, in any order, and goes on after a restart with what is there.
 
-It is written aside as ``<name>.part``, with its header first, and has its name only when it is whole and durable. What a
-restart has left of it is believed chunk by chunk, as its checksums say. Reads and writes here may block.
+It is written aside as ``<name>.part``, with its header first, and has its name only when it is whole and durable. What
+a restart has left of it is believed chunk by chunk, as its checksums say. Reads and writes here may block.
 """
 
 from __future__ import annotations

@@ -78,7 +78,8 @@ class SnapshotStore:
         """Look at what is there. Before anything else.
 
         The log begins behind ``base`` and ends with ``last``; ``term_at`` tells the terms of its entries. restored: it
-        was begun anew behind the snapshot at the base. Raises SnapshotDamaged, WalDamaged, WrongDirectory, StorageError.
+        was begun anew behind the snapshot at the base. Raises SnapshotDamaged, WalDamaged, WrongDirectory and
+        StorageError.
         """
 
         def inside(term: int, index: int) -> bool:
@@ -149,7 +150,7 @@ class SnapshotStore:
             return SnapshotReader(self.directory, newest.name)
 
     def receive(self, descriptor: Descriptor) -> SnapshotReceiver:
-        """One that comes from another member. What was received of others is removed. Raises UsageError, StorageError."""
+        """One that comes from another member; what was received of others goes. Raises UsageError, StorageError."""
         with self._lock:
             newest = self._check(descriptor)
             least = max(newest, self._base())
@@ -164,7 +165,7 @@ class SnapshotStore:
             return SnapshotReceiver(self.directory, descriptor, self.received, whole)
 
     def check_behind(self, index: int, term: int, conf_state: ConfState) -> Descriptor:
-        """The snapshot at that place: the log is to begin behind it. Raises UsageError when there is none that is whole."""
+        """The snapshot at that place, behind which the log is to begin. Raises UsageError when there is none, whole."""
         check_membership(conf_state)
         members = conf_state.encode()
         with self._lock:

@@ -291,7 +291,7 @@ class SnapshotFolder:
         return [name for _, name in places]
 
     def clean(self, keep: Iterable[str]) -> list[str]:
-        """Remove all that is not in ``keep``: what an earlier life began to make, to receive, or to remove; their names.
+        """Remove all that is not in ``keep``: what an earlier life began to make, receive or remove. Their names.
 
         Not while one is being made or received. Raises StorageError.
         """

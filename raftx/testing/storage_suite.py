@@ -26,7 +26,7 @@ from ..storage.memory_folder import MemoryFolder
 from ..storage.protocol import Loaded, SnapshotStorage, Storage
 from ..storage.snapshot_format import Descriptor, decode
 from ..storage.snapshots import SnapshotReader, SnapshotWriter
-from ..types import ENTRY_CONF_CHANGE_V2, ENTRY_NORMAL, ConfChange, ConfState, HardState
+from ..types import ENTRY_CONF_CHANGE_V2, ENTRY_NORMAL, ConfChange, ConfState, HardState, Snapshot
 
 CLUSTER = b"storage-suite---"
 FOUNDERS = ConfState(voters=(1, 2, 3))
@@ -348,6 +348,13 @@ def state_of(storage: Any) -> bytes:
         return bytes(reader.read())
 
 
+def snapshot_of(loaded: Loaded) -> Snapshot:
+    """The one that an opening found."""
+    if loaded.snapshot is None:
+        raise AssertionError("there must be a snapshot")
+    return loaded.snapshot
+
+
 def a_snapshot_that_was_written_is_kept(subject: Subject) -> None:
     """The newest two, and the log begins behind the older one at most."""
     storage, _ = subject.opened()
@@ -368,10 +375,10 @@ def a_snapshot_that_was_written_is_kept(subject: Subject) -> None:
         expect_error(UsageError, f"a snapshot of {index}, {cluster!r}", storage.begin_snapshot, descriptor)
     storage.close()
     storage, loaded = subject.opened()
-    expect(loaded.snapshot is not None, True, "there is a snapshot")
-    expect((loaded.snapshot.index, loaded.snapshot.term), (11, 1), "the place of the snapshot")
-    expect(loaded.snapshot.conf_state, ConfState(voters=(1, 2, 3), learners=(12,)), "its membership")
-    expect(decode(loaded.snapshot.data).name, described(11, 1).name, "its data are the header of its file")
+    snapshot = snapshot_of(loaded)
+    expect((snapshot.index, snapshot.term), (11, 1), "the place of the snapshot")
+    expect(snapshot.conf_state, ConfState(voters=(1, 2, 3), learners=(12,)), "its membership")
+    expect(decode(snapshot.data).name, described(11, 1).name, "its data are the header of its file")
     expect(state_of(storage), b"state" + b" at 12" * 3000, "the state")
     expect(loaded.base_index in (0, 3, 7), True, f"the base {loaded.base_index} is not above the older snapshot")
     held = [row[0] for row in rows_of(loaded)]
@@ -410,13 +417,13 @@ def a_snapshot_arrives_in_chunks(subject: Subject) -> None:
     storage, loaded = subject.opened()
     expect(loaded.snapshot, None, "the snapshot that counts")
     expect(rows_of(loaded), [(1, 1, b""), (2, 1, b"")], "the entries")
-    wrong, chunks = arriving(described(12, 3), b"another one" * 1000)
-    receiver = storage.receive_snapshot(replace(wrong, digest=bytes(32)))
+    other, chunks = arriving(described(12, 3), b"another one" * 1000)
+    receiver = storage.receive_snapshot(replace(other, digest=bytes(32)))
     for number, chunk in enumerate(chunks):
         receiver.put(number, chunk)
     expect_error(SnapshotDamaged, "another digest", receiver.finish)
     expect_error(UsageError, "it is gone", receiver.finish)
-    foreign = replace(wrong, cluster=b"another cluster!")
+    foreign = replace(other, cluster=b"another cluster!")
     expect_error(UsageError, "a snapshot of another cluster", storage.receive_snapshot, foreign)
     storage.close()
     expect_error(StorageError, "a snapshot for a closed storage", storage.receive_snapshot, made)
@@ -467,8 +474,8 @@ def a_log_begins_anew_behind_a_snapshot(subject: Subject) -> None:
             expect(loaded.current_conf_state in (None, conf_state), True, "the current membership is that or unknown")
             expect(loaded.hard_state, HardState(term, 3, index), "the hard state")
             expect(rows_of(loaded), wanted, "the entries behind the snapshot")
-            expect(loaded.snapshot is not None, True, "there is a snapshot")
-            expect((loaded.snapshot.index, loaded.snapshot.conf_state), (index, conf_state), "the snapshot")
+            snapshot = snapshot_of(loaded)
+            expect((snapshot.index, snapshot.conf_state), (index, conf_state), "the snapshot")
             expect(state_of(storage), b"state of %d" % index * 800, "the state")
         storage.close()
     storage, loaded = subject.opened()
@@ -485,7 +492,7 @@ def a_log_begins_anew_behind_a_snapshot(subject: Subject) -> None:
     storage, loaded = subject.opened()
     expect(loaded.base_index in (base, base + 15), True, f"the base {loaded.base_index} was asked for")
     expect(rows_of(loaded), rows[loaded.base_index - base :], "the entries after a compaction")
-    expect(loaded.snapshot is not None and loaded.snapshot.index, base + 30, "the snapshot after another one")
+    expect(snapshot_of(loaded).index, base + 30, "the snapshot after another one")
     storage.close()
 
 
