@@ -3,7 +3,6 @@ from libc.stdint cimport uint64_t
 from ..consensus.raft cimport Raft
 
 cdef int LEADER
-cdef uint64_t STEP
 
 @cython.final
 cdef class Compaction:

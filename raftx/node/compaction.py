@@ -5,8 +5,6 @@ from __future__ import annotations
 from ..consensus.raft import Raft
 from ..types import LEADER
 
-STEP = 64  # entries: fewer are not worth it
-
 
 class Compaction:
     """The log of one node, which begins behind what a snapshot holds, or what its owner does not need any more.
@@ -36,14 +34,14 @@ class Compaction:
     def tick(self) -> int:
         """Drop what may go and nobody is to need."""
         most = self.most()
-        if most < self.core.log.first + STEP:
+        if most < self.core.log.first:
             return 0
         keep = self.slowest()
         keep = keep - self.keep_entries if keep > self.keep_entries else 0
         if keep < most and self.core.log_bytes(self.core.log.first, self.core.log.last) > self.max_log_bytes:
             keep = most
         keep = min(keep, most)
-        if keep >= self.core.log.first + STEP:
+        if keep >= self.core.log.first:
             self.core.log.compact(keep)
         return 0
 

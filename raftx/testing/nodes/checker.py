@@ -36,8 +36,11 @@ class NodeChecker(Checker):
         self.ending: list[Request] = []
         #: (index, data) of the entries that state machines are given, in order
         self.commands: list[tuple[int, bytes]] = []
-        #: per member, what its disk held for sure when it crashed: the terms of its log up to there
-        self.promised: dict[int, list[int]] = {}
+        #: per member, what its disk held for sure when it crashed: where its log began, and the terms from there on
+        self.promised: dict[int, tuple[int, list[int]]] = {}
+        #: per member, the index that the first of its ``terms`` is of; how many snapshots its machine was given
+        self.bases_of: dict[int, int] = {}
+        self.restores_of: dict[int, int] = {}
         #: members that were in doubt when their last life ended: no leader had brought them up to date
         self.doubts: set[int] = set()
 
@@ -46,11 +49,17 @@ class NodeChecker(Checker):
     def begins(self, id: int, engine: Any) -> None:
         """A node has opened its storage and runs."""
         core = engine.core
-        entries = core.log.entries(1, core.log.last) if core.log.last else []
-        terms = self.terms[id] = [0, *[entry.term for entry in entries]]
-        promised = self.promised.pop(id, [])
-        if terms[: len(promised)] != promised and not core.in_doubt:
-            raise Violation(f"node {id} comes back without what was durable: {len(promised) - 1} entries")
+        log = core.log
+        base = log.first - 1
+        entries = log.entries(log.first, log.last) if log.last > base else []
+        self.bases_of[id], self.restores_of[id] = base, 0
+        terms = self.terms[id] = [log.py_term(base), *[entry.term for entry in entries]]
+        promised_base, promised = self.promised.pop(id, (0, [0]))
+        # What lies before where its log begins now is in a snapshot.
+        promised_last = promised_base + len(promised) - 1
+        kept = promised[max(base - promised_base, 0) :]
+        if not core.in_doubt and (promised_last > log.last or terms[max(promised_base - base, 0) :][: len(kept)] != kept):
+            raise Violation(f"node {id} comes back without what was durable, up to entry {promised_last}")
         if id in self.doubts and not core.in_doubt:
             raise Violation(f"node {id} was in doubt when it ended, and comes back without it")
         self.doubts.discard(id)
@@ -58,11 +67,12 @@ class NodeChecker(Checker):
             # Something may be missing, and it knows: it does not vote, and acknowledges nothing from before.
             self.durable.pop(id, None)
         self.kept(id, HardState(core.term, core.vote, core.committed))
-        self.began(id, Beginning(0, 0, entries, core.committed, 0))
+        self.began(id, Beginning(base, log.py_term(base), entries, core.committed, core.applied))
 
     def crashes(self, id: int, engine: Any) -> None:
         """A node is gone, and what it knew to be durable is to come back."""
-        self.promised[id] = self.terms[id][: engine.core.stable + 1]
+        base = self.bases_of[id]
+        self.promised[id] = (base, self.terms[id][: engine.core.stable - base + 1])
         if engine.core.in_doubt:
             self.doubts.add(id)
         else:
@@ -71,28 +81,52 @@ class NodeChecker(Checker):
     def after_round(self, id: int, engine: Any) -> None:
         """The engine of a node has had a round."""
         core = engine.core
-        log, terms = core.log, self.terms[id]
-        last = log.last
-        if last + 1 != len(terms) or log.py_term(last) != terms[-1]:
+        log, terms, base = core.log, self.terms[id], self.bases_of[id]
+        last, first = log.last, log.first
+        if first - 1 > base + len(terms) - 1 or (
+            first - 1 > base and log.py_term(first - 1) != terms[first - 1 - base]
+        ):
+            # The log is gone: it begins anew behind a snapshot.
+            self.replaced(id, first - 1, log.py_term(first - 1))
+            self.bases_of[id] = base = first - 1
+            terms[:] = [log.py_term(base)]
+        elif first - 1 > base:
+            # What others need no more is dropped.
+            del terms[: first - 1 - base]
+            self.bases_of[id] = base = first - 1
+        if last - base + 1 != len(terms) or log.py_term(last) != terms[-1]:
             # Entries with the same index and term are the same: what differs lies at the end.
-            same = min(last, len(terms) - 1)
-            while log.py_term(same) != terms[same]:
+            same = min(last, base + len(terms) - 1)
+            while log.py_term(same) != terms[same - base]:
                 same -= 1
-            del terms[same + 1 :]
+            del terms[same - base + 1 :]
             entries = log.entries(same + 1, last) if last > same else []
             terms += [entry.term for entry in entries]
-            if same < len(self.chains[id]) - 1 and not entries:
-                raise Violation(f"the log of node {id} ends at {last}, it went on to {len(self.chains[id]) - 1}")
+            end = self.bases[id] + len(self.chains[id]) - 1
+            if same < end and not entries:
+                raise Violation(f"the log of node {id} ends at {last}, it went on to {end}")
             self.appended(id, entries)
         self.stepped(id, engine)
 
     def after_apply(self, id: int, engine: Any, given: Given) -> None:
         """The apply thread of a node has had a round, or the life of the node is over."""
         done, applied = self.applied_to[id], engine.apply_gauges.index
+        if given.restores != self.restores_of[id]:
+            self.restores_of[id] = given.restores
+            self.given_snapshot(id, given.restored_at)
+            done = self.applied_to[id]
         if applied > done:
             self._applied(id, engine, done, applied)
         if applied > done or len(given.items) != given.judged:
             self.judge_given(id, given, applied)
+
+    def given_snapshot(self, id: int, index: int) -> None:
+        """The state machine of a member has been given a snapshot."""
+        if index >= len(self.applied):
+            raise Violation(f"node {id} restores a snapshot of entry {index}, which nobody has applied")
+        if index < self.applied_to[id]:
+            raise Violation(f"node {id} restores a snapshot of entry {index}, and has applied {self.applied_to[id]}")
+        self.applied_to[id] = index
 
     def _applied(self, id: int, engine: Any, done: int, applied: int) -> None:
         if applied > engine.core.committed:
@@ -111,21 +145,23 @@ class NodeChecker(Checker):
 
         And what came of it is what came of it elsewhere.
         """
-        start = given.judged
+        offset = bisect.bisect_right(self.commands, given.restored_at, key=_index_of)
+        start = offset + given.judged - given.begun_at
         end = bisect.bisect_right(self.commands, applied, start, key=_index_of)
-        if given.items[start:] != self.commands[start:end]:
+        new = given.items[given.judged :]
+        if new != self.commands[start:end]:
             raise Violation(
                 f"state machine safety: that of node {id} was given something else than the log has: "
-                f"{given.items[start:]}, not {self.commands[start:end]}"
+                f"{new}, not {self.commands[start:end]}"
             )
-        for index, data in given.items[start:]:
+        for index, data in new:
             result = given.results[index]
             first = self.results.setdefault(index, result)
             if first != result:
                 raise Violation(
                     f"state machine safety: {data!r} at {index} gives {result!r} on node {id}, it gave {first!r} before"
                 )
-        given.judged = end
+        given.judged = end - offset + given.begun_at
         digest = given.digest()
         if digest is not NO_RESULT and self.digests.setdefault(end, digest) != digest:
             raise Violation(

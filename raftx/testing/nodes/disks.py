@@ -52,6 +52,9 @@ class Disk(Protocol):
     def slice(self) -> None:
         """Some time passes."""
 
+    def stands(self) -> bool:
+        """Whether no sync comes to an end."""
+
     def broken(self) -> bool:
         """Whether the power has gone, in the middle of what the node was doing."""
 
@@ -99,6 +102,9 @@ class PlainDisk:
 
     def slice(self) -> None:
         pass
+
+    def stands(self) -> bool:
+        return False
 
     def broken(self) -> bool:
         return False
@@ -159,6 +165,9 @@ class WalDisk:
             self._frozen_for -= 1
             if not self._frozen_for:
                 self.disk.thaw()
+
+    def stands(self) -> bool:
+        return self._frozen_for > 0
 
     def broken(self) -> bool:
         return self.disk.off

@@ -22,7 +22,8 @@ NO_RESULT = object()
 class StateMachine(Protocol):
     """What schedules can judge: an object that a node takes as its state machine.
 
-    Each life of a node has a new one, which is given the log from its beginning. What ``apply`` returns is compared
+    Each life of a node has a new one, which is given the log from its beginning, or from a snapshot on: it may have
+    ``snapshot``, ``restore`` and ``version`` as any state machine. What ``apply`` returns is compared
     with ``==`` with what every other one returned for that entry. If there is a method ``digest()``, it is asked after
     rounds in which something was applied; its value tells the state, and is compared likewise. What ``apply`` raises
     ends the schedule.
@@ -47,6 +48,14 @@ class Counting:
         """Take an entry."""
         self.count += 1
         return self.count
+
+    def snapshot(self) -> list[bytes]:
+        """How many, in pieces, with something behind it that fills a few chunks."""
+        return [b"%d" % self.count, b" ", *[b"-" * 1000] * (self.count % 9)]
+
+    def restore(self, reader: Any) -> None:
+        """The other way."""
+        self.count = int(reader.read().split()[0])
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,23 @@ class Given:
     fails_at: int = 0
     #: how many of the items have been judged
     judged: int = 0
+    #: the index of the snapshot that it was given last, how many items there were then, and how often it was given one
+    restored_at: int = 0
+    begun_at: int = 0
+    restores: int = 0
+
+    def __post_init__(self) -> None:
+        # What the machine does not have, its node is not to find.
+        if hasattr(self.machine, "snapshot"):
+            self.snapshot = self.machine.snapshot
+            self.restore = self._restore
+            self.version = getattr(self.machine, "version", 0)
+
+    def _restore(self, reader: Any) -> None:
+        self.machine.restore(reader)  # type: ignore[attr-defined]
+        self.begun_at = self.judged = len(self.items)
+        self.restored_at = reader.index
+        self.restores += 1
 
     def apply(self, entry: Entry) -> Any:
         """Take an entry; returns the machine's result."""

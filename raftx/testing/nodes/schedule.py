@@ -80,6 +80,11 @@ class Schedule:
             "forward_proposals": rng.random() < 0.9,
             "batch_append": rng.random() < 0.2,
         }
+        # Drawn apart, so that what a seed does without snapshots it does with them.
+        keeps = random.Random(f"snapshots {self.seed}")
+        common["snapshot_entries"] = keeps.choice((0, 2, 5, 10, 20, 40))
+        common["keep_entries"] = keeps.choice((0, 0, 2, 10, 100))
+        common["max_log_bytes"] = keeps.choice((500, 20_000, 1 << 20))
         return [Config(id=id, seed=rng.getrandbits(64), **common) for id in self.ids]
 
     def run(self) -> Result:

@@ -134,6 +134,7 @@ class World:
         self.totals["repaired"] += bool(getattr(storage, "repaired", None))
         self.totals["begun in doubt"] += bool(getattr(storage, "doubt", ""))
         self.totals["still in doubt"] += id in self.checker.doubts
+        self.totals["begun with a snapshot"] += member.life.node._parts.keeper.newest is not None  # type: ignore[union-attr]
         self.checker.begins(id, self.engine(id))
         self._note("begin", id)
         return True
@@ -193,6 +194,15 @@ class World:
         """A life is over: what must hold at its end."""
         engine = self._engine_of(life)
         self.checker.after_apply(id, engine, life.given)
+        parts: Any = life.node._parts
+        self.totals["snapshots restored"] += life.given.restores
+        if parts.snapshots is not None:
+            writer, courier = parts.snapshots.writer, parts.snapshots.courier
+            self.totals["snapshots made"] += writer.made if writer else 0
+            self.totals["snapshots failed"] += writer.failed if writer else 0
+            self.totals["snapshots fetched"] += courier.fetched
+            self.totals["transfers given up"] += courier.given_up
+            self.totals["chunks served"] += courier.served
         self.checker.judge_once(id, life.node._outcomes)
         self._consume(life)
         if life.committed is not None:
@@ -246,6 +256,8 @@ class World:
             for name in names:
                 if rng.random() < SKIPPED or (name in SELDOM and self.slices % SELDOM[name]):
                     continue
+                if name == "snapshot" and member.disk.stands():
+                    continue  # it would wait in a sync
                 self.round(member, name)
                 if member.life is not life:
                     break
