@@ -58,7 +58,8 @@ class NodeChecker(Checker):
         # What lies before where its log begins now is in a snapshot.
         promised_last = promised_base + len(promised) - 1
         kept = promised[max(base - promised_base, 0) :]
-        if not core.in_doubt and (promised_last > log.last or terms[max(promised_base - base, 0) :][: len(kept)] != kept):
+        found = terms[max(promised_base - base, 0) :][: len(kept)]
+        if not core.in_doubt and (promised_last > log.last or found != kept):
             raise Violation(f"node {id} comes back without what was durable, up to entry {promised_last}")
         if id in self.doubts and not core.in_doubt:
             raise Violation(f"node {id} was in doubt when it ended, and comes back without it")
@@ -72,7 +73,12 @@ class NodeChecker(Checker):
     def crashes(self, id: int, engine: Any) -> None:
         """A node is gone, and what it knew to be durable is to come back."""
         base = self.bases_of[id]
-        self.promised[id] = (base, self.terms[id][: engine.core.stable - base + 1])
+        core = engine.core
+        if core.pending_snapshot and (engine.transfers.write or not core.snapshot_writing):
+            # The log begins anew behind a snapshot, which is not known to be durable yet: it may be the old one.
+            self.promised.pop(id, None)
+        else:
+            self.promised[id] = (base, self.terms[id][: engine.core.stable - base + 1])
         if engine.core.in_doubt:
             self.doubts.add(id)
         else:
@@ -132,7 +138,13 @@ class NodeChecker(Checker):
         if applied > engine.core.committed:
             raise Violation(f"node {id} has applied {applied}, and knows {engine.core.committed} to be committed")
         known = len(self.applied)
-        entries = engine.core.log.entries(done + 1, applied)
+        gone = min(engine.core.log.first - 1, applied)
+        if done < gone:
+            # Handed over before a snapshot took the place of the log: others have applied it before that was made.
+            if gone >= known:
+                raise Violation(f"node {id} has applied {gone}, which is in a snapshot and was applied by nobody")
+            self.applied_to[id] = done = gone
+        entries = engine.core.log.entries(done + 1, applied) if applied > done else []
         self.apply(id, entries)
         self.commands += [
             (entry.index, entry.data[ENVELOPE:])
