@@ -245,7 +245,7 @@ def test_the_power_fails_at_every_operation(impl):
             assert names == [subject.made.name]
         if subject.made.name not in names:
             receiver = subject.receiver(directory)
-            resumed += 0 < receiver.missing()
+            resumed += receiver.missing() > 0
             subject.rest(receiver)
             receiver.finish()
         subject.check(directory)
