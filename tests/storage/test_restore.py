@@ -7,7 +7,7 @@ import random
 import pytest
 
 from tests.helpers.implementations import module
-from tests.helpers.wal import BLOCK, CLUSTER, opened, records, segment
+from tests.helpers.wal import BLOCK, CLUSTER, SMALL, opened, records, segment
 
 FOUNDERS = (1, 2, 3)
 HEAD = 96  # bytes of a batch's header
@@ -222,6 +222,45 @@ def test_a_torn_one_never_was_and_a_damaged_one_is_refused(impl, tmp_path):
         segment(damaged).write_bytes(flipped)
         with pytest.raises(impl.WalDamaged):
             opened(impl, damaged)
+
+
+def test_one_that_begins_a_segment_is_there_with_its_batch_not_with_the_header(impl):
+    """The power fails at each operation of that write: the log is as before it, or as after it."""
+    afterwards = []
+    for cut in range(1, 40):
+        disk = module(impl, "testing.disk").SimDisk(random.Random(cut))
+
+        def made(disk=disk):
+            return impl.FileStorage("/node", voters=FOUNDERS, segment_bytes=SMALL, disk=disk)
+
+        storage = made()
+        storage.open(1, CLUSTER)
+        fill(impl, storage, 1, 4)  # one more has no room in the first segment
+        received(impl, storage, 9, 2, 50)
+        storage.begin_behind(9, 2, conf(impl, 50))
+        storage.append(impl.HardState(2, 3, 9), [records(impl, 10, [(2, bytes(9000))])])
+        disk.cut_after(cut)
+        try:
+            storage.sync()
+        except impl.StorageFailed:
+            assert disk.off
+        done = not disk.off
+        disk.crash()
+        storage.close()
+        storage = made()
+        loaded = storage.open(1, CLUSTER)
+        after = loaded.base_index == 9
+        afterwards.append(after)
+        assert after or not done
+        wanted = [(10, 2)] if after else [(index, 1) for index in range(1, 5)]
+        assert found(impl, loaded) == wanted
+        assert loaded.conf_state == (conf(impl, 50) if after else conf(impl))
+        assert loaded.hard_state == (impl.HardState(2, 3, 9) if after else impl.HardState(1, 0, 0))
+        assert (loaded.snapshot is not None) == after
+        storage.close()
+        if done:
+            break
+    assert done and not afterwards[0] and afterwards.count(False) > 5
 
 
 def test_a_record_that_is_none_is_damage(impl, tmp_path):
