@@ -18,6 +18,7 @@ from raftx.types import (
     MSG_HEARTBEAT,
     MSG_HEARTBEAT_RESP,
     MSG_HUP,
+    MSG_SNAP,
     MSG_STORAGE_APPEND_RESP,
     MSG_VOTE,
     MSG_VOTE_RESP,
@@ -96,6 +97,33 @@ def test_what_has_no_room_at_the_disk_waits_for_the_write_to_come() -> None:
     driver.write_done(2)
     assert [m.index for m in driver.out.messages() if m.kind == MSG_APP_RESP] == [1, 2]
     assert core.stable == 2
+
+
+def test_a_restored_snapshot_comes_before_the_entries_behind_it() -> None:
+    """Its record as the core got it; and nothing that it promises leaves before that write is durable."""
+    impl = IMPLEMENTATIONS["pure"]
+    core = core_of(impl)
+    driver = module(impl, "consensus.driver").Driver(core)
+    spans = module(impl, "_native.memory").Spans()
+    core.step(impl.Message(MSG_APP, sender=2, term=1, entries=[impl.Entry(1, 1, b"a"), impl.Entry(2, 1, b"b")]))
+    assert driver.next_write(spans, True) and not driver.write_snapshot
+    spans.clear()
+    snapshot = impl.Snapshot(9, 2, impl.ConfState(voters=(1, 2, 3), learners=(4,)), b"about it")
+    core.step(impl.Message(MSG_SNAP, sender=2, term=2, snapshot=snapshot))
+    core.step(impl.Message(MSG_APP, sender=2, term=2, index=9, log_term=2, entries=[impl.Entry(10, 2, b"c")]))
+    assert driver.next_write(spans, True) and driver.write_snapshot
+    assert (driver.number, driver.write_commit, driver.write_low, driver.write_high) == (2, 9, 10, 10)
+    record, entries = map(bytes, spans.pieces())
+    assert record == module(impl, "_native.outbox").snapshot_record(snapshot)
+    assert [each.data for each in impl.Entry.decode_all(entries)] == [b"c"]
+    assert MSG_APP_RESP not in kinds(driver.out.messages())
+    spans.clear()
+    # Once only.
+    core.step(impl.Message(MSG_APP, sender=2, term=2, index=10, log_term=2, entries=[impl.Entry(11, 2, b"d")]))
+    assert driver.next_write(spans, True) and not driver.write_snapshot and spans.count == 1
+    driver.write_done(2)
+    assert [m.index for m in driver.out.messages() if m.kind == MSG_APP_RESP] == [2, 9, 10]
+    assert core.stable == 10
 
 
 def test_what_becomes_due_behind_a_durable_write_is_released_at_once() -> None:

@@ -16,6 +16,8 @@ FORMAT = "raftx/storage/wal_format.py"
 FILE = "raftx/storage/file.py"
 MEMORY = "raftx/storage/memory.py"
 PROTOCOL = "raftx/storage/protocol.py"
+RECEIVER = "raftx/storage/snapshot_receiver.py"
+STORE = "raftx/storage/snapshot_store.py"
 ASSEMBLY = "raftx/node/assembly.py"
 
 HISTORY = "conformance/history/test_history_storage.py"
@@ -24,6 +26,8 @@ COMPACTION = "storage/test_compaction.py"
 POWER = "storage/test_compaction_power.py"
 CONFORMANCE = "storage/test_storage_conformance.py"
 DOUBT = "storage/test_wal_doubt.py"
+RECEIVED = "storage/test_snapshot_receiver.py"
+RESTORE = "storage/test_restore.py"
 NODE = "node/test_compacted_log.py"
 
 # Nobody sees that the newest batch, which the mark names, is not there.
@@ -258,7 +262,7 @@ MUTANTS = (
         0,
         "MemoryStorage takes an older base than it has",
         CONFORMANCE,
-        (Edit(MEMORY, "        if index <= self.base_index:\n            return\n", ""),),
+        (Edit(MEMORY, "            if index <= self.base_index:\n                return\n", ""),),
     ),
     Mutant(
         "leftover-is-a-gap",
@@ -323,6 +327,90 @@ MUTANTS = (
                 ASSEMBLY,
                 "        log.py_restore(loaded.base_index, loaded.base_term)\n",
                 "        log.py_restore(loaded.base_index - 1, loaded.base_term)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "void-entries-come-back",
+        0,
+        "what the log held before a snapshot behind which it began anew is handed over",
+        RESTORE,
+        (
+            Edit(
+                READER,
+                "        self.pieces.clear()\n        self.replaces = self.joined = True\n",
+                "        self.joined = True\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "begun-anew-before-it-is-durable",
+        0,
+        "the header of a segment says that the log begins behind a snapshot before the entries there are on disk",
+        RESTORE,
+        (
+            Edit(
+                WAL,
+                "self.staging, at, self.staged_header)\n",
+                "self.staging, at, self.staged_header)\n                self.segment_header.swap(self.staged_header)\n",
+            ),
+            Edit(WAL, "            self.segment_header.swap(self.staged_header)\n            for", "            for"),
+        ),
+    ),
+    Mutant(
+        "begun-anew-for-one-segment",
+        0,
+        "the segments after a log has begun anew say the base of before: it does not open again",
+        RESTORE,
+        (Edit(WAL, "            self.segment_header.swap(self.staged_header)\n", ""),),
+    ),
+    Mutant(
+        "void-segments-stay",
+        0,
+        "segments that hold only what is void are kept for their high indexes",
+        RESTORE,
+        (Edit(WAL, "                self.highest.set_u64(8 * (segment - self.first), 0)\n", "                pass\n"),),
+    ),
+    Mutant(
+        "snapshot-of-other-entries-counts",
+        0,
+        "a snapshot that was only received counts where the log has an entry of a deposed leader in its place",
+        RESTORE,
+        (Edit(STORE, "base <= index <= last and term_at(index) == term\n", "base <= index <= last\n"),),
+    ),
+    Mutant(
+        "received-one-keeps-from-starting",
+        0,
+        "a member that has received a snapshot and not begun behind it does not start again",
+        RESTORE,
+        (
+            Edit(STORE, "any([each.index < base for each in kept])", "kept"),
+            Edit(STORE, "if base and not within", "if not within"),
+        ),
+    ),
+    Mutant(
+        "part-named-before-it-is-durable",
+        0,
+        "a snapshot that was received has its name before its chunks are on disk",
+        RECEIVED,
+        (
+            Edit(
+                RECEIVER,
+                '        check_done(file.py_sync_new(self._directory), "the sync", self._part)\n',
+                "",
+            ),
+        ),
+    ),
+    Mutant(
+        "part-believed",
+        0,
+        "chunks that an earlier life has received are taken as they are",
+        RECEIVED,
+        (
+            Edit(
+                RECEIVER,
+                "            except SnapshotDamaged:\n                return\n",
+                "            except SnapshotDamaged:\n                pass\n",
             ),
         ),
     ),

@@ -73,6 +73,8 @@ SUITE = (
     "storage/test_compaction.py",
     "storage/test_compaction_power.py",
     "storage/test_storage_conformance.py",
+    "storage/test_restore.py",
+    "storage/test_snapshot_receiver.py",
     "consensus/test_admission.py",
     "consensus/test_doubt.py",
     "node/test_contact.py",
