@@ -14,8 +14,8 @@ from ..storage.writes import DiskGauges, WriteQueue
 from ..transport.link import QueueLink
 from ..transport.protocol import ASK_PROVEN, ASK_RENEW, Transport
 from ..types import HardState
+from ..report import report
 from .channels import CommandQueue
-from .report import report
 
 WRITE_FAILED = 1
 

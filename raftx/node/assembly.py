@@ -28,6 +28,7 @@ from ..transport.link import Link, QueueLink
 from ..transport.news import report_notes
 from ..transport.protocol import FRAME_UNIT, Transport
 from ..types import ConfState, StateChange
+from ..report import Lines, report
 from .adapter import StorageAdapter, TransportAdapter
 from .apply import Applier
 from .channels import APPLY_ROWS, COMMAND_ROWS, ApplyQueue, CommandQueue
@@ -37,7 +38,6 @@ from .events import History, Published, Stream
 from .lifecycle import Task
 from .outcomes import Outcomes
 from .proposer import Proposer
-from .report import Lines, report
 from .stamps import StageTimes
 from .watch import Watch
 

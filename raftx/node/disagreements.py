@@ -12,9 +12,9 @@ from .. import _core
 from .._native.layout import FRAME_OVERHEAD
 from ..config import Config
 from ..types import ConfState
+from ..report import report
 from .channels import Gauges
 from .hello import OPTION_NAMES, Hellos, settings_of
-from .report import report
 
 WHY = {
     "pre_vote": "a member without it makes the others elect anew when it comes back from a partition",

@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 
 from .._native import threads
 from ..errors import UsageError
-from .report import report
+from ..report import report
 
 _PENDING = 0
 _DONE = 1  # one proposal's: index, term and value

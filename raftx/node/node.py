@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, NoReturn, Protocol
 
@@ -19,6 +19,7 @@ from ..errors import Stopped, UsageError
 from ..storage.protocol import Storage
 from ..transport.protocol import Transport
 from ..types import LEADER, ConfState, Role, StateChange, check_id, is_id
+from ..report import report
 from . import lifecycle, rows
 from .assembly import Outside, Parts, assemble
 from .events import Consumer, History, Published, Stream
@@ -27,7 +28,6 @@ from .futures import Future
 from .lifecycle import Life, Worker
 from .outcomes import KIND_CAMPAIGN, KIND_TRANSFER, Outcomes
 from .proposer import Data
-from .report import report
 from .status import status_of
 
 STATE_CHANGES_KEPT = 1024
@@ -267,6 +267,11 @@ class Node:
         """
         parts, outside, now = self._parts, self._outside, self._executor.now
         stuck: list[str] = []
+        writes = True
+
+        def release(close: Callable[[], None]) -> None:
+            with self._life.lines.taken_over():
+                lifecycle.quietly(errors, close)
 
         def ends(what: str, until: float = deadline) -> bool:
             worker = self._workers.get(what)
@@ -292,7 +297,7 @@ class Node:
             # A send that does not return ends with its transport, perhaps.
             ends("net", min(deadline, now() + NET_SECONDS))
         if engine_ended:
-            lifecycle.quietly(errors, outside.transport.close)
+            release(outside.transport.close)
         must_end("net")
         disk_ended = must_end("disk")
         if disk_ended and parts is not None and parts.wal is not None:
@@ -300,19 +305,22 @@ class Node:
             parts.wal.reserve.stop()
             disk_ended = must_end("reserve")
         if disk_ended and engine_ended:
-            lifecycle.quietly(errors, outside.storage.close)
+            release(outside.storage.close)
         must_end("apply")
         self._tell_end()
         if parts is not None:
             parts.watch.stop()
             while not ends("watch", min(deadline, now() + 0.1)):
                 if parts.watch.writing:
-                    # It waits for the log, whose lock our own caller may hold: a signal handler. It ends by itself.
+                    # It waits for the log, whose lock our own caller may hold: a signal handler. It ends by itself,
+                    # and writes what is left.
+                    writes = False
                     break
                 if now() >= deadline:
                     stuck.append(self._workers["watch"].name)
                     break
-        self._life.lines.write()
+        if writes:
+            self._life.lines.write()
         if not stuck:
             self._executor.not_at_exit(self.close)
         return ", ".join(stuck)

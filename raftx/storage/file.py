@@ -18,14 +18,13 @@ from pathlib import Path
 from .._native.files import Directory
 from .._native.memory import Spans
 from ..errors import ConfigError, StorageError, StorageFailed, WalDamaged, WrongDirectory
+from ..report import report
 from ..types import ConfState, HardState
 from .disk import Disk
 from .protocol import Loaded, check_append, check_base, first_membership
 from .recovery import Recovery
 from .wal_format import BATCH_IN_DOUBT, BLOCK, KIND_ENTRIES, KIND_OPEN, MARK_NAME, Head, describe, encode_head
 from .wal_writer import Wal
-
-logger = logging.getLogger("raftx")
 
 SEGMENT_BYTES_MIN = 64 << 10
 SEGMENT_BYTES_MAX = 1 << 40
@@ -160,7 +159,7 @@ class FileStorage:
         if wal is not None:
             # A forked child has no directory any more, and writes nothing.
             if directory is not None and directory.is_open() and wal.failed == 0 and wal.py_settle():
-                logger.warning("%s: %s", self.path, describe(wal.failed))
+                report(logging.WARNING, "%s: %s", self.path, describe(wal.failed))
             wal.file.close()
             wal.mark.close()
             wal.reserve.close()
@@ -236,14 +235,16 @@ class FileStorage:
             return ""
         text = f"{self.path}: {doubt}: something that was acknowledged may be missing at the end of the log"
         if self._accept_loss:
-            logger.warning("%s; it is used as it is, because accept_loss is set", text)
+            report(logging.WARNING, "%s; it is used as it is, because accept_loss is set", text)
             return ""
         if recovery.current.voters == (id,) and not recovery.current.voters_outgoing:
             raise WalDamaged(
                 f"{text}. No other voter has a copy: look for what happened to the disk, put a backup in place, or "
                 "accept the loss of the newest entries, if there is one, with FileStorage(accept_loss=True)"
             )
-        logger.warning(
-            "%s; this member starts in doubt: it does not vote before a leader has brought it up to date", text
+        report(
+            logging.WARNING,
+            "%s; this member starts in doubt: it does not vote before a leader has brought it up to date",
+            text,
         )
         return doubt

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from .._native.files import Directory, File
 from .._native.memory import Buffer
 from ..errors import StorageFailed, WalDamaged, WrongDirectory
+from ..report import report
 from ..types import ConfState
 from .membership import membership_after
 from .reserve import Reserve
@@ -42,8 +43,6 @@ from .wal_format import (
 )
 from .wal_reader import Reader
 from .wal_writer import Wal
-
-logger = logging.getLogger("raftx")
 
 NAME = re.compile(r"wal-([0-9a-f]{16})\.log")
 NOTHING = Mark(0, 0, 0, 0)  # the mark of a new directory
@@ -398,7 +397,7 @@ class Recovery:
 
     def _repair(self, file: str, place: int, reason: str) -> None:
         """Remember and log what is mended."""
-        logger.warning("%s/%s repaired at byte %d: %s", self.path, file, place, reason)
+        report(logging.WARNING, "%s/%s repaired at byte %d: %s", self.path, file, place, reason)
         self.repaired = self.repaired or (file, place, reason)
 
     # --- what is in it -----------------------------------------------------------------------------
