@@ -175,10 +175,12 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     log = load_log(config.id, loaded)
     core = Raft(with_seed(config), log, loaded.hard_state, loaded.conf_state, loaded.base_index)
     outside.configuration.value = core.tracker.conf_state()
+    members = [int(id) for id in core.tracker.peers.column("ids")]
+    warn_of_no_member(config.id, members)
     check_closing()
     expect = getattr(transport, "expect", None)
     if expect is not None:
-        expect(config.id, [int(id) for id in core.tracker.peers.column("ids")])
+        expect(config.id, members)
     event = Event()
     proposals = ProposalQueue(event, config.id, loaded.incarnation, config.max_waiting_bytes, clock)
     rows = outside.rows
@@ -214,6 +216,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         engine.gauges,
         lambda: outside.configuration.value,
         getattr(transport, "peers", {}),
+        clock,
     )
     watch.also = functools.partial(tell_news, config.id, transport, link, disagreements)
     if isinstance(clock, ManualClock):
@@ -260,6 +263,17 @@ def load_log(id: int, loaded: Loaded) -> EntryLog:
     for piece in loaded.records:
         log.py_extend(piece)
     return log
+
+
+def warn_of_no_member(id: int, members: list[int]) -> None:
+    """A node whose own id is not in its membership waits until a leader adds it: perhaps for ever."""
+    if id not in members:
+        report(
+            logging.WARNING,
+            "node %d: its id is not in its membership %s: it never campaigns, and only follows if a leader adds it: "
+            "look at Config.id, and at the voters of its storage",
+            *(id, sorted(members)),
+        )
 
 
 def with_seed(config: Config) -> Config:

@@ -181,7 +181,7 @@ class Node:
         if not self._life.fail(error):
             return
         try:
-            report(logging.ERROR, "node %d ends: %s: %s", self._config.id, type(error).__name__, error)
+            report(logging.ERROR, "node %d ends: %s: %s", self._config.id, type(error).__name__, error, error=error)
             self._tell_end()
         finally:
             if self._parts is not None:
@@ -234,6 +234,7 @@ class Node:
             life.ended.open()
             return
         life.move(lifecycle.STOPPING)
+        self._outcomes.stopping = True
         if not self._handed_over:
             self._handed_over = True
             self._hand_over()
