@@ -21,7 +21,9 @@ cdef class Applier:
     cdef public object committed, state_changes
     cdef public Event engine_event
     cdef readonly uint64_t applied_term
+    cdef size_t rows, row, span, spans_left
+    cdef bint in_span
     cdef Cursor cursor
-    cdef int apply_spans(self, size_t span, size_t count) except -1 with gil
+    cdef bint apply_spans(self) except -1 with gil
     cdef int apply_one(self) except -1 with gil
     cdef object give(self, object entry) with gil

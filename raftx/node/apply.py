@@ -1,9 +1,9 @@
 """The apply thread: committed entries to the state machine, outcomes to futures, news to streams.
 
-The one thread of a node that works with the GIL held. Consensus never waits for it: what is
-committed meanwhile stays in the log. The first 24 bytes of an
-entry (origin, incarnation, sequence) tell whose proposal it is. It runs the user's code, which may never
-return: nothing else of the node may depend on this thread.
+The one thread of a node that works with the GIL held. Consensus never waits for it: what is committed meanwhile stays
+in the log. The first 24 bytes of an entry (origin, incarnation, sequence) tell whose proposal it is. It runs the
+user's code, which may never return: nothing else of the node may depend on this thread. A round waits for nothing else:
+where the stream ``committed`` is full it ends in the middle of what it took, and the next one goes on from there.
 """
 
 from __future__ import annotations
@@ -59,6 +59,13 @@ class Applier:
         self.committed: Any = None
         self.state_changes: Any = None
         self.applied_term = 0
+        #: rows that were taken, and the one to be looked at next. Invariant: row <= rows
+        self.rows = self.row = 0
+        #: of the rows that were taken: the span to be looked at next, and whether ``cursor`` stands within it
+        self.span = 0
+        self.in_span = False
+        #: spans of the present row that are not done; 0 between two rows
+        self.spans_left = 0
         self.cursor = Cursor()
 
     def run(self) -> None:
@@ -67,49 +74,77 @@ class Applier:
             self.rest()
 
     def round(self) -> bool:
-        """Take what the engine has handed over; False when nothing follows."""
+        """Take what the engine has handed over, or go on with it; False when nothing follows."""
         # Asked first: what is taken then are the last rows.
         ended = self.applies.py_is_ended()
-        rows = self.applies.py_take()
-        span = 0
-        for row in range(rows):
-            kind = self.applies.kind(row)
-            if kind == ROW_ENTRIES:
-                _low, high, count = self.applies.entries(row)
-                self.apply_spans(span, count)
-                span += count
-                self.after_apply(high)
-            elif kind == ROW_HANDED:
-                self.outcomes.hand_over(*self.applies.handed(row))
-            elif kind == ROW_REFUSED:
-                self.take_refused(row)
-            elif kind == ROW_STATE:
-                self.take_state(row)
-            elif kind == ROW_ASKED:
-                self.take_asked(row)
-            elif kind == ROW_TRANSFER:
-                self.leadership.transfer_ended(*self.applies.transfer(row))
+        goes_on = self.row < self.rows
+        if not goes_on:
+            self.row = self.span = 0
+            self.rows = self.applies.py_take()
+        while self.row < self.rows:
+            if not self.take_row(self.row):
+                # Whose entries have been applied need not wait for the rest.
                 self.outcomes.wake_all()
-            elif kind == ROW_ODD:
-                self.tell_odd(row)
-        return not ended
+                return True
+            self.row += 1
+        return goes_on or not ended
+
+    def take_row(self, row: int) -> bool:
+        """One row of what the engine has handed over; False when it is not done, because the stream is full."""
+        kind = self.applies.kind(row)
+        if kind == ROW_ENTRIES:
+            _low, high, count = self.applies.entries(row)
+            if self.spans_left == 0:
+                self.spans_left = count
+            if not self.apply_spans():
+                return False
+            self.after_apply(high)
+        elif kind == ROW_HANDED:
+            self.outcomes.hand_over(*self.applies.handed(row))
+        elif kind == ROW_REFUSED:
+            self.take_refused(row)
+        elif kind == ROW_STATE:
+            self.take_state(row)
+        elif kind == ROW_ASKED:
+            self.take_asked(row)
+        elif kind == ROW_TRANSFER:
+            self.leadership.transfer_ended(*self.applies.transfer(row))
+            self.outcomes.wake_all()
+        elif kind == ROW_ODD:
+            self.tell_odd(row)
+        return True
 
     def rest(self) -> None:
-        """Sleep until the engine has handed something over."""
+        """Sleep until the engine has handed something over, or the stream has room again."""
         self.applies.event.py_prepare()
-        if self.applies.py_waiting() or self.applies.py_is_ended():
+        if self.may_go_on():
             self.applies.event.py_cancel()
         else:
             self.applies.event.py_wait(-1)
 
-    def apply_spans(self, span: int, count: int) -> int:
-        while count > 0:
-            self.cursor.open(self.applies.taken, span)
-            while self.cursor.next():
+    def may_go_on(self) -> bool:
+        """Whether a round would find work, or the end."""
+        if self.row < self.rows:
+            return bool(self.committed.has_room())
+        return self.applies.py_waiting() or self.applies.py_is_ended()
+
+    def apply_spans(self) -> bool:
+        """The entries of the present row; False when the stream is full before the last one is applied."""
+        committed = self.committed
+        while self.spans_left > 0:
+            if not self.in_span:
+                self.cursor.open(self.applies.taken, self.span)
+                self.in_span = True
+            while committed is None or committed.has_room():
+                if not self.cursor.next():
+                    self.in_span = False
+                    break
                 self.apply_one()
-            span += 1
-            count -= 1
-        return 0
+            if self.in_span:
+                return False
+            self.span += 1
+            self.spans_left -= 1
+        return True
 
     def apply_one(self) -> int:
         c = self.cursor

@@ -42,6 +42,9 @@ from .stamps import StageTimes
 from .watch import Watch
 
 FRAME_MAX = 1 << 30  # bytes of a frame where the transport sets no limit
+# One in so many rows of the apply queue may be about requests. As many again may be on their way, and own proposals
+# take half of the rows.
+REQUESTS_PART = 8
 
 End = Callable[[BaseException | None], None]
 
@@ -126,6 +129,11 @@ class Parts:
             return failed
         return StorageFailed(describe(self.disk.error))
 
+    def takes_requests(self) -> bool:
+        """Whether another request fits: what is told of them must leave room for what comes of frames. Any thread."""
+        applies = self.applier.applies
+        return applies.pending + self.commands.pending < applies.capacity // REQUESTS_PART
+
     def stop_engine(self) -> None:
         """No further proposal, and a last round. Any thread."""
         self.proposer.proposals.close()
@@ -207,6 +215,8 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     # What lies before the log was applied in an earlier life.
     engine.apply_gauges.index = loaded.base_index
     applier.committed = outside.committed
+    if outside.committed is not None:
+        outside.committed.on_room = applies.event.py_wake
     applier.state_changes = outside.state_changes
     watch = Watch(outcomes, lines, clock, config.proposal_timeout_ms * 1_000_000)
     disagreements = Disagreements(

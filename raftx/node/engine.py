@@ -677,6 +677,7 @@ class Engine(Runner):
         self.gauges.last = self.core.log.last
         self.gauges.stable = self.core.stable
         self.gauges.in_doubt = self.core.in_doubt
+        self.gauges.vote = self.core.vote  # given without any of the changes that are an event
         if self.core.transferee != self.shown_transferee:
             was, to = self.shown_transferee, self.core.transferee
             if self.applies.put_transfer(self.empty_spans, was, to, self.core.role) == 0:
@@ -692,7 +693,6 @@ class Engine(Runner):
         self.gauges.term = self.core.term
         self.gauges.leader = self.core.lead
         self.gauges.role = self.core.role
-        self.gauges.vote = self.core.vote
         if self.applies.put_state(self.empty_spans, self.core.term, self.core.lead, self.core.role) == 0:
             self.shown_term = self.core.term
             self.shown_lead = self.core.lead

@@ -84,33 +84,48 @@ class Published(Generic[T]):
 class Stream(Generic[T]):
     """Entries that are pushed by one thread; an iterator that ends with the node, with what ended it if it failed.
 
-    Nothing is lost: when ``limit`` elements wait, the producer does, until one is taken or the stream ends.
-    May be consumed from any thread; several consumers share the elements.
+    Nothing is lost: while ``limit`` elements wait, it takes no further one. The producer does not wait in here; it is
+    told when it may go on. May be consumed from any thread; several consumers share the elements.
     """
 
     def __init__(self, limit: int) -> None:
         self._items: collections.deque[T] = collections.deque()
         self._limit = limit
         self._bell = Bell()  # for consumers
-        self._room = Bell()  # for the producer
+        #: wakes the producer, once it was told that there was no room
+        self.on_room: Callable[[], object] | None = None
+        self._short = False
         self._let_go = False
         self._ended = False
         self._error: BaseException | None = None
 
+    def has_room(self) -> bool:
+        """Whether an element can be pushed. If not, ``on_room`` is called when there may be room. The producer's."""
+        if len(self._items) < self._limit or self._let_go:
+            return True
+        # Said first, looked at again after it: a consumer that takes an element in between finds it said.
+        self._short = True
+        return len(self._items) < self._limit or self._let_go
+
     def push(self, item: T) -> bool:
-        """Add an element; False when nobody is waited for any more. One thread."""
-        if len(self._items) >= self._limit:
-            self._room.wait_for(lambda: len(self._items) < self._limit or self._let_go)
-        if self._let_go:
+        """Add an element; False, and it was not added, without room. Dropped when nobody is waited for. One thread."""
+        if not self.has_room():
             return False
-        self._items.append(item)
-        self._bell.ring()
+        if not self._let_go:
+            self._items.append(item)
+            self._bell.ring()
         return True
 
+    def _tell_room(self) -> None:
+        if self._short:
+            self._short = False
+            if self.on_room is not None:
+                self.on_room()
+
     def let_go(self) -> None:
-        """The producer waits no more; what it pushes from now on is dropped."""
+        """There is always room: what is pushed from now on is dropped."""
         self._let_go = True
-        self._room.ring()
+        self._tell_room()
 
     def end(self, error: BaseException | None = None) -> None:
         """No further element; consumers get what is left first. The first call counts."""
@@ -129,7 +144,7 @@ class Stream(Generic[T]):
             except IndexError:
                 pass
             else:
-                self._room.ring()
+                self._tell_room()
                 return item
             if self._ended and not self._items:
                 if self._error is not None:

@@ -384,7 +384,8 @@ class Node:
         """
         self._check_running()
         future, request = self._open(KIND_CAMPAIGN)
-        if not self._made().engine.commands.campaign(request):
+        parts = self._made()
+        if not parts.takes_requests() or not parts.commands.campaign(request):
             self._no_room(request)
         return future
 
@@ -401,7 +402,8 @@ class Node:
         if to and (not is_id(to) or to not in self._outside.configuration.value.voters):
             raise UsageError(f"{to} is not a voter: {self._outside.configuration.value.voters}")
         future, request = self._open(KIND_TRANSFER)
-        if not self._made().engine.commands.transfer(to, request):
+        parts = self._made()
+        if not parts.takes_requests() or not parts.commands.transfer(to, request):
             self._no_room(request)
         return future
 
@@ -412,8 +414,10 @@ class Node:
         return future, self._outcomes.open(kind, future)
 
     def _no_room(self, request: int) -> None:
-        """The engine cannot be told of a request: it was not done."""
-        self._outcomes.reject(request, "too many commands wait for the engine")
+        """A request is not handed to the engine, because too much waits: it was not done."""
+        self._outcomes.reject(
+            request, "too many requests wait: does apply() not return, or is node.committed not read?"
+        )
 
     # --- streams ---------------------------------------------------------------------------------
 

@@ -58,7 +58,10 @@ class StageTimes:
             self.apply_cursor += 1
 
     def rows(self) -> list[tuple[int, int, int, int, int, int]]:
-        """(index, since, append, stable, commit, apply) of the rounds in the ring that are complete, oldest first."""
+        """(index, since, append, stable, commit, apply) of the rounds in the ring that are complete, oldest first.
+
+        The engine goes on meanwhile: what it has overwritten, or may be overwriting, is left out.
+        """
         out = []
         for i in range(self.head - min(self.head, ROUNDS - 64), self.head):
             at = i % ROUNDS
@@ -71,5 +74,5 @@ class StageTimes:
                 self.at_apply[at],
             )
             if row[5]:
-                out.append(row)
-        return out
+                out.append((i, row))
+        return [row for i, row in out if i + ROUNDS > self.head]

@@ -6,8 +6,11 @@ show them.
 
 from __future__ import annotations
 
+import random
 from types import ModuleType
 from typing import Any
+
+import pytest
 
 from raftx.types import (
     MSG_APP,
@@ -149,3 +152,53 @@ def test_batches_for_the_state_machine_keep_to_one_budget() -> None:
     assert index == 5 + drivers.APPLIES + 1
     driver.apply_done(6)
     assert driver.next_apply(spans) and (driver.apply_low, driver.apply_high) == (index, index)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_both_ways_to_hand_over_what_is_committed_are_one_rule(seed: int) -> None:
+    """``next_apply``, in one step for a node, and ``plan_apply`` with ``accept_apply``, as a Ready does it."""
+    impl = IMPLEMENTATIONS["pure"]
+    drivers, rng = module(impl, "consensus.driver"), random.Random(seed)
+    budget = rng.choice((1, 100, 400, 1 << 20))
+    spans = module(impl, "_native.memory").Spans()
+    cores = [core_of(impl, max_apply_bytes=budget) for _ in range(2)]
+    node, ready = [drivers.Driver(core) for core in cores]
+    batches: list[tuple[int, int, int]] = []
+    for _ in range(200):
+        match rng.randrange(4):
+            case 0:
+                last = cores[0].log.last
+                entries = [
+                    impl.Entry(last + 1 + n, 1, bytes(rng.choice((0, 1, 60, 300)))) for n in range(rng.randrange(5))
+                ]
+                m = impl.Message(MSG_APP, sender=2, term=1, index=last, log_term=min(last, 1), entries=entries)
+                m.commit = rng.randint(cores[0].committed, last + len(entries))
+                for core in cores:
+                    core.step(m)
+            case 1:
+                for driver in (node, ready):
+                    driver.next_write(spans, True)
+                    spans.clear()
+                if rng.random() < 0.8:
+                    node.write_done(node.number)
+                    ready.write_done(ready.number)
+            case 2:
+                found = node.next_apply(spans)
+                size = spans.size
+                spans.clear()
+                assert found == ready.plan_apply(False)
+                if found:
+                    ready.accept_apply(False)
+                    assert (node.apply_low, node.apply_high) == (ready.apply_low, ready.apply_high)
+                    assert size == ready.apply_bytes
+                    batches.append((node.apply_high, size, node.apply_high + 1 - node.apply_low))
+            case 3 if batches:
+                high, size, count = batches.pop(0)
+                node.apply_done(high)
+                cores[1].apply_done(high, size, count)
+        marks = [
+            (core.applying, core.applied, core.applying_bytes, core.apply_paused, core.uncommitted_bytes)
+            for core in cores
+        ]
+        assert marks[0] == marks[1]
+    assert cores[0].applied > 0

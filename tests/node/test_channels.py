@@ -117,13 +117,37 @@ def test_commands_without_room(impl):
     assert commands.refused == 2
     for future in (other.campaign(), other.transfer_leadership(leader.id)):
         assert future.done()
-        with pytest.raises(impl.NotDone, match="too many commands"):
+        with pytest.raises(impl.NotDone, match="too many requests"):
             future.result()
     assert other.status()["commands_dropped"] == commands.refused == 4
     other._parts.stop_engine()
     world.skipped.clear()
     world.until(lambda: "engine" not in world.executors[other.id].started)
     assert other.failure is None
+    world.close()
+
+
+def test_requests_leave_room_for_frames(impl):
+    """However many are made while the apply thread is stuck: the node takes part, and the surplus is refused."""
+    world, leader = world_of(impl, {"applies": 64})
+    other = next(node for node in world.nodes.values() if node is not leader)
+    engine = world.engine(other.id)
+    world.skipped.add((other.id, "apply"))
+    futures = []
+    for _ in range(200):
+        futures.append(other.transfer_leadership(other.id))
+        world.run()
+    refused = [future for future in futures if future.done()]
+    assert 150 < len(refused) < 200
+    for future in refused:
+        with pytest.raises(impl.NotDone, match="too many requests wait: does apply"):
+            future.result()
+    frames, ticks = other.status()["frames_in"], other.status()["ticks"]
+    world.for_rounds(100)
+    assert other.status()["frames_in"] > frames and other.status()["ticks"] > ticks
+    assert engine.applies.refused == 0
+    world.skipped.clear()
+    world.until(lambda: all(future.done() for future in futures))
     world.close()
 
 

@@ -452,4 +452,44 @@ MUTANTS = (
         "native/test_sys.py",
         (Edit(SYS, "            self.short = 0\n            self.giver.wake()\n", "            self.short = 0\n"),),
     ),
+    Mutant(
+        "rows-behind-a-full-stream-are-lost",
+        0,
+        "the last rows are not taken when a node ends whose stream is full",
+        "node/test_committed_stream.py",
+        (Edit(APPLY, "        return goes_on or not ended\n", "        return not ended\n"),),
+    ),
+    Mutant(
+        "begun-again-after-a-full-stream",
+        0,
+        "the entries of a row are applied from its first one when the stream has room again",
+        "node/test_committed_stream.py",
+        (Edit(APPLY, "            if not self.in_span:\n", "            if self.spans_left > 0:\n"),),
+    ),
+    Mutant(
+        "asleep-beside-a-full-stream",
+        0,
+        "the apply thread is not woken when the stream has room again",
+        "node/test_committed_stream.py",
+        (
+            Edit(
+                "raftx/node/assembly.py",
+                "        outside.committed.on_room = applies.event.py_wake\n",
+                "        outside.committed.on_room = None\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "requests-without-bound",
+        0,
+        "requests are taken although nothing is left of the rows that frames need",
+        "node/test_channels.py",
+        (
+            Edit(
+                "raftx/node/assembly.py",
+                "applies.pending + self.commands.pending < applies.capacity // REQUESTS_PART",
+                "applies.pending < applies.capacity",
+            ),
+        ),
+    ),
 )
