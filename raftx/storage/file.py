@@ -17,7 +17,7 @@ from pathlib import Path
 
 from .._native.files import Directory
 from .._native.memory import Spans
-from ..errors import ConfigError, StorageError, StorageFailed, WalDamaged, WrongDirectory
+from ..errors import ConfigError, StorageError, StorageFailed, UsageError, WalDamaged, WrongDirectory
 from ..report import report
 from ..types import ConfState, HardState
 from .disk import Disk
@@ -28,6 +28,12 @@ from .wal_writer import Wal
 
 SEGMENT_BYTES_MIN = 64 << 10
 SEGMENT_BYTES_MAX = 1 << 40
+#: what to do about damage, wherever it is
+REMEDY = (
+    "Nothing was changed. Look for what happened to the disk; then put back the files of this directory as they were "
+    "when the member ran last. Do not start it with an older copy or an empty directory: it would have forgotten what it "
+    "acknowledged, and the group could lose that"
+)
 
 
 class FileStorage:
@@ -69,7 +75,7 @@ class FileStorage:
         self.wal: Wal | None = None
         #: what the header of the last segment said when this was opened, and the newest base that was asked for
         self._head: Head | None = None
-        self._base = 0
+        self._base = self._base_term = 0
         #: of compactions, which any thread may ask for
         self._lock = threading.Lock()
         #: what the last ``open`` mended first: (file, place, reason), or None
@@ -139,8 +145,8 @@ class FileStorage:
 
         The header of the next segment says so, and then the segments that have no entry behind ``index`` are removed.
         Until that header is written an opening finds the base of before. Raises StorageError when it is closed;
-        UsageError for an index above the last one on disk, no index or term at all, 1..2^63-1, or no membership with
-        voters.
+        UsageError for an index above the last one on disk, no index or term at all, 1..2^63-1, a term below that of the
+        base before, or no membership with voters.
         """
         with self._lock:
             wal, head = self.wal, self._head
@@ -149,8 +155,10 @@ class FileStorage:
             check_base(index, term, conf_state, wal.last_index)
             if index <= self._base:
                 return
+            if term < self._base_term:
+                raise UsageError(f"term must be at least {self._base_term}, that of entry {self._base}, not {term}")
             if wal.py_compact(index, encode_head(head._replace(base=index, base_term=term, conf_state=conf_state))):
-                self._base = index
+                self._base, self._base_term = index, term
 
     def close(self) -> None:
         """Sync the mark, release files and lock. May be called twice."""
@@ -195,7 +203,10 @@ class FileStorage:
     def _open(self, directory: Directory, id: int, cluster: bytes) -> Loaded:
         recovery = Recovery(directory, id, cluster, self._founders, self._segment_bytes)
         try:
-            recovery.examine()
+            try:
+                recovery.examine()
+            except WalDamaged as error:
+                raise WalDamaged(f"{error}. {REMEDY}") from error.__cause__
             if not recovery.founders.voters:
                 raise ConfigError(f"voters must name at least one member: {self.path} is new")
             self.doubt = self._doubt_of(recovery, id)
@@ -214,7 +225,7 @@ class FileStorage:
             raise
         self.wal = wal
         self._head = recovery.head
-        self._base = recovery.base
+        self._base, self._base_term = recovery.base, recovery.base_term
         self._last = wal.last_index
         return Loaded(
             self._state,

@@ -64,7 +64,11 @@ class Storage(Protocol):
         """
 
     def append(self, hard_state: HardState, records: Sequence[bytes | memoryview]) -> None:
-        """Take the hard state and then the records (same rule of replacement as ``Loaded.records``)."""
+        """Take the hard state and then the records (same rule of replacement as ``Loaded.records``).
+
+        Raises ``UsageError``, and takes nothing, for what could not be opened again: no whole records, an index that
+        leaves a gap, a term that goes back, a commit index beyond the log. ``check_append`` below tells.
+        """
 
     def sync(self) -> None:
         """Return when everything appended so far is on disk."""
@@ -76,7 +80,8 @@ class Storage(Protocol):
         the storage may forget them at once, later or in part, and says at ``open`` where the log begins now
         (``Loaded.base_index``, an index that was asked for); it never forgets more than that, whenever the power
         fails, and its base never goes back. Raises ``UsageError`` for what cannot be an index, its term and its
-        membership, or is not on disk.
+        membership, or is not on disk; a storage that knows the term of the entry refuses another one, and every storage a
+        term below that of its base.
         """
 
     def close(self) -> None:

@@ -45,6 +45,7 @@ from .wal_reader import Reader
 from .wal_writer import Wal
 
 NAME = re.compile(r"wal-([0-9a-f]{16})\.log")
+UNTOUCHED = "find what else writes in this directory, end it, and start the member again"
 NOTHING = Mark(0, 0, 0, 0)  # the mark of a new directory
 
 
@@ -413,12 +414,12 @@ class Recovery:
                     file.py_take(self.directory.open_file(segment_name(segment), readonly=True))
                     opened = segment
                     if file.identity() != self.walked[segment]:
-                        raise WalDamaged(f"{self._file(segment)} was replaced while it was read")
+                        raise WalDamaged(f"{self._file(segment)} was replaced while it was read: {UNTOUCHED}")
                 code = file.py_read_at(buffer, length, position)
                 if code:
                     raise OSError(-code, f"cannot read {self._file(segment)}")
                 if len(buffer) < length:
-                    raise WalDamaged(f"{self._file(segment)} became shorter while it was read")
+                    raise WalDamaged(f"{self._file(segment)} became shorter while it was read: {UNTOUCHED}")
                 yield buffer.tobytes()
         finally:
             file.close()
