@@ -12,8 +12,8 @@ from .. import _core
 from .._native.layout import FRAME_OVERHEAD
 from .._native.threads import Clock
 from ..config import Config
-from ..types import ConfState
 from ..report import report
+from ..types import ConfState
 from .channels import Gauges
 from .hello import OPTION_NAMES, Hellos, settings_of
 

@@ -15,11 +15,11 @@ from typing import Any, NoReturn, Protocol
 from .._native.memory import Entry
 from .._native.threads import Clock
 from ..config import Config
-from ..errors import Stopped, UsageError
+from ..errors import ConfigError, Stopped, UsageError
+from ..report import report
 from ..storage.protocol import Storage
 from ..transport.protocol import Transport
-from ..types import LEADER, ConfState, Role, StateChange, check_id, is_id
-from ..report import report
+from ..types import LEADER, ConfState, Role, StateChange, check_id, check_timeout, is_id
 from . import lifecycle, rows
 from .assembly import Outside, Parts, assemble
 from .events import Consumer, History, Published, Stream
@@ -85,6 +85,8 @@ class Node:
         self._config = config
         self._life = Life(config.id)
         self._outcomes = Outcomes(config.proposal_timeout_ms * 1_000_000, self._life.enders)
+        if executor is not None and (isinstance(executor, type) or not callable(getattr(executor, "worker", None))):
+            raise ConfigError(f"executor must have the methods of raftx.node.executor.Executor, not {executor!r}")
         self._executor: Executor = executor if executor is not None else Threads()
         self._executor.adopt(self._life)
         self._handed_over = False
@@ -211,6 +213,7 @@ class Node:
         life = self._life
         if life.is_forked():
             return
+        check_timeout(timeout, none=False)
         deadline = self._executor.now() + timeout
         life.closing = True
         try:
@@ -337,9 +340,10 @@ class Node:
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the node has ended; raise what ended it. False after ``timeout`` seconds.
 
-        Raises UsageError on a thread of the node, which would wait for itself.
+        Raises UsageError on a thread of the node, which would wait for itself, and for what is no time.
         """
         self._life.check_process()
+        check_timeout(timeout)
         if not self._life.ended.is_open() and self._life.is_mine():
             raise UsageError("a thread of the node cannot wait for the end of the node")
         if not self._life.ended.wait(timeout):
@@ -400,7 +404,7 @@ class Node:
         self._check_running()
         check_id(to)
         if to and (not is_id(to) or to not in self._outside.configuration.value.voters):
-            raise UsageError(f"{to} is not a voter: {self._outside.configuration.value.voters}")
+            raise UsageError(f"to must be a voter, one of {self._outside.configuration.value.voters}, or 0, not {to}")
         future, request = self._open(KIND_TRANSFER)
         parts = self._made()
         if not parts.takes_requests() or not parts.commands.transfer(to, request):

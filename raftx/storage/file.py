@@ -19,7 +19,7 @@ from .._native.files import Directory
 from .._native.memory import Spans
 from ..errors import ConfigError, StorageError, StorageFailed, UsageError, WalDamaged, WrongDirectory
 from ..report import report
-from ..types import ConfState, HardState
+from ..types import ConfState, HardState, is_id
 from .disk import Disk
 from .protocol import Loaded, check_append, check_base, first_membership
 from .recovery import Recovery
@@ -31,8 +31,8 @@ SEGMENT_BYTES_MAX = 1 << 40
 #: what to do about damage, wherever it is
 REMEDY = (
     "Nothing was changed. Look for what happened to the disk; then put back the files of this directory as they were "
-    "when the member ran last. Do not start it with an older copy or an empty directory: it would have forgotten what it "
-    "acknowledged, and the group could lose that"
+    "when the member ran last. Do not start it with an older copy or an empty directory: it would have forgotten what "
+    "it acknowledged, and the group could lose that"
 )
 
 
@@ -59,12 +59,18 @@ class FileStorage:
         accept_loss: bool = False,
         disk: Disk | None = None,
     ) -> None:
+        if not isinstance(path, (str, os.PathLike)) or not path:
+            raise ConfigError(f"path must be the path of a directory, a str or a pathlib.Path, not {path!r}")
         self.path = Path(path)
         self._founders = first_membership(voters, learners)
-        if not isinstance(segment_bytes, int) or not SEGMENT_BYTES_MIN <= segment_bytes <= SEGMENT_BYTES_MAX:
-            raise ConfigError(f"segment_bytes must be an integer in {SEGMENT_BYTES_MIN}..{SEGMENT_BYTES_MAX}")
+        if not is_id(segment_bytes) or not SEGMENT_BYTES_MIN <= segment_bytes <= SEGMENT_BYTES_MAX:
+            raise ConfigError(
+                f"segment_bytes must be an integer in {SEGMENT_BYTES_MIN}..{SEGMENT_BYTES_MAX}, not {segment_bytes!r}"
+            )
+        if not isinstance(accept_loss, bool):
+            raise ConfigError(f"accept_loss must be True or False, not {accept_loss!r}")
         self._segment_bytes = segment_bytes // BLOCK * BLOCK
-        self._accept_loss = bool(accept_loss)
+        self._accept_loss = accept_loss
         self._disk = Disk() if disk is None else disk
         self._directory: Directory | None = None
         self._state = HardState()

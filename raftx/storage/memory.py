@@ -80,7 +80,10 @@ class MemoryStorage:
     def __init__(self, voters: Iterable[int] = (), learners: Iterable[int] = (), *, sync_delay: float = 0.0) -> None:
         conf_state = first_membership(voters, learners)
         if not conf_state.voters:
-            raise ConfigError("voters must name at least one member")
+            raise ConfigError("voters must name at least one member, not none")
+        good = isinstance(sync_delay, (int, float)) and not isinstance(sync_delay, bool)
+        if not good or not 0 <= sync_delay <= threading.TIMEOUT_MAX:
+            raise ConfigError(f"sync_delay must be a number of seconds, at least 0, not {sync_delay!r}")
         self.sync_delay = sync_delay
         #: tests: the next sync raises this
         self.fail_next_sync: BaseException | None = None

@@ -22,7 +22,7 @@ from ..errors import ConfigError, TransportError, UsageError
 from ..report import report
 from ..types import MEMBERS_MAX, NUMBER_MAX, is_id
 from . import fork
-from .address import Address, listen_on, parse
+from .address import EXAMPLE, Address, listen_on, parse
 from .link import Link
 from .protocol import FRAME_UNIT
 from .python import PythonConnections, socket_id
@@ -143,6 +143,8 @@ class NngTransport:
         receive_bytes: int = 32 << 20,
         use_gil: bool = False,
     ) -> None:
+        if not isinstance(peers, Mapping):
+            raise ConfigError(f"peers must be a mapping of ids to addresses, such as {{2: {EXAMPLE!r}}}, not {peers!r}")
         self._listen_at = parse(listen, "listen", listen=True)
         self._dial_at: dict[int, Address] = {}
         for id, address in peers.items():
@@ -151,20 +153,22 @@ class NngTransport:
             # If all members are given the same list, this node's own address is in it.
             self._dial_at[id] = parse(address, f"peers: {id}", listen=address == listen)
         if len(peers) > MEMBERS_MAX:
-            raise ConfigError(f"peers: at most {MEMBERS_MAX}")
+            raise ConfigError(f"peers: at most {MEMBERS_MAX}, not {len(peers)}")
         _in_range("max_frame_bytes", max_frame_bytes, 64 << 10, 1 << 30)
         _in_range("queue_frames", queue_frames, 1, 8192)
         try:
             low, high = reconnect_ms
-            good = 1 <= low <= high <= 600_000
+            good = is_id(low) and is_id(high) and low <= high <= 600_000
         except (TypeError, ValueError):
             good = False
         if not good:
-            raise ConfigError("reconnect_ms must be two numbers, 1 <= shortest <= longest <= 600000")
+            raise ConfigError(
+                f"reconnect_ms must be two integers, 1 <= shortest <= longest <= 600000, not {reconnect_ms!r}"
+            )
         _in_range("dial_ms", dial_ms, 10, 60_000)
         _in_range("unacknowledged_ms", unacknowledged_ms, 100, 600_000)
         _in_range("max_connections", max_connections, 2, 4096)
-        _in_range("max_strangers", max_strangers, 1, min(max_connections - 1, 1024))
+        _in_range("max_strangers", max_strangers, 1, min(max_connections - 1, 1024), "less than max_connections")
         _in_range("stranger_ms", stranger_ms, 10, 600_000)
         _in_range("receive_bytes", receive_bytes, 64 << 10, 1 << 40)
         self.listen = listen
@@ -465,6 +469,8 @@ class NngTransport:
         return f"<raftx.NngTransport {self.address} peers={sorted(self.peers)}{state}>"
 
 
-def _in_range(name: str, value: object, low: int, high: int) -> None:
+def _in_range(name: str, value: object, low: int, high: int, why: str = "") -> None:
+    """``why``: what the upper limit comes from, when that is another setting."""
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise ConfigError(f"{name} must be an integer in {low}..{high}, not {value!r}")
+        reason = f" ({why})" if why else ""
+        raise ConfigError(f"{name} must be an integer in {low}..{high}{reason}, not {value!r}")
