@@ -74,10 +74,10 @@ class Config:
     def __post_init__(self) -> None:
         self._range("id", 1, NUMBER_MAX)
         if not isinstance(self.cluster, bytes) or len(self.cluster) != 16:
-            raise ConfigError("cluster must be 16 bytes")
+            raise ConfigError(f"cluster must be 16 bytes, the same for all members of a group, not {self.cluster!r}")
         self._range("tick_ms", 1, 60_000)
         self._range("heartbeat_ticks", 1, 10_000)
-        self._range("election_ticks", self.heartbeat_ticks + 1, 100_000)
+        self._range("election_ticks", self.heartbeat_ticks + 1, 100_000, "more than heartbeat_ticks")
         for name in (
             "pre_vote", "check_quorum", "forward_proposals", "lease_reads", "step_down_on_removal",
             "validate_conf_changes", "group_commit", "commit_by_vote", "batch_append", "skip_bcast_commit",
@@ -85,21 +85,25 @@ class Config:
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} must be True or False, not {getattr(self, name)!r}")
         if self.lease_reads and not self.check_quorum:
-            raise ConfigError("lease_reads needs check_quorum: a leader without a quorum must know it")
+            raise ConfigError(
+                "lease_reads=True needs check_quorum=True: a leader must know it when it has lost its quorum"
+            )
         self._range("priority", 0, 2**31 - 1)
         self._range("max_inflight_messages", 1, 2**31 - 1)
         self._range("max_message_bytes", 0, NO_LIMIT)
-        self._range("max_inflight_bytes", self.max_message_bytes, NO_LIMIT)
+        self._range("max_inflight_bytes", self.max_message_bytes, NO_LIMIT, "at least max_message_bytes")
         self._range("max_entry_bytes", 0, 1 << 30)
         self._range("max_uncommitted_bytes", 0, NO_LIMIT)
-        self._range("max_waiting_bytes", self.max_entry_bytes, NO_LIMIT)
+        self._range("max_waiting_bytes", self.max_entry_bytes, NO_LIMIT, "at least max_entry_bytes")
         self._range("max_open_proposals", 1, 2**31 - 1)
         self._range("max_apply_bytes", 1, NO_LIMIT)
         self._range("proposal_timeout_ms", 1, 2**31)
         if self.seed is not None:
             self._range("seed", 0, 2**64 - 1)
 
-    def _range(self, name: str, low: int, high: int) -> None:
+    def _range(self, name: str, low: int, high: int, why: str = "") -> None:
+        """``why``: what the lower limit comes from, when that is another setting."""
         value = getattr(self, name)
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise ConfigError(f"{name} must be an integer in {low}..{high}, not {value!r}")
+            reason = f" ({why})" if why else ""
+            raise ConfigError(f"{name} must be an integer in {low}..{high}{reason}, not {value!r}")

@@ -393,9 +393,10 @@ cdef class NngWire(Runner):
         patience: how many times as long as an attempt the handshake may take. Any thread, but one at a time, like
         ``drop``. Raises ValueError: too many.
         """
+        cdef bytes text = url.encode()    # first, so that no number is taken when it raises
         cdef int number = self.wire.py_target(id, host, port, family, False)
         # The number is free: neither the wire's thread nor the sender looks at it before it has an id and is begun.
-        self.urls[number] = url.encode()
+        self.urls[number] = text
         self.url_texts[number] = PyBytes_AS_STRING(self.urls[number])
         self.patience[number] = patience
         raftx_store(&self.peers[number].renew, 0)
@@ -509,8 +510,11 @@ cdef class NngWire(Runner):
             raftx_close(fd)
             self.wire.shortage(ENOMEM)
             return
-        if (self.arrivals.admit(listener.id, source, raftx_now()) < 0 or nng_listener_start(listener, 0)
-                or nng_listener_set_int(listener, b"socket:fd", fd)):
+        if self.arrivals.admit(listener.id, source, raftx_now()) < 0:
+            # Nobody else knows of the listener.
+            raftx_close(fd)
+            nng_listener_close(listener)
+        elif nng_listener_start(listener, 0) or nng_listener_set_int(listener, b"socket:fd", fd):
             raftx_close(fd)
             self.arrivals.drop(listener.id)
         if self.state.arrivals.refused != refused:

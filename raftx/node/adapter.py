@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 
 from .._native.threads import Event
+from ..report import report
 from ..storage.protocol import Storage
 from ..storage.writes import DiskGauges, WriteQueue
 from ..transport.link import QueueLink
 from ..transport.protocol import ASK_PROVEN, ASK_RENEW, Transport
 from ..types import HardState
 from .channels import CommandQueue
-from .report import report
 
 WRITE_FAILED = 1
 

@@ -20,6 +20,7 @@ from .._native.threads import Clock, Event, ManualClock, ProposalQueue
 from ..config import Config
 from ..consensus.raft import Raft
 from ..errors import ConfigError, StorageError, StorageFailed
+from ..report import Lines, report
 from ..storage.protocol import Loaded, Storage
 from ..storage.wal_format import describe
 from ..storage.wal_writer import Wal
@@ -27,7 +28,7 @@ from ..storage.writes import WRITES, DiskGauges, WriteQueue
 from ..transport.link import Link, QueueLink
 from ..transport.news import report_notes
 from ..transport.protocol import FRAME_UNIT, Transport
-from ..types import ConfState, StateChange
+from ..types import ConfState, StateChange, is_id
 from .adapter import StorageAdapter, TransportAdapter
 from .apply import Applier
 from .channels import APPLY_ROWS, COMMAND_ROWS, ApplyQueue, CommandQueue
@@ -37,7 +38,6 @@ from .events import History, Published, Stream
 from .lifecycle import Task
 from .outcomes import Outcomes
 from .proposer import Proposer
-from .report import Lines, report
 from .stamps import StageTimes
 from .watch import Watch
 
@@ -81,16 +81,20 @@ class Outside:
         if isinstance(self.state_machine, type):
             raise ConfigError(f"state_machine must be an object, not the class {self.state_machine.__name__}")
         if self.state_machine is not None and not callable(getattr(self.state_machine, "apply", None)):
-            raise ConfigError("state_machine must have a method apply(entry)")
+            what = type(self.state_machine).__name__
+            raise ConfigError(f"state_machine must be an object with a method apply(entry), not {what}")
         if not isinstance(self.clock, Clock):
             raise ConfigError(f"clock must be a raftx.Clock or ManualClock, not {type(self.clock).__name__}")
         limit = getattr(self.transport, "max_frame_bytes", None)
-        largest = max(config.max_entry_bytes, config.max_message_bytes) + FRAME_OVERHEAD
-        if limit is not None and largest > limit:
-            raise ConfigError(
-                f"max_entry_bytes and max_message_bytes must be at most {limit - FRAME_OVERHEAD}, "
-                f"what the transport's max_frame_bytes={limit} can carry"
-            )
+        if limit is not None and not is_id(limit):
+            raise ConfigError(f"the transport's max_frame_bytes must be a positive integer or None, not {limit!r}")
+        for name in ("max_entry_bytes", "max_message_bytes"):
+            value = getattr(config, name)
+            if limit is not None and value + FRAME_OVERHEAD > limit:
+                raise ConfigError(
+                    f"{name} must be at most {limit - FRAME_OVERHEAD}, what the transport's max_frame_bytes={limit} "
+                    f"can carry, not {value}: lower it, or raise max_frame_bytes of the transport"
+                )
         # What is called while a node runs; the protocols have more, which not everybody needs.
         for name, given, methods in (
             ("storage", self.storage, ("open", "append", "sync", "close")),
@@ -183,10 +187,12 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     log = load_log(config.id, loaded)
     core = Raft(with_seed(config), log, loaded.hard_state, loaded.conf_state, loaded.base_index)
     outside.configuration.value = core.tracker.conf_state()
+    members = [int(id) for id in core.tracker.peers.column("ids")]
+    warn_of_no_member(config.id, members)
     check_closing()
     expect = getattr(transport, "expect", None)
     if expect is not None:
-        expect(config.id, [int(id) for id in core.tracker.peers.column("ids")])
+        expect(config.id, members)
     event = Event()
     proposals = ProposalQueue(event, config.id, loaded.incarnation, config.max_waiting_bytes, clock)
     rows = outside.rows
@@ -224,6 +230,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         engine.gauges,
         lambda: outside.configuration.value,
         getattr(transport, "peers", {}),
+        clock,
     )
     watch.also = functools.partial(tell_news, config.id, transport, link, disagreements)
     if isinstance(clock, ManualClock):
@@ -270,6 +277,17 @@ def load_log(id: int, loaded: Loaded) -> EntryLog:
     for piece in loaded.records:
         log.py_extend(piece)
     return log
+
+
+def warn_of_no_member(id: int, members: list[int]) -> None:
+    """A node whose own id is not in its membership waits until a leader adds it: perhaps for ever."""
+    if id not in members:
+        report(
+            logging.WARNING,
+            "node %d: its id is not in its membership %s: it never campaigns, and only follows if a leader adds it: "
+            "look at Config.id, and at the voters of its storage",
+            *(id, sorted(members)),
+        )
 
 
 def with_seed(config: Config) -> Config:

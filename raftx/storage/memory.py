@@ -14,7 +14,7 @@ from .._native.memory import Entry
 from ..errors import ConfigError, StorageError, UsageError, WrongDirectory
 from ..types import ConfState, HardState, Snapshot
 from .membership import CHANGES, membership_after
-from .protocol import Loaded, check_base, first_membership
+from .protocol import Loaded, check_append, check_base, first_membership
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,10 @@ class MemoryStorage:
     def __init__(self, voters: Iterable[int] = (), learners: Iterable[int] = (), *, sync_delay: float = 0.0) -> None:
         conf_state = first_membership(voters, learners)
         if not conf_state.voters:
-            raise ConfigError("voters must name at least one member")
+            raise ConfigError("voters must name at least one member, not none")
+        good = isinstance(sync_delay, (int, float)) and not isinstance(sync_delay, bool)
+        if not good or not 0 <= sync_delay <= threading.TIMEOUT_MAX:
+            raise ConfigError(f"sync_delay must be a number of seconds, at least 0, not {sync_delay!r}")
         self.sync_delay = sync_delay
         #: tests: the next sync raises this
         self.fail_next_sync: BaseException | None = None
@@ -91,6 +94,9 @@ class MemoryStorage:
         self._durable = _Contents(conf_state=conf_state)
         #: what was asked for since the last sync: a hard state, entry, base or snapshot each
         self._pending: list[HardState | Entry | _Base | Snapshot] = []
+        #: the hard state and the last entry that were taken, on disk or not
+        self._state = HardState()
+        self._last = 0
         #: why it is in doubt (HardState.in_doubt); "" when it is not, as far as ``put_in_doubt`` is concerned
         self.doubt = ""
 
@@ -113,6 +119,7 @@ class MemoryStorage:
             self._incarnation += 1
             self._settle()
             held = self._durable
+            self._state, self._last = held.hard_state, held.last()
             changes = [
                 (entry.kind, entry.data)
                 for entry in held.entries
@@ -130,11 +137,14 @@ class MemoryStorage:
             )
 
     def append(self, hard_state: HardState, records: Sequence[bytes | memoryview]) -> None:
-        """Take a hard state and records; durable after ``sync``."""
+        """Take a hard state and records; durable after ``sync``. See Storage.append."""
         with self._lock:
             self._check_open()
+            pieces = [bytes(piece) for piece in records]
+            self._last = check_append(self._state, self._last, hard_state, pieces)
+            self._state = hard_state
             self._pending.append(hard_state)
-            for piece in records:
+            for piece in pieces:
                 self._pending += Entry.decode_all(piece)
 
     def sync(self) -> None:
@@ -152,11 +162,16 @@ class MemoryStorage:
     def compact(self, index: int, term: int, conf_state: ConfState) -> None:
         """Forget the entries up to ``index`` with the next ``sync``. See Storage.compact.
 
-        Raises UsageError for what cannot be an index and its term, or is not on disk; StorageError when closed.
+        Raises UsageError for what cannot be an index and its term, is not on disk, or has another term there;
+        StorageError when closed.
         """
         with self._lock:
             self._check_open()
-            check_base(index, term, conf_state, self._durable.last())
+            held = self._durable
+            check_base(index, term, conf_state, held.last())
+            there = held.entries[index - held.base_index - 1].term if index > held.base_index else term
+            if term != there:
+                raise UsageError(f"term must be {there}, that of entry {index}, not {term}")
             self._pending.append(_Base(index, term, conf_state))
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
@@ -171,6 +186,7 @@ class MemoryStorage:
             # It may lie behind the log, which it then replaces.
             check_base(snapshot.index, snapshot.term, snapshot.conf_state, snapshot.index)
             self._pending.append(snapshot)
+            self._last = self._taken().last()
 
     def put_in_doubt(self, reason: str = "a test put it in doubt") -> None:
         """As if something acknowledged might be missing: what opens it next starts in doubt. Not while it is open."""
@@ -197,6 +213,13 @@ class MemoryStorage:
         pending, self._pending = self._pending, []
         for each in pending:
             self._durable.take(each)
+
+    def _taken(self) -> _Contents:
+        """What the disk will hold after the next sync."""
+        made = replace(self._durable, entries=list(self._durable.entries))
+        for each in self._pending:
+            made.take(each)
+        return made
 
     def _check_open(self) -> None:
         if not self._open:

@@ -7,7 +7,6 @@ connection is told by a number, its *source*.
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import signal
 import threading
@@ -17,8 +16,6 @@ from typing import Any
 from .._native.limits import Arrivals
 from .._native.threads import Event, monotonic_ns
 from .._native.wire import Wire
-
-logger = logging.getLogger("raftx")
 
 NEVER_MS = 0x7FFFFFFF  # NNG's own reconnection is not used: see _native.nng.NngWire
 LIVED_NS = 1_000_000_000  # what has stood for so long is dialled again at once
@@ -350,7 +347,8 @@ class PythonConnections:
             if code == pynng.lib.NNG_ECLOSED or self.stopping:
                 return
             if code:
-                logger.warning("receiving failed: %s", ffi.string(lib.nng_strerror(code)).decode())
+                # What else can fail is memory.
+                self.wire.py_shortage(errno.ENOMEM)
                 continue
             try:
                 frame = bytes(ffi.buffer(lib.nng_msg_body(message[0]), lib.nng_msg_len(message[0])))
