@@ -214,8 +214,8 @@ MUTANTS = (
         (
             Edit(
                 OUTCOMES,
-                "        if self.ended:\n            self.end_unknown(sequence, STOPPED",
-                "        if self.ended and self.early:\n            self.end_unknown(sequence, STOPPED",
+                "        if self.ended:\n            self.end_unknown(sequence, reason_of",
+                "        if self.ended and self.early:\n            self.end_unknown(sequence, reason_of",
             ),
         ),
     ),
@@ -240,7 +240,7 @@ MUTANTS = (
         (
             Edit(
                 OUTCOMES,
-                "            self.fail_future(future, NotDone(reason))\n",
+                "            self.fail_future(future, NotDone(self.why(reason)))\n",
                 "            self.settle_with(future, reason)\n",
             ),
         ),
