@@ -125,6 +125,9 @@ class ManualClock(Clock):
         self.value = _int64(int(start * 1e9))
         self.events: list[Event] = []
 
+    def __repr__(self) -> str:
+        return f"<raftx.ManualClock at {self.value / 1e9:.3f} s>"
+
     def now(self) -> int:
         """Nanoseconds."""
         return self.value

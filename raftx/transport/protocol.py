@@ -52,7 +52,7 @@ class Transport(Protocol):
 #   proven(source)                    a valid frame has come over that connection
 #   renew(to)                         the connection to that member is of no use: make another one
 #   expect(id, members)               whom this node wants to reach, at its start
-#   notes                             a Notes (_limits) of what people should hear of: the node logs them
+#   notes                             a Notes (_native.limits): what people should hear of, for the node to log
 #   report(id)                        called some times a second: log what else people should hear of
 #   status()                          a dict of counters, shown as status()["transport"] of the node
 #   max_frame_bytes                   the largest frame that it takes
