@@ -10,7 +10,8 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from .cluster import DEFAULTS, SCENARIO, Cluster, Member, Packet
+from .cluster import Cluster
+from .cluster_member import DEFAULTS, SCENARIO, Member, Packet
 from .draws import Draws
 
 Step = list[Any]

@@ -18,7 +18,8 @@ from typing import Any
 
 import raftx
 
-from .cluster import Cluster, Member, Packet
+from .cluster import Cluster
+from .cluster_member import Member, Packet
 from .driving import NOBODY, Driving, Full, Step
 
 # Numbers of etcd, as in cluster.py

@@ -14,7 +14,7 @@ import raftx
 from raftx.testing.large import LARGE, SMALLEST
 
 from . import generate
-from .cluster import DEFAULTS, SCENARIO, Member
+from .cluster_member import DEFAULTS, SCENARIO, Member
 from .driving import Full, Step
 
 SHARE = 10  # for so many small groups the judge runs a large one besides

@@ -11,7 +11,8 @@ from typing import Any
 import raftx
 
 from .allowed import Difference, Rule, allowed
-from .cluster import Cluster, Packet, run
+from .cluster import Cluster, run
+from .cluster_member import Packet
 from .oracle import Head, OracleDied, Steps
 from .quiet import run_quiet
 

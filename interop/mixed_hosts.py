@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Protocol
 
-from .cluster import Packet
+from .cluster_member import Packet
 from .oracle import Oracle, OracleDied
 from .outside import Hosted, Json, Neutral
 

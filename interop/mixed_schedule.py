@@ -13,7 +13,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from .cluster import DEFAULTS, OK, SCENARIO
+from .cluster import OK
+from .cluster_member import DEFAULTS, SCENARIO
 from .draws import Draws
 from .mixed_hosts import Flight, Host
 from .mixed_watch import LEADER, SNAPSHOT, Conf, Disagreement, Seat, Watch

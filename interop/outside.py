@@ -15,7 +15,8 @@ from typing import IO, Any
 
 import raftx
 
-from .cluster import PANIC, Cluster, Packet
+from .cluster import PANIC, Cluster
+from .cluster_member import Packet
 from .implementation import CLUSTER, implementation
 
 Json = dict[str, Any]

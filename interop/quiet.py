@@ -15,7 +15,8 @@ from typing import Any
 
 import raftx
 
-from .cluster import DOWN, DROPPED, MASK64, NOTHING, OK, SCENARIO, Member, answers_of, main, run
+from .cluster import DOWN, DROPPED, NOTHING, OK, answers_of, main, run
+from .cluster_member import MASK64, SCENARIO, Member
 from .implementation import CLUSTER, Implementation, implementation
 
 ROUNDS = 1000  # rounds of delivery after which a schedule counts as one that never comes to rest

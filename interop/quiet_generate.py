@@ -15,7 +15,7 @@ from typing import Any
 
 import raftx
 
-from .cluster import DEFAULTS, SCENARIO
+from .cluster_member import DEFAULTS, SCENARIO
 from .draws import Draws
 from .quiet import QuietCluster, QuietMember
 

@@ -34,7 +34,7 @@ cdef class Clock:
 @cython.final
 cdef class ManualClock(Clock):
     cdef int64_t value
-    cdef list events
+    cdef list events                      # weak references
     cdef void watch(self, Event event) with gil
 
 @cython.final
@@ -42,6 +42,7 @@ cdef class Event:
     """One thread sleeps, any thread wakes it; a wake-up between look and sleep is not lost."""
     cdef int fd
     cdef int64_t sleeping
+    cdef object __weakref__
     cdef void prepare(self) noexcept nogil
     cdef void cancel(self) noexcept nogil
     cdef void wait(self, int64_t timeout) noexcept nogil

@@ -20,6 +20,7 @@ import os
 import select
 import threading
 import time
+import weakref
 from collections.abc import Iterable
 from typing import Any, TypeAlias, TypeVar, final
 
@@ -123,7 +124,8 @@ class ManualClock(Clock):
     def __init__(self, start: float = 0.0) -> None:
         self.lock = threading.RLock()  # adding to an attribute is not atomic everywhere
         self.value = _int64(int(start * 1e9))
-        self.events: list[Event] = []
+        #: those that are gone take themselves out
+        self.events: list[weakref.ref[Event]] = []
 
     def __repr__(self) -> str:
         return f"<raftx.ManualClock at {self.value / 1e9:.3f} s>"
@@ -138,7 +140,7 @@ class ManualClock(Clock):
 
     def watch(self, event: Event) -> None:
         """Wake this event whenever time moves."""
-        self.events.append(event)
+        self.events.append(weakref.ref(event, self.events.remove))
 
     def py_watch(self, event: Event) -> None:
         """Wake this event whenever time moves."""
@@ -151,8 +153,10 @@ class ManualClock(Clock):
         step = _int64(int(seconds * 1e9))
         with self.lock:
             self.value += step
-        for event in self.events:
-            event.wake()
+        for each in list(self.events):
+            event = each()
+            if event is not None:
+                event.wake()
 
 
 @final
@@ -162,7 +166,7 @@ class Event:
     One thread sleeps, any thread wakes it. A wake-up too many is possible, one too few is not.
     """
 
-    __slots__ = ("fd", "poll", "sleeping")
+    __slots__ = ("__weakref__", "fd", "poll", "sleeping")
 
     def __init__(self) -> None:
         self.fd = -1

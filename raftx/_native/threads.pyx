@@ -4,6 +4,7 @@ threads.py is the twin in plain Python. Nothing here knows Raft. Every mutex in 
 few copies only, and never while anything waits for the GIL.
 """
 import errno
+import weakref
 
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy
@@ -69,6 +70,7 @@ cdef class ManualClock(Clock):
 
     def __init__(self, start=0.0):
         self.value = int(start * 1e9)
+        # Those that are gone take themselves out.
         self.events = []
 
     def __repr__(self):
@@ -81,7 +83,7 @@ cdef class ManualClock(Clock):
         return -1 if deadline > raftx_load(&self.value) else 0
 
     cdef void watch(self, Event event) with gil:
-        self.events.append(event)
+        self.events.append(weakref.ref(event, self.events.remove))
 
     def py_watch(self, Event event not None):
         """Wake this event whenever time moves."""
@@ -92,8 +94,10 @@ cdef class ManualClock(Clock):
         if seconds < 0:
             raise ValueError("seconds must not be negative")
         raftx_add(&self.value, int(seconds * 1e9))
-        for event in self.events:
-            (<Event?>event).wake()
+        for each in list(self.events):
+            event = each()
+            if event is not None:
+                (<Event?>event).wake()
 
 
 cdef class Event:

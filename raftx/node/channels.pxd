@@ -10,17 +10,17 @@ cdef int CELL_APPLIED
 @cython.final
 cdef class ApplyQueue(Handoff):
     cdef int put_entries(self, Spans spans, uint64_t low, uint64_t high) except -1 nogil
-    cdef int put_handed(self, Spans none, uint64_t sequence, uint64_t term) except -1 nogil
-    cdef int put_refused(self, Spans none, uint64_t sequence, uint64_t count, uint64_t reason) except -1 nogil
-    cdef int put_state(self, Spans none, uint64_t term, uint64_t leader, uint64_t role) except -1 nogil
+    cdef int put_handed(self, Spans no_spans, uint64_t sequence, uint64_t term) except -1 nogil
+    cdef int put_refused(self, Spans no_spans, uint64_t sequence, uint64_t count, uint64_t reason) except -1 nogil
+    cdef int put_state(self, Spans no_spans, uint64_t term, uint64_t leader, uint64_t role) except -1 nogil
     cdef int put_odd(
-        self, Spans none, uint64_t reason, uint64_t sender, uint64_t kind, uint64_t term, uint64_t count
+        self, Spans no_spans, uint64_t reason, uint64_t sender, uint64_t kind, uint64_t term, uint64_t count
     ) except -1 nogil
     cdef int put_asked(
-        self, Spans none, uint64_t request, uint64_t reason, uint64_t to, uint64_t before, uint64_t term,
+        self, Spans no_spans, uint64_t request, uint64_t reason, uint64_t to, uint64_t before, uint64_t term,
         uint64_t leader, uint64_t role
     ) except -1 nogil
-    cdef int put_transfer(self, Spans none, uint64_t was, uint64_t to, uint64_t role) except -1 nogil
+    cdef int put_transfer(self, Spans no_spans, uint64_t was, uint64_t to, uint64_t role) except -1 nogil
 
 @cython.final
 cdef class CommandQueue(Handoff):

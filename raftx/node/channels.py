@@ -40,31 +40,31 @@ class ApplyQueue(Handoff):
         """Committed entries low .. high, in ``spans``."""
         return self.put(spans, ROW_ENTRIES, low, high, spans.count, 0, 0, 0, 0)
 
-    def put_handed(self, none: Spans, sequence: int, term: int) -> int:
+    def put_handed(self, no_spans: Spans, sequence: int, term: int) -> int:
         """Own proposals up to ``sequence`` were appended or passed on, in this or an earlier term."""
-        return self.put(none, ROW_HANDED, sequence, term, 0, 0, 0, 0, 0)
+        return self.put(no_spans, ROW_HANDED, sequence, term, 0, 0, 0, 0, 0)
 
-    def put_refused(self, none: Spans, sequence: int, count: int, reason: int) -> int:
+    def put_refused(self, no_spans: Spans, sequence: int, count: int, reason: int) -> int:
         """So many own proposals from ``sequence`` on were not appended and will not be."""
-        return self.put(none, ROW_REFUSED, sequence, count, reason, 0, 0, 0, 0)
+        return self.put(no_spans, ROW_REFUSED, sequence, count, reason, 0, 0, 0, 0)
 
-    def put_state(self, none: Spans, term: int, leader: int, role: int) -> int:
+    def put_state(self, no_spans: Spans, term: int, leader: int, role: int) -> int:
         """One of these has changed."""
-        return self.put(none, ROW_STATE, term, leader, role, 0, 0, 0, 0)
+        return self.put(no_spans, ROW_STATE, term, leader, role, 0, 0, 0, 0)
 
-    def put_odd(self, none: Spans, reason: int, sender: int, kind: int, term: int, count: int) -> int:
+    def put_odd(self, no_spans: Spans, reason: int, sender: int, kind: int, term: int, count: int) -> int:
         """A message that no honest member can have sent; ``count``: so many of this reason so far."""
-        return self.put(none, ROW_ODD, reason, sender, kind, term, count, 0, 0)
+        return self.put(no_spans, ROW_ODD, reason, sender, kind, term, count, 0, 0)
 
     def put_asked(
-        self, none: Spans, request: int, reason: int, to: int, before: int, term: int, leader: int, role: int
+        self, no_spans: Spans, request: int, reason: int, to: int, before: int, term: int, leader: int, role: int
     ) -> int:
         """The core was asked in term ``before`` that ``to`` lead, or was not, with a reason; and what it knows now."""
-        return self.put(none, ROW_ASKED, request, reason, to, before, term, leader, role)
+        return self.put(no_spans, ROW_ASKED, request, reason, to, before, term, leader, role)
 
-    def put_transfer(self, none: Spans, was: int, to: int, role: int) -> int:
+    def put_transfer(self, no_spans: Spans, was: int, to: int, role: int) -> int:
         """To whom leadership was being transferred, and is now (0: to nobody)."""
-        return self.put(none, ROW_TRANSFER, was, to, role, 0, 0, 0, 0)
+        return self.put(no_spans, ROW_TRANSFER, was, to, role, 0, 0, 0, 0)
 
     # For the taker, with the GIL: of a row that was taken. Each belongs to the kind it is named for. Raise IndexError.
 

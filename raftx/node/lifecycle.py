@@ -82,7 +82,7 @@ class Task:
 class Worker:
     """A task on its way from the first round to the last, and a gate that opens at its end.
 
-    An executor runs it; whatever that is, the task is done under the guard of ``attempt``.
+    Whatever executor runs it does each part of the task through ``attempt``.
     """
 
     def __init__(self, what: str, life: Life, task: Task) -> None:
@@ -215,10 +215,6 @@ class Life:
         """Let others have it."""
         self._right.pop("holder", None)
         self._given_back.ring()
-
-    def is_taken(self) -> bool:
-        """Whether anybody has the right."""
-        return "holder" in self._right
 
     # --- the cause --------------------------------------------------------------------------------
 

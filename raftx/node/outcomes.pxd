@@ -25,12 +25,14 @@ cdef class Outcomes:
     cdef readonly bint ended
     cdef public bint stopping
     cdef readonly object cause
+    cdef readonly uint64_t ended_again
     cdef int finish(self, uint64_t sequence, uint64_t index, uint64_t term, object result) except -1 with gil
     cdef int finish_other(self, uint64_t sequence, object item, object outcome) except -1 with gil
     cdef int settle_future(self, Future future, uint64_t index, uint64_t term, object result) except -1 with gil
+    cdef int look_twice(self, Future future) except -1 with gil
     cdef int settle_with(self, Future future, object value) except -1 with gil
     cdef int fail_future(self, Future future, object error) except -1 with gil
     cdef int settle_batch(self, Batch batch, uint64_t sequence, object outcome) except -1 with gil
-    cdef int give_up_batch(self, Batch batch, object reason, object cause) except -1 with gil
+    cdef int give_up_batch(self, Batch batch, uint64_t sequence, object reason, object cause) except -1 with gil
     cdef int wake_one(self, Future future) except -1 with gil
     cdef int replace(self, uint64_t term) except -1 with gil

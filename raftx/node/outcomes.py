@@ -125,6 +125,8 @@ class Outcomes:
         #: somebody closes the node: what is refused from now on is refused because of that
         self.stopping = False
         self.cause: BaseException | None = None
+        #: how often a request was to end again that had ended and was not cancelled: always 0, which simulators look at
+        self.ended_again = 0
 
     # --- registration, on the proposer's thread ---------------------------------------------------
 
@@ -186,8 +188,16 @@ class Outcomes:
         return 0
 
     def settle_future(self, future: Future, index: int, term: int, result: Any) -> int:
-        if future.settle(index, term, result) and future.needs_wake():
+        if not future.settle(index, term, result):
+            self.look_twice(future)
+        elif future.needs_wake():
             self.ending.append(future)
+        return 0
+
+    def look_twice(self, future: Future) -> int:
+        """What was to end has ended: because its owner waits no more, or because it was ended twice."""
+        if not future.cancelled():
+            self.ended_again += 1
         return 0
 
     def finish_other(self, sequence: int, item: Any, outcome: Any) -> int:
@@ -214,12 +224,17 @@ class Outcomes:
             self.fail_future(item, outcome)
 
     def settle_batch(self, batch: Batch, sequence: int, outcome: Any) -> int:
-        if batch.settle(sequence, outcome):
+        if batch.outcomes[sequence - batch.first] is not None:
+            # The first outcome counts; another one taken for it would be missing at the end.
+            self.ended_again += 1
+        elif batch.settle(sequence, outcome):
             self.ending.append(batch.future)
         return 0
 
     def fail_future(self, future: Future, error: ProposalError) -> int:
-        if future.settle_error(error) and future.needs_wake():
+        if not future.settle_error(error):
+            self.look_twice(future)
+        elif future.needs_wake():
             self.ending.append(future)
         return 0
 
@@ -250,7 +265,9 @@ class Outcomes:
             self.settle_with(future, value)
 
     def settle_with(self, future: Future, value: Any) -> int:
-        if future.settle_plain(value) and future.needs_wake():
+        if not future.settle_plain(value):
+            self.look_twice(future)
+        elif future.needs_wake():
             self.ending.append(future)
         return 0
 
@@ -346,26 +363,28 @@ class Outcomes:
                     self.end_one(sequence, error)
         while self.pending:
             try:
-                _, item = self.pending.popitem()
+                number, item = self.pending.popitem()
             except KeyError:
                 break
-            self.give_up(item, reason_of(cause), cause)
+            self.give_up(number, item, reason_of(cause), cause)
         self.wake_threads()
 
     def end_unknown(self, number: int, reason: str, cause: BaseException | None) -> None:
         """What has become of a request will not be known here; nothing happens when it is not open."""
         item = self.pending.pop(number, None)
         if item is not None:
-            self.give_up(item, reason, cause)
+            self.give_up(number, item, reason, cause)
 
-    def give_up(self, item: Any, reason: str, cause: BaseException | None) -> None:
+    def give_up(self, number: int, item: Any, reason: str, cause: BaseException | None) -> None:
         """What was taken out of ``pending`` will not be known."""
         if type(item) is Batch:
-            self.give_up_batch(item, reason, cause)
+            self.give_up_batch(item, number, reason, cause)
         else:
             self.fail_future(item, unknown(reason, cause))
 
-    def give_up_batch(self, batch: Batch, reason: str, cause: BaseException | None) -> int:
+    def give_up_batch(self, batch: Batch, sequence: int, reason: str, cause: BaseException | None) -> int:
+        if batch.outcomes[sequence - batch.first] is not None:
+            self.ended_again += 1
         if batch.give_up(reason, cause):
             self.ending.append(batch.future)
         return 0

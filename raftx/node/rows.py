@@ -1,4 +1,4 @@
-"""Numbers that the node's threads agree on: reasons, and how many there are of what. Values only."""
+"""Numbers that the threads of a node share: kinds of rows, reasons, bounds. Values only."""
 
 # Kinds of rows, engine to apply thread: channels.py has their fields
 ROW_ENTRIES = 1

@@ -106,14 +106,48 @@ def soak(outcomes: Iterator[Any], seconds: float | None, totals: Any, tell: Call
     return 0
 
 
+def at_least_one(text: str) -> int:
+    """A number of things of which there has to be one at least. For argparse: raises ArgumentTypeError."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
+    return number
+
+
+def above_zero(text: str) -> float:
+    """Seconds, more than none. Likewise."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, not {text!r}")
+    return seconds
+
+
+def seed_number(text: str) -> int:
+    """The number of a schedule. Likewise."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, not {text!r}")
+    return int(text)
+
+
+def in_words(number: int) -> str:
+    """How many jobs, in words."""
+    return f"{number:,} job{'s' * (number != 1)}"
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """0 when all held, 1 at a violation."""
+    """0 when all held, 1 at a violation, 2 for wrong arguments."""
     parser = argparse.ArgumentParser(prog="raftx.testing.soak", description="Random schedules under the checker.")
-    parser.add_argument("--seconds", type=float, help=f"default {SECONDS:.0f}, without --schedules")
-    parser.add_argument("--schedules", type=int, help="how many")
-    parser.add_argument("--seed", type=int, help="the first one; default: drawn")
-    parser.add_argument("--steps", type=int, default=2000, help="of each schedule")
-    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--seconds", type=above_zero, help=f"default {SECONDS:.0f}, without --schedules")
+    parser.add_argument("--schedules", type=at_least_one, help="how many")
+    parser.add_argument("--seed", type=seed_number, help="the first one; default: drawn")
+    parser.add_argument("--steps", type=at_least_one, default=2000, help="of each schedule")
+    parser.add_argument("--jobs", type=at_least_one, default=1, help="processes")
     parser.add_argument("--modes", action="store_true", help="run both implementations and compare")
     options = parser.parse_args(arguments)
     seconds = SECONDS if options.seconds is None and options.schedules is None else options.seconds
@@ -123,7 +157,7 @@ def main(arguments: list[str] | None = None) -> int:
         if mode == "interpreted":
             parser.error("--modes needs a compiled build")
         mode = "compiled and interpreted"
-    print(f"{mode}, from seed {seed}, {options.steps:,} steps each, {options.jobs} jobs", flush=True)
+    print(f"{mode}, from seed {seed}, {options.steps:,} steps each, {in_words(options.jobs)}", flush=True)
     chunk = 1 if options.jobs == 1 else CHUNK
     tasks = _tasks(seed, options.schedules, options.steps, options.modes, chunk)
     return soak(outcomes(run, tasks, options.jobs), seconds, Totals(), lambda text: print(text, flush=True))

@@ -85,6 +85,20 @@ def test_manual_clock_advances_from_many_threads(system):
     assert clock.py_now() == 4 * 500 * 1_000_000
 
 
+def test_a_manual_clock_lets_go_of_events_that_are_gone(system):
+    clock = system.ManualClock()
+    stays = system.Event()
+    clock.py_watch(stays)
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(10):
+        clock.py_watch(system.Event())
+    clock.advance(1.0)
+    assert len(os.listdir("/proc/self/fd")) == before
+    stays.py_prepare()
+    clock.advance(1.0)
+    assert ends(start(stays.py_wait))
+
+
 # --- Event ---------------------------------------------------------------------------------------
 
 

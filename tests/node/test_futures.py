@@ -233,3 +233,49 @@ def test_a_refusal_of_more_than_there_is_costs_nothing(outcomes, futures):
     assert time.monotonic() - begun < 5
     assert [str(future.exception(timeout=5)) for future in some] == ["no leader"] * 3
     assert len(outcomes.early) < 2000
+
+
+# --- what is to end twice ---------------------------------------------------------------------------
+
+
+def test_what_is_to_end_twice_ends_once_and_is_counted(outcomes, futures, errors):
+    future = futures.Future()
+    for times in range(2):
+        outcomes.register(1, future)
+        outcomes.refuse(1, 1, 2, f"refused {times}")
+        assert outcomes.ended_again == times
+    assert str(future.exception()) == "refused 0"
+    number = outcomes.open(1, futures.Future())
+    item = outcomes.pending[number]
+    outcomes.settle(number, "done")
+    outcomes.pending[number] = item
+    outcomes.settle(number, "done again")
+    assert (item.result(), outcomes.ended_again) == ("done", 2)
+
+
+def test_a_part_of_a_batch_that_is_to_end_twice_does_not_end_another(outcomes, futures, errors):
+    future = futures.Future()
+    outcomes.register_many(1, 3, future)
+    batch = outcomes.pending[1]
+    outcomes.refuse(1, 1, 3, "refused")
+    outcomes.pending[1] = batch
+    outcomes.refuse(1, 2, 3, "refused")
+    assert outcomes.ended_again == 1
+    assert not future.done()
+    outcomes.pending[1] = batch
+    outcomes.end(None)
+    assert outcomes.ended_again == 2
+    kinds = [type(outcome) for outcome in future.exception().outcomes]
+    assert kinds == [errors.NotDone, errors.NotDone, errors.Unknown]
+
+
+def test_what_was_cancelled_or_given_up_is_not_ended_twice(outcomes, futures):
+    cancelled, batch = futures.Future(), futures.Future()
+    outcomes.register(1, cancelled)
+    outcomes.register_many(2, 2, batch)
+    cancelled.cancel()
+    outcomes.refuse(1, 1, 3, "refused")
+    outcomes.end_unknown(2, "overdue", None)
+    outcomes.refuse(3, 1, 3, "refused")
+    outcomes.end(None)
+    assert batch.done() and outcomes.ended_again == 0

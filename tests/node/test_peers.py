@@ -101,6 +101,9 @@ def test_places_are_for_members_and_those_removed_lately(impl, world):
     members = core.tracker.peers
     world.skipped.update((id, "engine") for id in IDS)
     kept = [peers.py_place(members, id) for id in IDS]
+    # A member whose place was taken gets one when it is asked for, perhaps the same, but with nothing in it.
+    lives = [peers.py_incarnation(id) for id in IDS]
+    assert len([life for life in lives if life]) >= len(IDS) - 1
     assert peers.py_place(members, 4000) == -1
     for id in range(100, 100 + rows.PLACES):
         change(world, f"l{id}")
@@ -112,11 +115,13 @@ def test_places_are_for_members_and_those_removed_lately(impl, world):
     known = [id for id in range(100, 100 + rows.PLACES) if peers.py_place(members, id) >= 0]
     assert known == list(range(100 + rows.PLACES - room, 100 + rows.PLACES))
     assert [peers.py_place(members, id) for id in IDS] == kept
+    assert [peers.py_incarnation(id) for id in IDS] == lives
     # Not even when everybody was a member at the same time.
     for id in range(1000, 1000 + rows.PLACES):
         change(world, f"l{id}")
         assert peers.py_place(members, id) >= 0
         change(world, f"r{id}")
+    assert [peers.py_incarnation(id) for id in IDS] == lives
     assert [peers.py_place(members, id) for id in IDS] == kept
 
 

@@ -106,6 +106,27 @@ def test_a_round_that_raises_ends_the_node_as_in_a_thread(impl, what):
     assert executor.names() == ()
 
 
+def test_what_was_not_handed_over_is_given_back_when_the_node_stops(impl):
+    """And what was handed over is not: another life of the member finds it in its log."""
+    world = World(impl, count=1, max_uncommitted_bytes=50)
+    node, executor = world.nodes[1], world.executors[1]
+    world.leader()
+    handed_over = node.propose(bytes(100))
+    assert executor.step("engine")
+    # It stops while too much is not committed: the disk has had no round since.
+    waits, many = node.propose(b"waits"), node.propose_many([b"a", b"b"])
+    node._parts.stop_engine()
+    assert not executor.step("engine")
+    node.close()
+    assert isinstance(handed_over.exception(0), impl.Unknown)
+    for future in (waits, many):
+        assert isinstance(future.exception(0), impl.NotDone)
+        assert str(future.exception(0)) == "the node was stopped before the proposal was handed over"
+    world.start(1)
+    world.until(lambda: [data for _, _, data in world.machines[1].entries] == [bytes(100)])
+    world.close()
+
+
 def test_killed(impl):
     """Nothing ends and nothing is closed; another life of the member goes on from what was synced."""
     world = World(impl)
@@ -317,4 +338,54 @@ def test_what_no_life_can_have_appended_is_refused(impl):
     world.until(future.done)
     assert str(future.exception(0)) == "the member asked is not the leader"
     world.skipped.clear()
+    world.close()
+
+
+def test_what_was_passed_on_in_an_earlier_term_is_not_appended(impl):
+    """Its proposer was told that it is not done, as soon as an entry of a later term had followed."""
+    world = World(impl)
+    leader, other, future, copy = passed_on(world)
+    world.frames.pop()
+    third = next(node for node in world.nodes.values() if node is not leader and node is not other)
+    term = leader.term
+    for one, to in ((leader, third), (third, leader)):
+        one.transfer_leadership(to.id)
+        world.until(lambda to=to: to.is_leader)
+    assert leader.term > term
+    world.until(future.done)
+    assert str(future.exception(0)) == "its leader lost leadership before it was committed"
+    world.receive[leader.id](copy)
+    later = leader.propose(b"later")
+    world.until(lambda: later.done() and len({node.applied_index for node in world.nodes.values()}) == 1)
+    for machine in world.machines.values():
+        assert [data for _, _, data in machine.entries] == [b"later"]
+    world.close()
+
+
+def test_a_refusal_of_what_an_earlier_life_proposed_is_about_no_request_of_this_one(impl):
+    """Each life numbers its proposals from 1."""
+    world = World(impl)
+    leader, other, _, copy = passed_on(world)
+    world.frames.pop()
+    third = next(node for node in world.nodes.values() if node is not leader and node is not other)
+    leader.transfer_leadership(third.id)
+    world.until(lambda: third.is_leader and leader.leader_id == third.id)
+    world.frames.clear()
+    # It does not lead any more: it refuses, and the answer takes long.
+    world.receive[leader.id](copy)
+    for name in ("engine", "net"):
+        world.executors[leader.id].step(name)
+    (refusal,) = [frame for to, frame in world.frames if to == other.id]
+    world.frames.clear()
+
+    world.executors[other.id].kill()
+    world.storages[other.id].crash()
+    other = world.start(other.id)
+    world.until(lambda: other.leader_id == third.id)
+    future = other.propose(b"y")
+    for name in ("engine", "net"):
+        world.executors[other.id].step(name)
+    world.receive[other.id](refusal)
+    world.until(future.done)
+    assert future.result(0).result == 1
     world.close()

@@ -6,6 +6,7 @@ The whole of it is ``make mutants``, which takes minutes.
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,13 @@ from tests.helpers.paths import ROOT, TESTS
 from tests.tools import mutants
 from tests.tools.mutant_judges import LIVENESS_KILLS, judge
 from tests.tools.mutant_list import MUTANTS, DoesNotApply, Edit, Mutant, mutated
+from tests.tools.mutant_nodes import NODES
 
 pytestmark = [pytest.mark.once, pytest.mark.slow]
 
 HISTORIC = 64
+# Mistakes around the core that schedules of whole nodes have to see.
+NODES_LEAST = 10
 
 by_name = {mutant.name: mutant for mutant in MUTANTS}
 each_mutant = pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
@@ -43,8 +47,40 @@ def test_the_list() -> None:
     assert all(mutant.says and mutant.edits for mutant in MUTANTS)
     assert {mutant.first for mutant in MUTANTS} <= set(mutants.SUITE)
     assert [file for file in mutants.SUITE if not (TESTS / file).is_file()] == []
-    # No two of them are the same mistake.
-    assert len({mutant.edits for mutant in MUTANTS}) == len(MUTANTS)
+
+
+def program(root: Path, mutant: Mutant) -> frozenset[tuple[str, str]]:
+    """What comes of a mistake, without comments and layout: the files that it changes, and what each says then."""
+    return frozenset((file, ast.dump(ast.parse(text, file))) for file, text in mutated(root, mutant).items())
+
+
+def same_mistakes(root: Path, mutants: Sequence[Mutant]) -> list[tuple[str, str]]:
+    """Pairs of mutants that make one program of the source, however they are spelled."""
+    first: dict[frozenset[tuple[str, str]], str] = {}
+    found = []
+    for mutant in mutants:
+        name = first.setdefault(program(root, mutant), mutant.name)
+        if name != mutant.name:
+            found.append((name, mutant.name))
+    return found
+
+
+def test_no_mistake_is_there_twice() -> None:
+    assert same_mistakes(ROOT, MUTANTS) == []
+
+
+def test_two_spellings_of_one_mistake_are_seen(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("x = 1\nif x:\n    y = 2\n")
+    one = Mutant("one", 0, "", "", (Edit("a.py", "if x:", "if not x:"),))
+    again = Mutant("again", 0, "", "", (Edit("a.py", "if x:\n    y = 2", "if  not(x):  # other\n        y = 2"),))
+    other = Mutant("other", 0, "", "", (Edit("a.py", "y = 2", "y = 3"),))
+    assert same_mistakes(tmp_path, [one, other, again]) == [("one", "again")]
+
+
+def test_schedules_of_whole_nodes_are_asked_for_mistakes_of_nodes() -> None:
+    around = ("raftx/node/", "raftx/storage/", "raftx/transport/")
+    asked = [m for m in MUTANTS if m.first == NODES and all(edit.file.startswith(around) for edit in m.edits)]
+    assert len(asked) >= NODES_LEAST
 
 
 @pytest.mark.parametrize("times", [0, 2])

@@ -23,9 +23,14 @@ REACHED = {
     "crashes with lost writes": 50,
     "torn writes": 10,
     "names lost": 2,
-    "repaired": 20,
+    "repaired": 10,
     "refused": 5,
-    "begun in doubt": 3,
+    "begun in doubt": 30,
+    "still in doubt": 10,
+    "damaged newest batches": 20,
+    "damaged nothing": 20,
+    "given back": 200,
+    "full streams": 1000,
     "failed nodes": 50,
     "stalls": 300,
     "full disks": 10,
@@ -35,6 +40,12 @@ REACHED = {
     "closed": 1000,
     "campaigns": 200,
     "transfers": 200,
+    "campaigns done": 100,
+    "campaigns notdone": 50,
+    "campaigns unknown": 10,
+    "transfers done": 50,
+    "transfers notdone": 200,
+    "transfers unknown": 5,
     "failing state machines": 30,
     "cuts": 500,
     "frames dropped": 1000,
@@ -129,49 +140,69 @@ class Ended:
 
 
 @pytest.fixture
-def watched(impl):
-    """(checker, Request, a Done) of a cluster that has applied b"one" at index 1, b"two" at 2."""
-    checker = module(impl, "testing.nodes.checker")
-    watching = checker.NodeChecker()
+def parts(impl):
+    """The modules that judge."""
+    return {name: module(impl, f"testing.nodes.{name}") for name in ("checker", "requests", "machines", "streams")}
+
+
+@pytest.fixture
+def violation(impl):
+    return module(impl, "testing.invariants").Violation
+
+
+@pytest.fixture
+def watched(impl, parts):
+    """(checker, a Proposal of node 1, a Done) of three members that have applied b"one" at index 1, b"two" at 2."""
+    watching = parts["checker"].NodeChecker(3)
     for index, data in enumerate((b"one", b"two"), 1):
         watching.applied.append((1, bytes(24) + data))
         watching.commands.append((index, data))
-    return watching, checker.Request, module(impl, "node.futures").Done
+    given = parts["machines"].Given(items=list(watching.commands), results={1: "1st", 2: "2nd"})
+
+    def proposal(future, *datas, life=1):
+        return parts["requests"].Proposal(future, 1, life, datas=datas, given=given)
+
+    return watching, proposal, module(impl, "node.futures").Done
 
 
 def judged(checker, request, lives=None):
-    checker.proposed(request)
+    checker.asked_for(request)
     checker.judge_ended()
     checker.at_end({}, lives or {1: 1})
 
 
 def test_outcomes_that_are_true_pass(impl, watched):
-    checker, request, done = watched
-    judged(checker, request([b"one"], Ended(done(1, 1, None)), 1, 1))
-    judged(checker, request([b"three"], Ended(impl.NotDone("refused")), 1, 1))
-    judged(checker, request([b"two"], Ended(impl.Unknown("stopped")), 1, 1))
-    judged(checker, request([b"one", b"two"], Ended([done(1, 1, None), done(2, 1, None)]), 1, 1))
+    checker, proposal, done = watched
+    first, second = done(1, 1, "1st"), done(2, 1, "2nd")
+    judged(checker, proposal(Ended(first), b"one"))
+    judged(checker, proposal(Ended(impl.NotDone("refused")), b"three"))
+    judged(checker, proposal(Ended(impl.Unknown("stopped")), b"two"))
+    judged(checker, proposal(Ended([first, second]), b"one", b"two"))
+    partly = impl.Unknown("one of two")
+    partly.outcomes = [first, impl.NotDone("refused")]
+    judged(checker, proposal(Ended(partly), b"one", b"three"))
 
 
 @pytest.mark.parametrize(
     ("data", "outcome", "says"),
     [
-        (b"two", lambda impl, done: done(1, 1, None), "something else"),
-        (b"one", lambda impl, done: done(1, 2, None), "something else"),
-        (b"one", lambda impl, done: done(9, 1, None), "something else"),
+        (b"two", lambda impl, done: done(1, 1, "1st"), "something else"),
+        (b"one", lambda impl, done: done(1, 2, "1st"), "something else"),
+        (b"one", lambda impl, done: done(9, 1, "1st"), "something else"),
+        (b"one", lambda impl, done: done(1, 1, "2nd"), "returned '1st'"),
+        (b"one", lambda impl, done: [None], "without an outcome"),
         (b"one", lambda impl, done: impl.NotDone("refused"), "is applied"),
         (b"one", lambda impl, done: impl.Stopped("stopped"), "ended with"),
     ],
 )
-def test_outcomes_that_are_not_are_seen(impl, watched, data, outcome, says):
-    checker, request, done = watched
-    with pytest.raises(module(impl, "testing.invariants").Violation, match=says):
-        judged(checker, request([data], Ended(outcome(impl, done)), 1, 1))
+def test_outcomes_that_are_not_are_seen(impl, violation, watched, data, outcome, says):
+    checker, proposal, done = watched
+    with pytest.raises(violation, match=says):
+        judged(checker, proposal(Ended(outcome(impl, done)), data))
 
 
-def test_a_future_that_ends_twice_or_never_is_seen(impl, watched):
-    checker, request, done = watched
-    violation = module(impl, "testing.invariants").Violation
+def test_a_future_that_ends_twice_or_never_is_seen(violation, watched):
+    checker, proposal, done = watched
 
     class Open(Ended):
         def add_done_callback(self, fn):
@@ -183,24 +214,220 @@ def test_a_future_that_ends_twice_or_never_is_seen(impl, watched):
             fn(self)
 
     with pytest.raises(violation, match="2 times"):
-        judged(checker, request([b"one"], Twice(done(1, 1, None)), 1, 1))
+        judged(checker, proposal(Twice(done(1, 1, "1st")), b"one"))
     checker.requests.clear()
     checker.ending.clear()
-    judged(checker, request([b"one"], Open(None), 1, 1), {1: 2})  # of a life that is over
+    judged(checker, proposal(Open(None), b"one"), {1: 2})  # of a life that is over
     with pytest.raises(violation, match="has not ended"):
-        judged(checker, request([b"one"], Open(None), 1, 2), {1: 2})
+        judged(checker, proposal(Open(None), b"one", life=2), {1: 2})
 
 
-def test_a_proposal_that_is_applied_twice_is_seen(impl, watched):
+def test_a_request_that_is_to_end_twice_is_seen(impl, violation, watched):
+    checker, _, _ = watched
+    outcomes, future = module(impl, "node.outcomes").Outcomes(10**9), impl.Future()
+    outcomes.register(1, future)
+    outcomes.refuse(1, 1, 1, "")
+    checker.judge_once(1, outcomes)
+    outcomes.register(1, future)
+    outcomes.refuse(1, 1, 1, "")
+    with pytest.raises(violation, match="1 requests of node 1"):
+        checker.judge_once(1, outcomes)
+
+
+def test_what_is_overdue_too_early_is_seen(impl, violation, watched):
+    checker, proposal, _ = watched
+    clock, future = impl.ManualClock(1.0), impl.Future()
+    for waited, early in ((2.0, False), (1.0, True)):
+        request = proposal(future, b"one")
+        request.clock, request.timeout_ns = clock, 2 * 10**9
+        checker.asked_for(request)
+        clock.advance(waited)
+        future.set_exception(impl.Unknown(module(impl, "node.outcomes").OVERDUE))
+        if early:
+            with pytest.raises(violation, match="is overdue after"):
+                checker.judge_ended()
+        else:
+            checker.judge_ended()
+        future = impl.Future()
+
+
+@pytest.fixture
+def leads(impl, parts, watched):
+    """(checker, judge of a request for a leader): node 2 leads term 5, and 3 has been elected in term 7."""
+    checker, _, _ = watched
+    checker.leaders[5] = 2
+    checker.votes[1, 7] = 3
+
+    def judge(what, to, outcome, member=1, term=5):
+        request = parts["requests"].Leadership(Ended(outcome), member, 1, what=what, to=to, term=term)
+        judged(checker, request)
+
+    return judge
+
+
+def change(impl, term, leader, role=0):
+    return impl.StateChange(term, leader, impl.Role(role))
+
+
+def test_what_is_told_of_leaders_and_true_passes(impl, leads):
+    leads("transfer", 2, change(impl, 5, 2))
+    leads("transfer", 0, change(impl, 7, 3))
+    leads("campaign", 2, change(impl, 5, 2, 2), member=2)
+    leads("transfer", 2, impl.NotDone("member 3 leads instead, in term 7"))
+    leads("campaign", 1, impl.NotDone("member 2 leads instead, in term 5"))
+    leads("campaign", 1, impl.NotDone("no leader"))
+    leads("campaign", 1, impl.Unknown("stopped"))
+
+
+@pytest.mark.parametrize(
+    ("what", "to", "outcome", "says"),
+    [
+        ("transfer", 3, (5, 2), "reported as done"),  # another one
+        ("transfer", 0, (5, 0), "reported as done"),  # nobody
+        ("transfer", 3, (5, 3), "led term 5, which 2 did"),
+        ("transfer", 2, (4, 2), "reported as done"),  # before it was asked
+        ("transfer", 2, (7, 2), "led term 7, which nobody did"),  # without votes
+        ("transfer", 2, (5, 2, 2), "is <Role.LEADER"),
+        ("transfer", 2, "member 3 leads instead, in term 5", "led term 5, which 2 did|because"),
+        ("transfer", 2, "member 2 leads instead, in term 5", "because"),
+        ("campaign", 1, "member 3 leads instead, in term 5", "led term 5, which 2 did"),
+        ("campaign", 1, "no wish to", "nobody knows this reason"),
+    ],
+)
+def test_what_is_told_of_leaders_and_false_is_seen(impl, violation, leads, what, to, outcome, says):
+    end = impl.NotDone(outcome) if isinstance(outcome, str) else change(impl, *outcome)
+    with pytest.raises(violation, match=says):
+        leads(what, to, end)
+
+
+def test_a_proposal_that_is_applied_twice_is_seen(violation, watched):
     checker, _, _ = watched
     checker.commands.append((3, b"one"))
-    with pytest.raises(module(impl, "testing.invariants").Violation, match="applied 2 times"):
+    with pytest.raises(violation, match="applied 2 times"):
         checker.at_end({}, {})
 
 
-def test_state_machines_that_differ_are_seen(impl, watched):
+def test_state_machines_that_differ_are_seen(parts, violation, watched):
     checker, _, _ = watched
-    machine = module(impl, "testing.nodes.checker").Machine
-    checker.at_end({1: machine(list(checker.commands))}, {})
-    with pytest.raises(module(impl, "testing.invariants").Violation, match="that of node 2"):
-        checker.at_end({1: machine(list(checker.commands)), 2: machine(checker.commands[:1])}, {})
+    given = parts["machines"].Given
+
+    def one(commands, first="1st"):
+        return given(items=list(commands), results={1: first, 2: "2nd"})
+
+    checker.at_end({1: one(checker.commands)}, {})
+    with pytest.raises(violation, match="that of node 2"):
+        checker.at_end({1: one(checker.commands), 2: one(checker.commands[:1])}, {})
+    with pytest.raises(violation, match="'one' at 1 gives 'first' on node 3, it gave '1st' before"):
+        checker.at_end({3: one(checker.commands, "first")}, {})
+
+
+# --- streams ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def changes(impl, parts, watched):
+    """(what the node shows, what the stream tells, the judge of the changes of node 1) where 2 leads term 5."""
+    checker, _, _ = watched
+    checker.leaders[5] = 2
+    history = module(impl, "node.events").History(4)
+    judge = parts["streams"].Changes(1, history.consumer())
+    judge.begun_in = 4
+
+    class Engine:
+        class gauges:
+            term = leader = role = failed = 0
+
+        class core:
+            term = lead = role = 0
+
+        class applies:
+            refused = 0
+
+    def shows(*state):
+        Engine.gauges.term, Engine.gauges.leader, Engine.gauges.role = state
+        Engine.core.term, Engine.core.lead, Engine.core.role = state
+        judge.after_round(Engine)
+
+    def tells(*state):
+        history.push(change(impl, *state))
+        judge.take(checker)
+
+    return shows, tells, judge, Engine
+
+
+def test_changes_that_are_told_pass(changes):
+    shows, tells, judge, _ = changes
+    shows(5, 2, 0)
+    shows(5, 2, 0)
+    tells(4, 0, 0)  # what it began with
+    tells(5, 2, 0)
+    judge.all_told()
+
+
+def test_changes_that_are_not_told_or_not_true_are_seen(changes, violation):
+    shows, tells, judge, engine = changes
+    shows(5, 2, 0)
+    with pytest.raises(violation, match="do not tell"):
+        judge.all_told()
+    engine.core.lead = 3
+    with pytest.raises(violation, match=r"shows \(5, 2, 0\), and is \(5, 3, 0\)"):
+        judge.after_round(engine)
+    with pytest.raises(violation, match="has not shown"):
+        tells(5, 2, 0)  # and what it began with was not told
+    with pytest.raises(violation, match="go back"):
+        tells(4, 0, 0)
+    with pytest.raises(violation, match="which 2 did"):
+        tells(5, 3, 0)
+    with pytest.raises(violation, match="a leader knows"):
+        tells(5, 2, 2)
+    with pytest.raises(violation, match="has not shown"):
+        tells(6, 0, 0)
+    # Where the queue was full, one may tell for several.
+    engine.applies.refused = 1
+    shows(7, 0, 1)
+    shows(8, 0, 1)
+    tells(8, 0, 1)
+    judge.all_told()
+
+
+def test_changes_that_are_lost_are_seen(changes, violation):
+    shows, tells, judge, _ = changes
+    shows(5, 2, 0)
+    tells(4, 0, 0)
+    for _ in range(4):
+        judge.stream._history.push(judge.last)
+    with pytest.raises(violation, match="1 are lost"):
+        tells(5, 2, 0)
+
+
+def test_streams_of_entries_that_differ_are_seen(impl, parts, violation):
+    entry = module(impl, "_native.memory").Entry
+    stream = module(impl, "node.events").Stream(3)
+    given = parts["machines"].Given(items=[(1, b"one"), (3, b"two")])
+    judge = parts["streams"].Committed(1, stream, 3, given)
+    stream.push(entry(1, 1, b"one", 0))
+    judge.take(5)
+    with pytest.raises(violation, match="has told 1 of 2 entries, and 0 wait"):
+        judge.all_told()
+    stream.push(entry(3, 1, b"three", 0))
+    with pytest.raises(violation, match="tells entry 3"):
+        judge.take(5)
+    stream.push(entry(3, 1, b"two", 0))
+    judge.all_told()
+    assert not judge.is_full()
+    judge.take(5)
+    judge.all_told()
+    stream.push(entry(3, 1, b"two", 0))
+    with pytest.raises(violation, match="as number 2"):
+        judge.take(5)
+
+
+def test_the_end_of_a_stream(impl, parts):
+    ends_with = parts["streams"].ends_with
+    failure = RuntimeError("it failed")
+    for error, other in ((None, failure), (failure, None)):
+        stream = module(impl, "node.events").Stream(10)
+        assert not ends_with(stream, error)
+        stream.end(error)
+        assert ends_with(stream, error)
+        assert not ends_with(stream, other)

@@ -246,19 +246,6 @@ MUTANTS = (
         ),
     ),
     Mutant(
-        "batch-settled-twice",
-        0,
-        "a refused proposal of a batch stays open, and may end once more",
-        "node/test_requests.py",
-        (
-            Edit(
-                OUTCOMES,
-                "self.finish_other(each, self.pending.pop(each, None), NotDone(reason))",
-                "self.finish_other(each, self.pending.get(each), NotDone(reason))",
-            ),
-        ),
-    ),
-    Mutant(
         "requests-without-deadline",
         0,
         "a request that is no proposal is never overdue",

@@ -10,9 +10,12 @@ from tests.tools.mutant_kinds import Edit, Mutant
 ENGINE = "raftx/node/engine.py"
 APPLY = "raftx/node/apply.py"
 OUTCOMES = "raftx/node/outcomes.py"
+LEADERSHIP = "raftx/node/leadership.py"
 SENDERS = "raftx/node/senders.py"
 DRIVER = "raftx/consensus/driver.py"
 STATE = "raftx/consensus/state.py"
+WAL = "raftx/storage/wal_writer.py"
+FILE = "raftx/storage/file.py"
 
 NODES = "simulation/test_nodes.py"
 
@@ -58,8 +61,8 @@ MUTANTS = (
         (
             Edit(
                 OUTCOMES,
-                "            self.give_up(item, STOPPED, cause)\n        self.wake_threads()\n",
-                "            del item\n        self.wake_threads()\n",
+                "            self.give_up(number, item, STOPPED, cause)\n        self.wake_threads()\n",
+                "            del number, item\n        self.wake_threads()\n",
             ),
         ),
     ),
@@ -126,7 +129,7 @@ MUTANTS = (
         "passed-on-in-another-term",
         0,
         "a leader appends proposals that were passed on in an earlier term",
-        NODES,
+        "node/test_stepped.py",
         (
             Edit(
                 ENGINE,
@@ -139,7 +142,7 @@ MUTANTS = (
         "refusals-of-an-earlier-life",
         0,
         "a leader's refusal of what an earlier life proposed ends a request of this one",
-        NODES,
+        "node/test_stepped.py",
         (
             Edit(
                 ENGINE,
@@ -171,6 +174,102 @@ MUTANTS = (
                 STATE,
                 "        return not self.in_doubt and term > self.lived_term\n",
                 "        return term > self.lived_term\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "refused-and-still-open",
+        0,
+        "a refused proposal stays open, and ends once more",
+        NODES,
+        (
+            Edit(
+                OUTCOMES,
+                "self.finish_other(each, self.pending.pop(each, None), NotDone(reason))",
+                "self.finish_other(each, self.pending.get(each), NotDone(reason))",
+            ),
+        ),
+    ),
+    Mutant(
+        "done-whoever-leads",
+        0,
+        "a campaign or a transfer is reported as done when any member leads",
+        NODES,
+        (Edit(LEADERSHIP, "            if change.leader == to:\n", "            if change.leader:\n"),),
+    ),
+    Mutant(
+        "asked-and-so-done",
+        0,
+        "a campaign or a transfer is reported as done when the core was asked",
+        NODES,
+        (
+            Edit(
+                LEADERSHIP,
+                "            self.waiting[request] = (to, term)\n            self.seen(now)\n",
+                "            self.outcomes.settle(request, now)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "overdue-at-once",
+        0,
+        "a request that is no proposal is overdue at the next look",
+        NODES,
+        (Edit(OUTCOMES, "self.timed.append((now + self.timeout_ns, ", "self.timed.append((now, "),),
+    ),
+    Mutant(
+        "result-in-a-batch-lost",
+        0,
+        "what the state machine returned does not reach the future of a batch",
+        NODES,
+        (
+            Edit(
+                OUTCOMES,
+                "            self.settle_batch(item, sequence, Done(index, term, result))\n",
+                "            self.settle_batch(item, sequence, Done(index, term, None))\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "leader-not-told",
+        0,
+        "the stream of state changes does not tell that a leader was found or lost within a term and a role",
+        NODES,
+        (Edit(ENGINE, "            and self.core.lead == self.shown_lead\n", ""),),
+    ),
+    Mutant(
+        "given-back-though-handed-over",
+        0,
+        "a node that stops gives back the last proposal that was handed over, too",
+        "node/test_stepped.py",
+        (
+            Edit(
+                ENGINE,
+                "            self.refuse_own(self.proposals.taken_sequence, count, REFUSED_STOPPED)\n",
+                "            self.refuse_own(self.proposals.taken_sequence - 1, count + 1, REFUSED_STOPPED)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "doubt-ends-with-the-life",
+        0,
+        "a member that is in doubt and is started again does not know it any more",
+        NODES,
+        (
+            Edit(WAL, "            BATCH_IN_DOUBT if self.queue.in_doubt(row) else 0,\n", "            0,\n"),
+            Edit(FILE, "            flags = BATCH_IN_DOUBT if self.doubt else 0\n", "            flags = 0\n"),
+        ),
+    ),
+    Mutant(
+        "lost-where-the-stream-is-full",
+        0,
+        "entries are given to the state machine while the stream has no room for them, which never tells them",
+        NODES,
+        (
+            Edit(
+                APPLY,
+                "            while committed is None or committed.has_room():\n",
+                "            while True:\n",
             ),
         ),
     ),

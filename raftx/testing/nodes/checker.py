@@ -1,62 +1,36 @@
 """What must hold of simulated nodes after every round, and at the end of a schedule. Reads nodes, changes nothing.
 
 The invariants of the algorithm are those of ``invariants.Checker``. Here they are fed with what a round has changed,
-and what users are promised is added: every future ends once, *done* means applied everywhere at that index,
-*not done* means applied nowhere, and no proposal is applied twice.
+and what users are promised is added: every future ends once, and what it says is true (``requests.py``); no proposal
+is applied twice; every state machine is given what the log has, in every life, with the same results.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import bisect
 from typing import TYPE_CHECKING, Any
 
 from ..._native.layout import ENVELOPE
-from ...errors import NotDone, Unknown
 from ...types import FLAG_REJECT, MSG_VOTE_RESP, HardState
 from ..invariants import Beginning, Checker, Violation
+from .machines import NO_RESULT, Given
+from .requests import Request
 
 if TYPE_CHECKING:
-    from ..._native.memory import Entry
-
-
-@dataclass
-class Request:
-    """A proposal, or several behind one future, as its proposer sees it."""
-
-    datas: list[bytes]
-    future: Any
-    #: which life of which member
-    member: int
-    life: int
-    #: how often the future has ended
-    ended: int = 0
-
-
-@dataclass
-class Machine:
-    """The state machine of one life: what it was given. ``items`` are (index, data)."""
-
-    items: list[tuple[int, bytes]] = field(default_factory=list)
-    #: raise at this index: a user's code fails
-    fails_at: int = 0
-
-    def apply(self, entry: Entry) -> int:
-        """Take an entry; the result is how many there have been."""
-        if self.items and entry.index <= self.items[-1][0]:
-            raise Violation(f"entry {entry.index} is applied after entry {self.items[-1][0]}")
-        if entry.index == self.fails_at:
-            raise RuntimeError("the application fails")
-        self.items.append((entry.index, entry.data))
-        return len(self.items)
+    from ...node.outcomes import Outcomes
 
 
 class NodeChecker(Checker):
     """Everything that was seen of a cluster of nodes, over all their lives."""
 
-    def __init__(self) -> None:
+    def __init__(self, members: int) -> None:
         super().__init__()
+        self.members = members
         #: per member, the terms of its log from index 1 on, as after its last round
         self.terms: dict[int, list[int]] = {}
+        #: what each of them gave, by index, and the states by how many there have been
+        self.results: dict[int, Any] = {}
+        self.digests: dict[int, Any] = {}
         self.requests: list[Request] = []
         #: requests that have ended since they were last judged
         self.ending: list[Request] = []
@@ -64,6 +38,8 @@ class NodeChecker(Checker):
         self.commands: list[tuple[int, bytes]] = []
         #: per member, what its disk held for sure when it crashed: the terms of its log up to there
         self.promised: dict[int, list[int]] = {}
+        #: members that were in doubt when their last life ended: no leader had brought them up to date
+        self.doubts: set[int] = set()
 
     # --- rounds --------------------------------------------------------------------------------------
 
@@ -75,6 +51,9 @@ class NodeChecker(Checker):
         promised = self.promised.pop(id, [])
         if terms[: len(promised)] != promised and not core.in_doubt:
             raise Violation(f"node {id} comes back without what was durable: {len(promised) - 1} entries")
+        if id in self.doubts and not core.in_doubt:
+            raise Violation(f"node {id} was in doubt when it ended, and comes back without it")
+        self.doubts.discard(id)
         if core.in_doubt:
             # Something may be missing, and it knows: it does not vote, and acknowledges nothing from before.
             self.durable.pop(id, None)
@@ -84,6 +63,10 @@ class NodeChecker(Checker):
     def crashes(self, id: int, engine: Any) -> None:
         """A node is gone, and what it knew to be durable is to come back."""
         self.promised[id] = self.terms[id][: engine.core.stable + 1]
+        if engine.core.in_doubt:
+            self.doubts.add(id)
+        else:
+            self.doubts.discard(id)
 
     def after_round(self, id: int, engine: Any) -> None:
         """The engine of a node has had a round."""
@@ -103,11 +86,15 @@ class NodeChecker(Checker):
             self.appended(id, entries)
         self.stepped(id, engine)
 
-    def after_apply(self, id: int, engine: Any, applied: int) -> None:
-        """The apply thread of a node has had a round."""
-        done = self.applied_to[id]
-        if applied <= done:
-            return
+    def after_apply(self, id: int, engine: Any, given: Given) -> None:
+        """The apply thread of a node has had a round, or the life of the node is over."""
+        done, applied = self.applied_to[id], engine.apply_gauges.index
+        if applied > done:
+            self._applied(id, engine, done, applied)
+        if applied > done or len(given.items) != given.judged:
+            self.judge_given(id, given, applied)
+
+    def _applied(self, id: int, engine: Any, done: int, applied: int) -> None:
         if applied > engine.core.committed:
             raise Violation(f"node {id} has applied {applied}, and knows {engine.core.committed} to be committed")
         known = len(self.applied)
@@ -119,70 +106,84 @@ class NodeChecker(Checker):
             if entry.index >= known and not entry.kind and entry.data
         ]
 
+    def judge_given(self, id: int, given: Given, applied: int) -> None:
+        """What a state machine was given since the last time is what the log has up to ``applied``.
+
+        And what came of it is what came of it elsewhere.
+        """
+        start = given.judged
+        end = bisect.bisect_right(self.commands, applied, start, key=_index_of)
+        if given.items[start:] != self.commands[start:end]:
+            raise Violation(
+                f"state machine safety: that of node {id} was given something else than the log has: "
+                f"{given.items[start:]}, not {self.commands[start:end]}"
+            )
+        for index, data in given.items[start:]:
+            result = given.results[index]
+            first = self.results.setdefault(index, result)
+            if first != result:
+                raise Violation(
+                    f"state machine safety: {data!r} at {index} gives {result!r} on node {id}, it gave {first!r} before"
+                )
+        given.judged = end
+        digest = given.digest()
+        if digest is not NO_RESULT and self.digests.setdefault(end, digest) != digest:
+            raise Violation(
+                f"state machine safety: after {end} entries the state of node {id} is {digest!r}, "
+                f"another one's was {self.digests[end]!r}"
+            )
+
     def sends(self, sender: int, messages: list[Any]) -> None:
         """Messages leave a member: a vote is given once a term."""
         for m in messages:
             if m.kind == MSG_VOTE_RESP and not m.flags & FLAG_REJECT:
                 self.voted(sender, m.term, m.to)
 
+    def led(self, id: int, term: int, says: str) -> None:
+        """Somebody says that a member led a term; ``says``: who."""
+        leader = self.leaders.get(term)
+        if leader is None:
+            # One that leads for less than a round was never looked at as a leader. But it was elected.
+            votes = sum([1 for (voter, t), to in self.votes.items() if t == term and to == id and voter != id])
+            if votes + 1 > self.members // 2:
+                return
+        if leader != id:
+            raise Violation(f"{says}: node {id} led term {term}, which {leader or 'nobody'} did")
+
     # --- requests ------------------------------------------------------------------------------------
 
-    def proposed(self, request: Request) -> None:
-        """A proposal was taken; its future is watched."""
-
-        def ended(_: Any) -> None:
-            request.ended += 1
-            self.ending.append(request)
-
+    def asked_for(self, request: Request) -> None:
+        """A request was made; its future is watched."""
         self.requests.append(request)
-        request.future.add_done_callback(ended)
+        request.watch(self.ending)
 
     def judge_ended(self) -> None:
         """What has ended since the last time."""
         for request in self.ending:
             if request.ended > 1:
-                raise Violation(f"the future of {request.datas} has ended {request.ended} times")
-            self._judge(request, final=False)
+                raise Violation(f"the future of {request} has ended {request.ended} times")
+            request.judge(self, final=False)
         self.ending.clear()
 
-    def _judge(self, request: Request, final: bool) -> None:
-        """What an outcome says, against what has been applied so far, or for good."""
-        for data, outcome in zip(request.datas, outcomes_of(request), strict=True):
-            if isinstance(outcome, NotDone):
-                if final and any(each == data for _, each in self.commands):
-                    raise Violation(f"{data!r} was reported as not done ({outcome}), and is applied")
-            elif not isinstance(outcome, BaseException):
-                at = outcome.index
-                if (
-                    at >= len(self.applied)
-                    or self.applied[at][1][ENVELOPE:] != data
-                    or self.applied[at][0] != outcome.term
-                ):
-                    raise Violation(f"{data!r} was reported as done at {at}, where something else was applied")
-            elif not isinstance(outcome, Unknown):
-                raise Violation(f"the future of {data!r} ended with {outcome!r}")
+    def judge_once(self, id: int, outcomes: Outcomes) -> None:
+        """No request of a node was to end twice. Its future does not show it: the first end counts."""
+        if outcomes.ended_again:
+            raise Violation(f"{outcomes.ended_again} requests of node {id} were to end twice")
 
-    def at_end(self, machines: dict[int, Machine], lives: dict[int, int]) -> None:
+    def at_end(self, machines: dict[int, Given], lives: dict[int, int]) -> None:
         """Everybody is alive and has applied everything: what was said and done must agree. ``lives``: present ones."""
         datas = [data for _, data in self.commands]
         if len(set(datas)) != len(datas):
             twice = next(data for data in datas if datas.count(data) > 1)
             raise Violation(f"{twice!r} was proposed once and is applied {datas.count(twice)} times")
-        for id, machine in machines.items():
-            if machine.items != self.commands:
-                raise Violation(f"state machine safety: that of node {id} was given something else than the log has")
+        for id, given in machines.items():
+            self.judge_given(id, given, len(self.applied))
         for request in self.requests:
             if request.ended == 0 and lives.get(request.member) == request.life:
-                raise Violation(f"the future of {request.datas} on node {request.member} has not ended")
+                raise Violation(f"the future of {request} on node {request.member} has not ended")
             if request.ended:
-                self._judge(request, final=True)
+                request.judge(self, final=True)
 
 
-def outcomes_of(request: Request) -> list[Any]:
-    """A Done or an exception for each proposal of a request whose future has ended."""
-    error = request.future.exception(timeout=0)
-    if error is None:
-        result = request.future.result(timeout=0)
-        return result if isinstance(result, list) else [result]
-    outcomes = getattr(error, "outcomes", None)
-    return list(outcomes) if outcomes else [error] * len(request.datas)
+def _index_of(command: tuple[int, bytes]) -> int:
+    return command[0]

@@ -17,6 +17,8 @@ from ...errors import UsageError
 from ...node.assembly import Rows
 from ..invariants import Violation
 from .disks import Disk, PlainDisk, WalDisk
+from .machines import Application, ToldToFail
+from .requests import Proposal
 from .world import CLUSTER, MS, World
 
 SLICES = (60, 260)  # of the part with faults
@@ -35,7 +37,12 @@ class Result:
 class Schedule:
     """One schedule: draws settings and faults, and does them to a world."""
 
-    def __init__(self, seed: int, make_disk: Callable[[int, random.Random], Disk] | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        make_disk: Callable[[int, random.Random], Disk] | None = None,
+        application: Application | None = None,
+    ) -> None:
         self.seed = seed
         self.rng = rng = random.Random(f"nodes {seed}")
         self.count = rng.choice((1, 2, 3, 3, 3, 3, 3, 4, 5, 5))
@@ -45,7 +52,7 @@ class Schedule:
         def disk(id: int, rng: random.Random) -> Disk:
             return PlainDisk(self.ids) if plain else WalDisk(id, self.ids, rng)
 
-        self.world = World(seed, self.draw_settings(), make_disk or disk)
+        self.world = World(seed, self.draw_settings(), make_disk or disk, application or Application())
         few = random.Random(f"rows {seed}")
         if few.random() < 0.5:
             # Queues that are often full.
@@ -87,6 +94,11 @@ class Schedule:
             self.come_back()
         except Violation as error:
             raise Violation(f"seed {self.seed}: {error}") from error
+        except UsageError:
+            raise
+        except Exception as error:
+            # Nothing that a schedule does may raise this.
+            raise Violation(f"seed {self.seed}: {type(error).__name__}: {error}") from error
         self.world.count()
         self.world.totals["elections"] += self.world.checker.elections
         self.world.totals["truncated logs"] += self.world.checker.truncations
@@ -149,6 +161,9 @@ class Schedule:
             if rng.random() < 0.15 and not member.disk.damaged and damaged < (self.count - 1) // 2:
                 member.disk.damage(rng, world.totals)
         elif what < 0.36:
+            # What was proposed just before may not be looked at any more.
+            for _ in range(rng.choice((0, 2, 10))):
+                world.propose(id, rng.choice((1, 2, 7)), rng.choice((10, 100, 1500)))
             world.close(id)
         elif what < 0.46:
             member.paused_until = world.slices + rng.randint(2, 60)
@@ -158,18 +173,13 @@ class Schedule:
         elif node.failure is not None:
             world.close(id)
         elif what < 0.8:
-            node.campaign()
-            world.totals["campaigns"] += 1
+            world.campaign(id)
         elif what < 0.95:
-            try:
-                node.transfer_leadership(rng.choice((0, *self.ids)))
-                world.totals["transfers"] += 1
-            except UsageError:
-                pass
+            world.transfer(id, rng.choice((0, *self.ids)))
         else:
             assert member.life is not None
-            member.life.machine.fails_at = self.world.engine(id).core.log.last + 1
-            member.life.may_fail = (RuntimeError,)
+            member.life.given.fails_at = self.world.engine(id).core.log.last + 1
+            member.life.may_fail = (ToldToFail,)
             world.totals["failing state machines"] += 1
 
     # --- the end -------------------------------------------------------------------------------------
@@ -187,7 +197,7 @@ class Schedule:
             for id in world.alive():
                 life = world.members[id].life
                 assert life is not None
-                life.machine.fails_at = 0
+                life.given.fails_at = 0
                 if life.node.failure is not None:
                     world.close(id)
             for id in world.down():
@@ -197,14 +207,18 @@ class Schedule:
             if not world.leader() or not self.settled():
                 continue
             # Of proposals in a cluster without faults some are done, unless a leader has just been elected.
-            if any(not request.future.exception(timeout=0) for request in world.checker.requests[asked:]):
+            if any(
+                not request.future.exception(timeout=0)
+                for request in world.checker.requests[asked:]
+                if isinstance(request, Proposal)
+            ):
                 break
             asked = len(world.checker.requests)
             for id in world.alive():
                 world.propose(id, 1, 20)
         else:
             raise Violation(f"not everybody has come back: {self.describe()}")
-        machines = {id: world.members[id].life.machine for id in world.alive()}  # type: ignore[union-attr]
+        machines = {id: world.members[id].life.given for id in world.alive()}  # type: ignore[union-attr]
         world.checker.judge_ended()
         world.checker.at_end(machines, {id: member.lives for id, member in world.members.items() if not member.refused})
         for id in world.alive():
@@ -236,6 +250,14 @@ class Schedule:
         return "; ".join(parts)
 
 
-def run(seed: int, make_disk: Callable[[int, random.Random], Disk] | None = None) -> Result:
-    """One schedule. Raises Violation."""
-    return Schedule(seed, make_disk).run()
+def run(
+    seed: int,
+    make_disk: Callable[[int, random.Random], Disk] | None = None,
+    application: Application | None = None,
+) -> Result:
+    """One schedule, of nodes that replicate ``application``. Raises Violation.
+
+    make_disk: called with an id and a random source: what the member keeps its log on. Raises UsageError for a command
+    without its tag.
+    """
+    return Schedule(seed, make_disk, application).run()

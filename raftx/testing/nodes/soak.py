@@ -18,7 +18,7 @@ from collections.abc import Iterator
 
 from ... import _core, _pure
 from ..invariants import Violation
-from ..soak import outcomes, soak
+from ..soak import above_zero, at_least_one, in_words, outcomes, seed_number, soak
 from . import schedule
 
 CHUNK = 50  # seeds that a job is given at once
@@ -43,14 +43,25 @@ class Sums:
         return self.counts["rounds"]
 
     def __str__(self) -> str:
-        return ", ".join(f"{count:,} {name}" for name, count in sorted(self.counts.items()))
+        return ", ".join(f"{name} {count:,}" for name, count in sorted(self.counts.items()))
 
 
 def run(task: Task) -> tuple[int, Sums, str]:
     """Some seeds, up to the first violation: how many, what they came to, and what is wrong."""
     first, count, modes, log = task
+    logger = logging.getLogger("raftx")
+    before = logger.disabled
     # Nodes that fail, and disks that are full, are what a schedule is for.
-    logging.getLogger("raftx").disabled = not log
+    logger.disabled = not log
+    if log:
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        return _run(first, count, modes)
+    finally:
+        logger.disabled = before
+
+
+def _run(first: int, count: int, modes: bool) -> tuple[int, Sums, str]:
     sums = Sums()
     for seed in range(first, first + count):
         again = f"python -m raftx.testing.nodes.soak --seed {seed} --schedules 1"
@@ -77,12 +88,12 @@ def _tasks(seed: int, schedules: int | None, modes: bool, log: bool, chunk: int)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """0 when all held, 1 at a violation."""
+    """0 when all held, 1 at a violation, 2 for wrong arguments."""
     parser = argparse.ArgumentParser(prog="raftx.testing.nodes.soak", description="Schedules of whole nodes.")
-    parser.add_argument("--seconds", type=float, help=f"default {SECONDS:.0f}, without --schedules")
-    parser.add_argument("--schedules", type=int, help="how many")
-    parser.add_argument("--seed", type=int, help="the first one; default: drawn")
-    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--seconds", type=above_zero, help=f"default {SECONDS:.0f}, without --schedules")
+    parser.add_argument("--schedules", type=at_least_one, help="how many")
+    parser.add_argument("--seed", type=seed_number, help="the first one; default: drawn")
+    parser.add_argument("--jobs", type=at_least_one, default=1, help="processes")
     parser.add_argument("--modes", action="store_true", help="run both implementations and compare")
     parser.add_argument("--log", action="store_true", help="show what the nodes log")
     options = parser.parse_args(arguments)
@@ -93,7 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
         if mode == "interpreted":
             parser.error("--modes needs a compiled build")
         mode = "compiled and interpreted"
-    print(f"{mode}, whole nodes from seed {seed}, {options.jobs} jobs", flush=True)
+    print(f"{mode}, whole nodes from seed {seed}, {in_words(options.jobs)}", flush=True)
     tasks = _tasks(seed, options.schedules, options.modes, options.log, 1 if options.jobs == 1 else CHUNK)
     return soak(outcomes(run, tasks, options.jobs), seconds, Sums(), lambda text: print(text, flush=True))
 

@@ -14,20 +14,27 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..._core import Codec
+from ..._native.memory import Entry
 from ..._native.threads import ManualClock
 from ...config import Config
-from ...errors import Stopped, StorageError, WalDamaged
+from ...errors import Stopped, StorageError, UsageError, WalDamaged
 from ...node.assembly import Rows
+from ...node.events import Stream
 from ...node.node import Node
+from ...node.rows import REFUSALS, REFUSED_STOPPED
 from ...types import LEADER
 from ..invariants import Violation
 from ..stepped import Stepped
-from .checker import Machine, NodeChecker, Request, outcomes_of
+from .checker import NodeChecker
 from .disks import Disk
+from .machines import Application, Given
 from .network import Network, Transport
+from .requests import Leadership, Proposal, Request
+from .streams import Changes, Committed, ends_with
 
 CLUSTER = b"simulated nodes!"
 MS = 1_000_000
+GIVEN_BACK = REFUSALS[REFUSED_STOPPED]
 SKIPPED = 0.15  # how often a worker that could have a round has none
 SELDOM = {"watch": 8, "reserve": 4}  # workers that are looked at once in so many slices
 
@@ -38,8 +45,10 @@ class Life:
 
     node: Node
     executor: Stepped
-    machine: Machine
-    changes: Any
+    given: Given
+    changes: Changes
+    #: of some lives
+    committed: Committed | None
     #: what its failure may be: an exception's type
     may_fail: tuple[type[BaseException], ...] = ()
     #: it has failed, and was expected to
@@ -67,10 +76,19 @@ class Member:
 class World:
     """Members in one thread. ``slice`` lets some time pass in which everybody has about one round of each worker."""
 
-    def __init__(self, seed: int, configs: list[Config], make_disk: Callable[[int, random.Random], Disk]) -> None:
+    def __init__(
+        self,
+        seed: int,
+        configs: list[Config],
+        make_disk: Callable[[int, random.Random], Disk],
+        application: Application,
+    ) -> None:
         self.rng = random.Random(seed)
+        self.application = application
+        #: for what does not decide about the course of a schedule: the commands, and who asks for which stream
+        self.users = random.Random(f"users {seed}")
         self.totals: Counter[str] = Counter()
-        self.checker = NodeChecker()
+        self.checker = NodeChecker(len(configs))
         self.network = Network(self.rng, self.totals, self._seen)
         self.ids = tuple(config.id for config in configs)
         self.codecs = {id: Codec(CLUSTER, id, 1) for id in self.ids}
@@ -91,22 +109,31 @@ class World:
         """Start a member's next life; False when its disk does not let it."""
         member = self.members[id]
         member.lives += 1
-        machine = Machine()
+        given = Given(self.application.machine())
         executor = Stepped(member.clock, self._drive)
         transport = Transport(self.network, self.ids)
         storage = member.disk.storage()
-        node = Node(member.config, storage, transport, machine, clock=member.clock, executor=executor)
+        node = Node(member.config, storage, transport, given, clock=member.clock, executor=executor)
         node._outside.rows = self.rows
-        member.life = Life(node, executor, machine, node.state_changes)
+        committed = None
+        if self.users.random() < 0.5:
+            # One that is full when its consumer is slow.
+            limit = self.users.choice((1, 4, 100))
+            stream: Stream[Entry] = Stream(limit)
+            node._outside.committed = stream
+            committed = Committed(id, stream, limit, given)
+        member.life = Life(node, executor, given, Changes(id, node.state_changes), committed)
         try:
             node.start()
         except (StorageError, WalDamaged) as error:
             member.life = None
             node.close()
             return self._refused(member, error)
+        member.life.changes.begun_in = node.term
         self.totals["lives"] += 1
         self.totals["repaired"] += bool(getattr(storage, "repaired", None))
         self.totals["begun in doubt"] += bool(getattr(storage, "doubt", ""))
+        self.totals["still in doubt"] += id in self.checker.doubts
         self.checker.begins(id, self.engine(id))
         self._note("begin", id)
         return True
@@ -129,7 +156,7 @@ class World:
         life, member.life = member.life, None
         if life is None:
             return
-        self.checker.crashes(id, self._engine_of(life))
+        self._ends(id, life)
         life.executor.kill()
         self.network.nodes.pop(id, None)
         if power:
@@ -146,21 +173,45 @@ class World:
         life = member.life
         if life is None:
             return
-        failed = life.node.failure is not None
-        engine = self._engine_of(life)
         life.node.close(timeout=60.0)
         if member.life is not life:
             return  # the power went meanwhile
-        if not failed:
-            self.checker.crashes(id, engine)
+        self._ends(id, life)
         member.life = None
         member.disk.closed()
         self.checker.judge_ended()
         for request in self.checker.requests:
             if (request.member, request.life) == (id, member.lives) and request.ended != 1:
-                raise Violation(f"node {id} was closed, and the future of {request.datas} has not ended")
+                raise Violation(f"node {id} was closed, and the future of {request} has not ended")
+        for stream in (life.changes.stream, life.committed.stream if life.committed else None):
+            if stream is not None and not ends_with(stream, life.node.failure):
+                raise Violation(f"node {id} was closed, and {stream!r} does not end with {life.node.failure!r}")
         self.totals["closed"] += 1
         self._note("closed", id)
+
+    def _ends(self, id: int, life: Life) -> None:
+        """A life is over: what must hold at its end."""
+        engine = self._engine_of(life)
+        self.checker.after_apply(id, engine, life.given)
+        self.checker.judge_once(id, life.node._outcomes)
+        self._consume(life)
+        if life.committed is not None:
+            life.committed.take(len(life.committed.stream))
+        if life.node.failure is None:
+            self.checker.crashes(id, engine)
+
+    def _consume(self, life: Life) -> None:
+        """The consumers of the streams take what is there; that of the entries may be slow."""
+        committed, running = life.committed, life.node.failure is None
+        life.changes.take(self.checker)
+        full = committed is not None and committed.is_full()
+        if running and not full and not self._engine_of(life).applies.py_waiting():
+            life.changes.all_told()
+        if committed is not None:
+            self.totals["full streams"] += full
+            if running and not life.node._life.closing:
+                committed.all_told()
+            committed.take(self.users.choice((0, 0, 1, 2, 1000)))
 
     def alive(self) -> list[int]:
         """Members that run."""
@@ -217,8 +268,11 @@ class World:
         engine = self._engine_of(life)
         if name == "engine":
             self.checker.after_round(id, engine)
+            life.changes.after_round(engine)
         elif name == "apply":
-            self.checker.after_apply(id, engine, life.node.applied_index)
+            self.checker.after_apply(id, engine, life.given)
+            self._consume(life)
+        self.checker.judge_once(id, life.node._outcomes)
         if self.checker.ending:
             self.checker.judge_ended()
         if not goes_on and life.node.failure is not None and not life.failed:
@@ -245,7 +299,10 @@ class World:
         datas = []
         for _ in range(count):
             self.proposals += 1
-            datas.append(f"{self.proposals}.{id}".encode().ljust(size, b"-"))
+            tag = f"{self.proposals}.{id}".encode()
+            datas.append(self.application.command(self.users, tag, size))
+            if tag not in datas[-1]:
+                raise UsageError(f"the command {datas[-1]!r} does not hold its tag {tag!r}")
         node = member.life.node
         try:
             future = node.propose(datas[0]) if count == 1 else node.propose_many(datas)
@@ -254,7 +311,26 @@ class World:
                 raise
             return
         self.totals["proposals"] += count
-        self.checker.proposed(Request(datas, future, id, member.lives))
+        given = member.life.given
+        self._asked(member, Proposal(future, id, member.lives, datas=tuple(datas), given=given))
+
+    def campaign(self, id: int) -> None:
+        """Let a member that runs campaign."""
+        node, term = self._node_of(id), self._node_of(id).term
+        self._asked(self.members[id], Leadership(node.campaign(), id, self.members[id].lives, to=id, term=term))
+        self.totals["campaigns"] += 1
+
+    def transfer(self, id: int, to: int) -> None:
+        """Ask a member that runs to let another one lead; 0: anyone."""
+        node, term = self._node_of(id), self._node_of(id).term
+        future = node.transfer_leadership(to)
+        self._asked(self.members[id], Leadership(future, id, self.members[id].lives, what="transfer", to=to, term=term))
+        self.totals["transfers"] += 1
+
+    def _asked(self, member: Member, request: Request) -> None:
+        request.clock = member.clock
+        request.timeout_ns = member.config.proposal_timeout_ms * MS
+        self.checker.asked_for(request)
 
     # --- looks ---------------------------------------------------------------------------------------
 
@@ -263,6 +339,11 @@ class World:
         life = self.members[id].life
         assert life is not None
         return self._engine_of(life)
+
+    def _node_of(self, id: int) -> Node:
+        life = self.members[id].life
+        assert life is not None
+        return life.node
 
     def _engine_of(self, life: Life) -> Any:
         return life.node._parts.engine  # type: ignore[union-attr]  # what is judged is inside
@@ -292,5 +373,7 @@ class World:
             member.disk.count(self.totals)
         for request in self.checker.requests:
             if request.ended:
-                for outcome in outcomes_of(request):
-                    self.totals[type(outcome).__name__.lower()] += 1
+                for outcome in request.outcomes():
+                    name = type(outcome).__name__.lower() if isinstance(outcome, BaseException) else "done"
+                    self.totals[f"{request.what}s {name}" if isinstance(request, Leadership) else name] += 1
+                    self.totals["given back"] += str(outcome) == GIVEN_BACK

@@ -101,7 +101,10 @@ def test_node_step_unblock(impl: ModuleType, how: str) -> None:
     try:
         leader = cluster.leader()
         cluster.network.partition([leader.id], [node.id for node in cluster.followers()])
+        last = leader.status()["last"]
         future = leader.propose(b"x")
+        # One that the engine finds when it is to stop is not done.
+        eventually(lambda: leader.status()["last"] > last)
         ended: list[BaseException | None] = []
         waiting = threading.Event()
 

@@ -15,7 +15,8 @@ import pytest
 from interop import datadriven, describe, interaction
 from interop.confchange_scripts import ChangeError, parse_changes
 from interop.datadriven import Block, ScriptError, parse_command
-from interop.interaction import normal, protobuf_size
+from interop.interaction import normal
+from interop.interaction_members import protobuf_size
 from raftx.types import (
     LOCAL_APPEND_THREAD,
     LOCAL_APPLY_THREAD,

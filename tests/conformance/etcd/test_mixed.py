@@ -23,7 +23,7 @@ import pytest
 
 import raftx
 from interop import mixed, outside, toolchains
-from interop.cluster import Packet
+from interop.cluster_member import Packet
 from interop.mixed_hosts import Flight, Local, Remote, Session
 from interop.mixed_schedule import KINDS, Home, Schedule, Stalemate
 from interop.mixed_watch import Conf, Disagreement, Seat, Watch

@@ -12,7 +12,8 @@ import pytest
 
 import raftx
 from interop import golden, judging, parity
-from interop.cluster import PANIC, Cluster, run, scenarios, timeout
+from interop.cluster import PANIC, Cluster, run, scenarios
+from interop.cluster_member import timeout
 from interop.comparisons import COMPARISONS
 from interop.generate_large import LARGE, SHARE, schedule, with_large
 from interop.oracle import Oracle, OracleDied

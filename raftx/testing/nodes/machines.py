@@ -1,0 +1,95 @@
+"""State machines under schedules: what is asked of one, which one is run by default, and what each was given.
+
+A state machine is right if the same entries in the same order bring it to the same state with the same results, on
+every member and in every life. Nothing here knows Raft.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..invariants import Violation
+
+if TYPE_CHECKING:
+    from ..._native.memory import Entry
+
+NO_RESULT = object()
+
+
+class StateMachine(Protocol):
+    """What schedules can judge: an object that a node takes as its state machine.
+
+    Each life of a node has a new one, which is given the log from its beginning. What ``apply`` returns is compared
+    with ``==`` with what every other one returned for that entry. If there is a method ``digest()``, it is asked after
+    rounds in which something was applied; its value tells the state, and is compared likewise. What ``apply`` raises
+    ends the schedule.
+    """
+
+    def apply(self, entry: Entry, /) -> Any:
+        """Take one committed entry (index, term, data) and return its result."""
+
+
+def numbered(rng: random.Random, tag: bytes, size: int) -> bytes:
+    """A command that is its tag, and bytes that mean nothing."""
+    return tag.ljust(size, b"-")
+
+
+class Counting:
+    """The state machine that is run unless told otherwise: the result is how many entries there have been."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def apply(self, entry: Entry) -> int:
+        """Take an entry."""
+        self.count += 1
+        return self.count
+
+
+@dataclass(frozen=True)
+class Application:
+    """What nodes are to replicate in schedules."""
+
+    #: makes the state machine of a node's next life
+    machine: Callable[[], StateMachine] = Counting
+    #: makes a command of a random source, a tag and a size in bytes, which it should have about (10 to 1,500; it may
+    #: have 4,096 at most). It holds the tag: no two commands of a schedule are equal
+    command: Callable[[random.Random, bytes, int], bytes] = numbered
+
+
+class ToldToFail(Exception):
+    """The application fails because the schedule wants it to."""
+
+
+@dataclass
+class Given:
+    """What stands between the node and the state machine of one life, and remembers what went through."""
+
+    machine: StateMachine = field(default_factory=Counting)
+    #: (index, data), in order
+    items: list[tuple[int, bytes]] = field(default_factory=list)
+    #: what came of them, by index
+    results: dict[int, Any] = field(default_factory=dict)
+    #: raise at this index: a user's code fails
+    fails_at: int = 0
+    #: how many of the items have been judged
+    judged: int = 0
+
+    def apply(self, entry: Entry) -> Any:
+        """Take an entry; returns the machine's result."""
+        if self.items and entry.index <= self.items[-1][0]:
+            raise Violation(f"entry {entry.index} is applied after entry {self.items[-1][0]}")
+        if entry.index == self.fails_at:
+            raise ToldToFail("the application fails")
+        result = self.machine.apply(entry)
+        self.items.append((entry.index, entry.data))
+        self.results[entry.index] = result
+        return result
+
+    def digest(self) -> Any:
+        """What tells the machine's state; NO_RESULT if it has nothing of that kind."""
+        digest = getattr(self.machine, "digest", None)
+        return NO_RESULT if digest is None else digest()
