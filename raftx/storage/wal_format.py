@@ -9,7 +9,7 @@ import struct
 import zlib
 from typing import NamedTuple
 
-from .._native.files import segment_name
+from .._native.files import segment_name as segment_name
 from ..errors import ConfChangeError, StorageError, WalDamaged
 from ..types import ConfState
 
