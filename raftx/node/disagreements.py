@@ -1,4 +1,4 @@
-"""Settings of two members that disagree in a way that hurts, in words, each with its remedy.
+"""Sentences about settings of two members that do harm together, each with its remedy.
 
 Reads published values only.
 """
@@ -18,7 +18,7 @@ from .channels import Gauges
 from .hello import OPTION_NAMES, Hellos, settings_of
 
 WHY = {
-    "pre_vote": "a member without it makes the others elect anew when it comes back from a partition",
+    "pre_vote": "a member without it makes the others elect again when it comes back from a partition",
     "check_quorum": "a member without it votes against a leader that others still hear, and leads on unheard",
 }
 
@@ -30,7 +30,7 @@ QUIET_NS = 60_000_000_000  # between two lines of one of these kinds
 
 
 def between(own: Said, said: Said) -> dict[str, str]:
-    """In which ways the settings of a member disagree with one's own: a sentence by kind."""
+    """How the settings of a member disagree with this node's: a sentence for each kind."""
     found = {}
     election, heartbeat, max_entry, max_frame, options = own
     its_election, its_heartbeat, its_max_entry, its_max_frame, its_options = said
@@ -134,8 +134,8 @@ class Disagreements:
             )
         if recipient:
             found.setdefault(0, {})["recipient"] = (
-                f"{recipient} frames for another member have come here and were dropped: somebody has this node's "
-                "address for that member: look at the peers of its transport"
+                f"{recipient} frames for another member have come here and were dropped: some member has this "
+                "node's address as that of another one: look at the peers of its transport"
             )
 
     def tell(self) -> None:

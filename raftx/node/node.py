@@ -1,7 +1,7 @@
 """Node: one member of a cluster, with its threads, storage and transport. The public face.
 
 Starts and ends the threads, hands out futures and streams, and reports what ended the node. Rules
-of Raft, files and sockets stand elsewhere.
+of Raft, files and sockets are elsewhere.
 """
 
 from __future__ import annotations
@@ -373,6 +373,7 @@ class Node:
 
         There is room for all of them or none is taken. It ends as NotDone only when none of them was done; as
         Unknown, with ``outcomes`` (a list of Done or exceptions), when some were. Cheaper than single proposals.
+        Raises EntryTooLarge, Stopped and TypeError, and takes none then.
         """
         self._check_running()
         try:
@@ -521,7 +522,7 @@ class Node:
 
         ``transport`` is the transport's own. Of NngTransport: connections from others now, strangers among them (no
         valid frame yet), refused (closed as strangers, or for want of room), dials and dial_failures, connected (how
-        often one to a peer has come to stand), renewals (ended because nothing seemed to arrive), shortages (of
+        often one to a peer was established), renewals (ended because nothing seemed to arrive), shortages (of
         descriptors or memory, waited out).
         """
         self._life.check_process()

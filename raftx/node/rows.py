@@ -15,7 +15,7 @@ ROW_TRANSFER_TO = 2
 ROW_UNREACHABLE = 3
 ROW_CONNECTED = 4
 
-# How many members, and such as were members, a node keeps something of
+# Of how many members and former members a node keeps something
 PLACES = 128
 
 # Reasons to refuse a message, and to reject a frame

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Iterator, Sequence
 
-from .._native.files import Directory, File
+from .._native.files import Directory, File, segment_name
 from .._native.memory import Buffer
 from ..errors import StorageFailed, WalDamaged, WrongDirectory
 from ..report import report
@@ -39,12 +38,11 @@ from .wal_format import (
     encode_mark,
     is_torn_head,
     mark_version,
-    segment_name,
+    segment_number,
 )
 from .wal_reader import Reader
 from .wal_writer import Wal
 
-NAME = re.compile(r"wal-([0-9a-f]{16})\.log")
 UNTOUCHED = "find what else writes in this directory, end it, and start the member again"
 NOTHING = Mark(0, 0, 0, 0)  # the mark of a new directory
 
@@ -111,7 +109,7 @@ class Recovery:
     def examine(self) -> None:
         """Verify everything and judge it. Changes nothing on disk."""
         present = self.directory.names()
-        segments = sorted(int(m[1], 16) for m in map(NAME.fullmatch, present) if m)
+        segments = sorted(number for number in map(segment_number, present) if number is not None)
         self._read_mark(present, segments)
         last = segments[-1] if segments else 0
         first = last

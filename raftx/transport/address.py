@@ -78,7 +78,7 @@ def parse(url: object, field: str, *, listen: bool = False) -> Address:
         try:
             ipaddress.IPv6Address(host)
         except ValueError:
-            raise wrong("what stands in brackets must be an IPv6 address") from None
+            raise wrong("what is in brackets must be an IPv6 address") from None
         if family == 4:
             raise wrong("the host must be an IPv4 address or a name")
     elif not HOST.fullmatch(host) or not _is_name(host):

@@ -1,7 +1,7 @@
 """NngTransport: one Pull0 socket for what comes, one Push0 socket for each connection that is dialled, over pynng.
 
 TCP connections are accepted and dialled by raftx itself, with limits, and given to NNG as descriptors. Frames pass
-without the GIL where pynng's library gives its C functions away (``NngLink``); elsewhere through pynng's Python calls,
+without the GIL where pynng's library exports its C functions (``NngLink``); elsewhere through pynng's Python calls,
 which every other transport uses too. NNG does not survive a fork: fork.py says what becomes of it in the child.
 """
 
@@ -210,7 +210,7 @@ class NngTransport:
         if self._closed or self._pull is not None:
             raise UsageError("a transport can be started once")
         if os.getpid() != self._pid:
-            raise UsageError("NNG does not survive fork: make the transport in the process that uses it")
+            raise UsageError("NNG does not survive a fork: make the transport in the process that uses it")
         fork.watch(self)
         self._arrivals = Arrivals(self.max_connections, self.max_strangers, self.stranger_ms)
         self._wire = Wire(
@@ -280,7 +280,7 @@ class NngTransport:
         at = parse(address, f"the address of {id}", listen=address == self.listen)
         # In a forked child the lock may be held for ever.
         if os.getpid() != self._pid:
-            raise UsageError("NNG does not survive fork: make the transport in the process that uses it")
+            raise UsageError("NNG does not survive a fork: make the transport in the process that uses it")
         deadline = time.monotonic() + PLACE_SECONDS
         while not self._try_to_add(id, address, at):
             # One that was removed a moment ago still has its place. Others may add and remove meanwhile.
@@ -348,7 +348,7 @@ class NngTransport:
     def attach(self, deliver_from: Callable[[bytes, int], object], connected: Callable[[int], None]) -> None:
         """For a node, before ``start``: it wants received frames with their sources, and tells ``proven`` ones.
 
-        It also wants to hear which member a connection has come to stand to. Without a node, every frame counts as
+        It also wants to hear of each member to which a connection is established. Without a node, every frame counts as
         valid.
         """
         self._deliver_from = deliver_from
@@ -428,7 +428,7 @@ class NngTransport:
         return peer is not None and peer.send(frame)
 
     def renew(self, to: int) -> None:
-        """The connection to this member is of no use any more: end it and dial anew. Any thread."""
+        """The connection to this member is of no use any more: end it and dial again. Any thread."""
         if self._connections is not None:
             self._connections.renew(to)
 
