@@ -221,6 +221,7 @@ def test_apply_exception_ends_the_node(impl, caplog):
     assert "the node failed: ValueError: cannot apply this" in str(after.exception())
     eventually(lambda: any(record.exc_info for record in caplog.records))
     assert "in apply" in caplog.text  # the traceback leads to the state machine
+    assert "raised ValueError at entry" in caplog.text
     with pytest.raises(ValueError, match="cannot apply this"):
         node.wait(timeout=WAIT)
     assert isinstance(node.failure, ValueError)
