@@ -1,6 +1,7 @@
 # Everything here does its own set-up, in .venv: it needs python3 (3.10 or newer, with venv), make and,
 # to compile, gcc and Python.h (Debian: python3-dev). Nothing outside this directory is changed.
 #
+#   make help                            this text; the same without a target
 #   make demo [INPUT=file] [JSON=file]   a cluster replicates lines of text; RAFTX_PURE=1: interpreted
 #   make test                            linters, then the tests compiled and interpreted; nothing runs twice
 #   make test-compiled, make test-pure   the tests of one mode; ARGS="-k name" goes to pytest
@@ -62,9 +63,19 @@ else
 READY := $(VENV)/.built-$(RAFTX_BUILD)
 endif
 
-.PHONY: demo test test-compiled test-pure test-fast test-debug ubsan lint interaction quorum confchange scenarios parity parity-go parity-rust
+# Without them nothing is built.
+ifneq ($(filter interaction quorum confchange scenarios,$(MAKECMDGOALS)),)
+ifeq ($(strip $(FILES)),)
+$(error say which scripts: make $(firstword $(MAKECMDGOALS)) FILES="...")
+endif
+endif
+
+.PHONY: help demo test test-compiled test-pure test-fast test-debug ubsan lint interaction quorum confchange scenarios parity parity-go parity-rust
 .PHONY: mixed reach damage mutants bench bench-core instructions cuts fuzz soak build clean
 .DELETE_ON_ERROR:
+
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
 
 demo: $(READY)
 	@$(RUN) -m examples.text_cluster $(if $(INPUT),'$(INPUT)') $(if $(JSON),--json '$(JSON)')
@@ -97,13 +108,11 @@ lint: $(VENV)/.dev
 	$(RUN) -m mypy
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint raftx
 
-# FILES is a list of scripts; without any, make stops with an error.
+# FILES is a list of scripts.
 interaction quorum confchange: $(READY)
-	@test -n '$(strip $(FILES))' || { echo 'make: say which: make $@ FILES="..."' >&2; exit 1; }
 	@$(RUN) -m interop.$(if $(filter interaction,$@),$@,$@_scripts) $(FILES)
 
 scenarios: $(READY)
-	@test -n '$(strip $(FILES))' || { echo 'make: say which: make $@ FILES="..."' >&2; exit 1; }
 	@$(RUN) -m interop.scenarios $(ARGS) $(FILES)
 
 parity parity-go parity-rust: $(READY)

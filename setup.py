@@ -86,7 +86,6 @@ DIRECTIVES = {
     "auto_pickle": False,  # what is behind a pointer of C nobody but the class can copy
     "annotation_typing": False,  # C types come from the .pxd; annotations are for readers and type checkers
     "infer_types": True,  # locals of nogil code need no declarations
-    "freethreading_compatible": True,
     "boundscheck": False,
     "wraparound": False,
     "cdivision": True,

@@ -22,9 +22,10 @@ class Config:
     cluster: bytes = b"raftx\0\0\0\0\0\0\0\0\0\0\0"
     #: Node only. Length of one tick in milliseconds, 1..60,000.
     tick_ms: int = 50
-    #: A follower waits election_ticks .. 2 * election_ticks - 1 ticks for its leader; above heartbeat_ticks.
+    #: A follower waits election_ticks .. 2 * election_ticks - 1 ticks for its leader;
+    #: heartbeat_ticks + 1..100,000.
     election_ticks: int = 10
-    #: A leader sends a heartbeat every so many ticks; at least 1.
+    #: A leader sends a heartbeat every so many ticks, 1..10,000.
     heartbeat_ticks: int = 1
     #: Ask the others before raising the term (thesis, section 9.6).
     pre_vote: bool = True
@@ -32,19 +33,20 @@ class Config:
     check_quorum: bool = True
     #: Appends to one follower that may be unacknowledged, 1..2^31-1.
     max_inflight_messages: int = 256
-    #: Bytes of entries to one follower that may be unacknowledged; at least max_message_bytes.
+    #: Bytes of entries to one follower that may be unacknowledged, max_message_bytes..2^63-1.
     max_inflight_bytes: int = 8 << 20
-    #: Bytes of entries in one append; one entry is sent whatever its size. 0 means one entry a message.
+    #: Bytes of entries in one append, 0..2^63-1; one entry is sent whatever its size. 0 means one entry a message.
     max_message_bytes: int = 1 << 20
     #: Node only. Bytes of data in one entry, 0..1 GiB; a proposal above it raises EntryTooLarge.
     max_entry_bytes: int = 1 << 20
-    #: Bytes of data a leader keeps appended but not applied before it refuses proposals; the first one always fits.
+    #: Bytes of data, 0..2^63-1, that a leader keeps appended and not applied before it refuses proposals; the first
+    #: one always fits.
     max_uncommitted_bytes: int = 256 << 20
-    #: Node only. Bytes of proposals that wait for the engine; above it a proposal ends as not done.
+    #: Node only. Bytes of proposals that wait for the engine, max_entry_bytes..2^63-1; above it one ends as not done.
     max_waiting_bytes: int = 64 << 20
     #: Node only. Proposals that have not ended, 1..2^31-1; above it one ends as not done. Each takes about 200 bytes.
     max_open_proposals: int = 1 << 18
-    #: Bytes of committed entries handed to the state machine at once.
+    #: Bytes of committed entries handed to the state machine at once, 1..2^63-1; one is handed over whatever its size.
     max_apply_bytes: int = 4 << 20
     #: Reads rely on the leader's lease instead of a round of heartbeats; needs check_quorum, and clocks that run
     #: at about the same speed (thesis, section 6.4.1). The lease ends when a leadership transfer starts.
@@ -75,17 +77,17 @@ class Config:
     max_log_bytes: int = 256 << 20
     #: Node only. After this time in milliseconds a request without an outcome ends as unknown, 1..2^31.
     proposal_timeout_ms: int = 10_000
-    #: Seeds the randomised election timeouts, mixed with the id. None: a Node takes a random seed from the system, a
-    #: RawNode takes 0.
+    #: Seeds the randomised election timeouts, mixed with the id; 0..2^64-1. None: a Node takes a random seed from the
+    #: system, a RawNode takes 0.
     seed: int | None = None
 
     def __post_init__(self) -> None:
         self._range("id", 1, NUMBER_MAX)
         if not isinstance(self.cluster, bytes) or len(self.cluster) != 16:
-            raise ConfigError("cluster must be 16 bytes")
+            raise ConfigError(f"cluster must be 16 bytes, the same for all members of a group, not {self.cluster!r}")
         self._range("tick_ms", 1, 60_000)
         self._range("heartbeat_ticks", 1, 10_000)
-        self._range("election_ticks", self.heartbeat_ticks + 1, 100_000)
+        self._range("election_ticks", self.heartbeat_ticks + 1, 100_000, "more than heartbeat_ticks")
         for name in (
             "pre_vote", "check_quorum", "forward_proposals", "lease_reads", "step_down_on_removal",
             "validate_conf_changes", "group_commit", "commit_by_vote", "batch_append", "skip_bcast_commit",
@@ -93,14 +95,16 @@ class Config:
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} must be True or False, not {getattr(self, name)!r}")
         if self.lease_reads and not self.check_quorum:
-            raise ConfigError("lease_reads needs check_quorum: a leader without a quorum must know it")
+            raise ConfigError(
+                "lease_reads=True needs check_quorum=True: a leader must know it when it has lost its quorum"
+            )
         self._range("priority", 0, 2**31 - 1)
         self._range("max_inflight_messages", 1, 2**31 - 1)
         self._range("max_message_bytes", 0, NO_LIMIT)
-        self._range("max_inflight_bytes", self.max_message_bytes, NO_LIMIT)
+        self._range("max_inflight_bytes", self.max_message_bytes, NO_LIMIT, "at least max_message_bytes")
         self._range("max_entry_bytes", 0, 1 << 30)
         self._range("max_uncommitted_bytes", 0, NO_LIMIT)
-        self._range("max_waiting_bytes", self.max_entry_bytes, NO_LIMIT)
+        self._range("max_waiting_bytes", self.max_entry_bytes, NO_LIMIT, "at least max_entry_bytes")
         self._range("max_open_proposals", 1, 2**31 - 1)
         self._range("max_apply_bytes", 1, NO_LIMIT)
         self._range("proposal_timeout_ms", 1, 2**31)
@@ -109,7 +113,9 @@ class Config:
         if self.seed is not None:
             self._range("seed", 0, 2**64 - 1)
 
-    def _range(self, name: str, low: int, high: int) -> None:
+    def _range(self, name: str, low: int, high: int, why: str = "") -> None:
+        """``why``: what the lower limit comes from, when that is another setting."""
         value = getattr(self, name)
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise ConfigError(f"{name} must be an integer in {low}..{high}, not {value!r}")
+            reason = f" ({why})" if why else ""
+            raise ConfigError(f"{name} must be an integer in {low}..{high}{reason}, not {value!r}")

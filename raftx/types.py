@@ -6,11 +6,12 @@ kinds from 32 on are raftx's own and travel beside Raft's messages.
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
 
-from .errors import ConfChangeError
+from .errors import ConfChangeError, UsageError
 
 MSG_HUP = 0
 MSG_BEAT = 1
@@ -106,6 +107,16 @@ def check_id(value: object) -> None:
     """Raise TypeError for what can be no id whatever the members are: what is no integer, and True."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"an id must be an integer, not {value!r}")
+
+
+def check_timeout(value: object, none: bool = True) -> None:
+    """Raise UsageError for what is no time to wait in seconds; ``none``: None, for ever, is one."""
+    if (value is None and none) or (
+        isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
+    ):
+        return
+    allowed = ", or None for no limit" if none else ""
+    raise UsageError(f"timeout must be a number of seconds{allowed}, not {value!r}")
 
 
 class Role(IntEnum):

@@ -77,7 +77,7 @@ cdef class Codec:
         if size < FRAME_HEADER:
             return -1
         memset(out, 0, FRAME_HEADER)
-        memcpy(out + FRAME_MAGIC, b"RXF1", 4)
+        ST32(out + FRAME_MAGIC, FRAME_MAGIC_VALUE)
         out[FRAME_VERSION] = 1
         out[FRAME_LIMIT] = self.limit_units & 0xFF
         out[FRAME_LIMIT + 1] = self.limit_units >> 8
@@ -178,7 +178,7 @@ cdef class Codec:
         cdef int reason
         if size < FRAME_HEADER:
             return SHORT
-        if memcmp(p + FRAME_MAGIC, b"RXF1", 4) != 0:
+        if LD32(p + FRAME_MAGIC) != FRAME_MAGIC_VALUE:
             return MAGIC
         if p[FRAME_VERSION] != 1:
             return VERSION

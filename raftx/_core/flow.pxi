@@ -42,6 +42,10 @@ cdef class Inflights:
             free(self.index[slot])
             free(self.bytes[slot])
 
+    def __repr__(self):
+        used = {slot: self.count[slot] for slot in range(SLOTS) if self.count[slot]}
+        return f"<Inflights capacity={self.capacity} max_bytes={self.max_bytes} by slot: {used}>"
+
     cdef int add(self, int slot, uint64_t index, uint64_t size) except -1 nogil:
         cdef uint32_t at, room, i
         cdef uint64_t* indexes

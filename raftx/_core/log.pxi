@@ -431,6 +431,10 @@ cdef class EntryLog:
 
     # What follows is for Python: tests, RawNode's views, tools.
 
+    def __repr__(self):
+        held = f"{self.first}..{self.last}" if self.last >= self.first else "empty"
+        return f"<EntryLog {held}, behind {self.first - 1} of term {self.base_term}>"
+
     def __len__(self):
         return self.last + 1 - self.first
 

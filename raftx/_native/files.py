@@ -82,7 +82,9 @@ def _same(directory: int | None, name: Path, follow: bool, fd: int) -> int:
     return 0 if (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino) else -errno.ESTALE
 
 
-def _segment_name(number: int) -> str:
+def segment_name(number: int) -> str:
+    """The name of the file of a segment of a log. Raises OverflowError."""
+    _number(number)
     return f"wal-{number:016x}.log"
 
 
@@ -168,7 +170,7 @@ class Directory:
     def remove_segment(self, number: int) -> int:
         """Remove wal-<number>.log; durable with the next sync. 0 or -errno."""
         try:
-            os.unlink(_segment_name(number), dir_fd=self.fd)
+            os.unlink(segment_name(number), dir_fd=self.fd)
         except (OSError, ValueError) as error:
             return _code(error)
         return 0
@@ -294,7 +296,7 @@ class File:
         if code:
             return code
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        name = _segment_name(number)
+        name = segment_name(number)
         try:
             fd = os.open(name, flags, 0o600, dir_fd=directory.fd)
         except (OSError, OverflowError, ValueError) as error:

@@ -50,8 +50,15 @@ def _after_fork():
 os.register_at_fork(after_in_child=_after_fork)
 
 
-cdef void segment_name(char* name, size_t size, uint64_t number) noexcept nogil:
+cdef void put_segment_name(char* name, size_t size, uint64_t number) noexcept nogil:
     snprintf(name, size, "wal-%016llx.log", <unsigned long long>number)
+
+
+def segment_name(uint64_t number):
+    """The name of the file of a segment of a log. Raises OverflowError."""
+    cdef char name[64]
+    put_segment_name(name, sizeof(name), number)
+    return name.decode()
 
 
 cdef class Directory:
@@ -122,7 +129,7 @@ cdef class Directory:
 
     cdef int remove_segment(self, uint64_t number) noexcept nogil:
         cdef char name[40]
-        segment_name(name, sizeof(name), number)
+        put_segment_name(name, sizeof(name), number)
         return raftx_remove(self.fd, name)
 
     def py_check(self):
@@ -243,7 +250,7 @@ cdef class File:
         cdef int code = self._fault()
         if code:
             return code
-        segment_name(name, sizeof(name), number)
+        put_segment_name(name, sizeof(name), number)
         code = raftx_create(directory.fd, name, size)
         if code < 0:
             return code

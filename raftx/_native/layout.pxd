@@ -18,6 +18,7 @@ cdef enum:
     # A frame.
     FRAME_HEADER = 64
     FRAME_MAGIC = 0
+    FRAME_MAGIC_VALUE = 826693714
     FRAME_VERSION = 4
     FRAME_FLAGS = 5
     FRAME_LIMIT = 6

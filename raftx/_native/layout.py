@@ -18,7 +18,8 @@ RECORD_INCARNATION = 40  # 8: in which of its lives
 RECORD_SEQUENCE = 48  # 8: as which proposal of that life
 # A frame: one header, then messages.
 FRAME_HEADER = 64
-FRAME_MAGIC = 0  # 4
+FRAME_MAGIC = 0  # 4: FRAME_MAGIC_VALUE
+FRAME_MAGIC_VALUE = 826693714  # the bytes RXF1
 FRAME_VERSION = 4  # 1
 FRAME_FLAGS = 5  # 1
 FRAME_LIMIT = 6  # 2: LIMIT_UNITs of the largest frame that the sender takes; 0: it does not say

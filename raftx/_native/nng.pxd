@@ -73,7 +73,7 @@ cdef class NngWire(Runner):
     cdef int64_t deadlines[TARGETS]         # of the handshake
     cdef int64_t stopping                 # atomic
     cdef readonly int64_t connections     # how many to peers have stood so far
-    cdef readonly int64_t renewals        # of those, how many were ended in order to dial anew
+    cdef readonly int64_t renewals        # of those, how many were ended in order to dial again
     cdef int64_t _look(self) noexcept nogil
     cdef void _close_arrivals(self) noexcept nogil
     cdef void _receive(self, int fd, uint64_t source) noexcept nogil

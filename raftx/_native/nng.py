@@ -87,11 +87,11 @@ class NngWire(Runner):
         _no_nng()
 
     def renew(self, id: int) -> None:
-        """End the connection to this member and dial anew. Any thread."""
+        """End the connection to this member and dial again. Any thread."""
         _no_nng()
 
     def fresh(self) -> int:
-        """A member to which a connection has come to stand since the last call, 0 for none."""
+        """A member to which a connection was established since the last call, 0 for none."""
         _no_nng()
 
     def proven(self, pipe: int) -> None:
@@ -103,15 +103,15 @@ class NngWire(Runner):
         _no_nng()
 
     def py_renew(self, id: int) -> None:
-        """End the connection to this member and dial anew. Any thread."""
+        """End the connection to this member and dial again. Any thread."""
         _no_nng()
 
     def py_fresh(self) -> int:
-        """A member to which a connection has come to stand since the last call, 0 for none."""
+        """A member to which a connection was established since the last call, 0 for none."""
         _no_nng()
 
     def py_ready(self, id: int) -> bool:
-        """Whether a connection to this member stands."""
+        """Whether a connection to this member is established."""
         _no_nng()
 
 

@@ -58,7 +58,7 @@ cdef enum:
     PIPE_ADDED = 1
     PIPE_REMOVED = 2
 
-cdef int64_t LIVED = 1_000_000_000        # ns: what has stood for so long is dialled again at once
+cdef int64_t LIVED = 1_000_000_000        # ns: a connection that lasted so long is dialled again at once
 
 ctypedef void (*callback_t)(void*) noexcept nogil
 ctypedef int (*aio_alloc_t)(nng_aio**, callback_t, void*) noexcept nogil
@@ -348,7 +348,7 @@ cdef class NngWire(Runner):
     that ends while it begins stays in Push0's list although it has been freed, and the next send would use it. So
     after the end of a connection nothing is sent on its socket any more; it is closed, and another one dials.
 
-    engine: woken when a connection has come to stand. socket: Pull0 that takes what comes, 0 for none. queue: frames
+    engine: woken when a connection is established. socket: Pull0 that takes what comes, 0 for none. queue: frames
     that may wait for a peer, 0..8192. Raises ValueError.
     """
 
@@ -393,9 +393,10 @@ cdef class NngWire(Runner):
         patience: how many times as long as an attempt the handshake may take. Any thread, but one at a time, like
         ``drop``. Raises ValueError: too many.
         """
+        cdef bytes text = url.encode()    # first, so that no number is taken when it raises
         cdef int number = self.wire.py_target(id, host, port, family, False)
         # The number is free: neither the wire's thread nor the sender looks at it before it has an id and is begun.
-        self.urls[number] = url.encode()
+        self.urls[number] = text
         self.url_texts[number] = PyBytes_AS_STRING(self.urls[number])
         self.patience[number] = patience
         raftx_store(&self.peers[number].renew, 0)
@@ -475,7 +476,7 @@ cdef class NngWire(Runner):
                 self.since[i] = now
                 self.connections += 1
                 self.wire.stood(i)
-            # What has not come to stand yet is a new one already.
+            # One that is not established yet is new already.
             if lost or (renew and ready):
                 self._disconnect(i)
                 self.renewals += not lost
@@ -509,8 +510,11 @@ cdef class NngWire(Runner):
             raftx_close(fd)
             self.wire.shortage(ENOMEM)
             return
-        if (self.arrivals.admit(listener.id, source, raftx_now()) < 0 or nng_listener_start(listener, 0)
-                or nng_listener_set_int(listener, b"socket:fd", fd)):
+        if self.arrivals.admit(listener.id, source, raftx_now()) < 0:
+            # Nobody else knows of the listener.
+            raftx_close(fd)
+            nng_listener_close(listener)
+        elif nng_listener_start(listener, 0) or nng_listener_set_int(listener, b"socket:fd", fd):
             raftx_close(fd)
             self.arrivals.drop(listener.id)
         if self.state.arrivals.refused != refused:
@@ -567,14 +571,14 @@ cdef class NngWire(Runner):
             nng_close(s)    # returns when no callback of this socket can come any more
 
     cdef void renew(self, uint64_t id) noexcept nogil:
-        # End the connection to this member and dial anew. Any thread.
+        # End the connection to this member and dial again. Any thread.
         cdef int number = self.number_of(id)
         if number >= 0:
             raftx_store(&self.peers[number].renew, 1)
             attend(&self.state)
 
     cdef uint64_t fresh(self) noexcept nogil:
-        # A member to which a connection has come to stand since the last call, 0 for none. For the sending thread.
+        # A member to which a connection was established since the last call, 0 for none. For the sending thread.
         cdef int i
         cdef bint fresh
         cdef int64_t id
@@ -582,7 +586,7 @@ cdef class NngWire(Runner):
             return 0
         raftx_store(&self.state.fresh, 0)
         for i in range(<int>raftx_load(&self.count)):
-            # Before its mark: a number that is given away meanwhile has no connection that stands yet.
+            # Before its mark: a number that is given away meanwhile has no established connection yet.
             id = raftx_load(&self.ids[i])
             pthread_mutex_lock(&self.peers[i].mutex)
             fresh = id and self.peers[i].fresh
@@ -604,15 +608,15 @@ cdef class NngWire(Runner):
         self.event.wake()
 
     def py_renew(self, uint64_t id):
-        """End the connection to this member and dial anew. Any thread."""
+        """End the connection to this member and dial again. Any thread."""
         self.renew(id)
 
     def py_fresh(self):
-        """A member to which a connection has come to stand since the last call, 0 for none."""
+        """A member to which a connection was established since the last call, 0 for none."""
         return self.fresh()
 
     def py_ready(self, uint64_t id):
-        """Whether a connection to this member stands."""
+        """Whether a connection to this member is established."""
         cdef int number = self.number_of(id)
         return number >= 0 and bool(self.peers[number].ready and not self.peers[number].lost)
 

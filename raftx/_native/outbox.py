@@ -273,7 +273,7 @@ def _message(
     kind: int, to: int, sender: int, term: int, log_term: int, index: int, commit: int, hint: int, context: int,
     vote: int, flags: int, records: bytes, responses: list[Message], snapshot: Any,
 ) -> Message:  # fmt: skip
-    """A message made anew from what another one holds, which owns its body (of ``Message._key``)."""
+    """A message made from what another one holds, which owns its body (of ``Message._key``)."""
     m = Message(
         kind, to=to, sender=sender, term=term, log_term=log_term, index=index, commit=commit, hint=hint,
         context=context, vote=vote, flags=flags,

@@ -205,7 +205,7 @@ cdef class Message:
 def _message(
     kind, to, sender, term, log_term, index, commit, hint, context, vote, flags, records, responses, snapshot
 ):
-    """A message made anew from what another one holds, which owns its body (of ``Message._key``)."""
+    """A message made from what another one holds, which owns its body (of ``Message._key``)."""
     cdef Message m = Message(
         kind, to=to, sender=sender, term=term, log_term=log_term, index=index, commit=commit, hint=hint,
         context=context, vote=vote, flags=flags,

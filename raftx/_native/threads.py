@@ -127,6 +127,9 @@ class ManualClock(Clock):
         #: those that are gone take themselves out
         self.events: list[weakref.ref[Event]] = []
 
+    def __repr__(self) -> str:
+        return f"<raftx.ManualClock at {self.value / 1e9:.3f} s>"
+
     def now(self) -> int:
         """Nanoseconds."""
         return self.value

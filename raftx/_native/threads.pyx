@@ -73,6 +73,9 @@ cdef class ManualClock(Clock):
         # Those that are gone take themselves out.
         self.events = []
 
+    def __repr__(self):
+        return f"<raftx.ManualClock at {raftx_load(&self.value) / 1e9:.3f} s>"
+
     cdef int64_t now(self) noexcept nogil:
         return raftx_load(&self.value)
 

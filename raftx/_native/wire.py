@@ -1,7 +1,7 @@
 """TCP connections as they come and go, in plain Python: the definition of what ``wire.pyx`` does faster.
 
 Used where nothing is compiled, and with ``RAFTX_PURE=1``; both change in one commit. Nothing here knows NNG, frames or
-Raft: a connection that stands is handed on as a descriptor. One thread steps a Wire.
+Raft: an established connection is handed on as a descriptor. One thread steps a Wire.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class _Target:
 
 @final
 class Wire:
-    """Accepts on one listening socket and dials up to 64 targets, each until it stands and again when it has ended.
+    """Accepts on one listening socket and dials up to 64 targets, each until it is connected, and again after that.
 
     guests: connections that have not sent the eight bytes of their greeting, 1..4096; one more costs one of those
     whose sender has the most. Times in milliseconds: guest_ms for the greeting, dial_ms for an attempt, shortest and
@@ -206,7 +206,7 @@ class Wire:
         self.event.wake()
 
     def drop(self, number: int) -> None:
-        """Dial this target no more; its number is free. The thread that steps, which has taken what stood ready."""
+        """Dial this target no more; its number is free. The thread that steps, which has taken what was ready."""
         target = self.targets[number]
         if target.socket is not None:
             target.socket.close()
@@ -218,7 +218,7 @@ class Wire:
         target.live = False
 
     def py_drop(self, number: int) -> None:
-        """Dial this target no more; its number is free. The thread that steps, which has taken what stood ready.
+        """Dial this target no more; its number is free. The thread that steps, which has taken what was ready.
 
         Raises IndexError.
         """
@@ -390,7 +390,7 @@ class Wire:
             self.notes.put(NOTE_CROWD, 0, 0)
 
     def take(self) -> bool:
-        """Make a connection that stands the present one; False when there is none.
+        """Make an established connection the present one; False when there is none.
 
         ``who`` is the target's number, -1 for one that came; ``fd`` is the taker's now.
         """
@@ -471,7 +471,7 @@ class Wire:
         target.pause = min(2 * target.pause, self.longest)
 
     def again(self, number: int, code: int) -> None:
-        """What was taken for this target has ended; code 0: after it had stood for a while."""
+        """What was taken for this target has ended; code 0: after it had lasted for a while."""
         target, now = self.targets[number], monotonic_ns()
         if code:
             self._failed(target, code, now)
@@ -497,7 +497,7 @@ class Wire:
             target.deadline = min(target.deadline, max(monotonic_ns(), target.began + self.shortest))
 
     def py_take(self) -> tuple[int, int, int] | None:
-        """A connection that stands, as (target's number or -1, descriptor or -1, source), or None."""
+        """An established connection, as (target's number or -1, descriptor or -1, source), or None."""
         return (self.who, self.fd, self.source) if self.take() else None
 
     def py_step(self, until: int = -1) -> int:
@@ -505,7 +505,7 @@ class Wire:
         return self.step(_int64(until))
 
     def py_again(self, number: int, code: int) -> None:
-        """What was taken for this target has ended; code 0: after it had stood for a while. Raises IndexError."""
+        """What was taken for this target has ended; code 0: after it had lasted for a while. Raises IndexError."""
         self._checked(number)
         self.again(number, _int(code))
 

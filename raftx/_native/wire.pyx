@@ -1,6 +1,6 @@
 """TCP connections as they come and go: accepting with limits, dialling with a bounded time, looking names up.
 
-wire.py is the twin in plain Python. Nothing here knows NNG, frames or Raft: a connection that stands is handed
+wire.py is the twin in plain Python. Nothing here knows NNG, frames or Raft: an established connection is handed
 on as a descriptor. One thread steps a Wire; nothing waits in it but poll(), and no mutex is held meanwhile.
 """
 import errno
@@ -53,7 +53,7 @@ cdef int64_t RECOVERY = SECOND // 10      # how long nothing is accepted after a
 
 
 cdef class Wire:
-    """Accepts on one listening socket and dials up to 64 targets, each until it stands and again when it has ended.
+    """Accepts on one listening socket and dials up to 64 targets, each until it is connected, and again after that.
 
     guests: connections that have not sent the eight bytes of their greeting, 1..4096; one more costs one of those
     whose sender has the most. Times in milliseconds: guest_ms for the greeting, dial_ms for an attempt, shortest and
@@ -144,7 +144,7 @@ cdef class Wire:
         self.event.wake()
 
     def py_drop(self, int number):
-        """Dial this target no more; its number is free. The thread that steps, which has taken what stood ready.
+        """Dial this target no more; its number is free. The thread that steps, which has taken what was ready.
 
         Raises IndexError.
         """
@@ -347,7 +347,7 @@ cdef class Wire:
         self.ready_count += 1
 
     cdef bint take(self) noexcept nogil:
-        # A connection that stands: ``who`` is the target's number, -1 for one that came; ``fd`` is the taker's now.
+        # An established connection: ``who`` is the target's number, -1 for one that came; ``fd`` is the taker's now.
         if not self.ready_count:
             return False
         self.ready_count -= 1
@@ -416,7 +416,7 @@ cdef class Wire:
         t.pause = min(2 * t.pause, self.longest)
 
     cdef void again(self, int number, int code) noexcept nogil:
-        # What was taken for this target has ended; 0: after it had stood for a while.
+        # What was taken for this target has ended; 0: after it had lasted for a while.
         cdef Target* t = &self.targets[number]
         cdef int64_t now = raftx_now()
         check_index(number, TARGETS)
@@ -446,7 +446,7 @@ cdef class Wire:
             t.deadline = min(t.deadline, max(raftx_now(), t.began + self.shortest))
 
     cdef void drop(self, int number) noexcept nogil:
-        # Dial this target no more. The thread that steps, which has taken what stood ready.
+        # Dial this target no more. The thread that steps, which has taken what was ready.
         cdef Target* t = &self.targets[number]
         check_index(number, TARGETS)
         if t.fd >= 0:
@@ -488,11 +488,11 @@ cdef class Wire:
         return ready
 
     def py_take(self):
-        """A connection that stands, as (target's number or -1, descriptor or -1, source), or None."""
+        """An established connection, as (target's number or -1, descriptor or -1, source), or None."""
         return (self.who, self.fd, self.source) if self.take() else None
 
     def py_again(self, int number, int code):
-        """What was taken for this target has ended; code 0: after it had stood for a while. Raises IndexError."""
+        """What was taken for this target has ended; code 0: after it had lasted for a while. Raises IndexError."""
         self._checked(number)
         self.again(number, code)
 

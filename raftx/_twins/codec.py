@@ -20,6 +20,7 @@ from .._native.layout import (
     FRAME_INCARNATION,
     FRAME_LENGTH,
     FRAME_LIMIT,
+    FRAME_MAGIC_VALUE,
     FRAME_SENDER,
     LIMIT_UNIT,
     MESSAGE_HEADER,
@@ -50,7 +51,7 @@ REASONS = (
     "records", "sender",
 )  # fmt: skip
 
-_MAGIC = b"RXF1"
+_MAGIC = FRAME_MAGIC_VALUE.to_bytes(4, "little")
 _VERSION = 1
 _TOO_LARGE = 1  # flag of a frame: its sender has something for the recipient that is larger than it takes
 _FRAME = struct.Struct("<4sBBH16sQQQQII")

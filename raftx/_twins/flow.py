@@ -63,6 +63,10 @@ class Inflights:
         self.total = array("Q", [0] * SLOTS)
         self._windows: list[deque[tuple[int, int]]] = [deque() for _ in range(SLOTS)]
 
+    def __repr__(self) -> str:
+        used = {slot: count for slot, count in enumerate(self.count) if count}
+        return f"<Inflights capacity={self.capacity} max_bytes={self.max_bytes} by slot: {used}>"
+
     def add(self, slot: int, index: int, size: int) -> int:
         """Record a sent append; raises Corruption when the window is full."""
         if self.full(slot):

@@ -63,6 +63,10 @@ class EntryLog:
     def __len__(self) -> int:
         return len(self._terms)
 
+    def __repr__(self) -> str:
+        held = f"{self.first}..{self.last}" if self._terms else "empty"
+        return f"<EntryLog {held}, behind {self.first - 1} of term {self.base_term}>"
+
     def term(self, index: int) -> int:
         """Term of an entry or of the one before the first; 0 when it is not here."""
         if index >= self.first:

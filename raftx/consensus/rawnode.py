@@ -14,7 +14,15 @@ from .._core import EntryLog
 from .._native.memory import Entry
 from .._native.outbox import Message, snapshot_from, snapshot_record
 from ..config import Config
-from ..errors import ConfChangeError, ConfChangeRefused, ReadDropped, StepLocalMessage, UnknownPeer, UsageError
+from ..errors import (
+    ConfChangeError,
+    ConfChangeRefused,
+    ConfigError,
+    ReadDropped,
+    StepLocalMessage,
+    UnknownPeer,
+    UsageError,
+)
 from ..types import (
     ENTRY_CONF_CHANGE,
     FLAG_REJECT,
@@ -44,6 +52,7 @@ from ..types import (
     Role,
     Snapshot,
     check_id,
+    is_id,
 )
 from . import admission, release
 from .confchange import check_conf_state, configuration_after
@@ -100,6 +109,20 @@ class Ready:
         return f"<Ready {self.number}: {', '.join(parts) or 'nothing'}>"
 
 
+def _check_arguments(
+    config: object, log: object, hard_state: object, conf_state: object, applied: object, snapshot: object
+) -> None:
+    if not isinstance(config, Config):
+        raise ConfigError(f"config must be a raftx.Config, not {config!r}")
+    kinds = {"hard_state": (hard_state, HardState), "conf_state": (conf_state, ConfState)}
+    kinds |= {"log": (log, EntryLog), "snapshot": (snapshot, Snapshot)}
+    for name, (value, kind) in kinds.items():
+        if value is not None and not isinstance(value, kind):
+            raise ConfigError(f"{name} must be an object of the class {kind.__name__}, or None, not {value!r}")
+    if applied is not None and not is_id(applied, least=0):
+        raise ConfigError(f"applied must be an integer in 0..2^63-1, or None, not {applied!r}")
+
+
 class RawNode:
     """One member without threads, clock, storage and network. Not thread-safe: one caller at a time.
 
@@ -107,8 +130,8 @@ class RawNode:
     ``applied`` how far the state machine is (by default to where the log begins), ``conf_state`` the membership at
     ``applied``. With ``async_storage_writes`` a Ready's messages include one to LOCAL_APPEND_THREAD and one to
     LOCAL_APPLY_THREAD whose ``responses`` are delivered when the work is done; without it, ``advance`` says
-    that everything in the last Ready is done. Raises Corruption when what is given does not fit together and
-    ConfChangeError when the membership is none. (etcd: RawNode, NewRawNode.)
+    that everything in the last Ready is done. Raises ConfigError for an argument of another kind, Corruption when what
+    is given does not fit together and ConfChangeError when the membership is none. (etcd: RawNode, NewRawNode.)
     """
 
     def __init__(
@@ -122,6 +145,7 @@ class RawNode:
         snapshot: Snapshot | None = None,
         async_storage_writes: bool = False,
     ) -> None:
+        _check_arguments(config, log, hard_state, conf_state, applied, snapshot)
         hard_state = hard_state or HardState()
         if log is None:
             log = EntryLog() if snapshot is None else EntryLog(snapshot.index + 1, snapshot.term)

@@ -35,6 +35,9 @@ class PendingReads:
         self.before = array("Q", [0] * MEMBERS_MAX)
         self.confirmed = 0
 
+    def __repr__(self) -> str:
+        return f"<PendingReads {self.unconfirmed.length()} unconfirmed behind {self.confirmed}>"
+
     @property
     def acks(self) -> list[int]:
         """The newest position that each slot's member has acknowledged."""

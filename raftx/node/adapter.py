@@ -12,12 +12,12 @@ from typing import Any
 from .._native.layout import RECORD_KIND
 from .._native.outbox import snapshot_from
 from .._native.threads import Event
+from ..report import report
 from ..storage.writes import DiskGauges, WriteQueue
 from ..transport.link import QueueLink
 from ..transport.protocol import ASK_PROVEN, ASK_RENEW, Transport
 from ..types import ENTRY_SNAPSHOT, HardState
 from .channels import CommandQueue
-from .report import report
 
 WRITE_FAILED = 1
 

@@ -14,11 +14,11 @@ from typing import Any
 from .._native.layout import ENVELOPE
 from .._native.memory import Cursor, Entry
 from .._native.threads import ProposalQueue
+from ..report import report
 from ..types import ENTRY_NORMAL, MESSAGE_NAMES, NUMBER_MAX, Role, StateChange
 from .channels import ApplyGauges, ApplyQueue
 from .leadership import Leadership
 from .outcomes import Outcomes
-from .report import report
 from .rows import (
     REFUSALS,
     REFUSED_STOPPED,
@@ -201,7 +201,12 @@ class Applier:
         """Give an entry to the state machine and the stream; returns the state machine's result."""
         result = None
         if self.state_machine is not None and self.cursor.index > self.held:
-            result = self.state_machine.apply(entry)
+            try:
+                result = self.state_machine.apply(entry)
+            except BaseException as error:
+                text = "node %d: the state machine raised %s at entry %d of term %d"
+                report(logging.ERROR, text, self.id, type(error).__name__, entry.index, entry.term)
+                raise
         if self.committed is not None:
             self.committed.push(entry)
         return result

@@ -21,6 +21,7 @@ from .._native.threads import Clock, Event, ManualClock, ProposalQueue
 from ..config import Config
 from ..consensus.raft import Raft
 from ..errors import ConfigError, StorageFailed
+from ..report import Lines, report
 from ..storage.protocol import Loaded, Storage, keeps_snapshots
 from ..storage.snapshot_format import Descriptor
 from ..storage.wal_format import describe
@@ -29,7 +30,7 @@ from ..storage.writes import WRITES, DiskGauges, WriteQueue
 from ..transport.link import Link, QueueLink
 from ..transport.news import report_notes
 from ..transport.protocol import FRAME_UNIT, Transport
-from ..types import ConfState, StateChange
+from ..types import ConfState, StateChange, is_id
 from .adapter import StorageAdapter, TransportAdapter
 from .apply import Applier
 from .channels import APPLY_ROWS, COMMAND_ROWS, ApplyQueue, CommandQueue
@@ -41,7 +42,6 @@ from .keeper import Keeper, check_machine
 from .lifecycle import Task
 from .outcomes import Outcomes
 from .proposer import Proposer
-from .report import Lines, report
 from .snapshots import Snapshotter, SnapshotThread
 from .stamps import StageTimes
 from .watch import Watch
@@ -86,16 +86,20 @@ class Outside:
         if isinstance(self.state_machine, type):
             raise ConfigError(f"state_machine must be an object, not the class {self.state_machine.__name__}")
         if self.state_machine is not None and not callable(getattr(self.state_machine, "apply", None)):
-            raise ConfigError("state_machine must have a method apply(entry)")
+            what = type(self.state_machine).__name__
+            raise ConfigError(f"state_machine must be an object with a method apply(entry), not {what}")
         if not isinstance(self.clock, Clock):
             raise ConfigError(f"clock must be a raftx.Clock or ManualClock, not {type(self.clock).__name__}")
         limit = getattr(self.transport, "max_frame_bytes", None)
-        largest = max(config.max_entry_bytes, config.max_message_bytes) + FRAME_OVERHEAD
-        if limit is not None and largest > limit:
-            raise ConfigError(
-                f"max_entry_bytes and max_message_bytes must be at most {limit - FRAME_OVERHEAD}, "
-                f"what the transport's max_frame_bytes={limit} can carry"
-            )
+        if limit is not None and not is_id(limit):
+            raise ConfigError(f"the transport's max_frame_bytes must be a positive integer or None, not {limit!r}")
+        for name in ("max_entry_bytes", "max_message_bytes"):
+            value = getattr(config, name)
+            if limit is not None and value + FRAME_OVERHEAD > limit:
+                raise ConfigError(
+                    f"{name} must be at most {limit - FRAME_OVERHEAD}, what the transport's max_frame_bytes={limit} "
+                    f"can carry, not {value}: lower it, or raise max_frame_bytes of the transport"
+                )
         # What is called while a node runs; the protocols have more, which not everybody needs.
         for name, given, methods in (
             ("storage", self.storage, ("open", "append", "sync", "close")),
@@ -198,10 +202,12 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     if newest is not None:
         core.set_snapshot(snapshot_record(newest.snapshot()), newest.index, newest.term)
     outside.configuration.value = core.tracker.conf_state()
+    members = [int(id) for id in core.tracker.peers.column("ids")]
+    warn_of_no_member(config.id, members)
     check_closing()
     expect = getattr(transport, "expect", None)
     if expect is not None:
-        expect(config.id, [int(id) for id in core.tracker.peers.column("ids")])
+        expect(config.id, members)
     event = Event()
     proposals = ProposalQueue(event, config.id, loaded.incarnation, config.max_waiting_bytes, clock)
     rows = outside.rows
@@ -241,11 +247,11 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         retry_ns = config.election_ticks * config.tick_ms * 1_000_000
         courier = Courier(config.id, config.cluster, storage, commands, queue, clock, retry_ns)
         snapshot_thread = SnapshotThread(writer, courier)
-    members = getattr(transport, "peers", {})
+    addresses = getattr(transport, "peers", {})
 
     def describe(index: int, term: int, version: int) -> Descriptor:
         conf_state, incarnation = outside.configuration.value, loaded.incarnation
-        return Descriptor(index, term, conf_state, dict(members), config.cluster, incarnation, version)
+        return Descriptor(index, term, conf_state, dict(addresses), config.cluster, incarnation, version)
 
     keeper = Keeper(config, machine, writer, newest, describe, commands, outcomes, applies.event.py_wake)
     if writer is not None:
@@ -263,6 +269,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         engine.gauges,
         lambda: outside.configuration.value,
         getattr(transport, "peers", {}),
+        clock,
     )
     watch.also = functools.partial(tell_news, config.id, transport, link, disagreements)
     if isinstance(clock, ManualClock):
@@ -307,6 +314,17 @@ def load_log(id: int, loaded: Loaded) -> EntryLog:
     for piece in loaded.records:
         log.py_extend(piece)
     return log
+
+
+def warn_of_no_member(id: int, members: list[int]) -> None:
+    """A node whose own id is not in its membership waits until a leader adds it: perhaps for ever."""
+    if id not in members:
+        report(
+            logging.WARNING,
+            "node %d: its id is not in its membership %s: it never campaigns, and only follows if a leader adds it: "
+            "look at Config.id, and at the voters of its storage",
+            *(id, sorted(members)),
+        )
 
 
 def with_seed(config: Config) -> Config:

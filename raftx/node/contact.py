@@ -5,7 +5,7 @@ a connection that looks whole. Two signs tell:
 
 * frames go out to a member and nothing has come from it for a while: what we send may not arrive;
 * a member has made a new connection to us, and ours to it is an old one: it had a reason, which may be that it did not
-  hear us. So whichever side notices first, both directions are made anew; a connection that is new is left alone,
+  hear us. So whichever side notices first, both directions are made again; a connection that is new is left alone,
   so the two do not go on renewing each other's.
 """
 
@@ -26,7 +26,7 @@ class Contact:
         self.limit = max(TIMEOUTS * election_ticks, -(-LEAST_MS // tick_ms))
         #: ticks since the first frame that was sent after we last heard of it, from 1; 0: nothing is unanswered
         self.unanswered = array("q", bytes(8 * PLACES))
-        #: ticks since our connection to it came to stand, or was last made anew
+        #: ticks since our connection to it was established, or last made again
         self.age = array("q", bytes(8 * PLACES))
 
     def forget(self, place: int) -> None:
@@ -56,14 +56,14 @@ class Contact:
         return 0
 
     def greeted(self, place: int) -> bool:
-        """It has made a new connection to us: whether ours is to be made anew."""
+        """It has made a new connection to us: whether ours is to be made again."""
         if self.age[place] <= self.limit:
             return False
         self.age[place] = 0
         return True
 
     def tick(self, place: int) -> bool:
-        """Time passes: whether our connection is to be made anew."""
+        """Time passes: whether our connection is to be made again."""
         self.age[place] += 1
         if self.unanswered[place] == 0:
             return False

@@ -15,11 +15,11 @@ from .._native.memory import Entry
 from .._native.outbox import snapshot_from
 from .._native.threads import Clock
 from ..errors import SnapshotDamaged, StorageError, UsageError
+from ..report import report
 from ..storage import snapshot_format
 from ..storage.snapshot_format import Descriptor
 from ..types import ENTRY_NORMAL
 from .channels import CommandQueue
-from .report import report
 from .rows import ROW_CHUNK, ROW_OFFER, ROW_WANTED
 from .transfers import CourierQueue
 

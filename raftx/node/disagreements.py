@@ -1,4 +1,4 @@
-"""Settings of two members that disagree in a way that hurts, in words, each with its remedy.
+"""Sentences about settings of two members that do harm together, each with its remedy.
 
 Reads published values only.
 """
@@ -10,22 +10,27 @@ from collections.abc import Callable, Mapping
 
 from .. import _core
 from .._native.layout import FRAME_OVERHEAD
+from .._native.threads import Clock
 from ..config import Config
+from ..report import report
 from ..types import ConfState
 from .channels import Gauges
 from .hello import OPTION_NAMES, Hellos, settings_of
-from .report import report
 
 WHY = {
-    "pre_vote": "a member without it makes the others elect anew when it comes back from a partition",
+    "pre_vote": "a member without it makes the others elect again when it comes back from a partition",
     "check_quorum": "a member without it votes against a leader that others still hear, and leads on unheard",
 }
 
 Said = tuple[int, int, int, int, int]
 
+#: kinds of what refused frames tell: their senders may be anybody
+FOREIGN = ("cluster", "version", "recipient")
+QUIET_NS = 60_000_000_000  # between two lines of one of these kinds
+
 
 def between(own: Said, said: Said) -> dict[str, str]:
-    """In which ways the settings of a member disagree with one's own: a sentence by kind."""
+    """How the settings of a member disagree with this node's: a sentence for each kind."""
     found = {}
     election, heartbeat, max_entry, max_frame, options = own
     its_election, its_heartbeat, its_max_entry, its_max_frame, its_options = said
@@ -69,6 +74,7 @@ class Disagreements:
         gauges: Gauges,
         members: Callable[[], ConfState],
         peers: Mapping[int, str],
+        clock: Clock,
     ) -> None:
         self.id = config.id
         self.own = settings_of(config, max_frame_bytes)
@@ -76,9 +82,12 @@ class Disagreements:
         self.gauges = gauges
         self.members = members
         self.peers = peers
+        self.clock = clock
         self.seen: object = None
-        #: (member, kind) of what has been told
+        #: (member, kind) of what has been told. Invariant: of present members only
         self.told: set[tuple[int, str]] = set()
+        #: by kind of FOREIGN: of whom it was told last, and when
+        self.told_foreign: dict[str, tuple[int, int]] = {}
 
     def of_all(self) -> dict[int, list[str]]:
         """Sentences by the member that they are about; 0: it is not known which."""
@@ -86,8 +95,7 @@ class Disagreements:
 
     def by_kind(self) -> dict[int, dict[str, str]]:
         """The same with the kind of each."""
-        there = self.members()
-        members = {*there.voters, *there.learners, *there.voters_outgoing, *there.learners_next}
+        members = self.ids()
         found = {}
         for id, said in sorted(self.hellos.heard().items()):
             sentences = between(self.own, said) if id in members else {}
@@ -95,6 +103,11 @@ class Disagreements:
                 found[id] = sentences
         self.add_strangers(found)
         return found
+
+    def ids(self) -> set[int]:
+        """All present members."""
+        there = self.members()
+        return {*there.voters, *there.learners, *there.voters_outgoing, *there.learners_next}
 
     def counts(self) -> tuple[int, int, int]:
         """Frames that were refused because they are of another cluster, of another version, or for another member."""
@@ -121,20 +134,37 @@ class Disagreements:
             )
         if recipient:
             found.setdefault(0, {})["recipient"] = (
-                f"{recipient} frames for another member have come here and were dropped: somebody has this node's "
-                "address for that member: look at the peers of its transport"
+                f"{recipient} frames for another member have come here and were dropped: some member has this "
+                "node's address as that of another one: look at the peers of its transport"
             )
 
     def tell(self) -> None:
-        """Log what has not been told yet, once for each member and kind."""
+        """Log what has not been told yet: once for each member and kind, of refused frames once a minute at most."""
         now = (self.hellos.changes(), self.counts(), self.members())
         if now == self.seen:
             return
         self.seen = now
+        members = self.ids()
+        self.told = {(id, kind) for id, kind in self.told if id in members}
         for id, sentences in self.by_kind().items():
             for kind, sentence in sentences.items():
-                if (id, kind) in self.told:
+                if not (self.is_new_foreign(id, kind) if kind in FOREIGN else self.is_new(id, kind)):
                     continue
-                self.told.add((id, kind))
                 whom = f"member {id} and this one disagree" if id else "members disagree"
                 report(logging.WARNING, "node %d: settings of %s: %s", self.id, whom, sentence)
+
+    def is_new(self, id: int, kind: str) -> bool:
+        """Whether this was not told of that member; it is from now on."""
+        if (id, kind) in self.told:
+            return False
+        self.told.add((id, kind))
+        return True
+
+    def is_new_foreign(self, id: int, kind: str) -> bool:
+        """The same for a kind of FOREIGN: whether it is another sender than last time, and a minute later."""
+        now = self.clock.py_now()
+        last = self.told_foreign.get(kind)
+        if last is not None and (last[0] == id or now - last[1] < QUIET_NS):
+            return False
+        self.told_foreign[kind] = (id, now)
+        return True

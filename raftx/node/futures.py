@@ -24,7 +24,8 @@ from typing import Any, NoReturn
 
 from .._native import threads
 from ..errors import UsageError
-from .report import report
+from ..report import report
+from ..types import check_timeout
 
 _PENDING = 0
 _DONE = 1  # one proposal's: index, term and value
@@ -152,6 +153,7 @@ class Future:
 
     def _wait(self, timeout: float | None) -> None:
         """Until it has ended; raises TimeoutError. Leaves nothing behind."""
+        check_timeout(timeout)
         if timeout is not None and timeout <= 0:
             raise FutureTimeout()
         self._check_thread()

@@ -13,12 +13,12 @@ from typing import Any
 from .._native.outbox import snapshot_record
 from ..config import Config
 from ..errors import StorageError
+from ..report import report
 from ..storage import snapshot_format
 from ..storage.snapshot_format import Descriptor
 from ..types import NUMBER_MAX, Snapshot
 from .channels import CommandQueue
 from .outcomes import Outcomes
-from .report import report
 from .snapshots import Snapshotter
 
 #: (index, term, version of the state machine) to what is known of a snapshot before it is written

@@ -26,8 +26,8 @@ from types import TracebackType
 from typing import Any
 
 from ..errors import Stopped, UsageError
+from ..report import Lines
 from .events import Bell, Gate
-from .report import Lines
 
 NEW = "new"
 STARTING = "starting"

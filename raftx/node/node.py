@@ -1,24 +1,25 @@
 """Node: one member of a cluster, with its threads, storage and transport. The public face.
 
 Starts and ends the threads, hands out futures and streams, and reports what ended the node. Rules
-of Raft, files and sockets stand elsewhere.
+of Raft, files and sockets are elsewhere.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, NoReturn, Protocol
 
 from .._native.memory import Entry
 from .._native.threads import Clock
 from ..config import Config
-from ..errors import Stopped, UsageError
+from ..errors import ConfigError, Stopped, UsageError
+from ..report import report
 from ..storage.protocol import Storage
 from ..transport.protocol import Transport
-from ..types import LEADER, ConfState, Role, StateChange, check_id, is_id
+from ..types import LEADER, ConfState, Role, StateChange, check_id, check_timeout, is_id
 from . import lifecycle, rows
 from .assembly import Outside, Parts, assemble
 from .events import Consumer, History, Published, Stream
@@ -27,7 +28,6 @@ from .futures import Future
 from .lifecycle import Life, Worker
 from .outcomes import KIND_CAMPAIGN, KIND_COMPACTION, KIND_SNAPSHOT, KIND_TRANSFER, Outcomes
 from .proposer import Data
-from .report import report
 from .status import status_of
 
 STATE_CHANGES_KEPT = 1024
@@ -97,6 +97,8 @@ class Node:
         self._config = config
         self._life = Life(config.id)
         self._outcomes = Outcomes(config.proposal_timeout_ms * 1_000_000, self._life.enders)
+        if executor is not None and (isinstance(executor, type) or not callable(getattr(executor, "worker", None))):
+            raise ConfigError(f"executor must have the methods of raftx.node.executor.Executor, not {executor!r}")
         self._executor: Executor = executor if executor is not None else Threads()
         self._executor.adopt(self._life)
         self._handed_over = False
@@ -193,7 +195,7 @@ class Node:
         if not self._life.fail(error):
             return
         try:
-            report(logging.ERROR, "node %d ends: %s: %s", self._config.id, type(error).__name__, error)
+            report(logging.ERROR, "node %d ends: %s: %s", self._config.id, type(error).__name__, error, error=error)
             self._tell_end()
         finally:
             if self._parts is not None:
@@ -223,6 +225,7 @@ class Node:
         life = self._life
         if life.is_forked():
             return
+        check_timeout(timeout, none=False)
         deadline = self._executor.now() + timeout
         life.closing = True
         try:
@@ -246,6 +249,7 @@ class Node:
             life.ended.open()
             return
         life.move(lifecycle.STOPPING)
+        self._outcomes.stopping = True
         if not self._handed_over:
             self._handed_over = True
             self._hand_over()
@@ -279,6 +283,11 @@ class Node:
         """
         parts, outside, now = self._parts, self._outside, self._executor.now
         stuck: list[str] = []
+        writes = True
+
+        def release(close: Callable[[], None]) -> None:
+            with self._life.lines.taken_over():
+                lifecycle.quietly(errors, close)
 
         def ends(what: str, until: float = deadline) -> bool:
             worker = self._workers.get(what)
@@ -304,7 +313,7 @@ class Node:
             # A send that does not return ends with its transport, perhaps.
             ends("net", min(deadline, now() + NET_SECONDS))
         if engine_ended:
-            lifecycle.quietly(errors, outside.transport.close)
+            release(outside.transport.close)
         if parts is not None and parts.snapshots is not None:
             parts.snapshots.stop()
         snapshot_ended = must_end("snapshot")
@@ -315,19 +324,22 @@ class Node:
             parts.wal.reserve.stop()
             disk_ended = must_end("reserve")
         if disk_ended and engine_ended and snapshot_ended:
-            lifecycle.quietly(errors, outside.storage.close)
+            release(outside.storage.close)
         must_end("apply")
         self._tell_end()
         if parts is not None:
             parts.watch.stop()
             while not ends("watch", min(deadline, now() + 0.1)):
                 if parts.watch.writing:
-                    # It waits for the log, whose lock our own caller may hold: a signal handler. It ends by itself.
+                    # It waits for the log, whose lock our own caller may hold: a signal handler. It ends by itself,
+                    # and writes what is left.
+                    writes = False
                     break
                 if now() >= deadline:
                     stuck.append(self._workers["watch"].name)
                     break
-        self._life.lines.write()
+        if writes:
+            self._life.lines.write()
         if not stuck:
             self._executor.not_at_exit(self.close)
         return ", ".join(stuck)
@@ -343,9 +355,10 @@ class Node:
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the node has ended; raise what ended it. False after ``timeout`` seconds.
 
-        Raises UsageError on a thread of the node, which would wait for itself.
+        Raises UsageError on a thread of the node, which would wait for itself, and for what is no time.
         """
         self._life.check_process()
+        check_timeout(timeout)
         if not self._life.ended.is_open() and self._life.is_mine():
             raise UsageError("a thread of the node cannot wait for the end of the node")
         if not self._life.ended.wait(timeout):
@@ -375,6 +388,7 @@ class Node:
 
         There is room for all of them or none is taken. It ends as NotDone only when none of them was done; as
         Unknown, with ``outcomes`` (a list of Done or exceptions), when some were. Cheaper than single proposals.
+        Raises EntryTooLarge, Stopped and TypeError, and takes none then.
         """
         self._check_running()
         try:
@@ -406,7 +420,7 @@ class Node:
         self._check_running()
         check_id(to)
         if to and (not is_id(to) or to not in self._outside.configuration.value.voters):
-            raise UsageError(f"{to} is not a voter: {self._outside.configuration.value.voters}")
+            raise UsageError(f"to must be a voter, one of {self._outside.configuration.value.voters}, or 0, not {to}")
         future, request = self._open(KIND_TRANSFER)
         parts = self._made()
         if not parts.takes_requests() or not parts.commands.transfer(to, request):
@@ -552,7 +566,7 @@ class Node:
 
         ``transport`` is the transport's own. Of NngTransport: connections from others now, strangers among them (no
         valid frame yet), refused (closed as strangers, or for want of room), dials and dial_failures, connected (how
-        often one to a peer has come to stand), renewals (ended because nothing seemed to arrive), shortages (of
+        often one to a peer was established), renewals (ended because nothing seemed to arrive), shortages (of
         descriptors or memory, waited out).
         """
         self._life.check_process()

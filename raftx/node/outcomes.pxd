@@ -23,6 +23,7 @@ cdef class Outcomes:
     cdef readonly uint64_t newest_with_deadline, newest_registered
     cdef bint registered_late
     cdef readonly bint ended
+    cdef public bint stopping
     cdef readonly object cause
     cdef readonly uint64_t ended_again
     cdef int finish(self, uint64_t sequence, uint64_t index, uint64_t term, object result) except -1 with gil

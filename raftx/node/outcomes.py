@@ -24,6 +24,7 @@ REPLACED = "its leader lost leadership before it was committed"
 OVERDUE = "no outcome within the proposal timeout"
 STOPPED = "the node was stopped"
 IN_SNAPSHOT = "this member was behind and took a snapshot, which may have the entry"
+STOPPING = "the node is being stopped"
 REFUSED_AT_ONCE = 1000  # of them may not be registered yet
 
 # Kinds of requests beside proposals: what their numbers begin with, which no proposal's does.
@@ -88,6 +89,11 @@ def unknown(reason: str, cause: BaseException | None) -> Unknown:
     return error
 
 
+def reason_of(cause: BaseException | None) -> str:
+    """Why nothing more is decided here."""
+    return STOPPED if cause is None else f"the node failed: {type(cause).__name__}: {cause}"
+
+
 class Outcomes:
     """The open requests of one node. ``threads``: the idents of those that end futures and run callbacks."""
 
@@ -118,6 +124,8 @@ class Outcomes:
         #: a smaller one was registered since, by a thread that was slow to do so
         self.registered_late = False
         self.ended = False
+        #: somebody closes the node: what is refused from now on is refused because of that
+        self.stopping = False
         self.cause: BaseException | None = None
         #: how often a request was to end again that had ended and was not cancelled: always 0, which simulators look at
         self.ended_again = 0
@@ -166,7 +174,7 @@ class Outcomes:
         if outcome is not None:
             self.end_one(sequence, outcome)
         if self.ended:
-            self.end_unknown(sequence, STOPPED, self.cause)
+            self.end_unknown(sequence, reason_of(self.cause), self.cause)
         self.wake_all()
 
     # --- ends, on the apply thread ----------------------------------------------------------------
@@ -241,6 +249,7 @@ class Outcomes:
 
     def refuse(self, sequence: int, count: int, last: int, reason: str) -> None:
         """Proposals were not appended and will not be; ``last`` is the newest that the queue has taken."""
+        reason = self.why(reason)
         end = min(sequence + count, last + 1)
         first = sequence
         # A peer may say anything, but it cannot refuse more than is open.
@@ -269,7 +278,11 @@ class Outcomes:
         """A request other than a proposal was not done and will not be. Likewise."""
         future = self.pending.pop(number, None)
         if future is not None:
-            self.fail_future(future, NotDone(reason))
+            self.fail_future(future, NotDone(self.why(reason)))
+
+    def why(self, reason: str) -> str:
+        """A reason for NotDone, with the end of the node where that is behind it: it hands leadership over, say."""
+        return f"{STOPPING}: {reason}" if self.stopping else reason
 
     def is_open(self, number: int) -> bool:
         """Whether it has not ended yet."""
@@ -354,7 +367,7 @@ class Outcomes:
         for first, count, reason in list(self.given_back):
             for sequence in range(first, first + count):
                 if sequence in self.pending:
-                    error = NotDone(reason)
+                    error = NotDone(reason if cause is None else f"{reason_of(cause)}: it was not handed over")
                     error.__cause__ = cause
                     self.end_one(sequence, error)
         while self.pending:
@@ -362,7 +375,7 @@ class Outcomes:
                 number, item = self.pending.popitem()
             except KeyError:
                 break
-            self.give_up(number, item, STOPPED, cause)
+            self.give_up(number, item, reason_of(cause), cause)
         self.wake_threads()
 
     def end_unknown(self, number: int, reason: str, cause: BaseException | None) -> None:

@@ -87,7 +87,7 @@ class PeerTable:
         self.ticks += 1
 
     def tick_place(self, place: int) -> bool:
-        """Time passes for a member: whether the connection to it is to be made anew."""
+        """Time passes for a member: whether the connection to it is to be made again."""
         self.seen[place] = self.ticks
         if self.marks[place] > 0:
             self.marks[place] -= 1

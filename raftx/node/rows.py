@@ -28,7 +28,7 @@ ROW_OFFER = 1
 ROW_WANTED = 2
 ROW_CHUNK = 3
 
-# How many members, and such as were members, a node keeps something of
+# Of how many members and former members a node keeps something
 PLACES = 128
 
 # Reasons to refuse a message, and to reject a frame

@@ -13,9 +13,9 @@ from typing import Any
 
 from .._native.threads import Event
 from ..errors import SnapshotFailed, StorageError, UsageError
+from ..report import report
 from ..storage.snapshot_format import Descriptor
 from .courier import Courier
-from .report import report
 
 PAUSE_NS = 10_000_000  # between two looks at the clock while a snapshot is being fetched
 PIECE = 128 << 10  # bytes of a state that is one object in memory, in a round

@@ -11,8 +11,8 @@ import logging
 from collections.abc import Callable
 
 from .._native.threads import Clock, Event
+from ..report import Lines, report
 from .outcomes import Outcomes
-from .report import Lines, report
 
 ROUND_NS = 250_000_000  # longest time between two rounds
 ROUND_MIN_NS = 5_000_000

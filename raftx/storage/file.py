@@ -18,15 +18,9 @@ from pathlib import Path
 from .._native.files import Directory
 from .._native.memory import Spans
 from .._native.outbox import snapshot_record
-from ..errors import (
-    ConfigError,
-    StorageError,
-    StorageFailed,
-    UsageError,
-    WalDamaged,
-    WrongDirectory,
-)
-from ..types import ConfState, HardState
+from ..errors import ConfigError, StorageError, StorageFailed, UsageError, WalDamaged, WrongDirectory
+from ..report import report
+from ..types import ConfState, HardState, is_id
 from .disk import Disk
 from .protocol import Loaded, check_append, check_base, first_membership
 from .recovery import Recovery
@@ -37,10 +31,14 @@ from .snapshots import SnapshotReader, SnapshotWriter, compressor
 from .wal_format import BATCH_IN_DOUBT, BLOCK, KIND_ENTRIES, KIND_OPEN, MARK_NAME, Head, describe, encode_head
 from .wal_writer import Wal
 
-logger = logging.getLogger("raftx")
-
 SEGMENT_BYTES_MIN = 64 << 10
 SEGMENT_BYTES_MAX = 1 << 40
+#: what to do about damage, wherever it is
+REMEDY = (
+    "Nothing was changed. Look for what happened to the disk; then put back the files of this directory as they were "
+    "when the member ran last. Do not start it with an older copy or an empty directory: it would have forgotten what "
+    "it acknowledged, and the group could lose that"
+)
 
 
 class FileStorage:
@@ -67,14 +65,20 @@ class FileStorage:
         snapshot_level: int | None = None,
         disk: Disk | None = None,
     ) -> None:
+        if not isinstance(path, (str, os.PathLike)) or not path:
+            raise ConfigError(f"path must be the path of a directory, a str or a pathlib.Path, not {path!r}")
         self.path = Path(path)
         self._founders = first_membership(voters, learners)
-        if not isinstance(segment_bytes, int) or not SEGMENT_BYTES_MIN <= segment_bytes <= SEGMENT_BYTES_MAX:
-            raise ConfigError(f"segment_bytes must be an integer in {SEGMENT_BYTES_MIN}..{SEGMENT_BYTES_MAX}")
+        if not is_id(segment_bytes) or not SEGMENT_BYTES_MIN <= segment_bytes <= SEGMENT_BYTES_MAX:
+            raise ConfigError(
+                f"segment_bytes must be an integer in {SEGMENT_BYTES_MIN}..{SEGMENT_BYTES_MAX}, not {segment_bytes!r}"
+            )
+        if not isinstance(accept_loss, bool):
+            raise ConfigError(f"accept_loss must be True or False, not {accept_loss!r}")
         self._segment_bytes = segment_bytes // BLOCK * BLOCK
-        self._accept_loss = bool(accept_loss)
+        self._accept_loss = accept_loss
         if snapshot_level is not None:
-            if not isinstance(snapshot_level, int) or not 1 <= snapshot_level <= 22:
+            if not is_id(snapshot_level) or snapshot_level > 22:
                 raise ConfigError(f"snapshot_level must be None or an integer in 1..22, not {snapshot_level!r}")
             try:
                 compressor(snapshot_level)
@@ -93,7 +97,7 @@ class FileStorage:
         self.wal: Wal | None = None
         #: a header for what was found when this was opened, and the newest base that was asked for
         self._head: Head | None = None
-        self._base = 0
+        self._base = self._base_term = 0
         #: behind which the log begins anew with the next ``sync``; 0: it does not
         self._behind = 0
         #: of compactions, which any thread may ask for
@@ -168,8 +172,8 @@ class FileStorage:
 
         The header of the next segment says so, and then the segments that have no entry behind ``index`` are removed.
         Until that header is written an opening finds the base of before. Raises StorageError when it is closed;
-        UsageError for an index above the last one on disk, no index or term at all, 1..2^63-1, or no membership with
-        voters.
+        UsageError for an index above the last one on disk, no index or term at all, 1..2^63-1, a term below that of the
+        base before, or no membership with voters.
         """
         with self._lock:
             wal, head = self.wal, self._head
@@ -178,8 +182,10 @@ class FileStorage:
             check_base(index, term, conf_state, wal.last_index)
             if index <= max(self._base, wal.base):
                 return
+            if term < self._base_term:
+                raise UsageError(f"term must be at least {self._base_term}, that of entry {self._base}, not {term}")
             if wal.py_compact(index, encode_head(head._replace(base=index, base_term=term, conf_state=conf_state))):
-                self._base = index
+                self._base, self._base_term = index, term
 
     def begin_behind(self, index: int, term: int, conf_state: ConfState) -> None:
         """The log begins anew behind a snapshot that was received: durable with the next ``sync``. See protocol.py.
@@ -237,7 +243,7 @@ class FileStorage:
         if wal is not None:
             # A forked child has no directory any more, and writes nothing.
             if directory is not None and directory.is_open() and wal.failed == 0 and wal.py_settle():
-                logger.warning("%s: %s", self.path, describe(wal.failed))
+                report(logging.WARNING, "%s: %s", self.path, describe(wal.failed))
             wal.file.close()
             wal.mark.close()
             wal.reserve.close()
@@ -273,7 +279,10 @@ class FileStorage:
     def _open(self, directory: Directory, id: int, cluster: bytes) -> Loaded:
         recovery = Recovery(directory, id, cluster, self._founders, self._segment_bytes)
         try:
-            recovery.examine()
+            try:
+                recovery.examine()
+            except WalDamaged as error:
+                raise WalDamaged(f"{error}. {REMEDY}") from error.__cause__
             if not recovery.founders.voters:
                 raise ConfigError(f"voters must name at least one member: {self.path} is new")
             self.doubt = self._doubt_of(recovery, id)
@@ -298,7 +307,7 @@ class FileStorage:
         self.wal = wal
         self._store = store
         self._head = recovery.head
-        self._base = recovery.base
+        self._base, self._base_term = recovery.base, recovery.base_term
         self._last = wal.last_index
         self._behind = 0
         newest = store.newest()
@@ -322,14 +331,16 @@ class FileStorage:
             return ""
         text = f"{self.path}: {doubt}: something that was acknowledged may be missing at the end of the log"
         if self._accept_loss:
-            logger.warning("%s; it is used as it is, because accept_loss is set", text)
+            report(logging.WARNING, "%s; it is used as it is, because accept_loss is set", text)
             return ""
         if recovery.current.voters == (id,) and not recovery.current.voters_outgoing:
             raise WalDamaged(
                 f"{text}. No other voter has a copy: look for what happened to the disk, put a backup in place, or "
                 "accept the loss of the newest entries, if there is one, with FileStorage(accept_loss=True)"
             )
-        logger.warning(
-            "%s; this member starts in doubt: it does not vote before a leader has brought it up to date", text
+        report(
+            logging.WARNING,
+            "%s; this member starts in doubt: it does not vote before a leader has brought it up to date",
+            text,
         )
         return doubt

@@ -16,7 +16,7 @@ from ..errors import ConfigError, StorageError, UsageError, WrongDirectory
 from ..types import ConfState, HardState
 from .membership import CHANGES, membership_after
 from .memory_folder import MemoryFolder
-from .protocol import Loaded, check_base, first_membership
+from .protocol import Loaded, check_append, check_base, first_membership
 from .snapshot_format import Descriptor
 from .snapshot_receiver import SnapshotReceiver
 from .snapshot_store import SnapshotStore
@@ -95,7 +95,10 @@ class MemoryStorage:
     def __init__(self, voters: Iterable[int] = (), learners: Iterable[int] = (), *, sync_delay: float = 0.0) -> None:
         conf_state = first_membership(voters, learners)
         if not conf_state.voters:
-            raise ConfigError("voters must name at least one member")
+            raise ConfigError("voters must name at least one member, not none")
+        good = isinstance(sync_delay, (int, float)) and not isinstance(sync_delay, bool)
+        if not good or not 0 <= sync_delay <= threading.TIMEOUT_MAX:
+            raise ConfigError(f"sync_delay must be a number of seconds, at least 0, not {sync_delay!r}")
         self.sync_delay = sync_delay
         #: tests: the next sync raises this
         self.fail_next_sync: BaseException | None = None
@@ -106,6 +109,9 @@ class MemoryStorage:
         self._durable = _Contents(conf_state=conf_state)
         #: what was asked for since the last sync: a hard state, entry or base each
         self._pending: list[HardState | Entry | _Base] = []
+        #: the hard state and the last entry that were taken, on disk or not
+        self._state = HardState()
+        self._last = 0
         #: its snapshots, as files; and what counts of them while it is open
         self._folder: Any = MemoryFolder()
         self._store: SnapshotStore | None = None
@@ -136,6 +142,7 @@ class MemoryStorage:
             store.follow(lambda: held.base_index)
             self._store = store
             newest = store.newest()
+            self._state, self._last = held.hard_state, held.last()
             changes = [
                 (entry.kind, entry.data)
                 for entry in held.entries
@@ -153,11 +160,14 @@ class MemoryStorage:
             )
 
     def append(self, hard_state: HardState, records: Sequence[bytes | memoryview]) -> None:
-        """Take a hard state and records; durable after ``sync``."""
+        """Take a hard state and records; durable after ``sync``. See Storage.append."""
         with self._lock:
             self._check_open()
+            pieces = [bytes(piece) for piece in records]
+            self._last = check_append(self._state, self._last, hard_state, pieces, self._least())
+            self._state = hard_state
             self._pending.append(hard_state)
-            for piece in records:
+            for piece in pieces:
                 self._pending += Entry.decode_all(piece)
 
     def sync(self) -> None:
@@ -178,11 +188,16 @@ class MemoryStorage:
     def compact(self, index: int, term: int, conf_state: ConfState) -> None:
         """Forget the entries up to ``index`` with the next ``sync``. See Storage.compact.
 
-        Raises UsageError for what cannot be an index and its term, or is not on disk; StorageError when closed.
+        Raises UsageError for what cannot be an index and its term, is not on disk, or has another term there;
+        StorageError when closed.
         """
         with self._lock:
             self._check_open()
-            check_base(index, term, conf_state, self._durable.last())
+            held = self._durable
+            check_base(index, term, conf_state, held.last())
+            there = held.entries[index - held.base_index - 1].term if index > held.base_index else term
+            if term != there:
+                raise UsageError(f"term must be {there}, that of entry {index}, not {term}")
             self._pending.append(_Base(index, term, conf_state))
 
     def begin_behind(self, index: int, term: int, conf_state: ConfState) -> None:
@@ -193,13 +208,11 @@ class MemoryStorage:
         """
         self._opened().check_behind(index, term, conf_state)
         with self._lock:
-            waiting = [each.commit for each in self._pending if isinstance(each, HardState)]
-            bases = [each.index for each in self._pending if isinstance(each, _Base)]
-            held = self._durable
-            least = max(held.base_index, held.hard_state.commit, *waiting, *bases)
+            least = max(self._least(), self._state.commit)
             if index < least:
                 raise UsageError(f"index must be at least {least}, what the log is known to have, not {index}")
             self._pending.append(_Base(index, term, conf_state, anew=True))
+            self._last = index
 
     def begin_snapshot(self, descriptor: Descriptor) -> SnapshotWriter:
         """A snapshot that is to be written and finished. See protocol.py; the log then begins behind the one before."""
@@ -248,6 +261,10 @@ class MemoryStorage:
         pending, self._pending = self._pending, []
         for each in pending:
             self._durable.take(each)
+
+    def _least(self) -> int:
+        """Where the log begins, as far as anybody has said so."""
+        return max([self._durable.base_index, *[each.index for each in self._pending if isinstance(each, _Base)]])
 
     def _check_open(self) -> None:
         if not self._open:

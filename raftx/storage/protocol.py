@@ -70,7 +70,11 @@ class Storage(Protocol):
         """
 
     def append(self, hard_state: HardState, records: Sequence[bytes | memoryview]) -> None:
-        """Take the hard state and then the records (same rule of replacement as ``Loaded.records``)."""
+        """Take the hard state and then the records (same rule of replacement as ``Loaded.records``).
+
+        Raises ``UsageError``, and takes nothing, for what could not be opened again: no whole records, an index that
+        leaves a gap, a term that goes back, a commit index beyond the log. ``check_append`` below tells.
+        """
 
     def sync(self) -> None:
         """Return when everything appended so far is on disk."""
@@ -82,7 +86,8 @@ class Storage(Protocol):
         the storage may forget them at once, later or in part, and says at ``open`` where the log begins now
         (``Loaded.base_index``, an index that was asked for); it never forgets more than that, whenever the power
         fails, and its base never goes back. Raises ``UsageError`` for what cannot be an index, its term and its
-        membership, or is not on disk.
+        membership, or is not on disk. A storage that knows the term of the entry refuses another one; every storage
+        refuses a term below that of its base.
         """
 
     def close(self) -> None:
@@ -134,13 +139,24 @@ def keeps_snapshots(storage: object) -> bool:
 
 def first_membership(voters: Iterable[int], learners: Iterable[int]) -> ConfState:
     """The membership that a storage is made with. Raises ConfigError for what cannot be one; it may have no voters."""
-    made = ConfState(voters=tuple(sorted(voters)), learners=tuple(sorted(learners)))
+    made = ConfState(voters=_ids("voters", voters), learners=_ids("learners", learners))
     members = made.voters + made.learners
-    if len(set(members)) != len(members) or not all(map(is_id, members)):
-        raise ConfigError(f"voters and learners must be different ids in 1..{NUMBER_MAX}")
+    twice = sorted({id for id in members if members.count(id) > 1})
+    if twice:
+        raise ConfigError(f"voters and learners must be different ids, and {twice[0]} is there more than once")
     if len(members) > MEMBERS_MAX:
         raise ConfigError(f"voters and learners must be at most {MEMBERS_MAX} members, not {len(members)}")
     return made
+
+
+def _ids(name: str, given: Iterable[int]) -> tuple[int, ...]:
+    if isinstance(given, (str, bytes, bytearray)) or not isinstance(given, Iterable):
+        raise ConfigError(f"{name} must be the ids of members, such as [1, 2, 3], not {given!r}")
+    ids = list(given)
+    for id in ids:
+        if not is_id(id):
+            raise ConfigError(f"{name} must be ids, which are integers in 1..{NUMBER_MAX}, not {id!r}")
+    return tuple(sorted(ids))
 
 
 def check_base(index: int, term: int, conf_state: ConfState, last: int) -> None:
@@ -168,7 +184,10 @@ def check_append(before: HardState, last: int, hard_state: HardState, pieces: Se
         try:
             entries = Entry.decode_all(piece)
         except FrameError as error:
-            raise UsageError("records must be whole entry records, as Entry.encode makes them") from error
+            raise UsageError(
+                f"records must be whole entry records, as Entry.encode makes them: a piece of {len(piece)} bytes is "
+                f"not: {error}"
+            ) from error
         for entry in entries:
             if not 1 <= entry.index <= last + 1:
                 raise UsageError(f"the index of an entry must be in 1..{last + 1}, not {entry.index}: a gap is left")

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Iterator, Sequence
 
-from .._native.files import Directory, File
+from .._native.files import Directory, File, segment_name
 from .._native.memory import Buffer
 from ..errors import StorageFailed, WalDamaged, WrongDirectory
+from ..report import report
 from ..types import ConfState
 from .membership import membership_after
 from .reserve import Reserve
@@ -40,14 +40,12 @@ from .wal_format import (
     encode_mark,
     is_torn_head,
     mark_version,
-    segment_name,
+    segment_number,
 )
 from .wal_reader import Reader
 from .wal_writer import Wal
 
-logger = logging.getLogger("raftx")
-
-NAME = re.compile(r"wal-([0-9a-f]{16})\.log")
+UNTOUCHED = "find what else writes in this directory, end it, and start the member again"
 NOTHING = Mark(0, 0, 0, 0)  # the mark of a new directory
 
 
@@ -113,7 +111,7 @@ class Recovery:
     def examine(self) -> None:
         """Verify everything and judge it. Changes nothing on disk."""
         present = self.directory.names()
-        segments = sorted(int(m[1], 16) for m in map(NAME.fullmatch, present) if m)
+        segments = sorted(number for number in map(segment_number, present) if number is not None)
         self._read_mark(present, segments)
         last = segments[-1] if segments else 0
         first = last
@@ -416,7 +414,7 @@ class Recovery:
 
     def _repair(self, file: str, place: int, reason: str) -> None:
         """Remember and log what is mended."""
-        logger.warning("%s/%s repaired at byte %d: %s", self.path, file, place, reason)
+        report(logging.WARNING, "%s/%s repaired at byte %d: %s", self.path, file, place, reason)
         self.repaired = self.repaired or (file, place, reason)
 
     # --- what is in it -----------------------------------------------------------------------------
@@ -432,12 +430,12 @@ class Recovery:
                     file.py_take(self.directory.open_file(segment_name(segment), readonly=True))
                     opened = segment
                     if file.identity() != self.walked[segment]:
-                        raise WalDamaged(f"{self._file(segment)} was replaced while it was read")
+                        raise WalDamaged(f"{self._file(segment)} was replaced while it was read: {UNTOUCHED}")
                 code = file.py_read_at(buffer, length, position)
                 if code:
                     raise OSError(-code, f"cannot read {self._file(segment)}")
                 if len(buffer) < length:
-                    raise WalDamaged(f"{self._file(segment)} became shorter while it was read")
+                    raise WalDamaged(f"{self._file(segment)} became shorter while it was read: {UNTOUCHED}")
                 yield buffer.tobytes()
         finally:
             file.close()

@@ -33,4 +33,4 @@ cdef class Reserve(Runner):
     cdef int drop_next(self) noexcept nogil
     cdef int tell(self, int64_t trouble) noexcept nogil
     cdef int made(self, int code) noexcept nogil
-    cdef int say(self, int64_t trouble) except -1 with gil    # a log record; nobody waits for its thread
+    cdef int say(self, int64_t trouble) except -1 with gil    # a log line

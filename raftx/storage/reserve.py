@@ -13,6 +13,7 @@ import os
 
 from .._native.files import WAIT, Directory, File
 from .._native.threads import Cells, Event, Runner
+from ..report import report
 from .protocol import (
     RESERVE_CODE,
     RESERVE_DROP,
@@ -25,8 +26,6 @@ from .protocol import (
     RESERVE_TROUBLE,
     RESERVE_WANTED,
 )
-
-logger = logging.getLogger("raftx")
 
 EAGAIN = errno.EAGAIN
 EDQUOT = errno.EDQUOT
@@ -222,21 +221,13 @@ class Reserve(Runner):
         return 0
 
     def say(self, trouble: int) -> int:
-        """Log a shortage and its end. Takes the GIL: nobody waits for this thread then."""
+        """Report a shortage and its end. Takes the GIL, which only a new segment can have to wait for."""
         where = os.fsdecode(self.directory.path)
-        try:
-            if trouble:
-                logger.warning(
-                    "%s: the log waits for what is short, acknowledgements may wait with it: [Errno %d] %s",
-                    where,
-                    trouble,
-                    os.strerror(trouble),
-                )
-            else:
-                logger.warning("%s: the shortage is over, the log goes on", where)
-        except BaseException:
-            # A handler of the application's: the segments do not depend on it.
-            return 0
+        if trouble:
+            text = "%s: the log waits for what is short, acknowledgements may wait with it: [Errno %d] %s"
+            report(logging.WARNING, text, where, trouble, os.strerror(trouble))
+        else:
+            report(logging.WARNING, "%s: the shortage is over, the log goes on", where)
         return 0
 
     def stop(self) -> None:

@@ -15,13 +15,12 @@ from typing import TypeAlias
 
 from .._native.files import Directory
 from ..errors import SnapshotDamaged, StorageError, UsageError, WalDamaged, WrongDirectory
+from ..report import report
 from ..types import ConfState
 from .protocol import check_base, check_membership
 from .snapshot_format import DAMAGED, Descriptor, place_of_name, place_of_part
 from .snapshot_receiver import SnapshotReceiver
 from .snapshots import KEPT, SnapshotFolder, SnapshotReader, SnapshotWriter
-
-logger = logging.getLogger("raftx")
 
 Compact: TypeAlias = "Callable[[int, int, ConfState], None]"
 
@@ -94,7 +93,7 @@ class SnapshotStore:
         if base and not within:
             self._check_needed(base, last, kept, damaged, restored)
         for name, reason in damaged:
-            logger.warning("%s: %s; it is put aside as %s%s", self.where, reason, name, DAMAGED)
+            report(logging.WARNING, "%s: %s; it is put aside as %s%s", self.where, reason, name, DAMAGED)
             self._folder.set_aside(name)
         newest = within[0].index if within else base
         ahead = [each for each in kept if each.index > newest and each not in within][:1]
@@ -242,7 +241,7 @@ class SnapshotStore:
             with SnapshotReader(self.directory, ahead.name) as reader:
                 self._ahead_whole = reader.verify() == ahead
         except SnapshotDamaged as error:
-            logger.warning("%s: %s; it is removed", self.where, error)
+            report(logging.WARNING, "%s: %s; it is removed", self.where, error)
         if not self._ahead_whole:
             self._ahead = None
             with contextlib.suppress(StorageError):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import struct
 import zlib
 from typing import NamedTuple
 
+from .._native.files import segment_name as segment_name
 from ..errors import ConfChangeError, StorageError, WalDamaged
 from ..types import ConfState
 
@@ -92,9 +94,11 @@ _U64 = struct.Struct("<Q")
 _MARK = struct.Struct("<QQQII")  # from MARK_NUMBER_AT on: number, segment, position, chain, slot
 
 
-def segment_name(number: int) -> str:
-    """The file of a segment."""
-    return f"wal-{number:016x}.log"
+def segment_number(name: str) -> int | None:
+    """Of which segment this is the file; None: of none."""
+    digits = name.removeprefix("wal-").removesuffix(".log")
+    number = int(digits, 16) if re.fullmatch("[0-9a-f]{16}", digits) else 0
+    return number if name == segment_name(number) else None
 
 
 def describe(code: int) -> str:

@@ -277,7 +277,10 @@ class Reader:
         return -1
 
     def find_dirt(self, file: File, position: int, size: int) -> tuple[int, int] | None:
-        """(place, length) of the first run of blocks from ``position`` on that are not all zero; None: all zero."""
+        """(place, length) of the first stretch that is not all zero; None: everything from ``position`` on is.
+
+        A stretch is LOOK_AHEAD bytes, the last one what is left.
+        """
         while position < size:
             self.fetch(file, min(LOOK_AHEAD, size - position), position)
             if not self.buffer.zeros(0, self.buffer.size):

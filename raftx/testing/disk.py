@@ -21,11 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 
-from .._native.files import WAIT, Directory, File
+from .._native.files import WAIT, Directory, File, segment_name
 from .._native.memory import Buffer
 from ..errors import UsageError, WrongDirectory
 from ..storage.disk import Disk
-from ..storage.wal_format import segment_name
 from .platter import Content, Folder, Node, Platter
 
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR)

@@ -243,6 +243,31 @@ def kinds_of_entries_are_kept(subject: Subject) -> None:
     storage.close()
 
 
+def what_could_not_be_opened_again_is_refused(subject: Subject) -> None:
+    """A gap, a commit index beyond the log, a term that goes back, half a record: UsageError, and nothing is taken."""
+    storage, _ = subject.opened()
+    write(storage, HardState(3, 1, 1), record(1, 1), record(2, 3))
+    for what, state, records in (
+        ("a gap", HardState(3, 1, 1), [record(4, 3)]),
+        ("a gap behind a new entry", HardState(3, 1, 1), [record(3, 3), record(5, 3)]),
+        ("entry 0", HardState(3, 1, 1), [record(0, 3)]),
+        ("a commit index beyond the log", HardState(3, 1, 3), []),
+        ("a commit index beyond a log that became shorter", HardState(3, 1, 2), [record(1, 3)]),
+        ("a term that goes back", HardState(2, 1, 1), []),
+        ("half a record", HardState(3, 1, 1), [record(3, 3, b"data")[:-1]]),
+        ("no number", HardState(3, None, 1), []),  # type: ignore[arg-type]
+    ):
+        expect_error(UsageError, what, storage.append, state, records)
+    # Not even what it took before the fault.
+    storage.sync()
+    storage.close()
+    storage, loaded = subject.opened()
+    expect(loaded.hard_state, HardState(3, 1, 1), "the hard state after refused appends")
+    expect(rows_of(loaded), [(1, 1, b""), (2, 3, b"")], "the entries after refused appends")
+    write(storage, HardState(3, 1, 3), record(3, 3))
+    storage.close()
+
+
 # --- compaction --------------------------------------------------------------------------------------
 
 
@@ -292,6 +317,10 @@ def compaction_refuses_what_is_not_there(subject: Subject) -> None:
     storage.close()
     storage, loaded = subject.opened()
     expect(rows_of(loaded), [(1, 1, b""), (2, 1, b"")], "the entries after refused compactions")
+    write(storage, HardState(5, 0, 3), record(3, 4), record(4, 5))
+    storage.compact(3, 4, FOUNDERS)
+    storage.sync()
+    expect_error(UsageError, "a term below that of the base", storage.compact, 4, 3, FOUNDERS)
     storage.close()
 
 
@@ -607,6 +636,7 @@ CHECKS: Sequence[Check] = (
     records_come_in_pieces_of_any_length,
     a_lower_index_replaces_the_tail,
     kinds_of_entries_are_kept,
+    what_could_not_be_opened_again_is_refused,
     compaction_keeps_what_lies_behind,
     compaction_refuses_what_is_not_there,
     an_older_base_changes_nothing,

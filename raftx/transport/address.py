@@ -49,6 +49,12 @@ def parse(url: object, field: str, *, listen: bool = False) -> Address:
     def wrong(what: str) -> ConfigError:
         return ConfigError(f"{field} has the address {url!r}: {what}, as in {EXAMPLE}")
 
+    try:
+        text = url.encode()
+    except UnicodeEncodeError:
+        raise wrong("it must be text that UTF-8 can hold") from None
+    if b"\0" in text:
+        raise wrong("it must not have a NUL in it")
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in (*TCP, *HOSTED, *NAMED):
         raise wrong("it must begin with tcp://, tcp4://, tcp6://, ipc:// or inproc://")
@@ -72,10 +78,10 @@ def parse(url: object, field: str, *, listen: bool = False) -> Address:
         try:
             ipaddress.IPv6Address(host)
         except ValueError:
-            raise wrong("what stands in brackets must be an IPv6 address") from None
+            raise wrong("what is in brackets must be an IPv6 address") from None
         if family == 4:
             raise wrong("the host must be an IPv4 address or a name")
-    elif not HOST.fullmatch(host) or len(host) > 253:
+    elif not HOST.fullmatch(host) or not _is_name(host):
         raise wrong("the host must be a name, an IPv4 address or an IPv6 address in brackets")
     elif re.fullmatch(r"[0-9.]+", host):
         try:
@@ -85,6 +91,14 @@ def parse(url: object, field: str, *, listen: bool = False) -> Address:
         if family == 6:
             raise wrong("the host must be an IPv6 address in brackets or a name")
     return Address(url, scheme, host, int(digits), family)
+
+
+def _is_name(host: str) -> bool:
+    """Whether it has a form in which it can be looked up."""
+    try:
+        return len(host if host.isascii() else host.encode("idna")) <= 253
+    except UnicodeError:  # a part that is empty, or longer than 63
+        return False
 
 
 def listen_on(address: Address, backlog: int = 128) -> socket.socket:

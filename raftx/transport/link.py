@@ -51,7 +51,7 @@ class Link:
         return 0
 
     def fresh(self) -> int:
-        """A member to which a connection has come to stand since the last call, 0 for none.
+        """A member to which a connection was established since the last call, 0 for none.
 
         Its first frame should be a small one, so that the member soon knows which one has connected.
         """
@@ -63,7 +63,7 @@ class Link:
         return 0
 
     def renew(self, to: int) -> int:
-        """The connection to this member is of no use any more: end it and dial anew."""
+        """The connection to this member is of no use any more: end it and dial again."""
         return 0
 
 

@@ -14,8 +14,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from ..errors import UsageError
-
-logger = logging.getLogger("raftx")
+from ..report import report
 
 
 class MemoryNetwork:
@@ -138,8 +137,8 @@ class MemoryNetwork:
                 self.delivered += 1
             try:
                 deliver(frame)
-            except BaseException:  # of a receiver's making; the others' frames wait behind it
-                logger.exception("node %d did not take a frame", to)
+            except BaseException as error:  # of a receiver's making; the others' frames wait behind it
+                report(logging.ERROR, "node %d did not take a frame", to, error=error)
 
 
 class MemoryTransport:

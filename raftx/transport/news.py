@@ -16,8 +16,7 @@ from .._native.limits import (
     NOTE_UNREACHABLE,
     Notes,
 )
-
-logger = logging.getLogger("raftx")
+from ..report import report
 
 
 def reason(detail: int) -> str:
@@ -63,4 +62,4 @@ def report_notes(notes: Notes, id: int, peers: Mapping[int, str]) -> None:
     """Log what has been noted since the last call for node ``id``. One thread at a time."""
     while (note := notes.py_take()) is not None:
         level, text = describe(*note, peers)
-        logger.log(level, "node %d: %s", id, text)
+        report(level, "node %d: %s", id, text)

@@ -1,7 +1,7 @@
 """NngTransport: one Pull0 socket for what comes, one Push0 socket for each connection that is dialled, over pynng.
 
 TCP connections are accepted and dialled by raftx itself, with limits, and given to NNG as descriptors. Frames pass
-without the GIL where pynng's library gives its C functions away (``NngLink``); elsewhere through pynng's Python calls,
+without the GIL where pynng's library exports its C functions (``NngLink``); elsewhere through pynng's Python calls,
 which every other transport uses too. NNG does not survive a fork: fork.py says what becomes of it in the child.
 """
 
@@ -19,14 +19,13 @@ from .._native.nng import NngReceiver, NngSender, NngWire, nng_available
 from .._native.threads import Event, monotonic_ns
 from .._native.wire import Wire
 from ..errors import ConfigError, TransportError, UsageError
+from ..report import report
 from ..types import MEMBERS_MAX, NUMBER_MAX, is_id
 from . import fork
-from .address import Address, listen_on, parse
+from .address import EXAMPLE, Address, listen_on, parse
 from .link import Link
 from .protocol import FRAME_UNIT
 from .python import PythonConnections, socket_id
-
-logger = logging.getLogger("raftx")
 
 GUESTS = 4  # connections that have not greeted, for each stranger that is allowed
 PLACE_SECONDS = 2.0  # until the place of a peer that was removed is free, at most
@@ -144,6 +143,8 @@ class NngTransport:
         receive_bytes: int = 32 << 20,
         use_gil: bool = False,
     ) -> None:
+        if not isinstance(peers, Mapping):
+            raise ConfigError(f"peers must be a mapping of ids to addresses, such as {{2: {EXAMPLE!r}}}, not {peers!r}")
         self._listen_at = parse(listen, "listen", listen=True)
         self._dial_at: dict[int, Address] = {}
         for id, address in peers.items():
@@ -152,20 +153,22 @@ class NngTransport:
             # If all members are given the same list, this node's own address is in it.
             self._dial_at[id] = parse(address, f"peers: {id}", listen=address == listen)
         if len(peers) > MEMBERS_MAX:
-            raise ConfigError(f"peers: at most {MEMBERS_MAX}")
+            raise ConfigError(f"peers: at most {MEMBERS_MAX}, not {len(peers)}")
         _in_range("max_frame_bytes", max_frame_bytes, 64 << 10, 1 << 30)
         _in_range("queue_frames", queue_frames, 1, 8192)
         try:
             low, high = reconnect_ms
-            good = 1 <= low <= high <= 600_000
+            good = is_id(low) and is_id(high) and low <= high <= 600_000
         except (TypeError, ValueError):
             good = False
         if not good:
-            raise ConfigError("reconnect_ms must be two numbers, 1 <= shortest <= longest <= 600000")
+            raise ConfigError(
+                f"reconnect_ms must be two integers, 1 <= shortest <= longest <= 600000, not {reconnect_ms!r}"
+            )
         _in_range("dial_ms", dial_ms, 10, 60_000)
         _in_range("unacknowledged_ms", unacknowledged_ms, 100, 600_000)
         _in_range("max_connections", max_connections, 2, 4096)
-        _in_range("max_strangers", max_strangers, 1, min(max_connections - 1, 1024))
+        _in_range("max_strangers", max_strangers, 1, min(max_connections - 1, 1024), "less than max_connections")
         _in_range("stranger_ms", stranger_ms, 10, 600_000)
         _in_range("receive_bytes", receive_bytes, 64 << 10, 1 << 40)
         self.listen = listen
@@ -207,7 +210,7 @@ class NngTransport:
         if self._closed or self._pull is not None:
             raise UsageError("a transport can be started once")
         if os.getpid() != self._pid:
-            raise UsageError("NNG does not survive fork: make the transport in the process that uses it")
+            raise UsageError("NNG does not survive a fork: make the transport in the process that uses it")
         fork.watch(self)
         self._arrivals = Arrivals(self.max_connections, self.max_strangers, self.stranger_ms)
         self._wire = Wire(
@@ -242,13 +245,12 @@ class NngTransport:
         """Begin to dial everybody but node ``id`` itself."""
         self._id = id
         for peer in sorted(self._dial_at):
-            self._dial(peer)
+            self._dial(peer, self._dial_at[peer])
 
-    def _dial(self, peer: int) -> None:
-        """Begin to dial a member. Raises ValueError when there are too many."""
+    def _dial(self, peer: int, at: Address) -> None:
+        """Begin to dial a member, unless it is this one. Raises ValueError when there are too many."""
         if peer == self._id:
             return
-        at = self._dial_at[peer]
         host, port = (at.host, str(at.port)) if at.is_tcp else ("", "")
         # How many attempts' time the handshake may take.
         patience = SLOW_HANDSHAKE if at.host and not at.is_tcp else 1
@@ -270,35 +272,42 @@ class NngTransport:
         """Dial this member from now on; at another address than before, if it was there. Any thread.
 
         Raises ConfigError for what is no id or no address, and when there are 64 already; UsageError when the transport
-        is closed.
+        is closed; TransportError, after 2 seconds, when the place of one that was removed does not become free. When it
+        raises, there is no such peer; after a ConfigError or UsageError all is as before.
         """
         if not is_id(id):
-            raise ConfigError(f"an id must be in 1..{NUMBER_MAX}, not {id!r}")
+            raise ConfigError(f"id must be an integer in 1..{NUMBER_MAX}, not {id!r}")
         at = parse(address, f"the address of {id}", listen=address == self.listen)
         # In a forked child the lock may be held for ever.
         if os.getpid() != self._pid:
-            raise UsageError("NNG does not survive fork: make the transport in the process that uses it")
+            raise UsageError("NNG does not survive a fork: make the transport in the process that uses it")
+        deadline = time.monotonic() + PLACE_SECONDS
+        while not self._try_to_add(id, address, at):
+            # One that was removed a moment ago still has its place. Others may add and remove meanwhile.
+            if time.monotonic() >= deadline:
+                raise TransportError(
+                    f"member {id} was not added: the place of a peer that was removed is not free after "
+                    f"{PLACE_SECONDS:g} s; call add_peer again"
+                )
+            time.sleep(0.002)
+
+    def _try_to_add(self, id: int, address: str, at: Address) -> bool:
+        """Add a peer, or move it; False when there is no place for it yet. It is entered once it is dialled."""
         with self._changing:
             if self._closed:
                 raise UsageError("the transport is closed")
             if self.peers.get(id) == address:
-                return
+                return True
             if id not in self.peers and len(self.peers) >= MEMBERS_MAX:
-                raise ConfigError(f"at most {MEMBERS_MAX} peers: remove one first")
-            if id in self.peers:
-                self._dial_no_more(id)
+                raise ConfigError(f"there are {MEMBERS_MAX} peers, as many as there may be: remove one before {id}")
+            self.remove_peer(id)
+            try:
+                self._dial(id, at)
+            except ValueError:
+                return False
             self._dial_at[id] = at
             self.peers = {**self.peers, id: address}
-            deadline = time.monotonic() + PLACE_SECONDS
-            while True:
-                try:
-                    self._dial(id)
-                    return
-                except ValueError:
-                    # One that was removed a moment ago still has its place.
-                    if time.monotonic() >= deadline:
-                        raise
-                    time.sleep(0.002)
+            return True
 
     def remove_peer(self, id: int) -> None:
         """Dial this member no more and end the connection to it; nothing when there is no such peer. Any thread.
@@ -339,7 +348,7 @@ class NngTransport:
     def attach(self, deliver_from: Callable[[bytes, int], object], connected: Callable[[int], None]) -> None:
         """For a node, before ``start``: it wants received frames with their sources, and tells ``proven`` ones.
 
-        It also wants to hear which member a connection has come to stand to. Without a node, every frame counts as
+        It also wants to hear of each member to which a connection is established. Without a node, every frame counts as
         valid.
         """
         self._deliver_from = deliver_from
@@ -419,7 +428,7 @@ class NngTransport:
         return peer is not None and peer.send(frame)
 
     def renew(self, to: int) -> None:
-        """The connection to this member is of no use any more: end it and dial anew. Any thread."""
+        """The connection to this member is of no use any more: end it and dial again. Any thread."""
         if self._connections is not None:
             self._connections.renew(to)
 
@@ -435,7 +444,8 @@ class NngTransport:
         missing = sorted(set(members) - set(self.peers) - {id})
         if missing:
             names = ", ".join([str(member) for member in missing])
-            logger.warning("node %d: peers has no address for %s: nothing can be sent there from here", id, names)
+            text = "node %d: peers has no address for %s: nothing can be sent there from here"
+            report(logging.WARNING, text, id, names)
 
     def status(self) -> dict[str, int]:
         """Connections and what was refused; counters begin at 0 with the start. Any thread."""
@@ -459,6 +469,8 @@ class NngTransport:
         return f"<raftx.NngTransport {self.address} peers={sorted(self.peers)}{state}>"
 
 
-def _in_range(name: str, value: object, low: int, high: int) -> None:
+def _in_range(name: str, value: object, low: int, high: int, why: str = "") -> None:
+    """``why``: what the upper limit comes from, when that is another setting."""
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise ConfigError(f"{name} must be an integer in {low}..{high}, not {value!r}")
+        reason = f" ({why})" if why else ""
+        raise ConfigError(f"{name} must be an integer in {low}..{high}{reason}, not {value!r}")

@@ -1,8 +1,8 @@
 """What a node asks of its transport: whole frames, to a member, best effort.
 
 A transport may lose, delay, repeat and reorder frames; it must not change them without being
-noticed (frames carry checksums) and must not block in ``send``. It is told where members are to be reached, at
-any time: what a member sends is taken wherever it comes from.
+noticed (frames carry checksums) and must not block in ``send``. It may be told at any
+time where a member can be reached; what a member sends is taken wherever it comes from.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 # What the engine's rows for a transport written in Python ask for, in their second column; 0: a frame is to be sent.
-ASK_RENEW = 1  # to: end the connection, dial anew
+ASK_RENEW = 1  # to: end the connection, dial again
 ASK_PROVEN = 2  # source: a valid frame has come from there
 
-FRAME_UNIT = 64 << 10  # frame headers tell the largest frame that a member takes in whole ones
+FRAME_UNIT = 64 << 10  # a frame header tells the largest frame that its sender takes, in these units
 
 
 @runtime_checkable
@@ -48,11 +48,11 @@ class Transport(Protocol):
 #
 #   attach(deliver_from, connected)   before start(). deliver_from(frame, source) takes the place of deliver(frame):
 #                                     source is a number above 0 of the connection that the frame came over.
-#                                     connected(id): a connection to that member has come to stand.
+#                                     connected(id): a connection to that member is established.
 #   proven(source)                    a valid frame has come over that connection
 #   renew(to)                         the connection to that member is of no use: make another one
 #   expect(id, members)               whom this node wants to reach, at its start
-#   notes                             a Notes (_limits) of what people should hear of: the node logs them
+#   notes                             a Notes (_native.limits): what people should hear of, for the node to log
 #   report(id)                        called some times a second: log what else people should hear of
 #   status()                          a dict of counters, shown as status()["transport"] of the node
 #   max_frame_bytes                   the largest frame that it takes

@@ -7,7 +7,6 @@ connection is told by a number, its *source*.
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import signal
 import threading
@@ -18,10 +17,8 @@ from .._native.limits import Arrivals
 from .._native.threads import Event, monotonic_ns
 from .._native.wire import Wire
 
-logger = logging.getLogger("raftx")
-
 NEVER_MS = 0x7FFFFFFF  # NNG's own reconnection is not used: see _native.nng.NngWire
-LIVED_NS = 1_000_000_000  # what has stood for so long is dialled again at once
+LIVED_NS = 1_000_000_000  # a connection that lasted so long is dialled again at once
 
 
 def socket_id(socket: object) -> int:
@@ -76,7 +73,7 @@ class PythonPeer:
         self.renew = False
         self.gone = False  # the member is dialled no more
         self.masked = False  # SIGPIPE is, in the sending thread: a connection that has ended must not end the process
-        self.stands = False  # the running thread has seen that it does
+        self.stands = False  # the running thread has seen that it is established
         self.since = self.deadline = 0
         self._lock = threading.Lock()
         self._socket: Any = None
@@ -118,7 +115,7 @@ class PythonPeer:
         return good
 
     def state(self) -> tuple[bool, bool, bool]:
-        """Whether there is a socket, its connection has come to stand, and has ended."""
+        """Whether there is a socket, its connection was established, and has ended."""
         with self._lock:
             return self._socket is not None, self._ready, self._lost
 
@@ -192,7 +189,7 @@ class PythonConnections:
         patience: int,
         connected: Callable[[int], None] | None = None,
     ) -> None:
-        """Dial a member: as NngWire.add does. ``connected``: told its id when a connection has come to stand."""
+        """Dial a member: as NngWire.add does. ``connected``: told its id when a connection is established."""
         number = self.wire.py_target(id, host, port, family, False)
         peer = PythonPeer(id, url, queue, patience, self.attend, connected)
         if number == len(self.peers):
@@ -215,7 +212,7 @@ class PythonConnections:
         self.event.py_wake()
 
     def renew(self, id: int) -> None:
-        """End the connection to this member and dial anew. Any thread."""
+        """End the connection to this member and dial again. Any thread."""
         peer = self.by_id.get(id)
         if peer is not None:
             peer.renew = True
@@ -284,7 +281,7 @@ class PythonConnections:
                 peer.since = now
                 self.connections += 1
                 self.wire.py_stood(number)
-            # What has not come to stand yet is a new one already.
+            # One that is not established yet is new already.
             if lost or (renew and ready):
                 peer.disconnect()
                 self.renewals += not lost
@@ -350,7 +347,8 @@ class PythonConnections:
             if code == pynng.lib.NNG_ECLOSED or self.stopping:
                 return
             if code:
-                logger.warning("receiving failed: %s", ffi.string(lib.nng_strerror(code)).decode())
+                # What else can fail is memory.
+                self.wire.py_shortage(errno.ENOMEM)
                 continue
             try:
                 frame = bytes(ffi.buffer(lib.nng_msg_body(message[0]), lib.nng_msg_len(message[0])))

@@ -96,6 +96,50 @@ def test_frames_of_another_cluster(impl, nothing_waits, caplog, whose):
     world.close()
 
 
+def test_frames_of_any_sender_fill_neither_memory_nor_the_log(impl, nothing_waits, caplog):
+    """Each sender of another cluster names another id: one line a minute, and nothing is remembered of the others."""
+    caplog.set_level(logging.WARNING, logger="raftx")
+    world = World(impl, count=1)
+    node = world.leader()
+    disagreements = node._parts.disagreements
+
+    def come(ids):
+        for id in ids:
+            world.receive[1](impl._core.Codec(b"another cluster!", id, 5).encode(1, []))
+            world.for_rounds(2)
+            disagreements.tell()
+
+    come(range(2, 40))
+    world.for_rounds(100)
+    assert caplog.text.count("of another cluster") == 1
+    assert len(disagreements.told) + len(disagreements.told_foreign) == 1
+    world.clock.advance(61)
+    come([50, 51])
+    world.for_rounds(100)
+    assert caplog.text.count("of another cluster") == 2 and "from member 50" in caplog.text
+    world.close()
+
+
+def test_what_was_told_of_former_members_is_forgotten(impl):
+    """Members come and go: what is remembered is of the present ones."""
+    members, ids = module(impl, "node.disagreements"), [1, 2, 3]
+    hello, flow = module(impl, "node.hello"), module(impl, "_core")
+    peers, hellos = flow.Peers(), hello.Hellos()
+    gauges = module(impl, "node.channels").Gauges()
+    config = impl.Config(id=1)
+    made = members.Disagreements(
+        config, 4 << 20, hellos, gauges, lambda: impl.ConfState(voters=tuple(ids)), {}, impl.ManualClock()
+    )
+    for id in range(4, 60):
+        ids[2] = id
+        peers.set_ids(ids)
+        message = impl.Message(35, log_term=1, index=1, commit=3, hint=1 << 20, context=4 << 20)
+        message.sender = id
+        hellos.py_take(message, peers)
+        made.tell()
+        assert {member for member, _ in made.told} == {id}
+
+
 def test_frames_of_another_version_and_for_another_member(impl, nothing_waits, caplog):
     world = World(impl, count=1)
     world.leader()

@@ -218,6 +218,10 @@ def test_apply_exception_ends_the_node(impl, caplog):
             with pytest.raises(impl.Unknown):
                 future.result(timeout=WAIT)
     assert isinstance(after.exception().__cause__, ValueError)
+    assert "the node failed: ValueError: cannot apply this" in str(after.exception())
+    eventually(lambda: any(record.exc_info for record in caplog.records))
+    assert "in apply" in caplog.text  # the traceback leads to the state machine
+    assert "raised ValueError at entry" in caplog.text
     with pytest.raises(ValueError, match="cannot apply this"):
         node.wait(timeout=WAIT)
     assert isinstance(node.failure, ValueError)
@@ -230,6 +234,17 @@ def test_apply_exception_ends_the_node(impl, caplog):
     machine = Machine()
     with impl.Node(impl.Config(id=1, tick_ms=10), storage, network.transport(), machine):
         eventually(lambda: machine.commands == [b"good", b"bad", b"after"])
+
+
+def test_a_node_that_is_no_member_says_so(impl, caplog):
+    network = module(impl, "transport.memory").MemoryNetwork()
+    for id, lines in ((4, 1), (2, 0)):
+        caplog.clear()
+        storage = impl.MemoryStorage(voters=[2, 1, 3])
+        with impl.Node(impl.Config(id=id), storage, network.transport(), Machine()):
+            said = [record.getMessage() for record in caplog.records if "not in its membership" in record.getMessage()]
+        assert len(said) == lines
+        assert not said or ("node 4" in said[0] and "[1, 2, 3]" in said[0] and "Config.id" in said[0])
 
 
 def test_storage_failure_ends_the_node(impl):

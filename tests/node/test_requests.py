@@ -164,6 +164,55 @@ def test_what_is_open_at_the_end_is_unknown(world, impl, failed):
         one.campaign()
 
 
+def test_what_is_refused_while_the_node_closes_says_so(world, impl):
+    """It hands leadership over first: whoever proposed meanwhile need not guess why nobody took the proposal."""
+    leader = world.leader()
+    one, two = others(world, leader)
+    # The members answer nothing, so that the transfer is under way when the proposal and the request arrive.
+    world.receive.pop(one.id)
+    world.receive.pop(two.id)
+    futures = []
+
+    def wait_for(condition, deadline, wait=world.executors[leader.id].wait_for):
+        if not futures:
+            world.for_rounds(5)
+            futures.append(leader._made().proposer.propose(b"x"))
+        return wait(condition, deadline)
+
+    world.executors[leader.id].wait_for = wait_for
+    leader.close()
+    (future,) = futures
+    error = future.exception(0)
+    assert isinstance(error, impl.NotDone)
+    assert error.reason == "the node is being stopped: leadership is being transferred"
+
+
+@pytest.mark.parametrize("how", ["closed", "failed"])
+def test_a_future_says_whether_the_node_was_stopped_or_failed(world, impl, how):
+    """What is open then, and what the engine had not looked at."""
+    leader = world.leader()
+    for other in others(world, leader):
+        world.receive.pop(other.id)
+    future = leader.propose(b"open")
+    batch = leader.propose_many([b"a", b"b"])
+    world.run()
+    if how == "closed":
+        leader.close()
+        assert future.exception(0).reason == "the node was stopped"
+        assert str(batch.exception(0)).endswith(": the node was stopped")
+        return
+    failure = ValueError("the reason")
+    late = leader.propose(b"not handed over")
+    leader._fail(failure)
+    world.for_rounds(3)
+    leader.close()
+    for each in (future, batch, late):
+        error = each.exception(0)
+        assert "the node failed: ValueError: the reason" in str(error) and "stopped" not in str(error), error
+        assert error.__cause__ is failure
+    assert all("the node failed" in error.reason for error in batch.exception(0).outcomes)
+
+
 def test_the_table_takes_any_kind_of_request(impl):
     """Kinds that nothing asks for yet: each ends once, in one of the three ways, and none is taken for a proposal."""
     table = module(impl, "node.outcomes")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.helpers.stepped import World
 from tests.helpers.machines import Machine
+from tests.helpers.stepped import World
 
 SETTINGS = {"snapshot_entries": 50, "keep_entries": 0, "max_message_bytes": 4096}
 

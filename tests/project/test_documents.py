@@ -1,6 +1,6 @@
 """What documents say that a change can make untrue: links, files, make targets, programs; and the files of the house.
 
-Reads files; builds and runs nothing but the tools that tell which files a package gets.
+Reads files; builds nothing, and runs nothing but the tools that tell which files a package gets, and make's help.
 """
 
 from __future__ import annotations
@@ -8,8 +8,10 @@ from __future__ import annotations
 import ast
 import configparser
 import importlib.util
+import os
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -92,6 +94,31 @@ def test_every_target_is_explained_and_there() -> None:
     assert explained == targets()
     rules = {name for line in re.findall(r"^([a-z][\w -]*):(?!=)", MAKEFILE, re.MULTILINE) for name in line.split()}
     assert targets() <= rules
+
+
+def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """make with this Makefile and nothing else there."""
+    (folder / "Makefile").write_text(MAKEFILE, encoding="utf-8")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    return subprocess.run(
+        ["make", *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_make_alone_prints_what_there_is(tmp_path: Path) -> None:
+    done = make(tmp_path)
+    assert done.returncode == 0
+    assert all(f"make {target}" in done.stdout for target in targets())
+    assert done.stdout == make(tmp_path, "help").stdout
+
+
+@pytest.mark.parametrize("target", ["interaction", "quorum", "confchange", "scenarios"])
+def test_a_target_that_needs_files_says_so_before_it_builds(tmp_path: Path, target: str) -> None:
+    done = make(tmp_path, target)
+    assert done.returncode != 0
+    assert f'make {target} FILES="..."' in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["Makefile"]
+    assert make(tmp_path, target, "FILES=x", "-n").stderr.count("say which") == 0
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -30,7 +30,7 @@ PACKAGE = ROOT / "raftx"
 
 # A module may use its own layer's siblings by the same first name, and every layer below.
 LAYERS = [
-    {"errors", "types", "config"},
+    {"errors", "types", "config", "report"},
     {"_native"},
     {"_core", "_twins"},
     {"consensus"},
@@ -80,7 +80,7 @@ WITH_GIL = {
     "raftx._native.memory.Cursor.payload",
     "raftx._native.memory.view_of",
     "raftx._native.threads.ManualClock.watch",
-    "raftx.storage.reserve.Reserve.say",  # a log record, on a thread that nobody waits for
+    "raftx.storage.reserve.Reserve.say",  # a log line
 }
 
 # --- sizes ---------------------------------------------------------------------------------------

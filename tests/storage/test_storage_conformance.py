@@ -1,5 +1,6 @@
 """raftx's own storages, held against what every storage must do (raftx.testing.storage_suite); and wrong ones."""
 
+import contextlib
 import random
 
 import pytest
@@ -181,6 +182,31 @@ class AppendsWithoutReplacing(Right):
         super().append(hard_state, kept)
 
 
+class TakesWhatComes(Right):
+    """It refuses nothing, and takes of it what it can."""
+
+    def append(self, hard_state, records):
+        with contextlib.suppress(RuntimeError):
+            super().append(hard_state, records)
+
+
+class TakesBeforeItLooks(Right):
+    """It refuses, but has taken what came before the fault."""
+
+    def append(self, hard_state, records):
+        for each in records:
+            super().append(hard_state, [each])
+        super().append(hard_state, [])
+
+
+class TakesAnyTerm(Right):
+    """A base has the term that somebody says."""
+
+    def compact(self, index, term, conf_state):
+        if (index, term) != (4, 3):
+            super().compact(index, term, conf_state)
+
+
 class SyncsNothing(Right):
     """``sync`` returns at once."""
 
@@ -304,6 +330,9 @@ WRONG = (
     (HasTheFirstMembership, "compaction_keeps_what_lies_behind"),
     (TakesTheFirstPiece, "records_come_in_pieces_of_any_length"),
     (AppendsWithoutReplacing, "a_lower_index_replaces_the_tail"),
+    (TakesWhatComes, "what_could_not_be_opened_again_is_refused"),
+    (TakesBeforeItLooks, "what_could_not_be_opened_again_is_refused"),
+    (TakesAnyTerm, "compaction_refuses_what_is_not_there"),
     (SyncsNothing, "a_power_cut_takes_nothing_that_was_synced"),
     (CompactsTooMuch, "compaction_keeps_what_lies_behind"),
     (CompactsWhatIsNotThere, "compaction_refuses_what_is_not_there"),

@@ -136,7 +136,7 @@ def test_records_are_read_from_the_files_that_were_checked(impl, tmp_path):
     storage, loaded = opened(impl, tmp_path / "n")
     shutil.copy(segment(tmp_path / "n"), tmp_path / "copy")
     (tmp_path / "copy").rename(segment(tmp_path / "n"))
-    with pytest.raises(impl.WalDamaged, match="replaced while it was read"):
+    with pytest.raises(impl.WalDamaged, match="replaced while it was read: find what else writes"):
         contents(impl, loaded)
     storage.close()
 

@@ -214,8 +214,8 @@ MUTANTS = (
         (
             Edit(
                 OUTCOMES,
-                "        if self.ended:\n            self.end_unknown(sequence, STOPPED",
-                "        if self.ended and self.early:\n            self.end_unknown(sequence, STOPPED",
+                "        if self.ended:\n            self.end_unknown(sequence, reason_of",
+                "        if self.ended and self.early:\n            self.end_unknown(sequence, reason_of",
             ),
         ),
     ),
@@ -240,7 +240,7 @@ MUTANTS = (
         (
             Edit(
                 OUTCOMES,
-                "            self.fail_future(future, NotDone(reason))\n",
+                "            self.fail_future(future, NotDone(self.why(reason)))\n",
                 "            self.settle_with(future, reason)\n",
             ),
         ),
@@ -476,6 +476,55 @@ MUTANTS = (
                 "raftx/node/assembly.py",
                 "applies.pending + self.commands.pending < applies.capacity // REQUESTS_PART",
                 "applies.pending < applies.capacity",
+            ),
+        ),
+    ),
+    Mutant(
+        "strangers-told-without-end",
+        0,
+        "what strangers say is told again and again",
+        "node/test_disagreements.py",
+        (Edit("raftx/node/disagreements.py", "        self.told_foreign[kind] = (id, now)\n", ""),),
+    ),
+    Mutant(
+        "failed-and-said-to-be-stopped",
+        0,
+        "what is open when a node fails ends as if it had been stopped",
+        "node/test_requests.py",
+        (
+            Edit(
+                OUTCOMES,
+                '    return STOPPED if cause is None else f"the node failed: {type(cause).__name__}: {cause}"\n',
+                "    return STOPPED\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "entered-before-it-is-dialled",
+        0,
+        "a peer that could not be dialled is shown among the peers",
+        "transport/test_peers_come_and_go.py",
+        (
+            Edit(
+                "raftx/transport/nng.py",
+                "            self.remove_peer(id)\n            try:\n                self._dial(id, at)\n",
+                "            self.remove_peer(id)\n"
+                "            self.peers = {**self.peers, id: address}\n"
+                "            try:\n"
+                "                self._dial(id, at)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "gap-in-a-storage-in-memory",
+        0,
+        "a storage in memory takes what could not be opened again",
+        "storage/test_storage_conformance.py",
+        (
+            Edit(
+                "raftx/storage/memory.py",
+                "            self._last = check_append(self._state, self._last, hard_state, pieces)\n",
+                "            self._last = Entry.decode_all(pieces[-1])[-1].index if pieces else self._last\n",
             ),
         ),
     ),

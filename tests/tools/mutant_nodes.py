@@ -61,7 +61,7 @@ MUTANTS = (
         (
             Edit(
                 OUTCOMES,
-                "            self.give_up(number, item, STOPPED, cause)\n        self.wake_threads()\n",
+                "            self.give_up(number, item, reason_of(cause), cause)\n        self.wake_threads()\n",
                 "            del number, item\n        self.wake_threads()\n",
             ),
         ),

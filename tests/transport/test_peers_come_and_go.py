@@ -8,6 +8,8 @@ import pytest
 from tests.helpers.implementations import module
 from tests.helpers.ports import ports
 from tests.helpers.sockets import CLUSTER
+from tests.helpers.threads import ends as ends_soon
+from tests.helpers.threads import start
 from tests.helpers.waiting import eventually
 
 ANYWHERE = "tcp://127.0.0.1:0"
@@ -108,6 +110,56 @@ def test_what_can_be_no_peer(ends, impl):
         one.transport.add_peer(66, "tcp://127.0.0.1:1")
     one.transport.add_peer(65, "tcp://127.0.0.1:2")
     assert len(one.transport.peers) == 64
+
+
+@pytest.mark.parametrize("host", ["\u00fc" * 70, "\u00fc..x", "a\0b", "\udc80"])
+def test_a_host_that_has_no_name_to_look_up_is_no_peer(ends, impl, host):
+    """It is refused at once, here as when the transport is made, and leaves nothing behind."""
+    one = ends(1)
+    begun = time.monotonic()
+    with pytest.raises(impl.ConfigError, match="the address of 2 has the address"):
+        one.transport.add_peer(2, f"tcp://{host}:1")
+    assert time.monotonic() - begun < 1
+    assert one.transport.peers == {}
+    one.transport.remove_peer(2)
+    with pytest.raises(impl.ConfigError, match="peers: 2"):
+        impl.NngTransport(ANYWHERE, {2: f"tcp://{host}:1"})
+
+
+def test_a_peer_without_a_place_is_not_entered_and_holds_nobody_up(ends, impl, monkeypatch):
+    """It waits for the place of one that was removed; others come and go meanwhile; in the end it is refused."""
+    one, two = ends(1), ends(2)
+    one.transport.add_peer(2, two.transport.address)
+    one.reaches(2, two)
+
+    def full(*arguments):
+        raise ValueError("at most 64 targets")
+
+    raised = []
+    monkeypatch.setattr(one.transport._connections, "add", full)
+
+    def add():
+        try:
+            one.transport.add_peer(3, two.transport.address)
+        except impl.TransportError as error:
+            raised.append(error)
+
+    thread = start(add)
+    time.sleep(0.1)
+    begun = time.monotonic()
+    one.transport.remove_peer(4)
+    assert one.transport.peers == {2: two.transport.address}
+    assert time.monotonic() - begun < 1
+    assert ends_soon(thread)
+    assert "member 3 was not added" in str(raised[0]) and "call add_peer again" in str(raised[0])
+    assert one.transport.peers == {2: two.transport.address}
+    # One that moves is gone then, and not half there.
+    with pytest.raises(impl.TransportError, match="member 2 was not added"):
+        one.transport.add_peer(2, "tcp://127.0.0.1:1")
+    assert one.transport.peers == {}
+    monkeypatch.undo()
+    one.transport.add_peer(2, two.transport.address)
+    one.reaches(2, two)
 
 
 def test_before_the_start_and_after_the_end(impl):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..._native.layout import ENVELOPE
 from ...errors import NotDone, Unknown
-from ...node.outcomes import OVERDUE
+from ...node.outcomes import OVERDUE, STOPPING
 from ...node.rows import REFUSALS
 from ...types import LEADER, StateChange
 from ..invariants import Violation
@@ -148,6 +148,7 @@ class Leadership(Request):
         checker.led(change.leader, change.term, str(self))
 
     def _judge_not_done(self, checker: NodeChecker, reason: str) -> None:
+        reason = reason.removeprefix(f"{STOPPING}: ")
         instead = INSTEAD.fullmatch(reason)
         if instead is None:
             if not REASONS.fullmatch(reason):

@@ -1,7 +1,7 @@
-"""Log lines that neither hurt nor hold up the thread that writes them.
+"""Log lines that neither hurt nor hold up the thread that writes them. The only module that logs.
 
-Logging is foreign code: a handler may raise, and its lock may be held by a thread that waits for a node to
-close. So the threads of a node leave their lines to its watch thread; everybody else writes them at once.
+Logging is foreign code: a handler may raise, may not return, and its lock may be held by a thread that waits for a
+node to close. So the threads of a node leave their lines to its watch thread; everybody else writes them at once.
 """
 
 from __future__ import annotations
