@@ -111,6 +111,8 @@ __all__ = [
     "RefusedChange",
     "Role",
     "Snapshot",
+    "SnapshotDamaged",
+    "SnapshotFailed",
     "SnapshotRequestDropped",
     "StateChange",
     "StateMachine",
@@ -124,8 +126,6 @@ __all__ = [
     "Unknown",
     "UnknownPeer",
     "UsageError",
-    "SnapshotDamaged",
-    "SnapshotFailed",
     "WalDamaged",
     "WrongDirectory",
 ]

@@ -134,7 +134,8 @@ class World:
         self.totals["repaired"] += bool(getattr(storage, "repaired", None))
         self.totals["begun in doubt"] += bool(getattr(storage, "doubt", ""))
         self.totals["still in doubt"] += id in self.checker.doubts
-        self.totals["begun with a snapshot"] += member.life.node._parts.keeper.newest is not None  # type: ignore[union-attr]
+        parts: Any = node._parts
+        self.totals["begun with a snapshot"] += parts.keeper.newest is not None
         self.checker.begins(id, self.engine(id))
         self._note("begin", id)
         return True
