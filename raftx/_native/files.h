@@ -64,6 +64,23 @@ static int raftx_create(int directory, const char *name, uint64_t size) {
 static int raftx_remove(int directory, const char *name) {
     return unlinkat(directory, name, 0) ? -errno : 0;
 }
+/* A file under another name; it opens the file. */
+static int raftx_set_aside(int directory, const char *name, const char *aside) {
+    int fd;
+    do fd = openat(directory, name, O_RDWR | O_CLOEXEC); while (fd < 0 && errno == EINTR);
+    if (fd < 0) return -errno;
+    if (renameat(directory, name, directory, aside)) {
+        int code = -errno;
+        close(fd);
+        return code;
+    }
+    return fd;
+}
+/* A file gets a name that nothing has: a rename would replace what has it. */
+static int raftx_rename_new(int directory, const char *name, const char *new_name) {
+    if (linkat(directory, name, directory, new_name, 0)) return -errno;
+    return unlinkat(directory, name, 0) ? -errno : 0;
+}
 /* Whether a name still leads to what was opened: 0, -ENOENT when there is no such name, -ESTALE when it leads
    elsewhere. What cannot be told (no permission to look, say) is not held against it. */
 static int raftx_same(int directory, const char *name, int flags, int fd) {
@@ -75,6 +92,10 @@ static int raftx_same(int directory, const char *name, int flags, int fd) {
         return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? -ENOENT : 0;
     }
     return named.st_dev == opened.st_dev && named.st_ino == opened.st_ino ? 0 : -ESTALE;
+}
+static int64_t raftx_length(int fd) {
+    struct stat s;
+    return fstat(fd, &s) ? -errno : (int64_t)s.st_size;
 }
 static int raftx_sync(int fd) {
     while (fsync(fd)) {

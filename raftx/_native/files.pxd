@@ -12,6 +12,7 @@ cdef class Directory:
     cdef int check(self) noexcept nogil
     cdef int sync(self) noexcept nogil
     cdef int remove_segment(self, uint64_t number) noexcept nogil
+    cdef int remove_spare(self) noexcept nogil
 
 cdef class File:
     """A file opened for positioned reads and writes; every method returns 0 or -errno, a sync perhaps WAIT."""
@@ -25,7 +26,10 @@ cdef class File:
     cdef int zero(self, uint64_t position, uint64_t size) noexcept nogil
     cdef int datasync(self) noexcept nogil
     cdef int create(self, Directory directory, uint64_t number, uint64_t size) noexcept nogil
+    cdef int set_aside(self, Directory directory, uint64_t number) noexcept nogil
+    cdef int use_spare(self, Directory directory, uint64_t number) noexcept nogil
     cdef int allocate(self, uint64_t size) noexcept nogil
     cdef int sync_new(self, Directory directory) noexcept nogil
+    cdef int64_t length(self) noexcept nogil
     cdef int named(self, Directory directory) noexcept nogil
     cdef void take(self, File other) noexcept nogil

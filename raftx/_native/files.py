@@ -21,6 +21,9 @@ from .threads import _number, _typed
 
 ZEROS = bytes(1 << 16)
 
+#: A file of a log that will be used again has this name meanwhile.
+SPARE_NAME = "wal.spare"
+
 #: What an operation returns that has not finished: ask again. Files of the operating system never do.
 WAIT = 1
 
@@ -175,6 +178,14 @@ class Directory:
             return _code(error)
         return 0
 
+    def remove_spare(self) -> int:
+        """Remove the file that was set aside; durable with the next sync. 0 or -errno."""
+        try:
+            os.unlink(SPARE_NAME, dir_fd=self.fd)
+        except (OSError, ValueError) as error:
+            return _code(error)
+        return 0
+
     def close(self) -> None:
         """Unlock and close it; may be called twice."""
         if self.fd >= 0:
@@ -312,6 +323,41 @@ class File:
         self.name = name.encode()
         return 0
 
+    def set_aside(self, directory: Directory, number: int) -> int:
+        """Go on with wal-<number>.log, which is called SPARE_NAME from now on; 0 or -errno, and then this one stays."""
+        code = self._fault()
+        if code:
+            return code
+        name = segment_name(number)
+        try:
+            fd = os.open(name, os.O_RDWR | os.O_CLOEXEC, dir_fd=directory.fd)
+        except (OSError, OverflowError, ValueError) as error:
+            return _code(error)
+        try:
+            os.rename(name, SPARE_NAME, src_dir_fd=directory.fd, dst_dir_fd=directory.fd)
+        except OSError as error:
+            os.close(fd)
+            return _code(error)
+        self.close()
+        self.fd = fd
+        self.name = SPARE_NAME.encode()
+        return 0
+
+    def use_spare(self, directory: Directory, number: int) -> int:
+        """It was set aside and is called wal-<number>.log from now on, unless a file has that name; 0 or -errno."""
+        code = self._fault()
+        if code:
+            return code
+        name = segment_name(number)
+        try:
+            # A rename would replace what has the name.
+            os.link(SPARE_NAME, name, src_dir_fd=directory.fd, dst_dir_fd=directory.fd, follow_symlinks=False)
+            os.unlink(SPARE_NAME, dir_fd=directory.fd)
+        except (OSError, ValueError) as error:
+            return _code(error)
+        self.name = name.encode()
+        return 0
+
     def allocate(self, size: int) -> int:
         """Reserve room up to ``size``; 0 or -errno."""
         code = self._fault()
@@ -327,6 +373,13 @@ class File:
         except (OSError, ValueError) as error:
             return _code(error)
         return directory.sync()
+
+    def length(self) -> int:
+        """Length in bytes, or -errno."""
+        try:
+            return os.fstat(self.fd).st_size
+        except (OSError, ValueError) as error:
+            return _code(error)
 
     def named(self, directory: Directory) -> int:
         """Whether its name in the directory still leads to it: 0, -ENOENT without that name, -ESTALE: another file."""
@@ -371,6 +424,20 @@ class File:
     def py_create(self, directory: Directory, number: int, size: int) -> int:
         """Go on with a new file wal-<number as 16 hex digits>.log of ``size`` reserved bytes; 0 or -errno."""
         return self.create(_typed(Directory, directory), _number(number), _number(size))
+
+    def py_set_aside(self, directory: Directory, number: int) -> int:
+        """Go on with wal-<number as 16 hex digits>.log, which is called SPARE_NAME from now on; 0 or -errno.
+
+        Durable with the next sync of the directory.
+        """
+        return self.set_aside(_typed(Directory, directory), _number(number))
+
+    def py_use_spare(self, directory: Directory, number: int) -> int:
+        """It was set aside and is called wal-<number as 16 hex digits>.log from now on; 0 or -errno.
+
+        -EEXIST when a file has that name.
+        """
+        return self.use_spare(_typed(Directory, directory), _number(number))
 
     def py_allocate(self, size: int) -> int:
         """Reserve room up to ``size``; 0 or -errno."""

@@ -22,7 +22,10 @@ cdef extern from "_native/files.h":
     int raftx_create(int, const char*, uint64_t) noexcept nogil
     int raftx_allocate(int, uint64_t) noexcept nogil
     int raftx_remove(int, const char*) noexcept nogil
+    int raftx_set_aside(int, const char*, const char*) noexcept nogil
+    int raftx_rename_new(int, const char*, const char*) noexcept nogil
     int raftx_same(int, const char*, int, int) noexcept nogil
+    int64_t raftx_length(int) noexcept nogil
     int raftx_sync(int) noexcept nogil
     const uint8_t* raftx_zeros
     int snprintf(char*, size_t, const char*, ...) noexcept nogil
@@ -32,6 +35,10 @@ cdef extern from "_native/files.h":
 cdef enum:
     ZEROS = 1 << 16
     NAME_MAX = 256
+
+# A file of a log that will be used again has this name meanwhile.
+SPARE_NAME = "wal.spare"
+cdef const char* SPARE = b"wal.spare"
 
 # What an operation returns that has not finished: ask again. Files of the operating system never do.
 WAIT = 1
@@ -131,6 +138,9 @@ cdef class Directory:
         cdef char name[40]
         put_segment_name(name, sizeof(name), number)
         return raftx_remove(self.fd, name)
+
+    cdef int remove_spare(self) noexcept nogil:
+        return raftx_remove(self.fd, SPARE)
 
     def py_check(self):
         """Whether the path still leads here: 0, -ENOENT when it was deleted, -ESTALE when it leads elsewhere."""
@@ -260,6 +270,33 @@ cdef class File:
         memcpy(self.name, name, sizeof(name))
         return 0
 
+    cdef int set_aside(self, Directory directory, uint64_t number) noexcept nogil:
+        # Instead of the file that was open. On failure that one stays.
+        cdef char name[40]
+        cdef int code = self._fault()
+        if code:
+            return code
+        put_segment_name(name, sizeof(name), number)
+        code = raftx_set_aside(directory.fd, name, SPARE)
+        if code < 0:
+            return code
+        if self.fd >= 0:
+            close_fd(self.fd)
+        self.fd = code
+        memcpy(self.name, SPARE, strlen(SPARE) + 1)
+        return 0
+
+    cdef int use_spare(self, Directory directory, uint64_t number) noexcept nogil:
+        cdef char name[40]
+        cdef int code = self._fault()
+        if code:
+            return code
+        put_segment_name(name, sizeof(name), number)
+        code = raftx_rename_new(directory.fd, SPARE, name)
+        if not code:
+            memcpy(self.name, name, sizeof(name))
+        return code
+
     cdef int allocate(self, uint64_t size) noexcept nogil:
         cdef int code = self._fault()
         return code if code else raftx_allocate(self.fd, size)
@@ -271,6 +308,9 @@ cdef class File:
         if not code:
             code = directory.sync()
         return code
+
+    cdef int64_t length(self) noexcept nogil:
+        return raftx_length(self.fd)
 
     cdef int named(self, Directory directory) noexcept nogil:
         return raftx_same(directory.fd, self.name, AT_SYMLINK_NOFOLLOW, self.fd)
@@ -286,6 +326,20 @@ cdef class File:
     def py_create(self, Directory directory not None, uint64_t number, uint64_t size):
         """Go on with a new file wal-<number as 16 hex digits>.log of ``size`` reserved bytes; 0 or -errno."""
         return self.create(directory, number, size)
+
+    def py_set_aside(self, Directory directory not None, uint64_t number):
+        """Go on with wal-<number as 16 hex digits>.log, which is called SPARE_NAME from now on; 0 or -errno.
+
+        Durable with the next sync of the directory.
+        """
+        return self.set_aside(directory, number)
+
+    def py_use_spare(self, Directory directory not None, uint64_t number):
+        """It was set aside and is called wal-<number as 16 hex digits>.log from now on; 0 or -errno.
+
+        -EEXIST when a file has that name.
+        """
+        return self.use_spare(directory, number)
 
     def py_allocate(self, uint64_t size):
         """Reserve room up to ``size``; 0 or -errno."""

@@ -46,7 +46,7 @@ class FileStorage:
 
     path: the directory; made (mode 0700) if it does not exist. voters, learners: the first membership,
     needed when the directory is new; given later, they must be the same. segment_bytes: length of one
-    file of the log, 64 KiB..1 TiB; one more than is in use is reserved on disk. accept_loss: start as if nothing
+    file of the log, 64 KiB..1 TiB; up to two more than are in use are kept on disk. accept_loss: start as if nothing
     were missing where the disk cannot tell whether the newest acknowledged entries are (the mark is gone): for a
     sole voter, or when most members are in doubt at once. Damage that shows is refused all the same.
     disk: where the directory is, the operating system's files unless something else is given (for simulations).

@@ -21,16 +21,18 @@ if TYPE_CHECKING:
     from .snapshots import SnapshotReader, SnapshotWriter
 
 # Cells between the writer and the thread that makes segments ahead (reserve.py)
-RESERVE_STATE = 0  # one of the next five
+RESERVE_STATE = 0  # one of the next six
 RESERVE_NONE = 0  # nothing is there
 RESERVE_WANTED = 1  # the writer asks for a segment
 RESERVE_MAKING = 2
 RESERVE_READY = 3
 RESERVE_FAILED = 4  # for good: nothing may be written any more
+RESERVE_TAKEN = 5  # the writer has it, or makes one itself
 RESERVE_CODE = 1  # 0, or the -errno of that
 RESERVE_TROUBLE = 2  # 0, or the errno of what is short at present
 RESERVE_STOP = 3
-RESERVE_DROP = 4  # segments before this one are to be removed
+RESERVE_DROP = 4  # segments before this one are not needed any more
+RESERVE_FILL = 5  # the segment that zeros are to be written into ahead
 
 
 @dataclass

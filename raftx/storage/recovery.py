@@ -12,7 +12,7 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 
-from .._native.files import Directory, File, segment_name
+from .._native.files import SPARE_NAME, Directory, File, segment_name
 from .._native.memory import Buffer
 from ..errors import StorageFailed, WalDamaged, WrongDirectory
 from ..report import report
@@ -85,6 +85,8 @@ class Recovery:
         #: the first segment that is walked; those before it are left from what was not needed any more
         self.first = self.first_batch = 1
         self.leftovers: list[int] = []
+        #: a file was to be used again as a segment
+        self.has_spare = False
         #: the higher one of the slots that can be read
         self.mark: Mark | None = None
         #: the mark has a file, which can be written again
@@ -122,6 +124,7 @@ class Recovery:
         if first > oldest:
             raise WalDamaged(f"{self._file(first - 1)} is missing, {segment_name(last)} is there")
         self.leftovers = [segment for segment in segments if segment < first]
+        self.has_spare = SPARE_NAME in present
         self.reader.places = {place[1]: 0 for place in map(place_of_name, present) if place}
         if heads:
             self.first, self.first_batch = first, heads[0].first_batch
@@ -150,6 +153,9 @@ class Recovery:
         """Repair the tail, sync what is relied on, and return the writing end, in its next incarnation."""
         for segment in self.leftovers:
             self.directory.remove(segment_name(segment))
+        if self.has_spare:
+            # Whatever it holds: nobody knows how far it was filled with zeros.
+            self.directory.remove(SPARE_NAME)
         if self.unused:
             self._keep_or_remove(self.unused)
         head = self.head

@@ -4,21 +4,26 @@ from .._native.files cimport Directory, File
 from .._native.threads cimport Cells, Event, Runner
 
 cdef int WAIT
-cdef int RESERVE_CODE, RESERVE_DROP, RESERVE_FAILED, RESERVE_MAKING, RESERVE_NONE, RESERVE_READY, RESERVE_STATE, RESERVE_STOP
-cdef int RESERVE_TROUBLE, RESERVE_WANTED
+cdef int RESERVE_CODE, RESERVE_DROP, RESERVE_FAILED, RESERVE_MAKING, RESERVE_NONE, RESERVE_READY, RESERVE_STATE
+cdef int RESERVE_FILL, RESERVE_STOP, RESERVE_TAKEN, RESERVE_TROUBLE, RESERVE_WANTED
 cdef int EAGAIN, EDQUOT, EFBIG, EINTR, EMFILE, ENFILE, ENOMEM, ENOSPC
 cdef int64_t ASK_NS
+cdef uint64_t FILL_STEP
+cdef int SPARE_NONE, SPARE_NAME, SPARE_ZERO, SPARE_READY
 
 @cython.final
 cdef class Reserve(Runner):
     cdef readonly File file
     cdef readonly Directory directory
-    cdef readonly uint64_t segment_bytes, number, size
+    cdef readonly File spare
+    cdef File no_file
+    cdef readonly uint64_t segment_bytes, number, size, filled, spare_filled
+    cdef readonly int spare_step
     cdef readonly Cells cells
     cdef Event event
     cdef public Event writer
     cdef int64_t said
-    cdef bint syncing
+    cdef bint syncing, to_fill, fill_syncing, spare_syncing
     cdef readonly int64_t first
     cdef bint is_shortage(self, int code) noexcept nogil
     cdef bint is_full(self, int code) noexcept nogil
@@ -31,6 +36,17 @@ cdef class Reserve(Runner):
     cdef int hand_over(self, File to) noexcept nogil
     cdef int drop(self, int64_t below) noexcept nogil
     cdef int drop_next(self) noexcept nogil
+    cdef int fill(self, int64_t number) noexcept nogil
+    cdef int fill_piece(self) noexcept nogil
+    cdef int reuse(self, uint64_t number) noexcept nogil
+    @cython.locals(length=uint64_t)
+    cdef int release_next(self) noexcept nogil
+    cdef int prepare_spare(self) noexcept nogil
+    cdef int spare_done(self, int code) noexcept nogil
+    cdef int remove_spare(self) noexcept nogil
+    cdef bint has_work(self) noexcept nogil
+    @cython.locals(number=uint64_t)
+    cdef bint may_fill(self) noexcept nogil
     cdef int tell(self, int64_t trouble) noexcept nogil
     cdef int made(self, int code) noexcept nogil
     cdef int say(self, int64_t trouble) except -1 with gil    # a log line

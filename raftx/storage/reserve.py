@@ -1,8 +1,10 @@
-"""The next segment of the log, made before it is needed: created, reserved on disk and durable; and old ones removed.
+"""The next segment of the log, made before it is needed: reserved on disk, durable, and filled with zeros.
 
 So that a batch does not wait for that, and so that what is short meanwhile (descriptors, memory, room) may come
-back before anybody needs it. The loop runs on a thread of its own without the GIL; without that thread (a storage
-that no node uses) the writer makes a segment when it needs one. Nothing is written into a segment here.
+back before anybody needs it. Zeros, because a sync of what was only reserved has to change the file's metadata, too.
+A segment that is not needed any more becomes a later one: it loses its name, is filled with zeros, and is kept until
+one is wanted. The loop runs on a thread of its own without the GIL; without that thread (a storage that no node uses)
+the writer makes a segment when it needs one, and removes old ones. Nothing but zeros is written into a segment here.
 """
 
 from __future__ import annotations
@@ -18,11 +20,13 @@ from .protocol import (
     RESERVE_CODE,
     RESERVE_DROP,
     RESERVE_FAILED,
+    RESERVE_FILL,
     RESERVE_MAKING,
     RESERVE_NONE,
     RESERVE_READY,
     RESERVE_STATE,
     RESERVE_STOP,
+    RESERVE_TAKEN,
     RESERVE_TROUBLE,
     RESERVE_WANTED,
 )
@@ -36,6 +40,13 @@ ENFILE = errno.ENFILE
 ENOMEM = errno.ENOMEM
 ENOSPC = errno.ENOSPC
 ASK_NS = 1_000_000  # before a disk is asked again whether it has finished
+FILL_STEP = 4 << 20  # zeros that are written and synced at a time: so long the writer may have to wait for a segment
+
+# How far a segment is that will be used again
+SPARE_NONE = 0  # there is none
+SPARE_NAME = 1  # it has lost its name, which is not durable: a power cut could give it back
+SPARE_ZERO = 2  # zeros are being written
+SPARE_READY = 3
 
 
 class Reserve(Runner):
@@ -45,14 +56,24 @@ class Reserve(Runner):
         self.directory = directory
         self.segment_bytes = segment_bytes
         self.file = directory.new_file()
-        #: Invariant: whoever has brought the state from WANTED to MAKING alone touches ``file``, ``number`` and
-        #: ``size`` until it stores the next one; while it is NONE or READY the writer alone does
+        #: Invariant: the loop alone, while it has made the state MAKING, and the writer alone, while it has made it
+        #: TAKEN, touch ``file``, ``number``, ``size`` and ``filled``
         self.cells = Cells()
         #: the loop sleeps on it
         self.event = Event()
         #: the writer sleeps on it, also while the loop makes a segment; set before anything is wanted
         self.writer = Event()
         self.number = self.size = 0
+        #: zeros were written up to here, and synced
+        self.filled = 0
+        #: the loop's: the segment may still be filled; the zeros it has written are being synced
+        self.to_fill = self.fill_syncing = False
+        #: the loop's: a file that will be a segment again, and how far it is
+        self.spare = directory.new_file()
+        self.no_file = directory.new_file()
+        self.spare_step = SPARE_NONE
+        self.spare_filled = 0
+        self.spare_syncing = False
         #: the loop has made a segment that is not durable yet
         self.syncing = False
         #: the first segment that is there, as far as is known; the loop's, or the writer's when there is none
@@ -72,11 +93,14 @@ class Reserve(Runner):
         self.file.take(file)
         self.number = number
         self.size = size
+        self.filled = 0
+        self.to_fill = True
         self.cells.set(RESERVE_STATE, RESERVE_READY)
 
     def close(self) -> None:
-        """Close the file. The segment stays: the next start adopts it."""
+        """Close the files. The segment stays, and the next start adopts it; a spare one is removed then."""
         self.file.close()
+        self.spare.close()
 
     # --- the writer's ----------------------------------------------------------------------------
 
@@ -89,14 +113,16 @@ class Reserve(Runner):
         return 0
 
     def claim(self) -> int:
-        """Take it from the loop: the state afterwards, which stays so: NONE, READY or FAILED.
+        """Take it from the loop, until ``hand_over``: READY, or NONE when there is none, which is then to be made.
 
-        MAKING: the loop is at it; claim it again when ``writer`` was woken.
+        FAILED stays so. MAKING: the loop is at it; claim it again when ``writer`` was woken.
         """
-        if self.cells.get(RESERVE_STATE) == RESERVE_WANTED:
-            if self.cells.replace(RESERVE_STATE, RESERVE_WANTED, RESERVE_NONE):
-                return RESERVE_NONE
-        return self.cells.get(RESERVE_STATE)
+        state = self.cells.get(RESERVE_STATE)
+        if state in (RESERVE_FAILED, RESERVE_MAKING):
+            return state
+        if not self.cells.replace(RESERVE_STATE, state, RESERVE_TAKEN):
+            return RESERVE_MAKING
+        return RESERVE_READY if state == RESERVE_READY else RESERVE_NONE
 
     def is_making(self) -> bool:
         """Whether the loop is at it."""
@@ -105,28 +131,26 @@ class Reserve(Runner):
     def create(self, number: int) -> int:
         """Make segment ``number``, of the usual length; ``make_durable`` comes next. 0 or -errno."""
         self.number = number
-        self.size = 0
+        self.size = self.filled = 0
         code = self.file.create(self.directory, self.number, self.segment_bytes)
         if code == 0:
             self.size = self.segment_bytes
         return code
 
     def grow(self, size: int) -> int:
-        """Make the READY segment longer; ``make_durable`` comes next. 0 or -errno."""
+        """Make the claimed segment longer; ``make_durable`` comes next. 0 or -errno."""
         code = self.file.allocate(size)
         if code == 0:
             self.size = size
         return code
 
     def make_durable(self) -> int:
-        """Length and name: 0 and it is READY, -errno, or WAIT: ask again.
+        """Length and name: 0, -errno, or WAIT: ask again.
 
         A failure is final: what a second attempt says is worth nothing.
         """
         code = self.file.sync_new(self.directory)
-        if code == 0:
-            self.cells.set(RESERVE_STATE, RESERVE_READY)
-        elif code != WAIT:
+        if code != 0 and code != WAIT:
             self.cells.set(RESERVE_CODE, code)
             self.cells.set(RESERVE_STATE, RESERVE_FAILED)
         return code
@@ -134,7 +158,15 @@ class Reserve(Runner):
     def hand_over(self, to: File) -> int:
         """The writer goes on with it."""
         to.take(self.file)
+        self.size = self.filled = 0
         self.cells.set(RESERVE_STATE, RESERVE_NONE)
+        return 0
+
+    def fill(self, number: int) -> int:
+        """It is time to write zeros into segment ``number``, which will be needed soon."""
+        if self.cells.get(RESERVE_FILL) != number:
+            self.cells.set(RESERVE_FILL, number)
+            self.event.wake()
         return 0
 
     def begin_at(self, first: int) -> None:
@@ -143,7 +175,7 @@ class Reserve(Runner):
         self.cells.set(RESERVE_DROP, first)
 
     def drop(self, below: int) -> int:
-        """Ask the loop to remove the segments before ``below``, which nobody needs any more."""
+        """Tell the loop that nobody needs the segments before ``below`` any more."""
         if self.cells.get(RESERVE_DROP) < below:
             self.cells.set(RESERVE_DROP, below)
             self.event.wake()
@@ -152,7 +184,7 @@ class Reserve(Runner):
     def drop_next(self) -> int:
         """Remove one of them; 1 if more of them are there. What cannot be removed is left to the next opening.
 
-        For the loop, or for the writer when there is none.
+        For a writer without the loop.
         """
         below = self.cells.get(RESERVE_DROP)
         if self.first < below:
@@ -174,13 +206,20 @@ class Reserve(Runner):
         if self.syncing:
             self.made(self.make_durable())
             return 1
+        if self.fill_syncing:
+            self.fill_piece()
+            return 1
         if self.cells.replace(RESERVE_STATE, RESERVE_WANTED, RESERVE_MAKING):
-            code = self.create(self.number)
+            code = self.reuse(self.number) if self.spare_step == SPARE_READY else self.create(self.number)
             self.made(self.make_durable() if code == 0 else code)
             return 1
         if self.cells.get(RESERVE_STOP) != 0:
             return 0
-        self.drop_next()
+        if self.may_fill() and self.cells.replace(RESERVE_STATE, RESERVE_READY, RESERVE_MAKING):
+            self.fill_piece()
+            return 1
+        self.release_next()
+        self.prepare_spare()
         if self.cells.get(RESERVE_TROUBLE) != self.said:
             self.said = self.cells.get(RESERVE_TROUBLE)
             self.say(self.said)
@@ -189,15 +228,49 @@ class Reserve(Runner):
     def rest(self) -> int:
         """Sleep until something is wanted, or new."""
         self.event.prepare()
-        if (
+        if self.syncing or self.fill_syncing:
+            self.event.wait(ASK_NS)
+        elif self.has_work():
+            self.event.cancel()
+        else:
+            self.event.wait(ASK_NS if self.spare_syncing else -1)
+        return 0
+
+    def has_work(self) -> bool:
+        """Whether a round would do something, but for asking whether a sync has finished."""
+        return (
             self.cells.get(RESERVE_STATE) == RESERVE_WANTED
             or self.cells.get(RESERVE_STOP) != 0
             or self.cells.get(RESERVE_DROP) > self.first
             or self.cells.get(RESERVE_TROUBLE) != self.said
-        ):
-            self.event.cancel()
+            or (self.may_fill() and self.cells.get(RESERVE_STATE) == RESERVE_READY)
+            or (not self.spare_syncing and (self.spare_step == SPARE_NAME or self.spare_step == SPARE_ZERO))
+        )
+
+    def may_fill(self) -> bool:
+        """Whether zeros are to be written into the segment that is there, if it is still there."""
+        number = self.cells.get(RESERVE_FILL)
+        return self.to_fill and number == self.number
+
+    def fill_piece(self) -> int:
+        """Write and sync zeros a piece further. In the state MAKING, which it ends, but while the disk is at it."""
+        length = min(FILL_STEP, self.size - self.filled)
+        code = 0 if self.fill_syncing else self.file.zero(self.filled, length)
+        if code == 0:
+            code = self.file.datasync()
+        self.fill_syncing = code == WAIT
+        if self.fill_syncing:
+            return 0
+        if code == 0:
+            self.filled += length
+        self.to_fill = code == 0 and self.filled < self.size
+        if code == 0 or self.is_shortage(code) or self.is_full(code):
+            # What is not filled is reserved.
+            self.cells.set(RESERVE_STATE, RESERVE_READY)
         else:
-            self.event.wait(ASK_NS if self.syncing else -1)
+            self.cells.set(RESERVE_CODE, code)
+            self.cells.set(RESERVE_STATE, RESERVE_FAILED)
+        self.writer.wake()
         return 0
 
     def made(self, code: int) -> int:
@@ -208,6 +281,7 @@ class Reserve(Runner):
         self.syncing = code == WAIT
         if self.syncing:
             return 0
+        self.to_fill = code == 0 and self.filled < self.size
         if code != 0 and self.cells.get(RESERVE_STATE) != RESERVE_FAILED:
             if self.is_shortage(code) or self.is_full(code):
                 self.cells.set(RESERVE_TROUBLE, -code)
@@ -217,7 +291,73 @@ class Reserve(Runner):
                 self.cells.set(RESERVE_STATE, RESERVE_FAILED)
         elif code == 0:
             self.cells.set(RESERVE_TROUBLE, 0)
+            self.cells.set(RESERVE_STATE, RESERVE_READY)
         self.writer.wake()
+        return 0
+
+    # --- segments that are used again ------------------------------------------------------------
+
+    def release_next(self) -> int:
+        """One of the segments that nobody needs becomes the spare one, or is removed when there is one."""
+        if self.cells.get(RESERVE_DROP) <= self.first:
+            return 0
+        if self.spare_step != SPARE_NONE or self.spare.set_aside(self.directory, self.first) != 0:
+            return self.drop_next()
+        self.first += 1
+        self.spare_step = SPARE_NAME
+        length = self.spare.length()
+        if length != self.segment_bytes:
+            # A large batch had made it longer.
+            self.remove_spare()
+        return 0
+
+    def prepare_spare(self) -> int:
+        """Bring it a step on. Its bytes stay as they are until it has lost its name for good."""
+        if self.spare_step == SPARE_NAME:
+            code = self.directory.sync()
+            if code == 0:
+                self.spare_filled = 0
+                self.spare_step = SPARE_ZERO
+            else:
+                self.spare_done(code)
+        elif self.spare_step == SPARE_ZERO:
+            length = min(FILL_STEP, self.segment_bytes - self.spare_filled)
+            code = 0 if self.spare_syncing else self.spare.zero(self.spare_filled, length)
+            if code == 0:
+                code = self.spare.datasync()
+            self.spare_syncing = code == WAIT
+            if code == 0:
+                self.spare_filled += length
+                if self.spare_filled == self.segment_bytes:
+                    self.spare_step = SPARE_READY
+            elif code != WAIT:
+                self.spare_done(code)
+        return 0
+
+    def spare_done(self, code: int) -> int:
+        """It will not be a segment again, because of ``code`` (-errno). A failure of the disk ends the log."""
+        if not self.is_shortage(code) and not self.is_full(code):
+            self.cells.set(RESERVE_CODE, code)
+        return self.remove_spare()
+
+    def remove_spare(self) -> int:
+        """Remove it. What cannot be removed is left to the next opening."""
+        self.directory.remove_spare()
+        self.spare.take(self.no_file)
+        self.spare_step = SPARE_NONE
+        return 0
+
+    def reuse(self, number: int) -> int:
+        """The spare segment becomes segment ``number``; ``make_durable`` comes next. 0 or -errno."""
+        code = self.spare.use_spare(self.directory, number)
+        if code != 0:
+            # Where a file cannot have two names, for one.
+            self.remove_spare()
+            return self.create(number)
+        self.number = number
+        self.file.take(self.spare)
+        self.size = self.filled = self.segment_bytes
+        self.spare_step = SPARE_NONE
         return 0
 
     def say(self, trouble: int) -> int:

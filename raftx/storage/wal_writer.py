@@ -148,7 +148,8 @@ class Wal(Runner):
         self.clock = Clock()
         self.segment = self.batch_number = self.incarnation = 0
         self.write_offset = BLOCK
-        #: Invariant: what lies from here to the end of the file was not written since the file was made
+        #: Invariant: what lies from here to the end of the file was not written since the file was made; before it, and
+        #: behind ``write_offset``, are zeros
         self.zeroed_to = BLOCK
         self.size = 0
         self.previous_crc = 0
@@ -274,6 +275,8 @@ class Wal(Runner):
         self.gauges.last_end = ended
         self.gauges.set_durable(number)
         self.engine_event.wake()
+        if self.write_offset >= self.size // 2:
+            self.reserve.fill(self.segment + 1)
         return 0
 
     def rest(self) -> int:
@@ -552,10 +555,11 @@ class Wal(Runner):
     def begin_segment(self) -> int:
         """Go on in the segment that was in reserve."""
         self.size = self.reserve.size
+        self.write_offset = BLOCK
+        self.zeroed_to = max(BLOCK, self.reserve.filled)
         self.reserve.hand_over(self.file)
         self.segment += 1
         self.kept_from = self.oldest
-        self.write_offset = self.zeroed_to = BLOCK
         self.bytes_written += BLOCK
         if self.check() == 0:
             self.seal()

@@ -1,4 +1,4 @@
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 from .._native.memory cimport Buffer
 from .._native.files cimport Directory, File
 
@@ -10,6 +10,7 @@ cdef class SimDirectory(Directory):
     cdef int check(self) noexcept with gil
     cdef int sync(self) noexcept with gil
     cdef int remove_segment(self, uint64_t number) noexcept with gil
+    cdef int remove_spare(self) noexcept with gil
 
 cdef class SimFile(File):
     cdef readonly object disk, content, life
@@ -19,7 +20,10 @@ cdef class SimFile(File):
     cdef int zero(self, uint64_t position, uint64_t size) noexcept with gil
     cdef int datasync(self) noexcept with gil
     cdef int create(self, Directory directory, uint64_t number, uint64_t size) noexcept with gil
+    cdef int set_aside(self, Directory directory, uint64_t number) noexcept with gil
+    cdef int use_spare(self, Directory directory, uint64_t number) noexcept with gil
     cdef int allocate(self, uint64_t size) noexcept with gil
     cdef int sync_new(self, Directory directory) noexcept with gil
+    cdef int64_t length(self) noexcept with gil
     cdef int named(self, Directory directory) noexcept with gil
     cdef void take(self, File other) noexcept with gil

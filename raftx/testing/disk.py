@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 
-from .._native.files import WAIT, Directory, File, segment_name
+from .._native.files import SPARE_NAME, WAIT, Directory, File, segment_name
 from .._native.memory import Buffer
 from ..errors import UsageError, WrongDirectory
 from ..storage.disk import Disk
@@ -373,14 +373,21 @@ class SimDirectory(Directory):
 
     def remove_segment(self, number: int) -> int:
         """Remove a segment of a log; durable with the next sync. 0 or -errno."""
+        return self.remove_name(segment_name(number), "segments removed")
+
+    def remove_spare(self) -> int:
+        """Remove the file that was set aside; durable with the next sync. 0 or -errno."""
+        return self.remove_name(SPARE_NAME, "spares removed")
+
+    def remove_name(self, name: str, what: str) -> int:
+        """Remove a name, and count it. 0 or -errno."""
         try:
             with self.disk._lock:
-                name = segment_name(number)
                 code = self.disk.begin("names", name) if self.is_open() else -errno.EBADF
                 if code < 0 or name not in self.folder.names:
                     return code if code < 0 else -errno.ENOENT
                 del self.folder.names[name]
-                self.disk.counts["segments removed"] += 1
+                self.disk.counts[what] += 1
                 return -errno.EIO if code == CUT else 0
         except BaseException as error:
             return self.disk.broke(error)
@@ -522,6 +529,37 @@ class SimFile(File):
             self.open(content, name)
             return -errno.EIO if code == CUT else 0
 
+    def set_aside(self, directory: Directory, number: int) -> int:
+        """Go on with a segment, which has the name of a spare from now on; 0 or -errno, and then this one stays."""
+        try:
+            assert isinstance(directory, SimDirectory)
+            return self.rename_in(directory, segment_name(number), SPARE_NAME, "segments set aside")
+        except BaseException as error:
+            return self.disk.broke(error)
+
+    def use_spare(self, directory: Directory, number: int) -> int:
+        """It was set aside and is a segment from now on, unless there is one of that number; 0 or -errno."""
+        try:
+            assert isinstance(directory, SimDirectory)
+            return self.rename_in(directory, SPARE_NAME, segment_name(number), "segments used again")
+        except BaseException as error:
+            return self.disk.broke(error)
+
+    def rename_in(self, directory: SimDirectory, old: str, new: str, what: str) -> int:
+        """Go on with the file of the old name under the new one, and count it. Only a spare is replaced."""
+        disk, names = self.disk, directory.folder.names
+        with disk._lock:
+            code = (self._fault() or disk.begin("names", old)) if directory.is_open() else -errno.EBADF
+            if code >= 0 and (old not in names or (new in names and new != SPARE_NAME)):
+                return -errno.ENOENT if old not in names else -errno.EEXIST
+            if code < 0:
+                return code
+            content = names[new] = names.pop(old)
+            disk.counts[what] += 1
+            if isinstance(content, Content):
+                self.open(content, new)
+            return -errno.EIO if code == CUT else 0
+
     def allocate(self, size: int) -> int:
         """Reserve room up to ``size``; 0 or -errno."""
         try:
@@ -534,6 +572,15 @@ class SimFile(File):
                 if code >= 0:
                     content.stretch(size)
                 return -errno.EIO if code == CUT else code
+        except BaseException as error:
+            return self.disk.broke(error)
+
+    def length(self) -> int:
+        """Length in bytes, or -errno."""
+        try:
+            return self.size()
+        except OSError:
+            return -errno.EBADF
         except BaseException as error:
             return self.disk.broke(error)
 

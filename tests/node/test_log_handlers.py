@@ -68,9 +68,13 @@ def short(impl, tmp_path):
     node = leads(make(impl, storage).start())
     reserve, ready = storage.wal.reserve, module(impl, "storage.protocol").RESERVE_READY
     eventually(lambda: reserve.py_state() == ready)
+    for _ in range(SEGMENT // 8192 // 2):
+        node.propose(bytes(8192)).result(WAIT)
+    # Zeros were written ahead into the segment that is there: what follows is its header, and a sync of it.
+    eventually(lambda: reserve.filled == SEGMENT and reserve.py_state() == ready)
     reserve.file.fail_errno = errno.EMFILE
-    reserve.file.fail_after = 2  # the header of the segment that is there, and its sync
-    for _ in range(SEGMENT // 8192 + 1):
+    reserve.file.fail_after = 2
+    for _ in range(SEGMENT // 8192 // 2 + 1):
         node.propose(bytes(8192))
     return node
 

@@ -4,6 +4,7 @@ Nothing that was acknowledged is lost, the base is one that was asked for and ne
 """
 
 import random
+from pathlib import Path
 
 import pytest
 
@@ -119,15 +120,21 @@ class Story:
 @pytest.mark.parametrize("by_rounds", [False, True], ids=["by-calls", "by-rounds"])
 def test_the_power_may_fail_at_any_operation(impl, by_rounds):
     """During it, and again while what it left is opened; then the log goes on as if nothing had been."""
-    reached = {"removed": 0, "came back": 0, "base of before": 0, "newest base": 0}
+    reached = {"gone": 0, "came back": 0, "base of before": 0, "newest base": 0}
+    if by_rounds:
+        reached.update({"used again": 0, "spare is left": 0})
     for cut in range(1, OPERATIONS_MAX):
         story = Story(impl, cut, by_rounds)
         story.disk.cut_after(cut)
         done = story.run(ENTRIES)
-        removed = story.disk.counts["segments removed"]
+        counts = story.disk.counts
+        gone = counts["segments removed"] + counts["segments set aside"]
         story.disk.crash()
-        reached["removed"] += removed > 0
-        reached["came back"] += removed > 0 and segment_name(1) in story.disk.files(PATH)
+        reached["gone"] += gone > 0
+        reached["came back"] += gone > 0 and segment_name(1) in story.disk.files(PATH)
+        if by_rounds:
+            reached["used again"] += counts["segments used again"] > 0
+            reached["spare is left"] += story.disk.find(Path(PATH, "wal.spare")) is not None
         # The power fails once more, somewhere in the opening or soon after.
         story.disk.cut_after(1 + cut % 12)
         story.run(story.written)

@@ -60,6 +60,15 @@ class Served:
         """Wait for the next segment."""
         eventually(lambda: self.storage.wal.reserve.py_state() == self.protocol.RESERVE_READY)
 
+    def filled(self):
+        """Write until zeros were written into the next segment: what follows there is the header."""
+        self.reserved()
+        wal = self.storage.wal
+        while wal.write_offset < wal.size // 2:
+            self.write()
+        eventually(lambda: wal.reserve.filled == SMALL)
+        self.reserved()
+
     def close(self):
         self.queue.py_end()
         for thread in self.threads:
@@ -81,7 +90,7 @@ def warnings(caplog):
 
 def test_the_next_segment_is_there_before_it_is_needed(served, tmp_path):
     """Made, reserved and durable on another thread: what is short at the rotation does not matter."""
-    served.reserved()
+    served.filled()
     assert segment(tmp_path / "n", 2).stat().st_size == SMALL
     assert not any(segment(tmp_path / "n", 2).read_bytes())
     # From now on no file can be made.
@@ -91,6 +100,7 @@ def test_the_next_segment_is_there_before_it_is_needed(served, tmp_path):
         served.write()
     served.write()
     assert served.storage.wal.segment == 2
+    assert served.storage.wal.zeroed_to == SMALL
     served.storage.wal.reserve.file.fail_after = -1
 
 
@@ -98,7 +108,7 @@ def test_the_next_segment_is_there_before_it_is_needed(served, tmp_path):
 def test_what_is_short_at_a_rotation_is_waited_out(served, impl, tmp_path, caplog, number):
     """No descriptor, say: acknowledgements wait, nothing fails, and it is said once, and once that it is over."""
     reserve = served.storage.wal.reserve
-    served.reserved()
+    served.filled()
     reserve.file.fail_errno = number
     reserve.file.fail_after = 2  # the header of the segment that is there, and its sync
     while served.storage.wal.segment == 1:
@@ -157,7 +167,7 @@ def test_a_sync_that_fails_is_never_waited_out(served):
 def test_a_full_disk_is_a_failure_when_the_room_is_needed(served, impl, tmp_path, caplog):
     """Not before: the segment in use has room, and so may the disk have until then."""
     reserve = served.storage.wal.reserve
-    served.reserved()
+    served.filled()
     reserve.file.fail_errno = errno.ENOSPC
     reserve.file.fail_after = 2
     while served.storage.wal.segment == 1:
@@ -181,7 +191,7 @@ def test_a_full_disk_is_a_failure_when_the_room_is_needed(served, impl, tmp_path
 @pytest.mark.parametrize("good", [0, 1])
 def test_a_disk_that_fails_while_the_next_segment_is_made(served, good):
     """A failed sync is one, whoever asked for it: the node ends at once, not at the rotation."""
-    served.reserved()
+    served.filled()
     served.storage.wal.reserve.file.fail_errno = errno.EIO
     served.storage.wal.reserve.file.fail_after = 2 + good
     while served.storage.wal.segment == 1 and not served.gauges.error:

@@ -26,6 +26,7 @@ COMPACTION = "storage/test_compaction.py"
 POWER = "storage/test_compaction_power.py"
 CONFORMANCE = "storage/test_storage_conformance.py"
 DOUBT = "storage/test_wal_doubt.py"
+RECYCLING = "storage/test_recycling.py"
 RECEIVED = "storage/test_snapshot_receiver.py"
 RESTORE = "storage/test_restore.py"
 NODE = "node/test_compacted_log.py"
@@ -45,6 +46,39 @@ TAIL_NOT_MISSED = (
 )
 
 MUTANTS = (
+    Mutant(
+        "zeros-into-a-segment-with-its-name",
+        0,
+        "a segment is overwritten before it has lost its name for good: after a power cut it is there without a header",
+        POWER,
+        (
+            Edit(
+                RESERVE,
+                "        self.first += 1\n        self.spare_step = SPARE_NAME\n",
+                "        self.first += 1\n        self.spare_filled = 0\n        self.spare_step = SPARE_ZERO\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "old-bytes-in-a-new-segment",
+        0,
+        "a segment is used again with the bytes that it held",
+        RECYCLING,
+        (
+            Edit(
+                RESERVE,
+                "            code = 0 if self.spare_syncing else self.spare.zero(self.spare_filled, length)\n",
+                "            code = 0\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "spare-kept-at-an-opening",
+        0,
+        "a file that was set aside stays for ever when the process ends before it is used",
+        RECYCLING,
+        (Edit(RECOVERY, "        self.has_spare = SPARE_NAME in present\n", "        self.has_spare = False\n"),),
+    ),
     Mutant(
         "acknowledged-before-the-sync",
         0,
