@@ -23,6 +23,7 @@ from ._native.threads import Clock, ManualClock
 from .config import Config
 from .consensus.rawnode import RawNode, Ready
 from .errors import (
+    AlreadyFounded,
     ConfChangeError,
     ConfChangeRefused,
     ConfigError,
@@ -30,6 +31,7 @@ from .errors import (
     EntryTooLarge,
     FrameError,
     NotDone,
+    NotFounded,
     ProposalDropped,
     ProposalError,
     RaftError,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .errors import ConfigError
-from .types import NO_LIMIT, NUMBER_MAX
+from .types import DEFAULT_CLUSTER, NO_LIMIT, NUMBER_MAX
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class Config:
     #: This member's id, 1..2^63-1; the same for the life of its storage.
     id: int
     #: Node only. Sixteen bytes that all members share; frames and directories of another cluster are refused.
-    cluster: bytes = b"raftx\0\0\0\0\0\0\0\0\0\0\0"
+    cluster: bytes = DEFAULT_CLUSTER
     #: Node only. Length of one tick in milliseconds, 1..60,000.
     tick_ms: int = 50
     #: A follower waits election_ticks .. 2 * election_ticks - 1 ticks for its leader;

@@ -116,6 +116,14 @@ class WrongDirectory(StorageError):
     """The directory belongs to another node or cluster, or is in use by another process."""
 
 
+class NotFounded(WrongDirectory):
+    """The directory holds no member: it was never founded, or it is not the one that was, as without its disk."""
+
+
+class AlreadyFounded(WrongDirectory):
+    """The directory holds a member, and a member is founded once."""
+
+
 class TransportError(RaftError):
     """The transport could not listen or dial."""
 

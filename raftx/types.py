@@ -93,6 +93,7 @@ LOCAL_APPLY_THREAD = 2**64 - 2
 # An id, index, term or commit above this is refused at the wire and by Config: the core may add
 # small numbers to any of them without wrapping.
 NUMBER_MAX = 2**63 - 1
+DEFAULT_CLUSTER = b"raftx".ljust(16, b"\0")
 MEMBERS_MAX = 64
 
 NO_LIMIT = 2**63 - 1

@@ -6,6 +6,7 @@ it, and through nothing else. So another disk can be put in its place: raftx.tes
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from .._native import files
@@ -29,6 +30,10 @@ class Disk:
     def sync_directory(self, path: Path) -> None:
         """Make created, renamed and removed names in a directory durable. Raises OSError."""
         files.sync_directory(path)
+
+    def random(self, size: int) -> bytes:
+        """So many bytes that nobody else draws."""
+        return os.urandom(size)
 
     def open_directory(self, path: Path) -> files.Directory:
         """Open and lock a directory. Raises WrongDirectory when it is in use, OSError."""

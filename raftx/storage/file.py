@@ -12,23 +12,47 @@ import errno
 import logging
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from .._native.files import Directory
 from .._native.memory import Spans
 from .._native.outbox import snapshot_record
-from ..errors import ConfigError, StorageError, StorageFailed, UsageError, WalDamaged, WrongDirectory
+from ..errors import (
+    AlreadyFounded,
+    ConfigError,
+    NotFounded,
+    StorageError,
+    StorageFailed,
+    UsageError,
+    WalDamaged,
+    WrongDirectory,
+)
 from ..report import report
-from ..types import ConfState, HardState, is_id
+from ..types import DEFAULT_CLUSTER, ConfState, HardState, is_id
+from . import founding as founding_file
 from .disk import Disk
+from .founding import NAME as FOUNDING
+from .founding import Founding
 from .protocol import Loaded, check_append, check_base, first_membership
-from .recovery import Recovery
-from .snapshot_format import Descriptor
+from .recovery import NOTHING, Recovery, make_mark
+from .snapshot_format import Descriptor, check_address, place_of_name
 from .snapshot_receiver import SnapshotReceiver
 from .snapshot_store import SnapshotStore
 from .snapshots import SnapshotReader, SnapshotWriter, compressor
-from .wal_format import BATCH_IN_DOUBT, BLOCK, KIND_ENTRIES, KIND_OPEN, MARK_NAME, Head, describe, encode_head
+from .wal_format import (
+    BATCH_IN_DOUBT,
+    BLOCK,
+    CLUSTER_BYTES,
+    KIND_ENTRIES,
+    KIND_OPEN,
+    STORE_BYTES,
+    Head,
+    Owner,
+    describe,
+    encode_head,
+    segment_number,
+)
 from .wal_writer import Wal
 
 SEGMENT_BYTES_MIN = 64 << 10
@@ -41,12 +65,30 @@ REMEDY = (
 )
 
 
-class FileStorage:
-    """A directory that holds one node's hard state and log, durably.
+#: what to do where there is no member
+NOT_FOUNDED = (
+    "If it held one, look whether its disk is mounted: a member must not start without what it acknowledged. If the "
+    "member is new, found it once with FileStorage.create"
+)
 
-    path: the directory; made (mode 0700) if it does not exist. voters, learners: the first membership,
-    needed when the directory is new; given later, they must be the same. segment_bytes: length of one
-    file of the log, 64 KiB..1 TiB; up to two more than are in use are kept on disk. accept_loss: start as if nothing
+
+def _check_segment_bytes(given: object) -> None:
+    if not is_id(given) or not SEGMENT_BYTES_MIN <= given <= SEGMENT_BYTES_MAX:
+        raise ConfigError(
+            f"segment_bytes must be an integer in {SEGMENT_BYTES_MIN}..{SEGMENT_BYTES_MAX}, not {given!r}"
+        )
+
+
+def _is_of_a_member(name: str) -> bool:
+    """Whether a member has written the file: a founding that did not end leaves none of these."""
+    return segment_number(name) is not None or place_of_name(name.split(".raftx")[0] + ".raftx") is not None
+
+
+class FileStorage:
+    """A directory that holds one node's hard state and log, durably. It is founded once, by ``create``.
+
+    path: the directory. segment_bytes: length of one file of the log from now on, 64 KiB..1 TiB; None: as the
+    directory was founded. Up to two files more than are in use are kept on disk. accept_loss: start as if nothing
     were missing where the disk cannot tell whether the newest acknowledged entries are (the mark is gone): for a
     sole voter, or when most members are in doubt at once. Damage that shows is refused all the same.
     disk: where the directory is, the operating system's files unless something else is given (for simulations).
@@ -57,10 +99,8 @@ class FileStorage:
     def __init__(
         self,
         path: str | os.PathLike[str],
-        voters: Iterable[int] = (),
-        learners: Iterable[int] = (),
         *,
-        segment_bytes: int = 64 << 20,
+        segment_bytes: int | None = None,
         accept_loss: bool = False,
         snapshot_level: int | None = None,
         disk: Disk | None = None,
@@ -68,14 +108,11 @@ class FileStorage:
         if not isinstance(path, (str, os.PathLike)) or not path:
             raise ConfigError(f"path must be the path of a directory, a str or a pathlib.Path, not {path!r}")
         self.path = Path(path)
-        self._founders = first_membership(voters, learners)
-        if not is_id(segment_bytes) or not SEGMENT_BYTES_MIN <= segment_bytes <= SEGMENT_BYTES_MAX:
-            raise ConfigError(
-                f"segment_bytes must be an integer in {SEGMENT_BYTES_MIN}..{SEGMENT_BYTES_MAX}, not {segment_bytes!r}"
-            )
+        if segment_bytes is not None:
+            _check_segment_bytes(segment_bytes)
         if not isinstance(accept_loss, bool):
             raise ConfigError(f"accept_loss must be True or False, not {accept_loss!r}")
-        self._segment_bytes = segment_bytes // BLOCK * BLOCK
+        self._segment_bytes = segment_bytes
         self._accept_loss = accept_loss
         if snapshot_level is not None:
             if not is_id(snapshot_level) or snapshot_level > 22:
@@ -114,21 +151,100 @@ class FileStorage:
         state = f"open, base {self._base}, last {wal.last_index}"
         return f"<raftx.FileStorage {str(self.path)!r} of node {head.id}, {state}>"
 
+    @classmethod
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        id: int,
+        members: Mapping[int, str] | Iterable[int],
+        learners: Mapping[int, str] | Iterable[int] = (),
+        cluster: bytes = DEFAULT_CLUSTER,
+        segment_bytes: int = 64 << 20,
+        accept_loss: bool = False,
+        snapshot_level: int | None = None,
+        disk: Disk | None = None,
+    ) -> FileStorage:
+        """Found member ``id`` of a new cluster in a directory that holds none, and return its storage, not opened.
+
+        members: the first voters, the same for each of them: ids, or their addresses by id. learners: likewise.
+        cluster: 16 bytes, as Config.cluster. The rest is as for ``FileStorage``; segment_bytes is kept. The directory is
+        made (mode 0700) if it does not exist. What a founding has left that did not end is no obstacle.
+
+        Raises AlreadyFounded when the directory holds a member, ConfigError, WrongDirectory when it is in use,
+        StorageError. A founded member must not be founded again: it would have forgotten what it acknowledged. So call
+        this when a machine is set up, and never because a directory looks empty.
+        """
+        storage = cls(
+            path,
+            segment_bytes=segment_bytes,
+            accept_loss=accept_loss,
+            snapshot_level=snapshot_level,
+            disk=disk,
+        )
+        if not is_id(id):
+            raise ConfigError(f"id must be an integer in 1..2^63-1, not {id!r}")
+        if not isinstance(cluster, bytes) or len(cluster) != CLUSTER_BYTES:
+            raise ConfigError(f"cluster must be {CLUSTER_BYTES} bytes, the same for all members, not {cluster!r}")
+        conf_state = first_membership(members, learners, "members")
+        if not conf_state.voters:
+            raise ConfigError("members must name at least one member")
+        if id not in conf_state.voters + conf_state.learners:
+            raise ConfigError(f"id must be one of the members and learners, not {id}")
+        addresses = {}
+        for given in (members, learners):
+            if isinstance(given, Mapping):
+                addresses.update(given)
+        for member, url in addresses.items():
+            try:
+                check_address(member, url)
+            except UsageError as error:
+                raise ConfigError(f"members: {error}") from error
+        store = storage._disk.random(STORE_BYTES)
+        storage._found(Founding(cluster, store, id, segment_bytes // BLOCK * BLOCK, conf_state, addresses))
+        return storage
+
+    def _found(self, founding: Founding) -> None:
+        """Found the directory."""
+        directory = None
+        try:
+            self._make_directory()
+            directory = self._disk.open_directory(Path(os.path.abspath(self.path)))
+            names = directory.names()
+            if FOUNDING in names:
+                raise AlreadyFounded(f"{self.path} holds a member already: open it with FileStorage(path)")
+            others = [name for name in names if _is_of_a_member(name)]
+            if others:
+                raise AlreadyFounded(
+                    f"{self.path} holds files of a member ({others[0]}) and not the file {FOUNDING}. {REMEDY}"
+                )
+            make_mark(directory, NOTHING, Owner(founding.cluster, founding.id, founding.store))
+            founding_file.write(directory, founding)
+        except OSError as error:
+            raise StorageError(f"cannot found a member in {self.path}: {error}") from error
+        finally:
+            if directory is not None:
+                directory.close()
+
     # --- the protocol of storages ----------------------------------------------------------------
 
     def open(self, id: int, cluster: bytes) -> Loaded:
         """Lock, check, repair a torn tail, sync, and begin a new incarnation. See Storage.open.
 
-        Raises WrongDirectory (in use, or another node's, cluster's or membership's), WalDamaged,
-        StorageFailed, StorageError, ConfigError (a new directory without voters).
+        Raises NotFounded (it holds no member), WrongDirectory (in use, or another node's or cluster's), WalDamaged,
+        StorageFailed, StorageError.
         """
         if self._directory is not None:
             raise WrongDirectory(f"{self.path} is open already")
         self.repaired = None
         self.doubt = ""
         try:
-            self._make_directory()
-            self._directory = self._disk.open_directory(Path(os.path.abspath(self.path)))
+            path = Path(os.path.abspath(self.path))
+            if not self._disk.exists(path):
+                raise NotFounded(f"{self.path} does not exist. {NOT_FOUNDED}")
+            # Its name, which whoever founded it may not have seen on disk.
+            self._disk.sync_directory(path.parent)
+            self._directory = self._disk.open_directory(path)
             return self._open(self._directory, id, cluster)
         except OSError as error:
             self.close()
@@ -267,9 +383,9 @@ class FileStorage:
                 with contextlib.suppress(OSError):
                     disk.remove_directory(level)
                 raise
-        # The directory's own name; for a new log those above it as well, which another start may have made. A level
-        # that may not be read or synced here was not made here either.
-        for parent in [path.parent] if disk.exists(path / MARK_NAME) else path.parents:
+        # The directory's own name, and those above it, which another founding may have made. A level that may not be
+        # read or synced here was not made here either.
+        for parent in path.parents:
             try:
                 disk.sync_directory(parent)
             except OSError as error:
@@ -277,14 +393,21 @@ class FileStorage:
                     raise
 
     def _open(self, directory: Directory, id: int, cluster: bytes) -> Loaded:
-        recovery = Recovery(directory, id, cluster, self._founders, self._segment_bytes)
+        founding = founding_file.read(directory)
+        if founding is None:
+            if any(_is_of_a_member(name) for name in directory.names()):
+                raise WalDamaged(f"{self.path} holds files of a member, and not the file {FOUNDING}. {REMEDY}")
+            raise NotFounded(f"{self.path} holds no member. {NOT_FOUNDED}")
+        if founding.cluster != cluster:
+            raise WrongDirectory(f"{self.path} belongs to another cluster: {founding.cluster!r}")
+        if founding.id != id:
+            raise WrongDirectory(f"{self.path} belongs to node {founding.id}, not {id}")
+        recovery = Recovery(directory, founding, (self._segment_bytes or founding.segment_bytes) // BLOCK * BLOCK)
         try:
             try:
                 recovery.examine()
             except WalDamaged as error:
                 raise WalDamaged(f"{error}. {REMEDY}") from error.__cause__
-            if not recovery.founders.voters:
-                raise ConfigError(f"voters must name at least one member: {self.path} is new")
             self.doubt = self._doubt_of(recovery, id)
             store = SnapshotStore(str(self.path), directory, cluster, self._snapshot_level)
             restored = recovery.reader.restored is not None
@@ -292,7 +415,6 @@ class FileStorage:
             wal = recovery.mend()
             base = recovery.base  # alone: what was examined is not to be kept
             store.follow(lambda: max(base, wal.restored))
-            self._founders = recovery.founders
             self.repaired = recovery.repaired
             reader = recovery.reader
             self._state = HardState(reader.term, reader.vote, reader.commit, bool(self.doubt))

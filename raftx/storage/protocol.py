@@ -139,15 +139,18 @@ def keeps_snapshots(storage: object) -> bool:
     return isinstance(storage, SnapshotStorage)
 
 
-def first_membership(voters: Iterable[int], learners: Iterable[int]) -> ConfState:
-    """The membership that a storage is made with. Raises ConfigError for what cannot be one; it may have no voters."""
-    made = ConfState(voters=_ids("voters", voters), learners=_ids("learners", learners))
+def first_membership(voters: Iterable[int], learners: Iterable[int], name: str = "voters") -> ConfState:
+    """The membership that a storage is made with. Raises ConfigError for what cannot be one; it may have no voters.
+
+    name: what the caller's voters are called.
+    """
+    made = ConfState(voters=_ids(name, voters), learners=_ids("learners", learners))
     members = made.voters + made.learners
     twice = sorted({id for id in members if members.count(id) > 1})
     if twice:
-        raise ConfigError(f"voters and learners must be different ids, and {twice[0]} is there more than once")
+        raise ConfigError(f"{name} and learners must be different ids, and {twice[0]} is there more than once")
     if len(members) > MEMBERS_MAX:
-        raise ConfigError(f"voters and learners must be at most {MEMBERS_MAX} members, not {len(members)}")
+        raise ConfigError(f"{name} and learners must be at most {MEMBERS_MAX} members, not {len(members)}")
     return made
 
 

@@ -17,6 +17,8 @@ from .._native.memory import Buffer
 from ..errors import StorageFailed, WalDamaged, WrongDirectory
 from ..report import report
 from ..types import ConfState
+from .founding import NAME as FOUNDING
+from .founding import Founding
 from .membership import membership_after
 from .reserve import Reserve
 from .snapshot_format import place_of_name
@@ -32,6 +34,7 @@ from .wal_format import (
     SECTOR,
     Head,
     Mark,
+    Owner,
     check_version,
     decode_head,
     decode_mark,
@@ -46,7 +49,24 @@ from .wal_reader import Reader
 from .wal_writer import Wal
 
 UNTOUCHED = "find what else writes in this directory, end it, and start the member again"
-NOTHING = Mark(0, 0, 0, 0)  # the mark of a new directory
+NOTHING = Mark(0, 0, 0, 0)  # the mark of a directory that was founded
+
+
+def make_mark(directory: Directory, mark: Mark, owner: Owner) -> None:
+    """A whole mark under its name, or none. Raises StorageFailed."""
+    file = directory.open_file(MARK_NEW, create=True)
+    try:
+        buffer = Buffer()
+        for slot in range(MARK_SLOTS):
+            buffer.py_put(encode_mark(mark, slot, owner).ljust(BLOCK, b"\0"))
+        code = file.py_write_at(buffer, 0, len(buffer), 0) or file.py_sync_new(directory)
+    finally:
+        file.close()
+    if not code:
+        directory.rename(MARK_NEW, MARK_NAME)
+        code = directory.py_sync()
+    if code:
+        raise StorageFailed(describe(OPERATION_MARK << 32 | -code))
 
 
 class Recovery:
@@ -55,19 +75,15 @@ class Recovery:
     def __init__(
         self,
         directory: Directory,
-        id: int,
-        cluster: bytes,
-        conf_state: ConfState,
+        founding: Founding,
         segment_bytes: int,
     ) -> None:
         self.directory = directory
         self.path = os.fsdecode(directory.path)
-        self.id = id
-        self.cluster = cluster
-        #: the first membership: what was asked for; after ``examine`` that of the log
-        self.founders = conf_state
+        self.owner = Owner(founding.cluster, founding.id, founding.store)
+        self.founders = founding.conf_state
         #: the membership at the base, and the one with all committed changes in the log
-        self.conf_state = self.current = conf_state
+        self.conf_state = self.current = self.founders
         #: entries up to here, whose last one has that term, are not needed any more
         self.base = self.base_term = 0
         self.segment_bytes = segment_bytes
@@ -114,7 +130,7 @@ class Recovery:
         """Verify everything and judge it. Changes nothing on disk."""
         present = self.directory.names()
         segments = sorted(number for number in map(segment_number, present) if number is not None)
-        self._read_mark(present, segments)
+        self._read_mark(present)
         last = segments[-1] if segments else 0
         first = last
         while first - 1 in segments:
@@ -160,8 +176,8 @@ class Recovery:
             self._keep_or_remove(self.unused)
         head = self.head
         if head is None:
-            self._make_mark(NOTHING)
-            head = Head(1, self.cluster, self.id, 0, 1, self.segment_bytes, 0, 0, 1, self.founders, self.founders)
+            cluster, id, store = self.owner
+            head = Head(1, cluster, id, 0, 1, self.segment_bytes, 0, 0, 1, self.founders, self.founders, store)
             # The size is 0, so the first batch begins the first segment.
             segment, size = 0, 0
         else:
@@ -175,7 +191,7 @@ class Recovery:
         head = head._replace(base=self.base, base_term=self.base_term, conf_state=self.conf_state)
         self.head = head
         reader = self.reader
-        wal = Wal(self.file, self.mark_file, self.reserve, encode_head(head), self.cluster, self.id)
+        wal = Wal(self.file, self.mark_file, self.reserve, encode_head(head), self.owner)
         incarnation = reader.incarnation + 1
         wal.resume(segment, self.position, size, reader.batch_number, reader.previous_crc, incarnation)
         wal.resume_log(self.first, head.oldest, self.base, reader.last_index, self.highest)
@@ -184,7 +200,7 @@ class Recovery:
     def begin_marking(self, wal: Wal) -> None:
         """Write the mark from now on. A doubt about it is on disk by now, in the batch of this open."""
         if not self.marked:
-            self._make_mark(Mark(wal.batch_number, wal.segment, wal.write_offset, wal.previous_crc))
+            make_mark(self.directory, Mark(wal.batch_number, wal.segment, wal.write_offset, wal.previous_crc), self.owner)
         self.mark_file.py_take(self.directory.open_file(MARK_NAME))
         code = wal.py_begin_marking()
         if code:
@@ -196,12 +212,18 @@ class Recovery:
 
     # --- the mark --------------------------------------------------------------------------------
 
-    def _read_mark(self, present: list[str], segments: list[int]) -> None:
+    def _check_owner(self, path: str, owner: Owner) -> None:
+        """Raise WrongDirectory for a file that another directory's member wrote."""
+        if (owner.cluster, owner.id) != (self.owner.cluster, self.owner.id):
+            raise WrongDirectory(f"{path} belongs to node {owner.id} of cluster {owner.cluster!r}")
+        if owner.store != self.owner.store:
+            raise WrongDirectory(f"{path} is not of this directory: it was founded in another one for node {owner.id}")
+
+    def _read_mark(self, present: list[str]) -> None:
         """What the mark says, and whether it can be relied on."""
         if MARK_NAME not in present:
-            # It is made before the first segment.
-            if segments:
-                self.doubt = f"{MARK_NAME} is missing"
+            # It was made when the directory was founded.
+            self.doubt = f"{MARK_NAME} is missing"
             return
         self.marked = True
         slots = []
@@ -220,11 +242,10 @@ class Recovery:
             # Two slots that agree on another version are no damage in one place.
             check_version(versions[0])
         read = [slot for slot in slots if slot is not None]
-        for _, cluster, id in read:
-            if (cluster, id) != (self.cluster, self.id):
-                raise WrongDirectory(f"{self.path}/{MARK_NAME} belongs to node {id} of cluster {cluster!r}")
+        for _, owner in read:
+            self._check_owner(f"{self.path}/{MARK_NAME}", owner)
         if read:
-            self.mark = max(mark for mark, _, _ in read)
+            self.mark = max(mark for mark, _ in read)
         if len(read) < MARK_SLOTS:
             self.doubt = f"{'one slot of ' if read else ''}{MARK_NAME} cannot be read"
 
@@ -246,23 +267,6 @@ class Recovery:
             # The slots are written in turn: the other one named one batch more at most, and that is there.
             self._repair(MARK_NAME, 0, self.doubt)
             self.doubt = ""
-
-    def _make_mark(self, mark: Mark) -> None:
-        """A whole mark under its name, or none."""
-        file = self.directory.open_file(MARK_NEW, create=True)
-        try:
-            buffer = Buffer()
-            for slot in range(MARK_SLOTS):
-                buffer.py_put(encode_mark(mark, slot, self.cluster, self.id).ljust(BLOCK, b"\0"))
-            code = file.py_write_at(buffer, 0, len(buffer), 0) or file.py_sync_new(self.directory)
-        finally:
-            file.close()
-        if not code:
-            self.directory.rename(MARK_NEW, MARK_NAME)
-            code = self.directory.py_sync()
-        if code:
-            raise StorageFailed(describe(OPERATION_MARK << 32 | -code))
-        self.marked = True
 
     # --- segments --------------------------------------------------------------------------------
 
@@ -352,21 +356,13 @@ class Recovery:
         segment = self.first + len(self.walked)
         if head.segment != segment:
             raise WalDamaged(f"{path} says that it is segment {head.segment}")
-        if head.cluster != self.cluster:
-            raise WrongDirectory(f"{self.path} belongs to another cluster: {head.cluster!r}")
-        if head.id != self.id:
-            raise WrongDirectory(f"{self.path} belongs to node {head.id}, not {self.id}")
+        self._check_owner(path, Owner(head.cluster, head.id, head.store))
+        if head.founders != self.founders:
+            raise WalDamaged(f"{path} was not founded with the members that {FOUNDING} names")
         if self.head is None:
-            given = self.founders
-            if (given.voters or given.learners) and given != head.founders:
-                raise WrongDirectory(
-                    f"{self.path} was made with voters {head.founders.voters} and learners "
-                    f"{head.founders.learners}, not {given.voters} and {given.learners}"
-                )
-            self.founders = head.founders
             if segment > 1:
                 reader.follow(head.first_batch - 1, head.chain)
-        elif head.founders != self.founders or head.base < self.head.base or head.oldest < self.head.oldest:
+        elif head.base < self.head.base or head.oldest < self.head.oldest:
             raise WalDamaged(f"{path} does not continue the segment before it")
         if reader.restored is not None and head.base < reader.restored[0]:
             raise WalDamaged(f"{path} has a base before the snapshot that the log begins behind")

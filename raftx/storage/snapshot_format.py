@@ -100,7 +100,7 @@ class Descriptor:
     @property
     def head_bytes(self) -> int:
         """Bytes before the first chunk."""
-        return head_bytes(len(_members(self)))
+        return head_bytes(len(encode_members(self.conf_state, self.addresses)))
 
     @property
     def file_bytes(self) -> int:
@@ -125,8 +125,13 @@ class Descriptor:
         if len(self.addresses) > MEMBERS_MAX:
             raise UsageError(f"addresses must be of at most {MEMBERS_MAX} members, not {len(self.addresses)}")
         for id, url in self.addresses.items():
-            if not is_id(id) or len(url.encode()) > URL_MAX:
-                raise UsageError(f"an address must be of at most {URL_MAX} bytes and of a member, not {id!r}: {url!r}")
+            check_address(id, url)
+
+
+def check_address(id: int, url: str) -> None:
+    """Raise UsageError for what cannot be kept as the address of a member."""
+    if not is_id(id) or not isinstance(url, str) or len(url.encode()) > URL_MAX:
+        raise UsageError(f"an address must be a str of at most {URL_MAX} bytes, of a member, not {id!r}: {url!r}")
 
 
 def head_bytes(members: int) -> int:
@@ -134,10 +139,11 @@ def head_bytes(members: int) -> int:
     return -(-(MEMBERS_AT + members) // BLOCK) * BLOCK
 
 
-def _members(each: Descriptor) -> bytes:
-    out = [each.conf_state.encode(), _U32.pack(len(each.addresses))]
-    for id in sorted(each.addresses):
-        url = each.addresses[id].encode()
+def encode_members(conf_state: ConfState, addresses: Mapping[int, str]) -> bytes:
+    """A membership, and the addresses of its members."""
+    out = [conf_state.encode(), _U32.pack(len(addresses))]
+    for id in sorted(addresses):
+        url = addresses[id].encode()
         out.append(_ADDRESS.pack(id, len(url)) + url)
     return b"".join(out)
 
@@ -158,13 +164,13 @@ def digest_with(stored: hashlib.blake2b, each: Descriptor) -> bytes:
     """The digest of those bytes and of the header."""
     whole = stored.copy()
     whole.update(_fixed(each))
-    whole.update(_members(each))
+    whole.update(encode_members(each.conf_state, each.addresses))
     return whole.digest()
 
 
 def encode(each: Descriptor) -> bytes:
     """The header as far as it is used: what stands in the file, and what members are told."""
-    used = MEMBERS_AT + len(members := _members(each))
+    used = MEMBERS_AT + len(members := encode_members(each.conf_state, each.addresses))
     head = bytearray(used)
     head[: len(MAGIC)] = MAGIC
     _U32.pack_into(head, VERSION_AT, VERSION)
@@ -199,7 +205,7 @@ def decode(head: bytes) -> Descriptor:
         )
     flags, chunk_bytes, cluster, index, term, incarnation, of_machine, size, stored = _FIXED.unpack_from(head, FLAGS_AT)
     try:
-        conf_state, addresses = _decode_members(head[MEMBERS_AT:used])
+        conf_state, addresses = decode_members(head[MEMBERS_AT:used])
         found = Descriptor(
             index, term, conf_state, addresses, cluster, incarnation, of_machine, size, stored, chunk_bytes,
             bool(flags & FLAG_ZSTD), head[DIGEST_AT:MEMBERS_AT],
@@ -214,7 +220,8 @@ def decode(head: bytes) -> Descriptor:
     return found
 
 
-def _decode_members(data: bytes) -> tuple[ConfState, dict[int, str]]:
+def decode_members(data: bytes) -> tuple[ConfState, dict[int, str]]:
+    """The other way. Raises ConfChangeError, UnicodeDecodeError, struct.error."""
     conf_state, rest = ConfState.decode(data)
     (count,) = _U32.unpack_from(rest)
     addresses = {}

@@ -51,7 +51,7 @@ OPERATION_MARK = 5
 OPERATION_PLACE = 6
 OPERATIONS = {1: "write", 2: "sync", 3: "zero fill", 4: "new segment", 5: "mark", 6: "directory"}
 
-VERSION = 3
+VERSION = 4
 VERSION_ALONE = 2  # the last version whose headers name it once only
 HEAD_MAGIC = b"RAFTXWAL"
 # Where in the first block of a segment each field stands
@@ -69,7 +69,8 @@ HEAD_SIZE_AT = 72
 HEAD_BASE_AT = 80
 HEAD_BASE_TERM_AT = 88
 HEAD_OLDEST_AT = 96
-HEAD_MEMBERS_AT = 104  # two memberships as ConfState.encode makes them: at the base, and the first one
+HEAD_STORE_AT = 104
+HEAD_MEMBERS_AT = 120  # two memberships as ConfState.encode makes them: at the base, and the first one
 HEAD_CHECKED = BLOCK - HEAD_USED_AT  # bytes that the crc covers
 
 MARK_NAME = "wal.mark"
@@ -86,9 +87,11 @@ MARK_CHAIN_AT = 40
 MARK_SLOT_AT = 44
 MARK_CLUSTER_AT = 48
 MARK_ID_AT = 64
+MARK_STORE_AT = 72
 MARK_CHECKED = SECTOR - MARK_NUMBER_AT  # bytes that the crc covers
 
 CLUSTER_BYTES = 16
+STORE_BYTES = 16  # what a directory is told from every other one by
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
 _MARK = struct.Struct("<QQQII")  # from MARK_NUMBER_AT on: number, segment, position, chain, slot
@@ -131,8 +134,10 @@ class Head(NamedTuple):
     oldest: int
     #: the membership with all changes up to the base
     conf_state: ConfState
-    #: the membership that the directory was made with
+    #: the membership that the directory was founded with
     founders: ConfState
+    #: which directory it is
+    store: bytes
 
 
 def _number(data: bytes | bytearray, at: int) -> int:
@@ -162,6 +167,7 @@ def encode_head(head: Head) -> bytes:
     _U64.pack_into(block, HEAD_BASE_AT, head.base)
     _U64.pack_into(block, HEAD_BASE_TERM_AT, head.base_term)
     _U64.pack_into(block, HEAD_OLDEST_AT, head.oldest)
+    block[HEAD_STORE_AT : HEAD_STORE_AT + STORE_BYTES] = head.store
     block[HEAD_MEMBERS_AT : HEAD_MEMBERS_AT + len(members)] = members
     _U32.pack_into(block, HEAD_ZEROS_AT, zero_sectors(block))
     _U32.pack_into(block, HEAD_CRC_AT, zlib.crc32(bytes(block[HEAD_USED_AT:])))
@@ -216,6 +222,7 @@ def decode_head(block: bytes) -> Head:
         oldest=_number(block, HEAD_OLDEST_AT),
         conf_state=conf_state,
         founders=founders,
+        store=block[HEAD_STORE_AT : HEAD_STORE_AT + STORE_BYTES],
     )
 
 
@@ -230,14 +237,23 @@ class Mark(NamedTuple):
     chain: int
 
 
-def encode_mark(mark: Mark, slot: int, cluster: bytes, id: int) -> bytes:
+class Owner(NamedTuple):
+    """Whose a directory is, and which one."""
+
+    cluster: bytes
+    id: int
+    store: bytes
+
+
+def encode_mark(mark: Mark, slot: int, owner: Owner) -> bytes:
     """One slot: a sector, so that a disk writes it whole or not at all."""
     data = bytearray(SECTOR)
     data[: len(MARK_MAGIC)] = MARK_MAGIC
     _U32.pack_into(data, MARK_VERSION_AT, VERSION)
     _MARK.pack_into(data, MARK_NUMBER_AT, *mark, slot)
-    data[MARK_CLUSTER_AT : MARK_CLUSTER_AT + CLUSTER_BYTES] = cluster
-    _U64.pack_into(data, MARK_ID_AT, id)
+    data[MARK_CLUSTER_AT : MARK_CLUSTER_AT + CLUSTER_BYTES] = owner.cluster
+    _U64.pack_into(data, MARK_ID_AT, owner.id)
+    data[MARK_STORE_AT : MARK_STORE_AT + STORE_BYTES] = owner.store
     _U32.pack_into(data, MARK_CRC_AT, zlib.crc32(bytes(data[MARK_NUMBER_AT:])))
     return bytes(data)
 
@@ -250,12 +266,13 @@ def mark_version(data: bytes) -> int:
     return _small(data, MARK_VERSION_AT) if whole else 0
 
 
-def decode_mark(data: bytes, slot: int) -> tuple[Mark, bytes, int] | None:
-    """(mark, cluster, node id) of a slot; None when it cannot be read."""
+def decode_mark(data: bytes, slot: int) -> tuple[Mark, Owner] | None:
+    """What a slot says, and whose it is; None when it cannot be read."""
     if mark_version(data) != VERSION:
         return None
     *numbers, its_slot = _MARK.unpack_from(data, MARK_NUMBER_AT)
     if its_slot != slot:
         return None
     cluster = data[MARK_CLUSTER_AT : MARK_CLUSTER_AT + CLUSTER_BYTES]
-    return Mark(*numbers), cluster, _number(data, MARK_ID_AT)
+    store = data[MARK_STORE_AT : MARK_STORE_AT + STORE_BYTES]
+    return Mark(*numbers), Owner(cluster, _number(data, MARK_ID_AT), store)

@@ -77,6 +77,7 @@ from .wal_format import (
     ZERO_BELOW,
     ZERO_STEP,
     Mark,
+    Owner,
     encode_mark,
 )
 from .writes import BASES, BaseQueue, DiskGauges, WriteQueue
@@ -114,7 +115,7 @@ class Wal(Runner):
     ``staging`` and ``step`` where it is; nothing that comes after it is taken from the engine meanwhile.
     """
 
-    def __init__(self, file: File, mark: File, reserve: Reserve, head: bytes, cluster: bytes, id: int) -> None:
+    def __init__(self, file: File, mark: File, reserve: Reserve, head: bytes, owner: Owner) -> None:
         self.file = file
         self.mark = mark
         self.reserve = reserve
@@ -143,7 +144,7 @@ class Wal(Runner):
         self.staged_header = Buffer()
         #: one slot of the mark
         self.slot = Buffer()
-        self.slot.py_put(encode_mark(Mark(0, 0, 0, 0), 0, cluster, id))
+        self.slot.py_put(encode_mark(Mark(0, 0, 0, 0), 0, owner))
         self.staging = Buffer(BLOCK)
         self.clock = Clock()
         self.segment = self.batch_number = self.incarnation = 0

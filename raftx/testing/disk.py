@@ -120,6 +120,10 @@ class SimDisk(Disk):
             self._check("sync names", path.name)
             self._folder(path).sync()
 
+    def random(self, size: int) -> bytes:
+        """So many bytes, from the source that everything is drawn from."""
+        return self.draw.randbytes(size)
+
     def open_directory(self, path: Path) -> Directory:
         """Open and lock a directory. Raises WrongDirectory when it is in use, OSError, UsageError while frozen."""
         with self._lock:

@@ -14,6 +14,7 @@ from typing import Any
 
 from tests.helpers.implementations import module
 from tests.helpers.wal import CLUSTER, SMALL, records
+from tests.helpers.storages import founded
 
 PATH = "/data/node"
 LARGE = 2 * SMALL  # bytes of an entry that no ordinary segment has room for
@@ -52,7 +53,7 @@ class Lives:
 
     def storage(self) -> Any:
         """A FileStorage on the disk."""
-        return self.impl.FileStorage(PATH, voters=self.voters, segment_bytes=SMALL, disk=self.disk)
+        return founded(self.impl, PATH, members=self.voters, segment_bytes=SMALL, disk=self.disk, cluster=CLUSTER)
 
     def open(self, storage: Any) -> bool:
         """Open it and hold what it has against what it must have. False when the disk failed meanwhile."""

@@ -7,6 +7,7 @@ import threading
 
 from tests.helpers.implementations import module, structures
 from tests.helpers.paths import ROOT
+from tests.helpers.storages import founded
 
 CLUSTER = b"wal-test-cluster"
 BLOCK = 4096
@@ -14,7 +15,7 @@ SMALL = 64 << 10
 
 
 def opened(impl, path, **settings):
-    storage = impl.FileStorage(path, voters=[1, 2, 3], segment_bytes=settings.pop("segment_bytes", SMALL), **settings)
+    storage = founded(impl, path, members=[1, 2, 3], segment_bytes=settings.pop("segment_bytes", SMALL), **settings, cluster=CLUSTER)
     return storage, storage.open(1, CLUSTER)
 
 
@@ -104,7 +105,7 @@ def damaged(impl, whole, path, content, mark=None):
 
 def recover(impl, path):
     """(hard state, entries) or the error that refused it."""
-    storage = impl.FileStorage(path, voters=[1, 2, 3], segment_bytes=SMALL)
+    storage = founded(impl, path, members=[1, 2, 3], segment_bytes=SMALL, cluster=CLUSTER)
     try:
         loaded = storage.open(1, CLUSTER)
         return loaded.hard_state, contents(impl, loaded)

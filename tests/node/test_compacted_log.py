@@ -6,6 +6,7 @@ import pytest
 
 from tests.helpers.implementations import module
 from tests.helpers.stepped import World
+from tests.helpers.storages import founded
 
 pytestmark = pytest.mark.usefixtures("nothing_waits")
 
@@ -20,7 +21,7 @@ def memory(impl, tmp_path, id):
 
 
 def file(impl, tmp_path, id):
-    return lambda: impl.FileStorage(tmp_path / str(id), voters=[1, 2, 3], segment_bytes=SEGMENT)
+    return lambda: founded(impl, tmp_path / str(id), id=id, members=[1, 2, 3], segment_bytes=SEGMENT)
 
 
 def proposed(world, count):

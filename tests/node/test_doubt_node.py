@@ -16,6 +16,7 @@ import pytest
 
 from tests.helpers.implementations import module
 from tests.helpers.waiting import WAIT, eventually
+from tests.helpers.storages import founded
 
 
 class Group:
@@ -30,7 +31,7 @@ class Group:
     def start(self, *ids: int) -> None:
         for id in ids:
             config = self.impl.Config(id=id, tick_ms=10, election_ticks=20, seed=id)
-            storage = self.impl.FileStorage(self.path / str(id), voters=(1, 2, 3), segment_bytes=1 << 20)
+            storage = founded(self.impl, self.path / str(id), id=id, members=(1, 2, 3), segment_bytes=1 << 20)
             self.nodes[id] = self.impl.Node(config, storage, self.network.transport(), Machine()).start()
 
     def lose_mark(self, id: int) -> None:

@@ -15,6 +15,7 @@ from tests.helpers.life import Machine, Storage, leads, make, node_threads
 from tests.helpers.ports import port as free_port
 from tests.helpers.threads import ends, start
 from tests.helpers.waiting import WAIT, eventually
+from tests.helpers.storages import founded
 
 # --- close while it starts -----------------------------------------------------------------------
 
@@ -50,7 +51,7 @@ def test_start_and_close_at_the_same_time(impl, tmp_path):
     choose = random.Random(7)
     stopped = 0
     for life in range(25):
-        storage = impl.FileStorage(tmp_path / "log", voters=[1], segment_bytes=64 << 10)
+        storage = founded(impl, tmp_path / "log", members=[1], segment_bytes=64 << 10)
         node = make(impl, storage)
         odd = []
 

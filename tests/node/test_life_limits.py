@@ -16,6 +16,7 @@ from tests.helpers.implementations import module
 from tests.helpers.life import Machine, leads, make
 from tests.helpers.threads import ends, start
 from tests.helpers.waiting import WAIT, eventually
+from tests.helpers.storages import founded
 
 # --- all or nothing ------------------------------------------------------------------------------
 
@@ -280,7 +281,7 @@ def test_what_is_no_id_is_refused_everywhere(impl, tmp_path, wrong):
         impl.Config(id=wrong)
     for make_storage in (
         impl.MemoryStorage,
-        lambda voters, learners=(): impl.FileStorage(tmp_path / "x", voters, learners),
+        lambda voters, learners=(): founded(impl, tmp_path / "x", voters, learners),
     ):
         for members in (([wrong],), ([wrong, 2],), ([1], [wrong])):
             with pytest.raises((impl.ConfigError, TypeError)):

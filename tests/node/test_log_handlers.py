@@ -12,6 +12,7 @@ from tests.helpers.life import Machine, leads, make, node_threads
 from tests.helpers.ports import port as free_port
 from tests.helpers.threads import ends, start
 from tests.helpers.waiting import WAIT, eventually
+from tests.helpers.storages import founded
 
 SEGMENT = 64 << 10
 
@@ -64,7 +65,7 @@ def unreachable(impl, tmp_path):
 
 def short(impl, tmp_path):
     """A node of which the reserve thread says that there are no descriptors for a segment."""
-    storage = impl.FileStorage(tmp_path / "log", voters=[1], segment_bytes=SEGMENT)
+    storage = founded(impl, tmp_path / "log", members=[1], segment_bytes=SEGMENT)
     node = leads(make(impl, storage).start())
     reserve, ready = storage.wal.reserve, module(impl, "storage.protocol").RESERVE_READY
     eventually(lambda: reserve.py_state() == ready)

@@ -14,6 +14,7 @@ from tests.helpers.cluster import Cluster, Machine, propose_somehow
 from tests.helpers.implementations import module
 from tests.helpers.paths import ROOT
 from tests.helpers.waiting import WAIT, eventually
+from tests.helpers.storages import founded
 
 
 @pytest.fixture
@@ -492,7 +493,7 @@ def test_a_leader_whose_disk_stalls_steps_down(impl, tmp_path):
     try:
         for id in (1, 2, 3):
             machines[id] = Machine()
-            storages[id] = impl.FileStorage(tmp_path / str(id), voters=[1, 2, 3], segment_bytes=1 << 20)
+            storages[id] = founded(impl, tmp_path / str(id), id=id, members=[1, 2, 3], segment_bytes=1 << 20)
             config = impl.Config(id=id, seed=id, tick_ms=10, election_ticks=10)
             nodes[id] = impl.Node(config, storages[id], network.transport(), machines[id]).start()
         old = eventually(lambda: next((n for n in nodes.values() if n.is_leader), None))

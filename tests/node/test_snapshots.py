@@ -6,6 +6,7 @@ import pytest
 
 from tests.helpers.machines import Durable, Machine
 from tests.helpers.stepped import World
+from tests.helpers.storages import founded
 
 
 class One:
@@ -19,7 +20,7 @@ class One:
         self.start(machine)
 
     def storage(self):
-        return self.impl.FileStorage(self.path, voters=[1], segment_bytes=64 << 10)
+        return founded(self.impl, self.path, members=[1], segment_bytes=64 << 10)
 
     def start(self, machine=None):
         self.machine = machine or Machine()
@@ -244,7 +245,7 @@ def test_a_snapshot_under_way_is_given_up_at_a_stop(impl, one):
 
 def test_members_keep_what_a_slow_one_needs(impl, tmp_path):
     """Within max_log_bytes, as long as it answers."""
-    storages = {id: impl.FileStorage(tmp_path / str(id), voters=[1, 2, 3], segment_bytes=64 << 10) for id in (1, 2, 3)}
+    storages = {id: founded(impl, tmp_path / str(id), id=id, members=[1, 2, 3], segment_bytes=64 << 10) for id in (1, 2, 3)}
     world = World(impl, 3, storages=storages, snapshot_entries=50, keep_entries=10)
     world.close()
     for id in world.ids:

@@ -6,6 +6,7 @@ import pytest
 
 from tests.helpers.implementations import IMPLEMENTATIONS
 from tests.helpers.stepped import World
+from tests.helpers.storages import founded
 
 pytestmark = pytest.mark.usefixtures("nothing_waits")
 
@@ -68,7 +69,7 @@ def test_workers_are_stepped_by_name(impl):
 def test_the_log_on_disk_is_stepped_too(impl, tmp_path):
     """FileStorage: the disk's worker and the one that makes segments ahead, by the node's clock."""
     path = tmp_path / "log"
-    world = World(impl, count=1, storages={1: impl.FileStorage(path, voters=[1], segment_bytes=64 << 10)})
+    world = World(impl, count=1, storages={1: founded(impl, path, members=[1], segment_bytes=64 << 10)})
     node, executor = world.nodes[1], world.executors[1]
     assert executor.names() == ("reserve", "disk", "net", "watch", "apply", "engine") or "reserve" in executor.names()
     world.leader()
@@ -78,7 +79,7 @@ def test_the_log_on_disk_is_stepped_too(impl, tmp_path):
         assert future.result(0).result
     assert len(list(path.glob("*"))) > 3  # it rotated, into segments made ahead
     world.close()
-    again = World(impl, count=1, storages={1: impl.FileStorage(path, voters=[1], segment_bytes=64 << 10)})
+    again = World(impl, count=1, storages={1: founded(impl, path, members=[1], segment_bytes=64 << 10)})
     again.until(lambda: len(again.machines[1].entries) == 40)
     again.close()
 

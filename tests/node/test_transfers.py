@@ -4,6 +4,7 @@ import pytest
 
 from tests.helpers.machines import Machine
 from tests.helpers.stepped import World
+from tests.helpers.storages import founded
 
 SETTINGS = {"snapshot_entries": 50, "keep_entries": 0, "max_message_bytes": 4096}
 
@@ -21,7 +22,7 @@ class Cluster:
         self.world.until(lambda: self.leader())
 
     def storage(self, id):
-        return self.impl.FileStorage(self.path / str(id), voters=[1, 2, 3], segment_bytes=64 << 10)
+        return founded(self.impl, self.path / str(id), id=id, members=[1, 2, 3], segment_bytes=64 << 10)
 
     def start(self, id):
         self.world.storages[id] = self.storage(id)

@@ -6,13 +6,14 @@ import pytest
 
 from tests.helpers.implementations import module
 from tests.helpers.wal import BLOCK, CLUSTER, SMALL, opened, records, segment
+from tests.helpers.storages import founded
 
 FOUNDERS = (1, 2, 3)
 
 
 def made(impl, disk):
     """A FileStorage on a simulated disk."""
-    return impl.FileStorage("/node", voters=FOUNDERS, segment_bytes=SMALL, disk=disk)
+    return founded(impl, "/node", members=FOUNDERS, segment_bytes=SMALL, disk=disk, cluster=CLUSTER)
 
 
 def simulated(impl, seed=1):
@@ -173,7 +174,7 @@ def test_a_doubtful_member_asks_who_the_members_are_now(impl, tmp_path):
     types = module(impl, "types")
     for name, change in (("alone", ""), ("joined", "v2")):
         path = tmp_path / name
-        storage = impl.FileStorage(path, voters=[1], segment_bytes=SMALL)
+        storage = founded(impl, path, members=[1], segment_bytes=SMALL, cluster=CLUSTER)
         storage.open(1, CLUSTER)
         log = module(impl, "_core").EntryLog()
         log.py_append(1, impl.ConfChange.parse(change).encode() if change else b"", types.ENTRY_CONF_CHANGE_V2)
@@ -202,7 +203,7 @@ def test_other_founders_than_the_first_are_refused_also_behind_a_base(impl, tmp_
     storage.close()
     assert segments(path)[0] > 1
     with pytest.raises(impl.WrongDirectory, match="was made with voters"):
-        impl.FileStorage(path, voters=[4, 5]).open(1, CLUSTER)
+        founded(impl, path, members=[4, 5], cluster=CLUSTER).open(1, CLUSTER)
     storage, loaded = opened(impl, path)
     assert loaded.conf_state == impl.ConfState(voters=(4, 5))
     storage.close()
@@ -210,7 +211,7 @@ def test_other_founders_than_the_first_are_refused_also_behind_a_base(impl, tmp_
 
 def test_reprs_say_whose_it_is_and_where_the_log_begins_and_ends(impl, tmp_path):
     path = tmp_path / "n"
-    storage = impl.FileStorage(path, voters=FOUNDERS, segment_bytes=SMALL)
+    storage = founded(impl, path, members=FOUNDERS, segment_bytes=SMALL, cluster=CLUSTER)
     assert repr(storage) == f"<raftx.FileStorage '{path}', closed>"
     storage.open(1, CLUSTER)
     fill(impl, storage, 1, 3)

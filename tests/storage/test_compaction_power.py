@@ -10,6 +10,7 @@ import pytest
 
 from tests.helpers.implementations import module
 from tests.helpers.wal import CLUSTER, SMALL, records
+from tests.helpers.storages import founded
 
 FOUNDERS = (1, 2, 3)
 PATH = "/data/node"
@@ -35,7 +36,7 @@ class Story:
         self.asked = {0}
 
     def made(self):
-        return self.impl.FileStorage(PATH, voters=FOUNDERS, segment_bytes=SMALL, disk=self.disk)
+        return founded(self.impl, PATH, members=FOUNDERS, segment_bytes=SMALL, disk=self.disk, cluster=CLUSTER)
 
     def conf(self, base):
         """The membership at a base: it tells which one it is."""

@@ -6,6 +6,7 @@ import pytest
 
 from tests.helpers.implementations import module
 from tests.helpers.wal import CLUSTER, SMALL, opened, records
+from tests.helpers.storages import founded
 
 PATH = "/data/node"
 FOUNDERS = (1, 2, 3)
@@ -161,7 +162,7 @@ def test_what_was_begun_goes_at_the_next_start(impl, tmp_path):
 @pytest.mark.parametrize("level", [0, 23, "3", 1.5])
 def test_a_level_that_is_none_is_refused(impl, tmp_path, level):
     with pytest.raises(impl.ConfigError, match="snapshot_level"):
-        impl.FileStorage(tmp_path, voters=[1], snapshot_level=level)
+        founded(impl, tmp_path, members=[1], snapshot_level=level, cluster=CLUSTER)
 
 
 # --- power cuts ------------------------------------------------------------------------------------
@@ -178,7 +179,7 @@ class Story:
     def run(self):
         """Open it, look, and write on; whether that was the end."""
         impl = self.impl
-        storage = impl.FileStorage(PATH, voters=FOUNDERS, segment_bytes=SMALL, disk=self.disk)
+        storage = founded(impl, PATH, members=FOUNDERS, segment_bytes=SMALL, disk=self.disk, cluster=CLUSTER)
         try:
             loaded = storage.open(1, CLUSTER)
             self.found(storage, loaded)

@@ -15,6 +15,7 @@ from tests.helpers.implementations import IMPLEMENTATIONS
 from tests.helpers.power import Platter, PowerCut
 from tests.helpers.waiting import WAIT, eventually
 from tests.helpers.wal import CLUSTER, SMALL, contents, opened, records
+from tests.helpers.storages import founded
 
 pytestmark = pytest.mark.once
 
@@ -37,7 +38,7 @@ def test_what_becomes_of_the_mark_in_a_power_cut(
         acknowledged = 0
         with monkeypatch.context() as patch:
             platter = Platter(patch, impl, [before], operations)
-            storage = impl.FileStorage(before, voters=MEMBERS, segment_bytes=SMALL)
+            storage = founded(impl, before, members=MEMBERS, segment_bytes=SMALL, cluster=CLUSTER)
             try:
                 storage.open(1, CLUSTER)
                 for index in range(1, 40):
@@ -140,7 +141,7 @@ def start(impl: ModuleType, paths: dict[int, Path]) -> list[tuple]:  # type: ign
     network = impl.MemoryNetwork()
     nodes = []
     for id, path in paths.items():
-        storage = impl.FileStorage(path, voters=MEMBERS, segment_bytes=SMALL)
+        storage = founded(impl, path, members=MEMBERS, segment_bytes=SMALL, cluster=CLUSTER)
         config = impl.Config(id=id, tick_ms=20, election_ticks=10, seed=id)
         nodes.append((impl.Node(config, storage, network.transport(), Machine()), storage))
     for node, _ in nodes:

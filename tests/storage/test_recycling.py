@@ -10,6 +10,7 @@ import pytest
 
 from tests.helpers.implementations import module
 from tests.helpers.wal import CLUSTER, SMALL, records
+from tests.helpers.storages import founded
 
 PATH = "/node"
 FOUNDERS = (1, 2, 3)
@@ -31,7 +32,7 @@ class Served:
 
     def open(self):
         system, writes = module(self.impl, "_native.threads"), module(self.impl, "storage.writes")
-        self.storage = self.impl.FileStorage(PATH, voters=FOUNDERS, segment_bytes=SMALL, disk=self.disk)
+        self.storage = founded(self.impl, PATH, members=FOUNDERS, segment_bytes=SMALL, disk=self.disk, cluster=CLUSTER)
         self.loaded = self.storage.open(1, CLUSTER)
         self.clock, self.wal, self.number = self.impl.ManualClock(), self.storage.wal, 0
         self.reserve = self.wal.reserve

@@ -8,6 +8,7 @@ import pytest
 
 from tests.helpers.implementations import module
 from tests.helpers.wal import BLOCK, CLUSTER, SMALL, opened, records, segment
+from tests.helpers.storages import founded
 
 FOUNDERS = (1, 2, 3)
 HEAD = 96  # bytes of a batch's header
@@ -231,7 +232,7 @@ def test_one_that_begins_a_segment_is_there_with_its_batch_not_with_the_header(i
         disk = module(impl, "testing.disk").SimDisk(random.Random(cut))
 
         def made(disk=disk):
-            return impl.FileStorage("/node", voters=FOUNDERS, segment_bytes=SMALL, disk=disk)
+            return founded(impl, "/node", members=FOUNDERS, segment_bytes=SMALL, disk=disk, cluster=CLUSTER)
 
         storage = made()
         storage.open(1, CLUSTER)

@@ -10,6 +10,7 @@ import pytest
 
 from tests.helpers.implementations import module
 from tests.helpers.wal import CLUSTER, SMALL, records
+from tests.helpers.storages import founded
 
 FOUNDERS = (1, 2, 3)
 PATH = "/data/node"
@@ -64,7 +65,7 @@ class Story:
 
     def run(self):
         """Open it, look, and go on as far as the disk goes along; whether that was the end."""
-        storage = self.impl.FileStorage(PATH, voters=FOUNDERS, segment_bytes=SMALL, disk=self.disk)
+        storage = founded(self.impl, PATH, members=FOUNDERS, segment_bytes=SMALL, disk=self.disk, cluster=CLUSTER)
         try:
             self.found(storage, storage.open(1, CLUSTER))
             writer = Rounds(self.impl, storage) if self.by_rounds else Calls(self.impl, storage)

@@ -10,6 +10,7 @@ import pytest
 from tests.helpers.implementations import IMPLEMENTATIONS, module
 from tests.helpers.lives import PATH, live_through
 from tests.helpers.wal import CLUSTER, SMALL, contents, records
+from tests.helpers.storages import founded
 
 # Seeds of each mode in one run of the tests.
 SEEDS = {"compiled": 300, "pure": 120}
@@ -93,7 +94,7 @@ class Stepped:
         self.number = 0
 
     def made(self):
-        return self.impl.FileStorage(PATH, voters=[1, 2, 3], segment_bytes=SMALL, disk=self.disk)
+        return founded(self.impl, PATH, members=[1, 2, 3], segment_bytes=SMALL, disk=self.disk, cluster=CLUSTER)
 
     def put(self, size=9000):
         """Hand one entry over; its number."""
@@ -250,7 +251,7 @@ def test_a_new_log_says_why_it_cannot_be_begun(impl, code):
     """Nothing was replaced or deleted: there is no file yet that could have been. The next start tries again."""
     disk = module(impl, "testing.disk").SimDisk(random.Random(1))
     disk.fail("create", code)
-    storage = impl.FileStorage("/data/node", voters=[1], segment_bytes=SMALL, disk=disk)
+    storage = founded(impl, "/data/node", members=[1], segment_bytes=SMALL, disk=disk, cluster=CLUSTER)
     with pytest.raises(impl.StorageFailed, match=rf"^the log's new segment failed: \[Errno {code}\]"):
         storage.open(1, CLUSTER)
     disk.repair()

@@ -7,6 +7,7 @@ import pytest
 
 from tests.helpers.implementations import IMPLEMENTATIONS, module
 from tests.helpers.wal import SMALL
+from tests.helpers.storages import founded
 
 VOTERS = [1, 2, 3]
 
@@ -20,7 +21,7 @@ def memory(impl, tmp_path):
 def file(impl, tmp_path):
     """A directory of this machine, whose power does not fail."""
     return module(impl, "testing.storage_suite").Subject(
-        lambda: impl.FileStorage(tmp_path / "node", VOTERS, segment_bytes=SMALL)
+        lambda: founded(impl, tmp_path / "node", VOTERS, segment_bytes=SMALL, cluster=CLUSTER)
     )
 
 
@@ -33,7 +34,7 @@ def simulated(impl, tmp_path, seed=3):
         storage.close()
 
     return module(impl, "testing.storage_suite").Subject(
-        lambda: impl.FileStorage("/node", VOTERS, segment_bytes=SMALL, disk=disk), crash
+        lambda: founded(impl, "/node", VOTERS, segment_bytes=SMALL, disk=disk, cluster=CLUSTER), crash
     )
 
 

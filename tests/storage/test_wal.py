@@ -9,6 +9,7 @@ import pytest
 
 from tests.helpers.implementations import module, structures
 from tests.helpers.wal import (
+from tests.helpers.storages import founded
     BLOCK,
     CLUSTER,
     SMALL,
@@ -249,7 +250,7 @@ def test_a_segment_that_was_only_begun(impl, tmp_path, caplog):
         states, _ = small_log(impl, path)
         if content is None:
             # A header of many members has more than one sector; of this one the second is there.
-            storage = impl.FileStorage(tmp_path / "many", voters=range(1, 65), segment_bytes=SMALL)
+            storage = founded(impl, tmp_path / "many", members=range(1, 65), segment_bytes=SMALL, cluster=CLUSTER)
             storage.open(1, CLUSTER)
             storage.close()
             shutil.rmtree(path)
@@ -295,7 +296,7 @@ def test_a_segment_that_holds_anything_else_is_kept_and_refused(impl, tmp_path, 
 def test_identity(impl, tmp_path):
     small_log(impl, tmp_path / "n")
     for voters, learners in (([1, 2], []), ([1, 2, 3, 4], []), ([1, 2, 3], [4])):
-        storage = impl.FileStorage(tmp_path / "n", voters, learners, segment_bytes=SMALL)
+        storage = founded(impl, tmp_path / "n", voters, learners, segment_bytes=SMALL, cluster=CLUSTER)
         with pytest.raises(impl.WrongDirectory, match="voters"):
             storage.open(1, CLUSTER)
     storage = impl.FileStorage(tmp_path / "n")
@@ -303,7 +304,7 @@ def test_identity(impl, tmp_path):
     storage.close()
     with pytest.raises(impl.ConfigError, match="voters"):
         impl.FileStorage(tmp_path / "new").open(1, CLUSTER)
-    storage = impl.FileStorage(tmp_path / "new", voters=[1], learners=[2])
+    storage = founded(impl, tmp_path / "new", members=[1], learners=[2], cluster=CLUSTER)
     assert storage.open(1, CLUSTER).conf_state == impl.ConfState(voters=(1,), learners=(2,))
     storage.close()
     for bad in ({"voters": [1, 1]}, {"voters": [0]}, {"voters": [1], "learners": [1]}, {"voters": range(1, 70)}):
@@ -311,7 +312,7 @@ def test_identity(impl, tmp_path):
             impl.FileStorage(tmp_path / "x", **bad)
     for size in (0, 1000, "1", 1 << 50):
         with pytest.raises(impl.ConfigError, match="segment_bytes"):
-            impl.FileStorage(tmp_path / "x", voters=[1], segment_bytes=size)
+            founded(impl, tmp_path / "x", members=[1], segment_bytes=size, cluster=CLUSTER)
 
 
 def test_modes_and_permissions(impl, tmp_path):

@@ -11,6 +11,7 @@ import pytest
 from raftx.types import LEADER
 from tests.helpers.implementations import IMPLEMENTATIONS, module, structures
 from tests.helpers.wal import (
+from tests.helpers.storages import founded
     BLOCK,
     CLUSTER,
     SMALL,
@@ -222,7 +223,7 @@ def test_a_doubt_is_on_disk_before_the_mark_is_made_again(tmp_path, monkeypatch)
         with monkeypatch.context() as patch:
             for name in ("write_at", "datasync", "sync_new", "zero"):
                 patch.setattr(file, name, limited(getattr(file, name)))
-            storage = impl.FileStorage(path, voters=[1, 2, 3], segment_bytes=SMALL)
+            storage = founded(impl, path, members=[1, 2, 3], segment_bytes=SMALL, cluster=CLUSTER)
             try:
                 assert storage.open(1, CLUSTER).hard_state.in_doubt
             except impl.StorageFailed:
@@ -236,7 +237,7 @@ def test_a_doubt_is_on_disk_before_the_mark_is_made_again(tmp_path, monkeypatch)
 @pytest.mark.parametrize("how", WAYS)
 def test_a_sole_voter_in_doubt_is_refused_and_told_what_to_do(impl, tmp_path, how, caplog):
     path = tmp_path / "n"
-    storage = impl.FileStorage(path, voters=[1], learners=[2], segment_bytes=SMALL)
+    storage = founded(impl, path, members=[1], learners=[2], segment_bytes=SMALL, cluster=CLUSTER)
     storage.open(1, CLUSTER)
     for index in range(1, 4):
         storage.append(impl.HardState(1, 1, 0), [records(impl, index, [(1, b"x")])])
@@ -276,7 +277,7 @@ def test_a_loss_that_shows_is_not_accepted(impl, tmp_path):
 
 def test_the_mark_of_another_node(impl, tmp_path):
     small_log(impl, tmp_path / "n")
-    storage = impl.FileStorage(tmp_path / "other", voters=[1, 2, 3], segment_bytes=SMALL)
+    storage = founded(impl, tmp_path / "other", members=[1, 2, 3], segment_bytes=SMALL, cluster=CLUSTER)
     storage.open(2, CLUSTER)
     storage.close()
     shutil.copy(tmp_path / "other" / "wal.mark", tmp_path / "n")
@@ -406,7 +407,7 @@ def test_rows_carry_the_doubt(impl, tmp_path, flags):
     """A flag of a row: through the wal thread, and through the thread that serves storages written in Python."""
     system, adapter = module(impl, "_native.threads"), module(impl, "node.adapter")
     for storage in (
-        impl.FileStorage(tmp_path / "n", voters=[1, 2, 3], segment_bytes=SMALL),
+        founded(impl, tmp_path / "n", members=[1, 2, 3], segment_bytes=SMALL, cluster=CLUSTER),
         impl.MemoryStorage(voters=[1, 2, 3]),
     ):
         storage.open(1, CLUSTER)
@@ -429,7 +430,7 @@ def test_a_node_that_is_killed_leaves_an_exact_mark(impl, tmp_path):
     from tests.helpers.cluster import Machine
     from tests.helpers.waiting import WAIT, eventually
 
-    storage = impl.FileStorage(tmp_path / "n", voters=[1], segment_bytes=SMALL)
+    storage = founded(impl, tmp_path / "n", members=[1], segment_bytes=SMALL, cluster=CLUSTER)
     config = impl.Config(id=1, tick_ms=10, seed=1)
     with impl.Node(config, storage, impl.MemoryNetwork().transport(), Machine()) as node:
         eventually(lambda: node.role == LEADER)

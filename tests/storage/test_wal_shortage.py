@@ -16,6 +16,7 @@ from tests.helpers.implementations import IMPLEMENTATIONS, module, structures
 from tests.helpers.paths import ROOT
 from tests.helpers.waiting import WAIT, eventually
 from tests.helpers.wal import CLUSTER, SMALL, contents, opened, records, segment, serving
+from tests.helpers.storages import founded
 
 
 class Served:
@@ -332,7 +333,7 @@ def test_an_open_without_descriptors_is_an_error_and_releases_everything(impl, t
 def test_status_names_what_is_short(tmp_path):
     """Of a node: the name of the error, and nothing when nothing is short."""
     impl = IMPLEMENTATIONS["pure"]
-    storage = impl.FileStorage(tmp_path / "n", voters=[1], segment_bytes=SMALL)
+    storage = founded(impl, tmp_path / "n", members=[1], segment_bytes=SMALL, cluster=CLUSTER)
     config = impl.Config(id=1, tick_ms=10, seed=1)
     with impl.Node(config, storage, impl.MemoryNetwork().transport(), Machine()) as node:
         eventually(lambda: node.is_leader)

@@ -30,6 +30,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
+from tests.helpers.storages import founded
 
 CLUSTER = b"damage-test-clus"
 SEGMENT = 64 << 10
@@ -78,7 +79,7 @@ def left(impl: ModuleType, path: Path, name: str, batches: list[Any], killed: bo
     entries: list[tuple[int, int, bytes]] = []
     lives = [batches[: len(batches) // 2], batches[len(batches) // 2 :]]
     for life in lives:
-        storage = impl.FileStorage(path, voters=[1, 2, 3], segment_bytes=SEGMENT)
+        storage = founded(impl, path, members=[1, 2, 3], segment_bytes=SEGMENT, cluster=CLUSTER)
         storage.open(1, CLUSTER)
         for term, vote, commit, first, items in life:
             storage.append(impl.HardState(term, vote, commit), [_records(impl, first, items)] if items else [])
@@ -260,7 +261,7 @@ def put(path: Path, files: Files) -> None:
 
 def outcome(impl: ModuleType, path: Path, states: list[State]) -> str:
     """Open a directory: one of the words above."""
-    storage = impl.FileStorage(path, voters=[1, 2, 3], segment_bytes=SEGMENT)
+    storage = founded(impl, path, members=[1, 2, 3], segment_bytes=SEGMENT, cluster=CLUSTER)
     try:
         loaded = storage.open(1, CLUSTER)
         log = impl._core.EntryLog()

@@ -31,6 +31,7 @@ from tests.helpers.implementations import IMPLEMENTATIONS, module, structures
 from tests.helpers.power import Platter, PowerCut
 from tests.helpers.waiting import WAIT, eventually
 from tests.helpers.wal import CLUSTER, SMALL, contents, opened, records
+from tests.helpers.storages import founded
 
 # --- what is durable, and what is said about it --------------------------------------------------
 
@@ -325,7 +326,7 @@ def test_a_cache_that_is_lost_takes_nothing_acknowledged_with_it(
         acknowledged = 0
         with monkeypatch.context() as patch:
             platter = Platter(patch, impl, [before], operations)
-            storage = impl.FileStorage(before, voters=[1, 2, 3], segment_bytes=SMALL)
+            storage = founded(impl, before, members=[1, 2, 3], segment_bytes=SMALL, cluster=CLUSTER)
             try:
                 storage.open(1, CLUSTER)
                 for index in range(1, 40):
@@ -416,7 +417,7 @@ def test_a_full_disk_ends_the_node_and_with_room_it_goes_on_without_loss(impl: M
     acknowledged = []
 
     def life(full: bool) -> list[bytes]:
-        storage = impl.FileStorage(tmp_path / "n", voters=[1], segment_bytes=SMALL)
+        storage = founded(impl, tmp_path / "n", members=[1], segment_bytes=SMALL, cluster=CLUSTER)
         machine = Machine()
         with impl.Node(
             impl.Config(id=1, tick_ms=10, seed=1), storage, impl.MemoryNetwork().transport(), machine
