@@ -430,8 +430,9 @@ class Node:
     def committed(self) -> Stream[Entry]:
         """A stream of every committed entry; ask for it before ``start`` to get them all.
 
-        Nothing is lost: when the consumer is 10,000 entries behind, applying waits (consensus does not). Consumers
-        share it. It ends when the node is closed; when the node has failed, by raising what ended it.
+        While the node runs nothing is lost: when the consumer is 10,000 entries behind, applying waits (consensus does
+        not). ``close`` waits for no consumer: what has no room then is applied, and does not come out. Consumers share
+        the stream. It ends when the node is closed; when the node has failed, by raising what ended it.
         """
         self._life.check_process()
         outside = self._outside
