@@ -5,11 +5,12 @@ Opens the storage and the transport; starts nothing. Which part runs where is to
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +20,7 @@ from .._native.memory import Entry
 from .._native.threads import Clock, Event, ManualClock, ProposalQueue
 from ..config import Config
 from ..consensus.raft import Raft
-from ..errors import ConfigError, StorageError, StorageFailed
+from ..errors import ConfigError, StorageError, StorageFailed, UsageError, WrongDirectory
 from ..report import Lines, report
 from ..storage.protocol import Loaded, Storage
 from ..storage.wal_format import describe
@@ -72,6 +73,9 @@ class Outside:
     configuration: Published[ConfState]
     committed: Stream[Entry] | None = None
     rows: Rows = field(default_factory=Rows)
+    #: whether they are this node's to close: not when they said that they are in use
+    owns_storage: bool = True
+    owns_transport: bool = True
 
     def check(self) -> None:
         """Raises ConfigError, which names the field."""
@@ -183,7 +187,12 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     What was opened is the caller's to close, also after a failure.
     """
     config, storage, transport, clock = outside.config, outside.storage, outside.transport, outside.clock
-    loaded = storage.open(config.id, config.cluster)
+    try:
+        loaded = storage.open(config.id, config.cluster)
+    except WrongDirectory:
+        # Another node may be using the storage, and the transport with it, which was not looked at yet.
+        outside.owns_storage = outside.owns_transport = False
+        raise
     log = load_log(config.id, loaded)
     core = Raft(with_seed(config), log, loaded.hard_state, loaded.conf_state, loaded.base_index)
     outside.configuration.value = core.tracker.conf_state()
@@ -201,7 +210,8 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     applies.py_set_giver(event)
     commands = CommandQueue(event, rows.commands)
     disk = DiskGauges()
-    link = open_link(transport, config, event)
+    with owned_unless_started(outside):
+        link = open_link(transport, config, event)
     limit = getattr(transport, "max_frame_bytes", None) or FRAME_MAX
     codec = Codec(config.cluster, config.id, loaded.incarnation)
     if limit % FRAME_UNIT == 0:
@@ -212,8 +222,9 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     )
     transport_adapter = None
     if isinstance(link, QueueLink):
-        transport_adapter = TransportAdapter(transport, link, commands)
-        transport.start(config.id, link.deliver)
+        with owned_unless_started(outside):
+            transport_adapter = TransportAdapter(transport, link, commands)
+            transport.start(config.id, link.deliver)
     applier = Applier(config.id, proposals, applies, engine.apply_gauges, outside.state_machine, outcomes)
     applier.engine_event = event
     # What lies before the log was applied in an earlier life.
@@ -256,6 +267,16 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         writes,
         clock,
     )
+
+
+@contextlib.contextmanager
+def owned_unless_started(outside: Outside) -> Iterator[None]:
+    """A transport that raises UsageError was started before, perhaps by another node: it is not this one's to close."""
+    try:
+        yield
+    except UsageError:
+        outside.owns_transport = False
+        raise
 
 
 def load_log(id: int, loaded: Loaded) -> EntryLog:

@@ -101,7 +101,8 @@ class Node:
 
         Raises WrongDirectory, WalDamaged, StorageError, TransportError; UsageError when started before; Stopped
         when it was closed before or meanwhile; RuntimeError when the system has no thread left. Everything that
-        was taken is released then, and another node may be made of storage and transport where they allow it.
+        was taken is released then, and another node may be made of storage and transport where they allow it. What
+        another node uses (WrongDirectory; a transport that was started before) is left alone.
         """
         life = self._life
         life.check_process()
@@ -300,7 +301,7 @@ class Node:
             parts.transport_adapter.stop()
             # A send that does not return ends with its transport, perhaps.
             ends("net", min(deadline, now() + NET_SECONDS))
-        if engine_ended:
+        if engine_ended and outside.owns_transport:
             release(outside.transport.close)
         must_end("net")
         disk_ended = must_end("disk")
@@ -308,7 +309,7 @@ class Node:
             # The disk's worker has told it, unless there was none.
             parts.wal.reserve.stop()
             disk_ended = must_end("reserve")
-        if disk_ended and engine_ended:
+        if disk_ended and engine_ended and outside.owns_storage:
             release(outside.storage.close)
         must_end("apply")
         self._tell_end()
