@@ -634,7 +634,7 @@ class Engine(Runner):
         return True
 
     def send_to(self, place: int, to: int) -> int:
-        """Send the rows for one member, in frames that close at ``frame_close``; returns how many."""
+        """Send the rows for one member, in frames that close at ``frame_close``; returns how many. place -1: none."""
         rows = self.out.length()
         limit = self.peers.frame_limits[place] if place >= 0 else 0
         close = self.frame_close

@@ -528,4 +528,17 @@ MUTANTS = (
             ),
         ),
     ),
+    Mutant(
+        "closes-what-another-node-uses",
+        0,
+        "a node whose storage is in use closes it under the node that uses it",
+        "node/test_in_use.py",
+        (
+            Edit(
+                NODE,
+                "        if disk_ended and engine_ended and outside.owns_storage:\n",
+                "        if disk_ended and engine_ended:\n",
+            ),
+        ),
+    ),
 )
