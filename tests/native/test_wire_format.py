@@ -232,7 +232,7 @@ def test_limits(impl: ModuleType, mod: Callable[[str], ModuleType]) -> None:
     closed = wire_samples.replaced(wire_samples.record(b""), 4, struct.pack("<I", 2**31 + 1))
     with pytest.raises(impl.FrameError):
         impl.Message(entries=[closed])
-    source = inspect.getsource(mod("node.engine")) if not impl.COMPILED else ""
+    source = inspect.getsource(mod("node.dispatch")) if not impl.COMPILED else ""
     assert rows.pop("frame that takes a further message") == "512 KiB"
     assert impl.COMPILED or "\nFRAME_CLOSE = 512 << 10" in source
     default = inspect.signature(impl.NngTransport).parameters["max_frame_bytes"].default

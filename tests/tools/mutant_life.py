@@ -250,7 +250,7 @@ MUTANTS = (
         0,
         "a request that is no proposal is never overdue",
         "node/test_requests.py",
-        (Edit(OUTCOMES, "        self.opened.append(number)\n", ""),),
+        (Edit(OUTCOMES, "            self.opened.append(number)\n", "            pass\n"),),
     ),
     Mutant(
         "registered-late-for-ever",
@@ -523,7 +523,7 @@ MUTANTS = (
         (
             Edit(
                 "raftx/storage/memory.py",
-                "            self._last = check_append(self._state, self._last, hard_state, pieces)\n",
+                "            self._last = check_append(self._state, self._last, hard_state, pieces, self._least())\n",
                 "            self._last = Entry.decode_all(pieces[-1])[-1].index if pieces else self._last\n",
             ),
         ),
@@ -536,8 +536,8 @@ MUTANTS = (
         (
             Edit(
                 NODE,
-                "        if disk_ended and engine_ended and outside.owns_storage:\n",
-                "        if disk_ended and engine_ended:\n",
+                "        if disk_ended and engine_ended and snapshot_ended and outside.owns_storage:\n",
+                "        if disk_ended and engine_ended and snapshot_ended:\n",
             ),
         ),
     ),
