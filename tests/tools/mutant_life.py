@@ -13,6 +13,7 @@ EVENTS = "raftx/node/events.py"
 ADAPTER = "raftx/node/adapter.py"
 APPLY = "raftx/node/apply.py"
 ENGINE = "raftx/node/engine.py"
+DISPATCH = "raftx/node/dispatch.py"
 CONNECTIONS = "raftx/transport/python.py"
 SYS = "raftx/_native/threads.py"
 PEERS = "raftx/node/peers.py"
@@ -383,7 +384,7 @@ MUTANTS = (
         0,
         "what is for somebody outside the configuration is not sent",
         "node/test_peers.py",
-        (Edit(ENGINE, "        while rows > 0 and row < self.out.length():\n", "        while row > rows:\n"),),
+        (Edit(DISPATCH, "        while rows > 0 and row < self.out.length():\n", "        while row > rows:\n"),),
     ),
     # --- queues that are full ------------------------------------------------------------------------
     Mutant(
