@@ -69,6 +69,7 @@ COMPILED = {
     "raftx.node.elections": "raftx/node/elections.py",
     "raftx.node.transfers": "raftx/node/transfers.py",
     "raftx.node.compaction": "raftx/node/compaction.py",
+    "raftx.node.dispatch": "raftx/node/dispatch.py",
     "raftx.node.engine": "raftx/node/engine.py",
     "raftx.node.futures": "raftx/node/futures.py",
     "raftx.node.outcomes": "raftx/node/outcomes.py",

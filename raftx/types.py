@@ -6,6 +6,7 @@ kinds from 32 on are raftx's own and travel beside Raft's messages.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import struct
 from dataclasses import dataclass
@@ -112,10 +113,13 @@ def check_id(value: object) -> None:
 
 def check_timeout(value: object, none: bool = True) -> None:
     """Raise UsageError for what is no time to wait in seconds; ``none``: None, for ever, is one."""
-    if (value is None and none) or (
-        isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
-    ):
+    if value is None and none:
         return
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        # An integer may be larger than any float.
+        with contextlib.suppress(OverflowError):
+            if not math.isnan(value):
+                return
     allowed = ", or None for no limit" if none else ""
     raise UsageError(f"timeout must be a number of seconds{allowed}, not {value!r}")
 

@@ -241,15 +241,13 @@ cdef class Codec:
     cdef int _check_single(
         self, int kind, const uint8_t* head, const uint8_t* p, size_t size, uint32_t count
     ) noexcept nogil:
-        # Messages with exactly one record: a snapshot, or the context of a read.
+        # Messages with one record: a snapshot, the context of a read, or a chunk of a file.
         cdef uint64_t term = LD64(head + MESSAGE_TERM), previous, id
         cdef size_t at = ENTRY_HEADER + MEMBERSHIP_HEAD
         cdef int group, _i
         if count != 1 or record_size(p, size) != size or not record_valid(p, size):
             return RECORDS
-        if kind == KIND_CHUNK:
-            return OK if p[RECORD_KIND] == 0 else RECORDS
-        if kind == KIND_READ or kind == KIND_READ_RESP:
+        if kind == KIND_READ or kind == KIND_READ_RESP or kind == KIND_CHUNK:
             return RECORDS if p[RECORD_KIND] or LD64(p + RECORD_INDEX) or LD64(p + RECORD_TERM) else OK
         if kind != KIND_SNAP or p[RECORD_KIND] != ENTRY_KINDS or size < at:
             return RECORDS

@@ -251,14 +251,12 @@ class Codec:
         return _RECORDS if count else 0
 
     def _check_single(self, kind: int, term: int, body: memoryview, count: int) -> int:
-        # Messages with exactly one record: a snapshot, or the context of a read.
+        # Messages with one record: a snapshot, the context of a read, or a chunk of a file.
         found = list(_walk(body, len(body)))
         if count != 1 or len(found) != 1 or found[0][1] != len(body) or not _record_valid(body, 0, len(body)):
             return _RECORDS
         index, its = found[0][2:]
-        if kind == MSG_CHUNK:
-            return _RECORDS if body[RECORD_KIND] else 0
-        if kind in (MSG_READ_INDEX, MSG_READ_INDEX_RESP):
+        if kind in (MSG_READ_INDEX, MSG_READ_INDEX_RESP, MSG_CHUNK):
             return _RECORDS if body[RECORD_KIND] or index or its else 0
         if kind != MSG_SNAP or body[RECORD_KIND] != ENTRY_SNAPSHOT:
             return _RECORDS

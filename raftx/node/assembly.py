@@ -5,11 +5,12 @@ Opens the storage and the transport; starts nothing. Which part runs where is to
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +21,7 @@ from .._native.outbox import snapshot_record
 from .._native.threads import Clock, Event, ManualClock, ProposalQueue
 from ..config import Config
 from ..consensus.raft import Raft
-from ..errors import ConfigError, StorageFailed
+from ..errors import ConfigError, StorageFailed, UsageError, WrongDirectory
 from ..report import Lines, report
 from ..storage.protocol import Loaded, Storage, keeps_snapshots
 from ..storage.snapshot_format import Descriptor
@@ -77,6 +78,9 @@ class Outside:
     configuration: Published[ConfState]
     committed: Stream[Entry] | None = None
     rows: Rows = field(default_factory=Rows)
+    #: whether they are this node's to close: not when they said that they are in use
+    owns_storage: bool = True
+    owns_transport: bool = True
 
     def check(self) -> None:
         """Raises ConfigError, which names the field."""
@@ -192,7 +196,12 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     What was opened is the caller's to close, also after a failure.
     """
     config, storage, transport, clock = outside.config, outside.storage, outside.transport, outside.clock
-    loaded = storage.open(config.id, config.cluster)
+    try:
+        loaded = storage.open(config.id, config.cluster)
+    except WrongDirectory:
+        # Another node may be using the storage, and the transport with it, which was not looked at yet.
+        outside.owns_storage = outside.owns_transport = False
+        raise
     log = load_log(config.id, loaded)
     newest = check_machine(outside.state_machine, loaded.snapshot, loaded.base_index)
     applied = max(loaded.base_index, newest.index if newest is not None else 0)
@@ -216,7 +225,8 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     applies.py_set_giver(event)
     commands = CommandQueue(event, rows.commands)
     disk = DiskGauges()
-    link = open_link(transport, config, event)
+    with owned_unless_started(outside):
+        link = open_link(transport, config, event)
     limit = getattr(transport, "max_frame_bytes", None) or FRAME_MAX
     codec = Codec(config.cluster, config.id, loaded.incarnation)
     if limit % FRAME_UNIT == 0:
@@ -229,8 +239,9 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     )  # fmt: skip
     transport_adapter = None
     if isinstance(link, QueueLink):
-        transport_adapter = TransportAdapter(transport, link, commands)
-        transport.start(config.id, link.deliver)
+        with owned_unless_started(outside):
+            transport_adapter = TransportAdapter(transport, link, commands)
+            transport.start(config.id, link.deliver)
     applier = Applier(config.id, proposals, applies, engine.apply_gauges, outside.state_machine, outcomes)
     applier.engine_event = event
     # What lies before the log was applied in an earlier life.
@@ -297,6 +308,16 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         keeper,
         snapshot_thread,
     )
+
+
+@contextlib.contextmanager
+def owned_unless_started(outside: Outside) -> Iterator[None]:
+    """A transport that raises UsageError was started before, perhaps by another node: it is not this one's to close."""
+    try:
+        yield
+    except UsageError:
+        outside.owns_transport = False
+        raise
 
 
 def load_log(id: int, loaded: Loaded) -> EntryLog:

@@ -255,7 +255,7 @@ class Courier:
                 self.say(self.commands.give, to, index, term, tag, number, None)
                 return
             self.served += 1
-            self.say(self.commands.give, to, index, term, tag, number, Entry(number, 0, chunk, ENTRY_NORMAL).encode())
+            self.say(self.commands.give, to, index, term, tag, number, Entry(0, 0, chunk, ENTRY_NORMAL).encode())
 
     def reader(self, index: int, term: int) -> Any:
         """The open file of a snapshot that is the newest, or was when it was asked for first; None without one."""

@@ -13,6 +13,7 @@ from . cimport elections
 from .channels cimport ApplyGauges, ApplyQueue, CommandQueue, Gauges
 from .compaction cimport Compaction
 from .contact cimport Contact
+from .dispatch cimport Dispatch
 from .hello cimport Hellos
 from .peers cimport PeerTable
 from .senders cimport Senders
@@ -26,13 +27,13 @@ cdef uint64_t ROW_CAMPAIGN, ROW_CONNECTED, ROW_TRANSFER_TO, ROW_UNREACHABLE, ROW
 cdef uint64_t ROW_ARRIVED, ROW_ASK, ROW_GIVE, ROW_GIVEN_UP
 cdef int FAILED_STORAGE
 cdef int REFUSED_CAMPAIGN, REFUSED_FORWARDING, REFUSED_NO_LEADER, REFUSED_NOT_LEADER
-cdef int REFUSED_STOPPED, REFUSED_UNCOMMITTED, REFUSED_UNREACHABLE
+cdef int REFUSED_STOPPED, REFUSED_UNCOMMITTED
 cdef int ODD_ANSWER, SENDER_STALE
 cdef int64_t ODD_NS
 cdef int REASONS_MAX
 cdef size_t ROWS_A_CHUNK, ROWS_KEPT
-cdef size_t FRAME_HEADER, MESSAGE_HEADER, FRAME_CLOSE, ENTRY_HEADER
-cdef int NOTE_LIMIT, NOTE_TOO_LARGE, NOTE_TICKS
+cdef size_t FRAME_HEADER, MESSAGE_HEADER, ENTRY_HEADER
+cdef int NOTE_TOO_LARGE
 cdef int FRAMES_A_ROUND
 
 @cython.final
@@ -58,8 +59,8 @@ cdef class Engine(Runner):
     cdef Spans spans, empty_spans
     cdef int64_t tick_ns, next_tick
     cdef uint64_t max_chunk
-    cdef size_t frame_close, max_frame_bytes
-    cdef Outbox greeting
+    cdef size_t max_frame_bytes
+    cdef readonly Dispatch dispatch
     cdef readonly Hellos hellos
     cdef readonly Compaction compaction
     cdef readonly Transfers transfers
@@ -87,7 +88,6 @@ cdef class Engine(Runner):
     cdef int take_messages(self) except -1 nogil
     @cython.locals(slot=int)
     cdef int heard(self, int place) except -1 nogil
-    cdef int say_too_large(self, int kind, int place, int64_t limit) except -1 nogil
     cdef int receive(self) except -1 nogil
     cdef int receive_other(self) except -1 nogil
     cdef int refuse(self, int reason) except -1 nogil
@@ -112,16 +112,6 @@ cdef class Engine(Runner):
     cdef int take_applied(self) except -1 nogil
     cdef int flush(self) except -1 nogil
     cdef int hand_over_write(self) except -1 nogil
-    @cython.locals(rows=int64_t, row=size_t, to=uint64_t)
-    cdef int send_frames(self) except -1 nogil
-    @cython.locals(earlier=size_t)
-    cdef bint is_first(self, size_t row, uint64_t to) noexcept nogil
-    @cython.locals(rows=size_t, start=size_t, end=size_t, sent=int, limit=uint64_t)
-    cdef int send_to(self, int place, uint64_t to) except -1 nogil
-    cdef int send_frame(self, int place, uint64_t to, size_t size, size_t start, size_t end) except -1 nogil
-    cdef int frame_dropped(self, uint64_t to, size_t start, size_t end) except -1 nogil
-    cdef int greet(self) except -1 nogil
-    cdef int hello(self, uint64_t to, bint new_connection) except -1 nogil
     cdef int receive_hello(self) except -1 nogil
     cdef int hand_over_entries(self) except -1 nogil
     cdef int update_gauges(self) except -1 nogil

@@ -15,9 +15,9 @@ from array import array
 
 from .._core import Codec
 from .._native.layout import ENTRY_HEADER, FRAME_HEADER, MESSAGE_HEADER
-from .._native.limits import NOTE_LIMIT, NOTE_TOO_LARGE
+from .._native.limits import NOTE_TOO_LARGE
 from .._native.memory import Spans
-from .._native.outbox import Message, Outbox
+from .._native.outbox import Message
 from .._native.threads import Clock, Event, ProposalQueue, Runner
 from ..config import Config
 from ..consensus import admission
@@ -42,7 +42,8 @@ from ..types import (
 from . import elections
 from .channels import ApplyGauges, ApplyQueue, CommandQueue, Gauges
 from .compaction import Compaction
-from .hello import Hellos, hello_of
+from .dispatch import Dispatch
+from .hello import Hellos
 from .peers import PeerTable
 from .rows import (
     FAILED_STORAGE,
@@ -54,7 +55,6 @@ from .rows import (
     REFUSED_NOT_LEADER,
     REFUSED_STOPPED,
     REFUSED_UNCOMMITTED,
-    REFUSED_UNREACHABLE,
     ROW_ARRIVED,
     ROW_ASK,
     ROW_CAMPAIGN,
@@ -70,8 +70,6 @@ from .rows import (
 from .stamps import StageTimes
 from .transfers import Transfers
 
-FRAME_CLOSE = 512 << 10  # a frame takes no further message above this; a larger message has one of its own
-NOTE_TICKS = 200  # between two notes about frames that are too large for a member
 FRAMES_A_ROUND = 256  # so that ticks and disk completions are looked at under a flood
 ODD_NS = 60_000_000_000  # how often the same reason is told
 # Rows of the apply queue. What arrives waits while fewer than the first have room, so that what the engine itself has
@@ -133,19 +131,16 @@ class Engine(Runner):
         self.tick_ns = settings.tick_ms * 1_000_000
         self.next_tick = clock.py_now() + self.tick_ns
         self.max_chunk = max(1, settings.max_message_bytes)
-        #: a frame takes no further message above this; one message always fits what the transport takes
-        self.frame_close = min(FRAME_CLOSE, max_frame_bytes)
         #: when each reason to refuse a message was told last, 0 for never
         self.odd_told = array("q", bytes(8 * REASONS_MAX))
         #: the last of this node's own proposals that was passed on
         self.passed = 0
         self.max_frame_bytes = max_frame_bytes
-        #: what they are told: in row 1 as the first message on a new connection
-        self.greeting = Outbox()
-        for new_connection in (False, True):
-            self.greeting.py_push(hello_of(settings, max_frame_bytes, new_connection))
         self.hellos = Hellos()
         self.transfers = Transfers(core, self.out, takes_snapshots)
+        self.dispatch = Dispatch(
+            core, codec, link, self.out, self.peers, self.gauges, applies, self.transfers, settings, max_frame_bytes
+        )
         self.compaction = Compaction(core, settings.keep_entries, settings.max_log_bytes)
         self.shown_term = self.shown_lead = self.shown_transferee = 0
         self.shown_role = -1
@@ -171,7 +166,7 @@ class Engine(Runner):
             self.update_gauges()
             for slot in range(self.core.tracker.peers.count):
                 if slot != self.core.self_slot:
-                    self.hello(self.core.tracker.peers.ids[slot], False)
+                    self.dispatch.hello(self.core.tracker.peers.ids[slot], False)
         if self.disk.failure() != 0:
             self.gauges.failed = FAILED_STORAGE
             return self.finish()
@@ -181,7 +176,7 @@ class Engine(Runner):
         self.take_applied()
         self.take_proposals()
         self.tick_if_due()
-        self.greet()
+        self.dispatch.greet()
         self.flush()
         return self.finish() if self.stopping else 1
 
@@ -335,7 +330,7 @@ class Engine(Runner):
             self.core.tracker.append_limits[slot] = self.codec.sender_limit - FRAME_HEADER - MESSAGE_HEADER
         if self.codec.sender_too_large:
             self.gauges.too_large_in += 1
-            self.say_too_large(NOTE_TOO_LARGE, place, self.max_frame_bytes)
+            self.dispatch.say_too_large(NOTE_TOO_LARGE, place, self.max_frame_bytes)
         return 0
 
     def receive_hello(self) -> int:
@@ -345,15 +340,9 @@ class Engine(Runner):
         place = self.peers.of_id(self.core.tracker.peers, self.message.sender)
         self.hellos.take(self.message, self.core.tracker.peers)
         if self.peers.introduced[place] == 0:
-            self.hello(self.message.sender, False)
+            self.dispatch.hello(self.message.sender, False)
         if self.message.flags & FLAG_NEW_CONNECTION and self.contact.greeted(place):
             self.link.renew(self.message.sender)
-        return 0
-
-    def say_too_large(self, kind: int, place: int, limit: int) -> int:
-        if self.peers.said_too_large[place] == 0:
-            self.peers.said_too_large[place] = NOTE_TICKS
-            self.link.note(kind, self.peers.ids[place], limit)
         return 0
 
     def receive(self) -> int:
@@ -502,7 +491,7 @@ class Engine(Runner):
             self.gauges.frames_dropped += 1
             self.unreachable(member)
         elif kind == ROW_CONNECTED:
-            self.hello(member, True)
+            self.dispatch.hello(member, True)
         elif kind == ROW_SNAPSHOT:
             index, term = self.commands.index(row), self.commands.term_of(row)
             self.core.take_snapshot(self.commands.taken, self.command_span, index, term)
@@ -585,7 +574,8 @@ class Engine(Runner):
         self.hand_over_write()
         while self.driver.settle():
             self.hand_over_write()
-        self.send_frames()
+        self.unsent = 0
+        self.dispatch.send()
         self.stamps.committed(self.core.committed, self.clock)
         # In this order: a thread that learns that an entry was applied finds commit_index beyond it.
         self.update_gauges()
@@ -606,122 +596,6 @@ class Engine(Runner):
             self.driver.write_commit,
             self.driver.write_in_doubt,
         )
-
-    def send_frames(self) -> int:
-        """Frames to each member, then to others: one may be a leader whose addition has not arrived here."""
-        self.unsent = 0
-        if self.out.length() == 0:
-            return 0
-        rows = self.out.length()
-        for slot in range(self.core.tracker.peers.count):
-            if slot != self.core.self_slot:
-                place = self.peers.of_slot(self.core.tracker.peers, slot)
-                rows -= self.send_to(place, self.core.tracker.peers.ids[slot])
-        row = 0
-        while rows > 0 and row < self.out.length():
-            to = self.out.to_at(row)
-            if self.core.tracker.peers.slot_of(to) < 0 and self.is_first(row, to):
-                rows -= self.send_to(self.peers.find(to), to)
-            row += 1
-        self.out.clear()
-        return 0
-
-    def is_first(self, row: int, to: int) -> bool:
-        """Whether no earlier row is for the same."""
-        for earlier in range(row):
-            if self.out.to_at(earlier) == to:
-                return False
-        return True
-
-    def send_to(self, place: int, to: int) -> int:
-        """Send the rows for one member, in frames that close at ``frame_close``; returns how many."""
-        rows = self.out.length()
-        limit = self.peers.frame_limits[place] if place >= 0 else 0
-        close = self.frame_close
-        if limit and limit < close:
-            close = limit
-        start = sent = 0
-        while start < rows:
-            size = FRAME_HEADER
-            count = 0
-            end = start
-            while end < rows:
-                if self.out.to_at(end) == to:
-                    step = self.codec.measure(self.out, end)
-                    if count and size + step > close:
-                        break
-                    size += step
-                    count += 1
-                end += 1
-            if count == 0:
-                return sent
-            sent += count
-            if limit and size > limit:
-                # It would end the connection. What can be told is that there is something.
-                self.gauges.too_large_out += 1
-                self.peers.marks[place] = self.contact.limit
-                self.say_too_large(NOTE_LIMIT, place, limit)
-                self.frame_dropped(to, start, end)
-            elif self.send_frame(place, to, size, start, end) != 0:
-                self.gauges.frames_dropped += 1
-                self.frame_dropped(to, start, end)
-            else:
-                if place >= 0:
-                    self.contact.sent(place)
-                self.gauges.frames_out += 1
-            start = end
-        return sent
-
-    def send_frame(self, place: int, to: int, size: int, start: int, end: int) -> int:
-        if place >= 0 and self.peers.introduced[place] == 0:
-            self.hello(to, False)
-        if not self.link.prepare(to, size):
-            return 1
-        self.codec.begin(self.link.place, size, to)
-        if place >= 0 and self.peers.marks[place]:
-            self.codec.mark()
-        for row in range(start, end):
-            if self.out.to_at(row) == to:
-                self.codec.add(self.out, row)
-        self.codec.finish()
-        return self.link.send()
-
-    def frame_dropped(self, to: int, start: int, end: int) -> int:
-        """A frame was dropped: the peer is probed again, and proposals that were in it were never sent."""
-        for row in range(start, end):
-            if self.out.to_at(row) == to and self.out.kind_at(row) == MSG_PROP:
-                self.out.load(row, self.scratch)
-                self.refuse_own(self.scratch.context, self.scratch.hint, REFUSED_UNREACHABLE)
-            elif self.out.to_at(row) == to and self.out.kind_at(row) == MSG_SNAP:
-                self.transfers.lost(to)
-        self.scratch.reset(MSG_UNREACHABLE)
-        self.scratch.sender = to
-        return self.core.step(self.scratch)
-
-    def greet(self) -> int:
-        """A new connection begins with a Hello alone: a small frame, so that the member soon knows whose it is."""
-        to = self.link.fresh()
-        while to != 0:
-            self.hello(to, True)
-            to = self.link.fresh()
-        return 0
-
-    def hello(self, to: int, new_connection: bool) -> int:
-        """Tell a member our settings, in a frame of their own."""
-        place = self.peers.of_id(self.core.tracker.peers, to)
-        if place >= 0 and new_connection:
-            self.contact.connected(place)
-        row = 1 if new_connection else 0
-        size = FRAME_HEADER + self.codec.measure(self.greeting, row)
-        if self.link.prepare(to, size):
-            self.codec.begin(self.link.place, size, to)
-            self.codec.add(self.greeting, row)
-            self.codec.finish()
-            if self.link.send() == 0:
-                self.gauges.frames_out += 1
-                if place >= 0:
-                    self.peers.introduced[place] = 1
-        return 0
 
     def hand_over_entries(self) -> int:
         """Committed entries that are stable here, as far as the apply thread keeps up."""

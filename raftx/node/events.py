@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
+from ..types import check_timeout
+
 T = TypeVar("T")
 
 
@@ -136,7 +138,8 @@ class Stream(Generic[T]):
         self._bell.ring()
 
     def next(self, timeout: float | None = None) -> T:
-        """The next element. Raises TimeoutError, StopIteration at the end, or what ended the node."""
+        """The next element. Raises TimeoutError, StopIteration at the end, or what ended the node; UsageError."""
+        check_timeout(timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             try:
@@ -225,7 +228,8 @@ class Consumer(Generic[T]):
             return [items[at]]
 
     def next(self, timeout: float | None = None) -> T:
-        """The next element. Raises TimeoutError, StopIteration at the end, or what ended the node."""
+        """The next element. Raises TimeoutError, StopIteration at the end, or what ended the node; UsageError."""
+        check_timeout(timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         history = self._history
         while True:

@@ -113,7 +113,8 @@ class Node:
 
         Raises WrongDirectory, WalDamaged, StorageError, TransportError; UsageError when started before; Stopped
         when it was closed before or meanwhile; RuntimeError when the system has no thread left. Everything that
-        was taken is released then, and another node may be made of storage and transport where they allow it.
+        was taken is released then, and another node may be made of storage and transport where they allow it. What
+        another node uses (WrongDirectory; a transport that was started before) is left alone.
         """
         life = self._life
         life.check_process()
@@ -312,7 +313,7 @@ class Node:
             parts.transport_adapter.stop()
             # A send that does not return ends with its transport, perhaps.
             ends("net", min(deadline, now() + NET_SECONDS))
-        if engine_ended:
+        if engine_ended and outside.owns_transport:
             release(outside.transport.close)
         if parts is not None and parts.snapshots is not None:
             parts.snapshots.stop()
@@ -323,7 +324,7 @@ class Node:
             # The disk's worker has told it, unless there was none.
             parts.wal.reserve.stop()
             disk_ended = must_end("reserve")
-        if disk_ended and engine_ended and snapshot_ended:
+        if disk_ended and engine_ended and snapshot_ended and outside.owns_storage:
             release(outside.storage.close)
         must_end("apply")
         self._tell_end()
@@ -472,8 +473,9 @@ class Node:
     def committed(self) -> Stream[Entry]:
         """A stream of every committed entry; ask for it before ``start`` to get them all.
 
-        Nothing is lost: when the consumer is 10,000 entries behind, applying waits (consensus does not). Consumers
-        share it. It ends when the node is closed; when the node has failed, by raising what ended it.
+        While the node runs nothing is lost: when the consumer is 10,000 entries behind, applying waits (consensus does
+        not). ``close`` waits for no consumer: what has no room then is applied, and does not come out. Consumers share
+        the stream. It ends when the node is closed; when the node has failed, by raising what ended it.
         """
         self._life.check_process()
         outside = self._outside

@@ -207,8 +207,7 @@ class NngTransport:
         """Everything but listening."""
         import pynng
 
-        if self._closed or self._pull is not None:
-            raise UsageError("a transport can be started once")
+        self._check_new()
         if os.getpid() != self._pid:
             raise UsageError("NNG does not survive a fork: make the transport in the process that uses it")
         fork.watch(self)
@@ -227,6 +226,10 @@ class NngTransport:
         except pynng.NNGException as error:
             raise TransportError(f"NNG cannot open a socket: {error}") from error
         return self._wire
+
+    def _check_new(self) -> None:
+        if self._closed or self._pull is not None:
+            raise UsageError("a transport can be started once")
 
     def _listen(self, wire: Wire) -> None:
         import pynng
@@ -349,8 +352,9 @@ class NngTransport:
         """For a node, before ``start``: it wants received frames with their sources, and tells ``proven`` ones.
 
         It also wants to hear of each member to which a connection is established. Without a node, every frame counts as
-        valid.
+        valid. Raises UsageError when it was started before: the node that has it goes on getting its frames.
         """
+        self._check_new()
         self._deliver_from = deliver_from
         self._connected = connected
 

@@ -11,7 +11,16 @@ import zlib
 from types import ModuleType
 from typing import Any
 
-from raftx.types import LOCAL_KINDS, MESSAGE_NAMES, MSG_APP, MSG_PROP, MSG_READ_INDEX, MSG_READ_INDEX_RESP, MSG_SNAP
+from raftx.types import (
+    LOCAL_KINDS,
+    MESSAGE_NAMES,
+    MSG_APP,
+    MSG_CHUNK,
+    MSG_PROP,
+    MSG_READ_INDEX,
+    MSG_READ_INDEX_RESP,
+    MSG_SNAP,
+)
 
 CLUSTER = bytes(range(16))
 #: Sender with incarnation 5, recipient, group
@@ -20,7 +29,7 @@ LARGEST = 2**63 - 1
 WIRE_KINDS = sorted(set(MESSAGE_NAMES) - LOCAL_KINDS)
 #: Kinds that must have exactly one record, and all that may have any
 SINGLE_KINDS = (MSG_SNAP, MSG_READ_INDEX, MSG_READ_INDEX_RESP)
-BODY_KINDS = (MSG_PROP, MSG_APP, *SINGLE_KINDS)
+BODY_KINDS = (MSG_PROP, MSG_APP, MSG_CHUNK, *SINGLE_KINDS)
 
 FRAME_HEADER = MESSAGE_HEADER = 64
 RECORD_HEADER = 32
@@ -83,6 +92,9 @@ def samples(impl: ModuleType) -> dict[str, list[Any]]:
         "doubt_resp": Message(34, term=9, index=14, context=5),
         "hello": Message(35, log_term=500, index=50, commit=3, hint=1 << 20, context=4 << 20),
         "hello on a new connection": Message(35, log_term=500, index=50, commit=7, hint=0, context=1 << 30, flags=8),
+        "chunks": Message(36, log_term=6, index=41, commit=3, hint=2, context=77),
+        "chunk": Message(37, log_term=6, index=41, commit=3, context=77, entries=[Entry(0, 0, b"chunk" * 9)]),
+        "chunk that is not there": Message(37, log_term=6, index=41, commit=3, context=77, flags=1),
         "largest": Message(4, flags=255, **dict.fromkeys(FIELDS, LARGEST)),
     }  # fmt: skip
     out = {name: [message] for name, message in one.items()}

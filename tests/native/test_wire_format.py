@@ -18,8 +18,10 @@ import pytest
 
 from tests.helpers import wire_samples
 from tests.helpers.core_net import Network
+from tests.helpers.machines import Machine
 from tests.helpers.nogil_probe import reach
 from tests.helpers.paths import ROOT
+from tests.helpers.stepped import World
 
 DOCUMENT = ROOT / "docs" / "wire-format.md"
 FIELDS = ("term", "index", "log term", "commit", "hint", "context")
@@ -162,7 +164,7 @@ def test_kinds(mod: Callable[[str], ModuleType], core: ModuleType) -> None:
     rows = tables("Kinds")[0][1:]
     assert {int(number): name for number, name, _, _ in rows} == types.MESSAGE_NAMES
     assert {int(row[0]) for row in rows if row[2] == "local"} == types.LOCAL_KINDS
-    assert {row[2] for row in rows} == {"local", "none", "any number", "exactly one"}
+    assert {row[2] for row in rows} == {"local", "none", "any number", "none or one", "exactly one"}
     sender, receiver = core.Codec(bytes(16), 1), core.Codec(bytes(16), 2)
     bodies = (
         {},
@@ -173,7 +175,7 @@ def test_kinds(mod: Callable[[str], ModuleType], core: ModuleType) -> None:
         {"entries": [core.Entry(1, 1, core.ConfState((1,)).encode(), 3)]},
         {"entries": [core.Entry(1, 1, core.ConfState((1,)).encode(), 3)] * 2},
     )
-    expected = {"none": {0}, "any number": {0, 1, 2}, "exactly one": {1}, "local": set()}
+    expected = {"none": {0}, "none or one": {0, 1}, "any number": {0, 1, 2}, "exactly one": {1}, "local": set()}
     for number, name, body, _ in rows:
         taken, reasons = set(), set()
         for given in bodies:
@@ -190,7 +192,7 @@ def test_kinds_of_entries(mod: Callable[[str], ModuleType]) -> None:
     types = mod("types")
     rows = tables("Entry record")[1][1:]
     kinds = (types.ENTRY_NORMAL, types.ENTRY_CONF_CHANGE, types.ENTRY_CONF_CHANGE_V2, types.ENTRY_SNAPSHOT)
-    assert [int(row[0]) for row in rows] == [*kinds, types.ENTRY_NORMAL]
+    assert [int(row[0]) for row in rows] == [*kinds, types.ENTRY_NORMAL, types.ENTRY_NORMAL]
     names = {row[1]: int(row[0]) for row in tables("Kinds")[0][1:]}
     where = {name for row in rows for name in row[1].split(", ")}
     assert {names[name] for name in where} == set(wire_samples.BODY_KINDS)
@@ -211,7 +213,7 @@ def test_flags(impl: ModuleType, mod: Callable[[str], ModuleType]) -> None:
         for name in row[1].split(", "):
             documented[names[name]] = documented.get(names[name], 0) | int(row[0])
     seen: dict[int, int] = {}
-    for message in [*traffic(impl), *between_nodes(impl, mod)]:
+    for message in [*traffic(impl), *between_nodes(impl, mod), *of_a_transfer(impl)]:
         seen[message.kind] = seen.get(message.kind, 0) | message.flags
     assert {kind: flags for kind, flags in seen.items() if flags} == documented
 
@@ -232,7 +234,7 @@ def test_limits(impl: ModuleType, mod: Callable[[str], ModuleType]) -> None:
     closed = wire_samples.replaced(wire_samples.record(b""), 4, struct.pack("<I", 2**31 + 1))
     with pytest.raises(impl.FrameError):
         impl.Message(entries=[closed])
-    source = inspect.getsource(mod("node.engine")) if not impl.COMPILED else ""
+    source = inspect.getsource(mod("node.dispatch")) if not impl.COMPILED else ""
     assert rows.pop("frame that takes a further message") == "512 KiB"
     assert impl.COMPILED or "\nFRAME_CLOSE = 512 << 10" in source
     default = inspect.signature(impl.NngTransport).parameters["max_frame_bytes"].default
@@ -418,6 +420,35 @@ def between_nodes(impl: ModuleType, mod: Callable[[str], ModuleType]) -> list[An
     return [proposed, refused, hello, first]
 
 
+def of_a_transfer(impl: ModuleType) -> list[Any]:
+    """What two Nodes send each other when one fetches the snapshot of the other; and a refusal."""
+    world = World(impl, 3, snapshot_entries=20, keep_entries=0, proposal_timeout_ms=10**6)
+    world.close()
+    for id in world.ids:
+        world.start(id, machine=Machine())
+    leader = world.leader()
+    away = next(id for id in world.ids if id != leader.id)
+    world.nodes[away].close()
+    for _ in range(4):
+        futures = [leader.propose(bytes(10_000)) for _ in range(20)]
+        world.until(lambda futures=futures: all(future.done() for future in futures))
+        world.for_rounds(30)
+    world.start(away, machine=Machine())
+    world.until(lambda: world.nodes[away].status()["transfers"]["fetched"])
+    config = leader.config
+    wanted = impl.Message(36, log_term=1, index=1, commit=1, hint=1, context=99)
+    frame = impl._core.Codec(config.cluster, away, world.nodes[away].status()["incarnation"]).encode(leader.id, [wanted])
+    world.frames.append((leader.id, frame))
+    world.for_rounds(20)
+    world.close()
+    found = []
+    for _, to, frame, _ in world.trace:
+        found += [m for m in impl._core.Codec(config.cluster, to, 99).decode(frame) if m.kind in (36, 37)]
+    whole = b"".join([m.entries[0].data for m in found if m.kind == 37 and not m.reject])
+    assert len(whole) > 10_000 and [m.context for m in found if m.reject] == [99]
+    return found
+
+
 def filled(messages: Iterable[Any]) -> dict[int, set[str]]:
     """The fields that are not always 0, by kind."""
     out: dict[int, set[str]] = {}
@@ -439,4 +470,4 @@ def test_fields_of_every_kind(impl: ModuleType, mod: Callable[[str], ModuleType]
     for message in messages:
         if message.kind in (6, 18) and not message.reject:
             assert (message.commit, message.context) == (0, 0)
-    assert filled([*messages, *between_nodes(impl, mod)]) == documented
+    assert filled([*messages, *between_nodes(impl, mod), *of_a_transfer(impl)]) == documented

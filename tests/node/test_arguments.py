@@ -107,6 +107,11 @@ WRONG = [
     ("timeout must be a number of seconds", timeouts(lambda impl, one: one.close(None)), "", "None"),
     ("timeout must be a number of seconds", timeouts(lambda impl, one: one.wait("5")), "or None for no limit", "'5'"),
     ("timeout must be a number of seconds", timeouts(lambda impl, one: one.wait(float("nan"))), "", "nan"),
+    ("timeout must be a number of seconds", timeouts(lambda impl, one: one.wait(10**400)), "", "0000"),
+    ("timeout must be a number of seconds", timeouts(lambda impl, one: one.committed.next("5")), "", "'5'"),
+    ("timeout must be a number of seconds", timeouts(lambda impl, one: one.committed.next(float("nan"))), "", "nan"),
+    ("timeout must be a number of seconds", timeouts(lambda impl, one: one.state_changes.next(True)), "", "True"),
+    ("timeout must be a number of seconds", timeouts(lambda impl, one: one.state_changes.next([])), "", "[]"),
     ("timeout must be a number of seconds", timeouts(lambda impl, one: impl.Future().result("5")), "", "'5'"),
     ("timeout must be a number of seconds", timeouts(lambda impl, one: impl.Future().exception([])), "", "[]"),
 ]  # fmt: skip

@@ -218,7 +218,7 @@ def test_the_table_takes_any_kind_of_request(impl):
     table = module(impl, "node.outcomes")
     futures = module(impl, "node.futures")
     outcomes = table.Outcomes(1000)
-    kinds = [table.KIND_READ, table.KIND_CHANGE, table.KIND_SNAPSHOT]
+    kinds = [table.KIND_READ, table.KIND_CHANGE, table.KIND_COMPACTION]
     made = {}
     for kind in kinds * 4:
         future = futures.Future()
@@ -238,11 +238,18 @@ def test_the_table_takes_any_kind_of_request(impl):
     assert [made[number].done() for number in numbers[2:]] == [False] * 10
     outcomes.expire(0)
     outcomes.open(table.KIND_READ, futures.Future())
+    # A snapshot takes as long as its state does: such a request has no deadline, and ends with the node at the latest.
+    snapshot = futures.Future()
+    outcomes.open(table.KIND_SNAPSHOT, snapshot)
     outcomes.expire(1000)
     assert [type(made[number].exception(0)) for number in numbers[2:]] == [impl.Unknown] * 10
-    assert len(outcomes.pending) == 1
+    assert len(outcomes.pending) == 2
+    outcomes.expire(2000)
+    outcomes.expire(10**12)
+    assert len(outcomes.pending) == 1 and not snapshot.done()
     outcomes.end(OSError("gone"))
     assert not outcomes.pending
+    assert isinstance(snapshot.exception(0), impl.Unknown)
     late = futures.Future()
     outcomes.open(table.KIND_READ, late)
     assert isinstance(late.exception(0).__cause__, OSError)

@@ -72,7 +72,8 @@ NOGIL_FILES = [
     "storage/reserve.pxd", "storage/wal_reader.pxd", "storage/wal_writer.pxd", "transport/link.pxd",
     "transport/nng.pxd", "transport/queues.pxd", "storage/writes.pxd",
     "node/contact.pxd", "node/senders.pxd", "node/peers.pxd", "node/channels.pxd",
-    "node/engine.pxd", "node/elections.pxd", "node/hello.pxd",
+    "node/engine.pxd", "node/dispatch.pxd", "node/elections.pxd", "node/hello.pxd", "node/transfers.pxd",
+    "node/compaction.pxd",
 ]  # fmt: skip
 # Views for Python and text: the only methods on the data path's classes that may take the GIL. Whoever adds one
 # here says why in the .pxd.

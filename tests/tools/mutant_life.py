@@ -13,6 +13,7 @@ EVENTS = "raftx/node/events.py"
 ADAPTER = "raftx/node/adapter.py"
 APPLY = "raftx/node/apply.py"
 ENGINE = "raftx/node/engine.py"
+DISPATCH = "raftx/node/dispatch.py"
 CONNECTIONS = "raftx/transport/python.py"
 SYS = "raftx/_native/threads.py"
 PEERS = "raftx/node/peers.py"
@@ -250,7 +251,7 @@ MUTANTS = (
         0,
         "a request that is no proposal is never overdue",
         "node/test_requests.py",
-        (Edit(OUTCOMES, "        self.opened.append(number)\n", ""),),
+        (Edit(OUTCOMES, "            self.opened.append(number)\n", "            pass\n"),),
     ),
     Mutant(
         "registered-late-for-ever",
@@ -383,7 +384,7 @@ MUTANTS = (
         0,
         "what is for somebody outside the configuration is not sent",
         "node/test_peers.py",
-        (Edit(ENGINE, "        while rows > 0 and row < self.out.length():\n", "        while row > rows:\n"),),
+        (Edit(DISPATCH, "        while rows > 0 and row < self.out.length():\n", "        while row > rows:\n"),),
     ),
     # --- queues that are full ------------------------------------------------------------------------
     Mutant(
@@ -523,8 +524,21 @@ MUTANTS = (
         (
             Edit(
                 "raftx/storage/memory.py",
-                "            self._last = check_append(self._state, self._last, hard_state, pieces)\n",
+                "            self._last = check_append(self._state, self._last, hard_state, pieces, self._least())\n",
                 "            self._last = Entry.decode_all(pieces[-1])[-1].index if pieces else self._last\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "closes-what-another-node-uses",
+        0,
+        "a node whose storage is in use closes it under the node that uses it",
+        "node/test_in_use.py",
+        (
+            Edit(
+                NODE,
+                "        if disk_ended and engine_ended and snapshot_ended and outside.owns_storage:\n",
+                "        if disk_ended and engine_ended and snapshot_ended:\n",
             ),
         ),
     ),

@@ -87,6 +87,7 @@ SUITE = (
     "node/test_stepped.py",
     "node/test_peers.py",
     "node/test_channels.py",
+    "node/test_in_use.py",
     "node/test_committed_stream.py",
     "consensus/test_driver.py",
     "native/test_sys.py",

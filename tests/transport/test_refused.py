@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 
+import pynng
 import pytest
 
 from tests.helpers.implementations import module
@@ -19,7 +20,6 @@ STRANGER_MS = 60_000
 @pytest.fixture(params=["direct", "python"])
 def running(request, impl):
     """``running()``: a Pull0 socket, its Arrivals, and a port where connections for it are accepted."""
-    pynng = pytest.importorskip("pynng")
     nng = module(impl, "_native.nng")
     if request.param == "direct" and not nng.nng_available():
         pytest.skip("NNG's functions are called from compiled code only")
@@ -57,7 +57,6 @@ def listener_of(pynng, pull):
 
 
 def test_a_connection_without_room_leaves_no_listener(running):
-    import pynng
 
     pull, arrivals, wire, port = running
     with contextlib.closing(socket.create_connection(("127.0.0.1", port), WAIT)) as client:

@@ -1,0 +1,182 @@
+"""What leaves an engine: frames to the members, from the rows of its outbox, and a greeting on each new connection.
+
+A frame is written where the link has room for it, in one piece, and handed over; nothing here waits, and no Python
+object is touched. What cannot be sent is dropped, counted and told to the core, which sends it again when the time
+comes; what this node's own proposals or offers were in it is told at once.
+"""
+
+from __future__ import annotations
+
+from .._core import Codec
+from .._native.layout import FRAME_HEADER
+from .._native.limits import NOTE_LIMIT
+from .._native.memory import Spans
+from .._native.outbox import Message, Outbox
+from ..config import Config
+from ..consensus.raft import Raft
+from ..transport.link import Link
+from ..types import MSG_PROP, MSG_SNAP, MSG_UNREACHABLE
+from .channels import ApplyQueue, Gauges
+from .hello import hello_of
+from .peers import PeerTable
+from .rows import REFUSED_UNREACHABLE
+from .transfers import Transfers
+
+FRAME_CLOSE = 512 << 10  # a frame takes no further message above this; a larger message has one of its own
+NOTE_TICKS = 200  # between two notes about frames that are too large for a member
+
+
+class Dispatch:
+    """Of one engine, whose parts it uses, on the engine's thread. ``out``: the rows that may leave."""
+
+    def __init__(
+        self,
+        core: Raft,
+        codec: Codec,
+        link: Link,
+        out: Outbox,
+        peers: PeerTable,
+        gauges: Gauges,
+        applies: ApplyQueue,
+        transfers: Transfers,
+        settings: Config,
+        max_frame_bytes: int,
+    ) -> None:
+        self.core = core
+        self.codec = codec
+        self.link = link
+        self.out = out
+        self.peers = peers
+        self.contact = peers.contact
+        self.gauges = gauges
+        self.applies = applies
+        self.transfers = transfers
+        self.scratch = Message()
+        self.empty_spans = Spans()
+        #: a frame takes no further message above this; one message always fits what the transport takes
+        self.frame_close = min(FRAME_CLOSE, max_frame_bytes)
+        #: what members are told: in row 1 as the first message on a new connection
+        self.greeting = Outbox()
+        for new_connection in (False, True):
+            self.greeting.py_push(hello_of(settings, max_frame_bytes, new_connection))
+
+    def send(self) -> int:
+        """Frames to each member, then to others: one may be a leader whose addition has not arrived here."""
+        if self.out.length() == 0:
+            return 0
+        rows = self.out.length()
+        for slot in range(self.core.tracker.peers.count):
+            if slot != self.core.self_slot:
+                place = self.peers.of_slot(self.core.tracker.peers, slot)
+                rows -= self.send_to(place, self.core.tracker.peers.ids[slot])
+        row = 0
+        while rows > 0 and row < self.out.length():
+            to = self.out.to_at(row)
+            if self.core.tracker.peers.slot_of(to) < 0 and self.is_first(row, to):
+                rows -= self.send_to(self.peers.find(to), to)
+            row += 1
+        self.out.clear()
+        return 0
+
+    def is_first(self, row: int, to: int) -> bool:
+        """Whether no earlier row is for the same."""
+        for earlier in range(row):
+            if self.out.to_at(earlier) == to:
+                return False
+        return True
+
+    def send_to(self, place: int, to: int) -> int:
+        """Send the rows for one member, in frames that close at ``frame_close``; returns how many. place -1: none."""
+        rows = self.out.length()
+        limit = self.peers.frame_limits[place] if place >= 0 else 0
+        close = self.frame_close
+        if limit and limit < close:
+            close = limit
+        start = sent = 0
+        while start < rows:
+            size = FRAME_HEADER
+            count = 0
+            end = start
+            while end < rows:
+                if self.out.to_at(end) == to:
+                    step = self.codec.measure(self.out, end)
+                    if count and size + step > close:
+                        break
+                    size += step
+                    count += 1
+                end += 1
+            if count == 0:
+                return sent
+            sent += count
+            if limit and size > limit:
+                # It would end the connection. What can be told is that there is something.
+                self.gauges.too_large_out += 1
+                self.peers.marks[place] = self.contact.limit
+                self.say_too_large(NOTE_LIMIT, place, limit)
+                self.frame_dropped(to, start, end)
+            elif self.send_frame(place, to, size, start, end) != 0:
+                self.gauges.frames_dropped += 1
+                self.frame_dropped(to, start, end)
+            else:
+                if place >= 0:
+                    self.contact.sent(place)
+                self.gauges.frames_out += 1
+            start = end
+        return sent
+
+    def send_frame(self, place: int, to: int, size: int, start: int, end: int) -> int:
+        if place >= 0 and self.peers.introduced[place] == 0:
+            self.hello(to, False)
+        if not self.link.prepare(to, size):
+            return 1
+        self.codec.begin(self.link.place, size, to)
+        if place >= 0 and self.peers.marks[place]:
+            self.codec.mark()
+        for row in range(start, end):
+            if self.out.to_at(row) == to:
+                self.codec.add(self.out, row)
+        self.codec.finish()
+        return self.link.send()
+
+    def frame_dropped(self, to: int, start: int, end: int) -> int:
+        """A frame was dropped: the peer is probed again, and proposals that were in it were never sent."""
+        for row in range(start, end):
+            if self.out.to_at(row) == to and self.out.kind_at(row) == MSG_PROP:
+                self.out.load(row, self.scratch)
+                self.applies.put_refused(self.empty_spans, self.scratch.context, self.scratch.hint, REFUSED_UNREACHABLE)
+            elif self.out.to_at(row) == to and self.out.kind_at(row) == MSG_SNAP:
+                self.transfers.lost(to)
+        self.scratch.reset(MSG_UNREACHABLE)
+        self.scratch.sender = to
+        return self.core.step(self.scratch)
+
+    def greet(self) -> int:
+        """A new connection begins with a Hello alone: a small frame, so that the member soon knows whose it is."""
+        to = self.link.fresh()
+        while to != 0:
+            self.hello(to, True)
+            to = self.link.fresh()
+        return 0
+
+    def hello(self, to: int, new_connection: bool) -> int:
+        """Tell a member our settings, in a frame of their own."""
+        place = self.peers.of_id(self.core.tracker.peers, to)
+        if place >= 0 and new_connection:
+            self.contact.connected(place)
+        row = 1 if new_connection else 0
+        size = FRAME_HEADER + self.codec.measure(self.greeting, row)
+        if self.link.prepare(to, size):
+            self.codec.begin(self.link.place, size, to)
+            self.codec.add(self.greeting, row)
+            self.codec.finish()
+            if self.link.send() == 0:
+                self.gauges.frames_out += 1
+                if place >= 0:
+                    self.peers.introduced[place] = 1
+        return 0
+
+    def say_too_large(self, kind: int, place: int, limit: int) -> int:
+        if self.peers.said_too_large[place] == 0:
+            self.peers.said_too_large[place] = NOTE_TICKS
+            self.link.note(kind, self.peers.ids[place], limit)
+        return 0
