@@ -77,6 +77,7 @@ __version__ = "0.1.0"
 COMPILED: bool = _core.__file__.endswith(tuple(EXTENSION_SUFFIXES))
 
 __all__ = [
+    "AlreadyFounded",
     "COMPILED",
     "Clock",
     "ConfChange",
@@ -103,6 +104,7 @@ __all__ = [
     "NngTransport",
     "Node",
     "NotDone",
+    "NotFounded",
     "ProposalDropped",
     "ProposalError",
     "RaftError",

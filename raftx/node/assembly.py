@@ -21,7 +21,7 @@ from .._native.outbox import snapshot_record
 from .._native.threads import Clock, Event, ManualClock, ProposalQueue
 from ..config import Config
 from ..consensus.raft import Raft
-from ..errors import ConfigError, StorageFailed, UsageError, WrongDirectory
+from ..errors import ConfigError, NotFounded, StorageFailed, UsageError, WrongDirectory
 from ..report import Lines, report
 from ..storage.protocol import Loaded, Storage, keeps_snapshots
 from ..storage.snapshot_format import Descriptor
@@ -198,6 +198,8 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     config, storage, transport, clock = outside.config, outside.storage, outside.transport, outside.clock
     try:
         loaded = storage.open(config.id, config.cluster)
+    except NotFounded:
+        raise
     except WrongDirectory:
         # Another node may be using the storage, and the transport with it, which was not looked at yet.
         outside.owns_storage = outside.owns_transport = False

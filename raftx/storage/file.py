@@ -72,7 +72,7 @@ NOT_FOUNDED = (
 )
 
 
-def _check_segment_bytes(given: object) -> None:
+def _check_segment_bytes(given: int) -> None:
     if not is_id(given) or not SEGMENT_BYTES_MIN <= given <= SEGMENT_BYTES_MAX:
         raise ConfigError(
             f"segment_bytes must be an integer in {SEGMENT_BYTES_MIN}..{SEGMENT_BYTES_MAX}, not {given!r}"
@@ -168,8 +168,8 @@ class FileStorage:
         """Found member ``id`` of a new cluster in a directory that holds none, and return its storage, not opened.
 
         members: the first voters, the same for each of them: ids, or their addresses by id. learners: likewise.
-        cluster: 16 bytes, as Config.cluster. The rest is as for ``FileStorage``; segment_bytes is kept. The directory is
-        made (mode 0700) if it does not exist. What a founding has left that did not end is no obstacle.
+        cluster: 16 bytes, as Config.cluster. The rest is as for ``FileStorage``; segment_bytes is kept. The directory
+        is made (mode 0700) if it does not exist. What a founding has left that did not end is no obstacle.
 
         Raises AlreadyFounded when the directory holds a member, ConfigError, WrongDirectory when it is in use,
         StorageError. A founded member must not be founded again: it would have forgotten what it acknowledged. So call
@@ -191,7 +191,7 @@ class FileStorage:
             raise ConfigError("members must name at least one member")
         if id not in conf_state.voters + conf_state.learners:
             raise ConfigError(f"id must be one of the members and learners, not {id}")
-        addresses = {}
+        addresses: dict[int, str] = {}
         for given in (members, learners):
             if isinstance(given, Mapping):
                 addresses.update(given)

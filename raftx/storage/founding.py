@@ -1,4 +1,4 @@
-"""What a directory was founded as: whose it is, with whom, and an identity that no other directory has. Values in a file.
+"""What a directory was founded as: whose it is, with whom, and an identity that no other directory has.
 
 The file is written once, as the last step of a founding, and its name appears in one step: a directory that has it was
 founded, another one was not. Every byte is described in docs/wal-format.md.

@@ -16,7 +16,6 @@ from .._native.files import SPARE_NAME, Directory, File, segment_name
 from .._native.memory import Buffer
 from ..errors import StorageFailed, WalDamaged, WrongDirectory
 from ..report import report
-from ..types import ConfState
 from .founding import NAME as FOUNDING
 from .founding import Founding
 from .membership import membership_after
@@ -200,7 +199,8 @@ class Recovery:
     def begin_marking(self, wal: Wal) -> None:
         """Write the mark from now on. A doubt about it is on disk by now, in the batch of this open."""
         if not self.marked:
-            make_mark(self.directory, Mark(wal.batch_number, wal.segment, wal.write_offset, wal.previous_crc), self.owner)
+            mark = Mark(wal.batch_number, wal.segment, wal.write_offset, wal.previous_crc)
+            make_mark(self.directory, mark, self.owner)
         self.mark_file.py_take(self.directory.open_file(MARK_NAME))
         code = wal.py_begin_marking()
         if code:

@@ -13,8 +13,8 @@ from types import ModuleType
 from typing import Any
 
 from tests.helpers.implementations import module
-from tests.helpers.wal import CLUSTER, SMALL, records
 from tests.helpers.storages import founded
+from tests.helpers.wal import CLUSTER, SMALL, records
 
 PATH = "/data/node"
 LARGE = 2 * SMALL  # bytes of an entry that no ordinary segment has room for

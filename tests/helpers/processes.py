@@ -16,6 +16,7 @@ import time
 import traceback
 
 from tests.helpers.ports import ports
+from tests.helpers.storages import founded
 
 SPAWN = multiprocessing.get_context("spawn")
 WAIT = 60.0
@@ -60,7 +61,7 @@ def run_member(pipe, id, urls, directory, settings, transport_settings):
         journal = Journal()
         node = raftx.Node(
             raftx.Config(id=id, **settings),
-            raftx.FileStorage(directory, voters=sorted(urls), segment_bytes=1 << 20),
+            founded(raftx, directory, urls, id=id, segment_bytes=1 << 20),
             raftx.NngTransport(urls[id], {i: u for i, u in urls.items() if i != id}, **transport_settings),
             journal,
         )

@@ -15,7 +15,7 @@ SMALL = 64 << 10
 
 
 def opened(impl, path, **settings):
-    storage = founded(impl, path, members=[1, 2, 3], segment_bytes=settings.pop("segment_bytes", SMALL), **settings, cluster=CLUSTER)
+    storage = founded(impl, path, **{"segment_bytes": SMALL, "cluster": CLUSTER, **settings})
     return storage, storage.open(1, CLUSTER)
 
 
@@ -89,7 +89,9 @@ def marks(impl, path):
 def put_mark(impl, path, *slots):
     """A mark whose slots say this; None for one that says nothing."""
     format = module(impl, "storage.wal_format")
-    data = [b"" if mark is None else format.encode_mark(mark, slot, CLUSTER, 1) for slot, mark in enumerate(slots)]
+    founding = module(impl, "storage.founding").decode((path / "founding").read_bytes())
+    owner = format.Owner(founding.cluster, founding.id, founding.store)
+    data = [b"" if mark is None else format.encode_mark(mark, slot, owner) for slot, mark in enumerate(slots)]
     (path / "wal.mark").write_bytes(b"".join([each.ljust(BLOCK, b"\0") for each in data]))
 
 
@@ -99,13 +101,14 @@ def damaged(impl, whole, path, content, mark=None):
     path.mkdir()
     segment(path).write_bytes(content)
     shutil.copy(whole / "wal.mark", path)
+    shutil.copy(whole / "founding", path)
     if mark is not None:
         put_mark(impl, path, mark, mark)
 
 
 def recover(impl, path):
     """(hard state, entries) or the error that refused it."""
-    storage = founded(impl, path, members=[1, 2, 3], segment_bytes=SMALL, cluster=CLUSTER)
+    storage = impl.FileStorage(path)
     try:
         loaded = storage.open(1, CLUSTER)
         return loaded.hard_state, contents(impl, loaded)

@@ -34,8 +34,8 @@ def storage(*members, **options):
 
 
 def directory(*members, **options):
-    return lambda impl, path: impl.FileStorage(
-        **{"path": path, **options}, **dict(zip(("voters", "learners"), members))
+    return lambda impl, path: impl.FileStorage.create(
+        **{"path": path, "id": 1, "members": [1], **options, **dict(zip(("members", "learners"), members))}
     )
 
 

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from tests.helpers.implementations import module
-from tests.helpers.waiting import WAIT, eventually
 from tests.helpers.storages import founded
+from tests.helpers.waiting import WAIT, eventually
 
 
 class Group:

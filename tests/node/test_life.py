@@ -13,9 +13,9 @@ import pytest
 from tests.helpers.implementations import module
 from tests.helpers.life import Machine, Storage, leads, make, node_threads
 from tests.helpers.ports import port as free_port
+from tests.helpers.storages import founded
 from tests.helpers.threads import ends, start
 from tests.helpers.waiting import WAIT, eventually
-from tests.helpers.storages import founded
 
 # --- close while it starts -----------------------------------------------------------------------
 

@@ -14,9 +14,9 @@ import pytest
 
 from tests.helpers.implementations import module
 from tests.helpers.life import Machine, leads, make
+from tests.helpers.storages import founded
 from tests.helpers.threads import ends, start
 from tests.helpers.waiting import WAIT, eventually
-from tests.helpers.storages import founded
 
 # --- all or nothing ------------------------------------------------------------------------------
 

@@ -13,8 +13,8 @@ import pytest
 from tests.helpers.cluster import Cluster, Machine, propose_somehow
 from tests.helpers.implementations import module
 from tests.helpers.paths import ROOT
-from tests.helpers.waiting import WAIT, eventually
 from tests.helpers.storages import founded
+from tests.helpers.waiting import WAIT, eventually
 
 
 @pytest.fixture

@@ -245,7 +245,7 @@ def test_a_snapshot_under_way_is_given_up_at_a_stop(impl, one):
 
 def test_members_keep_what_a_slow_one_needs(impl, tmp_path):
     """Within max_log_bytes, as long as it answers."""
-    storages = {id: founded(impl, tmp_path / str(id), id=id, members=[1, 2, 3], segment_bytes=64 << 10) for id in (1, 2, 3)}
+    storages = {id: founded(impl, tmp_path / str(id), id=id) for id in (1, 2, 3)}
     world = World(impl, 3, storages=storages, snapshot_entries=50, keep_entries=10)
     world.close()
     for id in world.ids:

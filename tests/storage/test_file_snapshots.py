@@ -5,8 +5,8 @@ import random
 import pytest
 
 from tests.helpers.implementations import module
-from tests.helpers.wal import CLUSTER, SMALL, opened, records
 from tests.helpers.storages import founded
+from tests.helpers.wal import CLUSTER, SMALL, opened, records
 
 PATH = "/data/node"
 FOUNDERS = (1, 2, 3)

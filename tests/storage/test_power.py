@@ -13,9 +13,9 @@ import pytest
 from tests.helpers.cluster import Machine
 from tests.helpers.implementations import IMPLEMENTATIONS
 from tests.helpers.power import Platter, PowerCut
+from tests.helpers.storages import founded
 from tests.helpers.waiting import WAIT, eventually
 from tests.helpers.wal import CLUSTER, SMALL, contents, opened, records
-from tests.helpers.storages import founded
 
 pytestmark = pytest.mark.once
 

@@ -7,8 +7,8 @@ import random
 import pytest
 
 from tests.helpers.implementations import module
-from tests.helpers.wal import BLOCK, CLUSTER, SMALL, opened, records, segment
 from tests.helpers.storages import founded
+from tests.helpers.wal import BLOCK, CLUSTER, SMALL, opened, records, segment
 
 FOUNDERS = (1, 2, 3)
 HEAD = 96  # bytes of a batch's header

@@ -9,8 +9,8 @@ import random
 import pytest
 
 from tests.helpers.implementations import module
-from tests.helpers.wal import CLUSTER, SMALL, records
 from tests.helpers.storages import founded
+from tests.helpers.wal import CLUSTER, SMALL, records
 
 FOUNDERS = (1, 2, 3)
 PATH = "/data/node"

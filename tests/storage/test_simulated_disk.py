@@ -9,8 +9,8 @@ import pytest
 
 from tests.helpers.implementations import IMPLEMENTATIONS, module
 from tests.helpers.lives import PATH, live_through
-from tests.helpers.wal import CLUSTER, SMALL, contents, records
 from tests.helpers.storages import founded
+from tests.helpers.wal import CLUSTER, SMALL, contents, records
 
 # Seeds of each mode in one run of the tests.
 SEEDS = {"compiled": 300, "pure": 120}

@@ -6,7 +6,6 @@ import random
 import pytest
 
 from tests.helpers.implementations import IMPLEMENTATIONS, module
-from tests.helpers.wal import SMALL
 from tests.helpers.storages import founded
 
 VOTERS = [1, 2, 3]
@@ -20,9 +19,8 @@ def memory(impl, tmp_path):
 
 def file(impl, tmp_path):
     """A directory of this machine, whose power does not fail."""
-    return module(impl, "testing.storage_suite").Subject(
-        lambda: founded(impl, tmp_path / "node", VOTERS, segment_bytes=SMALL, cluster=CLUSTER)
-    )
+    suite = module(impl, "testing.storage_suite")
+    return suite.Subject(lambda: founded(impl, tmp_path / "node", VOTERS, cluster=suite.CLUSTER))
 
 
 def simulated(impl, tmp_path, seed=3):
@@ -33,9 +31,8 @@ def simulated(impl, tmp_path, seed=3):
         disk.crash()
         storage.close()
 
-    return module(impl, "testing.storage_suite").Subject(
-        lambda: founded(impl, "/node", VOTERS, segment_bytes=SMALL, disk=disk, cluster=CLUSTER), crash
-    )
+    suite = module(impl, "testing.storage_suite")
+    return suite.Subject(lambda: founded(impl, "/node", VOTERS, disk=disk, cluster=suite.CLUSTER), crash)
 
 
 def cases():

@@ -10,8 +10,8 @@ import pytest
 
 from raftx.types import LEADER
 from tests.helpers.implementations import IMPLEMENTATIONS, module, structures
-from tests.helpers.wal import (
 from tests.helpers.storages import founded
+from tests.helpers.wal import (
     BLOCK,
     CLUSTER,
     SMALL,

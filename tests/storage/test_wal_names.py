@@ -13,14 +13,14 @@ import pytest
 from tests.helpers.cluster import Machine
 from tests.helpers.implementations import IMPLEMENTATIONS, module
 from tests.helpers.paths import ROOT
+from tests.helpers.storages import founded
 from tests.helpers.waiting import WAIT, eventually
 from tests.helpers.wal import SMALL, contents, opened, opened_elsewhere, records, segment
-from tests.helpers.storages import founded
 
 
 def running(impl, path, **settings):
     """A node of its own group, which leads."""
-    storage = founded(impl, path, members=[1], segment_bytes=SMALL, cluster=CLUSTER)
+    storage = founded(impl, path, members=[1], segment_bytes=SMALL)
     config = impl.Config(id=1, tick_ms=10, seed=1, **settings)
     node = impl.Node(config, storage, impl.MemoryNetwork().transport(), Machine()).start()
     eventually(lambda: node.is_leader)

@@ -14,9 +14,9 @@ import pytest
 from tests.helpers.cluster import Machine
 from tests.helpers.implementations import IMPLEMENTATIONS, module, structures
 from tests.helpers.paths import ROOT
+from tests.helpers.storages import founded
 from tests.helpers.waiting import WAIT, eventually
 from tests.helpers.wal import CLUSTER, SMALL, contents, opened, records, segment, serving
-from tests.helpers.storages import founded
 
 
 class Served:

@@ -16,6 +16,7 @@ from ...storage.memory import MemoryStorage
 from ...storage.wal_format import BLOCK, MARK_NAME, MARK_SLOTS, SECTOR, Mark, decode_mark, segment_name
 from ..disk import Chances, SimDisk
 
+CLUSTER = b"simulated nodes!"
 SEGMENT_BYTES = 64 << 10
 NEWEST_BYTES = 40  # that surely belong to the newest batch
 # What a simulated disk counts, and under which name a schedule does.
@@ -136,7 +137,9 @@ class WalDisk:
     def __init__(self, id: int, voters: Iterable[int], rng: random.Random) -> None:
         self.disk = SimDisk(random.Random(rng.getrandbits(64)))
         self._path = f"/node-{id}"
-        self._voters = tuple(voters)
+        FileStorage.create(
+            self._path, id=id, members=voters, cluster=CLUSTER, segment_bytes=SEGMENT_BYTES, disk=self.disk
+        )
         self._frozen_for = 0
         #: nothing was ordered that a node cannot live with, in this life
         self._harmless = True
@@ -144,7 +147,7 @@ class WalDisk:
 
     def storage(self) -> FileStorage:
         self._harmless = True
-        return FileStorage(self._path, self._voters, segment_bytes=SEGMENT_BYTES, disk=self.disk)
+        return FileStorage(self._path, disk=self.disk)
 
     def power_cut(self, totals: Counter[str]) -> None:
         before = self.disk.counts.copy()

@@ -16,10 +16,10 @@ from ...config import Config
 from ...errors import UsageError
 from ...node.assembly import Rows
 from ..invariants import Violation
-from .disks import Disk, PlainDisk, WalDisk
+from .disks import CLUSTER, Disk, PlainDisk, WalDisk
 from .machines import Application, ToldToFail
 from .requests import Proposal
-from .world import CLUSTER, MS, World
+from .world import MS, World
 
 SLICES = (60, 260)  # of the part with faults
 LIVES_AGAIN = 6000  # slices until everybody has come back and agrees

@@ -26,13 +26,12 @@ from ...types import LEADER
 from ..invariants import Violation
 from ..stepped import Stepped
 from .checker import NodeChecker
-from .disks import Disk
+from .disks import CLUSTER, Disk
 from .machines import Application, Given
 from .network import Network, Transport
 from .requests import Leadership, Proposal, Request
 from .streams import Changes, Committed, ends_with
 
-CLUSTER = b"simulated nodes!"
 MS = 1_000_000
 GIVEN_BACK = REFUSALS[REFUSED_STOPPED]
 SKIPPED = 0.15  # how often a worker that could have a round has none

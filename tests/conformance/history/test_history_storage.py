@@ -29,9 +29,9 @@ from tests.helpers.cluster import Machine
 from tests.helpers.core_net import Member, Network, only
 from tests.helpers.implementations import IMPLEMENTATIONS, module, structures
 from tests.helpers.power import Platter, PowerCut
+from tests.helpers.storages import founded
 from tests.helpers.waiting import WAIT, eventually
 from tests.helpers.wal import CLUSTER, SMALL, contents, opened, records
-from tests.helpers.storages import founded
 
 # --- what is durable, and what is said about it --------------------------------------------------
 
