@@ -35,8 +35,8 @@ from .disk import Disk
 from .founding import NAME as FOUNDING
 from .founding import Founding
 from .protocol import Loaded, check_append, check_base, first_membership
-from .recovery import NOTHING, Recovery, make_mark
-from .snapshot_format import Descriptor, check_address, place_of_name
+from .recovery import NOTHING, Recovery, left_by_a_member, make_mark
+from .snapshot_format import Descriptor, check_address
 from .snapshot_receiver import SnapshotReceiver
 from .snapshot_store import SnapshotStore
 from .snapshots import SnapshotReader, SnapshotWriter, compressor
@@ -51,7 +51,6 @@ from .wal_format import (
     Owner,
     describe,
     encode_head,
-    segment_number,
 )
 from .wal_writer import Wal
 
@@ -77,11 +76,6 @@ def _check_segment_bytes(given: int) -> None:
         raise ConfigError(
             f"segment_bytes must be an integer in {SEGMENT_BYTES_MIN}..{SEGMENT_BYTES_MAX}, not {given!r}"
         )
-
-
-def _is_of_a_member(name: str) -> bool:
-    """Whether a member has written the file: a founding that did not end leaves none of these."""
-    return segment_number(name) is not None or place_of_name(name.split(".raftx")[0] + ".raftx") is not None
 
 
 class FileStorage:
@@ -210,18 +204,16 @@ class FileStorage:
         try:
             self._make_directory()
             directory = self._disk.open_directory(Path(os.path.abspath(self.path)))
-            names = directory.names()
-            if FOUNDING in names:
+            if FOUNDING in directory.names():
                 raise AlreadyFounded(f"{self.path} holds a member already: open it with FileStorage(path)")
-            others = [name for name in names if _is_of_a_member(name)]
-            if others:
-                raise AlreadyFounded(
-                    f"{self.path} holds files of a member ({others[0]}) and not the file {FOUNDING}. {REMEDY}"
-                )
+            if left := left_by_a_member(directory):
+                raise AlreadyFounded(f"{self.path} holds {left} of a member, and not the file {FOUNDING}. {REMEDY}")
             make_mark(directory, NOTHING, Owner(founding.cluster, founding.id, founding.store))
             founding_file.write(directory, founding)
         except OSError as error:
             raise StorageError(f"cannot found a member in {self.path}: {error}") from error
+        except StorageError as error:
+            raise self._named(error) from error.__cause__
         finally:
             if directory is not None:
                 directory.close()
@@ -242,18 +234,23 @@ class FileStorage:
             path = Path(os.path.abspath(self.path))
             if not self._disk.exists(path):
                 raise NotFounded(f"{self.path} does not exist. {NOT_FOUNDED}")
-            # Its name, which whoever founded it may not have seen on disk.
-            self._disk.sync_directory(path.parent)
+            # Its name, should it have been moved here since it was founded.
+            self._sync_level(path.parent)
             self._directory = self._disk.open_directory(path)
             return self._open(self._directory, id, cluster)
         except OSError as error:
             self.close()
             raise StorageError(f"cannot open {self.path}: {error}") from error
-        except BaseException as error:
+        except StorageError as error:
             self.close()
-            if type(error) is StorageError:  # of a version: what reads the bytes does not know where they are
-                raise StorageError(f"{self.path}: {error}") from error
+            raise self._named(error) from error.__cause__
+        except BaseException:
+            self.close()
             raise
+
+    def _named(self, error: StorageError) -> StorageError:
+        """An error of a version says where that is, too: what reads the bytes does not know it. Others do already."""
+        return StorageError(f"{self.path}: {error}") if type(error) is StorageError else error
 
     def append(self, hard_state: HardState, records: Sequence[bytes | memoryview]) -> None:
         """Take the hard state and then the records; written by the next ``sync``. Not while a node uses it.
@@ -383,20 +380,23 @@ class FileStorage:
                 with contextlib.suppress(OSError):
                     disk.remove_directory(level)
                 raise
-        # The directory's own name, and those above it, which another founding may have made. A level that may not be
-        # read or synced here was not made here either.
+        # The directory's own name, and those above it, which another founding may have made.
         for parent in path.parents:
-            try:
-                disk.sync_directory(parent)
-            except OSError as error:
-                if error.errno not in (errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENOTSUP, errno.EROFS):
-                    raise
+            self._sync_level(parent)
+
+    def _sync_level(self, level: Path) -> None:
+        """Make what is in a directory durable. One that may not be read or synced here was not made here either."""
+        try:
+            self._disk.sync_directory(level)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENOTSUP, errno.EROFS):
+                raise
 
     def _open(self, directory: Directory, id: int, cluster: bytes) -> Loaded:
         founding = founding_file.read(directory)
         if founding is None:
-            if any(_is_of_a_member(name) for name in directory.names()):
-                raise WalDamaged(f"{self.path} holds files of a member, and not the file {FOUNDING}. {REMEDY}")
+            if left := left_by_a_member(directory):
+                raise WalDamaged(f"{self.path} holds {left} of a member, and not the file {FOUNDING}. {REMEDY}")
             raise NotFounded(f"{self.path} holds no member. {NOT_FOUNDED}")
         if founding.cluster != cluster:
             raise WrongDirectory(f"{self.path} belongs to another cluster: {founding.cluster!r}")

@@ -88,6 +88,9 @@ def read(directory: Directory) -> Founding | None:
 
 def write(directory: Directory, founding: Founding) -> None:
     """Found the directory: the file is whole, and durable with its name, or there is none. Raises OSError."""
+    if NEW in directory.names():
+        # Of a founding that did not end. It may be longer.
+        directory.remove(NEW)
     file = directory.open_file(NEW, create=True)
     try:
         buffer = Buffer()

@@ -8,6 +8,7 @@ write that never ended can have left, and each time a warning is logged.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -66,6 +67,58 @@ def make_mark(directory: Directory, mark: Mark, owner: Owner) -> None:
         code = directory.py_sync()
     if code:
         raise StorageFailed(describe(OPERATION_MARK << 32 | -code))
+
+
+def first_block(directory: Directory, segment: int) -> bytes:
+    """The first block of a segment, shorter where that is all there is. Raises OSError."""
+    file = directory.open_file(segment_name(segment), readonly=True)
+    try:
+        buffer = Buffer()
+        code = file.py_read_at(buffer, BLOCK, 0)
+        if code:
+            raise OSError(-code, f"cannot read {os.fsdecode(directory.path)}/{segment_name(segment)}")
+        return buffer.tobytes()
+    finally:
+        file.close()
+
+
+def read_slots(directory: Directory) -> list[tuple[Mark, Owner] | None]:
+    """What each slot of the mark says, None where it cannot be read.
+
+    Raises StorageError for a mark of another version, OSError.
+    """
+    slots, versions = [], []
+    file = directory.open_file(MARK_NAME, readonly=True)
+    try:
+        buffer = Buffer()
+        for slot in range(MARK_SLOTS):
+            code = file.py_read_at(buffer, SECTOR, slot * BLOCK)
+            data = b"" if code else buffer.tobytes()
+            slots.append(decode_mark(data, slot))
+            versions.append(mark_version(data))
+    finally:
+        file.close()
+    if versions[0] == versions[1] != 0:
+        # Two slots that agree on another version are no damage in one place.
+        check_version(versions[0])
+    return slots
+
+
+def left_by_a_member(directory: Directory) -> str:
+    """The name of a file that only a member can have written, "" without one. For a directory that was not founded.
+
+    A founding that did not end leaves no such file. Raises StorageError for what another version of raftx has written,
+    OSError.
+    """
+    names = directory.names()
+    found = [name for name in names if name == SPARE_NAME or place_of_name(name.split(".raftx")[0] + ".raftx")]
+    for segment in sorted(number for number in map(segment_number, names) if number is not None):
+        found.append(segment_name(segment))
+        with contextlib.suppress(WalDamaged):
+            decode_head(first_block(directory, segment))
+    if MARK_NAME in names and any(slot is not None and slot[0] != NOTHING for slot in read_slots(directory)):
+        found.append(MARK_NAME)
+    return found[-1] if found else ""
 
 
 class Recovery:
@@ -226,22 +279,7 @@ class Recovery:
             self.doubt = f"{MARK_NAME} is missing"
             return
         self.marked = True
-        slots = []
-        versions = []
-        file = self.directory.open_file(MARK_NAME, readonly=True)
-        try:
-            buffer = Buffer()
-            for slot in range(MARK_SLOTS):
-                code = file.py_read_at(buffer, SECTOR, slot * BLOCK)
-                data = b"" if code else buffer.tobytes()
-                slots.append(decode_mark(data, slot))
-                versions.append(mark_version(data))
-        finally:
-            file.close()
-        if versions[0] == versions[1] != 0:
-            # Two slots that agree on another version are no damage in one place.
-            check_version(versions[0])
-        read = [slot for slot in slots if slot is not None]
+        read = [slot for slot in read_slots(self.directory) if slot is not None]
         for _, owner in read:
             self._check_owner(f"{self.path}/{MARK_NAME}", owner)
         if read:
@@ -278,30 +316,19 @@ class Recovery:
         heads: list[Head] = []
         for segment in segments:
             try:
-                heads.append(decode_head(self._first_block(segment)))
+                heads.append(decode_head(first_block(self.directory, segment)))
             except WalDamaged as error:
                 if segment == segments[-1]:
                     return heads, error
                 raise WalDamaged(f"{self._file(segment)}: {error}") from error
         return heads, None
 
-    def _first_block(self, segment: int) -> bytes:
-        file = self.directory.open_file(segment_name(segment), readonly=True)
-        try:
-            buffer = Buffer()
-            code = file.py_read_at(buffer, BLOCK, 0)
-            if code:
-                raise OSError(-code, f"cannot read {self._file(segment)}")
-            return buffer.tobytes()
-        finally:
-            file.close()
-
     def _is_fresh(self, segment: int) -> bool:
         """Whether a segment holds nothing but what one does that was made and never used: zeros.
 
         And some sectors of a header: the power may have failed while that was written.
         """
-        block = self._first_block(segment)
+        block = first_block(self.directory, segment)
         file = self.directory.open_file(segment_name(segment), readonly=True)
         try:
             size = file.size()
@@ -312,7 +339,7 @@ class Recovery:
 
     def _keep_or_remove(self, segment: int) -> None:
         """The last segment was made and never used: it is the next one, unless it is not whole."""
-        unwritten = not any(self._first_block(segment))
+        unwritten = not any(first_block(self.directory, segment))
         file = self.directory.open_file(segment_name(segment))
         try:
             size = file.size()

@@ -2,7 +2,7 @@
 
 
 def founded(impl, path, members=(1, 2, 3), learners=(), *, id=1, segment_bytes=64 << 10, disk=None, **settings):
-    """The storage of a member, not opened: founded here, unless the directory holds one already, or cannot.
+    """The storage of a member, not opened: founded here, unless the directory holds one already, or is in use.
 
     ``cluster`` is what members are founded with; the rest goes to FileStorage.
     """
@@ -10,5 +10,5 @@ def founded(impl, path, members=(1, 2, 3), learners=(), *, id=1, segment_bytes=6
     settings = {"segment_bytes": segment_bytes, "disk": disk, **settings}
     try:
         return impl.FileStorage.create(path, id=id, members=members, learners=learners, **cluster, **settings)
-    except impl.StorageError:
+    except impl.WrongDirectory:
         return impl.FileStorage(path, **settings)

@@ -4,13 +4,14 @@ import pytest
 
 from tests.helpers.implementations import module
 from tests.helpers.ports import port as free_port
+from tests.helpers.storages import founded
 from tests.helpers.waiting import WAIT, eventually
 
 
 def storage_of(impl, kind, path):
     if kind == "memory":
         return impl.MemoryStorage(voters=[1])
-    return impl.FileStorage(path / "node", voters=[1])
+    return founded(impl, path / "node", members=[1])
 
 
 def goes_on(node):

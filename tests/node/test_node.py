@@ -519,7 +519,9 @@ import sys, raftx
 class Machine:
     def apply(self, entry): return entry.index
 urls = {1: "tcp://127.0.0.1:0"}
-node = raftx.Node(raftx.Config(id=1, tick_ms=10), raftx.FileStorage(sys.argv[1], voters=[1]),
+found = sys.argv[2] == "2"
+storage = raftx.FileStorage.create(sys.argv[1], id=1, members=[1]) if found else raftx.FileStorage(sys.argv[1])
+node = raftx.Node(raftx.Config(id=1, tick_ms=10), storage,
                   raftx.NngTransport("tcp://127.0.0.1:0", {}), Machine()).start()
 next(change for change in node.state_changes if change.leader)
 assert node.propose(b"x").result(timeout=20).result == int(sys.argv[2])

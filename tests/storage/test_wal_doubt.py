@@ -47,7 +47,7 @@ def test_the_mark_names_the_newest_batch(impl, tmp_path):
         data = (tmp_path / "n" / "wal.mark").read_bytes()
         assert len(data) == BLOCK + 512 or len(data) == 2 * BLOCK
         slots = [format.decode_mark(data[slot * BLOCK :], slot) for slot in range(2)]
-        assert {slot[1:] for slot in slots} == {(CLUSTER, 1)}
+        assert {slot[1][:2] for slot in slots} == {(CLUSTER, 1)} and slots[0][1] == slots[1][1]
         newest = max(slot[0] for slot in slots)
         wal = storage.wal
         assert newest == format.Mark(wal.batch_number, wal.segment, wal.write_offset, wal.previous_crc)
@@ -128,6 +128,10 @@ def test_another_history_is_not_the_one_that_the_mark_knows(impl, tmp_path):
     """A segment of the same node from another time, at least as long."""
     small_log(impl, tmp_path / "n")
     h = impl.HardState
+    (tmp_path / "other").mkdir()
+    # The same directory, at its founding.
+    shutil.copy(tmp_path / "n" / "founding", tmp_path / "other")
+    put_mark(impl, tmp_path / "other", *[module(impl, "storage.wal_format").Mark(0, 0, 0, 0)] * 2)
     write(impl, tmp_path / "other", [(h(1, 3, 0), 1, [(1, bytes([n]))]) for n in range(9)])
     shutil.copy(segment(tmp_path / "other"), tmp_path / "n")
     with pytest.raises(impl.WalDamaged, match=r"is not the one that wal\.mark names"):
@@ -277,7 +281,7 @@ def test_a_loss_that_shows_is_not_accepted(impl, tmp_path):
 
 def test_the_mark_of_another_node(impl, tmp_path):
     small_log(impl, tmp_path / "n")
-    storage = founded(impl, tmp_path / "other", members=[1, 2, 3], segment_bytes=SMALL, cluster=CLUSTER)
+    storage = founded(impl, tmp_path / "other", members=[1, 2, 3], id=2, segment_bytes=SMALL, cluster=CLUSTER)
     storage.open(2, CLUSTER)
     storage.close()
     shutil.copy(tmp_path / "other" / "wal.mark", tmp_path / "n")
@@ -300,13 +304,13 @@ def contents_of(path):
     return {each.name: each.read_bytes() for each in path.iterdir()}
 
 
-@pytest.mark.parametrize("version", [1, 2, 4, 255])
+@pytest.mark.parametrize("version", [1, 2, 3, 5, 255])
 def test_another_format_is_refused_by_its_number(impl, tmp_path, version):
     """Older ones and later ones: nothing is damaged, and nothing is changed. The error says what can be done."""
     format = module(impl, "storage.wal_format")
     small_log(impl, tmp_path / "n")
     segment(tmp_path / "n").write_bytes(with_version(impl, segment(tmp_path / "n").read_bytes(), version))
-    for mark in ("of version 3", "of that version", "missing"):
+    for mark in ("of version 4", "of that version", "missing"):
         path = tmp_path / "n" / "wal.mark"
         if mark == "of that version":
             data = bytearray(path.read_bytes())
@@ -316,14 +320,14 @@ def test_another_format_is_refused_by_its_number(impl, tmp_path, version):
         elif mark == "missing":
             path.unlink()
         before = contents_of(tmp_path / "n")
-        with pytest.raises(impl.StorageError, match=f"format version {version}; this raftx reads version 3") as refused:
+        with pytest.raises(impl.StorageError, match=f"format version {version}; this raftx reads version 4") as refused:
             opened(impl, tmp_path / "n")
         assert "use the raftx that wrote it" in str(refused.value)
         assert not isinstance(refused.value, impl.WalDamaged)
         assert contents_of(tmp_path / "n") == before
 
 
-@pytest.mark.parametrize("version", [1, 2, 4])
+@pytest.mark.parametrize("version", [1, 2, 3, 5])
 def test_a_directory_of_another_format_is_refused_before_it_has_a_segment(impl, tmp_path, version):
     format = module(impl, "storage.wal_format")
     small_log(impl, tmp_path / "n")
@@ -333,12 +337,12 @@ def test_a_directory_of_another_format_is_refused_before_it_has_a_segment(impl, 
     for slot in range(2):
         data[slot * BLOCK + format.MARK_VERSION_AT] = version
     (tmp_path / "n" / "wal.mark").write_bytes(data)
-    with pytest.raises(impl.StorageError, match=f"format version {version}; this raftx reads version 3") as refused:
+    with pytest.raises(impl.StorageError, match=f"format version {version}; this raftx reads version 4") as refused:
         opened(impl, tmp_path / "n")
     assert not isinstance(refused.value, impl.WalDamaged)
 
 
-@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("version", [2, 3, 4])
 def test_a_version_that_was_damaged_is_no_other_version(impl, tmp_path, version):
     """Each bit of its bytes: damage, which is never taken for a log of another raftx."""
     format = module(impl, "storage.wal_format")
@@ -350,7 +354,7 @@ def test_a_version_that_was_damaged_is_no_other_version(impl, tmp_path, version)
         segment(tmp_path / "n").write_bytes(data)
         with pytest.raises(impl.WalDamaged, match="header of a segment of the log is damaged"):
             opened(impl, tmp_path / "n")
-    if version == 2:
+    if version != format.VERSION:
         return
     # In one slot of the mark it makes that slot unreadable: the other one decides.
     segment(tmp_path / "n").write_bytes(whole)
@@ -430,7 +434,7 @@ def test_a_node_that_is_killed_leaves_an_exact_mark(impl, tmp_path):
     from tests.helpers.cluster import Machine
     from tests.helpers.waiting import WAIT, eventually
 
-    storage = founded(impl, tmp_path / "n", members=[1], segment_bytes=SMALL, cluster=CLUSTER)
+    storage = founded(impl, tmp_path / "n", members=[1], segment_bytes=SMALL)
     config = impl.Config(id=1, tick_ms=10, seed=1)
     with impl.Node(config, storage, impl.MemoryNetwork().transport(), Machine()) as node:
         eventually(lambda: node.role == LEADER)

@@ -184,7 +184,7 @@ def test_a_sync_that_failed_is_made_up_for(impl, tmp_path, monkeypatch, level):
     with monkeypatch.context() as patch:
         synced(patch, base + level)
         with pytest.raises(impl.StorageError, match="Input/output"):
-            opened(impl, tmp_path / "a" / "b" / "c")
+            founded(impl, tmp_path / "a" / "b" / "c")
     seen = synced(monkeypatch)
     opened(impl, tmp_path / "a" / "b" / "c")[0].close()
     assert {base, f"{base}/a", f"{base}/a/b"} <= set(seen)
@@ -210,7 +210,8 @@ import raftx
 if os.geteuid() == 0:
     os.setresgid(65534, 65534, 65534)
     os.setresuid(65534, 65534, 65534)
-storage = raftx.FileStorage(sys.argv[1], voters=[1], segment_bytes=1 << 16)
+create = raftx.FileStorage.create
+storage = create(sys.argv[1], id=1, members=[1], cluster=bytes(16)) if sys.argv[2] == "1" else raftx.FileStorage(sys.argv[1])
 print(storage.open(1, bytes(16)).incarnation)
 storage.close()
 """
@@ -223,7 +224,7 @@ storage.close()
     try:
         for life in (1, 2):
             done = subprocess.run(
-                [sys.executable, "-c", code, str(outer / "n")],
+                [sys.executable, "-c", code, str(outer / "n"), str(life)],
                 capture_output=True,
                 text=True,
                 timeout=60,
@@ -244,7 +245,7 @@ def test_a_forked_worker_does_not_keep_the_directory(impl, tmp_path, child):
 import os, signal, sys
 import raftx
 path = sys.argv[1]
-storage = raftx.FileStorage(path, voters=[1, 2, 3], segment_bytes=1 << 16)
+storage = raftx.FileStorage.create(path, id=1, members=[1, 2, 3], cluster=bytes(16), segment_bytes=1 << 16)
 storage.open(1, bytes(16))
 ready, tell = os.pipe()
 child = os.fork()

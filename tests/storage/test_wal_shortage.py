@@ -245,7 +245,7 @@ import raftx
 from raftx.storage.protocol import RESERVE_READY
 class Machine:
     def apply(self, entry): return entry.index
-storage = raftx.FileStorage(sys.argv[1], voters=[1], segment_bytes=1 << 16)
+storage = raftx.FileStorage.create(sys.argv[1], id=1, members=[1], segment_bytes=1 << 16)
 node = raftx.Node(raftx.Config(id=1, tick_ms=10), storage, raftx.MemoryNetwork().transport(), Machine()).start()
 next(change for change in node.state_changes if change.leader)
 def wait(condition):
@@ -333,7 +333,7 @@ def test_an_open_without_descriptors_is_an_error_and_releases_everything(impl, t
 def test_status_names_what_is_short(tmp_path):
     """Of a node: the name of the error, and nothing when nothing is short."""
     impl = IMPLEMENTATIONS["pure"]
-    storage = founded(impl, tmp_path / "n", members=[1], segment_bytes=SMALL, cluster=CLUSTER)
+    storage = founded(impl, tmp_path / "n", members=[1], segment_bytes=SMALL)
     config = impl.Config(id=1, tick_ms=10, seed=1)
     with impl.Node(config, storage, impl.MemoryNetwork().transport(), Machine()) as node:
         eventually(lambda: node.is_leader)

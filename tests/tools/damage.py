@@ -31,6 +31,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from tests.helpers.implementations import module
 from tests.helpers.storages import founded
 
 CLUSTER = b"damage-test-clus"
@@ -79,8 +80,10 @@ def left(impl: ModuleType, path: Path, name: str, batches: list[Any], killed: bo
     states: list[State] = [(0, 0, 0, ())]
     entries: list[tuple[int, int, bytes]] = []
     lives = [batches[: len(batches) // 2], batches[len(batches) // 2 :]]
+    disk = module(impl, "storage.disk").Disk()
+    disk.random = random.Random(name).randbytes  # the same directory each time, and so the same damage
     for life in lives:
-        storage = founded(impl, path, members=[1, 2, 3], segment_bytes=SEGMENT, cluster=CLUSTER)
+        storage = founded(impl, path, members=[1, 2, 3], segment_bytes=SEGMENT, cluster=CLUSTER, disk=disk)
         storage.open(1, CLUSTER)
         for term, vote, commit, first, items in life:
             storage.append(impl.HardState(term, vote, commit), [_records(impl, first, items)] if items else [])
@@ -156,7 +159,7 @@ def bits(case: Left, draw: random.Random) -> Iterator[Damage]:
 
 def _bytes(case: Left, draw: random.Random, name: str) -> Damage:
     content = case.files[name]
-    at = draw.choice(_used(content) or [0]) + draw.randrange(SECTOR)
+    at = (draw.choice(_used(content) or [0]) + draw.randrange(SECTOR)) % len(content)
     length = draw.choice([1, 2, 3, 8, 64, 700])
     data = draw.choice([bytes(length), b"\xff" * length, draw.randbytes(length)])[: len(content) - at]
     return Damage("bytes", f"{name} {at}+{len(data)}", _replace(name, at, data))
@@ -176,8 +179,10 @@ def _pieces(case: Left, draw: random.Random, name: str, size: int, kind: str) ->
 
 
 def _swap(case: Left, draw: random.Random, name: str) -> Damage:
-    size = draw.choice([SECTOR, BLOCK])
+    size = draw.choice([SECTOR, BLOCK]) if len(case.files[name]) > SECTOR else 8
     one, other = draw.choice(_used(case.files[name]) or [0]), draw.randrange(len(case.files[name]))
+    if size < SECTOR:
+        one = draw.randrange(len(case.files[name]))
     one, other = one // size * size, other // size * size
 
     def apply(files: Files) -> None:
