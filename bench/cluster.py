@@ -137,7 +137,7 @@ def member(pipe, id, ports, directory, options):
         transport = raftx.NngTransport(
             urls[id], {i: u for i, u in urls.items() if i != id}, use_gil=options.get("use_gil", False)
         )
-        storage = raftx.FileStorage(Path(directory) / str(id), voters=list(urls))
+        storage = raftx.FileStorage.create(Path(directory) / str(id), id=id, members=urls)
         config = raftx.Config(id=id, **options.get("config", {}))
         stop_burning = None
         with raftx.Node(config, storage, transport, Counter()) as node:

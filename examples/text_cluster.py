@@ -220,6 +220,7 @@ class Demo:
         half = min(total, max(total // 2, third + 1))
         two_thirds = min(total, max(total * 2 // 3, half + 1))
 
+        cluster.found_all()
         cluster.start_all()
         result = Result(total, compiled=all(life.compiled for life in cluster.lives.values()))
         self.say(f"started {', '.join(map(str, cluster.lives.values()))}")

@@ -1,6 +1,10 @@
 """One server of the replicated text: a raftx node with its log on disk, and a door for clients.
 
+    python -m examples.text_node found ID DIRECTORY 1 2 3     once, when the member's machine is set up
     python -m examples.text_node ID DIRECTORY 1=tcp://127.0.0.1:5601 2=tcp://127.0.0.1:5602 ...
+
+A member is founded by a command of its own, never because its directory looks empty: the disk that holds
+what it acknowledged may not be mounted. The first command needs ids alone, the same for each member.
 
 The process says on standard output, as one line of JSON, on which port of 127.0.0.1 it takes clients, or
 why it cannot start. It ends after a STOP frame, when the node fails, and at once when its standard
@@ -39,6 +43,7 @@ from .text_client import (
 )
 from .text_store import COMMAND, TextStore
 
+CLUSTER = b"replicated-text!"
 SEGMENT_BYTES = 8 << 20  # a file of the log is reserved in one piece: small ones suit a demo
 UNANSWERED = 64  # COMMANDS frames of one client; the next one waits in its socket
 SHOWN = ("id", "state", "term", "leader", "role", "commit", "applied", "last", "syncs", "wal_bytes", "wal_entries")
@@ -139,8 +144,27 @@ def tell(**what: Any) -> None:
     print(json.dumps(what), flush=True)
 
 
+def found(arguments: list[str]) -> int:
+    """Found a member; the exit status."""
+    id, directory, *members = arguments
+    try:
+        raftx.FileStorage.create(
+            directory,
+            id=int(id),
+            members=[int(member) for member in members],
+            cluster=CLUSTER,
+            segment_bytes=SEGMENT_BYTES,
+        )
+    except raftx.RaftError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
 def main(arguments: list[str]) -> int:
-    """Run one server until it is stopped; the exit status."""
+    """Found a member, or run one server until it is stopped; the exit status."""
+    if arguments[:1] == ["found"]:
+        return found(arguments[1:])
     threading.Thread(target=watch_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started this process
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
@@ -149,8 +173,8 @@ def main(arguments: list[str]) -> int:
     peers = {member: url for member, url in urls.items() if member != id}
     store = TextStore()
     node = raftx.Node(
-        raftx.Config(id=id, cluster=b"replicated-text!"),
-        raftx.FileStorage(directory, voters=sorted(urls), segment_bytes=SEGMENT_BYTES),
+        raftx.Config(id=id, cluster=CLUSTER),
+        raftx.FileStorage(directory),
         raftx.NngTransport(urls[id], peers),
         store,
     )

@@ -22,11 +22,13 @@ from typing import Any
 from .text_client import LINES, POSITION, STOP, Connection, readable, unpack_lines
 
 ROOT = Path(__file__).resolve().parent.parent
+NODE = [sys.executable, "-m", "examples.text_node"]
 WATCH_S = 0.1  # between two looks at each node
 PAUSE_S = 0.01
 START_S = 300.0  # reading a long log takes a while, interpreted above all
 LEADER_S = 60.0
 STOP_S = 30.0
+FOUND_S = 60.0
 PORT_TRIES = 20
 
 
@@ -50,7 +52,7 @@ class Life:
         self.status: dict[str, Any] = {"state": "starts"}
         self.started = time.monotonic()
         self.ended = 0.0
-        command = [sys.executable, "-m", "examples.text_node", str(id), str(directory / f"node-{id}")]
+        command = [*NODE, str(id), str(directory / f"node-{id}")]
         command += [f"{member}={url}" for member, url in urls.items()]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
@@ -181,6 +183,20 @@ class Cluster:
                         life.ask()
 
     # --- start and end ---------------------------------------------------------------------------
+
+    def found_all(self) -> None:
+        """Found every member, once, before it is started for the first time. Raises Failed."""
+        for id in self.ids:
+            command = [*NODE, "found", str(id), str(self.directory / f"node-{id}"), *map(str, self.ids)]
+            try:
+                done = subprocess.run(
+                    command, cwd=ROOT, capture_output=True, text=True, timeout=FOUND_S, start_new_session=True
+                )
+            except subprocess.TimeoutExpired as error:
+                raise Failed(f"node {id} was not founded within {FOUND_S:.0f} s") from error
+            if done.returncode:
+                raise Failed(f"node {id} was not founded: {done.stderr.strip()}")
+            self.between()
 
     def start_all(self) -> None:
         """Start every node on a free port and wait until they have a leader. Raises Failed."""

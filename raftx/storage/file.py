@@ -176,6 +176,7 @@ class FileStorage:
             snapshot_level=snapshot_level,
             disk=disk,
         )
+        _check_segment_bytes(segment_bytes)
         if not is_id(id):
             raise ConfigError(f"id must be an integer in 1..2^63-1, not {id!r}")
         if not isinstance(cluster, bytes) or len(cluster) != CLUSTER_BYTES:
@@ -186,14 +187,13 @@ class FileStorage:
         if id not in conf_state.voters + conf_state.learners:
             raise ConfigError(f"id must be one of the members and learners, not {id}")
         addresses: dict[int, str] = {}
-        for given in (members, learners):
-            if isinstance(given, Mapping):
-                addresses.update(given)
-        for member, url in addresses.items():
-            try:
-                check_address(member, url)
-            except UsageError as error:
-                raise ConfigError(f"members: {error}") from error
+        for name, given in (("members", members), ("learners", learners)):
+            for member, url in given.items() if isinstance(given, Mapping) else ():
+                try:
+                    check_address(member, url)
+                except UsageError as error:
+                    raise ConfigError(f"{name}: {error}") from error
+                addresses[member] = url
         store = storage._disk.random(STORE_BYTES)
         storage._found(Founding(cluster, store, id, segment_bytes // BLOCK * BLOCK, conf_state, addresses))
         return storage
@@ -393,7 +393,10 @@ class FileStorage:
                 raise
 
     def _open(self, directory: Directory, id: int, cluster: bytes) -> Loaded:
-        founding = founding_file.read(directory)
+        try:
+            founding = founding_file.read(directory)
+        except WalDamaged as error:
+            raise WalDamaged(f"{self.path}: {error}. {REMEDY}") from error
         if founding is None:
             if left := left_by_a_member(directory):
                 raise WalDamaged(f"{self.path} holds {left} of a member, and not the file {FOUNDING}. {REMEDY}")

@@ -1,7 +1,8 @@
 """SimDisk: a disk that stalls, fills up, fails, is damaged and loses power, all drawn from one source.
 
     disk = SimDisk(random.Random(7))
-    storage = FileStorage("/n1", voters=[1, 2, 3], disk=disk)
+    FileStorage.create("/n1", id=1, members=[1, 2, 3], disk=disk)
+    storage = FileStorage("/n1", disk=disk)
 
 The log, its reserve, the recovery and FileStorage run on it as they run on the operating system's files, in both modes:
 its directories and files are a Directory and File of another kind. Nothing waits. A sync that stalls says WAIT

@@ -81,7 +81,7 @@ WRONG = [
     ("voters must be ids", storage([1, "2"]), "in 1..9223372036854775807", "'2'"),
     ("voters must be ids", storage([1.0]), "", "1.0"),
     ("learners must be ids", directory([1], [0]), "", "0"),
-    ("voters and learners must be different ids", directory([1, 2], [2]), "", "2 is there more than once"),
+    ("members and learners must be different ids", directory([1, 2], [2]), "", "2 is there more than once"),
     ("voters must name at least one", storage(), "", "none"),
     ("sync_delay must be", storage([1], sync_delay="1"), "at least 0", "'1'"),
     ("path must be", directory([1], path=5), "pathlib.Path", "5"),

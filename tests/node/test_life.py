@@ -129,7 +129,7 @@ def test_no_thread_left(impl, monkeypatch, tmp_path, disk, use_gil):
     memory = Storage(impl)
 
     def another():
-        storage = impl.FileStorage(tmp_path / "log", [1], segment_bytes=64 << 10) if disk == "file" else memory
+        storage = founded(impl, tmp_path / "log", [1]) if disk == "file" else memory
         return make(impl, storage, transport=impl.NngTransport(urls[1], urls, use_gil=use_gil))
 
     for allowed in range(12):

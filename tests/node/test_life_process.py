@@ -357,7 +357,8 @@ def propose(node):
             time.sleep(0.01)
 
 if role == "parent":
-    node = make(1, urls, raftx.FileStorage(directory, urls), **options).start()
+    storage = raftx.FileStorage.create(directory, id=1, members=urls)
+    node = make(1, urls, storage, **options).start()
     propose(node)
     def work():
         os.write(ready, b"r")
@@ -379,7 +380,7 @@ parent.kill()
 parent.wait()
 assert len(workers) == 2
 try:
-    node = make(1, urls, raftx.FileStorage(directory, urls), **options).start()
+    node = make(1, urls, raftx.FileStorage(directory), **options).start()
     propose(other)
     propose(node)
     node.close()

@@ -218,6 +218,7 @@ def lone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     made = Cluster(tmp_path_factory.mktemp("lone"), 1, lambda: None)
     made.between = made.check
     try:
+        made.found_all()
         made.start_all()
         yield made
     finally:
@@ -230,6 +231,7 @@ def test_a_port_that_is_taken_costs_another_try(cluster: Cluster, monkeypatch: p
     with socket.create_server(("127.0.0.1", 0)) as taken:
         offers = [[*free_urls(2), f"tcp://127.0.0.1:{taken.getsockname()[1]}"]]
         monkeypatch.setattr(text_processes, "free_urls", lambda count: offers.pop() if offers else free_urls(count))
+        cluster.found_all()
         cluster.start_all()
         assert cluster.port_losses >= 1
     assert cluster.ready()
@@ -240,6 +242,7 @@ def test_a_port_that_is_taken_costs_another_try(cluster: Cluster, monkeypatch: p
 
 def test_followers_take_commands_too(cluster: Cluster) -> None:
     text = numbered(2000)
+    cluster.found_all()
     cluster.start_all()
     leader = cluster.wait_for_leader()
     sender = Sender(text, lambda: {id: port for id, port in cluster.nodes().items() if id != leader}, lambda: 0)
@@ -267,5 +270,21 @@ def test_nonsense_costs_a_client_its_connection(lone: Cluster, kind: int, body: 
 @pytest.mark.once
 def test_a_node_that_cannot_start_says_why(cluster: Cluster, tmp_path: Path) -> None:
     (tmp_path / "node-2").write_bytes(b"not a directory")
+    with pytest.raises(Failed, match=r"node 2 was not founded: .*node-2"):
+        cluster.found_all()
     with pytest.raises(Failed, match=r"node 2 \(process \d+\) did not start: .*node-2"):
+        cluster.start_all()
+
+
+@pytest.mark.once
+def test_a_node_is_founded_once_and_before_it_starts(cluster: Cluster, tmp_path: Path) -> None:
+    with pytest.raises(Failed, match=r"did not start: .*node-\d does not exist.*found it once"):
+        cluster.start_all()
+    cluster.close()
+    cluster.found_all()
+    with pytest.raises(Failed, match=r"node 1 was not founded: .*node-1 holds a member already"):
+        cluster.found_all()
+    (tmp_path / "node-2").rename(tmp_path / "away")
+    (tmp_path / "node-2").mkdir()
+    with pytest.raises(Failed, match=r"did not start: .*node-2 holds no member.*whether its disk is mounted"):
         cluster.start_all()

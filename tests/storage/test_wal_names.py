@@ -210,8 +210,9 @@ import raftx
 if os.geteuid() == 0:
     os.setresgid(65534, 65534, 65534)
     os.setresuid(65534, 65534, 65534)
-create = raftx.FileStorage.create
-storage = create(sys.argv[1], id=1, members=[1], cluster=bytes(16)) if sys.argv[2] == "1" else raftx.FileStorage(sys.argv[1])
+if sys.argv[2] == "1":
+    raftx.FileStorage.create(sys.argv[1], id=1, members=[1], cluster=bytes(16))
+storage = raftx.FileStorage(sys.argv[1])
 print(storage.open(1, bytes(16)).incarnation)
 storage.close()
 """
