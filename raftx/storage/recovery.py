@@ -161,8 +161,8 @@ class Recovery:
         self.marked = False
         #: what the batch that the mark names is like, if it is there
         self.met: Mark | None = None
-        #: the last segment that has a header (None: the directory is new), the place behind its last batch, and what
-        #: stands there if anything does
+        #: the last segment that has a header (None: nothing was written since the founding), the place behind its last
+        #: batch, and what stands there if anything does
         self.head: Head | None = None
         self.file = directory.new_file()
         self.position = BLOCK

@@ -14,6 +14,7 @@ RESERVE = "raftx/storage/reserve.py"
 RECOVERY = "raftx/storage/recovery.py"
 FORMAT = "raftx/storage/wal_format.py"
 FILE = "raftx/storage/file.py"
+FOUNDING = "raftx/storage/founding.py"
 MEMORY = "raftx/storage/memory.py"
 PROTOCOL = "raftx/storage/protocol.py"
 RECEIVER = "raftx/storage/snapshot_receiver.py"
@@ -27,6 +28,7 @@ POWER = "storage/test_compaction_power.py"
 CONFORMANCE = "storage/test_storage_conformance.py"
 DOUBT = "storage/test_wal_doubt.py"
 RECYCLING = "storage/test_recycling.py"
+FOUNDED = "storage/test_founding.py"
 RECEIVED = "storage/test_snapshot_receiver.py"
 RESTORE = "storage/test_restore.py"
 NODE = "node/test_compacted_log.py"
@@ -46,6 +48,90 @@ TAIL_NOT_MISSED = (
 )
 
 MUTANTS = (
+    Mutant(
+        "founded-before-the-mark-is-there",
+        0,
+        "a directory counts as founded while it has no mark: after a power cut it is taken for damaged",
+        FOUNDED,
+        (
+            Edit(
+                FILE,
+                "            make_mark(directory, NOTHING, Owner(founding.cluster, founding.id, founding.store))\n"
+                "            founding_file.write(directory, founding)\n",
+                "            founding_file.write(directory, founding)\n"
+                "            make_mark(directory, NOTHING, Owner(founding.cluster, founding.id, founding.store))\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "founding-named-before-it-is-durable",
+        0,
+        "the file that says that a directory was founded has its name before its bytes are on disk",
+        FOUNDED,
+        (Edit(FOUNDING, " or file.py_sync_new(directory)\n", "\n"),),
+    ),
+    Mutant(
+        "founding-whose-name-is-not-durable",
+        0,
+        "a founding that was reported as done is gone after a power cut",
+        FOUNDED,
+        (
+            Edit(
+                FOUNDING,
+                "        directory.rename(NEW, NAME)\n        code = directory.py_sync()\n",
+                "        directory.rename(NEW, NAME)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "remains-of-a-longer-founding",
+        0,
+        "a founding writes over the file of one that did not end, which was longer: what it leaves is damaged",
+        FOUNDED,
+        (Edit(FOUNDING, "        directory.remove(NEW)\n", "        pass\n"),),
+    ),
+    Mutant(
+        "a-member-is-founded-again",
+        0,
+        "a directory whose file founding is lost is founded again, over a log with what was acknowledged",
+        FOUNDED,
+        (
+            Edit(
+                FILE,
+                "            if left := left_by_a_member(directory):\n                raise AlreadyFounded",
+                "            if left := '':\n                raise AlreadyFounded",
+            ),
+        ),
+    ),
+    Mutant(
+        "an-opening-founds",
+        0,
+        "a directory that was not founded is founded by the node that opens it: it has forgotten what it acknowledged",
+        FOUNDED,
+        (
+            Edit(
+                FILE,
+                '            raise NotFounded(f"{self.path} holds no member. {NOT_FOUNDED}")\n',
+                "            founding = Founding(cluster, bytes(STORE_BYTES), id, 64 << 10, ConfState((1, 2, 3)), {})\n"
+                "            make_mark(directory, NOTHING, Owner(cluster, id, founding.store))\n"
+                "            founding_file.write(directory, founding)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "files-of-another-directory",
+        0,
+        "a segment or a mark of another directory is taken, because it is of the same member",
+        FOUNDED,
+        (Edit(RECOVERY, "        if owner.store != self.owner.store:\n", "        if False:\n"),),
+    ),
+    Mutant(
+        "an-older-log-is-taken-for-damage",
+        0,
+        "a directory of an older format, which has no file founding, is called damaged, or founded over",
+        FOUNDED,
+        (Edit(RECOVERY, "            decode_head(first_block(directory, segment))\n", "            pass\n"),),
+    ),
     Mutant(
         "zeros-into-a-segment-with-its-name",
         0,
