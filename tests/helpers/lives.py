@@ -52,8 +52,14 @@ class Lives:
     # --- opening -----------------------------------------------------------------------------------
 
     def storage(self) -> Any:
-        """A FileStorage on the disk."""
-        return founded(self.impl, PATH, members=self.voters, segment_bytes=SMALL, disk=self.disk, cluster=CLUSTER)
+        """A FileStorage on the disk, founded if it is not yet; None when the disk failed meanwhile."""
+        try:
+            return founded(self.impl, PATH, members=self.voters, segment_bytes=SMALL, disk=self.disk, cluster=CLUSTER)
+        except self.impl.StorageError as error:
+            if not self.disk.off and not self.disk.counts["failures"] and not self.disk.counts["shortages"]:
+                raise Wrong(f"a founding failed without a fault: {error}") from error
+            self.reached["foundings that failed"] += 1
+            return None
 
     def open(self, storage: Any) -> bool:
         """Open it and hold what it has against what it must have. False when the disk failed meanwhile."""
@@ -69,11 +75,13 @@ class Lives:
         except (self.impl.StorageError, OSError) as error:
             if isinstance(error, self.impl.WalDamaged) and not self.disk.off:
                 raise
+            if isinstance(error, self.impl.NotFounded):
+                raise Wrong(f"the founding is lost: {error}") from error
             if not self.disk.off and not self.disk.counts["failures"] and not self.disk.counts["shortages"]:
                 raise Wrong(f"an opening failed without a fault: {error}") from error
             self.why = error
             self.reached["openings that failed"] += 1
-            self.reached["openings without a mark that failed"] += "wal.mark" not in before
+            self.reached["openings without a segment that failed"] += not any(n.startswith("wal-") for n in before)
             return False
         entries = [(e.index, e.term, e.data) for e in log.entries(log.first, log.last)]
         base = loaded.base_index
@@ -131,7 +139,7 @@ class Lives:
         if draw.random() < 0.5:
             disk.cut_after(draw.randrange(1, draw.choice([30, 150])))
         storage = self.storage()
-        if self.open(storage):
+        if storage is not None and self.open(storage):
             if draw.random() < 0.15:
                 disk.capacity = disk.platter.used() + draw.randrange(2 * SMALL)
             self.serve(storage)
@@ -139,7 +147,8 @@ class Lives:
             disk.crash()
         else:
             disk.kill()
-        storage.close()
+        if storage is not None:
+            storage.close()
         if disk.off:
             disk.crash()
         if disk.error is not None:
@@ -257,7 +266,7 @@ class Lives:
         draw, disk, impl = self.draw, self.disk, self.impl
         disk.repair()
         storage = self.storage()
-        if not self.open(storage):
+        if storage is None or not self.open(storage):
             raise Wrong("a sound directory does not open") from self.why
         files = disk.files(PATH)
         storage.close()

@@ -47,8 +47,9 @@ class Story:
 
     def run(self, entries):
         """Open it and write as far as the disk goes along; whether that was the end."""
-        storage = self.made()
+        storage = None
         try:
+            storage = self.made()
             self.found(storage.open(1, CLUSTER))
             write = self.writer(storage)
             for index in range(self.written + 1, entries + 1):
@@ -67,7 +68,8 @@ class Story:
             assert self.disk.off
             return False
         finally:
-            storage.close()
+            if storage is not None:
+                storage.close()
         return not self.disk.off
 
     def writer(self, storage):

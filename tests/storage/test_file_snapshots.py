@@ -179,8 +179,9 @@ class Story:
     def run(self):
         """Open it, look, and write on; whether that was the end."""
         impl = self.impl
-        storage = founded(impl, PATH, members=FOUNDERS, segment_bytes=SMALL, disk=self.disk, cluster=CLUSTER)
+        storage = None
         try:
+            storage = founded(impl, PATH, members=FOUNDERS, segment_bytes=SMALL, disk=self.disk, cluster=CLUSTER)
             loaded = storage.open(1, CLUSTER)
             self.found(storage, loaded)
             for index in range(self.written + 1, ENTRIES + 1):
@@ -194,7 +195,8 @@ class Story:
             assert self.disk.off
             return False
         finally:
-            storage.close()
+            if storage is not None:
+                storage.close()
         return not self.disk.off
 
     def found(self, storage, loaded):

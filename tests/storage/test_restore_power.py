@@ -65,8 +65,9 @@ class Story:
 
     def run(self):
         """Open it, look, and go on as far as the disk goes along; whether that was the end."""
-        storage = founded(self.impl, PATH, members=FOUNDERS, segment_bytes=SMALL, disk=self.disk, cluster=CLUSTER)
+        storage = None
         try:
+            storage = founded(self.impl, PATH, members=FOUNDERS, segment_bytes=SMALL, disk=self.disk, cluster=CLUSTER)
             self.found(storage, storage.open(1, CLUSTER))
             writer = Rounds(self.impl, storage) if self.by_rounds else Calls(self.impl, storage)
             for kind, index, *rest in STEPS[self.done :]:
@@ -76,7 +77,8 @@ class Story:
             assert self.disk.off
             return False
         finally:
-            storage.close()
+            if storage is not None:
+                storage.close()
         return not self.disk.off
 
     def began(self, base, entries, term, snapshot):
