@@ -35,15 +35,15 @@ from ..types import ConfState, StateChange, is_id
 from .adapter import StorageAdapter, TransportAdapter
 from .apply import Applier
 from .channels import APPLY_ROWS, COMMAND_ROWS, ApplyQueue, CommandQueue
-from .courier import Courier
+from .courier import Courier, chunk_bytes_for
 from .disagreements import Disagreements
 from .engine import Engine
 from .events import History, Published, Stream
-from .keeper import Keeper, check_machine
+from .keeper import Keeper, check_machine, check_restore
 from .lifecycle import Task
 from .outcomes import Outcomes
 from .proposer import Proposer
-from .snapshots import Snapshotter, SnapshotThread
+from .snapshots import Snapshotter
 from .stamps import StageTimes
 from .watch import Watch
 
@@ -133,7 +133,9 @@ class Parts:
     writes: WriteQueue
     clock: Clock
     keeper: Keeper
-    snapshots: SnapshotThread | None
+    #: writes snapshots, fetches and serves them; None where storage, or state machine, cannot
+    snapshotter: Snapshotter | None
+    courier: Courier | None
 
     def storage_error(self) -> BaseException:
         """What the storage failed with."""
@@ -175,8 +177,10 @@ class Parts:
             tasks["disk"] = Task(wal.run, wal.py_round, functools.partial(_wal_ended, wal, ended), begin=serve)
         elif store is not None:
             tasks["disk"] = Task(store.run, store.round, ended)
-        if self.snapshots is not None:
-            tasks["snapshot"] = Task(self.snapshots.run, self.snapshots.round, ended)
+        if self.snapshotter is not None:
+            tasks["snapshot"] = Task(self.snapshotter.run, self.snapshotter.round, ended)
+        if self.courier is not None:
+            tasks["courier"] = Task(self.courier.run, self.courier.round, ended)
         tasks["watch"] = Task(watch.run, watch.round, watch_ended, ends_futures=True)
         tasks["apply"] = Task(applier.run, applier.round, ended, applier.begin, ends_futures=True)
         tasks["engine"] = Task(self.engine.run, self.engine.py_round, engine_ended)
@@ -250,23 +254,34 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     if outside.committed is not None:
         outside.committed.on_room = applies.event.py_wake
     applier.state_changes = outside.state_changes
-    machine, snapshot_thread, writer = outside.state_machine, None, None
+    machine, courier, snapshotter = outside.state_machine, None, None
     if takes_snapshots:
-        queue = engine.transfers.queue
         if callable(getattr(machine, "snapshot", None)):
-            writer = Snapshotter(config.id, storage, event=queue.event)
-        retry_ns = config.election_ticks * config.tick_ms * 1_000_000
-        courier = Courier(config.id, config.cluster, storage, commands, queue, clock, retry_ns)
-        snapshot_thread = SnapshotThread(writer, courier)
+            snapshotter = Snapshotter(config.id, storage)
+        courier = Courier(
+            config.id,
+            config.cluster,
+            storage,
+            commands,
+            engine.transfers.queue,
+            clock,
+            functools.partial(check_restore, machine),
+            config.election_ticks * config.tick_ms * 1_000_000,
+            config.snapshot_bytes_per_second,
+            limit,
+        )
     addresses = getattr(transport, "peers", {})
+    chunk_bytes = chunk_bytes_for(limit)
 
     def describe(index: int, term: int, version: int) -> Descriptor:
         conf_state, incarnation = outside.configuration.value, loaded.incarnation
-        return Descriptor(index, term, conf_state, dict(addresses), config.cluster, incarnation, version)
+        return Descriptor(
+            index, term, conf_state, dict(addresses), config.cluster, incarnation, version, chunk_bytes=chunk_bytes
+        )
 
-    keeper = Keeper(config, machine, writer, newest, describe, commands, outcomes, applies.event.py_wake)
-    if writer is not None:
-        writer.ended = keeper.take_ended
+    keeper = Keeper(config, machine, snapshotter, newest, describe, commands, outcomes, applies.event.py_wake)
+    if snapshotter is not None:
+        snapshotter.ended = keeper.take_ended
     applier.keeper = keeper
     applier.open_snapshot = getattr(storage, "open_snapshot", None)
     compact = getattr(storage, "compact", None)
@@ -284,7 +299,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     )
     watch.also = functools.partial(tell_news, config.id, transport, link, disagreements)
     if isinstance(clock, ManualClock):
-        for sleeper in (event, watch.event, writes.event):
+        for sleeper in (event, watch.event, writes.event, engine.transfers.queue.event):
             clock.py_watch(sleeper)
     proposer = Proposer(
         proposals, outcomes, config.max_entry_bytes, config.max_waiting_bytes, config.max_open_proposals
@@ -306,7 +321,8 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         writes,
         clock,
         keeper,
-        snapshot_thread,
+        snapshotter,
+        courier,
     )
 
 

@@ -315,16 +315,22 @@ class Node:
             ends("net", min(deadline, now() + NET_SECONDS))
         if engine_ended and outside.owns_transport:
             release(outside.transport.close)
-        if parts is not None and parts.snapshots is not None:
-            parts.snapshots.stop()
-        snapshot_ended = must_end("snapshot")
+        snapshots_ended = True
+        if parts is not None:
+            for what, worker in (("snapshot", parts.snapshotter), ("courier", parts.courier)):
+                if worker is not None:
+                    worker.stop()
+                snapshots_ended &= must_end(what)
         must_end("net")
         disk_ended = must_end("disk")
         if disk_ended and parts is not None and parts.wal is not None:
             # The disk's worker has told it, unless there was none.
             parts.wal.reserve.stop()
             disk_ended = must_end("reserve")
-        if disk_ended and engine_ended and snapshot_ended and outside.owns_storage:
+        if engine_ended:
+            # It may be forgetting entries, or giving the state machine a snapshot.
+            ends("apply", min(deadline, now() + NET_SECONDS))
+        if disk_ended and engine_ended and snapshots_ended and outside.owns_storage:
             release(outside.storage.close)
         must_end("apply")
         self._tell_end()
@@ -587,7 +593,7 @@ class Node:
             "pending": len(self._outcomes.pending),
             "commands_dropped": parts.commands.refused,
             "snapshot": parts.keeper.status(),
-            "transfers": parts.snapshots.courier.status() if parts.snapshots is not None else {},
+            "transfers": parts.courier.status() if parts.courier is not None else {},
             "configuration": self._outside.configuration.value,
             "disagreements": parts.disagreements.of_all(),
             "transport": transport.status() if hasattr(transport, "status") else {},

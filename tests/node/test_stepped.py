@@ -49,7 +49,7 @@ def test_both_modes_send_the_same(impl):
 def test_workers_are_stepped_by_name(impl):
     world = World(impl, count=1)
     executor = world.executors[1]
-    assert executor.names() == ("net", "disk", "snapshot", "watch", "apply", "engine")
+    assert executor.names() == ("net", "disk", "courier", "watch", "apply", "engine")
     node = world.nodes[1]
     world.until(lambda: node.applied_index)
     future = node.propose(b"x")

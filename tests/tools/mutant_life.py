@@ -537,8 +537,8 @@ MUTANTS = (
         (
             Edit(
                 NODE,
-                "        if disk_ended and engine_ended and snapshot_ended and outside.owns_storage:\n",
-                "        if disk_ended and engine_ended and snapshot_ended:\n",
+                "        if disk_ended and engine_ended and snapshots_ended and outside.owns_storage:\n",
+                "        if disk_ended and engine_ended and snapshots_ended:\n",
             ),
         ),
     ),

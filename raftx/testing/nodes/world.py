@@ -197,13 +197,14 @@ class World:
         self.checker.after_apply(id, engine, life.given)
         parts: Any = life.node._parts
         self.totals["snapshots restored"] += life.given.restores
-        if parts.snapshots is not None:
-            writer, courier = parts.snapshots.writer, parts.snapshots.courier
-            self.totals["snapshots made"] += writer.made if writer else 0
-            self.totals["snapshots failed"] += writer.failed if writer else 0
-            self.totals["snapshots fetched"] += courier.fetched
-            self.totals["transfers given up"] += courier.given_up
-            self.totals["chunks served"] += courier.served
+        if parts.snapshotter is not None:
+            self.totals["snapshots made"] += parts.snapshotter.made
+            self.totals["snapshots failed"] += parts.snapshotter.failed
+        if parts.courier is not None:
+            self.totals["snapshots fetched"] += parts.courier.fetched
+            self.totals["fetches given up"] += parts.courier.given_up
+            self.totals["chunks fetched"] += parts.courier.received
+            self.totals["chunks served"] += parts.courier.served
         self.checker.judge_once(id, life.node._outcomes)
         self._consume(life)
         if life.committed is not None:
@@ -257,7 +258,7 @@ class World:
             for name in names:
                 if rng.random() < SKIPPED or (name in SELDOM and self.slices % SELDOM[name]):
                     continue
-                if name == "snapshot" and member.disk.stands():
+                if name in ("snapshot", "courier") and member.disk.stands():
                     continue  # it would wait in a sync
                 self.round(member, name)
                 if member.life is not life:
