@@ -12,7 +12,7 @@ cdef class Compaction:
     cdef readonly uint64_t keep_entries, max_log_bytes, released
     cdef int64_t[::1] sent_for
     cdef uint64_t most(self) noexcept nogil
-    cdef bint release(self, uint64_t index) noexcept nogil
+    cdef bint release(self, uint64_t index, uint64_t applied) noexcept nogil
     @cython.locals(most=uint64_t, keep=uint64_t, size=uint64_t)
     cdef int tick(self) except -1 nogil
     @cython.locals(slot=int, leads=cython.bint)

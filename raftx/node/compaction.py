@@ -32,9 +32,12 @@ class Compaction:
         """Nothing above this may go: it is applied, durable, and in a snapshot or given up by the owner."""
         return min(self.core.applied, self.core.stable, max(self.core.snapshot_index, self.released))
 
-    def release(self, index: int) -> bool:
-        """The owner needs nothing up to ``index``; False when that is not applied and durable here."""
-        if index > min(self.core.applied, self.core.stable):
+    def release(self, index: int, applied: int) -> bool:
+        """The owner needs nothing up to ``index``; False when that is not applied and durable here.
+
+        applied: what the state machine has. The core may not have heard of it, and its owner has.
+        """
+        if index > min(applied, self.core.stable):
             return False
         self.released = max(self.released, index)
         return True

@@ -518,7 +518,7 @@ class Engine(Runner):
 
     def release(self, index: int, request: int) -> int:
         """The owner needs nothing up to ``index``, and a member that does is not helped."""
-        term = self.core.log.term(index) if self.compaction.release(index) else 0
+        term = self.core.log.term(index) if self.compaction.release(index, self.apply_gauges.index) else 0
         return self.applies.put_released(self.empty_spans, request, index, term)
 
     def unreachable(self, id: int) -> int:
