@@ -78,6 +78,8 @@ class Outside:
     configuration: Published[ConfState]
     committed: Stream[Entry] | None = None
     rows: Rows = field(default_factory=Rows)
+    #: bytes in a chunk of the snapshots that are made; 0: as many as are of use
+    chunk_bytes: int = 0
     #: whether they are this node's to close: not when they said that they are in use
     owns_storage: bool = True
     owns_transport: bool = True
@@ -271,7 +273,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
             limit,
         )
     addresses = getattr(transport, "peers", {})
-    chunk_bytes = chunk_bytes_for(limit)
+    chunk_bytes = outside.chunk_bytes or chunk_bytes_for(limit)
 
     def describe(index: int, term: int, version: int) -> Descriptor:
         conf_state, incarnation = outside.configuration.value, loaded.incarnation

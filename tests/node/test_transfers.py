@@ -300,6 +300,10 @@ def test_a_file_that_is_removed_while_it_is_served(cluster):
     three.agree(20_000)
     restored = [m.index for sender, _, m in three.seen if m.kind == CHUNK]
     assert restored.count(first) > 5 and three.transfers(away)["given_up"] == 0
+    # Some time after that it is closed, and its space is free.
+    source = three.leader()._parts.courier
+    assert source.readers
+    three.world.until(lambda: not source.readers)
 
 
 def test_the_rate_is_bounded(cluster):

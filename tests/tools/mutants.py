@@ -75,6 +75,8 @@ SUITE = (
     "storage/test_storage_conformance.py",
     "storage/test_restore.py",
     "storage/test_snapshot_receiver.py",
+    "node/test_transfers.py",
+    "node/test_node_snapshots.py",
     "consensus/test_admission.py",
     "consensus/test_doubt.py",
     "node/test_contact.py",

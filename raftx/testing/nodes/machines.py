@@ -7,6 +7,7 @@ every member and in every life. Nothing here knows Raft.
 from __future__ import annotations
 
 import random
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -42,20 +43,26 @@ class Counting:
     """The state machine that is run unless told otherwise: the result is how many entries there have been."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count = self.sum = 0
 
     def apply(self, entry: Entry) -> int:
         """Take an entry."""
         self.count += 1
+        self.sum = zlib.crc32(entry.data, self.sum)
         return self.count
 
+    def digest(self) -> tuple[int, int]:
+        """How many there were, and which."""
+        return self.count, self.sum
+
     def snapshot(self) -> list[bytes]:
-        """How many, in pieces, with something behind it that fills a few chunks."""
-        return [b"%d" % self.count, b" ", *[b"-" * 1000] * (self.count % 9)]
+        """The same in pieces, with something behind it that fills a few chunks."""
+        return [b"%d %d" % self.digest(), b" ", *[b"-" * 1000] * (self.count % 17)]
 
     def restore(self, reader: Any) -> None:
         """The other way."""
-        self.count = int(reader.read().split()[0])
+        count, sum, *_ = reader.read().split()
+        self.count, self.sum = int(count), int(sum)
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,10 @@ class Schedule:
         common["snapshot_entries"] = keeps.choice((0, 2, 5, 10, 20, 40))
         common["keep_entries"] = keeps.choice((0, 0, 2, 10, 100))
         common["max_log_bytes"] = keeps.choice((500, 20_000, 1 << 20))
+        if keeps.random() < 0.2:
+            # Nothing stays: whoever is behind by an entry needs a snapshot.
+            common["keep_entries"] = common["max_log_bytes"] = 0
+        common["snapshot_bytes_per_second"] = keeps.choice((0, 0, 0, 100_000))
         return [Config(id=id, seed=rng.getrandbits(64), **common) for id in self.ids]
 
     def run(self) -> Result:

@@ -22,6 +22,7 @@ from ...node.assembly import Rows
 from ...node.events import Stream
 from ...node.node import Node
 from ...node.rows import REFUSALS, REFUSED_STOPPED
+from ...storage.snapshot_format import CHUNK_BYTES_MIN
 from ...types import LEADER
 from ..invariants import Violation
 from ..stepped import Stepped
@@ -115,6 +116,7 @@ class World:
         storage = member.disk.storage()
         node = Node(member.config, storage, transport, given, clock=member.clock, executor=executor)
         node._outside.rows = self.rows
+        node._outside.chunk_bytes = CHUNK_BYTES_MIN
         committed = None
         if self.users.random() < 0.5:
             # One that is full when its consumer is slow.
@@ -277,6 +279,8 @@ class World:
         goes_on = life.executor.step(name)
         if member.disk.broken():
             # The power went in the middle of that round.
+            if name in ("snapshot", "courier", "apply"):
+                self.totals["power cuts with a snapshot"] += 1
             self.crash(id, power=True)
             return
         engine = self._engine_of(life)
