@@ -120,8 +120,8 @@ MUTANTS = (
         (
             Edit(
                 OUTCOMES,
-                "for sequence in [s for s in list(self.pending) if s <= last]:",
-                "for sequence in [s for s in list(self.pending) if s < last]:",
+                "        last = max(self.last_sequence_by_term.values(), default=0)\n",
+                "        last = max(self.last_sequence_by_term.values(), default=0) - 1\n",
             ),
         ),
     ),
