@@ -109,7 +109,7 @@ class World:
         """Start a member's next life; False when its disk does not let it."""
         member = self.members[id]
         member.lives += 1
-        given = Given(self.application.machine())
+        given = Given(self.application.new_machine())
         executor = Stepped(member.clock, self._drive)
         transport = Transport(self.network, self.ids)
         storage = member.disk.storage()
@@ -209,8 +209,9 @@ class World:
             life.changes.all_told()
         if committed is not None:
             self.totals["full streams"] += full
-            if running and not life.node._life.closing:
-                committed.all_told()
+            committed.all_told()
+            if committed.stream.lost and running and not life.node._life.closing:
+                raise Violation(f"the stream of node {committed.id} has lost {committed.stream.lost}, and it runs")
             committed.take(self.users.choice((0, 0, 1, 2, 1000)))
 
     def alive(self) -> list[int]:
@@ -300,9 +301,7 @@ class World:
         for _ in range(count):
             self.proposals += 1
             tag = f"{self.proposals}.{id}".encode()
-            datas.append(self.application.command(self.users, tag, size))
-            if tag not in datas[-1]:
-                raise UsageError(f"the command {datas[-1]!r} does not hold its tag {tag!r}")
+            datas.append(self.application.new_command(self.users, tag, size))
         node = member.life.node
         try:
             future = node.propose(datas[0]) if count == 1 else node.propose_many(datas)
