@@ -36,7 +36,7 @@ CLUSTER = b"simulated nodes!"
 MS = 1_000_000
 GIVEN_BACK = REFUSALS[REFUSED_STOPPED]
 SKIPPED = 0.15  # how often a worker that could have a round has none
-SELDOM = {"watch": 8, "reserve": 4}  # workers that are looked at once in so many slices
+SELDOM = {"watch": 8, "reserve": 4, "report": 8}  # workers that are looked at once in so many slices
 
 
 @dataclass
