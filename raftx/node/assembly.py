@@ -39,6 +39,7 @@ from .events import History, Published, Stream
 from .lifecycle import Task
 from .outcomes import Outcomes
 from .proposer import Proposer
+from .reporter import Reporter
 from .stamps import StageTimes
 from .watch import Watch
 
@@ -119,6 +120,7 @@ class Parts:
     applier: Applier
     proposer: Proposer
     watch: Watch
+    reporter: Reporter
     disagreements: Disagreements
     disk: DiskGauges
     commands: CommandQueue
@@ -152,14 +154,15 @@ class Parts:
         self.writes.py_end()
         self.applier.applies.py_end()
 
-    def tasks(self, engine_ended: End, watch_ended: End, ended: End) -> dict[str, Task]:
+    def tasks(self, engine_ended: End, report_ended: End, ended: End) -> dict[str, Task]:
         """The work of each worker, by name, in the order they have to be started: each needs those before it.
 
-        engine_ended, watch_ended, ended: what is to be done at the end of the engine, of the watch, of another one.
+        engine_ended, report_ended, ended: what is to be done at the end of the engine, of the reporter, of another one.
         """
         tasks: dict[str, Task] = {}
         net, store, wal = self.transport_adapter, self.storage_adapter, self.wal
-        watch, applier = self.watch, self.applier
+        watch, applier, reporter = self.watch, self.applier, self.reporter
+        tasks["report"] = Task(reporter.run, reporter.round, report_ended)
         if net is not None:
             tasks["net"] = Task(net.run, net.round, ended)
         if wal is not None:
@@ -168,7 +171,7 @@ class Parts:
             tasks["disk"] = Task(wal.run, wal.py_round, functools.partial(_wal_ended, wal, ended), begin=serve)
         elif store is not None:
             tasks["disk"] = Task(store.run, store.round, ended)
-        tasks["watch"] = Task(watch.run, watch.round, watch_ended, ends_futures=True)
+        tasks["watch"] = Task(watch.run, watch.round, ended, ends_futures=True)
         tasks["apply"] = Task(applier.run, applier.round, ended, ends_futures=True)
         tasks["engine"] = Task(self.engine.run, self.engine.py_round, engine_ended)
         return tasks
@@ -233,7 +236,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     if outside.committed is not None:
         outside.committed.on_room = applies.event.py_wake
     applier.state_changes = outside.state_changes
-    watch = Watch(outcomes, lines, clock, config.proposal_timeout_ms * 1_000_000)
+    watch = Watch(outcomes, clock, config.proposal_timeout_ms * 1_000_000)
     disagreements = Disagreements(
         config,
         limit,
@@ -243,7 +246,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         getattr(transport, "peers", {}),
         clock,
     )
-    watch.also = functools.partial(tell_news, config.id, transport, link, disagreements)
+    reporter = Reporter(lines, functools.partial(tell_news, config.id, transport, link, disagreements))
     if isinstance(clock, ManualClock):
         for sleeper in (event, watch.event, writes.event):
             clock.py_watch(sleeper)
@@ -258,6 +261,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         applier,
         proposer,
         watch,
+        reporter,
         disagreements,
         disk,
         commands,
@@ -329,7 +333,7 @@ def open_link(transport: Any, config: Config, event: Event) -> Link:
 
 
 def tell_news(id: int, transport: Any, link: Link, disagreements: Disagreements) -> None:
-    """Log what people should hear of the connections and of the other members. On the watch thread."""
+    """Log what people should hear of the connections and of the other members. On the report thread."""
     disagreements.tell()
     report_notes(link.notes, id, getattr(transport, "peers", {}))
     own = getattr(transport, "report", None)

@@ -34,6 +34,7 @@ STATE_CHANGES_KEPT = 1024
 COMMITTED_KEPT = 10_000
 TRANSFER_SECONDS = 0.4  # a clean stop waits so long for somebody else to lead
 JOIN_SECONDS = 5.0
+LAST_SECONDS = 0.1  # so long a close waits for last callbacks, and for the last lines of the log, in any case
 NET_SECONDS = 1.0  # so long a send may take before the transport is closed under it
 
 
@@ -120,7 +121,7 @@ class Node:
             life.move(lifecycle.STARTING)
             try:
                 self._parts = parts = assemble(self._outside, self._outcomes, life.lines, self._check_closing)
-                tasks = parts.tasks(self._engine_ended, self._watch_ended, self._ended)
+                tasks = parts.tasks(self._engine_ended, self._report_ended, self._ended)
                 self._workers = {what: self._executor.worker(what, life, task) for what, task in tasks.items()}
                 self._check_closing()
                 self._executor.at_exit(self.close)
@@ -158,7 +159,7 @@ class Node:
         if error is not None:
             self._fail(error)
 
-    def _watch_ended(self, error: BaseException | None) -> None:
+    def _report_ended(self, error: BaseException | None) -> None:
         self._ended(error)
         if error is not None:
             self._life.lines.write()
@@ -286,8 +287,8 @@ class Node:
             worker = self._workers.get(what)
             return worker is None or worker not in self._life.workers or worker.is_me() or worker.wait(until)
 
-        def must_end(what: str) -> bool:
-            if ends(what):
+        def must_end(what: str, until: float = deadline) -> bool:
+            if ends(what, until):
                 return True
             stuck.append(self._workers[what].name)
             return False
@@ -319,15 +320,11 @@ class Node:
         self._tell_end()
         if parts is not None:
             parts.watch.stop()
-            while not ends("watch", min(deadline, now() + 0.1)):
-                if parts.watch.writing:
-                    # It waits for the log, whose lock our own caller may hold: a signal handler. It ends by itself,
-                    # and writes what is left.
-                    writes = False
-                    break
-                if now() >= deadline:
-                    stuck.append(self._workers["watch"].name)
-                    break
+            must_end("watch", max(deadline, now() + LAST_SECONDS))
+            parts.reporter.stop()
+            # What it waits for is the log, whose lock our own caller may hold: a signal handler. It ends by itself, and
+            # writes what is left.
+            writes = ends("report", now() + LAST_SECONDS)
         if writes:
             self._life.lines.write()
         if not stuck:

@@ -17,6 +17,7 @@ CONNECTIONS = "raftx/transport/python.py"
 SYS = "raftx/_native/threads.py"
 PEERS = "raftx/node/peers.py"
 DRIVER = "raftx/consensus/driver.py"
+REPORT = "raftx/report.py"
 
 MUTANTS = (
     Mutant(
@@ -38,6 +39,20 @@ MUTANTS = (
                 '            if self._workers["engine"] is None:\n',
             ),
         ),
+    ),
+    Mutant(
+        "close-waits-for-the-log",
+        0,
+        "a log handler that does not return keeps close() from its end",
+        "node/test_log_handlers.py",
+        (Edit(NODE, 'writes = ends("report", now() + LAST_SECONDS)', 'writes = must_end("report")'),),
+    ),
+    Mutant(
+        "lines-without-bound",
+        0,
+        "a log handler that does not return fills the memory with lines",
+        "node/test_log_handlers.py",
+        (Edit(REPORT, "        if len(self._waiting) >= LINES_KEPT:\n", "        if self._waiting is None:\n"),),
     ),
     Mutant(
         "callback-ends-its-thread",

@@ -80,6 +80,7 @@ SUITE = (
     "node/test_futures.py",
     "node/test_life_limits.py",
     "node/test_life.py",
+    "node/test_log_handlers.py",
     "node/test_requests.py",
     "node/test_stepped.py",
     "node/test_peers.py",
