@@ -162,6 +162,7 @@ WRONG = [
     ("conf_state must be", raw(conf_state=[1, 2]), "ConfState", "[1, 2]"),
     ("snapshot must be", raw(snapshot=b"state"), "Snapshot", "b'state'"),
     ("applied must be an integer in 0..2^63-1", raw(applied="1"), "", "'1'"),
+    ("async_storage_writes must be True or False", raw(async_storage_writes=1), "", "1"),
     ("timeout must be a number of seconds", timeouts(lambda impl, one: one.close("5")), "", "'5'"),
     ("timeout must be a number of seconds", timeouts(lambda impl, one: one.close(None)), "", "None"),
     ("timeout must be a number of seconds", timeouts(lambda impl, one: one.wait("5")), "or None for no limit", "'5'"),
