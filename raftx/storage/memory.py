@@ -108,7 +108,7 @@ class MemoryStorage:
         return f"<raftx.MemoryStorage{whose}, {state}, base {held.base_index}, last {held.last()}{waiting}>"
 
     def open(self, id: int, cluster: bytes) -> Loaded:
-        """Take it for a node. Raises WrongDirectory when it is in use or another node's; UsageError. See Storage.open."""
+        """Take it for a node. Raises WrongDirectory when it is in use or another node's, UsageError as Storage.open."""
         check_owner(id, cluster)
         with self._lock:
             if self._open:

@@ -121,7 +121,7 @@ def _ids(name: str, given: Iterable[int]) -> tuple[int, ...]:
 
 
 def check_owner(id: int, cluster: bytes) -> None:
-    """Raise UsageError for what is no member's id and no cluster: nothing could be told from what is kept under them."""
+    """Raise UsageError for what is no member's id, or no cluster's name: a storage would belong to nobody."""
     if not is_id(id):
         raise UsageError(f"id must be an integer in 1..{NUMBER_MAX}, as Config.id, not {id!r}")
     if not isinstance(cluster, bytes) or len(cluster) != CLUSTER_BYTES:

@@ -120,7 +120,7 @@ WRONG = [
     ("path must not have a NUL", directory([1], path="a\0b"), "no file name has", repr("a\0b")),
     ("path must be text that a file name can hold", directory([1], path="\ud800"), "without lone", repr("\ud800")),
     ("disk must be None or have the methods", directory([1], disk=5), "raftx.storage.disk.Disk", "5"),
-    ("disk must be None or have the methods", directory([1], disk=SimpleNamespace(exists=len)), "", "built-in function len>)"),
+    ("disk must be None or have the methods", directory([1], disk=SimpleNamespace(exists=len)), "", "len>)"),
     ("segment_bytes must be", directory([1], segment_bytes=True), "65536..1099511627776", "True"),
     ("segment_bytes must be", directory([1], segment_bytes=100), "", "100"),
     ("accept_loss must be", directory([1], accept_loss="no"), "", "'no'"),

@@ -1,4 +1,4 @@
-"""Streams on the node's own threads, and what ended a node told to many: nobody waits for itself, and nothing piles up."""
+"""Streams on the node's own threads, and what ended a node told to many: nobody waits for itself, nothing piles up."""
 
 import threading
 import time
@@ -167,7 +167,7 @@ def frames(error):
 
 
 def raised_by(call):
-    with pytest.raises(Exception) as raised:  # noqa: PT011 (whichever it is)
+    with pytest.raises(Exception) as raised:
         call()
     return raised.value
 

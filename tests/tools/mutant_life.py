@@ -556,4 +556,57 @@ MUTANTS = (
             ),
         ),
     ),
+    Mutant(
+        "failures-that-grow",
+        0,
+        "each time that what ended a node is raised its traceback grows",
+        "node/test_stream_ends.py",
+        (Edit(EVENTS, "            raise error.with_traceback(traceback)\n", "            raise error\n"),),
+    ),
+    Mutant(
+        "the-end-of-a-loop",
+        0,
+        "a state machine that raises StopIteration looks as if the node had been closed",
+        "node/test_stream_ends.py",
+        (
+            Edit(
+                NODE,
+                "    if not isinstance(error, (StopIteration, StopAsyncIteration)):\n",
+                "    if error is not None:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "gap-in-a-stream",
+        0,
+        "an entry comes out of a stream although one before it did not",
+        "node/test_committed_stream.py",
+        (
+            Edit(
+                EVENTS,
+                "(self._ended or self.lost or len(self._items) >= self._limit)",
+                "(self._ended or len(self._items) >= self._limit)",
+            ),
+        ),
+    ),
+    Mutant(
+        "a-thread-for-each-name",
+        0,
+        "lookups that hang pile up while peers come and go",
+        "transport/test_lookups.py",
+        (Edit("raftx/_native/wire.py", "            if self._busy:\n", "            if self._event is None:\n"),),
+    ),
+    Mutant(
+        "looked-up-for-nobody",
+        0,
+        "a name is looked up although its peer was removed",
+        "transport/test_lookups.py",
+        (
+            Edit(
+                "raftx/_native/wire.py",
+                "                self._waiting.remove(lookup)\n            if self._asked",
+                "                pass\n            if self._asked",
+            ),
+        ),
+    ),
 )

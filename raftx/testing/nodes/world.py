@@ -17,7 +17,7 @@ from ..._core import Codec
 from ..._native.memory import Entry
 from ..._native.threads import ManualClock
 from ...config import Config
-from ...errors import Stopped, StorageError, UsageError, WalDamaged
+from ...errors import Stopped, StorageError, WalDamaged
 from ...node.assembly import Rows
 from ...node.events import Stream
 from ...node.node import Node
