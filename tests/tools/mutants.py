@@ -87,11 +87,13 @@ SUITE = (
     "node/test_channels.py",
     "node/test_in_use.py",
     "node/test_committed_stream.py",
+    "node/test_stream_ends.py",
     "consensus/test_driver.py",
     "native/test_sys.py",
     "node/test_disagreements.py",
     "node/test_compacted_log.py",
     "transport/test_peers_come_and_go.py",
+    "transport/test_lookups.py",
     "simulation/test_nodes.py",
 )
 
