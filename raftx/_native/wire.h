@@ -1,4 +1,4 @@
-/* Sockets for wire.pyx: listening, accepting, dialling, looking names up. Nothing here blocks but the thread of lookups. */
+/* Sockets for wire.pyx: listening, accepting, dialling, looking names up. Nothing here blocks but the threads of lookups. */
 #ifndef RAFTX_WIRE_H
 #define RAFTX_WIRE_H
 #ifndef _GNU_SOURCE
@@ -148,8 +148,10 @@ static inline int raftx_find(const char *host, const char *port, int family, int
     return out->count ? 0 : EAI_NONAME;
 }
 
-/* Names are looked up one after the other, on one detached thread that is there while there is something to look up: a
-   resolver that hangs holds up no connection, nor the end of the process, and leaves one thread behind, no more. */
+/* Names are looked up on detached threads, which are there while there is something to look up: a resolver that hangs holds
+   up no connection, nor the end of the process. They are so few because a lookup that hangs cannot be ended, however many
+   peers come and go; and more than one, so that a name that cannot be found now does not hold up all others. */
+#define RAFTX_LOOKUPS 4
 typedef struct raftx_lookup {
     struct raftx_lookup *next;      /* of those that wait */
     int waits, done, forgotten, code;
@@ -160,8 +162,8 @@ typedef struct raftx_lookup {
 
 typedef struct {
     pthread_mutex_t mutex;          /* of all below, and of what the thread writes into a lookup */
-    int users;                      /* the owner and the thread */
-    int busy;                       /* there is a thread, and it will look at the list again */
+    int users;                      /* the owner and the threads */
+    int busy;                       /* so many threads will look at the list again */
     int wake;                       /* an eventfd, -1 once nobody asks any more */
     raftx_lookup *first;
 } raftx_resolver;
@@ -217,7 +219,7 @@ static inline void *raftx_resolver_body(void *argument) {
         l->done = 1;
         if (r->wake >= 0 && write(r->wake, &one, 8) < 0) {}
     }
-    r->busy = 0;
+    r->busy--;
     pthread_mutex_unlock(&r->mutex);
     raftx_resolver_leave(r);
     return NULL;
@@ -231,7 +233,7 @@ static inline void raftx_lookup_unlink(raftx_resolver *r, raftx_lookup *l) {
     l->waits = 0;
 }
 
-/* Look a name up behind those that wait; NULL when there is no memory or no thread for it. */
+/* Look a name up behind those that wait; NULL when there is no memory, or no thread at all, for it. */
 static inline raftx_lookup *raftx_lookup_begin(raftx_resolver *r, const char *host, const char *port, int family) {
     raftx_lookup *l = (raftx_lookup *)calloc(1, sizeof(raftx_lookup)), **at;
     pthread_attr_t attributes;
@@ -246,8 +248,8 @@ static inline raftx_lookup *raftx_lookup_begin(raftx_resolver *r, const char *ho
     pthread_mutex_lock(&r->mutex);
     for (at = &r->first; *at; at = &(*at)->next) {}
     *at = l;
-    if (!r->busy) {
-        r->busy = 1;
+    if (r->busy < RAFTX_LOOKUPS) {
+        r->busy++;
         r->users++;
         pthread_attr_init(&attributes);
         pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
@@ -257,9 +259,10 @@ static inline raftx_lookup *raftx_lookup_begin(raftx_resolver *r, const char *ho
         pthread_sigmask(SIG_SETMASK, &before, NULL);
         pthread_attr_destroy(&attributes);
         if (code) {
-            r->busy = 0;
+            r->busy--;
             r->users--;
-            raftx_lookup_unlink(r, l);
+            if (r->busy) code = 0;
+            else raftx_lookup_unlink(r, l);
         }
     }
     pthread_mutex_unlock(&r->mutex);

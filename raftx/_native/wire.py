@@ -75,6 +75,9 @@ def _greeting(connection: socket.socket, woken: bool) -> int:
     return 1 if seen == GREETING else -1 if woken else 0
 
 
+LOOKUPS = 4  # names that are looked up at a time
+
+
 class _Lookup:
     """A name that is to be looked up, and what came of it."""
 
@@ -84,9 +87,10 @@ class _Lookup:
 
 
 class _Resolver:
-    """Looks names up one after the other, on one thread that is there while there is something to look up.
+    """Looks names up on LOOKUPS threads at most, which are there while there is something to look up.
 
-    A lookup that hangs holds up no connection, nor the end of the process, and leaves one thread behind, no more.
+    A lookup that hangs holds up no connection, nor the end of the process. It cannot be ended, so the threads are few,
+    however many peers come and go; and more than one, so that one name does not hold up all others.
     """
 
     def __init__(self, event: Event) -> None:
@@ -96,31 +100,32 @@ class _Resolver:
         self._lock = threading.RLock()
         self._waiting: list[_Lookup] = []
         #: what is under way and not forgotten
-        self._asked: _Lookup | None = None
-        #: there is a thread, and it will look at the list again
-        self._busy = False
+        self._asked: list[_Lookup] = []
+        #: so many threads will look at the list again
+        self._busy = 0
 
     def begin(self, lookup: _Lookup) -> None:
-        """Look it up behind those that wait. Raises RuntimeError when no thread can be started."""
+        """Look it up behind those that wait. Raises RuntimeError when there is no thread for it."""
         with self._lock:
             self._waiting.append(lookup)
-            if self._busy:
+            if self._busy >= LOOKUPS:
                 return
-            self._busy = True
+            self._busy += 1
             try:
                 threading.Thread(target=self._run, name="raftx_lookup", daemon=True).start()
             except BaseException:
-                self._busy = False
-                self._waiting.remove(lookup)
-                raise
+                self._busy -= 1
+                if not self._busy:
+                    self._waiting.remove(lookup)
+                    raise
 
     def forget(self, lookup: _Lookup) -> None:
         """Its result is not wanted, or was taken: one that waits is not looked up, one under way ends unheard."""
         with self._lock:
             if lookup in self._waiting:
                 self._waiting.remove(lookup)
-            if self._asked is lookup:
-                self._asked = None
+            if lookup in self._asked:
+                self._asked.remove(lookup)
 
     def close(self) -> None:
         """Nobody asks any more; every lookup has been forgotten."""
@@ -131,9 +136,10 @@ class _Resolver:
         while True:
             with self._lock:
                 if not self._waiting:
-                    self._busy = False
+                    self._busy -= 1
                     return
-                self._asked = lookup = self._waiting.pop(0)
+                lookup = self._waiting.pop(0)
+                self._asked.append(lookup)
             result: list[_Address] | int
             try:
                 result = _find(lookup.host, lookup.port, lookup.family, socket.AI_ADDRCONFIG)
@@ -142,8 +148,8 @@ class _Resolver:
             except (OSError, UnicodeError):
                 result = socket.EAI_FAIL
             with self._lock:
-                if self._asked is lookup:
-                    self._asked = None
+                if lookup in self._asked:
+                    self._asked.remove(lookup)
                     lookup.result = result
                     if self._event is not None:
                         os.eventfd_write(self._event.fd, 1)

@@ -594,7 +594,13 @@ MUTANTS = (
         0,
         "lookups that hang pile up while peers come and go",
         "transport/test_lookups.py",
-        (Edit("raftx/_native/wire.py", "            if self._busy:\n", "            if self._event is None:\n"),),
+        (
+            Edit(
+                "raftx/_native/wire.py",
+                "            if self._busy >= LOOKUPS:\n",
+                "            if self._event is None:\n",
+            ),
+        ),
     ),
     Mutant(
         "looked-up-for-nobody",
@@ -604,8 +610,8 @@ MUTANTS = (
         (
             Edit(
                 "raftx/_native/wire.py",
-                "                self._waiting.remove(lookup)\n            if self._asked",
-                "                pass\n            if self._asked",
+                "                self._waiting.remove(lookup)\n            if lookup in self._asked",
+                "                pass\n            if lookup in self._asked",
             ),
         ),
     ),
