@@ -122,8 +122,8 @@ class NngTransport:
     seconds, and counted in ``status()``.
 
     A host that is a name is looked up each time the peer could not be reached, while its addresses of before are tried.
-    Four are looked up at a time. A lookup that hangs cannot be ended: its thread, one of four at most, may be left for a
-    while after ``close``. Names in tls+tcp and ws addresses are looked up by NNG.
+    Four are looked up at a time. A lookup that hangs cannot be ended: its thread, one of four at most, may be left for
+    a while after ``close``. Names in tls+tcp and ws addresses are looked up by NNG.
 
     Raises ConfigError (names the field), TransportError when it cannot listen.
     """
