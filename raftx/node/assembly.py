@@ -43,6 +43,7 @@ from .keeper import Keeper, check_machine, check_restore
 from .lifecycle import Task
 from .outcomes import Outcomes
 from .proposer import Proposer
+from .reporter import Reporter
 from .snapshots import Snapshotter
 from .stamps import StageTimes
 from .watch import Watch
@@ -126,6 +127,7 @@ class Parts:
     applier: Applier
     proposer: Proposer
     watch: Watch
+    reporter: Reporter
     disagreements: Disagreements
     disk: DiskGauges
     commands: CommandQueue
@@ -163,14 +165,15 @@ class Parts:
         self.writes.py_end()
         self.applier.applies.py_end()
 
-    def tasks(self, engine_ended: End, watch_ended: End, ended: End) -> dict[str, Task]:
+    def tasks(self, engine_ended: End, report_ended: End, ended: End) -> dict[str, Task]:
         """The work of each worker, by name, in the order they have to be started: each needs those before it.
 
-        engine_ended, watch_ended, ended: what is to be done at the end of the engine, of the watch, of another one.
+        engine_ended, report_ended, ended: what is to be done at the end of the engine, of the reporter, of another one.
         """
         tasks: dict[str, Task] = {}
         net, store, wal = self.transport_adapter, self.storage_adapter, self.wal
-        watch, applier = self.watch, self.applier
+        watch, applier, reporter = self.watch, self.applier, self.reporter
+        tasks["report"] = Task(reporter.run, reporter.round, report_ended)
         if net is not None:
             tasks["net"] = Task(net.run, net.round, ended)
         if wal is not None:
@@ -183,7 +186,7 @@ class Parts:
             tasks["snapshot"] = Task(self.snapshotter.run, self.snapshotter.round, ended)
         if self.courier is not None:
             tasks["courier"] = Task(self.courier.run, self.courier.round, ended)
-        tasks["watch"] = Task(watch.run, watch.round, watch_ended, ends_futures=True)
+        tasks["watch"] = Task(watch.run, watch.round, ended, ends_futures=True)
         tasks["apply"] = Task(applier.run, applier.round, ended, applier.begin, ends_futures=True)
         tasks["engine"] = Task(self.engine.run, self.engine.py_round, engine_ended)
         return tasks
@@ -289,7 +292,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     compact = getattr(storage, "compact", None)
     if compact is not None:
         applier.compact = lambda index, term: compact(index, term, outside.configuration.value)
-    watch = Watch(outcomes, lines, clock, config.proposal_timeout_ms * 1_000_000)
+    watch = Watch(outcomes, clock, config.proposal_timeout_ms * 1_000_000)
     disagreements = Disagreements(
         config,
         limit,
@@ -299,7 +302,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         getattr(transport, "peers", {}),
         clock,
     )
-    watch.also = functools.partial(tell_news, config.id, transport, link, disagreements)
+    reporter = Reporter(lines, functools.partial(tell_news, config.id, transport, link, disagreements))
     if isinstance(clock, ManualClock):
         for sleeper in (event, watch.event, writes.event, engine.transfers.queue.event):
             clock.py_watch(sleeper)
@@ -314,6 +317,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         applier,
         proposer,
         watch,
+        reporter,
         disagreements,
         disk,
         commands,
@@ -384,7 +388,7 @@ def open_link(transport: Any, config: Config, event: Event) -> Link:
 
 
 def tell_news(id: int, transport: Any, link: Link, disagreements: Disagreements) -> None:
-    """Log what people should hear of the connections and of the other members. On the watch thread."""
+    """Log what people should hear of the connections and of the other members. On the report thread."""
     disagreements.tell()
     report_notes(link.notes, id, getattr(transport, "peers", {}))
     own = getattr(transport, "report", None)

@@ -22,7 +22,7 @@ from ..errors import ConfigError, StorageError, StorageFailed, UsageError, WalDa
 from ..report import report
 from ..types import ConfState, HardState, is_id
 from .disk import Disk
-from .protocol import Loaded, check_append, check_base, first_membership
+from .protocol import Loaded, check_append, check_base, check_owner, first_membership
 from .recovery import Recovery
 from .snapshot_format import Descriptor
 from .snapshot_receiver import SnapshotReceiver
@@ -39,6 +39,27 @@ REMEDY = (
     "when the member ran last. Do not start it with an older copy or an empty directory: it would have forgotten what "
     "it acknowledged, and the group could lose that"
 )
+# what a disk is asked for
+_DISK = ("exists", "make_directory", "remove_directory", "sync_directory", "open_directory")
+
+
+def _path(given: object) -> Path:
+    """Raises ConfigError for what the system cannot take as the path of a directory."""
+    try:
+        path = os.fspath(given) if isinstance(given, (str, os.PathLike)) else b""
+    except TypeError:  # it gives something else
+        path = b""
+    if not isinstance(path, str) or not path:
+        raise ConfigError(f"path must be the path of a directory, a str or a pathlib.Path, not {given!r}")
+    try:
+        encoded = os.fsencode(path)
+    except UnicodeEncodeError as error:
+        raise ConfigError(
+            f"path must be text that a file name can hold, without lone surrogates ({error.reason}), not {given!r}"
+        ) from error
+    if b"\0" in encoded:
+        raise ConfigError(f"path must not have a NUL in it, as no file name has, not {given!r}")
+    return Path(path)
 
 
 class FileStorage:
@@ -65,9 +86,7 @@ class FileStorage:
         snapshot_level: int | None = None,
         disk: Disk | None = None,
     ) -> None:
-        if not isinstance(path, (str, os.PathLike)) or not path:
-            raise ConfigError(f"path must be the path of a directory, a str or a pathlib.Path, not {path!r}")
-        self.path = Path(path)
+        self.path = _path(path)
         self._founders = first_membership(voters, learners)
         if not is_id(segment_bytes) or not SEGMENT_BYTES_MIN <= segment_bytes <= SEGMENT_BYTES_MAX:
             raise ConfigError(
@@ -87,6 +106,9 @@ class FileStorage:
         self._snapshot_level = snapshot_level
         #: its snapshots; None while closed
         self._store: SnapshotStore | None = None
+        missing = [name for name in _DISK if disk is not None and not callable(getattr(disk, name, None))]
+        if missing or isinstance(disk, type):
+            raise ConfigError(f"disk must be None or have the methods of raftx.storage.disk.Disk, not {disk!r}")
         self._disk = Disk() if disk is None else disk
         self._directory: Directory | None = None
         self._state = HardState()
@@ -120,8 +142,9 @@ class FileStorage:
         """Lock, check, repair a torn tail, sync, and begin a new incarnation. See Storage.open.
 
         Raises WrongDirectory (in use, or another node's, cluster's or membership's), WalDamaged,
-        StorageFailed, StorageError, ConfigError (a new directory without voters).
+        StorageFailed, StorageError, ConfigError (a new directory without voters), UsageError (no id, or no cluster).
         """
+        check_owner(id, cluster)
         if self._directory is not None:
             raise WrongDirectory(f"{self.path} is open already")
         self.repaired = None

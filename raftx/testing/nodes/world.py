@@ -17,7 +17,7 @@ from ..._core import Codec
 from ..._native.memory import Entry
 from ..._native.threads import ManualClock
 from ...config import Config
-from ...errors import Stopped, StorageError, UsageError, WalDamaged
+from ...errors import Stopped, StorageError, WalDamaged
 from ...node.assembly import Rows
 from ...node.events import Stream
 from ...node.node import Node
@@ -37,7 +37,7 @@ CLUSTER = b"simulated nodes!"
 MS = 1_000_000
 GIVEN_BACK = REFUSALS[REFUSED_STOPPED]
 SKIPPED = 0.15  # how often a worker that could have a round has none
-SELDOM = {"watch": 8, "reserve": 4}  # workers that are looked at once in so many slices
+SELDOM = {"watch": 8, "reserve": 4, "report": 8}  # workers that are looked at once in so many slices
 
 
 @dataclass
@@ -110,7 +110,7 @@ class World:
         """Start a member's next life; False when its disk does not let it."""
         member = self.members[id]
         member.lives += 1
-        given = Given(self.application.machine())
+        given = Given(self.application.new_machine())
         executor = Stepped(member.clock, self._drive)
         transport = Transport(self.network, self.ids)
         storage = member.disk.storage()
@@ -218,13 +218,15 @@ class World:
         """The consumers of the streams take what is there; that of the entries may be slow."""
         committed, running = life.committed, life.node.failure is None
         life.changes.take(self.checker)
-        full = committed is not None and committed.is_full()
-        if running and not full and not self._engine_of(life).applies.py_waiting():
+        applier = life.node._parts.applier  # type: ignore[union-attr]  # as in _engine_of
+        # What waits for the apply thread, or is in the middle of the batch at which the stream was full.
+        if running and not applier.applies.py_waiting() and not applier.is_within():
             life.changes.all_told()
         if committed is not None:
-            self.totals["full streams"] += full
-            if running and not life.node._life.closing:
-                committed.all_told()
+            self.totals["full streams"] += committed.is_full()
+            committed.all_told()
+            if committed.stream.lost and running and not life.node._life.closing:
+                raise Violation(f"the stream of node {committed.id} has lost {committed.stream.lost}, and it runs")
             committed.take(self.users.choice((0, 0, 1, 2, 1000)))
 
     def alive(self) -> list[int]:
@@ -318,9 +320,7 @@ class World:
         for _ in range(count):
             self.proposals += 1
             tag = f"{self.proposals}.{id}".encode()
-            datas.append(self.application.command(self.users, tag, size))
-            if tag not in datas[-1]:
-                raise UsageError(f"the command {datas[-1]!r} does not hold its tag {tag!r}")
+            datas.append(self.application.new_command(self.users, tag, size))
         node = member.life.node
         try:
             future = node.propose(datas[0]) if count == 1 else node.propose_many(datas)
