@@ -71,9 +71,12 @@ class Config:
     #: 0: never for that reason. Only where state machine and storage can.
     snapshot_entries: int = 10_000
     snapshot_bytes: int = 64 << 20
+    #: Node only. Bytes of a snapshot that this member fetches from another one in a second, 0..2^63-1; 0: no bound.
+    snapshot_bytes_per_second: int = 0
     #: Node only. Entries that stay in memory although a snapshot has them, before what the slowest live member has.
     keep_entries: int = 1_000
-    #: Node only. Bytes of log in memory above which what a snapshot has is dropped, whoever may need it.
+    #: Node only. Bytes of log in memory above which what a snapshot has is dropped, whoever may need it; what a member
+    #: needs that is being sent a snapshot stays up to twice as much, for 600 election timeouts.
     max_log_bytes: int = 256 << 20
     #: Node only. After this time in milliseconds a request without an outcome ends as unknown, 1..2^31.
     proposal_timeout_ms: int = 10_000
@@ -108,7 +111,13 @@ class Config:
         self._range("max_open_proposals", 1, 2**31 - 1)
         self._range("max_apply_bytes", 1, NO_LIMIT)
         self._range("proposal_timeout_ms", 1, 2**31)
-        for name in ("snapshot_entries", "snapshot_bytes", "keep_entries", "max_log_bytes"):
+        for name in (
+            "snapshot_entries",
+            "snapshot_bytes",
+            "snapshot_bytes_per_second",
+            "keep_entries",
+            "max_log_bytes",
+        ):
             self._range(name, 0, NO_LIMIT)
         if self.seed is not None:
             self._range("seed", 0, 2**64 - 1)

@@ -1,7 +1,8 @@
 """Log lines that neither hurt nor hold up the thread that writes them. The only module that logs.
 
 Logging is foreign code: a handler may raise, may not return, and its lock may be held by a thread that waits for a
-node to close. So the threads of a node leave their lines to its watch thread; everybody else writes them at once.
+node to close. So the threads of a node leave their lines to one that does nothing else; everybody else writes them at
+once.
 """
 
 from __future__ import annotations
@@ -10,21 +11,27 @@ import collections
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 logger = logging.getLogger("raftx")
 
 Line: TypeAlias = "tuple[int, str, tuple[Any, ...], BaseException | None]"
 
+LINES_KEPT = 1024  # that wait for a handler which does not return
+
 _local = threading.local()
 
 
 class Lines:
-    """The lines that a node's threads have left."""
+    """The lines that a node's threads have left: the oldest LINES_KEPT of those that have not been written."""
 
     def __init__(self) -> None:
         self._waiting: collections.deque[Line] = collections.deque()
+        #: lines that came when too many waited, since the last one was written
+        self.left_out = 0
+        #: called after a line was left. Any thread, so it must not wait
+        self.on_line: Callable[[], object] | None = None
 
     @contextlib.contextmanager
     def taken_over(self) -> Iterator[None]:
@@ -38,12 +45,21 @@ class Lines:
 
     def add(self, line: Line) -> None:
         """Leave a line. Any thread."""
-        self._waiting.append(line)
+        if len(self._waiting) >= LINES_KEPT:
+            self.left_out += 1
+        else:
+            self._waiting.append(line)
+        on_line = self.on_line
+        if on_line is not None:
+            on_line()
 
     def write(self) -> None:
         """Write what waits."""
         while self._waiting:
             _write(*self._waiting.popleft())
+        left_out, self.left_out = self.left_out, 0
+        if left_out:
+            _write(logging.WARNING, "%d lines were left out here: a logging handler was too slow", (left_out,), None)
 
 
 def report(level: int, text: str, *values: Any, error: BaseException | None = None) -> None:

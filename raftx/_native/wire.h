@@ -1,4 +1,4 @@
-/* Sockets for wire.pyx: listening, accepting, dialling, looking names up. Nothing here blocks but a lookup's own thread. */
+/* Sockets for wire.pyx: listening, accepting, dialling, looking names up. Nothing here blocks but the threads of lookups. */
 #ifndef RAFTX_WIRE_H
 #define RAFTX_WIRE_H
 #ifndef _GNU_SOURCE
@@ -148,66 +148,125 @@ static inline int raftx_find(const char *host, const char *port, int family, int
     return out->count ? 0 : EAI_NONAME;
 }
 
-/* A lookup has a detached thread: a resolver that hangs holds up nothing, not even the end of the process. */
-typedef struct {
-    pthread_mutex_t mutex;
-    int users;                      /* under the mutex, like the rest: the asker and the thread */
-    int done, code, wake;           /* wake: an eventfd, -1 once nobody asks any more */
+/* Names are looked up on detached threads, which are there while there is something to look up: a resolver that hangs holds
+   up no connection, nor the end of the process. They are so few because a lookup that hangs cannot be ended, however many
+   peers come and go; and more than one, so that a name that cannot be found now does not hold up all others. */
+#define RAFTX_LOOKUPS 4
+typedef struct raftx_lookup {
+    struct raftx_lookup *next;      /* of those that wait */
+    int waits, done, forgotten, code;
     int family;
     char host[256], port[8];
     raftx_addresses found;
 } raftx_lookup;
 
-static inline void raftx_lookup_leave(raftx_lookup *l) {
+typedef struct {
+    pthread_mutex_t mutex;          /* of all below, and of what the thread writes into a lookup */
+    int users;                      /* the owner and the threads */
+    int busy;                       /* so many threads will look at the list again */
+    int wake;                       /* an eventfd, -1 once nobody asks any more */
+    raftx_lookup *first;
+} raftx_resolver;
+
+static inline raftx_resolver *raftx_resolver_new(int wake) {
+    raftx_resolver *r = (raftx_resolver *)calloc(1, sizeof(raftx_resolver));
+    if (!r) return NULL;
+    pthread_mutex_init(&r->mutex, NULL);
+    r->users = 1;
+    r->wake = wake;
+    return r;
+}
+
+static inline void raftx_resolver_leave(raftx_resolver *r) {
     int left;
-    pthread_mutex_lock(&l->mutex);
-    left = --l->users;
-    pthread_mutex_unlock(&l->mutex);
+    pthread_mutex_lock(&r->mutex);
+    left = --r->users;
+    pthread_mutex_unlock(&r->mutex);
     if (!left) {
-        pthread_mutex_destroy(&l->mutex);
-        free(l);
+        pthread_mutex_destroy(&r->mutex);
+        free(r);
     }
 }
 
-static inline void *raftx_lookup_body(void *argument) {
-    raftx_lookup *l = (raftx_lookup *)argument;
+/* The owner asks no more; every lookup has been forgotten. */
+static inline void raftx_resolver_close(raftx_resolver *r) {
+    pthread_mutex_lock(&r->mutex);
+    r->wake = -1;
+    pthread_mutex_unlock(&r->mutex);
+    raftx_resolver_leave(r);
+}
+
+static inline void *raftx_resolver_body(void *argument) {
+    raftx_resolver *r = (raftx_resolver *)argument;
+    raftx_lookup *l;
     raftx_addresses found;
     uint64_t one = 1;
     int code;
-    memset(&found, 0, sizeof(found));
-    code = raftx_find(l->host, l->port, l->family, AI_ADDRCONFIG, &found);
-    pthread_mutex_lock(&l->mutex);
-    l->found = found;
-    l->code = code;
-    l->done = 1;
-    if (l->wake >= 0 && write(l->wake, &one, 8) < 0) {}
-    pthread_mutex_unlock(&l->mutex);
-    raftx_lookup_leave(l);
+    pthread_mutex_lock(&r->mutex);
+    while ((l = r->first)) {
+        r->first = l->next;
+        l->waits = 0;
+        pthread_mutex_unlock(&r->mutex);
+        memset(&found, 0, sizeof(found));
+        code = raftx_find(l->host, l->port, l->family, AI_ADDRCONFIG, &found);
+        pthread_mutex_lock(&r->mutex);
+        if (l->forgotten) {
+            free(l);
+            continue;
+        }
+        l->found = found;
+        l->code = code;
+        l->done = 1;
+        if (r->wake >= 0 && write(r->wake, &one, 8) < 0) {}
+    }
+    r->busy--;
+    pthread_mutex_unlock(&r->mutex);
+    raftx_resolver_leave(r);
     return NULL;
 }
 
-static inline raftx_lookup *raftx_lookup_begin(const char *host, const char *port, int family, int wake) {
-    raftx_lookup *l = (raftx_lookup *)calloc(1, sizeof(raftx_lookup));
+/* Take a lookup out of the list. Under the mutex. */
+static inline void raftx_lookup_unlink(raftx_resolver *r, raftx_lookup *l) {
+    raftx_lookup **at = &r->first;
+    while (*at && *at != l) at = &(*at)->next;
+    if (*at) *at = l->next;
+    l->waits = 0;
+}
+
+/* Look a name up behind those that wait; NULL when there is no memory, or no thread at all, for it. */
+static inline raftx_lookup *raftx_lookup_begin(raftx_resolver *r, const char *host, const char *port, int family) {
+    raftx_lookup *l = (raftx_lookup *)calloc(1, sizeof(raftx_lookup)), **at;
     pthread_attr_t attributes;
     pthread_t thread;
     sigset_t all, before;
-    int code;
+    int code = 0;
     if (!l) return NULL;
-    pthread_mutex_init(&l->mutex, NULL);
-    l->users = 2;
-    l->wake = wake;
     l->family = family;
+    l->waits = 1;
     snprintf(l->host, sizeof(l->host), "%s", host);
     snprintf(l->port, sizeof(l->port), "%s", port);
-    pthread_attr_init(&attributes);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    code = pthread_create(&thread, &attributes, raftx_lookup_body, l);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attributes);
+    pthread_mutex_lock(&r->mutex);
+    for (at = &r->first; *at; at = &(*at)->next) {}
+    *at = l;
+    if (r->busy < RAFTX_LOOKUPS) {
+        r->busy++;
+        r->users++;
+        pthread_attr_init(&attributes);
+        pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        code = pthread_create(&thread, &attributes, raftx_resolver_body, r);
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        pthread_attr_destroy(&attributes);
+        if (code) {
+            r->busy--;
+            r->users--;
+            if (r->busy) code = 0;
+            else raftx_lookup_unlink(r, l);
+        }
+    }
+    pthread_mutex_unlock(&r->mutex);
     if (code) {
-        pthread_mutex_destroy(&l->mutex);
         free(l);
         return NULL;
     }
@@ -215,22 +274,26 @@ static inline raftx_lookup *raftx_lookup_begin(const char *host, const char *por
 }
 
 /* Whether it has ended; its result is then in *out, 0 or a code of getaddrinfo in *code. */
-static inline int raftx_lookup_ended(raftx_lookup *l, raftx_addresses *out, int *code) {
+static inline int raftx_lookup_ended(raftx_resolver *r, raftx_lookup *l, raftx_addresses *out, int *code) {
     int done;
-    pthread_mutex_lock(&l->mutex);
+    pthread_mutex_lock(&r->mutex);
     done = l->done;
     if (done) {
         *code = l->code;
         if (!l->code) *out = l->found;
     }
-    pthread_mutex_unlock(&l->mutex);
+    pthread_mutex_unlock(&r->mutex);
     return done;
 }
 
-static inline void raftx_lookup_forget(raftx_lookup *l) {
-    pthread_mutex_lock(&l->mutex);
-    l->wake = -1;
-    pthread_mutex_unlock(&l->mutex);
-    raftx_lookup_leave(l);
+/* Its result is not wanted, or was taken: one that waits is not looked up, one that is under way ends unheard. */
+static inline void raftx_lookup_forget(raftx_resolver *r, raftx_lookup *l) {
+    int under_way;
+    pthread_mutex_lock(&r->mutex);
+    under_way = !l->waits && !l->done;
+    if (l->waits) raftx_lookup_unlink(r, l);
+    l->forgotten = 1;
+    pthread_mutex_unlock(&r->mutex);
+    if (!under_way) free(l);
 }
 #endif

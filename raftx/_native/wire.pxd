@@ -15,6 +15,8 @@ cdef extern from "_native/wire.h":
         int count
     ctypedef struct raftx_lookup:
         pass
+    ctypedef struct raftx_resolver:
+        pass
     ctypedef struct raftx_pollfd:
         int fd
         short events, revents
@@ -50,6 +52,7 @@ cdef class Wire:
     cdef int64_t guest_ns, dial_ns, shortest, longest
     cdef int unacknowledged_ms
     cdef Target targets[TARGETS]
+    cdef raftx_resolver* resolver         # NULL until a name is to be looked up
     cdef readonly int64_t target_count    # atomic: one more than the largest number that a target has had
     cdef raftx_pollfd* polls
     cdef int* ready_whos
@@ -75,5 +78,7 @@ cdef class Wire:
     cdef void _make_room(self) noexcept nogil
     cdef void _ready(self, int who, int fd, uint64_t source) noexcept nogil
     cdef void _begin(self, Target* t, int number, int64_t now) noexcept nogil
+    cdef void _look_up(self, Target* t) noexcept nogil
+    cdef void _forget(self, Target* t) noexcept nogil
     cdef void _failed(self, Target* t, int number, int code, int64_t now) noexcept nogil
     cdef void _close(self) noexcept nogil

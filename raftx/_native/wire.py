@@ -75,24 +75,84 @@ def _greeting(connection: socket.socket, woken: bool) -> int:
     return 1 if seen == GREETING else -1 if woken else 0
 
 
+LOOKUPS = 4  # names that are looked up at a time
+
+
 class _Lookup:
-    """Looks a name up on a thread that nothing waits for, not even the end of the process."""
+    """A name that is to be looked up, and what came of it."""
 
-    def __init__(self, host: str, port: str, family: int, event: Event) -> None:
-        self.event: Event | None = event
+    def __init__(self, host: str, port: str, family: int) -> None:
+        self.host, self.port, self.family = host, port, family
         self.result: list[_Address] | int | None = None
-        threading.Thread(target=self._run, args=(host, port, family), name="raftx_lookup", daemon=True).start()
 
-    def _run(self, host: str, port: str, family: int) -> None:
-        try:
-            self.result = _find(host, port, family, socket.AI_ADDRCONFIG)
-        except socket.gaierror as error:
-            self.result = error.errno or socket.EAI_FAIL
-        except (OSError, UnicodeError):
-            self.result = socket.EAI_FAIL
-        event = self.event
-        if event is not None:
-            os.eventfd_write(event.fd, 1)
+
+class _Resolver:
+    """Looks names up on LOOKUPS threads at most, which are there while there is something to look up.
+
+    A lookup that hangs holds up no connection, nor the end of the process. It cannot be ended, so the threads are few,
+    however many peers come and go; and more than one, so that one name does not hold up all others.
+    """
+
+    def __init__(self, event: Event) -> None:
+        #: woken at the end of a lookup; None once nobody asks any more
+        self._event: Event | None = event
+        #: for all here. Reentrant: a signal handler may close what it has interrupted
+        self._lock = threading.RLock()
+        self._waiting: list[_Lookup] = []
+        #: what is under way and not forgotten
+        self._asked: list[_Lookup] = []
+        #: so many threads will look at the list again
+        self._busy = 0
+
+    def begin(self, lookup: _Lookup) -> None:
+        """Look it up behind those that wait. Raises RuntimeError when there is no thread for it."""
+        with self._lock:
+            self._waiting.append(lookup)
+            if self._busy >= LOOKUPS:
+                return
+            self._busy += 1
+            try:
+                threading.Thread(target=self._run, name="raftx_lookup", daemon=True).start()
+            except BaseException:
+                self._busy -= 1
+                if not self._busy:
+                    self._waiting.remove(lookup)
+                    raise
+
+    def forget(self, lookup: _Lookup) -> None:
+        """Its result is not wanted, or was taken: one that waits is not looked up, one under way ends unheard."""
+        with self._lock:
+            if lookup in self._waiting:
+                self._waiting.remove(lookup)
+            if lookup in self._asked:
+                self._asked.remove(lookup)
+
+    def close(self) -> None:
+        """Nobody asks any more; every lookup has been forgotten."""
+        with self._lock:
+            self._event = None
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._busy -= 1
+                    return
+                lookup = self._waiting.pop(0)
+                self._asked.append(lookup)
+            result: list[_Address] | int
+            try:
+                result = _find(lookup.host, lookup.port, lookup.family, socket.AI_ADDRCONFIG)
+            except socket.gaierror as error:
+                result = error.errno or socket.EAI_FAIL
+            except (OSError, UnicodeError):
+                result = socket.EAI_FAIL
+            with self._lock:
+                if lookup in self._asked:
+                    self._asked.remove(lookup)
+                    lookup.result = result
+                    if self._event is not None:
+                        os.eventfd_write(self._event.fd, 1)
 
 
 class _Target:
@@ -149,6 +209,7 @@ class Wire:
         self.draw = _Draw()
         self.guests: list[tuple[socket.socket, int, int]] = []  # with source and since when
         self.targets: list[_Target] = []
+        self.resolver: _Resolver | None = None  # until a name is to be looked up
         self.pausing = 0  # till when nothing is accepted, for a shortage; 0: it is
         self.ready: list[tuple[int, int, int]] = []
         self.shortage_told = self.crowd_told = 0
@@ -211,9 +272,7 @@ class Wire:
         if target.socket is not None:
             target.socket.close()
             target.socket = None
-        if target.lookup is not None:
-            target.lookup.event = None
-            target.lookup = None
+        self._forget(target)
         target.state = IDLE
         target.live = False
 
@@ -442,7 +501,7 @@ class Wire:
                 return False
         if target.lookup is None and (target.stale or not target.addresses):
             try:
-                target.lookup = _Lookup(target.host, target.port, target.family, self.event)
+                self._look_up(target)
             except RuntimeError:  # no thread can be started
                 self.shortage(errno.EAGAIN)
                 self._failed(target, errno.EAGAIN, now)
@@ -451,6 +510,19 @@ class Wire:
             target.state = LOOKUP
             return False
         return True
+
+    def _look_up(self, target: _Target) -> None:
+        """Its turn comes when those before it have ended. Raises RuntimeError when no thread can be started."""
+        if self.resolver is None:
+            self.resolver = _Resolver(self.event)
+        lookup = _Lookup(target.host, target.port, target.family)
+        self.resolver.begin(lookup)
+        target.lookup = lookup
+
+    def _forget(self, target: _Target) -> None:
+        if target.lookup is not None and self.resolver is not None:
+            self.resolver.forget(target.lookup)
+        target.lookup = None
 
     def _failed(self, target: _Target, code: int, now: int) -> None:
         """The next address at once; after the last of them a pause, counted from when this round began."""
@@ -539,10 +611,11 @@ class Wire:
             if target.socket is not None:
                 target.socket.close()
                 target.socket = None
-            if target.lookup is not None:
-                target.lookup.event = None
-                target.lookup = None
+            self._forget(target)
             target.state = IDLE
+        if self.resolver is not None:
+            self.resolver.close()
+            self.resolver = None
         if self.listener is not None:
             self.listener.close()
             self.listener = None

@@ -33,9 +33,11 @@ cdef extern from "_native/wire.h":
     int raftx_is_shortage(int) noexcept nogil
     void raftx_tune(int, int) noexcept nogil
     int raftx_find(const char*, const char*, int, int, raftx_addresses*) noexcept nogil
-    raftx_lookup* raftx_lookup_begin(const char*, const char*, int, int) noexcept nogil
-    int raftx_lookup_ended(raftx_lookup*, raftx_addresses*, int*) noexcept nogil
-    void raftx_lookup_forget(raftx_lookup*) noexcept nogil
+    raftx_resolver* raftx_resolver_new(int) noexcept nogil
+    void raftx_resolver_close(raftx_resolver*) noexcept nogil
+    raftx_lookup* raftx_lookup_begin(raftx_resolver*, const char*, const char*, int) noexcept nogil
+    int raftx_lookup_ended(raftx_resolver*, raftx_lookup*, raftx_addresses*, int*) noexcept nogil
+    void raftx_lookup_forget(raftx_resolver*, raftx_lookup*) noexcept nogil
     char* strcpy(char*, const char*) noexcept nogil
 
 cdef enum:
@@ -367,9 +369,8 @@ cdef class Wire:
             self._ready(number, -1, 0)
             return
         if t.named:
-            if t.lookup != NULL and raftx_lookup_ended(t.lookup, &found, &code):
-                raftx_lookup_forget(t.lookup)
-                t.lookup = NULL
+            if t.lookup != NULL and raftx_lookup_ended(self.resolver, t.lookup, &found, &code):
+                self._forget(t)
                 t.stale = False
                 if not code:
                     t.addresses = found
@@ -378,7 +379,7 @@ cdef class Wire:
                     self._failed(t, number, code, now)
                     return
             if t.lookup == NULL and (t.stale or not t.addresses.count):
-                t.lookup = raftx_lookup_begin(t.host, t.port, t.family, self.event.fd)
+                self._look_up(t)
                 if t.lookup == NULL:
                     self.shortage(EAGAIN)
                     self._failed(t, number, EAGAIN, now)
@@ -396,6 +397,18 @@ cdef class Wire:
         t.state = CONNECTING
         t.fd = fd
         t.deadline = now + self.dial_ns
+
+    cdef void _look_up(self, Target* t) noexcept nogil:
+        # Its turn comes when those before it have ended. ``lookup`` stays NULL without memory or a thread.
+        if self.resolver == NULL:
+            self.resolver = raftx_resolver_new(self.event.fd)
+        if self.resolver != NULL:
+            t.lookup = raftx_lookup_begin(self.resolver, t.host, t.port, t.family)
+
+    cdef void _forget(self, Target* t) noexcept nogil:
+        if t.lookup != NULL:
+            raftx_lookup_forget(self.resolver, t.lookup)
+        t.lookup = NULL
 
     cdef void _failed(self, Target* t, int number, int code, int64_t now) noexcept nogil:
         # The next address at once; after the last of them a pause, counted from when this round began.
@@ -451,10 +464,8 @@ cdef class Wire:
         check_index(number, TARGETS)
         if t.fd >= 0:
             raftx_close(t.fd)
-        if t.lookup != NULL:
-            raftx_lookup_forget(t.lookup)
+        self._forget(t)
         t.fd = -1
-        t.lookup = NULL
         t.state = IDLE
         raftx_store(&t.live, 0)
 
@@ -469,11 +480,12 @@ cdef class Wire:
         for i in range(self.target_count):
             if self.targets[i].fd >= 0:
                 raftx_close(self.targets[i].fd)
-            if self.targets[i].lookup != NULL:
-                raftx_lookup_forget(self.targets[i].lookup)
+            self._forget(&self.targets[i])
             self.targets[i].fd = -1
-            self.targets[i].lookup = NULL
             self.targets[i].state = IDLE
+        if self.resolver != NULL:
+            raftx_resolver_close(self.resolver)
+        self.resolver = NULL
         if self.listener >= 0:
             raftx_close(self.listener)
         if self.reserve >= 0:

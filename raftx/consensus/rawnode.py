@@ -123,6 +123,16 @@ def _check_arguments(
         raise ConfigError(f"applied must be an integer in 0..2^63-1, or None, not {applied!r}")
 
 
+def _check_flag(on: object) -> None:
+    if not isinstance(on, bool):
+        raise UsageError(f"on must be True or False, not {on!r}")
+
+
+def _check_number(name: str, value: object, least: int, bits: int) -> None:
+    if not is_id(value, least) or value >> bits:  # type: ignore[operator]  # it is an integer
+        raise UsageError(f"{name} must be an integer in {least}..2^{bits}-1, not {value!r}")
+
+
 class RawNode:
     """One member without threads, clock, storage and network. Not thread-safe: one caller at a time.
 
@@ -154,7 +164,9 @@ class RawNode:
         if applied is None:
             applied = log.first - 1
         self.core = Raft(config, log, hard_state, conf_state or ConfState(), applied)
-        self.async_storage_writes = bool(async_storage_writes)
+        if not isinstance(async_storage_writes, bool):
+            raise ConfigError(f"async_storage_writes must be True or False, not {async_storage_writes!r}")
+        self.async_storage_writes = async_storage_writes
         self.driver = Driver(self.core)
         self._previous_soft = (0, 0)
         self._steps_on_advance: list[Message] = []
@@ -315,6 +327,8 @@ class RawNode:
         Raises UsageError for one that is not of this log: beyond what is applied here, or older than the last.
         """
         core = self.core
+        if not isinstance(snapshot, Snapshot):
+            raise UsageError(f"snapshot must be a raftx.Snapshot, not {snapshot!r}")
         most = max(core.applied, core.applying)
         if not core.snapshot_index <= snapshot.index <= most:
             raise UsageError(
@@ -350,45 +364,45 @@ class RawNode:
         """
         core = self.core
         most = min(core.applied, core.stable, max(core.snapshot_index, core.log.first - 1))
-        if not 0 <= index <= most:
-            raise UsageError(f"index must be in 0..{most} (applied, durable and in the snapshot), not {index}")
+        if not is_id(index, 0) or index > most:
+            raise UsageError(f"index must be in 0..{most} (applied, durable and in the snapshot), not {index!r}")
         core.log.py_compact(index)
 
     # --- settings that may change ------------------------------------------------------------------
 
     def set_randomized_timeout(self, ticks: int) -> None:
         """Pin the present election timeout; the next change of role or term draws another. At least 1."""
-        if not 1 <= ticks < 2**31:
-            raise UsageError(f"ticks must be in 1..2^31-1, not {ticks}")
+        _check_number("ticks", ticks, 1, 31)
         self.core.randomized_timeout = ticks
 
     def set_priority(self, priority: int) -> None:
         """Another election priority, 0..2^31-1 (raft-rs: set_priority)."""
-        if not 0 <= priority < 2**31:
-            raise UsageError(f"priority must be in 0..2^31-1, not {priority}")
+        _check_number("priority", priority, 0, 31)
         self.core.priority = priority
 
     def set_check_quorum(self, on: bool) -> None:
         """Switch check-quorum; it stays on with lease reads (raft-rs: set_check_quorum)."""
+        _check_flag(on)
         if self.core.lease_reads and not on:
             raise UsageError("check_quorum must stay on with lease_reads")
-        self.core.check_quorum = bool(on)
+        self.core.check_quorum = on
 
     def set_batch_append(self, on: bool) -> None:
         """Switch batch_append (raft-rs: set_batch_append)."""
-        self.core.batch_append = bool(on)
+        _check_flag(on)
+        self.core.batch_append = on
 
     def set_skip_bcast_commit(self, on: bool) -> None:
         """Switch skip_bcast_commit (raft-rs: skip_bcast_commit)."""
-        self.core.skip_bcast_commit = bool(on)
+        _check_flag(on)
+        self.core.skip_bcast_commit = on
 
     def set_max_apply_bytes(self, size: int) -> None:
         """Another budget of bytes handed to the state machine, at least 1.
 
         (raft-rs: set_max_committed_size_per_ready.)
         """
-        if not 1 <= size < 2**63:
-            raise UsageError(f"size must be in 1..2^63-1, not {size}")
+        _check_number("size", size, 1, 63)
         self.core.max_apply_bytes = size
 
     def set_max_inflight(self, id: int, messages: int) -> None:
@@ -396,21 +410,22 @@ class RawNode:
 
         Raises UnknownPeer.
         """
-        if not 0 <= messages < 2**31:
-            raise UsageError(f"messages must be in 0..2^31-1, not {messages}")
+        _check_number("messages", messages, 0, 31)
         self.core.tracker.inflights.set_capacity(self._member(id), messages)
 
     def enable_group_commit(self, on: bool) -> None:
         """Switch group commit; switched off, more may be committed at once (raft-rs: enable_group_commit)."""
-        self.core.tracker.group_commit = bool(on)
+        _check_flag(on)
+        self.core.tracker.group_commit = on
         if not on:
             self.core.recount_commit()
 
     def assign_commit_groups(self, groups: dict[int, int]) -> None:
         """Put members into groups of 1..2^63-1; 0 takes one out (raft-rs: assign_commit_groups). Raises UnknownPeer."""
+        if not isinstance(groups, dict):
+            raise UsageError(f"groups must be a dict of ids to groups, such as {{1: 1, 2: 2}}, not {groups!r}")
         for id, group in groups.items():
-            if not 0 <= group < 2**63:
-                raise UsageError(f"a group must be in 0..2^63-1, not {group}")
+            _check_number("a group", group, 0, 63)
             self._member(id)
         for id, group in groups.items():
             self.core.tracker.peers.set_commit_group(self._member(id), group)

@@ -116,6 +116,10 @@ class Applier:
             self.row += 1
         return goes_on or not ended
 
+    def is_within(self) -> bool:
+        """Whether the last round ended in the middle of what it took, because the stream was full."""
+        return self.row < self.rows
+
     def take_row(self, row: int) -> bool:
         """One row of what the engine has handed over; False when it is not done, because the stream is full."""
         kind = self.applies.kind(row)

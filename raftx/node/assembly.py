@@ -35,15 +35,16 @@ from ..types import ConfState, StateChange, is_id
 from .adapter import StorageAdapter, TransportAdapter
 from .apply import Applier
 from .channels import APPLY_ROWS, COMMAND_ROWS, ApplyQueue, CommandQueue
-from .courier import Courier
+from .courier import Courier, chunk_bytes_for
 from .disagreements import Disagreements
 from .engine import Engine
 from .events import History, Published, Stream
-from .keeper import Keeper, check_machine
+from .keeper import Keeper, check_machine, check_restore
 from .lifecycle import Task
 from .outcomes import Outcomes
 from .proposer import Proposer
-from .snapshots import Snapshotter, SnapshotThread
+from .reporter import Reporter
+from .snapshots import Snapshotter
 from .stamps import StageTimes
 from .watch import Watch
 
@@ -78,6 +79,8 @@ class Outside:
     configuration: Published[ConfState]
     committed: Stream[Entry] | None = None
     rows: Rows = field(default_factory=Rows)
+    #: bytes in a chunk of the snapshots that are made; 0: as many as are of use
+    chunk_bytes: int = 0
     #: whether they are this node's to close: not when they said that they are in use
     owns_storage: bool = True
     owns_transport: bool = True
@@ -124,6 +127,7 @@ class Parts:
     applier: Applier
     proposer: Proposer
     watch: Watch
+    reporter: Reporter
     disagreements: Disagreements
     disk: DiskGauges
     commands: CommandQueue
@@ -133,7 +137,9 @@ class Parts:
     writes: WriteQueue
     clock: Clock
     keeper: Keeper
-    snapshots: SnapshotThread | None
+    #: writes snapshots, fetches and serves them; None where storage, or state machine, cannot
+    snapshotter: Snapshotter | None
+    courier: Courier | None
 
     def storage_error(self) -> BaseException:
         """What the storage failed with."""
@@ -159,14 +165,15 @@ class Parts:
         self.writes.py_end()
         self.applier.applies.py_end()
 
-    def tasks(self, engine_ended: End, watch_ended: End, ended: End) -> dict[str, Task]:
+    def tasks(self, engine_ended: End, report_ended: End, ended: End) -> dict[str, Task]:
         """The work of each worker, by name, in the order they have to be started: each needs those before it.
 
-        engine_ended, watch_ended, ended: what is to be done at the end of the engine, of the watch, of another one.
+        engine_ended, report_ended, ended: what is to be done at the end of the engine, of the reporter, of another one.
         """
         tasks: dict[str, Task] = {}
         net, store, wal = self.transport_adapter, self.storage_adapter, self.wal
-        watch, applier = self.watch, self.applier
+        watch, applier, reporter = self.watch, self.applier, self.reporter
+        tasks["report"] = Task(reporter.run, reporter.round, report_ended)
         if net is not None:
             tasks["net"] = Task(net.run, net.round, ended)
         if wal is not None:
@@ -175,9 +182,11 @@ class Parts:
             tasks["disk"] = Task(wal.run, wal.py_round, functools.partial(_wal_ended, wal, ended), begin=serve)
         elif store is not None:
             tasks["disk"] = Task(store.run, store.round, ended)
-        if self.snapshots is not None:
-            tasks["snapshot"] = Task(self.snapshots.run, self.snapshots.round, ended)
-        tasks["watch"] = Task(watch.run, watch.round, watch_ended, ends_futures=True)
+        if self.snapshotter is not None:
+            tasks["snapshot"] = Task(self.snapshotter.run, self.snapshotter.round, ended)
+        if self.courier is not None:
+            tasks["courier"] = Task(self.courier.run, self.courier.round, ended)
+        tasks["watch"] = Task(watch.run, watch.round, ended, ends_futures=True)
         tasks["apply"] = Task(applier.run, applier.round, ended, applier.begin, ends_futures=True)
         tasks["engine"] = Task(self.engine.run, self.engine.py_round, engine_ended)
         return tasks
@@ -252,29 +261,40 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     if outside.committed is not None:
         outside.committed.on_room = applies.event.py_wake
     applier.state_changes = outside.state_changes
-    machine, snapshot_thread, writer = outside.state_machine, None, None
+    machine, courier, snapshotter = outside.state_machine, None, None
     if takes_snapshots:
-        queue = engine.transfers.queue
         if callable(getattr(machine, "snapshot", None)):
-            writer = Snapshotter(config.id, storage, event=queue.event)
-        retry_ns = config.election_ticks * config.tick_ms * 1_000_000
-        courier = Courier(config.id, config.cluster, storage, commands, queue, clock, retry_ns)
-        snapshot_thread = SnapshotThread(writer, courier)
+            snapshotter = Snapshotter(config.id, storage)
+        courier = Courier(
+            config.id,
+            config.cluster,
+            storage,
+            commands,
+            engine.transfers.queue,
+            clock,
+            functools.partial(check_restore, machine),
+            config.election_ticks * config.tick_ms * 1_000_000,
+            config.snapshot_bytes_per_second,
+            limit,
+        )
     addresses = getattr(transport, "peers", {})
+    chunk_bytes = outside.chunk_bytes or chunk_bytes_for(limit)
 
     def describe(index: int, term: int, version: int) -> Descriptor:
         conf_state, incarnation = outside.configuration.value, loaded.incarnation
-        return Descriptor(index, term, conf_state, dict(addresses), config.cluster, incarnation, version)
+        return Descriptor(
+            index, term, conf_state, dict(addresses), config.cluster, incarnation, version, chunk_bytes=chunk_bytes
+        )
 
-    keeper = Keeper(config, machine, writer, newest, describe, commands, outcomes, applies.event.py_wake)
-    if writer is not None:
-        writer.ended = keeper.take_ended
+    keeper = Keeper(config, machine, snapshotter, newest, describe, commands, outcomes, applies.event.py_wake)
+    if snapshotter is not None:
+        snapshotter.ended = keeper.take_ended
     applier.keeper = keeper
     applier.open_snapshot = getattr(storage, "open_snapshot", None)
     compact = getattr(storage, "compact", None)
     if compact is not None:
         applier.compact = lambda index, term: compact(index, term, outside.configuration.value)
-    watch = Watch(outcomes, lines, clock, config.proposal_timeout_ms * 1_000_000)
+    watch = Watch(outcomes, clock, config.proposal_timeout_ms * 1_000_000)
     disagreements = Disagreements(
         config,
         limit,
@@ -284,9 +304,9 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         getattr(transport, "peers", {}),
         clock,
     )
-    watch.also = functools.partial(tell_news, config.id, transport, link, disagreements)
+    reporter = Reporter(lines, functools.partial(tell_news, config.id, transport, link, disagreements))
     if isinstance(clock, ManualClock):
-        for sleeper in (event, watch.event, writes.event):
+        for sleeper in (event, watch.event, writes.event, engine.transfers.queue.event):
             clock.py_watch(sleeper)
     proposer = Proposer(
         proposals, outcomes, config.max_entry_bytes, config.max_waiting_bytes, config.max_open_proposals
@@ -299,6 +319,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         applier,
         proposer,
         watch,
+        reporter,
         disagreements,
         disk,
         commands,
@@ -308,7 +329,8 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         writes,
         clock,
         keeper,
-        snapshot_thread,
+        snapshotter,
+        courier,
     )
 
 
@@ -368,7 +390,7 @@ def open_link(transport: Any, config: Config, event: Event) -> Link:
 
 
 def tell_news(id: int, transport: Any, link: Link, disagreements: Disagreements) -> None:
-    """Log what people should hear of the connections and of the other members. On the watch thread."""
+    """Log what people should hear of the connections and of the other members. On the report thread."""
     disagreements.tell()
     report_notes(link.notes, id, getattr(transport, "peers", {}))
     own = getattr(transport, "report", None)

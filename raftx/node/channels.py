@@ -18,7 +18,6 @@ from .rows import (
     ROW_CONNECTED,
     ROW_ENTRIES,
     ROW_GIVE,
-    ROW_GIVEN_UP,
     ROW_HANDED,
     ROW_ODD,
     ROW_REFUSED,
@@ -188,13 +187,11 @@ class CommandQueue(Handoff):
         spans.py_push(record)
         return self.py_put(spans, ROW_GIVE, to, index, term, tag, number, 0)
 
-    def arrived(self, index: int, term: int) -> bool:
-        """The file of a snapshot that was offered is here."""
-        return self.py_put(None, ROW_ARRIVED, 0, index, term)
-
-    def given_up(self, index: int, term: int) -> bool:
-        """It cannot be had at present."""
-        return self.py_put(None, ROW_GIVEN_UP, 0, index, term)
+    def arrived(self, record: bytes, index: int, term: int) -> bool:
+        """The file of a snapshot that was offered is here; ``record`` is what tells the core of it: the row's span."""
+        spans = Spans()
+        spans.py_push(record)
+        return self.py_put(spans, ROW_ARRIVED, 0, index, term)
 
     def release(self, index: int, request: int) -> bool:
         """The owner needs nothing up to ``index``."""

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from array import array
+
 from ..consensus.raft import Raft
-from ..types import LEADER
+from ..types import LEADER, MEMBERS_MAX, SNAPSHOT
+
+HOLD_TIMEOUTS = 600  # election timeouts for which a transfer keeps what it needs, above max_log_bytes
+HOLD_TIMES = 2  # up to so many times max_log_bytes
 
 
 class Compaction:
     """The log of one node, which begins behind what a snapshot holds, or what its owner does not need any more.
 
     A leader keeps what the slowest member that answers has not acknowledged, and ``keep_entries`` before that, so that
-    a member that was away for a moment needs no snapshot. Beyond ``max_log_bytes`` it waits for nobody.
+    a member that was away for a moment needs no snapshot. A member that is being sent a snapshot needs what follows it.
+    Beyond ``max_log_bytes`` the leader waits for nobody but such a member, and for it a while only.
     """
 
     def __init__(self, core: Raft, keep_entries: int, max_log_bytes: int) -> None:
@@ -19,37 +25,65 @@ class Compaction:
         self.max_log_bytes = max_log_bytes
         #: the owner needs nothing up to here (Node.compact); 0: it has not said so
         self.released = 0
+        #: ticks for which each member has been sent a snapshot, by slot; 0: it is not
+        self.sent_for = array("q", bytes(8 * MEMBERS_MAX))
 
     def most(self) -> int:
         """Nothing above this may go: it is applied, durable, and in a snapshot or given up by the owner."""
         return min(self.core.applied, self.core.stable, max(self.core.snapshot_index, self.released))
 
-    def release(self, index: int) -> bool:
-        """The owner needs nothing up to ``index``; False when that is not applied and durable here."""
-        if index > min(self.core.applied, self.core.stable):
+    def release(self, index: int, applied: int) -> bool:
+        """The owner needs nothing up to ``index``; False when that is not applied and durable here.
+
+        applied: what the state machine has. The core may not have heard of it, and its owner has.
+        """
+        if index > min(applied, self.core.stable):
             return False
         self.released = max(self.released, index)
         return True
 
     def tick(self) -> int:
         """Drop what may go and nobody is to need."""
+        self.count_transfers()
         most = self.most()
         if most < self.core.log.first:
             return 0
         keep = self.slowest()
         keep = keep - self.keep_entries if keep > self.keep_entries else 0
-        if keep < most and self.core.log_bytes(self.core.log.first, self.core.log.last) > self.max_log_bytes:
-            keep = most
+        if keep < most:
+            size = self.core.log_bytes(self.core.log.first, self.core.log.last)
+            if size > self.max_log_bytes:
+                keep = most if size // HOLD_TIMES > self.max_log_bytes else self.needed()
         keep = min(keep, most)
         if keep >= self.core.log.first:
             self.core.log.compact(keep)
         return 0
 
+    def count_transfers(self) -> None:
+        """For how long each member has been sent a snapshot."""
+        leads = self.core.role == LEADER
+        for slot in range(self.core.tracker.peers.count):
+            self.sent_for[slot] = self.sent_for[slot] + 1 if leads and self.is_sent(slot) else 0
+
+    def is_sent(self, slot: int) -> bool:
+        """Whether that member is being sent a snapshot."""
+        return slot != self.core.self_slot and self.core.tracker.peers.state[slot] == SNAPSHOT
+
     def slowest(self) -> int:
-        """What every member that answers this leader has; of a follower: what it has applied itself."""
+        """What every member that answers this leader has, or will have; of a follower: what it has applied itself."""
         slowest = self.core.applied
         if self.core.role == LEADER:
             for slot in range(self.core.tracker.peers.count):
-                if slot != self.core.self_slot and (self.core.tracker.peers.recent_active >> slot) & 1:
+                if self.is_sent(slot):
+                    slowest = min(slowest, self.core.tracker.peers.pending_snapshot[slot])
+                elif slot != self.core.self_slot and (self.core.tracker.peers.recent_active >> slot) & 1:
                     slowest = min(slowest, self.core.tracker.peers.match[slot])
         return slowest
+
+    def needed(self) -> int:
+        """Nothing up to this is needed by a member that has not been sent a snapshot for too long."""
+        needed = self.core.applied
+        for slot in range(self.core.tracker.peers.count):
+            if 0 < self.sent_for[slot] <= HOLD_TIMEOUTS * self.core.election_timeout:
+                needed = min(needed, self.core.tracker.peers.pending_snapshot[slot])
+        return needed

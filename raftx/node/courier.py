@@ -1,37 +1,49 @@
-"""Fetches and serves the files of snapshots, for the engine; a part of the snapshot thread (snapshots.py).
+"""The courier: fetches and serves the files of snapshots, for the engine. A worker of its own.
 
-A member that was offered a snapshot asks for its chunks, a few at a time: it sets the pace, and heartbeats pass in
-between. Whoever has the file open serves them. What has arrived is kept when the source is lost, and goes on with the
-next offer of the same file. It holds the GIL and may wait for the disk: consensus never waits for it.
+A member that was offered a snapshot asks for its chunks, one or two at a time: it sets the pace, and heartbeats pass in
+between. Whoever has the file serves them. What has arrived is kept when the source is lost, and goes on with the next
+offer of the same file. It holds the GIL and may wait for the disk: nothing else of the node may depend on it.
 """
 
 from __future__ import annotations
 
 import collections
 import logging
+from collections.abc import Callable
 from typing import Any
 
+from .._native.layout import FRAME_OVERHEAD
 from .._native.memory import Entry
-from .._native.outbox import snapshot_from
+from .._native.outbox import snapshot_from, snapshot_record
 from .._native.threads import Clock
 from ..errors import SnapshotDamaged, StorageError, UsageError
 from ..report import report
 from ..storage import snapshot_format
-from ..storage.snapshot_format import Descriptor
+from ..storage.snapshot_format import CHUNK, CHUNK_BYTES, CHUNK_BYTES_MIN, Descriptor
 from ..types import ENTRY_NORMAL
 from .channels import CommandQueue
 from .rows import ROW_CHUNK, ROW_OFFER, ROW_WANTED
 from .transfers import CourierQueue
 
-WINDOW = 2  # chunks that are asked for and have not arrived
+LONG_TRIP_NS = 2_000_000  # a chunk that takes longer than this from request to arrival: the next is asked for meanwhile
 SERVED = 8  # chunks a member gets for one request, at most
-TRIES = 10  # requests without an answer before a source is given up
+TRIES = 3  # requests in a row without an answer before a source is given up; the time between them doubles
 READERS = 4  # files that are open for others
+READER_TRIES = 20  # times the wait for a chunk after which a file that nobody asks for is closed
+PAUSE_NS = 10_000_000  # between two looks at the clock while a snapshot is being fetched
+LONG_PAUSE_NS = 1_000_000_000  # while files are open for others
+COMPLAINT_NS = 60_000_000_000  # how often the same reason is told
 
 
 def tag_of(descriptor: Descriptor) -> int:
     """A number that tells one file from another."""
     return int.from_bytes(descriptor.digest[:8], "little") & (2**63 - 1)
+
+
+def chunk_bytes_for(max_frame_bytes: int) -> int:
+    """How large the chunks of a snapshot may be, so that each of them fits a frame."""
+    most = (max_frame_bytes - FRAME_OVERHEAD - CHUNK.size) // CHUNK_BYTES_MIN * CHUNK_BYTES_MIN
+    return max(CHUNK_BYTES_MIN, min(CHUNK_BYTES, most))
 
 
 class Fetch:
@@ -44,39 +56,71 @@ class Fetch:
         self.tag = tag_of(descriptor)
         #: the next chunk to ask for
         self.next = receiver.missing()
+        #: when each of those was asked for that have not arrived
+        self.asked: dict[int, int] = {}
+        #: what the last one took that arrived
+        self.trip = 0
         #: when a chunk arrived last, or was asked for again, and how often the latter
         self.since = now
         self.tries = 0
         #: no further request before this time: the bound on the rate
-        self.not_before = 0
+        self.not_before = now
+
+    def window(self) -> int:
+        """How many may be asked for and not here: the more time they are under way, the more."""
+        return 2 if self.trip >= LONG_TRIP_NS else 1
+
+    def start_again(self, source: int, now: int) -> None:
+        """What was asked for will not come: ask anew, perhaps another member."""
+        self.source, self.since, self.next = source, now, self.receiver.missing()
+        self.asked.clear()
 
 
 class Courier:
-    """One per node. ``retry_ns``: how long a chunk may take. ``bytes_per_second``: of what is fetched; 0: no bound."""
+    """One per node. Everything but ``status`` and ``stop`` belongs to its thread.
+
+    check: raises StorageError for a snapshot that this node's state machine cannot take. retry_ns: how long a chunk may
+    take. bytes_per_second: of what is fetched; 0: no bound. max_frame_bytes: what this node's transport takes.
+    """
 
     def __init__(
-        self, id: int, cluster: bytes, storage: Any, commands: CommandQueue, queue: CourierQueue, clock: Clock,
-        retry_ns: int, bytes_per_second: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        id: int,
+        cluster: bytes,
+        storage: Any,
+        commands: CommandQueue,
+        queue: CourierQueue,
+        clock: Clock,
+        check: Callable[[Descriptor], object],
+        retry_ns: int,
+        bytes_per_second: int,
+        max_frame_bytes: int,
+    ) -> None:
         self.id = id
         self.cluster = cluster
         self.storage = storage
         self.commands = commands
         self.queue = queue
+        self.event = queue.event
         self.clock = clock
+        self.check = check
         self.retry_ns = retry_ns
         self.bytes_per_second = bytes_per_second
+        self.max_frame_bytes = max_frame_bytes
         self.fetch: Fetch | None = None
-        #: files that others are served from, by (index, term): the newest use last
-        self.readers: collections.OrderedDict[tuple[int, int], Any] = collections.OrderedDict()
-        #: what the engine had no room for: asked again in the next round
+        #: another snapshot that was offered meanwhile, and by whom: fetched if the present source is lost
+        self.other: tuple[Descriptor, int] | None = None
+        #: files that others are served from, by (index, term), and when they were used last: the newest use at the end
+        self.readers: collections.OrderedDict[tuple[int, int], tuple[Any, int]] = collections.OrderedDict()
+        #: what the engine had no room for: said again in the next round
         self.unsaid: collections.deque[tuple[Any, ...]] = collections.deque()
-        #: for ``status``: how many were fetched and given up, chunks served
-        self.fetched = self.given_up = self.served = 0
+        #: what was complained of last, and when
+        self.complaint: tuple[str, int] = ("", 0)
+        #: for ``status``: how many were fetched and given up, chunks that came and were served
+        self.fetched = self.given_up = self.received = self.served = 0
+        self._stop = False
 
-    def is_busy(self) -> bool:
-        """Whether time matters to it: it wants a round soon although nothing arrives."""
-        return self.fetch is not None or bool(self.unsaid)
+    # --- any thread --------------------------------------------------------------------------------------
 
     def status(self) -> dict[str, int]:
         """For Node.status: of a snapshot that is being fetched its index, and how many of how many bytes are here."""
@@ -91,15 +135,31 @@ class Courier:
             "of": fetch.descriptor.stored if fetch is not None else 0,
             "fetched": self.fetched,
             "given_up": self.given_up,
+            "chunks_received": self.received,
             "chunks_served": self.served,
         }
 
-    def round(self) -> None:
-        """Take what has arrived, and ask again for what has not."""
+    def stop(self) -> None:
+        """End; what has arrived stays for a later life."""
+        self._stop = True
+        self.event.py_wake()
+
+    # --- rounds ------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Rounds, until ``stop``."""
+        while self.round():
+            self.rest()
+
+    def round(self) -> bool:
+        """Take what has arrived, and ask again for what has not; False after ``stop``."""
+        if self._stop:
+            self._close()
+            return False
         while self.unsaid:
-            method, *numbers = self.unsaid[0]
-            if not method(*numbers):
-                return
+            method, *given = self.unsaid[0]
+            if not method(*given):
+                return True
             self.unsaid.popleft()
         rows = self.queue.py_take()
         pieces = iter(self.queue.taken.pieces())
@@ -111,43 +171,89 @@ class Courier:
                 self.serve(member, index, term, tag, number, last)
             elif kind == ROW_CHUNK:
                 self.arrived(member, index, term, tag, number, None if last else bytes(next(pieces)))
-        self.ask_again()
+        self.look_at_the_clock()
+        return True
 
-    def close(self) -> None:
-        """Release files; what has arrived stays for a later life."""
+    def rest(self) -> None:
+        """Sleep until there is something to do."""
+        pause = PAUSE_NS if self.fetch is not None or self.unsaid else LONG_PAUSE_NS if self.readers else -1
+        self.event.py_prepare()
+        if self._stop or self.queue.py_waiting():
+            self.event.py_cancel()
+        else:
+            self.event.py_wait(pause)
+
+    def look_at_the_clock(self) -> None:
+        """What was asked for and has not come in time, what the rate did not allow before, files that nobody reads."""
+        now = self.clock.py_now()
+        fetch = self.fetch
+        if fetch is not None:
+            patience = max(self.retry_ns, 3 * fetch.trip) << fetch.tries
+            if now - max(fetch.since, fetch.not_before) >= patience:
+                fetch.tries += 1
+                if fetch.tries > TRIES or self.other is not None:
+                    self.give_up(f"{fetch.source} does not answer; what has arrived of it is kept")
+                    return
+                fetch.start_again(fetch.source, now)
+            self.go_on()
+        while self.readers:
+            (place, (reader, used)) = next(iter(self.readers.items()))
+            if now - used < READER_TRIES * self.retry_ns:
+                break
+            del self.readers[place]
+            reader.close()
+
+    def _close(self) -> None:
         fetch, self.fetch = self.fetch, None
         if fetch is not None:
             fetch.receiver.close()
         while self.readers:
-            self.readers.popitem()[1].close()
+            self.readers.popitem()[1][0].close()
 
     # --- fetching ----------------------------------------------------------------------------------------
 
     def offered(self, header: bytes, source: int) -> None:
-        """A member offers a snapshot."""
-        if self.fetch is not None:
-            return  # the engine goes on with the first offer until it is told that it was given up
+        """A member, which leads or did so, offers a snapshot."""
         try:
             descriptor = snapshot_format.decode(header)
         except StorageError as error:
-            report(logging.WARNING, "node %d: the snapshot that %d offers cannot be read: %s", self.id, source, error)
+            self.complain(f"the snapshot that {source} offers cannot be read: {error}")
             return
+        fetch = self.fetch
+        if fetch is None:
+            self.begin(descriptor, source)
+        elif descriptor != fetch.descriptor:
+            self.other = (descriptor, source)
+        elif source != fetch.source:
+            # A new leader has the same file: the old one may be gone.
+            fetch.tries = 0
+            fetch.start_again(source, self.clock.py_now())
+            self.go_on()
+
+    def begin(self, descriptor: Descriptor, source: int) -> None:
+        """Fetch this one from there, unless it cannot be of use."""
+        what = f"the snapshot of entry {descriptor.index} that {source} offers is not fetched"
         try:
             if descriptor.cluster != self.cluster:
                 raise UsageError("it is of another cluster")
-            self.fetch = Fetch(descriptor, self.storage.receive_snapshot(descriptor), source, self.clock.py_now())
+            if descriptor.chunk_bytes + CHUNK.size + FRAME_OVERHEAD > self.max_frame_bytes:
+                raise UsageError(
+                    f"its chunks of {descriptor.chunk_bytes} bytes need larger frames than this node takes: raise "
+                    f"max_frame_bytes={self.max_frame_bytes} of its transport"
+                )
+            self.check(descriptor)
+            receiver = self.storage.receive_snapshot(descriptor)
         except (StorageError, UsageError) as error:
-            report(
-                logging.WARNING,
-                "node %d: the snapshot of entry %d that %d offers is not fetched: %s",
-                *(self.id, descriptor.index, source, error),
-            )
-            self.say(self.commands.given_up, descriptor.index, descriptor.term)
+            self.complain(f"{what}: {error}")
             return
+        except Exception as error:
+            self.complain(f"{what}: the storage raised {type(error).__name__}: {error}", error)
+            return
+        self.fetch = Fetch(descriptor, receiver, source, self.clock.py_now())
         report(
             logging.INFO,
-            "node %d: fetches the snapshot of entry %d (%d bytes) from %d",
-            *(self.id, descriptor.index, descriptor.stored, source),
+            "node %d: fetches the snapshot of entry %d (%d bytes) from %d; %d of %d chunks are here",
+            *(self.id, descriptor.index, descriptor.stored, source, receiver.missing(), descriptor.chunks),
         )
         self.go_on()
 
@@ -158,18 +264,20 @@ class Courier:
             return
         if record is None:
             if member == fetch.source:
-                self.give_up(f"{member} does not have it any more")
+                self.give_up(f"{member} does not have it (any more)")
             return
         chunk = Entry.decode_all(record)[0].data
         try:
             fetch.receiver.put(number, chunk)
         except (SnapshotDamaged, UsageError):
             return  # it is asked for again
-        except StorageError as error:
-            self.give_up(str(error))
+        except Exception as error:
+            self.give_up(f"it cannot be written: {error}", error)
             return
+        self.received += 1
         now = self.clock.py_now()
         fetch.since, fetch.tries = now, 0
+        fetch.trip = now - fetch.asked.pop(number, now - fetch.trip)
         if self.bytes_per_second:
             fetch.not_before = max(fetch.not_before, now) + len(chunk) * 1_000_000_000 // self.bytes_per_second
         self.go_on()
@@ -178,33 +286,21 @@ class Courier:
         """Ask for the next chunks, or finish."""
         fetch = self.fetch
         assert fetch is not None
+        now = self.clock.py_now()
         chunks, missing = fetch.descriptor.chunks, fetch.receiver.missing()
         if missing == chunks:
             self.finish()
             return
-        if self.clock.py_now() < fetch.not_before:
+        if now < fetch.not_before:
             return
         fetch.next = max(fetch.next, missing)
-        count = min(chunks, missing + WINDOW) - fetch.next
+        count = min(chunks, missing + fetch.window()) - fetch.next
         if count > 0:
             index, term = fetch.descriptor.index, fetch.descriptor.term
             self.say(self.commands.ask, fetch.source, index, term, fetch.tag, fetch.next, count)
+            for number in range(fetch.next, fetch.next + count):
+                fetch.asked[number] = now
             fetch.next += count
-
-    def ask_again(self) -> None:
-        """What was asked for and has not come in time; and what the rate did not allow before."""
-        fetch = self.fetch
-        if fetch is None:
-            return
-        now = self.clock.py_now()
-        if now - max(fetch.since, fetch.not_before) >= self.retry_ns:
-            fetch.tries += 1
-            fetch.since = now
-            fetch.next = fetch.receiver.missing()
-            if fetch.tries > TRIES:
-                self.give_up(f"{fetch.source} does not answer")
-                return
-        self.go_on()
 
     def finish(self) -> None:
         """Everything is here."""
@@ -212,65 +308,79 @@ class Courier:
         assert fetch is not None
         try:
             fetch.receiver.finish()
-        except StorageError as error:
-            fetch.receiver.discard()
+        except SnapshotDamaged as error:
             self.give_up(str(error))
             return
-        self.fetch = None
+        except Exception as error:
+            self.give_up(f"it cannot be made durable: {error}", error)
+            return
+        self.fetch = self.other = None
         self.fetched += 1
-        self.say(self.commands.arrived, fetch.descriptor.index, fetch.descriptor.term)
+        made = fetch.descriptor
+        self.say(self.commands.arrived, snapshot_record(made.snapshot()), made.index, made.term)
 
-    def give_up(self, reason: str) -> None:
-        """The source is lost, or the disk: the leader will offer a snapshot again."""
+    def give_up(self, reason: str, error: BaseException | None = None) -> None:
+        """The source is lost, or the disk: another offer may be there, and the leader will make one again."""
         fetch, self.fetch = self.fetch, None
+        other, self.other = self.other, None
         assert fetch is not None
         fetch.receiver.close()
         self.given_up += 1
-        report(
-            logging.WARNING,
-            "node %d: gives up fetching the snapshot of entry %d from %d: %s; what has arrived of it is kept",
-            *(self.id, fetch.descriptor.index, fetch.source, reason),
+        self.complain(
+            f"gives up fetching the snapshot of entry {fetch.descriptor.index} from {fetch.source}: {reason}",
+            None if isinstance(error, StorageError) else error,
         )
-        self.say(self.commands.given_up, fetch.descriptor.index, fetch.descriptor.term)
+        if other is not None:
+            self.begin(*other)
 
-    def say(self, method: Any, *numbers: Any) -> None:
+    def complain(self, text: str, error: BaseException | None = None) -> None:
+        """Log why nothing comes of an offer: offers come again and again, the same reason once a minute."""
+        now = self.clock.py_now()
+        if text != self.complaint[0] or now - self.complaint[1] >= COMPLAINT_NS:
+            self.complaint = (text, now)
+            report(logging.WARNING, "node %d: %s", self.id, text, error=error)
+
+    def say(self, method: Any, *given: Any) -> None:
         """Tell the engine; where it has no room, in a later round."""
-        if self.unsaid or not method(*numbers):
-            self.unsaid.append((method, *numbers))
+        if self.unsaid or not method(*given):
+            self.unsaid.append((method, *given))
 
     # --- serving -----------------------------------------------------------------------------------------
 
     def serve(self, to: int, index: int, term: int, tag: int, first: int, count: int) -> None:
         """Chunks that another member asks for; or the answer that the snapshot is not here."""
-        reader = self.reader(index, term)
-        if reader is None or tag_of(reader.descriptor) != tag:
+        reader = self.reader(index, term, tag)
+        if reader is None:
             self.say(self.commands.give, to, index, term, tag, first, None)
             return
         for number in range(first, min(first + min(count, SERVED), reader.descriptor.chunks)):
             try:
                 chunk = reader.chunk(number)
-            except StorageError as error:
+            except Exception as error:
                 report(logging.ERROR, "node %d: cannot serve the snapshot of entry %d: %s", self.id, index, error)
-                self.readers.pop((index, term)).close()
+                self.readers.pop((index, term))[0].close()
                 self.say(self.commands.give, to, index, term, tag, number, None)
                 return
             self.served += 1
             self.say(self.commands.give, to, index, term, tag, number, Entry(0, 0, chunk, ENTRY_NORMAL).encode())
 
-    def reader(self, index: int, term: int) -> Any:
+    def reader(self, index: int, term: int, tag: int) -> Any:
         """The open file of a snapshot that is the newest, or was when it was asked for first; None without one."""
-        found = self.readers.get((index, term))
-        if found is not None:
-            self.readers.move_to_end((index, term))
-            return found
-        try:
-            found = self.storage.open_snapshot()
-        except (StorageError, UsageError):
-            return None
-        if (found.index, found.term) != (index, term):
+        place, now = (index, term), self.clock.py_now()
+        found, _ = self.readers.pop(place, (None, 0))
+        if found is not None and tag_of(found.descriptor) != tag:
+            # Another file may have taken its place since.
             found.close()
-            return None
-        self.readers[(index, term)] = found
+            found = None
+        if found is None:
+            try:
+                found = self.storage.open_snapshot()
+            except Exception:
+                return None
+            if (found.index, found.term, tag_of(found.descriptor)) != (index, term, tag):
+                found.close()
+                return None
+        self.readers[place] = (found, now)
         while len(self.readers) > READERS:
-            self.readers.popitem(last=False)[1].close()
+            self.readers.popitem(last=False)[1][0].close()
         return found

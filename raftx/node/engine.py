@@ -60,7 +60,6 @@ from .rows import (
     ROW_CAMPAIGN,
     ROW_CONNECTED,
     ROW_GIVE,
-    ROW_GIVEN_UP,
     ROW_RELEASE,
     ROW_SNAPSHOT,
     ROW_TRANSFER_TO,
@@ -352,9 +351,7 @@ class Engine(Runner):
         reason = admission.refusal(self.core, self.message)
         if reason != 0:
             return self.refuse(reason)
-        if self.message.kind == MSG_SNAP and self.transfers.enabled:
-            return self.transfers.take_offer(self.message)
-        if not elections.serves(self.message):
+        if not elections.serves(self.message, self.transfers.enabled):
             self.gauges.unserved += 1
             return 0
         if self.message.kind == MSG_PROP:
@@ -363,6 +360,8 @@ class Engine(Runner):
             return self.receive_refused()
         place = self.peers.of_id(self.core.tracker.peers, self.message.sender)
         self.senders.heard(place, self.codec.sender_incarnation)
+        if self.message.kind == MSG_SNAP:
+            return self.transfers.take_offer(self.message)
         return self.core.step(self.message)
 
     def receive_other(self) -> int:
@@ -513,14 +512,13 @@ class Engine(Runner):
             self.transfers.give(self.commands.taken, self.command_span, to, index, term, tag, number, last != 0)
             self.command_span += 1 - last
         elif kind == ROW_ARRIVED:
-            self.transfers.file_is_here(index, term)
-        elif kind == ROW_GIVEN_UP:
-            self.transfers.given_up(index, term)
+            self.transfers.take_file(self.commands.taken, self.command_span, index, term)
+            self.command_span += 1
         return 0
 
     def release(self, index: int, request: int) -> int:
         """The owner needs nothing up to ``index``, and a member that does is not helped."""
-        term = self.core.log.term(index) if self.compaction.release(index) else 0
+        term = self.core.log.term(index) if self.compaction.release(index, self.apply_gauges.index) else 0
         return self.applies.put_released(self.empty_spans, request, index, term)
 
     def unreachable(self, id: int) -> int:

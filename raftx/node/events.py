@@ -11,8 +11,10 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import TracebackType
 from typing import Generic, TypeVar
 
+from ..errors import UsageError
 from ..types import check_timeout
 
 T = TypeVar("T")
@@ -76,6 +78,41 @@ class Gate:
         return self._bell.wait_for(self.is_open, timeout)
 
 
+def nobody() -> bool:
+    """Whether the caller is called by the node, where there is none."""
+    return False
+
+
+def _refuse_own_thread(is_mine: Callable[[], bool]) -> None:
+    """Raise UsageError on a thread of the node, before it waits for itself."""
+    if is_mine():
+        raise UsageError(
+            "a thread of the node cannot wait for the next element, which may depend on it: in apply() and in "
+            "callbacks take what is there, with next(timeout=0), or read the stream on a thread of your own"
+        )
+
+
+class Cause:
+    """What ended something, raised to everybody who asks: each time with the traceback that it had when it was set.
+
+    Otherwise each raise would add its frames to those of all before, and keep alive what these hold.
+    """
+
+    def __init__(self) -> None:
+        self._first: tuple[BaseException, TracebackType | None] | None = None
+
+    def set(self, error: BaseException | None) -> None:
+        """The first one counts. Any thread."""
+        if self._first is None and error is not None:
+            self._first = (error, error.__traceback__)
+
+    def check(self) -> None:
+        """Raise it, if there is one. Any thread."""
+        if self._first is not None:
+            error, traceback = self._first
+            raise error.with_traceback(traceback)
+
+
 class Published(Generic[T]):
     """A value that one thread at a time replaces and any thread reads. Never changed in place."""
 
@@ -86,20 +123,26 @@ class Published(Generic[T]):
 class Stream(Generic[T]):
     """Entries that are pushed by one thread; an iterator that ends with the node, with what ended it if it failed.
 
-    Nothing is lost: while ``limit`` elements wait, it takes no further one. The producer does not wait in here; it is
-    told when it may go on. May be consumed from any thread; several consumers share the elements.
+    While the node runs nothing is lost: while ``limit`` elements wait, it takes no further one. When the node is closed
+    or fails, it waits for no consumer: what has no room then does not come out, and ``lost`` counts it. The producer
+    does not wait in here; it is told when it may go on. May be consumed from any thread; several consumers share the
+    elements.
     """
 
     def __init__(self, limit: int) -> None:
         self._items: collections.deque[T] = collections.deque()
         self._limit = limit
+        #: whether the caller is a thread of the node, which does not wait here; the node sets it
+        self.is_mine: Callable[[], bool] = nobody
         self._bell = Bell()  # for consumers
+        #: elements that do not come out, because there was no room and nobody was waited for; the last ones
+        self.lost = 0
         #: wakes the producer, once it was told that there was no room
         self.on_room: Callable[[], object] | None = None
         self._short = False
         self._let_go = False
         self._ended = False
-        self._error: BaseException | None = None
+        self._cause = Cause()
 
     def has_room(self) -> bool:
         """Whether an element can be pushed. If not, ``on_room`` is called when there may be room. The producer's."""
@@ -110,10 +153,15 @@ class Stream(Generic[T]):
         return len(self._items) < self._limit or self._let_go
 
     def push(self, item: T) -> bool:
-        """Add an element; False, and it was not added, without room. Dropped when nobody is waited for. One thread."""
+        """Add an element; False, and it was not added, without room. One thread.
+
+        When nobody is waited for, the first one without room is dropped, and all behind it: no gap is left.
+        """
         if not self.has_room():
             return False
-        if not self._let_go:
+        if self._let_go and (self._ended or self.lost or len(self._items) >= self._limit):
+            self.lost += 1
+        else:
             self._items.append(item)
             self._bell.ring()
         return True
@@ -125,7 +173,7 @@ class Stream(Generic[T]):
                 self.on_room()
 
     def let_go(self) -> None:
-        """There is always room: what is pushed from now on is dropped."""
+        """There is always room: the producer waits for no consumer any more. Any thread."""
         self._let_go = True
         self._tell_room()
 
@@ -133,12 +181,14 @@ class Stream(Generic[T]):
         """No further element; consumers get what is left first. The first call counts."""
         self.let_go()
         if not self._ended:
-            self._error = error
+            self._cause.set(error)
             self._ended = True
         self._bell.ring()
 
     def next(self, timeout: float | None = None) -> T:
-        """The next element. Raises TimeoutError, StopIteration at the end, or what ended the node; UsageError."""
+        """The next element, within ``timeout`` seconds. Raises TimeoutError, StopIteration at the end, or what ended
+        the node; UsageError for what is no time, and where it would wait on a thread of the node.
+        """
         check_timeout(timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
@@ -150,10 +200,11 @@ class Stream(Generic[T]):
                 self._tell_room()
                 return item
             if self._ended and not self._items:
-                if self._error is not None:
-                    raise self._error
+                self._cause.check()
                 raise StopIteration
             rest = None if deadline is None else deadline - time.monotonic()
+            if rest is None or rest > 0:
+                _refuse_own_thread(self.is_mine)
             if not self._bell.wait_for(lambda: self._items or self._ended, rest):
                 raise TimeoutError("no element within the time")
 
@@ -172,11 +223,13 @@ class History(Generic[T]):
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        #: whether the caller is a thread of the node, which does not wait here; the node sets it
+        self.is_mine: Callable[[], bool] = nobody
         #: (number of the first, elements); never changed, only replaced
         self._kept: tuple[int, tuple[T, ...]] = (0, ())
         self._bell = Bell()
         self._ended = False
-        self._error: BaseException | None = None
+        self._cause = Cause()
 
     def push(self, item: T) -> None:
         """Add an element; nothing after the end. One thread; never waits."""
@@ -190,7 +243,7 @@ class History(Generic[T]):
     def end(self, error: BaseException | None = None) -> None:
         """No further element. The first call counts."""
         if not self._ended:
-            self._error = error
+            self._cause.set(error)
             self._ended = True
         self._bell.ring()
 
@@ -228,7 +281,9 @@ class Consumer(Generic[T]):
             return [items[at]]
 
     def next(self, timeout: float | None = None) -> T:
-        """The next element. Raises TimeoutError, StopIteration at the end, or what ended the node; UsageError."""
+        """The next element, within ``timeout`` seconds. Raises TimeoutError, StopIteration at the end, or what ended
+        the node; UsageError for what is no time, and where it would wait on a thread of the node.
+        """
         check_timeout(timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         history = self._history
@@ -238,10 +293,11 @@ class Consumer(Generic[T]):
             if taken:
                 return taken[0]
             if ended:
-                if history._error is not None:
-                    raise history._error
+                history._cause.check()
                 raise StopIteration
             rest = None if deadline is None else deadline - time.monotonic()
+            if rest is None or rest > 0:
+                _refuse_own_thread(history.is_mine)
             if not history._bell.wait_for(lambda: len(self) or history._ended, rest):
                 raise TimeoutError("no element within the time")
 

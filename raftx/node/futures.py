@@ -91,6 +91,7 @@ class Future:
         self._callbacks: Any = None
         self._watched: Any = None
         self._owner: Any = None
+        self._traceback: Any = None
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
@@ -137,7 +138,8 @@ class Future:
             return self._value
         if state == _CANCELLED:
             raise CancelledError()
-        raise self._value
+        # Each time with the traceback that it came with: else it would grow, and keep alive who has asked before.
+        raise self._value.with_traceback(self._traceback)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait like ``result``; return the exception, or None."""
@@ -207,7 +209,7 @@ class Future:
 
         That is a thread of the node: what takes long there holds up other outcomes, and waiting for an open future
         of the node raises UsageError. What ``fn`` raises is logged; but SystemExit and its like come out of a call
-        that is made now.
+        that is made now. Raises TypeError for what cannot be called.
         """
         self._add(fn)
         if threads.peek(self._cell) != _PENDING:
@@ -216,6 +218,8 @@ class Future:
                 raise raised
 
     def _add(self, fn: Callable[[Future], object]) -> int:
+        if not callable(fn):
+            raise TypeError(f"fn must be something to call with the future, not {fn!r}")
         if self._callbacks is None:
             self._make_callbacks()
         number = next(_numbers)
@@ -287,9 +291,11 @@ class Future:
 
     def settle_error(self, error: BaseException) -> bool:
         """End with an exception, without waking anybody yet; False when it has ended already."""
+        traceback = error.__traceback__
         if not threads.claim(self._cell):
             return False
         self._value = error
+        self._traceback = traceback
         threads.publish(self._cell, _FAILED)
         return True
 
@@ -346,7 +352,9 @@ class Future:
         self.wake()
 
     def set_exception(self, error: BaseException) -> None:
-        """End with an exception. Raises UsageError when it has ended already."""
+        """End with an exception. Raises UsageError when it has ended already, TypeError for what is none."""
+        if not isinstance(error, BaseException):
+            raise TypeError(f"error must be an exception, not {error!r}")
         if not self.settle_error(error):
             raise UsageError("the future has ended already")
         self.wake()

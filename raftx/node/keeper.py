@@ -52,18 +52,23 @@ def check_machine(machine: Any, snapshot: Snapshot | None, base_index: int) -> D
             )
         return None
     found = snapshot_format.decode(snapshot.data)
-    if held >= found.index:
-        return found
+    check_restore(machine, found)
+    return found
+
+
+def check_restore(machine: Any, found: Descriptor) -> None:
+    """Raise StorageError for a snapshot that a state machine needs and cannot take."""
+    if applied_by(machine) >= found.index:
+        return
     if not callable(getattr(machine, "restore", None)):
         raise StorageError(
-            f"the storage holds a snapshot of entry {found.index}: state_machine must have a method restore(reader)"
+            f"there is a snapshot of entry {found.index}: state_machine must have a method restore(reader)"
         )
     if found.version > version_of(machine):
         raise StorageError(
             f"the snapshot of entry {found.index} was made by version {found.version} of the state machine, and this "
             f"one is version {version_of(machine)}: use the newer one"
         )
-    return found
 
 
 class Keeper:
@@ -153,7 +158,7 @@ class Keeper:
         """The same with a snapshot that has just arrived. Raises StorageError where the machine cannot take it."""
         with open_snapshot() as reader:
             descriptor: Descriptor = reader.descriptor
-        check_machine(self.machine, descriptor.snapshot(), descriptor.index)
+        check_restore(self.machine, descriptor)
         self.newest = descriptor
         return self.restore(open_snapshot)
 

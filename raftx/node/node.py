@@ -22,7 +22,7 @@ from ..transport.protocol import Transport
 from ..types import LEADER, ConfState, Role, StateChange, check_id, check_timeout, is_id
 from . import lifecycle, rows
 from .assembly import Outside, Parts, assemble
-from .events import Consumer, History, Published, Stream
+from .events import Cause, Consumer, History, Published, Stream
 from .executor import Executor, Threads
 from .futures import Future
 from .lifecycle import Life, Worker
@@ -34,6 +34,7 @@ STATE_CHANGES_KEPT = 1024
 COMMITTED_KEPT = 10_000
 TRANSFER_SECONDS = 0.4  # a clean stop waits so long for somebody else to lead
 JOIN_SECONDS = 5.0
+LAST_SECONDS = 0.1  # so long a close waits for last callbacks, and for the last lines of the log, in any case
 NET_SECONDS = 1.0  # so long a send may take before the transport is closed under it
 
 
@@ -96,6 +97,8 @@ class Node:
         self._outside.check()
         self._config = config
         self._life = Life(config.id)
+        self._state_changes.is_mine = self._life.is_mine
+        self._cause = Cause()
         self._outcomes = Outcomes(config.proposal_timeout_ms * 1_000_000, self._life.enders)
         if executor is not None and (isinstance(executor, type) or not callable(getattr(executor, "worker", None))):
             raise ConfigError(f"executor must have the methods of raftx.node.executor.Executor, not {executor!r}")
@@ -130,7 +133,7 @@ class Node:
             life.move(lifecycle.STARTING)
             try:
                 self._parts = parts = assemble(self._outside, self._outcomes, life.lines, self._check_closing)
-                tasks = parts.tasks(self._engine_ended, self._watch_ended, self._ended)
+                tasks = parts.tasks(self._engine_ended, self._report_ended, self._ended)
                 self._workers = {what: self._executor.worker(what, life, task) for what, task in tasks.items()}
                 self._check_closing()
                 self._executor.at_exit(self.close)
@@ -152,7 +155,7 @@ class Node:
         """It could not be started, or was closed meanwhile: release what there is."""
         life = self._life
         if not life.closing:
-            life.fail(error)
+            life.fail(_no_stop(error))
         life.move(lifecycle.STOPPING)
         errors: list[BaseException] = []
         stuck = self._shut_down(self._executor.now() + JOIN_SECONDS, errors)
@@ -168,7 +171,7 @@ class Node:
         if error is not None:
             self._fail(error)
 
-    def _watch_ended(self, error: BaseException | None) -> None:
+    def _report_ended(self, error: BaseException | None) -> None:
         self._ended(error)
         if error is not None:
             self._life.lines.write()
@@ -193,6 +196,7 @@ class Node:
 
     def _fail(self, error: BaseException) -> None:
         """Something ended the node: remember the first cause, tell all that wait, stop the rest. Any thread."""
+        error = _no_stop(error)
         if not self._life.fail(error):
             return
         try:
@@ -206,6 +210,7 @@ class Node:
     def _tell_end(self) -> None:
         """Futures and streams end, with the cause if there is one. Runs no foreign code, and may be called twice."""
         failure = self._life.failure
+        self._cause.set(failure)
         self._outcomes.end(failure)
         self._state_changes.end(failure)
         if self._outside.committed is not None:
@@ -263,7 +268,7 @@ class Node:
             )
         life.move(lifecycle.ENDED)
         if errors:
-            raise errors[0]
+            raise _no_stop(errors[0])
 
     def _hand_over(self) -> None:
         """Let another voter lead before we go: it is elected at once instead of after a timeout."""
@@ -294,8 +299,8 @@ class Node:
             worker = self._workers.get(what)
             return worker is None or worker not in self._life.workers or worker.is_me() or worker.wait(until)
 
-        def must_end(what: str) -> bool:
-            if ends(what):
+        def must_end(what: str, until: float = deadline) -> bool:
+            if ends(what, until):
                 return True
             stuck.append(self._workers[what].name)
             return False
@@ -315,30 +320,32 @@ class Node:
             ends("net", min(deadline, now() + NET_SECONDS))
         if engine_ended and outside.owns_transport:
             release(outside.transport.close)
-        if parts is not None and parts.snapshots is not None:
-            parts.snapshots.stop()
-        snapshot_ended = must_end("snapshot")
+        snapshots_ended = True
+        if parts is not None:
+            for what, worker in (("snapshot", parts.snapshotter), ("courier", parts.courier)):
+                if worker is not None:
+                    worker.stop()
+                snapshots_ended &= must_end(what)
         must_end("net")
         disk_ended = must_end("disk")
         if disk_ended and parts is not None and parts.wal is not None:
             # The disk's worker has told it, unless there was none.
             parts.wal.reserve.stop()
             disk_ended = must_end("reserve")
-        if disk_ended and engine_ended and snapshot_ended and outside.owns_storage:
+        if engine_ended:
+            # It may be forgetting entries, or giving the state machine a snapshot.
+            ends("apply", min(deadline, now() + NET_SECONDS))
+        if disk_ended and engine_ended and snapshots_ended and outside.owns_storage:
             release(outside.storage.close)
         must_end("apply")
         self._tell_end()
         if parts is not None:
             parts.watch.stop()
-            while not ends("watch", min(deadline, now() + 0.1)):
-                if parts.watch.writing:
-                    # It waits for the log, whose lock our own caller may hold: a signal handler. It ends by itself,
-                    # and writes what is left.
-                    writes = False
-                    break
-                if now() >= deadline:
-                    stuck.append(self._workers["watch"].name)
-                    break
+            must_end("watch", max(deadline, now() + LAST_SECONDS))
+            parts.reporter.stop()
+            # What it waits for is the log, whose lock our own caller may hold: a signal handler. It ends by itself, and
+            # writes what is left.
+            writes = ends("report", now() + LAST_SECONDS)
         if writes:
             self._life.lines.write()
         if not stuck:
@@ -364,8 +371,8 @@ class Node:
             raise UsageError("a thread of the node cannot wait for the end of the node")
         if not self._life.ended.wait(timeout):
             return False
-        if self._life.failure is not None:
-            raise self._life.failure
+        self._cause.set(self._life.failure)
+        self._cause.check()
         return True
 
     # --- requests --------------------------------------------------------------------------------
@@ -375,7 +382,8 @@ class Node:
 
         ``data`` has 0..max_entry_bytes bytes. The future ends as done when the entry was applied *here*,
         as NotDone (safe to repeat) or as Unknown; at once as NotDone when max_open_proposals are open or
-        max_waiting_bytes wait. Raises EntryTooLarge, Stopped, TypeError.
+        max_waiting_bytes wait. Raises EntryTooLarge, Stopped, TypeError, and UsageError for a memoryview that was
+        released.
         """
         if self._life.phase != lifecycle.RUNNING:
             self._refuse()
@@ -389,7 +397,7 @@ class Node:
 
         There is room for all of them or none is taken. It ends as NotDone only when none of them was done; as
         Unknown, with ``outcomes`` (a list of Done or exceptions), when some were. Cheaper than single proposals.
-        Raises EntryTooLarge, Stopped and TypeError, and takes none then.
+        Raises what ``propose`` raises, and takes none then.
         """
         self._check_running()
         try:
@@ -474,8 +482,9 @@ class Node:
         """A stream of every committed entry; ask for it before ``start`` to get them all.
 
         While the node runs nothing is lost: when the consumer is 10,000 entries behind, applying waits (consensus does
-        not). ``close`` waits for no consumer: what has no room then is applied, and does not come out. Consumers share
-        the stream. It ends when the node is closed; when the node has failed, by raising what ended it.
+        not). ``close`` waits for no consumer: what has no room then is applied, and does not come out; ``lost`` of the
+        stream counts it. Consumers share the stream. It ends when the node is closed; when the node has failed, by
+        raising what ended it. A thread of the node never waits here: where it would, UsageError is raised.
         """
         self._life.check_process()
         outside = self._outside
@@ -483,6 +492,7 @@ class Node:
             if self._life.phase != lifecycle.NEW:
                 raise UsageError("ask for node.committed before the node is started")
             outside.committed = Stream(COMMITTED_KEPT)
+            outside.committed.is_mine = self._life.is_mine
         return outside.committed
 
     @property
@@ -587,7 +597,7 @@ class Node:
             "pending": len(self._outcomes.pending),
             "commands_dropped": parts.commands.refused,
             "snapshot": parts.keeper.status(),
-            "transfers": parts.snapshots.courier.status() if parts.snapshots is not None else {},
+            "transfers": parts.courier.status() if parts.courier is not None else {},
             "configuration": self._outside.configuration.value,
             "disagreements": parts.disagreements.of_all(),
             "transport": transport.status() if hasattr(transport, "status") else {},
@@ -628,6 +638,18 @@ class Node:
             return f"<raftx.Node {self.id} of the process that this one was forked from>"
         why = f" ({_in_words(life.failure)})" if life.failure is not None else ""
         return f"<raftx.Node {self.id} {life.state}{why} term={self.term} leader={self.leader_id}>"
+
+
+def _no_stop(error: BaseException) -> BaseException:
+    """The error; instead of StopIteration, which would end a loop of a reader as if nothing had failed, another one."""
+    if not isinstance(error, (StopIteration, StopAsyncIteration)):
+        return error
+    other = RuntimeError(
+        f"{type(error).__name__} came out of the state machine, the storage or the transport: catch it there, or raise "
+        "another exception"
+    )
+    other.__cause__ = error
+    return other
 
 
 def _in_words(error: BaseException | None) -> str | None:

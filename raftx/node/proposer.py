@@ -7,7 +7,7 @@ from typing import NoReturn, TypeAlias
 
 from .._native.layout import PROPOSAL_OVERHEAD
 from .._native.threads import ProposalQueue
-from ..errors import EntryTooLarge, NotDone, Stopped
+from ..errors import EntryTooLarge, NotDone, Stopped, UsageError
 from .futures import Future
 from .outcomes import Outcomes
 
@@ -50,6 +50,8 @@ class Proposer:
 
     def propose_many(self, datas: Iterable[Data]) -> Future:
         """Several proposals behind one future; see Node.propose_many."""
+        if isinstance(datas, (str, bytes, bytearray, memoryview)) or not isinstance(datas, Iterable):
+            self.refuse_datas(datas)
         datas = list(datas)
         total = 0
         for data in datas:
@@ -76,7 +78,16 @@ class Proposer:
         return future
 
     def refuse_size(self, size: int) -> NoReturn:
-        raise EntryTooLarge(f"data of {size} bytes exceed max_entry_bytes={self.max_entry_bytes}")
+        raise EntryTooLarge(
+            f"data of {size} bytes exceed max_entry_bytes={self.max_entry_bytes}: split them, or raise "
+            "Config.max_entry_bytes on every member"
+        )
+
+    def refuse_datas(self, datas: object) -> NoReturn:
+        raise TypeError(
+            f"datas must be several commands, such as a list of bytes, not {type(datas).__name__}: a single command "
+            "goes to propose"
+        )
 
     def refuse_stopped(self) -> NoReturn:
         raise Stopped("the node does not run any more")
@@ -91,9 +102,12 @@ class Proposer:
 
 
 def size_of(data: Data) -> int:
-    """Bytes, whatever the items of a memoryview are. Raises TypeError."""
+    """Bytes, whatever the items of a memoryview are. Raises TypeError, UsageError."""
     if isinstance(data, memoryview):
-        return data.nbytes
+        try:
+            return data.nbytes
+        except ValueError as error:
+            raise UsageError("data must be a memoryview that has not been released, or bytes") from error
     if isinstance(data, (bytes, bytearray)):
         return len(data)
     raise TypeError(f"data must be bytes, bytearray or memoryview, not {type(data).__name__}")

@@ -21,7 +21,6 @@ ROW_RELEASE = 6
 ROW_ASK = 7
 ROW_GIVE = 8
 ROW_ARRIVED = 9
-ROW_GIVEN_UP = 10
 
 # Engine to courier
 ROW_OFFER = 1

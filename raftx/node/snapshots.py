@@ -15,9 +15,7 @@ from .._native.threads import Event
 from ..errors import SnapshotFailed, StorageError, UsageError
 from ..report import report
 from ..storage.snapshot_format import Descriptor
-from .courier import Courier
 
-PAUSE_NS = 10_000_000  # between two looks at the clock while a snapshot is being fetched
 PIECE = 128 << 10  # bytes of a state that is one object in memory, in a round
 
 Ended = Callable[[Descriptor, "BaseException | None"], None]
@@ -168,45 +166,3 @@ class Snapshotter:
         self.written = 0
         self._job = None
         self.ended(descriptor, error)
-
-
-class SnapshotThread:
-    """The rounds of the snapshot thread: its writer's, where there is one, and its courier's. ``stop`` ends it."""
-
-    def __init__(self, writer: Snapshotter | None, courier: Courier) -> None:
-        self.writer = writer
-        self.courier = courier
-        self.event = courier.queue.event
-        self._stop = False
-
-    def run(self) -> None:
-        """Rounds, until ``stop``."""
-        while self.round():
-            self.rest()
-
-    def round(self) -> bool:
-        """A piece of what is to be written, and what has arrived; False when nothing follows."""
-        if self._stop:
-            if self.writer is not None:
-                self.writer.round()
-            self.courier.close()
-            return False
-        if self.writer is not None:
-            self.writer.round()
-        self.courier.round()
-        return True
-
-    def rest(self) -> None:
-        """Sleep until there is something to do."""
-        self.event.py_prepare()
-        if (self.writer is not None and self.writer.is_busy()) or self._stop or self.courier.queue.py_waiting():
-            self.event.py_cancel()
-        else:
-            self.event.py_wait(PAUSE_NS if self.courier.is_busy() else -1)
-
-    def stop(self) -> None:
-        """Give up what is being written, and end. Any thread."""
-        self._stop = True
-        if self.writer is not None:
-            self.writer.stop()
-        self.event.py_wake()

@@ -26,11 +26,11 @@ cdef class CourierQueue(Handoff):
 cdef class Transfers:
     cdef Raft core
     cdef Outbox out
-    cdef readonly bint enabled, arrived
+    cdef readonly bint enabled
     cdef readonly CourierQueue queue
     cdef Message message
-    cdef Spans offer, spans
-    cdef readonly uint64_t offered_index, offered_term, write, index, term
+    cdef Spans file, spans
+    cdef readonly uint64_t file_index, write, index, term
     cdef int64_t[::1] idle
     @cython.locals(index=uint64_t, term=uint64_t)
     cdef int take_offer(self, Message m) except -1 nogil
@@ -41,13 +41,12 @@ cdef class Transfers:
     cdef int ask(
         self, uint64_t to, uint64_t index, uint64_t term, uint64_t tag, uint64_t first, uint64_t count
     ) except -1 nogil
+    @cython.locals(slot=int)
     cdef int give(
         self, Spans spans, size_t span, uint64_t to, uint64_t index, uint64_t term, uint64_t tag, uint64_t number,
         bint refused
     ) except -1 nogil
-    cdef int file_is_here(self, uint64_t index, uint64_t term) except -1 nogil
-    cdef int given_up(self, uint64_t index, uint64_t term) except -1 nogil
-    cdef void forget(self) noexcept nogil
+    cdef int take_file(self, Spans spans, size_t span, uint64_t index, uint64_t term) except -1 nogil
     cdef int install(self) except -1 nogil
     @cython.locals(slot=int)
     cdef int tick(self) except -1 nogil

@@ -2,7 +2,8 @@
 
 The leader's core offers a snapshot with a message of its own. The engine keeps that message back and lets the courier
 (courier.py) fetch the file, chunk by chunk, from whoever has it. The core learns of the snapshot only when the file is
-whole and durable: so a broken transfer costs it nothing. Nothing here waits, and no Python object is touched.
+whole and durable: so a broken transfer costs it nothing. By then another member may lead, which does not matter: what
+is in a snapshot is committed. Nothing here waits, and no Python object is touched.
 """
 
 from __future__ import annotations
@@ -62,12 +63,10 @@ class Transfers:
         self.enabled = enabled
         self.queue = CourierQueue(Event(), QUEUED)
         self.message = Message()
-        #: the body of the leader's message that is kept back, and what it is of; index 0: none is
-        self.offer = Spans()
         self.spans = Spans()
-        self.offered_index = self.offered_term = 0
-        #: its file is here: the core is told as soon as it follows a leader
-        self.arrived = False
+        #: of the newest snapshot whose file is here, what tells the core of it, until it was told; index 0: none
+        self.file = Spans()
+        self.file_index = 0
         #: the write that begins the log anew, and the snapshot it is of; 0: none is under way
         self.write = self.index = self.term = 0
         #: ticks since a member that this leader has offered a snapshot last asked for a chunk, by slot
@@ -76,19 +75,15 @@ class Transfers:
     # --- what arrives ----------------------------------------------------------------------------------
 
     def take_offer(self, m: Message) -> int:
-        """The leader's snapshot. Where the log has it already the core is told at once, and answers."""
+        """The leader's snapshot. Where it is of no use the core is told at once, and answers."""
         index, term = records.u64(m.body, records.RECORD_INDEX), records.u64(m.body, records.RECORD_TERM)
-        if index <= self.core.committed or self.core.log.match(index, term):
+        if m.term < self.core.term or index <= self.core.committed or self.core.log.match(index, term):
             return self.core.step(m)
-        if self.offered_index >= index and self.arrived:
+        if self.file_index >= index or self.core.pending_snapshot >= index:
             return 0
         self.spans.clear()
         self.spans.push_copy(m.body, m.body_size, index, 1)
-        if self.queue.put_offer(self.spans, m.sender, index, term) == 0 and not self.arrived:
-            self.offer.clear()
-            self.offer.push_copy(m.body, m.body_size, index, 1)
-            self.offered_index, self.offered_term = index, term
-        return 0
+        return self.queue.put_offer(self.spans, m.sender, index, term)
 
     def take_chunks(self, m: Message) -> int:
         """A member asks for chunks: of the leader's offer, or of another's whose file this member may have, too."""
@@ -121,7 +116,7 @@ class Transfers:
     def give(
         self, spans: Spans, span: int, to: int, index: int, term: int, tag: int, number: int, refused: bool
     ) -> int:
-        """It has read one, or does not have that snapshot."""
+        """It has read one, or does not have that snapshot (any more)."""
         self.out.push(MSG_CHUNK, to, self.core.id, 0)
         self.out.set_log(index, term, number)
         self.out.set_answer(FLAG_REJECT if refused else 0, 0, tag)
@@ -129,43 +124,42 @@ class Transfers:
             self.spans.clear()
             self.spans.push_copy(spans.data_at(span), spans.size_at(span), number, 1)
             self.out.set_spans(self.spans, 1)
+            return 0
+        slot = self.core.tracker.peers.slot_of(to)
+        if slot >= 0 and self.core.tracker.peers.pending_snapshot[slot] == index:
+            # It cannot come to an end: offer what is newest now.
+            return self.lost(to)
         return 0
 
-    def file_is_here(self, index: int, term: int) -> int:
-        """The file is whole, durable, and has its name."""
-        if index == self.offered_index and term == self.offered_term:
-            self.arrived = True
-            return self.install()
-        return 0
-
-    def given_up(self, index: int, term: int) -> int:
-        """It cannot be had: the leader will offer one again."""
-        if index == self.offered_index and term == self.offered_term and not self.arrived:
-            self.forget()
-        return 0
-
-    def forget(self) -> None:
-        """Nothing is offered any more."""
-        self.offer.clear()
-        self.offered_index = self.offered_term = 0
-        self.arrived = False
+    def take_file(self, spans: Spans, span: int, index: int, term: int) -> int:
+        """A file is whole, durable, and has its name; ``spans`` has what tells the core of it."""
+        if index <= self.core.committed or index <= self.file_index:
+            return 0  # what it holds has come by entries, say
+        self.file.clear()
+        self.file.push_copy(spans.data_at(span), spans.size_at(span), index, 1)
+        self.file_index = index
+        return self.install()
 
     def install(self) -> int:
         """Tell the core, if it can be told now: a follower takes a snapshot, from the leader that it knows."""
-        if not self.arrived or self.core.role != FOLLOWER or self.core.lead == 0 or self.core.pending_snapshot != 0:
+        if self.file_index == 0 or self.core.pending_snapshot != 0:
             return 0
-        self.message.reset(MSG_SNAP)
-        self.message.sender = self.core.lead
-        self.message.term = self.core.term
-        self.message.set_body(self.offer.data_at(0), self.offer.size_at(0), 1)
-        self.core.step(self.message)
-        self.forget()
+        if self.file_index > self.core.committed:
+            if self.core.role != FOLLOWER or self.core.lead == 0:
+                return 0
+            self.message.reset(MSG_SNAP)
+            self.message.sender = self.core.lead
+            self.message.term = self.core.term
+            self.message.set_body(self.file.data_at(0), self.file.size_at(0), 1)
+            self.core.step(self.message)
+        self.file.clear()
+        self.file_index = 0
         return 0
 
     # --- time, and the disk ----------------------------------------------------------------------------
 
     def tick(self) -> int:
-        """What could not be told before; and members that nothing is heard of their transfer."""
+        """What could not be told before; and members of whose transfer nothing is heard."""
         self.install()
         if self.core.role != LEADER:
             return 0
@@ -177,14 +171,13 @@ class Transfers:
             if self.idle[slot] > IDLE_TIMEOUTS * self.core.election_timeout:
                 # Lost on its way, or the member is gone: probe it, and offer what is newest then.
                 self.idle[slot] = 0
-                self.message.reset(MSG_SNAP_STATUS)
-                self.message.sender = self.core.tracker.peers.ids[slot]
-                self.message.flags = FLAG_REJECT
-                self.core.step(self.message)
+                self.lost(self.core.tracker.peers.ids[slot])
         return 0
 
     def lost(self, to: int) -> int:
-        """An offer was not sent."""
+        """An offer was not sent, or comes to nothing: the core probes the member, and offers again."""
+        if self.core.role != LEADER:
+            return 0
         self.message.reset(MSG_SNAP_STATUS)
         self.message.sender = to
         self.message.flags = FLAG_REJECT

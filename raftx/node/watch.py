@@ -1,17 +1,12 @@
 """The watch thread: what has to happen in time although user code does not return.
 
-It ends overdue requests, runs the callbacks of what ended when the apply thread could not, and writes the
-log lines that the other threads of the node have left. It runs foreign code itself, so no other thread of the
-node waits for it, but for the one that closes the node.
+It ends overdue requests, and runs the callbacks of what ended when the apply thread could not. These are foreign
+code, so no other thread of the node waits for it, but for the one that closes the node.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
-
 from .._native.threads import Clock, Event
-from ..report import Lines, report
 from .outcomes import Outcomes
 
 ROUND_NS = 250_000_000  # longest time between two rounds
@@ -21,18 +16,13 @@ ROUND_MIN_NS = 5_000_000
 class Watch:
     """One per node. ``run`` is the body of its thread; ``stop`` ends it, after a last round."""
 
-    def __init__(self, outcomes: Outcomes, lines: Lines, clock: Clock, timeout_ns: int) -> None:
+    def __init__(self, outcomes: Outcomes, clock: Clock, timeout_ns: int) -> None:
         self.outcomes = outcomes
-        self.lines = lines
         self.clock = clock
         #: how late an overdue request may end
         self.pause = min(ROUND_NS, max(ROUND_MIN_NS, timeout_ns // 8))
         self.event = Event()
-        #: called once a round: what people should hear of the transport. Foreign code
-        self.also: Callable[[], None] | None = None
         self.stopping = False
-        #: whether it is with the log, which is nothing to wait for
-        self.writing = False
 
     def run(self) -> None:
         """Rounds, until it is stopped."""
@@ -53,21 +43,8 @@ class Watch:
     def round(self) -> bool:
         """What is due; False when it was to stop before it began."""
         stopping = self.stopping
-        self.write()
         self.outcomes.expire(self.clock.py_now())
-        if self.also is not None:
-            try:
-                self.also()
-            except BaseException as error:
-                report(logging.ERROR, "the transport failed to report", error=error)
-        self.write()
         return not stopping
-
-    def write(self) -> None:
-        """Log lines."""
-        self.writing = True
-        self.lines.write()
-        self.writing = False
 
     def stop(self) -> None:
         """End it. Any thread."""

@@ -34,7 +34,7 @@ from . import founding as founding_file
 from .disk import Disk
 from .founding import NAME as FOUNDING
 from .founding import Founding
-from .protocol import Loaded, check_append, check_base, first_membership
+from .protocol import Loaded, check_append, check_base, check_owner, first_membership
 from .recovery import NOTHING, Recovery, left_by_a_member, make_mark
 from .snapshot_format import Descriptor, check_address
 from .snapshot_receiver import SnapshotReceiver
@@ -62,6 +62,27 @@ REMEDY = (
     "when the member ran last. Do not start it with an older copy or an empty directory: it would have forgotten what "
     "it acknowledged, and the group could lose that"
 )
+# what a disk is asked for
+_DISK = ("exists", "make_directory", "remove_directory", "sync_directory", "open_directory", "random")
+
+
+def _path(given: object) -> Path:
+    """Raises ConfigError for what the system cannot take as the path of a directory."""
+    try:
+        path = os.fspath(given) if isinstance(given, (str, os.PathLike)) else b""
+    except TypeError:  # it gives something else
+        path = b""
+    if not isinstance(path, str) or not path:
+        raise ConfigError(f"path must be the path of a directory, a str or a pathlib.Path, not {given!r}")
+    try:
+        encoded = os.fsencode(path)
+    except UnicodeEncodeError as error:
+        raise ConfigError(
+            f"path must be text that a file name can hold, without lone surrogates ({error.reason}), not {given!r}"
+        ) from error
+    if b"\0" in encoded:
+        raise ConfigError(f"path must not have a NUL in it, as no file name has, not {given!r}")
+    return Path(path)
 
 
 #: what to do where there is no member
@@ -99,9 +120,7 @@ class FileStorage:
         snapshot_level: int | None = None,
         disk: Disk | None = None,
     ) -> None:
-        if not isinstance(path, (str, os.PathLike)) or not path:
-            raise ConfigError(f"path must be the path of a directory, a str or a pathlib.Path, not {path!r}")
-        self.path = Path(path)
+        self.path = _path(path)
         if segment_bytes is not None:
             _check_segment_bytes(segment_bytes)
         if not isinstance(accept_loss, bool):
@@ -118,6 +137,9 @@ class FileStorage:
         self._snapshot_level = snapshot_level
         #: its snapshots; None while closed
         self._store: SnapshotStore | None = None
+        missing = [name for name in _DISK if disk is not None and not callable(getattr(disk, name, None))]
+        if missing or isinstance(disk, type):
+            raise ConfigError(f"disk must be None or have the methods of raftx.storage.disk.Disk, not {disk!r}")
         self._disk = Disk() if disk is None else disk
         self._directory: Directory | None = None
         self._state = HardState()
@@ -224,8 +246,9 @@ class FileStorage:
         """Lock, check, repair a torn tail, sync, and begin a new incarnation. See Storage.open.
 
         Raises NotFounded (it holds no member), WrongDirectory (in use, or another node's or cluster's), WalDamaged,
-        StorageFailed, StorageError.
+        StorageFailed, StorageError, UsageError (no id, or no cluster).
         """
+        check_owner(id, cluster)
         if self._directory is not None:
             raise WrongDirectory(f"{self.path} is open already")
         self.repaired = None

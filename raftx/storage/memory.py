@@ -16,7 +16,7 @@ from ..errors import ConfigError, StorageError, UsageError, WrongDirectory
 from ..types import ConfState, HardState
 from .membership import CHANGES, membership_after
 from .memory_folder import MemoryFolder
-from .protocol import Loaded, check_append, check_base, first_membership
+from .protocol import Loaded, check_append, check_base, check_owner, first_membership
 from .snapshot_format import Descriptor
 from .snapshot_receiver import SnapshotReceiver
 from .snapshot_store import SnapshotStore
@@ -126,7 +126,8 @@ class MemoryStorage:
         return f"<raftx.MemoryStorage{whose}, {state}, base {held.base_index}, last {held.last()}{waiting}>"
 
     def open(self, id: int, cluster: bytes) -> Loaded:
-        """Take it for a node. Raises WrongDirectory when it is in use or another node's."""
+        """Take it for a node. Raises WrongDirectory when it is in use or another node's, UsageError as Storage.open."""
+        check_owner(id, cluster)
         with self._lock:
             if self._open:
                 raise WrongDirectory("this storage is in use by another node")

@@ -34,6 +34,8 @@ RESERVE_STOP = 3
 RESERVE_DROP = 4  # segments before this one are not needed any more
 RESERVE_FILL = 5  # the segment that zeros are to be written into ahead
 
+CLUSTER_BYTES = 16
+
 
 @dataclass
 class Loaded:
@@ -68,7 +70,7 @@ class Storage(Protocol):
         Whatever is returned is on disk: an open after a crash syncs what it found before it trusts it.
         Where something acknowledged may be missing, ``hard_state.in_doubt`` says so, in every open until a hard state
         without it was written.
-        Raises ``WrongDirectory``, ``WalDamaged`` or ``StorageError``.
+        Raises ``WrongDirectory``, ``WalDamaged`` or ``StorageError``; ``UsageError`` for what is no id or no cluster.
         """
 
     def append(self, hard_state: HardState, records: Sequence[bytes | memoryview]) -> None:
@@ -162,6 +164,14 @@ def _ids(name: str, given: Iterable[int]) -> tuple[int, ...]:
         if not is_id(id):
             raise ConfigError(f"{name} must be ids, which are integers in 1..{NUMBER_MAX}, not {id!r}")
     return tuple(sorted(ids))
+
+
+def check_owner(id: int, cluster: bytes) -> None:
+    """Raise UsageError for what is no member's id, or no cluster's name: a storage would belong to nobody."""
+    if not is_id(id):
+        raise UsageError(f"id must be an integer in 1..{NUMBER_MAX}, as Config.id, not {id!r}")
+    if not isinstance(cluster, bytes) or len(cluster) != CLUSTER_BYTES:
+        raise UsageError(f"cluster must be {CLUSTER_BYTES} bytes, as Config.cluster, not {cluster!r}")
 
 
 def check_base(index: int, term: int, conf_state: ConfState, last: int) -> None:

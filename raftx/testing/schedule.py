@@ -16,6 +16,7 @@ from ..types import LEADER, MEMBERS_MAX, NO_LIMIT, SNAPSHOT, ConfChange, ConfSta
 from . import large
 from .invariants import Violation
 from .member import Member, everybody
+from .seeds import check_seed
 from .simulator import Simulation
 
 VOTERS_MAX = 7
@@ -51,7 +52,7 @@ class Schedule:
     """One schedule in the making. ``errors`` go to the Simulation."""
 
     def __init__(self, seed: int, **errors: bool) -> None:
-        draw = random.Random(seed ^ 0x5EED)
+        draw = random.Random(check_seed(seed) ^ 0x5EED)
         self.theme = draw.choice(list(_THEMES))
         self.operations = _weighted(_THEMES[self.theme])
         self.phases = _weighted(_PHASES[self.theme])

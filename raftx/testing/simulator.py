@@ -43,6 +43,7 @@ from .invariants import Beginning, Checker, Violation
 from .limits import Limits
 from .member import Member, Write, decode, encode
 from .recovery import recover
+from .seeds import check_seed
 from .totals import Totals
 
 IN_FLIGHT = 300  # messages; beyond, the oldest are lost
@@ -76,8 +77,8 @@ class Simulation:
         priorities: dict[int, int] | None = None,
         **settings: object,
     ) -> None:
+        self.seed = check_seed(seed)
         self.random = random.Random(seed)
-        self.seed = seed
         self.asynchronous = asynchronous
         self.release_rule = release_rule
         self.early_answers = early_answers

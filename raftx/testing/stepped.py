@@ -87,7 +87,10 @@ class Stepped:
     # --- for the caller that steps ----------------------------------------------------------------
 
     def names(self) -> tuple[str, ...]:
-        """The workers that can be stepped: of "net", "reserve", "disk", "watch", "apply" and "engine"."""
+        """The workers that can be stepped.
+
+        They are of "report", "net", "reserve", "disk", "snapshot", "courier", "watch", "apply" and "engine".
+        """
         return tuple(self.started)
 
     def step(self, name: str) -> bool:

@@ -13,14 +13,24 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-from ..errors import UsageError
+from ..errors import ConfigError, UsageError
 from ..report import report
+from .protocol import check_peer
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 class MemoryNetwork:
-    """Connects MemoryTransports by id. All methods may be called from any thread."""
+    """Connects MemoryTransports by id. All methods may be called from any thread.
+
+    seed: an integer; the faults are drawn from it. Every method raises ConfigError for what its arguments cannot be.
+    """
 
     def __init__(self, seed: int = 0) -> None:
+        if not isinstance(seed, int) or isinstance(seed, bool):
+            raise ConfigError(f"seed must be an integer, the same one for the same faults, not {seed!r}")
         self._random = random.Random(seed)
         self._lock = threading.Condition()
         self._nodes: dict[int, Callable[[bytes], object]] = {}
@@ -45,19 +55,31 @@ class MemoryNetwork:
 
     def set_faults(self, *, loss: float = 0.0, duplicate: float = 0.0, delay: tuple[float, float] = (0.0, 0.0)) -> None:
         """Lose and repeat with these probabilities (0..1); delay by a time drawn from [low, high] seconds."""
-        if not 0 <= loss <= 1 or not 0 <= duplicate <= 1 or not 0 <= delay[0] <= delay[1]:
-            raise ValueError("loss and duplicate must be in 0..1 and delay must be (low, high) with 0 <= low <= high")
+        for name, value in (("loss", loss), ("duplicate", duplicate)):
+            if not _is_number(value) or not 0 <= value <= 1:
+                raise ConfigError(f"{name} must be a probability, a number in 0..1, not {value!r}")
+        good = isinstance(delay, (tuple, list)) and len(delay) == 2 and all([_is_number(each) for each in delay])
+        if not good or not 0 <= delay[0] <= delay[1] <= threading.TIMEOUT_MAX:
+            raise ConfigError(f"delay must be two numbers of seconds, 0 <= shortest <= longest, not {delay!r}")
         with self._lock:
-            self._loss, self._duplicate, self._delay = loss, duplicate, delay
+            self._loss, self._duplicate, self._delay = loss, duplicate, (delay[0], delay[1])
 
     def cut(self, sender: int, recipient: int) -> None:
         """Lose everything in this one direction until ``heal``."""
+        check_peer(sender)
+        check_peer(recipient)
         with self._lock:
             self._cut.add((sender, recipient))
 
     def partition(self, *groups: Iterable[int]) -> None:
         """Only members of the same group hear each other; replaces earlier cuts."""
-        sides = [set(group) for group in groups]
+        for group in groups:
+            if not isinstance(group, Iterable) or isinstance(group, (str, bytes)):
+                raise ConfigError(f"groups must be ids of members, such as [1, 2], not {group!r}")
+        sides = [list(group) for group in groups]
+        for side in sides:
+            for id in side:
+                check_peer(id)
         with self._lock:
             known = {id for side in sides for id in side} | set(self._nodes)
             self._cut = {
@@ -165,10 +187,12 @@ class MemoryTransport:
 
     def add_peer(self, id: int, address: str) -> None:
         """Send to this node, as to every one that was not removed. The address is ignored."""
+        check_peer(id)
         self._removed.discard(id)
 
     def remove_peer(self, id: int) -> None:
         """Send nothing more to this node; what it sends arrives as before."""
+        check_peer(id)
         self._removed.add(id)
 
     def close(self) -> None:

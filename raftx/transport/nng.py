@@ -24,7 +24,7 @@ from ..types import MEMBERS_MAX, NUMBER_MAX, is_id
 from . import fork
 from .address import EXAMPLE, Address, listen_on, parse
 from .link import Link
-from .protocol import FRAME_UNIT
+from .protocol import FRAME_UNIT, check_peer
 from .python import PythonConnections, socket_id
 
 GUESTS = 4  # connections that have not greeted, for each stranger that is allowed
@@ -121,8 +121,9 @@ class NngTransport:
     longest. Without descriptors or memory the node waits until there are some. Both are logged, at most every ten
     seconds, and counted in ``status()``.
 
-    A host that is a name is looked up on a thread of its own each time the peer could not be reached; names in
-    tls+tcp and ws addresses are looked up by NNG.
+    A host that is a name is looked up each time the peer could not be reached, while its addresses of before are tried.
+    Four are looked up at a time. A lookup that hangs cannot be ended: its thread, one of four at most, may be left for
+    a while after ``close``. Names in tls+tcp and ws addresses are looked up by NNG.
 
     Raises ConfigError (names the field), TransportError when it cannot listen.
     """
@@ -171,6 +172,8 @@ class NngTransport:
         _in_range("max_strangers", max_strangers, 1, min(max_connections - 1, 1024), "less than max_connections")
         _in_range("stranger_ms", stranger_ms, 10, 600_000)
         _in_range("receive_bytes", receive_bytes, 64 << 10, 1 << 40)
+        if not isinstance(use_gil, bool):
+            raise ConfigError(f"use_gil must be True or False, not {use_gil!r}")
         self.listen = listen
         self.peers = dict(peers)
         self.max_frame_bytes = -(-max_frame_bytes // FRAME_UNIT) * FRAME_UNIT
@@ -182,7 +185,7 @@ class NngTransport:
         self.max_strangers = max_strangers
         self.stranger_ms = stranger_ms
         self.receive_bytes = receive_bytes
-        self.use_gil = bool(use_gil)
+        self.use_gil = use_gil
         self.address = listen
         self._pid = os.getpid()
         self._pull: Any = None
@@ -278,8 +281,7 @@ class NngTransport:
         is closed; TransportError, after 2 seconds, when the place of one that was removed does not become free. When it
         raises, there is no such peer; after a ConfigError or UsageError all is as before.
         """
-        if not is_id(id):
-            raise ConfigError(f"id must be an integer in 1..{NUMBER_MAX}, not {id!r}")
+        check_peer(id)
         at = parse(address, f"the address of {id}", listen=address == self.listen)
         # In a forked child the lock may be held for ever.
         if os.getpid() != self._pid:
@@ -315,8 +317,10 @@ class NngTransport:
     def remove_peer(self, id: int) -> None:
         """Dial this member no more and end the connection to it; nothing when there is no such peer. Any thread.
 
-        What it sends is received as before: ``peers`` does not say which members may connect.
+        What it sends is received as before: ``peers`` does not say which members may connect. Raises ConfigError for
+        what is no id.
         """
+        check_peer(id)
         if os.getpid() != self._pid:
             return
         with self._changing:

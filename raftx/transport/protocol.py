@@ -10,11 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
+from ..errors import ConfigError
+from ..types import NUMBER_MAX, is_id
+
 # What the engine's rows for a transport written in Python ask for, in their second column; 0: a frame is to be sent.
 ASK_RENEW = 1  # to: end the connection, dial again
 ASK_PROVEN = 2  # source: a valid frame has come from there
 
 FRAME_UNIT = 64 << 10  # a frame header tells the largest frame that its sender takes, in these units
+
+
+def check_peer(id: object) -> None:
+    """Raise ConfigError for what can be no member's id."""
+    if not is_id(id):
+        raise ConfigError(f"id must be an integer in 1..{NUMBER_MAX}, not {id!r}")
 
 
 @runtime_checkable
@@ -34,11 +43,14 @@ class Transport(Protocol):
         """Member ``id`` is to be reached at ``address`` from now on, in the transport's own form of addresses.
 
         Before ``start`` or later; again with the same address changes nothing. Any thread; must not wait for the
-        network. Raises ``ConfigError`` for an address that it cannot be.
+        network. Raises ``ConfigError`` for what is no id, and for an address that it cannot be.
         """
 
     def remove_peer(self, id: int) -> None:
-        """Send nothing more to member ``id``: ``send`` returns False. Nothing when it is not there. Any thread."""
+        """Send nothing more to member ``id``: ``send`` returns False. Nothing when it is not there. Any thread.
+
+        Raises ``ConfigError`` for what is no id.
+        """
 
     def close(self) -> None:
         """Stop receiving and release sockets. May be called twice; no ``deliver`` after it returns."""

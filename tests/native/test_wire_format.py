@@ -437,8 +437,9 @@ def of_a_transfer(impl: ModuleType) -> list[Any]:
     world.until(lambda: world.nodes[away].status()["transfers"]["fetched"])
     config = leader.config
     wanted = impl.Message(36, log_term=1, index=1, commit=1, hint=1, context=99)
-    incarnation = world.nodes[away].status()["incarnation"]
-    frame = impl._core.Codec(config.cluster, away, incarnation).encode(leader.id, [wanted])
+    frame = impl._core.Codec(config.cluster, away, world.nodes[away].status()["incarnation"]).encode(
+        leader.id, [wanted]
+    )
     world.frames.append((leader.id, frame))
     world.for_rounds(20)
     world.close()

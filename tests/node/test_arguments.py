@@ -1,5 +1,6 @@
 """Arguments of the wrong kind or size: an error of raftx's that names the argument, the range, and what was given."""
 
+import os
 import re
 from types import SimpleNamespace
 
@@ -7,6 +8,8 @@ import pytest
 
 from tests.helpers.implementations import module
 from tests.helpers.life import Machine, Storage, make
+from tests.helpers.storages import founded
+from tests.helpers.waiting import WAIT, eventually
 
 ADDRESS = "tcp://127.0.0.1:0"
 OTHER = "tcp://127.0.0.1:5601"
@@ -45,6 +48,32 @@ def transport(*arguments, **options):
 
 def raw(**wrong):
     return lambda impl, path: impl.RawNode(**{"config": impl.Config(id=1), **wrong})
+
+
+class Gives(os.PathLike):
+    """A path-like object that gives this."""
+
+    def __init__(self, given):
+        self.given = given
+
+    def __fspath__(self):
+        return self.given
+
+    def __repr__(self):
+        return f"Gives({self.given!r})"
+
+
+def opened(make, id, cluster):
+    """A storage of this kind is opened."""
+
+    def made(impl, path):
+        make(impl, path).open(id, impl.Config(id=1).cluster if cluster is None else cluster)
+
+    return made
+
+
+def network(call, **options):
+    return lambda impl, path: call(module(impl, "transport.memory").MemoryNetwork(**options))
 
 
 def timeouts(call):
@@ -86,9 +115,24 @@ WRONG = [
     ("sync_delay must be", storage([1], sync_delay="1"), "at least 0", "'1'"),
     ("path must be", directory([1], path=5), "pathlib.Path", "5"),
     ("path must be", directory([1], path=None), "", "None"),
+    ("path must be", directory([1], path=Gives(b"here")), "a str or a pathlib.Path", "Gives(b'here')"),
+    ("path must be", directory([1], path=Gives("")), "", "Gives('')"),
+    ("path must be", directory([1], path=Gives(5)), "", "Gives(5)"),
+    ("path must not have a NUL", directory([1], path="a\0b"), "no file name has", repr("a\0b")),
+    ("path must be text that a file name can hold", directory([1], path="\ud800"), "without lone", repr("\ud800")),
+    ("disk must be None or have the methods", directory([1], disk=5), "raftx.storage.disk.Disk", "5"),
+    ("disk must be None or have the methods", directory([1], disk=SimpleNamespace(exists=len)), "", "len>)"),
     ("segment_bytes must be", directory([1], segment_bytes=True), "65536..1099511627776", "True"),
     ("segment_bytes must be", directory([1], segment_bytes=100), "", "100"),
     ("accept_loss must be", directory([1], accept_loss="no"), "", "'no'"),
+    ("id must be an integer", opened(directory([1]), 0, None), "as Config.id", "0"),
+    ("id must be an integer", opened(directory([1]), True, None), "in 1..9223372036854775807, as Config", "True"),
+    ("id must be an integer", opened(storage([1]), "1", None), "as Config.id", "'1'"),
+    ("id must be an integer", opened(storage([1]), 2**63, None), "as Config.id", str(2**63)),
+    ("cluster must be 16 bytes", opened(directory([1]), 1, -1), "as Config.cluster", "-1"),
+    ("cluster must be 16 bytes", opened(directory([1]), 1, b"short"), "as Config", "b'short'"),
+    ("cluster must be 16 bytes", opened(storage([1]), 1, "x" * 16), "as Config.cluster", repr("x" * 16)),
+    ("cluster must be 16 bytes", opened(storage([1]), 1, b""), "as Config", "b''"),
     ("listen must be an address", transport(5601, {}), "such as tcp://", "5601"),
     ("peers must be a mapping", transport(ADDRESS, [OTHER]), "such as {2: 'tcp://", repr([OTHER])),
     ("peers must be a mapping", transport(ADDRESS, None), "", "None"),
@@ -97,12 +141,29 @@ WRONG = [
     ("reconnect_ms must be two integers", transport(ADDRESS, {}, reconnect_ms=5), "1 <= shortest", "5"),
     ("reconnect_ms must be two integers", transport(ADDRESS, {}, reconnect_ms=(1.5, 9)), "", "(1.5, 9)"),
     ("max_strangers must", transport(ADDRESS, {}, max_connections=4, max_strangers=4), "1..3 (less than", "4"),
+    ("use_gil must be True or False", transport(ADDRESS, {}, use_gil="no"), "", "'no'"),
+    ("use_gil must be True or False", transport(ADDRESS, {}, use_gil=None), "", "None"),
+    ("id must be an integer", lambda impl, path: impl.NngTransport(ADDRESS, {}).remove_peer([]), "in 1..", "[]"),
+    ("id must be an integer", lambda impl, path: impl.NngTransport(ADDRESS, {}).remove_peer(0), "", "0"),
+    ("id must be an integer", lambda impl, path: impl.NngTransport(ADDRESS, {}).add_peer("2", OTHER), "", "'2'"),
+    ("id must be an integer", network(lambda net: net.transport().remove_peer([])), "in 1..", "[]"),
+    ("id must be an integer", network(lambda net: net.transport().add_peer(None, "")), "", "None"),
+    ("id must be an integer", network(lambda net: net.cut(1, "2")), "", "'2'"),
+    ("id must be an integer", network(lambda net: net.partition([1], [2.0])), "", "2.0"),
+    ("groups must be ids of members", network(lambda net: net.partition(1, 2)), "such as [1, 2]", "1"),
+    ("groups must be ids of members", network(lambda net: net.partition("12")), "", "'12'"),
+    ("seed must be an integer", network(lambda net: None, seed=None), "", "None"),
+    ("loss must be a probability", network(lambda net: net.set_faults(loss="0.1")), "a number in 0..1", "'0.1'"),
+    ("duplicate must be a probability", network(lambda net: net.set_faults(duplicate=float("nan"))), "", "nan"),
+    ("delay must be two numbers of seconds", network(lambda net: net.set_faults(delay=0.1)), "0 <= shortest", "0.1"),
+    ("delay must be two numbers of seconds", network(lambda net: net.set_faults(delay=(1, "2"))), "", "(1, '2')"),
     ("config must be a raftx.Config", raw(config=None), "", "None"),
     ("log must be an object of the class EntryLog", raw(log=[]), "", "[]"),
     ("hard_state must be", raw(hard_state=5), "HardState", "5"),
     ("conf_state must be", raw(conf_state=[1, 2]), "ConfState", "[1, 2]"),
     ("snapshot must be", raw(snapshot=b"state"), "Snapshot", "b'state'"),
     ("applied must be an integer in 0..2^63-1", raw(applied="1"), "", "'1'"),
+    ("async_storage_writes must be True or False", raw(async_storage_writes=1), "", "1"),
     ("timeout must be a number of seconds", timeouts(lambda impl, one: one.close("5")), "", "'5'"),
     ("timeout must be a number of seconds", timeouts(lambda impl, one: one.close(None)), "", "None"),
     ("timeout must be a number of seconds", timeouts(lambda impl, one: one.wait("5")), "or None for no limit", "'5'"),
@@ -122,9 +183,76 @@ WRONG = [
     [pytest.param(*each, id=f"{number} {each[0]}") for number, each in enumerate(WRONG)],
 )
 def test_what_is_wrong_is_named(impl, tmp_path, begins, call, has, given):
-    kind = impl.UsageError if begins.startswith("timeout") else impl.ConfigError
+    kind = impl.UsageError if begins.startswith("timeout") or "as Config" in has else impl.ConfigError
     with pytest.raises(kind, match="^" + re.escape(begins)) as raised:
         call(impl, tmp_path / "n")
     text = str(raised.value)
     assert has in text
     assert text.endswith(given), text
+
+
+def test_what_is_refused_leaves_nothing_behind(impl, tmp_path):
+    """A storage that was opened with what is no id or no cluster can be opened as before, and nothing is changed."""
+    path = tmp_path / "n"
+    for one in (founded(impl, path, [1], cluster=bytes(16)), impl.MemoryStorage([1])):
+        before = {each.name: each.read_bytes() for each in path.iterdir()}
+        with pytest.raises(impl.UsageError):
+            one.open(0, bytes(16))
+        assert {each.name: each.read_bytes() for each in path.iterdir()} == before
+        assert one.open(1, bytes(16)).incarnation == 1
+        one.close()
+
+
+@pytest.mark.parametrize("path", ["\udc80", b"\xff".decode("utf-8", "surrogateescape")])
+def test_a_path_that_the_system_has_is_taken(impl, tmp_path, path):
+    """Bytes that are no UTF-8 are names all the same."""
+    one = founded(impl, tmp_path / path, [1], cluster=bytes(16))
+    assert one.open(1, bytes(16)).incarnation == 1
+    one.close()
+
+
+@pytest.fixture
+def leader(impl):
+    with impl.Node(**nothing(impl, config=impl.Config(id=1, tick_ms=10, max_entry_bytes=100))) as one:
+        eventually(lambda: one.is_leader)
+        yield one
+
+
+def released():
+    made = memoryview(b"abc")
+    made.release()
+    return made
+
+
+def test_data_that_cannot_be_proposed(impl, leader):
+    """The call raises, nothing is taken, and the node goes on."""
+    proposed = [
+        (leader.propose, None, TypeError, "data must be bytes, bytearray or memoryview, not NoneType"),
+        (leader.propose, released(), impl.UsageError, "data must be a memoryview that has not been released"),
+        (leader.propose, bytes(101), impl.EntryTooLarge, "max_entry_bytes=100: split them, or raise Config.max_entry"),
+        (leader.propose_many, None, TypeError, "datas must be several commands, such as a list of bytes, not NoneType"),
+        (leader.propose_many, b"abc", TypeError, "datas must be .* not bytes: a single command goes to propose"),
+        (leader.propose_many, memoryview(b"abc"), TypeError, "datas must be .* not memoryview"),
+        (leader.propose_many, "abc", TypeError, "datas must be .* not str"),
+        (leader.propose_many, 5, TypeError, "datas must be .* not int"),
+        (leader.propose_many, [b"a", 5], TypeError, "data must be bytes, bytearray or memoryview, not int"),
+        (leader.propose_many, [b"a", released()], impl.UsageError, "data must be a memoryview that has not been rel"),
+        (leader.propose_many, [b"a", bytes(101)], impl.EntryTooLarge, "on every member"),
+    ]
+    for call, given, kind, text in proposed:
+        with pytest.raises(kind, match=text):
+            call(given)
+    assert leader.propose(memoryview(b"abcdef")[::2]).result(WAIT).index == leader.applied_index
+    assert len(leader.propose_many(iter([b"a", bytearray(b"b"), memoryview(b"c")])).result(WAIT)) == 3
+    assert leader.status()["pending"] == 0
+
+
+def test_what_a_future_does_not_take(impl):
+    future = impl.Future()
+    with pytest.raises(TypeError, match="error must be an exception, not 'no'"):
+        future.set_exception("no")
+    with pytest.raises(TypeError, match="fn must be something to call with the future, not 5"):
+        future.add_done_callback(5)
+    assert not future.done()
+    future.set_result(5)
+    assert future.result(0) == 5

@@ -58,7 +58,7 @@ def handler():
 
 
 def unreachable(impl, tmp_path):
-    """A node of which the watch thread says that a member cannot be reached."""
+    """A node of which the report thread says that a member cannot be reached."""
     transport = impl.NngTransport("tcp://127.0.0.1:0", {2: f"tcp://127.0.0.1:{free_port()}"}, reconnect_ms=(10, 20))
     return make(impl, transport=transport).start()
 
@@ -118,8 +118,46 @@ def test_a_log_handler_that_closes_the_node(impl, tmp_path, handler, make_node, 
     assert nodes[0].status()["state"] == "ended"
 
 
+def test_futures_end_in_time_although_a_handler_does_not_return(impl, handler):
+    """What is overdue ends as unknown, and callbacks that the apply thread cannot call are called."""
+    held = handler("term")
+    machine = Machine()
+    node = make(impl, machine=machine, proposal_timeout_ms=200).start()
+    assert held.met.wait(WAIT)
+    leads(node)
+    machine.hold.clear()
+    holding, waiting = node.propose(b"hold"), node.propose(b"x")
+    called = threading.Event()
+    waiting.add_done_callback(lambda future: called.set())
+    for future in (holding, waiting):
+        with pytest.raises(impl.Unknown, match="within the proposal timeout"):
+            future.result(WAIT)
+    assert called.wait(WAIT)
+    machine.hold.set()
+    node.close()
+    assert not held.go_on.is_set()
+
+
+def test_lines_that_nobody_writes_are_bounded(impl, handler):
+    """A handler that does not return does not fill the memory: the oldest lines are kept, the others counted."""
+    report = module(impl, "report")
+    held = handler("leader")
+    node = leads(make(impl).start())
+    assert held.met.wait(WAIT)
+    lines = node._life.lines
+    for number in range(report.LINES_KEPT * 2):
+        lines.add((logging.WARNING, "line %d", (number,), None))
+    assert lines.left_out >= report.LINES_KEPT
+    left_out = lines.left_out
+    held.go_on.set()
+    eventually(lambda: held.lines[-1].startswith(f"{left_out} lines were left out here"))
+    assert "line 0" in held.lines
+    assert f"line {report.LINES_KEPT * 2 - 1}" not in held.lines
+    node.close()
+
+
 def test_a_storage_that_logs_at_its_end(impl, tmp_path, handler):
-    """What the closing thread reports waits, too: the watch thread may be with a handler that does not return."""
+    """What the closing thread reports waits, too: the report thread may be with a handler that does not return."""
     report = module(impl, "report").report
     held = handler("first")
     node = leads(make(impl, machine=Machine()).start())

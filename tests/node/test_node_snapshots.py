@@ -265,3 +265,19 @@ def test_members_keep_what_a_slow_one_needs(impl, tmp_path):
     world.for_rounds(50)
     assert leader.status()["first"] > match
     world.close()
+
+
+def test_what_is_done_can_be_given_up_at_once(one):
+    """Although the engine has not heard yet that it is applied."""
+    alone = one(Durable())
+    future = alone.node.propose(b"x")
+    alone.world.skipped.add((1, "engine"))
+    alone.world.for_rounds(5)
+    alone.world.skipped.clear()
+    alone.world.until(lambda: alone.world.engine(1).core.committed >= 2)
+    alone.world.skipped.add((1, "engine"))
+    alone.world.for_rounds(5)
+    assert future.done() and alone.world.engine(1).core.applied < future.result().index
+    compacted = alone.node.compact(future.result().index)
+    alone.world.skipped.clear()
+    assert alone.ended(compacted) == future.result().index

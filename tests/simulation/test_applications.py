@@ -1,6 +1,8 @@
 """State machines that users could bring, in schedules of whole nodes: a right one, and wrong ones, which are seen."""
 
 import json
+import logging
+import threading
 
 import pytest
 
@@ -102,3 +104,80 @@ def test_one_that_raises_is_seen(nodes):
 def test_a_command_without_its_tag_is_refused(impl, nodes):
     with pytest.raises(impl.UsageError, match="does not hold its tag"):
         schedules(nodes, KeyValue, lambda rng, tag, size: b"{}")
+
+
+class Odd:
+    digest = 5
+
+    def apply(self, entry):
+        """Nothing."""
+
+
+WRONG = {
+    "an object that is no factory": (KeyValue(), put, "machine must be a function or a class, not"),
+    "no apply": (dict, put, r"machine\(\) must make an object with a method apply\(entry\), not {}"),
+    "a class": (lambda: KeyValue, put, r"machine\(\) must make an object .*, not <class"),
+    "none can be made": (lambda: 1 / 0, put, r"machine\(\) must make a state machine, and raised ZeroDivisionError"),
+    "a digest that is no method": (Odd, put, "digest of what .* must be a method, not 5"),
+    "no commands": (KeyValue, b"put", "command must be a function or a class, not b'put'"),
+    "text": (KeyValue, lambda rng, tag, size: tag.decode(), r"command\(\) must make bytes, not '"),
+    "too long": (KeyValue, lambda rng, tag, size: tag + bytes(4096), r"command\(\) must make at most 4096 bytes, not"),
+    "it raises": (KeyValue, lambda rng, tag, size: {}[tag], r"command\(\) must make bytes, and raised KeyError"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_is_no_application_is_an_error_of_its_user(impl, nodes, what):
+    """Not a violation: nothing was found. What shows during a schedule is told with its seed."""
+    machine, command, text = WRONG[what]
+    with pytest.raises(impl.UsageError, match=text) as raised:
+        schedules(nodes, machine, command)
+    assert ("seed" in str(raised.value)) == ("()" in text.replace("\\", "") or "digest" in text)
+
+
+def test_the_arguments_of_a_schedule(impl, nodes):
+    """Without a seed nobody could see a violation again."""
+    simulator, core = module(impl, "testing.simulator"), module(impl, "testing.schedule")
+    for seed in (None, 1.0, "1", True):
+        for call in (nodes.run, simulator.Simulation, core.Schedule):
+            with pytest.raises(impl.UsageError, match=f"seed must be an integer, .*, not {seed!r}"):
+                call(seed)
+    for application in (KeyValue, KeyValue(), 5):
+        with pytest.raises(impl.UsageError, match="application must be an Application, not"):
+            nodes.run(1, application=application)
+    with pytest.raises(impl.UsageError, match="make_disk must be None or a function"):
+        nodes.run(1, make_disk=5)
+
+
+def test_an_error_of_the_node_s_own_is_a_violation(impl, nodes, monkeypatch):
+    """Also one that is called UsageError: only what the application did is the application's."""
+
+    def refuses(self, *arguments):
+        raise impl.UsageError("of the node")
+
+    monkeypatch.setattr(impl.Node, "propose", refuses)
+    with pytest.raises(nodes.Violation, match=r"^seed \d+: UsageError: of the node"):
+        schedules(nodes, KeyValue)
+
+
+def test_a_schedule_logs_what_it_is_told_to(nodes, caplog):
+    """What it does to nodes on purpose is nobody's trouble; other threads log as ever meanwhile."""
+    caplog.set_level(logging.DEBUG, "raftx")
+    made = []
+
+    class Other(KeyValue):
+        def __init__(self):
+            super().__init__()
+            made.append(threading.Thread(target=logging.getLogger("raftx").error, args=("of another thread",)))
+            made[-1].start()
+            made[-1].join()
+
+    for seed in range(SCHEDULES):
+        nodes.run(seed, application=nodes.Application(Other, put))
+    assert len(caplog.records) == len(made) > SCHEDULES
+    assert {record.getMessage() for record in caplog.records} == {"of another thread"}
+    caplog.clear()
+    for seed in range(SCHEDULES):
+        nodes.run(seed, log=True)
+    assert any("ends: " in record.getMessage() for record in caplog.records)
+    assert not logging.getLogger("raftx").filters

@@ -17,7 +17,7 @@ def test_it_runs_so_many_or_so_long(soak, capsys):
     told = capsys.readouterr().out
     assert "from seed 5, 1 job\n" in told
     assert "no violation" in told and "schedules 3" in told
-    assert not logging.getLogger("raftx").disabled
+    assert not logging.getLogger("raftx").filters
     assert soak.main(["--seconds", "0.1", "--seed", "5"]) == 0
     assert "no violation" in capsys.readouterr().out
 
@@ -47,7 +47,7 @@ def test_it_compares_the_modes(capsys, monkeypatch):
     assert soak.main(["--modes", "--schedules", "2", "--seed", "5"]) == 0
     other = module(IMPLEMENTATIONS["pure"], "testing.nodes.schedule")
     right = other.run
-    monkeypatch.setattr(other, "run", lambda seed: right(seed + 1))
+    monkeypatch.setattr(other, "run", lambda seed, **options: right(seed + 1, **options))
     assert soak.main(["--modes", "--schedules", "2", "--seed", "5"]) == 1
     assert "the modes differ" in capsys.readouterr().out
 

@@ -53,6 +53,15 @@ REACHED = {
     "frames reordered": 1000,
     "frames cut off": 1000,
     "truncated logs": 50,
+    "snapshots made": 3000,
+    "snapshots failed": 50,
+    "snapshots restored": 400,
+    "begun with a snapshot": 300,
+    "snapshots fetched": 90,
+    "fetches given up": 8,
+    "chunks fetched": 200,
+    "chunks served": 200,
+    "power cuts with a snapshot": 15,
 }
 
 

@@ -18,6 +18,7 @@ CONNECTIONS = "raftx/transport/python.py"
 SYS = "raftx/_native/threads.py"
 PEERS = "raftx/node/peers.py"
 DRIVER = "raftx/consensus/driver.py"
+REPORT = "raftx/report.py"
 
 MUTANTS = (
     Mutant(
@@ -39,6 +40,20 @@ MUTANTS = (
                 '            if self._workers["engine"] is None:\n',
             ),
         ),
+    ),
+    Mutant(
+        "close-waits-for-the-log",
+        0,
+        "a log handler that does not return keeps close() from its end",
+        "node/test_log_handlers.py",
+        (Edit(NODE, 'writes = ends("report", now() + LAST_SECONDS)', 'writes = must_end("report")'),),
+    ),
+    Mutant(
+        "lines-without-bound",
+        0,
+        "a log handler that does not return fills the memory with lines",
+        "node/test_log_handlers.py",
+        (Edit(REPORT, "        if len(self._waiting) >= LINES_KEPT:\n", "        if self._waiting is None:\n"),),
     ),
     Mutant(
         "callback-ends-its-thread",
@@ -537,8 +552,67 @@ MUTANTS = (
         (
             Edit(
                 NODE,
-                "        if disk_ended and engine_ended and snapshot_ended and outside.owns_storage:\n",
-                "        if disk_ended and engine_ended and snapshot_ended:\n",
+                "        if disk_ended and engine_ended and snapshots_ended and outside.owns_storage:\n",
+                "        if disk_ended and engine_ended and snapshots_ended:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "failures-that-grow",
+        0,
+        "each time that what ended a node is raised its traceback grows",
+        "node/test_stream_ends.py",
+        (Edit(EVENTS, "            raise error.with_traceback(traceback)\n", "            raise error\n"),),
+    ),
+    Mutant(
+        "the-end-of-a-loop",
+        0,
+        "a state machine that raises StopIteration looks as if the node had been closed",
+        "node/test_stream_ends.py",
+        (
+            Edit(
+                NODE,
+                "    if not isinstance(error, (StopIteration, StopAsyncIteration)):\n",
+                "    if error is not None:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "gap-in-a-stream",
+        0,
+        "an entry comes out of a stream although one before it did not",
+        "node/test_committed_stream.py",
+        (
+            Edit(
+                EVENTS,
+                "(self._ended or self.lost or len(self._items) >= self._limit)",
+                "(self._ended or len(self._items) >= self._limit)",
+            ),
+        ),
+    ),
+    Mutant(
+        "a-thread-for-each-name",
+        0,
+        "lookups that hang pile up while peers come and go",
+        "transport/test_lookups.py",
+        (
+            Edit(
+                "raftx/_native/wire.py",
+                "            if self._busy >= LOOKUPS:\n",
+                "            if self._event is None:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "looked-up-for-nobody",
+        0,
+        "a name is looked up although its peer was removed",
+        "transport/test_lookups.py",
+        (
+            Edit(
+                "raftx/_native/wire.py",
+                "                self._waiting.remove(lookup)\n            if lookup in self._asked",
+                "                pass\n            if lookup in self._asked",
             ),
         ),
     ),

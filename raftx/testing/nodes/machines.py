@@ -7,16 +7,23 @@ every member and in every life. Nothing here knows Raft.
 from __future__ import annotations
 
 import random
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ...errors import UsageError
 from ..invariants import Violation
 
 if TYPE_CHECKING:
     from ..._native.memory import Entry
 
 NO_RESULT = object()
+COMMAND_MAX = 1 << 12  # bytes of a command
+
+
+class WrongApplication(UsageError):
+    """What was given as an application is none that a schedule can run: not a fault that the schedule has found."""
 
 
 class StateMachine(Protocol):
@@ -27,6 +34,9 @@ class StateMachine(Protocol):
     with ``==`` with what every other one returned for that entry. If there is a method ``digest()``, it is asked after
     rounds in which something was applied; its value tells the state, and is compared likewise. What ``apply`` raises
     ends the schedule.
+
+    All members of a schedule live in one process. What is the same all over a process and differs between two is not
+    seen: the order of a set of str or bytes, ``hash``, the environment, versions of libraries.
     """
 
     def apply(self, entry: Entry, /) -> Any:
@@ -42,20 +52,26 @@ class Counting:
     """The state machine that is run unless told otherwise: the result is how many entries there have been."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count = self.sum = 0
 
     def apply(self, entry: Entry) -> int:
         """Take an entry."""
         self.count += 1
+        self.sum = zlib.crc32(entry.data, self.sum)
         return self.count
 
+    def digest(self) -> tuple[int, int]:
+        """How many there were, and which."""
+        return self.count, self.sum
+
     def snapshot(self) -> list[bytes]:
-        """How many, in pieces, with something behind it that fills a few chunks."""
-        return [b"%d" % self.count, b" ", *[b"-" * 1000] * (self.count % 9)]
+        """The same in pieces, with something behind it that fills a few chunks."""
+        return [b"%d %d" % self.digest(), b" ", *[b"-" * 1000] * (self.count % 17)]
 
     def restore(self, reader: Any) -> None:
         """The other way."""
-        self.count = int(reader.read().split()[0])
+        count, sum, *_ = reader.read().split()
+        self.count, self.sum = int(count), int(sum)
 
 
 @dataclass(frozen=True)
@@ -67,6 +83,38 @@ class Application:
     #: makes a command of a random source, a tag and a size in bytes, which it should have about (10 to 1,500; it may
     #: have 4,096 at most). It holds the tag: no two commands of a schedule are equal
     command: Callable[[random.Random, bytes, int], bytes] = numbered
+
+    def __post_init__(self) -> None:
+        for name in ("machine", "command"):
+            if not callable(getattr(self, name)):
+                raise WrongApplication(f"{name} must be a function or a class, not {getattr(self, name)!r}")
+
+    def new_machine(self) -> StateMachine:
+        """A state machine for the next life. Raises WrongApplication when none comes."""
+        try:
+            made = self.machine()
+        except Exception as error:
+            raise WrongApplication(f"machine() must make a state machine, and raised {error!r}") from error
+        if isinstance(made, type) or not callable(getattr(made, "apply", None)):
+            raise WrongApplication(f"machine() must make an object with a method apply(entry), not {made!r}")
+        digest = getattr(made, "digest", None)
+        if digest is not None and not callable(digest):
+            raise WrongApplication(f"digest of what machine() makes must be a method, not {digest!r}")
+        return made
+
+    def new_command(self, rng: random.Random, tag: bytes, size: int) -> bytes:
+        """A command. Raises WrongApplication for what cannot be one."""
+        try:
+            made = self.command(rng, tag, size)
+        except Exception as error:
+            raise WrongApplication(f"command() must make bytes, and raised {error!r}") from error
+        if not isinstance(made, bytes):
+            raise WrongApplication(f"command() must make bytes, not {made!r}")
+        if len(made) > COMMAND_MAX:
+            raise WrongApplication(f"command() must make at most {COMMAND_MAX} bytes, not {len(made)}")
+        if tag not in made:
+            raise WrongApplication(f"the command {made!r} does not hold its tag {tag!r}")
+        return made
 
 
 class ToldToFail(Exception):

@@ -6,9 +6,12 @@ in both modes.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import random
+import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +19,9 @@ from ...config import Config
 from ...errors import UsageError
 from ...node.assembly import Rows
 from ..invariants import Violation
+from ..seeds import check_seed
 from .disks import CLUSTER, Disk, PlainDisk, WalDisk
-from .machines import Application, ToldToFail
+from .machines import COMMAND_MAX, Application, ToldToFail, WrongApplication
 from .requests import Proposal
 from .world import MS, World
 
@@ -43,7 +47,11 @@ class Schedule:
         make_disk: Callable[[int, random.Random], Disk] | None = None,
         application: Application | None = None,
     ) -> None:
-        self.seed = seed
+        if make_disk is not None and not callable(make_disk):
+            raise UsageError(f"make_disk must be None or a function of an id and a random source, not {make_disk!r}")
+        if application is not None and not isinstance(application, Application):
+            raise WrongApplication(f"application must be an Application, not {application!r}")
+        self.seed = check_seed(seed)
         self.rng = rng = random.Random(f"nodes {seed}")
         self.count = rng.choice((1, 2, 3, 3, 3, 3, 3, 4, 5, 5))
         self.ids = tuple(range(1, self.count + 1))
@@ -70,7 +78,7 @@ class Schedule:
             "check_quorum": rng.random() < 0.7,
             "max_message_bytes": rng.choice((0, 200, 4096, 1 << 16)),
             "max_inflight_messages": rng.choice((1, 2, 8, 256)),
-            "max_entry_bytes": 1 << 12,
+            "max_entry_bytes": COMMAND_MAX,
             "max_inflight_bytes": 1 << 16,
             "max_uncommitted_bytes": rng.choice((300, 4096, 1 << 20)),
             "max_waiting_bytes": rng.choice((4096, 1 << 20)),
@@ -85,6 +93,10 @@ class Schedule:
         common["snapshot_entries"] = keeps.choice((0, 2, 5, 10, 20, 40))
         common["keep_entries"] = keeps.choice((0, 0, 2, 10, 100))
         common["max_log_bytes"] = keeps.choice((500, 20_000, 1 << 20))
+        if keeps.random() < 0.2:
+            # Nothing stays: whoever is behind by an entry needs a snapshot.
+            common["keep_entries"] = common["max_log_bytes"] = 0
+        common["snapshot_bytes_per_second"] = keeps.choice((0, 0, 0, 100_000))
         return [Config(id=id, seed=rng.getrandbits(64), **common) for id in self.ids]
 
     def run(self) -> Result:
@@ -99,8 +111,8 @@ class Schedule:
             self.come_back()
         except Violation as error:
             raise Violation(f"seed {self.seed}: {error}") from error
-        except UsageError:
-            raise
+        except WrongApplication as error:
+            raise WrongApplication(f"seed {self.seed}: {error}") from error
         except Exception as error:
             # Nothing that a schedule does may raise this.
             raise Violation(f"seed {self.seed}: {type(error).__name__}: {error}") from error
@@ -259,10 +271,33 @@ def run(
     seed: int,
     make_disk: Callable[[int, random.Random], Disk] | None = None,
     application: Application | None = None,
+    *,
+    log: bool = False,
 ) -> Result:
     """One schedule, of nodes that replicate ``application``. Raises Violation.
 
-    make_disk: called with an id and a random source: what the member keeps its log on. Raises UsageError for a command
-    without its tag.
+    seed: an integer; the same one takes the same steps. make_disk: called with an id and a random source: what the
+    member keeps its log on. log: write what the nodes log; else this thread logs nothing meanwhile, since nodes that
+    fail and disks that are full are what a schedule is for. Raises UsageError for what is no seed, and for an
+    application that cannot be run: ``machine`` makes no state machine, or ``command`` no command with its tag.
     """
-    return Schedule(seed, make_disk, application).run()
+    schedule = Schedule(seed, make_disk, application)
+    if log:
+        return schedule.run()
+    with _silence(threading.get_ident()):
+        return schedule.run()
+
+
+@contextlib.contextmanager
+def _silence(thread: int) -> Iterator[None]:
+    """Nothing that this thread logs for raftx is written."""
+    logger = logging.getLogger("raftx")
+
+    def passes(record: logging.LogRecord) -> bool:
+        return record.thread != thread
+
+    logger.addFilter(passes)
+    try:
+        yield
+    finally:
+        logger.removeFilter(passes)

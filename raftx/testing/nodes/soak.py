@@ -49,31 +49,20 @@ class Sums:
 def run(task: Task) -> tuple[int, Sums, str]:
     """Some seeds, up to the first violation: how many, what they came to, and what is wrong."""
     first, count, modes, log = task
-    logger = logging.getLogger("raftx")
-    before = logger.disabled
-    # Nodes that fail, and disks that are full, are what a schedule is for.
-    logger.disabled = not log
     if log:
         logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        return _run(first, count, modes)
-    finally:
-        logger.disabled = before
-
-
-def _run(first: int, count: int, modes: bool) -> tuple[int, Sums, str]:
     sums = Sums()
     for seed in range(first, first + count):
         again = f"python -m raftx.testing.nodes.soak --seed {seed} --schedules 1"
         try:
-            result = schedule.run(seed)
+            result = schedule.run(seed, log=log)
         except Violation as violation:
             return seed - first, sums, f"{violation}; {again}"
         sums.counts.update(result.totals)
         sums.counts["schedules"] += 1
         if modes:
             other = importlib.import_module(f"{_pure.load().__name__}.testing.nodes.schedule")
-            trace: int = other.run(seed).trace
+            trace: int = other.run(seed, log=log).trace
             if trace != result.trace:
                 return seed - first, sums, f"seed {seed}: the modes differ; {again} --modes"
     return count, sums, ""

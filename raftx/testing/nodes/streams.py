@@ -106,12 +106,12 @@ class Committed:
             self.taken += 1
 
     def all_told(self) -> None:
-        """What the state machine was given was told, or waits in the stream."""
-        told = self.taken + len(self.stream)
+        """What the state machine was given was told, or waits in the stream, or is counted as lost at the end."""
+        told = self.taken + len(self.stream) + self.stream.lost
         if told != len(self.given.items) or len(self.stream) > self.limit:
             raise Violation(
                 f"the stream of node {self.id} has told {self.taken} of {len(self.given.items)} entries, and "
-                f"{len(self.stream)} wait, of {self.limit} that may"
+                f"{len(self.stream)} wait, of {self.limit} that may, and {self.stream.lost} are lost"
             )
 
 

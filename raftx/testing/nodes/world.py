@@ -17,11 +17,12 @@ from ..._core import Codec
 from ..._native.memory import Entry
 from ..._native.threads import ManualClock
 from ...config import Config
-from ...errors import Stopped, StorageError, UsageError, WalDamaged
+from ...errors import Stopped, StorageError, WalDamaged
 from ...node.assembly import Rows
 from ...node.events import Stream
 from ...node.node import Node
 from ...node.rows import REFUSALS, REFUSED_STOPPED
+from ...storage.snapshot_format import CHUNK_BYTES_MIN
 from ...types import LEADER
 from ..invariants import Violation
 from ..stepped import Stepped
@@ -35,7 +36,7 @@ from .streams import Changes, Committed, ends_with
 MS = 1_000_000
 GIVEN_BACK = REFUSALS[REFUSED_STOPPED]
 SKIPPED = 0.15  # how often a worker that could have a round has none
-SELDOM = {"watch": 8, "reserve": 4}  # workers that are looked at once in so many slices
+SELDOM = {"watch": 8, "reserve": 4, "report": 8}  # workers that are looked at once in so many slices
 
 
 @dataclass
@@ -108,12 +109,13 @@ class World:
         """Start a member's next life; False when its disk does not let it."""
         member = self.members[id]
         member.lives += 1
-        given = Given(self.application.machine())
+        given = Given(self.application.new_machine())
         executor = Stepped(member.clock, self._drive)
         transport = Transport(self.network, self.ids)
         storage = member.disk.storage()
         node = Node(member.config, storage, transport, given, clock=member.clock, executor=executor)
         node._outside.rows = self.rows
+        node._outside.chunk_bytes = CHUNK_BYTES_MIN
         committed = None
         if self.users.random() < 0.5:
             # One that is full when its consumer is slow.
@@ -196,13 +198,14 @@ class World:
         self.checker.after_apply(id, engine, life.given)
         parts: Any = life.node._parts
         self.totals["snapshots restored"] += life.given.restores
-        if parts.snapshots is not None:
-            writer, courier = parts.snapshots.writer, parts.snapshots.courier
-            self.totals["snapshots made"] += writer.made if writer else 0
-            self.totals["snapshots failed"] += writer.failed if writer else 0
-            self.totals["snapshots fetched"] += courier.fetched
-            self.totals["transfers given up"] += courier.given_up
-            self.totals["chunks served"] += courier.served
+        if parts.snapshotter is not None:
+            self.totals["snapshots made"] += parts.snapshotter.made
+            self.totals["snapshots failed"] += parts.snapshotter.failed
+        if parts.courier is not None:
+            self.totals["snapshots fetched"] += parts.courier.fetched
+            self.totals["fetches given up"] += parts.courier.given_up
+            self.totals["chunks fetched"] += parts.courier.received
+            self.totals["chunks served"] += parts.courier.served
         self.checker.judge_once(id, life.node._outcomes)
         self._consume(life)
         if life.committed is not None:
@@ -214,13 +217,15 @@ class World:
         """The consumers of the streams take what is there; that of the entries may be slow."""
         committed, running = life.committed, life.node.failure is None
         life.changes.take(self.checker)
-        full = committed is not None and committed.is_full()
-        if running and not full and not self._engine_of(life).applies.py_waiting():
+        applier = life.node._parts.applier  # type: ignore[union-attr]  # as in _engine_of
+        # What waits for the apply thread, or is in the middle of the batch at which the stream was full.
+        if running and not applier.applies.py_waiting() and not applier.is_within():
             life.changes.all_told()
         if committed is not None:
-            self.totals["full streams"] += full
-            if running and not life.node._life.closing:
-                committed.all_told()
+            self.totals["full streams"] += committed.is_full()
+            committed.all_told()
+            if committed.stream.lost and running and not life.node._life.closing:
+                raise Violation(f"the stream of node {committed.id} has lost {committed.stream.lost}, and it runs")
             committed.take(self.users.choice((0, 0, 1, 2, 1000)))
 
     def alive(self) -> list[int]:
@@ -256,7 +261,7 @@ class World:
             for name in names:
                 if rng.random() < SKIPPED or (name in SELDOM and self.slices % SELDOM[name]):
                     continue
-                if name == "snapshot" and member.disk.stands():
+                if name in ("snapshot", "courier") and member.disk.stands():
                     continue  # it would wait in a sync
                 self.round(member, name)
                 if member.life is not life:
@@ -275,6 +280,8 @@ class World:
         goes_on = life.executor.step(name)
         if member.disk.broken():
             # The power went in the middle of that round.
+            if name in ("snapshot", "courier", "apply"):
+                self.totals["power cuts with a snapshot"] += 1
             self.crash(id, power=True)
             return
         engine = self._engine_of(life)
@@ -312,9 +319,7 @@ class World:
         for _ in range(count):
             self.proposals += 1
             tag = f"{self.proposals}.{id}".encode()
-            datas.append(self.application.command(self.users, tag, size))
-            if tag not in datas[-1]:
-                raise UsageError(f"the command {datas[-1]!r} does not hold its tag {tag!r}")
+            datas.append(self.application.new_command(self.users, tag, size))
         node = member.life.node
         try:
             future = node.propose(datas[0]) if count == 1 else node.propose_many(datas)

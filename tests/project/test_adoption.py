@@ -1,0 +1,37 @@
+"""The code of docs/adoption.md runs as printed, one block after the other."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.helpers.paths import ROOT
+from tests.helpers.ports import ports
+
+PAGE = (ROOT / "docs" / "adoption.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.once
+def test_the_code_runs(tmp_path):
+    code = "\n".join(re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL))
+    assert code.count("5611") == 1
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code.replace("5611", str(ports(1)[0]))],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert any(path.name.startswith("snapshot-") for path in (tmp_path / "data").iterdir())
+
+
+def test_settings_are_those_of_the_config(impl):
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \|", PAGE, re.MULTILINE)
+    assert len(rows) == 5
+    for name, default in rows:
+        number, _, unit = default.replace(",", "").partition(" ")
+        assert getattr(impl.Config(id=1), name) == int(number) * {"": 1, "MiB": 1 << 20}[unit], name
