@@ -352,7 +352,7 @@ MUTANTS = (
             Edit(
                 RECOVERY,
                 "encode_head(head), self.owner)\n",
-                "encode_head(head._replace(base=0, base_term=0)), self.cluster, self.id)\n",
+                "encode_head(head._replace(base=0, base_term=0)), self.owner)\n",
             ),
         ),
     ),
