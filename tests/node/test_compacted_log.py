@@ -96,7 +96,7 @@ def test_indexes_of_a_node_begin_at_the_base(impl):
 
 
 def test_a_storage_with_a_snapshot_is_refused(impl):
-    """A node cannot restore it yet: better an error than a state machine that lacks what is in it."""
+    """By a state machine that cannot restore it: better an error than a state that lacks what is in it."""
     storage = impl.MemoryStorage(voters=[1])
     storage.open(1, module(impl, "config").Config(id=1).cluster)
     suite = module(impl, "testing.storage_suite")
@@ -106,7 +106,7 @@ def test_a_storage_with_a_snapshot_is_refused(impl):
     storage.append(impl.HardState(1, 1, 7), [])
     storage.sync()
     storage.close()
-    with pytest.raises(impl.StorageError, match="holds a snapshot of entry 7"):
+    with pytest.raises(impl.StorageError, match=r"there is a snapshot of entry 7: state_machine must have a method restore\(reader\)"):
         World(impl, count=1, storages={1: storage})
 
 

@@ -211,7 +211,7 @@ def test_no_message_from_the_wire_ends_a_node(impl: ModuleType) -> None:
             "recipient": 1,
             "kind": 1,
         }
-        assert status["messages_unserved"] == 3
+        assert status["messages_unserved"] == 2
         assert status["messages_refused"]["term"] == 3
     sender.close()
 
