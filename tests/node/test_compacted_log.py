@@ -106,7 +106,9 @@ def test_a_storage_with_a_snapshot_is_refused(impl):
     storage.append(impl.HardState(1, 1, 7), [])
     storage.sync()
     storage.close()
-    with pytest.raises(impl.StorageError, match=r"there is a snapshot of entry 7: state_machine must have a method restore\(reader\)"):
+    with pytest.raises(
+        impl.StorageError, match=r"there is a snapshot of entry 7: state_machine must have a method restore\(reader\)"
+    ):
         World(impl, count=1, storages={1: storage})
 
 

@@ -70,7 +70,7 @@ def test_the_log_on_disk_is_stepped_too(impl, tmp_path):
     path = tmp_path / "log"
     world = World(impl, count=1, storages={1: impl.FileStorage(path, voters=[1], segment_bytes=64 << 10)})
     node, executor = world.nodes[1], world.executors[1]
-    assert executor.names() == ("report", "net", "reserve", "disk", "watch", "apply", "engine")
+    assert executor.names() == ("report", "net", "reserve", "disk", "courier", "watch", "apply", "engine")
     world.leader()
     for _ in range(40):
         future = node.propose(bytes(2000))
