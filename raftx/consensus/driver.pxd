@@ -27,6 +27,7 @@ cdef class Driver:
     cdef bint plan_write(self) noexcept nogil
     cdef bint hard_state_changed(self) noexcept nogil
     cdef int accept_write(self) except -1 nogil
+    cdef int number_write(self) except -1 nogil
     cdef bint plan_apply(self, bint allow_unstable) noexcept nogil
     cdef int accept_apply(self, bint allow_unstable) except -1 nogil
     cdef int forget_written(self) noexcept nogil

@@ -109,6 +109,12 @@ class Driver:
 
     def accept_write(self) -> int:
         """What ``plan_write`` found is handed over: it has a number now (etcd's acceptInProgress)."""
+        if self.write_snapshot:
+            self.raft.snapshot_writing = True
+        return self.number_write()
+
+    def number_write(self) -> int:
+        """The same but for a snapshot."""
         self.number += 1
         self.handed_term = self.write_term
         self.handed_vote = self.write_vote
@@ -118,8 +124,6 @@ class Driver:
         checks.check(self.raft.stable <= self.raft.writing)
         checks.check(self.raft.writing <= self.raft.log.last)
         self.raft.rewrite = 0
-        if self.write_snapshot:
-            self.raft.snapshot_writing = True
         return 0
 
     def plan_apply(self, allow_unstable: bool) -> bool:
@@ -176,9 +180,10 @@ class Driver:
             self.held.tag_last(write)
         if self.write_snapshot:
             spans.push_copy(self.raft.restored.data_at(0), self.raft.restored.size_at(0), self.raft.pending_snapshot, 1)
+            self.raft.snapshot_writing = True
         if self.write_high >= self.write_low:
             self.raft.log.spans(self.write_low, self.write_high, spans)
-        self.accept_write()
+        self.number_write()
         return True
 
     def write_done(self, number: int) -> int:

@@ -148,9 +148,9 @@ def test_lines_that_nobody_writes_are_bounded(impl, handler):
     for number in range(report.LINES_KEPT * 2):
         lines.add((logging.WARNING, "line %d", (number,), None))
     assert lines.left_out >= report.LINES_KEPT
-    left_out = lines.left_out
     held.go_on.set()
-    eventually(lambda: held.lines[-1].startswith(f"{left_out} lines were left out here"))
+    eventually(lambda: "lines were left out here" in held.lines[-1])
+    assert int(held.lines[-1].split()[0]) >= report.LINES_KEPT
     assert "line 0" in held.lines
     assert f"line {report.LINES_KEPT * 2 - 1}" not in held.lines
     node.close()
