@@ -1,0 +1,30 @@
+"""The Python code of a page, and a run of it as a user would run it. Not a test."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.helpers.paths import ROOT
+
+
+def code_of(page: str) -> list[str]:
+    """Its blocks of Python."""
+    return re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+
+
+def ran(code: str, cwd: Path) -> str:
+    """What the code prints, run in a directory of its own, with warnings as errors."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
