@@ -114,7 +114,7 @@ class Driver:
         return self.number_write()
 
     def number_write(self) -> int:
-        """The same but for a snapshot."""
+        """The same, where a snapshot was looked for before: under a small load this is done for each entry."""
         self.number += 1
         self.handed_term = self.write_term
         self.handed_vote = self.write_vote

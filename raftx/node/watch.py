@@ -6,47 +6,26 @@ code, so no other thread of the node waits for it, but for the one that closes t
 
 from __future__ import annotations
 
-from .._native.threads import Clock, Event
+from .._native.threads import Clock
 from .outcomes import Outcomes
+from .periodic import Periodic
 
 ROUND_NS = 250_000_000  # longest time between two rounds
 ROUND_MIN_NS = 5_000_000
 
 
-class Watch:
-    """One per node. ``run`` is the body of its thread; ``stop`` ends it, after a last round."""
+class Watch(Periodic):
+    """One per node. An overdue request ends so late as ``pause`` at most."""
 
     def __init__(self, outcomes: Outcomes, clock: Clock, timeout_ns: int) -> None:
+        super().__init__(min(ROUND_NS, max(ROUND_MIN_NS, timeout_ns // 8)))
         self.outcomes = outcomes
         self.clock = clock
-        #: how late an overdue request may end
-        self.pause = min(ROUND_NS, max(ROUND_MIN_NS, timeout_ns // 8))
-        self.event = Event()
-        self.stopping = False
 
-    def run(self) -> None:
-        """Rounds, until it is stopped."""
-        while True:
-            # Before the round: what comes during it wakes.
-            self.event.py_prepare()
-            if not self.round():
-                return
-            self.rest()
-
-    def rest(self) -> None:
-        """Sleep until something is due."""
-        if self.stopping or self.outcomes.late:
-            self.event.py_cancel()
-        else:
-            self.event.py_wait(self.pause)
-
-    def round(self) -> bool:
-        """What is due; False when it was to stop before it began."""
-        stopping = self.stopping
+    def work(self) -> None:
+        """End what is overdue, and call who waits."""
         self.outcomes.expire(self.clock.py_now())
-        return not stopping
 
-    def stop(self) -> None:
-        """End it. Any thread."""
-        self.stopping = True
-        self.event.py_wake()
+    def has_more(self) -> bool:
+        """Whether callbacks wait."""
+        return bool(self.outcomes.late)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.helpers.implementations import IMPLEMENTATIONS, module
 from tests.helpers.machines import Machine
 from tests.helpers.stepped import World
 from tests.helpers.storages import founded
@@ -366,6 +367,24 @@ def test_what_follows_does_not_stay_for_ever(cluster):
     assert leader.status()["first"] > offered + 1
     three.agree(40_000)
     assert three.transfers(away)["fetched"] >= 2
+
+
+@pytest.mark.once
+def test_what_follows_stays_for_a_bounded_time(monkeypatch, tmp_path):
+    """Interpreted, where the bound can be made short; the code is the same in both modes."""
+    impl = IMPLEMENTATIONS["pure"]
+    monkeypatch.setattr(module(impl, "node.compaction"), "HOLD_TIMEOUTS", 1)
+    three = Cluster(impl, tmp_path, snapshot_bytes_per_second=200_000, max_log_bytes=40_000)
+    away = three.behind()
+    leader = three.leader()
+    halfway(three, away)
+    offered = three.seen[-1][2].index
+    # As much as stays in test_what_follows_the_snapshot_stays_until_it_is_there.
+    three.fill(8, b"y" * 200)
+    status = leader.status()
+    assert three.transfers(away)["fetched"] == 0 and status["first"] > offered + 1
+    three.agree(40_000)
+    three.world.close()
 
 
 def test_a_proposal_whose_entry_is_in_a_snapshot_ends(impl, cluster):

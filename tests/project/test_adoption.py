@@ -1,12 +1,10 @@
 """The code of docs/adoption.md runs as printed, one block after the other."""
 
-import os
 import re
-import subprocess
-import sys
 
 import pytest
 
+from tests.helpers.pages import code_of, ran
 from tests.helpers.paths import ROOT
 from tests.helpers.ports import ports
 
@@ -15,17 +13,9 @@ PAGE = (ROOT / "docs" / "adoption.md").read_text(encoding="utf-8")
 
 @pytest.mark.once
 def test_the_code_runs(tmp_path):
-    code = "\n".join(re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL))
+    code = "\n".join(code_of(PAGE))
     assert code.count("5611") == 1
-    ran = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code.replace("5611", str(ports(1)[0]))],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert ran.returncode == 0, ran.stderr
+    ran(code.replace("5611", str(ports(1)[0])), tmp_path)
     assert any(path.name.startswith("snapshot-") for path in (tmp_path / "data").iterdir())
 
 

@@ -159,4 +159,17 @@ MUTANTS = (
         TAKEN,
         (Edit(APPLY, "            self.held = index\n", "            self.held = 0\n"),),
     ),
+    Mutant(
+        "kept-for-ever",
+        0,
+        "a member that is slow for ever keeps the log of its leader twice as long as it may be",
+        FETCHED,
+        (
+            Edit(
+                COMPACTION,
+                "            if 0 < self.sent_for[slot] <= HOLD_TIMEOUTS * self.core.election_timeout:\n",
+                "            if 0 < self.sent_for[slot]:\n",
+            ),
+        ),
+    ),
 )
