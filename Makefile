@@ -20,6 +20,7 @@
 #   make mixed [SEEDS=1..500]            clusters of compiled and interpreted raftx and etcd/raft (needs Go)
 #   make scenarios FILES="..."           run scenario files and print the results; ARGS=--compare: on raft-rs too (needs Rust)
 #   make reach [SEEDS=1..300]            what those schedules reach of the core, and what they do not
+#   make crash [ARGS="--states 100000"]  build the states that a power cut may leave of a member's directory, and open each
 #   make damage                          damage directories of nodes, and report the effect of each damage
 #   make mutants                         mistakes put into the core one by one, and which test finds each
 #   make bench                           benchmarks, both modes side by side
@@ -71,7 +72,7 @@ endif
 endif
 
 .PHONY: help demo test test-compiled test-pure test-fast test-debug ubsan lint interaction quorum confchange scenarios parity parity-go parity-rust
-.PHONY: mixed reach damage mutants bench bench-core instructions cuts fuzz soak build clean
+.PHONY: mixed reach crash damage mutants bench bench-core instructions cuts fuzz soak build clean
 .DELETE_ON_ERROR:
 
 help:
@@ -124,6 +125,9 @@ mixed: $(READY)
 
 reach: $(VENV)/.dev
 	@RAFTX_PURE=1 $(RUN) -m interop.reach --seeds $(or $(SEEDS),1..300) $(ARGS)
+
+crash: $(VENV)/.built-compiled
+	@$(RUN) -m tests.tools.crash_states $(ARGS)
 
 damage: $(VENV)/.built-compiled
 	@$(RUN) -m tests.tools.damage $(ARGS)

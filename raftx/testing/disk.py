@@ -105,7 +105,7 @@ class SimDisk(Disk):
             self._check("names", path.name)
             parent = self._folder(path.parent)
             if path.name not in parent.names:
-                parent.names[path.name] = self.platter.new_folder()
+                parent.put(path.name, self.platter.new_folder(), "make directory")
 
     def remove_directory(self, path: Path) -> None:
         """Remove an empty directory. Raises OSError."""
@@ -113,7 +113,7 @@ class SimDisk(Disk):
             self._check("names", path.name)
             if self._folder(path).names:
                 raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), str(path))
-            del self._folder(path.parent).names[path.name]
+            self._folder(path.parent).drop(path.name)
 
     def sync_directory(self, path: Path) -> None:
         """Make created, renamed and removed names in a directory durable. Raises OSError."""
@@ -353,7 +353,8 @@ class SimDirectory(Directory):
             self._check("open", name)
             node = self.folder.names.get(name)
             if node is None and create:
-                node = self.folder.names[name] = disk.platter.new_content()
+                node = disk.platter.new_content()
+                self.folder.put(name, node)
             if not isinstance(node, Content):
                 code = errno.ENOENT if node is None else errno.EISDIR
                 raise OSError(code, os.strerror(code), name)
@@ -367,14 +368,16 @@ class SimDirectory(Directory):
             self._check("names", new)
             if old not in self.folder.names:
                 raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), old)
-            self.folder.names[new] = self.folder.names.pop(old)
+            self.folder.put(new, self.folder.names[old], "rename")
+            self.folder.drop(old, "rename")
 
     def remove(self, name: str) -> None:
         """Remove a name; durable with the next sync. Raises OSError."""
         with self.disk._lock:
             self._check("names", name)
-            if self.folder.names.pop(name, None) is None:
+            if name not in self.folder.names:
                 raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+            self.folder.drop(name)
 
     def remove_segment(self, number: int) -> int:
         """Remove a segment of a log; durable with the next sync. 0 or -errno."""
@@ -391,7 +394,7 @@ class SimDirectory(Directory):
                 code = self.disk.begin("names", name) if self.is_open() else -errno.EBADF
                 if code < 0 or name not in self.folder.names:
                     return code if code < 0 else -errno.ENOENT
-                del self.folder.names[name]
+                self.folder.drop(name)
                 self.disk.counts[what] += 1
                 return -errno.EIO if code == CUT else 0
         except BaseException as error:
@@ -529,7 +532,8 @@ class SimFile(File):
                 code = disk.room_for(size)
             if code < 0:
                 return code
-            content = directory.folder.names[name] = disk.platter.new_content()
+            content = disk.platter.new_content()
+            directory.folder.put(name, content)
             content.stretch(size)
             self.open(content, name)
             return -errno.EIO if code == CUT else 0
@@ -559,7 +563,10 @@ class SimFile(File):
                 return -errno.ENOENT if old not in names else -errno.EEXIST
             if code < 0:
                 return code
-            content = names[new] = names.pop(old)
+            content = names[old]
+            # A spare gets its next name beside the one that it has; a segment that is set aside is renamed.
+            directory.folder.put(new, content, "link" if old == SPARE_NAME else "rename")
+            directory.folder.drop(old, "unlink" if old == SPARE_NAME else "rename")
             disk.counts[what] += 1
             if isinstance(content, Content):
                 self.open(content, new)

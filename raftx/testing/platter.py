@@ -4,6 +4,8 @@ A model, not a speed-up: everything stands twice, once as reads see it (the cach
 sync of a file makes its contents and length durable, a sync of a directory its names. What was not synced survives a
 power cut by chance, each write and each name by itself: so writes may be lost, torn between sectors, and kept in any
 order. disk.py drives it; nothing here knows faults, time or the log.
+
+With a ``journal`` it notes each step: so every state that a power cut could have left can be built afterwards.
 """
 
 from __future__ import annotations
@@ -11,17 +13,32 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 from zlib import crc32
 
 SECTOR = 512  # what a disk writes whole or not at all
 
 
+class Step(NamedTuple):
+    """What a disk did. ``node``: the number of a file (write, stretch, sync) or of a directory (the others)."""
+
+    #: "write", "stretch", "sync", or "make", "make directory", "rename", "link", "unlink" and "sync names"
+    kind: str
+    node: int
+    #: where a write begins; how long a file is made; how many writes a sync covers
+    position: int = 0
+    data: bytes = b""
+    #: the name in the directory, and what has it now; 0: nothing has
+    name: str = ""
+    child: int = 0
+
+
 class Content:
     """The bytes of one file, whatever its names are."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, platter: Platter) -> None:
         self.number = number
+        self.platter = platter
         #: what reads see
         self.image = bytearray()
         #: what is on the platter
@@ -35,12 +52,17 @@ class Content:
 
     def write(self, position: int, data: bytes) -> None:
         """Write into the cache."""
-        self.stretch(position + len(data))
+        self._lengthen(position + len(data))
         self.image[position : position + len(data)] = data
         self.writes.append((position, data))
+        self.platter.note("write", self.number, position, data)
 
     def stretch(self, size: int) -> None:
         """Make it at least so long, with zeros."""
+        self._lengthen(size)
+        self.platter.note("stretch", self.number, size)
+
+    def _lengthen(self, size: int) -> None:
         if size > len(self.image):
             self.image.extend(bytes(size - len(self.image)))
 
@@ -53,6 +75,7 @@ class Content:
         del self.writes[:count]
         self.syncing = -1
         self.asks = 0
+        self.platter.note("sync", self.number, count)
 
     def lose_power(self, draw: random.Random, counts: Counter[str]) -> None:
         """What is left of it: reads see the platter from now on."""
@@ -100,16 +123,29 @@ def _surviving(draw: random.Random, position: int, data: bytes, counts: Counter[
 class Folder:
     """A directory: names as they are, and as they are on the platter."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, platter: Platter) -> None:
         self.number = number
+        self.platter = platter
         self.names: dict[str, Node] = {}
         self.durable: dict[str, Node] = {}
         #: the life of the process that holds it; 0: nobody does
         self.held_by = 0
 
+    def put(self, name: str, node: Node, kind: str = "make") -> None:
+        """Give something a name, in place of what has it."""
+        self.names[name] = node
+        self.platter.note(kind, self.number, name=name, child=node.number)
+
+    def drop(self, name: str, kind: str = "unlink") -> Node:
+        """Take a name away. Raises KeyError."""
+        node = self.names.pop(name)
+        self.platter.note(kind, self.number, name=name)
+        return node
+
     def sync(self) -> None:
         """The names are durable."""
         self.durable = dict(self.names)
+        self.platter.note("sync names", self.number)
 
     def lose_power(self, draw: random.Random, counts: Counter[str]) -> None:
         """Each name that was made, moved or removed since the last sync is as it was before, or as it is now."""
@@ -136,17 +172,24 @@ class Platter:
 
     def __init__(self) -> None:
         self.made = 0
-        self.root = Folder(0)
+        self.root = Folder(0, self)
+        #: what is done, in order, once there is a list; the caches of a power cut are not in it
+        self.journal: list[Step] | None = None
+
+    def note(self, kind: str, node: int, position: int = 0, data: bytes = b"", name: str = "", child: int = 0) -> None:
+        """Something was done."""
+        if self.journal is not None:
+            self.journal.append(Step(kind, node, position, data, name, child))
 
     def new_content(self) -> Content:
         """A file without a name."""
         self.made += 1
-        return Content(self.made)
+        return Content(self.made, self)
 
     def new_folder(self) -> Folder:
         """A directory without a name."""
         self.made += 1
-        return Folder(self.made)
+        return Folder(self.made, self)
 
     def walk(self, folder: Folder | None = None, path: str = "") -> Iterator[tuple[str, Node]]:
         """(path, node) of everything that has a name, in order, folders before what is in them."""
