@@ -22,6 +22,7 @@
 #   make reach [SEEDS=1..300]            what those schedules reach of the core, and what they do not
 #   make crash [ARGS="--states 100000"]  build the states that a power cut may leave of a member's directory, and open each
 #   make damage                          damage directories of nodes, and report the effect of each damage
+#   make bits                            turn every single bit of a member's files over, and report the effect of each
 #   make mutants                         mistakes put into the core one by one, and which test finds each
 #   make bench                           benchmarks, both modes side by side
 #   make bench-core                      the core beside raft-rs and etcd/raft (needs Rust and Go)
@@ -72,7 +73,7 @@ endif
 endif
 
 .PHONY: help demo test test-compiled test-pure test-fast test-debug ubsan lint interaction quorum confchange scenarios parity parity-go parity-rust
-.PHONY: mixed reach crash damage mutants bench bench-core instructions cuts fuzz soak build clean
+.PHONY: mixed reach crash damage bits mutants bench bench-core instructions cuts fuzz soak build clean
 .DELETE_ON_ERROR:
 
 help:
@@ -131,6 +132,9 @@ crash: $(VENV)/.built-compiled
 
 damage: $(VENV)/.built-compiled
 	@$(RUN) -m tests.tools.damage $(ARGS)
+
+bits: $(VENV)/.built-compiled
+	@$(RUN) -m tests.tools.bits $(ARGS)
 
 mutants: $(VENV)/.dev
 	@RAFTX_PURE=1 $(RUN) -m tests.tools.mutants $(ARGS)
