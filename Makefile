@@ -23,6 +23,7 @@
 #   make crash [ARGS="--states 100000"]  build the states that a power cut may leave of a member's directory, and open each
 #   make damage                          damage directories of nodes, and report the effect of each damage
 #   make bits                            turn every single bit of a member's files over, and report the effect of each
+#   make faults                          let every operation of scripted runs of the storage fail once (EIO, ENOSPC, short writes)
 #   make mutants                         mistakes put into the core one by one, and which test finds each
 #   make bench                           benchmarks, both modes side by side
 #   make bench-core                      the core beside raft-rs and etcd/raft (needs Rust and Go)
@@ -73,7 +74,7 @@ endif
 endif
 
 .PHONY: help demo test test-compiled test-pure test-fast test-debug ubsan lint interaction quorum confchange scenarios parity parity-go parity-rust
-.PHONY: mixed reach crash damage bits mutants bench bench-core instructions cuts fuzz soak build clean
+.PHONY: mixed reach crash damage bits faults mutants bench bench-core instructions cuts fuzz soak build clean
 .DELETE_ON_ERROR:
 
 help:
@@ -135,6 +136,9 @@ damage: $(VENV)/.built-compiled
 
 bits: $(VENV)/.built-compiled
 	@$(RUN) -m tests.tools.bits $(ARGS)
+
+faults: $(VENV)/.built-compiled
+	@$(RUN) -m tests.tools.faults $(ARGS)
 
 mutants: $(VENV)/.dev
 	@RAFTX_PURE=1 $(RUN) -m tests.tools.mutants $(ARGS)

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 
 from .._native.files import SPARE_NAME, Directory, File, segment_name
 from .._native.memory import Buffer
-from ..errors import StorageFailed, WalDamaged, WrongDirectory
+from ..errors import StorageError, StorageFailed, WalDamaged, WrongDirectory
 from ..report import report
 from .founding import NAME as FOUNDING
 from .founding import Founding
@@ -31,6 +31,7 @@ from .wal_format import (
     OPERATION_MARK,
     OPERATION_SEGMENT,
     OPERATION_SYNC,
+    OPERATION_WRITE,
     SECTOR,
     Head,
     Mark,
@@ -166,6 +167,8 @@ class Recovery:
         self.head: Head | None = None
         self.file = directory.new_file()
         self.position = BLOCK
+        #: where the newest batch begins in the segment that was walked last, and its length; 0: none is in it
+        self.newest = (0, 0)
         self.torn_reason = ""
         #: a segment behind it that was made and never used, 0 for none
         self.unused = 0
@@ -234,6 +237,7 @@ class Recovery:
             segment, size = 0, 0
         else:
             self._clean(head, self.position)
+            self._renew(head)
             # What is trusted from here on is on disk, whatever the cache held before.
             code = self.file.py_sync_new(self.directory)
             if code:
@@ -402,6 +406,7 @@ class Recovery:
         """All batches of one segment; the place behind the last one."""
         reader = self.reader
         position = BLOCK
+        self.newest = (0, 0)
         while True:
             verdict = reader.read(file, position, size, segment)
             if verdict != reader.VALID:
@@ -412,6 +417,7 @@ class Recovery:
                 # Nothing in the segments before is needed any more.
                 self.highest = [0] * len(self.highest)
             self.pieces += [(segment, position + start, length) for start, length in reader.pieces]
+            self.newest = (position, reader.batch_bytes)
             position += reader.batch_bytes
             if self.mark is not None and reader.batch_number == self.mark.number:
                 self.met = Mark(reader.batch_number, segment, position, reader.previous_crc)
@@ -441,6 +447,21 @@ class Recovery:
                 raise StorageFailed(describe(OPERATION_SYNC << 32 | -code))
             at += length
 
+    def _renew(self, head: Head) -> None:
+        """Write the newest batch and its segment's header again, unless the mark names what is known to be durable.
+
+        After a sync that has failed they may be in the cache alone, where a later sync finds nothing to write.
+        """
+        mark = self.mark
+        places = [(0, BLOCK)] if mark is None or mark.segment < head.segment else []
+        if self.newest[1] and (mark is None or mark.number < self.reader.batch_number):
+            places.append(self.newest)
+        buffer = Buffer()
+        for at, length in places:
+            code = self.file.py_read_at(buffer, length, at) or self.file.py_write_at(buffer, 0, len(buffer), at)
+            if code:
+                raise StorageFailed(describe(OPERATION_WRITE << 32 | -code))
+
     def _repair(self, file: str, place: int, reason: str) -> None:
         """Remember and log what is mended."""
         report(logging.WARNING, "%s/%s repaired at byte %d: %s", self.path, file, place, reason)
@@ -449,7 +470,7 @@ class Recovery:
     # --- what is in it -----------------------------------------------------------------------------
 
     def records(self) -> Iterator[bytes]:
-        """The records, read again piece by piece, so that the log is not held twice."""
+        """The records, read again piece by piece: the log is not held twice. Raises StorageError, WalDamaged."""
         file = self.directory.new_file()
         opened = 0
         buffer = Buffer()
@@ -466,5 +487,8 @@ class Recovery:
                 if len(buffer) < length:
                     raise WalDamaged(f"{self._file(segment)} became shorter while it was read: {UNTOUCHED}")
                 yield buffer.tobytes()
+        except OSError as error:
+            # Whoever reads them does so when the opening is over, and knows the errors of storages alone.
+            raise StorageError(f"cannot read the log in {self.path}: {error}") from error
         finally:
             file.close()

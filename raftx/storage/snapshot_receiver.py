@@ -77,7 +77,7 @@ class SnapshotReceiver:
         self._unsynced += len(chunk)
         if self._unsynced >= SYNC_STEP:
             self._unsynced = 0
-            check_done(file.py_datasync(), "the sync", self._part)
+            self._check_synced(file.py_datasync())
         if number == self._next:
             self._later.discard(number)
             self._digest.update(data)
@@ -100,7 +100,7 @@ class SnapshotReceiver:
         if form.digest_with(self._digest, self.descriptor) != self.descriptor.digest:
             self.discard()
             raise SnapshotDamaged(f"{self._part}: its digest is another one")
-        check_done(file.py_sync_new(self._directory), "the sync", self._part)
+        self._check_synced(file.py_sync_new(self._directory))
         self.close()
         try:
             self._directory.rename(self._part, self.descriptor.name)
@@ -123,6 +123,12 @@ class SnapshotReceiver:
         file, self._file = self._file, None
         if file is not None:
             file.close()
+
+    def _check_synced(self, code: int) -> None:
+        """After a failed sync nothing of the file is believed: a later sync may not write what reads still see."""
+        if code:
+            self.discard()
+        check_done(code, "the sync", self._part)
 
     def _opened(self) -> File:
         if self._file is None:

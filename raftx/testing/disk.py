@@ -32,6 +32,7 @@ SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR
 FULL = (errno.ENOSPC, errno.EDQUOT)
 #: What ``fail`` and ``counts`` know: an operation of a file, or of a directory
 OPERATIONS = ("open", "read", "write", "sync", "create", "allocate", "names", "sync names")
+ANY = "any"  # what ``fail`` also takes: whatever operation it is
 CUT = 2  # the power fails during this operation
 BITS = (1, 2, 4, 8, 16, 32, 64, 128)
 FROZEN_ASKS = 100_000  # so often a frozen disk is asked whether it has finished, before somebody must be at fault
@@ -59,6 +60,7 @@ class Failure:
     after: int
     times: int
     name: str | None
+    short: bool
 
 
 class SimDisk(Disk):
@@ -79,6 +81,10 @@ class SimDisk(Disk):
         self.life = 1
         #: no sync finishes
         self.frozen = False
+        #: what a sync that fails was to make durable will not be, by no later sync either, though reads still see it
+        self.forgets = False
+        #: the write that fails now has reached the disk in part
+        self.short = False
         #: the power is off: every operation fails until ``crash``
         self.off = False
         #: what went wrong in here, instead of on the disk: a mistake in a test or in this file
@@ -159,14 +165,23 @@ class SimDisk(Disk):
             raise UsageError(f"operations must be at least 1, not {operations}")
         self._left = operations
 
-    def fail(self, operation: str, code: int, after: int = 0, times: int = -1, name: str | None = None) -> None:
+    def fail(
+        self,
+        operation: str,
+        code: int,
+        after: int = 0,
+        times: int = -1,
+        name: str | None = None,
+        short: bool = False,
+    ) -> None:
         """Make operations fail with errno ``code``: after ``after`` good ones so many (-1: all), of one file or of all.
 
-        ``operation``: one of OPERATIONS. After a failure of a sync nothing is durable that was not before.
+        ``operation``: one of OPERATIONS, or ANY. After a failure of a sync nothing is durable that was not before.
+        short: of a write half is done.
         """
-        if operation not in OPERATIONS:
-            raise UsageError(f"operation must be one of {', '.join(OPERATIONS)}, not {operation!r}")
-        self._failures.append(Failure(operation, code, after, times, name))
+        if operation not in (*OPERATIONS, ANY):
+            raise UsageError(f"operation must be one of {', '.join((*OPERATIONS, ANY))}, not {operation!r}")
+        self._failures.append(Failure(operation, code, after, times, name, short))
 
     def repair(self) -> None:
         """Nothing fails any more of what ``fail``, ``cut_after`` and ``chances`` have ordered, and there is room."""
@@ -268,13 +283,15 @@ class SimDisk(Disk):
                 self.counts["cuts"] += 1
                 return CUT
         for failure in self._failures:
-            if failure.operation != operation or failure.name not in (None, name) or failure.times == 0:
+            if failure.operation not in (operation, ANY) or failure.name not in (None, name) or failure.times == 0:
                 continue
             if failure.after > 0:
                 failure.after -= 1
                 continue
             failure.times -= failure.times > 0
             self.counts["failures"] += 1
+            self.counts[f"failed {operation}"] += 1
+            self.short = failure.short and operation == "write"
             return -failure.code
         return self._chance(operation)
 
@@ -473,6 +490,9 @@ class SimFile(File):
             code = self.begin("write")
             content = self.content
             if code < 0 or content is None:
+                if self.disk.short and content is not None:
+                    self.disk.short = False
+                    content.write(position, data[: len(data) // 2])
                 return code
             code = code or self.disk.room_for(position + len(data) - len(content.image))
             if code >= 0:
@@ -503,6 +523,8 @@ class SimFile(File):
                     content.sync(len(content.writes))
                 if code != 0:
                     content.syncing, content.asks = -1, 0
+                    if self.disk.forgets and code < 0:
+                        content.writes.clear()
                     return -errno.EIO if code == CUT else code
                 return 0 if self.disk.asked(content) else WAIT
         except BaseException as error:

@@ -211,7 +211,7 @@ def test_a_doubt_is_on_disk_before_the_mark_is_made_again(tmp_path, monkeypatch)
     impl = IMPLEMENTATIONS["pure"]
     file = module(impl, "_native.files").File
     refused = 0
-    for operations in range(10):
+    for operations in range(14):
         path = tmp_path / f"n{operations}"
         small_log(impl, path)
         (path / "wal.mark").unlink()
@@ -235,7 +235,7 @@ def test_a_doubt_is_on_disk_before_the_mark_is_made_again(tmp_path, monkeypatch)
             finally:
                 storage.close()
         assert state_of(impl, path)[0].in_doubt
-    assert 3 < refused < 10
+    assert 3 < refused < 14
 
 
 @pytest.mark.parametrize("how", WAYS)

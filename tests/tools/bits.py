@@ -4,7 +4,8 @@
 
 Directories as processes have left them: a log of one segment (64 KiB, all 524,288 bits), one whose second segment was
 just begun, one that has two snapshots of its own, one whose log begins behind a snapshot of another member. In each
-case one bit of one file is turned over; besides, each byte of the snapshots becomes another one in three ways. Outcomes:
+case one bit of one file is turned over; besides, each byte of the snapshots becomes another one in three ways.
+Outcomes:
 
     same      everything that was acknowledged is there
     older     the same, and the snapshot before serves in place of the one that is damaged

@@ -1,6 +1,6 @@
-"""Mistakes about what is durable when, which the states of a power cut show. A part of the list for mutants.py.
+"""Mistakes about what is durable when, which power cuts and faults show. A part of the list for mutants.py.
 
-The sample in storage/test_crash_states.py is to find each of them.
+The samples in storage/test_crash_states.py and storage/test_faults.py are to find them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ RECOVERY = "raftx/storage/recovery.py"
 SNAPSHOTS = "raftx/storage/snapshots.py"
 RECEIVER = "raftx/storage/snapshot_receiver.py"
 
+FAULTS = "storage/test_faults.py"
 CRASHES = "storage/test_crash_states.py"
 
 MUTANTS = (
@@ -91,6 +92,46 @@ MUTANTS = (
                 RECOVERY,
                 "        code = file.py_write_at(buffer, 0, len(buffer), 0) or file.py_sync_new(directory)\n",
                 "        code = file.py_write_at(buffer, 0, len(buffer), 0)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "cache-believed-after-a-failed-sync",
+        0,
+        "a start syncs what an earlier life could not, and believes it: it is in the cache alone",
+        FAULTS,
+        (Edit(RECOVERY, "            self._renew(head)\n", "            pass\n"),),
+    ),
+    Mutant(
+        "header-believed-after-a-failed-sync",
+        0,
+        "a start believes the header of a segment whose sync has failed",
+        FAULTS,
+        (
+            Edit(
+                RECOVERY,
+                "        places = [(0, BLOCK)] if mark is None or mark.segment < head.segment else []\n",
+                "        places = []\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "part-believed-after-a-failed-sync",
+        0,
+        "chunks of a snapshot that are in the cache alone are taken as received",
+        FAULTS,
+        (Edit(RECEIVER, "        if code:\n            self.discard()\n", ""),),
+    ),
+    Mutant(
+        "log-goes-on-after-a-failed-write",
+        0,
+        "a log whose write has failed acknowledges the next one",
+        FAULTS,
+        (
+            Edit(
+                WAL,
+                "            self.failed = OPERATION_WRITE << 32 | -code\n",
+                "            self.step = STEP_NONE\n            return 0\n",
             ),
         ),
     ),

@@ -74,6 +74,7 @@ SUITE = (
     "storage/test_compaction_power.py",
     "storage/test_recycling.py",
     "storage/test_crash_states.py",
+    "storage/test_faults.py",
     "storage/test_founding.py",
     "storage/test_storage_conformance.py",
     "storage/test_restore.py",

@@ -37,10 +37,13 @@ def disk_of(impl: ModuleType, image: Image, seed: object = 0) -> Any:
     return made
 
 
-def opened(impl: ModuleType, disk: Any, promise: Promise, lenient: bool = False) -> tuple[Any, Any, Log | None]:
+def opened(
+    impl: ModuleType, disk: Any, promise: Promise, lenient: bool = False, doubtful: bool = False
+) -> tuple[Any, Any, Log | None]:
     """(storage, what it loaded, which of the logs that is); the last is None where nothing is, and nothing need be.
 
-    lenient: a sector is half written, which disks do not do: it may be refused, too, or be in doubt. Raises Wrong.
+    lenient: a sector is half written, which disks do not do: it may be refused, too, or be in doubt. doubtful: it may
+    be in doubt. Raises Wrong.
     """
     storage = impl.FileStorage(PATH, disk=disk)
     try:
@@ -57,7 +60,7 @@ def opened(impl: ModuleType, disk: Any, promise: Promise, lenient: bool = False)
         raise Wrong(f"it breaks down: {type(error).__name__}: {error}") from error
     if disk.error is not None:
         raise disk.error
-    if storage.doubt and not lenient:
+    if storage.doubt and not lenient and not doubtful:
         raise Wrong(f"it is in doubt: {storage.doubt}")
     return storage, loaded, found(impl, storage, loaded, promise)
 
@@ -120,11 +123,11 @@ def look_at_snapshots(impl: ModuleType, storage: Any, loaded: Any, log: Log, pro
             raise Wrong(f"the snapshot of {newest} is not what was made")
 
 
-def go_on(impl: ModuleType, disk: Any, loaded: Any, log: Log, promise: Promise) -> None:
+def go_on(impl: ModuleType, disk: Any, loaded: Any, log: Log, promise: Promise, doubtful: bool = False) -> None:
     """It works: it opens once more, entries go behind the others, over a rotation, and are there after a kill."""
     disk.kill()
     again = promise._replace(logs=(log,), founded=True, incarnation=loaded.incarnation, least=loaded.base_index)
-    storage, loaded, _ = opened(impl, disk, again)
+    storage, loaded, _ = opened(impl, disk, again, doubtful=doubtful)
     hard = loaded.hard_state
     last = max([loaded.base_index, *log.rows])
     rows = dict(log.rows)
@@ -148,14 +151,16 @@ def go_on(impl: ModuleType, disk: Any, loaded: Any, log: Log, promise: Promise) 
     storage.close()
 
 
-def resume(impl: ModuleType, storage: Any, index: int, term: int) -> None:
-    """What was received of a snapshot is no obstacle for receiving it."""
+def resume(impl: ModuleType, storage: Any, index: int, term: int, whole: bool = False) -> None:
+    """What was received of a snapshot is no obstacle for receiving it. whole: all of it is to be there already."""
     folder = module(impl, "storage.memory_folder").MemoryFolder()
     snapshots = module(impl, "storage.snapshots")
     writer = snapshots.SnapshotWriter(folder, descriptor(impl, index, term))
     writer.write(state(index, term))
     with snapshots.SnapshotReader(folder, writer.finish().name) as source:
         receiver = storage.receive_snapshot(source.descriptor)
+        if whole and receiver.missing() < source.descriptor.chunks:
+            raise Wrong(f"the snapshot of {index}, which was received, is not there")
         for number in range(receiver.missing(), source.descriptor.chunks):
             receiver.put(number, source.chunk(number))
         made = receiver.finish()

@@ -76,14 +76,18 @@ def descriptor(impl: ModuleType, index: int, term: int) -> Any:
     return form.Descriptor(index, term, conf(impl, index), {}, CLUSTER, 1, 0, chunk_bytes=CHUNK)
 
 
+class LogFailed(Exception):
+    """The log has failed in a round."""
+
+
 class Run:
     """One log on one disk, through as many lives as its script has."""
 
-    def __init__(self, impl: ModuleType, rounds: bool = False, seed: str = "run") -> None:
+    def __init__(self, impl: ModuleType, rounds: bool = False, seed: str = "run", disk: Any = None) -> None:
         self.impl = impl
         #: written by the rounds of a node's threads, or by calls
         self.rounds = rounds
-        self.disk = module(impl, "testing.disk").SimDisk(random.Random(seed))
+        self.disk = module(impl, "testing.disk").SimDisk(random.Random(seed)) if disk is None else disk
         self.journal: list[Any] = []
         self.disk.platter.journal = self.journal
         self.promises: list[Promise] = [Promise(0, (Log(),), False, frozenset([0]), 0, 0, frozenset())]
@@ -151,7 +155,7 @@ class Run:
         for _ in range(count):
             self.clock.advance(0.02)
             if not self.storage.wal.py_round():
-                raise AssertionError("the log failed")
+                raise LogFailed("the log has failed")
             self.asked += 1
             if self.asked % self.reserve_every == 0:
                 self.storage.wal.reserve.py_round()
