@@ -33,6 +33,12 @@ RESERVE_TROUBLE = 2  # 0, or the errno of what is short at present
 RESERVE_STOP = 3
 RESERVE_DROP = 4  # segments before this one are not needed any more
 RESERVE_FILL = 5  # the segment that zeros are to be written into ahead
+RESERVE_MARK = 6  # one of the next four: what is to be done about the mark
+MARK_NOTHING = 0
+MARK_WANTED = 1  # it is to be synced, and then the segments before RESERVE_KEEP may go
+MARK_SYNCING = 2
+MARK_FAILED = 3  # for good, as RESERVE_FAILED
+RESERVE_KEEP = 7  # segments before this one may go when the mark that names a batch of the newest one is durable
 
 CLUSTER_BYTES = 16
 

@@ -170,8 +170,9 @@ class Recovery:
         #: where the newest batch begins in the segment that was walked last, and its length; 0: none is in it
         self.newest = (0, 0)
         self.torn_reason = ""
-        #: a segment behind it that was made and never used, 0 for none
+        #: a segment behind it that was made and never used, 0 for none, and whether it holds zeros only
         self.unused = 0
+        self.unused_is_empty = False
         self.mark_file = directory.new_file()
         self.reserve = Reserve(directory, segment_bytes)
 
@@ -215,7 +216,7 @@ class Recovery:
         changes = [(kind, data) for index, kind, data in self.reader.changes if index <= self.reader.commit]
         self.current = membership_after(self.conf_state, changes)
         if headless is not None:
-            if not self._is_fresh(last):
+            if not self._never_began(last):
                 raise WalDamaged(f"{self._file(last)}: {headless}") from headless
             self.unused = last
         self._judge(len(heads), self.position)
@@ -327,27 +328,38 @@ class Recovery:
                 raise WalDamaged(f"{self._file(segment)}: {error}") from error
         return heads, None
 
-    def _is_fresh(self, segment: int) -> bool:
-        """Whether a segment holds nothing but what one does that was made and never used: zeros.
+    def _never_began(self, segment: int) -> bool:
+        """Whether a segment without a header was made and never used, or has what the write that begins it can leave.
 
-        And some sectors of a header: the power may have failed while that was written.
+        That is some sectors of a header and some of one batch, none of which was acknowledged: they are synced
+        together, and nothing is written behind them before that. The mark is asked besides, as for any missing batch.
         """
         block = first_block(self.directory, segment)
+        if any(block) and not is_torn_head(block):
+            return False
         file = self.directory.open_file(segment_name(segment), readonly=True)
         try:
             size = file.size()
-            dirt = Reader().find_dirt(file, BLOCK, size)
+            batch = self.reader.next_one()
+            verdict = batch.read(file, BLOCK, size, segment)
+            if verdict == batch.BAD and not batch.torn:
+                return False
+            extent = batch.batch_bytes
+            if batch.find_later(file, BLOCK + max(extent, BLOCK), size, segment) >= 0:
+                return False
+            if extent and batch.find_dirt(file, BLOCK + extent, size) is not None:
+                return False
+            self.unused_is_empty = not any(block) and batch.find_dirt(file, BLOCK, size) is None
         finally:
             file.close()
-        return dirt is None and (not any(block) or is_torn_head(block))
+        return True
 
     def _keep_or_remove(self, segment: int) -> None:
         """The last segment was made and never used: it is the next one, unless it is not whole."""
-        unwritten = not any(first_block(self.directory, segment))
         file = self.directory.open_file(segment_name(segment))
         try:
             size = file.size()
-            if size == self.segment_bytes and unwritten:
+            if size == self.segment_bytes and self.unused_is_empty:
                 code = file.py_sync_new(self.directory)
                 if code:
                     raise StorageFailed(describe(OPERATION_SEGMENT << 32 | -code))
@@ -355,7 +367,7 @@ class Recovery:
                 return
         finally:
             file.close()
-        if not unwritten:
+        if not self.unused_is_empty:
             self._repair(segment_name(segment), 0, "its header was not written whole")
         self.directory.remove(segment_name(segment))
         code = self.directory.py_sync()

@@ -5,6 +5,7 @@ from .._native.threads cimport Cells, Event, Runner
 
 cdef int WAIT
 cdef int RESERVE_CODE, RESERVE_DROP, RESERVE_FAILED, RESERVE_MAKING, RESERVE_NONE, RESERVE_READY, RESERVE_STATE
+cdef int MARK_FAILED, MARK_NOTHING, MARK_SYNCING, MARK_WANTED, RESERVE_KEEP, RESERVE_MARK
 cdef int RESERVE_FILL, RESERVE_STOP, RESERVE_TAKEN, RESERVE_TROUBLE, RESERVE_WANTED
 cdef int EAGAIN, EDQUOT, EFBIG, EINTR, EMFILE, ENFILE, ENOMEM, ENOSPC
 cdef int64_t ASK_NS
@@ -17,13 +18,14 @@ cdef class Reserve(Runner):
     cdef readonly Directory directory
     cdef readonly File spare
     cdef File no_file
+    cdef public File mark
     cdef readonly uint64_t segment_bytes, number, size, filled, spare_filled
     cdef readonly int spare_step
     cdef readonly Cells cells
     cdef Event event
     cdef public Event writer
     cdef int64_t said
-    cdef bint syncing, to_fill, fill_syncing, spare_syncing
+    cdef bint syncing, to_fill, fill_syncing, spare_syncing, mark_syncing
     cdef readonly int64_t first
     cdef bint is_shortage(self, int code) noexcept nogil
     cdef bint is_full(self, int code) noexcept nogil
@@ -34,6 +36,12 @@ cdef class Reserve(Runner):
     cdef int grow(self, uint64_t size) noexcept nogil
     cdef int make_durable(self) noexcept nogil
     cdef int hand_over(self, File to) noexcept nogil
+    cdef int settle(self, int64_t keep) noexcept nogil
+    cdef bint take_back(self) noexcept nogil
+    cdef bint is_settling(self) noexcept nogil
+    cdef bint has_lost_mark(self) noexcept nogil
+    @cython.locals(keep=int64_t)
+    cdef int settle_mark(self) noexcept nogil
     cdef int drop(self, int64_t below) noexcept nogil
     cdef int drop_next(self) noexcept nogil
     cdef int fill(self, int64_t number) noexcept nogil

@@ -17,11 +17,17 @@ from .._native.files import WAIT, Directory, File
 from .._native.threads import Cells, Event, Runner
 from ..report import report
 from .protocol import (
+    MARK_FAILED,
+    MARK_NOTHING,
+    MARK_SYNCING,
+    MARK_WANTED,
     RESERVE_CODE,
     RESERVE_DROP,
     RESERVE_FAILED,
     RESERVE_FILL,
+    RESERVE_KEEP,
     RESERVE_MAKING,
+    RESERVE_MARK,
     RESERVE_NONE,
     RESERVE_READY,
     RESERVE_STATE,
@@ -71,11 +77,15 @@ class Reserve(Runner):
         #: the loop's: a file that will be a segment again, and how far it is
         self.spare = directory.new_file()
         self.no_file = directory.new_file()
+        #: the writer's mark, which is synced here when a segment was begun; written by the writer alone
+        self.mark = self.no_file
         self.spare_step = SPARE_NONE
         self.spare_filled = 0
         self.spare_syncing = False
         #: the loop has made a segment that is not durable yet
         self.syncing = False
+        #: the mark is being synced
+        self.mark_syncing = False
         #: the first segment that is there, as far as is known; the loop's, or the writer's when there is none
         self.first = 1
         self.said = 0
@@ -181,6 +191,28 @@ class Reserve(Runner):
             self.event.wake()
         return 0
 
+    def settle(self, keep: int) -> int:
+        """Sync the mark, which names a batch of the newest segment; then nobody needs those before ``keep`` any more.
+
+        Not before the one that was asked for last is done.
+        """
+        self.cells.set(RESERVE_KEEP, keep)
+        if self.cells.replace(RESERVE_MARK, MARK_NOTHING, MARK_WANTED):
+            self.event.wake()
+        return 0
+
+    def take_back(self) -> bool:
+        """Whether the mark is to be synced and the loop has not begun: the writer does it then."""
+        return self.cells.replace(RESERVE_MARK, MARK_WANTED, MARK_NOTHING)
+
+    def is_settling(self) -> bool:
+        """Whether the loop is syncing the mark."""
+        return self.cells.get(RESERVE_MARK) == MARK_SYNCING
+
+    def has_lost_mark(self) -> bool:
+        """Whether the mark could not be synced."""
+        return self.cells.get(RESERVE_MARK) == MARK_FAILED
+
     def drop_next(self) -> int:
         """Remove one of them; 1 if more of them are there. What cannot be removed is left to the next opening.
 
@@ -209,12 +241,18 @@ class Reserve(Runner):
         if self.fill_syncing:
             self.fill_piece()
             return 1
+        if self.mark_syncing:
+            self.settle_mark()
+            return 1
         if self.cells.replace(RESERVE_STATE, RESERVE_WANTED, RESERVE_MAKING):
             code = self.reuse(self.number) if self.spare_step == SPARE_READY else self.create(self.number)
             self.made(self.make_durable() if code == 0 else code)
             return 1
         if self.cells.get(RESERVE_STOP) != 0:
             return 0
+        if self.cells.replace(RESERVE_MARK, MARK_WANTED, MARK_SYNCING):
+            self.settle_mark()
+            return 1
         if self.may_fill() and self.cells.replace(RESERVE_STATE, RESERVE_READY, RESERVE_MAKING):
             self.fill_piece()
             return 1
@@ -228,7 +266,7 @@ class Reserve(Runner):
     def rest(self) -> int:
         """Sleep until something is wanted, or new."""
         self.event.prepare()
-        if self.syncing or self.fill_syncing:
+        if self.syncing or self.fill_syncing or self.mark_syncing:
             self.event.wait(ASK_NS)
         elif self.has_work():
             self.event.cancel()
@@ -241,6 +279,7 @@ class Reserve(Runner):
         return (
             self.cells.get(RESERVE_STATE) == RESERVE_WANTED
             or self.cells.get(RESERVE_STOP) != 0
+            or self.cells.get(RESERVE_MARK) == MARK_WANTED
             or self.cells.get(RESERVE_DROP) > self.first
             or self.cells.get(RESERVE_TROUBLE) != self.said
             or (self.may_fill() and self.cells.get(RESERVE_STATE) == RESERVE_READY)
@@ -251,6 +290,22 @@ class Reserve(Runner):
         """Whether zeros are to be written into the segment that is there, if it is still there."""
         number = self.cells.get(RESERVE_FILL)
         return self.to_fill and number == self.number
+
+    def settle_mark(self) -> int:
+        """Sync the mark, in the state SYNCING, which it ends, but while the disk is at it."""
+        keep = self.cells.get(RESERVE_KEEP)
+        code = self.mark.datasync()
+        self.mark_syncing = code == WAIT
+        if self.mark_syncing:
+            return 0
+        if code == 0:
+            self.drop(keep)
+            self.cells.set(RESERVE_MARK, MARK_NOTHING)
+        else:
+            self.cells.set(RESERVE_CODE, code)
+            self.cells.set(RESERVE_MARK, MARK_FAILED)
+        self.writer.wake()
+        return 0
 
     def fill_piece(self) -> int:
         """Write and sync zeros a piece further. In the state MAKING, which it ends, but while the disk is at it."""
@@ -374,6 +429,10 @@ class Reserve(Runner):
         """End the loop, after the segment that it is making."""
         self.cells.set(RESERVE_STOP, 1)
         self.event.wake()
+
+    def py_is_settled(self) -> bool:
+        """Whether no sync of the mark is asked for or under way. Any thread."""
+        return self.cells.get(RESERVE_MARK) == MARK_NOTHING
 
     def py_state(self) -> int:
         """One of the states above. Any thread."""

@@ -103,6 +103,15 @@ class Reader:
         self.loose = last_index != 0
         self.joined = last_index == 0
 
+    def next_one(self) -> Reader:
+        """A reader for the batch that comes next, which says what it is like and takes nothing of it."""
+        made: Reader = Reader()
+        made.follow(self.batch_number, self.previous_crc)
+        made.term, made.incarnation = self.term, self.incarnation
+        made.last_index, made.last_term, made.base = self.last_index, self.last_term, self.base
+        made.loose, made.joined = self.loose, self.joined
+        return made
+
     def begin(self) -> None:
         """Before the first batch of a segment."""
         self.highest = 0

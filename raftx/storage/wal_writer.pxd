@@ -19,7 +19,7 @@ cdef uint64_t HEAD_SIZE_AT, HEAD_USED_AT, ENTRY_HEADER, RECORD_INDEX, RECORD_KIN
 cdef uint64_t MARK_CHAIN_AT, MARK_CHECKED, MARK_CRC_AT, MARK_NUMBER_AT, MARK_POSITION_AT, MARK_SEGMENT_AT, MARK_SLOT_AT
 cdef int64_t OPERATION_WRITE, OPERATION_SYNC, OPERATION_ZERO, OPERATION_SEGMENT, OPERATION_MARK, OPERATION_PLACE
 cdef int64_t ASK_NS, CHECK_NS, MARK_IDLE_NS, PAUSE_NS
-cdef int STEP_NONE, STEP_CLAIM, STEP_CREATE, STEP_MAKE_DURABLE, STEP_FIT, STEP_HEAD, STEP_HEAD_SYNC, STEP_MARK_SYNC
+cdef int STEP_NONE, STEP_CLAIM, STEP_CREATE, STEP_MAKE_DURABLE, STEP_FIT, STEP_MARK_SYNC, STEP_HEAD
 cdef int STEP_BEGIN, STEP_WRITE, STEP_ZERO, STEP_SYNC, STEP_MARK, STEP_SETTLE
 
 @cython.final
@@ -32,7 +32,7 @@ cdef class Wal(Runner):
     cdef readonly uint64_t base, restored, oldest, kept_from, first, last_index
     cdef uint64_t staged_last, staged_highest, staged_base
     cdef readonly uint64_t batches, bytes_written
-    cdef readonly bint marking, unsettled
+    cdef readonly bint marking, unsettled, is_new
     cdef readonly int step
     cdef bint patient, stopping
     cdef uint64_t handed
@@ -66,6 +66,9 @@ cdef class Wal(Runner):
     cdef int fit(self, uint64_t size) noexcept nogil
     cdef int put_header(self) noexcept nogil
     cdef int begin_segment(self) noexcept nogil
+    cdef int segment_begun(self) noexcept nogil
+    cdef int sync_late_mark(self) noexcept nogil
+    cdef int64_t reserve_operation(self) noexcept nogil
     cdef int64_t check(self) noexcept nogil
     cdef bint may_pause(self, int code) noexcept nogil
     cdef int pause(self, int code) noexcept nogil

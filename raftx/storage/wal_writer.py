@@ -93,15 +93,14 @@ STEP_CLAIM = 1  # the batch needs another segment: take the one in reserve
 STEP_CREATE = 2  # there is none: make it here
 STEP_MAKE_DURABLE = 3  # its length and its name
 STEP_FIT = 4  # it must be long enough for the batch
-STEP_HEAD = 5  # write its header
-STEP_HEAD_SYNC = 6
-STEP_MARK_SYNC = 7  # what the mark says about the segment before is on disk before the next one is used
-STEP_BEGIN = 8  # go on in it
-STEP_WRITE = 9  # write the batch
-STEP_ZERO = 10  # zeros behind it
-STEP_SYNC = 11
-STEP_MARK = 12  # write the mark
-STEP_SETTLE = 13  # sync the mark; nothing follows
+STEP_MARK_SYNC = 5  # a mark that names a batch of the segment in use is on disk before the next one is begun
+STEP_HEAD = 6  # write its header, which is synced with the batch
+STEP_BEGIN = 7  # go on in it
+STEP_WRITE = 8  # write the batch
+STEP_ZERO = 9  # zeros behind it
+STEP_SYNC = 10
+STEP_MARK = 11  # write the mark
+STEP_SETTLE = 12  # sync the mark; nothing follows
 
 
 class Wal(Runner):
@@ -119,6 +118,7 @@ class Wal(Runner):
         self.file = file
         self.mark = mark
         self.reserve = reserve
+        reserve.mark = mark
         self.directory = reserve.directory
         #: the header block of a segment; number, chain, size and checksum are filled in when one is begun
         self.segment_header = Buffer()
@@ -160,6 +160,8 @@ class Wal(Runner):
         self.marking = False
         #: the mark was written and not synced
         self.unsettled = False
+        #: the segment was begun and has no batch that is durable. Invariant: no later one is there then
+        self.is_new = False
         self.step = STEP_NONE
         #: the batch under way was handed over by the engine as this one, at this time; 0: none was
         self.handed = self.started = 0
@@ -412,6 +414,8 @@ class Wal(Runner):
             code = self.put_mark(self.batch_number % MARK_SLOTS)
             if code == 0:
                 self.step = STEP_NONE
+                if self.is_new:
+                    self.segment_begun()
         else:
             code = self.sync_mark()
             if code == 0:
@@ -463,6 +467,8 @@ class Wal(Runner):
 
     def sync_mark(self) -> int:
         """Sync the mark, if there is something to sync. It may lag behind on disk: it is never ahead."""
+        if self.patient and self.reserve.is_settling():
+            return WAIT
         code = self.mark.datasync() if self.unsettled else 0
         if code == 0:
             self.unsettled = False
@@ -496,16 +502,12 @@ class Wal(Runner):
                 self.step = STEP_FIT
         elif self.step == STEP_FIT:
             code = self.fit(BLOCK + self.staging.size)
+        elif self.step == STEP_MARK_SYNC:
+            code = self.sync_late_mark()
+            if code == 0:
+                self.step = STEP_HEAD
         elif self.step == STEP_HEAD:
             code = self.put_header()
-            if code == 0:
-                self.step = STEP_HEAD_SYNC
-        elif self.step == STEP_HEAD_SYNC:
-            code = self.reserve.file.datasync()
-            if code == 0:
-                self.step = STEP_MARK_SYNC
-        elif self.step == STEP_MARK_SYNC:
-            code = self.sync_mark()
             if code == 0:
                 self.step = STEP_BEGIN
         else:
@@ -536,12 +538,23 @@ class Wal(Runner):
         if code != 0:
             return code
         if self.reserve.size >= size:
-            self.step = STEP_HEAD
+            self.step = STEP_MARK_SYNC
             return 0
         code = self.reserve.grow(size)
         if code == 0:
             self.step = STEP_MAKE_DURABLE
         return code
+
+    def sync_late_mark(self) -> int:
+        """The mark that was written when the segment in use was begun is durable, or becomes so. 0, -errno or WAIT.
+
+        The loop of the reserve has done it long ago, as a rule. So the mark lags behind by no more than a segment.
+        """
+        if self.reserve.has_lost_mark():
+            return self.reserve.cells.get(RESERVE_CODE)
+        if self.reserve.take_back():
+            return self.sync_mark()
+        return WAIT if self.reserve.is_settling() else 0
 
     def put_header(self) -> int:
         """The header of the segment in reserve; 0 or -errno."""
@@ -561,9 +574,20 @@ class Wal(Runner):
         self.reserve.hand_over(self.file)
         self.segment += 1
         self.kept_from = self.oldest
+        self.is_new = True
         self.bytes_written += BLOCK
         if self.check() == 0:
             self.seal()
+        return 0
+
+    def segment_begun(self) -> int:
+        """Its header and its first batch are durable, and the mark names that batch: ask for what was put off."""
+        self.is_new = False
+        if self.patient:
+            self.reserve.settle(self.kept_from)
+            self.reserve.want(self.segment + 1)
+        else:
+            self.step = STEP_SETTLE
         return 0
 
     def check(self) -> int:
@@ -582,11 +606,12 @@ class Wal(Runner):
             self.failed = OPERATION_PLACE << 32 | -code
         if self.patient:
             self.next_check = self.clock.now() + CHECK_NS
-            self.reserve.want(self.segment + 1)
+            if not self.is_new:
+                self.reserve.want(self.segment + 1)
             self.gauges.shortage = self.reserve.cells.get(RESERVE_TROUBLE)
             code = self.reserve.cells.get(RESERVE_CODE)
             if code != 0 and self.failed == 0:
-                self.failed = OPERATION_SEGMENT << 32 | -code
+                self.failed = self.reserve_operation() << 32 | -code
         return self.failed
 
     # --- shortages and failures --------------------------------------------------------------------
@@ -622,8 +647,8 @@ class Wal(Runner):
         if step <= STEP_FIT:
             # Where there is no directory any more, nothing can be made in it. A new log has no file to look for yet.
             if self.segment == 0 or self.check() == 0:
-                self.failed = OPERATION_SEGMENT << 32 | -code
-        elif step <= STEP_HEAD_SYNC:
+                self.failed = self.reserve_operation() << 32 | -code
+        elif step == STEP_HEAD:
             self.failed = OPERATION_SEGMENT << 32 | -code
         elif step == STEP_WRITE:
             self.failed = OPERATION_WRITE << 32 | -code
@@ -634,6 +659,10 @@ class Wal(Runner):
         else:
             self.failed = OPERATION_MARK << 32 | -code
         return 0
+
+    def reserve_operation(self) -> int:
+        """What has failed where the reserve has."""
+        return OPERATION_MARK if self.reserve.has_lost_mark() else OPERATION_SEGMENT
 
     # --- for Python ------------------------------------------------------------------------------
 
@@ -657,6 +686,7 @@ class Wal(Runner):
     def py_begin_marking(self) -> int:
         """From now on the mark is written: at once both slots, synced. 0 or a failure."""
         self.marking = True
+        self.is_new = False
         for slot in range(MARK_SLOTS):
             code = self.put_mark(slot)
             if code != 0 and self.failed == 0:

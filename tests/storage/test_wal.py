@@ -285,7 +285,7 @@ def test_a_segment_that_was_only_begun(impl, tmp_path, caplog):
     assert len(recover(impl, path)[1]) == 6
 
 
-@pytest.mark.parametrize("content", [b"\1" * 100, bytes(SMALL - 1) + b"\1", b"\1" + bytes(SMALL - 1)])
+@pytest.mark.parametrize("content", [b"\1" * 100, bytes(BLOCK) + b"\1" + bytes(SMALL), b"\1" + bytes(SMALL - 1)])
 def test_a_segment_that_holds_anything_else_is_kept_and_refused(impl, tmp_path, content):
     """What has no header and is not as a segment is that was only begun may be full of acknowledged entries."""
     small_log(impl, tmp_path / "n")

@@ -111,7 +111,7 @@ def test_what_is_short_at_a_rotation_is_waited_out(served, impl, tmp_path, caplo
     reserve = served.storage.wal.reserve
     served.filled()
     reserve.file.fail_errno = number
-    reserve.file.fail_after = 2  # the header of the segment that is there, and its sync
+    reserve.file.fail_after = 1  # the header of the segment that is there
     while served.storage.wal.segment == 1:
         served.write()
     eventually(lambda: served.shortage == number)
@@ -170,7 +170,7 @@ def test_a_full_disk_is_a_failure_when_the_room_is_needed(served, impl, tmp_path
     reserve = served.storage.wal.reserve
     served.filled()
     reserve.file.fail_errno = errno.ENOSPC
-    reserve.file.fail_after = 2
+    reserve.file.fail_after = 1
     while served.storage.wal.segment == 1:
         served.write()
     eventually(lambda: served.shortage == errno.ENOSPC)
@@ -194,7 +194,7 @@ def test_a_disk_that_fails_while_the_next_segment_is_made(served, good):
     """A failed sync is one, whoever asked for it: the node ends at once, not at the rotation."""
     served.filled()
     served.storage.wal.reserve.file.fail_errno = errno.EIO
-    served.storage.wal.reserve.file.fail_after = 2 + good
+    served.storage.wal.reserve.file.fail_after = 1 + good
     while served.storage.wal.segment == 1 and not served.gauges.error:
         number = served.put()
         eventually(lambda number=number: served.is_durable(number) or served.gauges.error)

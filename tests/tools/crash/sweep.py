@@ -115,7 +115,7 @@ class _Sweep:
                     after = promise._replace(logs=(log,), least=base, incarnation=incarnation)
                 self._again(state, steps, promise, after, lenient, step)
             if log is not None and (result.states % GO_ON_EVERY == 0):
-                judge.go_on(self.impl, disk, loaded, log, promise)
+                judge.go_on(self.impl, disk, loaded, log, promise, doubtful=bool(storage.doubt))
             storage.close()
         except Wrong as error:
             self._wrong(state, step, error)
