@@ -14,6 +14,7 @@ SNAPSHOTS = "raftx/storage/snapshots.py"
 RECEIVER = "raftx/storage/snapshot_receiver.py"
 
 FAULTS = "storage/test_faults.py"
+ROTATION = "storage/test_rotation.py"
 CRASHES = "storage/test_crash_states.py"
 
 MUTANTS = (
@@ -134,5 +135,51 @@ MUTANTS = (
                 "            self.step = STEP_NONE\n            return 0\n",
             ),
         ),
+    ),
+    Mutant(
+        "first-batch-without-a-header-is-damage",
+        0,
+        "a member whose power failed while a segment was begun does not start when some of the first batch is there",
+        CRASHES,
+        (
+            Edit(
+                RECOVERY,
+                "            if verdict == batch.BAD and not batch.torn:\n",
+                "            if verdict != batch.END:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "remains-in-an-unused-segment",
+        0,
+        "a segment that has remains of a first batch and no header is used again as it is",
+        CRASHES,
+        (
+            Edit(
+                RECOVERY,
+                "            self.unused_is_empty = not any(block) and batch.find_dirt(file, BLOCK, size) is None\n",
+                "            self.unused_is_empty = not any(block)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "live-segment-passes-for-torn",
+        0,
+        "a segment whose header is gone is removed, though several batches are in it",
+        ROTATION,
+        (
+            Edit(
+                RECOVERY,
+                "            if batch.find_later(file, BLOCK + max(extent, BLOCK), size, segment) >= 0:\n",
+                "            if False:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "mark-never-durable-under-load",
+        0,
+        "nobody syncs the mark while batch follows batch and the other thread is busy: it lags behind without bound",
+        ROTATION,
+        (Edit(WAL, "        if self.reserve.take_back():\n", "        if False:\n"),),
     ),
 )

@@ -73,6 +73,7 @@ SUITE = (
     "storage/test_compaction.py",
     "storage/test_compaction_power.py",
     "storage/test_recycling.py",
+    "storage/test_rotation.py",
     "storage/test_crash_states.py",
     "storage/test_faults.py",
     "storage/test_founding.py",
