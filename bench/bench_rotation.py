@@ -1,4 +1,4 @@
-"""Appends to a log in files, and what a rotation adds to them: the times of those that begin a segment beside the others.
+"""Appends to a log in files, and what a rotation adds: the times of those that begin a segment beside the others.
 
     python bench/bench_rotation.py [--appends 3000] [--bytes 30000] [--segment 1048576] [--path DIRECTORY] [--json]
 
@@ -6,8 +6,6 @@ One append at a time, each awaited, by the two threads that a node has for it. S
 begun; each has entries that nobody needs any more compacted away, so that segments are used again. Prints p50 and p99
 of all appends, of those that begin a segment and of those right after, in microseconds.
 """
-
-# ruff: noqa: T201 - a command prints
 
 from __future__ import annotations
 

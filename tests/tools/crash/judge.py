@@ -105,7 +105,8 @@ def found(impl: ModuleType, storage: Any, loaded: Any, promise: Promise) -> Log:
 def look_at_snapshots(impl: ModuleType, storage: Any, loaded: Any, log: Log, promise: Promise) -> None:
     """What the log relies on is there, and is what was made. Raises Wrong."""
     names = storage._disk.files(PATH)
-    left = [name for name in names if name.startswith("snapshot") and name.endswith((".new", ".damaged"))]
+    ends = (".new",) if promise.aside else (".new", ".damaged")
+    left = [name for name in names if name.startswith("snapshot") and name.endswith(ends)]
     if left:
         raise Wrong(f"{left} is left")
     snapshot = loaded.snapshot

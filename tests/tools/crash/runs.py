@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -53,6 +54,8 @@ class Promise(NamedTuple):
     incarnation: int
     #: (index, term) of each snapshot that may be there: made or received, finished or nearly
     snapshots: frozenset[tuple[int, int]]
+    #: one was damaged, and an opening puts it aside
+    aside: bool = False
 
 
 def data(index: int, term: int, size: int) -> bytes:
@@ -219,6 +222,18 @@ class Run:
         made.finish()
         self.log = self.log._replace(snapshot=index)
         self.promise(logs=(self.log,))
+
+    def damage(self, index: int, before: int) -> None:
+        """That snapshot is damaged on the platter; the one before it is all that is promised."""
+        name = descriptor(self.impl, index, self.log.rows[index][0]).name
+        data = bytearray(self.disk.read(f"{PATH}/{name}"))
+        data[-10] ^= 1
+        content = self.disk.find(Path(PATH) / name)
+        content.write(0, bytes(data))
+        content.sync(1)
+        self.log = self.log._replace(snapshot=before)
+        self.promise(logs=(self.log,), aside=True)
+        self.first = len(self.journal)
 
     def source(self, index: int, term: int) -> Any:
         """A whole snapshot of another member, to be read chunk by chunk."""
@@ -448,6 +463,24 @@ def restart(run: Run) -> None:
     run.end()
 
 
+def aside(run: Run) -> None:
+    """The newest snapshot is damaged while nobody runs: an opening puts it aside, and the one before serves."""
+    run.start()
+    run.vote(1, 2)
+    run.more(6, 9000)
+    run.save(3)
+    run.save(5)
+    run.end()
+    run.begin()
+    run.damage(5, 3)
+    run.open()
+    run.more(2, 9000)
+    run.save(7)
+    run.end()
+    run.open()
+    run.end()
+
+
 #: by name: the script, and whether it is run by rounds
 SCRIPTS: dict[str, tuple[Callable[[Run], None], bool]] = {
     "first boot": (founding, False),
@@ -466,6 +499,7 @@ SCRIPTS: dict[str, tuple[Callable[[Run], None], bool]] = {
     "snapshot received, by rounds": (receive, True),
     "snapshots beside the log": (beside, True),
     "snapshot within": (within, True),
+    "snapshot put aside": (aside, False),
     "restart": (restart, True),
 }
 
