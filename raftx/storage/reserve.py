@@ -3,8 +3,9 @@
 So that a batch does not wait for that, and so that what is short meanwhile (descriptors, memory, room) may come
 back before anybody needs it. Zeros, because a sync of what was only reserved has to change the file's metadata, too.
 A segment that is not needed any more becomes a later one: it loses its name, is filled with zeros, and is kept until
-one is wanted. The loop runs on a thread of its own without the GIL; without that thread (a storage that no node uses)
-the writer makes a segment when it needs one, and removes old ones. Nothing but zeros is written into a segment here.
+one is wanted. When a segment was begun the mark is synced here, too: then those before it may go. The loop runs on a
+thread of its own without the GIL; without that thread (a storage that no node uses) the writer makes a segment when it
+needs one, syncs the mark, and removes old segments. Nothing but zeros is written into a segment here.
 """
 
 from __future__ import annotations
