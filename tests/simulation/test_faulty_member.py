@@ -8,6 +8,8 @@ import errno
 import random
 from collections import Counter
 
+import pytest
+
 from tests.helpers.implementations import module
 
 SCHEDULES = {"compiled": 40, "pure": 4}
@@ -57,6 +59,7 @@ def disks(impl, seed):
     return (lambda id, rng: Once(id, ids, rng)), made
 
 
+@pytest.mark.slow
 def test_one_member_meets_a_fault(impl, tell):
     totals, seen = Counter(), Counter()
     count = SCHEDULES["compiled" if impl.COMPILED else "pure"]

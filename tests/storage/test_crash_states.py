@@ -33,6 +33,7 @@ def images(made, most=0):
     return found
 
 
+@pytest.mark.slow
 def test_a_sample(impl):
     """Of every run: nothing is lost, invented or in doubt. Every kind of state is among them."""
     results = [sweep(impl, name, STATES, seed=1) for name in runs.SCRIPTS]

@@ -12,6 +12,7 @@ from tests.tools.crash import runs
 EVERY = 29  # a sample of the operations of each script
 
 
+@pytest.mark.slow
 def test_a_sample_of_faults(impl):
     """Whatever fails, the error is one that is promised, the log stays as it is, and a restart finds everything."""
     operations, outcomes, wrong = {}, {}, []
