@@ -19,8 +19,8 @@ IN_USE = "a node uses this directory: what is shown may be behind"
 KINDS = {ENTRY_CONF_CHANGE: "change", ENTRY_CONF_CHANGE_V2: "change"}
 
 
-def add_to(commands: Any) -> None:
-    """Add ``raftx wal``."""
+def add_to(commands: Any) -> Any:
+    """Add ``raftx wal``; what more commands are added to."""
     top = commands.add_parser("wal", help="the directory of a member", description="Look at the directory of a member.")
     parts = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     add_command(parts, "info", "whose it is, where the log begins and ends, what is in it", info)
@@ -29,6 +29,7 @@ def add_to(commands: Any) -> None:
     dump_parser.add_argument("--to", dest="last", metavar="INDEX", type=index, default=1 << 63, help="the last one")
     dump_parser.add_argument("--data", action="store_true", help="what is in them, too")
     add_command(parts, "verify", "read everything, and say what is damaged and what to do", verify)
+    return parts
 
 
 def add_command(parts: Any, name: str, what: str, run: Any) -> argparse.ArgumentParser:

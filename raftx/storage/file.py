@@ -63,7 +63,9 @@ REMEDY = (
     "it acknowledged, and the group could lose that"
 )
 # what a disk is asked for
-_DISK = ("exists", "make_directory", "remove_directory", "sync_directory", "open_directory", "random")
+_DISK = (
+    "exists", "make_directory", "remove_directory", "rename_directory", "sync_directory", "open_directory", "random",
+)  # fmt: skip
 
 
 def _path(given: object) -> Path:

@@ -91,6 +91,8 @@ class Look:
     #: why the member starts in doubt; "" when it does not
     doubt: str = ""
     _directory: Directory | None = None
+    #: the directory is somebody else's to close
+    _keep: bool = False
 
     def __enter__(self) -> Look:
         return self
@@ -104,7 +106,7 @@ class Look:
         """Release the directory; may be called twice."""
         if self.recovery is not None:
             self.recovery.close()
-        if self._directory is not None:
+        if self._directory is not None and not self._keep:
             self._directory.close()
 
     def entries(self, first: int = 1, last: int = 1 << 63) -> Iterator[Entry]:
@@ -151,7 +153,7 @@ def look(given: str | os.PathLike[str], *, thorough: bool = False) -> Look:
         in_use = is_in_use(path)
         seen = None
         try:
-            seen = _look(path, in_use, thorough)
+            seen = look_into(Directory(path, locked=False), path, in_use=in_use, thorough=thorough)
             if not seen.damage or seen.damage == before or not (in_use or is_in_use(path)):
                 return seen
             before = seen.damage
@@ -167,33 +169,17 @@ def look(given: str | os.PathLike[str], *, thorough: bool = False) -> Look:
     return seen
 
 
-def _look(path: Path, in_use: bool, thorough: bool) -> Look:
-    seen = Look(path, in_use)
-    seen._directory = directory = Directory(path, locked=False)
+def look_into(
+    directory: Directory, path: Path, *, in_use: bool = False, thorough: bool = False, keep: bool = False
+) -> Look:
+    """Look at a directory that is open; it is closed with what is returned, or by what is raised, unless ``keep``.
+
+    See ``look``.
+    """
+    seen = Look(path, in_use, _keep=keep)
+    seen._directory = directory
     try:
-        try:
-            seen.founding = founding = founding_file.read(directory)
-        except WalDamaged as error:
-            seen.damage.append(Damage(FOUNDING, 0, str(error), REMEDY))
-            return seen
-        if founding is None:
-            if left := left_by_a_member(directory):
-                reason = f"the file {FOUNDING} is missing, and {left} of a member is there"
-                seen.damage.append(Damage(FOUNDING, 0, reason, REMEDY))
-                return seen
-            raise NotFounded(f"{path} holds no member. {NOT_FOUNDED}")
-        seen.recovery = recovery = Recovery(directory, founding, founding.segment_bytes, readonly=True)
-        try:
-            recovery.examine()
-            seen.doubt = recovery.doubt
-            if recovery.reader.in_doubt:
-                seen.doubt = seen.doubt or "no leader has brought it up to date since it was in doubt"
-            seen.mends = recovery.to_be_mended()
-        except WalDamaged as error:
-            reason = str(error).removeprefix(f"{path}/{recovery.where[0]}").lstrip(": ").removeprefix(f"{path}: ")
-            seen.damage.append(Damage(*recovery.where, reason, REMEDY))
-        seen.segments = _segments(recovery)
-        _look_at_snapshots(seen, founding, recovery, directory, thorough)
+        _examine(seen, directory, thorough)
     except StorageError as error:
         seen.close()
         # What reads the bytes of another version does not know where they are.
@@ -204,6 +190,33 @@ def _look(path: Path, in_use: bool, thorough: bool) -> Look:
         seen.close()
         raise
     return seen
+
+
+def _examine(seen: Look, directory: Directory, thorough: bool) -> None:
+    path = seen.path
+    try:
+        seen.founding = founding = founding_file.read(directory)
+    except WalDamaged as error:
+        seen.damage.append(Damage(FOUNDING, 0, str(error), REMEDY))
+        return
+    if founding is None:
+        if left := left_by_a_member(directory):
+            reason = f"the file {FOUNDING} is missing, and {left} of a member is there"
+            seen.damage.append(Damage(FOUNDING, 0, reason, REMEDY))
+            return
+        raise NotFounded(f"{path} holds no member. {NOT_FOUNDED}")
+    seen.recovery = recovery = Recovery(directory, founding, founding.segment_bytes, readonly=True)
+    try:
+        recovery.examine()
+        seen.doubt = recovery.doubt
+        if recovery.reader.in_doubt:
+            seen.doubt = seen.doubt or "no leader has brought it up to date since it was in doubt"
+        seen.mends = recovery.to_be_mended()
+    except WalDamaged as error:
+        reason = str(error).removeprefix(f"{path}/{recovery.where[0]}").lstrip(": ").removeprefix(f"{path}: ")
+        seen.damage.append(Damage(*recovery.where, reason, REMEDY))
+    seen.segments = _segments(recovery)
+    _look_at_snapshots(seen, founding, recovery, directory, thorough)
 
 
 def _segments(recovery: Recovery) -> list[SegmentSeen]:
