@@ -8,6 +8,7 @@ brought it up to date. What it held before is set aside.
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +36,7 @@ from .wal_format import (
 )
 
 SEGMENT_BYTES = 64 << 20  # where nothing says another number
+LIVES_UNREAD = 1 << 10  # more lives than what can be read shows, at most: some may be in what cannot be read
 READ = 1 << 20  # bytes that are read at once
 
 ALONE = (
@@ -109,8 +111,9 @@ def rebuild(
             raise LossNotAccepted(ALONE.format(id=founding.id))
         store = disk.random(STORE_BYTES)
         founding = replace(
-            founding, store=store, rebuilt=True, in_doubt=not alone, opened=opened, base=0, base_term=0, restored=False
-        )
+            founding, store=store, rebuilt=True, in_doubt=not alone, opened=opened + LIVES_UNREAD,
+            base=0, base_term=0, restored=False,
+        )  # fmt: skip
         swap.clean()
         FileStorage(swap.part, disk=disk)._found(founding)
         return Rebuilt(where, swap.commit("damaged"), founding)
@@ -204,17 +207,18 @@ def newest_incarnation(directory: Directory) -> int:
             continue
         at = 0
         while data := _piece(directory, name, at, READ):
-            buffer = Buffer()
-            buffer.py_put(data)
             for place in range(0, len(data) - BATCH_HEADER + 1, BLOCK):
-                if buffer.get_u32(place + BATCH_MAGIC_AT) != BATCH_MAGIC:
+                header = data[place : place + BATCH_HEADER]
+                if _number(header, BATCH_MAGIC_AT, 4) != BATCH_MAGIC:
                     continue
-                if buffer.get_u32(place + BATCH_CRC_AT) == buffer.crc(
-                    place + BATCH_KIND_AT, BATCH_HEADER - BATCH_KIND_AT
-                ):
-                    newest = max(newest, buffer.get_u64(place + BATCH_INCARNATION_AT))
+                if _number(header, BATCH_CRC_AT, 4) == zlib.crc32(header[BATCH_KIND_AT:]):
+                    newest = max(newest, _number(header, BATCH_INCARNATION_AT, 8))
             at += READ
     return newest
+
+
+def _number(data: bytes, at: int, size: int) -> int:
+    return int.from_bytes(data[at : at + size], "little")
 
 
 def _piece(directory: Directory, name: str, position: int, size: int) -> bytes:
