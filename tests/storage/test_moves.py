@@ -140,9 +140,9 @@ def test_what_cannot_be_restored(impl, tmp_path, monkeypatch, changed, kind, sai
     (tmp_path / "text").write_text("x" * 10_000)
     (tmp_path / "damaged").write_bytes(whole[:-1] + b"?")
     (tmp_path / "short").write_bytes(whole[:4096])
-    file = changed.pop("file", "backup")
+    settings = {"file": "backup", **changed}
     with pytest.raises(getattr(impl, kind), match=said):
-        restored(impl, tmp_path / "n", file, **changed)
+        restored(impl, tmp_path / "n", **settings)
     assert not (tmp_path / "n").exists()
 
 
