@@ -8,9 +8,10 @@ from typing import Any
 from ..errors import SnapshotDamaged
 from ..storage.snapshot_copy import snapshot_file
 from ..storage.snapshot_format import Descriptor
-from ..storage.snapshot_store import REMEDY
 from .output import as_json, cluster_shown, complain, fields, say
 from .wal import members, members_shown, path
+
+REMEDY = "take another backup, or a snapshot of another member"
 
 
 def add_to(commands: Any) -> None:

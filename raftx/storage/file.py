@@ -59,8 +59,8 @@ from .wal_writer import Wal
 #: what to do about damage, wherever it is
 REMEDY = (
     "Nothing was changed. Look for what happened to the disk; then put back the files of this directory as they were "
-    "when the member ran last. Do not start it with an older copy or an empty directory: it would have forgotten what "
-    "it acknowledged, and the group could lose that"
+    "when the member ran last, or rebuild the member (raftx wal rebuild). Do not start it with an older copy or an "
+    "empty directory: it would have forgotten what it acknowledged, and the group could lose that"
 )
 # what a disk is asked for
 _DISK = (
@@ -507,8 +507,9 @@ class FileStorage:
             return ""
         if recovery.current.voters == (id,) and not recovery.current.voters_outgoing:
             raise WalDamaged(
-                f"{text}. No other voter has a copy: look for what happened to the disk, put a backup in place, or "
-                "accept the loss of the newest entries, if there is one, with FileStorage(accept_loss=True)"
+                f"{text}. No other voter has a copy: look for what happened to the disk, begin a new cluster with a "
+                "backup, if there is one (raftx restore), or accept the loss of the newest entries with "
+                "FileStorage(accept_loss=True)"
             )
         report(
             logging.WARNING,

@@ -42,8 +42,8 @@ READ = 1 << 20  # bytes that are read at once
 ALONE = (
     "member {id} is the only voter of its cluster: nobody has a copy of what is in its log, and nobody can bring it up "
     "to date. To rebuild it means to begin with nothing: everything that was ever acknowledged is lost. Look for what "
-    "happened to the disk; put a backup in place (raftx restore); use the snapshots in the directory (raftx restore, "
-    "too); or accept the loss"
+    "happened to the disk; begin a new cluster with a backup, or with a snapshot in the directory (raftx restore); or "
+    "accept the loss"
 )
 WHOLE = (
     "{path} is whole: member {id} starts with it. To rebuild it means to do without a copy of entries up to {last} "

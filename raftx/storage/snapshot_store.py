@@ -25,7 +25,7 @@ from .snapshots import KEPT, SnapshotFolder, SnapshotReader, SnapshotWriter
 
 Compact: TypeAlias = "Callable[[int, int, ConfState], None]"
 
-REMEDY = "put a backup in place, or begin this member anew in an empty directory, as a new one"
+REMEDY = "put the file back as it was, or rebuild the member (raftx wal rebuild)"
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def test_a_snapshot_that_is_damaged(impl, backup):
         data[at] ^= 1
         backup.write_bytes(data)
         done = ran(impl, "snapshot", "verify", backup)
-        assert done.code == 1 and str(backup) in done.err and "put a backup in place" in done.err
+        assert done.code == 1 and str(backup) in done.err and "take another backup" in done.err
         assert done.err.count("\n") == 1
         found = ran(impl, "snapshot", "verify", "--json", backup)
         assert found.code == 1 and not found.json()["whole"] and found.json()["reason"] and found.json()["remedy"]
