@@ -6,6 +6,7 @@ founded, another one was not. Every byte is described in docs/wal-format.md.
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from collections.abc import Iterable, Mapping
@@ -159,7 +160,7 @@ def _read(directory: Directory, name: str) -> Founding | None:
     finally:
         file.close()
     if code:
-        raise OSError(-code, f"cannot read the file {NAME}")
+        raise OSError(-code, f"cannot read the file {NAME}: {os.strerror(-code)}")
     return decode(buffer.tobytes())
 
 
@@ -176,7 +177,7 @@ def begin(directory: Directory, founding: Founding) -> None:
     finally:
         file.close()
     if code:
-        raise OSError(-code, f"cannot write the file {NAME}")
+        raise OSError(-code, f"cannot write the file {NAME}: {os.strerror(-code)}")
 
 
 def write(directory: Directory, founding: Founding) -> None:
@@ -192,4 +193,4 @@ def end(directory: Directory) -> None:
     directory.rename(NEW, NAME)
     code = directory.py_sync()
     if code:
-        raise OSError(-code, f"cannot write the file {NAME}")
+        raise OSError(-code, f"cannot write the file {NAME}: {os.strerror(-code)}")

@@ -410,6 +410,12 @@ def test_it_is_cut_at_every_operation(impl, what, end):
         except impl.StorageError:
             finished = False
         if finished:
+            # What was reported as done stays done.
+            disk.repair()
+            disk.crash()
+            storage = impl.FileStorage(PATH, disk=disk)
+            storage.open(1, CLUSTER if what == "rebuild" else NEW)
+            storage.close()
             break
         ends(disk, end)
         old = [each for each in disk.files("/data") if files_of(disk, f"/data/{each}") == before]
@@ -437,6 +443,49 @@ def test_it_is_cut_at_every_operation(impl, what, end):
     else:
         raise AssertionError("it never ended")
     assert cut > 20 and (halfway or end == "crash")
+
+
+@pytest.mark.parametrize("operation", ["write", "allocate", "create", "sync", "sync names", "names"])
+@pytest.mark.parametrize("what", ["rebuild", "recover"])
+def test_a_disk_that_is_full_or_fails(impl, what, operation):
+    """At each place: an error that says so, the old directory is whole, and another attempt does it."""
+    recover = module(impl, "storage.recover").recover
+    name = f"wal-{1:016x}.log"
+    failed = 0
+    for after in range(60):
+        disk = on_a_disk(impl, after)
+        if what == "rebuild":
+            disk.flip(f"{PATH}/{name}", 8 * (4096 + 40))
+        before = files_of(disk, PATH)
+        disk.fail(operation, 28, after=after, times=1)
+
+        def attempt(disk=disk):
+            if what == "rebuild":
+                rebuild(impl, PATH, disk=disk)
+            else:
+                recover(PATH, cluster=NEW, accept_loss=True, disk=disk)
+
+        said = ""
+        try:
+            attempt()
+        except impl.StorageError as error:
+            said = str(error)
+        if not disk.counts["failures"]:
+            break
+        if said:
+            assert "No space left on device" in said
+            failed += 1
+            assert [files_of(disk, f"/data/{each}") for each in disk.files("/data")].count(before) == 1
+            disk.repair()
+            if "n" not in disk.files("/data") or files_of(disk, PATH) == before:
+                attempt()
+        disk.repair()
+        storage = impl.FileStorage(PATH, disk=disk)
+        assert len(contents(impl, storage.open(1, CLUSTER if what == "rebuild" else NEW))) == 4 * (what == "recover")
+        storage.close()
+    else:
+        raise AssertionError("it never ended")
+    assert failed or operation in ("allocate", "create")
 
 
 # --- recover -----------------------------------------------------------------------------------------------
