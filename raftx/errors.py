@@ -124,6 +124,10 @@ class AlreadyFounded(WrongDirectory):
     """The directory holds a member, and a member is founded once."""
 
 
+class LossNotAccepted(StorageError):
+    """Something that was acknowledged may be lost by this. The text says what; it is done when that is accepted."""
+
+
 class TransportError(RaftError):
     """The transport could not listen or dial."""
 

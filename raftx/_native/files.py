@@ -108,18 +108,20 @@ os.register_at_fork(after_in_child=_after_fork)
 class Directory:
     """A directory that this process holds: locked until ``close`` or its end. Raises WrongDirectory, OSError.
 
-    The lock is on the directory itself, so it cannot be deleted or replaced apart from it. A subclass may stand for
-    something else than the operating system's; so may the files that it opens.
+    The lock is on the directory itself, so it cannot be deleted or replaced apart from it. Without ``locked`` others
+    may hold it, and change what is in it. A subclass may stand for something else than the operating system's; so may
+    the files that it opens.
     """
 
     __slots__ = ("__weakref__", "fd", "path")
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, locked: bool = True) -> None:
         self.fd = -1
         self.path: bytes = os.path.abspath(os.fsencode(path))
         self.fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if locked:
+                fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             code = self.check()
             if code:
                 raise OSError(-code, "the directory was replaced while it was opened")

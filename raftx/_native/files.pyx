@@ -71,8 +71,9 @@ def segment_name(uint64_t number):
 cdef class Directory:
     """A directory that this process holds: locked until ``close`` or its end. Raises WrongDirectory, OSError.
 
-    The lock is on the directory itself, so it cannot be deleted or replaced apart from it. A subclass may stand for
-    something else than the operating system's; so may the files that it opens.
+    The lock is on the directory itself, so it cannot be deleted or replaced apart from it. Without ``locked`` others
+    may hold it, and change what is in it. A subclass may stand for something else than the operating system's; so may
+    the files that it opens.
     """
 
     def __cinit__(self):
@@ -80,7 +81,7 @@ cdef class Directory:
         self.path = b""
         self.name = ""
 
-    def __init__(self, path):
+    def __init__(self, path, locked=True):
         import fcntl
 
         self._leave()
@@ -88,7 +89,8 @@ cdef class Directory:
         self.name = self.path
         self.fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if locked:
+                fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             code = self.check()
             if code:
                 raise OSError(-code, "the directory was replaced while it was opened")

@@ -262,9 +262,10 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         outside.committed.on_room = applies.event.py_wake
     applier.state_changes = outside.state_changes
     machine, courier, snapshotter = outside.state_machine, None, None
+    if callable(getattr(machine, "snapshot", None)):
+        # Backups need no storage that keeps snapshots.
+        snapshotter = Snapshotter(config.id, storage)
     if takes_snapshots:
-        if callable(getattr(machine, "snapshot", None)):
-            snapshotter = Snapshotter(config.id, storage)
         courier = Courier(
             config.id,
             config.cluster,
@@ -286,7 +287,8 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
             index, term, conf_state, dict(addresses), config.cluster, incarnation, version, chunk_bytes=chunk_bytes
         )
 
-    keeper = Keeper(config, machine, snapshotter, newest, describe, commands, outcomes, applies.event.py_wake)
+    writer, wake = snapshotter if takes_snapshots else None, applies.event.py_wake
+    keeper = Keeper(config, machine, writer, newest, describe, commands, outcomes, wake, snapshotter)
     if snapshotter is not None:
         snapshotter.ended = keeper.take_ended
     applier.keeper = keeper

@@ -8,6 +8,8 @@ from __future__ import annotations
 import collections
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from .._native.outbox import snapshot_record
@@ -15,6 +17,7 @@ from ..config import Config
 from ..errors import StorageError
 from ..report import report
 from ..storage import snapshot_format
+from ..storage.snapshot_copy import BackupWriter
 from ..storage.snapshot_format import Descriptor
 from ..types import NUMBER_MAX, Snapshot
 from .channels import CommandQueue
@@ -71,10 +74,20 @@ def check_restore(machine: Any, found: Descriptor) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Backup:
+    """A snapshot that somebody wants to have in a file of his own: the number of the request, and which file."""
+
+    request: int
+    path: Path
+    overwrite: bool
+
+
 class Keeper:
     """Snapshots of one node, from the side of the state machine. ``writer`` is None where storage or machine cannot.
 
-    wake: lets the apply thread have a round.
+    wake: lets the apply thread have a round. backup_writer: what writes backups, which need no storage: ``writer``,
+    where there is one; None where the machine cannot.
     """
 
     def __init__(
@@ -87,10 +100,12 @@ class Keeper:
         commands: CommandQueue,
         outcomes: Outcomes,
         wake: Callable[[], object],
+        backup_writer: Snapshotter | None = None,
     ) -> None:
         self.config = config
         self.machine = machine
         self.writer = writer
+        self.backup_writer = writer if writer is not None else backup_writer
         self.describe = describe
         self.commands = commands
         self.outcomes = outcomes
@@ -102,6 +117,9 @@ class Keeper:
         self.served: list[int] = []
         #: what the writer has brought: what was to be made, and why it was not
         self.ended: collections.deque[tuple[Descriptor, BaseException | None]] = collections.deque()
+        #: backups that were asked for, and how those have ended that nobody was told of
+        self.backups: collections.deque[Backup] = collections.deque()
+        self.backups_ended: collections.deque[tuple[Backup, Descriptor, BaseException | None]] = collections.deque()
         self.warned = False
 
     # --- any thread ----------------------------------------------------------------------------------
@@ -124,6 +142,11 @@ class Keeper:
         self.asked.append(request)
         self.wake()
 
+    def back_up(self, backup: Backup) -> None:
+        """Somebody wants a backup of what is applied now."""
+        self.backups.append(backup)
+        self.wake()
+
     def take_ended(self, descriptor: Descriptor, error: BaseException | None) -> None:
         """A snapshot was made, or was not. On the writer's thread."""
         self.ended.append((descriptor, error))
@@ -131,7 +154,7 @@ class Keeper:
 
     def has_work(self) -> bool:
         """Whether ``round`` has something to do now."""
-        return bool(self.ended) or (bool(self.asked) and not self._is_busy())
+        return bool(self.ended or self.backups_ended) or (bool(self.asked or self.backups) and not self._is_busy())
 
     # --- the apply thread ------------------------------------------------------------------------------
 
@@ -184,9 +207,20 @@ class Keeper:
                     self.outcomes.settle(request, descriptor)
                 else:
                     self.outcomes.reject(request, str(error))
-        if not self.asked or self._is_busy():
-            self.outcomes.wake_all()
-            return False
+        while self.backups_ended:
+            backup, descriptor, error = self.backups_ended.popleft()
+            if error is None:
+                self.outcomes.settle(backup.request, descriptor)
+            else:
+                self.outcomes.reject(backup.request, str(error))
+        begun = bool(self.asked) and not self._is_busy() and self.serve(index, term)
+        if self.backups and not self._is_busy():
+            self.begin_backup(self.backups.popleft(), index, term)
+        self.outcomes.wake_all()
+        return begun
+
+    def serve(self, index: int, term: int) -> bool:
+        """Begin the snapshot that was asked for, unless there is one of this entry; whether it was begun."""
         requests = [self.asked.popleft() for _ in range(len(self.asked))]
         begun = False
         newest = self.newest
@@ -200,8 +234,38 @@ class Keeper:
         else:
             self.served = requests
             begun = self.begin(index, term)
-        self.outcomes.wake_all()
         return begun
+
+    def begin_backup(self, backup: Backup, index: int, term: int) -> None:
+        """Ask the state machine for its state, and have it written into that file."""
+        writer, request = self.backup_writer, backup.request
+        if writer is None:
+            self._reject([request], "the state machine has no snapshot()")
+            return
+        if index == 0 or term == 0:
+            self._reject([request], "nothing is applied yet since the node was started")
+            return
+        try:
+            state = self.machine.snapshot()
+            writer.begin(
+                self.describe(index, term, version_of(self.machine)),
+                state,
+                lambda descriptor: BackupWriter(backup.path, descriptor, backup.overwrite),
+                lambda descriptor, error: self._backup_ended(backup, descriptor, error),
+            )
+        except Exception as error:
+            report(
+                logging.ERROR,
+                "node %d: the state machine gave no snapshot of entry %d for a backup: %s",
+                *(self.config.id, index, error),
+                error=error,
+            )
+            self._reject([request], f"the state machine gave no snapshot: {error}")
+
+    def _backup_ended(self, backup: Backup, descriptor: Descriptor, error: BaseException | None) -> None:
+        """On the writer's thread."""
+        self.backups_ended.append((backup, descriptor, error))
+        self.wake()
 
     def begin(self, index: int, term: int) -> bool:
         """Ask the state machine for its state, which is that of entry ``index``; False when it gives none."""
@@ -238,7 +302,7 @@ class Keeper:
         return self.begin(index, term)
 
     def _is_busy(self) -> bool:
-        return (self.writer is not None and self.writer.is_busy()) or bool(self.ended)
+        return (self.backup_writer is not None and self.backup_writer.is_busy()) or bool(self.ended)
 
     def _tell(self, descriptor: Descriptor) -> bool:
         record = snapshot_record(descriptor.snapshot())

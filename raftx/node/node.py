@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, NoReturn, Protocol
@@ -18,6 +19,7 @@ from ..config import Config
 from ..errors import ConfigError, Stopped, UsageError
 from ..report import report
 from ..storage.protocol import Storage
+from ..storage.snapshot_copy import file_path
 from ..transport.protocol import Transport
 from ..types import LEADER, ConfState, Role, StateChange, check_id, check_timeout, is_id
 from . import lifecycle, rows
@@ -25,8 +27,9 @@ from .assembly import Outside, Parts, assemble
 from .events import Cause, Consumer, History, Published, Stream
 from .executor import Executor, Threads
 from .futures import Future
+from .keeper import Backup
 from .lifecycle import Life, Worker
-from .outcomes import KIND_CAMPAIGN, KIND_COMPACTION, KIND_SNAPSHOT, KIND_TRANSFER, Outcomes
+from .outcomes import KIND_BACKUP, KIND_CAMPAIGN, KIND_COMPACTION, KIND_SNAPSHOT, KIND_TRANSFER, Outcomes
 from .proposer import Data
 from .status import status_of
 
@@ -445,6 +448,23 @@ class Node:
         self._check_running()
         future, request = self._open(KIND_SNAPSHOT)
         self._made().keeper.ask(request)
+        return future
+
+    def backup(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Future:
+        """Write the state of what is applied now into a file anywhere; returns a Future of its description.
+
+        The file is a snapshot's (mode 0600), for ``raftx restore``. It is whole and durable when the future is done,
+        and appears under its name in one step. overwrite: in place of a file that is there. The node goes on
+        meanwhile; backups and snapshots are written one after the other. It ends as NotDone, with the reason, when it
+        could not be written: the state machine has no ``snapshot``, there is such a file, no room. Raises Stopped,
+        UsageError for what is no path.
+        """
+        self._check_running()
+        where = file_path(path, "path")
+        if not isinstance(overwrite, bool):
+            raise UsageError(f"overwrite must be True or False, not {overwrite!r}")
+        future, request = self._open(KIND_BACKUP)
+        self._made().keeper.back_up(Backup(request, where, overwrite))
         return future
 
     def compact(self, index: int) -> Future:

@@ -35,6 +35,7 @@ KIND_READ = 3
 KIND_CHANGE = 4
 KIND_SNAPSHOT = 5
 KIND_COMPACTION = 6
+KIND_BACKUP = 7
 
 
 class Batch:
@@ -162,7 +163,7 @@ class Outcomes:
         """A request other than a proposal, before it is handed over: its number."""
         number = kind * KIND_UNIT + next(self.counts)
         self.pending[number] = future
-        if kind != KIND_SNAPSHOT:  # which takes as long as it takes
+        if kind not in (KIND_SNAPSHOT, KIND_BACKUP):  # which take as long as they take
             self.opened.append(number)
         if self.ended:
             self.look_again(number)

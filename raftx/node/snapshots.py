@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from .._native.threads import Event
@@ -55,8 +56,21 @@ def writes_itself(state: Any) -> bool:
     return callable(getattr(state, "write", None)) and not callable(getattr(state, "read", None))
 
 
+@dataclass(frozen=True)
+class Job:
+    """A snapshot that is to be written."""
+
+    descriptor: Descriptor
+    #: what the state machine gave
+    state: Any
+    #: makes its file; None: the storage's ``begin_snapshot``
+    make: Callable[[Descriptor], Any] | None = None
+    #: in place of the Snapshotter's
+    ended: Ended | None = None
+
+
 class Snapshotter:
-    """Writes one snapshot at a time to ``storage``, which has ``begin_snapshot``.
+    """Writes one snapshot at a time, to ``storage``, which has ``begin_snapshot``, or elsewhere.
 
     ended: called on this thread with what was made and None, or with what was to be made and why it was not.
     """
@@ -69,7 +83,7 @@ class Snapshotter:
         self.ended = ended
         self.event = Event() if event is None else event
         #: what is to be written; set on the apply thread while it is None, and to None on this one
-        self._job: tuple[Descriptor, Any] | None = None
+        self._job: Job | None = None
         self._stop = False
         self._writer: Any = None
         self._pieces: Iterator[Any] | None = None
@@ -82,11 +96,17 @@ class Snapshotter:
         """Whether one is being written. Any thread."""
         return self._job is not None
 
-    def begin(self, descriptor: Descriptor, state: Any) -> None:
-        """Write this next. The apply thread. Raises UsageError while another one is being written."""
+    def begin(
+        self,
+        descriptor: Descriptor,
+        state: Any,
+        make: Callable[[Descriptor], Any] | None = None,
+        ended: Ended | None = None,
+    ) -> None:
+        """Write this next; make, ended: as in Job. The apply thread. Raises UsageError while another one is written."""
         if self._job is not None:
             raise UsageError("a snapshot is being written already")
-        self._job = (descriptor, state)
+        self._job = Job(descriptor, state, make, ended)
         self.event.py_wake()
 
     def stop(self) -> None:
@@ -104,18 +124,18 @@ class Snapshotter:
         job = self._job
         if self._stop:
             if job is not None:
-                self._end(job[0], SnapshotFailed("the node was stopped"))
+                self._end(job, job.descriptor, SnapshotFailed("the node was stopped"))
             return False
         if job is not None:
             try:
-                made = self._step(*job)
+                made = self._step(job)
             except BaseException as error:  # the state machine's code, too
-                self._give_up(job[0], error)
+                self._give_up(job, error)
             else:
                 if made is not None:
-                    self.made += 1
+                    self.made += job.make is None
                     self._writer = None
-                    self._end(made, None)
+                    self._end(job, made, None)
         return True
 
     def rest(self) -> None:
@@ -126,15 +146,15 @@ class Snapshotter:
         else:
             self.event.py_wait(-1)
 
-    def _step(self, descriptor: Descriptor, state: Any) -> Descriptor | None:
+    def _step(self, job: Job) -> Descriptor | None:
         """The next piece. What was made, when that was the last one."""
         if self._writer is None:
-            self._writer = self.storage.begin_snapshot(descriptor)
-            if writes_itself(state):
-                state.write(self._writer)
+            self._writer = (job.make or self.storage.begin_snapshot)(job.descriptor)
+            if writes_itself(job.state):
+                job.state.write(self._writer)
                 self._pieces = iter(())
             else:
-                self._pieces = pieces_of(state)
+                self._pieces = pieces_of(job.state)
             return None
         assert self._pieces is not None
         piece = next(self._pieces, None)
@@ -145,24 +165,27 @@ class Snapshotter:
         self.written += len(piece)
         return None
 
-    def _give_up(self, descriptor: Descriptor, error: BaseException) -> None:
-        self.failed += 1
-        failed = SnapshotFailed(f"the snapshot of entry {descriptor.index} could not be written: {error}")
+    def _give_up(self, job: Job, error: BaseException) -> None:
+        backup = job.make is not None
+        self.failed += not backup
+        what, index = "backup" if backup else "snapshot", job.descriptor.index
+        failed = SnapshotFailed(f"the {what} of entry {index} could not be written: {error}")
         failed.__cause__ = error
         level = logging.WARNING if isinstance(error, StorageError) else logging.ERROR
+        stays = "" if backup else "; the log stays as long as it is until one is written"
         report(
             level,
-            "node %d: the snapshot of entry %d was given up: %s; the log stays as long as it is until one is written",
-            *(self.id, descriptor.index, error),
+            "node %d: the %s of entry %d was given up: %s%s",
+            *(self.id, what, index, error, stays),
             error=None if isinstance(error, StorageError) else error,
         )
-        self._end(descriptor, failed)
+        self._end(job, job.descriptor, failed)
 
-    def _end(self, descriptor: Descriptor, error: BaseException | None) -> None:
+    def _end(self, job: Job, descriptor: Descriptor, error: BaseException | None) -> None:
         writer, self._writer = self._writer, None
         self._pieces = None
         if writer is not None:
             writer.discard()
         self.written = 0
         self._job = None
-        self.ended(descriptor, error)
+        (job.ended or self.ended)(descriptor, error)

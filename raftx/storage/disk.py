@@ -6,6 +6,7 @@ it, and through nothing else. So another disk can be put in its place: raftx.tes
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -26,6 +27,12 @@ class Disk:
     def remove_directory(self, path: Path) -> None:
         """Remove an empty directory. Raises OSError."""
         path.rmdir()
+
+    def rename_directory(self, old: Path, new: Path) -> None:
+        """Give a directory another name in the same parent, which nothing has. Raises OSError."""
+        if os.path.lexists(new):
+            raise OSError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(new))
+        old.rename(new)
 
     def sync_directory(self, path: Path) -> None:
         """Make created, renamed and removed names in a directory durable. Raises OSError."""

@@ -12,7 +12,8 @@ import errno
 import logging
 import os
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from .._native.files import Directory
@@ -33,10 +34,11 @@ from ..types import DEFAULT_CLUSTER, ConfState, HardState, is_id
 from . import founding as founding_file
 from .disk import Disk
 from .founding import NAME as FOUNDING
-from .founding import Founding
-from .protocol import Loaded, check_append, check_base, check_owner, first_membership
-from .recovery import NOTHING, Recovery, left_by_a_member, make_mark
-from .snapshot_format import Descriptor, check_address
+from .founding import Founding, check_segment_bytes, planned
+from .protocol import Loaded, check_append, check_base, check_owner
+from .recovery import NOTHING, Recovery, left_by_a_member, make_mark, remove_begun
+from .snapshot_copy import copy_snapshot, snapshot_file
+from .snapshot_format import Descriptor
 from .snapshot_receiver import SnapshotReceiver
 from .snapshot_store import SnapshotStore
 from .snapshots import SnapshotReader, SnapshotWriter, compressor
@@ -54,16 +56,16 @@ from .wal_format import (
 )
 from .wal_writer import Wal
 
-SEGMENT_BYTES_MIN = 64 << 10
-SEGMENT_BYTES_MAX = 1 << 40
 #: what to do about damage, wherever it is
 REMEDY = (
     "Nothing was changed. Look for what happened to the disk; then put back the files of this directory as they were "
-    "when the member ran last. Do not start it with an older copy or an empty directory: it would have forgotten what "
-    "it acknowledged, and the group could lose that"
+    "when the member ran last, or rebuild the member (raftx wal rebuild). Do not start it with an older copy or an "
+    "empty directory: it would have forgotten what it acknowledged, and the group could lose that"
 )
 # what a disk is asked for
-_DISK = ("exists", "make_directory", "remove_directory", "sync_directory", "open_directory", "random")
+_DISK = (
+    "exists", "make_directory", "remove_directory", "rename_directory", "sync_directory", "open_directory", "random",
+)  # fmt: skip
 
 
 def _path(given: object) -> Path:
@@ -92,13 +94,6 @@ NOT_FOUNDED = (
 )
 
 
-def _check_segment_bytes(given: int) -> None:
-    if not is_id(given) or not SEGMENT_BYTES_MIN <= given <= SEGMENT_BYTES_MAX:
-        raise ConfigError(
-            f"segment_bytes must be an integer in {SEGMENT_BYTES_MIN}..{SEGMENT_BYTES_MAX}, not {given!r}"
-        )
-
-
 class FileStorage:
     """A directory that holds one node's hard state and log, durably. It is founded once, by ``create``.
 
@@ -122,7 +117,7 @@ class FileStorage:
     ) -> None:
         self.path = _path(path)
         if segment_bytes is not None:
-            _check_segment_bytes(segment_bytes)
+            check_segment_bytes(segment_bytes)
         if not isinstance(accept_loss, bool):
             raise ConfigError(f"accept_loss must be True or False, not {accept_loss!r}")
         self._segment_bytes = segment_bytes
@@ -157,6 +152,8 @@ class FileStorage:
         self._lock = threading.Lock()
         #: what the last ``open`` mended first: (file, place, reason), or None
         self.repaired: tuple[str, int, str] | None = None
+        #: the cluster that it was founded for, once this object has founded or opened it
+        self.cluster: bytes | None = None
         #: why the last ``open`` started this member in doubt (HardState.in_doubt); "" when it did not
         self.doubt = ""
 
@@ -198,30 +195,52 @@ class FileStorage:
             snapshot_level=snapshot_level,
             disk=disk,
         )
-        _check_segment_bytes(segment_bytes)
-        if not is_id(id):
-            raise ConfigError(f"id must be an integer in 1..2^63-1, not {id!r}")
-        if not isinstance(cluster, bytes) or len(cluster) != CLUSTER_BYTES:
-            raise ConfigError(f"cluster must be {CLUSTER_BYTES} bytes, the same for all members, not {cluster!r}")
-        conf_state = first_membership(members, learners, "members")
-        if not conf_state.voters:
-            raise ConfigError("members must name at least one member")
-        if id not in conf_state.voters + conf_state.learners:
-            raise ConfigError(f"id must be one of the members and learners, not {id}")
-        addresses: dict[int, str] = {}
-        for name, given in (("members", members), ("learners", learners)):
-            for member, url in given.items() if isinstance(given, Mapping) else ():
-                try:
-                    check_address(member, url)
-                except UsageError as error:
-                    raise ConfigError(f"{name}: {error}") from error
-                addresses[member] = url
         store = storage._disk.random(STORE_BYTES)
-        storage._found(Founding(cluster, store, id, segment_bytes // BLOCK * BLOCK, conf_state, addresses))
+        storage._found(planned(store, id, members, learners, cluster, segment_bytes))
         return storage
 
-    def _found(self, founding: Founding) -> None:
-        """Found the directory."""
+    @classmethod
+    def restore(
+        cls,
+        path: str | os.PathLike[str],
+        file: str | os.PathLike[str],
+        *,
+        id: int,
+        members: Mapping[int, str] | Iterable[int],
+        learners: Mapping[int, str] | Iterable[int] = (),
+        cluster: bytes | None = None,
+        segment_bytes: int = 64 << 20,
+        snapshot_level: int | None = None,
+        disk: Disk | None = None,
+    ) -> FileStorage:
+        """Found member ``id`` of a new cluster that begins with the state in a snapshot ``file``; as ``create``.
+
+        The file is one of ``Node.backup``, or of a node's directory; it is verified first. Every member of the new
+        cluster begins with the same file, members, learners and cluster. cluster: 16 bytes; None: drawn at random, and
+        in ``cluster`` of what is returned, for Config.cluster and for the other members. Members of the cluster that
+        the file is from do not take part: its name has to be another one.
+
+        Raises what ``create`` raises; SnapshotDamaged, and UsageError for a compressed file without the extra zstd.
+        """
+        storage = cls(path, segment_bytes=segment_bytes, snapshot_level=snapshot_level, disk=disk)
+        store = storage._disk.random(STORE_BYTES)
+        new = storage._disk.random(CLUSTER_BYTES) if cluster is None else cluster
+        founding = planned(store, id, members, learners, new, segment_bytes)
+        with snapshot_file(file, "file") as reader:
+            found = reader.verify()
+        if found.cluster == new:
+            raise ConfigError(
+                f"cluster must be another one than that of the snapshot, {found.cluster.hex()}: its members would take "
+                "part in the new one with what they have"
+            )
+        conf_state, addresses = founding.conf_state, founding.addresses
+        made = replace(found, cluster=new, conf_state=conf_state, addresses=addresses)
+        founding = replace(founding, base=found.index, base_term=found.term, restored=True)
+        storage._found(founding, lambda directory: copy_snapshot(file, directory, made, snapshot_level))
+        return storage
+
+    def _found(self, founding: Founding, fill: Callable[[Directory], object] | None = None) -> None:
+        """Found the directory. fill: brings what it is founded with, which counts once it is founded."""
         directory = None
         try:
             self._make_directory()
@@ -230,8 +249,13 @@ class FileStorage:
                 raise AlreadyFounded(f"{self.path} holds a member already: open it with FileStorage(path)")
             if left := left_by_a_member(directory):
                 raise AlreadyFounded(f"{self.path} holds {left} of a member, and not the file {FOUNDING}. {REMEDY}")
+            remove_begun(directory)
+            if fill is not None:
+                founding_file.begin(directory, founding)
+                fill(directory)
             make_mark(directory, NOTHING, Owner(founding.cluster, founding.id, founding.store))
             founding_file.write(directory, founding)
+            self.cluster = founding.cluster
         except OSError as error:
             raise StorageError(f"cannot found a member in {self.path}: {error}") from error
         except StorageError as error:
@@ -436,8 +460,7 @@ class FileStorage:
                 raise WalDamaged(f"{error}. {REMEDY}") from error.__cause__
             self.doubt = self._doubt_of(recovery, id)
             store = SnapshotStore(str(self.path), directory, cluster, self._snapshot_level)
-            restored = recovery.reader.restored is not None
-            store.find(recovery.base, recovery.reader.last_index, recovery.term_at, restored)
+            store.find(recovery.base, recovery.reader.last_index, recovery.term_at, recovery.needs_snapshot())
             wal = recovery.mend()
             base = recovery.base  # alone: what was examined is not to be kept
             store.follow(lambda: max(base, wal.restored))
@@ -453,6 +476,7 @@ class FileStorage:
             recovery.close()
             raise
         self.wal = wal
+        self.cluster = cluster
         self._store = store
         self._head = recovery.head
         self._base, self._base_term = recovery.base, recovery.base_term
@@ -483,8 +507,9 @@ class FileStorage:
             return ""
         if recovery.current.voters == (id,) and not recovery.current.voters_outgoing:
             raise WalDamaged(
-                f"{text}. No other voter has a copy: look for what happened to the disk, put a backup in place, or "
-                "accept the loss of the newest entries, if there is one, with FileStorage(accept_loss=True)"
+                f"{text}. No other voter has a copy: look for what happened to the disk, begin a new cluster with a "
+                "backup, if there is one (raftx restore), or accept the loss of the newest entries with "
+                "FileStorage(accept_loss=True)"
             )
         report(
             logging.WARNING,

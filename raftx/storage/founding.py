@@ -6,26 +6,34 @@ founded, another one was not. Every byte is described in docs/wal-format.md.
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from .._native.files import Directory
 from .._native.memory import Buffer
-from ..errors import ConfChangeError, StorageError, WalDamaged
-from ..types import ConfState
-from .snapshot_format import decode_members, encode_members
-from .wal_format import CLUSTER_BYTES, STORE_BYTES
+from ..errors import ConfChangeError, ConfigError, StorageError, UsageError, WalDamaged
+from ..types import ConfState, is_id
+from .protocol import first_membership
+from .snapshot_format import check_address, decode_members, encode_members
+from .wal_format import BLOCK, CLUSTER_BYTES, STORE_BYTES
 
 NAME = "founding"
 NEW = "founding.new"  # one that is being made, before it has its name
 MAGIC = b"RAFTXFND"
-VERSION = 1
+VERSION = 2
+FLAG_REBUILT = 1
+FLAG_IN_DOUBT = 2
+FLAG_RESTORED = 4
+SEGMENT_BYTES_MIN = 64 << 10
+SEGMENT_BYTES_MAX = 1 << 40
 SIZE_MAX = 1 << 17  # bytes: room for all addresses that there can be
 _HEAD = struct.Struct("<8sIIII")  # magic, version, crc of all behind it, bytes used, version again
 _CRC_FROM = 16
-_FIXED = struct.Struct(f"<{CLUSTER_BYTES}s{STORE_BYTES}sQQ")  # cluster, store, id, segment_bytes
+# cluster, store, id, segment_bytes; flags, 0, how often it was opened before, base, its term
+_FIXED = struct.Struct(f"<{CLUSTER_BYTES}s{STORE_BYTES}sQQIIQQQ")
 _MEMBERS_AT = _HEAD.size + _FIXED.size
 
 
@@ -41,14 +49,67 @@ class Founding:
     #: the first membership, and how each of its members was reached, as far as that was said
     conf_state: ConfState
     addresses: Mapping[int, str]
+    #: its member has another directory behind it, and what that one held is not in here
+    rebuilt: bool = False
+    #: it begins in doubt (HardState.in_doubt): its member may have promised what is not in here
+    in_doubt: bool = False
+    #: how often its member has opened a storage before, as far as that is known: its incarnations begin above
+    opened: int = 0
+    #: the log begins behind this entry, which has this term; 0 and 0: with its first entry
+    base: int = 0
+    base_term: int = 0
+    #: a snapshot of that entry, or of a later one, was there before the directory was founded
+    restored: bool = False
 
     def encode(self) -> bytes:
         """The bytes of the file."""
         data = bytearray(_MEMBERS_AT) + encode_members(self.conf_state, self.addresses)
-        _FIXED.pack_into(data, _HEAD.size, self.cluster, self.store, self.id, self.segment_bytes)
+        flags = FLAG_REBUILT * self.rebuilt | FLAG_IN_DOUBT * self.in_doubt | FLAG_RESTORED * self.restored
+        _FIXED.pack_into(
+            data, _HEAD.size, self.cluster, self.store, self.id, self.segment_bytes, flags, 0, self.opened, self.base,
+            self.base_term,
+        )  # fmt: skip
         _HEAD.pack_into(data, 0, MAGIC, VERSION, 0, len(data), VERSION)
         _HEAD.pack_into(data, 0, MAGIC, VERSION, zlib.crc32(bytes(data[_CRC_FROM:])), len(data), VERSION)
         return bytes(data)
+
+
+def check_segment_bytes(given: int) -> None:
+    """Raise ConfigError for what is no length of a segment."""
+    if not is_id(given) or not SEGMENT_BYTES_MIN <= given <= SEGMENT_BYTES_MAX:
+        raise ConfigError(
+            f"segment_bytes must be an integer in {SEGMENT_BYTES_MIN}..{SEGMENT_BYTES_MAX}, not {given!r}"
+        )
+
+
+def planned(
+    store: bytes,
+    id: int,
+    members: Mapping[int, str] | Iterable[int],
+    learners: Mapping[int, str] | Iterable[int],
+    cluster: bytes,
+    segment_bytes: int,
+) -> Founding:
+    """What is to be founded; members and learners: ids, or addresses by id. Raises ConfigError, which names a field."""
+    check_segment_bytes(segment_bytes)
+    if not is_id(id):
+        raise ConfigError(f"id must be an integer in 1..2^63-1, not {id!r}")
+    if not isinstance(cluster, bytes) or len(cluster) != CLUSTER_BYTES:
+        raise ConfigError(f"cluster must be {CLUSTER_BYTES} bytes, the same for all members, not {cluster!r}")
+    conf_state = first_membership(members, learners, "members")
+    if not conf_state.voters:
+        raise ConfigError("members must name at least one member")
+    if id not in conf_state.voters + conf_state.learners:
+        raise ConfigError(f"id must be one of the members and learners, not {id}")
+    addresses: dict[int, str] = {}
+    for name, given in (("members", members), ("learners", learners)):
+        for member, url in given.items() if isinstance(given, Mapping) else ():
+            try:
+                check_address(member, url)
+            except UsageError as error:
+                raise ConfigError(f"{name}: {error}") from error
+            addresses[member] = url
+    return Founding(cluster, store, id, segment_bytes // BLOCK * BLOCK, conf_state, addresses)
 
 
 def decode(data: bytes) -> Founding:
@@ -63,31 +124,48 @@ def decode(data: bytes) -> Founding:
             f"the directory has format version {version}; this raftx reads version {VERSION} alone and converts no "
             "other: use the raftx that wrote it, or begin a new cluster in new directories"
         )
-    cluster, store, id, segment_bytes = _FIXED.unpack_from(data, _HEAD.size)
+    cluster, store, id, segment_bytes, flags, zero, opened, base, base_term = _FIXED.unpack_from(data, _HEAD.size)
+    if flags > (FLAG_REBUILT | FLAG_IN_DOUBT | FLAG_RESTORED) or zero:
+        raise WalDamaged(f"the file {NAME} has flags that this raftx does not know")
     try:
         conf_state, addresses = decode_members(data[_MEMBERS_AT:])
     except (ConfChangeError, UnicodeDecodeError, struct.error) as error:
         raise WalDamaged(f"the file {NAME} is damaged: {error}") from error
-    return Founding(cluster, store, id, segment_bytes, conf_state, addresses)
+    return Founding(
+        cluster, store, id, segment_bytes, conf_state, addresses, bool(flags & FLAG_REBUILT),
+        bool(flags & FLAG_IN_DOUBT), opened, base, base_term, bool(flags & FLAG_RESTORED),
+    )  # fmt: skip
 
 
 def read(directory: Directory) -> Founding | None:
     """What a directory was founded as; None when it was not. Raises what ``decode`` raises, OSError."""
-    if NAME not in directory.names():
+    return _read(directory, NAME)
+
+
+def read_begun(directory: Directory) -> Founding | None:
+    """What a founding that did not end was about; None when there was none, or it did not come so far. OSError."""
+    try:
+        return _read(directory, NEW)
+    except StorageError:
         return None
-    file = directory.open_file(NAME, readonly=True)
+
+
+def _read(directory: Directory, name: str) -> Founding | None:
+    if name not in directory.names():
+        return None
+    file = directory.open_file(name, readonly=True)
     try:
         buffer = Buffer()
         code = file.py_read_at(buffer, SIZE_MAX, 0)
     finally:
         file.close()
     if code:
-        raise OSError(-code, f"cannot read the file {NAME}")
+        raise OSError(-code, f"cannot read the file {NAME}: {os.strerror(-code)}")
     return decode(buffer.tobytes())
 
 
-def write(directory: Directory, founding: Founding) -> None:
-    """Found the directory: the file is whole, and durable with its name, or there is none. Raises OSError."""
+def begin(directory: Directory, founding: Founding) -> None:
+    """Say what is going to be founded, durably: what is there before ``end`` belongs to it. Raises OSError."""
     if NEW in directory.names():
         # Of a founding that did not end. It may be longer.
         directory.remove(NEW)
@@ -98,8 +176,21 @@ def write(directory: Directory, founding: Founding) -> None:
         code = file.py_write_at(buffer, 0, len(buffer), 0) or file.py_sync_new(directory)
     finally:
         file.close()
-    if not code:
-        directory.rename(NEW, NAME)
-        code = directory.py_sync()
     if code:
-        raise OSError(-code, f"cannot write the file {NAME}")
+        raise OSError(-code, f"cannot write the file {NAME}: {os.strerror(-code)}")
+
+
+def write(directory: Directory, founding: Founding) -> None:
+    """Found the directory: the file is whole, and durable with its name, or there is none. Raises OSError."""
+    # What ``begin`` said stays where it is: it tells to whom belongs what was made since.
+    if read_begun(directory) != founding:
+        begin(directory, founding)
+    end(directory)
+
+
+def end(directory: Directory) -> None:
+    """Found the directory as ``begin`` said: from now on it has the file. Raises OSError."""
+    directory.rename(NEW, NAME)
+    code = directory.py_sync()
+    if code:
+        raise OSError(-code, f"cannot write the file {NAME}: {os.strerror(-code)}")

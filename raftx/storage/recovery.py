@@ -17,11 +17,12 @@ from .._native.files import SPARE_NAME, Directory, File, segment_name
 from .._native.memory import Buffer
 from ..errors import StorageError, StorageFailed, WalDamaged, WrongDirectory
 from ..report import report
+from . import founding as founding_file
 from .founding import NAME as FOUNDING
 from .founding import Founding
 from .membership import membership_after
 from .reserve import Reserve
-from .snapshot_format import place_of_name
+from .snapshot_format import name_of_place, place_of_name
 from .wal_format import (
     BLOCK,
     KIND_RESTORE,
@@ -50,6 +51,7 @@ from .wal_reader import Reader
 from .wal_writer import Wal
 
 UNTOUCHED = "find what else writes in this directory, end it, and start the member again"
+HALF_HEADER = "its header was not written whole"
 NOTHING = Mark(0, 0, 0, 0)  # the mark of a directory that was founded
 
 
@@ -105,13 +107,20 @@ def read_slots(directory: Directory) -> list[tuple[Mark, Owner] | None]:
     return slots
 
 
+def snapshot_of(founding: Founding | None) -> str:
+    """The file of the snapshot that a directory was founded with, "" without one."""
+    restored = founding is not None and founding.restored
+    return name_of_place(founding.base_term, founding.base) if founding is not None and restored else ""
+
+
 def left_by_a_member(directory: Directory) -> str:
     """The name of a file that only a member can have written, "" without one. For a directory that was not founded.
 
-    A founding that did not end leaves no such file. Raises StorageError for what another version of raftx has written,
-    OSError.
+    A founding that did not end leaves no such file but the snapshot that it says it begins behind. Raises StorageError
+    for what another version of raftx has written, OSError.
     """
-    names = directory.names()
+    begun = snapshot_of(founding_file.read_begun(directory))
+    names = [name for name in directory.names() if not (begun and name.startswith(begun))]
     found = [name for name in names if name == SPARE_NAME or place_of_name(name.split(".raftx")[0] + ".raftx")]
     for segment in sorted(number for number in map(segment_number, names) if number is not None):
         found.append(segment_name(segment))
@@ -122,6 +131,18 @@ def left_by_a_member(directory: Directory) -> str:
     return found[-1] if found else ""
 
 
+def remove_begun(directory: Directory) -> None:
+    """Remove the snapshot of a founding that did not end, so that the next one may begin with another. OSError."""
+    begun = snapshot_of(founding_file.read_begun(directory))
+    names = [name for name in directory.names() if begun and name.startswith(begun)]
+    for name in names:
+        directory.remove(name)
+    if names:
+        code = directory.py_sync()
+        if code:
+            raise OSError(-code, f"cannot remove {names[0]}")
+
+
 class Recovery:
     """Walks the segments of a directory once. Raises WalDamaged, WrongDirectory, StorageFailed, OSError."""
 
@@ -130,17 +151,24 @@ class Recovery:
         directory: Directory,
         founding: Founding,
         segment_bytes: int,
+        readonly: bool = False,
     ) -> None:
         self.directory = directory
+        self.founding = founding
+        #: nothing is going to be mended: no file is opened to be written
+        self.readonly = readonly
         self.path = os.fsdecode(directory.path)
         self.owner = Owner(founding.cluster, founding.id, founding.store)
         self.founders = founding.conf_state
         #: the membership at the base, and the one with all committed changes in the log
         self.conf_state = self.current = self.founders
         #: entries up to here, whose last one has that term, are not needed any more
-        self.base = self.base_term = 0
+        self.base, self.base_term = founding.base, founding.base_term
         self.segment_bytes = segment_bytes
         self.reader = Reader()
+        self.reader.found(founding.base, founding.base_term, founding.opened)
+        #: what is being judged: a file, and a place in it
+        self.where = (FOUNDING, 0)
         #: what was cut off first: (file, place, reason), or None
         self.repaired: tuple[str, int, str] | None = None
         #: why something acknowledged may be missing; "" when nothing is
@@ -151,6 +179,9 @@ class Recovery:
         self.walked: dict[int, tuple[int, int]] = {}
         #: the highest index of an entry in each of them
         self.highest: list[int] = []
+        #: the headers of the segments that are walked, and where the last batch of each of them ends
+        self.heads: list[Head] = []
+        self.ends: list[int] = []
         #: the first segment that is walked; those before it are left from what was not needed any more
         self.first = self.first_batch = 1
         self.leftovers: list[int] = []
@@ -158,6 +189,8 @@ class Recovery:
         self.has_spare = False
         #: the higher one of the slots that can be read
         self.mark: Mark | None = None
+        #: why the mark is to be written anew, though nothing is in doubt; "" when it is not
+        self.mark_reason = ""
         #: the mark has a file, which can be written again
         self.marked = False
         #: what the batch that the mark names is like, if it is there
@@ -184,6 +217,7 @@ class Recovery:
 
     def examine(self) -> None:
         """Verify everything and judge it. Changes nothing on disk."""
+        founding = self.founding
         present = self.directory.names()
         segments = sorted(number for number in map(segment_number, present) if number is not None)
         self._read_mark(present)
@@ -194,6 +228,7 @@ class Recovery:
         heads, headless = self._read_heads(range(first, last + 1) if segments else ())
         oldest = heads[-1].oldest if heads else 1
         if first > oldest:
+            self.where = (segment_name(first - 1), 0)
             raise WalDamaged(f"{self._file(first - 1)} is missing, {segment_name(last)} is there")
         self.leftovers = [segment for segment in segments if segment < first]
         self.has_spare = SPARE_NAME in present
@@ -204,7 +239,9 @@ class Recovery:
             # What was removed went up to the base at most.
             self.reader.start(self.base, self.base if first > 1 else 0)
         for head in heads:
+            self.heads.append(head)
             self.position = self._segment(head, last=head is heads[-1])
+            self.ends.append(self.position)
         if self.reader.restored is not None:
             self.base, self.base_term, self.conf_state = self.reader.restored
         if self.reader.last_index > self.base and not self.reader.joined:
@@ -216,13 +253,29 @@ class Recovery:
         changes = [(kind, data) for index, kind, data in self.reader.changes if index <= self.reader.commit]
         self.current = membership_after(self.conf_state, changes)
         if headless is not None:
+            self.where = (segment_name(last), 0)
             if not self._never_began(last):
                 raise WalDamaged(f"{self._file(last)}: {headless}") from headless
             self.unused = last
+        if heads:
+            self.where = (segment_name(heads[-1].segment), self.position)
         self._judge(len(heads), self.position)
+        if not self.doubt and founding.in_doubt and self.reader.batch_number == 0:
+            self.doubt = "it was rebuilt, and has nothing of what it held before"
+
+    def to_be_mended(self) -> list[tuple[str, int, str]]:
+        """What ``mend`` is going to repair, after ``examine``: (file, place, reason) each. Changes nothing on disk."""
+        found = [(MARK_NAME, 0, self.mark_reason)] if self.mark_reason else []
+        if self.unused and not self.unused_is_empty:
+            found.append((segment_name(self.unused), 0, HALF_HEADER))
+        if self.head is not None and self.reader.find_dirt(self.file, self.position, self.head.size) is not None:
+            found.append((segment_name(self.head.segment), self.position, self.torn_reason))
+        return found
 
     def mend(self) -> Wal:
         """Repair the tail, sync what is relied on, and return the writing end, in its next incarnation."""
+        if self.mark_reason:
+            self._repair(MARK_NAME, 0, self.mark_reason)
         for segment in self.leftovers:
             self.directory.remove(segment_name(segment))
         if self.has_spare:
@@ -264,6 +317,11 @@ class Recovery:
         if code:
             raise StorageFailed(describe(code))
 
+    def needs_snapshot(self) -> bool:
+        """Whether the log begins behind a snapshot that was there before it began so."""
+        founding = self.founding
+        return self.reader.restored is not None or (founding.restored and self.base == founding.base)
+
     def term_at(self, index: int) -> int:
         """The term of an entry for which a snapshot is there, or of the base; 0 when it is not in the log."""
         return self.base_term if index == self.base else self.reader.places.get(index, 0)
@@ -295,6 +353,8 @@ class Recovery:
     def _judge(self, count: int, position: int) -> None:
         """Whether all that was acknowledged is there, as far as the mark tells. Raises WalDamaged."""
         mark, number = self.mark, self.reader.batch_number
+        if not count:
+            self.where = (MARK_NAME, 0)
         where = f"{self._file(count)} ends at byte {position:,}" if count else f"{self.path} has no segment, it ends"
         if mark is not None and number < mark.number:
             raise WalDamaged(
@@ -308,8 +368,7 @@ class Recovery:
             raise WalDamaged(f"{where} with batch {number}, and {self.doubt}: what was acknowledged may be missing")
         if self.doubt and mark is not None and number > mark.number:
             # The slots are written in turn: the other one named one batch more at most, and that is there.
-            self._repair(MARK_NAME, 0, self.doubt)
-            self.doubt = ""
+            self.mark_reason, self.doubt = self.doubt, ""
 
     # --- segments --------------------------------------------------------------------------------
 
@@ -325,6 +384,7 @@ class Recovery:
             except WalDamaged as error:
                 if segment == segments[-1]:
                     return heads, error
+                self.where = (segment_name(segment), 0)
                 raise WalDamaged(f"{self._file(segment)}: {error}") from error
         return heads, None
 
@@ -368,7 +428,7 @@ class Recovery:
         finally:
             file.close()
         if not self.unused_is_empty:
-            self._repair(segment_name(segment), 0, "its header was not written whole")
+            self._repair(segment_name(segment), 0, HALF_HEADER)
         self.directory.remove(segment_name(segment))
         code = self.directory.py_sync()
         if code:
@@ -377,8 +437,9 @@ class Recovery:
     def _segment(self, head: Head, last: bool) -> int:
         """Walk one segment; the place behind its last batch. The last one stays open."""
         path = self._file(head.segment)
+        self.where = (segment_name(head.segment), 0)
         self._check(path, head)
-        file = self.directory.open_file(segment_name(head.segment), readonly=not last)
+        file = self.directory.open_file(segment_name(head.segment), readonly=self.readonly or not last)
         try:
             size = file.size()
             if size != head.size:
@@ -403,6 +464,8 @@ class Recovery:
         if head.founders != self.founders:
             raise WalDamaged(f"{path} was not founded with the members that {FOUNDING} names")
         if self.head is None:
+            if head.base < self.founding.base:
+                raise WalDamaged(f"{path} has a base before the entry that the log was founded behind")
             if segment > 1:
                 reader.follow(head.first_batch - 1, head.chain)
         elif head.base < self.head.base or head.oldest < self.head.oldest:
@@ -434,6 +497,7 @@ class Recovery:
             if self.mark is not None and reader.batch_number == self.mark.number:
                 self.met = Mark(reader.batch_number, segment, position, reader.previous_crc)
         where = f"{path} at byte {position:,}"
+        self.where = (segment_name(segment), position)
         torn, reason, extent = reader.torn, reader.reason, reader.batch_bytes
         if verdict == reader.BAD and not (last and torn):
             raise WalDamaged(f"{where}: {reason}")

@@ -82,7 +82,7 @@ class Descriptor:
     @property
     def name(self) -> str:
         """Its file."""
-        return f"snapshot-{self.term:016x}-{self.index:016x}.raftx"
+        return name_of_place(self.term, self.index)
 
     @property
     def chunks(self) -> int:
@@ -257,6 +257,11 @@ def check_chunk(each: Descriptor, number: int, chunk: bytes) -> bytes:
 
 def _chunk_crc(number: int, data: bytes) -> int:
     return zlib.crc32(data, zlib.crc32(_PLACE.pack(number, len(data))))
+
+
+def name_of_place(term: int, index: int) -> str:
+    """The file of the snapshot of that entry."""
+    return f"snapshot-{term:016x}-{index:016x}.raftx"
 
 
 def place_of_name(name: str) -> tuple[int, int] | None:

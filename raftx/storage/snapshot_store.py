@@ -11,6 +11,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from .._native.files import Directory
@@ -24,7 +25,20 @@ from .snapshots import KEPT, SnapshotFolder, SnapshotReader, SnapshotWriter
 
 Compact: TypeAlias = "Callable[[int, int, ConfState], None]"
 
-REMEDY = "put a backup in place, or begin this member anew in an empty directory, as a new one"
+REMEDY = "put the file back as it was, or rebuild the member (raftx wal rebuild)"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The snapshots of a directory."""
+
+    #: those within the log that are kept, and one ahead of it if there is one, newest first
+    within: list[Descriptor]
+    ahead: list[Descriptor]
+    #: the file of each that is damaged, and why
+    damaged: list[tuple[str, str]]
+    #: files of those that were being received, as far as they are kept
+    parts: list[str]
 
 
 class _Writer(SnapshotWriter):
@@ -73,8 +87,8 @@ class SnapshotStore:
 
     # --- opening -----------------------------------------------------------------------------------
 
-    def find(self, base: int, last: int, term_at: Callable[[int], int], restored: bool) -> None:
-        """Look at what is there. Before anything else.
+    def judge(self, base: int, last: int, term_at: Callable[[int], int], restored: bool) -> Judged:
+        """What is there, and what counts of it. Changes nothing on disk.
 
         The log begins behind ``base`` and ends with ``last``; ``term_at`` tells the terms of its entries. restored: it
         was begun anew behind the snapshot at the base. Raises SnapshotDamaged, WalDamaged, WrongDirectory and
@@ -92,15 +106,23 @@ class SnapshotStore:
         within = [each for each in kept if inside(each.term, each.index)]
         if base and not within:
             self._check_needed(base, last, kept, damaged, restored)
-        for name, reason in damaged:
-            report(logging.WARNING, "%s: %s; it is put aside as %s%s", self.where, reason, name, DAMAGED)
-            self._folder.set_aside(name)
         newest = within[0].index if within else base
         ahead = [each for each in kept if each.index > newest and each not in within][:1]
         parts = [name for name in self._folder.parts() if (place_of_part(name) or (0, 0))[1] > newest][:1]
-        self._within = within[:KEPT]
-        self._ahead, self._ahead_whole = (ahead[0] if ahead else None), False
-        self._folder.clean([each.name for each in self._within + ahead] + parts)
+        return Judged(within[:KEPT], ahead, damaged, parts)
+
+    def find(self, base: int, last: int, term_at: Callable[[int], int], restored: bool) -> None:
+        """Look at what is there, as ``judge`` does, and remove or put aside what does not count. Before anything else.
+
+        Raises what ``judge`` raises.
+        """
+        judged = self.judge(base, last, term_at, restored)
+        for name, reason in judged.damaged:
+            report(logging.WARNING, "%s: %s; it is put aside as %s%s", self.where, reason, name, DAMAGED)
+            self._folder.set_aside(name)
+        self._within = judged.within
+        self._ahead, self._ahead_whole = (judged.ahead[0] if judged.ahead else None), False
+        self._folder.clean([each.name for each in judged.within + judged.ahead] + judged.parts)
 
     def follow(self, base: Callable[[], int]) -> None:
         """From now on the log begins where ``base`` says, whatever happens."""

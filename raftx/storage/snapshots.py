@@ -50,17 +50,25 @@ class SnapshotWriter:
     """A snapshot file that is being made, in ``directory``. One thread at a time.
 
     ``descriptor`` says what the state is of; sizes and digest come from what is written. level: of zstd, 1..22, or
-    None for no compression. Raises UsageError for what no file can hold, StorageError when it cannot be made.
+    None for no compression. place: another name than the descriptor's, and one for the file while it is made. Raises
+    UsageError for what no file can hold, StorageError when it cannot be made.
     """
 
-    def __init__(self, directory: Directory, descriptor: Descriptor, level: int | None = None) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        descriptor: Descriptor,
+        level: int | None = None,
+        place: tuple[str, str] | None = None,
+    ) -> None:
         descriptor.check()
         self._packer = None if level is None else compressor(level)
         self.descriptor = dataclasses.replace(
             descriptor, size=0, stored=0, compressed=level is not None, digest=bytes(form.DIGEST_BYTES)
         )
         self._directory = directory
-        self._name = self.descriptor.name + NEW
+        name = self.descriptor.name
+        self._final, self._name = place if place is not None else (name, name + NEW)
         self._rest = bytearray()
         self._digest = form.new_digest()
         self._chunks = self._size = self._stored = self._unsynced = 0
@@ -103,12 +111,16 @@ class SnapshotWriter:
         file.close()
         self._file = None
         try:
-            self._directory.rename(self._name, made.name)
+            self.name_it()
         except OSError as error:
-            raise StorageFailed(f"cannot name {made.name}: {error}") from error
-        check_done(self._directory.py_sync(), "the sync of the directory", made.name)
+            raise StorageFailed(f"cannot name {self._final}: {error}") from error
+        check_done(self._directory.py_sync(), "the sync of the directory", self._final)
         self.descriptor = made
         return made
+
+    def name_it(self) -> None:
+        """Give the file its name. Raises OSError."""
+        self._directory.rename(self._name, self._final)
 
     def discard(self) -> None:
         """Leave nothing behind, unless it is finished. May be called twice."""
@@ -151,11 +163,13 @@ class SnapshotReader:
     """A snapshot's state, read as it is asked for; each chunk is checked before any of it is given away.
 
     ``index``, ``term``, ``version`` and ``size`` are of what it holds. Whoever reads to the end (``read`` returns b"")
-    knows that all of it was whole. One thread at a time. Raises SnapshotDamaged, StorageError.
+    knows that all of it was whole. anywhere: it may have another name than its own. One thread at a time. Raises
+    SnapshotDamaged, StorageError.
     """
 
-    def __init__(self, directory: Directory, name: str) -> None:
+    def __init__(self, directory: Directory, name: str, anywhere: bool = False) -> None:
         self.name = name
+        self._anywhere = anywhere
         try:
             self._file = directory.open_file(name, readonly=True)
         except OSError as error:
@@ -223,7 +237,7 @@ class SnapshotReader:
     def _head(self) -> Descriptor:
         # Most headers end in the first block; what is behind it belongs to chunks then.
         found = form.decode(self._read(0, form.HEAD_MAX))
-        if found.name != self.name.removesuffix(NEW):
+        if not self._anywhere and found.name != self.name.removesuffix(NEW):
             raise SnapshotDamaged(f"{self.name} holds another snapshot, {found.name}")
         try:
             length = self._file.size()

@@ -17,7 +17,7 @@ cdef class Reader:
     cdef readonly bint torn, in_doubt
     cdef readonly uint32_t kind, previous_crc, count
     cdef readonly uint64_t batch_number, length, batch_bytes, term, vote, commit, incarnation
-    cdef readonly uint64_t last_index, last_term, base, highest
+    cdef readonly uint64_t last_index, last_term, base, highest, founded
     cdef readonly bint replaces, loose, joined
     cdef readonly list pieces, changes
     cdef readonly tuple restored

@@ -68,6 +68,8 @@ class Reader:
         self.base = 0
         #: the highest index of a record in what was read since ``begin``
         self.highest = 0
+        #: the log was founded behind this entry; 0: with its first one
+        self.founded = 0
         #: no record was read yet, and the segments before the first one are gone: its index may be any
         self.loose = False
         #: what is behind the base follows it without a gap
@@ -93,13 +95,22 @@ class Reader:
         self.batch_number = number
         self.previous_crc = chain
 
+    def found(self, base: int, base_term: int, incarnation: int) -> None:
+        """Before anything else: what was so before the first batch of the log.
+
+        Entries up to ``base`` came before it, and are committed.
+        """
+        self.founded = self.base = self.last_index = self.commit = base
+        self.last_term = self.term = base_term
+        self.incarnation = incarnation
+
     def start(self, base: int, last_index: int) -> None:
         """Before the first batch: entries up to ``base`` are not wanted. last_index: 0 for a log with its beginning.
 
         Where segments before are gone, what was in them went up to the base, or was void.
         """
         self.base = base
-        self.last_index = last_index
+        self.last_index = last_index or self.founded
         self.loose = last_index != 0
         self.joined = last_index == 0
 

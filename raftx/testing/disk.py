@@ -121,6 +121,16 @@ class SimDisk(Disk):
                 raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), str(path))
             self._folder(path.parent).drop(path.name)
 
+    def rename_directory(self, old: Path, new: Path) -> None:
+        """Give a directory another name in the same parent, which nothing has. Raises OSError."""
+        with self._lock:
+            self._check("names", new.name)
+            self._folder(old)
+            parent = self._folder(new.parent)
+            if new.name in parent.names:
+                raise OSError(errno.EEXIST, os.strerror(errno.EEXIST), str(new))
+            parent.move(old.name, new.name)
+
     def sync_directory(self, path: Path) -> None:
         """Make created, renamed and removed names in a directory durable. Raises OSError."""
         with self._lock:

@@ -130,6 +130,13 @@ class Folder:
         self.durable: dict[str, Node] = {}
         #: the life of the process that holds it; 0: nobody does
         self.held_by = 0
+        #: directories in it that got another name since the last sync: (old, new), in order
+        self.moves: list[tuple[str, str]] = []
+
+    def move(self, old: str, new: str) -> None:
+        """Give a directory another name, in one step: a power cut loses both halves of it or none."""
+        self.names[new] = self.names.pop(old)
+        self.moves.append((old, new))
 
     def put(self, name: str, node: Node, kind: str = "make") -> None:
         """Give something a name, in place of what has it."""
@@ -145,11 +152,21 @@ class Folder:
     def sync(self) -> None:
         """The names are durable."""
         self.durable = dict(self.names)
+        self.moves.clear()
         self.platter.note("sync names", self.number)
 
     def lose_power(self, draw: random.Random, counts: Counter[str]) -> None:
         """Each name that was made, moved or removed since the last sync is as it was before, or as it is now."""
         self.held_by = 0
+        if self.moves:
+            # Those before some moment are kept: what a file system notes of its names it notes in order.
+            kept = draw.randrange(len(self.moves) + 1)
+            for old, new in reversed(self.moves[kept:]):
+                self.names[old] = self.names.pop(new)
+            for old, new in self.moves[:kept]:
+                self.durable.pop(old, None)
+                self.durable[new] = self.names[new]
+            self.moves.clear()
         for name in sorted({*self.names, *self.durable}):
             now, before = self.names.get(name), self.durable.get(name)
             if now is before:

@@ -39,6 +39,7 @@ LAYERS = [
     {"aio"},
     {"testing"},
     {"cli"},
+    {"__main__"},
 ]
 LAYER = {name: level for level, names in enumerate(LAYERS) for name in names}
 # Where modules of one layer may import one another: only those that stand before them.
@@ -57,7 +58,7 @@ DECLARATIONS = {"_native/layout.pxd", "_native/checks.pxd"}
 # What any module may take from the package itself.
 ROOT_NAMES = {"COMPILED", "__version__", "_pure"}
 # Layers that may use the public names.
-TOP = {"testing", "cli"}
+TOP = {"testing", "cli", "__main__"}
 # The algorithm is deterministic: no clock, threads, files, network, logging, no randomness of its own.
 CONSENSUS_REFUSED = {
     "asyncio", "datetime", "logging", "multiprocessing", "os", "pathlib", "pynng", "queue", "random", "secrets",

@@ -25,6 +25,8 @@ REACHED = {
     "names lost": 2,
     "repaired": 10,
     "refused": 5,
+    "rebuilt": 50,
+    "power cuts in rebuilding": 20,
     "begun in doubt": 30,
     "still in doubt": 10,
     "damaged newest batches": 20,

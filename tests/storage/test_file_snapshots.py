@@ -123,7 +123,9 @@ def test_without_a_snapshot_that_serves_it_does_not_start(impl, tmp_path, count)
         return
     before = names(tmp_path)
     for _ in range(2):
-        with pytest.raises(impl.SnapshotDamaged, match=r"chunk 0.*begins behind entry 5.*put a backup in place"):
+        with pytest.raises(
+            impl.SnapshotDamaged, match=r"chunk 0.*begins behind entry 5.*put the file back as it was, or rebuild"
+        ):
             opened(impl, tmp_path)
     assert names(tmp_path) == before
 

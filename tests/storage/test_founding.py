@@ -1,5 +1,6 @@
 """A member is founded once, by ``FileStorage.create``: what that takes, what it leaves, and what opens without it."""
 
+import itertools
 import os
 import random
 import shutil
@@ -198,15 +199,14 @@ def test_what_the_file_says(impl, tmp_path):
     create(impl, path, id=2, members=URLS, learners={5: "tcp://e:5"}, segment_bytes=SMALL + 5000)
     data = (path / "founding").read_bytes()
     assert (path / "founding").stat().st_mode & 0o777 == 0o600
-    number = [
-        int.from_bytes(data[a:b], "little") for a, b in ((8, 12), (12, 16), (16, 20), (20, 24), (56, 64), (64, 72))
-    ]
+    ends = (8, 12, 16, 20, 24), (56, 64, 72, 76, 80, 88, 96, 104)
+    number = [int.from_bytes(data[a:b], "little") for each in ends for a, b in itertools.pairwise(each)]
     assert data[:8] == b"RAFTXFND"
-    assert number == [1, zlib.crc32(data[16:]), len(data), 1, 2, SMALL + 4096]
+    assert number == [2, zlib.crc32(data[16:]), len(data), 2, 2, SMALL + 4096, 0, 0, 0, 0, 0]
     assert data[24:40] == CLUSTER
     conf_state = impl.ConfState(voters=(1, 2, 3), learners=(5,))
     encoded = conf_state.encode()
-    assert data[72 : 72 + len(encoded)] == encoded
+    assert data[104 : 104 + len(encoded)] == encoded
     found = founding_of(impl, path)
     assert found.store == data[40:56] != bytes(16)
     assert (found.id, found.conf_state, found.addresses) == (2, conf_state, {**URLS, 5: "tcp://e:5"})
@@ -234,7 +234,7 @@ def test_every_byte_of_the_file_counts(impl, tmp_path):
     assert has_it(impl, path)
 
 
-@pytest.mark.parametrize("version", [0, 2, 255])
+@pytest.mark.parametrize("version", [0, 1, 3, 255])
 def test_another_version_of_the_file(impl, tmp_path, version):
     """It says so in two places, and its checksum is right: no damage."""
     path = tmp_path / "n"
@@ -243,7 +243,7 @@ def test_another_version_of_the_file(impl, tmp_path, version):
     data[8] = data[20] = version
     data[12:16] = zlib.crc32(data[16:]).to_bytes(4, "little")
     (path / "founding").write_bytes(data)
-    with pytest.raises(impl.StorageError, match=f"{path}: .*version {version}; this raftx reads version 1") as refused:
+    with pytest.raises(impl.StorageError, match=f"{path}: .*version {version}; this raftx reads version 2") as refused:
         impl.FileStorage(path).open(1, CLUSTER)
     assert type(refused.value) is impl.StorageError
 
@@ -254,7 +254,7 @@ def test_membership_and_addresses_that_cannot_be(impl, tmp_path):
     path = tmp_path / "n"
     create(impl, path, members=URLS)
     whole = (path / "founding").read_bytes()
-    for cut in range(72, len(whole)):
+    for cut in range(104, len(whole)):
         data = bytearray(whole[:cut])
         data[16:20] = len(data).to_bytes(4, "little")
         data[12:16] = zlib.crc32(data[16:]).to_bytes(4, "little")

@@ -444,7 +444,7 @@ def test_without_the_snapshot_that_the_log_begins_behind_it_does_not_start(impl,
         path.write_bytes(path.read_bytes()[:-1] + b"?")
     error = impl.WalDamaged if what == "missing" else impl.SnapshotDamaged
     for _ in range(2):
-        with pytest.raises(error, match="put a backup in place"):
+        with pytest.raises(error, match="put the file back as it was, or rebuild the member"):
             opened(impl, tmp_path)
     assert later.name in snapshots(tmp_path)
 

@@ -79,8 +79,8 @@ MUTANTS = (
         (
             Edit(
                 FOUNDING,
-                "        directory.rename(NEW, NAME)\n        code = directory.py_sync()\n",
-                "        directory.rename(NEW, NAME)\n",
+                "    directory.rename(NEW, NAME)\n    code = directory.py_sync()\n",
+                "    directory.rename(NEW, NAME)\n    code = 0\n",
             ),
         ),
     ),

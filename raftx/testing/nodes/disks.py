@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from ...errors import StorageError, StorageFailed, WalDamaged
 from ...storage.file import FileStorage
 from ...storage.memory import MemoryStorage
+from ...storage.rebuild import rebuild
 from ...storage.wal_format import BLOCK, MARK_NAME, MARK_SLOTS, SECTOR, Mark, decode_mark, segment_name
 from ..disk import Chances, SimDisk
 
@@ -71,6 +72,9 @@ class Disk(Protocol):
     def damage(self, rng: random.Random, totals: Counter[str]) -> bool:
         """While no node runs: what was durable is damaged. False where that cannot be."""
 
+    def rebuild(self, rng: random.Random, totals: Counter[str]) -> bool:
+        """While no node runs: the member begins again without what it held, in doubt. False when that has not ended."""
+
     def heal(self) -> None:
         """No further faults; those that nodes can live with are over."""
 
@@ -124,6 +128,9 @@ class PlainDisk:
     def damage(self, rng: random.Random, totals: Counter[str]) -> bool:
         return False
 
+    def rebuild(self, rng: random.Random, totals: Counter[str]) -> bool:
+        return False
+
     def heal(self) -> None:
         self._storage.fail_next_sync = None
 
@@ -144,6 +151,8 @@ class WalDisk:
         #: nothing was ordered that a node cannot live with, in this life
         self._harmless = True
         self.damaged = False
+        #: what is damaged is what the member would start with
+        self._refuses = False
 
     def storage(self) -> FileStorage:
         self._harmless = True
@@ -180,7 +189,7 @@ class WalDisk:
 
     def may_refuse(self, error: BaseException) -> bool:
         if isinstance(error, WalDamaged):
-            return self.damaged
+            return self._refuses
         return isinstance(error, StorageError) and (self.disk.off or not self._harmless)
 
     def fault(self, rng: random.Random, totals: Counter[str]) -> None:
@@ -232,8 +241,23 @@ class WalDisk:
             name = rng.choice(logs)
             end = mark.position if name == newest else min(self._size(name), 40_000)
             self.disk.flip(f"{self._path}/{name}", rng.randrange(8 * end))
-        self.damaged = True
+        self.damaged = self._refuses = True
         totals["damaged disks"] += 1
+        return True
+
+    def rebuild(self, rng: random.Random, totals: Counter[str]) -> bool:
+        if rng.random() < 0.4:
+            self.disk.cut_after(rng.randint(1, 50))
+        try:
+            rebuild(self._path, disk=self.disk)
+        except StorageError:
+            if not self.disk.off:
+                raise
+            totals["power cuts in rebuilding"] += 1
+            self.power_cut(totals)
+            return False
+        self.disk.repair()
+        self._refuses = False
         return True
 
     def _size(self, name: str) -> int:

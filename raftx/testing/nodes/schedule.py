@@ -53,6 +53,8 @@ class Schedule:
             raise WrongApplication(f"application must be an Application, not {application!r}")
         self.seed = check_seed(seed)
         self.rng = rng = random.Random(f"nodes {seed}")
+        #: of what people do with damaged directories; drawn apart, so that the rest of a seed is what it was
+        self.hands = random.Random(f"hands {seed}")
         self.count = rng.choice((1, 2, 3, 3, 3, 3, 3, 4, 5, 5))
         self.ids = tuple(range(1, self.count + 1))
         plain = rng.random() < 0.1
@@ -138,6 +140,9 @@ class Schedule:
         for id in world.down():
             if rng.random() < 0.08:
                 world.begin(id)
+        for id, member in world.members.items():
+            if member.refused and self.hands.random() < 0.05:
+                world.rebuild(id, self.hands)
 
     def disturb_network(self) -> None:
         rng, network = self.rng, self.world.network
@@ -205,6 +210,9 @@ class Schedule:
         """No more faults: everybody comes back, every request ends, and all agree."""
         world = self.world
         world.network.heal()
+        for id, member in world.members.items():
+            if member.refused and self.hands.random() < 0.5:
+                world.rebuild(id, self.hands)
         for member in world.members.values():
             member.disk.heal()
             member.paused_until = 0

@@ -153,6 +153,16 @@ class World:
         self._note("refused", member.id)
         return False
 
+    def rebuild(self, id: int, hands: random.Random) -> bool:
+        """A member whose disk is damaged begins again without what it held; False when that has not ended."""
+        member = self.members[id]
+        if not member.refused or not member.disk.rebuild(hands, self.totals):
+            return False
+        member.refused = False
+        self.totals["rebuilt"] += 1
+        self._note("rebuilt", id)
+        return True
+
     def crash(self, id: int, power: bool) -> None:
         """The process is killed; ``power``: and what its disk has not synced may be lost."""
         member = self.members[id]

@@ -1,0 +1,1 @@
+"""The command ``raftx``: looks at what members keep on disk, and moves it by hand. See docs/cli.md."""

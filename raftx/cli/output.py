@@ -1,0 +1,87 @@
+"""What commands print: tables for people, and JSON for programs. Both say the same."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+WIDTH_MIN = 40  # columns of a terminal below which nothing is cut any more
+
+
+def say(text: str) -> None:
+    """A line for people, or a document of JSON."""
+    print(text, flush=False)
+
+
+def complain(text: str) -> None:
+    """A sentence about what is wrong, on standard error."""
+    print(f"raftx: {text}", file=sys.stderr)
+
+
+def as_json(value: Mapping[str, Any]) -> str:
+    """One document."""
+    return json.dumps(value, indent=2)
+
+
+def fields(rows: Iterable[tuple[str, Any]]) -> str:
+    """Names and values below each other; what has several lines is indented."""
+    rows = [(name, shown(value)) for name, value in rows]
+    width = max([len(name) for name, _ in rows], default=0)
+    indent = "\n" + " " * (width + 2)
+    return "\n".join([f"{name:<{width}}  {text.replace(chr(10), indent)}".rstrip() for name, text in rows])
+
+
+def table(names: Sequence[str], rows: Sequence[Sequence[Any]], left: Sequence[str] = ()) -> str:
+    """Columns with their names above. ``left``: the names of those that are text; the others are numbers."""
+    cells = [[shown(each) for each in row] for row in rows]
+    widths = [max(len(each) for each in column) for column in zip(names, *cells)]
+    return "\n".join(_lines([list(names), *cells], names, widths, left))
+
+
+def stream(names: Sequence[str], widths: Sequence[int], rows: Iterable[Sequence[Any]], left: Sequence[str]) -> None:
+    """Print a long table row by row, with columns at least so wide. On a terminal a line ends where the window does."""
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+
+    def cells() -> Iterator[list[str]]:
+        yield list(names)
+        for row in rows:
+            yield [shown(each) for each in row]
+
+    for line in _lines(cells(), names, widths, left):
+        say(line[: room - 1] + "\u2026" if WIDTH_MIN <= room < len(line) else line)
+
+
+def _lines(
+    rows: Iterable[Sequence[str]], names: Sequence[str], widths: Sequence[int], left: Sequence[str]
+) -> Iterator[str]:
+    for row in rows:
+        parts = [
+            f"{text:<{width}}" if name in left else f"{text:>{width}}" for name, width, text in zip(names, widths, row)
+        ]
+        yield "  ".join(parts).rstrip()
+
+
+def shown(value: Any) -> str:
+    """A value for people."""
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(value)
+
+
+def readable(data: bytes) -> str:
+    """Bytes for people: ASCII as it is, everything else escaped."""
+    return repr(data)[2:-1] or "-"
+
+
+def cluster_shown(cluster: bytes) -> str:
+    """The name of a cluster: what can be given to the option --cluster, and as text where it is some."""
+    text = cluster.rstrip(b"\0")
+    printable = text and text.isascii() and text.decode("ascii").isprintable()
+    return f"{cluster.hex()} ({text.decode('ascii')!r})" if printable else cluster.hex()

@@ -1,0 +1,285 @@
+"""A look at a member's directory, with the code that opens it, and without changing anything: no byte, and no file.
+
+A directory that a node uses can be looked at as well. Then the files change meanwhile, and what is read may be behind;
+so what looks like damage is looked at again, and counts when it stays where it was. No lock is held, so that a node can
+begin at any moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from .._native.files import Directory, segment_name
+from .._native.layout import ENTRY_HEADER, RECORD_INDEX, RECORD_LENGTH
+from .._native.memory import Buffer, Entry
+from ..errors import NotFounded, SnapshotDamaged, StorageError, WalDamaged
+from . import founding as founding_file
+from .file import NOT_FOUNDED, REMEDY
+from .founding import NAME as FOUNDING
+from .founding import Founding
+from .recovery import Recovery, left_by_a_member
+from .snapshot_format import Descriptor
+from .snapshot_store import REMEDY as SNAPSHOT_REMEDY
+from .snapshot_store import SnapshotStore
+from .snapshots import SnapshotFolder, SnapshotReader
+
+AGAIN = 6  # so often what looks like damage in a directory that is in use is looked at again
+AGAIN_S = 0.05
+
+
+@dataclass(frozen=True)
+class Damage:
+    """What keeps a member from starting, or a snapshot from serving."""
+
+    #: a file of the directory, and the byte at which it begins, as far as that is known
+    file: str
+    place: int
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class SnapshotSeen:
+    """A snapshot's file."""
+
+    name: str
+    #: None where the header cannot be read
+    descriptor: Descriptor | None
+    #: whether it is within the log and kept
+    counts: bool
+    #: why it cannot be used; "" where nothing was found to be wrong
+    damage: str = ""
+
+
+@dataclass(frozen=True)
+class SegmentSeen:
+    """A segment of the log."""
+
+    name: str
+    number: int
+    size: int
+    #: where its last batch ends
+    end: int
+    #: numbers of its first and its last batch; the last one is below the first where there is none
+    first_batch: int
+    last_batch: int
+    #: the base that its header names
+    base: int
+
+
+@dataclass
+class Look:
+    """What a directory holds. A context: until it ends ``entries`` may be read."""
+
+    path: Path
+    in_use: bool
+    #: None where it cannot be read
+    founding: Founding | None = None
+    recovery: Recovery | None = None
+    segments: list[SegmentSeen] = field(default_factory=list)
+    snapshots: list[SnapshotSeen] = field(default_factory=list)
+    damage: list[Damage] = field(default_factory=list)
+    #: (file, place, reason): what the next start repairs or removes, which is no damage
+    mends: list[tuple[str, int, str]] = field(default_factory=list)
+    #: why the member starts in doubt; "" when it does not
+    doubt: str = ""
+    _directory: Directory | None = None
+    #: the directory is somebody else's to close
+    _keep: bool = False
+
+    def __enter__(self) -> Look:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the directory; may be called twice."""
+        if self.recovery is not None:
+            self.recovery.close()
+        if self._directory is not None and not self._keep:
+            self._directory.close()
+
+    def entries(self, first: int = 1, last: int = 1 << 63) -> Iterator[Entry]:
+        """The entries that count, from ``first`` to ``last``, in order; where there is damage, those before it.
+
+        The log is read again, piece by piece. Raises WalDamaged, OSError when it changes meanwhile.
+        """
+        recovery, directory = self.recovery, self._directory
+        if recovery is None or directory is None:
+            return
+        # A piece replaces what comes before it from its own first entry on.
+        ends = []
+        least = last + 1
+        for piece in reversed(recovery.pieces):
+            ends.append(least)
+            least = min(least, _first_index(directory, piece))
+        for data, end in zip(recovery.records(), reversed(ends), strict=True):
+            for entry in Entry.decode_all(data):
+                if first <= entry.index < end:
+                    yield entry
+
+
+def is_in_use(path: Path) -> bool:
+    """Whether a process holds the directory. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)  # with the lock: nobody is to meet it
+    return False
+
+
+def look(given: str | os.PathLike[str], *, thorough: bool = False) -> Look:
+    """Look at a directory. thorough: read every snapshot to its end, also those that do not count.
+
+    Damage is not raised but told. Raises NotFounded where there is no member, StorageError for another version of the
+    format, OSError for what cannot be read.
+    """
+    path = Path(os.path.abspath(given))
+    before: list[Damage] | None = None
+    for attempt in range(AGAIN):
+        in_use = is_in_use(path)
+        seen = None
+        try:
+            seen = look_into(Directory(path, locked=False), path, in_use=in_use, thorough=thorough)
+            if not seen.damage or seen.damage == before or not (in_use or is_in_use(path)):
+                return seen
+            before = seen.damage
+        except FileNotFoundError:
+            # A segment that is not needed any more was removed after its name was read.
+            if attempt == AGAIN - 1:
+                raise
+        if attempt < AGAIN - 1:
+            if seen is not None:
+                seen.close()
+            time.sleep(AGAIN_S)
+    assert seen is not None
+    return seen
+
+
+def look_into(
+    directory: Directory, path: Path, *, in_use: bool = False, thorough: bool = False, keep: bool = False
+) -> Look:
+    """Look at a directory that is open; it is closed with what is returned, or by what is raised, unless ``keep``.
+
+    See ``look``.
+    """
+    seen = Look(path, in_use, _keep=keep)
+    seen._directory = directory
+    try:
+        _examine(seen, directory, thorough)
+    except StorageError as error:
+        seen.close()
+        # What reads the bytes of another version does not know where they are.
+        if type(error) is StorageError:
+            raise StorageError(f"{path}: {error}") from error
+        raise
+    except BaseException:
+        seen.close()
+        raise
+    return seen
+
+
+def _examine(seen: Look, directory: Directory, thorough: bool) -> None:
+    path = seen.path
+    try:
+        seen.founding = founding = founding_file.read(directory)
+    except WalDamaged as error:
+        seen.damage.append(Damage(FOUNDING, 0, str(error), REMEDY))
+        return
+    if founding is None:
+        if left := left_by_a_member(directory):
+            reason = f"the file {FOUNDING} is missing, and {left} of a member is there"
+            seen.damage.append(Damage(FOUNDING, 0, reason, REMEDY))
+            return
+        raise NotFounded(f"{path} holds no member. {NOT_FOUNDED}")
+    seen.recovery = recovery = Recovery(directory, founding, founding.segment_bytes, readonly=True)
+    try:
+        recovery.examine()
+        seen.doubt = recovery.doubt
+        if recovery.reader.in_doubt:
+            seen.doubt = seen.doubt or "no leader has brought it up to date since it was in doubt"
+        seen.mends = recovery.to_be_mended()
+    except WalDamaged as error:
+        reason = str(error).removeprefix(f"{path}/{recovery.where[0]}").lstrip(": ").removeprefix(f"{path}: ")
+        seen.damage.append(Damage(*recovery.where, reason, REMEDY))
+    seen.segments = _segments(recovery)
+    _look_at_snapshots(seen, founding, recovery, directory, thorough)
+
+
+def _segments(recovery: Recovery) -> list[SegmentSeen]:
+    """Those that were walked, the damaged one included."""
+    heads = recovery.heads
+    found = []
+    for number, head in enumerate(heads):
+        whole = number < len(recovery.ends)
+        last = heads[number + 1].first_batch - 1 if number + 1 < len(heads) else recovery.reader.batch_number
+        end = recovery.ends[number] if whole else recovery.where[1]
+        found.append(
+            SegmentSeen(segment_name(head.segment), head.segment, head.size, end, head.first_batch, last, head.base)
+        )
+    return found
+
+
+def _look_at_snapshots(
+    seen: Look, founding: Founding, recovery: Recovery, directory: Directory, thorough: bool
+) -> None:
+    kept: set[str] = set()
+    if not seen.damage:
+        store = SnapshotStore(str(seen.path), directory, founding.cluster)
+        reader = recovery.reader
+        try:
+            judged = store.judge(recovery.base, reader.last_index, recovery.term_at, recovery.needs_snapshot())
+            kept = {each.name for each in judged.within}
+            seen.mends += [(name, 0, f"{reason}; it is put aside") for name, reason in judged.damaged]
+        except (SnapshotDamaged, WalDamaged) as error:
+            text = str(error).removeprefix(f"{seen.path}: ").removesuffix(f": {SNAPSHOT_REMEDY}")
+            names = [name for name in SnapshotFolder(directory).names() if name in text]
+            seen.damage.append(Damage(names[0] if names else FOUNDING, 0, text, SNAPSHOT_REMEDY))
+    for name in SnapshotFolder(directory).names():
+        descriptor, damage = None, ""
+        try:
+            with contextlib.closing(SnapshotReader(directory, name)) as snapshot:
+                descriptor = snapshot.descriptor
+                if thorough:
+                    snapshot.verify()
+        except StorageError as error:
+            if not isinstance(error, SnapshotDamaged) and name not in directory.names():
+                continue  # it was removed meanwhile
+            damage = str(error)
+        seen.snapshots.append(SnapshotSeen(name, descriptor, name in kept, damage))
+        if damage and thorough:
+            known = [each.file for each in seen.damage]
+            if name not in known:
+                seen.mends = [each for each in seen.mends if each[0] != name]
+                remedy = "the next start puts it aside, and goes on with the one before or with the log"
+                seen.damage.append(Damage(name, 0, damage, remedy))
+
+
+def _first_index(directory: Directory, piece: tuple[int, int, int]) -> int:
+    """The index of the first entry of a run of records."""
+    segment, position, _ = piece
+    file = directory.open_file(segment_name(segment), readonly=True)
+    try:
+        buffer = Buffer()
+        code = file.py_read_at(buffer, ENTRY_HEADER, position)
+    finally:
+        file.close()
+    if code:
+        raise OSError(-code, f"cannot read {segment_name(segment)}")
+    if len(buffer) <= RECORD_LENGTH:
+        raise WalDamaged(f"{segment_name(segment)} became shorter while it was read")
+    data = buffer.tobytes()
+    return int.from_bytes(data[RECORD_INDEX : RECORD_INDEX + 8], "little")

@@ -1,0 +1,136 @@
+"""Snapshot files outside of a node's directory: read anywhere, written anywhere, copied for another cluster.
+
+A file that is made appears whole under its name, and durable, or not at all. Nothing here knows when.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from .._native.files import Directory
+from ..errors import SnapshotDamaged, StorageError, UsageError
+from .snapshot_format import NEW, Descriptor
+from .snapshots import SnapshotReader, SnapshotWriter
+
+NAME_MAX = 255  # bytes of a file's name
+
+
+def file_path(given: object, name: str) -> Path:
+    """The path of a file. Raises UsageError, which calls it ``name``, for what cannot be one."""
+    try:
+        path = os.fspath(given) if isinstance(given, (str, os.PathLike)) else b""
+    except TypeError:  # it gives something else
+        path = b""
+    if not isinstance(path, str) or not path:
+        raise UsageError(f"{name} must be the path of a file, a str or a pathlib.Path, not {given!r}")
+    try:
+        encoded = os.fsencode(path)
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{name} must be text that a file name can hold ({error.reason}), not {given!r}") from error
+    if b"\0" in encoded:
+        raise UsageError(f"{name} must not have a NUL in it, as no file name has, not {given!r}")
+    whole = Path(os.path.abspath(path))
+    if not whole.name or path.endswith("/"):
+        raise UsageError(f"{name} must be the path of a file, not of a directory, and not {given!r}")
+    return whole
+
+
+@contextlib.contextmanager
+def snapshot_file(given: str | os.PathLike[str], name: str) -> Iterator[SnapshotReader]:
+    """A snapshot file, wherever it is, to be read. Raises StorageError, SnapshotDamaged, which name the file."""
+    path = file_path(given, name)
+    try:
+        if not path.is_file():
+            path.stat()
+            raise StorageError(f"{path} is no file")
+        directory = Directory(path.parent, locked=False)
+    except OSError as error:
+        raise StorageError(f"cannot open {path}: {error.strerror or error}") from error
+    try:
+        with contextlib.closing(SnapshotReader(directory, path.name, anywhere=True)) as reader:
+            yield reader
+    except SnapshotDamaged as error:
+        raise SnapshotDamaged(f"{path}: {str(error).removeprefix(f'{path.name}: ')}") from error.__cause__
+    finally:
+        directory.close()
+
+
+def copy_snapshot(
+    given: str | os.PathLike[str], directory: Directory, made: Descriptor, level: int | None
+) -> Descriptor:
+    """Copy the state of a snapshot file into one that is described as ``made``. Raises StorageError, UsageError."""
+    with snapshot_file(given, "file") as reader:
+        return copy_state(reader, SnapshotWriter(directory, made, level))
+
+
+def copy_state(reader: SnapshotReader, writer: SnapshotWriter) -> Descriptor:
+    """Copy what is left of a state into a file that is being made, and finish that."""
+    try:
+        for piece in reader:
+            writer.write(piece)
+        return writer.finish()
+    finally:
+        writer.discard()
+
+
+class BackupWriter(SnapshotWriter):
+    """A snapshot file that is being made at ``path``, as a SnapshotWriter makes it, with its mode, 0600.
+
+    overwrite: in place of a file that is there. Raises StorageError when it cannot be made or is there already,
+    UsageError for what no file can hold.
+    """
+
+    def __init__(self, path: Path, descriptor: Descriptor, overwrite: bool) -> None:
+        self.path = path
+        self.overwrite = overwrite
+        try:
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            if os.path.lexists(path) and not overwrite:
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+            self._parent = Directory(path.parent, locked=False)
+        except OSError as error:
+            raise StorageError(f"cannot make {path}: {_why(error)}") from error
+        # Next to it, under a name that nobody has: that of the file is its own from the last step on.
+        aside = f".{secrets.token_hex(8)}{NEW}"
+        try:
+            super().__init__(self._parent, descriptor, None, (path.name, aside))
+        except BaseException:
+            self._parent.close()
+            raise
+
+    def finish(self) -> Descriptor:
+        """Everything is written: make it durable and give it its name. Raises StorageFailed."""
+        made = super().finish()
+        self._parent.close()
+        return made
+
+    def name_it(self) -> None:
+        """Give the file its name, unless another one has it. Raises OSError."""
+        if self.overwrite:
+            super().name_it()
+            return
+        # A rename would replace what has the name.
+        parent = self._parent.fd
+        os.link(self._name, self._final, src_dir_fd=parent, dst_dir_fd=parent, follow_symlinks=False)
+        os.unlink(self._name, dir_fd=parent)
+
+    def discard(self) -> None:
+        """Leave nothing behind, unless it is finished. May be called twice."""
+        if self._parent.is_open():
+            with contextlib.suppress(OSError):
+                self._directory.remove(self._name)
+            super().discard()
+            self._parent.close()
+
+
+def _why(error: OSError) -> str:
+    """In words, with the remedy where there is one."""
+    if error.errno == errno.EEXIST:
+        return "there is such a file already: choose another name, or ask for it to be overwritten"
+    return error.strerror or str(error)
