@@ -32,6 +32,7 @@ RESERVE_CODE = 1  # 0, or the -errno of that
 RESERVE_TROUBLE = 2  # 0, or the errno of what is short at present
 RESERVE_STOP = 3
 RESERVE_DROP = 4  # segments before this one are not needed any more
+RESERVE_UNTRIED = 6  # whether the next segment can be had is to be found out yet
 RESERVE_FILL = 5  # the segment that zeros are to be written into ahead
 
 CLUSTER_BYTES = 16
