@@ -6,7 +6,7 @@ HISTORY.md; 0: no implementation is known for it, the paper or the thesis says w
 
 from __future__ import annotations
 
-from tests.tools import mutant_life, mutant_nodes, mutant_snapshots, mutant_storage
+from tests.tools import mutant_life, mutant_nodes, mutant_room, mutant_snapshots, mutant_storage
 from tests.tools.mutant_kinds import DoesNotApply, Edit, Mutant, mutated
 
 __all__ = ["MUTANTS", "DoesNotApply", "Edit", "Mutant", "mutated"]
@@ -673,4 +673,5 @@ MUTANTS = (
     *mutant_nodes.MUTANTS,
     *mutant_storage.MUTANTS,
     *mutant_snapshots.MUTANTS,
+    *mutant_room.MUTANTS,
 )
