@@ -21,6 +21,8 @@
 #   make scenarios FILES="..."           run scenario files and print the results; ARGS=--compare: on raft-rs too (needs Rust)
 #   make reach [SEEDS=1..300]            what those schedules reach of the core, and what they do not
 #   make damage                          damage directories of nodes, and report the effect of each damage
+#   make kill [ARGS="--writer 300"]      members as processes, killed at random moments: nothing acknowledged may be missing
+#   make power [ARGS="--cycles 200"]     power cuts of an ext4 on a loop device (root, losetup, mkfs.ext4)
 #   make mutants                         mistakes put into the core one by one, and which test finds each
 #   make bench                           benchmarks, both modes side by side
 #   make bench-core                      the core beside raft-rs and etcd/raft (needs Rust and Go)
@@ -71,7 +73,7 @@ endif
 endif
 
 .PHONY: help demo test test-compiled test-pure test-fast test-debug ubsan lint interaction quorum confchange scenarios parity parity-go parity-rust
-.PHONY: mixed reach damage mutants bench bench-core instructions cuts fuzz soak build clean
+.PHONY: mixed reach damage kill power mutants bench bench-core instructions cuts fuzz soak build clean
 .DELETE_ON_ERROR:
 
 help:
@@ -127,6 +129,12 @@ reach: $(VENV)/.dev
 
 damage: $(VENV)/.built-compiled
 	@$(RUN) -m tests.tools.damage $(ARGS)
+
+kill: $(VENV)/.built-compiled
+	@$(RUN) -m tests.tools.kill $(ARGS)
+
+power: $(VENV)/.built-compiled
+	@$(RUN) -m tests.tools.power $(ARGS)
 
 mutants: $(VENV)/.dev
 	@RAFTX_PURE=1 $(RUN) -m tests.tools.mutants $(ARGS)

@@ -266,7 +266,7 @@ class Engine(Runner):
         """Writes that are durable now: what waited for them may leave."""
         done = self.disk.durable()
         self.room.look(done)
-        self.codec.no_room = self.room.full
+        self.codec.no_room = self.room.full and self.room.known
         if done == self.driver.durable:
             return 0
         self.stalled = 0
@@ -426,7 +426,7 @@ class Engine(Runner):
         reason = REFUSED_NOT_LEADER
         if self.core.role == LEADER and self.message.log_term == self.core.term:
             reason = elections.proposal_refusal(self.core, self.message.body_size - count * ENTRY_HEADER)
-            if self.room.full:
+            if self.room.refuses(self.message.body_size):
                 reason = REFUSED_LEADER_FULL
         if reason:
             if not self.core.is_of_this_life(self.message.log_term):
@@ -448,7 +448,7 @@ class Engine(Runner):
             count = self.proposals.chunk_count()
             sequence = self.proposals.taken_sequence
             reason = 0
-            if self.room.full:
+            if self.room.refuses(size):
                 reason = REFUSED_DISK_FULL
             elif self.core.role == LEADER:
                 reason = elections.proposal_refusal(self.core, size - count * ENTRY_HEADER)
@@ -631,7 +631,7 @@ class Engine(Runner):
         self.gauges.first, self.gauges.last = self.core.log.first, self.core.log.last
         self.gauges.stable = self.core.stable
         self.gauges.in_doubt = self.core.in_doubt
-        self.gauges.full, self.gauges.not_taken = self.room.full, self.room.not_taken
+        self.gauges.full, self.gauges.not_taken = self.codec.no_room, self.room.not_taken
         self.gauges.vote = self.core.vote  # given without any of the changes that are an event
         if self.core.transferee != self.shown_transferee:
             was, to = self.shown_transferee, self.core.transferee

@@ -11,6 +11,7 @@ from __future__ import annotations
 from array import array
 
 from ..consensus.raft import Raft
+from ..storage.protocol import ROOM_UNKNOWN
 from ..storage.wal_format import BATCH_HEADER, BLOCK
 from ..storage.writes import WRITES, DiskGauges
 from ..types import LEADER, MSG_APP, MSG_TIMEOUT_NOW, MSG_TRANSFER_LEADER
@@ -27,8 +28,8 @@ class Room:
         self.core = core
         self.disk = disk
         self.peers = peers
-        #: this node's disk has no room for the next segment of the log
-        self.full = False
+        #: this node's disk has no room for the next segment of the log; False for ``known``: or that is to be found out
+        self.full = self.known = False
         #: likewise each other member's, by place, as its last frame said
         self.others = array("q", bytes(8 * PLACES))
         #: bytes of the writes that are under way, at most, and of each of them by its number
@@ -58,9 +59,14 @@ class Room:
         while self.durable < durable:
             self.durable += 1
             self.under_way -= self.sizes[self.durable % UNDER_WAY]
-        self.full = self.disk.full() != 0
+        full = self.disk.full()
+        self.full, self.known = full != 0, full != ROOM_UNKNOWN
         # Who cannot write its vote for itself does not campaign.
         self.core.no_room = self.full and self.under_way + 2 * BLOCK > self.disk.last_room()
+
+    def refuses(self, size: int) -> bool:
+        """Whether proposals of so many bytes are not to be taken, as a leader or to be passed on."""
+        return self.full and (self.known or not self.fits(size))
 
     def takes(self, kind: int, count: int, size: int) -> bool:
         """Whether a message of another member may be taken: ``count`` entries in ``size`` bytes.
@@ -108,7 +114,7 @@ class Room:
 
     def tick(self) -> int:
         """A leader without room offers leadership to one with room: at once, and every election timeout again."""
-        if not self.full or self.core.role != LEADER:
+        if not self.full or not self.known or self.core.role != LEADER:
             self.waited = self.core.election_timeout
             return 0
         self.waited += 1

@@ -7,6 +7,7 @@ the node, because after a failed write or sync nobody knows what is on disk.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -34,6 +35,8 @@ RESERVE_STOP = 3
 RESERVE_DROP = 4  # segments before this one are not needed any more
 RESERVE_UNTRIED = 6  # whether the next segment can be had is to be found out yet
 RESERVE_FILL = 5  # the segment that zeros are to be written into ahead
+
+ROOM_UNKNOWN = errno.EAGAIN  # whether there is room for the next segment is not known yet
 
 CLUSTER_BYTES = 16
 

@@ -30,6 +30,7 @@ from .protocol import (
     RESERVE_TROUBLE,
     RESERVE_UNTRIED,
     RESERVE_WANTED,
+    ROOM_UNKNOWN,
 )
 
 EAGAIN = errno.EAGAIN
@@ -92,18 +93,19 @@ class Reserve(Runner):
     def full(self) -> int:
         """0, or the errno for which there was no room when the next segment was to be made. The writer's.
 
-        EAGAIN: nobody has tried, and it will soon be needed.
+        ROOM_UNKNOWN: nobody has tried, and it will soon be needed.
         """
         if self.cells.get(RESERVE_STATE) == RESERVE_READY:
             return 0
         trouble = self.cells.get(RESERVE_TROUBLE)
         if trouble != 0 and self.is_full(-trouble):
             return trouble
-        return EAGAIN if self.cells.get(RESERVE_UNTRIED) else 0
+        return ROOM_UNKNOWN if self.cells.get(RESERVE_UNTRIED) else 0
 
     def begin_serving(self, soon: bool) -> None:
         """A node begins. ``soon``: the next segment will soon be needed. Before the first round."""
-        self.cells.set(RESERVE_UNTRIED, 1 if soon else 0)
+        untried = soon and self.cells.get(RESERVE_STATE) != RESERVE_READY
+        self.cells.set(RESERVE_UNTRIED, 1 if untried else 0)
 
     def adopt(self, file: File, number: int, size: int) -> None:
         """Take an unused segment that was there at the start."""

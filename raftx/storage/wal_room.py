@@ -6,10 +6,7 @@ started again on it. Nothing is read or written here.
 
 from __future__ import annotations
 
-from .wal_format import BLOCK, KIND_ENTRIES, KIND_OPEN
-
-KEPT_MOST = 1 << 20  # bytes at the end of a segment that entries leave
-KEPT_PART = 8  # but no more than this part of it
+from .wal_format import BLOCK, KEPT_MOST, KEPT_PART, KIND_ENTRIES, KIND_OPEN
 
 
 def kept(size: int) -> int:

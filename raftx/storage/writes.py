@@ -110,7 +110,10 @@ class DiskGauges:
         self.woken.set(CELL_ERROR, code)
 
     def full(self) -> int:
-        """0, or the errno for which there will be no room once the open segment has none. Always 0 without segments."""
+        """0, or the errno for which there will be no room once the open segment has none; ROOM_UNKNOWN.
+
+        Always 0 where there are no segments.
+        """
         return self.woken.get(CELL_FULL)
 
     def room(self) -> int:

@@ -11,7 +11,7 @@ WAL = "raftx/storage/wal_writer.py"
 WAL_ROOM = "raftx/storage/wal_room.py"
 
 LOG = "storage/test_full_disk.py"
-NODE = "node/test_full_disk.py"
+NODE = "node/test_full_disks.py"
 
 MUTANTS = (
     Mutant(
@@ -56,7 +56,7 @@ MUTANTS = (
         (
             Edit(
                 ENGINE,
-                "            if self.room.full:\n                reason = REFUSED_DISK_FULL\n",
+                "            if self.room.refuses(size):\n                reason = REFUSED_DISK_FULL\n",
                 "            if reason:\n                pass\n",
             ),
         ),
@@ -66,7 +66,13 @@ MUTANTS = (
         0,
         "a leader whose disk is full takes proposals of others",
         NODE,
-        (Edit(ENGINE, "            if self.room.full:\n                reason = REFUSED_LEADER_FULL\n", ""),),
+        (
+            Edit(
+                ENGINE,
+                "            if self.room.refuses(self.message.body_size):\n",
+                "            if False:\n",
+            ),
+        ),
     ),
     Mutant(
         "full-follower-takes-everything",
@@ -102,8 +108,12 @@ MUTANTS = (
     Mutant(
         "room-that-nobody-looked-for",
         0,
-        "a node that starts on a full disk takes proposals before it knows whether it has room",
+        "a node that starts on a full disk takes more than fits before it knows whether it has room",
         LOG,
-        (Edit(RESERVE, "        return EAGAIN if self.cells.get(RESERVE_UNTRIED) else 0\n", "        return 0\n"),),
+        (
+            Edit(
+                RESERVE, "        return ROOM_UNKNOWN if self.cells.get(RESERVE_UNTRIED) else 0\n", "        return 0\n"
+            ),
+        ),
     ),
 )

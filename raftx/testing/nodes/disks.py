@@ -13,8 +13,17 @@ from typing import Any, Protocol
 from ...errors import StorageError, StorageFailed, WalDamaged
 from ...storage.file import FileStorage
 from ...storage.memory import MemoryStorage
-from ...storage.wal_format import BLOCK, MARK_NAME, MARK_SLOTS, SECTOR, Mark, decode_mark, segment_name
-from ...storage.wal_room import KEPT_MOST, KEPT_PART
+from ...storage.wal_format import (
+    BLOCK,
+    KEPT_MOST,
+    KEPT_PART,
+    MARK_NAME,
+    MARK_SLOTS,
+    SECTOR,
+    Mark,
+    decode_mark,
+    segment_name,
+)
 from ..disk import Chances, SimDisk
 
 CLUSTER = b"simulated nodes!"
