@@ -24,6 +24,8 @@
 #   make damage                          damage directories of nodes, and report the effect of each damage
 #   make bits                            turn every single bit of a member's files over, and report the effect of each
 #   make faults                          let every operation of scripted runs of the storage fail once (EIO, ENOSPC, short writes)
+#   make kill [ARGS="--writer 300"]      members as processes, killed at random moments: nothing acknowledged may be missing
+#   make power [ARGS="--cycles 200"]     power cuts of an ext4 on a loop device (root, losetup, mkfs.ext4)
 #   make mutants                         mistakes put into the core one by one, and which test finds each
 #   make bench                           benchmarks, both modes side by side
 #   make bench-core                      the core beside raft-rs and etcd/raft (needs Rust and Go)
@@ -74,7 +76,7 @@ endif
 endif
 
 .PHONY: help demo test test-compiled test-pure test-fast test-debug ubsan lint interaction quorum confchange scenarios parity parity-go parity-rust
-.PHONY: mixed reach crash damage bits faults mutants bench bench-core instructions cuts fuzz soak build clean
+.PHONY: mixed reach crash damage bits faults kill power mutants bench bench-core instructions cuts fuzz soak build clean
 .DELETE_ON_ERROR:
 
 help:
@@ -139,6 +141,12 @@ bits: $(VENV)/.built-compiled
 
 faults: $(VENV)/.built-compiled
 	@$(RUN) -m tests.tools.faults $(ARGS)
+
+kill: $(VENV)/.built-compiled
+	@$(RUN) -m tests.tools.kill $(ARGS)
+
+power: $(VENV)/.built-compiled
+	@$(RUN) -m tests.tools.power $(ARGS)
 
 mutants: $(VENV)/.dev
 	@RAFTX_PURE=1 $(RUN) -m tests.tools.mutants $(ARGS)

@@ -69,6 +69,13 @@ class ConfChangeRefused(ProposalDropped):
     """The leader did not take a membership change: another one is under way, or it does not fit the present one."""
 
 
+class DiskFull(NotDone):
+    """A proposal was not taken because a disk is full: this node's, whose directory is named, or its leader's.
+
+    The node takes proposals again by itself once there is room. Until then another member leads if it has room.
+    """
+
+
 class ReadDropped(NotDone):
     """A read index could not be asked for: no leader is known."""
 

@@ -24,6 +24,7 @@ REASONS = (
 
 cdef enum:
     FLAG_TOO_LARGE = 1    # of a frame: its sender has something for the recipient that is larger than it takes
+    FLAG_NO_ROOM = 2      # its sender's disk is full
     OK = 0
     SHORT = 1
     MAGIC = 2
@@ -67,7 +68,7 @@ cdef class Codec:
     cdef void mark(self) noexcept nogil:
         # In the frame that is being made: something for its recipient is larger than it takes.
         check(self.out_size >= FRAME_HEADER)
-        self.out[FRAME_FLAGS] = FLAG_TOO_LARGE
+        self.out[FRAME_FLAGS] |= FLAG_TOO_LARGE
 
     cdef size_t measure(self, Outbox box, size_t row) noexcept nogil:
         check_index(row, box.tail - box.head)
@@ -79,6 +80,7 @@ cdef class Codec:
         memset(out, 0, FRAME_HEADER)
         ST32(out + FRAME_MAGIC, FRAME_MAGIC_VALUE)
         out[FRAME_VERSION] = 1
+        out[FRAME_FLAGS] = FLAG_NO_ROOM if self.no_room else 0
         out[FRAME_LIMIT] = self.limit_units & 0xFF
         out[FRAME_LIMIT + 1] = self.limit_units >> 8
         memcpy(out + FRAME_CLUSTER, self.cluster, FRAME_CLUSTER_BYTES)
@@ -167,6 +169,7 @@ cdef class Codec:
         self.sender_incarnation = LD64(data + FRAME_INCARNATION)
         self.sender_limit = (<uint64_t>data[FRAME_LIMIT + 1] * 256 + data[FRAME_LIMIT]) * LIMIT_UNIT
         self.sender_too_large = (data[FRAME_FLAGS] & FLAG_TOO_LARGE) != 0
+        self.sender_no_room = (data[FRAME_FLAGS] & FLAG_NO_ROOM) != 0
         return 0
 
     cdef uint64_t _foreign_sender(self, const uint8_t* p, size_t size) noexcept nogil:

@@ -54,6 +54,7 @@ REASONS = (
 _MAGIC = FRAME_MAGIC_VALUE.to_bytes(4, "little")
 _VERSION = 1
 _TOO_LARGE = 1  # flag of a frame: its sender has something for the recipient that is larger than it takes
+_NO_ROOM = 2  # likewise: its sender's disk is full
 _FRAME = struct.Struct("<4sBBH16sQQQQII")
 _HEAD = struct.Struct("<BBHIIIQQQQQQ")  # kind, flags, 0, count, size, 0, term .. context
 _SHORT, _BAD_MAGIC, _BAD_VERSION, _CLUSTER, _GROUP, _RECIPIENT, _LENGTH, _CHECKSUM, _KIND, _RANGE, _RECORDS, _SENDER = (
@@ -81,12 +82,14 @@ class Codec:
         "group",
         "id",
         "incarnation",
+        "no_room",
         "rejected",
         "sender",
         "sender_incarnation",
         "sender_limit",
+        "sender_no_room",
         "sender_too_large",
-    )  # fmt: skip
+    )
 
     def __init__(self, cluster: bytes, id: int, incarnation: int = 0, group: int = 0) -> None:
         if len(_bytes(cluster)) != FRAME_CLUSTER_BYTES:
@@ -101,6 +104,8 @@ class Codec:
         self.sender = self.sender_incarnation = 0
         self.sender_limit = 0  # bytes of a frame that it takes; 0: it does not say
         self.foreign = 0  # who sent the last frame of another cluster, by its own account; 0: it is not known
+        self.no_room = False  # every frame tells that this node's disk is full
+        self.sender_no_room = False  # likewise its sender's
         self.sender_too_large = False  # it has something for this node that is larger than it takes
         self._limit_units = 0  # of 64 KiB, told to others; 0: not said
         self.rejected = [0] * 16  # dropped frames by reason
@@ -120,7 +125,7 @@ class Codec:
 
     def mark(self) -> None:
         """In the frame that is being made: something for its recipient is larger than it takes."""
-        self._out[FRAME_FLAGS] = _TOO_LARGE
+        self._out[FRAME_FLAGS] |= _TOO_LARGE
 
     def measure(self, box: Outbox, row: int) -> int:
         """Bytes that a row takes in a frame."""
@@ -138,7 +143,10 @@ class Codec:
 
     def _pack_header(self, recipient: int, length: int, crc: int) -> None:
         addresses = (self.group, self.id, recipient, self.incarnation)
-        _FRAME.pack_into(self._out, 0, _MAGIC, _VERSION, 0, self._limit_units, self.cluster, *addresses, length, crc)
+        flags = _NO_ROOM if self.no_room else 0
+        _FRAME.pack_into(
+            self._out, 0, _MAGIC, _VERSION, flags, self._limit_units, self.cluster, *addresses, length, crc
+        )
 
     def add(self, box: Outbox, row: int) -> int:
         """Append a row; the room was measured before."""
@@ -191,6 +199,7 @@ class Codec:
             self.sender_incarnation = _U64.unpack_from(frame, FRAME_INCARNATION)[0]
             self.sender_limit = (frame[FRAME_LIMIT + 1] * 256 + frame[FRAME_LIMIT]) * LIMIT_UNIT
             self.sender_too_large = frame[FRAME_FLAGS] & _TOO_LARGE != 0
+            self.sender_no_room = frame[FRAME_FLAGS] & _NO_ROOM != 0
         return reason
 
     def _foreign_sender(self, frame: memoryview, size: int) -> int:

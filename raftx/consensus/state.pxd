@@ -39,6 +39,7 @@ cdef class State:
     cdef readonly PendingReads reads
     cdef readonly Doubts doubts
     cdef readonly bint in_doubt
+    cdef public bint no_room
     cdef readonly int64_t doubt_ticks       # without a limit too: the doubt may not end
     cdef readonly uint64_t doubt_nonce, doubt_term, doubt_floor, doubt_match, doubt_seen, lived_term
     cdef readonly Outbox messages, after_append, early_reads, read_states, refused

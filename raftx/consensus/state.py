@@ -138,6 +138,8 @@ class State:
         self.random = (mixed ^ (mixed >> 31)) or 1
         self.become_follower(self.term, 0)
         self.doubt_nonce = (self.random >> 1) or 1
+        #: the disk has no room for a vote of this member's own (node/room.py)
+        self.no_room = False
 
     # --- random election timeouts ----------------------------------------------------------------
 
@@ -230,8 +232,11 @@ class State:
         return self.send(MSG_APP_RESP, self.id, self.term, self.log.last, 0, 0, 0, 0, 0)
 
     def promotable(self) -> bool:
-        """Whether this member may campaign: no learner, not in doubt, and without a restored snapshot to be written."""
-        if self.self_slot < 0 or self.in_doubt:
+        """Whether this member may campaign: it is no learner and not in doubt, and can write its vote.
+
+        While a restored snapshot is to be written it may not.
+        """
+        if self.self_slot < 0 or self.in_doubt or self.no_room:
             return False
         return (self.tracker.learners >> self.self_slot) & 1 == 0 and self.pending_snapshot == 0
 

@@ -14,6 +14,7 @@ from typing import Any
 from .._native.layout import ENVELOPE
 from .._native.memory import Cursor, Entry
 from .._native.threads import ProposalQueue
+from ..errors import DiskFull
 from ..report import report
 from ..types import ENTRY_NORMAL, MESSAGE_NAMES, NUMBER_MAX, Role, StateChange
 from .channels import ApplyGauges, ApplyQueue
@@ -21,6 +22,8 @@ from .leadership import Leadership
 from .outcomes import Outcomes
 from .rows import (
     REFUSALS,
+    REFUSED_DISK_FULL,
+    REFUSED_LEADER_FULL,
     REFUSED_STOPPED,
     ROW_ASKED,
     ROW_ENTRIES,
@@ -58,6 +61,8 @@ class Applier:
         self.outcomes = outcomes
         self.leadership = Leadership(outcomes)
         self.engine_event: Any = None
+        #: the directory of the log, for a user who has to make room there
+        self.where = ""
         self.committed: Any = None
         self.state_changes: Any = None
         #: snapshots of the state machine (keeper.py), and what opens the newest one; None: there are none
@@ -241,6 +246,10 @@ class Applier:
         text = REFUSALS[reason] if reason < KNOWN_REFUSALS else REFUSALS[0]
         if reason == REFUSED_STOPPED:
             self.outcomes.give_back(sequence, count, text)
+        elif reason in (REFUSED_DISK_FULL, REFUSED_LEADER_FULL):
+            if reason == REFUSED_DISK_FULL and self.where:
+                text = f"{self.where}: {text}: make room on its disk, and the node goes on by itself"
+            self.outcomes.refuse(sequence, count, self.proposals.last_sequence, text, DiskFull)
         else:
             self.outcomes.refuse(sequence, count, self.proposals.last_sequence, text)
 

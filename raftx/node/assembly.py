@@ -255,6 +255,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
             transport.start(config.id, link.deliver)
     applier = Applier(config.id, proposals, applies, engine.apply_gauges, outside.state_machine, outcomes)
     applier.engine_event = event
+    applier.where = str(getattr(storage, "path", ""))
     # What lies before the log was applied in an earlier life.
     engine.apply_gauges.index = loaded.base_index if newest is None else 0
     applier.committed = outside.committed

@@ -40,8 +40,9 @@ cdef class CommandQueue(Handoff):
 cdef class Gauges:
     cdef readonly uint64_t term, vote, leader, commit, applied, last, stable, first, foreign
     cdef readonly int64_t role, ticks, leader_changes, failed, frames_in, frames_out, frames_dropped, frames_stale
+    cdef readonly int64_t not_taken
     cdef readonly int64_t unserved, too_large_out, too_large_in
-    cdef readonly bint in_doubt
+    cdef readonly bint in_doubt, full
     cdef readonly int64_t[::1] refused, rejected
 
 @cython.final

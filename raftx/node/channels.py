@@ -212,6 +212,9 @@ class Gauges:
     def __init__(self) -> None:
         self.term = self.vote = self.leader = self.role = 0
         self.in_doubt = False
+        #: there is no room for the next segment of the log; messages of others that were not taken because of that
+        self.full = False
+        self.not_taken = 0
         #: last index committed, applied, in the log, and durable here; the first one that is in memory
         self.commit = self.applied = self.last = self.stable = self.first = 0
         self.ticks = 0

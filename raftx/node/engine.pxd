@@ -16,6 +16,7 @@ from .contact cimport Contact
 from .dispatch cimport Dispatch
 from .hello cimport Hellos
 from .peers cimport PeerTable
+from .room cimport Room
 from .senders cimport Senders
 from .stamps cimport StageTimes
 from .transfers cimport Transfers
@@ -26,7 +27,8 @@ cdef uint32_t FLAG_NEW_CONNECTION, FLAG_REJECT
 cdef uint64_t ROW_CAMPAIGN, ROW_CONNECTED, ROW_TRANSFER_TO, ROW_UNREACHABLE, ROW_SNAPSHOT, ROW_RELEASE
 cdef uint64_t ROW_ARRIVED, ROW_ASK, ROW_GIVE
 cdef int FAILED_STORAGE
-cdef int REFUSED_CAMPAIGN, REFUSED_FORWARDING, REFUSED_NO_LEADER, REFUSED_NOT_LEADER
+cdef int REFUSED_CAMPAIGN, REFUSED_DISK_FULL, REFUSED_FORWARDING, REFUSED_FULL_THERE, REFUSED_LEADER_FULL
+cdef int REFUSED_NO_LEADER, REFUSED_NOT_LEADER
 cdef int REFUSED_STOPPED, REFUSED_UNCOMMITTED
 cdef int ODD_ANSWER, SENDER_STALE
 cdef int64_t ODD_NS
@@ -65,6 +67,7 @@ cdef class Engine(Runner):
     cdef readonly Compaction compaction
     cdef readonly Transfers transfers
     cdef readonly Senders senders
+    cdef readonly Room room
     cdef int64_t[::1] odd_told
     cdef uint64_t passed
     cdef uint64_t shown_term, shown_lead, shown_transferee

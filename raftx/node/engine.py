@@ -45,12 +45,16 @@ from .compaction import Compaction
 from .dispatch import Dispatch
 from .hello import Hellos
 from .peers import PeerTable
+from .room import Room
 from .rows import (
     FAILED_STORAGE,
     ODD_ANSWER,
     REASONS_MAX,
     REFUSED_CAMPAIGN,
+    REFUSED_DISK_FULL,
     REFUSED_FORWARDING,
+    REFUSED_FULL_THERE,
+    REFUSED_LEADER_FULL,
     REFUSED_NO_LEADER,
     REFUSED_NOT_LEADER,
     REFUSED_STOPPED,
@@ -127,6 +131,7 @@ class Engine(Runner):
         self.peers = PeerTable(settings.election_ticks, settings.tick_ms)
         self.contact = self.peers.contact
         self.senders = self.peers.senders
+        self.room = Room(core, disk, self.peers)
         self.tick_ns = settings.tick_ms * 1_000_000
         self.next_tick = clock.py_now() + self.tick_ns
         self.max_chunk = max(1, settings.max_message_bytes)
@@ -242,6 +247,7 @@ class Engine(Runner):
                 self.link.renew(self.core.tracker.peers.ids[slot])
         self.compaction.tick()
         self.transfers.tick()
+        self.room.tick()
         return self.core.tick()
 
     def step_down_if_disk_stalls(self) -> int:
@@ -259,6 +265,8 @@ class Engine(Runner):
     def take_disk(self) -> int:
         """Writes that are durable now: what waited for them may leave."""
         done = self.disk.durable()
+        self.room.look(done)
+        self.codec.no_room = self.room.full and self.room.known
         if done == self.driver.durable:
             return 0
         self.stalled = 0
@@ -324,6 +332,7 @@ class Engine(Runner):
             self.peers.met[place] = self.codec.sender_incarnation
             self.peers.introduced[place] = 0
         self.peers.frame_limits[place] = self.codec.sender_limit
+        self.room.heard(place, self.codec.sender_no_room)
         if self.codec.sender_limit:
             # An append and the headers around it fit what its recipient takes, unless it is a single entry.
             self.core.tracker.append_limits[slot] = self.codec.sender_limit - FRAME_HEADER - MESSAGE_HEADER
@@ -362,6 +371,8 @@ class Engine(Runner):
         self.senders.heard(place, self.codec.sender_incarnation)
         if self.message.kind == MSG_SNAP:
             return self.transfers.take_offer(self.message)
+        if not self.room.takes(self.message.kind, self.message.count, self.message.body_size):
+            return 0
         return self.core.step(self.message)
 
     def receive_other(self) -> int:
@@ -415,6 +426,8 @@ class Engine(Runner):
         reason = REFUSED_NOT_LEADER
         if self.core.role == LEADER and self.message.log_term == self.core.term:
             reason = elections.proposal_refusal(self.core, self.message.body_size - count * ENTRY_HEADER)
+            if self.room.refuses(self.message.body_size):
+                reason = REFUSED_LEADER_FULL
         if reason:
             if not self.core.is_of_this_life(self.message.log_term):
                 # A copy may have come before this node was restarted, and been appended: the log will tell.
@@ -435,7 +448,9 @@ class Engine(Runner):
             count = self.proposals.chunk_count()
             sequence = self.proposals.taken_sequence
             reason = 0
-            if self.core.role == LEADER:
+            if self.room.refuses(size):
+                reason = REFUSED_DISK_FULL
+            elif self.core.role == LEADER:
                 reason = elections.proposal_refusal(self.core, size - count * ENTRY_HEADER)
                 if reason == REFUSED_UNCOMMITTED:
                     # They wait where they are until something commits.
@@ -540,8 +555,12 @@ class Engine(Runner):
         """Hand leadership to ``to``; 0: to the live voter whose log is most complete."""
         term = self.core.term
         if to == 0 and self.core.role == LEADER:
-            to = elections.most_complete(self.core)
+            to = self.room.successor()
+            if to == 0:
+                to = elections.most_complete(self.core)
         reason = elections.transfer_refusal(self.core, to)
+        if reason == 0 and self.core.role == LEADER and self.room.is_full(to):
+            reason = REFUSED_FULL_THERE
         if reason == 0:
             self.message.reset(MSG_TRANSFER_LEADER)
             self.message.sender = self.core.id
@@ -586,6 +605,7 @@ class Engine(Runner):
             return 0
         if self.driver.write_snapshot:
             self.transfers.writing(self.driver.number)
+        self.room.handed_over(self.driver.number, self.spans.size)
         return self.writes.put_write(
             self.spans,
             self.driver.number,
@@ -611,6 +631,7 @@ class Engine(Runner):
         self.gauges.first, self.gauges.last = self.core.log.first, self.core.log.last
         self.gauges.stable = self.core.stable
         self.gauges.in_doubt = self.core.in_doubt
+        self.gauges.full, self.gauges.not_taken = self.codec.no_room, self.room.not_taken
         self.gauges.vote = self.core.vote  # given without any of the changes that are an event
         if self.core.transferee != self.shown_transferee:
             was, to = self.shown_transferee, self.core.transferee

@@ -385,8 +385,8 @@ class Node:
 
         ``data`` has 0..max_entry_bytes bytes. The future ends as done when the entry was applied *here*,
         as NotDone (safe to repeat) or as Unknown; at once as NotDone when max_open_proposals are open or
-        max_waiting_bytes wait. Raises EntryTooLarge, Stopped, TypeError, and UsageError for a memoryview that was
-        released.
+        max_waiting_bytes wait, and as DiskFull, a NotDone, when this node's disk or its leader's has no room. Raises
+        EntryTooLarge, Stopped, TypeError, and UsageError for a memoryview that was released.
         """
         if self._life.phase != lifecycle.RUNNING:
             self._refuse()
@@ -595,6 +595,10 @@ class Node:
         this node's, each with its remedy; under 0 those whose member is not known. ``first`` is the first entry in
         memory. ``snapshot`` has the newest one's index, term, size and version (0 without one), how many were made and
         failed in this life, and ``writing``: bytes that were written of the one under way, None without one.
+
+        ``disk_shortage`` names what the log waits for or will need soon ("ENOSPC", say), "" for nothing. ``disk_full``
+        is True while there is no room for the next segment of the log: proposals end as DiskFull.
+        ``messages_not_taken`` counts appends that did not fit and offers to lead, in this state; they come again.
 
         ``transport`` is the transport's own. Of NngTransport: connections from others now, strangers among them (no
         valid frame yet), refused (closed as strangers, or for want of room), dials and dial_failures, connected (how

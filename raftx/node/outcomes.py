@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import collections
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 from ..errors import NotDone, ProposalError, Unknown
@@ -248,7 +249,9 @@ class Outcomes:
         if item is not None:
             self.settle_item(sequence, item, outcome)
 
-    def refuse(self, sequence: int, count: int, last: int, reason: str) -> None:
+    def refuse(
+        self, sequence: int, count: int, last: int, reason: str, error: Callable[[str], NotDone] = NotDone
+    ) -> None:
         """Proposals were not appended and will not be; ``last`` is the newest that the queue has taken."""
         reason = self.why(reason)
         end = min(sequence + count, last + 1)
@@ -256,10 +259,10 @@ class Outcomes:
         # A peer may say anything, but it cannot refuse more than is open.
         if end - sequence > len(self.pending) + REFUSED_AT_ONCE:
             for each in [s for s in list(self.pending) if sequence <= s < end]:
-                self.end_one(each, NotDone(reason))
+                self.end_one(each, error(reason))
             first = max(sequence, self.newest_registered + 1)
         for each in range(first, end):
-            self.finish_other(each, self.pending.pop(each, None), NotDone(reason))
+            self.finish_other(each, self.pending.pop(each, None), error(reason))
         self.wake_all()
 
     def settle(self, number: int, value: Any) -> None:

@@ -57,6 +57,9 @@ REFUSED_NO_VOTER = 9
 REFUSED_CAMPAIGN = 10
 REFUSED_GIVEN_UP = 11
 REFUSED_OTHER_TRANSFER = 12
+REFUSED_DISK_FULL = 13
+REFUSED_LEADER_FULL = 14
+REFUSED_FULL_THERE = 15
 
 REFUSALS = (
     "unknown reason",
@@ -72,4 +75,7 @@ REFUSALS = (
     "this member may not campaign: it is no voter, does not know what it promised, or has a membership change to apply",
     "the transfer was given up: the member did not take over within an election timeout, or this one was asked to stay",
     "another transfer took its place",
+    "this node's disk has no room for the next segment of its log",
+    "the leader's disk is full, and no other member has taken over yet: propose again, or make room on its disk",
+    "the disk of that member is full",
 )

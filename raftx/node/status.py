@@ -38,5 +38,7 @@ def status_of(incarnation: int, engine: Gauges, applied: ApplyGauges, disk: Disk
         "wal_bytes": disk.written,
         "wal_entries": disk.entries,
         "sync_ns": disk.sync_ns,
-        "disk_shortage": errno.errorcode.get(disk.shortage, ""),
+        "disk_shortage": errno.errorcode.get(disk.shortage or disk.py_room()[0], ""),
+        "disk_full": bool(engine.full),
+        "messages_not_taken": engine.not_taken,
     }

@@ -62,6 +62,7 @@ REMEDY = (
     "when the member ran last, or rebuild the member (raftx wal rebuild). Do not start it with an older copy or an "
     "empty directory: it would have forgotten what it acknowledged, and the group could lose that"
 )
+NO_ROOM = ". Make room on the disk, or give it more, and start the member again; nothing is lost"
 # what a disk is asked for
 _DISK = (
     "exists", "make_directory", "remove_directory", "rename_directory", "sync_directory", "open_directory", "random",
@@ -470,7 +471,7 @@ class FileStorage:
             flags = BATCH_IN_DOUBT if self.doubt else 0
             code = wal.py_write(KIND_OPEN, reader.term, reader.vote, reader.commit, self._spans, flags)
             if code:
-                raise StorageFailed(describe(code))
+                raise StorageFailed(describe(code) + (NO_ROOM if wal.reserve.py_is_full(code) else ""))
             recovery.begin_marking(wal)
         except BaseException:
             recovery.close()

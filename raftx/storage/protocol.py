@@ -7,6 +7,7 @@ the node, because after a failed write or sync nobody knows what is on disk.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -32,6 +33,7 @@ RESERVE_CODE = 1  # 0, or the -errno of that
 RESERVE_TROUBLE = 2  # 0, or the errno of what is short at present
 RESERVE_STOP = 3
 RESERVE_DROP = 4  # segments before this one are not needed any more
+RESERVE_UNTRIED = 6  # whether the next segment can be had is to be found out yet
 RESERVE_FILL = 5  # the segment that zeros are to be written into ahead
 RESERVE_MARK = 6  # one of the next four: what is to be done about the mark
 MARK_NOTHING = 0
@@ -39,6 +41,8 @@ MARK_WANTED = 1  # it is to be synced, and then the segments before RESERVE_KEEP
 MARK_SYNCING = 2
 MARK_FAILED = 3  # for good, as RESERVE_FAILED
 RESERVE_KEEP = 7  # segments before this one may go when the mark that names a batch of the newest one is durable
+
+ROOM_UNKNOWN = errno.EAGAIN  # whether there is room for the next segment is not known yet
 
 CLUSTER_BYTES = 16
 

@@ -6,7 +6,8 @@ from .._native.threads cimport Cells, Event, Runner
 cdef int WAIT
 cdef int RESERVE_CODE, RESERVE_DROP, RESERVE_FAILED, RESERVE_MAKING, RESERVE_NONE, RESERVE_READY, RESERVE_STATE
 cdef int MARK_FAILED, MARK_NOTHING, MARK_SYNCING, MARK_WANTED, RESERVE_KEEP, RESERVE_MARK
-cdef int RESERVE_FILL, RESERVE_STOP, RESERVE_TAKEN, RESERVE_TROUBLE, RESERVE_WANTED
+cdef int RESERVE_FILL, RESERVE_STOP, RESERVE_TAKEN, RESERVE_TROUBLE, RESERVE_UNTRIED, RESERVE_WANTED
+cdef int ROOM_UNKNOWN
 cdef int EAGAIN, EDQUOT, EFBIG, EINTR, EMFILE, ENFILE, ENOMEM, ENOSPC
 cdef int64_t ASK_NS
 cdef uint64_t FILL_STEP
@@ -29,6 +30,7 @@ cdef class Reserve(Runner):
     cdef readonly int64_t first
     cdef bint is_shortage(self, int code) noexcept nogil
     cdef bint is_full(self, int code) noexcept nogil
+    cdef int64_t full(self) noexcept nogil
     cdef int want(self, uint64_t number) noexcept nogil
     cdef int claim(self) noexcept nogil
     cdef bint is_making(self) noexcept nogil
@@ -57,4 +59,5 @@ cdef class Reserve(Runner):
     cdef bint may_fill(self) noexcept nogil
     cdef int tell(self, int64_t trouble) noexcept nogil
     cdef int made(self, int code) noexcept nogil
-    cdef int say(self, int64_t trouble) except -1 with gil    # a log line
+    cdef bint has_news(self) noexcept nogil
+    cdef int say(self, int64_t trouble, int64_t before) except -1 with gil    # a log line

@@ -35,7 +35,9 @@ from .protocol import (
     RESERVE_STOP,
     RESERVE_TAKEN,
     RESERVE_TROUBLE,
+    RESERVE_UNTRIED,
     RESERVE_WANTED,
+    ROOM_UNKNOWN,
 )
 
 EAGAIN = errno.EAGAIN
@@ -98,6 +100,23 @@ class Reserve(Runner):
     def is_full(self, code: int) -> bool:
         """Whether ``code`` (-errno) says that there is no room: a failure when the room is needed, and not before."""
         return -code in (ENOSPC, EDQUOT, EFBIG)
+
+    def full(self) -> int:
+        """0, or the errno for which there was no room when the next segment was to be made. The writer's.
+
+        ROOM_UNKNOWN: nobody has tried, and it will soon be needed.
+        """
+        if self.cells.get(RESERVE_STATE) == RESERVE_READY:
+            return 0
+        trouble = self.cells.get(RESERVE_TROUBLE)
+        if trouble != 0 and self.is_full(-trouble):
+            return trouble
+        return ROOM_UNKNOWN if self.cells.get(RESERVE_UNTRIED) else 0
+
+    def begin_serving(self, soon: bool) -> None:
+        """A node begins. ``soon``: the next segment will soon be needed. Before the first round."""
+        untried = soon and self.cells.get(RESERVE_STATE) != RESERVE_READY
+        self.cells.set(RESERVE_UNTRIED, 1 if untried else 0)
 
     def adopt(self, file: File, number: int, size: int) -> None:
         """Take an unused segment that was there at the start."""
@@ -259,9 +278,9 @@ class Reserve(Runner):
             return 1
         self.release_next()
         self.prepare_spare()
-        if self.cells.get(RESERVE_TROUBLE) != self.said:
-            self.said = self.cells.get(RESERVE_TROUBLE)
-            self.say(self.said)
+        if self.has_news():
+            before, self.said = self.said, self.cells.get(RESERVE_TROUBLE)
+            self.say(self.said, before)
         return 1
 
     def rest(self) -> int:
@@ -282,10 +301,15 @@ class Reserve(Runner):
             or self.cells.get(RESERVE_STOP) != 0
             or self.cells.get(RESERVE_MARK) == MARK_WANTED
             or self.cells.get(RESERVE_DROP) > self.first
-            or self.cells.get(RESERVE_TROUBLE) != self.said
+            or self.has_news()
             or (self.may_fill() and self.cells.get(RESERVE_STATE) == RESERVE_READY)
             or (not self.spare_syncing and (self.spare_step == SPARE_NAME or self.spare_step == SPARE_ZERO))
         )
+
+    def has_news(self) -> bool:
+        """Whether there is something to say: not that a full disk has another error number now."""
+        trouble = self.cells.get(RESERVE_TROUBLE)
+        return trouble != self.said and not (self.is_full(-trouble) and self.is_full(-self.said))
 
     def may_fill(self) -> bool:
         """Whether zeros are to be written into the segment that is there, if it is still there."""
@@ -348,6 +372,7 @@ class Reserve(Runner):
         elif code == 0:
             self.cells.set(RESERVE_TROUBLE, 0)
             self.cells.set(RESERVE_STATE, RESERVE_READY)
+        self.cells.set(RESERVE_UNTRIED, 0)
         self.writer.wake()
         return 0
 
@@ -416,10 +441,19 @@ class Reserve(Runner):
         self.spare_step = SPARE_NONE
         return 0
 
-    def say(self, trouble: int) -> int:
+    def say(self, trouble: int, before: int) -> int:
         """Report a shortage and its end. Takes the GIL, which only a new segment can have to wait for."""
         where = os.fsdecode(self.directory.path)
-        if trouble:
+        if trouble and self.is_full(-trouble):
+            text = (
+                "%s: there is no room for the next segment of the log (%d bytes): this node refuses proposals with "
+                "DiskFull and lets others lead until there is; make room on this disk, and it goes on by itself: "
+                "[Errno %d] %s"
+            )
+            report(logging.WARNING, text, where, self.segment_bytes, trouble, os.strerror(trouble))
+        elif not trouble and self.is_full(-before):
+            report(logging.WARNING, "%s: there is room again, the node takes proposals", where)
+        elif trouble:
             text = "%s: the log waits for what is short, acknowledgements may wait with it: [Errno %d] %s"
             report(logging.WARNING, text, where, trouble, os.strerror(trouble))
         else:
@@ -434,6 +468,10 @@ class Reserve(Runner):
     def py_is_settled(self) -> bool:
         """Whether no sync of the mark is asked for or under way. Any thread."""
         return self.cells.get(RESERVE_MARK) == MARK_NOTHING
+
+    def py_is_full(self, code: int) -> bool:
+        """Whether a failure of the log, errno | operation << 32, is that there was no room."""
+        return self.is_full(-(code & 0xFFFFFFFF))
 
     def py_state(self) -> int:
         """One of the states above. Any thread."""

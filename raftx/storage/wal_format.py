@@ -41,6 +41,8 @@ SECTOR = 512  # what a disk writes whole or not at all
 # Zeroes are written ahead of the batches: a block that was never written costs a change of the file's
 # metadata at its first sync.
 ZERO_STEP = 1 << 20
+KEPT_MOST = 1 << 20  # bytes at the end of a segment that entries leave
+KEPT_PART = 8  # but no more than this part of it
 ZERO_BELOW = 8 << 10  # bytes of a batch: for larger ones that cost does not count, and writing twice would
 
 OPERATION_WRITE = 1

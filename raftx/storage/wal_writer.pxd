@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from .._native.memory cimport Buffer, Spans
 from .._native.files cimport Directory, File
 from .._native.threads cimport Clock, Event, Runner
-from . cimport wal_header, wal_reader
+from . cimport wal_header, wal_reader, wal_room
 from .reserve cimport Reserve
 from .writes cimport BaseQueue, DiskGauges, WriteQueue
 
@@ -70,7 +70,9 @@ cdef class Wal(Runner):
     cdef int sync_late_mark(self) noexcept nogil
     cdef int64_t reserve_operation(self) noexcept nogil
     cdef int64_t check(self) noexcept nogil
+    @cython.locals(making=cython.bint)
     cdef bint may_pause(self, int code) noexcept nogil
     cdef int pause(self, int code) noexcept nogil
     cdef int over(self) noexcept nogil
+    cdef int look_at_room(self) noexcept nogil
     cdef int fail(self, int code) noexcept nogil

@@ -19,7 +19,7 @@ from .._native.layout import ENTRY_HEADER, RECORD_INDEX, RECORD_KIND, RECORD_LEN
 from .._native.memory import Buffer, Spans
 from .._native.threads import Clock, Event, Runner
 from ..types import ENTRY_SNAPSHOT
-from . import wal_header, wal_reader
+from . import wal_header, wal_reader, wal_room
 from .protocol import (
     RESERVE_CODE,
     RESERVE_FAILED,
@@ -197,6 +197,8 @@ class Wal(Runner):
         self.clock = clock
         self.reserve.writer = queue.event
         self.patient = True
+        self.reserve.begin_serving(self.write_offset > self.size // 2)
+        self.look_at_room()
 
     def end_serving(self) -> None:
         """After the last round: ``reserve`` ends, too."""
@@ -256,6 +258,7 @@ class Wal(Runner):
         now = self.clock.now()
         if self.bases.waiting():
             self.take_base()
+        self.look_at_room()
         if now >= self.next_check:
             self.check()
         elif self.unsettled and now >= self.written_at + MARK_IDLE_NS:
@@ -276,6 +279,7 @@ class Wal(Runner):
         self.gauges.sync_ns += ended - self.started
         self.gauges.last_start = self.started
         self.gauges.last_end = ended
+        self.look_at_room()
         self.gauges.set_durable(number)
         self.engine_event.wake()
         if self.write_offset >= self.size // 2:
@@ -337,9 +341,12 @@ class Wal(Runner):
         self.staging.set_u64(BATCH_COMMIT_AT, commit)
         self.staging.set_u32(BATCH_FLAGS_AT, flags)
         self.note_indexes(length)
-        self.staging.set_u32(BATCH_KIND_AT, KIND_RESTORE if self.staged_base != 0 else kind)
+        if self.staged_base != 0:
+            kind = KIND_RESTORE
+        self.staging.set_u32(BATCH_KIND_AT, kind)
         self.staging.pad(BLOCK)
-        if self.write_offset + self.staging.size > self.size:
+        end = wal_room.end_for(self.size, self.reserve.segment_bytes, kind, self.staging.size)
+        if self.write_offset + self.staging.size > end:
             self.plan_segment()
             self.step = STEP_CLAIM
         else:
@@ -537,6 +544,7 @@ class Wal(Runner):
         code = self.reserve.cells.get(RESERVE_CODE)
         if code != 0:
             return code
+        size += wal_room.kept(self.reserve.segment_bytes)
         if self.reserve.size >= size:
             self.step = STEP_MARK_SYNC
             return 0
@@ -619,11 +627,17 @@ class Wal(Runner):
     def may_pause(self, code: int) -> bool:
         """Whether to try again later what failed with ``code`` (-errno): it is short and may come back.
 
-        Not a sync: after it has failed nobody knows what is on disk. Not when the engine has said stop.
+        Not a sync: after it has failed nobody knows what is on disk. Not a write that finds no room, in a file that has
+        it reserved. Not when the engine has said stop.
         """
-        if not self.patient or not self.reserve.is_shortage(code) or self.is_stopped():
+        if not self.patient or self.is_stopped():
             return False
-        if self.step == STEP_CREATE or self.step == STEP_FIT or self.step == STEP_HEAD:
+        making = self.step == STEP_CREATE or self.step == STEP_FIT
+        if self.reserve.is_full(code):
+            return making and self.reserve.cells.get(RESERVE_CODE) == 0
+        if not self.reserve.is_shortage(code):
+            return False
+        if making or self.step == STEP_HEAD:
             return self.reserve.cells.get(RESERVE_CODE) == 0
         return self.step == STEP_WRITE or self.step == STEP_ZERO or self.step == STEP_MARK
 
@@ -632,6 +646,14 @@ class Wal(Runner):
         self.again = self.clock.now() + PAUSE_NS
         self.reserve.tell(-code)
         self.gauges.shortage = -code
+        return self.look_at_room()
+
+    def look_at_room(self) -> int:
+        """Publish whether the next segment can be had, and what is left of this one."""
+        usual = self.reserve.segment_bytes
+        room = wal_room.room_for(self.size, usual, self.write_offset, 2 * BLOCK)
+        last_room = wal_room.room_for(self.size, usual, self.write_offset, BLOCK)
+        self.gauges.set_room(self.reserve.full(), room, last_room)
         return 0
 
     def over(self) -> int:
@@ -639,7 +661,7 @@ class Wal(Runner):
         self.again = 0
         self.gauges.shortage = 0
         self.reserve.tell(0)
-        return 0
+        return self.look_at_room()
 
     def fail(self, code: int) -> int:
         """The step under way has failed with ``code`` (-errno), now and for ever."""
@@ -675,6 +697,10 @@ class Wal(Runner):
             self.stage(kind, term, vote, commit, flags, spans)
             self.work()
         return self.failed
+
+    def py_room(self, batch: int) -> int:
+        """Bytes that are left in the open segment for batches of that size."""
+        return wal_room.room_for(self.size, self.reserve.segment_bytes, self.write_offset, batch)
 
     def py_compact(self, base: int, head: bytes) -> bool:
         """Entries up to ``base`` are not needed any more; ``head`` is a segment's header that says so. Any thread.

@@ -4,7 +4,7 @@ from .._native.memory cimport Spans
 from .._native.threads cimport Cells, Handoff
 
 cdef uint64_t IN_DOUBT
-cdef int CELL_DONE, CELL_ERROR
+cdef int CELL_DONE, CELL_ERROR, CELL_FULL, CELL_ROOM, CELL_LAST_ROOM
 
 @cython.final
 cdef class WriteQueue(Handoff):
@@ -30,3 +30,7 @@ cdef class DiskGauges:
     cdef int64_t failure(self) noexcept nogil
     cdef void set_durable(self, uint64_t number) noexcept nogil
     cdef void set_failure(self, int64_t code) noexcept nogil
+    cdef int64_t full(self) noexcept nogil
+    cdef uint64_t room(self) noexcept nogil
+    cdef uint64_t last_room(self) noexcept nogil
+    cdef void set_room(self, int64_t full, uint64_t room, uint64_t last_room) noexcept nogil

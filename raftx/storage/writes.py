@@ -12,6 +12,9 @@ IN_DOUBT = 1  # bit of the flags
 # What sleepers look at before they sleep: these have cells, which order what is written before them.
 CELL_DONE = 0
 CELL_ERROR = 1
+CELL_FULL = 2
+CELL_ROOM = 3
+CELL_LAST_ROOM = 4
 
 
 class WriteQueue(Handoff):
@@ -105,6 +108,31 @@ class DiskGauges:
     def set_failure(self, code: int) -> None:
         """Nothing is written any more."""
         self.woken.set(CELL_ERROR, code)
+
+    def full(self) -> int:
+        """0, or the errno for which there will be no room once the open segment has none; ROOM_UNKNOWN.
+
+        Always 0 where there are no segments.
+        """
+        return self.woken.get(CELL_FULL)
+
+    def room(self) -> int:
+        """Bytes that writes with entries may still have in the open segment, each padded to whole blocks."""
+        return self.woken.get(CELL_ROOM)
+
+    def last_room(self) -> int:
+        """The same for writes of one block, which may go on a little longer."""
+        return self.woken.get(CELL_LAST_ROOM)
+
+    def set_room(self, full: int, room: int, last_room: int) -> None:
+        """What these three say. Before ``set_durable``: who knows of a write knows at least what room it has left."""
+        self.woken.set(CELL_ROOM, room)
+        self.woken.set(CELL_LAST_ROOM, last_room)
+        self.woken.set(CELL_FULL, full)
+
+    def py_room(self) -> tuple[int, int, int]:
+        """``full``, ``room`` and ``last_room`` for Python."""
+        return self.woken[CELL_FULL], self.woken[CELL_ROOM], self.woken[CELL_LAST_ROOM]
 
     @property
     def done(self) -> int:

@@ -245,9 +245,13 @@ def test_limits(impl: ModuleType, mod: Callable[[str], ModuleType]) -> None:
 def test_reasons_of_refused_proposals(mod: Callable[[str], ModuleType]) -> None:
     named = mod("node.rows")
     told = (named.REFUSED_NOT_LEADER, named.REFUSED_TRANSFER, named.REFUSED_REMOVED, named.REFUSED_UNCOMMITTED)
+    told += (named.REFUSED_LEADER_FULL,)
     rows = {int(number): text for number, text in tables("Fields")[1][1:]}
     assert tuple(rows) == told
-    same = {named.REFUSED_NOT_LEADER: "the member asked is not the leader"}
+    same = {
+        named.REFUSED_NOT_LEADER: "the member asked is not the leader",
+        named.REFUSED_LEADER_FULL: "the disk of the member asked is full",
+    }
     assert rows == {number: same.get(number, named.REFUSALS[number]) for number in told}
 
 

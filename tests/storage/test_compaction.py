@@ -56,8 +56,8 @@ def test_segments_go_when_nothing_in_them_is_needed(impl, tmp_path):
     assert segments(path) == [1, 2, 3, 4, 5]
     fill(impl, storage, 21, 8)
     storage.close()
-    # Entries 1 to 4 stand in the first segment, 5 to 9 in the second one.
-    assert segments(path)[0] == 3
+    # Entries 1 to 4 stand in the first segment, 9 to 12 in the third one.
+    assert segments(path)[0] == 4
     storage, loaded = opened(impl, path)
     assert (loaded.base_index, loaded.base_term, loaded.conf_state) == (12, 1, conf(impl, 7))
     assert loaded.current_conf_state == conf(impl, 7)
@@ -150,7 +150,7 @@ def test_the_hard_state_is_not_removed_with_what_is_not_needed(impl, seed):
     assert wal.py_round()  # asks for the next segment
     assert wal.reserve.py_round()
     number = 1
-    while wal.write_offset + BLOCK <= wal.size:
+    while wal.py_room(BLOCK) >= BLOCK:
         number += 1
         assert queue.py_put_write(None, number, number, 0, 3)
         assert wal.py_round()

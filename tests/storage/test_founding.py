@@ -367,7 +367,7 @@ def test_the_length_of_segments_is_kept_and_can_be_another_one(impl, tmp_path):
     assert segment(path).stat().st_size == 2 * SMALL
     storage = impl.FileStorage(path)
     storage.open(1, CLUSTER)
-    storage.append(impl.HardState(1, 2, 0), [records(impl, 2, [(1, bytes(40000))] * 3)])
+    storage.append(impl.HardState(1, 2, 0), [records(impl, 2, [(1, bytes(35000))] * 3)])
     storage.sync()
     storage.close()
     assert segment(path, 2).stat().st_size == 2 * SMALL

@@ -117,16 +117,16 @@ def test_what_is_written(impl, tmp_path, joint):
 def test_the_segments_before_go(impl, tmp_path):
     """With the next header, as after a compaction; also when they hold higher entries than the snapshot."""
     storage, _ = opened(impl, tmp_path)
-    fill(impl, storage, 1, 22)
+    fill(impl, storage, 1, 19)
     assert segments(tmp_path) == [1, 2, 3, 4, 5]
     old = {number: segment(tmp_path, number).read_bytes() for number in (3, 4)}
     restore(impl, storage, 9, 2, 50, behind=[(2, b"ten")])
     assert segments(tmp_path) == [1, 2, 3, 4, 5]
-    fill(impl, storage, 11, 6, term=2, commit=9)
+    fill(impl, storage, 11, 5, term=2, commit=9)
     storage.close()
-    # It stands in the fifth segment, behind entries 20 to 22.
+    # It stands in the fifth segment, behind entries 17 to 19.
     assert segments(tmp_path) == [5, 6]
-    expected = [(index, 2) for index in range(10, 17)]
+    expected = [(index, 2) for index in range(10, 16)]
     storage, loaded = opened(impl, tmp_path)
     assert (loaded.base_index, loaded.conf_state, found(impl, loaded)) == (9, conf(impl, 50), expected)
     storage.close()
@@ -143,12 +143,12 @@ def test_the_segments_before_go(impl, tmp_path):
     own.write(b"own")
     own.finish()
     storage.compact(15, 2, conf(impl, 51))
-    fill(impl, storage, 17, 12, term=2, commit=15)
+    fill(impl, storage, 16, 12, term=2, commit=15)
     storage.close()
     assert segments(tmp_path)[0] > 5
     storage, loaded = opened(impl, tmp_path)
     assert (loaded.base_index, loaded.conf_state) == (15, conf(impl, 51))
-    assert found(impl, loaded) == [(index, 2) for index in range(16, 29)]
+    assert found(impl, loaded) == [(index, 2) for index in range(16, 28)]
     storage.close()
 
 
@@ -157,15 +157,15 @@ def test_a_gap_behind_the_base_is_damage_all_the_same(impl, tmp_path):
     form = module(impl, "storage.wal_format")
     storage, _ = opened(impl, tmp_path)
     fill(impl, storage, 1, 20)
-    storage.compact(12, 1, conf(impl))
-    fill(impl, storage, 21, 8)
+    storage.compact(11, 1, conf(impl))
+    fill(impl, storage, 21, 3)
     storage.close()
     first, *_, last = segments(tmp_path)
-    assert first == 3  # it begins with entry 10 at the latest
+    assert first == 3  # it begins with entry 9
     data = segment(tmp_path, last).read_bytes()
     head = form.decode_head(data[:BLOCK])
-    assert head.base == 12
-    for base, whole in ((11, True), (7, False)):
+    assert head.base == 11
+    for base, whole in ((10, True), (7, False)):
         data = segment(tmp_path, last).read_bytes()
         segment(tmp_path, last).write_bytes(form.encode_head(head._replace(base=base)) + data[BLOCK:])
         if whole:

@@ -6,7 +6,15 @@ HISTORY.md; 0: no implementation is known for it, the paper or the thesis says w
 
 from __future__ import annotations
 
-from tests.tools import mutant_crashes, mutant_life, mutant_moves, mutant_nodes, mutant_snapshots, mutant_storage
+from tests.tools import (
+    mutant_crashes,
+    mutant_life,
+    mutant_moves,
+    mutant_nodes,
+    mutant_room,
+    mutant_snapshots,
+    mutant_storage,
+)
 from tests.tools.mutant_kinds import DoesNotApply, Edit, Mutant, mutated
 
 __all__ = ["MUTANTS", "DoesNotApply", "Edit", "Mutant", "mutated"]
@@ -675,4 +683,5 @@ MUTANTS = (
     *mutant_crashes.MUTANTS,
     *mutant_snapshots.MUTANTS,
     *mutant_moves.MUTANTS,
+    *mutant_room.MUTANTS,
 )

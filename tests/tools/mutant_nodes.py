@@ -185,8 +185,8 @@ MUTANTS = (
         (
             Edit(
                 OUTCOMES,
-                "self.finish_other(each, self.pending.pop(each, None), NotDone(reason))",
-                "self.finish_other(each, self.pending.get(each), NotDone(reason))",
+                "self.finish_other(each, self.pending.pop(each, None), error(reason))",
+                "self.finish_other(each, self.pending.get(each), error(reason))",
             ),
         ),
     ),

@@ -69,6 +69,8 @@ SUITE = (
     "storage/test_wal.py",
     "storage/test_wal_doubt.py",
     "storage/test_wal_shortage.py",
+    "storage/test_full_disk.py",
+    "node/test_full_disks.py",
     "storage/test_simulated_disk.py",
     "storage/test_compaction.py",
     "storage/test_compaction_power.py",

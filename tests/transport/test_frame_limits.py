@@ -102,3 +102,16 @@ def test_the_limit_in_the_frame_header(mod):
     for wrong in (0, 1 << 15, (1 << 17) - 1, 100_000, 1 << 32):
         with pytest.raises(ValueError):
             sender.announce(wrong)
+
+
+def test_a_full_disk_in_the_frame_header(mod):
+    """A flag of every frame, beside the others."""
+    codec = mod("_core").Codec
+    sender, receiver = codec(CLUSTER, 1, 5), codec(CLUSTER, 2, 5)
+    sender.announce(1 << 16)
+    for full in (False, True, False):
+        sender.no_room = full
+        frame = sender.encode(2, [])
+        assert frame[5] == (2 if full else 0) and frame[6:8] == b"\x01\0"
+        receiver.decode(frame)
+        assert receiver.sender_no_room is full and not receiver.sender_too_large

@@ -14,11 +14,23 @@ from ...errors import StorageError, StorageFailed, WalDamaged
 from ...storage.file import FileStorage
 from ...storage.memory import MemoryStorage
 from ...storage.rebuild import rebuild
-from ...storage.wal_format import BLOCK, MARK_NAME, MARK_SLOTS, SECTOR, Mark, decode_mark, segment_name
+from ...storage.wal_format import (
+    BLOCK,
+    KEPT_MOST,
+    KEPT_PART,
+    MARK_NAME,
+    MARK_SLOTS,
+    SECTOR,
+    Mark,
+    decode_mark,
+    segment_name,
+)
 from ..disk import Chances, SimDisk
 
 CLUSTER = b"simulated nodes!"
 SEGMENT_BYTES = 64 << 10
+# Openings for which a segment has room when there is none elsewhere.
+OPENINGS = min(KEPT_MOST, SEGMENT_BYTES // KEPT_PART) // (2 * BLOCK)
 NEWEST_BYTES = 40  # that surely belong to the newest batch
 # What a simulated disk counts, and under which name a schedule does.
 COUNTS = {
@@ -148,6 +160,8 @@ class WalDisk:
             self._path, id=id, members=voters, cluster=CLUSTER, segment_bytes=SEGMENT_BYTES, disk=self.disk
         )
         self._frozen_for = 0
+        #: slices until there is room again; how often the log was opened meanwhile, which takes a block each time
+        self._full_for = self._opened_full = 0
         #: nothing was ordered that a node cannot live with, in this life
         self._harmless = True
         self.damaged = False
@@ -156,6 +170,7 @@ class WalDisk:
 
     def storage(self) -> FileStorage:
         self._harmless = True
+        self._opened_full += 1
         return FileStorage(self._path, disk=self.disk)
 
     def power_cut(self, totals: Counter[str]) -> None:
@@ -170,13 +185,20 @@ class WalDisk:
         self.closed()
 
     def closed(self) -> None:
+        capacity, full_for = self.disk.capacity, self._full_for
         self.heal()
+        # Room does not come back because a process has ended.
+        self.disk.capacity, self._full_for = capacity, full_for
 
     def slice(self) -> None:
         if self._frozen_for:
             self._frozen_for -= 1
             if not self._frozen_for:
                 self.disk.thaw()
+        if self._full_for:
+            self._full_for -= 1
+            if not self._full_for:
+                self.disk.capacity = None
 
     def stands(self) -> bool:
         return self._frozen_for > 0
@@ -190,7 +212,9 @@ class WalDisk:
     def may_refuse(self, error: BaseException) -> bool:
         if isinstance(error, WalDamaged):
             return self._refuses
-        return isinstance(error, StorageError) and (self.disk.off or not self._harmless)
+        # A segment has room for a few openings; who has lost the mark needs room for another one.
+        room = self._full_for and (self._opened_full > OPENINGS or self.damaged)
+        return isinstance(error, StorageError) and bool(self.disk.off or not self._harmless or room)
 
     def fault(self, rng: random.Random, totals: Counter[str]) -> None:
         what = rng.random()
@@ -201,14 +225,19 @@ class WalDisk:
             self.disk.chances = Chances(stall=0.5, stall_asks=rng.choice((2, 20)))
         elif what < 0.45:
             self.disk.chances = Chances(short=0.3)
-        elif what < 0.75:
+        elif what < 0.7:
             self.disk.cut_after(rng.randint(1, 30))
         elif what < 0.9:
-            self._harmless = False
-            self.disk.capacity = self.disk.platter.used() + rng.randint(0, SEGMENT_BYTES // 2)
+            self.fill(rng.choice((20, 100, 500)), rng.choice((0, SEGMENT_BYTES // 2)))
         else:
             self._harmless = False
             self.disk.chances = Chances(broken=0.3)
+
+    def fill(self, slices: int, left: int = 0) -> None:
+        """So many bytes are left for new files for a while: less than a segment."""
+        self._full_for = slices
+        self._opened_full = 0
+        self.disk.capacity = self.disk.platter.used() + left
 
     def damage(self, rng: random.Random, totals: Counter[str]) -> bool:
         try:
@@ -278,7 +307,7 @@ class WalDisk:
         return newest if newest is not None and newest.position > BLOCK else None
 
     def heal(self) -> None:
-        self._frozen_for = 0
+        self._frozen_for = self._full_for = 0
         self.disk.thaw()
         self.disk.repair()
 

@@ -58,6 +58,8 @@ class Schedule:
         self.count = rng.choice((1, 2, 3, 3, 3, 3, 3, 4, 5, 5))
         self.ids = tuple(range(1, self.count + 1))
         plain = rng.random() < 0.1
+        #: disks fill up and become empty again all the time, and there is much to write
+        self.tight = random.Random(f"full {seed}").random() < 0.1
 
         def disk(id: int, rng: random.Random) -> Disk:
             return PlainDisk(self.ids) if plain else WalDisk(id, self.ids, rng)
@@ -98,6 +100,9 @@ class Schedule:
         if keeps.random() < 0.2:
             # Nothing stays: whoever is behind by an entry needs a snapshot.
             common["keep_entries"] = common["max_log_bytes"] = 0
+        if self.tight and keeps.random() < 0.7:
+            # Segments that are used again need no room.
+            common["snapshot_entries"] = 0
         common["snapshot_bytes_per_second"] = keeps.choice((0, 0, 0, 100_000))
         return [Config(id=id, seed=rng.getrandbits(64), **common) for id in self.ids]
 
@@ -133,6 +138,8 @@ class Schedule:
         if alive and rng.random() < (0.5 if leader else 0.05):
             id = leader if rng.random() < 0.6 else 0
             world.propose(id or rng.choice(alive), rng.choice((1, 1, 1, 2, 7)), rng.choice((10, 10, 100, 1500)))
+        if self.tight:
+            self.fill_disks()
         if rng.random() < 0.06:
             self.disturb_network()
         if rng.random() < 0.06:
@@ -143,6 +150,17 @@ class Schedule:
         for id, member in world.members.items():
             if member.refused and self.hands.random() < 0.05:
                 world.rebuild(id, self.hands)
+
+    def fill_disks(self) -> None:
+        """Large proposals, and a disk that is full for a while: of the leader, if possible."""
+        rng, world = self.rng, self.world
+        leader = world.leader()
+        if leader and rng.random() < 0.6:
+            world.propose(leader if rng.random() < 0.7 else rng.choice(world.alive()), 7, 1500)
+        disk = world.members[leader if leader and rng.random() < 0.5 else rng.choice(self.ids)].disk
+        if isinstance(disk, WalDisk) and rng.random() < 0.06:
+            disk.fill(rng.choice((20, 60, 200)))
+            world.totals["disks filled"] += 1
 
     def disturb_network(self) -> None:
         rng, network = self.rng, self.world.network

@@ -53,6 +53,9 @@ class Life:
     may_fail: tuple[type[BaseException], ...] = ()
     #: it has failed, and was expected to
     failed: bool = False
+    #: after its last round its disk had no room, and it led
+    full: bool = False
+    led: bool = False
 
 
 class Member:
@@ -296,6 +299,7 @@ class World:
             return
         engine = self._engine_of(life)
         if name == "engine":
+            self._look_at_room(life, engine)
             self.checker.after_round(id, engine)
             life.changes.after_round(engine)
         elif name == "apply":
@@ -307,6 +311,14 @@ class World:
         if not goes_on and life.node.failure is not None and not life.failed:
             self._failed(member, life)
         self._note(name, id)
+
+    def _look_at_room(self, life: Life, engine: Any) -> None:
+        """Count what a full disk led to: leaders that had no room, and members that had none and have some again."""
+        full, leads = bool(engine.gauges.full), engine.core.role == LEADER
+        self.totals["leaders without room"] += full and leads and not (life.full and life.led)
+        self.totals["led by others for want of room"] += life.full and life.led and full and not leads
+        self.totals["disks with room again"] += life.full and not full
+        life.full, life.led = full, leads
 
     def _failed(self, member: Member, life: Life) -> None:
         failure = life.node.failure

@@ -1,0 +1,31 @@
+"""A few cycles of the programs that kill members, cut their power and let their system calls fail."""
+
+import random
+
+import pytest
+
+from tests.tools import kill, power
+
+
+@pytest.mark.slow
+def test_a_writer_that_is_killed(tmp_path, tell):
+    counts = kill.kill_writer(tmp_path, 4, random.Random(5))
+    assert counts["checked"] > 0 and counts["kills"] == 4
+    tell(f"{counts['checked']:,} acknowledged entries are there after 4 kills")
+
+
+@pytest.mark.slow
+def test_a_cluster_that_is_killed(tmp_path, tell):
+    counts = kill.kill_cluster(tmp_path, 3, random.Random(3))
+    assert counts["checked"] > 0
+    tell(f"{counts['checked']:,} acknowledged entries are there after kills of one to three members")
+
+
+@pytest.mark.slow
+def test_a_file_system_that_loses_power(tmp_path, tell):
+    try:
+        counts = power.cut_power(tmp_path, 3, random.Random(2))
+    except power.CannotCut as error:
+        pytest.skip(f"the power of a file system cannot be cut here: {error}")
+    assert counts["checked"] > 0 and counts["cuts"] == 3
+    tell(f"{counts['checked']:,} acknowledged entries are there after 3 power cuts of an ext4")
