@@ -33,7 +33,6 @@ RESERVE_CODE = 1  # 0, or the -errno of that
 RESERVE_TROUBLE = 2  # 0, or the errno of what is short at present
 RESERVE_STOP = 3
 RESERVE_DROP = 4  # segments before this one are not needed any more
-RESERVE_UNTRIED = 6  # whether the next segment can be had is to be found out yet
 RESERVE_FILL = 5  # the segment that zeros are to be written into ahead
 RESERVE_MARK = 6  # one of the next four: what is to be done about the mark
 MARK_NOTHING = 0
@@ -41,6 +40,7 @@ MARK_WANTED = 1  # it is to be synced, and then the segments before RESERVE_KEEP
 MARK_SYNCING = 2
 MARK_FAILED = 3  # for good, as RESERVE_FAILED
 RESERVE_KEEP = 7  # segments before this one may go when the mark that names a batch of the newest one is durable
+RESERVE_UNTRIED = 8  # whether the next segment can be had is to be found out yet
 
 ROOM_UNKNOWN = errno.EAGAIN  # whether there is room for the next segment is not known yet
 
