@@ -13,6 +13,11 @@ from pathlib import Path
 from .._native import files
 
 
+def _owner(path: Path) -> tuple[int, int]:
+    status = path.lstat()
+    return status.st_uid, status.st_gid
+
+
 class Disk:
     """The operating system's files. Paths are absolute. Any thread."""
 
@@ -33,6 +38,13 @@ class Disk:
         if os.path.lexists(new):
             raise OSError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(new))
         old.rename(new)
+
+    def copy_owner(self, source: Path, target: Path) -> None:
+        """Give a directory, and the files in it, to the user and the group of another one. Raises OSError."""
+        owner = _owner(source)
+        for path in (*target.iterdir(), target):
+            if _owner(path) != owner:
+                os.chown(path, *owner)
 
     def sync_directory(self, path: Path) -> None:
         """Make created, renamed and removed names in a directory durable. Raises OSError."""

@@ -65,7 +65,8 @@ REMEDY = (
 NO_ROOM = ". Make room on the disk, or give it more, and start the member again; nothing is lost"
 # what a disk is asked for
 _DISK = (
-    "exists", "make_directory", "remove_directory", "rename_directory", "sync_directory", "open_directory", "random",
+    "exists", "make_directory", "remove_directory", "rename_directory", "copy_owner", "sync_directory",
+    "open_directory", "random",
 )  # fmt: skip
 
 
@@ -246,15 +247,16 @@ class FileStorage:
         try:
             self._make_directory()
             directory = self._disk.open_directory(Path(os.path.abspath(self.path)))
-            if FOUNDING in directory.names():
+            names = directory.names()
+            if FOUNDING in names:
                 raise AlreadyFounded(f"{self.path} holds a member already: open it with FileStorage(path)")
             if left := left_by_a_member(directory):
                 raise AlreadyFounded(f"{self.path} holds {left} of a member, and not the file {FOUNDING}. {REMEDY}")
-            remove_begun(directory)
-            if fill is not None:
-                founding_file.begin(directory, founding)
-                fill(directory)
+            remove_begun(directory, names)
+            # From here on the mark says that nothing was written: what is in the directory is of this founding.
             make_mark(directory, NOTHING, Owner(founding.cluster, founding.id, founding.store))
+            if fill is not None:
+                fill(directory)
             founding_file.write(directory, founding)
             self.cluster = founding.cluster
         except OSError as error:

@@ -139,21 +139,9 @@ def decode(data: bytes) -> Founding:
 
 def read(directory: Directory) -> Founding | None:
     """What a directory was founded as; None when it was not. Raises what ``decode`` raises, OSError."""
-    return _read(directory, NAME)
-
-
-def read_begun(directory: Directory) -> Founding | None:
-    """What a founding that did not end was about; None when there was none, or it did not come so far. OSError."""
-    try:
-        return _read(directory, NEW)
-    except StorageError:
+    if NAME not in directory.names():
         return None
-
-
-def _read(directory: Directory, name: str) -> Founding | None:
-    if name not in directory.names():
-        return None
-    file = directory.open_file(name, readonly=True)
+    file = directory.open_file(NAME, readonly=True)
     try:
         buffer = Buffer()
         code = file.py_read_at(buffer, SIZE_MAX, 0)
@@ -164,8 +152,8 @@ def _read(directory: Directory, name: str) -> Founding | None:
     return decode(buffer.tobytes())
 
 
-def begin(directory: Directory, founding: Founding) -> None:
-    """Say what is going to be founded, durably: what is there before ``end`` belongs to it. Raises OSError."""
+def write(directory: Directory, founding: Founding) -> None:
+    """Found the directory: the file is whole, and durable with its name, or there is none. Raises OSError."""
     if NEW in directory.names():
         # Of a founding that did not end. It may be longer.
         directory.remove(NEW)
@@ -176,21 +164,8 @@ def begin(directory: Directory, founding: Founding) -> None:
         code = file.py_write_at(buffer, 0, len(buffer), 0) or file.py_sync_new(directory)
     finally:
         file.close()
-    if code:
-        raise OSError(-code, f"cannot write the file {NAME}: {os.strerror(-code)}")
-
-
-def write(directory: Directory, founding: Founding) -> None:
-    """Found the directory: the file is whole, and durable with its name, or there is none. Raises OSError."""
-    # What ``begin`` said stays where it is: it tells to whom belongs what was made since.
-    if read_begun(directory) != founding:
-        begin(directory, founding)
-    end(directory)
-
-
-def end(directory: Directory) -> None:
-    """Found the directory as ``begin`` said: from now on it has the file. Raises OSError."""
-    directory.rename(NEW, NAME)
-    code = directory.py_sync()
+    if not code:
+        directory.rename(NEW, NAME)
+        code = directory.py_sync()
     if code:
         raise OSError(-code, f"cannot write the file {NAME}: {os.strerror(-code)}")

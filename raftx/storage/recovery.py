@@ -17,12 +17,11 @@ from .._native.files import SPARE_NAME, Directory, File, segment_name
 from .._native.memory import Buffer
 from ..errors import StorageError, StorageFailed, WalDamaged, WrongDirectory
 from ..report import report
-from . import founding as founding_file
 from .founding import NAME as FOUNDING
 from .founding import Founding
 from .membership import membership_after
 from .reserve import Reserve
-from .snapshot_format import name_of_place, place_of_name
+from .snapshot_format import place_of_name
 from .wal_format import (
     BLOCK,
     KIND_RESTORE,
@@ -107,40 +106,40 @@ def read_slots(directory: Directory) -> list[tuple[Mark, Owner] | None]:
     return slots
 
 
-def snapshot_of(founding: Founding | None) -> str:
-    """The file of the snapshot that a directory was founded with, "" without one."""
-    restored = founding is not None and founding.restored
-    return name_of_place(founding.base_term, founding.base) if founding is not None and restored else ""
+def _snapshots(names: Sequence[str]) -> list[str]:
+    """Names of snapshots, whole or not."""
+    return [name for name in names if place_of_name(name.split(".raftx")[0] + ".raftx")]
 
 
 def left_by_a_member(directory: Directory) -> str:
     """The name of a file that only a member can have written, "" without one. For a directory that was not founded.
 
-    A founding that did not end leaves no such file but the snapshot that it says it begins behind. Raises StorageError
-    for what another version of raftx has written, OSError.
+    A founding that did not end leaves no such file. It may leave a snapshot, with a mark which says that nothing was
+    ever written. Raises StorageError for what another version of raftx has written, OSError.
     """
-    begun = snapshot_of(founding_file.read_begun(directory))
-    names = [name for name in directory.names() if not (begun and name.startswith(begun))]
-    found = [name for name in names if name == SPARE_NAME or place_of_name(name.split(".raftx")[0] + ".raftx")]
+    names = directory.names()
+    found = [name for name in names if name == SPARE_NAME]
     for segment in sorted(number for number in map(segment_number, names) if number is not None):
         found.append(segment_name(segment))
         with contextlib.suppress(WalDamaged):
             decode_head(first_block(directory, segment))
-    if MARK_NAME in names and any(slot is not None and slot[0] != NOTHING for slot in read_slots(directory)):
+    slots = read_slots(directory) if MARK_NAME in names else []
+    if any(slot is not None and slot[0] != NOTHING for slot in slots):
         found.append(MARK_NAME)
+    if not slots or None in slots:
+        found = _snapshots(names) + found
     return found[-1] if found else ""
 
 
-def remove_begun(directory: Directory) -> None:
-    """Remove the snapshot of a founding that did not end, so that the next one may begin with another. OSError."""
-    begun = snapshot_of(founding_file.read_begun(directory))
-    names = [name for name in directory.names() if begun and name.startswith(begun)]
-    for name in names:
+def remove_begun(directory: Directory, names: Sequence[str]) -> None:
+    """Remove what a founding has left that did not end, where ``left_by_a_member`` has found nothing. OSError."""
+    left = _snapshots(names)
+    for name in left:
         directory.remove(name)
-    if names:
+    if left:
         code = directory.py_sync()
         if code:
-            raise OSError(-code, f"cannot remove {names[0]}")
+            raise OSError(-code, f"cannot remove {left[0]}: {os.strerror(-code)}")
 
 
 class Recovery:

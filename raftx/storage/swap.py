@@ -55,6 +55,14 @@ class Swap:
 
         Returns where the old one is from now on, whose name ends in ``aside`` and the time; None where there was none.
         """
+        if self.disk.exists(self.path):
+            try:
+                self.disk.copy_owner(self.path, self.part)
+            except OSError as error:
+                why = error.strerror or str(error)
+                raise StorageError(
+                    f"cannot give {self.part} to the owner of {self.path}: {why}; do this as that user, or as root"
+                ) from error
         self._rename(self.part, self.ready)
         kept = None
         if self.disk.exists(self.path):

@@ -1,11 +1,12 @@
 """docs/cli.md says what the command does: each command, option, exit code and key of JSON is there, and no others."""
 
 import argparse
+import importlib.metadata
 import re
 
 import pytest
 
-from raftx.cli.main import EXIT_CODES, parser
+from raftx.cli.main import EXIT_CODES, main, parser
 from tests.helpers.commands import ran
 from tests.helpers.directories import descriptor, member
 from tests.helpers.implementations import module
@@ -44,6 +45,12 @@ def test_exit_codes_are_those_of_the_help():
     assert set(re.findall(r"^  (\d+)", EXIT_CODES, re.MULTILINE)) == {"0", "1", "2", "3", "4", "130"}
     codes = re.findall(r"^\| (\d[\d, ]*) \|", PAGE, re.MULTILINE)
     assert codes == ["0", "1", "2", "3", "4", "130, 141"]
+
+
+@pytest.mark.once
+def test_it_is_installed():
+    (command,) = importlib.metadata.entry_points(group="console_scripts", name="raftx")
+    assert command.load() is main
 
 
 def keys_of(name):

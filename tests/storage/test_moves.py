@@ -488,6 +488,48 @@ def test_a_disk_that_is_full_or_fails(impl, what, operation):
     assert failed or operation in ("allocate", "create")
 
 
+def test_the_owner_stays(impl, tmp_path, monkeypatch):
+    """Root may do it for the user of a service, who is to open it afterwards."""
+    disk = module(impl, "storage.disk")
+    path = member(impl, tmp_path / "n", entries=3)
+    damage(path)
+    real, given = disk._owner, {}
+    monkeypatch.setattr(disk, "_owner", lambda each: (1234, 5678) if each == path else real(each))
+    monkeypatch.setattr(os, "chown", lambda each, uid, gid: given.update({each.name: (uid, gid)}))
+    rebuild(impl, path)
+    assert given == dict.fromkeys(("founding", "wal.mark", "n.rebuilt.part"), (1234, 5678))
+
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chown", refuse)
+    with pytest.raises(impl.StorageError, match=r"to the owner of .*/n: Operation not permitted; do this as that user"):
+        rebuild(impl, path, accept_loss=True)
+    storage = impl.FileStorage(path)
+    assert storage.open(1, CLUSTER).hard_state.in_doubt
+    storage.close()
+
+
+def test_a_disk_that_is_mounted_there(impl):
+    """Its directory cannot be renamed; nothing has happened."""
+    disk = on_a_disk(impl, 1)
+    disk.flip(f"{PATH}/wal-{1:016x}.log", 8 * (4096 + 40))
+    before = files_of(disk, PATH)
+    real = disk.rename_directory
+
+    def busy(old, new):
+        if os.fspath(old) == PATH:
+            raise OSError(16, "Device or resource busy")
+        real(old, new)
+
+    disk.rename_directory = busy
+    with pytest.raises(impl.StorageError, match="Device or resource busy: a disk is mounted there; move the member"):
+        rebuild(impl, PATH, disk=disk)
+    assert files_of(disk, PATH) == before
+    disk.rename_directory = real
+    rebuild(impl, PATH, disk=disk)
+
+
 # --- recover -----------------------------------------------------------------------------------------------
 
 
@@ -511,6 +553,9 @@ def test_the_survivors_log_is_that_of_a_new_cluster(impl, tmp_path):
     storage.append(impl.HardState(5, 3, 3), [b"".join(each.encode() for each in entries)])
     storage.sync()
     storage.close()
+    for _ in range(4):
+        storage.open(2, CLUSTER)
+        storage.close()
     before = {name: each[0] for name, each in picture(path).items()}
     said = r"ends with entry 5 of term 4; it knows entries up to 3 .*member 2 alone.*up to 2 entries that were never"
     with pytest.raises(impl.LossNotAccepted, match=said):
@@ -530,7 +575,7 @@ def test_the_survivors_log_is_that_of_a_new_cluster(impl, tmp_path):
     assert loaded.hard_state == impl.HardState(5, 0, 3)
     assert loaded.current_conf_state == impl.ConfState(voters=(2,))
     # The old life wrote proposals; what this one proposes must not be taken for them.
-    assert loaded.incarnation > 1
+    assert loaded.incarnation > 5
     assert contents_behind(impl, loaded) == [
         (1, 1, b""), (2, 1, b"one"), (3, 2, b""), (4, 2, b"two" * 1000), (5, 4, b"uncommitted"),
     ]  # fmt: skip

@@ -141,14 +141,14 @@ MUTANTS = (
         0,
         "what a restore has left that did not end is in a directory that is founded with something else",
         MOVED,
-        (Edit(FILE, "            remove_begun(directory)\n", ""),),
+        (Edit(FILE, "            remove_begun(directory, names)\n", ""),),
     ),
     Mutant(
         "a-restore-that-cannot-be-repeated",
         0,
         "what a restore has left that did not end passes for a member without its founding",
         MOVED,
-        (Edit(FILE, "                founding_file.begin(directory, founding)\n", ""),),
+        (Edit(RECOVERY, "    if not slots or None in slots:\n", "    if names:\n"),),
     ),
     Mutant(
         "a-restored-log-has-a-gap",

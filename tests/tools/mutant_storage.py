@@ -58,9 +58,11 @@ MUTANTS = (
             Edit(
                 FILE,
                 "            make_mark(directory, NOTHING, Owner(founding.cluster, founding.id, founding.store))\n"
+                "            if fill is not None:\n                fill(directory)\n"
                 "            founding_file.write(directory, founding)\n",
                 "            founding_file.write(directory, founding)\n"
-                "            make_mark(directory, NOTHING, Owner(founding.cluster, founding.id, founding.store))\n",
+                "            make_mark(directory, NOTHING, Owner(founding.cluster, founding.id, founding.store))\n"
+                "            if fill is not None:\n                fill(directory)\n",
             ),
         ),
     ),
@@ -79,8 +81,8 @@ MUTANTS = (
         (
             Edit(
                 FOUNDING,
-                "    directory.rename(NEW, NAME)\n    code = directory.py_sync()\n",
-                "    directory.rename(NEW, NAME)\n    code = 0\n",
+                "        directory.rename(NEW, NAME)\n        code = directory.py_sync()\n",
+                "        directory.rename(NEW, NAME)\n",
             ),
         ),
     ),
