@@ -26,6 +26,8 @@
 #   make faults                          let every operation of scripted runs of the storage fail once (EIO, ENOSPC, short writes)
 #   make kill [ARGS="--writer 300"]      members as processes, killed at random moments: nothing acknowledged may be missing
 #   make power [ARGS="--cycles 200"]     power cuts of an ext4 on a loop device (root, losetup, mkfs.ext4)
+#   make syscalls [ARGS="--only errors"] system calls of members fail, or they are killed in them (strace)
+#   make size [ARGS="--members 3"]       ten million entries through a node: memory and disk must not grow with them
 #   make mutants                         mistakes put into the core one by one, and which test finds each
 #   make bench                           benchmarks, both modes side by side
 #   make bench-core                      the core beside raft-rs and etcd/raft (needs Rust and Go)
@@ -76,7 +78,7 @@ endif
 endif
 
 .PHONY: help demo test test-compiled test-pure test-fast test-debug ubsan lint interaction quorum confchange scenarios parity parity-go parity-rust
-.PHONY: mixed reach crash damage bits faults kill power mutants bench bench-core instructions cuts fuzz soak build clean
+.PHONY: mixed reach crash damage bits faults kill power syscalls size mutants bench bench-core instructions cuts fuzz soak build clean
 .DELETE_ON_ERROR:
 
 help:
@@ -146,7 +148,13 @@ kill: $(VENV)/.built-compiled
 	@$(RUN) -m tests.tools.kill $(ARGS)
 
 power: $(VENV)/.built-compiled
-	@$(RUN) -m tests.tools.power $(ARGS)
+	@$(RUN) -m tests.tools.power_cuts $(ARGS)
+
+syscalls: $(VENV)/.built-compiled
+	@$(RUN) -m tests.tools.syscalls $(ARGS)
+
+size: $(VENV)/.built-compiled
+	@$(RUN) -m tests.tools.size $(ARGS)
 
 mutants: $(VENV)/.dev
 	@RAFTX_PURE=1 $(RUN) -m tests.tools.mutants $(ARGS)

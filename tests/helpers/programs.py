@@ -29,6 +29,8 @@ class Program:
         )
         self.lines: queue.Queue[str | None] = queue.Queue()
         self.errors: list[str] = []
+        #: all that it has said
+        self.said: list[str] = []
         self.threads = [threading.Thread(target=each, daemon=True) for each in (self._read, self._read_errors)]
         for thread in self.threads:
             thread.start()
@@ -38,6 +40,7 @@ class Program:
         for line in self.process.stdout:
             if line.endswith("\n"):  # what was cut off was not said
                 self.judge.heard(line.strip())
+                self.said.append(line.strip())
                 self.lines.put(line.strip())
         self.lines.put(None)
 

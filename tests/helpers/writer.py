@@ -126,7 +126,10 @@ class Writer:
                 count += 1
                 value = f"{self.node.id}/{self.life}/{count}"
                 size = 8 * (zlib.crc32(value.encode()) % (self.options.size // 8 + 1))
-                window.append((value, self.node.propose(filled(value.encode(), size))))
+                try:
+                    window.append((value, self.node.propose(filled(value.encode(), size))))
+                except raftx.Stopped:
+                    return
             value, future = window.popleft()
             try:
                 self.say("done", value, future.result(60).index)
@@ -137,6 +140,14 @@ class Writer:
                 self.say("unknown", value)
             except raftx.Stopped:
                 return
+
+    def watch(self) -> None:
+        """A node that fails ends the program at once."""
+        try:
+            self.node.wait()
+        except BaseException as error:
+            self.say("failed", f"{type(error).__name__}: {error}")
+            os._exit(3)
 
     def serve(self) -> None:
         """Commands until the end."""
@@ -184,17 +195,14 @@ def main() -> int:
         return 3
     writer = Writer(node, machine, options)
     writer.say("begun", writer.life, node.applied_index)
-    thread = threading.Thread(target=writer.flood, daemon=True)
-    thread.start()
+    for body in (writer.flood, writer.watch):
+        threading.Thread(target=body, daemon=True).start()
     try:
         writer.serve()
     finally:
         writer.stopping = True
         with contextlib.suppress(Exception):
             node.close()
-    if node.failure is not None:
-        writer.say("failed", f"{type(node.failure).__name__}: {node.failure}")
-        return 3
     return 0
 
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tests.tools import kill, power
+from tests.tools import kill, power, syscalls
 
 
 @pytest.mark.slow
@@ -29,3 +29,29 @@ def test_a_file_system_that_loses_power(tmp_path, tell):
         pytest.skip(f"the power of a file system cannot be cut here: {error}")
     assert counts["checked"] > 0 and counts["cuts"] == 3
     tell(f"{counts['checked']:,} acknowledged entries are there after 3 power cuts of an ext4")
+
+
+@pytest.fixture
+def strace():
+    try:
+        syscalls.check_strace()
+    except syscalls.CannotTrace as error:
+        pytest.skip(f"system calls cannot be made to fail here: {error}")
+
+
+@pytest.mark.slow
+def test_system_calls_that_fail(strace, tmp_path, tell):
+    results = [
+        syscalls.one_error(tmp_path, call, error, nth)
+        for call, error, nth in (("pwrite64", "EIO", 20), ("fdatasync", "EIO", 9), ("renameat", "ENOSPC", 1))
+    ]
+    tell(f"a write, a sync and a rename fail: {', '.join(results)}")
+    assert results == ["StorageFailed", "StorageFailed", "went on"]
+
+
+@pytest.mark.slow
+def test_a_kill_while_a_snapshot_is_written_and_received(strace, tmp_path):
+    counts = syscalls.killed_while_writing(tmp_path, ("renameat",), 2)
+    assert counts["killed"] == 1
+    counts = syscalls.killed_while_receiving(tmp_path, ("renameat",), 1)
+    assert counts["killed"] == 1

@@ -1,6 +1,6 @@
 """Power cuts of a real file system: ext4 in an image on a loop device, shut down without flushing its journal.
 
-    python -m tests.tools.power [--cycles 200] [--seed 1]
+    python -m tests.tools.power_cuts [--cycles 200] [--seed 1]
 
 A member alone writes, rotates, snapshots and compacts on it, until the file system is shut down (FS_IOC_SHUTDOWN):
 what was not synced is gone then, and writes fail. It is mounted again, and what was acknowledged has to be there. Needs
