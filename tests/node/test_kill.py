@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tests.tools import kill, power, syscalls
+from tests.tools import kill, power_cuts, syscalls
 
 
 @pytest.mark.slow
@@ -24,8 +24,8 @@ def test_a_cluster_that_is_killed(tmp_path, tell):
 @pytest.mark.slow
 def test_a_file_system_that_loses_power(tmp_path, tell):
     try:
-        counts = power.cut_power(tmp_path, 3, random.Random(2))
-    except power.CannotCut as error:
+        counts = power_cuts.cut_power(tmp_path, 3, random.Random(2))
+    except power_cuts.CannotCut as error:
         pytest.skip(f"the power of a file system cannot be cut here: {error}")
     assert counts["checked"] > 0 and counts["cuts"] == 3
     tell(f"{counts['checked']:,} acknowledged entries are there after 3 power cuts of an ext4")
