@@ -68,7 +68,7 @@ cdef class Wal(Runner):
     cdef int begin_segment(self) noexcept nogil
     cdef int segment_begun(self) noexcept nogil
     cdef int sync_late_mark(self) noexcept nogil
-    cdef int64_t reserve_operation(self) noexcept nogil
+    cdef int64_t reserve_failure(self, int code) noexcept nogil
     cdef int64_t check(self) noexcept nogil
     @cython.locals(making=cython.bint)
     cdef bint may_pause(self, int code) noexcept nogil

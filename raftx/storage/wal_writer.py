@@ -554,10 +554,7 @@ class Wal(Runner):
         return code
 
     def sync_late_mark(self) -> int:
-        """The mark that was written when the segment in use was begun is durable, or becomes so. 0, -errno or WAIT.
-
-        The loop of the reserve has done it long ago, as a rule. So the mark lags behind by no more than a segment.
-        """
+        """The mark of when the segment in use was begun is durable already, or becomes so. 0, -errno or WAIT."""
         if self.reserve.has_lost_mark():
             return self.reserve.cells.get(RESERVE_CODE)
         if self.reserve.take_back():
@@ -619,7 +616,7 @@ class Wal(Runner):
             self.gauges.shortage = self.reserve.cells.get(RESERVE_TROUBLE)
             code = self.reserve.cells.get(RESERVE_CODE)
             if code != 0 and self.failed == 0:
-                self.failed = self.reserve_operation() << 32 | -code
+                self.failed = self.reserve_failure(code)
         return self.failed
 
     # --- shortages and failures --------------------------------------------------------------------
@@ -669,7 +666,7 @@ class Wal(Runner):
         if step <= STEP_FIT:
             # Where there is no directory any more, nothing can be made in it. A new log has no file to look for yet.
             if self.segment == 0 or self.check() == 0:
-                self.failed = self.reserve_operation() << 32 | -code
+                self.failed = self.reserve_failure(code)
         elif step == STEP_HEAD:
             self.failed = OPERATION_SEGMENT << 32 | -code
         elif step == STEP_WRITE:
@@ -682,9 +679,9 @@ class Wal(Runner):
             self.failed = OPERATION_MARK << 32 | -code
         return 0
 
-    def reserve_operation(self) -> int:
-        """What has failed where the reserve has."""
-        return OPERATION_MARK if self.reserve.has_lost_mark() else OPERATION_SEGMENT
+    def reserve_failure(self, code: int) -> int:
+        """The failure of a reserve that has failed with ``code`` (-errno)."""
+        return (OPERATION_MARK << 32 if self.reserve.has_lost_mark() else OPERATION_SEGMENT << 32) | -code
 
     # --- for Python ------------------------------------------------------------------------------
 

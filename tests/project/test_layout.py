@@ -22,7 +22,7 @@ FOLDERS = {
     "conformance/etcd", "conformance/raft_rs", "conformance/history",
 }  # fmt: skip
 # Helpers are imported by tests. Tools are programs that make runs, and may have tests that import them.
-APART = {"helpers", "tools"}
+APART = {"helpers", "tools", "tools/crash"}
 LINES_MAX = 700
 
 
