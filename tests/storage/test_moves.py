@@ -177,8 +177,8 @@ def test_a_restore_is_cut_at_every_operation(impl, tmp_path, end):
     backup(impl, tmp_path / "backup")
     backup(impl, tmp_path / "other", index=9)
     done = 0
-    for cut in range(1, 80):
-        disk = SimDisk(random.Random(cut))
+    for cut, kind in [(cut, kind) for cut in range(1, 80) for kind in range(3)]:
+        disk = SimDisk(random.Random(3 * cut + kind))
         disk.cut_after(cut)
         try:
             restored(impl, PATH, tmp_path / "backup", disk=disk)
@@ -194,7 +194,6 @@ def test_a_restore_is_cut_at_every_operation(impl, tmp_path, end):
             continue
         except impl.NotFounded:
             pass
-        kind = cut % 3
         if kind == 0:
             restored(impl, PATH, tmp_path / "backup", disk=disk)
             holds(impl, impl.FileStorage(PATH, disk=disk))
@@ -207,7 +206,8 @@ def test_a_restore_is_cut_at_every_operation(impl, tmp_path, end):
             loaded = storage.open(1, NEW)
             assert (loaded.base_index, loaded.snapshot) == (0, None)
             storage.close()
-        assert not [name for name in disk.files(PATH) if name.endswith(".new")]
+        kept = [name for name in disk.files(PATH) if name.startswith("snapshot-")]
+        assert len(kept) == (kind < 2) and all(name.endswith(".raftx") for name in kept), kept
     else:
         raise AssertionError("it never ended")
     assert cut > 15
