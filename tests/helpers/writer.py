@@ -190,7 +190,7 @@ def main() -> int:
     )
     try:
         node.start()
-    except raftx.RaftError as error:
+    except Exception as error:
         os.write(1, f"failed {type(error).__name__}: {error}\n".encode())
         return 3
     writer = Writer(node, machine, options)

@@ -2,9 +2,9 @@
 
     python -m tests.tools.size [--entries 10000000] [--bytes 100] [--members 1]
 
-Members in this process, with snapshots and compaction as a node has them unless told otherwise, take entries as fast as
-they can. Resident memory of the process and bytes on disk are sampled; a line through the samples behind the first tenth
-says how many bytes stay for an entry. Prints samples and slopes; exits with 1 when a slope is above LIMIT.
+Members in this process, with snapshots and compaction as a node has them unless told otherwise, take entries as fast
+as they can. Resident memory of the process and bytes on disk are sampled; a line through the samples behind the first
+tenth says how many bytes stay for an entry. Prints samples and slopes; exits with 1 when a slope is above LIMIT.
 """
 
 # ruff: noqa: T201 - a command prints

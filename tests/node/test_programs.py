@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tests.tools import kill, power_cuts, syscalls
+from tests.tools import kill, power_cuts, size, syscalls
 
 
 @pytest.mark.slow
@@ -55,3 +55,13 @@ def test_a_kill_while_a_snapshot_is_written_and_received(strace, tmp_path):
     assert counts["killed"] == 1
     counts = syscalls.killed_while_receiving(tmp_path, ("renameat",), 1)
     assert counts["killed"] == 1
+
+
+@pytest.mark.slow
+def test_a_long_log_stays_small(tmp_path):
+    """Of many times as many entries as stay: at most four segments, and no memory for each of them."""
+    _, _, samples = size.run(tmp_path, 100_000, 100, 1, snapshot_entries=2000)
+    segments = 4 * (64 << 20)
+    assert all(disk <= segments for _, _, disk in samples)
+    # What a hundred thousand entries in memory would take at least.
+    assert samples[-1][1] - samples[len(samples) // 5][1] < 80_000 * 150
