@@ -14,7 +14,6 @@ import signal
 import sys
 from collections.abc import Iterator
 
-from .. import COMPILED, __version__
 from ..errors import (
     AlreadyFounded,
     ConfigError,
@@ -47,6 +46,8 @@ EXIT_CODES = """exit codes:
 
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
+    from .. import COMPILED, __version__  # here: each module can be imported without the top of the package
+
     top = argparse.ArgumentParser(
         prog="raftx",
         description="Look at what members keep on disk, and move it by hand.",
