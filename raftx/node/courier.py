@@ -25,7 +25,7 @@ from .channels import CommandQueue
 from .rows import ROW_CHUNK, ROW_OFFER, ROW_WANTED
 from .transfers import CourierQueue
 
-LONG_TRIP_NS = 2_000_000  # a chunk that takes longer than this from request to arrival: the next is asked for meanwhile
+LONG_TRIP_NS = 200_000  # a chunk that takes longer than this from request to arrival: the next is asked for meanwhile
 SERVED = 8  # chunks a member gets for one request, at most
 TRIES = 3  # requests in a row without an answer before a source is given up; the time between them doubles
 READERS = 4  # files that are open for others

@@ -5,7 +5,15 @@ from . cimport wal_reader
 
 cdef uint64_t BLOCK, COUNTS, IDS_AT, ENTRY_HEADER, RECORD_INDEX, RECORD_LENGTH, RECORD_TERM
 cdef uint64_t HEAD_BASE_AT, HEAD_BASE_TERM_AT, HEAD_MEMBERS_AT, HEAD_USED_AT, HEAD_ZEROS_AT
+cdef uint64_t HEAD_CHAIN_AT, HEAD_CHECKED, HEAD_CRC_AT, HEAD_FIRST_AT, HEAD_OLDEST_AT, HEAD_SEGMENT_AT, HEAD_SIZE_AT
+cdef uint64_t MARK_CHAIN_AT, MARK_CHECKED, MARK_CRC_AT, MARK_NUMBER_AT, MARK_POSITION_AT, MARK_SEGMENT_AT, MARK_SLOT_AT
 
 cdef uint64_t membership_size(Buffer buffer, uint64_t at) noexcept nogil
 cdef int copy_words(Buffer source, uint64_t start, Buffer target, uint64_t at, uint64_t size) noexcept nogil
+cdef int fill_head(
+    Buffer header, uint64_t segment, uint32_t chain, uint64_t first, uint64_t size, uint64_t oldest
+) noexcept nogil
+cdef int fill_mark(
+    Buffer mark, uint64_t number, uint64_t segment, uint64_t position, uint32_t chain, uint32_t slot
+) noexcept nogil
 cdef int put_behind(Buffer header, Buffer records, uint64_t at, Buffer out) except -1 nogil

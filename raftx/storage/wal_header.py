@@ -1,6 +1,7 @@
-"""The header of a segment for a log that begins anew, made without the GIL from the record of a snapshot.
+"""The header of a segment and a slot of the mark, filled in without the GIL.
 
-A membership is the same bytes in such a record and in a header (ConfState.encode); nothing else of the record is used.
+The header of a log that begins anew is made from the record of a snapshot: a membership is the same bytes in such a
+record and in a header (ConfState.encode); nothing else of the record is used.
 """
 
 from __future__ import annotations
@@ -9,7 +10,28 @@ from .._native.layout import ENTRY_HEADER, RECORD_INDEX, RECORD_LENGTH, RECORD_T
 from .._native.memory import Buffer
 from ..errors import Corruption
 from . import wal_reader
-from .wal_format import BLOCK, HEAD_BASE_AT, HEAD_BASE_TERM_AT, HEAD_MEMBERS_AT, HEAD_USED_AT, HEAD_ZEROS_AT
+from .wal_format import (
+    BLOCK,
+    HEAD_BASE_AT,
+    HEAD_BASE_TERM_AT,
+    HEAD_CHAIN_AT,
+    HEAD_CHECKED,
+    HEAD_CRC_AT,
+    HEAD_FIRST_AT,
+    HEAD_MEMBERS_AT,
+    HEAD_OLDEST_AT,
+    HEAD_SEGMENT_AT,
+    HEAD_SIZE_AT,
+    HEAD_USED_AT,
+    HEAD_ZEROS_AT,
+    MARK_CHAIN_AT,
+    MARK_CHECKED,
+    MARK_CRC_AT,
+    MARK_NUMBER_AT,
+    MARK_POSITION_AT,
+    MARK_SEGMENT_AT,
+    MARK_SLOT_AT,
+)
 
 COUNTS = 4  # bytes at the beginning of a membership, each of which counts ids of 8 bytes
 IDS_AT = 8
@@ -31,6 +53,28 @@ def copy_words(source: Buffer, start: int, target: Buffer, at: int, size: int) -
         target.set_u64(at, source.get_u64(start))
         start += 8
         at += 8
+    return 0
+
+
+def fill_head(header: Buffer, segment: int, chain: int, first: int, size: int, oldest: int) -> int:
+    """What differs from the header before it."""
+    header.set_u64(HEAD_SEGMENT_AT, segment)
+    header.set_u32(HEAD_CHAIN_AT, chain)
+    header.set_u64(HEAD_FIRST_AT, first)
+    header.set_u64(HEAD_SIZE_AT, size)
+    header.set_u64(HEAD_OLDEST_AT, oldest)
+    header.set_u32(HEAD_CRC_AT, header.crc(HEAD_USED_AT, HEAD_CHECKED))
+    return 0
+
+
+def fill_mark(mark: Buffer, number: int, segment: int, position: int, chain: int, slot: int) -> int:
+    """Which batch it names."""
+    mark.set_u64(MARK_NUMBER_AT, number)
+    mark.set_u64(MARK_SEGMENT_AT, segment)
+    mark.set_u64(MARK_POSITION_AT, position)
+    mark.set_u32(MARK_CHAIN_AT, chain)
+    mark.set_u32(MARK_SLOT_AT, slot)
+    mark.set_u32(MARK_CRC_AT, mark.crc(MARK_NUMBER_AT, MARK_CHECKED))
     return 0
 
 

@@ -49,23 +49,8 @@ from .wal_format import (
     BATCH_VOTE_AT,
     BATCH_ZEROS_AT,
     BLOCK,
-    HEAD_CHAIN_AT,
-    HEAD_CHECKED,
-    HEAD_CRC_AT,
-    HEAD_FIRST_AT,
-    HEAD_OLDEST_AT,
-    HEAD_SEGMENT_AT,
-    HEAD_SIZE_AT,
-    HEAD_USED_AT,
     KIND_ENTRIES,
     KIND_RESTORE,
-    MARK_CHAIN_AT,
-    MARK_CHECKED,
-    MARK_CRC_AT,
-    MARK_NUMBER_AT,
-    MARK_POSITION_AT,
-    MARK_SEGMENT_AT,
-    MARK_SLOT_AT,
     MARK_SLOTS,
     OPERATION_MARK,
     OPERATION_PLACE,
@@ -457,16 +442,8 @@ class Wal(Runner):
     # --- the mark --------------------------------------------------------------------------------
 
     def put_mark(self, slot: int) -> int:
-        """Say that the newest batch is durable; it is read after a crash of this process, and later when synced.
-
-        Before anybody is told: what is missing at the next start was then acknowledged, or else it is not missed.
-        """
-        self.slot.set_u64(MARK_NUMBER_AT, self.batch_number)
-        self.slot.set_u64(MARK_SEGMENT_AT, self.segment)
-        self.slot.set_u64(MARK_POSITION_AT, self.write_offset)
-        self.slot.set_u32(MARK_CHAIN_AT, self.previous_crc)
-        self.slot.set_u32(MARK_SLOT_AT, slot)
-        self.slot.set_u32(MARK_CRC_AT, self.slot.crc(MARK_NUMBER_AT, MARK_CHECKED))
+        """Say that the newest batch is durable, before anybody is told; read after a crash, and later when synced."""
+        wal_header.fill_mark(self.slot, self.batch_number, self.segment, self.write_offset, self.previous_crc, slot)
         code = self.mark.write_at(self.slot, 0, SECTOR, slot * BLOCK)
         if code == 0:
             self.unsettled = True
@@ -563,12 +540,8 @@ class Wal(Runner):
 
     def put_header(self) -> int:
         """The header of the segment in reserve; 0 or -errno."""
-        self.segment_header.set_u64(HEAD_SEGMENT_AT, self.segment + 1)
-        self.segment_header.set_u32(HEAD_CHAIN_AT, self.previous_crc)
-        self.segment_header.set_u64(HEAD_FIRST_AT, self.batch_number + 1)
-        self.segment_header.set_u64(HEAD_SIZE_AT, self.reserve.size)
-        self.segment_header.set_u64(HEAD_OLDEST_AT, self.oldest)
-        self.segment_header.set_u32(HEAD_CRC_AT, self.segment_header.crc(HEAD_USED_AT, HEAD_CHECKED))
+        segment, first, size = self.segment + 1, self.batch_number + 1, self.reserve.size
+        wal_header.fill_head(self.segment_header, segment, self.previous_crc, first, size, self.oldest)
         return self.reserve.file.write_at(self.segment_header, 0, BLOCK, 0)
 
     def begin_segment(self) -> int:

@@ -39,7 +39,7 @@ MUTANTS = (
         (
             Edit(
                 SNAPSHOTS,
-                '        check_done(self._directory.py_sync(), "the sync of the directory", made.name)\n',
+                '        check_done(self._directory.py_sync(), "the sync of the directory", self._final)\n',
                 "",
             ),
         ),

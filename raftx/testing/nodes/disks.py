@@ -281,7 +281,12 @@ class WalDisk:
             rebuild(self._path, disk=self.disk)
         except StorageError:
             if not self.disk.off:
-                raise
+                if not self._full_for:
+                    raise
+                # A rebuilt member needs new files: it is tried again.
+                totals["rebuilding without room"] += 1
+                self.disk.repair()
+                return False
             totals["power cuts in rebuilding"] += 1
             self.power_cut(totals)
             return False
