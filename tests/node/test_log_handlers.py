@@ -71,10 +71,10 @@ def short(impl, tmp_path):
     eventually(lambda: reserve.py_state() == ready)
     while storage.wal.write_offset < SEGMENT // 2:
         node.propose(bytes(8192)).result(WAIT)
-    # Zeros were written ahead into the segment that is there: what follows is its header, and a sync of it.
+    # Zeros were written ahead into the segment that is there: what follows is its header.
     eventually(lambda: reserve.filled == SEGMENT and reserve.py_state() == ready)
     reserve.file.fail_errno = errno.EMFILE
-    reserve.file.fail_after = 2
+    reserve.file.fail_after = 1
     for _ in range(SEGMENT // 8192 // 2 + 1):
         node.propose(bytes(8192))
     return node
