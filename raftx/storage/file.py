@@ -35,6 +35,7 @@ from . import founding as founding_file
 from .disk import Disk
 from .founding import NAME as FOUNDING
 from .founding import Founding, check_segment_bytes, planned
+from .paths import check_path
 from .protocol import Loaded, check_append, check_base, check_owner
 from .recovery import NOTHING, Recovery, left_by_a_member, make_mark, remove_begun
 from .snapshot_copy import copy_snapshot, snapshot_file
@@ -70,25 +71,6 @@ _DISK = (
 )  # fmt: skip
 
 
-def _path(given: object) -> Path:
-    """Raises ConfigError for what the system cannot take as the path of a directory."""
-    try:
-        path = os.fspath(given) if isinstance(given, (str, os.PathLike)) else b""
-    except TypeError:  # it gives something else
-        path = b""
-    if not isinstance(path, str) or not path:
-        raise ConfigError(f"path must be the path of a directory, a str or a pathlib.Path, not {given!r}")
-    try:
-        encoded = os.fsencode(path)
-    except UnicodeEncodeError as error:
-        raise ConfigError(
-            f"path must be text that a file name can hold, without lone surrogates ({error.reason}), not {given!r}"
-        ) from error
-    if b"\0" in encoded:
-        raise ConfigError(f"path must not have a NUL in it, as no file name has, not {given!r}")
-    return Path(path)
-
-
 #: what to do where there is no member
 NOT_FOUNDED = (
     "If it held one, look whether its disk is mounted: a member must not start without what it acknowledged. If the "
@@ -117,7 +99,7 @@ class FileStorage:
         snapshot_level: int | None = None,
         disk: Disk | None = None,
     ) -> None:
-        self.path = _path(path)
+        self.path = Path(check_path(path, "path", "a directory", ConfigError))
         if segment_bytes is not None:
             check_segment_bytes(segment_bytes)
         if not isinstance(accept_loss, bool):

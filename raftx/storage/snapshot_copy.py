@@ -14,6 +14,7 @@ from pathlib import Path
 
 from .._native.files import Directory
 from ..errors import SnapshotDamaged, StorageError, UsageError
+from .paths import check_path
 from .snapshot_format import NEW, Descriptor
 from .snapshots import SnapshotReader, SnapshotWriter
 
@@ -22,18 +23,7 @@ NAME_MAX = 255  # bytes of a file's name
 
 def file_path(given: object, name: str) -> Path:
     """The path of a file. Raises UsageError, which calls it ``name``, for what cannot be one."""
-    try:
-        path = os.fspath(given) if isinstance(given, (str, os.PathLike)) else b""
-    except TypeError:  # it gives something else
-        path = b""
-    if not isinstance(path, str) or not path:
-        raise UsageError(f"{name} must be the path of a file, a str or a pathlib.Path, not {given!r}")
-    try:
-        encoded = os.fsencode(path)
-    except UnicodeEncodeError as error:
-        raise UsageError(f"{name} must be text that a file name can hold ({error.reason}), not {given!r}") from error
-    if b"\0" in encoded:
-        raise UsageError(f"{name} must not have a NUL in it, as no file name has, not {given!r}")
+    path = check_path(given, name, "a file", UsageError)
     whole = Path(os.path.abspath(path))
     if not whole.name or path.endswith("/"):
         raise UsageError(f"{name} must be the path of a file, not of a directory, and not {given!r}")
