@@ -131,6 +131,14 @@ class AlreadyFounded(WrongDirectory):
     """The directory holds a member, and a member is founded once."""
 
 
+class MemoryLost(StorageError):
+    """The member has forgotten what it promised: others have met a life of it that its directory does not know.
+
+    The directory was wiped, copied, or set back to an older state. Its votes and acknowledgements have not been counted
+    by those who say so. Put the right directory back, or rebuild the member.
+    """
+
+
 class LossNotAccepted(StorageError):
     """Something that was acknowledged may be lost by this. The text says what; it is done when that is accepted."""
 

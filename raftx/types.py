@@ -48,6 +48,9 @@ MSG_HELLO = 35
 # Engine to engine, likewise: chunks of a snapshot's file are asked for, and one of them.
 MSG_CHUNKS = 36
 MSG_CHUNK = 37
+# Engine to engine, likewise: the sender introduces its present life, and an answer to that. See node/meetings.py.
+MSG_MEET = 38
+MSG_KNOWN = 39
 
 MESSAGE_NAMES = {
     value: name[4:].title().replace("_", "") for name, value in list(globals().items()) if name.startswith("MSG_")

@@ -16,6 +16,7 @@ from .._native.memory import Cursor, Entry
 from .._native.threads import ProposalQueue
 from ..errors import DiskFull
 from ..report import report
+from ..storage.lives import WHY, named
 from ..types import ENTRY_NORMAL, MESSAGE_NAMES, NUMBER_MAX, Role, StateChange
 from .channels import ApplyGauges, ApplyQueue
 from .leadership import Leadership
@@ -26,8 +27,10 @@ from .rows import (
     REFUSED_LEADER_FULL,
     REFUSED_STOPPED,
     ROW_ASKED,
+    ROW_BEGUN,
     ROW_ENTRIES,
     ROW_HANDED,
+    ROW_LOST,
     ROW_ODD,
     ROW_REFUSED,
     ROW_RELEASED,
@@ -152,6 +155,10 @@ class Applier:
             self.take_released(row)
         elif kind == ROW_ODD:
             self.tell_odd(row)
+        elif kind == ROW_BEGUN:
+            self.tell_begun(row)
+        elif kind == ROW_LOST:
+            self.tell_lost(row)
         return True
 
     def rest(self) -> None:
@@ -280,6 +287,27 @@ class Applier:
             logging.WARNING,
             "node %d: refused %s from %d in term %d (%s), which no honest member can have sent; %d such so far",
             *(self.id, MESSAGE_NAMES.get(kind, kind), sender, term, REASONS[reason], count),
+        )
+
+    def tell_begun(self, row: int) -> None:
+        """This life takes part without being known by enough of the others."""
+        what = "in doubt: it does not vote before a leader has brought it up to date" if self.applies.begun(row) else (
+            "as it is: should its storage have been set back, only a member that cannot be reached would know"
+        )
+        report(
+            logging.WARNING,
+            "node %d: fewer than half of the other voters have answered that they know this life of it; it begins %s",
+            *(self.id, what),
+        )
+
+    def tell_lost(self, row: int) -> None:
+        """A member is not who it says: its storage was wiped, set back or copied."""
+        member, life, known, why = self.applies.lost(row)
+        report(
+            logging.WARNING,
+            "node %d: member %d says that it lives life %s, and this node has met life %s of it, %s. It is told so, and "
+            "what it sends does not count",
+            *(self.id, member, named(life), named(known), WHY.get(why, "")),
         )
 
     def take_asked(self, row: int) -> None:

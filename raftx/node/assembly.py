@@ -21,11 +21,12 @@ from .._native.outbox import snapshot_record
 from .._native.threads import Clock, Event, ManualClock, ProposalQueue
 from ..config import Config
 from ..consensus.raft import Raft
-from ..errors import ConfigError, NotFounded, StorageFailed, UsageError, WrongDirectory
+from ..errors import ConfigError, MemoryLost, NotFounded, StorageFailed, UsageError, WrongDirectory
 from ..report import Lines, report
+from ..storage.lives import WHY, Lives, named
 from ..storage.protocol import Loaded, Storage, keeps_snapshots
 from ..storage.snapshot_format import Descriptor
-from ..storage.wal_format import describe
+from ..storage.wal_format import COUNT_SHIFT, describe
 from ..storage.wal_writer import Wal
 from ..storage.writes import WRITES, DiskGauges, WriteQueue
 from ..transport.link import Link, QueueLink
@@ -41,6 +42,7 @@ from .engine import Engine
 from .events import History, Published, Stream
 from .keeper import Keeper, check_machine, check_restore
 from .lifecycle import Task
+from .memory import Memory
 from .outcomes import Outcomes
 from .proposer import Proposer
 from .reporter import Reporter
@@ -123,6 +125,8 @@ class Parts:
     """The parts of a node that has been assembled. Nothing of it runs before its tasks do."""
 
     incarnation: int
+    #: the number of this life that others are told
+    life: int
     engine: Engine
     applier: Applier
     proposer: Proposer
@@ -140,6 +144,7 @@ class Parts:
     #: writes snapshots, fetches and serves them; None where storage, or state machine, cannot
     snapshotter: Snapshotter | None
     courier: Courier | None
+    memory: Memory
 
     def storage_error(self) -> BaseException:
         """What the storage failed with."""
@@ -149,6 +154,22 @@ class Parts:
             failed.__cause__ = adapter.error
             return failed
         return StorageFailed(describe(self.disk.error))
+
+    def memory_lost(self) -> MemoryLost:
+        """The storage of this node has forgotten something, as another member knows."""
+        meetings = self.engine.meetings
+        by, life, why = int(meetings.lost_to), int(meetings.lost_life), WHY.get(meetings.lost_why, "")
+        return MemoryLost(
+            f"node {self.engine.core.id} lives life {named(self.life)}, and member {by} has met life {named(life)} of "
+            f"it, {why}. So it has forgotten what it promised, and must not take part. Put back the directory that it "
+            "used last, or rebuild it (raftx wal rebuild)"
+        )
+
+    def waits_for(self, voters: tuple[int, ...]) -> list[int]:
+        """Of these, who has not said that it knows this life, while that keeps it from taking part. Any thread."""
+        if not self.engine.gauges.waiting:
+            return []
+        return [id for id in voters if id != self.engine.core.id and not self.engine.meetings.py_knows(id)]
 
     def takes_requests(self) -> bool:
         """Whether another request fits: what is told of them must leave room for what comes of frames. Any thread."""
@@ -172,7 +193,7 @@ class Parts:
         """
         tasks: dict[str, Task] = {}
         net, store, wal = self.transport_adapter, self.storage_adapter, self.wal
-        watch, applier, reporter = self.watch, self.applier, self.reporter
+        watch, applier, reporter, memory = self.watch, self.applier, self.reporter, self.memory
         tasks["report"] = Task(reporter.run, reporter.round, report_ended)
         if net is not None:
             tasks["net"] = Task(net.run, net.round, ended)
@@ -186,6 +207,7 @@ class Parts:
             tasks["snapshot"] = Task(self.snapshotter.run, self.snapshotter.round, ended)
         if self.courier is not None:
             tasks["courier"] = Task(self.courier.run, self.courier.round, ended)
+        tasks["memory"] = Task(memory.run, memory.py_round, functools.partial(_memory_ended, memory, ended))
         tasks["watch"] = Task(watch.run, watch.round, ended, ends_futures=True)
         tasks["apply"] = Task(applier.run, applier.round, ended, applier.begin, ends_futures=True)
         tasks["engine"] = Task(self.engine.run, self.engine.py_round, engine_ended)
@@ -197,6 +219,12 @@ def _wal_ended(wal: Wal, ended: End, error: BaseException | None) -> None:
         ended(error)
     finally:
         wal.end_serving()
+
+
+def _memory_ended(memory: Memory, ended: End, error: BaseException | None) -> None:
+    if error is None and memory.failed:
+        error = StorageFailed(f"cannot remember another member's life: {os.strerror(-memory.failed)}")
+    ended(error)
 
 
 def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: Callable[[], None]) -> Parts:
@@ -229,7 +257,9 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     if expect is not None:
         expect(config.id, members)
     event = Event()
-    proposals = ProposalQueue(event, config.id, loaded.incarnation, config.max_waiting_bytes, clock)
+    # Of a storage that draws nothing: as far as it counts.
+    life = loaded.life or loaded.incarnation << COUNT_SHIFT
+    proposals = ProposalQueue(event, config.id, life, config.max_waiting_bytes, clock)
     rows = outside.rows
     writes = WriteQueue(Event(), rows.writes)
     applies = ApplyQueue(Event(), rows.applies)
@@ -239,15 +269,17 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     with owned_unless_started(outside):
         link = open_link(transport, config, event)
     limit = getattr(transport, "max_frame_bytes", None) or FRAME_MAX
-    codec = Codec(config.cluster, config.id, loaded.incarnation)
+    codec = Codec(config.cluster, config.id, life)
     if limit % FRAME_UNIT == 0:
         # Else it cannot be told exactly, and what would just fit must not be kept back.
         codec.announce(limit)
     takes_snapshots = keeps_snapshots(storage)
     engine = Engine(
         core, codec, link, clock, event, proposals, writes, disk, applies, commands, config, StageTimes(), limit,
-        takes_snapshots,
+        takes_snapshots, loaded.store, loaded.rebuilt,
     )  # fmt: skip
+    for id, met in loaded.met.items():
+        engine.meetings.py_met(id, met.life)
     transport_adapter = None
     if isinstance(link, QueueLink):
         with owned_unless_started(outside):
@@ -279,6 +311,11 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
             config.snapshot_bytes_per_second,
             limit,
         )
+    ledger = getattr(storage, "ledger", None)
+    own = ledger is None
+    if ledger is None:
+        ledger = Lives(loaded.store, met=loaded.met).ledger(None)
+    memory = Memory(config.id, ledger, storage if own else None, commands, engine.meetings.queue)
     addresses = getattr(transport, "peers", {})
     chunk_bytes = outside.chunk_bytes or chunk_bytes_for(limit)
 
@@ -309,7 +346,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     )
     reporter = Reporter(lines, functools.partial(tell_news, config.id, transport, link, disagreements))
     if isinstance(clock, ManualClock):
-        for sleeper in (event, watch.event, writes.event, engine.transfers.queue.event):
+        for sleeper in (event, watch.event, writes.event, engine.transfers.queue.event, memory.event):
             clock.py_watch(sleeper)
     proposer = Proposer(
         proposals, outcomes, config.max_entry_bytes, config.max_waiting_bytes, config.max_open_proposals
@@ -318,6 +355,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     storage_adapter = StorageAdapter(storage, writes, disk, event) if wal is None else None
     return Parts(
         loaded.incarnation,
+        life,
         engine,
         applier,
         proposer,
@@ -334,6 +372,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         keeper,
         snapshotter,
         courier,
+        memory,
     )
 
 

@@ -4,7 +4,7 @@ from .._native.memory cimport Spans
 from .._native.threads cimport Cells, Handoff
 
 cdef uint64_t ROW_ENTRIES, ROW_HANDED, ROW_REFUSED, ROW_STATE, ROW_ODD, ROW_ASKED, ROW_TRANSFER, ROW_RELEASED
-cdef uint64_t ROW_RESTORE
+cdef uint64_t ROW_RESTORE, ROW_BEGUN, ROW_LOST, ROW_MET
 cdef uint64_t ROW_CAMPAIGN, ROW_TRANSFER_TO, ROW_UNREACHABLE, ROW_CONNECTED, ROW_SNAPSHOT, ROW_RELEASE
 cdef uint64_t ROW_ASK, ROW_GIVE, ROW_ARRIVED
 cdef int CELL_APPLIED
@@ -25,9 +25,14 @@ cdef class ApplyQueue(Handoff):
     cdef int put_transfer(self, Spans no_spans, uint64_t was, uint64_t to, uint64_t role) except -1 nogil
     cdef int put_released(self, Spans no_spans, uint64_t request, uint64_t index, uint64_t term) except -1 nogil
     cdef int put_restore(self, Spans no_spans, uint64_t index, uint64_t term) except -1 nogil
+    cdef int put_begun(self, Spans no_spans, bint in_doubt) except -1 nogil
+    cdef int put_lost(
+        self, Spans no_spans, uint64_t member, uint64_t life, uint64_t known, uint64_t why
+    ) except -1 nogil
 
 @cython.final
 cdef class CommandQueue(Handoff):
+    cdef int put_met(self, Spans no_spans, uint64_t id, uint64_t life, uint64_t known, uint64_t why) except -1 nogil
     cdef uint64_t kind(self, size_t row) noexcept nogil
     cdef uint64_t member(self, size_t row) noexcept nogil
     cdef uint64_t request(self, size_t row) noexcept nogil
@@ -40,9 +45,9 @@ cdef class CommandQueue(Handoff):
 cdef class Gauges:
     cdef readonly uint64_t term, vote, leader, commit, applied, last, stable, first, foreign
     cdef readonly int64_t role, ticks, leader_changes, failed, frames_in, frames_out, frames_dropped, frames_stale
-    cdef readonly int64_t not_taken
+    cdef readonly int64_t not_taken, unmet
     cdef readonly int64_t unserved, too_large_out, too_large_in
-    cdef readonly bint in_doubt, full
+    cdef readonly bint in_doubt, waiting, full
     cdef readonly int64_t[::1] refused, rejected
 
 @cython.final

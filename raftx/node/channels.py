@@ -14,11 +14,14 @@ from .rows import (
     ROW_ARRIVED,
     ROW_ASK,
     ROW_ASKED,
+    ROW_BEGUN,
     ROW_CAMPAIGN,
     ROW_CONNECTED,
     ROW_ENTRIES,
     ROW_GIVE,
     ROW_HANDED,
+    ROW_LOST,
+    ROW_MET,
     ROW_ODD,
     ROW_REFUSED,
     ROW_RELEASE,
@@ -81,6 +84,14 @@ class ApplyQueue(Handoff):
         """The log begins behind another member's snapshot, which the state machine is to have before what follows."""
         return self.put(no_spans, ROW_RESTORE, index, term, 0, 0, 0, 0, 0)
 
+    def put_begun(self, no_spans: Spans, in_doubt: bool) -> int:
+        """This life has begun, though too few others know it; ``in_doubt``: and because there is a leader, in doubt."""
+        return self.put(no_spans, ROW_BEGUN, 1 if in_doubt else 0, 0, 0, 0, 0, 0, 0)
+
+    def put_lost(self, no_spans: Spans, member: int, life: int, known: int, why: int) -> int:
+        """A member says that it lives a life which cannot be its present one, because ``known`` was met."""
+        return self.put(no_spans, ROW_LOST, member, life, known, why, 0, 0, 0)
+
     # For the taker, with the GIL: of a row that was taken. Each belongs to the kind it is named for. Raise IndexError.
 
     def kind(self, row: int) -> int:
@@ -125,6 +136,14 @@ class ApplyQueue(Handoff):
         """index, term"""
         return self.py_at(row, 1), self.py_at(row, 2)
 
+    def begun(self, row: int) -> bool:
+        """in doubt"""
+        return self.py_at(row, 1) != 0
+
+    def lost(self, row: int) -> tuple[int, int, int, int]:
+        """member, life, known, why"""
+        return self.py_at(row, 1), self.py_at(row, 2), self.py_at(row, 3), self.py_at(row, 4)
+
     def py_put_entries(self, spans: Spans, low: int, high: int) -> bool:
         """For tests."""
         return self.py_put(spans, ROW_ENTRIES, low, high, len(spans))
@@ -132,6 +151,13 @@ class ApplyQueue(Handoff):
 
 class CommandQueue(Handoff):
     """From Python to the engine. Its end is what stops the engine. Each method gives False when it is full."""
+
+    def put_met(self, no_spans: Spans, id: int, life: int, known: int, why: int) -> int:
+        """The memory knows this life of a member, durably; or it has met ``known``, and why this one cannot be.
+
+        0, or 1 when it is full.
+        """
+        return self.put(no_spans, ROW_MET, id, life, known, why, 0, 0, 0)
 
     # The engine's, of a row that was taken.
 
@@ -212,6 +238,8 @@ class Gauges:
     def __init__(self) -> None:
         self.term = self.vote = self.leader = self.role = 0
         self.in_doubt = False
+        #: this life does not take part yet: too few others know it
+        self.waiting = False
         #: there is no room for the next segment of the log; messages of others that were not taken because of that
         self.full = False
         self.not_taken = 0
@@ -226,6 +254,8 @@ class Gauges:
         self.frames_dropped = 0
         #: of an earlier life of their sender
         self.frames_stale = 0
+        #: messages that did not count: their sender's life, or this node's, was not known yet
+        self.unmet = 0
         #: messages of kinds that a node does not serve: snapshots, reads, membership
         self.unserved = 0
         #: messages that were not sent because their recipient does not take such frames; frames that told us the same

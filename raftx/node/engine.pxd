@@ -15,6 +15,7 @@ from .compaction cimport Compaction
 from .contact cimport Contact
 from .dispatch cimport Dispatch
 from .hello cimport Hellos
+from .meetings cimport Meetings
 from .peers cimport PeerTable
 from .room cimport Room
 from .senders cimport Senders
@@ -22,15 +23,16 @@ from .stamps cimport StageTimes
 from .transfers cimport Transfers
 
 cdef int FOLLOWER, LEADER
+cdef int MSG_APP, MSG_HEARTBEAT, MSG_KNOWN, MSG_MEET
 cdef int MSG_CHUNKS, MSG_SNAP, MSG_HELLO, MSG_HUP, MSG_PROP, MSG_REFUSED, MSG_TRANSFER_LEADER, MSG_UNREACHABLE
 cdef uint32_t FLAG_NEW_CONNECTION, FLAG_REJECT
 cdef uint64_t ROW_CAMPAIGN, ROW_CONNECTED, ROW_TRANSFER_TO, ROW_UNREACHABLE, ROW_SNAPSHOT, ROW_RELEASE
-cdef uint64_t ROW_ARRIVED, ROW_ASK, ROW_GIVE
-cdef int FAILED_STORAGE
+cdef uint64_t ROW_MET
+cdef int FAILED_MEMORY, FAILED_STORAGE
 cdef int REFUSED_CAMPAIGN, REFUSED_DISK_FULL, REFUSED_FORWARDING, REFUSED_FULL_THERE, REFUSED_LEADER_FULL
 cdef int REFUSED_NO_LEADER, REFUSED_NOT_LEADER
 cdef int REFUSED_STOPPED, REFUSED_UNCOMMITTED
-cdef int ODD_ANSWER, SENDER_STALE
+cdef int ODD_ANSWER, ODD_INCARNATION, SENDER_PRESENT, SENDER_STALE, SENDER_UNMET
 cdef int64_t ODD_NS
 cdef int REASONS_MAX
 cdef size_t ROWS_A_CHUNK, ROWS_KEPT
@@ -65,6 +67,7 @@ cdef class Engine(Runner):
     cdef readonly Dispatch dispatch
     cdef readonly Hellos hellos
     cdef readonly Compaction compaction
+    cdef readonly Meetings meetings
     cdef readonly Transfers transfers
     cdef readonly Senders senders
     cdef readonly Room room
@@ -87,11 +90,14 @@ cdef class Engine(Runner):
     @cython.locals(done=uint64_t)
     cdef int take_disk(self) except -1 nogil
     cdef int take_frames(self) except -1 nogil
+    @cython.locals(member=cython.bint)
     cdef int open_frame(self) except -1 nogil
     cdef int take_messages(self) except -1 nogil
     @cython.locals(slot=int)
     cdef int heard(self, int place) except -1 nogil
     cdef int receive(self) except -1 nogil
+    @cython.locals(place=int)
+    cdef int receive_unmet(self) except -1 nogil
     cdef int receive_other(self) except -1 nogil
     cdef int refuse(self, int reason) except -1 nogil
     cdef int receive_refused(self) except -1 nogil
@@ -99,12 +105,8 @@ cdef class Engine(Runner):
     cdef int take_proposals(self) except -1 nogil
     cdef int refuse_own(self, uint64_t sequence, uint64_t count, uint64_t reason) except -1 nogil
     cdef int take_commands(self) except -1 nogil
-    @cython.locals(member=uint64_t, index=uint64_t, term=uint64_t)
+    @cython.locals(member=uint64_t, index=uint64_t, term=uint64_t, life=uint64_t, known=uint64_t, why=uint64_t)
     cdef int take_command(self, size_t row) except -1 nogil
-    @cython.locals(
-        kind=uint64_t, to=uint64_t, index=uint64_t, term=uint64_t, tag=uint64_t, number=uint64_t, last=uint64_t
-    )
-    cdef int take_transfer(self, size_t row) except -1 nogil
     @cython.locals(term=uint64_t)
     cdef int release(self, uint64_t index, uint64_t request) except -1 nogil
     cdef int unreachable(self, uint64_t id) except -1 nogil

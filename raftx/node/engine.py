@@ -30,9 +30,13 @@ from ..types import (
     FLAG_REJECT,
     FOLLOWER,
     LEADER,
+    MSG_APP,
     MSG_CHUNKS,
+    MSG_HEARTBEAT,
     MSG_HELLO,
     MSG_HUP,
+    MSG_KNOWN,
+    MSG_MEET,
     MSG_PROP,
     MSG_REFUSED,
     MSG_SNAP,
@@ -44,11 +48,14 @@ from .channels import ApplyGauges, ApplyQueue, CommandQueue, Gauges
 from .compaction import Compaction
 from .dispatch import Dispatch
 from .hello import Hellos
+from .meetings import Meetings
 from .peers import PeerTable
 from .room import Room
 from .rows import (
+    FAILED_MEMORY,
     FAILED_STORAGE,
     ODD_ANSWER,
+    ODD_INCARNATION,
     REASONS_MAX,
     REFUSED_CAMPAIGN,
     REFUSED_DISK_FULL,
@@ -59,16 +66,16 @@ from .rows import (
     REFUSED_NOT_LEADER,
     REFUSED_STOPPED,
     REFUSED_UNCOMMITTED,
-    ROW_ARRIVED,
-    ROW_ASK,
     ROW_CAMPAIGN,
     ROW_CONNECTED,
-    ROW_GIVE,
+    ROW_MET,
     ROW_RELEASE,
     ROW_SNAPSHOT,
     ROW_TRANSFER_TO,
     ROW_UNREACHABLE,
+    SENDER_PRESENT,
     SENDER_STALE,
+    SENDER_UNMET,
 )
 from .stamps import StageTimes
 from .transfers import Transfers
@@ -104,6 +111,8 @@ class Engine(Runner):
         stamps: StageTimes,
         max_frame_bytes: int,
         takes_snapshots: bool,
+        store: bytes = b"",
+        rebuilt: bool = False,
     ) -> None:
         self.core = core
         self.codec = codec
@@ -145,6 +154,8 @@ class Engine(Runner):
         self.dispatch = Dispatch(
             core, codec, link, self.out, self.peers, self.gauges, applies, self.transfers, settings, max_frame_bytes
         )
+        self.meetings = Meetings(core, self.out, self.peers, codec.incarnation, store, rebuilt)
+        self.gauges.waiting = not self.meetings.look()
         self.compaction = Compaction(core, settings.keep_entries, settings.max_log_bytes)
         self.shown_term = self.shown_lead = self.shown_transferee = 0
         self.shown_role = -1
@@ -173,6 +184,9 @@ class Engine(Runner):
                     self.dispatch.hello(self.core.tracker.peers.ids[slot], False)
         if self.disk.failure() != 0:
             self.gauges.failed = FAILED_STORAGE
+            return self.finish()
+        if self.meetings.lost:
+            self.gauges.failed = FAILED_MEMORY
             return self.finish()
         self.take_disk()
         self.take_frames()
@@ -248,7 +262,9 @@ class Engine(Runner):
         self.compaction.tick()
         self.transfers.tick()
         self.room.tick()
-        return self.core.tick()
+        if self.meetings.tick():
+            self.applies.put_begun(self.empty_spans, self.core.in_doubt)
+        return self.core.tick() if self.meetings.begun else 0
 
     def step_down_if_disk_stalls(self) -> int:
         """A leader whose disk has not finished a write within an election timeout lets another one lead."""
@@ -299,11 +315,13 @@ class Engine(Runner):
             return 0
         self.link.proven()
         place = self.peers.of_id(self.core.tracker.peers, self.codec.sender)
-        self.verdict = self.senders.judge(place, self.codec.sender_incarnation)
+        member = self.core.tracker.peers.slot_of(self.codec.sender) >= 0
+        self.verdict = self.senders.judge(place, self.codec.sender_incarnation, member)
         if self.verdict == SENDER_STALE:
             self.gauges.frames_stale += 1
-            return 0
-        if self.verdict == 0:
+            if not member:
+                return 0
+        elif self.verdict != ODD_INCARNATION:
             self.heard(place)
         self.in_frame = True
         return 0
@@ -314,10 +332,12 @@ class Engine(Runner):
             if not self.codec.next(self.message):
                 self.in_frame = False
                 return 0
-            if self.verdict != 0:
+            if self.verdict == SENDER_PRESENT:
+                self.receive()
+            elif self.verdict == ODD_INCARNATION:
                 self.refuse(self.verdict)
             else:
-                self.receive()
+                self.receive_unmet()
         return 0
 
     def heard(self, place: int) -> int:
@@ -349,6 +369,7 @@ class Engine(Runner):
         self.hellos.take(self.message, self.core.tracker.peers)
         if self.peers.introduced[place] == 0:
             self.dispatch.hello(self.message.sender, False)
+        self.meetings.introduce_again(place, self.message.sender)
         if self.message.flags & FLAG_NEW_CONNECTION and self.contact.greeted(place):
             self.link.renew(self.message.sender)
         return 0
@@ -357,6 +378,13 @@ class Engine(Runner):
         """One message from a peer, if an honest one can have sent it."""
         if self.message.kind >= MSG_HELLO:
             return self.receive_other()
+        if self.message.kind in (MSG_APP, MSG_HEARTBEAT, MSG_SNAP):
+            if self.core.tracker.peers.slot_of(self.message.sender) < 0:
+                self.meetings.stranger = self.message.sender
+            self.meetings.heard_leader(self.message.term)
+        if not self.meetings.begun:
+            self.gauges.unmet += 1
+            return 0
         reason = admission.refusal(self.core, self.message)
         if reason != 0:
             return self.refuse(reason)
@@ -367,18 +395,34 @@ class Engine(Runner):
             return self.receive_proposals()
         if self.message.kind == MSG_REFUSED:
             return self.receive_refused()
-        place = self.peers.of_id(self.core.tracker.peers, self.message.sender)
-        self.senders.heard(place, self.codec.sender_incarnation)
         if self.message.kind == MSG_SNAP:
             return self.transfers.take_offer(self.message)
         if not self.room.takes(self.message.kind, self.message.count, self.message.body_size):
             return 0
         return self.core.step(self.message)
 
+    def receive_unmet(self) -> int:
+        """A message of a member's life that was not met, or is over: only who it is matters, and its settings."""
+        place = self.peers.of_id(self.core.tracker.peers, self.message.sender)
+        if self.message.kind == MSG_MEET:
+            return self.meetings.take_meet(self.message, place, self.codec.sender_incarnation)
+        if self.verdict == SENDER_UNMET:
+            if self.message.kind == MSG_HELLO:
+                return self.receive_hello()
+            self.gauges.unmet += 1
+        return 0
+
     def receive_other(self) -> int:
         """What does not reach the core."""
         if self.message.kind == MSG_HELLO:
             return self.receive_hello()
+        if self.message.kind == MSG_MEET or self.message.kind == MSG_KNOWN:
+            if self.core.tracker.peers.slot_of(self.message.sender) < 0:
+                return 0
+            place = self.peers.of_id(self.core.tracker.peers, self.message.sender)
+            if self.message.kind == MSG_KNOWN:
+                return self.meetings.take_known(self.message, place)
+            return self.meetings.take_meet(self.message, place, self.codec.sender_incarnation)
         if self.message.kind == MSG_CHUNKS:
             return self.transfers.take_chunks(self.message)
         return self.transfers.take_chunk(self.message)
@@ -420,7 +464,6 @@ class Engine(Runner):
         odd = self.senders.proposals_refusal(place, self.message, self.codec.sender_incarnation)
         if odd != 0:
             return self.refuse(odd)
-        self.senders.heard(place, self.codec.sender_incarnation)
         if not self.senders.claim_sequence(place, sequence):
             return 0
         reason = REFUSED_NOT_LEADER
@@ -512,23 +555,12 @@ class Engine(Runner):
             self.command_span += 1
         elif kind == ROW_RELEASE:
             self.release(self.commands.index(row), self.commands.request(row))
+        elif kind == ROW_MET:
+            life, known, why = self.commands.number(row, 1), self.commands.number(row, 2), self.commands.number(row, 3)
+            if self.meetings.met(member, life, known, why):
+                self.applies.put_lost(self.empty_spans, member, life, known, why)
         else:
-            self.take_transfer(row)
-        return 0
-
-    def take_transfer(self, row: int) -> int:
-        """What the courier says."""
-        kind = self.commands.kind(row)
-        to, index, term = self.commands.number(row, 0), self.commands.number(row, 1), self.commands.number(row, 2)
-        tag, number, last = self.commands.number(row, 3), self.commands.number(row, 4), self.commands.number(row, 5)
-        if kind == ROW_ASK:
-            self.transfers.ask(to, index, term, tag, number, last)
-        elif kind == ROW_GIVE:
-            self.transfers.give(self.commands.taken, self.command_span, to, index, term, tag, number, last != 0)
-            self.command_span += 1 - last
-        elif kind == ROW_ARRIVED:
-            self.transfers.take_file(self.commands.taken, self.command_span, index, term)
-            self.command_span += 1
+            self.command_span += self.transfers.take_command(self.commands, row, self.command_span)
         return 0
 
     def release(self, index: int, request: int) -> int:
@@ -548,7 +580,8 @@ class Engine(Runner):
     def campaign(self, request: int) -> int:
         """Campaign now, if this member may."""
         term = self.core.term
-        self.core.step_local(MSG_HUP)
+        if self.meetings.begun:
+            self.core.step_local(MSG_HUP)
         return self.tell_asked(request, REFUSED_CAMPAIGN if self.core.role == FOLLOWER else 0, self.core.id, term)
 
     def transfer(self, to: int, request: int) -> int:
@@ -631,6 +664,7 @@ class Engine(Runner):
         self.gauges.first, self.gauges.last = self.core.log.first, self.core.log.last
         self.gauges.stable = self.core.stable
         self.gauges.in_doubt = self.core.in_doubt
+        self.gauges.waiting = not self.meetings.begun
         self.gauges.full, self.gauges.not_taken = self.codec.no_room, self.room.not_taken
         self.gauges.vote = self.core.vote  # given without any of the changes that are an event
         if self.core.transferee != self.shown_transferee:

@@ -188,6 +188,8 @@ class Node:
                 parts.end_the_others()
             elif parts.engine.gauges.failed == rows.FAILED_STORAGE:
                 self._fail(parts.storage_error())
+            elif parts.engine.gauges.failed == rows.FAILED_MEMORY:
+                self._fail(parts.memory_lost())
         finally:
             self._life.ended.open()
 
@@ -329,6 +331,8 @@ class Node:
                 if worker is not None:
                     worker.stop()
                 snapshots_ended &= must_end(what)
+            parts.memory.stop()
+            snapshots_ended &= must_end("memory")
         must_end("net")
         disk_ended = must_end("disk")
         if disk_ended and parts is not None and parts.wal is not None:
@@ -596,6 +600,11 @@ class Node:
         memory. ``snapshot`` has the newest one's index, term, size and version (0 without one), how many were made and
         failed in this life, and ``writing``: bytes that were written of the one under way, None without one.
 
+        ``life`` is the number of this life that other members know: ``incarnation`` above 32 random bits.
+        ``waits_for``: whose answer that they know it is missing while it does not take part yet; empty once it does.
+        ``messages_unmet`` counts messages that were dropped because the life of their sender, or this one, was not
+        known yet; they come again.
+
         ``disk_shortage`` names what the log waits for or will need soon ("ENOSPC", say), "" for nothing. ``disk_full``
         is True while there is no room for the next segment of the log: proposals end as DiskFull.
         ``messages_not_taken`` counts appends that did not fit and offers to lead, in this state; they come again.
@@ -610,10 +619,13 @@ class Node:
         if parts is None:
             return {"id": self.id, "state": self._life.state}
         transport: Any = self._outside.transport
+        members = self._outside.configuration.value
         return {
             "id": self.id,
             "state": self._life.state,
             "failure": _in_words(self.failure),
+            "life": parts.life,
+            "waits_for": parts.waits_for(members.voters + members.voters_outgoing),
             **status_of(parts.incarnation, parts.engine.gauges, parts.engine.apply_gauges, parts.disk),
             "role": self.role.name.lower(),
             "leader": self.leader_id,
@@ -622,7 +634,7 @@ class Node:
             "commands_dropped": parts.commands.refused,
             "snapshot": parts.keeper.status(),
             "transfers": parts.courier.status() if parts.courier is not None else {},
-            "configuration": self._outside.configuration.value,
+            "configuration": members,
             "disagreements": parts.disagreements.of_all(),
             "transport": transport.status() if hasattr(transport, "status") else {},
         }

@@ -37,6 +37,12 @@ class PeerTable:
         self.marks = array("q", bytes(8 * PLACES))
         #: ticks for which nothing is said about that
         self.said_too_large = array("q", bytes(8 * PLACES))
+        #: 1 for one that has said that it knows this life; ticks until it is introduced again, and between the last two
+        self.knows = array("q", bytes(8 * PLACES))
+        self.pausing = array("q", bytes(8 * PLACES))
+        self.pauses = array("q", bytes(8 * PLACES))
+        #: a life of it that cannot be, and of which people were told
+        self.told_lost = array("Q", bytes(8 * PLACES))
         #: the incarnation that was heard last, and whether it has been told our settings since
         self.met = array("Q", bytes(8 * PLACES))
         self.introduced = array("q", bytes(8 * PLACES))
@@ -79,6 +85,8 @@ class PeerTable:
         self.senders.forget(best)
         self.contact.forget(best)
         self.frame_limits[best] = self.met[best] = 0
+        self.told_lost[best] = 0
+        self.knows[best] = self.pausing[best] = self.pauses[best] = 0
         self.marks[best] = self.said_too_large[best] = self.introduced[best] = 0
         return best
 

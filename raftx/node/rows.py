@@ -10,6 +10,10 @@ ROW_ASKED = 6
 ROW_TRANSFER = 7
 ROW_RELEASED = 8
 ROW_RESTORE = 9
+ROW_BEGUN = 10
+ROW_LOST = 11
+
+REBUILT = 1  # in a Meet: its sender had another store before, and knows that it has forgotten what that one held
 
 # Python to engine
 ROW_CAMPAIGN = 1
@@ -21,6 +25,7 @@ ROW_RELEASE = 6
 ROW_ASK = 7
 ROW_GIVE = 8
 ROW_ARRIVED = 9
+ROW_MET = 10
 
 # Engine to courier
 ROW_OFFER = 1
@@ -33,11 +38,14 @@ PLACES = 128
 # Reasons to refuse a message, and to reject a frame
 REASONS_MAX = 16
 
-FAILED_STORAGE = 1  # what ended an engine
+# What ended an engine
+FAILED_STORAGE = 1
+FAILED_MEMORY = 2
 
 # What a frame's incarnation says of it, besides ODD_INCARNATION
 SENDER_PRESENT = 0
 SENDER_STALE = -1
+SENDER_UNMET = -2
 
 # Why a message was refused that no honest member can have sent: these follow the reasons of consensus/admission.py
 ODD_INCARNATION = 7  # a life that its sender cannot have come to
@@ -72,7 +80,8 @@ REFUSALS = (
     "the leader cannot be reached",
     "the node was stopped before the proposal was handed over",
     "there is no such voter to hand over to",
-    "this member may not campaign: it is no voter, does not know what it promised, or has a membership change to apply",
+    "this member may not campaign: it is no voter, is not known to the others yet, does not know what it promised, or "
+    "has a membership change to apply",
     "the transfer was given up: the member did not take over within an election timeout, or this one was asked to stay",
     "another transfer took its place",
     "this node's disk has no room for the next segment of its log",

@@ -1,9 +1,9 @@
 """What a node knows of the lives of the members that send to it, and whether a frame can be of one of them.
 
 A member counts its lives (incarnations) and, within each, its proposals. Here what a frame says of both is held against
-what was heard before: frames of an earlier life are stale, proposals that were seen once are not appended again,
-and numbers that nobody can have come to are refused, because they would make all that follows look stale. By place.
-No messages are sent from here.
+what was met before: frames of an earlier life are stale, those of a life that was not met do not count, proposals that
+were seen once are not appended again, and numbers that nobody can have come to are refused. By place. No messages are
+sent from here.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from array import array
 from .._native.outbox import Message
 from ..consensus import admission
 from ..types import MSG_PROP
-from .rows import ODD_INCARNATION, ODD_ORIGIN, PLACES, SENDER_PRESENT, SENDER_STALE
+from .rows import ODD_INCARNATION, ODD_ORIGIN, PLACES, SENDER_PRESENT, SENDER_STALE, SENDER_UNMET
 
 FORWARDED = 64  # how far a network may reorder proposals without losing them
 NUMBER_TOP = 2**62  # head-room, as for terms: see consensus/admission.py
 # No frame moves an incarnation, or the sequence number of a proposal, by more: a member that ends and begins again once
-# a millisecond needs 49 days for the one, a million proposals a second half a year for the other.
-INCARNATION_STEP = 2**32
+# a second needs half a year for the one (above 32 random bits), a million proposals a second as long for the other.
+INCARNATION_STEP = 2**56
 SEQUENCE_STEP = 2**44
 
 #: why a message was refused, in words: by the core's rules, and by those of a node
@@ -30,7 +30,8 @@ class Senders:
     """What was heard of each place's member."""
 
     def __init__(self) -> None:
-        #: highest incarnation heard of each place's member, 0 for none. Invariant: frames of a lower one are dropped
+        #: the life that was met of each place's member, 0 for none. Invariant: it is remembered durably, if the storage
+        #: remembers; nothing of another one counts
         self.incarnations = array("Q", bytes(8 * PLACES))
         #: the newest FORWARDED first sequence numbers of proposals that each place's member passed on, 0 for none
         self.forwarded = array("Q", bytes(8 * PLACES * FORWARDED))
@@ -43,25 +44,31 @@ class Senders:
         for at in range(place * FORWARDED, (place + 1) * FORWARDED):
             self.forwarded[at] = 0
 
-    def judge(self, place: int, incarnation: int) -> int:
-        """SENDER_PRESENT, SENDER_STALE or ODD_INCARNATION; place -1 for a sender that has none."""
+    def judge(self, place: int, incarnation: int, member: bool) -> int:
+        """SENDER_PRESENT, SENDER_UNMET, SENDER_STALE or ODD_INCARNATION; place -1 for a sender that has none.
+
+        Of a member only the life that was met is present. Of others, which do not count, any is that is not over.
+        """
         if incarnation == 0 or incarnation > NUMBER_TOP:
             return ODD_INCARNATION
         if place < 0 or incarnation == self.incarnations[place]:
             return SENDER_PRESENT
         if incarnation < self.incarnations[place]:
-            # It may have waited in a queue while its sender was restarted.
+            # It may have waited in a queue while its sender was restarted, or its sender was set back.
             return SENDER_STALE
-        return ODD_INCARNATION if incarnation - self.incarnations[place] > INCARNATION_STEP else SENDER_PRESENT
+        if incarnation - self.incarnations[place] > INCARNATION_STEP and self.incarnations[place]:
+            return ODD_INCARNATION
+        return SENDER_UNMET if member else SENDER_PRESENT
 
-    def heard(self, place: int, incarnation: int) -> None:
-        """A message of this life was good: earlier lives are over, and this one's proposals begin anew."""
-        if place < 0 or incarnation <= self.incarnations[place]:
-            return
+    def begin(self, place: int, incarnation: int) -> bool:
+        """This life was met, durably: earlier ones are over, its proposals begin anew. False for one that is known."""
+        if incarnation <= self.incarnations[place]:
+            return False
         self.incarnations[place] = incarnation
         self.highest[place] = 0
         for at in range(place * FORWARDED, (place + 1) * FORWARDED):
             self.forwarded[at] = 0
+        return True
 
     def proposals_refusal(self, place: int, m: Message, incarnation: int) -> int:
         """Why a MSG_PROP cannot be what a member passed on of its own; ADMITTED when it can be."""

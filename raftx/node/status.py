@@ -31,6 +31,7 @@ def status_of(incarnation: int, engine: Gauges, applied: ApplyGauges, disk: Disk
         "too_large_in": engine.too_large_in,
         "frames_stale": engine.frames_stale,
         "entries_bare": applied.bare,
+        "messages_unmet": engine.unmet,
         "messages_unserved": engine.unserved,
         "messages_refused": engine.by_reason(False, senders.REASONS),
         "frames_rejected": engine.by_reason(True, _core.REASONS),

@@ -5,10 +5,12 @@ from .._native.outbox cimport Message, Outbox
 from .._native.threads cimport Handoff
 from ..consensus cimport records
 from ..consensus.raft cimport Raft
+from .channels cimport CommandQueue
 
 cdef int FOLLOWER, LEADER, SNAPSHOT
 cdef int MSG_CHUNK, MSG_CHUNKS, MSG_SNAP, MSG_SNAP_STATUS
 cdef uint32_t FLAG_REJECT
+cdef uint64_t ROW_ARRIVED, ROW_ASK, ROW_GIVE
 cdef uint64_t ROW_CHUNK, ROW_OFFER, ROW_WANTED
 cdef int IDLE_TIMEOUTS
 
@@ -34,6 +36,10 @@ cdef class Transfers:
     cdef int64_t[::1] idle
     @cython.locals(index=uint64_t, term=uint64_t)
     cdef int take_offer(self, Message m) except -1 nogil
+    @cython.locals(
+        kind=uint64_t, to=uint64_t, index=uint64_t, term=uint64_t, tag=uint64_t, number=uint64_t, last=uint64_t
+    )
+    cdef int take_command(self, CommandQueue commands, size_t row, size_t span) except -1 nogil
     @cython.locals(slot=int)
     cdef int take_chunks(self, Message m) except -1 nogil
     @cython.locals(refused=cython.bint)

@@ -26,7 +26,8 @@ from ..types import (
     MSG_SNAP_STATUS,
     SNAPSHOT,
 )
-from .rows import ROW_CHUNK, ROW_OFFER, ROW_WANTED
+from .channels import CommandQueue
+from .rows import ROW_ARRIVED, ROW_ASK, ROW_CHUNK, ROW_GIVE, ROW_OFFER, ROW_WANTED
 
 QUEUED = 64  # rows that may wait for the courier; what comes beyond is dropped, and asked for again
 IDLE_TIMEOUTS = 4  # election timeouts without a request for chunks after which a leader offers a snapshot anew
@@ -105,6 +106,22 @@ class Transfers:
         return self.queue.put_chunk(self.spans, m.sender, m.index, m.log_term, m.context, m.commit, refused)
 
     # --- what the courier says -------------------------------------------------------------------------
+
+    def take_command(self, commands: CommandQueue, row: int, span: int) -> int:
+        """A row of the engine's commands, whose spans begin with that one; how many of them it has taken."""
+        kind = commands.kind(row)
+        to, index, term = commands.number(row, 0), commands.number(row, 1), commands.number(row, 2)
+        tag, number, last = commands.number(row, 3), commands.number(row, 4), commands.number(row, 5)
+        if kind == ROW_ASK:
+            self.ask(to, index, term, tag, number, last)
+            return 0
+        if kind == ROW_GIVE:
+            self.give(commands.taken, span, to, index, term, tag, number, last != 0)
+            return 0 if last else 1
+        if kind == ROW_ARRIVED:
+            self.take_file(commands.taken, span, index, term)
+            return 1
+        return 0
 
     def ask(self, to: int, index: int, term: int, tag: int, first: int, count: int) -> int:
         """It wants chunks."""

@@ -32,11 +32,15 @@ from ..errors import (
 from ..report import report
 from ..types import DEFAULT_CLUSTER, ConfState, HardState, is_id
 from . import founding as founding_file
+from . import lives as lives_file
 from .disk import Disk
 from .founding import NAME as FOUNDING
 from .founding import Founding, check_segment_bytes, planned
+from .ledger import Ledger
+from .lives import NAME as LIVES
+from .lives import Lives, new_life, words_of
 from .paths import check_path
-from .protocol import Loaded, check_append, check_base, check_owner
+from .protocol import Loaded, Met, check_append, check_base, check_owner
 from .recovery import NOTHING, Recovery, left_by_a_member, make_mark, remove_begun
 from .snapshot_copy import copy_snapshot, snapshot_file
 from .snapshot_format import Descriptor
@@ -127,6 +131,8 @@ class FileStorage:
         self._spans = Spans()
         #: the writing end; None while closed
         self.wal: Wal | None = None
+        #: what it knows of lives; None while closed
+        self.ledger: Ledger | None = None
         #: a header for what was found when this was opened, and the newest base that was asked for
         self._head: Head | None = None
         self._base = self._base_term = 0
@@ -223,8 +229,13 @@ class FileStorage:
         storage._found(founding, lambda directory: copy_snapshot(file, directory, made, snapshot_level))
         return storage
 
-    def _found(self, founding: Founding, fill: Callable[[Directory], object] | None = None) -> None:
-        """Found the directory. fill: brings what it is founded with, which counts once it is founded."""
+    def _found(
+        self,
+        founding: Founding,
+        fill: Callable[[Directory], object] | None = None,
+        met: Mapping[int, Met] | None = None,
+    ) -> None:
+        """Found the directory. fill: brings what it is founded with, which counts once it is founded. met: others."""
         directory = None
         try:
             self._make_directory()
@@ -239,6 +250,7 @@ class FileStorage:
             make_mark(directory, NOTHING, Owner(founding.cluster, founding.id, founding.store))
             if fill is not None:
                 fill(directory)
+            lives_file.make(directory, Lives(founding.store, count=founding.opened, met=met or {}))
             founding_file.write(directory, founding)
             self.cluster = founding.cluster
         except OSError as error:
@@ -255,7 +267,7 @@ class FileStorage:
         """Lock, check, repair a torn tail, sync, and begin a new incarnation. See Storage.open.
 
         Raises NotFounded (it holds no member), WrongDirectory (in use, or another node's or cluster's), WalDamaged,
-        StorageFailed, StorageError, UsageError (no id, or no cluster).
+        MemoryLost, StorageFailed, StorageError, UsageError (no id, or no cluster).
         """
         check_owner(id, cluster)
         if self._directory is not None:
@@ -348,6 +360,36 @@ class FileStorage:
         self._spans.py_push(snapshot_record(snapshot))
         self._last = self._behind = index
 
+    def remember(self, id: int, met: Met) -> bool:
+        """Another member was met: durable when it returns True. See protocol.py. Not while a node uses it.
+
+        Raises StorageError when it is closed, StorageFailed.
+        """
+        ledger = self._open_ledger()
+        ledger.py_put(id, met.life, *words_of(met.store))
+        return self._write_ledger(ledger)
+
+    def forgotten(self, life: int) -> None:
+        """Others have met this life of its member, which began elsewhere. See protocol.py. Not while a node uses it.
+
+        Raises StorageError when it is closed, StorageFailed.
+        """
+        ledger = self._open_ledger()
+        ledger.lost = life
+        self._write_ledger(ledger)
+
+    def _open_ledger(self) -> Ledger:
+        if self.ledger is None:
+            raise StorageError(f"{self.path} is closed")
+        return self.ledger
+
+    def _write_ledger(self, ledger: Ledger) -> bool:
+        try:
+            lives_file.check_written(ledger.py_write())
+        except OSError as error:
+            raise StorageFailed(f"{self.path}: {error}") from error
+        return True
+
     def begin_snapshot(self, descriptor: Descriptor) -> SnapshotWriter:
         """A snapshot that is to be written and finished. See protocol.py; any thread, one at a time.
 
@@ -384,6 +426,9 @@ class FileStorage:
         """Sync the mark, release files and lock. May be called twice."""
         wal, self.wal = self.wal, None
         self._store = None
+        ledger, self.ledger = self.ledger, None
+        if ledger is not None:
+            ledger.close()
         directory, self._directory = self._directory, None
         if wal is not None:
             # A forked child has no directory any more, and writes nothing.
@@ -437,6 +482,11 @@ class FileStorage:
             raise WrongDirectory(f"{self.path} belongs to another cluster: {founding.cluster!r}")
         if founding.id != id:
             raise WrongDirectory(f"{self.path} belongs to node {founding.id}, not {id}")
+        try:
+            lives = lives_file.read(directory, founding.store)
+        except WalDamaged as error:
+            raise WalDamaged(f"{self.path}: {error}. {REMEDY}") from error
+        lives_file.check(lives, str(self.path), id)
         recovery = Recovery(directory, founding, (self._segment_bytes or founding.segment_bytes) // BLOCK * BLOCK)
         try:
             try:
@@ -446,7 +496,12 @@ class FileStorage:
             self.doubt = self._doubt_of(recovery, id)
             store = SnapshotStore(str(self.path), directory, cluster, self._snapshot_level)
             store.find(recovery.base, recovery.reader.last_index, recovery.term_at, recovery.needs_snapshot())
+            recovery.lived = lives.count
             wal = recovery.mend()
+            self.ledger = ledger = lives.ledger(directory.open_file(LIVES))
+            # Before anybody hears of this life: no later one has its number, whatever becomes of the log.
+            ledger.py_begin(wal.incarnation)
+            lives_file.check_written(ledger.py_write())
             base = recovery.base  # alone: what was examined is not to be kept
             store.follow(lambda: max(base, wal.restored))
             self.repaired = recovery.repaired
@@ -477,6 +532,10 @@ class FileStorage:
             base_term=recovery.base_term,
             current_conf_state=recovery.current,
             snapshot=newest.snapshot() if newest else None,
+            life=new_life(wal.incarnation, self._disk.random(4)),
+            store=founding.store,
+            rebuilt=founding.rebuilt,
+            met=lives.met,
         )
 
     def _doubt_of(self, recovery: Recovery, id: int) -> str:

@@ -19,6 +19,7 @@ from ..types import ConfState, is_id
 from .protocol import first_membership
 from .snapshot_format import check_address, decode_members, encode_members
 from .wal_format import BLOCK, CLUSTER_BYTES, STORE_BYTES
+from .whole import write_whole
 
 NAME = "founding"
 NEW = "founding.new"  # one that is being made, before it has its name
@@ -154,18 +155,6 @@ def read(directory: Directory) -> Founding | None:
 
 def write(directory: Directory, founding: Founding) -> None:
     """Found the directory: the file is whole, and durable with its name, or there is none. Raises OSError."""
-    if NEW in directory.names():
-        # Of a founding that did not end. It may be longer.
-        directory.remove(NEW)
-    file = directory.open_file(NEW, create=True)
-    try:
-        buffer = Buffer()
-        buffer.py_put(founding.encode())
-        code = file.py_write_at(buffer, 0, len(buffer), 0) or file.py_sync_new(directory)
-    finally:
-        file.close()
-    if not code:
-        directory.rename(NEW, NAME)
-        code = directory.py_sync()
+    code = write_whole(directory, NAME, NEW, founding.encode())
     if code:
         raise OSError(-code, f"cannot write the file {NAME}: {os.strerror(-code)}")

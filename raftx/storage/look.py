@@ -19,11 +19,14 @@ from types import TracebackType
 from .._native.files import Directory, segment_name
 from .._native.layout import ENTRY_HEADER, RECORD_INDEX, RECORD_LENGTH
 from .._native.memory import Buffer, Entry
-from ..errors import NotFounded, SnapshotDamaged, StorageError, WalDamaged
+from ..errors import MemoryLost, NotFounded, SnapshotDamaged, StorageError, WalDamaged
 from . import founding as founding_file
+from . import lives as lives_file
 from .file import NOT_FOUNDED, REMEDY
 from .founding import NAME as FOUNDING
 from .founding import Founding
+from .lives import NAME as LIVES
+from .lives import Lives
 from .recovery import Recovery, left_by_a_member
 from .snapshot_format import Descriptor
 from .snapshot_store import REMEDY as SNAPSHOT_REMEDY
@@ -82,6 +85,8 @@ class Look:
     in_use: bool
     #: None where it cannot be read
     founding: Founding | None = None
+    #: None where it cannot be read
+    lives: Lives | None = None
     recovery: Recovery | None = None
     segments: list[SegmentSeen] = field(default_factory=list)
     snapshots: list[SnapshotSeen] = field(default_factory=list)
@@ -205,6 +210,13 @@ def _examine(seen: Look, directory: Directory, thorough: bool) -> None:
             seen.damage.append(Damage(FOUNDING, 0, reason, REMEDY))
             return
         raise NotFounded(f"{path} holds no member. {NOT_FOUNDED}")
+    try:
+        seen.lives = lives_file.read(directory, founding.store)
+        lives_file.check(seen.lives, str(path), founding.id)
+    except WalDamaged as error:
+        seen.damage.append(Damage(LIVES, 0, str(error), REMEDY))
+    except MemoryLost as error:
+        seen.damage.append(Damage(LIVES, 0, str(error), "see there"))
     seen.recovery = recovery = Recovery(directory, founding, founding.segment_bytes, readonly=True)
     try:
         recovery.examine()

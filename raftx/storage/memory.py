@@ -5,22 +5,25 @@ Keeps what a node wrote for as long as the object lives. ``crash`` forgets what 
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .._native.memory import Entry
-from ..errors import ConfigError, StorageError, UsageError, WrongDirectory
+from ..errors import ConfigError, MemoryLost, StorageError, UsageError, WrongDirectory
 from ..types import ConfState, HardState
+from .lives import GONE, named, new_life
 from .membership import CHANGES, membership_after
 from .memory_folder import MemoryFolder
-from .protocol import Loaded, check_append, check_base, check_owner, first_membership
+from .protocol import Loaded, Met, check_append, check_base, check_owner, first_membership
 from .snapshot_format import Descriptor
 from .snapshot_receiver import SnapshotReceiver
 from .snapshot_store import SnapshotStore
 from .snapshots import SnapshotReader, SnapshotWriter
+from .wal_format import STORE_BYTES
 
 
 @dataclass(frozen=True)
@@ -89,10 +92,18 @@ class _Contents:
 class MemoryStorage:
     """Hard state and records in memory.
 
-    voters, learners: the first membership. ``sync_delay``: seconds that each sync takes.
+    voters, learners: the first membership. ``sync_delay``: seconds that each sync takes. ``random``: called with a
+    number, gives so many random bytes (for simulations).
     """
 
-    def __init__(self, voters: Iterable[int] = (), learners: Iterable[int] = (), *, sync_delay: float = 0.0) -> None:
+    def __init__(
+        self,
+        voters: Iterable[int] = (),
+        learners: Iterable[int] = (),
+        *,
+        sync_delay: float = 0.0,
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
         conf_state = first_membership(voters, learners)
         if not conf_state.voters:
             raise ConfigError("voters must name at least one member, not none")
@@ -106,6 +117,11 @@ class MemoryStorage:
         self._owner: tuple[int, bytes] | None = None
         self._open = False
         self._incarnation = 0
+        self._random = random
+        self._name = random(STORE_BYTES)
+        #: whom it was told to remember, and a life of its own member that it was told of; 0: none
+        self._met: Mapping[int, Met] = {}
+        self._lost = 0
         self._durable = _Contents(conf_state=conf_state)
         #: what was asked for since the last sync: a hard state, entry or base each
         self._pending: list[HardState | Entry | _Base] = []
@@ -133,6 +149,8 @@ class MemoryStorage:
                 raise WrongDirectory("this storage is in use by another node")
             if self._owner not in (None, (id, cluster)):
                 raise WrongDirectory(f"this storage belongs to node {self._owner[0] if self._owner else id}")
+            if self._lost:
+                raise MemoryLost(GONE.format(where="the storage", id=id, lost=named(self._lost)))
             self._owner = (id, cluster)
             self._open = True
             self._incarnation += 1
@@ -158,6 +176,9 @@ class MemoryStorage:
                 base_term=held.base_term,
                 current_conf_state=membership_after(held.conf_state, changes),
                 snapshot=newest.snapshot() if newest else None,
+                life=new_life(self._incarnation, self._random(4)),
+                store=self._name,
+                met=dict(self._met),
             )
 
     def append(self, hard_state: HardState, records: Sequence[bytes | memoryview]) -> None:
@@ -214,6 +235,19 @@ class MemoryStorage:
                 raise UsageError(f"index must be at least {least}, what the log is known to have, not {index}")
             self._pending.append(_Base(index, term, conf_state, anew=True))
             self._last = index
+
+    def remember(self, id: int, met: Met) -> bool:
+        """Another member was met. See protocol.py. Raises StorageError when closed."""
+        with self._lock:
+            self._check_open()
+            self._met = {**self._met, id: met}
+            return True
+
+    def forgotten(self, life: int) -> None:
+        """Others have met this life of its member, which began elsewhere. See protocol.py. Raises StorageError."""
+        with self._lock:
+            self._check_open()
+            self._lost = life
 
     def begin_snapshot(self, descriptor: Descriptor) -> SnapshotWriter:
         """A snapshot that is to be written and finished. See protocol.py; the log then begins behind the one before."""

@@ -8,7 +8,7 @@ the node, because after a failed write or sync nobody knows what is on disk.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -47,6 +47,15 @@ ROOM_UNKNOWN = errno.EAGAIN  # whether there is room for the next segment is not
 CLUSTER_BYTES = 16
 
 
+@dataclass(frozen=True)
+class Met:
+    """A member that was met: the newest life of it that is known, and the store that it lives on."""
+
+    life: int
+    #: 16 bytes, drawn when the store was founded
+    store: bytes
+
+
 @dataclass
 class Loaded:
     """What a storage held when it was opened."""
@@ -68,6 +77,14 @@ class Loaded:
     #: The newest snapshot that the storage keeps within its log, or None. Its index may be beyond the commit index,
     #: which may lag behind on disk; its ``data`` are the header of its file (snapshot_format.decode). See below.
     snapshot: Snapshot | None = None
+    #: The present life: ``incarnation`` << 32, and 32 bits below that no other opening has drawn. 0: without them.
+    life: int = 0
+    #: What this store was founded as, 16 bytes that no other one has; b"": it does not say.
+    store: bytes = b""
+    #: Its member had another store before, and what that one held is not in here.
+    rebuilt: bool = False
+    #: What ``remember`` was told last of each other member.
+    met: Mapping[int, Met] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -80,7 +97,8 @@ class Storage(Protocol):
         Whatever is returned is on disk: an open after a crash syncs what it found before it trusts it.
         Where something acknowledged may be missing, ``hard_state.in_doubt`` says so, in every open until a hard state
         without it was written.
-        Raises ``WrongDirectory``, ``WalDamaged`` or ``StorageError``; ``UsageError`` for what is no id or no cluster.
+        Raises ``WrongDirectory``, ``WalDamaged``, ``MemoryLost`` or ``StorageError``; ``UsageError`` for what is no id
+        or no cluster.
         """
 
     def append(self, hard_state: HardState, records: Sequence[bytes | memoryview]) -> None:
@@ -106,6 +124,30 @@ class Storage(Protocol):
 
     def close(self) -> None:
         """Release files and locks. May be called twice."""
+
+
+@runtime_checkable
+class RememberingStorage(Storage, Protocol):
+    """A storage that knows which lives of other members were met, and that its own member has lost its memory.
+
+    Both methods or none; called from one thread at a time, also while a node uses the storage. With a storage that has
+    none, a node knows the others as long as it runs, and cannot recognise later that a member's storage was wiped or
+    set back.
+    """
+
+    def remember(self, id: int, met: Met) -> bool:
+        """Another member was met; durable when it returns True, and in ``Loaded.met`` from then on.
+
+        False: something is short that may come back, as room; the member introduces itself again.
+
+        Something is kept of the last 500 that were met, at least.
+        """
+
+    def forgotten(self, life: int) -> None:
+        """Others have met this life of the storage's own member, which it does not know: it was set back, or copied.
+
+        Durable when it returns. Every ``open`` raises ``MemoryLost`` from then on.
+        """
 
 
 @runtime_checkable

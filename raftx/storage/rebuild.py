@@ -17,10 +17,12 @@ from .._native.files import Directory
 from .._native.memory import Buffer
 from ..errors import ConfigError, LossNotAccepted, NotFounded, StorageError, WalDamaged
 from ..types import is_id
+from . import lives as lives_file
 from .disk import Disk
 from .file import FileStorage
 from .founding import Founding, planned
 from .look import Look, look_into
+from .protocol import Met
 from .swap import Swap, absolute
 from .wal_format import (
     BATCH_CRC_AT,
@@ -30,6 +32,7 @@ from .wal_format import (
     BATCH_MAGIC,
     BATCH_MAGIC_AT,
     BLOCK,
+    COUNT_SHIFT,
     STORE_BYTES,
     decode_head,
     segment_number,
@@ -98,9 +101,11 @@ def rebuild(
     try:
         found: Founding | None = None
         opened = 0
+        met: Mapping[int, Met] = {}
         if disk.exists(where):
             directory = disk.open_directory(where)
             found, opened, whole = _read(directory, where)
+            opened, met = _remembered(directory, found, opened)
             if whole is not None and not accept_loss:
                 last = whole.recovery.reader.last_index if whole.recovery is not None else 0
                 raise LossNotAccepted(WHOLE.format(path=where, id=found.id if found else "?", last=last))
@@ -115,7 +120,7 @@ def rebuild(
             base=0, base_term=0, restored=False,
         )  # fmt: skip
         swap.clean()
-        FileStorage(swap.part, disk=disk)._found(founding)
+        FileStorage(swap.part, disk=disk)._found(founding, met=met)
         return Rebuilt(where, swap.commit("damaged"), founding)
     except OSError as error:
         raise StorageError(f"cannot rebuild {where}: {error.strerror or error}") from error
@@ -184,6 +189,17 @@ def _read(directory: Directory, path: Path) -> tuple[Founding | None, int, Look 
             opened = max(opened, seen.founding.opened)
             return seen.founding, opened, None if seen.damage or seen.doubt else seen
     return _from_segments(directory), opened, None
+
+
+def _remembered(directory: Directory, found: Founding | None, opened: int) -> tuple[int, Mapping[int, Met]]:
+    """How often the member has lived, as far as the directory or another member knows, and whom it has met."""
+    if found is None:
+        return opened, {}
+    try:
+        lives = lives_file.read(directory, found.store)
+    except WalDamaged:
+        return opened, {}
+    return max(opened, lives.count, lives.lost >> COUNT_SHIFT), lives.met
 
 
 def _from_segments(directory: Directory) -> Founding | None:

@@ -48,6 +48,7 @@ from .wal_format import (
 )
 from .wal_reader import Reader
 from .wal_writer import Wal
+from .whole import write_whole
 
 UNTOUCHED = "find what else writes in this directory, end it, and start the member again"
 HALF_HEADER = "its header was not written whole"
@@ -56,17 +57,8 @@ NOTHING = Mark(0, 0, 0, 0)  # the mark of a directory that was founded
 
 def make_mark(directory: Directory, mark: Mark, owner: Owner) -> None:
     """A whole mark under its name, or none. Raises StorageFailed."""
-    file = directory.open_file(MARK_NEW, create=True)
-    try:
-        buffer = Buffer()
-        for slot in range(MARK_SLOTS):
-            buffer.py_put(encode_mark(mark, slot, owner).ljust(BLOCK, b"\0"))
-        code = file.py_write_at(buffer, 0, len(buffer), 0) or file.py_sync_new(directory)
-    finally:
-        file.close()
-    if not code:
-        directory.rename(MARK_NEW, MARK_NAME)
-        code = directory.py_sync()
+    slots = [encode_mark(mark, slot, owner).ljust(BLOCK, b"\0") for slot in range(MARK_SLOTS)]
+    code = write_whole(directory, MARK_NAME, MARK_NEW, b"".join(slots))
     if code:
         raise StorageFailed(describe(OPERATION_MARK << 32 | -code))
 
@@ -184,6 +176,8 @@ class Recovery:
         #: the first segment that is walked; those before it are left from what was not needed any more
         self.first = self.first_batch = 1
         self.leftovers: list[int] = []
+        #: lives of the member that began, as far as anything but the log knows
+        self.lived = 0
         #: a file was to be used again as a segment
         self.has_spare = False
         #: the higher one of the slots that can be read
@@ -301,7 +295,7 @@ class Recovery:
         self.head = head
         reader = self.reader
         wal = Wal(self.file, self.mark_file, self.reserve, encode_head(head), self.owner)
-        incarnation = reader.incarnation + 1
+        incarnation = max(reader.incarnation, self.lived) + 1
         wal.resume(segment, self.position, size, reader.batch_number, reader.previous_crc, incarnation)
         wal.resume_log(self.first, head.oldest, self.base, reader.last_index, self.highest)
         return wal

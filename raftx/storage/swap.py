@@ -16,6 +16,8 @@ from ..errors import StorageError, UsageError
 from .disk import Disk
 from .founding import NAME as FOUNDING
 from .founding import NEW as FOUNDING_NEW
+from .lives import NAME as LIVES
+from .lives import NEW as LIVES_NEW
 from .snapshot_format import place_of_name
 from .wal_format import MARK_NAME, MARK_NEW, segment_number
 
@@ -110,7 +112,7 @@ class Swap:
 
 def _is_made(name: str) -> bool:
     """Whether a file is one that making a member's directory leaves."""
-    if name in (FOUNDING, FOUNDING_NEW, MARK_NAME, MARK_NEW) or segment_number(name) is not None:
+    if name in (FOUNDING, FOUNDING_NEW, LIVES, LIVES_NEW, MARK_NAME, MARK_NEW) or segment_number(name) is not None:
         return True
     return place_of_name(name.split(".raftx")[0] + ".raftx") is not None
 

@@ -93,6 +93,22 @@ MARK_STORE_AT = 72
 MARK_CHECKED = SECTOR - MARK_NUMBER_AT  # bytes that the crc covers
 
 CLUSTER_BYTES = 16
+# The file ``lives``
+LIVES_MAGIC = b"RAFTXLIV"
+LIVES_VERSION = 1
+SLOTS = 2
+SLOT_BYTES = 4 * BLOCK
+SLOT_CHECKED_FROM = 16  # the checksum of a slot is of everything from here on: first, which write this is
+SLOT_HEADER = 64
+SLOT_ROW = 32  # id, life, two words of the store's name
+MET_MAX = (SLOT_BYTES - SLOT_HEADER) // SLOT_ROW
+COUNT_SHIFT = 32  # a life is a number: how many there were, and below these bits a random one
+
+# Why a life cannot be the present one of its member
+OTHER_STORE = 1
+EARLIER = 2
+TWIN = 3
+
 STORE_BYTES = 16  # what a directory is told from every other one by
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")

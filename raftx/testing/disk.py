@@ -228,6 +228,13 @@ class SimDisk(Disk):
         content.durable = bytearray(data)
         content.writes.clear()
 
+    def put(self, path: str | os.PathLike[str], data: bytes) -> None:
+        """Make a file, or give it other contents, on the platter at once. Raises OSError."""
+        folder, name = self._folder(Path(path).parent), Path(path).name
+        if name not in folder.names:
+            folder.names[name] = folder.durable[name] = self.platter.new_content()
+        self.write(path, data)
+
     def flip(self, path: str | os.PathLike[str], bit: int) -> None:
         """Turn one bit of a file over, on the platter and in the cache. Raises OSError."""
         content = self._content(Path(path))

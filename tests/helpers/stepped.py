@@ -6,6 +6,7 @@ Not a test.
 from __future__ import annotations
 
 import collections
+import random
 
 from tests.helpers.implementations import module
 
@@ -39,7 +40,9 @@ class World:
         #: workers that get no rounds: (id, name)
         self.skipped = set()
         self.settings = settings
-        self.storages = storages or {id: impl.MemoryStorage(voters=self.ids) for id in self.ids}
+        self.storages = storages or {
+            id: impl.MemoryStorage(voters=self.ids, random=random.Random(id).randbytes) for id in self.ids
+        }
         self.frames = collections.deque()
         self.receive = {}
         self.nodes, self.machines, self.executors = {}, {}, {}

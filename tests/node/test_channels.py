@@ -3,6 +3,7 @@
 import pytest
 
 from tests.helpers.implementations import module
+from tests.helpers.meetings import life
 from tests.helpers.stepped import World
 
 ROWS = 40
@@ -13,10 +14,10 @@ def world_of(impl, rows, **settings):
     return world, world.leader()
 
 
-def odd_messages(impl, term):
+def odd_messages(impl, term, to):
     """What no honest member sends, each for a reason of its own: the first of each is told to the apply thread."""
     M = impl.Message
-    return M(9, term=0), M(8, term=term), M(32, log_term=1, index=2, context=1, hint=1)
+    return M(9, term=0), M(8, term=term), M(32, log_term=life(to), index=2, context=1, hint=1)
 
 
 def test_proposals_wait_while_the_apply_thread_is_behind(impl):
@@ -45,7 +46,8 @@ def test_a_frame_is_gone_on_with_in_its_middle(impl):
     world.for_rounds(50)
     while engine.applies.py_room() > 8:
         engine.applies.py_put(None, 99)
-    frame = impl._core.Codec(cluster, other, 1).encode(leader.id, odd_messages(impl, leader.term))
+    codec = impl._core.Codec(cluster, other, life(world.nodes[other]))
+    frame = codec.encode(leader.id, odd_messages(impl, leader.term, leader))
     world.skipped.update((id, "engine") for id in world.ids if id != leader.id)
     world.skipped.add((leader.id, "apply"))
     world.frames.clear()

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.helpers.implementations import module
+from tests.helpers.meetings import introduction, later, life
 from tests.helpers.stepped import World
 
 IDS = (5, 6, 7)
@@ -71,25 +72,31 @@ def test_lives_are_known_though_slots_move_and_members_come_back(impl, world):
     leader = world.leader()
     other = max(id for id in IDS if id != leader.id)
     cluster, term = leader.config.cluster, leader.term
+    hello, present = introduction(impl, world.storages[other]._name), life(world.nodes[other])
     world.skipped.add((other, "engine"))
     world.frames.clear()
-    # The answer to a heartbeat: a good message of the fifth life.
-    beat = impl.Message(9, term=term)
-    world.receive[leader.id](impl._core.Codec(cluster, other, 5).encode(leader.id, [beat]))
-    world.run()
     engine = world.engine(leader.id)
-    assert engine.peers.py_incarnation(other) == 5
+
+    def sends(number, *messages):
+        world.receive[leader.id](impl._core.Codec(cluster, other, number).encode(leader.id, messages))
+        world.for_rounds(3)
+
+    fifth, sixth = later(present, 5), later(present, 6)
+    # The answer to a heartbeat: it does not count before its sender has introduced itself.
+    beat = impl.Message(9, term=term)
+    sends(fifth, beat)
+    assert engine.peers.py_incarnation(other) == present and leader.status()["messages_unmet"] >= 1
+    sends(fifth, hello)
+    assert engine.peers.py_incarnation(other) == fifth
     stale = leader.status()["frames_stale"]
     for text in ("v4", "v8", "r4", f"r{other}", f"v{other}", "r8"):
         change(world, text)
-        world.receive[leader.id](impl._core.Codec(cluster, other, 4).encode(leader.id, [beat]))
-        world.run()
+        sends(later(present, 4), beat)
         stale += 1
         assert leader.status()["frames_stale"] == stale, text
-    assert engine.peers.py_incarnation(other) == 5
-    world.receive[leader.id](impl._core.Codec(cluster, other, 6).encode(leader.id, [beat]))
-    world.run()
-    assert engine.peers.py_incarnation(other) == 6
+    assert engine.peers.py_incarnation(other) == fifth
+    sends(sixth, hello, beat)
+    assert engine.peers.py_incarnation(other) == sixth
 
 
 def test_places_are_for_members_and_those_removed_lately(impl, world):
@@ -128,7 +135,7 @@ def test_places_are_for_members_and_those_removed_lately(impl, world):
 def test_a_newcomer_answers_a_leader_that_it_does_not_know(impl):
     """Its configuration lacks the leader, whose entries it needs to learn of it."""
     storages = {1: impl.MemoryStorage(voters=[1]), 2: impl.MemoryStorage(voters=[2, 3])}
-    world = World(impl, 2, storages, each={2: {"election_ticks": 10_000}})
+    world = World(impl, 2, storages, each={2: {"election_ticks": 20}})
     leader = world.until(lambda: world.nodes[1].is_leader and world.nodes[1])
     for number in range(3):
         leader.propose(b"%d" % number)
@@ -138,6 +145,7 @@ def test_a_newcomer_answers_a_leader_that_it_does_not_know(impl):
     def caught_up():
         return peers.column("match")[1] == leader.status()["last"] > 3
 
+    # The newcomer waits a while for the member that it knows, and is not there.
     world.until(caught_up)
-    assert world.nodes[2].leader_id == 1
+    assert world.nodes[2].leader_id == 1 and not world.nodes[2].status()["waits_for"]
     world.close()

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.helpers.implementations import module
+from tests.helpers.meetings import begun, life
 from tests.helpers.stepped import World
 
 pytestmark = pytest.mark.usefixtures("nothing_waits")
@@ -326,12 +327,13 @@ def test_status_and_properties_read_published_values_only(impl):
 def test_a_vote_is_shown_though_nothing_else_has_changed(impl):
     """A follower that votes in the term it is in already."""
     world = World(impl, count=3, pre_vote=False)
+    world.until(lambda: begun(world.nodes.values()))
     for id in (2, 3):
         world.skipped.add((id, "engine"))
     node, types = world.nodes[1], module(impl, "types")
     world.until(lambda: node.term > 0)
     term = node.term + 1
-    codec = impl._core.Codec(node.config.cluster, 2, 1)
+    codec = impl._core.Codec(node.config.cluster, 2, life(world.nodes[2]))
     # The node campaigned, and is told of a later term; only then it hears of a candidate of that term.
     for kind, flags, vote in ((types.MSG_VOTE_RESP, types.FLAG_REJECT, 0), (types.MSG_VOTE, 0, 2)):
         message = impl.Message(kind, sender=2, term=term, flags=flags)

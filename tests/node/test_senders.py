@@ -13,9 +13,10 @@ import pytest
 
 from tests.helpers import lies
 from tests.helpers.implementations import module
+from tests.helpers.meetings import introduction, later
 from tests.tools import frame_fuzz
 
-STEP = 2**32
+STEP = 2**56
 FRAMES = {"compiled": 24_000, "pure": 2_400}
 
 
@@ -28,10 +29,16 @@ class Desk:
         self.fuzz = fuzz
         fuzz.elect()
         self.codec = impl._core.Codec
+        #: the present life of member 2, which sends what is not said to be another's
+        self.life = fuzz.lives[2]
 
     def send(self, incarnation: int, *messages: Any, sender: int = 2, to: int = 1) -> None:
         cluster = self.fuzz.nodes[1].config.cluster
         self.fuzz.taps[to].deliver(self.codec(cluster, sender, incarnation).encode(to, messages))
+
+    def introduce(self, incarnation: int) -> None:
+        """Member 2 says that it lives this life."""
+        self.send(incarnation, introduction(self.impl, self.fuzz.storages[2]._name))
 
     def until(self, to: int = 1, **expected: int) -> None:
         """Wait until the counters of a node have these values."""
@@ -57,30 +64,36 @@ def proposed(impl: ModuleType, incarnation: int, sequence: int, sender: int = 2)
 
 
 def test_frames_of_an_earlier_life_are_stale(desk: Desk) -> None:
-    """What the member really sends is of life 1, and is stale too from then on."""
+    """What the member really sends is of its first life, and is stale from when the fifth has introduced itself."""
     last = desk.fuzz.nodes[1].status()["last"]
-    desk.send(5, proposed(desk.impl, 5, 1))
+    fourth, fifth = later(desk.life, 3), later(desk.life, 4)
+    desk.introduce(fifth)
+    desk.fuzz.eventually(lambda: desk.fuzz.nodes[1]._parts.engine.peers.py_incarnation(2) == fifth)
+    desk.send(fifth, proposed(desk.impl, fifth, 1))
     desk.until(last=last + 1)
-    desk.send(4, proposed(desk.impl, 4, 2))
-    desk.send(5, proposed(desk.impl, 5, 2))
+    desk.send(fourth, proposed(desk.impl, fourth, 2))
+    desk.send(fifth, proposed(desk.impl, fifth, 2))
     desk.until(last=last + 2, incarnation=0, origin=0)
     assert desk.fuzz.nodes[1].status()["frames_stale"] >= 1
 
 
-def test_no_frame_makes_all_that_follow_stale(desk: Desk) -> None:
-    """Neither a life that nobody can have come to, nor one that nothing good was heard of."""
+def test_what_a_life_sends_does_not_count_before_it_is_met(desk: Desk) -> None:
+    """Neither a life that nobody can have come to, nor one that was not introduced, takes the present one's place."""
     M = desk.impl.Message
-    for incarnation in (0, STEP + 2, 2**62 + 1, 2**64 - 1):
+    status = desk.fuzz.nodes[1].status
+    for incarnation in (0, desk.life + STEP + 1, 2**62 + 1, 2**64 - 1):
         desk.send(incarnation, M(9, term=1))
     desk.until(incarnation=4, stale=0)
-    desk.send(900)
-    desk.send(900, M(9, term=7))
-    desk.send(900, M(8, term=1))
-    desk.send(900, M(2, hint=1, context=1, entries=lies.proposals(desk.impl, 3, 900, 1)))
-    desk.until(term=1, origin=1, **{"second leader": 1})
+    unmet, strange = status()["messages_unmet"], later(desk.life, 900)
+    desk.send(strange)
+    desk.send(strange, M(9, term=7))
+    desk.send(strange, M(8, term=1))
+    desk.send(strange, M(2, hint=1, context=1, entries=lies.proposals(desk.impl, 3, strange, 1)))
+    desk.fuzz.eventually(lambda: status()["messages_unmet"] == unmet + 3)
+    desk.until(term=0, origin=0, **{"second leader": 0})
     desk.fuzz.commit(b"both others are needed for nothing, but they are heard")
-    last = desk.fuzz.nodes[1].status()["last"]
-    desk.send(1, proposed(desk.impl, 1, 1))
+    last = status()["last"]
+    desk.send(desk.life, proposed(desk.impl, desk.life, 1))
     desk.until(last=last + 1, stale=0)
 
 
@@ -88,11 +101,11 @@ def test_proposals_are_their_senders_own_and_numbered(desk: Desk) -> None:
     draw = random.Random(3)
     last = desk.fuzz.nodes[1].status()["last"]
     for _ in range(200):
-        fields = lies.odd_proposals(draw, 2, 1, desk.impl)
-        desk.send(1, desk.impl.Message(fields.pop("kind"), **fields))
+        fields = lies.odd_proposals(draw, 2, desk.life, desk.impl)
+        desk.send(desk.life, desk.impl.Message(fields.pop("kind"), **fields))
     desk.until(origin=200, last=last)
-    desk.send(1, proposed(desk.impl, 1, 1))
-    desk.send(1, proposed(desk.impl, 1, 2**44))
+    desk.send(desk.life, proposed(desk.impl, desk.life, 1))
+    desk.send(desk.life, proposed(desk.impl, desk.life, 2**44))
     desk.until(origin=200, last=last + 2)
 
 
@@ -100,26 +113,26 @@ def test_proposals_with_impossible_numbers_do_not_mute_a_member(desk: Desk) -> N
     """Numbers far ahead would fill the window of those that were seen, and all honest ones would look old."""
     last = desk.fuzz.nodes[1].status()["last"]
     for number in range(64):
-        desk.send(1, proposed(desk.impl, 1, 2**62 - number))
+        desk.send(desk.life, proposed(desk.impl, desk.life, 2**62 - number))
     for number in range(1, 65):
-        desk.send(1, proposed(desk.impl, 1, number))
+        desk.send(desk.life, proposed(desk.impl, desk.life, number))
     desk.until(origin=64, last=last + 64)
 
 
 def test_only_what_was_passed_on_can_be_refused(desk: Desk) -> None:
     """Nobody can end a proposal as not done that is applied later: not what was never passed on."""
     M = desk.impl.Message
-    node = desk.fuzz.nodes[2]
+    node, leads, mine = desk.fuzz.nodes[2], desk.fuzz.lives[1], desk.life
     for context, hint in ((0, 1), (1, 0), (1, 1), (2**62, 1), (1, 2**62)):
-        desk.send(900, M(32, log_term=1, index=2, context=context, hint=hint), sender=1, to=2)
+        desk.send(leads, M(32, log_term=mine, index=2, context=context, hint=hint), sender=1, to=2)
     desk.until(to=2, answer=5)
     assert node.propose(b"mine").result(timeout=frame_fuzz.WAIT).result
     for context, hint in ((1, 2), (2, 1)):
-        desk.send(1, M(32, log_term=1, index=2, context=context, hint=hint), sender=1, to=2)
+        desk.send(leads, M(32, log_term=mine, index=2, context=context, hint=hint), sender=1, to=2)
     desk.until(to=2, answer=7)
     # Of an earlier life of its own, it is no lie.
-    desk.send(1, M(32, log_term=9, index=2, context=5, hint=1), sender=1, to=2)
-    desk.send(1, M(32, log_term=1, index=2, context=5, hint=1), sender=1, to=2)
+    desk.send(leads, M(32, log_term=9, index=2, context=5, hint=1), sender=1, to=2)
+    desk.send(leads, M(32, log_term=mine, index=2, context=5, hint=1), sender=1, to=2)
     desk.until(to=2, answer=8)
 
 

@@ -22,10 +22,11 @@ from typing import Any
 
 from tests.helpers import lies
 from tests.helpers.lies import LIES, View
+from tests.helpers.meetings import begun, life
 from tests.helpers.waiting import eventually
 
 STRANGER = 77
-LIVES = 1000  # incarnations that the forged frames say they are of: as good as the members' own
+STRANGE_LIFE = 1000  # of a sender that is no member
 QUEUE = 512  # frames that may wait for a node: more than that would be dropped before anybody looks
 WAIT = 60.0
 
@@ -71,6 +72,7 @@ class Fuzz:
         self.machines: dict[int, Machine] = {}
         self.taps: dict[int, Tapped] = {}
         self.nodes: dict[int, Any] = {}
+        self.storages: dict[int, Any] = {}
         self.codecs: dict[tuple[int, int], Any] = {}
         self.sent: dict[int, Counter[str]] = {id: Counter() for id in (1, 2, 3)}
         self.dropped: Counter[int] = Counter()
@@ -78,8 +80,8 @@ class Fuzz:
             self.machines[id], self.taps[id] = Machine(), Tapped(self.network.transport())
             # Nobody loses patience: whatever moves a term is a frame.
             config = impl.Config(id=id, tick_ms=20, election_ticks=50_000, pre_vote=False, check_quorum=True)
-            storage = impl.MemoryStorage(voters=[1, 2, 3])
-            self.nodes[id] = impl.Node(config, storage, self.taps[id], self.machines[id]).start()
+            self.storages[id] = impl.MemoryStorage(voters=[1, 2, 3])
+            self.nodes[id] = impl.Node(config, self.storages[id], self.taps[id], self.machines[id]).start()
 
     def close(self) -> None:
         for node in self.nodes.values():
@@ -97,6 +99,8 @@ class Fuzz:
         eventually(met, WAIT, 0.002)
 
     def elect(self) -> None:
+        self.eventually(lambda: begun(self.nodes.values()))
+        self.lives = {id: life(node) for id, node in self.nodes.items()}
         self.nodes[1].campaign()
         self.eventually(lambda: {node.leader_id for node in self.nodes.values()} == {1})
         self.term = self.nodes[1].term
@@ -110,8 +114,9 @@ class Fuzz:
         peer = next(other for other in (2, 3) if other != id)
         return View(self.term, node.status()["last"], 1, id == 1, peer, STRANGER)
 
-    def codec(self, sender: int, incarnation: int) -> Any:
-        key = (sender, incarnation)
+    def codec(self, sender: int) -> Any:
+        """Of frames in the present life of a member; a stranger's may be any."""
+        key = (sender, incarnation := self.lives.get(sender, STRANGE_LIFE))
         if key not in self.codecs:
             self.codecs[key] = self.impl._core.Codec(self.nodes[1].config.cluster, sender, incarnation)
         return self.codecs[key]
@@ -127,18 +132,19 @@ class Fuzz:
             life = draw.choice((0, 2**62 + 1, 2**64 - 1, draw.randrange(2**62, 2**64)))
             return "incarnation", self.codec_once(lies._sender(draw, view), life).encode(id, [message])
         if x < 0.16 and id == 1:
-            fields = lies.odd_proposals(draw, view.peer, LIVES, self.impl)
+            fields = lies.odd_proposals(draw, view.peer, self.lives[view.peer], self.impl)
             message = self.impl.Message(fields.pop("kind"), **fields)
-            return "origin", self.codec(view.peer, LIVES).encode(id, [message])
+            return "origin", self.codec(view.peer).encode(id, [message])
         if x < 0.24 and id != 1:
             # Of proposals that were never passed on: these nodes pass none on.
             context = draw.randrange(1, 2**62)
-            message = self.impl.Message(lies.REFUSED, index=draw.randrange(9), log_term=1, hint=1, context=context)
-            return "answer", self.codec(1, LIVES).encode(id, [message])
+            of = self.lives[id]
+            message = self.impl.Message(lies.REFUSED, index=draw.randrange(9), log_term=of, hint=1, context=context)
+            return "answer", self.codec(1).encode(id, [message])
         row = draw.choice([lie for lie in LIES if lie.when(view)])
         sender, fields = row.make(draw, view, self.impl)
         fields = dict(fields)
-        return row.reason, self.codec(sender, LIVES).encode(id, [self.impl.Message(fields.pop("kind"), **fields)])
+        return row.reason, self.codec(sender).encode(id, [self.impl.Message(fields.pop("kind"), **fields)])
 
     def codec_once(self, sender: int, incarnation: int) -> Any:
         return self.impl._core.Codec(self.nodes[1].config.cluster, sender, incarnation)

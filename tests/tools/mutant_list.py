@@ -11,6 +11,7 @@ from tests.tools import (
     mutant_life,
     mutant_moves,
     mutant_nodes,
+    mutant_lives,
     mutant_room,
     mutant_snapshots,
     mutant_storage,
@@ -683,5 +684,6 @@ MUTANTS = (
     *mutant_crashes.MUTANTS,
     *mutant_snapshots.MUTANTS,
     *mutant_moves.MUTANTS,
+    *mutant_lives.MUTANTS,
     *mutant_room.MUTANTS,
 )

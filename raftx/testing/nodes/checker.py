@@ -84,6 +84,12 @@ class NodeChecker(Checker):
         else:
             self.doubts.discard(id)
 
+    def forgets(self, id: int) -> None:
+        """A member's directory is not what it was: nobody may rely on what it held."""
+        self.promised.pop(id, None)
+        self.durable.pop(id, None)
+        self.doubts.discard(id)
+
     def after_round(self, id: int, engine: Any) -> None:
         """The engine of a node has had a round."""
         core = engine.core

@@ -97,8 +97,8 @@ class Disk(Protocol):
 class PlainDisk:
     """A storage written in Python: written and synced in one go, and never wrong but for a sync that raises."""
 
-    def __init__(self, voters: Iterable[int]) -> None:
-        self._storage = MemoryStorage(voters)
+    def __init__(self, voters: Iterable[int], rng: random.Random) -> None:
+        self._storage = MemoryStorage(voters, random=random.Random(rng.getrandbits(64)).randbytes)
         self._failing = False
         self.damaged = False
 
@@ -293,6 +293,22 @@ class WalDisk:
         self.disk.repair()
         self._refuses = False
         return True
+
+    @property
+    def path(self) -> str:
+        """Where its member's directory is."""
+        return self._path
+
+    def copy(self) -> dict[str, bytes]:
+        """What is in the directory, while no node runs."""
+        return {name: self.disk.read(f"{self._path}/{name}") for name in self.disk.files(self._path)}
+
+    def put_back(self, files: dict[str, bytes]) -> None:
+        """Let the directory hold these files and no others, while no node runs."""
+        for name in self.disk.files(self._path):
+            self.disk.delete(f"{self._path}/{name}")
+        for name, data in files.items():
+            self.disk.put(f"{self._path}/{name}", data)
 
     def _size(self, name: str) -> int:
         return len(self.disk.read(f"{self._path}/{name}"))

@@ -62,7 +62,7 @@ class Schedule:
         self.tight = random.Random(f"full {seed}").random() < 0.1
 
         def disk(id: int, rng: random.Random) -> Disk:
-            return PlainDisk(self.ids) if plain else WalDisk(id, self.ids, rng)
+            return PlainDisk(self.ids, rng) if plain else WalDisk(id, self.ids, rng)
 
         self.world = World(seed, self.draw_settings(), make_disk or disk, application or Application())
         few = random.Random(f"rows {seed}")

@@ -274,7 +274,7 @@ class World:
             for name in names:
                 if rng.random() < SKIPPED or (name in SELDOM and self.slices % SELDOM[name]):
                     continue
-                if name in ("snapshot", "courier") and member.disk.stands():
+                if name in ("snapshot", "courier", "memory") and member.disk.stands():
                     continue  # it would wait in a sync
                 self.round(member, name)
                 if member.life is not life:

@@ -1,0 +1,53 @@
+import cython
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from .. cimport _core
+from .._native.memory cimport Spans
+from .._native.outbox cimport Message, Outbox
+from .._native.threads cimport Handoff
+from ..consensus.raft cimport Raft
+from .peers cimport PeerTable
+
+cdef uint64_t PART, PART_MASK, LAST_MASK
+cdef int MEMBERS_MAX, MSG_KNOWN, MSG_MEET, WAIT_TIMEOUTS, HELP_TIMEOUTS
+cdef uint32_t FLAG_REJECT
+
+@cython.final
+cdef class MeetQueue(Handoff):
+    cdef int put_meet(
+        self, Spans no_spans, uint64_t sender, uint64_t life, uint64_t word0, uint64_t word1, uint64_t flags
+    ) except -1 nogil
+    cdef uint64_t sender(self, size_t row) noexcept nogil
+    cdef uint64_t life(self, size_t row) noexcept nogil
+    cdef uint64_t word0(self, size_t row) noexcept nogil
+    cdef uint64_t word1(self, size_t row) noexcept nogil
+    cdef uint64_t flags(self, size_t row) noexcept nogil
+
+@cython.final
+cdef class Meetings:
+    cdef Raft core
+    cdef Outbox out
+    cdef PeerTable peers
+    cdef readonly MeetQueue queue
+    cdef Spans empty_spans
+    cdef readonly uint64_t life
+    cdef uint64_t part1, part2, part3, flags
+    cdef readonly bint begun, lost, doubted
+    cdef int64_t waited, led, unhelped
+    cdef readonly uint64_t lost_to, lost_life, lost_why
+    cdef public uint64_t stranger
+
+    cdef int introduce(self, int place, uint64_t to) except -1 nogil
+    cdef int introduce_again(self, int place, uint64_t to) except -1 nogil
+    @cython.locals(slot=int, place=int)
+    cdef bint tick(self) except -1 nogil
+    cdef void end_doubt(self) noexcept nogil
+    cdef void heard_leader(self, uint64_t term) noexcept nogil
+    cdef bint look(self) noexcept nogil
+    @cython.locals(slot=int, others=int, known=int)
+    cdef bint is_known(self, uint64_t voters) noexcept nogil
+    cdef int take_known(self, Message m, int place) except -1 nogil
+    @cython.locals(word0=uint64_t, word1=uint64_t)
+    cdef int take_meet(self, Message m, int place, uint64_t life) except -1 nogil
+    cdef int answer(self, uint64_t to, uint64_t life, uint64_t known, uint64_t why) except -1 nogil
+    @cython.locals(slot=int, place=int, told=cython.bint)
+    cdef bint met(self, uint64_t id, uint64_t life, uint64_t known, uint64_t why) except -1 nogil

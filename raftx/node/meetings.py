@@ -1,0 +1,242 @@
+"""Who knows this life of a node, and which lives of others it knows itself: the messages Meet and Known.
+
+A member whose storage was wiped or set back has forgotten what it promised, and cannot tell. So each life introduces
+itself, and what a life sends counts nowhere before its introduction is durable there (memory.py). And a life takes part
+only once more than half of the others know it, of each half of a joint configuration: whoever had met its successor is
+among any such number, and says so. Where that many cannot be had, it begins after a while: in doubt (consensus/doubt.py)
+where a leader does without it, and else as it is. docs/guarantees.md has the argument, and what it leaves open.
+
+The engine's, on its thread, without the GIL.
+"""
+
+from __future__ import annotations
+
+from .. import _core
+from .._native.memory import Spans
+from .._native.outbox import Message, Outbox
+from .._native.threads import Event, Handoff
+from ..consensus.raft import Raft
+from ..types import FLAG_REJECT, MEMBERS_MAX, MSG_KNOWN, MSG_MEET
+from .peers import PeerTable
+from .rows import REBUILT
+
+QUEUED = 64  # introductions that may wait for the disk; what comes beyond is dropped, and comes again
+WAIT_TIMEOUTS = 3  # election timeouts after which a life begins that too few others know
+HELP_TIMEOUTS = 5  # and in which a leader has to help it out, if it was begun in doubt; in the first two it listens
+# Bits of a store's name in each of the first two fields of a Meet; the third has the rest.
+PART = 48
+PART_MASK = 0xFFFFFFFFFFFF
+LAST_MASK = 0xFFFFFFFF
+
+
+class MeetQueue(Handoff):
+    """From the engine to the memory: what members say, and that this one has lost its own."""
+
+    def put_meet(self, no_spans: Spans, sender: int, life: int, word0: int, word1: int, flags: int) -> int:
+        """``sender`` says that it lives this life, on that store. Of this node itself: others have met this life of it.
+
+        0, or 1 when the queue is full.
+        """
+        return self.put(no_spans, sender, life, word0, word1, flags, 0, 0, 0)
+
+    # Of a row that was taken.
+
+    def sender(self, row: int) -> int:
+        return self.at(row, 0)
+
+    def life(self, row: int) -> int:
+        return self.at(row, 1)
+
+    def word0(self, row: int) -> int:
+        """The name of the store, in two words."""
+        return self.at(row, 2)
+
+    def word1(self, row: int) -> int:
+        return self.at(row, 3)
+
+    def flags(self, row: int) -> int:
+        return self.at(row, 4)
+
+    def store(self, row: int) -> bytes:
+        """The name of the store. Raises IndexError."""
+        first, second = self.py_at(row, 2), self.py_at(row, 3)
+        return int(first | second << 64).to_bytes(16, "little")
+
+
+class Meetings:
+    """Of one engine, whose parts it uses. ``out``: rows that may leave. store: b"" where the storage does not say."""
+
+    def __init__(self, core: Raft, out: Outbox, peers: PeerTable, life: int, store: bytes, rebuilt: bool) -> None:
+        self.core = core
+        self.out = out
+        self.peers = peers
+        self.life = life
+        number = int.from_bytes(store, "little")
+        self.part1, self.part2, self.part3 = number & PART_MASK, number >> PART & PART_MASK, number >> 2 * PART
+        self.flags = REBUILT if rebuilt else 0
+        self.queue = MeetQueue(Event(), QUEUED)
+        self.empty_spans = Spans()
+        #: it takes part. Invariant: before that the core hears nothing, and no time passes for it
+        self.begun = False
+        #: ticks since the start; and since a leader was heard, while it has not begun
+        self.waited = 0
+        self.led = WAIT_TIMEOUTS * core.election_timeout
+        #: who leads without being a member, as far as we know: it has to know us as well. 0: nobody was heard since
+        self.stranger = 0
+        #: it was begun in doubt, though its storage had none; and ticks in which no leader has helped it out
+        self.doubted = False
+        self.unhelped = 0
+        #: what a member says that knows better: who, the life that it has met, and why it is none of ours; 0: nobody.
+        #: And whether the storage knows that now
+        self.lost_to = self.lost_life = self.lost_why = 0
+        self.lost = False
+
+    # --- this life ---------------------------------------------------------------------------------------
+
+    def introduce(self, place: int, to: int) -> int:
+        """Tell a member who we are; again in twice as many ticks, unless it answers."""
+        self.peers.pauses[place] = min(max(2 * self.peers.pauses[place], 1), self.core.election_timeout)
+        self.peers.pausing[place] = self.peers.pauses[place]
+        self.out.push(MSG_MEET, to, self.core.id, 0)
+        self.out.set_log(self.part1, self.part2, self.part3)
+        self.out.set_answer(0, self.flags, 0)
+        return 0
+
+    def introduce_again(self, place: int, to: int) -> int:
+        """There is reason to believe that it hears us now: at once, unless it knows us."""
+        if self.peers.knows[place] == 0:
+            self.peers.pauses[place] = 0
+            return self.introduce(place, to)
+        return 0
+
+    def tick(self) -> bool:
+        """Time passes. Whether this life has begun with this tick without being known by enough."""
+        for slot in range(self.core.tracker.peers.count):
+            if slot != self.core.self_slot:
+                place = self.peers.of_slot(self.core.tracker.peers, slot)
+                if self.peers.knows[place] == 0:
+                    self.peers.pausing[place] -= 1
+                    if self.peers.pausing[place] <= 0:
+                        self.introduce(place, self.core.tracker.peers.ids[slot])
+        if self.stranger != 0:
+            self.out.push(MSG_MEET, self.stranger, self.core.id, 0)
+            self.out.set_log(self.part1, self.part2, self.part3)
+            self.out.set_answer(0, self.flags, 0)
+            self.stranger = 0
+        if self.lost_to != 0:
+            # Until the storage knows: what was said may have found no room.
+            self.queue.put_meet(self.empty_spans, self.core.id, self.lost_life, 0, 0, 0)
+            return False
+        if self.begun or self.look():
+            self.end_doubt()
+            return False
+        self.waited += 1
+        self.led += 1
+        if self.waited < WAIT_TIMEOUTS * self.core.election_timeout:
+            return False
+        self.begun = True
+        if self.core.check_quorum and 2 * self.led <= self.core.election_timeout and not self.core.in_doubt:
+            # It still leads, so there is a majority without us: with its help nothing that we may have forgotten
+            # matters. One that does not look for its quorum may have none.
+            self.core.in_doubt = self.doubted = True
+        return True
+
+    def end_doubt(self) -> None:
+        """The doubt that a life was begun in ends without help when no leader can be confirmed without this member."""
+        if not self.doubted or not self.core.in_doubt:
+            self.doubted = False
+            return
+        self.unhelped = self.unhelped + 1 if self.core.doubt_term != self.core.term else 0
+        if self.unhelped > HELP_TIMEOUTS * self.core.election_timeout:
+            # There may be no majority without us any more. What we may have forgotten is as it was before.
+            self.core.in_doubt = self.doubted = False
+            self.core.lived_term = self.core.term
+
+    def heard_leader(self, term: int) -> None:
+        """A leader's message came, which the core does not hear."""
+        if term >= self.core.term:
+            self.led = 0
+
+    def look(self) -> bool:
+        """Whether this life has begun: enough others know it."""
+        if not self.begun and self.lost_to == 0:
+            self.begun = self.is_known(self.core.tracker.voters) and self.is_known(self.core.tracker.outgoing)
+        return self.begun
+
+    def is_known(self, voters: int) -> bool:
+        """Whether more than half of these voters, without this member, know this life; or there are none."""
+        others = known = 0
+        for slot in range(MEMBERS_MAX):
+            if (voters >> slot) & 1 and slot != self.core.self_slot:
+                others += 1
+                if self.peers.knows[self.peers.of_slot(self.core.tracker.peers, slot)]:
+                    known += 1
+        return others == 0 or known > others // 2
+
+    def take_known(self, m: Message, place: int) -> int:
+        """A member answers: it knows this life now, or has met another one, which we should know."""
+        if m.index != self.life:
+            return 0  # an answer to an earlier life
+        if m.flags & FLAG_REJECT:
+            self.lost_to, self.lost_life, self.lost_why = m.sender, m.commit, m.hint
+            # Nothing more of this life counts; it ends once the next one knows why.
+            self.begun = False
+            return self.queue.put_meet(self.empty_spans, self.core.id, m.commit, 0, 0, 0)
+        self.peers.knows[place] = 1
+        self.look()
+        return 0
+
+    # --- lives of others ---------------------------------------------------------------------------------
+
+    def take_meet(self, m: Message, place: int, life: int) -> int:
+        """A member says which life it lives. It is answered at once when it is known, else once that is durable."""
+        if self.peers.senders.incarnations[place] == life:
+            return self.answer(m.sender, life, 0, 0)
+        word0 = m.index & PART_MASK | (m.log_term & 0xFFFF) << PART
+        word1 = (m.log_term & PART_MASK) >> 16 | (m.commit & LAST_MASK) << 32
+        return self.queue.put_meet(self.empty_spans, m.sender, life, word0, word1, m.hint)
+
+    def answer(self, to: int, life: int, known: int, why: int) -> int:
+        """This life of a member is known here; or it cannot be its present one, because ``known`` was met."""
+        self.out.push(MSG_KNOWN, to, self.core.id, 0)
+        self.out.set_log(life, 0, known)
+        self.out.set_answer(FLAG_REJECT if why else 0, why, 0)
+        return 0
+
+    def met(self, id: int, life: int, known: int, why: int) -> bool:
+        """The memory says: this life of a member is remembered, durably; or why it cannot be.
+
+        True when that is to be told to people, once for each such life.
+        """
+        if id == self.core.id:
+            self.lost = True
+            return False
+        slot = self.core.tracker.peers.slot_of(id)
+        if slot < 0:
+            return False
+        place = self.peers.of_slot(self.core.tracker.peers, slot)
+        self.answer(id, life, known, why)
+        if why == 0:
+            if self.peers.senders.begin(place, life):
+                # Another life of it: perhaps it does not know us.
+                self.peers.knows[place] = 0
+                self.introduce_again(place, id)
+            return False
+        # Whoever has forgotten us, too, does not believe us before we are met.
+        self.introduce(place, id)
+        told = self.peers.told_lost[place] == life
+        self.peers.told_lost[place] = life
+        return not told
+
+    # For Python.
+
+    def py_met(self, id: int, life: int) -> None:
+        """What the storage remembers of a member. Before the first round."""
+        slot = self.core.tracker.peers.slot_of(id)
+        if slot >= 0:
+            self.peers.senders.begin(self.peers.of_slot(self.core.tracker.peers, slot), life)
+
+    def py_knows(self, id: int) -> bool:
+        """Whether a member has said that it knows this life. Any thread; a look."""
+        place = self.peers.find(id)
+        return place >= 0 and self.peers.knows[place] != 0

@@ -1,0 +1,132 @@
+"""What a node remembers of the lives of others, for the engine. A worker of its own, which may wait for the disk.
+
+It decides whether a member that introduces itself can be who it says, and the engine hears of it once that is durable.
+Where the storage has a ledger it is written here, without the GIL; a storage written in Python is asked with it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._native.files import WAIT
+from .._native.memory import Spans
+from .._native.threads import Cells, Runner
+from ..storage.ledger import Ledger
+from ..storage.protocol import Met
+from .channels import CommandQueue
+from .meetings import MeetQueue
+from .rows import REBUILT
+
+ASK_NS = 1_000_000  # before a disk is asked again whether it has finished
+CELL_STOP = 0
+
+
+class Memory(Runner):
+    """One per node. Everything but ``stop`` belongs to its thread. storage: asked as well; None where it is a ledger."""
+
+    def __init__(self, id: int, ledger: Ledger, storage: Any, commands: CommandQueue, queue: MeetQueue) -> None:
+        self.id = id
+        self.ledger = ledger
+        self.storage = storage
+        self.asks = storage is not None
+        self.writes = ledger.file is not None
+        self.commands = commands
+        self.queue = queue
+        self.event = queue.event
+        self.empty_spans = Spans()
+        self.cells = Cells()
+        #: rows that were taken, and the first that is not done
+        self.rows = self.row = 0
+        #: what was learned with the present row is being synced
+        self.syncing = False
+        #: what was learned last is not known to be durable
+        self.unwritten = False
+        #: 0, or the -errno with which the disk has failed: nothing is remembered any more
+        self.failed = 0
+
+    def round(self) -> int:
+        """Look at those who have introduced themselves. 0 when it is to stop, or the disk has failed."""
+        if self.syncing:
+            self.learned(self.ledger.sync())
+        while self.failed == 0 and not self.syncing:
+            if self.row == self.rows:
+                self.row = 0
+                self.rows = self.queue.take()
+                if self.rows == 0:
+                    break
+            self.take()
+        return 1 if self.failed == 0 and self.cells.get(CELL_STOP) == 0 else 0
+
+    def take(self) -> int:
+        """The next row: a member says which life it lives, and on which store; or this one has lost its memory."""
+        sender, life = self.queue.sender(self.row), self.queue.life(self.row)
+        word0, word1 = self.queue.word0(self.row), self.queue.word1(self.row)
+        if sender == self.id:
+            self.ledger.lost = life
+            return self.learn(sender, life, word0, word1)
+        why = self.ledger.refusal(sender, life, word0, word1, self.queue.flags(self.row) & REBUILT != 0)
+        if why != 0:
+            return self.say(self.ledger.known_life(sender), why)
+        if self.ledger.knows(sender, life, word0, word1) and not self.unwritten:
+            return self.say(0, 0)
+        return self.learn(sender, life, word0, word1)
+
+    def learn(self, sender: int, life: int, word0: int, word1: int) -> int:
+        """Something new, which is said once it is durable."""
+        if self.asks and not self.ask(sender, life):
+            self.row += 1  # something is short; it introduces itself again
+            return 0
+        if sender != self.id:
+            self.ledger.put(sender, life, word0, word1)
+        if not self.writes:
+            return self.say(0, 0)
+        self.unwritten = True
+        code = self.ledger.write()
+        if code != 0 and self.ledger.is_short(code):
+            self.row += 1
+            return 0
+        return self.learned(self.ledger.sync() if code == 0 else code)
+
+    def learned(self, code: int) -> int:
+        """It is durable (0), or not (-errno), or not yet (WAIT)."""
+        self.syncing = code == WAIT
+        if code == 0:
+            self.unwritten = False
+            return self.say(0, 0)
+        if not self.syncing:
+            self.failed = code
+        return 0
+
+    def say(self, known: int, why: int) -> int:
+        """The present row is done: tell the engine. Without room it is not told, and the member asks again."""
+        self.commands.put_met(self.empty_spans, self.queue.sender(self.row), self.queue.life(self.row), known, why)
+        self.row += 1
+        return 0
+
+    def ask(self, sender: int, life: int) -> bool:
+        """Let a storage written in Python remember it; False when something is short. Raises what it raises."""
+        if sender == self.id:
+            forgotten = getattr(self.storage, "forgotten", None)
+            if forgotten is not None:
+                forgotten(life)
+            return True
+        remember = getattr(self.storage, "remember", None)
+        if remember is None:
+            return True
+        return bool(remember(sender, Met(life, self.queue.store(self.row))))
+
+    def rest(self) -> int:
+        """Sleep until somebody has introduced itself."""
+        self.event.prepare()
+        if self.syncing:
+            self.event.wait(ASK_NS)
+        elif self.queue.waiting() or self.cells.get(CELL_STOP) != 0:
+            self.event.cancel()
+        else:
+            self.event.wait(-1)
+        return 0
+
+    def stop(self) -> None:
+        """End it. Any thread."""
+        self.cells.set(CELL_STOP, 1)
+        self.event.wake()

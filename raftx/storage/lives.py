@@ -1,0 +1,139 @@
+"""The file ``lives`` of a directory: how it is founded and read, and who writes it while nobody runs on it. ledger.py."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .._native.files import Directory, File
+from .._native.memory import Buffer
+from ..errors import MemoryLost, WalDamaged
+from .ledger import Ledger
+from .protocol import Met
+from .wal_format import (
+    COUNT_SHIFT,
+    EARLIER,
+    LIVES_MAGIC,
+    LIVES_VERSION,
+    OTHER_STORE,
+    SLOT_BYTES,
+    SLOT_CHECKED_FROM,
+    SLOT_HEADER,
+    SLOT_ROW,
+    SLOTS,
+    STORE_BYTES,
+    TWIN,
+)
+from .whole import write_whole
+
+NAME = "lives"
+NEW = "lives.new"  # one that is being made, before it has its name
+# magic, version, crc, which write this is, lives, the life that was met and is not known here, members, store
+_HEAD = struct.Struct(f"<8sIIQQQQ{STORE_BYTES}s")
+_ROW = struct.Struct(f"<QQ{STORE_BYTES}s")
+_WORDS = struct.Struct("<QQ")
+
+GONE = (
+    "{where}: member {id} has lost its memory: others have met life {lost} of it, which this directory does not know. "
+    "Was it copied, set back to an older state, or founded a second time? It must not take part with what it has. Put "
+    "back the directory that the member used last, or rebuild the member (raftx wal rebuild)"
+)
+WHY = {
+    OTHER_STORE: "on another storage: this one was founded anew, though the member was there before",
+    EARLIER: "which is not over for all they know: this storage was set back to an older state, or copied",
+    TWIN: "which has the same number: this storage was set back by a life, or copied",
+}
+
+
+@dataclass(frozen=True)
+class Lives:
+    """What the file says."""
+
+    #: whose it is: as in the file ``founding``
+    store: bytes
+    #: which write it is
+    number: int = 0
+    #: how often the member has lived
+    count: int = 0
+    #: a life of this member that others have met, and that began elsewhere; 0: there is none
+    lost: int = 0
+    met: Mapping[int, Met] = field(default_factory=dict)
+
+    def ledger(self, file: File | None) -> Ledger:
+        """The same, to be written on into ``file``; None: nowhere."""
+        ledger = Ledger(file, *words_of(self.store), self.number, self.count, self.lost)
+        for id, each in self.met.items():
+            ledger.py_put(id, each.life, *words_of(each.store))
+        return ledger
+
+
+def words_of(store: bytes) -> tuple[int, int]:
+    """A store's name as two words; those of zeros where a storage does not say."""
+    first, second = _WORDS.unpack(store.ljust(STORE_BYTES, b"\0")[:STORE_BYTES])
+    return first, second
+
+
+def decode(slot: bytes, store: bytes) -> Lives | None:
+    """What a slot of that store says; None where it is not whole."""
+    if len(slot) < SLOT_HEADER or not slot.startswith(LIVES_MAGIC):
+        return None
+    _, version, crc, number, count, lost, rows, whose = _HEAD.unpack_from(slot)
+    end = SLOT_HEADER + rows * SLOT_ROW
+    if version != LIVES_VERSION or whose != store or end > len(slot) or crc != zlib.crc32(slot[SLOT_CHECKED_FROM:end]):
+        return None
+    met = {id: Met(life, on) for id, life, on in _ROW.iter_unpack(slot[SLOT_HEADER:end])}
+    return Lives(whose, number, count, lost, met)
+
+
+def make(directory: Directory, lives: Lives) -> None:
+    """Found a directory with this memory. Raises OSError."""
+    slot = lives.ledger(None).py_slot()
+    code = write_whole(directory, NAME, NEW, (slot.ljust(SLOT_BYTES, b"\0")).ljust(SLOTS * SLOT_BYTES, b"\0"))
+    if code:
+        raise OSError(-code, f"cannot write the file {NAME}: {os.strerror(-code)}")
+
+
+def read(directory: Directory, store: bytes) -> Lives:
+    """What a directory remembers. Raises WalDamaged, OSError."""
+    if NAME not in directory.names():
+        raise WalDamaged(f"the file {NAME} is missing")
+    file = directory.open_file(NAME, readonly=True)
+    try:
+        buffer = Buffer()
+        found = []
+        for slot in range(SLOTS):
+            code = file.py_read_at(buffer, SLOT_BYTES, slot * SLOT_BYTES)
+            if code:
+                raise OSError(-code, f"cannot read the file {NAME}: {os.strerror(-code)}")
+            found.append(decode(buffer.tobytes(), store))
+    finally:
+        file.close()
+    whole = [each for each in found if each is not None]
+    if not whole:
+        raise WalDamaged(f"the file {NAME} is damaged")
+    return max(whole, key=lambda each: each.number)
+
+
+def check(lives: Lives, where: str, id: int) -> None:
+    """Raise MemoryLost for a directory of which others have said that it has forgotten something."""
+    if lives.lost:
+        raise MemoryLost(GONE.format(where=where, id=id, lost=named(lives.lost)))
+
+
+def check_written(code: int) -> None:
+    """Raise OSError for what ``Ledger.py_write`` says."""
+    if code:
+        raise OSError(-code, f"cannot write the file {NAME}: {os.strerror(-code)}")
+
+
+def named(life: int) -> str:
+    """A life for people: which it is, and what tells it from another one of that number."""
+    return f"{life >> COUNT_SHIFT} ({life & 0xFFFFFFFF:08x})"
+
+
+def new_life(count: int, random: bytes) -> int:
+    """The number of the life that begins: the ``count``-th, with four random bytes."""
+    return count << COUNT_SHIFT | int.from_bytes(random[:4], "little")

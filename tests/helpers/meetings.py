@@ -1,0 +1,34 @@
+"""Messages by which a member's life is introduced, for tests that write frames by hand. Not a test."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+MEET, KNOWN = 38, 39
+REJECT = 1
+REBUILT = 1
+MASK = 2**48 - 1
+
+
+def introduction(impl: ModuleType, store: bytes, rebuilt: bool = False) -> Any:
+    """What a member says that lives on that store (16 bytes)."""
+    number = int.from_bytes(store, "little")
+    first, second, third = number & MASK, number >> 48 & MASK, number >> 96
+    return impl.Message(MEET, index=first, log_term=second, commit=third, hint=REBUILT if rebuilt else 0)
+
+
+def life(node: Any) -> int:
+    """The number of a node's present life."""
+    number: int = node.status()["life"]
+    return number
+
+
+def later(number: int, lives: int = 1) -> int:
+    """A life that comes so many after another one."""
+    return ((number >> 32) + lives << 32) | 7
+
+
+def begun(nodes: Any) -> bool:
+    """Whether the lives of all of these take part."""
+    return not any([node.status()["waits_for"] for node in nodes])

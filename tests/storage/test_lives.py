@@ -1,0 +1,286 @@
+"""The file ``lives``: what a member remembers of its own lives and of others', through crashes, full disks and damage."""
+
+import itertools
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.implementations import module
+from tests.helpers.wal import CLUSTER, SMALL
+
+PATH = "/m"
+STORE = bytes(range(16))
+ROWS = 510
+SLOT = 16 << 10
+
+
+def create(impl, path, **changed):
+    settings = {"id": 1, "members": [1, 2, 3], "cluster": CLUSTER, "segment_bytes": SMALL, **changed}
+    return impl.FileStorage.create(path, **settings)
+
+
+def met(impl, life, store=STORE):
+    return module(impl, "storage.protocol").Met(life, store)
+
+
+def opened(impl, path, **settings):
+    storage = impl.FileStorage(path, **settings)
+    return storage, storage.open(1, CLUSTER)
+
+
+def test_each_opening_is_a_life_of_its_own(impl, tmp_path):
+    """It counts, and no two have the same number, also where the directory was set back in between."""
+    path = tmp_path / "m"
+    create(impl, path)
+    before = {each.name: each.read_bytes() for each in path.iterdir()}
+    lives = []
+    for count in (1, 2, 3):
+        storage, loaded = opened(impl, path)
+        lives.append(loaded.life)
+        assert loaded.life >> 32 == loaded.incarnation == count
+        assert loaded.store == module(impl, "storage.founding").decode((path / "founding").read_bytes()).store
+        storage.close()
+    for each in path.iterdir():
+        each.unlink()
+    for name, data in before.items():
+        (path / name).write_bytes(data)
+    storage, loaded = opened(impl, path)
+    storage.close()
+    assert loaded.life >> 32 == 1 and loaded.life not in lives
+
+
+def test_what_was_met_is_there_again(impl, tmp_path):
+    path = tmp_path / "m"
+    create(impl, path)
+    storage, loaded = opened(impl, path)
+    assert loaded.met == {} and not loaded.rebuilt
+    expected = {}
+    for id, life in ((2, 5 << 32 | 9), (3, 1 << 32), (2, 6 << 32 | 1)):
+        store = bytes([id] * 16)
+        assert storage.remember(id, met(impl, life, store)) is True
+        expected[id] = met(impl, life, store)
+        storage.close()
+        storage, loaded = opened(impl, path)
+        assert loaded.met == expected
+    storage.close()
+
+
+def test_more_members_than_there_are_rows(impl, tmp_path):
+    """Who was learned of longest ago makes room; whoever is heard of again is kept."""
+    path = tmp_path / "m"
+    create(impl, path)
+    storage, _ = opened(impl, path)
+    for id in range(2, ROWS + 2):
+        storage.remember(id, met(impl, id))
+    storage.remember(2, met(impl, 2000))
+    for id in range(1000, 1003):
+        storage.remember(id, met(impl, id))
+    storage.close()
+    storage, loaded = opened(impl, path)
+    storage.close()
+    assert len(loaded.met) == ROWS and loaded.met[2].life == 2000
+    assert [id for id in (3, 4, 5, 6, 1000, 1002) if id in loaded.met] == [6, 1000, 1002]
+
+
+def test_a_member_that_was_told_that_it_has_forgotten_does_not_open(impl, tmp_path):
+    path = tmp_path / "m"
+    create(impl, path)
+    storage, _ = opened(impl, path)
+    storage.forgotten(5000 << 32 | 0xAB)
+    storage.close()
+    storage = impl.FileStorage(path)
+    for _ in range(2):
+        with pytest.raises(impl.MemoryLost, match=r"life 5000 \(000000ab\).*raftx wal rebuild"):
+            storage.open(1, CLUSTER)
+    seen = module(impl, "storage.look").look(path)
+    assert [each.file for each in seen.damage] == ["lives"] and "has lost its memory" in seen.damage[0].reason
+    seen.close()
+    # What was remembered of others is kept, and the new directory's lives come after the one that was lost.
+    module(impl, "storage.rebuild").rebuild(path)
+    storage, loaded = opened(impl, path)
+    storage.close()
+    assert loaded.incarnation > 5000 and loaded.rebuilt and loaded.hard_state.in_doubt
+
+
+def test_a_rebuilt_member_knows_whom_it_had_met(impl, tmp_path):
+    path = tmp_path / "m"
+    create(impl, path)
+    storage, _ = opened(impl, path)
+    storage.remember(2, met(impl, 5))
+    storage.forgotten(9 << 32)
+    storage.close()
+    module(impl, "storage.rebuild").rebuild(path)
+    storage, loaded = opened(impl, path)
+    storage.close()
+    assert loaded.met == {2: met(impl, 5)}
+
+
+@pytest.mark.parametrize("what", ["missing", "both slots", "cut"])
+def test_a_file_that_cannot_be_read_is_refused(impl, tmp_path, what):
+    path = tmp_path / "m"
+    create(impl, path)
+    file = path / "lives"
+    if what == "missing":
+        file.unlink()
+    elif what == "cut":
+        file.write_bytes(file.read_bytes()[:40])
+    else:
+        file.write_bytes(bytes(2 * SLOT))
+    with pytest.raises(impl.WalDamaged, match=rf"the file lives is {'missing' if what == 'missing' else 'damaged'}"):
+        impl.FileStorage(path).open(1, CLUSTER)
+
+
+def test_every_byte_of_the_newer_slot_counts(impl, tmp_path):
+    """Each bit of it: the older one serves then, which is what a write that never ended would have left."""
+    path = tmp_path / "m"
+    create(impl, path)
+    storage, loaded = opened(impl, path)
+    storage.remember(2, met(impl, 5))
+    storage.close()
+    lives = module(impl, "storage.lives")
+    store = loaded.store
+    whole = (path / "lives").read_bytes()
+    slots = [lives.decode(whole[at : at + SLOT], store) for at in (0, SLOT)]
+    newer = max(range(2), key=lambda each: slots[each].number)
+    assert slots[newer].met == {2: met(impl, 5)} and slots[1 - newer].met == {}
+    assert (slots[newer].number, slots[1 - newer].number) == (2, 1)
+    for bit in range(8 * (64 + 32)):
+        data = bytearray(whole[newer * SLOT : (newer + 1) * SLOT])
+        data[bit // 8] ^= 1 << bit % 8
+        assert lives.decode(bytes(data), store) is None, bit
+    assert lives.decode(whole[newer * SLOT : (newer + 1) * SLOT], bytes(16)) is None
+
+
+def test_the_power_goes_at_every_operation(impl):
+    """What was remembered before it is remembered; what was under way is, or is not."""
+    sim = module(impl, "testing.disk")
+    reached = 0
+    for cut in itertools.count(1):
+        disk = sim.SimDisk(random.Random(cut))
+        create(impl, PATH, disk=disk)
+        storage, _ = opened(impl, PATH, disk=disk)
+        storage.remember(2, met(impl, 1))
+        disk.cut_after(cut)
+        done = True
+        try:
+            for life in (2, 3):
+                storage.remember(2, met(impl, life))
+                reached = life
+        except impl.StorageError:
+            done = False
+        disk.crash()
+        disk.repair()
+        storage, loaded = opened(impl, PATH, disk=disk)
+        storage.close()
+        assert loaded.met[2].life in (reached, reached + 1) if not done else loaded.met[2].life == 3
+        assert loaded.incarnation == 2
+        if done:
+            break
+        reached = 1
+    assert cut >= 4
+
+
+def test_a_crash_while_it_is_opened_never_gives_a_number_twice(impl):
+    """An opening that was cut may have told nobody; the next one counts on all the same."""
+    sim = module(impl, "testing.disk")
+    for cut in itertools.count(1):
+        disk = sim.SimDisk(random.Random(cut))
+        create(impl, PATH, disk=disk)
+        storage, first = opened(impl, PATH, disk=disk)
+        storage.close()
+        disk.cut_after(cut)
+        second = None
+        try:
+            storage, second = opened(impl, PATH, disk=disk)
+        except impl.StorageError:
+            pass
+        disk.crash()
+        disk.repair()
+        storage, third = opened(impl, PATH, disk=disk)
+        storage.close()
+        assert third.incarnation > (second or first).incarnation
+        if second is not None:
+            break
+    assert cut >= 5
+
+
+def test_the_log_may_lose_its_end_and_lives_still_count_on(impl, tmp_path):
+    """The batch of the last opening is gone: the member is in doubt, and its next life is no twin of the last."""
+    path = tmp_path / "m"
+    create(impl, path)
+    for _ in range(3):
+        storage, loaded = opened(impl, path)
+        storage.close()
+    log = next(Path(path).glob("wal-*.log"))
+    data = bytearray(log.read_bytes())
+    end = len(bytes(data).rstrip(b"\0"))
+    data[(end - 1) // 4096 * 4096 :] = bytes(len(data) - (end - 1) // 4096 * 4096)
+    log.write_bytes(data)
+    (path / "wal.mark").unlink()
+    storage, again = opened(impl, path)
+    storage.close()
+    assert again.incarnation == loaded.incarnation + 1 and again.hard_state.in_doubt
+
+
+def test_a_full_disk_keeps_nobody_from_remembering(impl):
+    sim = module(impl, "testing.disk")
+    disk = sim.SimDisk(random.Random(1))
+    create(impl, PATH, disk=disk)
+    storage, _ = opened(impl, PATH, disk=disk)
+    disk.capacity = disk.platter.used()
+    assert storage.remember(2, met(impl, 5))
+    storage.close()
+    storage, loaded = opened(impl, PATH, disk=disk)
+    storage.close()
+    assert loaded.met == {2: met(impl, 5)}
+
+
+def test_who_can_be_who_it_says(impl):
+    """The table of docs/guarantees.md."""
+    ledger = module(impl, "storage.ledger").Ledger(None, 0, 0)
+    ledger.py_put(2, 5 << 32 | 7, 1, 2)
+    other_store, earlier, twin = 1, 2, 3
+    for life, words, rebuilt, expected in (
+        (5 << 32 | 7, (1, 2), False, 0),  # the same
+        (6 << 32 | 1, (1, 2), False, 0),  # the next one
+        (5 << 32 | 8, (1, 2), False, twin),
+        (4 << 32 | 9, (1, 2), False, earlier),
+        (4 << 32 | 9, (1, 2), True, earlier),
+        (1 << 32 | 9, (1, 3), False, other_store),
+        (6 << 32 | 9, (1, 3), False, other_store),
+        (6 << 32 | 9, (3, 2), True, 0),
+        (5 << 32 | 7, (1, 3), True, other_store),  # it was set back before it was rebuilt
+    ):
+        assert ledger.py_refusal(2, life, *words, rebuilt) == expected, (life, words, rebuilt)
+        assert ledger.py_refusal(3, life, *words, rebuilt) == 0
+    assert ledger.py_rows() == [(2, 5 << 32 | 7, 1, 2)]
+
+
+def test_both_modes_write_the_same(impl):
+    """A slot byte for byte."""
+    if not impl.COMPILED:
+        pytest.skip("one mode alone cannot be compared")
+    from tests.helpers.implementations import IMPLEMENTATIONS
+
+    draw = random.Random(3)
+    ledgers = [module(each, "storage.ledger").Ledger(None, 2**64 - 1, 5, 9, 4) for each in (impl, IMPLEMENTATIONS["pure"])]
+    for _ in range(700):
+        row = (draw.randrange(1, 600), *(draw.getrandbits(63) for _ in range(3)))
+        for ledger in ledgers:
+            ledger.py_put(*row)
+    assert ledgers[0].py_slot() == ledgers[1].py_slot() and ledgers[0].py_rows() == ledgers[1].py_rows()
+
+
+def test_memory_storage_remembers(impl):
+    storage = impl.MemoryStorage(voters=[1, 2], random=random.Random(1).randbytes)
+    loaded = storage.open(1, CLUSTER)
+    assert loaded.life == 1 << 32 | int.from_bytes(random.Random(1).randbytes(20)[16:], "little")
+    assert storage.remember(2, met(impl, 5))
+    storage.crash()
+    loaded = storage.open(1, CLUSTER)
+    assert loaded.met == {2: met(impl, 5)} and loaded.life >> 32 == 2
+    storage.forgotten(3 << 32)
+    storage.close()
+    with pytest.raises(impl.MemoryLost):
+        storage.open(1, CLUSTER)

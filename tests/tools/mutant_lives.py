@@ -1,0 +1,133 @@
+"""Mistakes about members that have lost their memory. A part of the list for mutants.py."""
+
+from __future__ import annotations
+
+from tests.tools.mutant_kinds import Edit, Mutant
+
+ENGINE = "raftx/node/engine.py"
+FILE = "raftx/storage/file.py"
+LEDGER = "raftx/storage/ledger.py"
+MEETINGS = "raftx/node/meetings.py"
+MEMORY = "raftx/node/memory.py"
+REBUILD = "raftx/storage/rebuild.py"
+SENDERS = "raftx/node/senders.py"
+
+STORAGE = "storage/test_lives.py"
+NODE = "node/test_meetings.py"
+
+MUTANTS = (
+    Mutant(
+        "unmet-life-counts",
+        0,
+        "what a life sends counts before it is met: votes and acknowledgements of one that has forgotten, too",
+        "node/test_senders.py",
+        (Edit(SENDERS, "        return SENDER_UNMET if member else SENDER_PRESENT\n", "        return SENDER_PRESENT\n"),),
+    ),
+    Mutant(
+        "half-is-enough",
+        0,
+        "a life takes part that half of the others know: two such halves may have nobody in common",
+        NODE,
+        (Edit(MEETINGS, "known > others // 2", "known >= others // 2"),),
+    ),
+    Mutant(
+        "another-store-is-believed",
+        0,
+        "a directory that was founded anew passes for a later life of the one before",
+        STORAGE,
+        (
+            Edit(
+                LEDGER,
+                "            return 0 if rebuilt and lives > before else OTHER_STORE\n",
+                "            return 0 if lives > before else OTHER_STORE\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "twin-is-believed",
+        0,
+        "a directory that was set back by a life passes for the present one",
+        NODE,
+        (Edit(LEDGER, "            return TWIN\n", "            return 0\n"),),
+    ),
+    Mutant(
+        "life-is-said-to-be-known-and-is-not-written",
+        0,
+        "after a restart nobody knows whom this member had met",
+        NODE,
+        (
+            Edit(
+                MEMORY,
+                "        self.unwritten = True\n        code = self.ledger.write()\n",
+                "        return self.say(0, 0)\n        code = self.ledger.write()\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "opening-does-not-count",
+        0,
+        "only the log counts lives: when its end is gone, two lives have the same number",
+        STORAGE,
+        (Edit(FILE, "            ledger.py_begin(wal.incarnation)\n", ""),),
+    ),
+    Mutant(
+        "early-life-hears",
+        0,
+        "a life takes part in the algorithm before it is known",
+        NODE,
+        (
+            Edit(
+                ENGINE,
+                "        if not self.meetings.begun:\n            self.gauges.unmet += 1\n            return 0\n",
+                "",
+            ),
+        ),
+    ),
+    Mutant(
+        "strange-leader-is-not-met",
+        0,
+        "a newcomer does not introduce itself to a leader that it does not know, which drops its answers for ever",
+        "node/test_peers.py",
+        (Edit(ENGINE, "                self.meetings.stranger = self.message.sender\n", "                pass\n"),),
+    ),
+    Mutant(
+        "unknown-life-does-not-doubt",
+        0,
+        "a life that too few know votes as it likes, though a leader does without it",
+        NODE,
+        (Edit(MEETINGS, "            self.core.in_doubt = self.doubted = True\n", "            pass\n"),),
+    ),
+    Mutant(
+        "unknown-life-doubts-for-ever",
+        0,
+        "two of three members stop when the third has gone while one of them was in doubt for want of answers",
+        NODE,
+        (
+            Edit(
+                MEETINGS,
+                "            self.core.in_doubt = self.doubted = False\n",
+                "            self.unhelped = 0\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "lost-memory-is-forgotten",
+        0,
+        "a member that was told that it has forgotten starts again as if nothing had happened",
+        NODE,
+        (Edit(MEMORY, "            self.ledger.lost = life\n", ""),),
+    ),
+    Mutant(
+        "rebuilt-below-the-lost-life",
+        0,
+        "a rebuilt member's lives are below the one that others have met, and are refused again",
+        STORAGE,
+        (
+            Edit(
+                REBUILD,
+                "    return max(opened, lives.count, lives.lost >> COUNT_SHIFT), lives.met\n",
+                "    return max(opened, lives.count), lives.met\n",
+            ),
+        ),
+    ),
+)
