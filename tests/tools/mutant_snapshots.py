@@ -10,10 +10,14 @@ COURIER = "raftx/node/courier.py"
 ENGINE = "raftx/node/engine.py"
 KEEPER = "raftx/node/keeper.py"
 OUTCOMES = "raftx/node/outcomes.py"
+RECEIVER = "raftx/storage/snapshot_receiver.py"
 SNAPSHOTS = "raftx/node/snapshots.py"
+STORE = "raftx/storage/snapshot_store.py"
 TRANSFERS = "raftx/node/transfers.py"
 
+CUTS = "node/test_transfer_cuts.py"
 FETCHED = "node/test_transfers.py"
+OLDER = "node/test_older_snapshots.py"
 TAKEN = "node/test_node_snapshots.py"
 
 MUTANTS = (
@@ -37,6 +41,46 @@ MUTANTS = (
         "many chunks are under way, and heartbeats wait behind them",
         FETCHED,
         (Edit(COURIER, "        return 2 if self.trip >= LONG_TRIP_NS else 1\n", "        return 8\n"),),
+    ),
+    Mutant(
+        "two-chunks-at-once",
+        0,
+        "two chunks are under way also where one would do, and heartbeats wait for both",
+        CUTS,
+        (Edit(COURIER, "        return 2 if self.trip >= LONG_TRIP_NS else 1\n", "        return 2\n"),),
+    ),
+    Mutant(
+        "given-up-and-thrown-away",
+        0,
+        "what has arrived of a snapshot goes when its source is given up",
+        CUTS,
+        (
+            Edit(
+                COURIER,
+                "        assert fetch is not None\n        fetch.receiver.close()\n",
+                "        assert fetch is not None\n        fetch.receiver.discard()\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "fetched-from-the-beginning",
+        0,
+        "a member that was restarted fetches a snapshot from its beginning",
+        CUTS,
+        (Edit(RECEIVER, "self._file = self._resumed() or self._begun()", "self._file = self._begun()"),),
+    ),
+    Mutant(
+        "whole-and-fetched-again",
+        0,
+        "a member that was restarted when all of a snapshot was there fetches it once more",
+        CUTS,
+        (
+            Edit(
+                STORE,
+                "whole = descriptor in self._within or (ahead == descriptor and self._is_whole())",
+                "whole = descriptor in self._within",
+            ),
+        ),
     ),
     Mutant(
         "one-source-for-ever",
@@ -124,6 +168,40 @@ MUTANTS = (
                 "        last = max(self.last_sequence_by_term.values(), default=0) - 1\n",
             ),
         ),
+    ),
+    Mutant(
+        "older-snapshots-are-not-served",
+        0,
+        "a member that has a part of the snapshot before the newest one begins anew when its source was restarted",
+        OLDER,
+        (Edit(COURIER, "self.storage.open_snapshot(index)", "self.storage.open_snapshot()"),),
+    ),
+    Mutant(
+        "refused-in-silence",
+        0,
+        "a snapshot cannot be opened for another member, and nobody is told",
+        OLDER,
+        (Edit(COURIER, '                self.complain(f"cannot serve', '                print(f"cannot serve'),),
+    ),
+    Mutant(
+        "nothing-behind-the-older-one",
+        0,
+        "the log begins behind the newest snapshot: when that one is damaged, the member does not start",
+        OLDER,
+        (
+            Edit(
+                STORE,
+                "return self._within[-1] if len(self._within) == KEPT",
+                "return self._within[0] if len(self._within) == KEPT",
+            ),
+        ),
+    ),
+    Mutant(
+        "put-aside-in-silence",
+        0,
+        "the newest snapshot is damaged and the one before serves: nobody is told",
+        OLDER,
+        (Edit(STORE, 'report(logging.WARNING, "%s: %s; it is put', 'print(0, "%s: %s; it is put'),),
     ),
     Mutant(
         "half-a-snapshot-stays",

@@ -86,6 +86,8 @@ SUITE = (
     "cli/test_cli_wal.py",
     "node/test_backup.py",
     "node/test_transfers.py",
+    "node/test_older_snapshots.py",
+    "node/test_transfer_cuts.py",
     "node/test_node_snapshots.py",
     "consensus/test_admission.py",
     "consensus/test_doubt.py",
