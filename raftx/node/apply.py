@@ -34,6 +34,7 @@ from .rows import (
     ROW_RESTORE,
     ROW_STATE,
     ROW_TRANSFER,
+    ROW_UNTAKEN,
 )
 from .senders import REASONS
 
@@ -152,6 +153,8 @@ class Applier:
             self.take_released(row)
         elif kind == ROW_ODD:
             self.tell_odd(row)
+        elif kind == ROW_UNTAKEN:
+            self.tell_untaken(row)
         return True
 
     def rest(self) -> None:
@@ -280,6 +283,17 @@ class Applier:
             logging.WARNING,
             "node %d: refused %s from %d in term %d (%s), which no honest member can have sent; %d such so far",
             *(self.id, MESSAGE_NAMES.get(kind, kind), sender, term, REASONS[reason], count),
+        )
+
+    def tell_untaken(self, row: int) -> None:
+        """A snapshot is needed and cannot be taken: say so, once a minute."""
+        sender, index, count = self.applies.untaken(row)
+        report(
+            logging.WARNING,
+            "node %d: it lacks entries that its leader has dropped, and its storage cannot take the snapshot of entry "
+            "%d that member %d offers instead: it stays behind until it has a storage with begin_snapshot, "
+            "open_snapshot, receive_snapshot and begin_behind, such as FileStorage; %d such offers so far",
+            *(self.id, index, sender, count),
         )
 
     def take_asked(self, row: int) -> None:

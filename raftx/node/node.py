@@ -595,6 +595,8 @@ class Node:
         this node's, each with its remedy; under 0 those whose member is not known. ``first`` is the first entry in
         memory. ``snapshot`` has the newest one's index, term, size and version (0 without one), how many were made and
         failed in this life, and ``writing``: bytes that were written of the one under way, None without one.
+        ``snapshots_not_taken`` counts offers of one that this member needs, and whose storage cannot take it: it stays
+        behind.
 
         ``disk_shortage`` names what the log waits for or will need soon ("ENOSPC", say), "" for nothing. ``disk_full``
         is True while there is no room for the next segment of the log: proposals end as DiskFull.

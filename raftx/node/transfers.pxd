@@ -34,6 +34,8 @@ cdef class Transfers:
     cdef int64_t[::1] idle
     @cython.locals(index=uint64_t, term=uint64_t)
     cdef int take_offer(self, Message m) except -1 nogil
+    @cython.locals(index=uint64_t, term=uint64_t)
+    cdef bint lacks(self, Message m) noexcept nogil
     @cython.locals(slot=int)
     cdef int take_chunks(self, Message m) except -1 nogil
     @cython.locals(refused=cython.bint)

@@ -17,6 +17,7 @@ TRANSFERS = "raftx/node/transfers.py"
 
 CUTS = "node/test_transfer_cuts.py"
 FETCHED = "node/test_transfers.py"
+NOT_TAKEN = "node/test_offers_not_taken.py"
 OLDER = "node/test_older_snapshots.py"
 TAKEN = "node/test_node_snapshots.py"
 
@@ -202,6 +203,46 @@ MUTANTS = (
         "the newest snapshot is damaged and the one before serves: nobody is told",
         OLDER,
         (Edit(STORE, 'report(logging.WARNING, "%s: %s; it is put', 'print(0, "%s: %s; it is put'),),
+    ),
+    Mutant(
+        "left-behind-in-silence",
+        0,
+        "a member whose storage cannot take a snapshot stays behind, and nobody is told",
+        NOT_TAKEN,
+        (
+            Edit(
+                ENGINE,
+                "self.applies.put_untaken(self.empty_spans, self.message.sender, index, self.gauges.untaken)",
+                "pass",
+            ),
+        ),
+    ),
+    Mutant(
+        "left-behind-and-told-each-time",
+        0,
+        "a member whose storage cannot take a snapshot fills the log with that",
+        NOT_TAKEN,
+        (Edit(ENGINE, "if self.untaken_told == 0 or now - self.untaken_told >= ODD_NS:", "if now != 0:"),),
+    ),
+    Mutant(
+        "left-behind-and-not-counted",
+        0,
+        "the status of a member whose storage cannot take a snapshot does not show that it is offered one",
+        NOT_TAKEN,
+        (Edit("raftx/node/status.py", "engine.untaken", "0"),),
+    ),
+    Mutant(
+        "offers-of-what-is-there",
+        0,
+        "a member without snapshots does not answer an offer of entries that it has, and its leader waits",
+        NOT_TAKEN,
+        (
+            Edit(
+                ENGINE,
+                "if not self.transfers.enabled and self.transfers.lacks(self.message):",
+                "if not self.transfers.enabled:",
+            ),
+        ),
     ),
     Mutant(
         "half-a-snapshot-stays",
