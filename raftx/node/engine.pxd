@@ -95,6 +95,7 @@ cdef class Engine(Runner):
     cdef int receive(self) except -1 nogil
     @cython.locals(now=int64_t)
     cdef int leave_offer(self) except -1 nogil
+    @cython.locals(slot=int)
     cdef int receive_other(self) except -1 nogil
     cdef int refuse(self, int reason) except -1 nogil
     cdef int receive_refused(self) except -1 nogil

@@ -394,6 +394,9 @@ class Engine(Runner):
         if self.message.kind == MSG_HELLO:
             return self.receive_hello()
         if self.message.kind == MSG_CHUNKS:
+            slot = self.core.tracker.peers.slot_of(self.message.sender)
+            if slot >= 0:
+                self.compaction.asks(slot, self.message.index)
             return self.transfers.take_chunks(self.message)
         return self.transfers.take_chunk(self.message)
 

@@ -178,4 +178,7 @@ def test_it_goes_on_from_every_chunk(impl, begun, monkeypatch, cut):
         assert all(number >= there for number in wanted), f"after {count}: {asked}"
         if cut is not cut_its_power:
             assert set(range(count + 1, MANY)) <= set(wanted) and len(asked) <= MANY - count + AGAIN
+        if cut is not lose_it_for_long:
+            # The present source, or the next one, has the file: none is given up.
+            assert transfer.cluster.transfers(3)["given_up"] == 0, f"after {count}"
         transfer.world.close()

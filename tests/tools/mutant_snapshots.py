@@ -178,6 +178,33 @@ MUTANTS = (
         (Edit(COURIER, "self.storage.open_snapshot(index)", "self.storage.open_snapshot()"),),
     ),
     Mutant(
+        "older-snapshot-for-nothing",
+        0,
+        "what follows the snapshot that a member fetches is dropped, because it was offered a newer one since",
+        OLDER,
+        (Edit(COMPACTION, "return min(index, self.wanted[slot]) if self.wanted[slot] else index", "return index"),),
+    ),
+    Mutant(
+        "begun-and-dropped",
+        0,
+        "a node that begins drops what follows its older snapshot before those who fetch that one can ask for more",
+        OLDER,
+        (
+            Edit(
+                COMPACTION,
+                "        if self.grace > 0:\n            slowest",
+                "        if self.grace < 0:\n            slowest",
+            ),
+        ),
+    ),
+    Mutant(
+        "kept-for-who-asked-once",
+        0,
+        "what follows a snapshot stays for ever, once a member has asked for a part of that",
+        OLDER,
+        (Edit(COMPACTION, "                self.wanted[slot] = 0\n", "                pass\n"),),
+    ),
+    Mutant(
         "refused-in-silence",
         0,
         "a snapshot cannot be opened for another member, and nobody is told",
