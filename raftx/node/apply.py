@@ -37,6 +37,7 @@ from .rows import (
     ROW_RESTORE,
     ROW_STATE,
     ROW_TRANSFER,
+    ROW_UNTAKEN,
 )
 from .senders import REASONS
 
@@ -159,6 +160,8 @@ class Applier:
             self.tell_begun(row)
         elif kind == ROW_LOST:
             self.tell_lost(row)
+        elif kind == ROW_UNTAKEN:
+            self.tell_untaken(row)
         return True
 
     def rest(self) -> None:
@@ -308,6 +311,17 @@ class Applier:
             "node %d: member %d says that it lives life %s, and this node has met life %s of it, %s. It is told so, and "
             "what it sends does not count",
             *(self.id, member, named(life), named(known), WHY.get(why, "")),
+        )
+
+    def tell_untaken(self, row: int) -> None:
+        """A snapshot is needed and cannot be taken: say so, once a minute."""
+        sender, index, count = self.applies.untaken(row)
+        report(
+            logging.WARNING,
+            "node %d: it lacks entries that its leader has dropped, and its storage cannot take the snapshot of entry "
+            "%d that member %d offers instead: it stays behind until it has a storage with begin_snapshot, "
+            "open_snapshot, receive_snapshot and begin_behind, such as FileStorage; %d such offers so far",
+            *(self.id, index, sender, count),
         )
 
     def take_asked(self, row: int) -> None:

@@ -4,7 +4,7 @@ from .._native.memory cimport Spans
 from .._native.threads cimport Cells, Handoff
 
 cdef uint64_t ROW_ENTRIES, ROW_HANDED, ROW_REFUSED, ROW_STATE, ROW_ODD, ROW_ASKED, ROW_TRANSFER, ROW_RELEASED
-cdef uint64_t ROW_RESTORE, ROW_BEGUN, ROW_LOST, ROW_MET
+cdef uint64_t ROW_RESTORE, ROW_BEGUN, ROW_LOST, ROW_MET, ROW_UNTAKEN
 cdef uint64_t ROW_CAMPAIGN, ROW_TRANSFER_TO, ROW_UNREACHABLE, ROW_CONNECTED, ROW_SNAPSHOT, ROW_RELEASE
 cdef uint64_t ROW_ASK, ROW_GIVE, ROW_ARRIVED
 cdef int CELL_APPLIED
@@ -18,6 +18,7 @@ cdef class ApplyQueue(Handoff):
     cdef int put_odd(
         self, Spans no_spans, uint64_t reason, uint64_t sender, uint64_t kind, uint64_t term, uint64_t count
     ) except -1 nogil
+    cdef int put_untaken(self, Spans no_spans, uint64_t sender, uint64_t index, uint64_t count) except -1 nogil
     cdef int put_asked(
         self, Spans no_spans, uint64_t request, uint64_t reason, uint64_t to, uint64_t before, uint64_t term,
         uint64_t leader, uint64_t role
@@ -46,7 +47,7 @@ cdef class Gauges:
     cdef readonly uint64_t term, vote, leader, commit, applied, last, stable, first, foreign
     cdef readonly int64_t role, ticks, leader_changes, failed, frames_in, frames_out, frames_dropped, frames_stale
     cdef readonly int64_t not_taken, unmet
-    cdef readonly int64_t unserved, too_large_out, too_large_in
+    cdef readonly int64_t unserved, untaken, too_large_out, too_large_in
     cdef readonly bint in_doubt, waiting, full
     cdef readonly int64_t[::1] refused, rejected
 

@@ -32,6 +32,7 @@ from .rows import (
     ROW_TRANSFER,
     ROW_TRANSFER_TO,
     ROW_UNREACHABLE,
+    ROW_UNTAKEN,
 )
 
 APPLY_ROWS = 4096  # that may wait for the apply thread
@@ -65,6 +66,10 @@ class ApplyQueue(Handoff):
     def put_odd(self, no_spans: Spans, reason: int, sender: int, kind: int, term: int, count: int) -> int:
         """A message that no honest member can have sent; ``count``: so many of this reason so far."""
         return self.put(no_spans, ROW_ODD, reason, sender, kind, term, count, 0, 0)
+
+    def put_untaken(self, no_spans: Spans, sender: int, index: int, count: int) -> int:
+        """A snapshot that is needed and cannot be taken; ``count``: so many offers of one so far."""
+        return self.put(no_spans, ROW_UNTAKEN, sender, index, count, 0, 0, 0, 0)
 
     def put_asked(
         self, no_spans: Spans, request: int, reason: int, to: int, before: int, term: int, leader: int, role: int
@@ -118,6 +123,10 @@ class ApplyQueue(Handoff):
         """reason, sender, kind, term, count"""
         reason, sender, kind, term, count = [self.py_at(row, column) for column in range(1, 6)]
         return reason, sender, kind, term, count
+
+    def untaken(self, row: int) -> tuple[int, int, int]:
+        """sender, index, count"""
+        return self.py_at(row, 1), self.py_at(row, 2), self.py_at(row, 3)
 
     def asked(self, row: int) -> tuple[int, int, int, int, int, int, int]:
         """request, reason, to, term before; term, leader, role now"""
@@ -256,8 +265,10 @@ class Gauges:
         self.frames_stale = 0
         #: messages that did not count: their sender's life, or this node's, was not known yet
         self.unmet = 0
-        #: messages of kinds that a node does not serve: snapshots, reads, membership
+        #: messages of kinds that a node does not serve: reads, membership
         self.unserved = 0
+        #: offers of snapshots that this member needs, and its storage cannot take
+        self.untaken = 0
         #: messages that were not sent because their recipient does not take such frames; frames that told us the same
         self.too_large_out = self.too_large_in = 0
         #: the sender of the last frame of another cluster, as the frame says; 0: not known

@@ -9,6 +9,7 @@ from ..types import LEADER, MEMBERS_MAX, SNAPSHOT
 
 HOLD_TIMEOUTS = 600  # election timeouts for which a transfer keeps what it needs, above max_log_bytes
 HOLD_TIMES = 2  # up to so many times max_log_bytes
+ASK_TIMEOUTS = 4  # election timeouts in which a member that fetches a snapshot asks for the next part of it
 
 
 class Compaction:
@@ -17,6 +18,10 @@ class Compaction:
     A leader keeps what the slowest member that answers has not acknowledged, and ``keep_entries`` before that, so that
     a member that was away for a moment needs no snapshot. A member that is being sent a snapshot needs what follows it.
     Beyond ``max_log_bytes`` the leader waits for nobody but such a member, and for it a while only.
+
+    What a member fetches may be an older snapshot than it was offered last, from before its source was restarted. So
+    what follows the one that it asks for stays as well; and a node that has just begun drops nothing before those who
+    fetch from it have had the time to ask.
     """
 
     def __init__(self, core: Raft, keep_entries: int, max_log_bytes: int) -> None:
@@ -27,6 +32,12 @@ class Compaction:
         self.released = 0
         #: ticks for which each member has been sent a snapshot, by slot; 0: it is not
         self.sent_for = array("q", bytes(8 * MEMBERS_MAX))
+        #: of which snapshot each member has asked for a part, by slot; 0: of none, or long ago. And ticks since then
+        self.wanted = array("Q", bytes(8 * MEMBERS_MAX))
+        self.quiet = array("q", bytes(8 * MEMBERS_MAX))
+        #: where the log began, and ticks for which it stays so: none where nothing lies before the newest snapshot
+        self.begin = core.log.first - 1
+        self.grace = ASK_TIMEOUTS * core.election_timeout if self.begin < core.snapshot_index else 0
 
     def most(self) -> int:
         """Nothing above this may go: it is applied, durable, and in a snapshot or given up by the owner."""
@@ -41,6 +52,11 @@ class Compaction:
             return False
         self.released = max(self.released, index)
         return True
+
+    def asks(self, slot: int, index: int) -> None:
+        """A member has asked for a part of the snapshot of that entry."""
+        self.wanted[slot] = index
+        self.quiet[slot] = 0
 
     def tick(self) -> int:
         """Drop what may go and nobody is to need."""
@@ -60,18 +76,31 @@ class Compaction:
         return 0
 
     def count_transfers(self) -> None:
-        """For how long each member has been sent a snapshot."""
+        """For how long each member has been sent a snapshot, and whether it still asks for one."""
         leads = self.core.role == LEADER
+        if self.grace > 0:
+            self.grace -= 1
         for slot in range(self.core.tracker.peers.count):
             self.sent_for[slot] = self.sent_for[slot] + 1 if leads and self.is_sent(slot) else 0
+            self.quiet[slot] += 1
+            if self.quiet[slot] > ASK_TIMEOUTS * self.core.election_timeout:
+                self.wanted[slot] = 0
 
     def is_sent(self, slot: int) -> bool:
         """Whether that member is being sent a snapshot."""
         return slot != self.core.self_slot and self.core.tracker.peers.state[slot] == SNAPSHOT
 
+    def fetched(self, slot: int, index: int) -> int:
+        """What a member will have when it has fetched its snapshot, if ``index`` is that of what it was offered."""
+        return min(index, self.wanted[slot]) if self.wanted[slot] else index
+
     def slowest(self) -> int:
         """What every member that answers this leader has, or will have; of a follower: what it has applied itself."""
         slowest = self.core.applied
+        if self.grace > 0:
+            slowest = min(slowest, self.begin)
+        for slot in range(self.core.tracker.peers.count):
+            slowest = self.fetched(slot, slowest)
         if self.core.role == LEADER:
             for slot in range(self.core.tracker.peers.count):
                 if self.is_sent(slot):
@@ -85,5 +114,5 @@ class Compaction:
         needed = self.core.applied
         for slot in range(self.core.tracker.peers.count):
             if 0 < self.sent_for[slot] <= HOLD_TIMEOUTS * self.core.election_timeout:
-                needed = min(needed, self.core.tracker.peers.pending_snapshot[slot])
+                needed = min(needed, self.fetched(slot, self.core.tracker.peers.pending_snapshot[slot]))
         return needed

@@ -365,7 +365,7 @@ class Courier:
             self.say(self.commands.give, to, index, term, tag, number, Entry(0, 0, chunk, ENTRY_NORMAL).encode())
 
     def reader(self, index: int, term: int, tag: int) -> Any:
-        """The open file of a snapshot that is the newest, or was when it was asked for first; None without one."""
+        """The open file of a snapshot that the storage has, or had when it was asked for first; None without one."""
         place, now = (index, term), self.clock.py_now()
         found, _ = self.readers.pop(place, (None, 0))
         if found is not None and tag_of(found.descriptor) != tag:
@@ -374,8 +374,12 @@ class Courier:
             found = None
         if found is None:
             try:
-                found = self.storage.open_snapshot()
-            except Exception:
+                found = self.storage.open_snapshot(index)
+            except UsageError:
+                return None
+            except Exception as error:
+                known = isinstance(error, StorageError)
+                self.complain(f"cannot serve the snapshot of entry {index}: {error}", None if known else error)
                 return None
             if (found.index, found.term, tag_of(found.descriptor)) != (index, term, tag):
                 found.close()

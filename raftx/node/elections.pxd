@@ -11,4 +11,4 @@ cdef int REFUSED_UNCOMMITTED
 cdef uint64_t most_complete(Raft core) noexcept nogil
 cdef int transfer_refusal(Raft core, uint64_t to) noexcept nogil
 cdef int proposal_refusal(Raft core, size_t size) noexcept nogil
-cdef bint serves(Message m, bint takes_snapshots) noexcept nogil
+cdef bint serves(Message m) noexcept nogil

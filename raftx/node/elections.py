@@ -54,8 +54,8 @@ def proposal_refusal(core: Raft, size: int) -> int:
     return 0
 
 
-def serves(m: Message, takes_snapshots: bool) -> bool:
+def serves(m: Message) -> bool:
     """Whether a node does what the message asks for: the core knows more than the engine persists and applies."""
     if m.kind == MSG_SNAP:
-        return takes_snapshots
+        return True  # it has a membership, and no change of one
     return m.kind != MSG_READ_INDEX and m.kind != MSG_READ_INDEX_RESP and not m.has_changes()

@@ -4,7 +4,7 @@ from .._core cimport Codec
 from .._native.memory cimport Spans
 from .._native.outbox cimport Message, Outbox
 from .._native.threads cimport Clock, Event, ProposalQueue, Runner
-from ..consensus cimport admission
+from ..consensus cimport admission, records
 from ..consensus.driver cimport Driver
 from ..consensus.raft cimport Raft
 from ..storage.writes cimport DiskGauges, WriteQueue
@@ -72,6 +72,7 @@ cdef class Engine(Runner):
     cdef readonly Senders senders
     cdef readonly Room room
     cdef int64_t[::1] odd_told
+    cdef int64_t untaken_told
     cdef uint64_t passed
     cdef uint64_t shown_term, shown_lead, shown_transferee
     cdef int shown_role
@@ -96,8 +97,10 @@ cdef class Engine(Runner):
     @cython.locals(slot=int)
     cdef int heard(self, int place) except -1 nogil
     cdef int receive(self) except -1 nogil
-    @cython.locals(place=int)
     cdef int receive_unmet(self) except -1 nogil
+    @cython.locals(now=int64_t)
+    cdef int leave_offer(self) except -1 nogil
+    @cython.locals(slot=int)
     cdef int receive_other(self) except -1 nogil
     cdef int refuse(self, int reason) except -1 nogil
     cdef int receive_refused(self) except -1 nogil

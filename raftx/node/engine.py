@@ -20,7 +20,7 @@ from .._native.memory import Spans
 from .._native.outbox import Message
 from .._native.threads import Clock, Event, ProposalQueue, Runner
 from ..config import Config
-from ..consensus import admission
+from ..consensus import admission, records
 from ..consensus.driver import Driver
 from ..consensus.raft import Raft
 from ..storage.writes import DiskGauges, WriteQueue
@@ -146,6 +146,8 @@ class Engine(Runner):
         self.max_chunk = max(1, settings.max_message_bytes)
         #: when each reason to refuse a message was told last, 0 for never
         self.odd_told = array("q", bytes(8 * REASONS_MAX))
+        #: and when a snapshot was told last that cannot be taken
+        self.untaken_told = 0
         #: the last of this node's own proposals that was passed on
         self.passed = 0
         self.max_frame_bytes = max_frame_bytes
@@ -388,7 +390,7 @@ class Engine(Runner):
         reason = admission.refusal(self.core, self.message)
         if reason != 0:
             return self.refuse(reason)
-        if not elections.serves(self.message, self.transfers.enabled):
+        if not elections.serves(self.message):
             self.gauges.unserved += 1
             return 0
         if self.message.kind == MSG_PROP:
@@ -396,6 +398,8 @@ class Engine(Runner):
         if self.message.kind == MSG_REFUSED:
             return self.receive_refused()
         if self.message.kind == MSG_SNAP:
+            if not self.transfers.enabled and self.transfers.lacks(self.message):
+                return self.leave_offer()
             return self.transfers.take_offer(self.message)
         if not self.room.takes(self.message.kind, self.message.count, self.message.body_size):
             return 0
@@ -403,13 +407,22 @@ class Engine(Runner):
 
     def receive_unmet(self) -> int:
         """A message of a member's life that was not met, or is over: only who it is matters, and its settings."""
-        place = self.peers.of_id(self.core.tracker.peers, self.message.sender)
         if self.message.kind == MSG_MEET:
-            return self.meetings.take_meet(self.message, place, self.codec.sender_incarnation)
+            return self.meetings.receive(self.message, self.codec.sender_incarnation)
         if self.verdict == SENDER_UNMET:
             if self.message.kind == MSG_HELLO:
                 return self.receive_hello()
             self.gauges.unmet += 1
+        return 0
+
+    def leave_offer(self) -> int:
+        """A snapshot that this member needs and its storage cannot take: counted, and told once a minute."""
+        self.gauges.untaken += 1
+        now = self.clock.now()
+        if self.untaken_told == 0 or now - self.untaken_told >= ODD_NS:
+            self.untaken_told = max(now, 1)
+            index = records.u64(self.message.body, records.RECORD_INDEX)
+            self.applies.put_untaken(self.empty_spans, self.message.sender, index, self.gauges.untaken)
         return 0
 
     def receive_other(self) -> int:
@@ -417,13 +430,11 @@ class Engine(Runner):
         if self.message.kind == MSG_HELLO:
             return self.receive_hello()
         if self.message.kind == MSG_MEET or self.message.kind == MSG_KNOWN:
-            if self.core.tracker.peers.slot_of(self.message.sender) < 0:
-                return 0
-            place = self.peers.of_id(self.core.tracker.peers, self.message.sender)
-            if self.message.kind == MSG_KNOWN:
-                return self.meetings.take_known(self.message, place)
-            return self.meetings.take_meet(self.message, place, self.codec.sender_incarnation)
+            return self.meetings.receive(self.message, self.codec.sender_incarnation)
         if self.message.kind == MSG_CHUNKS:
+            slot = self.core.tracker.peers.slot_of(self.message.sender)
+            if slot >= 0:
+                self.compaction.asks(slot, self.message.index)
             return self.transfers.take_chunks(self.message)
         return self.transfers.take_chunk(self.message)
 

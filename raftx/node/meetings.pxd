@@ -45,6 +45,8 @@ cdef class Meetings:
     cdef bint look(self) noexcept nogil
     @cython.locals(slot=int, others=int, known=int)
     cdef bint is_known(self, uint64_t voters) noexcept nogil
+    @cython.locals(slot=int, place=int)
+    cdef int receive(self, Message m, uint64_t life) except -1 nogil
     cdef int take_known(self, Message m, int place) except -1 nogil
     @cython.locals(word0=uint64_t, word1=uint64_t)
     cdef int take_meet(self, Message m, int place, uint64_t life) except -1 nogil

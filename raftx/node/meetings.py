@@ -186,6 +186,14 @@ class Meetings:
         self.look()
         return 0
 
+    def receive(self, m: Message, life: int) -> int:
+        """A Meet or a Known, from a frame of that life of its sender; of whoever is no member it does not matter."""
+        slot = self.core.tracker.peers.slot_of(m.sender)
+        if slot < 0:
+            return 0
+        place = self.peers.of_slot(self.core.tracker.peers, slot)
+        return self.take_known(m, place) if m.kind == MSG_KNOWN else self.take_meet(m, place, life)
+
     # --- lives of others ---------------------------------------------------------------------------------
 
     def take_meet(self, m: Message, place: int, life: int) -> int:

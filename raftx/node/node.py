@@ -599,6 +599,8 @@ class Node:
         this node's, each with its remedy; under 0 those whose member is not known. ``first`` is the first entry in
         memory. ``snapshot`` has the newest one's index, term, size and version (0 without one), how many were made and
         failed in this life, and ``writing``: bytes that were written of the one under way, None without one.
+        ``snapshots_not_taken`` counts offers of one that this member needs, and whose storage cannot take it: it stays
+        behind.
 
         ``life`` is the number of this life that other members know: ``incarnation`` above 32 random bits.
         ``waits_for``: whose answer that they know it is missing while it does not take part yet; empty once it does.

@@ -12,6 +12,7 @@ ROW_RELEASED = 8
 ROW_RESTORE = 9
 ROW_BEGUN = 10
 ROW_LOST = 11
+ROW_UNTAKEN = 12
 
 REBUILT = 1  # in a Meet: its sender had another store before, and knows that it has forgotten what that one held
 

@@ -33,6 +33,7 @@ def status_of(incarnation: int, engine: Gauges, applied: ApplyGauges, disk: Disk
         "entries_bare": applied.bare,
         "messages_unmet": engine.unmet,
         "messages_unserved": engine.unserved,
+        "snapshots_not_taken": engine.untaken,
         "messages_refused": engine.by_reason(False, senders.REASONS),
         "frames_rejected": engine.by_reason(True, _core.REASONS),
         "syncs": disk.syncs,

@@ -40,6 +40,8 @@ cdef class Transfers:
         kind=uint64_t, to=uint64_t, index=uint64_t, term=uint64_t, tag=uint64_t, number=uint64_t, last=uint64_t
     )
     cdef int take_command(self, CommandQueue commands, size_t row, size_t span) except -1 nogil
+    @cython.locals(index=uint64_t, term=uint64_t)
+    cdef bint lacks(self, Message m) noexcept nogil
     @cython.locals(slot=int)
     cdef int take_chunks(self, Message m) except -1 nogil
     @cython.locals(refused=cython.bint)

@@ -56,7 +56,7 @@ class CourierQueue(Handoff):
 
 
 class Transfers:
-    """Of one node. ``enabled``: there is a courier; if not, what others offer is not taken."""
+    """Of one node. ``enabled``: there is a courier; if not, nothing is to be offered to it that it lacks."""
 
     def __init__(self, core: Raft, out: Outbox, enabled: bool) -> None:
         self.core = core
@@ -77,14 +77,19 @@ class Transfers:
 
     def take_offer(self, m: Message) -> int:
         """The leader's snapshot. Where it is of no use the core is told at once, and answers."""
-        index, term = records.u64(m.body, records.RECORD_INDEX), records.u64(m.body, records.RECORD_TERM)
-        if m.term < self.core.term or index <= self.core.committed or self.core.log.match(index, term):
+        if not self.lacks(m):
             return self.core.step(m)
+        index, term = records.u64(m.body, records.RECORD_INDEX), records.u64(m.body, records.RECORD_TERM)
         if self.file_index >= index or self.core.pending_snapshot >= index:
             return 0
         self.spans.clear()
         self.spans.push_copy(m.body, m.body_size, index, 1)
         return self.queue.put_offer(self.spans, m.sender, index, term)
+
+    def lacks(self, m: Message) -> bool:
+        """Whether the leader offers what this member does not have; a leader of before offers nothing."""
+        index, term = records.u64(m.body, records.RECORD_INDEX), records.u64(m.body, records.RECORD_TERM)
+        return m.term >= self.core.term and index > self.core.committed and not self.core.log.match(index, term)
 
     def take_chunks(self, m: Message) -> int:
         """A member asks for chunks: of the leader's offer, or of another's whose file this member may have, too."""

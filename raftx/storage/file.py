@@ -400,14 +400,15 @@ class FileStorage:
             raise StorageError(f"{self.path} is closed")
         return store.begin(descriptor, wal.last_index, self.compact)
 
-    def open_snapshot(self) -> SnapshotReader:
-        """The newest snapshot, to be read. Raises StorageError, SnapshotDamaged; UsageError when there is none.
+    def open_snapshot(self, index: int = 0) -> SnapshotReader:
+        """The snapshot of that entry, to be read; 0: the newest. The newest two are there.
 
-        One that was received counts from when the log begins behind it.
+        One that was received counts from when the log begins behind it. Raises StorageError, SnapshotDamaged;
+        UsageError when there is none.
         """
         if self._store is None:
             raise StorageError(f"{self.path} is closed")
-        return self._store.open()
+        return self._store.open(index)
 
     def receive_snapshot(self, descriptor: Descriptor) -> SnapshotReceiver:
         """A snapshot of another member, to be taken chunk by chunk. See protocol.py; any thread, one at a time.

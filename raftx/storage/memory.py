@@ -253,9 +253,9 @@ class MemoryStorage:
         """A snapshot that is to be written and finished. See protocol.py; the log then begins behind the one before."""
         return self._opened().begin(descriptor, self._durable.last(), self.compact)
 
-    def open_snapshot(self) -> SnapshotReader:
-        """The newest snapshot, to be read. Raises StorageError when closed; UsageError when there is none."""
-        return self._opened().open()
+    def open_snapshot(self, index: int = 0) -> SnapshotReader:
+        """The snapshot of that entry, to be read; 0: the newest. See protocol.py."""
+        return self._opened().open(index)
 
     def receive_snapshot(self, descriptor: Descriptor) -> SnapshotReceiver:
         """A snapshot of another member, to be taken chunk by chunk. See protocol.py."""

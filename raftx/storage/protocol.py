@@ -165,8 +165,12 @@ class SnapshotStorage(Storage, Protocol):
         the older one. Raises ``UsageError`` for one of another cluster, not above the newest one, or behind the log.
         """
 
-    def open_snapshot(self) -> SnapshotReader:
-        """The newest snapshot within the log, to be read. Raises ``UsageError`` when there is none."""
+    def open_snapshot(self, index: int = 0) -> SnapshotReader:
+        """The snapshot of entry ``index`` within the log, to be read; 0: the newest.
+
+        The one before the newest is asked for when another member has fetched a part of it. Raises ``UsageError`` when
+        there is none.
+        """
 
     def receive_snapshot(self, descriptor: Descriptor) -> SnapshotReceiver:
         """A snapshot of another member, to be taken in chunks: ``missing()``, ``put(number, chunk)``, ``finish()``.

@@ -43,6 +43,8 @@ class SnapshotReceiver:
         #: later chunks that are in the file: put before their turn, or left by an earlier life and not checked yet
         self._later: set[int] = set()
         self._unsynced = 0
+        #: whether a power cut leaves the name that the file has while it is received
+        self._named_for_good = False
         self._file: File | None = None
         self._whole = whole
         if not whole:
@@ -77,7 +79,9 @@ class SnapshotReceiver:
         self._unsynced += len(chunk)
         if self._unsynced >= SYNC_STEP:
             self._unsynced = 0
-            self._check_synced(file.py_datasync())
+            # What is synced of a file whose name is lost is lost with it.
+            self._check_synced(file.py_datasync() if self._named_for_good else file.py_sync_new(self._directory))
+            self._named_for_good = True
         if number == self._next:
             self._later.discard(number)
             self._digest.update(data)

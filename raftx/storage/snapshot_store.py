@@ -162,13 +162,17 @@ class SnapshotStore:
             check_base(descriptor.index, descriptor.term, descriptor.conf_state, last)
             return _Writer(self, descriptor, self.level, compact)
 
-    def open(self) -> SnapshotReader:
-        """The newest one within the log, to be read. Raises StorageError, SnapshotDamaged; UsageError without one."""
+    def open(self, index: int = 0) -> SnapshotReader:
+        """The one of that entry within the log, to be read; 0: the newest.
+
+        Raises StorageError, SnapshotDamaged; UsageError when there is none.
+        """
         with self._lock:
-            newest = self.newest()
-            if newest is None:
-                raise UsageError(f"{self.where} has no snapshot")
-            return SnapshotReader(self.directory, newest.name)
+            self.settle()
+            for each in self._within:
+                if index in (0, each.index):
+                    return SnapshotReader(self.directory, each.name)
+            raise UsageError(f"{self.where} has no snapshot" + (f" of entry {index}" if index else ""))
 
     def receive(self, descriptor: Descriptor) -> SnapshotReceiver:
         """One that comes from another member; what was received of others goes. Raises UsageError, StorageError."""

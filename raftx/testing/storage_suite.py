@@ -371,9 +371,9 @@ def receive(storage: Any, descriptor: Descriptor, state: bytes) -> Descriptor:
     return made
 
 
-def state_of(storage: Any) -> bytes:
-    """What its newest snapshot holds."""
-    with storage.open_snapshot() as reader:
+def state_of(storage: Any, index: int = 0) -> bytes:
+    """What its snapshot of that entry holds; 0: the newest one."""
+    with storage.open_snapshot(index) as reader:
         return bytes(reader.read())
 
 
@@ -396,6 +396,10 @@ def a_snapshot_that_was_written_is_kept(subject: Subject) -> None:
             writer.write(b" at %d" % index * 3000)
             expect(writer.finish().size, len(b"state" + b" at %d" % index * 3000), "the bytes of the snapshot")
             expect(state_of(storage), b"state" + b" at %d" % index * 3000, "the state")
+    for entry in (7, 11):
+        expect(state_of(storage, entry), b"state" + b" at %d" % (entry + 1) * 3000, f"the state at entry {entry}")
+    for entry in (3, 9):
+        expect_error(UsageError, f"there is no snapshot of entry {entry}", storage.open_snapshot, entry)
     given_up = storage.begin_snapshot(described(12, 1))
     given_up.write(b"half")
     given_up.discard()

@@ -28,7 +28,7 @@ class Machine:
 class World:
     """Nodes of one implementation on one clock; frames wait in a queue until they are delivered."""
 
-    def __init__(self, impl, count=3, storages=None, each=None, rows=None, ids=None, **settings):
+    def __init__(self, impl, count=3, storages=None, each=None, rows=None, ids=None, step=0.001, **settings):
         self.impl = impl
         #: settings of single members, and ``max_frame_bytes`` of their transports
         self.each = each or {}
@@ -49,6 +49,8 @@ class World:
         #: what was sent: who, to whom, how long, when
         self.trace = []
         self.rounds = 0
+        #: seconds that a round takes: less, and the network is quicker
+        self.step = step
         for id in self.ids:
             self.start(id)
 
@@ -75,7 +77,7 @@ class World:
         return node.start()
 
     def run(self):
-        """One round of everybody, what was sent is delivered, and a millisecond passes."""
+        """One round of everybody, what was sent is delivered, and a moment passes."""
         for id, executor in self.executors.items():
             for worker in list(executor.started.values()):
                 if not worker.stepping and (id, worker.what) not in self.skipped:
@@ -84,7 +86,7 @@ class World:
             to, frame = self.frames.popleft()
             if to in self.receive:
                 self.receive[to](frame)
-        self.clock.advance(0.001)
+        self.clock.advance(self.step)
         self.rounds += 1
 
     def until(self, condition, rounds=3000):

@@ -4,112 +4,7 @@ import pytest
 
 from tests.helpers.implementations import IMPLEMENTATIONS, module
 from tests.helpers.machines import Machine
-from tests.helpers.stepped import World
-from tests.helpers.storages import founded
-
-# Small frames make small chunks, of 20 KiB.
-SETTINGS = {
-    "snapshot_entries": 50, "keep_entries": 0, "max_message_bytes": 4096, "max_entry_bytes": 8192,
-    "max_frame_bytes": 24 << 10,
-}  # fmt: skip
-BIG = b"z" * 3000
-CHUNKS, CHUNK = 36, 37
-
-
-class Cluster:
-    """Members with logs in directories, and what their frames hold before they are delivered."""
-
-    def __init__(self, impl, path, absent=(), count=3, **settings):
-        self.impl, self.path = impl, path
-        self.ids = tuple(range(1, count + 1))
-        self.settings = {**SETTINGS, **settings}
-        self.world = World(impl, count, storages={id: self.storage(id) for id in self.ids})
-        self.world.close()
-        #: called with sender, recipient and message of a transfer, before each round: True loses the frame
-        self.loses = lambda sender, to, message: False
-        self.seen = []
-        self.world.frames = Frames(self)
-        for id in self.ids:
-            if id in absent:
-                # It has never run: its directory is empty, and its log as well.
-                del self.world.nodes[id], self.world.executors[id]
-            else:
-                self.start(id)
-        self.world.until(lambda: self.leader())
-
-    def storage(self, id):
-        return founded(self.impl, self.path / str(id), id=id, members=self.ids)
-
-    def start(self, id, **settings):
-        self.world.storages[id] = self.storage(id)
-        return self.world.start(id, machine=Machine(), **{**self.settings, **settings})
-
-    def kill(self, id):
-        """Its process is gone, and its files with it."""
-        self.world.executors.pop(id).kill()
-        self.world.nodes.pop(id)._parts.courier._close()
-        self.world.receive.pop(id)
-        self.world.storages[id].close()
-
-    def leader(self):
-        return next((node for node in self.world.nodes.values() if node.is_leader), None)
-
-    def follower(self):
-        return next(id for id, node in self.world.nodes.items() if not node.is_leader)
-
-    def propose(self, count, data=b"x"):
-        leader = self.world.until(self.leader)
-        futures = [leader.propose(b"%s%d" % (data, number)) for number in range(count)]
-        self.world.until(lambda: all(future.done() for future in futures))
-        return [future.result().index for future in futures]
-
-    def fill(self, rounds, data=b"x"):
-        for _ in range(rounds):
-            self.propose(30, data)
-            self.world.for_rounds(30)
-
-    def agree(self, rounds=5000):
-        leader = self.world.until(self.leader)
-        self.world.until(lambda: {n.applied_index for n in self.world.nodes.values()} == {leader.applied_index}, rounds)
-        items = [self.world.machines[id].items for id in self.world.nodes]
-        assert all(each == items[0] for each in items)
-
-    def transfers(self, id):
-        return self.world.nodes[id].status()["transfers"]
-
-    def behind(self, data=BIG, rounds=6):
-        """A member that was away while the others went on and shortened their logs; it is started, and its id given."""
-        self.fill(2)
-        away = self.follower()
-        self.world.nodes[away].close()
-        self.fill(rounds, data)
-        assert self.leader().status()["first"] > 100
-        self.start(away)
-        return away
-
-
-class Frames:
-    """The queue of a World, which looks into the frames."""
-
-    def __init__(self, cluster):
-        self.cluster = cluster
-        self.waiting = []
-
-    def __len__(self):
-        return len(self.waiting)
-
-    def append(self, item):
-        to, frame = item
-        codec = self.cluster.impl._core.Codec(self.cluster.impl.Config(id=1).cluster, to, 99)
-        for message in codec.decode(bytes(frame)):
-            if message.kind in (CHUNKS, CHUNK):
-                self.cluster.seen.append((codec.sender, to, message))
-                if self.cluster.loses(codec.sender, to, message):
-                    return
-        self.waiting.append(item)
-
-    def popleft(self):
-        return self.waiting.pop(0)
+from tests.helpers.transfers import BIG, CHUNK, CHUNKS, Cluster, asked_for, halfway
 
 
 @pytest.fixture
@@ -213,18 +108,6 @@ def test_one_chunk_is_under_way_or_two(cluster):
         most = max(most, under_way)
     assert most == 2  # a round here takes a millisecond, and a chunk several
     assert under_way == 0
-
-
-def halfway(three, id):
-    """Some chunks have arrived, and not all."""
-    three.world.until(lambda: three.transfers(id)["chunks_received"] >= 2, 10_000)
-    assert three.transfers(id)["fetched"] == 0
-
-
-def asked_for(three, id):
-    """The numbers of the chunks that a member has asked for, and whom."""
-    wanted = [(to, message) for sender, to, message in three.seen if sender == id and message.kind == CHUNKS]
-    return [(to, message.commit) for to, message in wanted]
 
 
 def make_different(three):

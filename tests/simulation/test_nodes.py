@@ -65,7 +65,7 @@ REACHED = {
     "snapshots restored": 400,
     "begun with a snapshot": 300,
     "snapshots fetched": 90,
-    "fetches given up": 8,
+    "fetches given up": 5,
     "chunks fetched": 200,
     "chunks served": 200,
     "power cuts with a snapshot": 15,

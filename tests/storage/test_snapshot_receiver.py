@@ -193,6 +193,27 @@ def test_it_is_synced_on_the_way(impl, monkeypatch):
     directory.close()
 
 
+def test_what_was_synced_on_the_way_is_there_after_a_power_cut(impl, monkeypatch):
+    """Its file as well, also when the life before it had made that and synced nothing."""
+    for seed in range(20):
+        subject = Subject(impl, seed)
+        monkeypatch.setattr(subject.receivers, "SYNC_STEP", 2 * CHUNK)
+        directory = subject.opened()
+        receiver = subject.receiver(directory)
+        if seed % 2:
+            receiver.put(0, subject.chunks[0])
+            receiver.close()
+            receiver = subject.receiver(directory)
+        for number in range(receiver.missing(), 3):
+            receiver.put(number, subject.chunks[number])
+        subject.disk.crash()
+        directory = subject.opened()
+        receiver = subject.receiver(directory)
+        assert receiver.missing() >= 2, f"seed {seed}"
+        receiver.close()
+        directory.close()
+
+
 @pytest.mark.parametrize("operation", ["open", "write", "sync", "names", "sync names"])
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC], ids=errno.errorcode.get)
 def test_a_disk_that_fails(impl, operation, code):

@@ -90,8 +90,8 @@ class Right:
     def begin_snapshot(self, descriptor):
         return self.kept.begin_snapshot(descriptor)
 
-    def open_snapshot(self):
-        return self.kept.open_snapshot()
+    def open_snapshot(self, index=0):
+        return self.kept.open_snapshot(index)
 
     def receive_snapshot(self, descriptor):
         return self.kept.receive_snapshot(descriptor)
@@ -318,6 +318,13 @@ class BelievesAnyChunk(Right):
         return receiver
 
 
+class OpensTheNewest(Right):
+    """Whichever snapshot is asked for, it gives the newest one."""
+
+    def open_snapshot(self, index=0):
+        return self.kept.open_snapshot()
+
+
 #: each with the checks that must find it, among others
 WRONG = (
     (NoIncarnation, "the_incarnation_counts_openings"),
@@ -343,6 +350,7 @@ WRONG = (
     (BeginsBehindAtOnce, "a_power_cut_leaves_the_log_as_before_or_as_after_a_snapshot"),
     (VoidEntriesComeBack, "a_log_begins_anew_behind_a_snapshot"),
     (BelievesAnyChunk, "a_snapshot_arrives_in_chunks"),
+    (OpensTheNewest, "a_snapshot_that_was_written_is_kept"),
 )
 
 

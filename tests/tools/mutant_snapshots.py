@@ -10,10 +10,15 @@ COURIER = "raftx/node/courier.py"
 ENGINE = "raftx/node/engine.py"
 KEEPER = "raftx/node/keeper.py"
 OUTCOMES = "raftx/node/outcomes.py"
+RECEIVER = "raftx/storage/snapshot_receiver.py"
 SNAPSHOTS = "raftx/node/snapshots.py"
+STORE = "raftx/storage/snapshot_store.py"
 TRANSFERS = "raftx/node/transfers.py"
 
+CUTS = "node/test_transfer_cuts.py"
 FETCHED = "node/test_transfers.py"
+NOT_TAKEN = "node/test_offers_not_taken.py"
+OLDER = "node/test_older_snapshots.py"
 TAKEN = "node/test_node_snapshots.py"
 
 MUTANTS = (
@@ -37,6 +42,46 @@ MUTANTS = (
         "many chunks are under way, and heartbeats wait behind them",
         FETCHED,
         (Edit(COURIER, "        return 2 if self.trip >= LONG_TRIP_NS else 1\n", "        return 8\n"),),
+    ),
+    Mutant(
+        "two-chunks-at-once",
+        0,
+        "two chunks are under way also where one would do, and heartbeats wait for both",
+        CUTS,
+        (Edit(COURIER, "        return 2 if self.trip >= LONG_TRIP_NS else 1\n", "        return 2\n"),),
+    ),
+    Mutant(
+        "given-up-and-thrown-away",
+        0,
+        "what has arrived of a snapshot goes when its source is given up",
+        CUTS,
+        (
+            Edit(
+                COURIER,
+                "        assert fetch is not None\n        fetch.receiver.close()\n",
+                "        assert fetch is not None\n        fetch.receiver.discard()\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "fetched-from-the-beginning",
+        0,
+        "a member that was restarted fetches a snapshot from its beginning",
+        CUTS,
+        (Edit(RECEIVER, "self._file = self._resumed() or self._begun()", "self._file = self._begun()"),),
+    ),
+    Mutant(
+        "whole-and-fetched-again",
+        0,
+        "a member that was restarted when all of a snapshot was there fetches it once more",
+        CUTS,
+        (
+            Edit(
+                STORE,
+                "whole = descriptor in self._within or (ahead == descriptor and self._is_whole())",
+                "whole = descriptor in self._within",
+            ),
+        ),
     ),
     Mutant(
         "one-source-for-ever",
@@ -122,6 +167,107 @@ MUTANTS = (
                 OUTCOMES,
                 "        last = max(self.last_sequence_by_term.values(), default=0)\n",
                 "        last = max(self.last_sequence_by_term.values(), default=0) - 1\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "older-snapshots-are-not-served",
+        0,
+        "a member that has a part of the snapshot before the newest one begins anew when its source was restarted",
+        OLDER,
+        (Edit(COURIER, "self.storage.open_snapshot(index)", "self.storage.open_snapshot()"),),
+    ),
+    Mutant(
+        "older-snapshot-for-nothing",
+        0,
+        "what follows the snapshot that a member fetches is dropped, because it was offered a newer one since",
+        OLDER,
+        (Edit(COMPACTION, "return min(index, self.wanted[slot]) if self.wanted[slot] else index", "return index"),),
+    ),
+    Mutant(
+        "begun-and-dropped",
+        0,
+        "a node that begins drops what follows its older snapshot before those who fetch that one can ask for more",
+        OLDER,
+        (
+            Edit(
+                COMPACTION,
+                "        if self.grace > 0:\n            slowest",
+                "        if self.grace < 0:\n            slowest",
+            ),
+        ),
+    ),
+    Mutant(
+        "kept-for-who-asked-once",
+        0,
+        "what follows a snapshot stays for ever, once a member has asked for a part of that",
+        OLDER,
+        (Edit(COMPACTION, "                self.wanted[slot] = 0\n", "                pass\n"),),
+    ),
+    Mutant(
+        "refused-in-silence",
+        0,
+        "a snapshot cannot be opened for another member, and nobody is told",
+        OLDER,
+        (Edit(COURIER, '                self.complain(f"cannot serve', '                print(f"cannot serve'),),
+    ),
+    Mutant(
+        "nothing-behind-the-older-one",
+        0,
+        "the log begins behind the newest snapshot: when that one is damaged, the member does not start",
+        OLDER,
+        (
+            Edit(
+                STORE,
+                "return self._within[-1] if len(self._within) == KEPT",
+                "return self._within[0] if len(self._within) == KEPT",
+            ),
+        ),
+    ),
+    Mutant(
+        "put-aside-in-silence",
+        0,
+        "the newest snapshot is damaged and the one before serves: nobody is told",
+        OLDER,
+        (Edit(STORE, 'report(logging.WARNING, "%s: %s; it is put', 'print(0, "%s: %s; it is put'),),
+    ),
+    Mutant(
+        "left-behind-in-silence",
+        0,
+        "a member whose storage cannot take a snapshot stays behind, and nobody is told",
+        NOT_TAKEN,
+        (
+            Edit(
+                ENGINE,
+                "self.applies.put_untaken(self.empty_spans, self.message.sender, index, self.gauges.untaken)",
+                "pass",
+            ),
+        ),
+    ),
+    Mutant(
+        "left-behind-and-told-each-time",
+        0,
+        "a member whose storage cannot take a snapshot fills the log with that",
+        NOT_TAKEN,
+        (Edit(ENGINE, "if self.untaken_told == 0 or now - self.untaken_told >= ODD_NS:", "if now != 0:"),),
+    ),
+    Mutant(
+        "left-behind-and-not-counted",
+        0,
+        "the status of a member whose storage cannot take a snapshot does not show that it is offered one",
+        NOT_TAKEN,
+        (Edit("raftx/node/status.py", "engine.untaken", "0"),),
+    ),
+    Mutant(
+        "offers-of-what-is-there",
+        0,
+        "a member without snapshots does not answer an offer of entries that it has, and its leader waits",
+        NOT_TAKEN,
+        (
+            Edit(
+                ENGINE,
+                "if not self.transfers.enabled and self.transfers.lacks(self.message):",
+                "if not self.transfers.enabled:",
             ),
         ),
     ),

@@ -520,6 +520,19 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "part-without-a-name",
+        0,
+        "the chunks of a snapshot that is received are synced, and a power cut takes the file with its name",
+        RECEIVED,
+        (
+            Edit(
+                RECEIVER,
+                "file.py_datasync() if self._named_for_good else file.py_sync_new(self._directory)",
+                "file.py_datasync()",
+            ),
+        ),
+    ),
+    Mutant(
         "part-believed",
         0,
         "chunks that an earlier life has received are taken as they are",

@@ -103,7 +103,8 @@ class Schedule:
         if self.tight and keeps.random() < 0.7:
             # Segments that are used again need no room.
             common["snapshot_entries"] = 0
-        common["snapshot_bytes_per_second"] = keeps.choice((0, 0, 0, 100_000))
+        # A chunk that takes a second is one during which much may happen to its source.
+        common["snapshot_bytes_per_second"] = keeps.choice((0, 2_000, 4_000, 100_000))
         return [Config(id=id, seed=rng.getrandbits(64), **common) for id in self.ids]
 
     def run(self) -> Result:
