@@ -27,6 +27,7 @@
 #   make kill [ARGS="--writer 300"]      members as processes, killed at random moments: nothing acknowledged may be missing
 #   make power [ARGS="--cycles 200"]     power cuts of an ext4 on a loop device (root, losetup, mkfs.ext4)
 #   make syscalls [ARGS="--only errors"] system calls of members fail, or they are killed in them (strace)
+#   make losses [ARGS="--runs 20"]       members as processes whose directories are wiped or set back: each must be recognised
 #   make size [ARGS="--members 3"]       ten million entries through a node: memory and disk must not grow with them
 #   make mutants                         mistakes put into the core one by one, and which test finds each
 #   make bench                           benchmarks, both modes side by side
@@ -78,7 +79,7 @@ endif
 endif
 
 .PHONY: help demo test test-compiled test-pure test-fast test-debug ubsan lint interaction quorum confchange scenarios parity parity-go parity-rust
-.PHONY: mixed reach crash damage bits faults kill power syscalls size mutants bench bench-core instructions cuts fuzz soak build clean
+.PHONY: mixed reach crash damage bits faults kill power syscalls losses size mutants bench bench-core instructions cuts fuzz soak build clean
 .DELETE_ON_ERROR:
 
 help:
@@ -152,6 +153,9 @@ power: $(VENV)/.built-compiled
 
 syscalls: $(VENV)/.built-compiled
 	@$(RUN) -m tests.tools.syscalls $(ARGS)
+
+losses: $(VENV)/.built-compiled
+	@$(RUN) -m tests.tools.memory_loss $(ARGS)
 
 size: $(VENV)/.built-compiled
 	@$(RUN) -m tests.tools.size $(ARGS)

@@ -294,12 +294,12 @@ class Applier:
 
     def tell_begun(self, row: int) -> None:
         """This life takes part without being known by enough of the others."""
-        what = "in doubt: it does not vote before a leader has brought it up to date" if self.applies.begun(row) else (
-            "as it is: should its storage have been set back, only a member that cannot be reached would know"
-        )
+        what = "as it is: should its storage have been set back, only a member that is not there would know"
+        if self.applies.begun(row):
+            what = "in doubt: it does not vote before a leader has brought it up to date"
         report(
             logging.WARNING,
-            "node %d: fewer than half of the other voters have answered that they know this life of it; it begins %s",
+            "node %d: no more than half of the other voters have answered that they know this life of it; it begins %s",
             *(self.id, what),
         )
 
@@ -308,8 +308,8 @@ class Applier:
         member, life, known, why = self.applies.lost(row)
         report(
             logging.WARNING,
-            "node %d: member %d says that it lives life %s, and this node has met life %s of it, %s. It is told so, and "
-            "what it sends does not count",
+            "node %d: member %d says that it lives life %s, and this node has met life %s of it, %s. "
+            "It is told so, and what it sends does not count",
             *(self.id, member, named(life), named(known), WHY.get(why, "")),
         )
 

@@ -7,7 +7,7 @@ from .._native.threads cimport Handoff
 from ..consensus.raft cimport Raft
 from .peers cimport PeerTable
 
-cdef uint64_t PART, PART_MASK, LAST_MASK
+cdef uint64_t PART, PART_MASK, LAST_MASK, PART_UNIT, LAST_UNIT
 cdef int MEMBERS_MAX, MSG_KNOWN, MSG_MEET, WAIT_TIMEOUTS, HELP_TIMEOUTS
 cdef uint32_t FLAG_REJECT
 

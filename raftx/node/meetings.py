@@ -3,15 +3,15 @@
 A member whose storage was wiped or set back has forgotten what it promised, and cannot tell. So each life introduces
 itself, and what a life sends counts nowhere before its introduction is durable there (memory.py). And a life takes part
 only once more than half of the others know it, of each half of a joint configuration: whoever had met its successor is
-among any such number, and says so. Where that many cannot be had, it begins after a while: in doubt (consensus/doubt.py)
-where a leader does without it, and else as it is. docs/guarantees.md has the argument, and what it leaves open.
+among any such number, and says so. Where that many cannot be had, it begins after a while: in doubt
+(consensus/doubt.py) where a leader does without it, and else as it is. docs/guarantees.md has the argument, and what it
+leaves open.
 
 The engine's, on its thread, without the GIL.
 """
 
 from __future__ import annotations
 
-from .. import _core
 from .._native.memory import Spans
 from .._native.outbox import Message, Outbox
 from .._native.threads import Event, Handoff
@@ -27,6 +27,8 @@ HELP_TIMEOUTS = 5  # and in which a leader has to help it out, if it was begun i
 PART = 48
 PART_MASK = 0xFFFFFFFFFFFF
 LAST_MASK = 0xFFFFFFFF
+PART_UNIT = 0x1000000000000
+LAST_UNIT = 0x100000000
 
 
 class MeetQueue(Handoff):
@@ -59,8 +61,7 @@ class MeetQueue(Handoff):
 
     def store(self, row: int) -> bytes:
         """The name of the store. Raises IndexError."""
-        first, second = self.py_at(row, 2), self.py_at(row, 3)
-        return int(first | second << 64).to_bytes(16, "little")
+        return b"".join([self.py_at(row, column).to_bytes(8, "little") for column in (2, 3)])
 
 
 class Meetings:
@@ -200,8 +201,8 @@ class Meetings:
         """A member says which life it lives. It is answered at once when it is known, else once that is durable."""
         if self.peers.senders.incarnations[place] == life:
             return self.answer(m.sender, life, 0, 0)
-        word0 = m.index & PART_MASK | (m.log_term & 0xFFFF) << PART
-        word1 = (m.log_term & PART_MASK) >> 16 | (m.commit & LAST_MASK) << 32
+        word0 = (m.index & PART_MASK) + (m.log_term & 0xFFFF) * PART_UNIT
+        word1 = (m.log_term & PART_MASK) // 0x10000 + (m.commit & LAST_MASK) * LAST_UNIT
         return self.queue.put_meet(self.empty_spans, m.sender, life, word0, word1, m.hint)
 
     def answer(self, to: int, life: int, known: int, why: int) -> int:

@@ -22,7 +22,7 @@ CELL_STOP = 0
 
 
 class Memory(Runner):
-    """One per node. Everything but ``stop`` belongs to its thread. storage: asked as well; None where it is a ledger."""
+    """One per node. Everything but ``stop`` belongs to its thread. storage: asked, too; None where it has a ledger."""
 
     def __init__(self, id: int, ledger: Ledger, storage: Any, commands: CommandQueue, queue: MeetQueue) -> None:
         self.id = id

@@ -81,8 +81,7 @@ REFUSALS = (
     "the leader cannot be reached",
     "the node was stopped before the proposal was handed over",
     "there is no such voter to hand over to",
-    "this member may not campaign: it is no voter, is not known to the others yet, does not know what it promised, or "
-    "has a membership change to apply",
+    "this member may not campaign: it is no voter, in doubt, not known to the others yet, or has a change to apply",
     "the transfer was given up: the member did not take over within an election timeout, or this one was asked to stay",
     "another transfer took its place",
     "this node's disk has no room for the next segment of its log",

@@ -499,10 +499,6 @@ class FileStorage:
             store.find(recovery.base, recovery.reader.last_index, recovery.term_at, recovery.needs_snapshot())
             recovery.lived = lives.count
             wal = recovery.mend()
-            self.ledger = ledger = lives.ledger(directory.open_file(LIVES))
-            # Before anybody hears of this life: no later one has its number, whatever becomes of the log.
-            ledger.py_begin(wal.incarnation)
-            lives_file.check_written(ledger.py_write())
             base = recovery.base  # alone: what was examined is not to be kept
             store.follow(lambda: max(base, wal.restored))
             self.repaired = recovery.repaired
@@ -513,6 +509,10 @@ class FileStorage:
             if code:
                 raise StorageFailed(describe(code) + (NO_ROOM if wal.reserve.py_is_full(code) else ""))
             recovery.begin_marking(wal)
+            # Before anybody hears of this life: no later one has its number, whatever becomes of the end of the log.
+            self.ledger = ledger = lives.ledger(directory.open_file(LIVES))
+            ledger.py_begin(wal.incarnation)
+            lives_file.check_written(ledger.py_write())
         except BaseException:
             recovery.close()
             raise

@@ -45,13 +45,16 @@ ENFILE = errno.ENFILE
 ENOMEM = errno.ENOMEM
 ENOSPC = errno.ENOSPC
 
+
 class Ledger:
-    """Whom a member has met, in which life, on which store; and how often it has lived itself. One thread at a time.
+    """Whom a member has met, in which life and on which store; how often it has lived itself. One thread at a time.
 
     file: where it is written, one of a directory; None: nowhere.
     """
 
-    def __init__(self, file: File | None, word0: int, word1: int, number: int = 0, count: int = 0, lost: int = 0) -> None:
+    def __init__(
+        self, file: File | None, word0: int, word1: int, number: int = 0, count: int = 0, lost: int = 0
+    ) -> None:
         self.file = file
         #: the name of the member's own store, in two words
         self.word0, self.word1 = word0, word1
@@ -76,9 +79,7 @@ class Ledger:
     def knows(self, id: int, life: int, word0: int, word1: int) -> bool:
         """Whether this is what was learned last of that member."""
         row = self.find(id)
-        return (
-            row >= 0 and self.lives[row] == life and self.stores0[row] == word0 and self.stores1[row] == word1
-        )
+        return row >= 0 and self.lives[row] == life and self.stores0[row] == word0 and self.stores1[row] == word1
 
     def refusal(self, id: int, life: int, word0: int, word1: int, rebuilt: bool) -> int:
         """Why a member cannot be in the life that it says, on that store; 0 when it can be."""
@@ -136,7 +137,7 @@ class Ledger:
         return 0
 
     def write(self) -> int:
-        """Write everything into the older slot; 0 or -errno. ``sync`` comes next: the newer slot is whole until then."""
+        """Write everything into the older slot; 0 or -errno. ``sync`` comes next; the newer slot is whole meanwhile."""
         self.number += 1
         self.fill()
         if self.file is None:

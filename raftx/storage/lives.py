@@ -1,4 +1,4 @@
-"""The file ``lives`` of a directory: how it is founded and read, and who writes it while nobody runs on it. ledger.py."""
+"""The file ``lives`` of a directory: how it is founded and read. What is written into it is ledger.py's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from .._native.files import Directory, File
 from .._native.memory import Buffer
-from ..errors import MemoryLost, WalDamaged
+from ..errors import MemoryLost, WalDamaged, WrongDirectory
 from .ledger import Ledger
 from .protocol import Met
 from .wal_format import (
@@ -76,13 +76,13 @@ def words_of(store: bytes) -> tuple[int, int]:
     return first, second
 
 
-def decode(slot: bytes, store: bytes) -> Lives | None:
-    """What a slot of that store says; None where it is not whole."""
+def decode(slot: bytes) -> Lives | None:
+    """What a slot says; None where it is not whole."""
     if len(slot) < SLOT_HEADER or not slot.startswith(LIVES_MAGIC):
         return None
     _, version, crc, number, count, lost, rows, whose = _HEAD.unpack_from(slot)
     end = SLOT_HEADER + rows * SLOT_ROW
-    if version != LIVES_VERSION or whose != store or end > len(slot) or crc != zlib.crc32(slot[SLOT_CHECKED_FROM:end]):
+    if version != LIVES_VERSION or end > len(slot) or crc != zlib.crc32(slot[SLOT_CHECKED_FROM:end]):
         return None
     met = {id: Met(life, on) for id, life, on in _ROW.iter_unpack(slot[SLOT_HEADER:end])}
     return Lives(whose, number, count, lost, met)
@@ -97,7 +97,7 @@ def make(directory: Directory, lives: Lives) -> None:
 
 
 def read(directory: Directory, store: bytes) -> Lives:
-    """What a directory remembers. Raises WalDamaged, OSError."""
+    """What the directory of that store remembers. Raises WalDamaged, WrongDirectory, OSError."""
     if NAME not in directory.names():
         raise WalDamaged(f"the file {NAME} is missing")
     file = directory.open_file(NAME, readonly=True)
@@ -108,12 +108,14 @@ def read(directory: Directory, store: bytes) -> Lives:
             code = file.py_read_at(buffer, SLOT_BYTES, slot * SLOT_BYTES)
             if code:
                 raise OSError(-code, f"cannot read the file {NAME}: {os.strerror(-code)}")
-            found.append(decode(buffer.tobytes(), store))
+            found.append(decode(buffer.tobytes()))
     finally:
         file.close()
     whole = [each for each in found if each is not None]
     if not whole:
         raise WalDamaged(f"the file {NAME} is damaged")
+    if any(each.store != store for each in whole):
+        raise WrongDirectory(f"{os.fsdecode(directory.path)}/{NAME} is not of this directory")
     return max(whole, key=lambda each: each.number)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .._native.files import Directory
 from .._native.memory import Buffer
-from ..errors import ConfigError, LossNotAccepted, NotFounded, StorageError, WalDamaged
+from ..errors import ConfigError, LossNotAccepted, NotFounded, StorageError, WalDamaged, WrongDirectory
 from ..types import is_id
 from . import lives as lives_file
 from .disk import Disk
@@ -197,7 +197,7 @@ def _remembered(directory: Directory, found: Founding | None, opened: int) -> tu
         return opened, {}
     try:
         lives = lives_file.read(directory, found.store)
-    except WalDamaged:
+    except (WalDamaged, WrongDirectory):
         return opened, {}
     return max(opened, lives.count, lives.lost >> COUNT_SHIFT), lives.met
 

@@ -102,6 +102,7 @@ def damaged(impl, whole, path, content, mark=None):
     segment(path).write_bytes(content)
     shutil.copy(whole / "wal.mark", path)
     shutil.copy(whole / "founding", path)
+    shutil.copy(whole / "lives", path)
     if mark is not None:
         put_mark(impl, path, mark, mark)
 

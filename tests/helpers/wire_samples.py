@@ -94,6 +94,10 @@ def samples(impl: ModuleType) -> dict[str, list[Any]]:
         "hello on a new connection": Message(35, log_term=500, index=50, commit=7, hint=0, context=1 << 30, flags=8),
         "chunks": Message(36, log_term=6, index=41, commit=3, hint=2, context=77),
         "chunk": Message(37, log_term=6, index=41, commit=3, context=77, entries=[Entry(0, 0, b"chunk" * 9)]),
+        "meet": Message(38, index=2**48 - 1, log_term=7, commit=2**32 - 1),
+        "meet rebuilt": Message(38, index=1, log_term=2, commit=3, hint=1),
+        "known": Message(39, index=5 << 32 | 9),
+        "known refusal": Message(39, index=5 << 32 | 9, commit=6 << 32 | 1, hint=2, flags=1),
         "chunk that is not there": Message(37, log_term=6, index=41, commit=3, context=77, flags=1),
         "largest": Message(4, flags=255, **dict.fromkeys(FIELDS, LARGEST)),
     }  # fmt: skip

@@ -143,7 +143,7 @@ def test_kinds(core: Any) -> None:
         except core.FrameError as error:
             reasons.add(error.reason)
     local = {0, 1, 10, 11, 12, 19, 20, 21, 22, 23}
-    assert accepted == (set(range(24)) | set(range(32, 38))) - local
+    assert accepted == (set(range(24)) | set(range(32, 40))) - local
     assert reasons == {"kind"}
 
 

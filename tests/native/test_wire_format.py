@@ -7,6 +7,7 @@ fails here, and so does a field that a member fills in and the document leaves e
 from __future__ import annotations
 
 import inspect
+import random
 import struct
 import time
 import zlib
@@ -19,9 +20,11 @@ import pytest
 from tests.helpers import wire_samples
 from tests.helpers.core_net import Network
 from tests.helpers.machines import Machine
+from tests.helpers.meetings import KNOWN, MEET, begun, introduction, life
 from tests.helpers.nogil_probe import reach
 from tests.helpers.paths import ROOT
 from tests.helpers.stepped import World
+from tests.helpers.waiting import eventually
 
 DOCUMENT = ROOT / "docs" / "wire-format.md"
 FIELDS = ("term", "index", "log term", "commit", "hint", "context")
@@ -213,7 +216,7 @@ def test_flags(impl: ModuleType, mod: Callable[[str], ModuleType]) -> None:
         for name in row[1].split(", "):
             documented[names[name]] = documented.get(names[name], 0) | int(row[0])
     seen: dict[int, int] = {}
-    for message in [*traffic(impl), *between_nodes(impl, mod), *of_a_transfer(impl)]:
+    for message in [*traffic(impl), *between_nodes(impl, mod), *of_a_transfer(impl), *of_lives(impl, mod)]:
         seen[message.kind] = seen.get(message.kind, 0) | message.flags
     assert {kind: flags for kind, flags in seen.items() if flags} == documented
 
@@ -401,6 +404,13 @@ def between_nodes(impl: ModuleType, mod: Callable[[str], ModuleType]) -> list[An
             pass
 
     with impl.Node(config, storage, wire, Machine()) as node:
+        # Both others introduce themselves, and then say that they know this life, too.
+        for id in (2, 3):
+            other = impl._core.Codec(config.cluster, id, 44)
+            wire.deliver(other.encode(1, [introduction(impl, bytes([id] * 16))]))
+            received(wire, other, KNOWN)
+            wire.deliver(other.encode(1, [impl.Message(KNOWN, index=life(node))]))
+        eventually(lambda: begun([node]))
         wire.deliver(codec.encode(1, [impl.Message(8, term=5)]))
         deadline = time.monotonic() + 20
         while node.leader_id != 2 and time.monotonic() < deadline:
@@ -416,7 +426,7 @@ def between_nodes(impl: ModuleType, mod: Callable[[str], ModuleType]) -> list[An
     with pytest.raises(impl.RaftError):
         future.result(timeout=20)
     assert (proposed.log_term, proposed.hint, proposed.context) == (5, 1, 1)
-    assert proposed.entries[0].data == struct.pack("<QQQ", 1, 1, 1) + b"data"
+    assert proposed.entries[0].data == struct.pack("<QQQ", 1, life(node), 1) + b"data"
     assert (refused.index, refused.log_term, refused.hint, refused.context, refused.flags) == (2, 44, 1, 7, 1)
     for said in (hello, first):
         told = (said.log_term, said.index, said.commit, said.hint, said.context)
@@ -441,9 +451,7 @@ def of_a_transfer(impl: ModuleType) -> list[Any]:
     world.until(lambda: world.nodes[away].status()["transfers"]["fetched"])
     config = leader.config
     wanted = impl.Message(36, log_term=1, index=1, commit=1, hint=1, context=99)
-    frame = impl._core.Codec(config.cluster, away, world.nodes[away].status()["incarnation"]).encode(
-        leader.id, [wanted]
-    )
+    frame = impl._core.Codec(config.cluster, away, life(world.nodes[away])).encode(leader.id, [wanted])
     world.frames.append((leader.id, frame))
     world.for_rounds(20)
     world.close()
@@ -452,6 +460,34 @@ def of_a_transfer(impl: ModuleType) -> list[Any]:
         found += [m for m in impl._core.Codec(config.cluster, to, 99).decode(frame) if m.kind in (36, 37)]
     whole = b"".join([m.entries[0].data for m in found if m.kind == 37 and not m.reject])
     assert len(whole) > 10_000 and [m.context for m in found if m.reject] == [99]
+    return found
+
+
+def of_lives(impl: ModuleType, mod: Callable[[str], ModuleType]) -> list[Any]:
+    """What members say to each other of their lives, when one was founded anew, and when it was rebuilt."""
+    sim, rebuild = mod("testing.disk"), mod("storage.rebuild").rebuild
+    disks = {id: sim.SimDisk(random.Random(id)) for id in (1, 2, 3)}
+
+    def founded(id: int) -> Any:
+        return impl.FileStorage.create(f"/{id}", id=id, members=[1, 2, 3], segment_bytes=64 << 10, disk=disks[id])
+
+    world = World(impl, 3, {id: founded(id) for id in disks})
+    world.until(lambda: begun(world.nodes.values()))
+    world.nodes[3].close()
+    for name in disks[3].files("/3"):
+        disks[3].delete(f"/3/{name}")
+    world.storages[3] = founded(3)
+    world.start(3)
+    world.until(lambda: world.nodes[3].failure)
+    world.nodes[3].close()
+    rebuild("/3", disk=disks[3])
+    world.start(3)
+    world.until(lambda: begun(world.nodes.values()))
+    cluster = world.nodes[1].config.cluster
+    found = []
+    for _, to, frame, _ in world.trace:
+        found += [m for m in impl._core.Codec(cluster, to, 99).decode(frame) if m.kind in (MEET, KNOWN)]
+    world.close()
     return found
 
 
@@ -476,4 +512,4 @@ def test_fields_of_every_kind(impl: ModuleType, mod: Callable[[str], ModuleType]
     for message in messages:
         if message.kind in (6, 18) and not message.reject:
             assert (message.commit, message.context) == (0, 0)
-    assert filled([*messages, *between_nodes(impl, mod), *of_a_transfer(impl)]) == documented
+    assert filled([*messages, *between_nodes(impl, mod), *of_a_transfer(impl), *of_lives(impl, mod)]) == documented

@@ -523,7 +523,7 @@ def test_nothing_prints() -> None:
     wrong = []
     for path in sources(".py", ".pyx", ".pxi"):
         text = path.read_text(encoding="utf-8")
-        if path.is_relative_to(PACKAGE / "cli") or path.name == "soak.py":
+        if path.is_relative_to(PACKAGE / "cli") or path.name in ("soak.py", "forgetting.py"):
             continue
         if path.suffix == ".py":
             calls = (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call))

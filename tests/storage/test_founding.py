@@ -18,7 +18,7 @@ from tests.helpers.power import Platter, PowerCut
 from tests.helpers.wal import CLUSTER, SMALL, contents, put_mark, records, segment
 
 URLS = {1: "tcp://a:1", 2: "tcp://b:2", 3: "tcp://c:3"}
-NAMES = ["founding", "wal.mark"]
+NAMES = ["founding", "lives", "wal.mark"]
 
 
 def create(impl, path, **changed):
@@ -137,7 +137,7 @@ def test_what_a_member_has_left_is_not_founded_again(impl, tmp_path, left):
     """Its file ``founding`` is lost. That is damage, and no new directory."""
     path = tmp_path / "n"
     write_one(impl, create(impl, path))
-    assert contents_of(path).keys() == {"founding", "wal.mark", segment(path).name}
+    assert contents_of(path).keys() == {*NAMES, segment(path).name}
     name = {
         "segment": segment(path).name,
         "spare": "wal.spare",
@@ -269,7 +269,7 @@ def test_files_of_another_directory_of_the_same_member_are_refused(impl, tmp_pat
     """Of the same id and cluster, but founded elsewhere: a copied file would bring back what was void."""
     for name in ("n", "other"):
         write_one(impl, create(impl, tmp_path / name))
-    for name in (segment(tmp_path).name, "wal.mark"):
+    for name in (segment(tmp_path).name, "wal.mark", "lives"):
         shutil.copytree(tmp_path / "n", tmp_path / "mixed")
         shutil.copy(tmp_path / "other" / name, tmp_path / "mixed")
         before = contents_of(tmp_path / "mixed")
@@ -410,7 +410,7 @@ def test_a_founding_is_cut_at_every_operation(impl, ends):
     SimDisk = module(impl, "testing.disk").SimDisk
     founded = {True: 0, False: 0}
     for seed in range(3):
-        for cut in range(1, 60):
+        for cut in range(1, 80):
             disk = SimDisk(random.Random(f"{seed} {cut}"))
             disk.cut_after(cut)
             # With many members the file is longer than the one that may take its place.
@@ -427,7 +427,7 @@ def test_a_founding_is_cut_at_every_operation(impl, ends):
             assert state_on(impl, disk) or not done
             if not done:
                 # The power fails again, at another place.
-                disk.cut_after(1 + (cut * 7 + seed) % 25)
+                disk.cut_after(1 + (cut * 7 + seed) % 40)
                 try:
                     found_on(impl, disk)
                     again = True
@@ -457,7 +457,7 @@ def test_a_founding_is_cut_at_every_operation_on_files(memory_path, monkeypatch)
     """The same with the operating system's files, of which each sector and each name survives by itself."""
     impl = IMPLEMENTATIONS["pure"]
     founded = {True: 0, False: 0}
-    for operations in range(12):
+    for operations in range(16):
         for chance in (0.0, 0.5, 1.0):
             draw = random.Random(f"{operations} {chance}")
             before, after = memory_path / f"{operations}-{chance}", memory_path / f"{operations}-{chance}-after"
@@ -511,7 +511,7 @@ def stop(*arguments): os.kill(os.getpid(), signal.SIGKILL)
 if sys.argv[2] == "after the mark":
     founding.write = stop
 else:
-    founding.Founding.encode = stop
+    founding.write_whole = stop
 raftx.FileStorage.create(sys.argv[1], id=1, members=[1, 2, 3], cluster=sys.argv[3].encode())
 """
 
@@ -528,8 +528,7 @@ def test_a_process_that_is_killed_while_it_founds(impl, tmp_path, when):
         env={**os.environ, "RAFTX_PURE": "" if impl.COMPILED else "1"},
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
-    left = ["wal.mark"] if when == "after the mark" else ["founding.new", "wal.mark"]
-    assert sorted(contents_of(tmp_path / "n")) == left
+    assert sorted(contents_of(tmp_path / "n")) == NAMES[1:]
     with pytest.raises(impl.NotFounded):
         impl.FileStorage(tmp_path / "n").open(1, CLUSTER)
     write_one(impl, create(impl, tmp_path / "n"))
@@ -541,7 +540,7 @@ def test_a_disk_that_fails_while_a_member_is_founded(impl, operation):
     """One failure at each place: an error, and then it is founded all the same."""
     SimDisk = module(impl, "testing.disk").SimDisk
     failed = 0
-    for after in range(12):
+    for after in range(16):
         disk = SimDisk(random.Random(after))
         disk.fail(operation, 5, after=after, times=1)
         try:

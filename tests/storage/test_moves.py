@@ -276,7 +276,7 @@ def test_its_lives_go_on_above_those_that_can_still_be_read(impl, tmp_path):
     storage.close()
     # The only batch of this life is damaged: there may be as many more as there can be in what cannot be read.
     damage(path)
-    assert rebuild(impl, path).founding.opened == 5 + 2 * UNREAD
+    assert rebuild(impl, path).founding.opened == 6 + 2 * UNREAD
     (path / "wal.mark").write_bytes(b"")
     (path / "founding").write_bytes(b"")
     with pytest.raises(impl.NotFounded):
@@ -299,7 +299,7 @@ def test_what_is_lost_is_taken_from_elsewhere(impl, tmp_path, lost):
         if lost == "mark":
             damage(path)
         done = rebuild(impl, path)
-        assert done.founding.addresses == URLS and done.founding.opened == (lost == "mark") + UNREAD
+        assert done.founding.addresses == URLS and done.founding.opened == 1 + UNREAD
     else:
         for each in path.iterdir():
             each.unlink()
@@ -497,7 +497,7 @@ def test_the_owner_stays(impl, tmp_path, monkeypatch):
     monkeypatch.setattr(disk, "_owner", lambda each: (1234, 5678) if each == path else real(each))
     monkeypatch.setattr(os, "chown", lambda each, uid, gid: given.update({each.name: (uid, gid)}))
     rebuild(impl, path)
-    assert given == dict.fromkeys(("founding", "wal.mark", "n.rebuilt.part"), (1234, 5678))
+    assert given == dict.fromkeys(("founding", "lives", "wal.mark", "n.rebuilt.part"), (1234, 5678))
 
     def refuse(*_):
         raise PermissionError(1, "Operation not permitted")

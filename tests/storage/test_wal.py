@@ -342,7 +342,7 @@ def test_both_modes_write_the_same_bytes(tmp_path):
         founded(impl, tmp_path / name, cluster=CLUSTER, disk=disk)
         small_log(impl, tmp_path / name)
         files.append({each.name: each.read_bytes() for each in (tmp_path / name).iterdir()})
-    assert files[0] == files[1] and len(files[0]) == 3
+    assert files[0] == files[1] and len(files[0]) == 4
     one, other = IMPLEMENTATIONS.values()
     assert [recover(one, tmp_path / name)[1] for name in IMPLEMENTATIONS] == [
         recover(other, tmp_path / name)[1] for name in IMPLEMENTATIONS

@@ -7,6 +7,8 @@ have applied the same, the member says MemoryLost and does not open again, and i
 has the same with simulated nodes (raftx.testing.nodes.forgetting), in which far more can happen.
 """
 
+# ruff: noqa: T201 - a command prints
+
 from __future__ import annotations
 
 import argparse

@@ -84,19 +84,6 @@ MUTANTS = (
         ),
     ),
     Mutant(
-        "mark-named-before-it-is-durable",
-        0,
-        "the mark has its name before it is on disk: a directory that was founded is in doubt after a power cut",
-        CRASHES,
-        (
-            Edit(
-                RECOVERY,
-                "        code = file.py_write_at(buffer, 0, len(buffer), 0) or file.py_sync_new(directory)\n",
-                "        code = file.py_write_at(buffer, 0, len(buffer), 0)\n",
-            ),
-        ),
-    ),
-    Mutant(
         "cache-believed-after-a-failed-sync",
         0,
         "a start syncs what an earlier life could not, and believes it: it is in the cache alone",

@@ -9,9 +9,9 @@ from __future__ import annotations
 from tests.tools import (
     mutant_crashes,
     mutant_life,
+    mutant_lives,
     mutant_moves,
     mutant_nodes,
-    mutant_lives,
     mutant_room,
     mutant_snapshots,
     mutant_storage,

@@ -21,7 +21,13 @@ MUTANTS = (
         0,
         "what a life sends counts before it is met: votes and acknowledgements of one that has forgotten, too",
         "node/test_senders.py",
-        (Edit(SENDERS, "        return SENDER_UNMET if member else SENDER_PRESENT\n", "        return SENDER_PRESENT\n"),),
+        (
+            Edit(
+                SENDERS,
+                "        return SENDER_UNMET if member else SENDER_PRESENT\n",
+                "        return SENDER_PRESENT\n",
+            ),
+        ),
     ),
     Mutant(
         "half-is-enough",

@@ -15,6 +15,7 @@ RECOVERY = "raftx/storage/recovery.py"
 FORMAT = "raftx/storage/wal_format.py"
 FILE = "raftx/storage/file.py"
 FOUNDING = "raftx/storage/founding.py"
+WHOLE = "raftx/storage/whole.py"
 MEMORY = "raftx/storage/memory.py"
 PROTOCOL = "raftx/storage/protocol.py"
 RECEIVER = "raftx/storage/snapshot_receiver.py"
@@ -59,7 +60,9 @@ MUTANTS = (
                 FILE,
                 "            make_mark(directory, NOTHING, Owner(founding.cluster, founding.id, founding.store))\n"
                 "            if fill is not None:\n                fill(directory)\n"
+                "            lives_file.make(directory, Lives(founding.store, count=founding.opened, met=met or {}))\n"
                 "            founding_file.write(directory, founding)\n",
+                "            lives_file.make(directory, Lives(founding.store, count=founding.opened, met=met or {}))\n"
                 "            founding_file.write(directory, founding)\n"
                 "            make_mark(directory, NOTHING, Owner(founding.cluster, founding.id, founding.store))\n"
                 "            if fill is not None:\n                fill(directory)\n",
@@ -71,7 +74,7 @@ MUTANTS = (
         0,
         "the file that says that a directory was founded has its name before its bytes are on disk",
         FOUNDED,
-        (Edit(FOUNDING, " or file.py_sync_new(directory)\n", "\n"),),
+        (Edit(WHOLE, " or file.py_sync_new(directory)\n", "\n"),),
     ),
     Mutant(
         "founding-whose-name-is-not-durable",
@@ -80,9 +83,9 @@ MUTANTS = (
         FOUNDED,
         (
             Edit(
-                FOUNDING,
-                "        directory.rename(NEW, NAME)\n        code = directory.py_sync()\n",
-                "        directory.rename(NEW, NAME)\n",
+                WHOLE,
+                "    directory.rename(new, name)\n    return directory.py_sync()\n",
+                "    directory.rename(new, name)\n    return 0\n",
             ),
         ),
     ),
@@ -91,7 +94,7 @@ MUTANTS = (
         0,
         "a founding writes over the file of one that did not end, which was longer: what it leaves is damaged",
         FOUNDED,
-        (Edit(FOUNDING, "        directory.remove(NEW)\n", "        pass\n"),),
+        (Edit(WHOLE, "        directory.remove(new)\n", "        pass\n"),),
     ),
     Mutant(
         "a-member-is-founded-again",

@@ -263,7 +263,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="raftx.testing.nodes.forgetting", description="Schedules in which a member loses its memory."
     )
-    parser.add_argument("--schedules", type=at_least_one, default=120, help="how many, of all kinds and courses in turn")
+    parser.add_argument("--schedules", type=at_least_one, default=120, help="how many, all kinds in turn")
     parser.add_argument("--seed", type=seed_number, default=0, help="the first one")
     options = parser.parse_args(arguments)
     totals: Counter[str] = Counter()
