@@ -25,16 +25,20 @@ from raftx import (
     Entry,
     HardState,
     Loaded,
+    MemoryLost,
     NotFounded,
     StorageError,
     UsageError,
     WrongDirectory,
 )
-from raftx.storage.protocol import check_append, check_base, check_owner, first_membership
+from raftx.storage.protocol import Met, check_append, check_base, check_owner, first_membership
 
 OWNER = b"owner"  # id and cluster: written last when a member is founded
 FOUNDERS = b"founders"  # the first membership
 LIVES = b"lives"  # how often it was opened
+STORE = b"store"  # what tells it from every other one
+MET = b"m"  # before an id: the life of that member that was met, and its store
+LOST = b"lost"  # a life of its own member that others have met, and that began elsewhere
 STATE = b"state"  # the hard state
 BASE = b"base"  # where the log begins: index, term, membership there
 ENTRY = b"e"  # before an index: the record of that entry. Big-endian, so that the order of keys is that of entries
@@ -91,6 +95,7 @@ class LmdbStorage:
             if transaction.get(OWNER) is not None:
                 raise AlreadyFounded(f"{path} holds a member already")
             transaction.put(FOUNDERS, founders.encode())
+            transaction.put(STORE, os.urandom(16))
             transaction.put(OWNER, _OWNER.pack(id, cluster))
         for directory in (storage.path, *storage.path.absolute().parents):
             _sync_names(directory)
@@ -121,6 +126,8 @@ class LmdbStorage:
         if _OWNER.unpack(owner) != (id, cluster):
             whose, of = _OWNER.unpack(owner)
             raise WrongDirectory(f"{self.path} belongs to node {whose} of cluster {of!r}")
+        if transaction.get(LOST) is not None:
+            raise MemoryLost(f"{self.path} was set back or copied: others have met a life that it does not know")
         # Durable with this transaction, before anybody hears of this life.
         lives = 1 + _number(_LIVES, transaction.get(LIVES))
         transaction.put(LIVES, _LIVES.pack(lives))
@@ -134,7 +141,18 @@ class LmdbStorage:
         self._last = self._durable = max(_last_entry(transaction.cursor()), self._base)
         self._records = []
         conf_state, _ = ConfState.decode(members)
-        return Loaded(self._state, conf_state, lives, self._stored(self._base + 1), self._base, self._base_term)
+        life = lives << 32 | int.from_bytes(os.urandom(4), "little")
+        return Loaded(
+            self._state,
+            conf_state,
+            lives,
+            self._stored(self._base + 1),
+            self._base,
+            self._base_term,
+            life=life,
+            store=bytes(transaction.get(STORE)),
+            met=_met(transaction.cursor()),
+        )
 
     def append(self, hard_state: HardState, records: Sequence[bytes | memoryview]) -> None:
         """Take the hard state and then the records; written by the next ``sync``. See raftx.Storage.append."""
@@ -178,6 +196,17 @@ class LmdbStorage:
                     transaction.delete(key_of(old))
                 transaction.put(BASE, _BASE.pack(index, term) + conf_state.encode())
             self._base, self._base_term = index, term
+
+    def remember(self, id: int, met: Met) -> bool:
+        """Another member was met. See raftx.storage.protocol.RememberingStorage; a thread of its own."""
+        with self._guard, self._transaction(write=True) as transaction:
+            transaction.put(MET + _PLACE.pack(id), _PLACE.pack(met.life) + met.store)
+        return True
+
+    def forgotten(self, life: int) -> None:
+        """Others have met this life of its member, which began elsewhere."""
+        with self._guard, self._transaction(write=True) as transaction:
+            transaction.put(LOST, _PLACE.pack(life))
 
     def close(self) -> None:
         """Release the files. What was not synced is gone. May be called twice."""
@@ -251,6 +280,19 @@ class LmdbStorage:
 
 def _number(form: struct.Struct, data: bytes | None) -> int:
     return 0 if data is None else int(form.unpack(data)[0])
+
+
+def _met(cursor: Any) -> dict[int, Met]:
+    """Whom it has met."""
+    found = {}
+    if cursor.set_range(MET):
+        for key, value in cursor:
+            if not key.startswith(MET):
+                break
+            if len(key) == len(MET) + _PLACE.size:
+                number, life = _PLACE.unpack(key[len(MET) :])[0], _PLACE.unpack(value[: _PLACE.size])[0]
+                found[number] = Met(life, bytes(value[_PLACE.size :]))
+    return found
 
 
 def _last_entry(cursor: Any) -> int:

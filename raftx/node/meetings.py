@@ -176,8 +176,8 @@ class Meetings:
 
     def take_known(self, m: Message, place: int) -> int:
         """A member answers: it knows this life now, or has met another one, which we should know."""
-        if m.index != self.life:
-            return 0  # an answer to an earlier life
+        if m.index != self.life or (m.flags & FLAG_REJECT and m.commit == 0):
+            return 0  # an answer to an earlier life, or one that nobody gives
         if m.flags & FLAG_REJECT:
             self.lost_to, self.lost_life, self.lost_why = m.sender, m.commit, m.hint
             # Nothing more of this life counts; it ends once the next one knows why.

@@ -20,12 +20,13 @@ from typing import Any, TypeAlias
 
 from .._core import EntryLog
 from .._native.memory import Entry
-from ..errors import RaftError, SnapshotDamaged, StorageError, UsageError, WrongDirectory
+from ..errors import MemoryLost, RaftError, SnapshotDamaged, StorageError, UsageError, WrongDirectory
 from ..storage.membership import CHANGES
 from ..storage.memory_folder import MemoryFolder
-from ..storage.protocol import Loaded, SnapshotStorage, Storage
+from ..storage.protocol import Loaded, Met, RememberingStorage, SnapshotStorage, Storage
 from ..storage.snapshot_format import Descriptor, decode
 from ..storage.snapshots import SnapshotReader, SnapshotWriter
+from ..storage.wal_format import COUNT_SHIFT, STORE_BYTES
 from ..types import ENTRY_CONF_CHANGE_V2, ENTRY_NORMAL, ConfChange, ConfState, HardState, Snapshot
 
 CLUSTER = b"storage-suite---"
@@ -629,6 +630,32 @@ def a_power_cut_forgets_no_more_than_was_compacted(subject: Subject) -> None:
         subject.crash(storage)
 
 
+# --- lives: only for storages that remember them ----------------------------------------------------------
+
+
+def lives_of_others_are_remembered(subject: Subject) -> None:
+    """What ``remember`` was told last of each member, over openings and power cuts."""
+    met: dict[int, Met] = {}
+    for life in range(1, 5):
+        storage, loaded = subject.opened()
+        expect(dict(loaded.met), met, f"whom it had met, in life {life}")
+        expect(loaded.life >> COUNT_SHIFT, loaded.incarnation, "what the number of a life counts")
+        expect(len(loaded.store), STORE_BYTES, "the bytes in the name of the store")
+        for id in (2, 3):
+            met[id] = Met(life << COUNT_SHIFT | id, bytes([life * id]) * STORE_BYTES)
+            expect(storage.remember(id, met[id]), True, "what remember() returns where nothing is short")
+        (subject.crash or (lambda each: each.close()))(storage)
+
+
+def a_member_that_has_forgotten_does_not_open(subject: Subject) -> None:
+    """Others have met a life of it that it does not know."""
+    storage, _ = subject.opened()
+    storage.forgotten(5 << COUNT_SHIFT)
+    storage.close()
+    for _ in range(2):
+        expect_error(MemoryLost, "open() after forgotten()", subject.opened)
+
+
 CHECKS: Sequence[Check] = (
     it_has_the_methods_of_a_storage,
     a_new_one_is_empty,
@@ -657,7 +684,11 @@ SNAPSHOT_CHECKS: Sequence[Check] = (
     a_power_cut_leaves_the_log_as_before_or_as_after_a_snapshot,
 )
 
+#: Only for storages that have the methods of RememberingStorage.
+LIVES_CHECKS: Sequence[Check] = (lives_of_others_are_remembered, a_member_that_has_forgotten_does_not_open)
+
 
 def checks_for(storage: type) -> list[Check]:
     """The checks for a class of storages."""
-    return [*CHECKS, *(SNAPSHOT_CHECKS if issubclass(storage, SnapshotStorage) else ())]
+    snapshots = SNAPSHOT_CHECKS if issubclass(storage, SnapshotStorage) else ()
+    return [*CHECKS, *snapshots, *(LIVES_CHECKS if issubclass(storage, RememberingStorage) else ())]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
+from tests.helpers.waiting import eventually
+
 MEET, KNOWN = 38, 39
 REJECT = 1
 REBUILT = 1
@@ -27,6 +29,19 @@ def life(node: Any) -> int:
 def later(number: int, lives: int = 1) -> int:
     """A life that comes so many after another one."""
     return ((number >> 32) + lives << 32) | 7
+
+
+def befriend(impl: ModuleType, node: Any, deliver: Any, ids: Any, number: int = 1) -> None:
+    """Members that exist in a test's own frames alone meet a node that runs, and say that they know its life.
+
+    deliver: hands the node a frame. number: the life that each of them lives.
+    """
+    for id in ids:
+        codec = impl._core.Codec(node.config.cluster, id, number)
+        deliver(codec.encode(node.id, [introduction(impl, bytes([id] * 16))]))
+        eventually(lambda id=id: node._parts.engine.peers.py_incarnation(id) == number)
+        deliver(codec.encode(node.id, [impl.Message(KNOWN, index=life(node))]))
+    eventually(lambda: begun([node]))
 
 
 def begun(nodes: Any) -> bool:

@@ -82,7 +82,7 @@ def test_an_offer_of_what_is_there_is_answered(impl, three, caplog):
     leader = three.leader()
     entry, committed = node.applied_index - 5, node.commit_index
     snapshot = impl.Snapshot(entry, leader.term, leader.configuration, b"")
-    codec = impl._core.Codec(impl.Config(id=1).cluster, leader.id, leader.status()["incarnation"])
+    codec = impl._core.Codec(impl.Config(id=1).cluster, leader.id, leader.status()["life"])
     offer = impl.Message(kind=SNAP, sender=leader.id, to=3, term=leader.term, snapshot=snapshot)
     sent = len(three.world.trace)
     three.world.receive[3](codec.encode(3, [offer]))

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tests.tools import kill, power_cuts, size, syscalls
+from tests.tools import kill, memory_loss, power_cuts, size, syscalls
 
 
 @pytest.mark.slow
@@ -29,6 +29,13 @@ def test_a_file_system_that_loses_power(tmp_path, tell):
         pytest.skip(f"the power of a file system cannot be cut here: {error}")
     assert counts["checked"] > 0 and counts["cuts"] == 3
     tell(f"{counts['checked']:,} acknowledged entries are there after 3 power cuts of an ext4")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "course"), list(zip(memory_loss.KINDS, memory_loss.COURSES[1:], strict=True)))
+def test_a_directory_that_is_wiped_or_set_back(kind, course, tell):
+    acknowledged = memory_loss.run(kind, course, 1)
+    tell(f"{kind}, {course}: recognised, {acknowledged} acknowledged, none lost")
 
 
 @pytest.fixture

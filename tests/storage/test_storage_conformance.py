@@ -66,6 +66,8 @@ def test_what_a_storage_cannot_do_is_not_asked_of_it(impl):
     assert set(suite.SNAPSHOT_CHECKS) < set(suite.checks_for(impl.FileStorage))
     assert set(suite.SNAPSHOT_CHECKS) < set(suite.checks_for(Right))
     assert not set(suite.SNAPSHOT_CHECKS) & set(suite.checks_for(HasNoCompact))
+    assert set(suite.LIVES_CHECKS) < set(suite.checks_for(impl.FileStorage))
+    assert not set(suite.LIVES_CHECKS) & set(suite.checks_for(HasNoCompact))
     assert protocol.keeps_snapshots(impl.MemoryStorage(VOTERS)) and not protocol.keeps_snapshots(HasNoCompact(None))
 
 
@@ -98,6 +100,12 @@ class Right:
 
     def begin_behind(self, index, term, conf_state):
         self.kept.begin_behind(index, term, conf_state)
+
+    def remember(self, id, met):
+        return self.kept.remember(id, met)
+
+    def forgotten(self, life):
+        self.kept.forgotten(life)
 
     def close(self):
         self.kept.close()
@@ -325,6 +333,18 @@ class OpensTheNewest(Right):
         return self.kept.open_snapshot()
 
 
+class ForgetsWhomItMet(Right):
+    """What it is to remember is gone with the next opening."""
+
+    def remember(self, id, met):
+        return True
+
+
+class ForgetsThatItHasForgotten(Right):
+    def forgotten(self, life):
+        pass
+
+
 #: each with the checks that must find it, among others
 WRONG = (
     (NoIncarnation, "the_incarnation_counts_openings"),
@@ -350,6 +370,8 @@ WRONG = (
     (BeginsBehindAtOnce, "a_power_cut_leaves_the_log_as_before_or_as_after_a_snapshot"),
     (VoidEntriesComeBack, "a_log_begins_anew_behind_a_snapshot"),
     (BelievesAnyChunk, "a_snapshot_arrives_in_chunks"),
+    (ForgetsWhomItMet, "lives_of_others_are_remembered"),
+    (ForgetsThatItHasForgotten, "a_member_that_has_forgotten_does_not_open"),
     (OpensTheNewest, "a_snapshot_that_was_written_is_kept"),
 )
 

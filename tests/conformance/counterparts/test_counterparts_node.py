@@ -26,6 +26,7 @@ from raftx.types import (
 )
 from tests.helpers import threads
 from tests.helpers.cluster import Cluster, Machine, propose_somehow
+from tests.helpers.meetings import befriend
 from tests.helpers.waiting import WAIT, eventually
 
 #: Bytes of an entry beside its data; and what a Node puts before the data of a proposal.
@@ -145,6 +146,7 @@ def test_node_step(impl: ModuleType, kind: int) -> None:
         message.set_entries(impl.Message(kind, entries=[impl.Entry(0, 0, b"read")]))
     storage = impl.MemoryStorage(voters=[1, 2, 3])
     with impl.Node(config, storage, network.transport(), Machine(), clock=impl._native.threads.ManualClock()) as node:
+        befriend(impl, node, lambda frame: peer.send(1, frame), (2, 3))
         peer.send(1, codec.encode(1, [message]))
         peer.send(1, codec.encode(1, [impl.Message(MSG_HEARTBEAT, term=9)]))
         eventually(lambda: node.term == 9)

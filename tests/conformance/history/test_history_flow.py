@@ -27,6 +27,7 @@ from raftx.types import (
 from tests.helpers.cluster import Cluster, Machine
 from tests.helpers.core_net import FullMember, Network, leader, only
 from tests.helpers.implementations import module
+from tests.helpers.meetings import befriend
 from tests.helpers.waiting import WAIT, eventually
 
 KIB = 1024
@@ -195,6 +196,7 @@ def test_no_message_from_the_wire_ends_a_node(impl: ModuleType) -> None:
     sender = network.transport()
     sender.start(2, lambda frame: None)
     with impl.Node(config, impl.MemoryStorage(voters=[1, 2, 3]), network.transport(), Machine()) as node:
+        befriend(impl, node, lambda frame: sender.send(1, frame), (2, 3))
         for frame in frames:
             sender.send(1, frame)
         sender.send(1, peer.encode(1, [message(MSG_VOTE, term=2)]))

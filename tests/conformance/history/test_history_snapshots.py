@@ -30,6 +30,7 @@ from tests.helpers.async_member import AsyncMember
 from tests.helpers.cluster import Machine
 from tests.helpers.core_net import FullMember, Network, kinds, only
 from tests.helpers.implementations import structures
+from tests.helpers.meetings import befriend
 from tests.helpers.waiting import WAIT, eventually
 
 
@@ -371,6 +372,7 @@ def test_a_node_drops_what_is_no_snapshot_and_says_so(impl: ModuleType, caplog: 
     codec = structures(impl).Codec(config.cluster, 2, 1)
     message = impl.Message(MSG_SNAP, term=4, snapshot=snapshot(impl, 9, 4))
     with impl.Node(config, storage, network.transport(), Machine()) as node:
+        befriend(impl, node, lambda frame: peer.send(1, frame), (2, 3))
         peer.send(1, codec.encode(1, [message]))
         eventually(lambda: "the snapshot that 2 offers cannot be read: it does not begin with" in caplog.text, WAIT)
         assert node.status()["transfers"]["fetching"] == 0

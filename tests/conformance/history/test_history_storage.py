@@ -28,6 +28,7 @@ from tests.helpers.async_member import AsyncMember
 from tests.helpers.cluster import Machine
 from tests.helpers.core_net import Member, Network, only
 from tests.helpers.implementations import IMPLEMENTATIONS, module, structures
+from tests.helpers.meetings import befriend
 from tests.helpers.power import Platter, PowerCut
 from tests.helpers.storages import founded
 from tests.helpers.waiting import WAIT, eventually
@@ -484,6 +485,7 @@ def test_frames_that_arrive_while_and_after_a_node_closes_reach_no_storage(impl:
             self.append, self.close = append, close
 
     node = impl.Node(impl.Config(id=1, tick_ms=5, election_ticks=1000, seed=1), Storage(), Transport()).start()
+    befriend(impl, node, deliver[0], (2, 3))
     deliver[0](frame)
     eventually(lambda: "append" in calls)
     for _ in range(50):
