@@ -156,7 +156,7 @@ class Engine(Runner):
         self.dispatch = Dispatch(
             core, codec, link, self.out, self.peers, self.gauges, applies, self.transfers, settings, max_frame_bytes
         )
-        self.meetings = Meetings(core, self.out, self.peers, codec.incarnation, store, rebuilt)
+        self.meetings = Meetings(core, self.out, self.peers, codec.incarnation, store, rebuilt, settings.tick_ms)
         self.gauges.waiting = not self.meetings.look()
         self.compaction = Compaction(core, settings.keep_entries, settings.max_log_bytes)
         self.shown_term = self.shown_lead = self.shown_transferee = 0

@@ -8,7 +8,7 @@ from ..consensus.raft cimport Raft
 from .peers cimport PeerTable
 
 cdef uint64_t PART, PART_MASK, LAST_MASK, PART_UNIT, LAST_UNIT
-cdef int MEMBERS_MAX, MSG_KNOWN, MSG_MEET, WAIT_TIMEOUTS, HELP_TIMEOUTS
+cdef int MEMBERS_MAX, MSG_KNOWN, MSG_MEET, WAIT_TIMEOUTS, WAIT_MS, HELP_TIMEOUTS
 cdef uint32_t FLAG_REJECT
 
 @cython.final
@@ -32,6 +32,7 @@ cdef class Meetings:
     cdef readonly uint64_t life
     cdef uint64_t part1, part2, part3, flags
     cdef readonly bint begun, lost, doubted
+    cdef readonly int64_t patience
     cdef int64_t waited, led, unhelped
     cdef readonly uint64_t lost_to, lost_life, lost_why
     cdef public uint64_t stranger
@@ -40,6 +41,7 @@ cdef class Meetings:
     cdef int introduce_again(self, int place, uint64_t to) except -1 nogil
     @cython.locals(slot=int, place=int)
     cdef bint tick(self) except -1 nogil
+    @cython.locals(helped=cython.bint)
     cdef void end_doubt(self) noexcept nogil
     cdef void heard_leader(self, uint64_t term) noexcept nogil
     cdef bint look(self) noexcept nogil

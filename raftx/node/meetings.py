@@ -21,7 +21,8 @@ from .peers import PeerTable
 from .rows import REBUILT
 
 QUEUED = 64  # introductions that may wait for the disk; what comes beyond is dropped, and comes again
-WAIT_TIMEOUTS = 3  # election timeouts after which a life begins that too few others know
+WAIT_TIMEOUTS = 3  # election timeouts after which a life begins that too few others know,
+WAIT_MS = 1000  # but not sooner than this: members that are there have been connected to by then
 HELP_TIMEOUTS = 5  # and in which a leader has to help it out, if it was begun in doubt; in the first two it listens
 # Bits of a store's name in each of the first two fields of a Meet; the third has the rest.
 PART = 48
@@ -67,8 +68,12 @@ class MeetQueue(Handoff):
 class Meetings:
     """Of one engine, whose parts it uses. ``out``: rows that may leave. store: b"" where the storage does not say."""
 
-    def __init__(self, core: Raft, out: Outbox, peers: PeerTable, life: int, store: bytes, rebuilt: bool) -> None:
+    def __init__(
+        self, core: Raft, out: Outbox, peers: PeerTable, life: int, store: bytes, rebuilt: bool, tick_ms: int
+    ) -> None:
         self.core = core
+        #: ticks after which it begins although too few others know it
+        self.patience = max(WAIT_TIMEOUTS * core.election_timeout, WAIT_MS // tick_ms)
         self.out = out
         self.peers = peers
         self.life = life
@@ -81,7 +86,7 @@ class Meetings:
         self.begun = False
         #: ticks since the start; and since a leader was heard, while it has not begun
         self.waited = 0
-        self.led = WAIT_TIMEOUTS * core.election_timeout
+        self.led = self.patience
         #: who leads without being a member, as far as we know: it has to know us as well. 0: nobody was heard since
         self.stranger = 0
         #: it was begun in doubt, though its storage had none; and ticks in which no leader has helped it out
@@ -133,7 +138,7 @@ class Meetings:
             return False
         self.waited += 1
         self.led += 1
-        if self.waited < WAIT_TIMEOUTS * self.core.election_timeout:
+        if self.waited < self.patience:
             return False
         self.begun = True
         if self.core.check_quorum and 2 * self.led <= self.core.election_timeout and not self.core.in_doubt:
@@ -147,7 +152,8 @@ class Meetings:
         if not self.doubted or not self.core.in_doubt:
             self.doubted = False
             return
-        self.unhelped = self.unhelped + 1 if self.core.doubt_term != self.core.term else 0
+        helped = self.core.doubt_term == self.core.term and self.core.election_elapsed <= 2 * self.core.election_timeout
+        self.unhelped = 0 if helped else self.unhelped + 1
         if self.unhelped > HELP_TIMEOUTS * self.core.election_timeout:
             # There may be no majority without us any more. What we may have forgotten is as it was before.
             self.core.in_doubt = self.doubted = False

@@ -117,6 +117,13 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "help-that-was-begun-is-waited-for",
+        0,
+        "a life in doubt waits for a leader that had begun to help it, and has gone",
+        NODE,
+        (Edit(MEETINGS, " and self.core.election_elapsed <= 2 * self.core.election_timeout\n", "\n"),),
+    ),
+    Mutant(
         "lost-memory-is-forgotten",
         0,
         "a member that was told that it has forgotten starts again as if nothing had happened",
