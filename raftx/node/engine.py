@@ -656,7 +656,7 @@ class Engine(Runner):
             self.driver.write_term,
             self.driver.write_vote,
             self.driver.write_commit,
-            self.driver.write_in_doubt,
+            self.driver.write_in_doubt and not self.meetings.doubted,
         )
 
     def hand_over_entries(self) -> int:

@@ -41,7 +41,6 @@ cdef class Meetings:
     cdef int introduce_again(self, int place, uint64_t to) except -1 nogil
     @cython.locals(slot=int, place=int)
     cdef bint tick(self) except -1 nogil
-    @cython.locals(helped=cython.bint)
     cdef void end_doubt(self) noexcept nogil
     cdef void heard_leader(self, uint64_t term) noexcept nogil
     cdef bint look(self) noexcept nogil

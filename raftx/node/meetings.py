@@ -89,7 +89,8 @@ class Meetings:
         self.led = self.patience
         #: who leads without being a member, as far as we know: it has to know us as well. 0: nobody was heard since
         self.stranger = 0
-        #: it was begun in doubt, though its storage had none; and ticks in which no leader has helped it out
+        #: it was begun in doubt, though its storage had none, and keeps none: the next life finds out for itself. And
+        #: ticks in which no leader has helped it out
         self.doubted = False
         self.unhelped = 0
         #: what a member says that knows better: who, the life that it has met, and why it is none of ours; 0: nobody.
@@ -152,8 +153,7 @@ class Meetings:
         if not self.doubted or not self.core.in_doubt:
             self.doubted = False
             return
-        helped = self.core.doubt_term == self.core.term and self.core.election_elapsed <= 2 * self.core.election_timeout
-        self.unhelped = 0 if helped else self.unhelped + 1
+        self.unhelped = self.unhelped + 1 if self.core.doubt_term != self.core.term else 0
         if self.unhelped > HELP_TIMEOUTS * self.core.election_timeout:
             # There may be no majority without us any more. What we may have forgotten is as it was before.
             self.core.in_doubt = self.doubted = False

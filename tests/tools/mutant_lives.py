@@ -117,11 +117,17 @@ MUTANTS = (
         ),
     ),
     Mutant(
-        "help-that-was-begun-is-waited-for",
+        "doubt-of-a-life-is-kept",
         0,
-        "a life in doubt waits for a leader that had begun to help it, and has gone",
+        "a doubt for want of answers outlives its life, as one of the disk: two of three members stop for good",
         NODE,
-        (Edit(MEETINGS, " and self.core.election_elapsed <= 2 * self.core.election_timeout\n", "\n"),),
+        (
+            Edit(
+                ENGINE,
+                "            self.driver.write_in_doubt and not self.meetings.doubted,\n",
+                "            self.driver.write_in_doubt,\n",
+            ),
+        ),
     ),
     Mutant(
         "lost-memory-is-forgotten",

@@ -79,7 +79,7 @@ class NodeChecker(Checker):
             self.promised.pop(id, None)
         else:
             self.promised[id] = (base, self.terms[id][: engine.core.stable - base + 1])
-        if engine.core.in_doubt:
+        if engine.core.in_doubt and not engine.meetings.doubted:
             self.doubts.add(id)
         else:
             self.doubts.discard(id)
