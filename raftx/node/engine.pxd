@@ -77,7 +77,7 @@ cdef class Engine(Runner):
     cdef uint64_t shown_term, shown_lead, shown_transferee
     cdef int shown_role
     cdef int64_t stalled
-    cdef bint begun, stopping, blocked, in_frame
+    cdef bint begun, stopping, blocked, in_frame, of_member
     cdef int verdict
     cdef size_t unsent, command, commands_taken, command_span
 
@@ -91,7 +91,6 @@ cdef class Engine(Runner):
     @cython.locals(done=uint64_t)
     cdef int take_disk(self) except -1 nogil
     cdef int take_frames(self) except -1 nogil
-    @cython.locals(member=cython.bint)
     cdef int open_frame(self) except -1 nogil
     cdef int take_messages(self) except -1 nogil
     @cython.locals(slot=int)

@@ -164,8 +164,8 @@ class Engine(Runner):
         self.begun = self.stopping = False
         #: proposals wait until something commits
         self.blocked = False
-        #: the messages of the present frame are not all taken; what was thought of its sender's life
-        self.in_frame = False
+        #: the messages of the present frame are not all taken; its sender is a member; what was thought of its life
+        self.in_frame = self.of_member = False
         self.verdict = 0
         #: rows of commands that were taken, how many of them are done, and spans of those
         self.command = self.commands_taken = self.command_span = 0
@@ -317,11 +317,11 @@ class Engine(Runner):
             return 0
         self.link.proven()
         place = self.peers.of_id(self.core.tracker.peers, self.codec.sender)
-        member = self.core.tracker.peers.slot_of(self.codec.sender) >= 0
-        self.verdict = self.senders.judge(place, self.codec.sender_incarnation, member)
+        self.of_member = self.core.tracker.peers.slot_of(self.codec.sender) >= 0
+        self.verdict = self.senders.judge(place, self.codec.sender_incarnation, self.of_member)
         if self.verdict == SENDER_STALE:
             self.gauges.frames_stale += 1
-            if not member:
+            if not self.of_member:
                 return 0
         elif self.verdict != ODD_INCARNATION:
             self.heard(place)
@@ -380,10 +380,8 @@ class Engine(Runner):
         """One message from a peer, if an honest one can have sent it."""
         if self.message.kind >= MSG_HELLO:
             return self.receive_other()
-        if self.message.kind in (MSG_APP, MSG_HEARTBEAT, MSG_SNAP):
-            if self.core.tracker.peers.slot_of(self.message.sender) < 0:
-                self.meetings.stranger = self.message.sender
-            self.meetings.heard_leader(self.message.term)
+        if (not self.of_member or not self.meetings.begun) and self.message.kind in (MSG_APP, MSG_HEARTBEAT, MSG_SNAP):
+            self.meetings.heard_leader(self.message.sender, self.of_member, self.message.term)
         if not self.meetings.begun:
             self.gauges.unmet += 1
             return 0

@@ -35,14 +35,15 @@ cdef class Meetings:
     cdef readonly int64_t patience
     cdef int64_t waited, led, unhelped
     cdef readonly uint64_t lost_to, lost_life, lost_why
-    cdef public uint64_t stranger
+    cdef uint64_t stranger
 
     cdef int introduce(self, int place, uint64_t to) except -1 nogil
+    cdef int meet(self, uint64_t to) except -1 nogil
     cdef int introduce_again(self, int place, uint64_t to) except -1 nogil
     @cython.locals(slot=int, place=int)
     cdef bint tick(self) except -1 nogil
     cdef void end_doubt(self) noexcept nogil
-    cdef void heard_leader(self, uint64_t term) noexcept nogil
+    cdef void heard_leader(self, uint64_t sender, bint is_member, uint64_t term) noexcept nogil
     cdef bint look(self) noexcept nogil
     @cython.locals(slot=int, others=int, known=int)
     cdef bint is_known(self, uint64_t voters) noexcept nogil

@@ -2,7 +2,7 @@
 
 A member whose storage was wiped or set back has forgotten what it promised, and cannot tell. So each life introduces
 itself, and what a life sends counts nowhere before its introduction is durable there (memory.py). And a life takes part
-only once more than half of the others know it, of each half of a joint configuration: whoever had met its successor is
+only once more than half of the others know it, of each half of a joint configuration: whoever had met a later life is
 among any such number, and says so. Where that many cannot be had, it begins after a while: in doubt
 (consensus/doubt.py) where a leader does without it, and else as it is. docs/guarantees.md has the argument, and what it
 leaves open.
@@ -104,6 +104,10 @@ class Meetings:
         """Tell a member who we are; again in twice as many ticks, unless it answers."""
         self.peers.pauses[place] = min(max(2 * self.peers.pauses[place], 1), self.core.election_timeout)
         self.peers.pausing[place] = self.peers.pauses[place]
+        return self.meet(to)
+
+    def meet(self, to: int) -> int:
+        """Say who we are, once."""
         self.out.push(MSG_MEET, to, self.core.id, 0)
         self.out.set_log(self.part1, self.part2, self.part3)
         self.out.set_answer(0, self.flags, 0)
@@ -126,13 +130,12 @@ class Meetings:
                     if self.peers.pausing[place] <= 0:
                         self.introduce(place, self.core.tracker.peers.ids[slot])
         if self.stranger != 0:
-            self.out.push(MSG_MEET, self.stranger, self.core.id, 0)
-            self.out.set_log(self.part1, self.part2, self.part3)
-            self.out.set_answer(0, self.flags, 0)
+            self.meet(self.stranger)
             self.stranger = 0
         if self.lost_to != 0:
-            # Until the storage knows: what was said may have found no room.
-            self.queue.put_meet(self.empty_spans, self.core.id, self.lost_life, 0, 0, 0)
+            if not self.queue.waiting():
+                # Until the storage knows: what was said may have found no room.
+                self.queue.put_meet(self.empty_spans, self.core.id, self.lost_life, 0, 0, 0)
             return False
         if self.begun or self.look():
             self.end_doubt()
@@ -159,8 +162,10 @@ class Meetings:
             self.core.in_doubt = self.doubted = False
             self.core.lived_term = self.core.term
 
-    def heard_leader(self, term: int) -> None:
-        """A leader's message came, which the core does not hear."""
+    def heard_leader(self, sender: int, is_member: bool, term: int) -> None:
+        """A leader's message came from a stranger, or before this life has begun."""
+        if not is_member:
+            self.stranger = sender
         if term >= self.core.term:
             self.led = 0
 

@@ -487,7 +487,7 @@ class FileStorage:
             lives = lives_file.read(directory, founding.store)
         except WalDamaged as error:
             raise WalDamaged(f"{self.path}: {error}. {REMEDY}") from error
-        lives_file.check(lives, str(self.path), id)
+        lives_file.check(lives.lost, str(self.path), id)
         recovery = Recovery(directory, founding, (self._segment_bytes or founding.segment_bytes) // BLOCK * BLOCK)
         try:
             try:

@@ -36,8 +36,9 @@ _HEAD = struct.Struct(f"<8sIIQQQQ{STORE_BYTES}s")
 _ROW = struct.Struct(f"<QQ{STORE_BYTES}s")
 _WORDS = struct.Struct("<QQ")
 
-GONE = (
-    "{where}: member {id} has lost its memory: others have met life {lost} of it, which this directory does not know. "
+#: what is wrong with a storage whose member has forgotten something, and what to do about it
+GONE = "member {id} has lost its memory: others have met life {lost} of it, which is not known here"
+GONE_REMEDY = (
     "Was it copied, set back to an older state, or founded a second time? It must not take part with what it has. Put "
     "back the directory that the member used last, or rebuild the member (raftx wal rebuild)"
 )
@@ -119,10 +120,10 @@ def read(directory: Directory, store: bytes) -> Lives:
     return max(whole, key=lambda each: each.number)
 
 
-def check(lives: Lives, where: str, id: int) -> None:
-    """Raise MemoryLost for a directory of which others have said that it has forgotten something."""
-    if lives.lost:
-        raise MemoryLost(GONE.format(where=where, id=id, lost=named(lives.lost)))
+def check(lost: int, where: str, id: int) -> None:
+    """Raise MemoryLost for a storage of which others have said that it has forgotten something: this life."""
+    if lost:
+        raise MemoryLost(f"{where}: {GONE.format(id=id, lost=named(lost))}. {GONE_REMEDY}")
 
 
 def check_written(code: int) -> None:

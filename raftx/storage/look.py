@@ -19,7 +19,7 @@ from types import TracebackType
 from .._native.files import Directory, segment_name
 from .._native.layout import ENTRY_HEADER, RECORD_INDEX, RECORD_LENGTH
 from .._native.memory import Buffer, Entry
-from ..errors import MemoryLost, NotFounded, SnapshotDamaged, StorageError, WalDamaged
+from ..errors import NotFounded, SnapshotDamaged, StorageError, WalDamaged
 from . import founding as founding_file
 from . import lives as lives_file
 from .file import NOT_FOUNDED, REMEDY
@@ -212,11 +212,11 @@ def _examine(seen: Look, directory: Directory, thorough: bool) -> None:
         raise NotFounded(f"{path} holds no member. {NOT_FOUNDED}")
     try:
         seen.lives = lives_file.read(directory, founding.store)
-        lives_file.check(seen.lives, str(path), founding.id)
     except WalDamaged as error:
         seen.damage.append(Damage(LIVES, 0, str(error), REMEDY))
-    except MemoryLost as error:
-        seen.damage.append(Damage(LIVES, 0, str(error), "see there"))
+    if seen.lives is not None and seen.lives.lost:
+        reason = lives_file.GONE.format(id=founding.id, lost=lives_file.named(seen.lives.lost))
+        seen.damage.append(Damage(LIVES, 0, reason, lives_file.GONE_REMEDY))
     seen.recovery = recovery = Recovery(directory, founding, founding.segment_bytes, readonly=True)
     try:
         recovery.examine()

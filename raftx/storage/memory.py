@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .._native.memory import Entry
-from ..errors import ConfigError, MemoryLost, StorageError, UsageError, WrongDirectory
+from ..errors import ConfigError, StorageError, UsageError, WrongDirectory
 from ..types import ConfState, HardState
-from .lives import GONE, named, new_life
+from .lives import check as check_lost
+from .lives import new_life
 from .membership import CHANGES, membership_after
 from .memory_folder import MemoryFolder
 from .protocol import Loaded, Met, check_append, check_base, check_owner, first_membership
@@ -149,8 +150,7 @@ class MemoryStorage:
                 raise WrongDirectory("this storage is in use by another node")
             if self._owner not in (None, (id, cluster)):
                 raise WrongDirectory(f"this storage belongs to node {self._owner[0] if self._owner else id}")
-            if self._lost:
-                raise MemoryLost(GONE.format(where="the storage", id=id, lost=named(self._lost)))
+            check_lost(self._lost, "the storage", id)
             self._owner = (id, cluster)
             self._open = True
             self._incarnation += 1

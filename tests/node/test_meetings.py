@@ -58,9 +58,9 @@ def status(node, name):
     return node.status()[name]
 
 
-def test_a_life_takes_part_once_it_is_known_by_more_than_half_of_the_others(impl):
-    """One of two is not enough. Before that no time passes, and nothing of the algorithm is heard."""
-    world = World(impl, 3)
+def known_to_the_leader_alone(impl, **settings):
+    """Three members, one in a life that the third does not hear of: world (with ``net``), leader, that one, the third."""
+    world = World(impl, 3, **settings)
     leader = world.leader()
     a, b = [id for id in world.ids if id != leader.id]
     world.until(lambda: begun(world.nodes.values()))
@@ -68,6 +68,13 @@ def test_a_life_takes_part_once_it_is_known_by_more_than_half_of_the_others(impl
     net.cut(a, b)
     node = restart(world, a)
     net.wrap()
+    world.net = net
+    return world, leader, node, b
+
+
+def test_a_life_takes_part_once_it_is_known_by_more_than_half_of_the_others(impl):
+    """One of two is not enough. Before that no time passes, and nothing of the algorithm is heard."""
+    world, leader, node, b = known_to_the_leader_alone(impl)
     world.until(lambda: status(node, "waits_for") == [b])
     world.for_rounds(2 * TIMEOUT)
     assert status(node, "waits_for") == [b] and status(node, "messages_unmet") > 0
@@ -78,7 +85,7 @@ def test_a_life_takes_part_once_it_is_known_by_more_than_half_of_the_others(impl
     with pytest.raises(impl.NotDone, match="not known to the others yet"):
         refused.result(0)
     assert leader.is_leader
-    net.cuts.clear()
+    world.net.cuts.clear()
     world.until(lambda: node.leader_id == leader.id)
     assert status(node, "waits_for") == [] and not status(node, "in_doubt")
     world.close()
@@ -108,14 +115,7 @@ def test_a_life_that_too_few_know_begins_as_it_is_where_nobody_leads(impl, caplo
 
 def test_where_somebody_leads_it_begins_in_doubt(impl, caplog):
     """The leader that does without it brings it up to date, though the third member cannot be asked."""
-    world = World(impl, 3)
-    leader = world.leader()
-    a, b = [id for id in world.ids if id != leader.id]
-    world.until(lambda: begun(world.nodes.values()))
-    net = Net(world)
-    net.cut(a, b)
-    node = restart(world, a)
-    net.wrap()
+    world, leader, node, _ = known_to_the_leader_alone(impl)
     world.until(lambda: status(node, "in_doubt"))
     assert status(node, "waits_for") == [] and status(node, "vote") in (0, leader.id)
     world.until(lambda: not status(node, "in_doubt"))
@@ -128,14 +128,7 @@ def test_where_somebody_leads_it_begins_in_doubt(impl, caplog):
 
 def test_that_doubt_ends_when_nobody_can_help(impl):
     """Without that, two of three members could not go on when the third has gone meanwhile."""
-    world = World(impl, 3)
-    leader = world.leader()
-    a, b = [id for id in world.ids if id != leader.id]
-    world.until(lambda: begun(world.nodes.values()))
-    net = Net(world)
-    net.cut(a, b)
-    node = restart(world, a)
-    net.wrap()
+    world, leader, node, b = known_to_the_leader_alone(impl)
     world.until(lambda: status(node, "in_doubt"))
     # The member that made the majority is gone.
     world.nodes[b].close()
@@ -150,19 +143,12 @@ def test_that_doubt_ends_when_nobody_can_help(impl):
 
 def test_that_doubt_is_not_the_storages(impl):
     """The next life finds out for itself, and two of three members go on when the third has gone."""
-    world = World(impl, 3)
-    leader = world.leader()
-    a, b = [id for id in world.ids if id != leader.id]
-    world.until(lambda: begun(world.nodes.values()))
-    net = Net(world)
-    net.cut(a, b)
-    node = restart(world, a)
-    net.wrap()
+    world, leader, node, b = known_to_the_leader_alone(impl)
     world.until(lambda: status(node, "in_doubt"))
     world.for_rounds(20)
     assert status(node, "in_doubt")
     world.nodes[b].close()
-    node = restart(world, a)
+    node = restart(world, node.id)
     assert not status(node, "in_doubt")
     world.until(lambda: begun([node]) and not status(node, "in_doubt"))
     leader = world.until(lambda: next((each for each in (leader, node) if each.is_leader), None))
@@ -174,27 +160,20 @@ def test_that_doubt_is_not_the_storages(impl):
 
 def test_that_doubt_ends_though_a_leader_had_begun_to_help(impl):
     """It is gone before it has sent what is missing. Nobody's term moves: the other member asks before it campaigns."""
-    world = World(impl, 3, pre_vote=True)
-    leader = world.leader()
-    a, b = [id for id in world.ids if id != leader.id]
-    world.until(lambda: begun(world.nodes.values()))
-    net = Net(world)
-    net.cut(a, b)
-    node = restart(world, a)
-    net.wrap()
-    codec = impl._core.Codec(leader.config.cluster, a, 1)
-    inner = world.receive[a]
+    world, leader, node, b = known_to_the_leader_alone(impl, pre_vote=True)
+    codec = impl._core.Codec(leader.config.cluster, node.id, 1)
+    inner = world.receive[node.id]
     # It gets no entries: what the leader has more than it is missing until the end.
-    world.receive[a] = lambda frame: any([m.kind == 3 for m in codec.decode(frame)]) or inner(frame)
+    world.receive[node.id] = lambda frame: any([m.kind == 3 for m in codec.decode(frame)]) or inner(frame)
     world.until(lambda: status(node, "in_doubt"))
     future = leader.propose(b"x")
     world.until(future.done)
-    core = world.engine(a).core
-    world.until(lambda: "doubt" in repr(core) and world.engine(a).core.doubt_term == core.term)
+    core = world.engine(node.id).core
+    world.until(lambda: core.doubt_term == core.term)
     # It stops where it is, and hands nothing over.
     world.skipped.add((leader.id, "engine"))
-    net.cuts.clear()
-    world.receive[a] = inner
+    world.net.cuts.clear()
+    world.receive[node.id] = inner
     assert status(node, "in_doubt")
     other = world.nodes[b]
     world.until(lambda: not status(node, "in_doubt"), rounds=10 * TIMEOUT)

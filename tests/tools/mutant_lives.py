@@ -94,7 +94,7 @@ MUTANTS = (
         0,
         "a newcomer does not introduce itself to a leader that it does not know, which drops its answers for ever",
         "node/test_peers.py",
-        (Edit(ENGINE, "                self.meetings.stranger = self.message.sender\n", "                pass\n"),),
+        (Edit(MEETINGS, "            self.stranger = sender\n", "            pass\n"),),
     ),
     Mutant(
         "unknown-life-does-not-doubt",
