@@ -59,7 +59,7 @@ def status(node, name):
 
 
 def known_to_the_leader_alone(impl, **settings):
-    """Three members, one in a life that the third does not hear of: world (with ``net``), leader, that one, the third."""
+    """Three members, one in a life that the third does not hear of: world (with ``net``), leader, that one, third."""
     world = World(impl, 3, **settings)
     leader = world.leader()
     a, b = [id for id in world.ids if id != leader.id]
