@@ -206,7 +206,11 @@ def test_nng_peer_comes_and_goes(pynng, nng):
             way.ready()
             assert way.sender.py_send(7, b"%d" % life) == 0
             assert pull.recv() == b"%d" % life
-        deadline = time.monotonic() + LIMIT_S
+            # The thread that counts may not have looked yet.
+            deadline = time.monotonic() + LIMIT_S
+            while way.wire.connections < life:
+                assert time.monotonic() < deadline
+                time.sleep(0.001)
         while way.wire.py_ready(7):
             way.sender.py_send(7, b"gone")
             assert time.monotonic() < deadline
