@@ -11,7 +11,7 @@ import collections
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 logger = logging.getLogger("raftx")
@@ -21,6 +21,22 @@ Line: TypeAlias = "tuple[int, str, tuple[Any, ...], BaseException | None]"
 LINES_KEPT = 1024  # that wait for a handler which does not return
 
 _local = threading.local()
+
+
+class _TakenOver:
+    """Lines that take what a thread reports, from enter to exit. A worker enters one a round, so it is plain."""
+
+    __slots__ = ("_before", "_lines")
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+
+    def __enter__(self) -> None:
+        self._before: Lines | None = getattr(_local, "lines", None)
+        _local.lines = self._lines
+
+    def __exit__(self, *_: object) -> None:
+        _local.lines = self._before
 
 
 class Lines:
@@ -33,15 +49,9 @@ class Lines:
         #: called after a line was left. Any thread, so it must not wait
         self.on_line: Callable[[], object] | None = None
 
-    @contextlib.contextmanager
-    def taken_over(self) -> Iterator[None]:
+    def taken_over(self) -> _TakenOver:
         """What the calling thread reports waits here, as long as this lasts."""
-        before = getattr(_local, "lines", None)
-        _local.lines = self
-        try:
-            yield
-        finally:
-            _local.lines = before
+        return _TakenOver(self)
 
     def add(self, line: Line) -> None:
         """Leave a line. Any thread."""

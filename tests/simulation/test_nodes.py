@@ -8,7 +8,7 @@ import pytest
 
 from tests.helpers.implementations import IMPLEMENTATIONS, module
 
-SCHEDULES = {"compiled": 1000, "pure": 50}
+SCHEDULES = {"compiled": 2000, "pure": 50}
 SAME_STEPS = 300
 
 # What so many schedules have to come to, each a thousand times: what is never reached is not judged.

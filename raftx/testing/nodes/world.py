@@ -74,6 +74,9 @@ class Member:
         self.paused_until = 0
         #: its disk is damaged: it cannot come back
         self.refused = False
+        #: what it was when the trace was last written, and the text of that
+        self.state: tuple[Any, ...] = ()
+        self.text = ""
 
 
 class World:
@@ -403,7 +406,9 @@ class World:
         if member.life is not None:
             core = self._engine_of(member.life).core
             state = (core.term, core.vote, core.role, core.lead, core.committed, core.applied, core.log.last)
-            text = f"{what} {id} {state}"
+            if state != member.state:
+                member.state, member.text = state, f" {id} {state}"  # most rounds change none of it
+            text = what + member.text
         self.trace = zlib.crc32(text.encode(), self.trace)
 
     def count(self) -> None:
