@@ -10,11 +10,11 @@ from types import ModuleType
 
 import pytest
 
-from tests.helpers.cluster import Machine
+from tests.helpers.cluster import Machine, propose_somehow
 from tests.helpers.implementations import IMPLEMENTATIONS
 from tests.helpers.power import Platter, PowerCut
 from tests.helpers.storages import founded
-from tests.helpers.waiting import WAIT, eventually
+from tests.helpers.waiting import eventually
 from tests.helpers.wal import CLUSTER, SMALL, contents, opened, records
 
 pytestmark = pytest.mark.once
@@ -130,8 +130,7 @@ def test_a_power_cut_of_all_members_at_once(
         for node, storage in nodes:
             assert storage.doubt == ""
             assert node.status()["incarnation"] == 4
-        eventually(lambda: any(node.is_leader for node, _ in nodes))
-        nodes[0][0].propose(b"last").result(timeout=WAIT)
+        propose_somehow(nodes[0][0], b"last", impl)
         machines = [node._outside.state_machine for node, _ in nodes]
         eventually(lambda: all(machine.commands[-1:] == [b"last"] for machine in machines))
         assert machines[0].commands == machines[1].commands == machines[2].commands
