@@ -31,10 +31,11 @@ KIB, MIB = 1 << 10, 1 << 20
 SEGMENT = 64 * MIB
 GROUPS = {4 * KIB: 400, 64 * KIB: 250, 512 * KIB: 160}  # of each size, as many as one turn takes
 TURNS = 3
+QUEUED = 4  # groups of a turn in which the log always has a next one
 OPENED = 256 * MIB
 STATE = 128 * MIB
 PIECE = 128 * KIB
-SYNC_STEP = 256 * KIB  # as a receiver does
+SYNC_STEP = 4 * MIB  # as a receiver does
 CLUSTER = b"benchmark       "
 
 
@@ -58,10 +59,9 @@ class Served:
         for thread in self.threads:
             thread.start()
         self.index = self.number = 0
-        self.compacts = True
 
-    def write(self, size: int) -> float:
-        """Seconds for a group of entries that make up a batch of ``size`` bytes."""
+    def group(self, size: int):
+        """Entries that make up a batch of ``size`` bytes."""
         import raftx
         from raftx._native.memory import Spans
 
@@ -73,9 +73,17 @@ class Served:
             left -= data + 32
         spans = Spans()
         spans.py_push(b"".join(entries), self.index - len(entries) + 1, len(entries))
-        self.number += 1
+        return spans
+
+    def write(self, size: int, count: int = 1) -> float:
+        """Seconds for so many groups, the next of which waits in the queue while one is written."""
+        import raftx
+
+        groups = [self.group(size) for _ in range(count)]
         began = time.perf_counter()
-        self.queue.py_put_write(spans, self.number, 1, 0, 0)
+        for spans in groups:
+            self.number += 1
+            self.queue.py_put_write(spans, self.number, 1, 0, 0)
         while self.gauges.done < self.number:
             self.event.py_prepare()
             if self.gauges.done < self.number:
@@ -83,7 +91,7 @@ class Served:
             else:
                 self.event.py_cancel()
         took = time.perf_counter() - began
-        if self.compacts and self.number % 200 == 0:
+        if self.number % 200 < count:
             # What is not needed is used again, as in a node with snapshots.
             self.storage.compact(self.wal.last_index, 1, raftx.ConfState(voters=(1,)))
         return took
@@ -107,15 +115,16 @@ class Bare:
         self.at = 0
         self.data = os.urandom(512 * KIB)
 
-    def write(self, size: int) -> float:
-        if self.at + size > SEGMENT:
-            self.at = 0
+    def write(self, size: int, count: int = 1) -> float:
+        """Seconds for so many groups, each with a sync of its own."""
         began = time.perf_counter()
-        os.pwrite(self.fd, self.data[:size], self.at)
-        os.fdatasync(self.fd)
-        took = time.perf_counter() - began
-        self.at += size
-        return took
+        for _ in range(count):
+            if self.at + size > SEGMENT:
+                self.at = 0
+            os.pwrite(self.fd, self.data[:size], self.at)
+            os.fdatasync(self.fd)
+            self.at += size
+        return time.perf_counter() - began
 
     def close(self) -> None:
         os.close(self.fd)
@@ -134,10 +143,16 @@ def append(directory: Path) -> dict[str, float]:
             for _ in range(TURNS):
                 for name, each in (("log", log), ("bare", bare)):
                     times[name] += [each.write(size) for _ in range(count)]
+            queued: dict[str, list[float]] = {"log": [], "bare": []}
+            for _ in range(count // QUEUED):
+                for name, each in (("log", log), ("bare", bare)):
+                    queued[name].append(each.write(size, QUEUED))
             name = f"append {size // KIB} KiB"
             median = {what: statistics.median(values) for what, values in times.items()}
             found[f"{name}, log / bare by medians"] = median["bare"] / median["log"]
             found[f"{name}, log / bare in all"] = sum(times["bare"]) / sum(times["log"])
+            ratio = statistics.median(queued["bare"]) / statistics.median(queued["log"])
+            found[f"{name}, log / bare, {QUEUED} in the queue"] = ratio
             found[f"{name}, log, us"] = median["log"] * 1e6
             found[f"{name}, bare, us"] = median["bare"] * 1e6
     finally:
@@ -318,7 +333,7 @@ def transfer(directory: Path) -> dict[str, float]:
                 began = time.perf_counter()
             if transfers["fetched"]:
                 ended = time.perf_counter()
-            time.sleep(0.0005)
+            time.sleep(0.005)
         while machine.read < STATE:
             time.sleep(0.001)
     mine.send("end")

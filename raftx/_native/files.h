@@ -109,5 +109,19 @@ static int raftx_datasync(int fd) {
     }
     return 0;
 }
+/* Begin to write out a range, and wait for the one of the same size before it. Nothing is durable by that: it only
+   keeps short what a later sync has to do, without a commit of the file system's journal. */
+static int raftx_write_out(int fd, int64_t position, int64_t size) {
+#ifdef SYNC_FILE_RANGE_WRITE
+    const unsigned all = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+    int code = sync_file_range(fd, position, size, SYNC_FILE_RANGE_WRITE);
+    if (!code && position >= size) code = sync_file_range(fd, position - size, size, all);
+    if (!code) return 0;
+    if (errno != ENOSYS && errno != EINVAL && errno != EOPNOTSUPP) return -errno;
+#endif
+    (void)position;
+    (void)size;
+    return raftx_datasync(fd);
+}
 static const uint8_t raftx_zeros[1 << 16];
 #endif

@@ -415,8 +415,12 @@ class File:
             raise IndexError("outside of the buffer")
         return self.write_at(buffer, offset, size, position)
 
+    def py_write(self, data: Bytes, position: int) -> int:
+        """Write bytes where they are; 0 or -errno. Without the GIL."""
+        return self._fault() or _pwrite(self.fd, memoryview(data).cast("B"), _number(position))
+
     def py_read_at(self, buffer: Buffer, size: int, position: int) -> int:
-        """0 or -errno; the buffer then holds what was there."""
+        """0 or -errno; the buffer then holds what was there. Without the GIL."""
         return self.read_at(_typed(Buffer, buffer), _number(size), _number(position))
 
     def py_zero(self, position: int, size: int) -> int:
@@ -459,6 +463,13 @@ class File:
 
     def py_datasync(self) -> int:
         """``datasync`` for Python. Without the GIL."""
+        return self.datasync()
+
+    def py_write_out(self, position: int, size: int) -> int:
+        """Begin to write out a range, and wait for the one before it; 0 or -errno. It makes nothing durable.
+
+        Compiled code has the system's own call for that; here it is a sync, which does more.
+        """
         return self.datasync()
 
 

@@ -19,6 +19,7 @@ cdef extern from "_native/files.h":
     int raftx_pwrite(int, const uint8_t*, size_t, uint64_t) noexcept nogil
     int64_t raftx_pread(int, uint8_t*, size_t, uint64_t) noexcept nogil
     int raftx_datasync(int) noexcept nogil
+    int raftx_write_out(int, int64_t, int64_t) noexcept nogil
     int raftx_create(int, const char*, uint64_t) noexcept nogil
     int raftx_allocate(int, uint64_t) noexcept nogil
     int raftx_remove(int, const char*) noexcept nogil
@@ -386,9 +387,22 @@ cdef class File:
             code = self.write_at(buffer, offset, size, position)
         return code
 
+    def py_write(self, const uint8_t[::1] data not None, uint64_t position):
+        """Write bytes where they are; 0 or -errno. Without the GIL."""
+        cdef size_t size = data.shape[0]
+        cdef int code
+        with nogil:
+            code = self._fault()
+            if not code and size:
+                code = raftx_pwrite(self.fd, &data[0], size, position)
+        return code
+
     def py_read_at(self, Buffer buffer not None, size_t size, uint64_t position):
-        """0 or -errno; the buffer then holds what was there."""
-        return self.read_at(buffer, size, position)
+        """0 or -errno; the buffer then holds what was there. Without the GIL."""
+        cdef int code
+        with nogil:
+            code = self.read_at(buffer, size, position)
+        return code
 
     def py_zero(self, uint64_t position, uint64_t size):
         """0 or -errno. Without the GIL."""
@@ -402,6 +416,15 @@ cdef class File:
         cdef int code
         with nogil:
             code = self.datasync()
+        return code
+
+    def py_write_out(self, uint64_t position, uint64_t size):
+        """Begin to write out a range, and wait for the one before it. Without the GIL. It makes nothing durable."""
+        cdef int code
+        with nogil:
+            code = self._fault()
+            if not code:
+                code = raftx_write_out(self.fd, <int64_t>position, <int64_t>size)
         return code
 
 

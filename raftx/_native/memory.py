@@ -65,7 +65,7 @@ def is_debug() -> bool:
 
 def py_crc32(data: Bytes, seed: int = 0) -> int:
     """CRC-32 of ``data``; equal to ``zlib.crc32(data, seed)``."""
-    return zlib.crc32(bytes(data), _number(seed, 2**32))
+    return zlib.crc32(data, _number(seed, 2**32))
 
 
 def _encode_record(index: int, term: int, kind: int, data: Bytes) -> bytes:
@@ -179,6 +179,14 @@ class Entry:
         if _count_records(view, True, bool(unsealed)) < 0:
             raise FrameError("records")
         return [_entry_at(view, offset, step) for offset, step, _, _ in _walk(view, len(view))]
+
+    @staticmethod
+    def data_of(record: Bytes) -> memoryview:
+        """The data of one whole and valid record, where they are: a view of it. Raises FrameError."""
+        view = memoryview(record)
+        if _count_records(view, True, False) != 1:
+            raise FrameError("records")
+        return view[ENTRY_HEADER:]
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Entry):

@@ -47,8 +47,13 @@ def is_debug():
 
 def py_crc32(data, seed=0):
     """zlib.crc32, computed by the same code that the nogil paths use."""
-    cdef bytes b = bytes(data)
-    return raftx_crc32(integer(seed), <const uint8_t*>PyBytes_AS_STRING(b), PyBytes_GET_SIZE(b))
+    cdef const uint8_t[::1] view = data
+    cdef uint32_t crc = integer(seed)
+    if view.shape[0] < 4096:
+        return raftx_crc32(crc, &view[0] if view.shape[0] else NULL, view.shape[0])
+    with nogil:
+        crc = raftx_crc32(crc, &view[0], view.shape[0])
+    return crc
 
 
 # --- blocks --------------------------------------------------------------------------------------
@@ -446,6 +451,15 @@ cdef class Entry:
             p += step
             left -= step
         return out
+
+    @staticmethod
+    def data_of(record):
+        """The data of one whole and valid record, where they are: a view of it. Raises FrameError."""
+        cdef const uint8_t[::1] view = record
+        cdef size_t size = view.shape[0], step = record_size(&view[0], size) if size else 0
+        if not step or step != size or not record_valid(&view[0], step):
+            raise FrameError("records")
+        return memoryview(record)[ENTRY_HEADER:]
 
     def __eq__(self, other):
         cdef Entry e

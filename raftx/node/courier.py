@@ -1,6 +1,6 @@
 """The courier: fetches and serves the files of snapshots, for the engine. A worker of its own.
 
-A member that was offered a snapshot asks for its chunks, one or two at a time: it sets the pace, and heartbeats pass in
+A member that was offered a snapshot asks for its chunks, a few at a time: it sets the pace, and heartbeats pass in
 between. Whoever has the file serves them. What has arrived is kept when the source is lost, and goes on with the next
 offer of the same file. It holds the GIL and may wait for the disk: nothing else of the node may depend on it.
 """
@@ -26,6 +26,8 @@ from .rows import ROW_CHUNK, ROW_OFFER, ROW_WANTED
 from .transfers import CourierQueue
 
 LONG_TRIP_NS = 200_000  # a chunk that takes longer than this from request to arrival: the next is asked for meanwhile
+IN_FLIGHT_NS = 3_000_000  # of time that chunks may take which are under way, for a heartbeat waits behind them
+WINDOW_MAX = 6  # chunks under way, at most
 SERVED = 8  # chunks a member gets for one request, at most
 TRIES = 3  # requests in a row without an answer before a source is given up; the time between them doubles
 READERS = 4  # files that are open for others
@@ -60,6 +62,8 @@ class Fetch:
         self.asked: dict[int, int] = {}
         #: what the last one took that arrived
         self.trip = 0
+        #: time between two that arrived, smoothed: how fast the way and both disks are
+        self.gap = IN_FLIGHT_NS
         #: when a chunk arrived last, or was asked for again, and how often the latter
         self.since = now
         self.tries = 0
@@ -67,8 +71,10 @@ class Fetch:
         self.not_before = now
 
     def window(self) -> int:
-        """How many may be asked for and not here: the more time they are under way, the more."""
-        return 2 if self.trip >= LONG_TRIP_NS else 1
+        """How many may be asked for and not here: two where the way is slow, more where that many arrive in no time."""
+        if self.trip < LONG_TRIP_NS:
+            return 1
+        return max(2, min(WINDOW_MAX, IN_FLIGHT_NS // max(self.gap, 1)))
 
     def start_again(self, source: int, now: int) -> None:
         """What was asked for will not come: ask anew, perhaps another member."""
@@ -170,7 +176,7 @@ class Courier:
             elif kind == ROW_WANTED:
                 self.serve(member, index, term, tag, number, last)
             elif kind == ROW_CHUNK:
-                self.arrived(member, index, term, tag, number, None if last else bytes(next(pieces)))
+                self.arrived(member, index, term, tag, number, None if last else next(pieces))
         self.look_at_the_clock()
         return True
 
@@ -257,7 +263,7 @@ class Courier:
         )
         self.go_on()
 
-    def arrived(self, member: int, index: int, term: int, tag: int, number: int, record: bytes | None) -> None:
+    def arrived(self, member: int, index: int, term: int, tag: int, number: int, record: Any) -> None:
         """A chunk, or the news that the member does not have the snapshot."""
         fetch = self.fetch
         if fetch is None or (index, term, tag) != (fetch.descriptor.index, fetch.descriptor.term, fetch.tag):
@@ -266,7 +272,7 @@ class Courier:
             if member == fetch.source:
                 self.give_up(f"{member} does not have it (any more)")
             return
-        chunk = Entry.decode_all(record)[0].data
+        chunk = Entry.data_of(record)
         try:
             fetch.receiver.put(number, chunk)
         except (SnapshotDamaged, UsageError):
@@ -276,6 +282,7 @@ class Courier:
             return
         self.received += 1
         now = self.clock.py_now()
+        fetch.gap += (now - fetch.since - fetch.gap) // 4
         fetch.since, fetch.tries = now, 0
         fetch.trip = now - fetch.asked.pop(number, now - fetch.trip)
         if self.bytes_per_second:

@@ -72,7 +72,17 @@ class MemoryFile:
         self.data[position : position + size] = buffer.tobytes()[offset : offset + size]
         return 0
 
+    def py_write(self, data: bytes | bytearray | memoryview, position: int) -> int:
+        """Write bytes at ``position``."""
+        self.data.extend(bytes(max(0, position + len(data) - len(self.data))))
+        self.data[position : position + len(data)] = data
+        return 0
+
     def py_datasync(self) -> int:
+        """Nothing is to be done."""
+        return 0
+
+    def py_write_out(self, position: int, size: int) -> int:
         """Nothing is to be done."""
         return 0
 

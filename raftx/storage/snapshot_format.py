@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from .._native.memory import py_crc32
 from ..errors import ConfChangeError, SnapshotDamaged, StorageError, UsageError
 from ..types import MEMBERS_MAX, NUMBER_MAX, ConfState, Snapshot, is_id
 from .wal_format import BLOCK, CLUSTER_BYTES
@@ -155,12 +156,12 @@ def _fixed(each: Descriptor) -> bytes:
     )  # fmt: skip
 
 
-def new_digest() -> hashlib.blake2b:
+def new_digest() -> hashlib._Hash:
     """What takes the stored bytes in order, and then goes to ``digest_with``."""
-    return hashlib.blake2b(digest_size=DIGEST_BYTES)
+    return hashlib.sha256()
 
 
-def digest_with(stored: hashlib.blake2b, each: Descriptor) -> bytes:
+def digest_with(stored: hashlib._Hash, each: Descriptor) -> bytes:
     """The digest of those bytes and of the header."""
     whole = stored.copy()
     whole.update(_fixed(each))
@@ -243,8 +244,9 @@ def encode_chunk(number: int, data: bytes) -> bytes:
     return CHUNK.pack(_chunk_crc(number, data), len(data)) + data
 
 
-def check_chunk(each: Descriptor, number: int, chunk: bytes) -> bytes:
-    """The bytes of a chunk. Raises SnapshotDamaged."""
+def check_chunk(each: Descriptor, number: int, chunk: bytes | bytearray | memoryview) -> memoryview:
+    """The bytes of a chunk, where they are: a view of it. Raises SnapshotDamaged."""
+    chunk = memoryview(chunk).cast("B")
     length = each.length_of(number)
     if len(chunk) != CHUNK.size + length:
         raise SnapshotDamaged(f"chunk {number} is cut off")
@@ -255,8 +257,8 @@ def check_chunk(each: Descriptor, number: int, chunk: bytes) -> bytes:
     return data
 
 
-def _chunk_crc(number: int, data: bytes) -> int:
-    return zlib.crc32(data, zlib.crc32(_PLACE.pack(number, len(data))))
+def _chunk_crc(number: int, data: bytes | memoryview) -> int:
+    return py_crc32(data, zlib.crc32(_PLACE.pack(number, len(data))))
 
 
 def name_of_place(term: int, index: int) -> str:

@@ -14,7 +14,10 @@ from .._native.memory import Buffer
 from ..errors import SnapshotDamaged, StorageError, StorageFailed, UsageError
 from . import snapshot_format as form
 from .snapshot_format import PART, Descriptor
-from .snapshots import SYNC_STEP, check_done
+from .snapshots import STEP, check_done
+
+#: Bytes between two syncs: what a power cut may take of what has arrived. Most of it is written out by then.
+SYNC_STEP = 4 << 20
 
 
 class SnapshotReceiver:
@@ -43,6 +46,8 @@ class SnapshotReceiver:
         #: later chunks that are in the file: put before their turn, or left by an earlier life and not checked yet
         self._later: set[int] = set()
         self._unsynced = 0
+        #: up to where writing out has begun
+        self._written_out = 0
         #: whether a power cut leaves the name that the file has while it is received
         self._named_for_good = False
         self._file: File | None = None
@@ -70,12 +75,13 @@ class SnapshotReceiver:
         """
         if not isinstance(number, int) or not 0 <= number < self.descriptor.chunks:
             raise UsageError(f"number must be in 0..{self.descriptor.chunks - 1}, not {number!r}")
-        chunk = bytes(chunk)
         data = form.check_chunk(self.descriptor, number, chunk)
         if number < self._next:
             return
         file = self._opened()
-        self._write(file, chunk, self.descriptor.place_of(number))
+        place = self.descriptor.place_of(number)
+        self._write(file, chunk, place)
+        self._write_out(file, place + len(chunk))
         self._unsynced += len(chunk)
         if self._unsynced >= SYNC_STEP:
             self._unsynced = 0
@@ -127,6 +133,12 @@ class SnapshotReceiver:
         file, self._file = self._file, None
         if file is not None:
             file.close()
+
+    def _write_out(self, file: File, end: int) -> None:
+        """Chunks come in order, but for a few: what is in the file up to there need not wait for the sync."""
+        while end - self._written_out >= STEP:
+            self._check_synced(file.py_write_out(self._written_out, STEP))
+            self._written_out += STEP
 
     def _check_synced(self, code: int) -> None:
         """After a failed sync nothing of the file is believed: a later sync may not write what reads still see."""
@@ -193,7 +205,5 @@ class SnapshotReceiver:
         check_done(file.py_read_at(buffer, size, position), "a read", self._part)
         return buffer.tobytes()
 
-    def _write(self, file: File, data: bytes, position: int) -> None:
-        buffer = Buffer()
-        buffer.py_put(data)
-        check_done(file.py_write_at(buffer, 0, len(data), position), "a write", self._part)
+    def _write(self, file: File, data: bytes | bytearray | memoryview, position: int) -> None:
+        check_done(file.py_write(data, position), "a write", self._part)

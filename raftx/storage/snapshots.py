@@ -21,9 +21,9 @@ from . import snapshot_format as form
 from .snapshot_format import DAMAGED, NEW, Descriptor
 
 KEPT = 2  # files: when the newest is damaged, the one before serves with the log behind it
-#: Bytes between two syncs of a file that is being made: a sync of the log may have to wait for one of these. With 4 MiB
-#: the slowest proposals took four times as long beside a snapshot as without one, with 256 KiB twice as long.
-SYNC_STEP = 256 << 10
+#: Bytes of a file that is being made which are written out together, while the next ones are written: a sync of the log
+#: may have to wait for twice as many. They are durable only after the sync at the end.
+STEP = 256 << 10
 
 
 def check_done(code: int, what: str, name: str) -> None:
@@ -72,7 +72,7 @@ class SnapshotWriter:
         self._final, self._name = place if place is not None else (name, name + NEW)
         self._rest = bytearray()
         self._digest = form.new_digest()
-        self._chunks = self._size = self._stored = self._unsynced = 0
+        self._chunks = self._size = self._stored = self._written_out = 0
         self._at = self.descriptor.head_bytes
         self._file: File | None = None
         with contextlib.suppress(OSError):  # of an attempt that came to nothing
@@ -147,17 +147,14 @@ class SnapshotWriter:
         self._at += form.CHUNK.size + len(data)
         self._stored += len(data)
         self._chunks += 1
-        self._unsynced += len(data)
-        if self._unsynced >= SYNC_STEP:
-            self._unsynced = 0
+        if self._at - self._written_out >= STEP:
             assert self._file is not None
-            check_done(self._file.py_datasync(), "the sync", self._name)
+            check_done(self._file.py_write_out(self._written_out, STEP), "the sync", self._name)
+            self._written_out += STEP
 
     def _write(self, data: bytes, position: int) -> None:
         assert self._file is not None
-        buffer = Buffer()
-        buffer.py_put(data)
-        check_done(self._file.py_write_at(buffer, 0, len(data), position), "a write", self._name)
+        check_done(self._file.py_write(data, position), "a write", self._name)
 
 
 class SnapshotReader:

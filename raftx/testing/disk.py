@@ -18,7 +18,6 @@ import errno
 import os
 import random
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 
@@ -26,6 +25,7 @@ from .._native.files import SPARE_NAME, WAIT, Directory, File, segment_name
 from .._native.memory import Buffer
 from ..errors import UsageError, WrongDirectory
 from ..storage.disk import Disk
+from .chances import Chances, Failure
 from .platter import Content, Folder, Node, Platter
 
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR)
@@ -36,31 +36,6 @@ ANY = "any"  # what ``fail`` also takes: whatever operation it is
 CUT = 2  # the power fails during this operation
 BITS = (1, 2, 4, 8, 16, 32, 64, 128)
 FROZEN_ASKS = 100_000  # so often a frozen disk is asked whether it has finished, before somebody must be at fault
-
-
-@dataclass
-class Chances:
-    """How likely each operation is to go wrong, 0 to 1."""
-
-    #: a sync takes up to ``stall_asks`` more rounds
-    stall: float = 0.0
-    stall_asks: int = 8
-    #: a creation, reservation or write finds a descriptor, memory or the like short
-    short: float = 0.0
-    #: a write or a sync fails for good
-    broken: float = 0.0
-
-
-@dataclass
-class Failure:
-    """What ``fail`` has ordered."""
-
-    operation: str
-    code: int
-    after: int
-    times: int
-    name: str | None
-    short: bool
 
 
 class SimDisk(Disk):
@@ -689,6 +664,18 @@ class SimFile(File):
         while code == WAIT:
             code = self.datasync()
         return code
+
+    def py_write(self, data: bytes | bytearray | memoryview, position: int) -> int:
+        """Write at ``position``; 0 or -errno."""
+        return self.put(position, bytes(data))
+
+    def py_write_out(self, position: int, size: int) -> int:
+        """Writing out begins; it may fail as a sync does, and makes nothing durable. 0 or -errno."""
+        with self.disk._lock:
+            code = self.begin("sync")
+            if code < 0 and self.disk.forgets and self.content is not None:
+                self.content.writes.clear()
+            return -errno.EIO if code == CUT else code
 
     def py_sync_new(self, directory: Directory) -> int:
         """``sync_new``, until it has finished."""

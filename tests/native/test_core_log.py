@@ -70,6 +70,18 @@ def test_decode_all(core: Any) -> None:
     assert core.Entry.decode_all(b"") == []
 
 
+def test_data_of_one_record(core: Any) -> None:
+    """A view of what is in it; what is not one whole record is refused."""
+    for data in (b"", b"x", bytes(range(256)) * 20):
+        record = core.Entry(7, 3, data, 1).encode()
+        found = core.Entry.data_of(memoryview(record))
+        assert found == data
+        assert found.obj is record
+        for wrong in (record + record, record[:-1], record + b"x", b"", bytes([record[0] ^ 1]) + record[1:]):
+            with pytest.raises(core.FrameError):
+                core.Entry.data_of(wrong)
+
+
 def test_decode_all_refuses_every_flip_and_cut(core: Any) -> None:
     body = records(core, 1, [1, 1], b"data")
     for at in range(len(body)):

@@ -78,6 +78,36 @@ def test_file_writes_and_reads(file, core, tmp_path):
     assert file.py_datasync() == 0
 
 
+def test_file_writes_bytes_where_they_are(file, tmp_path):
+    for data in (b"0123456789", bytearray(b"abc"), memoryview(b"xxyyzz")[2:4], b""):
+        assert file.py_write(data, 5) == 0
+    assert (tmp_path / "data").read_bytes() == b"\0" * 5 + b"yyc3456789"
+    with pytest.raises(OverflowError):
+        file.py_write(b"x", -1)
+    with pytest.raises((TypeError, BufferError)):
+        file.py_write("text", 0)
+    file.fail_after = 0
+    assert file.py_write(b"x", 0) == -errno.EIO
+    file.fail_after = -1
+    file.close()
+    assert file.py_write(b"x", 0) == -errno.EBADF
+
+
+def test_file_is_written_out(file, tmp_path):
+    """It changes nothing but when the disk gets what was written; the first range has none before it."""
+    data = os.urandom(3 * 4096)
+    assert file.py_write(data, 0) == 0
+    for position in range(0, len(data), 4096):
+        assert file.py_write_out(position, 4096) == 0
+    assert file.py_write_out(1 << 20, 4096) == 0  # nothing is there
+    assert (tmp_path / "data").read_bytes() == data
+    file.fail_after = 0
+    assert file.py_write_out(0, 4096) == -errno.EIO
+    file.fail_after = -1
+    file.close()
+    assert file.py_write_out(0, 4096) == -errno.EBADF
+
+
 def test_file_large(file, core):
     data = os.urandom(3 << 20)
     assert file.py_write_at(buffer_of(core, data), 0, len(data), 4096) == 0

@@ -35,6 +35,25 @@ class World:
             return reader.index, reader.read()
 
 
+class Watch:
+    """The thread's event, which says how long it was to sleep."""
+
+    def __init__(self):
+        self.sleeps = []
+
+    def py_prepare(self):
+        pass
+
+    def py_cancel(self):
+        pass
+
+    def py_wake(self):
+        pass
+
+    def py_wait(self, nanoseconds):
+        self.sleeps.append(nanoseconds)
+
+
 @pytest.fixture
 def world(impl, tmp_path):
     made = World(impl, tmp_path / "node")
@@ -146,3 +165,26 @@ def test_a_stop_gives_up(world):
     assert [each for each in world.storage.path.iterdir() if "snapshot" in each.name] == []
     assert not world.thread.round()
     assert len(world.ends) == 1
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["in pieces", "by itself"])
+def test_it_rests_as_long_as_it_works(world, monkeypatch, whole):
+    """After each piece, or write of an object that writes itself; rounds that somebody else drives do not sleep."""
+    state = bytes(5 * 128 << 10)
+    world.thread.event = watch = Watch()
+    clock = iter(range(0, 1_000_000_000, 1_000))
+    world.begin(state if whole else Frozen([state[: 128 << 10]] * 5))
+    world.run()
+    assert watch.sleeps == []
+
+    def round(original=world.thread.round):
+        if not world.thread.is_busy():
+            world.thread.stop()
+        return original()
+
+    monkeypatch.setattr(module(world.impl, "node.snapshots").time, "monotonic_ns", lambda: next(clock))
+    monkeypatch.setattr(world.thread, "round", round)
+    world.begin(state if whole else Frozen([state[: 128 << 10]] * 5), index=9)
+    world.thread.run()
+    assert len([sleep for sleep in watch.sleeps if sleep > 0]) >= 5
+    assert world.read() == (9, state)

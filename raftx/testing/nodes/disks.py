@@ -25,7 +25,8 @@ from ...storage.wal_format import (
     decode_mark,
     segment_name,
 )
-from ..disk import Chances, SimDisk
+from ..chances import Chances
+from ..disk import SimDisk
 
 CLUSTER = b"simulated nodes!"
 SEGMENT_BYTES = 64 << 10
