@@ -76,6 +76,12 @@ class Fetch:
             return 1
         return max(2, min(WINDOW_MAX, IN_FLIGHT_NS // max(self.gap, 1)))
 
+    def came(self, now: int, asked: int) -> None:
+        """A chunk that was asked for then has arrived."""
+        self.gap += (now - self.since - self.gap) // 4
+        self.trip = now - asked
+        self.since, self.tries = now, 0
+
     def start_again(self, source: int, now: int) -> None:
         """What was asked for will not come: ask anew, perhaps another member."""
         self.source, self.since, self.next = source, now, self.receiver.missing()
@@ -282,9 +288,7 @@ class Courier:
             return
         self.received += 1
         now = self.clock.py_now()
-        fetch.gap += (now - fetch.since - fetch.gap) // 4
-        fetch.since, fetch.tries = now, 0
-        fetch.trip = now - fetch.asked.pop(number, now - fetch.trip)
+        fetch.came(now, fetch.asked.pop(number, now - fetch.trip))
         if self.bytes_per_second:
             fetch.not_before = max(fetch.not_before, now) + len(chunk) * 1_000_000_000 // self.bytes_per_second
         self.go_on()

@@ -168,7 +168,7 @@ def test_a_stop_gives_up(world):
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["in pieces", "by itself"])
-def test_it_rests_as_long_as_it_works(world, monkeypatch, whole):
+def test_it_rests_after_it_works(world, monkeypatch, whole):
     """After each piece, or write of an object that writes itself; rounds that somebody else drives do not sleep."""
     state = bytes(5 * 128 << 10)
     world.thread.event = watch = Watch()

@@ -2,6 +2,7 @@
 
 import collections
 import random
+import types
 
 import pytest
 
@@ -183,3 +184,18 @@ def test_it_goes_on_from_every_chunk(impl, begun, monkeypatch, cut):
             # The present source, or the next one, has the file: none is given up.
             assert transfer.cluster.transfers(3)["given_up"] == 0, f"after {count}"
         transfer.world.close()
+
+
+@pytest.mark.parametrize(("gap_ms", "window"), [(10.5, 2), (1.4, 2), (1.0, 3), (0.3, 6)])
+def test_how_many_chunks_are_under_way(impl, gap_ms, window):
+    """Two where one takes 10.5 ms, as at 100 Mbit/s; as many as arrive within 3 ms where the way is fast."""
+    courier = module(impl, "node.courier")
+    fetch = courier.Fetch(types.SimpleNamespace(digest=bytes(32)), types.SimpleNamespace(missing=lambda: 0), 2, 0)
+    assert fetch.window() == 1  # how long a chunk takes is not known yet
+    now = 0
+    for _ in range(50):
+        now += int(gap_ms * 1e6)
+        fetch.came(now, now - int(2 * gap_ms * 1e6))
+    assert fetch.window() == window
+    fetch.came(now + 100_000, now)
+    assert fetch.window() == 1

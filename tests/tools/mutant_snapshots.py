@@ -20,6 +20,7 @@ FETCHED = "node/test_transfers.py"
 NOT_TAKEN = "node/test_offers_not_taken.py"
 OLDER = "node/test_older_snapshots.py"
 TAKEN = "node/test_node_snapshots.py"
+THREAD = "node/test_snapshot_thread.py"
 
 MUTANTS = (
     Mutant(
@@ -49,6 +50,26 @@ MUTANTS = (
         "two chunks are under way also where one would do, and heartbeats wait for both",
         CUTS,
         (Edit(COURIER, "            return 1\n", "            return 2\n"),),
+    ),
+    Mutant(
+        "many-chunks-on-a-slow-way",
+        0,
+        "as many chunks are under way on a slow way as on a fast one",
+        CUTS,
+        (Edit(COURIER, "IN_FLIGHT_NS // max(self.gap, 1)", "WINDOW_MAX"),),
+    ),
+    Mutant(
+        "snapshots-without-a-rest",
+        0,
+        "the thread that writes a snapshot takes a core of its own for all that time",
+        THREAD,
+        (
+            Edit(
+                SNAPSHOTS,
+                "int(REST * worked_ns) if self._job is not None else -1",
+                "0 if self._job is not None else -1",
+            ),
+        ),
     ),
     Mutant(
         "given-up-and-thrown-away",
