@@ -251,7 +251,7 @@ def suite(target: Path, files: Sequence[str], without: Sequence[str], all: bool 
         return [("a test that does not end", f"signal {-done.returncode}")]
     if done.returncode == 0:
         return []
-    found = re.findall(r"^(?:FAILED|ERROR) (\S+)(?: - (.*))?$", done.stdout, re.MULTILINE)
+    found = re.findall(r"^(?:FAILED|ERROR) (\S+::.+?|\S+)(?: - (.*))?$", done.stdout, re.MULTILINE)
     if done.returncode != 1 and not found:
         raise CannotRun(f"pytest ended with status {done.returncode}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
     return [(test.removeprefix("tests/"), why) for test, why in found] or [("pytest", done.stdout[-300:])]
