@@ -75,6 +75,8 @@ COMPILED = {
     "raftx.node.compaction": "raftx/node/compaction.py",
     "raftx.node.room": "raftx/node/room.py",
     "raftx.node.dispatch": "raftx/node/dispatch.py",
+    "raftx.node.reads": "raftx/node/reads.py",
+    "raftx.node.orders": "raftx/node/orders.py",
     "raftx.node.engine": "raftx/node/engine.py",
     "raftx.node.futures": "raftx/node/futures.py",
     "raftx.node.outcomes": "raftx/node/outcomes.py",

@@ -8,7 +8,7 @@ from .outcomes cimport Outcomes
 cdef int ENTRY_NORMAL
 cdef uint64_t KNOWN_REFUSALS, REFUSED_DISK_FULL, REFUSED_LEADER_FULL, REFUSED_STOPPED
 cdef uint64_t ROW_ASKED, ROW_ENTRIES, ROW_HANDED, ROW_ODD, ROW_REFUSED, ROW_STATE, ROW_TRANSFER, ROW_RELEASED, ROW_RESTORE
-cdef uint64_t ROW_BEGUN, ROW_LOST
+cdef uint64_t ROW_BEGUN, ROW_LOST, ROW_READ_AT
 cdef uint64_t ROW_UNTAKEN
 cdef uint64_t NUMBER_MAX
 cdef size_t ENVELOPE
@@ -21,6 +21,7 @@ cdef class Applier:
     cdef readonly ApplyGauges gauges
     cdef readonly Outcomes outcomes
     cdef object state_machine, leadership
+    cdef readonly object readers
     cdef public object committed, state_changes, keeper, open_snapshot, compact, where
     cdef readonly uint64_t held, bytes, due_index, due_bytes
     cdef public Event engine_event

@@ -21,6 +21,7 @@ from ..types import ENTRY_NORMAL, MESSAGE_NAMES, NUMBER_MAX, Role, StateChange
 from .channels import ApplyGauges, ApplyQueue
 from .leadership import Leadership
 from .outcomes import Outcomes
+from .readers import Readers
 from .rows import (
     REFUSALS,
     REFUSED_DISK_FULL,
@@ -32,6 +33,7 @@ from .rows import (
     ROW_HANDED,
     ROW_LOST,
     ROW_ODD,
+    ROW_READ_AT,
     ROW_REFUSED,
     ROW_RELEASED,
     ROW_RESTORE,
@@ -64,6 +66,7 @@ class Applier:
         self.state_machine = state_machine
         self.outcomes = outcomes
         self.leadership = Leadership(outcomes)
+        self.readers = Readers(outcomes, state_machine)
         self.engine_event: Any = None
         #: the directory of the log, for a user who has to make room there
         self.where = ""
@@ -149,6 +152,10 @@ class Applier:
             self.take_asked(row)
         elif kind == ROW_TRANSFER:
             self.leadership.transfer_ended(*self.applies.transfer(row))
+            self.outcomes.wake_all()
+        elif kind == ROW_READ_AT:
+            self.readers.answered(*self.applies.read_at(row))
+            self.readers.applied(self.gauges.index)
             self.outcomes.wake_all()
         elif kind == ROW_RESTORE:
             self.take_restore(row)
@@ -246,6 +253,7 @@ class Applier:
         self.gauges.index = index
         self.gauges.set_applied(index)
         self.engine_event.py_wake()
+        self.readers.applied(index)
         self.outcomes.wake_all()
         if (index >= self.due_index or self.bytes >= self.due_bytes) and index >= self.held:
             self.keeper.due(index, self.applied_term)

@@ -4,7 +4,7 @@ from .._native.memory cimport Spans
 from .._native.threads cimport Cells, Handoff
 
 cdef uint64_t ROW_ENTRIES, ROW_HANDED, ROW_REFUSED, ROW_STATE, ROW_ODD, ROW_ASKED, ROW_TRANSFER, ROW_RELEASED
-cdef uint64_t ROW_RESTORE, ROW_BEGUN, ROW_LOST, ROW_MET, ROW_UNTAKEN
+cdef uint64_t ROW_RESTORE, ROW_BEGUN, ROW_LOST, ROW_MET, ROW_UNTAKEN, ROW_READ_AT
 cdef uint64_t ROW_CAMPAIGN, ROW_TRANSFER_TO, ROW_UNREACHABLE, ROW_CONNECTED, ROW_SNAPSHOT, ROW_RELEASE
 cdef uint64_t ROW_ASK, ROW_GIVE, ROW_ARRIVED
 cdef int CELL_APPLIED
@@ -26,6 +26,7 @@ cdef class ApplyQueue(Handoff):
     cdef int put_transfer(self, Spans no_spans, uint64_t was, uint64_t to, uint64_t role) except -1 nogil
     cdef int put_released(self, Spans no_spans, uint64_t request, uint64_t index, uint64_t term) except -1 nogil
     cdef int put_restore(self, Spans no_spans, uint64_t index, uint64_t term) except -1 nogil
+    cdef int put_read_at(self, Spans no_spans, uint64_t request, uint64_t index) except -1 nogil
     cdef int put_begun(self, Spans no_spans, bint in_doubt) except -1 nogil
     cdef int put_lost(
         self, Spans no_spans, uint64_t member, uint64_t life, uint64_t known, uint64_t why

@@ -23,6 +23,7 @@ from .rows import (
     ROW_LOST,
     ROW_MET,
     ROW_ODD,
+    ROW_READ_AT,
     ROW_REFUSED,
     ROW_RELEASE,
     ROW_RELEASED,
@@ -89,6 +90,10 @@ class ApplyQueue(Handoff):
         """The log begins behind another member's snapshot, which the state machine is to have before what follows."""
         return self.put(no_spans, ROW_RESTORE, index, term, 0, 0, 0, 0, 0)
 
+    def put_read_at(self, no_spans: Spans, request: int, index: int) -> int:
+        """Reads up to this request may be done, each once what is at ``index`` is applied."""
+        return self.put(no_spans, ROW_READ_AT, request, index, 0, 0, 0, 0, 0)
+
     def put_begun(self, no_spans: Spans, in_doubt: bool) -> int:
         """This life has begun, though too few others know it; ``in_doubt``: and because there is a leader, in doubt."""
         return self.put(no_spans, ROW_BEGUN, 1 if in_doubt else 0, 0, 0, 0, 0, 0, 0)
@@ -143,6 +148,10 @@ class ApplyQueue(Handoff):
 
     def restore(self, row: int) -> tuple[int, int]:
         """index, term"""
+        return self.py_at(row, 1), self.py_at(row, 2)
+
+    def read_at(self, row: int) -> tuple[int, int]:
+        """request, index"""
         return self.py_at(row, 1), self.py_at(row, 2)
 
     def begun(self, row: int) -> bool:
@@ -265,7 +274,7 @@ class Gauges:
         self.frames_stale = 0
         #: messages that did not count: their sender's life, or this node's, was not known yet
         self.unmet = 0
-        #: messages of kinds that a node does not serve: reads, membership
+        #: messages that a node does not serve: changes of membership, and reads asked of it while it does not lead
         self.unserved = 0
         #: offers of snapshots that this member needs, and its storage cannot take
         self.untaken = 0

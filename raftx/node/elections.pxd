@@ -3,7 +3,7 @@ from libc.stdint cimport uint64_t
 from .._native.outbox cimport Message
 from ..consensus.raft cimport Raft
 
-cdef int MSG_READ_INDEX, MSG_READ_INDEX_RESP, MSG_SNAP
+cdef int MSG_READ_INDEX, MSG_SNAP
 cdef int LEADER, REFUSED_NO_LEADER, REFUSED_NO_VOTER, REFUSED_NOT_LEADER, REFUSED_REMOVED, REFUSED_TRANSFER
 cdef int REFUSED_UNCOMMITTED
 
@@ -11,4 +11,4 @@ cdef int REFUSED_UNCOMMITTED
 cdef uint64_t most_complete(Raft core) noexcept nogil
 cdef int transfer_refusal(Raft core, uint64_t to) noexcept nogil
 cdef int proposal_refusal(Raft core, size_t size) noexcept nogil
-cdef bint serves(Message m) noexcept nogil
+cdef bint serves(Raft core, Message m) noexcept nogil

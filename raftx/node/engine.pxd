@@ -16,20 +16,20 @@ from .contact cimport Contact
 from .dispatch cimport Dispatch
 from .hello cimport Hellos
 from .meetings cimport Meetings
+from .orders cimport Orders
 from .peers cimport PeerTable
+from .reads cimport Reads
 from .room cimport Room
 from .senders cimport Senders
 from .stamps cimport StageTimes
 from .transfers cimport Transfers
 
-cdef int FOLLOWER, LEADER
+cdef int LEADER
 cdef int MSG_APP, MSG_HEARTBEAT, MSG_KNOWN, MSG_MEET
-cdef int MSG_CHUNKS, MSG_SNAP, MSG_HELLO, MSG_HUP, MSG_PROP, MSG_REFUSED, MSG_TRANSFER_LEADER, MSG_UNREACHABLE
+cdef int MSG_CHUNKS, MSG_SNAP, MSG_HELLO, MSG_PROP, MSG_REFUSED
 cdef uint32_t FLAG_NEW_CONNECTION, FLAG_REJECT
-cdef uint64_t ROW_CAMPAIGN, ROW_CONNECTED, ROW_TRANSFER_TO, ROW_UNREACHABLE, ROW_SNAPSHOT, ROW_RELEASE
-cdef uint64_t ROW_MET
 cdef int FAILED_MEMORY, FAILED_STORAGE
-cdef int REFUSED_CAMPAIGN, REFUSED_DISK_FULL, REFUSED_FORWARDING, REFUSED_FULL_THERE, REFUSED_LEADER_FULL
+cdef int REFUSED_DISK_FULL, REFUSED_FORWARDING, REFUSED_LEADER_FULL
 cdef int REFUSED_NO_LEADER, REFUSED_NOT_LEADER
 cdef int REFUSED_STOPPED, REFUSED_UNCOMMITTED
 cdef int ODD_ANSWER, ODD_INCARNATION, SENDER_PRESENT, SENDER_STALE, SENDER_UNMET
@@ -71,6 +71,8 @@ cdef class Engine(Runner):
     cdef readonly Transfers transfers
     cdef readonly Senders senders
     cdef readonly Room room
+    cdef readonly Reads reads
+    cdef readonly Orders orders
     cdef int64_t[::1] odd_told
     cdef int64_t untaken_told
     cdef uint64_t passed
@@ -79,7 +81,7 @@ cdef class Engine(Runner):
     cdef int64_t stalled
     cdef bint begun, stopping, blocked, in_frame, of_member
     cdef int verdict
-    cdef size_t unsent, command, commands_taken, command_span
+    cdef size_t unsent
 
     cdef int finish(self) except -1 nogil
     cdef void end_the_others(self) noexcept nogil
@@ -107,14 +109,6 @@ cdef class Engine(Runner):
     cdef int take_proposals(self) except -1 nogil
     cdef int refuse_own(self, uint64_t sequence, uint64_t count, uint64_t reason) except -1 nogil
     cdef int take_commands(self) except -1 nogil
-    @cython.locals(member=uint64_t, index=uint64_t, term=uint64_t, life=uint64_t, known=uint64_t, why=uint64_t)
-    cdef int take_command(self, size_t row) except -1 nogil
-    @cython.locals(term=uint64_t)
-    cdef int release(self, uint64_t index, uint64_t request) except -1 nogil
-    cdef int unreachable(self, uint64_t id) except -1 nogil
-    cdef int campaign(self, uint64_t request) except -1 nogil
-    cdef int transfer(self, uint64_t to, uint64_t request) except -1 nogil
-    cdef int tell_asked(self, uint64_t request, int reason, uint64_t to, uint64_t term) except -1 nogil
     @cython.locals(applied=uint64_t)
     cdef int take_applied(self) except -1 nogil
     cdef int flush(self) except -1 nogil

@@ -28,20 +28,16 @@ from ..transport.link import Link
 from ..types import (
     FLAG_NEW_CONNECTION,
     FLAG_REJECT,
-    FOLLOWER,
     LEADER,
     MSG_APP,
     MSG_CHUNKS,
     MSG_HEARTBEAT,
     MSG_HELLO,
-    MSG_HUP,
     MSG_KNOWN,
     MSG_MEET,
     MSG_PROP,
     MSG_REFUSED,
     MSG_SNAP,
-    MSG_TRANSFER_LEADER,
-    MSG_UNREACHABLE,
 )
 from . import elections
 from .channels import ApplyGauges, ApplyQueue, CommandQueue, Gauges
@@ -49,7 +45,9 @@ from .compaction import Compaction
 from .dispatch import Dispatch
 from .hello import Hellos
 from .meetings import Meetings
+from .orders import Orders
 from .peers import PeerTable
+from .reads import Reads
 from .room import Room
 from .rows import (
     FAILED_MEMORY,
@@ -57,22 +55,14 @@ from .rows import (
     ODD_ANSWER,
     ODD_INCARNATION,
     REASONS_MAX,
-    REFUSED_CAMPAIGN,
     REFUSED_DISK_FULL,
     REFUSED_FORWARDING,
-    REFUSED_FULL_THERE,
     REFUSED_LEADER_FULL,
     REFUSED_NO_LEADER,
     REFUSED_NOT_LEADER,
     REFUSED_STOPPED,
     REFUSED_UNCOMMITTED,
-    ROW_CAMPAIGN,
-    ROW_CONNECTED,
-    ROW_MET,
-    ROW_RELEASE,
-    ROW_SNAPSHOT,
-    ROW_TRANSFER_TO,
-    ROW_UNREACHABLE,
+    ROWS_KEPT,
     SENDER_PRESENT,
     SENDER_STALE,
     SENDER_UNMET,
@@ -82,9 +72,8 @@ from .transfers import Transfers
 
 FRAMES_A_ROUND = 256  # so that ticks and disk completions are looked at under a flood
 ODD_NS = 60_000_000_000  # how often the same reason is told
-# Rows of the apply queue. What arrives waits while fewer than the first have room, so that what the engine itself has
-# to tell has some; own proposals wait sooner, so that a program that proposes much holds up nothing else.
-ROWS_KEPT = 8
+# Rows of the apply queue. Own proposals wait before what else arrives does (ROWS_KEPT), so that a program that proposes
+# much holds up nothing else.
 ROWS_A_CHUNK = 2  # that proposals were handed over, and that they could not be sent
 
 
@@ -159,6 +148,11 @@ class Engine(Runner):
         self.meetings = Meetings(core, self.out, self.peers, codec.incarnation, store, rebuilt, settings.tick_ms)
         self.gauges.waiting = not self.meetings.look()
         self.compaction = Compaction(core, settings.keep_entries, settings.max_log_bytes)
+        self.reads = Reads(core, applies, codec.incarnation)
+        self.orders = Orders(
+            core, commands, applies, self.dispatch, self.peers, self.transfers, self.compaction, self.meetings,
+            self.room, self.gauges, self.apply_gauges,
+        )  # fmt: skip
         self.shown_term = self.shown_lead = self.shown_transferee = 0
         self.shown_role = -1
         self.begun = self.stopping = False
@@ -167,8 +161,6 @@ class Engine(Runner):
         #: the messages of the present frame are not all taken; its sender is a member; what was thought of its life
         self.in_frame = self.of_member = False
         self.verdict = 0
-        #: rows of commands that were taken, how many of them are done, and spans of those
-        self.command = self.commands_taken = self.command_span = 0
         #: chunks of proposals that were passed on in this round, which may turn out not to be sent
         self.unsent = 0
         #: ticks since the disk last finished a write, while one is under way
@@ -231,7 +223,7 @@ class Engine(Runner):
         """Whether a round would find work: looked at between announcing sleep and sleeping."""
         if self.commands.is_ended() or self.disk.durable() != self.driver.durable or self.disk.failure() != 0:
             return True
-        if self.apply_gauges.applied() > self.core.applied:
+        if self.apply_gauges.applied() > self.core.applied or self.reads.waiting():
             return True
         if self.has_arrived() and not self.applies.lacks(ROWS_KEPT):
             return True
@@ -239,9 +231,7 @@ class Engine(Runner):
 
     def has_arrived(self) -> bool:
         """Whether frames or commands wait."""
-        if self.in_frame or self.command < self.commands_taken:
-            return True
-        return self.commands.waiting() or self.link.waiting()
+        return self.in_frame or self.orders.waiting() or self.link.waiting()
 
     def lacks_room(self) -> bool:
         """Whether own proposals have to wait for the apply thread."""
@@ -264,6 +254,7 @@ class Engine(Runner):
         self.compaction.tick()
         self.transfers.tick()
         self.room.tick()
+        self.reads.tick()
         if self.meetings.tick():
             self.applies.put_begun(self.empty_spans, self.core.in_doubt)
         return self.core.tick() if self.meetings.begun else 0
@@ -388,7 +379,7 @@ class Engine(Runner):
         reason = admission.refusal(self.core, self.message)
         if reason != 0:
             return self.refuse(reason)
-        if not elections.serves(self.message):
+        if not elections.serves(self.core, self.message):
             self.gauges.unserved += 1
             return 0
         if self.message.kind == MSG_PROP:
@@ -535,87 +526,11 @@ class Engine(Runner):
         return self.applies.put_refused(self.empty_spans, sequence, count, reason)
 
     def take_commands(self) -> int:
-        """What this process asks for, as far as there is room for what comes of it; the end of it ends the engine."""
+        """What this process asks for; the end of it ends the engine."""
         if self.commands.is_ended():
             self.stopping = True
-        if self.command == self.commands_taken:
-            self.command = self.command_span = 0
-            self.commands_taken = self.commands.take()
-        while self.command < self.commands_taken and not self.applies.lacks(ROWS_KEPT):
-            self.take_command(self.command)
-            self.command += 1
-        return 0
-
-    def take_command(self, row: int) -> int:
-        kind = self.commands.kind(row)
-        member = self.commands.member(row)
-        if kind == ROW_CAMPAIGN:
-            self.campaign(self.commands.request(row))
-        elif kind == ROW_TRANSFER_TO:
-            self.transfer(member, self.commands.request(row))
-        elif kind == ROW_UNREACHABLE:
-            self.gauges.frames_dropped += 1
-            self.unreachable(member)
-        elif kind == ROW_CONNECTED:
-            self.dispatch.hello(member, True)
-        elif kind == ROW_SNAPSHOT:
-            index, term = self.commands.index(row), self.commands.term_of(row)
-            self.core.take_snapshot(self.commands.taken, self.command_span, index, term)
-            self.command_span += 1
-        elif kind == ROW_RELEASE:
-            self.release(self.commands.index(row), self.commands.request(row))
-        elif kind == ROW_MET:
-            life, known, why = self.commands.number(row, 1), self.commands.number(row, 2), self.commands.number(row, 3)
-            if self.meetings.met(member, life, known, why):
-                self.applies.put_lost(self.empty_spans, member, life, known, why)
-        else:
-            self.command_span += self.transfers.take_command(self.commands, row, self.command_span)
-        return 0
-
-    def release(self, index: int, request: int) -> int:
-        """The owner needs nothing up to ``index``, and a member that does is not helped."""
-        term = self.core.log.term(index) if self.compaction.release(index, self.apply_gauges.index) else 0
-        return self.applies.put_released(self.empty_spans, request, index, term)
-
-    def unreachable(self, id: int) -> int:
-        """A frame to this member has been dropped."""
-        place = self.peers.of_id(self.core.tracker.peers, id)
-        if place >= 0:
-            self.contact.unsent(place)
-        self.scratch.reset(MSG_UNREACHABLE)
-        self.scratch.sender = id
-        return self.core.step(self.scratch)
-
-    def campaign(self, request: int) -> int:
-        """Campaign now, if this member may."""
-        term = self.core.term
-        if self.meetings.begun:
-            self.core.step_local(MSG_HUP)
-        return self.tell_asked(request, REFUSED_CAMPAIGN if self.core.role == FOLLOWER else 0, self.core.id, term)
-
-    def transfer(self, to: int, request: int) -> int:
-        """Hand leadership to ``to``; 0: to the live voter whose log is most complete."""
-        term = self.core.term
-        if to == 0 and self.core.role == LEADER:
-            to = self.room.successor()
-            if to == 0:
-                to = elections.most_complete(self.core)
-        reason = elections.transfer_refusal(self.core, to)
-        if reason == 0 and self.core.role == LEADER and self.room.is_full(to):
-            reason = REFUSED_FULL_THERE
-        if reason == 0:
-            self.message.reset(MSG_TRANSFER_LEADER)
-            self.message.sender = self.core.id
-            self.message.hint = to
-            self.core.step(self.message)
-        return self.tell_asked(request, reason, to, term)
-
-    def tell_asked(self, request: int, reason: int, to: int, term: int) -> int:
-        """The core was asked that ``to`` lead, in ``term``, or not, with a reason; and what it knows now."""
-        if request:
-            now, lead, role = self.core.term, self.core.lead, self.core.role
-            return self.applies.put_asked(self.empty_spans, request, reason, to, term, now, lead, role)
-        return 0
+        self.orders.take()
+        return self.reads.ask()
 
     def take_applied(self) -> int:
         applied = self.apply_gauges.applied()
@@ -633,6 +548,7 @@ class Engine(Runner):
         self.hand_over_write()
         while self.driver.settle():
             self.hand_over_write()
+        self.reads.tell()
         self.unsent = 0
         self.dispatch.send()
         self.stamps.committed(self.core.committed, self.clock)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, NoReturn, Protocol
 
@@ -19,18 +18,15 @@ from ..config import Config
 from ..errors import ConfigError, Stopped, UsageError
 from ..report import report
 from ..storage.protocol import Storage
-from ..storage.snapshot_copy import file_path
 from ..transport.protocol import Transport
-from ..types import LEADER, ConfState, Role, StateChange, check_id, check_timeout, is_id
+from ..types import LEADER, ConfState, Role, StateChange, check_timeout
 from . import lifecycle, rows
 from .assembly import Outside, Parts, assemble
 from .events import Cause, Consumer, History, Published, Stream
 from .executor import Executor, Threads
-from .futures import Future
-from .keeper import Backup
 from .lifecycle import Life, Worker
-from .outcomes import KIND_BACKUP, KIND_CAMPAIGN, KIND_COMPACTION, KIND_SNAPSHOT, KIND_TRANSFER, Outcomes
-from .proposer import Data
+from .outcomes import Outcomes
+from .requests import Requests
 from .status import status_of
 
 STATE_CHANGES_KEPT = 1024
@@ -64,7 +60,7 @@ class StateMachine(Protocol):
         """
 
 
-class Node:
+class Node(Requests):
     """One member of a Raft cluster.
 
     config, storage and transport belong to this node alone; ``state_machine`` may be left out when
@@ -381,123 +377,6 @@ class Node:
         self._cause.set(self._life.failure)
         self._cause.check()
         return True
-
-    # --- requests --------------------------------------------------------------------------------
-
-    def propose(self, data: Data) -> Future:
-        """Propose a command, on any member; returns a Future of Done(index, term, result).
-
-        ``data`` has 0..max_entry_bytes bytes. The future ends as done when the entry was applied *here*,
-        as NotDone (safe to repeat) or as Unknown; at once as NotDone when max_open_proposals are open or
-        max_waiting_bytes wait, and as DiskFull, a NotDone, when this node's disk or its leader's has no room. Raises
-        EntryTooLarge, Stopped, TypeError, and UsageError for a memoryview that was released.
-        """
-        if self._life.phase != lifecycle.RUNNING:
-            self._refuse()
-        try:
-            return self._made().proposer.propose(data)
-        except Stopped:
-            self._refuse()
-
-    def propose_many(self, datas: Iterable[Data]) -> Future:
-        """Propose several commands in order behind one Future of a list of Done.
-
-        There is room for all of them or none is taken. It ends as NotDone only when none of them was done; as
-        Unknown, with ``outcomes`` (a list of Done or exceptions), when some were. Cheaper than single proposals.
-        Raises what ``propose`` raises, and takes none then.
-        """
-        self._check_running()
-        try:
-            return self._made().proposer.propose_many(datas)
-        except Stopped:
-            self._refuse()
-
-    def campaign(self) -> Future:
-        """Campaign now instead of after the election timeout; returns a Future of the StateChange that it ends with.
-
-        It ends as done when this node is seen to lead (at once on a leader), as NotDone when it may not campaign or
-        another member was elected instead, as Unknown after proposal_timeout_ms. Raises Stopped.
-        """
-        self._check_running()
-        future, request = self._open(KIND_CAMPAIGN)
-        parts = self._made()
-        if not parts.takes_requests() or not parts.commands.campaign(request):
-            self._no_room(request)
-        return future
-
-    def transfer_leadership(self, to: int = 0) -> Future:
-        """Ask the leader to hand over to ``to`` (0, on the leader only: to the voter that is most up to date).
-
-        Returns a Future of the StateChange in which ``to`` was seen to lead. It ends as NotDone when no leader is
-        known, when there is no such voter, when another transfer is under way or takes its place, when another member
-        was elected, and, on the leader, when ``to`` has not taken over within an election timeout; as Unknown after
-        proposal_timeout_ms. Raises Stopped, UsageError for an id that is not a voter's, TypeError for what is no id.
-        """
-        self._check_running()
-        check_id(to)
-        if to and (not is_id(to) or to not in self._outside.configuration.value.voters):
-            raise UsageError(f"to must be a voter, one of {self._outside.configuration.value.voters}, or 0, not {to}")
-        future, request = self._open(KIND_TRANSFER)
-        parts = self._made()
-        if not parts.takes_requests() or not parts.commands.transfer(to, request):
-            self._no_room(request)
-        return future
-
-    def snapshot(self) -> Future:
-        """Take a snapshot of what is applied now; returns a Future of its description: index, term, size, version.
-
-        It ends as done when the snapshot is durable, however long that takes; as NotDone with the reason when it could
-        not be made. Raises Stopped.
-        """
-        self._check_running()
-        future, request = self._open(KIND_SNAPSHOT)
-        self._made().keeper.ask(request)
-        return future
-
-    def backup(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Future:
-        """Write the state of what is applied now into a file anywhere; returns a Future of its description.
-
-        The file is a snapshot's (mode 0600), for ``raftx restore``. It is whole and durable when the future is done,
-        and appears under its name in one step. overwrite: in place of a file that is there. The node goes on
-        meanwhile; backups and snapshots are written one after the other. It ends as NotDone, with the reason, when it
-        could not be written: the state machine has no ``snapshot``, there is such a file, no room. Raises Stopped,
-        UsageError for what is no path.
-        """
-        self._check_running()
-        where = file_path(path, "path")
-        if not isinstance(overwrite, bool):
-            raise UsageError(f"overwrite must be True or False, not {overwrite!r}")
-        future, request = self._open(KIND_BACKUP)
-        self._made().keeper.back_up(Backup(request, where, overwrite))
-        return future
-
-    def compact(self, index: int) -> Future:
-        """Say that entries up to ``index`` are not needed here any more; returns a Future of that index.
-
-        For an owner whose state machine keeps its state durably itself and has no ``snapshot``: a snapshot lets entries
-        go without being asked. A member that lacks such an entry cannot be helped by this one. Ends as NotDone when the
-        entry is not applied and durable here; as Unknown after proposal_timeout_ms. Raises Stopped, UsageError.
-        """
-        self._check_running()
-        if not is_id(index):
-            raise UsageError(f"index must be an integer in 1..2^63-1, not {index!r}")
-        future, request = self._open(KIND_COMPACTION)
-        parts = self._made()
-        if not parts.takes_requests() or not parts.commands.release(index, request):
-            self._no_room(request)
-        return future
-
-    def _open(self, kind: int) -> tuple[Future, int]:
-        """A request that is going to be handed to the engine: its future, and its number."""
-        future = Future()
-        future._owner = self._outcomes
-        return future, self._outcomes.open(kind, future)
-
-    def _no_room(self, request: int) -> None:
-        """A request is not handed to the engine, because too much waits: it was not done."""
-        self._outcomes.reject(
-            request, "too many requests wait: does apply() not return, or is node.committed not read?"
-        )
 
     # --- streams ---------------------------------------------------------------------------------
 

@@ -236,7 +236,7 @@ class Outcomes:
             self.ending.append(batch.future)
         return 0
 
-    def fail_future(self, future: Future, error: ProposalError) -> int:
+    def fail_future(self, future: Future, error: BaseException) -> int:
         if not future.settle_error(error):
             self.look_twice(future)
         elif future.needs_wake():
@@ -277,6 +277,12 @@ class Outcomes:
         elif future.needs_wake():
             self.ending.append(future)
         return 0
+
+    def fail(self, number: int, error: BaseException) -> None:
+        """A request other than a proposal ended with an exception of the caller's own code. Likewise."""
+        future = self.pending.pop(number, None)
+        if future is not None:
+            self.fail_future(future, error)
 
     def reject(self, number: int, reason: str) -> None:
         """A request other than a proposal was not done and will not be. Likewise."""
@@ -392,6 +398,11 @@ class Outcomes:
         """What was taken out of ``pending`` will not be known."""
         if type(item) is Batch:
             self.give_up_batch(item, number, reason, cause)
+        elif number // KIND_UNIT == KIND_READ:
+            # It changes nothing, so it was not done.
+            error = NotDone(reason)
+            error.__cause__ = cause
+            self.fail_future(item, error)
         else:
             self.fail_future(item, unknown(reason, cause))
 

@@ -13,6 +13,10 @@ ROW_RESTORE = 9
 ROW_BEGUN = 10
 ROW_LOST = 11
 ROW_UNTAKEN = 12
+ROW_READ_AT = 13
+
+# Rows that must have room in the queue of the apply thread, or what arrives waits: what the engine itself has to tell
+ROWS_KEPT = 8
 
 REBUILT = 1  # in a Meet: its sender had another store before, and knows that it has forgotten what that one held
 

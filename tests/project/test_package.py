@@ -74,7 +74,7 @@ NOGIL_FILES = [
     "transport/nng.pxd", "transport/queues.pxd", "storage/writes.pxd",
     "node/contact.pxd", "node/senders.pxd", "node/peers.pxd", "node/channels.pxd",
     "node/engine.pxd", "node/dispatch.pxd", "node/elections.pxd", "node/hello.pxd", "node/transfers.pxd",
-    "node/compaction.pxd",
+    "node/compaction.pxd", "node/orders.pxd", "node/reads.pxd",
 ]  # fmt: skip
 # Views for Python and text: the only methods on the data path's classes that may take the GIL. Whoever adds one
 # here says why in the .pxd.

@@ -1,0 +1,107 @@
+"""Linearizable reads, from the engine's side: what index they may be done at, asked of the leader by ReadIndex.
+
+One question is under way at a time. Whatever is wanted meanwhile shares the next one, and an answer serves every read
+that was wanted before its question was asked: so any number of them costs one round of heartbeats, and a question may
+be asked again at any time. On the engine's thread, without the GIL; nothing here waits.
+"""
+
+from __future__ import annotations
+
+from .._native.layout import ENTRY_HEADER, RECORD_LENGTH
+from .._native.memory import Buffer, Spans
+from .._native.outbox import Message
+from .._native.threads import Cells
+from ..consensus import records
+from ..consensus.raft import Raft
+from ..types import LEADER, MSG_READ_INDEX
+from .channels import ApplyQueue
+
+QUESTION = 16  # bytes that go with a question, and come back: the number of the newest read, and this node's life
+CRC_BYTES = 4  # at the beginning of a record
+
+
+class Reads:
+    """Those of this node. ``life``: this life of it, so that no answer to an earlier one counts."""
+
+    def __init__(self, core: Raft, applies: ApplyQueue, life: int) -> None:
+        self.core = core
+        self.applies = applies
+        self.life = life
+        #: the number of the newest read that anybody wants: numbers are given in order, before this is raised to them
+        self.newest = Cells(1)
+        #: numbers of the newest read that is wanted, that the present question is about (0: there is none), and that
+        #: was answered. Invariant: answered <= wanted, asked <= wanted
+        self.wanted = self.asked = self.answered = 0
+        #: of the present question: whom it was asked, in which term, and how many ticks ago
+        self.leader = self.term = self.ticks = 0
+        #: up to which read, and at which index, reads may be done that the apply thread was not told of; 0: none
+        self.untold = self.index = 0
+        self.message = Message()
+        self.question = Buffer()
+        self.question.fill(ENTRY_HEADER + QUESTION)
+        self.empty_spans = Spans()
+
+    def waiting(self) -> bool:
+        """Whether one is wanted that was not looked at."""
+        return self.newest.get(0) > self.wanted
+
+    def want(self, number: int) -> None:
+        """A read; the engine is to be woken. Any thread, with the GIL."""
+        while (newest := self.newest[0]) < number and not self.newest.py_replace(0, newest, number):
+            pass
+
+    def tick(self) -> int:
+        """One tick of time has passed."""
+        self.ticks += 1
+        return 0
+
+    def ask(self) -> int:
+        """Ask for the index of what is wanted, unless a question is under way, or nobody can answer.
+
+        A question is lost with its message, and with the leadership of whom it was asked.
+        """
+        self.wanted = self.newest.get(0)
+        if self.wanted <= self.answered or (self.core.role != LEADER and self.core.lead == 0):
+            return 0
+        if self.asked != 0 and not self.is_lost():
+            return 0
+        self.asked, self.leader, self.term, self.ticks = self.wanted, self.core.lead, self.core.term, 0
+        self.question.set_u32(RECORD_LENGTH, QUESTION)
+        self.question.set_u64(ENTRY_HEADER, self.asked)
+        self.question.set_u64(ENTRY_HEADER + 8, self.life)
+        self.question.set_u32(0, self.question.crc(CRC_BYTES, ENTRY_HEADER + QUESTION - CRC_BYTES))
+        self.message.reset(MSG_READ_INDEX)
+        self.message.sender = self.core.id
+        self.message.body_from(self.question, 0, ENTRY_HEADER + QUESTION, 1)
+        return self.core.step(self.message)
+
+    def is_lost(self) -> bool:
+        """Whether the present question will not be answered any more, as far as can be told."""
+        if self.leader != self.core.lead or self.term != self.core.term:
+            return True
+        # What a leader asks of itself waits in it. Another one answers within two rounds of heartbeats.
+        return self.core.role != LEADER and self.ticks > 2 * self.core.heartbeat_timeout + 2
+
+    def tell(self) -> int:
+        """Take the answers, and tell the apply thread of the newest."""
+        for row in range(self.core.read_states.length()):
+            self.core.read_states.load(row, self.message)
+            self.answer()
+        self.core.read_states.clear()
+        if self.untold != 0 and self.applies.put_read_at(self.empty_spans, self.untold, self.index) == 0:
+            self.untold = 0
+        return 0
+
+    def answer(self) -> int:
+        """An index, for the reads that were wanted before it was asked for."""
+        if self.message.body_size != ENTRY_HEADER + QUESTION:
+            return 0
+        number = records.u64(self.message.body, ENTRY_HEADER)
+        if records.u64(self.message.body, ENTRY_HEADER + 8) != self.life or number > self.wanted:
+            return 0
+        if number > self.answered:
+            self.answered = self.untold = number
+            self.index = max(self.index, self.message.index)
+        if number >= self.asked:
+            self.asked = 0
+        return 0
