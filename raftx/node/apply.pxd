@@ -23,7 +23,7 @@ cdef class Applier:
     cdef object state_machine, leadership
     cdef readonly object readers
     cdef public object committed, state_changes, keeper, open_snapshot, compact, where
-    cdef readonly uint64_t held, bytes, due_index, due_bytes
+    cdef readonly uint64_t held, held_term, place, bytes, due_index, due_bytes
     cdef public Event engine_event
     cdef readonly uint64_t applied_term
     cdef size_t rows, row, span, spans_left

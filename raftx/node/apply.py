@@ -78,7 +78,9 @@ class Applier:
         #: forgets entries on disk: storage.compact with a membership
         self.compact: Any = None
         #: entries up to this one are in the state machine's own durable state, and not applied again
-        self.held = 0
+        self.held = self.held_term = 0
+        #: the last entry that came by, applied or held
+        self.place = 0
         #: bytes of the entries that were applied in this life, and when the next snapshot is due: entry, or bytes
         self.bytes = 0
         self.due_index = self.due_bytes = NUMBER_MAX
@@ -100,9 +102,9 @@ class Applier:
     def begin(self) -> None:
         """Before the first round: the state machine gets the newest snapshot, if it needs one."""
         if self.keeper is not None:
-            index, self.applied_term = self.keeper.restore(self.open_snapshot)
-            self.held = index
-            self.gauges.index = max(self.gauges.index, index)
+            self.held, self.held_term = self.keeper.restore(self.open_snapshot)
+            self.applied_term = self.held_term
+            self.gauges.index = max(self.gauges.index, self.held)
             self.set_bounds(self.gauges.index)
 
     def set_bounds(self, index: int) -> None:
@@ -114,7 +116,8 @@ class Applier:
         # Asked first: what is taken then are the last rows.
         ended = self.applies.py_is_ended()
         if self.keeper is not None and self.keeper.has_work():
-            if self.keeper.round(self.gauges.index, self.applied_term):
+            # Behind what the state machine holds, the term is that of an entry which came by again.
+            if self.keeper.round(self.gauges.index, self.held_term if self.place < self.held else self.applied_term):
                 self.set_bounds(self.gauges.index)
         goes_on = self.row < self.rows
         if not goes_on:
@@ -209,6 +212,7 @@ class Applier:
         c = self.cursor
         result = None
         self.bytes += c.size
+        self.place = c.index
         if c.term != self.applied_term:
             self.applied_term = c.term
             self.outcomes.replace(c.term)
@@ -216,7 +220,8 @@ class Applier:
             if self.state_machine is not None or self.committed is not None:
                 result = self.give(Entry(c.index, c.term, c.payload(ENVELOPE), ENTRY_NORMAL))
             # Before its future ends: a thread that sees the end finds the index, too.
-            self.gauges.index = c.index
+            if c.index > self.held:
+                self.gauges.index = c.index
             if c.origin == self.id and c.incarnation == self.incarnation:
                 self.outcomes.finish(c.sequence, c.index, c.term, result)
         elif c.kind == ENTRY_NORMAL and c.size > 0:
@@ -250,7 +255,8 @@ class Applier:
 
     def after_apply(self, index: int) -> None:
         """A batch is applied: tell the engine, then wake the threads that wait."""
-        self.gauges.index = index
+        self.place = index
+        self.gauges.index = max(self.held, index)
         self.gauges.set_applied(index)
         self.engine_event.py_wake()
         self.readers.applied(index)
@@ -274,7 +280,8 @@ class Applier:
     def take_restore(self, row: int) -> None:
         """Another member's snapshot takes the place of the log: the state machine gets it, unless it has as much."""
         index, _ = self.applies.restore(row)
-        self.held, self.applied_term = self.keeper.take_over(self.open_snapshot)
+        self.held, self.held_term = self.keeper.take_over(self.open_snapshot, index)
+        self.applied_term = self.held_term
         # Whether entries of this node are in it cannot be told.
         self.outcomes.lose_handed()
         self.set_bounds(index)

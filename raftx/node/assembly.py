@@ -40,7 +40,7 @@ from .courier import Courier, chunk_bytes_for
 from .disagreements import Disagreements
 from .engine import Engine
 from .events import History, Published, Stream
-from .keeper import Keeper, check_machine, check_restore
+from .keeper import Keeper, applied_by, check_machine, check_restore
 from .lifecycle import Task
 from .memory import Memory
 from .outcomes import Outcomes
@@ -326,9 +326,11 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         )
 
     writer, wake = snapshotter if takes_snapshots else None, applies.event.py_wake
-    keeper = Keeper(config, machine, writer, newest, describe, commands, outcomes, wake, snapshotter)
+    held = applied_by(machine)
+    held_term = log.py_term(held) if loaded.base_index <= held <= log.last else 0
+    keeper = Keeper(config, machine, writer, newest, describe, commands, outcomes, wake, snapshotter, held_term)
     if snapshotter is not None:
-        snapshotter.ended = keeper.take_ended
+        snapshotter.ended, snapshotter.idle = keeper.take_ended, wake
     applier.keeper = keeper
     applier.open_snapshot = getattr(storage, "open_snapshot", None)
     compact = getattr(storage, "compact", None)

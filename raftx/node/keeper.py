@@ -24,6 +24,8 @@ from .channels import CommandQueue
 from .outcomes import Outcomes
 from .snapshots import Snapshotter
 
+NOTHING_YET = "nothing is applied yet, or the term of the last entry that is applied is not known yet: ask again"
+
 #: (index, term, version of the state machine) to what is known of a snapshot before it is written
 Describe = Callable[[int, int, int], Descriptor]
 
@@ -87,7 +89,8 @@ class Keeper:
     """Snapshots of one node, from the side of the state machine. ``writer`` is None where storage or machine cannot.
 
     wake: lets the apply thread have a round. backup_writer: what writes backups, which need no storage: ``writer``,
-    where there is one; None where the machine cannot.
+    where there is one; None where the machine cannot. held_term: of the entry up to which the machine has everything in
+    durable state of its own; 0 where that is not known.
     """
 
     def __init__(
@@ -101,11 +104,13 @@ class Keeper:
         outcomes: Outcomes,
         wake: Callable[[], object],
         backup_writer: Snapshotter | None = None,
+        held_term: int = 0,
     ) -> None:
         self.config = config
         self.machine = machine
         self.writer = writer
         self.backup_writer = writer if writer is not None else backup_writer
+        self.held_term = held_term
         self.describe = describe
         self.commands = commands
         self.outcomes = outcomes
@@ -159,12 +164,15 @@ class Keeper:
     # --- the apply thread ------------------------------------------------------------------------------
 
     def restore(self, open_snapshot: Callable[[], Any]) -> tuple[int, int]:
-        """Give the state machine the newest snapshot, unless it has as much: (index, term) of what it begins with."""
+        """Give the state machine the newest snapshot, unless it has as much: (index, term) of what it begins with.
+
+        The term is 0 where it is not known: that of the snapshot is of another entry.
+        """
         newest = self.newest
-        if newest is None:
-            return applied_by(self.machine), 0
         held = applied_by(self.machine)
-        if held >= newest.index:
+        if newest is None or held > newest.index:
+            return held, self.held_term
+        if held == newest.index:
             return held, newest.term
         with open_snapshot() as reader:
             self.machine.restore(reader)
@@ -177,12 +185,19 @@ class Keeper:
         )
         return newest.index, newest.term
 
-    def take_over(self, open_snapshot: Callable[[], Any]) -> tuple[int, int]:
-        """The same with a snapshot that has just arrived. Raises StorageError where the machine cannot take it."""
+    def take_over(self, open_snapshot: Callable[[], Any], index: int) -> tuple[int, int]:
+        """The same with a snapshot of entry ``index``, which has just arrived.
+
+        Raises StorageError where the machine cannot take it, or the storage has none that reaches so far.
+        """
         with open_snapshot() as reader:
             descriptor: Descriptor = reader.descriptor
+        if descriptor.index < index:
+            raise StorageError(
+                f"the log begins behind entry {index}, and the newest snapshot is of entry {descriptor.index}"
+            )
         check_restore(self.machine, descriptor)
-        self.newest = descriptor
+        self.newest, self.held_term = descriptor, 0
         return self.restore(open_snapshot)
 
     def bounds(self, index: int, size: int) -> tuple[int, int]:
@@ -204,7 +219,8 @@ class Keeper:
             served, self.served = self.served, []
             for request in served:
                 if error is None:
-                    self.outcomes.settle(request, descriptor)
+                    # A newer one may have come from another member meanwhile.
+                    self.outcomes.settle(request, self.newest)
                 else:
                     self.outcomes.reject(request, str(error))
         while self.backups_ended:
@@ -226,8 +242,8 @@ class Keeper:
         newest = self.newest
         if self.writer is None:
             self._reject(requests, "the state machine has no snapshot(), or the storage cannot keep one")
-        elif index == 0:
-            self._reject(requests, "nothing is applied yet")
+        elif index == 0 or term == 0:
+            self._reject(requests, NOTHING_YET)
         elif newest is not None and newest.index >= index:
             for request in requests:
                 self.outcomes.settle(request, newest)
@@ -243,7 +259,7 @@ class Keeper:
             self._reject([request], "the state machine has no snapshot()")
             return
         if index == 0 or term == 0:
-            self._reject([request], "nothing is applied yet since the node was started")
+            self._reject([request], NOTHING_YET)
             return
         try:
             state = self.machine.snapshot()
@@ -305,6 +321,8 @@ class Keeper:
         return (self.backup_writer is not None and self.backup_writer.is_busy()) or bool(self.ended)
 
     def _tell(self, descriptor: Descriptor) -> bool:
+        if self.newest is not None and self.newest.index >= descriptor.index:
+            return True
         record = snapshot_record(descriptor.snapshot())
         if not self.commands.snapshot(record, descriptor.index, descriptor.term):
             return False

@@ -20,6 +20,7 @@ from ..storage.snapshot_format import Descriptor
 
 PIECE = 128 << 10  # bytes of a state in a round, at most
 REST = 1.5  # times as long as it has worked
+WORK_NS = 500_000  # of work before a rest: what is shorter costs more to count than it takes
 
 Ended = Callable[[Descriptor, "BaseException | None"], None]
 
@@ -79,17 +80,16 @@ class Job:
 
 
 class Unhurried:
-    """The file that goes to an object with ``write(file)``: after each write it rests."""
+    """The file that goes to an object with ``write(file)``: between two writes it rests, or gives up at a stop."""
 
-    def __init__(self, writer: Any, rest: Callable[[int], object]) -> None:
+    def __init__(self, snapshotter: Snapshotter, writer: Any) -> None:
+        self._snapshotter = snapshotter
         self._writer = writer
-        self._rest = rest
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
-        """Append to the state: all of it. Raises StorageFailed."""
-        began = time.monotonic_ns()
+        """Append to the state: all of it. Raises StorageFailed; SnapshotFailed when the node is stopped."""
         done: int = self._writer.write(data)
-        self._rest(time.monotonic_ns() - began)
+        self._snapshotter.wrote(done)
         return done
 
 
@@ -109,8 +109,11 @@ class Snapshotter:
         #: what is to be written; set on the apply thread while it is None, and to None on this one
         self._job: Job | None = None
         self._stop = False
-        #: whether a thread of its own runs it, which may sleep
+        #: called when another one may be begun, after ``ended``. On this thread
+        self.idle: Callable[[], object] = lambda: None
+        #: whether a thread of its own runs it, which may sleep, and its processor time at the end of the last rest
         self._sleeps = False
+        self._rested = 0
         self._writer: Any = None
         self._pieces: Iterator[Any] | None = None
         #: bytes of the one that is being written, for ``status``
@@ -143,10 +146,8 @@ class Snapshotter:
     def run(self) -> None:
         """Rounds, until ``stop``."""
         self._sleeps = True
-        began = time.monotonic_ns()
         while self.round():
-            self.rest(time.monotonic_ns() - began)
-            began = time.monotonic_ns()
+            self.rest()
 
     def round(self) -> bool:
         """A piece of what is to be written; False when nothing follows."""
@@ -167,26 +168,47 @@ class Snapshotter:
                     self._end(job, made, None)
         return True
 
-    def rest(self, worked_ns: int) -> None:
-        """Sleep until there is something to write; in the middle of a snapshot, a while after each piece.
+    def rest(self) -> None:
+        """Sleep until there is something to write; in the middle of a snapshot, for a while after each bit of work.
 
         With a core of its own for all the time it takes, the slowest proposals beside it took six times as long as
-        those without it; with two fifths of one, less than twice.
+        those without it; with two fifths of one, less than twice. What it waits for, a disk say, is no work.
         """
-        if not self._sleeps:
+        if self._job is not None:
+            self._pause()
+            return
+        self.event.py_prepare()
+        if self._job is not None or self._stop:
+            self.event.py_cancel()
+        else:
+            self.event.py_wait(-1)
+        self._rested = time.thread_time_ns()
+
+    def _pause(self) -> None:
+        worked = time.thread_time_ns() - self._rested
+        if worked < WORK_NS:
             return
         self.event.py_prepare()
         if self._stop:
             self.event.py_cancel()
         else:
-            self.event.py_wait(int(REST * worked_ns) if self._job is not None else -1)
+            self.event.py_wait(int(REST * worked))
+        self._rested = time.thread_time_ns()
+
+    def wrote(self, count: int) -> None:
+        """An object that writes itself has written so many bytes. Raises SnapshotFailed when the node is stopped."""
+        self.written += count
+        if self._stop:
+            raise SnapshotFailed("the node was stopped")
+        if self._sleeps:
+            self._pause()
 
     def _step(self, job: Job) -> Descriptor | None:
         """The next piece. What was made, when that was the last one."""
         if self._writer is None:
             self._writer = (job.make or self.storage.begin_snapshot)(job.descriptor)
             if writes_itself(job.state):
-                job.state.write(Unhurried(self._writer, self.rest))
+                job.state.write(Unhurried(self, self._writer))
                 self._pieces = iter(())
             else:
                 self._pieces = pieces_of(job.state)
@@ -222,5 +244,7 @@ class Snapshotter:
         if writer is not None:
             writer.discard()
         self.written = 0
-        self._job = None
+        # Whoever finds that there is no job finds this told, too: it may begin another one at once.
         (job.ended or self.ended)(descriptor, error)
+        self._job = None
+        self.idle()

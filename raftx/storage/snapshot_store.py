@@ -1,8 +1,9 @@
 """The snapshots of one storage: which of them count, which are in the way, and what their users may do with them.
 
-Three kinds have their name. Those *within* the log, from its base on: the newest two of them stay. One that is *ahead*:
-it was received, and the log does not begin behind it yet; it may never, and nobody relies on it before. Those *behind*
-the base are of no use, and are removed. What belongs to the log itself, the storage tells: base, last entry, terms.
+Three kinds have their name. Those *within* the log, from its base on: the newest two of them stay. Those *ahead* of it:
+they were received, and the log does not begin behind them yet; it may never. A write that lets it do so may be under
+way, so each stays until the base has passed it. Those *behind* the base are of no use, and are removed. What belongs to
+the log itself, the storage tells: base, last entry, terms.
 """
 
 from __future__ import annotations
@@ -81,9 +82,9 @@ class SnapshotStore:
         self._lock = threading.RLock()
         #: within the log and whole, the newest first
         self._within: list[Descriptor] = []
-        #: newer than these, and whether it was read to its end
-        self._ahead: Descriptor | None = None
-        self._ahead_whole = False
+        #: newer than these, the newest first, and names of those that were not read to their end in this life
+        self._ahead: list[Descriptor] = []
+        self._unread: set[str] = set()
 
     # --- opening -----------------------------------------------------------------------------------
 
@@ -121,7 +122,8 @@ class SnapshotStore:
             report(logging.WARNING, "%s: %s; it is put aside as %s%s", self.where, reason, name, DAMAGED)
             self._folder.set_aside(name)
         self._within = judged.within
-        self._ahead, self._ahead_whole = (judged.ahead[0] if judged.ahead else None), False
+        self._ahead = judged.ahead
+        self._unread = {each.name for each in judged.ahead}
         self._folder.clean([each.name for each in judged.within + judged.ahead] + judged.parts)
 
     def follow(self, base: Callable[[], int]) -> None:
@@ -185,8 +187,10 @@ class SnapshotStore:
             descriptor.check()
             mine = descriptor.name
             self._folder.remove([name for name in self._folder.parts() if name.removesuffix(".part") != mine])
-            ahead = self._ahead
-            whole = descriptor in self._within or (ahead == descriptor and self._is_whole())
+            # One of the same entry within the log is in use, and has the same state.
+            whole = mine in [each.name for each in self._within] or (
+                descriptor in self._ahead and self._is_whole(descriptor)
+            )
             return SnapshotReceiver(self.directory, descriptor, self.received, whole)
 
     def check_behind(self, index: int, term: int, conf_state: ConfState) -> Descriptor:
@@ -195,11 +199,9 @@ class SnapshotStore:
         members = conf_state.encode()
         with self._lock:
             self.settle()
-            ahead = [] if self._ahead is None else [self._ahead]
-            for each in ahead + self._within:
-                if (each.index, each.term, each.conf_state.encode()) == (index, term, members):
-                    if each is not self._ahead or self._is_whole():
-                        return each
+            for each in self._ahead + self._within:
+                if (each.index, each.term, each.conf_state.encode()) == (index, term, members) and self._is_whole(each):
+                    return each
             raise UsageError(
                 f"index must be that of a snapshot that was received and finished, with its term and its membership, "
                 f"not {index!r} with term {term!r} and {conf_state!r}"
@@ -217,24 +219,25 @@ class SnapshotStore:
     def received(self, made: Descriptor) -> None:
         """One came from another member, and was named. Nothing is forgotten before the log begins behind it."""
         with self._lock:
-            before, self._ahead, self._ahead_whole = self._ahead, made, True
-            # It may have taken the place of one of the same name.
-            self._within = [each for each in self._within if each.name != made.name]
-            if before is not None and before.name != made.name:
-                self._folder.remove([before.name])
             self.settle()
+            if made.name in [each.name for each in self._within]:
+                self._put(made)  # it has taken its place
+            else:
+                self._unread.discard(made.name)
+                rest = [each for each in self._ahead if each.name != made.name]
+                self._ahead = sorted([made, *rest], key=lambda each: each.index, reverse=True)
 
     def settle(self) -> None:
         """Follow the base of the log: remove what is of no use any more."""
         with self._lock:
             base = self._base()
-            ahead = self._ahead
-            if ahead is not None and ahead.index == base:
-                self._ahead = None
-                self._put(ahead)
-            elif ahead is not None and ahead.index <= max(base, self._within[0].index if self._within else 0):
-                self._ahead = None
-                self._drop([ahead])
+            for each in [each for each in self._ahead if each.index == base]:
+                self._put(each)
+            newest = max(base, self._within[0].index if self._within else 0)
+            passed = [each for each in self._ahead if each.index <= newest]
+            if passed:
+                self._ahead = [each for each in self._ahead if each not in passed]
+                self._drop(passed)
             current = [each for each in self._within if each.index >= base][:KEPT]
             old = [each for each in self._within if each not in current]
             # Without one that reaches the base those before it are all there is.
@@ -245,8 +248,7 @@ class SnapshotStore:
     def _put(self, made: Descriptor) -> None:
         rest = [each for each in self._within if each.name != made.name]
         self._within = sorted([made, *rest], key=lambda each: each.index, reverse=True)
-        if self._ahead is not None and self._ahead.name == made.name:
-            self._ahead = None
+        self._ahead = [each for each in self._ahead if each.name != made.name]
 
     def _drop(self, old: list[Descriptor]) -> None:
         self._folder.remove([each.name for each in old])
@@ -258,18 +260,19 @@ class SnapshotStore:
             raise UsageError(f"cluster must be that of the storage, not {descriptor.cluster!r}")
         return self._within[0].index if self._within else 0
 
-    def _is_whole(self) -> bool:
-        """Whether the one ahead is; one that is not is removed."""
-        ahead = self._ahead
-        if ahead is None or self._ahead_whole:
-            return ahead is not None
+    def _is_whole(self, each: Descriptor) -> bool:
+        """Whether it is; one that is not is removed. What was made or found whole in this life is."""
+        if each.name not in self._unread:
+            return True
+        whole = False
         try:
-            with SnapshotReader(self.directory, ahead.name) as reader:
-                self._ahead_whole = reader.verify() == ahead
+            with SnapshotReader(self.directory, each.name) as reader:
+                whole = reader.verify() == each
         except SnapshotDamaged as error:
             report(logging.WARNING, "%s: %s; it is removed", self.where, error)
-        if not self._ahead_whole:
-            self._ahead = None
+        self._unread.discard(each.name)
+        if not whole:
+            self._ahead = [other for other in self._ahead if other is not each]
             with contextlib.suppress(StorageError):
-                self._drop([ahead])
-        return self._ahead_whole
+                self._drop([each])
+        return whole

@@ -169,10 +169,10 @@ def test_a_stop_gives_up(world):
 
 @pytest.mark.parametrize("whole", [True, False], ids=["in pieces", "by itself"])
 def test_it_rests_after_it_works(world, monkeypatch, whole):
-    """After each piece, or write of an object that writes itself; rounds that somebody else drives do not sleep."""
+    """After enough work, in pieces or in writes of an object itself; rounds that somebody else drives do not sleep."""
     state = bytes(5 * 128 << 10)
     world.thread.event = watch = Watch()
-    clock = iter(range(0, 1_000_000_000, 1_000))
+    clock = iter(range(0, 1_000_000_000_000, 600_000))
     world.begin(state if whole else Frozen([state[: 128 << 10]] * 5))
     world.run()
     assert watch.sleeps == []
@@ -182,9 +182,49 @@ def test_it_rests_after_it_works(world, monkeypatch, whole):
             world.thread.stop()
         return original()
 
-    monkeypatch.setattr(module(world.impl, "node.snapshots").time, "monotonic_ns", lambda: next(clock))
+    monkeypatch.setattr(module(world.impl, "node.snapshots").time, "thread_time_ns", lambda: next(clock))
     monkeypatch.setattr(world.thread, "round", round)
     world.begin(state if whole else Frozen([state[: 128 << 10]] * 5), index=9)
     world.thread.run()
     assert len([sleep for sleep in watch.sleeps if sleep > 0]) >= 5
     assert world.read() == (9, state)
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["in pieces", "by itself"])
+def test_small_pieces_do_not_cost_a_rest_each(world, monkeypatch, whole):
+    """A thousand pieces of 20 bytes, of 5 us each: five milliseconds of work, and ten rests."""
+    pieces = [bytes(20)] * 1000
+    world.thread.event = watch = Watch()
+    clock = iter(range(0, 1_000_000_000, 5_000))
+
+    def round(original=world.thread.round):
+        if not world.thread.is_busy():
+            world.thread.stop()
+        return original()
+
+    monkeypatch.setattr(module(world.impl, "node.snapshots").time, "thread_time_ns", lambda: next(clock))
+    monkeypatch.setattr(world.thread, "round", round)
+    world.begin(list(pieces) if whole else Frozen(pieces))
+    world.thread.run()
+    assert 5 <= len([sleep for sleep in watch.sleeps if sleep > 0]) <= 20
+    assert world.read() == (7, bytes(20_000))
+
+
+def test_an_object_that_writes_itself_is_stopped(world):
+    """Between two of its writes; status() shows how far it came."""
+    seen = []
+
+    class Long:
+        def write(self, file):
+            for number in range(100):
+                file.write(bytes(1000))
+                seen.append(world.thread.written)
+                if number == 9:
+                    world.thread.stop()
+
+    world.begin(Long())
+    world.thread.round()
+    assert seen == [1000 * count for count in range(1, 11)]
+    assert world.thread.round() is False
+    ((_, error),) = world.ends
+    assert "stopped" in str(error)

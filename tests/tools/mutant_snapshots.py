@@ -15,9 +15,11 @@ SNAPSHOTS = "raftx/node/snapshots.py"
 STORE = "raftx/storage/snapshot_store.py"
 TRANSFERS = "raftx/node/transfers.py"
 
+AHEAD = "storage/test_snapshots_ahead.py"
 CUTS = "node/test_transfer_cuts.py"
 FETCHED = "node/test_transfers.py"
 NOT_TAKEN = "node/test_offers_not_taken.py"
+OVERTAKEN = "node/test_snapshots_overtaken.py"
 OLDER = "node/test_older_snapshots.py"
 TAKEN = "node/test_node_snapshots.py"
 THREAD = "node/test_snapshot_thread.py"
@@ -68,6 +70,63 @@ MUTANTS = (
                 SNAPSHOTS,
                 "int(REST * worked_ns) if self._job is not None else -1",
                 "0 if self._job is not None else -1",
+            ),
+        ),
+    ),
+    Mutant(
+        "later-snapshot-in-place-of-the-one-taken-up",
+        0,
+        "a snapshot that arrives takes the place of one that the log is about to begin behind",
+        AHEAD,
+        (
+            Edit(
+                STORE,
+                "                rest = [each for each in self._ahead if each.name != made.name]\n",
+                "                rest = []\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "two-offers-at-once",
+        0,
+        "a later snapshot is fetched while the log is about to begin behind one",
+        OVERTAKEN,
+        (
+            Edit(
+                TRANSFERS,
+                "        if self.file_index != 0 or self.core.pending_snapshot != 0:\n",
+                "        if self.file_index >= index or self.core.pending_snapshot >= index:\n",
+            ),
+            Edit(
+                STORE,
+                "                rest = [each for each in self._ahead if each.name != made.name]\n",
+                "                rest = []\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "term-of-another-entry",
+        0,
+        "the state of a machine that is ahead of its snapshot gets the term of that",
+        OVERTAKEN,
+        (
+            Edit(
+                KEEPER,
+                "            return held, self.held_term\n",
+                "            return held, newest.term if newest is not None else 0\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "idle-before-it-is-told",
+        0,
+        "another snapshot is begun before it is known how the last one ended",
+        OVERTAKEN,
+        (
+            Edit(
+                SNAPSHOTS,
+                "        (job.ended or self.ended)(descriptor, error)\n        self._job = None\n",
+                "        self._job = None\n        (job.ended or self.ended)(descriptor, error)\n",
             ),
         ),
     ),

@@ -90,6 +90,8 @@ SUITE = (
     "node/test_older_snapshots.py",
     "node/test_transfer_cuts.py",
     "node/test_snapshot_thread.py",
+    "node/test_snapshots_overtaken.py",
+    "storage/test_snapshots_ahead.py",
     "node/test_offers_not_taken.py",
     "node/test_node_snapshots.py",
     "consensus/test_admission.py",

@@ -1,0 +1,198 @@
+"""Snapshots that meet others: a later offer, one of another member, a state machine that is ahead, a second request."""
+
+import json
+
+import pytest
+
+from tests.helpers.implementations import module
+from tests.helpers.transfers import BIG, Cluster
+from tests.helpers.wal import CLUSTER
+
+CONF = ((1, 2, 3),)
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["with-one-of-its-own", "without"])
+def test_a_later_offer_waits_for_the_one_that_is_taken_up(impl, tmp_path, own):
+    """The log of the member is about to begin behind the first one, and its disk is slow: that file stays."""
+    cluster = Cluster(impl, tmp_path, snapshot_entries=0)
+    world = cluster.world
+
+    def snapshot(node):
+        future = node.snapshot()
+        world.until(future.done)
+        return future.result().index
+
+    cluster.fill(1)
+    away = cluster.follower()
+    if own:
+        cluster.agree()
+        snapshot(world.nodes[away])
+    cluster.fill(1)
+    world.nodes[away].close()
+    cluster.fill(3, BIG)
+    leader = cluster.leader()
+    snapshot(leader)
+    cluster.fill(2)
+    first = snapshot(leader)
+    cluster.fill(1, BIG)
+    node = cluster.start(away)
+    world.until(lambda: cluster.transfers(away)["fetched"] == 1, 40_000)
+    world.skipped.add((away, "disk"))
+    for _ in range(2):
+        cluster.fill(1, BIG)
+        later = snapshot(leader)
+    world.for_rounds(3000)
+    assert node.failure is None and node.applied_index < later
+    world.skipped.discard((away, "disk"))
+    world.until(lambda: node.applied_index >= later, 60_000)
+    assert first < later
+    cluster.agree()
+    cluster.kill(away)
+    cluster.start(away)
+    cluster.agree()
+    world.close()
+
+
+class Durable:
+    """A state machine whose state outlives its node."""
+
+    version = 1
+
+    def __init__(self):
+        self.rows, self.applied_index = [], 0
+
+    def apply(self, entry):
+        self.rows.append(entry.data.decode())
+        self.applied_index = entry.index
+
+    def snapshot(self):
+        return json.dumps([self.applied_index, self.rows]).encode()
+
+    def restore(self, reader):
+        self.applied_index, self.rows = json.loads(reader.read())
+
+
+def test_a_machine_that_is_ahead_is_labelled_as_it_is(impl, tmp_path):
+    """Index and term are of the last entry in its state, though entries before it come by again or not."""
+    machines = {}
+
+    def machine():
+        return machines.setdefault(len(machines), Durable())
+
+    cluster = Cluster(impl, tmp_path, snapshot_entries=0, machine=machine)
+    world = cluster.world
+    cluster.fill(1)
+    world.for_rounds(3000)
+    leader = cluster.leader()
+    future = leader.snapshot()
+    world.until(future.done)
+    cluster.fill(1)
+    before = leader.term
+    world.until(leader.transfer_leadership(leader.id % 3 + 1).done)
+    cluster.fill(1)
+    world.for_rounds(3000)
+    held = world.machines[leader.id]
+    term = cluster.leader().term
+    assert term > before
+    for id in cluster.ids:
+        cluster.kill(id)
+    # It has its state, and nobody who would say what is committed.
+    cluster.machine = lambda: held
+    node = cluster.start(leader.id)
+    last, rows = held.applied_index, list(held.rows)
+    backup = node.backup(tmp_path / "backup")
+    world.until(backup.done)
+    made = backup.result()
+    assert (made.index, made.term) == (last, term)
+    copies = module(impl, "storage.snapshot_copy")
+    with copies.snapshot_file(tmp_path / "backup", "path") as reader:
+        assert (reader.index, json.loads(reader.read())) == (last, [last, rows])
+    assert node.applied_index == last
+    world.close()
+
+
+class Recorder:
+    """Outcomes that remember."""
+
+    def __init__(self):
+        self.seen = []
+
+    def settle(self, request, value):
+        self.seen.append((request, value.index))
+
+    def reject(self, request, reason):
+        self.seen.append((request, reason))
+
+    def wake_all(self):
+        pass
+
+
+class Subject:
+    """A keeper with a writer and a storage that keeps nothing."""
+
+    def __init__(self, impl):
+        self.impl = impl
+        self.form = module(impl, "storage.snapshot_format")
+        self.outcomes, self.told = Recorder(), []
+        self.thread = module(impl, "node.snapshots").Snapshotter(1, self)
+        self.keeper = module(impl, "node.keeper").Keeper(
+            impl.Config(id=1), self, self.thread, None, self.described, self, self.outcomes, lambda: None
+        )
+        self.thread.ended = self.keeper.take_ended
+
+    def described(self, index, term, version):
+        return self.form.Descriptor(index, term, self.impl.ConfState(voters=(1,)), {}, CLUSTER, 1, version)
+
+    # the storage and its writer
+    def begin_snapshot(self, descriptor):
+        self.descriptor = descriptor
+        return self
+
+    def write(self, data):
+        return len(data)
+
+    def finish(self):
+        return self.descriptor
+
+    def discard(self):
+        pass
+
+    # the state machine, and the engine's queue
+    def snapshot(self, *told):
+        self.told += told[1:2]
+        return True if told else b"x"
+
+    def go_on(self):
+        for _ in range(10):
+            self.thread.round()
+            self.keeper.round(20, 1)
+
+
+def test_a_request_that_comes_as_one_ends_gets_its_own(impl):
+    """The apply thread may have a round at any moment of the other one's: nothing is taken for done too early."""
+    subject = Subject(impl)
+    keeper = subject.keeper
+
+    def ended(descriptor, error):
+        if descriptor.index == 10:
+            keeper.ask(2)
+            keeper.round(20, 1)
+        keeper.take_ended(descriptor, error)
+
+    subject.thread.ended = ended
+    keeper.ask(1)
+    keeper.round(10, 1)
+    subject.go_on()
+    assert subject.outcomes.seen == [(1, 10), (2, 20)]
+
+
+def test_one_that_was_overtaken_is_not_the_newest(impl):
+    """Another member's came while it was written: who asked for it gets the newer one."""
+    subject = Subject(impl)
+    keeper = subject.keeper
+    keeper.ask(1)
+    keeper.round(10, 1)
+    keeper.newest = subject.described(15, 1, 0)
+    subject.go_on()
+    assert subject.outcomes.seen == [(1, 15)]
+    assert keeper.newest.index == 15 and subject.told == []
