@@ -119,6 +119,8 @@ class Applier:
             # Behind what the state machine holds, the term is that of an entry which came by again.
             if self.keeper.round(self.gauges.index, self.held_term if self.place < self.held else self.applied_term):
                 self.set_bounds(self.gauges.index)
+            elif self.held <= self.place:
+                self.snapshot_if_due(self.place)
         goes_on = self.row < self.rows
         if not goes_on:
             self.row = self.span = 0
@@ -261,9 +263,14 @@ class Applier:
         self.engine_event.py_wake()
         self.readers.applied(index)
         self.outcomes.wake_all()
-        if (index >= self.due_index or self.bytes >= self.due_bytes) and index >= self.held:
-            self.keeper.due(index, self.applied_term)
-            self.set_bounds(index)
+        if index >= self.held:
+            self.snapshot_if_due(index)
+
+    def snapshot_if_due(self, index: int) -> None:
+        """One that is due while another one, or a backup, is written is due still when that has ended."""
+        if index >= self.due_index or self.bytes >= self.due_bytes:
+            if self.keeper.due(index, self.applied_term):
+                self.set_bounds(index)
 
     def take_refused(self, row: int) -> None:
         sequence, count, reason = self.applies.refusal(row)

@@ -242,7 +242,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         outside.owns_storage = outside.owns_transport = False
         raise
     log = load_log(config.id, loaded)
-    newest = check_machine(outside.state_machine, loaded.snapshot, loaded.base_index)
+    newest = check_machine(outside.state_machine, loaded.snapshot, loaded.base_index, log.last, loaded.rebuilt)
     applied = max(loaded.base_index, newest.index if newest is not None else 0)
     # What a snapshot holds was committed, whether or not the storage had heard of it.
     hard_state = dataclasses.replace(loaded.hard_state, commit=max(loaded.hard_state.commit, applied))
@@ -330,7 +330,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     held_term = log.py_term(held) if loaded.base_index <= held <= log.last else 0
     keeper = Keeper(config, machine, writer, newest, describe, commands, outcomes, wake, snapshotter, held_term)
     if snapshotter is not None:
-        snapshotter.ended, snapshotter.idle = keeper.take_ended, wake
+        snapshotter.ended, snapshotter.idle, snapshotter.overtaken = keeper.take_ended, wake, keeper.is_overtaken
     applier.keeper = keeper
     applier.open_snapshot = getattr(storage, "open_snapshot", None)
     compact = getattr(storage, "compact", None)

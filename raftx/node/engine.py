@@ -314,6 +314,7 @@ class Engine(Runner):
             self.gauges.frames_stale += 1
             if not self.of_member:
                 return 0
+            self.meetings.superseded(place, self.codec.sender, self.codec.sender_incarnation)
         elif self.verdict != ODD_INCARNATION:
             self.heard(place)
         self.in_frame = True

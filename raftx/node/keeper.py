@@ -46,9 +46,21 @@ def applied_by(machine: Any) -> int:
     return index
 
 
-def check_machine(machine: Any, snapshot: Snapshot | None, base_index: int) -> Descriptor | None:
-    """What the newest snapshot of a storage is. Raises StorageError where the state machine cannot begin with it."""
+def check_machine(
+    machine: Any, snapshot: Snapshot | None, base_index: int, last_index: int, rebuilt: bool
+) -> Descriptor | None:
+    """What the newest snapshot of a storage is. Raises StorageError where the state machine cannot begin with it.
+
+    rebuilt: the log was lost once, so that the state machine may have more than it.
+    """
     held = applied_by(machine)
+    if held > last_index and not rebuilt:
+        # What is applied was durable here before.
+        raise StorageError(
+            f"state_machine.applied_index is {held}, and the log ends with entry {last_index}: its state is of another "
+            "log, and what is proposed next would not be applied to it. Begin with an empty state, or with the state "
+            "that belongs to this log"
+        )
     if snapshot is None:
         if base_index and held < base_index and hasattr(machine, "applied_index"):
             raise StorageError(
@@ -142,6 +154,13 @@ class Keeper:
             "writing": writer.written if writer is not None and writer.is_busy() else None,
         }
 
+    def covered(self) -> int | None:
+        """The last entry in the newest snapshot, 0 without one; None where there are none to begin with."""
+        if self.writer is None:
+            return None
+        newest = self.newest
+        return newest.index if newest is not None else 0
+
     def ask(self, request: int) -> None:
         """Somebody wants a snapshot of what is applied now."""
         self.asked.append(request)
@@ -218,8 +237,8 @@ class Keeper:
             self.ended.popleft()
             served, self.served = self.served, []
             for request in served:
-                if error is None:
-                    # A newer one may have come from another member meanwhile.
+                if error is None or self.is_overtaken(descriptor.index):
+                    # By one that has come from another member meanwhile.
                     self.outcomes.settle(request, self.newest)
                 else:
                     self.outcomes.reject(request, str(error))
@@ -302,7 +321,9 @@ class Keeper:
         return True
 
     def due(self, index: int, term: int) -> bool:
-        """A snapshot is due by the policy; whether one was begun."""
+        """A snapshot is due by the policy. False when it has to wait for another one: it is due still."""
+        if self._is_busy():
+            return False
         if self.writer is None:
             self.warned = True
             report(
@@ -311,17 +332,21 @@ class Keeper:
                 "the state machine snapshot() and restore(), or say with node.compact(index) what is not needed",
                 *(self.config.id, self.config.max_log_bytes),
             )
-            return False
+            return True
+        if not self.is_overtaken(index):
+            self.begin(index, term)
+        return True
+
+    def is_overtaken(self, index: int) -> bool:
+        """Whether there is a snapshot that holds as much. Any thread."""
         newest = self.newest
-        if self._is_busy() or (newest is not None and newest.index >= index):
-            return False
-        return self.begin(index, term)
+        return newest is not None and newest.index >= index
 
     def _is_busy(self) -> bool:
         return (self.backup_writer is not None and self.backup_writer.is_busy()) or bool(self.ended)
 
     def _tell(self, descriptor: Descriptor) -> bool:
-        if self.newest is not None and self.newest.index >= descriptor.index:
+        if self.is_overtaken(descriptor.index):
             return True
         record = snapshot_record(descriptor.snapshot())
         if not self.commands.snapshot(record, descriptor.index, descriptor.term):

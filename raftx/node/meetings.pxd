@@ -8,7 +8,7 @@ from ..consensus.raft cimport Raft
 from .peers cimport PeerTable
 
 cdef uint64_t PART, PART_MASK, LAST_MASK, PART_UNIT, LAST_UNIT
-cdef int MEMBERS_MAX, MSG_KNOWN, MSG_MEET, WAIT_TIMEOUTS, WAIT_MS, HELP_TIMEOUTS
+cdef int EARLIER, PLACES, MEMBERS_MAX, MSG_KNOWN, MSG_MEET, WAIT_TIMEOUTS, WAIT_MS, HELP_TIMEOUTS
 cdef uint32_t FLAG_REJECT
 
 @cython.final
@@ -36,6 +36,7 @@ cdef class Meetings:
     cdef int64_t waited, led, unhelped
     cdef readonly uint64_t lost_to, lost_life, lost_why
     cdef uint64_t stranger
+    cdef int64_t[::1] told_stale
 
     cdef int introduce(self, int place, uint64_t to) except -1 nogil
     cdef int meet(self, uint64_t to) except -1 nogil
@@ -53,5 +54,7 @@ cdef class Meetings:
     @cython.locals(word0=uint64_t, word1=uint64_t)
     cdef int take_meet(self, Message m, int place, uint64_t life) except -1 nogil
     cdef int answer(self, uint64_t to, uint64_t life, uint64_t known, uint64_t why) except -1 nogil
+    @cython.locals(due=cython.bint)
+    cdef int superseded(self, int place, uint64_t to, uint64_t life) except -1 nogil
     @cython.locals(slot=int, place=int, told=cython.bint)
     cdef bint met(self, uint64_t id, uint64_t life, uint64_t known, uint64_t why) except -1 nogil

@@ -12,13 +12,16 @@ The engine's, on its thread, without the GIL.
 
 from __future__ import annotations
 
+from array import array
+
 from .._native.memory import Spans
 from .._native.outbox import Message, Outbox
 from .._native.threads import Event, Handoff
 from ..consensus.raft import Raft
+from ..storage.wal_format import EARLIER
 from ..types import FLAG_REJECT, MEMBERS_MAX, MSG_KNOWN, MSG_MEET
 from .peers import PeerTable
-from .rows import REBUILT
+from .rows import PLACES, REBUILT
 
 QUEUED = 64  # introductions that may wait for the disk; what comes beyond is dropped, and comes again
 WAIT_TIMEOUTS = 3  # election timeouts after which a life begins that too few others know,
@@ -93,6 +96,8 @@ class Meetings:
         #: ticks in which no leader has helped it out
         self.doubted = False
         self.unhelped = 0
+        #: ticks until a member is told that another life of it was met, and 1 from then on; 0: there was no reason yet
+        self.told_stale = array("q", bytes(8 * PLACES))
         #: what a member says that knows better: who, the life that it has met, and why it is none of ours; 0: nobody.
         #: And whether the storage knows that now
         self.lost_to = self.lost_life = self.lost_why = 0
@@ -125,6 +130,8 @@ class Meetings:
         for slot in range(self.core.tracker.peers.count):
             if slot != self.core.self_slot:
                 place = self.peers.of_slot(self.core.tracker.peers, slot)
+                if self.told_stale[place] > 1:
+                    self.told_stale[place] -= 1
                 if self.peers.knows[place] == 0:
                     self.peers.pausing[place] -= 1
                     if self.peers.pausing[place] <= 0:
@@ -222,6 +229,19 @@ class Meetings:
         self.out.set_log(life, 0, known)
         self.out.set_answer(FLAG_REJECT if why else 0, why, 0)
         return 0
+
+    def superseded(self, place: int, to: int, life: int) -> int:
+        """A frame of a member's life before the one that was met.
+
+        It may have waited since its sender was restarted; then nobody is left to whom the answer matters. Or it goes
+        on, and does not know that its storage was copied.
+        """
+        due = self.told_stale[place] == 1
+        if self.told_stale[place] <= 1:
+            self.told_stale[place] = self.core.election_timeout + 1
+        if not due:
+            return 0  # it introduces itself, perhaps, and is answered then
+        return self.answer(to, life, self.peers.senders.incarnations[place], EARLIER)
 
     def met(self, id: int, life: int, known: int, why: int) -> bool:
         """The memory says: this life of a member is remembered, durably; or why it cannot be.

@@ -220,14 +220,22 @@ class Requests:
 
         For an owner whose state machine keeps its state durably itself and has no ``snapshot``: a snapshot lets entries
         go without being asked. A member that lacks such an entry cannot be helped by this one. Ends as NotDone when the
-        entry is not applied and durable here; as Unknown after proposal_timeout_ms. Raises Stopped, UsageError.
+        entry is not applied and durable here, or, where there are snapshots, is in none of them: a start needs them;
+        as Unknown after proposal_timeout_ms. Raises Stopped, UsageError.
         """
         self._check_running()
         if not is_id(index):
             raise UsageError(f"index must be an integer in 1..2^63-1, not {index!r}")
         future, request = self._open(KIND_COMPACTION)
         parts = self._made()
-        if not parts.takes_requests() or not parts.commands.release(index, request):
+        newest = parts.keeper.covered()
+        if newest is not None and index > newest:
+            self._outcomes.reject(
+                request,
+                f"a start would begin with the newest snapshot, which is of entry {newest}, and lack what follows up "
+                f"to {index}: take a snapshot() first, which lets entries go by itself",
+            )
+        elif not parts.takes_requests() or not parts.commands.release(index, request):
             self._no_room(request)
         return future
 

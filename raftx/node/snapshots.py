@@ -111,6 +111,8 @@ class Snapshotter:
         self._stop = False
         #: called when another one may be begun, after ``ended``. On this thread
         self.idle: Callable[[], object] = lambda: None
+        #: whether another member's snapshot has come that holds as much as one of this entry
+        self.overtaken: Callable[[int], bool] = lambda _index: False
         #: whether a thread of its own runs it, which may sleep, and its processor time at the end of the last rest
         self._sleeps = False
         self._rested = 0
@@ -224,6 +226,14 @@ class Snapshotter:
 
     def _give_up(self, job: Job, error: BaseException) -> None:
         backup = job.make is not None
+        if not backup and self.overtaken(job.descriptor.index):
+            report(
+                logging.INFO,
+                "node %d: the snapshot of entry %d is not needed: a later one has come from another member",
+                *(self.id, job.descriptor.index),
+            )
+            self._end(job, job.descriptor, SnapshotFailed("a later one has come from another member"))
+            return
         self.failed += not backup
         what, index = "backup" if backup else "snapshot", job.descriptor.index
         failed = SnapshotFailed(f"the {what} of entry {index} could not be written: {error}")

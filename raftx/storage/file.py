@@ -77,8 +77,9 @@ _DISK = (
 
 #: what to do where there is no member
 NOT_FOUNDED = (
-    "If it held one, look whether its disk is mounted: a member must not start without what it acknowledged. If the "
-    "member is new, found it once with FileStorage.create"
+    "If the member was there before, look whether its disk is mounted: it must not start without what it acknowledged. "
+    "If that disk is lost for good, rebuild the member (raftx wal rebuild). If the member is new, found it once with "
+    "FileStorage.create"
 )
 
 
@@ -480,7 +481,10 @@ class FileStorage:
                 raise WalDamaged(f"{self.path} holds {left} of a member, and not the file {FOUNDING}. {REMEDY}")
             raise NotFounded(f"{self.path} holds no member. {NOT_FOUNDED}")
         if founding.cluster != cluster:
-            raise WrongDirectory(f"{self.path} belongs to another cluster: {founding.cluster!r}")
+            raise WrongDirectory(
+                f"{self.path} belongs to the cluster {founding.cluster.hex()}, not to {cluster.hex()}: give "
+                f"Config(cluster=bytes.fromhex({founding.cluster.hex()!r})), or the directory of the other one"
+            )
         if founding.id != id:
             raise WrongDirectory(f"{self.path} belongs to node {founding.id}, not {id}")
         try:

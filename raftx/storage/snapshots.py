@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import importlib
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -48,7 +49,7 @@ def _zstandard() -> Any:
 
 
 class SnapshotWriter:
-    """A snapshot file that is being made, in ``directory``. One thread at a time.
+    """A snapshot file that is being made, in ``directory``. One thread at a time; others wait.
 
     ``descriptor`` says what the state is of; sizes and digest come from what is written. level: of zstd, 1..22, or
     None for no compression. place: another name than the descriptor's, and one for the file while it is made. Raises
@@ -75,6 +76,9 @@ class SnapshotWriter:
         self._chunks = self._size = self._stored = self._written_out = 0
         self._at = self.descriptor.head_bytes
         self._file: File | None = None
+        self._lock = threading.RLock()
+        #: a write has failed: what was written does not fit together any more, whoever goes on
+        self._failed = False
         with contextlib.suppress(OSError):  # of an attempt that came to nothing
             directory.remove(self._name)
         try:
@@ -86,19 +90,34 @@ class SnapshotWriter:
         return f"<raftx.SnapshotWriter {self.descriptor.name}, {self._size:,} bytes>"
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
-        """Append to the state, as a file's ``write``: all of it. Raises StorageFailed, and UsageError at the end."""
+        """Append to the state, as a file's ``write``: all of it. Raises StorageFailed, and UsageError at the end.
+
+        After one that has failed, every other one fails, and so does ``finish``.
+        """
+        view = memoryview(data).cast("B")
+        with self._lock:
+            self._check_writing()
+            self._failed = True
+            self._size += len(view)
+            self._take(view if self._packer is None else self._packer.compress(view))
+            self._failed = False
+        return len(view)
+
+    def _check_writing(self) -> None:
         if self._file is None:
             raise UsageError(f"{self.descriptor.name} is finished")
-        view = memoryview(data).cast("B")
-        self._size += len(view)
-        self._take(view if self._packer is None else self._packer.compress(view))
-        return len(view)
+        if self._failed:
+            raise StorageFailed(f"an earlier write of {self._name} has failed")
 
     def finish(self) -> Descriptor:
         """Everything is written: make it durable and give it its name. Raises StorageFailed."""
+        with self._lock:
+            return self._finish()
+
+    def _finish(self) -> Descriptor:
+        self._check_writing()
         file = self._file
-        if file is None:
-            raise UsageError(f"{self.descriptor.name} is finished")
+        assert file is not None
         if self._packer is not None and self._size:
             self._take(self._packer.flush())
         if self._rest:
@@ -125,11 +144,12 @@ class SnapshotWriter:
 
     def discard(self) -> None:
         """Leave nothing behind, unless it is finished. May be called twice."""
-        file, self._file = self._file, None
-        if file is not None:
-            file.close()
-            with contextlib.suppress(OSError):
-                self._directory.remove(self._name)
+        with self._lock:
+            file, self._file = self._file, None
+            if file is not None:
+                file.close()
+                with contextlib.suppress(OSError):
+                    self._directory.remove(self._name)
 
     def _take(self, data: bytes | memoryview) -> None:
         chunk = self.descriptor.chunk_bytes

@@ -403,3 +403,16 @@ def test_a_member_introduces_itself_until_it_is_heard(impl):
     net.cuts.clear()
     world.until(lambda: begun([node]), rounds=TIMEOUT + 50)
     world.close()
+
+
+def test_a_member_whose_storage_was_copied_learns_of_it_while_it_runs(impl, tmp_path):
+    """Its copy was started elsewhere and is gone again: the others have met that, and tell the one that goes on."""
+    world = World(impl, 3)
+    leader = world.leader()
+    world.until(lambda: begun(world.nodes.values()))
+    other = next(id for id in world.ids if id != leader.id)
+    twin = impl._core.Codec(leader.config.cluster, leader.id, later(life(leader)))
+    world.receive[other](twin.encode(other, [introduction(impl, bytes([9] * 16), rebuilt=True)]))
+    world.until(lambda: leader.failure is not None, 20_000)
+    assert isinstance(leader.failure, impl.MemoryLost)
+    world.close()

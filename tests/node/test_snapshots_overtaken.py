@@ -196,3 +196,74 @@ def test_one_that_was_overtaken_is_not_the_newest(impl):
     subject.go_on()
     assert subject.outcomes.seen == [(1, 15)]
     assert keeper.newest.index == 15 and subject.told == []
+
+
+def test_one_that_is_due_while_another_is_written_is_due_still(impl, tmp_path):
+    """After a burst that is longer than it takes to write one, the next is not put off until more entries come."""
+    cluster = Cluster(impl, tmp_path, snapshot_entries=20)
+    world = cluster.world
+    leader = cluster.leader()
+    world.skipped.add((leader.id, "snapshot"))
+    future = leader.propose_many([b"x"] * 25)
+    world.until(future.done)
+    future = leader.propose_many([b"x"] * 100)
+    world.until(future.done)
+    world.skipped.discard((leader.id, "snapshot"))
+    world.until(lambda: leader.status()["snapshot"]["index"] >= 100)
+    world.close()
+
+
+def test_one_that_was_overtaken_has_not_failed(impl, caplog):
+    """The storage takes none before the newest: nothing is wrong, and nothing is said that sounds like it."""
+    subject = Subject(impl)
+    subject.thread.overtaken = subject.keeper.is_overtaken
+    subject.keeper.ask(1)
+    subject.keeper.round(10, 1)
+    subject.keeper.newest = subject.described(15, 1, 0)
+
+    def refuse(descriptor):
+        raise impl.UsageError("index must be above 15")
+
+    subject.begin_snapshot = refuse
+    with caplog.at_level("INFO"):
+        subject.go_on()
+    assert subject.outcomes.seen == [(1, 15)]
+    assert subject.keeper.status()["failed"] == 0
+    assert [record.levelname for record in caplog.records] == ["INFO"]
+
+
+def test_a_log_with_snapshots_is_shortened_as_far_as_they_reach(impl, tmp_path):
+    """A start would begin with the newest one, and lack what was given up behind it."""
+    cluster = Cluster(impl, tmp_path, snapshot_entries=0, count=1)
+    world = cluster.world
+    node = cluster.leader()
+
+    def ended(future):
+        world.until(future.done)
+        return future
+
+    for _ in range(3):
+        ended(node.propose(b"x"))
+    with pytest.raises(impl.NotDone, match="take a snapshot"):
+        ended(node.compact(node.applied_index)).result()
+    made = ended(node.snapshot()).result()
+    ended(node.propose(b"x"))
+    with pytest.raises(impl.NotDone, match=f"entry {made.index}"):
+        ended(node.compact(made.index + 1)).result()
+    assert ended(node.compact(made.index)).result() == made.index
+    cluster.kill(1)
+    cluster.start(1)
+    world.until(lambda: world.nodes[1].applied_index > made.index)
+    world.close()
+
+
+def test_a_state_that_is_of_another_log_is_refused(impl, tmp_path):
+    """What would be proposed next would be taken for applied."""
+    ahead = Durable()
+    ahead.applied_index = 1000
+    cluster = Cluster(impl, tmp_path, snapshot_entries=0, count=1)
+    cluster.kill(1)
+    cluster.machine = lambda: ahead
+    with pytest.raises(impl.StorageError, match="applied_index is 1000, and the log ends with entry"):
+        cluster.start(1)
+    cluster.world.close()

@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import random
+import threading
 from pathlib import Path
 
 import pytest
@@ -385,4 +386,41 @@ def test_a_disk_that_fails(impl, files, form, operation, code):
     found, damaged = files.SnapshotFolder(directory).whole()
     assert damaged == []
     assert found == [old] or found[0].index == 2  # named already, when the last sync failed
+    directory.close()
+
+
+def test_after_a_write_that_failed_nothing_is_made_of_the_rest(impl, files, form, directory, monkeypatch):
+    """Whoever swallows the error, and goes on, does not get a file whose parts do not fit."""
+    writer = files.SnapshotWriter(directory, described(impl, form))
+    writer.write(bytes(form.CHUNK_BYTES))
+    put = writer._file.py_write
+    monkeypatch.setattr(files.SnapshotWriter, "_write", lambda *_: (_ for _ in ()).throw(impl.StorageFailed("full")))
+    with pytest.raises(impl.StorageFailed, match="full"):
+        writer.write(bytes(form.CHUNK_BYTES))
+    monkeypatch.undo()
+    assert put is not None
+    for attempt in (lambda: writer.write(b"more"), writer.finish):
+        with pytest.raises(impl.StorageFailed, match="earlier write"):
+            attempt()
+    writer.discard()
+    assert directory.names() == []
+    directory.close()
+
+
+def test_threads_that_write_at_once_wait_for_each_other(impl, files, form, directory):
+    """In which order is theirs to say: the file is whole."""
+    writer = files.SnapshotWriter(directory, described(impl, form))
+    threads = [
+        threading.Thread(target=lambda part=part: [writer.write(bytes([part]) * 50_000) for _ in range(40)])
+        for part in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    made = writer.finish()
+    with files.SnapshotReader(directory, made.name) as reader:
+        state = reader.read()
+    assert len(state) == 4 * 40 * 50_000
+    assert all(state.count(part) == 40 * 50_000 for part in range(4))
     directory.close()

@@ -9,6 +9,7 @@ COMPACTION = "raftx/node/compaction.py"
 COURIER = "raftx/node/courier.py"
 ENGINE = "raftx/node/engine.py"
 KEEPER = "raftx/node/keeper.py"
+ORDERS = "raftx/node/orders.py"
 OUTCOMES = "raftx/node/outcomes.py"
 RECEIVER = "raftx/storage/snapshot_receiver.py"
 SNAPSHOTS = "raftx/node/snapshots.py"
@@ -68,8 +69,8 @@ MUTANTS = (
         (
             Edit(
                 SNAPSHOTS,
-                "int(REST * worked_ns) if self._job is not None else -1",
-                "0 if self._job is not None else -1",
+                "int(REST * worked)",
+                "0",
             ),
         ),
     ),
@@ -158,8 +159,8 @@ MUTANTS = (
         (
             Edit(
                 STORE,
-                "whole = descriptor in self._within or (ahead == descriptor and self._is_whole())",
-                "whole = descriptor in self._within",
+                "                descriptor in self._ahead and self._is_whole(descriptor)\n",
+                "                False\n",
             ),
         ),
     ),
@@ -365,7 +366,7 @@ MUTANTS = (
         TAKEN,
         (
             Edit(
-                ENGINE,
+                ORDERS,
                 "self.compaction.release(index, self.apply_gauges.index)",
                 "self.compaction.release(index, self.core.applied)",
             ),
@@ -383,7 +384,13 @@ MUTANTS = (
         0,
         "a state machine with a durable state is given again what it has",
         TAKEN,
-        (Edit(APPLY, "            self.held = index\n", "            self.held = 0\n"),),
+        (
+            Edit(
+                APPLY,
+                "            self.held, self.held_term = self.keeper.restore(self.open_snapshot)\n",
+                "            self.held_term = self.keeper.restore(self.open_snapshot)[1]\n",
+            ),
+        ),
     ),
     Mutant(
         "kept-for-ever",
