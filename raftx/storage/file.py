@@ -482,7 +482,7 @@ class FileStorage:
             raise NotFounded(f"{self.path} holds no member. {NOT_FOUNDED}")
         if founding.cluster != cluster:
             raise WrongDirectory(
-                f"{self.path} belongs to the cluster {founding.cluster.hex()}, not to {cluster.hex()}: give "
+                f"{self.path} belongs to another cluster, {founding.cluster.hex()}, not to {cluster.hex()}: give "
                 f"Config(cluster=bytes.fromhex({founding.cluster.hex()!r})), or the directory of the other one"
             )
         if founding.id != id:
