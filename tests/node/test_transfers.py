@@ -1,5 +1,7 @@
 """A member whose log the others have shortened behind it fetches a snapshot, chunk by chunk. Both modes."""
 
+import collections
+
 import pytest
 
 from tests.helpers.implementations import IMPLEMENTATIONS, module
@@ -81,15 +83,27 @@ def test_chunks_that_come_twice_change_nothing(cluster):
 
     three.loses = repeats
     away = three.behind(rounds=4)
+    came = collections.Counter()
+    courier = three.world.nodes[away]._parts.courier
+    inner = courier.arrived
+
+    def arrived(member, index, term, tag, number, record):
+        came[tag, number] += 1
+        inner(member, index, term, tag, number, record)
+
+    courier.arrived = arrived
     three.agree(20_000)
     transfers = three.transfers(away)
     assert transfers["fetched"] == 1 and transfers["chunks_received"] > 5
+    # They did come twice: no frame was dropped as one of an earlier life.
+    assert len(came) > 5 and set(came.values()) == {2}
+    assert three.world.nodes[away].status()["frames_stale"] == 0
 
 
 def repeated(three, sender, to, message):
     """A frame with that message alone."""
-    incarnation = three.world.nodes[sender].status()["incarnation"]
-    codec = three.impl._core.Codec(three.impl.Config(id=1).cluster, sender, incarnation)
+    life = three.world.nodes[sender].status()["life"]
+    codec = three.impl._core.Codec(three.impl.Config(id=1).cluster, sender, life)
     return codec.encode(to, [message.copy()])
 
 
