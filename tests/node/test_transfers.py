@@ -100,11 +100,32 @@ def test_chunks_that_come_twice_change_nothing(cluster):
     assert three.world.nodes[away].status()["frames_stale"] == 0
 
 
-def repeated(three, sender, to, message):
-    """A frame with that message alone."""
+def test_a_chunk_that_is_also_refused_is_dropped(cluster):
+    """What follows it in the same frame is taken for what it is."""
+    three = cluster()
+    mixed = []
+
+    def lies(sender, to, message):
+        if message.kind != CHUNK or message.reject or len(mixed) == 3:
+            return False
+        refused = message.copy()
+        refused.reject = True
+        mixed.append(repeated(three, sender, to, refused, message))
+        three.world.frames.waiting.append((to, mixed[-1]))
+        return True
+
+    three.loses = lies
+    away = three.behind(rounds=4)
+    three.agree(20_000)
+    assert len(mixed) == 3 and three.world.nodes[away].failure is None
+    assert three.transfers(away)["fetched"] == 1 and three.transfers(away)["given_up"] == 0
+
+
+def repeated(three, sender, to, *messages):
+    """A frame with these messages alone."""
     life = three.world.nodes[sender].status()["life"]
     codec = three.impl._core.Codec(three.impl.Config(id=1).cluster, sender, life)
-    return codec.encode(to, [message.copy()])
+    return codec.encode(to, [message.copy() for message in messages])
 
 
 def test_one_chunk_is_under_way_or_two(cluster):
