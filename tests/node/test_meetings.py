@@ -11,6 +11,7 @@ from tests.helpers.stepped import ELECTION_TICKS, TICK_MS, World
 from tests.helpers.storages import founded
 
 SENDER = 32  # where a frame has it
+SLOT_BYTES = 16 << 10  # of the file ``lives``
 TIMEOUT = ELECTION_TICKS * TICK_MS  # rounds of an election timeout
 PATIENCE = 1000  # rounds until a life begins that too few others know
 
@@ -264,6 +265,23 @@ def test_others_that_were_restarted_know_it_still(impl, tmp_path, caplog):
     for each in world.ids:
         world.start(each)
     lost(impl, world, id, caplog, "on another storage")
+    world.close()
+
+
+def test_a_node_writes_both_slots(impl, tmp_path):
+    """Of what it has learned while it runs: damage to any one of them takes nothing."""
+    world = world_on_disk(impl, tmp_path)
+    world.until(lambda: begun(world.nodes.values()))
+    world.for_rounds(50)
+    known = {id: life(node) for id, node in world.nodes.items()}
+    for node in world.nodes.values():
+        node.close()
+    for id in world.ids:
+        data = (tmp_path / str(id) / "lives").read_bytes()
+        for at in (0, SLOT_BYTES):
+            slot = module(impl, "storage.lives").decode(data[at : at + SLOT_BYTES])
+            expected = {other: number for other, number in known.items() if other != id}
+            assert {other: met.life for other, met in slot.met.items()} == expected, (id, at)
     world.close()
 
 
