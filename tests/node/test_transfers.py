@@ -128,8 +128,8 @@ def repeated(three, sender, to, *messages):
     return codec.encode(to, [message.copy() for message in messages])
 
 
-def test_one_chunk_is_under_way_or_two(cluster):
-    """Never more, whatever the round trip; and no larger than a quarter of a MiB."""
+def test_a_few_chunks_are_under_way(cluster):
+    """As many as the round trip asks for; and none is larger than a quarter of a MiB."""
     three = cluster()
     away = three.behind()
     under_way, most = 0, 0
