@@ -44,11 +44,14 @@ GONE_REMEDY = (
     "Was it copied, set back to an older state, or founded a second time? It must not take part with what it has. Put "
     "back the directory that the member used last, or rebuild the member (raftx wal rebuild)"
 )
+#: why a life cannot be the present one: what is said of another member, and what a member is told of its own
+EARLIER_LIFE = "which is not over for all they know: this storage was set back to an older state, or copied"
 WHY = {
     OTHER_STORE: "on another storage: this one was founded anew, though the member was there before",
-    EARLIER: "which is not over for all they know: this storage was set back to an older state, or copied",
+    EARLIER: f"{EARLIER_LIFE}; or that is over, and what it said then comes late",
     TWIN: "which has the same number: this storage was set back by a life, or copied",
 }
+OWN_WHY = {**WHY, EARLIER: EARLIER_LIFE}
 
 
 @dataclass(frozen=True)

@@ -226,6 +226,25 @@ def test_a_storage_that_was_wiped_is_recognised(impl, caplog):
     world.close()
 
 
+def test_an_introduction_that_comes_late_does_no_harm(impl, tmp_path, caplog):
+    """Of a life that is over. It looks like one of a directory that was set back: what is said leaves both open."""
+    world = world_on_disk(impl, tmp_path)
+    leader = world.leader()
+    id = next(each for each in world.ids if each != leader.id)
+    world.until(lambda: begun(world.nodes.values()))
+    before, store = life(world.nodes[id]), world.storages[id].ledger.py_slot()[48:64]
+    node = restart(world, id)
+    world.until(lambda: begun([node]) and node.leader_id)
+    frame = impl._core.Codec(leader.config.cluster, id, before).encode(leader.id, [introduction(impl, store)])
+    world.receive[leader.id](frame)
+    world.until(lambda: f"member {id} says that it lives life" in caplog.text)
+    assert "or that is over, and what it said then comes late" in caplog.text
+    future = node.propose(b"x")
+    world.until(future.done)
+    assert future.result(0) and node.failure is None and leader.failure is None
+    world.close()
+
+
 @pytest.mark.parametrize(("lives", "said"), [(1, "has the same number"), (2, "is not over for all they know")])
 def test_a_storage_that_was_set_back_is_recognised(impl, tmp_path, caplog, lives, said):
     world = world_on_disk(impl, tmp_path)
