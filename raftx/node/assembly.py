@@ -23,7 +23,7 @@ from ..config import Config
 from ..consensus.raft import Raft
 from ..errors import ConfigError, MemoryLost, NotFounded, StorageFailed, UsageError, WrongDirectory
 from ..report import Lines, report
-from ..storage.lives import WHY, Lives, named
+from ..storage.lives import OWN_WHY, Lives, named
 from ..storage.protocol import Loaded, Storage, keeps_snapshots
 from ..storage.snapshot_format import Descriptor
 from ..storage.wal_format import COUNT_SHIFT, describe
@@ -158,7 +158,7 @@ class Parts:
     def memory_lost(self) -> MemoryLost:
         """The storage of this node has forgotten something, as another member knows."""
         meetings = self.engine.meetings
-        by, life, why = int(meetings.lost_to), int(meetings.lost_life), WHY.get(meetings.lost_why, "")
+        by, life, why = int(meetings.lost_to), int(meetings.lost_life), OWN_WHY.get(meetings.lost_why, "")
         return MemoryLost(
             f"node {self.engine.core.id} lives life {named(self.life)}, and member {by} has met life {named(life)} of "
             f"it, {why}. So it has forgotten what it promised, and must not take part. Put back the directory that it "

@@ -16,7 +16,7 @@ cdef class Memory(Runner):
     cdef readonly uint64_t id
     cdef readonly Ledger ledger
     cdef object storage
-    cdef bint asks, writes, syncing, unwritten
+    cdef bint asks, writes, syncing, unwritten, single, copying
     cdef CommandQueue commands
     cdef MeetQueue queue
     cdef readonly Event event
@@ -30,5 +30,8 @@ cdef class Memory(Runner):
     @cython.locals(code=int)
     cdef int learn(self, uint64_t sender, uint64_t life, uint64_t word0, uint64_t word1) except -1 nogil
     cdef int learned(self, int code) except -1 nogil
+    @cython.locals(code=int)
+    cdef int copy(self) except -1 nogil
+    cdef int copied(self, int code) except -1 nogil
     cdef int say(self, uint64_t known, int why) except -1 nogil
     cdef bint ask(self, uint64_t sender, uint64_t life) except -1 with gil

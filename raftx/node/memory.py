@@ -41,6 +41,8 @@ class Memory(Runner):
         self.syncing = False
         #: what was learned last is not known to be durable
         self.unwritten = False
+        #: it is, in one slot of the ledger alone; and the other one is being synced
+        self.single = self.copying = False
         #: 0, or the -errno with which the disk has failed: nothing is remembered any more
         self.failed = 0
 
@@ -48,12 +50,16 @@ class Memory(Runner):
         """Look at those who have introduced themselves. 0 when it is to stop, or the disk has failed."""
         if self.syncing:
             self.learned(self.ledger.sync())
-        while self.failed == 0 and not self.syncing:
+        elif self.copying:
+            self.copied(self.ledger.sync())
+        while self.failed == 0 and not self.syncing and not self.copying:
             if self.row == self.rows:
                 self.row = 0
                 self.rows = self.queue.take()
                 if self.rows == 0:
-                    break
+                    if not self.single or self.copy() == 0:
+                        break
+                    continue
             self.take()
         return 1 if self.failed == 0 and self.cells.get(CELL_STOP) == 0 else 0
 
@@ -92,8 +98,26 @@ class Memory(Runner):
         self.syncing = code == WAIT
         if code == 0:
             self.unwritten = False
+            self.single = True
             return self.say(0, 0)
         if not self.syncing:
+            self.failed = code
+        return 0
+
+    def copy(self) -> int:
+        """Nobody waits: write the same into the other slot, so that damage to one takes nothing. 0 for want of room."""
+        code = self.ledger.write()
+        if code != 0 and self.ledger.is_short(code):
+            return 0
+        self.copied(self.ledger.sync() if code == 0 else code)
+        return 1
+
+    def copied(self, code: int) -> int:
+        """The other slot is durable (0), or not (-errno), or not yet (WAIT)."""
+        self.copying = code == WAIT
+        if code == 0:
+            self.single = False
+        elif not self.copying:
             self.failed = code
         return 0
 
@@ -118,7 +142,7 @@ class Memory(Runner):
     def rest(self) -> int:
         """Sleep until somebody has introduced itself."""
         self.event.prepare()
-        if self.syncing:
+        if self.syncing or self.copying:
             self.event.wait(ASK_NS)
         elif self.queue.waiting() or self.cells.get(CELL_STOP) != 0:
             self.event.cancel()

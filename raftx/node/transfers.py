@@ -103,7 +103,11 @@ class Transfers:
     def take_chunk(self, m: Message) -> int:
         """A chunk that was asked for, perhaps in an earlier life."""
         refused = m.flags & FLAG_REJECT != 0
-        if not self.enabled or self.core.tracker.peers.slot_of(m.sender) < 0 or (m.count == 0 and not refused):
+        if not self.enabled or self.core.tracker.peers.slot_of(m.sender) < 0:
+            return 0
+        if (m.count != 0) == refused:
+            # A chunk, or the news that there is none: what is both, or neither, no honest member has sent. The courier
+            # takes a record of every row that refuses nothing, and of no other.
             return 0
         self.spans.clear()
         if m.count:

@@ -386,7 +386,7 @@ class FileStorage:
 
     def _write_ledger(self, ledger: Ledger) -> bool:
         try:
-            lives_file.check_written(ledger.py_write())
+            lives_file.check_written(ledger.py_write_both())
         except OSError as error:
             raise StorageFailed(f"{self.path}: {error}") from error
         return True
@@ -503,6 +503,8 @@ class FileStorage:
             store.find(recovery.base, recovery.reader.last_index, recovery.term_at, recovery.needs_snapshot())
             recovery.lived = lives.count
             wal = recovery.mend()
+            if lives.unread >= 0:
+                recovery.repair(LIVES, lives.unread, lives_file.UNREAD)
             base = recovery.base  # alone: what was examined is not to be kept
             store.follow(lambda: max(base, wal.restored))
             self.repaired = recovery.repaired
@@ -516,7 +518,7 @@ class FileStorage:
             # Before anybody hears of this life: no later one has its number, whatever becomes of the end of the log.
             self.ledger = ledger = lives.ledger(directory.open_file(LIVES))
             ledger.py_begin(wal.incarnation)
-            lives_file.check_written(ledger.py_write())
+            lives_file.check_written(ledger.py_write_both())
         except BaseException:
             recovery.close()
             raise

@@ -17,6 +17,7 @@ cdef int OTHER_STORE, EARLIER, TWIN
 cdef class Ledger:
     cdef readonly File file
     cdef readonly uint64_t word0, word1, number, count
+    cdef uint64_t written
     cdef public uint64_t lost
     cdef readonly int rows
     cdef uint64_t[::1] ids, lives, stores0, stores1
@@ -33,7 +34,8 @@ cdef class Ledger:
     @cython.locals(row=int, at=int)
     cdef int put(self, uint64_t id, uint64_t life, uint64_t word0, uint64_t word1) noexcept nogil
     @cython.locals(row=int, at=size_t, size=size_t)
-    cdef int fill(self) except -1 nogil
+    cdef int fill(self, uint64_t number) except -1 nogil
     cdef int write(self) except? -1 nogil
+    @cython.locals(code=int)
     cdef int sync(self) noexcept nogil
     cdef bint is_short(self, int code) noexcept nogil

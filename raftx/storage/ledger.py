@@ -2,8 +2,9 @@
 
 A directory that was wiped, copied or set back does not know what its member promised. It cannot tell so itself; but
 who met its successor remembers that (docs/guarantees.md). Two slots are written in turn, in place, so that a full disk
-keeps nobody from remembering; the newer one that is whole counts. Every byte is described in docs/wal-format.md. Reads,
-and whoever asks for it, are in lives.py. Nothing here needs the GIL.
+keeps nobody from remembering; the newer one that is whole counts. Each change goes into both, the second time once the
+first is durable, so that damage to one of them takes nothing. Every byte is described in docs/wal-format.md. Reads, and
+whoever asks for it, are in lives.py. Nothing here needs the GIL.
 """
 
 from __future__ import annotations
@@ -58,9 +59,11 @@ class Ledger:
         self.file = file
         #: the name of the member's own store, in two words
         self.word0, self.word1 = word0, word1
-        #: which write was the last one; how often the member has lived; a life of it that others have met, and that
-        #: began elsewhere, 0: there is none
+        #: which write was the last one that is durable; how often the member has lived; a life of it that others have
+        #: met, and that began elsewhere, 0: there is none. Invariant: the slot of that write is whole
         self.number, self.count, self.lost = number, count, lost
+        #: the write that is to be synced
+        self.written = number
         #: the rows, the one that was learned last at the end
         self.rows = 0
         self.ids = array("Q", bytes(8 * MET_MAX))
@@ -114,14 +117,14 @@ class Ledger:
         self.rows += 1
         return 0
 
-    def fill(self) -> int:
-        """Let ``slot`` hold what is to be written."""
+    def fill(self, number: int) -> int:
+        """Let ``slot`` hold what is to be written as that write."""
         size = SLOT_HEADER + self.rows * SLOT_ROW
         self.slot.clear()
         self.slot.fill(size)
         self.slot.set_u64(MAGIC_AT, MAGIC)
         self.slot.set_u32(VERSION_AT, LIVES_VERSION)
-        self.slot.set_u64(SLOT_CHECKED_FROM, self.number)
+        self.slot.set_u64(SLOT_CHECKED_FROM, number)
         self.slot.set_u64(COUNT_AT, self.count)
         self.slot.set_u64(LOST_AT, self.lost)
         self.slot.set_u64(ROWS_AT, self.rows)
@@ -137,16 +140,24 @@ class Ledger:
         return 0
 
     def write(self) -> int:
-        """Write everything into the older slot; 0 or -errno. ``sync`` comes next; the newer slot is whole meanwhile."""
-        self.number += 1
-        self.fill()
+        """Write everything into the older slot; 0 or -errno. ``sync`` comes next; the newer slot is whole meanwhile.
+
+        After a failure the same slot is written again: part of it may have been, and the other one is all there is.
+        """
+        self.written = self.number + 1
+        self.fill(self.written)
         if self.file is None:
             return -EBADF
-        return self.file.write_at(self.slot, 0, self.slot.size, self.number % SLOTS * SLOT_BYTES)
+        return self.file.write_at(self.slot, 0, self.slot.size, self.written % SLOTS * SLOT_BYTES)
 
     def sync(self) -> int:
         """Make it durable: 0, -errno, or WAIT: ask again. After a failure nobody knows what is on disk."""
-        return self.file.datasync() if self.file is not None else -EBADF
+        if self.file is None:
+            return -EBADF
+        code = self.file.datasync()
+        if code == 0:
+            self.number = self.written
+        return code
 
     def is_short(self, code: int) -> bool:
         """Whether ``code`` (-errno) of ``write`` says that something is short which others may give back."""
@@ -164,11 +175,11 @@ class Ledger:
 
     def py_slot(self) -> bytes:
         """What a slot is to hold now."""
-        self.fill()
+        self.fill(self.number)
         return self.slot.tobytes()
 
     def py_write(self) -> int:
-        """Write and sync: 0 or -errno."""
+        """Write and sync one slot: 0 or -errno."""
         code = self.write()
         return code if code != 0 else self.py_sync()
 
@@ -178,6 +189,11 @@ class Ledger:
         while code == WAIT:
             code = self.sync()
         return code
+
+    def py_write_both(self) -> int:
+        """Write and sync one slot, and then the other one: 0 or -errno."""
+        code = self.py_write()
+        return code if code != 0 else self.py_write()
 
     def py_rows(self) -> list[tuple[int, int, int, int]]:
         """Each member's id and life, and the words of its store."""

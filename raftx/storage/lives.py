@@ -6,7 +6,7 @@ import os
 import struct
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .._native.files import Directory, File
 from .._native.memory import Buffer
@@ -36,17 +36,22 @@ _HEAD = struct.Struct(f"<8sIIQQQQ{STORE_BYTES}s")
 _ROW = struct.Struct(f"<QQ{STORE_BYTES}s")
 _WORDS = struct.Struct("<QQ")
 
+#: what is said of a slot that was written and cannot be read, and that the next opening writes again
+UNREAD = "one of its two slots cannot be read: it is damaged, or a write did not end; the other one serves"
 #: what is wrong with a storage whose member has forgotten something, and what to do about it
 GONE = "member {id} has lost its memory: others have met life {lost} of it, which is not known here"
 GONE_REMEDY = (
     "Was it copied, set back to an older state, or founded a second time? It must not take part with what it has. Put "
     "back the directory that the member used last, or rebuild the member (raftx wal rebuild)"
 )
+#: why a life cannot be the present one: what is said of another member, and what a member is told of its own
+EARLIER_LIFE = "which is not over for all they know: this storage was set back to an older state, or copied"
 WHY = {
     OTHER_STORE: "on another storage: this one was founded anew, though the member was there before",
-    EARLIER: "which is not over for all they know: this storage was set back to an older state, or copied",
+    EARLIER: f"{EARLIER_LIFE}; or that is over, and what it said then comes late",
     TWIN: "which has the same number: this storage was set back by a life, or copied",
 }
+OWN_WHY = {**WHY, EARLIER: EARLIER_LIFE}
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,8 @@ class Lives:
     #: a life of this member that others have met, and that began elsewhere; 0: there is none
     lost: int = 0
     met: Mapping[int, Met] = field(default_factory=dict)
+    #: where a slot begins that was written and cannot be read; -1: there is none
+    unread: int = -1
 
     def ledger(self, file: File | None) -> Ledger:
         """The same, to be written on into ``file``; None: nowhere."""
@@ -98,26 +105,37 @@ def make(directory: Directory, lives: Lives) -> None:
 
 
 def read(directory: Directory, store: bytes) -> Lives:
-    """What the directory of that store remembers. Raises WalDamaged, WrongDirectory, OSError."""
+    """What the directory of that store remembers, by the newest slot that is whole.
+
+    Raises WalDamaged where none is, WrongDirectory, OSError.
+    """
     if NAME not in directory.names():
         raise WalDamaged(f"the file {NAME} is missing")
     file = directory.open_file(NAME, readonly=True)
     try:
         buffer = Buffer()
-        found = []
+        slots = []
         for slot in range(SLOTS):
             code = file.py_read_at(buffer, SLOT_BYTES, slot * SLOT_BYTES)
             if code:
                 raise OSError(-code, f"cannot read the file {NAME}: {os.strerror(-code)}")
-            found.append(decode(buffer.tobytes()))
+            slots.append(buffer.tobytes())
     finally:
         file.close()
-    whole = [each for each in found if each is not None]
+    found = [decode(each) for each in slots]
+    # A slot holds every other write: what is in the wrong one is none of it.
+    whole = [each for slot, each in enumerate(found) if each is not None and each.number % SLOTS == slot]
     if not whole:
         raise WalDamaged(f"the file {NAME} is damaged")
     if any(each.store != store for each in whole):
         raise WrongDirectory(f"{os.fsdecode(directory.path)}/{NAME} is not of this directory")
-    return max(whole, key=lambda each: each.number)
+    newest = max(whole, key=lambda each: each.number)
+    if len(whole) == SLOTS:
+        return newest
+    other = (newest.number + 1) % SLOTS
+    # The founding has written one slot, and zeros.
+    untouched = newest.number == 0 and slots[other] == bytes(SLOT_BYTES)
+    return newest if untouched else replace(newest, unread=other * SLOT_BYTES)
 
 
 def check(lost: int, where: str, id: int) -> None:

@@ -224,6 +224,8 @@ def _examine(seen: Look, directory: Directory, thorough: bool) -> None:
         if recovery.reader.in_doubt:
             seen.doubt = seen.doubt or "no leader has brought it up to date since it was in doubt"
         seen.mends = recovery.to_be_mended()
+        if seen.lives is not None and seen.lives.unread >= 0:
+            seen.mends.append((LIVES, seen.lives.unread, lives_file.UNREAD))
     except WalDamaged as error:
         reason = str(error).removeprefix(f"{path}/{recovery.where[0]}").lstrip(": ").removeprefix(f"{path}: ")
         seen.damage.append(Damage(*recovery.where, reason, REMEDY))

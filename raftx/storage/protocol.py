@@ -175,10 +175,10 @@ class SnapshotStorage(Storage, Protocol):
     def receive_snapshot(self, descriptor: Descriptor) -> SnapshotReceiver:
         """A snapshot of another member, to be taken in chunks: ``missing()``, ``put(number, chunk)``, ``finish()``.
 
-        Chunks are as ``SnapshotReader.chunk`` gives them, in any order. What was received of the same (that is, of one
-        with this digest) before a restart may be there already. After ``finish`` it is durable, and changes nothing
-        yet: the log begins behind it with ``begin_behind``, or never. Raises ``UsageError`` for one of another cluster
-        or before the log.
+        Chunks are as ``SnapshotReader.chunk`` gives them, in any order. ``put`` may be given a memoryview: its bytes
+        stay as they are for as long as it is held. What was received of the same (that is, of one with this digest)
+        before a restart may be there already. After ``finish`` it is durable, and changes nothing yet: the log begins
+        behind it with ``begin_behind``, or never. Raises ``UsageError`` for one of another cluster or before the log.
         """
 
     def begin_behind(self, index: int, term: int, conf_state: ConfState) -> None:

@@ -268,7 +268,7 @@ class Recovery:
     def mend(self) -> Wal:
         """Repair the tail, sync what is relied on, and return the writing end, in its next incarnation."""
         if self.mark_reason:
-            self._repair(MARK_NAME, 0, self.mark_reason)
+            self.repair(MARK_NAME, 0, self.mark_reason)
         for segment in self.leftovers:
             self.directory.remove(segment_name(segment))
         if self.has_spare:
@@ -421,7 +421,7 @@ class Recovery:
         finally:
             file.close()
         if not self.unused_is_empty:
-            self._repair(segment_name(segment), 0, HALF_HEADER)
+            self.repair(segment_name(segment), 0, HALF_HEADER)
         self.directory.remove(segment_name(segment))
         code = self.directory.py_sync()
         if code:
@@ -509,7 +509,7 @@ class Recovery:
         at = position
         while (dirt := self.reader.find_dirt(self.file, at, head.size)) is not None:
             if at == position:
-                self._repair(segment_name(head.segment), position, self.torn_reason)
+                self.repair(segment_name(head.segment), position, self.torn_reason)
             at, length = dirt
             code = self.file.py_zero(at, length)
             if code:
@@ -531,7 +531,7 @@ class Recovery:
             if code:
                 raise StorageFailed(describe(OPERATION_WRITE << 32 | -code))
 
-    def _repair(self, file: str, place: int, reason: str) -> None:
+    def repair(self, file: str, place: int, reason: str) -> None:
         """Remember and log what is mended."""
         report(logging.WARNING, "%s/%s repaired at byte %d: %s", self.path, file, place, reason)
         self.repaired = self.repaired or (file, place, reason)

@@ -6,6 +6,7 @@ A file that is made appears whole under its name, and durable, or not at all. No
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import secrets
@@ -19,6 +20,9 @@ from .snapshot_format import NEW, Descriptor
 from .snapshots import SnapshotReader, SnapshotWriter
 
 NAME_MAX = 255  # bytes of a file's name
+#: what a file system says that does not have what was asked of it; of links also EPERM
+WITHOUT = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+RENAME_NOREPLACE = 1
 
 
 def file_path(given: object, name: str) -> Path:
@@ -105,10 +109,7 @@ class BackupWriter(SnapshotWriter):
         if self.overwrite:
             super().name_it()
             return
-        # A rename would replace what has the name.
-        parent = self._parent.fd
-        os.link(self._name, self._final, src_dir_fd=parent, dst_dir_fd=parent, follow_symlinks=False)
-        os.unlink(self._name, dir_fd=parent)
+        name_new(self._parent.fd, self._name, self._final)
 
     def discard(self) -> None:
         """Leave nothing behind, unless it is finished. May be called twice."""
@@ -117,6 +118,36 @@ class BackupWriter(SnapshotWriter):
                 self._directory.remove(self._name)
             super().discard()
             self._parent.close()
+
+
+def name_new(directory: int, old: str, new: str) -> None:
+    """Give a file of an open directory a name that nothing has. Raises OSError."""
+    # A rename would replace what has the name. Some file systems have no links (exFAT, CIFS).
+    try:
+        os.link(old, new, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, *WITHOUT):
+            raise
+    else:
+        os.unlink(old, dir_fd=directory)
+        return
+    code = rename_new(directory, old, new)
+    if code in WITHOUT:
+        text = (
+            "this file system has no names that replace nothing: choose one that nobody else writes to, and ask for it "
+        )
+        raise OSError(code, text + "to be overwritten (overwrite=True)")
+    if code:
+        raise OSError(code, os.strerror(code))
+
+
+def rename_new(directory: int, old: str, new: str) -> int:
+    """Rename a file of an open directory unless the new name is taken: 0 or errno; ENOSYS without such a call."""
+    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if call is None:
+        return errno.ENOSYS
+    code = call(directory, os.fsencode(old), directory, os.fsencode(new), ctypes.c_uint(RENAME_NOREPLACE))
+    return ctypes.get_errno() if code else 0
 
 
 def _why(error: OSError) -> str:

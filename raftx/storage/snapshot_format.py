@@ -18,7 +18,7 @@ from ..types import MEMBERS_MAX, NUMBER_MAX, ConfState, Snapshot, is_id
 from .wal_format import BLOCK, CLUSTER_BYTES
 
 MAGIC = b"RAFTXSNP"
-VERSION = 1
+VERSION = 2
 # Where in the header each field stands
 VERSION_AT = 8
 CRC_AT = 12

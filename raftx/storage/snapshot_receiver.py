@@ -59,6 +59,8 @@ class SnapshotReceiver:
             except BaseException:
                 self.close()
                 raise
+            # What an earlier life has left was written out long ago, or the next sync does it.
+            self._written_out = self.descriptor.place_of(self._next)
 
     def __repr__(self) -> str:
         return f"<raftx.SnapshotReceiver {self.descriptor.name}, {self._next} of {self.descriptor.chunks} chunks>"

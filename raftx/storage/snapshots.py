@@ -167,7 +167,7 @@ class SnapshotWriter:
         self._at += form.CHUNK.size + len(data)
         self._stored += len(data)
         self._chunks += 1
-        if self._at - self._written_out >= STEP:
+        while self._at - self._written_out >= STEP:  # a chunk may be larger
             assert self._file is not None
             check_done(self._file.py_write_out(self._written_out, STEP), "the sync", self._name)
             self._written_out += STEP

@@ -1,5 +1,6 @@
 """``Node.backup``: a snapshot in a file of one's own, while the node goes on. Both modes."""
 
+import errno
 import os
 
 import pytest
@@ -131,6 +132,40 @@ def test_a_file_that_is_there_stays_unless_it_is_asked_for(impl, one, tmp_path):
     path.unlink()
     path.symlink_to(tmp_path / "nowhere")
     assert "there is such a file already" in refused(impl, world, path)
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.EOPNOTSUPP])
+def test_a_file_system_without_links(impl, one, tmp_path, monkeypatch, code):
+    """As exFAT and CIFS are. What appears while it is written stays all the same."""
+
+    def link(*_, **__):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "link", link)
+    world = one(Slow())
+    propose(world, 10)
+    path = tmp_path / "backup"
+    made = ended(world, world.nodes[1].backup(path))
+    assert read(impl, path)[0] == made and os.listdir(tmp_path) == ["backup"]
+    path.unlink()
+    world.machines[1].given = 0
+    future = world.nodes[1].backup(path)
+    world.until(lambda: world.machines[1].given > 3)
+    path.write_bytes(b"mine")
+    world.until(future.done)
+    with pytest.raises(impl.NotDone, match="File exists"):
+        future.result()
+    assert path.read_bytes() == b"mine" and os.listdir(tmp_path) == ["backup"]
+    # Nor can it rename in such a way.
+    path.unlink()
+    monkeypatch.setattr(module(impl, "storage.snapshot_copy"), "rename_new", lambda *_: errno.EINVAL)
+    future = world.nodes[1].backup(path)
+    world.until(future.done)
+    with pytest.raises(impl.NotDone, match=r"ask for it to be overwritten \(overwrite=True\)"):
+        future.result()
+    assert os.listdir(tmp_path) == []
+    made = ended(world, world.nodes[1].backup(path, overwrite=True))
+    assert read(impl, path)[0] == made
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from tests.helpers.stepped import ELECTION_TICKS, TICK_MS, World
 from tests.helpers.storages import founded
 
 SENDER = 32  # where a frame has it
+SLOT_BYTES = 16 << 10  # of the file ``lives``
 TIMEOUT = ELECTION_TICKS * TICK_MS  # rounds of an election timeout
 PATIENCE = 1000  # rounds until a life begins that too few others know
 
@@ -225,6 +226,25 @@ def test_a_storage_that_was_wiped_is_recognised(impl, caplog):
     world.close()
 
 
+def test_an_introduction_that_comes_late_does_no_harm(impl, tmp_path, caplog):
+    """Of a life that is over. It looks like one of a directory that was set back: what is said leaves both open."""
+    world = world_on_disk(impl, tmp_path)
+    leader = world.leader()
+    id = next(each for each in world.ids if each != leader.id)
+    world.until(lambda: begun(world.nodes.values()))
+    before, store = life(world.nodes[id]), world.storages[id].ledger.py_slot()[48:64]
+    node = restart(world, id)
+    world.until(lambda: begun([node]) and node.leader_id)
+    frame = impl._core.Codec(leader.config.cluster, id, before).encode(leader.id, [introduction(impl, store)])
+    world.receive[leader.id](frame)
+    world.until(lambda: f"member {id} says that it lives life" in caplog.text)
+    assert "or that is over, and what it said then comes late" in caplog.text
+    future = node.propose(b"x")
+    world.until(future.done)
+    assert future.result(0) and node.failure is None and leader.failure is None
+    world.close()
+
+
 @pytest.mark.parametrize(("lives", "said"), [(1, "has the same number"), (2, "is not over for all they know")])
 def test_a_storage_that_was_set_back_is_recognised(impl, tmp_path, caplog, lives, said):
     world = world_on_disk(impl, tmp_path)
@@ -264,6 +284,23 @@ def test_others_that_were_restarted_know_it_still(impl, tmp_path, caplog):
     for each in world.ids:
         world.start(each)
     lost(impl, world, id, caplog, "on another storage")
+    world.close()
+
+
+def test_a_node_writes_both_slots(impl, tmp_path):
+    """Of what it has learned while it runs: damage to any one of them takes nothing."""
+    world = world_on_disk(impl, tmp_path)
+    world.until(lambda: begun(world.nodes.values()))
+    world.for_rounds(50)
+    known = {id: life(node) for id, node in world.nodes.items()}
+    for node in world.nodes.values():
+        node.close()
+    for id in world.ids:
+        data = (tmp_path / str(id) / "lives").read_bytes()
+        for at in (0, SLOT_BYTES):
+            slot = module(impl, "storage.lives").decode(data[at : at + SLOT_BYTES])
+            expected = {other: number for other, number in known.items() if other != id}
+            assert {other: met.life for other, met in slot.met.items()} == expected, (id, at)
     world.close()
 
 

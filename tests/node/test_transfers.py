@@ -1,5 +1,7 @@
 """A member whose log the others have shortened behind it fetches a snapshot, chunk by chunk. Both modes."""
 
+import collections
+
 import pytest
 
 from tests.helpers.implementations import IMPLEMENTATIONS, module
@@ -81,20 +83,53 @@ def test_chunks_that_come_twice_change_nothing(cluster):
 
     three.loses = repeats
     away = three.behind(rounds=4)
+    came = collections.Counter()
+    courier = three.world.nodes[away]._parts.courier
+    inner = courier.arrived
+
+    def arrived(member, index, term, tag, number, record):
+        came[tag, number] += 1
+        inner(member, index, term, tag, number, record)
+
+    courier.arrived = arrived
     three.agree(20_000)
     transfers = three.transfers(away)
     assert transfers["fetched"] == 1 and transfers["chunks_received"] > 5
+    # They did come twice: no frame was dropped as one of an earlier life.
+    assert len(came) > 5 and set(came.values()) == {2}
+    assert three.world.nodes[away].status()["frames_stale"] == 0
 
 
-def repeated(three, sender, to, message):
-    """A frame with that message alone."""
-    incarnation = three.world.nodes[sender].status()["incarnation"]
-    codec = three.impl._core.Codec(three.impl.Config(id=1).cluster, sender, incarnation)
-    return codec.encode(to, [message.copy()])
+def test_a_chunk_that_is_also_refused_is_dropped(cluster):
+    """What follows it in the same frame is taken for what it is."""
+    three = cluster()
+    mixed = []
+
+    def lies(sender, to, message):
+        if message.kind != CHUNK or message.reject or len(mixed) == 3:
+            return False
+        refused = message.copy()
+        refused.reject = True
+        mixed.append(repeated(three, sender, to, refused, message))
+        three.world.frames.waiting.append((to, mixed[-1]))
+        return True
+
+    three.loses = lies
+    away = three.behind(rounds=4)
+    three.agree(20_000)
+    assert len(mixed) == 3 and three.world.nodes[away].failure is None
+    assert three.transfers(away)["fetched"] == 1 and three.transfers(away)["given_up"] == 0
 
 
-def test_one_chunk_is_under_way_or_two(cluster):
-    """Never more, whatever the round trip; and no larger than a quarter of a MiB."""
+def repeated(three, sender, to, *messages):
+    """A frame with these messages alone."""
+    life = three.world.nodes[sender].status()["life"]
+    codec = three.impl._core.Codec(three.impl.Config(id=1).cluster, sender, life)
+    return codec.encode(to, [message.copy() for message in messages])
+
+
+def test_a_few_chunks_are_under_way(cluster):
+    """As many as the round trip asks for; and none is larger than a quarter of a MiB."""
     three = cluster()
     away = three.behind()
     under_way, most = 0, 0

@@ -1,6 +1,7 @@
 """The file ``lives``: what a member remembers of lives, through crashes, full disks and damage."""
 
 import contextlib
+import errno
 import itertools
 import random
 from pathlib import Path
@@ -133,7 +134,7 @@ def test_a_file_that_cannot_be_read_is_refused(impl, tmp_path, what):
 
 
 def test_every_byte_of_the_newer_slot_counts(impl, tmp_path):
-    """Each bit of it: the older one serves then, which is what a write that never ended would have left."""
+    """Each bit of it: the older one serves then, and says the same."""
     path = tmp_path / "m"
     create(impl, path)
     storage, loaded = opened(impl, path)
@@ -145,12 +146,84 @@ def test_every_byte_of_the_newer_slot_counts(impl, tmp_path):
     slots = [lives.decode(whole[at : at + SLOT]) for at in (0, SLOT)]
     assert [each.store for each in slots] == [store, store]
     newer = max(range(2), key=lambda each: slots[each].number)
-    assert slots[newer].met == {2: met(impl, 5)} and slots[1 - newer].met == {}
-    assert (slots[newer].number, slots[1 - newer].number) == (2, 1)
+    assert slots[newer].met == slots[1 - newer].met == {2: met(impl, 5)}
+    assert (slots[newer].number, slots[1 - newer].number) == (4, 3)
     for bit in range(8 * (64 + 32)):
         data = bytearray(whole[newer * SLOT : (newer + 1) * SLOT])
         data[bit // 8] ^= 1 << bit % 8
         assert lives.decode(bytes(data)) is None, bit
+
+
+def damaged(path, slot, how="a bit"):
+    """Damage one slot of the file of that directory."""
+    data = bytearray((path / "lives").read_bytes())
+    if how == "a bit":
+        data[slot * SLOT + 70] ^= 1
+    elif how == "zeros":
+        data[slot * SLOT : (slot + 1) * SLOT] = bytes(SLOT)
+    else:
+        data[slot * SLOT : (slot + 1) * SLOT] = data[(1 - slot) * SLOT : (2 - slot) * SLOT]
+    (path / "lives").write_bytes(data)
+
+
+@pytest.mark.parametrize("how", ["a bit", "zeros", "a copy of the other one"])
+@pytest.mark.parametrize("slot", [0, 1])
+def test_one_slot_is_enough_and_the_other_one_is_written_again(impl, tmp_path, caplog, slot, how):
+    """What was met is in both; people are told of the damage, and the next one takes nothing either."""
+    path = tmp_path / "m"
+    create(impl, path)
+    storage, _ = opened(impl, path)
+    for life in (5, 6):
+        storage.remember(2, met(impl, life))
+    storage.close()
+    for each, count in ((slot, 2), (1 - slot, 3)):
+        damaged(path, each, how)
+        caplog.clear()
+        with module(impl, "storage.look").look(path) as seen:
+            assert [(file, place) for file, place, _ in seen.mends] == [("lives", each * SLOT)] and not seen.damage
+        storage, loaded = opened(impl, path)
+        storage.close()
+        assert loaded.met == {2: met(impl, 6)} and loaded.incarnation == count and not loaded.hard_state.in_doubt
+        assert storage.repaired[:2] == ("lives", each * SLOT)
+        assert f"lives repaired at byte {each * SLOT}: one of its two slots cannot be read" in caplog.text
+    storage, loaded = opened(impl, path)
+    storage.close()
+    assert storage.repaired is None and loaded.met == {2: met(impl, 6)}
+
+
+def test_a_slot_that_was_never_written_is_no_damage(impl, tmp_path):
+    path = tmp_path / "m"
+    create(impl, path)
+    assert (path / "lives").read_bytes()[SLOT:] == bytes(SLOT)
+    storage, _ = opened(impl, path)
+    storage.close()
+    assert storage.repaired is None
+
+
+def test_a_write_that_failed_is_made_again_in_the_same_slot(impl):
+    """Half of it may be there. The other slot is the only whole one, and stays as it is until the write has ended."""
+    disk = module(impl, "testing.disk").SimDisk(random.Random(1))
+    create(impl, PATH, disk=disk)
+    storage, loaded = opened(impl, PATH, disk=disk)
+    storage.remember(2, met(impl, 5))
+    decode = module(impl, "storage.lives").decode
+
+    def slots():
+        data = disk.read(f"{PATH}/lives")
+        return [each and each.met for each in (decode(data[at : at + SLOT]) for at in (0, SLOT))]
+
+    assert {2: met(impl, 5)} in slots()
+    disk.fail("write", errno.ENOSPC, times=3, name="lives", short=True)
+    for life in (6, 7, 8):
+        with pytest.raises(impl.StorageFailed):
+            storage.remember(2, met(impl, life))
+        assert {2: met(impl, 5)} in slots()
+    storage.remember(2, met(impl, 9))
+    assert slots() == 2 * [{2: met(impl, 9)}]
+    disk.crash()
+    storage, loaded = opened(impl, PATH, disk=disk)
+    storage.close()
+    assert loaded.met == {2: met(impl, 9)}
 
 
 def test_the_power_goes_at_every_operation(impl):
@@ -189,6 +262,7 @@ def test_a_crash_while_it_is_opened_never_gives_a_number_twice(impl):
         disk = sim.SimDisk(random.Random(cut))
         create(impl, PATH, disk=disk)
         storage, first = opened(impl, PATH, disk=disk)
+        storage.remember(2, met(impl, 5))
         storage.close()
         disk.cut_after(cut)
         second = None
@@ -198,7 +272,7 @@ def test_a_crash_while_it_is_opened_never_gives_a_number_twice(impl):
         disk.repair()
         storage, third = opened(impl, PATH, disk=disk)
         storage.close()
-        assert third.incarnation > (second or first).incarnation
+        assert third.incarnation > (second or first).incarnation and third.met == {2: met(impl, 5)}
         if second is not None:
             break
     assert cut >= 5

@@ -180,10 +180,10 @@ def test_nothing_of_a_damaged_chunk_is_given_away(impl, files, form, directory):
 
 
 def test_a_header_of_another_version_is_refused(impl, files, form, directory, monkeypatch):
-    monkeypatch.setattr(form, "VERSION", 2)
+    monkeypatch.setattr(form, "VERSION", 1)
     made = make(impl, files, form, directory, b"state")
     monkeypatch.undo()
-    with pytest.raises(impl.StorageError, match="format version 2; this raftx reads version 1"):
+    with pytest.raises(impl.StorageError, match="format version 1; this raftx reads version 2"):
         files.SnapshotReader(directory, made.name)
 
 
@@ -219,6 +219,21 @@ def test_a_large_group_with_long_addresses(impl, files, form, directory):
     assert made.head_bytes > 64_000
     with files.SnapshotReader(directory, made.name) as reader:
         assert (reader.descriptor, reader.read()) == (made, b"state")
+
+
+def test_it_is_written_out_on_the_way(impl, files, form, monkeypatch):
+    """All but less than a step of it, also where a chunk is larger than a step."""
+    monkeypatch.setattr(files, "STEP", CHUNK // 4)
+    disk = module(impl, "testing.disk").SimDisk(random.Random(1))
+    path = Path("/snapshots")
+    disk.make_directory(path, 0o700)
+    directory = disk.open_directory(path)
+    writer = files.SnapshotWriter(directory, described(impl, form))
+    for count in range(1, 6):
+        writer.write(state_of(CHUNK))
+        assert disk.counts["sync"] >= 4 * count
+    writer.discard()
+    directory.close()
 
 
 def test_a_writer_is_used_once(impl, files, form, directory):

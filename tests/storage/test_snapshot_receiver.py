@@ -193,6 +193,28 @@ def test_it_is_synced_on_the_way(impl, monkeypatch):
     directory.close()
 
 
+def test_what_an_earlier_life_has_left_is_not_written_out_again(impl, monkeypatch):
+    """The first chunk after a restart would wait for the whole file, a piece at a time."""
+    subject = Subject(impl)
+    monkeypatch.setattr(subject.receivers, "STEP", CHUNK // 2)
+    directory = subject.opened()
+    receiver = subject.receiver(directory)
+    before = subject.disk.counts["sync"]
+    for number in range(4):
+        receiver.put(number, subject.chunks[number])
+    assert subject.disk.counts["sync"] - before >= 8
+    receiver.close()
+    receiver = subject.receiver(directory)
+    assert receiver.missing() == 4
+    before = subject.disk.counts["sync"]
+    receiver.put(4, subject.chunks[4])
+    assert subject.disk.counts["sync"] - before == 2
+    subject.rest(receiver)
+    receiver.finish()
+    subject.check(directory)
+    directory.close()
+
+
 def test_what_was_synced_on_the_way_is_there_after_a_power_cut(impl, monkeypatch):
     """Its file as well, also when the life before it had made that and synced nothing."""
     for seed in range(20):

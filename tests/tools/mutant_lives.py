@@ -137,6 +137,26 @@ MUTANTS = (
         (Edit(MEMORY, "            self.ledger.lost = life\n", ""),),
     ),
     Mutant(
+        "one-slot-is-written",
+        0,
+        "what a node learns is in one slot alone: a bit of damage, and whom it met last is forgotten",
+        NODE,
+        (Edit(MEMORY, "            self.single = True\n", "            self.single = False\n"),),
+    ),
+    Mutant(
+        "failed-write-goes-to-the-other-slot",
+        0,
+        "a write is half done, and made again over the only whole slot",
+        STORAGE,
+        (
+            Edit(
+                LEDGER,
+                "        self.written = self.number + 1\n",
+                "        self.written = self.number = self.number + 1\n",
+            ),
+        ),
+    ),
+    Mutant(
         "rebuilt-below-the-lost-life",
         0,
         "a rebuilt member's lives are below the one that others have met, and are refused again",
