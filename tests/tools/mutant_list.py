@@ -12,6 +12,7 @@ from tests.tools import (
     mutant_lives,
     mutant_moves,
     mutant_nodes,
+    mutant_reads,
     mutant_room,
     mutant_snapshots,
     mutant_storage,
@@ -685,5 +686,6 @@ MUTANTS = (
     *mutant_snapshots.MUTANTS,
     *mutant_moves.MUTANTS,
     *mutant_lives.MUTANTS,
+    *mutant_reads.MUTANTS,
     *mutant_room.MUTANTS,
 )

@@ -32,6 +32,8 @@ class NodeChecker(Checker):
         self.results: dict[int, Any] = {}
         self.digests: dict[int, Any] = {}
         self.requests: list[Request] = []
+        #: the last entry that any user was told of: acknowledged, or seen by a read
+        self.told = 0
         #: requests that have ended since they were last judged
         self.ending: list[Request] = []
         #: (index, data) of the entries that state machines are given, in order
@@ -205,6 +207,11 @@ class NodeChecker(Checker):
             raise Violation(f"{says}: node {id} led term {term}, which {leader or 'nobody'} did")
 
     # --- requests ------------------------------------------------------------------------------------
+
+    def last_command(self, index: int) -> int:
+        """The last entry up to that one with a command that state machines are given; 0 for none."""
+        count = bisect.bisect_right(self.commands, index, key=_index_of)
+        return self.commands[count - 1][0] if count else 0
 
     def asked_for(self, request: Request) -> None:
         """A request was made; its future is watched."""

@@ -152,6 +152,10 @@ class Given:
         self.restored_at = reader.index
         self.restores += 1
 
+    def last(self) -> int:
+        """The last entry whose command it was given, itself or in a snapshot."""
+        return max(self.items[-1][0] if self.items else 0, self.restored_at)
+
     def apply(self, entry: Entry) -> Any:
         """Take an entry; returns the machine's result."""
         if self.items and entry.index <= self.items[-1][0]:

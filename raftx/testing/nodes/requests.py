@@ -1,7 +1,8 @@
 """Requests that users make of simulated nodes, and whether what they were told is true.
 
 A request ends once. *Done* means that it was applied there, with that result, or that this member led; *not done*, that
-it was not and will not be; *unknown* may mean either, but not before its time. Reads what a checker knows.
+it was not and will not be; *unknown* may mean either, but not before its time. A read that is done has seen everything
+that was acknowledged, or read, before it was asked for. Looks at what a checker knows.
 """
 
 from __future__ import annotations
@@ -105,6 +106,7 @@ class Proposal(Request):
 
     def _judge_done(self, checker: NodeChecker, data: bytes, outcome: Any) -> None:
         at = outcome.index
+        checker.told = max(checker.told, at)
         if (
             at >= len(checker.applied)
             or checker.applied[at][1][ENVELOPE:] != data
@@ -116,6 +118,32 @@ class Proposal(Request):
                 f"{data!r} was reported as done with {outcome.result!r}, the state machine returned "
                 f"{self.given.results.get(at, NO_RESULT)!r}"
             )
+
+
+@dataclass
+class Read(Request):
+    """A read, or a query that looks how far the state machine is."""
+
+    #: the last entry that anybody was told of before
+    floor: int = 0
+    #: what comes of it is the last command in the state machine, not the last entry
+    looks: bool = False
+
+    def __str__(self) -> str:
+        return f"a read of what was acknowledged up to entry {self.floor} on node {self.member}"
+
+    def judge(self, checker: NodeChecker, final: bool) -> None:
+        for outcome in self.outcomes():
+            if isinstance(outcome, NotDone):
+                if str(outcome) == OVERDUE and self.ended_at < self.asked_at + self.timeout_ns:
+                    raise Violation(f"{self} is overdue too early")
+            elif isinstance(outcome, int):
+                floor = checker.last_command(self.floor) if self.looks else self.floor
+                if outcome < floor:
+                    raise Violation(f"{self} saw entry {outcome} as the last one")
+                checker.told = max(checker.told, outcome)
+            else:
+                raise Violation(f"the future of {self} ended with {outcome!r}")
 
 
 @dataclass

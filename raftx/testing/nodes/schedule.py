@@ -139,6 +139,8 @@ class Schedule:
         if alive and rng.random() < (0.5 if leader else 0.05):
             id = leader if rng.random() < 0.6 else 0
             world.propose(id or rng.choice(alive), rng.choice((1, 1, 1, 2, 7)), rng.choice((10, 10, 100, 1500)))
+        if alive and world.users.random() < 0.3:
+            world.read(world.users.choice(alive))
         if self.tight:
             self.fill_disks()
         if rng.random() < 0.06:

@@ -30,7 +30,7 @@ from .checker import NodeChecker
 from .disks import CLUSTER, Disk
 from .machines import Application, Given
 from .network import Network, Transport
-from .requests import Leadership, Proposal, Request
+from .requests import Leadership, Proposal, Read, Request
 from .streams import Changes, Committed, ends_with
 
 MS = 1_000_000
@@ -356,6 +356,18 @@ class World:
         given = member.life.given
         self._asked(member, Proposal(future, id, member.lives, datas=tuple(datas), given=given))
 
+    def read(self, id: int) -> None:
+        """Read a member that runs, or is paused; half of the reads look at the state machine itself."""
+        member = self.members[id]
+        life = member.life
+        if life is None or life.node.failure is not None:
+            return
+        floor = self.checker.told
+        looks = self.users.random() < 0.5
+        future = life.node.query(lambda given: given.last()) if looks else life.node.read()
+        self.totals["reads"] += 1
+        self._asked(member, Read(future, id, member.lives, floor=floor, looks=looks))
+
     def campaign(self, id: int) -> None:
         """Let a member that runs campaign."""
         node, term = self._node_of(id), self._node_of(id).term
@@ -419,5 +431,7 @@ class World:
             if request.ended:
                 for outcome in request.outcomes():
                     name = type(outcome).__name__.lower() if isinstance(outcome, BaseException) else "done"
+                    if isinstance(request, Read):
+                        name = f"reads {name}"
                     self.totals[f"{request.what}s {name}" if isinstance(request, Leadership) else name] += 1
                     self.totals["given back"] += str(outcome) == GIVEN_BACK

@@ -1,0 +1,310 @@
+"""Reads: what was acknowledged anywhere before the question is applied where it was asked, or it is not done."""
+
+import threading
+
+import pytest
+
+from tests.helpers.implementations import module
+from tests.helpers.meetings import begun
+from tests.helpers.stepped import ELECTION_TICKS, TICK_MS, World
+
+TIMEOUT_ROUNDS = 5000
+ELECTION = ELECTION_TICKS * TICK_MS  # rounds of an election timeout
+
+
+class Cuts:
+    """Frames of a world that are lost: to or from these members, or of these kinds of messages."""
+
+    def __init__(self, world):
+        self.world, self.members, self.lost = world, set(), set()
+        self.seen = []
+        for id, deliver in list(world.receive.items()):
+            world.receive[id] = self.through(id, deliver)
+
+    def through(self, to, deliver):
+        codec = self.world.impl._core.Codec(self.world.nodes[to].config.cluster, to, 1)
+
+        def take(frame):
+            messages = codec.decode(bytes(frame))
+            sender = int.from_bytes(bytes(frame[32:40]), "little")
+            kinds = {message.kind for message in messages}
+            self.seen += [(sender, to, kind) for kind in kinds]
+            if not {sender, to} & self.members and not kinds & self.lost:
+                deliver(frame)
+
+        return take
+
+
+@pytest.fixture
+def world(impl):
+    made = World(impl, 3)
+    made.leader()
+    made.until(lambda: begun(made.nodes.values()))
+    yield made
+    made.close()
+
+
+def others(world):
+    leader = world.leader()
+    return leader, [node for node in world.nodes.values() if node is not leader]
+
+
+def done(world, future, rounds=TIMEOUT_ROUNDS + 100):
+    world.until(future.done, rounds)
+    return future.result(0)
+
+
+def last(machine):
+    return machine.entries[-1][2] if machine.entries else None
+
+
+def test_each_member_shows_what_was_acknowledged(world):
+    leader, _ = others(world)
+    for number in range(5):
+        acknowledged = done(world, leader.propose(b"%d" % number))
+        for node in world.nodes.values():
+            index = done(world, node.read())
+            assert index >= acknowledged.index and node.applied_index >= acknowledged.index
+            assert done(world, node.query(last)) == b"%d" % number
+
+
+def test_a_learner_is_read_like_the_others(impl):
+    storages = {id: impl.MemoryStorage(voters=[1, 2], learners=[3]) for id in (1, 2, 3)}
+    world = World(impl, 3, storages)
+    leader = world.leader()
+    acknowledged = done(world, leader.propose(b"x"))
+    assert done(world, world.nodes[3].read()) >= acknowledged.index
+    assert done(world, world.nodes[3].query(last)) == b"x"
+    world.close()
+
+
+def test_nothing_is_read_before_it_is_applied_here(world):
+    """The member knows the index, and its state machine has not come so far."""
+    leader, (node, _) = others(world)
+    world.skipped.add((node.id, "apply"))
+    done(world, leader.propose(b"x"))
+    future = node.query(last)
+    world.for_rounds(200)
+    assert not future.done()
+    world.skipped.clear()
+    assert done(world, future) == b"x"
+
+
+def test_a_leader_that_is_cut_off_answers_none(world):
+    """It believes that it leads, and so does the one that was elected meanwhile, which has more."""
+    leader, rest = others(world)
+    done(world, leader.propose(b"before"))
+    cuts = Cuts(world)
+    cuts.members.add(leader.id)
+    stale = [leader.read(), leader.query(last)]
+    world.until(lambda: any(node.is_leader for node in rest))
+    new = next(node for node in rest if node.is_leader)
+    done(world, new.propose(b"after"))
+    world.for_rounds(ELECTION)
+    stale.append(leader.query(last))
+    world.for_rounds(ELECTION)
+    assert not any(future.done() for future in stale)
+    cuts.members.clear()
+    assert [done(world, future) for future in stale[1:]] == [b"after", b"after"]
+
+
+def test_a_leader_that_was_paused_answers_from_nothing_old(world):
+    """No round of its engine for a while, and then those who asked before and since get what is new."""
+    leader, rest = others(world)
+    done(world, leader.propose(b"before"))
+    world.skipped.add((leader.id, "engine"))
+    asked = leader.query(last)
+    world.until(lambda: any(node.is_leader for node in rest))
+    done(world, next(node for node in rest if node.is_leader).propose(b"after"))
+    later = leader.query(last)
+    world.skipped.clear()
+    assert done(world, later) == b"after"
+    assert done(world, asked) == b"after"
+
+
+@pytest.mark.parametrize("kind", [15, 16], ids=["question", "answer"])
+def test_what_is_lost_is_asked_again(world, impl, kind):
+    types = module(impl, "types")
+    assert (types.MSG_READ_INDEX, types.MSG_READ_INDEX_RESP) == (15, 16)
+    leader, (node, _) = others(world)
+    acknowledged = done(world, leader.propose(b"x"))
+    cuts = Cuts(world)
+    cuts.lost.add(kind)
+    future = node.read()
+    world.for_rounds(ELECTION)
+    assert not future.done()
+    cuts.lost.clear()
+    assert done(world, future, rounds=2 * ELECTION) >= acknowledged.index
+
+
+def test_a_new_leader_is_asked_at_once(world):
+    """The one that was asked is gone."""
+    leader, rest = others(world)
+    done(world, leader.propose(b"x"))
+    cuts = Cuts(world)
+    cuts.lost.add(16)
+    futures = [node.query(last) for node in rest]
+    world.for_rounds(20)
+    leader.close()
+    cuts.lost.clear()
+    assert [done(world, future) for future in futures] == [b"x", b"x"]
+
+
+def test_any_number_shares_a_round_of_heartbeats(world):
+    leader, (node, _) = others(world)
+    done(world, leader.propose(b"x"))
+    for reader in (leader, node):
+        world.for_rounds(3)
+        before = len(world.trace)
+        futures = [reader.read() for _ in range(1000)]
+        world.until(lambda futures=futures: all(future.done() for future in futures), 40)
+        assert len(world.trace) - before <= 16
+        assert len({future.result(0) for future in futures}) == 1
+
+
+def test_what_is_asked_meanwhile_waits_for_the_next_answer(world):
+    """An answer serves what was asked for before its question, and nothing else."""
+    leader, (node, _) = others(world)
+    done(world, leader.propose(b"first"))
+    cuts = Cuts(world)
+    cuts.lost.add(16)
+    early = node.query(last)
+    world.for_rounds(5)
+    late = node.query(last)
+    world.skipped.add((node.id, "apply"))
+    cuts.lost.clear()
+    world.until(lambda: any(kind == 16 for _, _, kind in cuts.seen[-20:]))
+    second = done(world, leader.propose(b"second"))
+    third = node.read()
+    world.skipped.clear()
+    assert done(world, early) in (b"first", b"second") and done(world, late) in (b"first", b"second")
+    assert done(world, third) >= second.index
+
+
+def test_without_a_leader_it_is_not_done(impl):
+    """In its time, and not before; also when the node ends."""
+    world = World(impl, 3, proposal_timeout_ms=400)
+    leader, (node, other) = others(world)
+    leader.close()
+    other.close()
+    world.until(lambda: node.leader_id == 0)
+    future, began = node.read(), world.rounds
+    with pytest.raises(impl.NotDone):
+        done(world, future)
+    assert world.rounds - began >= 390
+    open_one = node.query(last)
+    world.for_rounds(2)
+    node.close()
+    with pytest.raises(impl.NotDone, match="stopped"):
+        open_one.result(0)
+    for ask in (node.read, lambda: node.query(last)):
+        with pytest.raises(impl.Stopped):
+            ask()
+
+
+def test_a_function_that_raises_is_its_callers_trouble(world, impl):
+    """So is one that ends a thread, elsewhere. The node goes on."""
+    leader, _ = others(world)
+
+    for error in (KeyError("x"), SystemExit(3), StopIteration()):
+
+        def fail(_machine, error=error):
+            raise error
+
+        future = leader.query(fail)
+        world.until(future.done)
+        assert future.exception(0) is error
+    assert leader.failure is None
+    assert done(world, leader.query(lambda machine: None)) is None
+    for wrong in (None, 7, "f"):
+        with pytest.raises(impl.UsageError, match="function must be callable"):
+            leader.query(wrong)
+
+
+def test_a_query_needs_a_state_machine(impl):
+    storage = impl.MemoryStorage(voters=[1])
+    config = impl.Config(id=1, tick_ms=10, election_ticks=2)
+    with impl.Node(config, storage, impl.MemoryNetwork().transport()) as node:
+        assert node.wait_ready(20) == 1
+        with pytest.raises(impl.UsageError, match="no state_machine"):
+            node.query(lambda machine: machine)
+        assert node.read().result(20) >= 1
+    with pytest.raises(impl.Stopped):
+        node.query(lambda machine: machine)
+
+
+def test_it_is_waited_for_a_leader_and_for_what_was_acknowledged(impl):
+    """In threads, as users do."""
+    network = impl.MemoryNetwork()
+    nodes = [
+        impl.Node(
+            impl.Config(id=id, tick_ms=10, election_ticks=5), impl.MemoryStorage(voters=[1, 2]), network.transport()
+        )
+        for id in (1, 2)
+    ]
+    with pytest.raises(impl.Stopped):
+        nodes[0].wait_leader(0)
+    nodes[0].start()
+    with pytest.raises(TimeoutError, match="no leader"):
+        nodes[0].wait_leader(0.05)
+    with pytest.raises(TimeoutError):
+        nodes[0].wait_ready(0.05)
+    with pytest.raises(impl.UsageError, match="timeout"):
+        nodes[0].wait_leader("soon")
+    found = []
+    thread = threading.Thread(target=lambda: found.append(nodes[0].wait_ready(30)))
+    thread.start()
+    nodes[1].start()
+    leader = nodes[1].wait_leader(30)
+    thread.join(30)
+    assert found == [leader]
+    acknowledged = nodes[leader - 1].propose(b"x").result(30)
+    for node in nodes:
+        assert node.wait_ready(30) == leader and node.applied_index >= acknowledged.index
+    for node in nodes:
+        node.close()
+
+
+def test_too_many_are_not_done_at_once(world, impl, monkeypatch):
+    monkeypatch.setattr(module(impl, "node.readers"), "READS_MAX", 10)
+    leader, (node, _) = others(world)
+    world.skipped.add((node.id, "engine"))
+    futures = [node.read() for _ in range(12)]
+    assert [future.done() for future in futures] == [False] * 10 + [True] * 2
+    with pytest.raises(impl.NotDone, match="wait already"):
+        futures[-1].result(0)
+    world.skipped.clear()
+    assert all(done(world, future) for future in futures[:10])
+
+
+def test_answers_to_an_earlier_life_do_not_count(world, impl):
+    """Its numbers begin again: what was asked then was asked before."""
+    reads = world.engine(1).reads
+    outbox = module(impl, "_native.outbox")
+    core = world.engine(1).core
+    for life, counts in ((reads_life(world, 1) - 1, False), (reads_life(world, 1), True)):
+        question = (1 << 40).to_bytes(8, "little") + life.to_bytes(8, "little")
+        reads.want(1 << 40)
+        world.skipped.update({(1, "apply")})
+        core.read_states.py_push(
+            outbox.Message(15, index=core.committed, entries=[impl.Entry(0, 0, question)], sender=1)
+        )
+        reads_before = reads.answered
+        world.run()
+        assert (reads.answered > reads_before) == counts
+    world.skipped.clear()
+
+
+def reads_life(world, id):
+    return world.nodes[id].status()["life"]
+
+
+def test_a_member_that_does_not_lead_passes_no_read_on(world, impl):
+    """Two that take each other for the leader would never end to."""
+    leader, (node, other) = others(world)
+    codec = impl._core.Codec(node.config.cluster, other.id, other.status()["life"])
+    before = node.status()["messages_unserved"]
+    question = impl.Message(15, entries=[impl.Entry(0, 0, bytes(16))], hint=other.id)
+    world.receive[node.id](codec.encode(node.id, [question]))
+    world.for_rounds(3)
+    assert node.status()["messages_unserved"] == before + 1

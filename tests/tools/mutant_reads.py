@@ -1,0 +1,104 @@
+"""Mistakes in reads of whole nodes. A part of the list for mutants.py."""
+
+from __future__ import annotations
+
+from tests.tools.mutant_kinds import Edit, Mutant
+
+ELECTIONS = "raftx/node/elections.py"
+LEADER = "raftx/consensus/leader.py"
+READERS = "raftx/node/readers.py"
+READS = "raftx/node/reads.py"
+OUTCOMES = "raftx/node/outcomes.py"
+
+NODES = "simulation/test_nodes.py"
+TESTS = "node/test_reads.py"
+
+MUTANTS = (
+    Mutant(
+        "read-before-it-is-applied",
+        0,
+        "a read is done when its index is known",
+        NODES,
+        (
+            Edit(
+                READERS,
+                "        while self.indexed and self.indexed[0][0] <= index:\n",
+                "        while self.indexed:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "answer-for-later-reads",
+        0,
+        "an answer serves reads that were asked for after its question",
+        TESTS,
+        (
+            Edit(
+                READERS,
+                "        while self.waiting and self.waiting[0][0] <= newest:\n",
+                "        while self.waiting:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "answer-to-another-life",
+        0,
+        "an answer to an earlier life of a member serves reads of this one",
+        TESTS,
+        (
+            Edit(
+                READS,
+                "        if records.u64(self.message.body, ENTRY_HEADER + 8) != self.life or number > self.wanted:\n",
+                "        if number > self.wanted:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "question-lost-for-ever",
+        0,
+        "a question whose message was lost is not asked again",
+        TESTS,
+        (
+            Edit(
+                READS,
+                "        return self.core.role != LEADER and self.ticks > 2 * self.core.heartbeat_timeout + 2\n",
+                "        return False\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "question-to-a-leader-of-before",
+        0,
+        "a question is not asked again when another member leads",
+        TESTS,
+        (
+            Edit(
+                READS,
+                "        if self.leader != self.core.lead or self.term != self.core.term:\n            return True\n",
+                "",
+            ),
+            Edit(READS, "self.ticks > 2 * self.core.heartbeat_timeout + 2", "self.ticks > 1_000_000"),
+        ),
+    ),
+    Mutant(
+        "reads-without-a-quorum",
+        0,
+        "a leader answers reads without asking whether it still leads",
+        TESTS,
+        (Edit(LEADER, "    if answers_alone(r):\n        if origin", "    if r.role:\n        if origin"),),
+    ),
+    Mutant(
+        "reads-passed-on-for-ever",
+        0,
+        "a member that does not lead passes the reads of others on",
+        TESTS,
+        (Edit(ELECTIONS, "        return core.role == LEADER\n", "        return True\n"),),
+    ),
+    Mutant(
+        "reads-that-are-unknown",
+        0,
+        "a read that nobody answers ends as unknown",
+        TESTS,
+        (Edit(OUTCOMES, "        elif number // KIND_UNIT == KIND_READ:\n", "        elif number < 0:\n"),),
+    ),
+)
