@@ -48,8 +48,9 @@ class Config:
     max_open_proposals: int = 1 << 18
     #: Bytes of committed entries handed to the state machine at once, 1..2^63-1; one is handed over whatever its size.
     max_apply_bytes: int = 4 << 20
-    #: Reads rely on the leader's lease instead of a round of heartbeats; needs check_quorum, and clocks that run
-    #: at about the same speed (thesis, section 6.4.1). The lease ends when a leadership transfer starts.
+    #: RawNode only: a Node may be paused, so its reads always ask a quorum. Reads rely on the leader's lease instead of
+    #: a round of heartbeats; needs check_quorum, and clocks that run at about the same speed (thesis, section 6.4.1).
+    #: The lease ends when a leadership transfer starts.
     lease_reads: bool = False
     #: A leader that is removed or made a learner steps down when that is applied.
     step_down_on_removal: bool = True

@@ -246,7 +246,8 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     applied = max(loaded.base_index, newest.index if newest is not None else 0)
     # What a snapshot holds was committed, whether or not the storage had heard of it.
     hard_state = dataclasses.replace(loaded.hard_state, commit=max(loaded.hard_state.commit, applied))
-    core = Raft(with_seed(config), log, hard_state, loaded.conf_state, applied)
+    # A lease in ticks is none in a process that may be paused: the reads of a node ask a quorum.
+    core = Raft(dataclasses.replace(with_seed(config), lease_reads=False), log, hard_state, loaded.conf_state, applied)
     if newest is not None:
         core.set_snapshot(snapshot_record(newest.snapshot()), newest.index, newest.term)
     outside.configuration.value = core.tracker.conf_state()

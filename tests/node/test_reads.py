@@ -267,7 +267,7 @@ def test_it_is_waited_for_a_leader_and_for_what_was_acknowledged(impl):
 
 def test_too_many_are_not_done_at_once(world, impl, monkeypatch):
     monkeypatch.setattr(module(impl, "node.readers"), "READS_MAX", 10)
-    leader, (node, _) = others(world)
+    _, (node, _) = others(world)
     world.skipped.add((node.id, "engine"))
     futures = [node.read() for _ in range(12)]
     assert [future.done() for future in futures] == [False] * 10 + [True] * 2
@@ -301,7 +301,7 @@ def reads_life(world, id):
 
 def test_a_member_that_does_not_lead_passes_no_read_on(world, impl):
     """Two that take each other for the leader would never end to."""
-    leader, (node, other) = others(world)
+    _, (node, other) = others(world)
     codec = impl._core.Codec(node.config.cluster, other.id, other.status()["life"])
     before = node.status()["messages_unserved"]
     question = impl.Message(15, entries=[impl.Entry(0, 0, bytes(16))], hint=other.id)
