@@ -121,6 +121,8 @@ class Applier:
                 self.set_bounds(self.gauges.index)
             elif self.held <= self.place:
                 self.snapshot_if_due(self.place)
+        if self.keeper is not None and self.keeper.is_spoiled(self.place):
+            self.snapshot_if_due(self.place)
         goes_on = self.row < self.rows
         if not goes_on:
             self.row = self.span = 0
@@ -268,7 +270,8 @@ class Applier:
 
     def snapshot_if_due(self, index: int) -> None:
         """One that is due while another one, or a backup, is written is due still when that has ended."""
-        if index >= self.due_index or self.bytes >= self.due_bytes:
+        due = index >= self.due_index or self.bytes >= self.due_bytes
+        if due or (self.keeper is not None and self.keeper.is_spoiled(index)):
             if self.keeper.due(index, self.applied_term):
                 self.set_bounds(index)
 

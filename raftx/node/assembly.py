@@ -311,6 +311,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
             config.election_ticks * config.tick_ms * 1_000_000,
             config.snapshot_bytes_per_second,
             limit,
+            lambda index: applier.keeper.spoil(index),
         )
     ledger = getattr(storage, "ledger", None)
     own = ledger is None

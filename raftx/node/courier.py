@@ -30,6 +30,7 @@ IN_FLIGHT_NS = 3_000_000  # of time that chunks may take which are under way, fo
 WINDOW_MAX = 6  # chunks under way, at most
 SERVED = 8  # chunks a member gets for one request, at most
 TRIES = 3  # requests in a row without an answer before a source is given up; the time between them doubles
+BACK_OFF = 6  # tries without a single chunk after which the time between them does not double any more
 READERS = 4  # files that are open for others
 READER_TRIES = 20  # times the wait for a chunk after which a file that nobody asks for is closed
 PAUSE_NS = 10_000_000  # between two looks at the clock while a snapshot is being fetched
@@ -60,6 +61,8 @@ class Fetch:
         self.next = receiver.missing()
         #: when each of those was asked for that have not arrived
         self.asked: dict[int, int] = {}
+        #: whether one has arrived
+        self.came_any = False
         #: what the last one took that arrived
         self.trip = 0
         #: time between two that arrived, smoothed: how fast the way and both disks are
@@ -78,6 +81,7 @@ class Fetch:
 
     def came(self, now: int, asked: int) -> None:
         """A chunk that was asked for then has arrived."""
+        self.came_any = True
         self.gap += (now - self.since - self.gap) // 4
         self.trip = now - asked
         self.since, self.tries = now, 0
@@ -92,7 +96,8 @@ class Courier:
     """One per node. Everything but ``status`` and ``stop`` belongs to its thread.
 
     check: raises StorageError for a snapshot that this node's state machine cannot take. retry_ns: how long a chunk may
-    take. bytes_per_second: of what is fetched; 0: no bound. max_frame_bytes: what this node's transport takes.
+    take. bytes_per_second: of what is fetched; 0: no bound. max_frame_bytes: what this node's transport takes. spoiled:
+    called with the entry of a snapshot that others need, and whose file cannot be read any more.
     """
 
     def __init__(
@@ -107,8 +112,10 @@ class Courier:
         retry_ns: int,
         bytes_per_second: int,
         max_frame_bytes: int,
+        spoiled: Callable[[int], object] = lambda _index: None,
     ) -> None:
         self.id = id
+        self.spoiled = spoiled
         self.cluster = cluster
         self.storage = storage
         self.commands = commands
@@ -126,6 +133,9 @@ class Courier:
         self.readers: collections.OrderedDict[tuple[int, int], tuple[Any, int]] = collections.OrderedDict()
         #: what the engine had no room for: said again in the next round
         self.unsaid: collections.deque[tuple[Any, ...]] = collections.deque()
+        #: the file, and whose, that came to nothing last without a single chunk; how often; no further try before then
+        self.useless: tuple[int, int] = (0, 0)
+        self.useless_count = self.useless_until = 0
         #: what was complained of last, and when
         self.complaint: tuple[str, int] = ("", 0)
         #: for ``status``: how many were fetched and given up, chunks that came and were served
@@ -233,7 +243,8 @@ class Courier:
             return
         fetch = self.fetch
         if fetch is None:
-            self.begin(descriptor, source)
+            if (tag_of(descriptor), source) != self.useless or self.clock.py_now() >= self.useless_until:
+                self.begin(descriptor, source)
         elif descriptor != fetch.descriptor:
             self.other = (descriptor, source)
         elif source != fetch.source:
@@ -261,12 +272,13 @@ class Courier:
         except Exception as error:
             self.complain(f"{what}: the storage raised {type(error).__name__}: {error}", error)
             return
-        self.fetch = Fetch(descriptor, receiver, source, self.clock.py_now())
-        report(
-            logging.INFO,
-            "node %d: fetches the snapshot of entry %d (%d bytes) from %d; %d of %d chunks are here",
-            *(self.id, descriptor.index, descriptor.stored, source, receiver.missing(), descriptor.chunks),
-        )
+        self.fetch = fetch = Fetch(descriptor, receiver, source, self.clock.py_now())
+        if (fetch.tag, source) != self.useless:
+            report(
+                logging.INFO,
+                "node %d: fetches the snapshot of entry %d (%d bytes) from %d; %d of %d chunks are here",
+                *(self.id, descriptor.index, descriptor.stored, source, receiver.missing(), descriptor.chunks),
+            )
         self.go_on()
 
     def arrived(self, member: int, index: int, term: int, tag: int, number: int, record: Any) -> None:
@@ -287,6 +299,7 @@ class Courier:
             self.give_up(f"it cannot be written: {error}", error)
             return
         self.received += 1
+        self.useless, self.useless_count = (0, 0), 0
         now = self.clock.py_now()
         fetch.came(now, fetch.asked.pop(number, now - fetch.trip))
         if self.bytes_per_second:
@@ -337,6 +350,11 @@ class Courier:
         assert fetch is not None
         fetch.receiver.close()
         self.given_up += 1
+        what = (fetch.tag, fetch.source)
+        if not fetch.came_any:
+            self.useless_count = min(self.useless_count + 1, BACK_OFF) if what == self.useless else 1
+            self.useless = what
+            self.useless_until = self.clock.py_now() + (self.retry_ns << (self.useless_count - 1))
         self.complain(
             f"gives up fetching the snapshot of entry {fetch.descriptor.index} from {fetch.source}: {reason}",
             None if isinstance(error, StorageError) else error,
@@ -368,7 +386,11 @@ class Courier:
             try:
                 chunk = reader.chunk(number)
             except Exception as error:
-                report(logging.ERROR, "node %d: cannot serve the snapshot of entry %d: %s", self.id, index, error)
+                self.complain(
+                    f"cannot serve the snapshot of entry {index}: {error}. Another one is made as soon as something "
+                    "more is applied; a start of this member would begin with the one before"
+                )
+                self.spoiled(index)
                 self.readers.pop((index, term))[0].close()
                 self.say(self.commands.give, to, index, term, tag, number, None)
                 return
@@ -391,6 +413,7 @@ class Courier:
             except Exception as error:
                 known = isinstance(error, StorageError)
                 self.complain(f"cannot serve the snapshot of entry {index}: {error}", None if known else error)
+                self.spoiled(index)
                 return None
             if (found.index, found.term, tag_of(found.descriptor)) != (index, term, tag):
                 found.close()

@@ -138,6 +138,8 @@ class Keeper:
         self.backups: collections.deque[Backup] = collections.deque()
         self.backups_ended: collections.deque[tuple[Backup, Descriptor, BaseException | None]] = collections.deque()
         self.warned = False
+        #: the entry of the newest snapshot, when its file turned out to be damaged while others need it; 0: it is whole
+        self.spoiled = 0
 
     # --- any thread ----------------------------------------------------------------------------------
 
@@ -170,6 +172,16 @@ class Keeper:
         """Somebody wants a backup of what is applied now."""
         self.backups.append(backup)
         self.wake()
+
+    def spoil(self, index: int) -> None:
+        """The file of a snapshot that others need cannot be read: another one is due, of a later entry."""
+        if self.newest is not None and self.newest.index == index:
+            self.spoiled = index
+            self.wake()
+
+    def is_spoiled(self, index: int) -> bool:
+        """Whether the newest snapshot is not what it was, and one of this entry could take its place."""
+        return self.spoiled != 0 and self.writer is not None and index > self.spoiled
 
     def take_ended(self, descriptor: Descriptor, error: BaseException | None) -> None:
         """A snapshot was made, or was not. On the writer's thread."""
@@ -333,6 +345,7 @@ class Keeper:
                 *(self.config.id, self.config.max_log_bytes),
             )
             return True
+        self.spoiled = 0  # if this comes to nothing, whoever needs it will ask again
         if not self.is_overtaken(index):
             self.begin(index, term)
         return True

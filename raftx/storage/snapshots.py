@@ -373,7 +373,8 @@ class SnapshotFolder:
         """Remove these, for good when it returns. Raises StorageError."""
         try:
             for name in names:
-                self.directory.remove(name)
+                with contextlib.suppress(FileNotFoundError):  # somebody else has removed it: it is gone
+                    self.directory.remove(name)
         except OSError as error:
             raise StorageError(f"cannot remove {names[0]}: {error}") from error
         if names:

@@ -267,3 +267,41 @@ def test_a_state_that_is_of_another_log_is_refused(impl, tmp_path):
     with pytest.raises(impl.StorageError, match="applied_index is 1000, and the log ends with entry"):
         cluster.start(1)
     cluster.world.close()
+
+
+@pytest.mark.parametrize("how", ["damaged", "gone"])
+def test_a_file_that_others_need_and_that_is_not_whole(impl, tmp_path, how, caplog):
+    """It is said, not with each try, and another one is made as soon as something more is applied."""
+    cluster = Cluster(impl, tmp_path, snapshot_entries=0)
+    world = cluster.world
+
+    def snapshot(node):
+        future = node.snapshot()
+        world.until(future.done)
+        return future.result()
+
+    cluster.fill(1)
+    away = cluster.follower()
+    world.nodes[away].close()
+    cluster.fill(3, BIG)
+    leader = cluster.leader()
+    snapshot(leader)
+    cluster.fill(2, BIG)
+    made = snapshot(leader)
+    cluster.fill(1)
+    name = next(name for name in cluster.snapshots(leader.id) if f"{made.index:016x}" in name)
+    path = cluster.directory(leader.id) / name
+    if how == "gone":
+        path.unlink()
+    else:
+        whole = bytearray(path.read_bytes())
+        whole[-3000] ^= 1
+        path.write_bytes(whole)
+    later = leader.applied_index
+    node = cluster.start(away)
+    world.for_rounds(4000)
+    assert leader.status()["snapshot"]["index"] >= min(later, made.index + 1)
+    world.until(lambda: node.applied_index >= later, 20_000)
+    assert 1 <= caplog.text.count("cannot serve the snapshot") <= 3
+    cluster.agree()
+    world.close()
