@@ -215,7 +215,7 @@ $(VENV)/.dev: $(VENV)/.run
 
 # Each mode of building undoes the stamps of the others; a compiled tree is what auto hopes for.
 $(VENV)/.built-%: $(VENV)/.run $(SOURCES)
-	@echo "building raftx ($*): the first time takes a minute or two"
+	@echo "building raftx ($*): the first time takes four to ten minutes of one core"
 	@rm -f $(VENV)/.built-*
 	@RAFTX_BUILD=$* $(RUN) setup.py --quiet build_ext --inplace
 	@touch $@ $(if $(filter compiled,$*),$(VENV)/.built-auto)

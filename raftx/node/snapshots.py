@@ -34,8 +34,9 @@ def pieces_of(state: Any) -> Iterator[Any]:
         yield from _parts_of(state)
         return
     if callable(getattr(state, "read", None)):
-        while piece := state.read(PIECE):
-            yield _checked(piece)
+        # None comes from a file that does not wait for more: no end, and nothing to go on with.
+        while len(piece := _checked(state.read(PIECE))):
+            yield piece
         return
     if isinstance(state, str) or not hasattr(state, "__iter__"):
         raise TypeError(

@@ -23,7 +23,7 @@ from .file import FileStorage
 from .founding import Founding, planned
 from .look import Look, look_into
 from .protocol import Met
-from .swap import Swap, absolute
+from .swap import Swap, absolute, refuse_link
 from .wal_format import (
     BATCH_CRC_AT,
     BATCH_HEADER,
@@ -91,6 +91,7 @@ def rebuild(
         raise ConfigError(f"accept_loss must be True or False, not {accept_loss!r}")
     where = absolute(path)
     disk = Disk() if disk is None else disk
+    refuse_link(where)
     swap = Swap(disk, where, "rebuilt")
     given = _given(disk, id, members, learners, cluster, segment_bytes)
     if swap.resume():

@@ -22,7 +22,7 @@ from .look import Look, look_into
 from .membership import CHANGES
 from .snapshot_copy import copy_state
 from .snapshots import SnapshotReader, SnapshotWriter
-from .swap import Swap, absolute
+from .swap import Swap, absolute, refuse_link
 from .wal_format import CLUSTER_BYTES, STORE_BYTES
 
 BATCH = 1 << 20  # bytes of entries that are written and synced at once
@@ -74,6 +74,7 @@ def recover(
         raise ConfigError(f"accept_loss must be True or False, not {accept_loss!r}")
     where = absolute(path)
     disk = Disk() if disk is None else disk
+    refuse_link(where)
     swap = Swap(disk, where, "recovered")
     if swap.resume():
         with look_into(disk.open_directory(where), where) as seen:

@@ -29,6 +29,12 @@ def stamp() -> str:
     return time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime())
 
 
+def refuse_link(path: Path) -> None:
+    """Raise UsageError for a symbolic link: it would be renamed, and the new directory would be on the link's disk."""
+    if path.is_symlink():
+        raise UsageError(f"{path} is a symbolic link: give the directory that it leads to, {path.resolve()}")
+
+
 class Swap:
     """``path`` is to be replaced. ``what``: part of the names that are used meanwhile, such as "rebuilt"."""
 

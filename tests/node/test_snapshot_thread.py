@@ -228,3 +228,18 @@ def test_an_object_that_writes_itself_is_stopped(world):
     assert world.thread.round() is False
     ((_, error),) = world.ends
     assert "stopped" in str(error)
+
+
+def test_a_file_that_has_nothing_at_the_moment_is_no_end(world):
+    """``read`` of one that does not wait returns None: what was read so far is not all."""
+
+    parts = [b"part", None]
+
+    class Pipe:
+        def read(self, size):
+            return parts.pop(0)
+
+    world.begin(Pipe())
+    world.run()
+    ((_, error),) = world.ends
+    assert "NoneType" in str(error)

@@ -30,7 +30,7 @@ class Story:
 
     def __init__(self, impl, seed, by_rounds):
         self.impl = impl
-        self.disk = module(impl, "testing.disk").SimDisk(random.Random(f"{seed}1"))
+        self.disk = module(impl, "testing.disk").SimDisk(random.Random(f"{seed}6"))
         self.by_rounds = by_rounds
         self.written = self.acknowledged = self.base = 0
         self.asked = {0}

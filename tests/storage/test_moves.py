@@ -651,3 +651,16 @@ def test_a_directory_of_somebody_else_in_the_way(impl, tmp_path):
     storage = impl.FileStorage(path)
     storage.open(1, CLUSTER)
     storage.close()
+
+
+def test_a_link_to_a_directory_is_not_moved(impl, tmp_path):
+    """The new directory would be beside the link, on its disk."""
+    there = tmp_path / "elsewhere" / "node"
+    there.parent.mkdir()
+    member(impl, there)
+    link = tmp_path / "link"
+    link.symlink_to(there)
+    for act in (rebuild, recover):
+        with pytest.raises(impl.UsageError, match=f"symbolic link: give the directory that it leads to, {there}"):
+            act(impl, link, accept_loss=True)
+    assert link.is_symlink() and sorted(path.name for path in there.parent.iterdir()) == ["node"]

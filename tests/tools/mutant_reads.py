@@ -11,7 +11,7 @@ READS = "raftx/node/reads.py"
 OUTCOMES = "raftx/node/outcomes.py"
 
 NODES = "simulation/test_nodes.py"
-TESTS = "node/test_reads.py"
+TESTS = "node/test_node_reads.py"
 
 MUTANTS = (
     Mutant(

@@ -91,7 +91,7 @@ SUITE = (
     "node/test_transfer_cuts.py",
     "node/test_snapshot_thread.py",
     "node/test_snapshots_overtaken.py",
-    "node/test_reads.py",
+    "node/test_node_reads.py",
     "storage/test_snapshots_ahead.py",
     "node/test_offers_not_taken.py",
     "node/test_node_snapshots.py",

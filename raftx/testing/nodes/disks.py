@@ -163,6 +163,8 @@ class WalDisk:
         self._frozen_for = 0
         #: slices until there is room again; how often the log was opened meanwhile, which takes a block each time
         self._full_for = self._opened_full = 0
+        #: the segment in which these were
+        self._filled = ""
         #: nothing was ordered that a node cannot live with, in this life
         self._harmless = True
         self.damaged = False
@@ -237,7 +239,10 @@ class WalDisk:
     def fill(self, slices: int, left: int = 0) -> None:
         """So many bytes are left for new files for a while: less than a segment."""
         self._full_for = slices
-        self._opened_full = 0
+        newest = max([name for name in self.disk.files(self._path) if name.endswith(".log")], default="")
+        if newest != self._filled:
+            # What openings have taken of a segment stays taken when there is room for a while.
+            self._filled, self._opened_full = newest, 0
         self.disk.capacity = self.disk.platter.used() + left
 
     def damage(self, rng: random.Random, totals: Counter[str]) -> bool:
