@@ -24,6 +24,7 @@ from .config import Config
 from .consensus.rawnode import RawNode, Ready
 from .errors import (
     AlreadyFounded,
+    ApplyError,
     ConfChangeError,
     ConfChangeRefused,
     ConfigError,
@@ -81,6 +82,7 @@ COMPILED: bool = _core.__file__.endswith(tuple(EXTENSION_SUFFIXES))
 
 __all__ = [
     "AlreadyFounded",
+    "ApplyError",
     "COMPILED",
     "Clock",
     "ConfChange",

@@ -81,6 +81,9 @@ class Config:
     max_log_bytes: int = 256 << 20
     #: Node only. After this time in milliseconds a request without an outcome ends as unknown, 1..2^31.
     proposal_timeout_ms: int = 10_000
+    #: Node only. What an exception of the state machine's ``apply`` does, other than ApplyError, which goes to the
+    #: proposer: "stop" ends the node; "return" gives every Exception to the proposer. The same on all members.
+    on_apply_error: str = "stop"
     #: Seeds the randomised election timeouts, mixed with the id; 0..2^64-1. None: a Node takes a random seed from the
     #: system, a RawNode takes 0.
     seed: int | None = None
@@ -120,6 +123,8 @@ class Config:
             "max_log_bytes",
         ):
             self._range(name, 0, NO_LIMIT)
+        if self.on_apply_error not in ("stop", "return"):
+            raise ConfigError(f'on_apply_error must be "stop" or "return", not {self.on_apply_error!r}')
         if self.seed is not None:
             self._range("seed", 0, 2**64 - 1)
 

@@ -92,6 +92,18 @@ class Unknown(ProposalError):
         self.outcomes: list[Any] = []
 
 
+class ApplyError(RaftError):
+    """A state machine refuses a command: raised in ``apply``, it is the outcome of the proposal, and the node goes on.
+
+    The command is in the log, and every member's ``apply`` is to raise alike: nothing may depend on anything but the
+    entries. ``outcomes`` has, for several proposals behind one future, a Done or an exception for each.
+    """
+
+    def __init__(self, *values: Any) -> None:
+        super().__init__(*values)
+        self.outcomes: list[Any] = []
+
+
 # --- disk, wire and invariants -------------------------------------------------------------------
 
 

@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from .._native.memory cimport Cursor
 from .._native.threads cimport Event, ProposalQueue
 from .channels cimport ApplyGauges, ApplyQueue
-from .outcomes cimport Outcomes
+from .outcomes cimport Outcomes, Raised
 
 cdef int ENTRY_NORMAL
 cdef uint64_t KNOWN_REFUSALS, REFUSED_DISK_FULL, REFUSED_LEADER_FULL, REFUSED_STOPPED
@@ -22,6 +22,7 @@ cdef class Applier:
     cdef readonly Outcomes outcomes
     cdef object state_machine, leadership
     cdef readonly object readers
+    cdef public bint returns_errors
     cdef public object committed, state_changes, keeper, open_snapshot, compact, where
     cdef readonly uint64_t held, held_term, place, bytes, due_index, due_bytes
     cdef public Event engine_event

@@ -14,13 +14,13 @@ from typing import Any
 from .._native.layout import ENVELOPE
 from .._native.memory import Cursor, Entry
 from .._native.threads import ProposalQueue
-from ..errors import DiskFull
+from ..errors import ApplyError, DiskFull
 from ..report import report
 from ..storage.lives import WHY, named
 from ..types import ENTRY_NORMAL, MESSAGE_NAMES, NUMBER_MAX, Role, StateChange
 from .channels import ApplyGauges, ApplyQueue
 from .leadership import Leadership
-from .outcomes import Outcomes
+from .outcomes import Outcomes, Raised
 from .readers import Readers
 from .rows import (
     REFUSALS,
@@ -72,6 +72,8 @@ class Applier:
         self.where = ""
         self.committed: Any = None
         self.state_changes: Any = None
+        #: exceptions of the state machine go to the proposers
+        self.returns_errors = False
         #: snapshots of the state machine (keeper.py), and what opens the newest one; None: there are none
         self.keeper: Any = None
         self.open_snapshot: Any = None
@@ -239,9 +241,19 @@ class Applier:
             try:
                 result = self.state_machine.apply(entry)
             except BaseException as error:
+                if self.is_for_the_proposer(error):
+                    return self.pushed(entry, Raised(error))
                 text = "node %d: the state machine raised %s at entry %d of term %d"
                 report(logging.ERROR, text, self.id, type(error).__name__, entry.index, entry.term)
                 raise
+        return self.pushed(entry, result)
+
+    def is_for_the_proposer(self, error: BaseException) -> bool:
+        """Whether an exception of the state machine is the outcome of its proposal, and no end of the node."""
+        return isinstance(error, ApplyError) or (self.returns_errors and isinstance(error, Exception))
+
+    def pushed(self, entry: Entry, result: Any) -> Any:
+        """The result, once the stream has the entry."""
         if self.committed is not None:
             self.committed.push(entry)
         return result

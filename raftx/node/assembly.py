@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import inspect
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -97,6 +98,11 @@ class Outside:
         if self.state_machine is not None and not callable(getattr(self.state_machine, "apply", None)):
             what = type(self.state_machine).__name__
             raise ConfigError(f"state_machine must be an object with a method apply(entry), not {what}")
+        if inspect.iscoroutinefunction(getattr(self.state_machine, "apply", None)):
+            raise ConfigError(
+                "state_machine.apply must be an ordinary function, not an `async def`: it is called on a thread of the "
+                "node, and nobody would await what it returns"
+            )
         if not isinstance(self.clock, Clock):
             raise ConfigError(f"clock must be a raftx.Clock or ManualClock, not {type(self.clock).__name__}")
         limit = getattr(self.transport, "max_frame_bytes", None)
@@ -288,6 +294,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
             transport.start(config.id, link.deliver)
     applier = Applier(config.id, proposals, applies, engine.apply_gauges, outside.state_machine, outcomes)
     applier.engine_event = event
+    applier.returns_errors = config.on_apply_error == "return"
     applier.where = str(getattr(storage, "path", ""))
     # What lies before the log was applied in an earlier life.
     engine.apply_gauges.index = loaded.base_index if newest is None else 0

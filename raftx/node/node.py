@@ -44,7 +44,10 @@ class StateMachine(Protocol):
         """Take one committed entry (index, term, data) and return the proposal's result.
 
         Called on the apply thread, in the order of index, each entry once. Must depend on nothing but
-        the entries. An exception ends the node: other members would fail alike.
+        the entries. ``raftx.ApplyError`` is the way to refuse a command: it is the proposal's outcome, on every member
+        alike, and the node goes on. Any other exception ends the node, with the entry and the traceback in the log;
+        the other members end alike, and so does each start, until ``apply`` can take that entry. With
+        ``Config.on_apply_error="return"`` every Exception is an outcome. An ``async def`` is refused.
 
         A state machine may have more, which let the log end somewhere:
 

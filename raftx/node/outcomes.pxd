@@ -3,6 +3,10 @@ from libc.stdint cimport int64_t, uint64_t
 from .futures cimport Done, Future
 
 @cython.final
+cdef class Raised:
+    cdef readonly object error
+
+@cython.final
 cdef class Batch:
     cdef readonly uint64_t first
     cdef readonly list outcomes, missing

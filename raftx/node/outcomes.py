@@ -18,7 +18,7 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import NotDone, ProposalError, Unknown
+from ..errors import ApplyError, NotDone, ProposalError, Unknown
 from .futures import Done, Future
 
 REPLACED = "its leader lost leadership before it was committed"
@@ -39,6 +39,13 @@ KIND_COMPACTION = 6
 KIND_BACKUP = 7
 
 
+class Raised:
+    """What an ``apply`` that raised has to say to the proposer, in place of a result."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
 class Batch:
     """Several proposals behind one future; its result is a list of Done in their order."""
 
@@ -49,7 +56,7 @@ class Batch:
         self.missing: list[Any] = [None] * (count - 1)
         self.future = future
 
-    def settle(self, sequence: int, outcome: Done | ProposalError) -> bool:
+    def settle(self, sequence: int, outcome: Done | Exception) -> bool:
         """One of them has ended; True when it was the last."""
         self.outcomes[sequence - self.first] = outcome
         try:
@@ -62,6 +69,11 @@ class Batch:
             return self.future.settle_plain(self.outcomes)
         if len(errors) == len(self.outcomes) and all([isinstance(e, NotDone) for e in errors]):
             return self.future.settle_error(errors[0])
+        if not any([isinstance(e, ProposalError) for e in errors]):
+            refused = ApplyError(f"apply() raised for {len(errors)} of {len(self.outcomes)} proposals of the batch")
+            refused.outcomes = self.outcomes
+            refused.__cause__ = errors[0]
+            return self.future.settle_error(refused)
         failure = Unknown(f"{len(errors)} of {len(self.outcomes)} proposals of the batch are not known to be done")
         failure.outcomes = self.outcomes
         causes = [error.__cause__ for error in errors if error.__cause__ is not None]
@@ -182,8 +194,10 @@ class Outcomes:
     # --- ends, on the apply thread ----------------------------------------------------------------
 
     def finish(self, sequence: int, index: int, term: int, result: Any) -> int:
-        """A proposal has been applied. Wakes nobody yet."""
+        """A proposal has been applied; ``result`` may be a Raised. Wakes nobody yet."""
         item = self.pending.pop(sequence, None)
+        if type(result) is Raised:
+            return self.finish_other(sequence, item, result.error)
         if type(item) is Future:
             self.settle_future(item, index, term, result)
         elif type(item) is Batch:

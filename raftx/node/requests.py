@@ -55,10 +55,11 @@ class Requests:
     def propose(self, data: Data) -> Future:
         """Propose a command, on any member; returns a Future of Done(index, term, result).
 
-        ``data`` has 0..max_entry_bytes bytes. The future ends as done when the entry was applied *here*,
-        as NotDone (safe to repeat) or as Unknown; at once as NotDone when max_open_proposals are open or
-        max_waiting_bytes wait, and as DiskFull, a NotDone, when this node's disk or its leader's has no room. Raises
-        EntryTooLarge, Stopped, TypeError, and UsageError for a memoryview that was released.
+        ``data`` has 0..max_entry_bytes bytes. The future ends as done when the entry was applied *here*, with the
+        ApplyError that ``apply`` raised for it, as NotDone (safe to repeat) or as Unknown; at once as NotDone when
+        max_open_proposals are open or max_waiting_bytes wait, and as DiskFull, a NotDone, when this node's disk or its
+        leader's has no room. Raises EntryTooLarge, Stopped, TypeError, and UsageError for a memoryview that was
+        released.
         """
         if self._life.phase != lifecycle.RUNNING:
             self._refuse()
@@ -71,6 +72,7 @@ class Requests:
         """Propose several commands in order behind one Future of a list of Done.
 
         There is room for all of them or none is taken. It ends as NotDone only when none of them was done; as
+        ApplyError, with ``outcomes``, when all were applied and ``apply`` raised for some; as
         Unknown, with ``outcomes`` (a list of Done or exceptions), when some were. Cheaper than single proposals.
         Raises what ``propose`` raises, and takes none then.
         """

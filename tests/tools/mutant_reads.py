@@ -1,9 +1,10 @@
-"""Mistakes in reads of whole nodes. A part of the list for mutants.py."""
+"""Mistakes in reads of whole nodes, and in what they tell of refusals. A part of the list for mutants.py."""
 
 from __future__ import annotations
 
 from tests.tools.mutant_kinds import Edit, Mutant
 
+APPLY = "raftx/node/apply.py"
 ELECTIONS = "raftx/node/elections.py"
 LEADER = "raftx/consensus/leader.py"
 READERS = "raftx/node/readers.py"
@@ -12,6 +13,7 @@ OUTCOMES = "raftx/node/outcomes.py"
 
 NODES = "simulation/test_nodes.py"
 TESTS = "node/test_node_reads.py"
+REFUSED = "node/test_apply_errors.py"
 
 MUTANTS = (
     Mutant(
@@ -93,6 +95,32 @@ MUTANTS = (
         "a member that does not lead passes the reads of others on",
         TESTS,
         (Edit(ELECTIONS, "        return core.role == LEADER\n", "        return True\n"),),
+    ),
+    Mutant(
+        "refusal-ends-the-node",
+        0,
+        "a state machine that refuses a command ends its node",
+        REFUSED,
+        (
+            Edit(
+                APPLY,
+                "                if self.is_for_the_proposer(error):\n",
+                "                if self.returns_errors:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "refusals-of-a-batch-are-unknown",
+        0,
+        "what was applied and refused is told as unknown where others of its batch were done",
+        REFUSED,
+        (
+            Edit(
+                OUTCOMES,
+                "        if not any([isinstance(e, ProposalError) for e in errors]):\n",
+                "        if not errors:\n",
+            ),
+        ),
     ),
     Mutant(
         "reads-that-are-unknown",

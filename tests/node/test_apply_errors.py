@@ -1,0 +1,118 @@
+"""What apply() raises: an answer to the proposer where it says so, else the end of the node."""
+
+import pytest
+
+from tests.helpers.stepped import World
+
+
+class Account:
+    """Refuses to be overdrawn."""
+
+    def __init__(self):
+        self.balance, self.seen = 0, []
+
+    def apply(self, entry):
+        amount = int(entry.data)
+        self.seen.append(amount)
+        if amount == 13:
+            raise ZeroDivisionError("unlucky")
+        if self.balance + amount < 0:
+            raise self.error(f"{self.balance} is not enough")
+        self.balance += amount
+        return self.balance
+
+
+@pytest.fixture
+def start(impl):
+    worlds = []
+
+    def started(**settings):
+        world = World(impl, 3, **settings)
+        worlds.append(world)
+        for id in world.ids:
+            world.nodes[id].close()
+            machine = Account()
+            machine.error = impl.ApplyError
+            world.start(id, machine=machine)
+        return world, world.leader()
+
+    yield started
+    for world in worlds:
+        world.close()
+
+
+def ended(world, future):
+    world.until(future.done)
+    return future
+
+
+def agree(world, balance, seen):
+    world.until(lambda: all(len(machine.seen) == seen for machine in world.machines.values()))
+    assert {machine.balance for machine in world.machines.values()} == {balance}
+
+
+def test_a_refusal_is_the_outcome_and_the_node_goes_on(impl, start):
+    world, leader = start()
+    follower = next(node for node in world.nodes.values() if node is not leader)
+    assert ended(world, leader.propose(b"5")).result(0).result == 5
+    for node in (leader, follower):
+        refused = ended(world, node.propose(b"-7"))
+        with pytest.raises(impl.ApplyError, match="5 is not enough"):
+            refused.result(0)
+        assert not isinstance(refused.exception(0), impl.ProposalError)
+    assert ended(world, follower.propose(b"-5")).result(0).result == 0
+    agree(world, 0, 4)
+    assert all(node.failure is None for node in world.nodes.values())
+
+
+def test_a_batch_tells_of_each(impl, start):
+    world, leader = start()
+    future = ended(world, leader.propose_many([b"3", b"-4", b"1"]))
+    with pytest.raises(impl.ApplyError, match="1 of 3") as caught:
+        future.result(0)
+    first, second, third = caught.value.outcomes
+    assert (first.result, third.result) == (3, 4)
+    assert isinstance(second, impl.ApplyError) and caught.value.__cause__ is second
+    agree(world, 4, 3)
+
+
+def test_any_other_exception_ends_the_node(impl, start):
+    world, leader = start()
+    ended(world, leader.propose(b"13"))
+    world.until(lambda: leader.failure is not None)
+    assert isinstance(leader.failure, ZeroDivisionError)
+
+
+def test_or_is_an_outcome_where_the_settings_say_so(impl, start):
+    world, leader = start(on_apply_error="return")
+    with pytest.raises(ZeroDivisionError, match="unlucky"):
+        ended(world, leader.propose(b"13")).result(0)
+    assert ended(world, leader.propose(b"2")).result(0).result == 2
+    agree(world, 2, 2)
+    assert leader.failure is None
+
+
+def test_the_stream_has_what_was_refused(impl):
+    """It is in the log, and was applied: what came of it is another matter."""
+    world = World(impl, 1)
+    world.nodes[1].close()
+    machine = Account()
+    machine.error = impl.ApplyError
+    node = world.start(1, machine=machine, committed=True)
+    world.leader()
+    refused = ended(world, node.propose(b"-1"))
+    assert isinstance(refused.exception(0), impl.ApplyError)
+    assert node.committed.next(0).data == b"-1"
+    world.close()
+
+
+def test_what_cannot_be_set(impl):
+    with pytest.raises(impl.ConfigError, match='"stop" or "return"'):
+        impl.Config(id=1, on_apply_error="ignore")
+
+    class Machine:
+        async def apply(self, entry):
+            pass
+
+    with pytest.raises(impl.ConfigError, match="async def"):
+        impl.Node(impl.Config(id=1), impl.MemoryStorage(voters=[1]), impl.MemoryNetwork().transport(), Machine())
