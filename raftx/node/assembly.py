@@ -45,6 +45,7 @@ from .keeper import Keeper, applied_by, check_machine, check_restore
 from .lifecycle import Task
 from .memory import Memory
 from .outcomes import Outcomes
+from .patience import Patience
 from .proposer import Proposer
 from .reporter import Reporter
 from .snapshots import Snapshotter
@@ -362,6 +363,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     proposer = Proposer(
         proposals, outcomes, config.max_entry_bytes, config.max_waiting_bytes, config.max_open_proposals
     )
+    watch.patience = Patience(proposer, outcomes, clock, watch.event.py_wake)
     wal: Wal | None = getattr(storage, "wal", None)
     storage_adapter = StorageAdapter(storage, writes, disk, event) if wal is None else None
     return Parts(

@@ -216,6 +216,8 @@ class Node(Requests):
         failure = self._life.failure
         self._cause.set(failure)
         self._outcomes.end(failure)
+        if self._parts is not None and self._parts.watch.patience is not None:
+            self._parts.watch.patience.end(failure)
         self._state_changes.end(failure)
         if self._outside.committed is not None:
             self._outside.committed.end(failure)

@@ -23,6 +23,7 @@ from .outcomes import KIND_BACKUP, KIND_CAMPAIGN, KIND_COMPACTION, KIND_READ, KI
 from .proposer import Data
 from .readers import READS_MAX
 
+SECONDS_MAX = 1e9  # what a clock in nanoseconds can count
 PAUSE_SECONDS = 0.005  # before a read that was not done is asked for again
 
 
@@ -52,21 +53,33 @@ class Requests:
     def _refuse(self) -> NoReturn:
         raise NotImplementedError
 
-    def propose(self, data: Data) -> Future:
+    def propose(self, data: Data, *, timeout: float | None = None) -> Future:
         """Propose a command, on any member; returns a Future of Done(index, term, result).
 
         ``data`` has 0..max_entry_bytes bytes. The future ends as done when the entry was applied *here*, with the
         ApplyError that ``apply`` raised for it, as NotDone (safe to repeat) or as Unknown; at once as NotDone when
         max_open_proposals are open or max_waiting_bytes wait, and as DiskFull, a NotDone, when this node's disk or its
-        leader's has no room. Raises EntryTooLarge, Stopped, TypeError, and UsageError for a memoryview that was
-        released.
+        leader's has no room.
+
+        timeout: seconds in which it ends, whatever happens, and in which it is proposed again and again while it is
+        certainly not done: without a leader, say, or while leadership moves. What is unknown is not repeated. Without
+        one there is one attempt, and proposal_timeout_ms. Raises EntryTooLarge, Stopped, TypeError, and UsageError for
+        a memoryview that was released and for what is no time.
         """
         if self._life.phase != lifecycle.RUNNING:
             self._refuse()
         try:
-            return self._made().proposer.propose(data)
+            if timeout is None:
+                return self._made().proposer.propose(data)
+            return self._patient(data, timeout)
         except Stopped:
             self._refuse()
+
+    def _patient(self, data: Data, timeout: float) -> Future:
+        check_timeout(timeout, none=False)
+        patience = self._made().watch.patience
+        assert patience is not None
+        return patience.propose(data, int(min(max(timeout, 0.0), SECONDS_MAX) * 1e9))
 
     def propose_many(self, datas: Iterable[Data]) -> Future:
         """Propose several commands in order behind one Future of a list of Done.

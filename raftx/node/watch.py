@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from .._native.threads import Clock
 from .outcomes import Outcomes
+from .patience import Patience
 from .periodic import Periodic
 
 ROUND_NS = 250_000_000  # longest time between two rounds
@@ -21,10 +22,23 @@ class Watch(Periodic):
         super().__init__(min(ROUND_NS, max(ROUND_MIN_NS, timeout_ns // 8)))
         self.outcomes = outcomes
         self.clock = clock
+        #: proposals with deadlines of their own
+        self.patience: Patience | None = None
+        self.usual_pause = self.pause
 
     def work(self) -> None:
-        """End what is overdue, and call who waits."""
+        """End what is overdue, propose again what is to be, and call who waits."""
         self.outcomes.expire(self.clock.py_now())
+        if self.patience is not None:
+            self.patience.work()
+
+    def rest(self) -> None:
+        """Sleep until something is due."""
+        due = self.patience.next_due() if self.patience is not None else None
+        self.pause = self.usual_pause
+        if due is not None:
+            self.pause = min(self.pause, max(0, due - self.clock.py_now()))
+        super().rest()
 
     def has_more(self) -> bool:
         """Whether callbacks wait."""

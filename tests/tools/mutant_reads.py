@@ -1,4 +1,4 @@
-"""Mistakes in reads of whole nodes, and in what they tell of refusals. A part of the list for mutants.py."""
+"""Mistakes in reads of whole nodes, in refusals and in deadlines. A part of the list for mutants.py."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from tests.tools.mutant_kinds import Edit, Mutant
 APPLY = "raftx/node/apply.py"
 ELECTIONS = "raftx/node/elections.py"
 LEADER = "raftx/consensus/leader.py"
+PATIENCE = "raftx/node/patience.py"
 READERS = "raftx/node/readers.py"
 READS = "raftx/node/reads.py"
 OUTCOMES = "raftx/node/outcomes.py"
@@ -14,6 +15,7 @@ OUTCOMES = "raftx/node/outcomes.py"
 NODES = "simulation/test_nodes.py"
 TESTS = "node/test_node_reads.py"
 REFUSED = "node/test_apply_errors.py"
+PATIENT = "node/test_patience.py"
 
 MUTANTS = (
     Mutant(
@@ -95,6 +97,37 @@ MUTANTS = (
         "a member that does not lead passes the reads of others on",
         TESTS,
         (Edit(ELECTIONS, "        return core.role == LEADER\n", "        return True\n"),),
+    ),
+    Mutant(
+        "unknown-is-proposed-again",
+        0,
+        "what may be done is proposed once more",
+        PATIENT,
+        (
+            Edit(
+                PATIENCE,
+                "        if isinstance(error, NotDone) and not",
+                "        if isinstance(error, ProposalError) and not",
+            ),
+            Edit(
+                PATIENCE,
+                "from ..errors import NotDone, Stopped",
+                "from ..errors import NotDone, ProposalError, Stopped",
+            ),
+        ),
+    ),
+    Mutant(
+        "deadline-is-left-to-the-attempt",
+        0,
+        "a proposal with a timeout ends when its attempt does",
+        PATIENT,
+        (
+            Edit(
+                PATIENCE,
+                "            elif now >= patient.deadline:\n",
+                "            elif now >= patient.deadline and not patient.under_way:\n",
+            ),
+        ),
     ),
     Mutant(
         "refusal-ends-the-node",

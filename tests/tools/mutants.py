@@ -93,6 +93,7 @@ SUITE = (
     "node/test_snapshots_overtaken.py",
     "node/test_node_reads.py",
     "node/test_apply_errors.py",
+    "node/test_patience.py",
     "storage/test_snapshots_ahead.py",
     "node/test_offers_not_taken.py",
     "node/test_node_snapshots.py",

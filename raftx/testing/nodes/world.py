@@ -347,7 +347,8 @@ class World:
             datas.append(self.application.new_command(self.users, tag, size))
         node = member.life.node
         try:
-            future = node.propose(datas[0]) if count == 1 else node.propose_many(datas)
+            timeout = self.users.choice((None, None, 0.05, 0.5, 3.0))
+            future = node.propose(datas[0], timeout=timeout) if count == 1 else node.propose_many(datas)
         except Stopped:
             if node.failure is None:
                 raise
@@ -355,6 +356,10 @@ class World:
         self.totals["proposals"] += count
         given = member.life.given
         self._asked(member, Proposal(future, id, member.lives, datas=tuple(datas), given=given))
+        if count == 1 and timeout is not None:
+            request = self.checker.requests[-1]
+            request.timeout_ns = min(request.timeout_ns, int(timeout * 1e9))
+            self.totals["proposals with a timeout"] += 1
 
     def read(self, id: int) -> None:
         """Read a member that runs, or is paused; half of the reads look at the state machine itself."""

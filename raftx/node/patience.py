@@ -1,0 +1,153 @@
+"""Proposals with a deadline of their own: what was certainly not done is proposed again until then.
+
+Each has a future for its owner, and one for each attempt. An attempt that ends as done, as unknown or in an exception
+of the state machine is the outcome; one that was not done is followed by another. The watch thread makes these and
+ends what is overdue, so a hanging ``apply`` holds up no deadline. There is no lock: the owner's future ends once,
+whoever ends it.
+"""
+
+from __future__ import annotations
+
+import collections
+import heapq
+import itertools
+from collections.abc import Callable
+
+from .._native.threads import Clock
+from ..errors import NotDone, Stopped
+from .futures import Done, Future
+from .outcomes import OVERDUE, Outcomes, reason_of, unknown
+from .proposer import Data, Proposer
+
+PAUSE_NS = 5_000_000  # before the second attempt; twice as long before each further one,
+PAUSE_MAX_NS = 100_000_000  # up to this
+SOON_NS = 500_000_000  # the watch thread looks round by itself in half of this time
+LEFT = 1000  # entries that may wait for what has ended already
+
+
+class Patient:
+    """One such proposal."""
+
+    def __init__(self, data: Data, future: Future, deadline: int) -> None:
+        self.data = data
+        self.future = future
+        self.deadline = deadline
+        self.pause = PAUSE_NS
+        #: why the last attempt was not done; None: there was none, or one is under way, and may be done
+        self.reason: NotDone | None = None
+        self.under_way = False
+
+
+class Patience:
+    """Those of one node. ``wake``: lets the watch thread have a round."""
+
+    def __init__(self, proposer: Proposer, outcomes: Outcomes, clock: Clock, wake: Callable[[], object]) -> None:
+        self.proposer = proposer
+        self.outcomes = outcomes
+        self.clock = clock
+        self.wake = wake
+        self._numbers = itertools.count()
+        #: the open ones, by number
+        self.open: dict[int, Patient] = {}
+        #: (when, number) of what the watch thread is to look at, not in order yet. Any thread adds
+        self._incoming: collections.deque[tuple[int, int]] = collections.deque()
+        #: the same in order. The watch thread's
+        self._due: list[tuple[int, int]] = []
+
+    # --- any thread ----------------------------------------------------------------------------------
+
+    def propose(self, data: Data, timeout_ns: int) -> Future:
+        """Propose, again and again if need be. Raises what Proposer.propose raises."""
+        future = Future()
+        future._owner = self.outcomes
+        now = self.clock.py_now()
+        patient = Patient(bytes(data), future, now + timeout_ns)
+        number = next(self._numbers)
+        self.open[number] = patient
+        try:
+            self._attempt(number, patient)
+        except BaseException:
+            self.open.pop(number, None)
+            raise
+        if number in self.open:
+            self._look_at(patient.deadline, number)
+            if self.outcomes.ended:
+                self.end(self.outcomes.cause)
+        return future
+
+    def end(self, cause: BaseException | None) -> None:
+        """The node has ended, and so do all."""
+        while self.open:
+            try:
+                number, patient = self.open.popitem()
+            except KeyError:
+                return
+            self._fail(number, patient, self._outcome(patient, reason_of(cause), cause))
+
+    def next_due(self) -> int | None:
+        """When the watch thread is to look again; None: it need not. That thread's."""
+        while self._incoming:
+            heapq.heappush(self._due, self._incoming.popleft())
+        if len(self._due) > 2 * len(self.open) + LEFT:
+            self._due = [each for each in self._due if each[1] in self.open]
+            heapq.heapify(self._due)
+        return self._due[0][0] if self._due else None
+
+    def _look_at(self, when: int, number: int) -> None:
+        self._incoming.append((when, number))
+        if when - self.clock.py_now() < SOON_NS:
+            self.wake()
+
+    def _attempt(self, number: int, patient: Patient) -> None:
+        patient.under_way = True
+        attempt = self.proposer.propose(patient.data)
+        attempt.add_done_callback(lambda ended: self._ended(number, patient, ended))
+
+    def _ended(self, number: int, patient: Patient, attempt: Future) -> None:
+        """An attempt has ended. On whatever thread ends it."""
+        if number not in self.open:
+            return
+        error = attempt.exception(0)
+        if isinstance(error, NotDone) and not self.outcomes.ended and not self.outcomes.stopping:
+            patient.under_way, patient.reason = False, error
+            self._look_at(min(self.clock.py_now() + patient.pause, patient.deadline), number)
+            patient.pause = min(2 * patient.pause, PAUSE_MAX_NS)
+        elif error is not None:
+            self._fail(number, patient, error)
+        else:
+            done: Done = attempt.result(0)
+            self.open.pop(number, None)
+            if patient.future.settle(done.index, done.term, done.result):
+                patient.future.wake()
+
+    def _fail(self, number: int, patient: Patient, error: BaseException) -> None:
+        self.open.pop(number, None)
+        if patient.future.settle_error(error):
+            patient.future.wake()
+
+    def _outcome(self, patient: Patient, reason: str, cause: BaseException | None) -> BaseException:
+        """What is known of one that ends without an attempt that has ended well."""
+        if patient.under_way:
+            return unknown(reason, cause)
+        return patient.reason if patient.reason is not None and cause is None else NotDone(reason)
+
+    # --- the watch thread ----------------------------------------------------------------------------
+
+    def work(self) -> None:
+        """Make the attempts that are due, and end what is overdue."""
+        now = self.clock.py_now()
+        while (due := self.next_due()) is not None and due <= now:
+            _, number = heapq.heappop(self._due)
+            patient = self.open.get(number)
+            if patient is None:
+                continue
+            if patient.future.done():
+                self.open.pop(number, None)  # its owner waits no more
+            elif now >= patient.deadline:
+                self._fail(number, patient, self._outcome(patient, OVERDUE, None))
+            elif not patient.under_way:
+                try:
+                    self._attempt(number, patient)
+                except Stopped:
+                    patient.under_way = False
+                    self.end(self.outcomes.cause)
