@@ -82,6 +82,7 @@ COMPILED = {
     "raftx.node.outcomes": "raftx/node/outcomes.py",
     "raftx.node.apply": "raftx/node/apply.py",
     "raftx.node.proposer": "raftx/node/proposer.py",
+    "raftx.node.patience": "raftx/node/patience.py",
     "raftx.testing.disk": "raftx/testing/disk.py",
     "raftx.testing.drive": "raftx/testing/drive.py",
     "raftx.testing.misuse": "raftx/testing/misuse.py",

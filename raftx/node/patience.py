@@ -115,15 +115,19 @@ class Patience:
         elif error is not None:
             self._fail(number, patient, error)
         else:
-            done: Done = attempt.result(0)
-            self.open.pop(number, None)
-            if patient.future.settle(done.index, done.term, done.result):
-                patient.future.wake()
+            self._settle(number, patient, attempt.result(0))
 
-    def _fail(self, number: int, patient: Patient, error: BaseException) -> None:
+    def _settle(self, number: int, patient: Patient, done: Done) -> int:
+        self.open.pop(number, None)
+        if patient.future.settle(done.index, done.term, done.result):
+            patient.future.wake()
+        return 0
+
+    def _fail(self, number: int, patient: Patient, error: BaseException) -> int:
         self.open.pop(number, None)
         if patient.future.settle_error(error):
             patient.future.wake()
+        return 0
 
     def _outcome(self, patient: Patient, reason: str, cause: BaseException | None) -> BaseException:
         """What is known of one that ends without an attempt that has ended well."""

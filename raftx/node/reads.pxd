@@ -24,6 +24,7 @@ cdef class Reads:
     cdef Buffer question
     cdef Spans empty_spans
 
+    @cython.locals(newest=uint64_t)
     cdef bint waiting(self) noexcept nogil
     cdef int tick(self) noexcept nogil
     cdef int ask(self) except -1 nogil

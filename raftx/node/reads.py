@@ -43,7 +43,8 @@ class Reads:
 
     def waiting(self) -> bool:
         """Whether one is wanted that was not looked at."""
-        return self.newest.get(0) > self.wanted
+        newest = self.newest.get(0)
+        return newest > self.wanted
 
     def want(self, number: int) -> None:
         """A read; the engine is to be woken. Any thread, with the GIL."""

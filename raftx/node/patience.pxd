@@ -1,0 +1,20 @@
+import cython
+from libc.stdint cimport int64_t
+from .futures cimport Done, Future
+
+@cython.final
+cdef class Patient:
+    cdef readonly object data
+    cdef readonly Future future
+    cdef readonly int64_t deadline
+    cdef public int64_t pause
+    cdef public object reason
+    cdef public bint under_way
+
+@cython.final
+cdef class Patience:
+    cdef object proposer, outcomes, clock, wake, _numbers, _incoming
+    cdef readonly dict open
+    cdef readonly list _due
+    cdef int _settle(self, object number, Patient patient, Done done) except -1 with gil
+    cdef int _fail(self, object number, Patient patient, object error) except -1 with gil
