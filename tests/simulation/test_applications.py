@@ -152,7 +152,7 @@ def test_the_arguments_of_a_schedule(impl, nodes):
 def test_an_error_of_the_node_s_own_is_a_violation(impl, nodes, monkeypatch):
     """Also one that is called UsageError: only what the application did is the application's."""
 
-    def refuses(self, *arguments):
+    def refuses(self, *arguments, **settings):
         raise impl.UsageError("of the node")
 
     monkeypatch.setattr(impl.Node, "propose", refuses)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.helpers.implementations import module
 
-SCHEDULES = {"compiled": 40, "pure": 4}
+SCHEDULES = {"compiled": 40, "pure": 12}
 OPERATIONS = (60, 400)  # of a disk until the fault comes: not in the first opening
 
 
@@ -72,4 +72,4 @@ def test_one_member_meets_a_fault(impl, tell):
     text = ", ".join([f"{kind} {n}" for kind, n in sorted(seen.items())])
     tell(f"{count} schedules, {hit} faults ({text}), {totals['failed nodes']} nodes failed, {totals['done']} done")
     assert hit > count // 3
-    assert totals["failed nodes"] > hit // 4 and totals["done"] > 5 * count
+    assert totals["failed nodes"] > hit // 8 and totals["done"] > 5 * count
