@@ -7,6 +7,7 @@ machine sees it at rest.
 from __future__ import annotations
 
 import collections
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -21,26 +22,31 @@ class Readers:
     def __init__(self, outcomes: Outcomes, machine: Any) -> None:
         self.outcomes = outcomes
         self.machine = machine
-        #: (number of the request, function or None) of those without an index, in order of their numbers but for what
-        #: two threads have added at the same moment
-        self.waiting: collections.deque[tuple[int, Callable[[Any], Any] | None]] = collections.deque()
+        #: tickets, in the order in which reads were asked for
+        self.tickets = itertools.count(1)
+        #: (ticket, number of the request, function or None) of those without an index, in order of their tickets but
+        #: for what two threads have added at the same moment
+        self.waiting: collections.deque[tuple[int, int, Callable[[Any], Any] | None]] = collections.deque()
         #: (index, number, function) of those with one. Invariant: indexes do not fall
         self.indexed: collections.deque[tuple[int, int, Callable[[Any], Any] | None]] = collections.deque()
 
-    def add(self, number: int, function: Callable[[Any], Any] | None) -> bool:
-        """A read, before the engine is asked; False when too many wait. Any thread."""
+    def add(self, number: int, function: Callable[[Any], Any] | None) -> int:
+        """A read. The ticket up to which the engine is to be asked then; 0 when too many wait. Any thread.
+
+        It is a later one than the read's own: the answer for that may have come before the read was here.
+        """
         if len(self.waiting) >= READS_MAX:
-            return False
-        self.waiting.append((number, function))
-        return True
+            return 0
+        self.waiting.append((next(self.tickets), number, function))
+        return next(self.tickets)
 
     def answered(self, newest: int, index: int) -> None:
-        """Reads up to ``newest`` may be done once ``index`` is applied.
+        """Reads up to this ticket may be done once ``index`` is applied.
 
-        One that was added behind a later one stays: the engine is asked for it, too, and its answer comes.
+        One that was added behind a later one may stay: the engine is asked for it, too, and its answer comes.
         """
         while self.waiting and self.waiting[0][0] <= newest:
-            number, function = self.waiting.popleft()
+            _, number, function = self.waiting.popleft()
             self.indexed.append((index, number, function))
 
     def applied(self, index: int) -> None:

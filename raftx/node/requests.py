@@ -20,7 +20,7 @@ from .futures import Future
 from .keeper import Backup
 from .lifecycle import Life
 from .outcomes import KIND_BACKUP, KIND_CAMPAIGN, KIND_COMPACTION, KIND_READ, KIND_SNAPSHOT, KIND_TRANSFER, Outcomes
-from .proposer import Data
+from .proposer import Data, size_of
 from .readers import READS_MAX
 
 SECONDS_MAX = 1e9  # what a clock in nanoseconds can count
@@ -79,6 +79,7 @@ class Requests:
         check_timeout(timeout, none=False)
         patience = self._made().watch.patience
         assert patience is not None
+        size_of(data)  # raises for what is no data, which bytes() may take for something else
         return patience.propose(data, int(min(max(timeout, 0.0), SECONDS_MAX) * 1e9))
 
     def propose_many(self, datas: Iterable[Data]) -> Future:
@@ -125,9 +126,9 @@ class Requests:
         self._check_running()
         parts = self._made()
         future, request = self._open(KIND_READ)
-        # Added first: the answer may be here before this goes on.
-        if parts.applier.readers.add(request, function):
-            parts.engine.reads.want(request)
+        ticket = parts.applier.readers.add(request, function)
+        if ticket:
+            parts.engine.reads.want(ticket)
             parts.engine.event.py_wake()
         else:
             self._outcomes.reject(request, f"{READS_MAX} reads wait already")
@@ -160,6 +161,7 @@ class Requests:
 
         A read that is repeated: after the start of a member, say, before it serves anybody. Raises as ``wait_leader``.
         """
+        check_timeout(timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             leader = self.wait_leader(None if deadline is None else max(0.0, deadline - time.monotonic()))

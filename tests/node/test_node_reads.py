@@ -251,6 +251,8 @@ def test_it_is_waited_for_a_leader_and_for_what_was_acknowledged(impl):
         nodes[0].wait_ready(0.05)
     with pytest.raises(impl.UsageError, match="timeout"):
         nodes[0].wait_leader("soon")
+    with pytest.raises(impl.UsageError, match="timeout"):
+        nodes[0].wait_ready("soon")
     found = []
     thread = threading.Thread(target=lambda: found.append(nodes[0].wait_ready(30)))
     thread.start()
@@ -308,3 +310,19 @@ def test_a_member_that_does_not_lead_passes_no_read_on(world, impl):
     world.receive[node.id](codec.encode(node.id, [question]))
     world.for_rounds(3)
     assert node.status()["messages_unserved"] == before + 1
+
+
+def test_a_thread_that_is_slow_to_ask_is_not_forgotten(world):
+    """Another one asks, and is answered, between two steps of the first."""
+    _, (node, _) = others(world)
+    readers = node._parts.applier.readers
+
+    class Slow(type(readers.waiting)):
+        def append(self, item):
+            readers.waiting = waiting
+            assert done(world, node.read()) > 0
+            waiting.append(item)
+
+    waiting, readers.waiting = readers.waiting, Slow()
+    future = node.read()
+    assert done(world, future, rounds=1000) > 0

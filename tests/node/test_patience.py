@@ -141,8 +141,13 @@ def test_what_is_no_time(impl):
     for wrong in ("soon", float("nan"), True):
         with pytest.raises(impl.UsageError, match="timeout"):
             node.propose(b"x", timeout=wrong)
-    with pytest.raises(TypeError):
-        node.propose("text", timeout=1)
+    for wrong in ("text", 5, [1, 2], None):
+        with pytest.raises(TypeError, match="data must be bytes"):
+            node.propose(wrong, timeout=1)
+    released = memoryview(b"x")
+    released.release()
+    with pytest.raises(impl.UsageError, match="released"):
+        node.propose(released, timeout=1)
     with pytest.raises(impl.EntryTooLarge):
         node.propose(bytes(node.config.max_entry_bytes + 1), timeout=1)
     assert not node._parts.watch.patience.open

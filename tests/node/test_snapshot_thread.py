@@ -54,6 +54,19 @@ class Watch:
         self.sleeps.append(nanoseconds)
 
 
+def stop_when_idle(world, monkeypatch, step_ns):
+    """Its thread ends once there is nothing to write; each look at its processor time finds so much more."""
+    clock = iter(range(0, 1_000_000 * step_ns, step_ns))
+
+    def round(original=world.thread.round):
+        if not world.thread.is_busy():
+            world.thread.stop()
+        return original()
+
+    monkeypatch.setattr(module(world.impl, "node.snapshots").time, "thread_time_ns", lambda: next(clock))
+    monkeypatch.setattr(world.thread, "round", round)
+
+
 @pytest.fixture
 def world(impl, tmp_path):
     made = World(impl, tmp_path / "node")
@@ -172,18 +185,10 @@ def test_it_rests_after_it_works(world, monkeypatch, whole):
     """After enough work, in pieces or in writes of an object itself; rounds that somebody else drives do not sleep."""
     state = bytes(5 * 128 << 10)
     world.thread.event = watch = Watch()
-    clock = iter(range(0, 1_000_000_000_000, 600_000))
     world.begin(state if whole else Frozen([state[: 128 << 10]] * 5))
     world.run()
     assert watch.sleeps == []
-
-    def round(original=world.thread.round):
-        if not world.thread.is_busy():
-            world.thread.stop()
-        return original()
-
-    monkeypatch.setattr(module(world.impl, "node.snapshots").time, "thread_time_ns", lambda: next(clock))
-    monkeypatch.setattr(world.thread, "round", round)
+    stop_when_idle(world, monkeypatch, 600_000)
     world.begin(state if whole else Frozen([state[: 128 << 10]] * 5), index=9)
     world.thread.run()
     assert len([sleep for sleep in watch.sleeps if sleep > 0]) >= 5
@@ -195,15 +200,7 @@ def test_small_pieces_do_not_cost_a_rest_each(world, monkeypatch, whole):
     """A thousand pieces of 20 bytes, of 5 us each: five milliseconds of work, and ten rests."""
     pieces = [bytes(20)] * 1000
     world.thread.event = watch = Watch()
-    clock = iter(range(0, 1_000_000_000, 5_000))
-
-    def round(original=world.thread.round):
-        if not world.thread.is_busy():
-            world.thread.stop()
-        return original()
-
-    monkeypatch.setattr(module(world.impl, "node.snapshots").time, "thread_time_ns", lambda: next(clock))
-    monkeypatch.setattr(world.thread, "round", round)
+    stop_when_idle(world, monkeypatch, 5_000)
     world.begin(list(pieces) if whole else Frozen(pieces))
     world.thread.run()
     assert 5 <= len([sleep for sleep in watch.sleeps if sleep > 0]) <= 20

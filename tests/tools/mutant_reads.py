@@ -45,6 +45,13 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "slow-reader-is-forgotten",
+        0,
+        "a read that comes behind the answer for its own ticket waits for ever",
+        TESTS,
+        (Edit(READERS, "        return next(self.tickets)\n", "        return self.waiting[-1][0]\n"),),
+    ),
+    Mutant(
         "answer-to-another-life",
         0,
         "an answer to an earlier life of a member serves reads of this one",
