@@ -72,6 +72,7 @@ COMPILED = {
     "raftx.node.memory": "raftx/node/memory.py",
     "raftx.node.elections": "raftx/node/elections.py",
     "raftx.node.transfers": "raftx/node/transfers.py",
+    "raftx.node.changes": "raftx/node/changes.py",
     "raftx.node.compaction": "raftx/node/compaction.py",
     "raftx.node.room": "raftx/node/room.py",
     "raftx.node.dispatch": "raftx/node/dispatch.py",

@@ -40,6 +40,7 @@ from .errors import (
     ProposalError,
     RaftError,
     ReadDropped,
+    Removed,
     SnapshotDamaged,
     SnapshotFailed,
     SnapshotRequestDropped,
@@ -54,7 +55,10 @@ from .errors import (
     WalDamaged,
     WrongDirectory,
 )
+from .node.changer import ChangeProgress
 from .node.futures import Done, Future
+from .node.member_requests import Member
+from .node.members import Membership
 from .node.node import Node, StateMachine
 from .storage.file import FileStorage
 from .storage.memory import MemoryStorage
@@ -84,6 +88,7 @@ __all__ = [
     "AlreadyFounded",
     "ApplyError",
     "COMPILED",
+    "ChangeProgress",
     "Clock",
     "ConfChange",
     "ConfChangeError",
@@ -105,6 +110,8 @@ __all__ = [
     "Loaded",
     "LossNotAccepted",
     "ManualClock",
+    "Member",
+    "Membership",
     "MemoryLost",
     "MemoryNetwork",
     "MemoryStorage",
@@ -121,6 +128,7 @@ __all__ = [
     "ReadState",
     "Ready",
     "RefusedChange",
+    "Removed",
     "Role",
     "Snapshot",
     "SnapshotDamaged",

@@ -151,6 +151,10 @@ class MemoryLost(StorageError):
     """
 
 
+class Removed(StorageError):
+    """The member was removed from its cluster: it takes part no more, and its directory is of no use to it any more."""
+
+
 class LossNotAccepted(StorageError):
     """Something that was acknowledged may be lost by this. The text says what; it is done when that is accepted."""
 

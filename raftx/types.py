@@ -51,6 +51,9 @@ MSG_CHUNK = 37
 # Engine to engine, likewise: the sender introduces its present life, and an answer to that. See node/meetings.py.
 MSG_MEET = 38
 MSG_KNOWN = 39
+# Engine to engine, likewise: a change of membership is passed on, and was not taken. See node/changes.py.
+MSG_CHANGE = 40
+MSG_CHANGED = 41
 
 MESSAGE_NAMES = {
     value: name[4:].title().replace("_", "") for name, value in list(globals().items()) if name.startswith("MSG_")

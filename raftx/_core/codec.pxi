@@ -9,6 +9,8 @@ cdef enum:
     KIND_READ = 15
     KIND_READ_RESP = 16
     KIND_CHUNK = 37
+    KIND_MEET = 38
+    KIND_CHANGE = 40
     ENTRY_KINDS = 3         # of entries that stand in a log; the next one is a snapshot's
 
 cdef uint64_t wire_kinds = 0
@@ -220,7 +222,7 @@ cdef class Codec:
                 return RANGE
         if size > left - MESSAGE_HEADER:
             return LENGTH
-        if size and kind != KIND_APP and kind != KIND_PROP:
+        if size and kind != KIND_APP and kind != KIND_PROP and kind != KIND_CHANGE:
             return self._check_single(kind, head, p, size, count)
         if kind == KIND_SNAP or kind == KIND_READ or kind == KIND_READ_RESP:
             return RECORDS
@@ -244,13 +246,13 @@ cdef class Codec:
     cdef int _check_single(
         self, int kind, const uint8_t* head, const uint8_t* p, size_t size, uint32_t count
     ) noexcept nogil:
-        # Messages with one record: a snapshot, the context of a read, or a chunk of a file.
+        # Messages with one record: a snapshot, the context of a read, a chunk of a file, or an address.
         cdef uint64_t term = LD64(head + MESSAGE_TERM), previous, id
         cdef size_t at = ENTRY_HEADER + MEMBERSHIP_HEAD
         cdef int group, _i
         if count != 1 or record_size(p, size) != size or not record_valid(p, size):
             return RECORDS
-        if kind == KIND_READ or kind == KIND_READ_RESP or kind == KIND_CHUNK:
+        if kind == KIND_READ or kind == KIND_READ_RESP or kind == KIND_CHUNK or kind == KIND_MEET:
             return RECORDS if p[RECORD_KIND] or LD64(p + RECORD_INDEX) or LD64(p + RECORD_TERM) else OK
         if kind != KIND_SNAP or p[RECORD_KIND] != ENTRY_KINDS or size < at:
             return RECORDS

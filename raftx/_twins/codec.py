@@ -37,7 +37,9 @@ from ..types import (
     LOCAL_KINDS,
     MESSAGE_NAMES,
     MSG_APP,
+    MSG_CHANGE,
     MSG_CHUNK,
+    MSG_MEET,
     MSG_PROP,
     MSG_READ_INDEX,
     MSG_READ_INDEX_RESP,
@@ -241,7 +243,7 @@ class Codec:
             return _RANGE
         if size > len(rest):
             return _LENGTH
-        if size and kind not in (MSG_APP, MSG_PROP):
+        if size and kind not in (MSG_APP, MSG_PROP, MSG_CHANGE):
             return self._check_single(kind, numbers[0], rest[:size], count)
         if kind in (MSG_SNAP, MSG_READ_INDEX, MSG_READ_INDEX_RESP):
             return _RECORDS
@@ -260,12 +262,12 @@ class Codec:
         return _RECORDS if count else 0
 
     def _check_single(self, kind: int, term: int, body: memoryview, count: int) -> int:
-        # Messages with one record: a snapshot, the context of a read, or a chunk of a file.
+        # Messages with one record: a snapshot, the context of a read, a chunk of a file, or an address.
         found = list(_walk(body, len(body)))
         if count != 1 or len(found) != 1 or found[0][1] != len(body) or not _record_valid(body, 0, len(body)):
             return _RECORDS
         index, its = found[0][2:]
-        if kind in (MSG_READ_INDEX, MSG_READ_INDEX_RESP, MSG_CHUNK):
+        if kind in (MSG_READ_INDEX, MSG_READ_INDEX_RESP, MSG_CHUNK, MSG_MEET):
             return _RECORDS if body[RECORD_KIND] or index or its else 0
         if kind != MSG_SNAP or body[RECORD_KIND] != ENTRY_SNAPSHOT:
             return _RECORDS

@@ -25,6 +25,7 @@ cdef class State:
     cdef readonly uint64_t snapshot_index, snapshot_term, snapshot_wanted
     cdef readonly uint64_t pending_snapshot, pending_snapshot_term, requested_snapshot, rewrite
     cdef readonly uint64_t conf_index
+    cdef public bint joins
     cdef readonly bint snapshot_writing
     cdef readonly Spans snapshot, restored
     cdef readonly int role, self_slot

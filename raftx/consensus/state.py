@@ -108,6 +108,8 @@ class State:
         self.requested_snapshot = 0
         #: index of the last restored snapshot: its membership already includes all changes up to there
         self.conf_index = 0
+        #: it was founded to be added: its first snapshot may be older than its addition (etcd refuses such a one)
+        self.joins = False
         self.stable = self.writing = log.last
         if not log.first - 1 <= applied <= log.last:
             raise Corruption(f"the applied index {applied} is outside of the log, {log.first}..{log.last}")
@@ -372,7 +374,7 @@ class State:
             return 0
         if self.role != FOLLOWER:
             raise Corruption("only a follower takes a snapshot")
-        if self.arriving.slot_of(self.id) < 0:
+        if self.arriving.slot_of(self.id) < 0 and (self.self_slot >= 0 or not self.joins):
             # The snapshot's membership does not have this member: the leader sent it to a member that was removed.
             return 0
         if self.requested_snapshot == 0 and self.log.match(index, term):

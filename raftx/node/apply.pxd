@@ -5,11 +5,11 @@ from .._native.threads cimport Event, ProposalQueue
 from .channels cimport ApplyGauges, ApplyQueue
 from .outcomes cimport Outcomes, Raised
 
-cdef int ENTRY_NORMAL
+cdef int ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2, ENTRY_NORMAL
 cdef uint64_t KNOWN_REFUSALS, REFUSED_DISK_FULL, REFUSED_LEADER_FULL, REFUSED_STOPPED
 cdef uint64_t ROW_ASKED, ROW_ENTRIES, ROW_HANDED, ROW_ODD, ROW_REFUSED, ROW_STATE, ROW_TRANSFER, ROW_RELEASED, ROW_RESTORE
 cdef uint64_t ROW_BEGUN, ROW_LOST, ROW_READ_AT
-cdef uint64_t ROW_UNTAKEN
+cdef uint64_t ROW_ADDRESS, ROW_CHANGED, ROW_UNTAKEN
 cdef uint64_t NUMBER_MAX
 cdef size_t ENVELOPE
 
@@ -23,7 +23,7 @@ cdef class Applier:
     cdef object state_machine, leadership
     cdef readonly object readers
     cdef public bint returns_errors
-    cdef public object committed, state_changes, keeper, open_snapshot, compact, where
+    cdef public object committed, state_changes, keeper, open_snapshot, compact, where, members, changer
     cdef readonly uint64_t held, held_term, place, bytes, due_index, due_bytes
     cdef public Event engine_event
     cdef readonly uint64_t applied_term

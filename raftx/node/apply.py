@@ -17,7 +17,8 @@ from .._native.threads import ProposalQueue
 from ..errors import ApplyError, DiskFull
 from ..report import report
 from ..storage.lives import WHY, named
-from ..types import ENTRY_NORMAL, MESSAGE_NAMES, NUMBER_MAX, Role, StateChange
+from ..storage.snapshot_format import URL_MAX
+from ..types import ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2, ENTRY_NORMAL, MESSAGE_NAMES, NUMBER_MAX, Role, StateChange
 from .channels import ApplyGauges, ApplyQueue
 from .leadership import Leadership
 from .outcomes import Outcomes, Raised
@@ -27,8 +28,10 @@ from .rows import (
     REFUSED_DISK_FULL,
     REFUSED_LEADER_FULL,
     REFUSED_STOPPED,
+    ROW_ADDRESS,
     ROW_ASKED,
     ROW_BEGUN,
+    ROW_CHANGED,
     ROW_ENTRIES,
     ROW_HANDED,
     ROW_LOST,
@@ -70,6 +73,9 @@ class Applier:
         self.engine_event: Any = None
         #: the directory of the log, for a user who has to make room there
         self.where = ""
+        #: who the members are, and the changes of them that this node asks for
+        self.members: Any = None
+        self.changer: Any = None
         self.committed: Any = None
         self.state_changes: Any = None
         #: exceptions of the state machine go to the proposers
@@ -170,6 +176,10 @@ class Applier:
             self.take_restore(row)
         elif kind == ROW_RELEASED:
             self.take_released(row)
+        elif kind == ROW_CHANGED:
+            self.changer.refused(*self.applies.changed(row))
+        elif kind == ROW_ADDRESS:
+            self.take_address(row)
         elif kind == ROW_ODD:
             self.tell_odd(row)
         elif kind == ROW_BEGUN:
@@ -232,6 +242,8 @@ class Applier:
                 self.outcomes.finish(c.sequence, c.index, c.term, result)
         elif c.kind == ENTRY_NORMAL and c.size > 0:
             self.tell_bare(c.index, c.size)
+        elif self.members is not None and (c.kind == ENTRY_CONF_CHANGE_V2 or c.kind == ENTRY_CONF_CHANGE):
+            self.members.apply(c.index, c.kind, c.payload(0))
         return 0
 
     def give(self, entry: Entry) -> Any:
@@ -304,10 +316,19 @@ class Applier:
         index, _ = self.applies.restore(row)
         self.held, self.held_term = self.keeper.take_over(self.open_snapshot, index)
         self.applied_term = self.held_term
+        if self.members is not None:
+            self.members.restore(self.keeper.newest)
         # Whether entries of this node are in it cannot be told.
         self.outcomes.lose_handed()
         self.set_bounds(index)
         self.after_apply(index)
+
+    def take_address(self, row: int) -> None:
+        """Who is no member here says where it is reached."""
+        url = bytes(Entry.data_of(self.applies.taken.pieces()[self.span])).decode(errors="replace")
+        self.span += 1
+        if 0 < len(url) <= URL_MAX:
+            self.members.directory.stranger(self.applies.address(row), url)
 
     def take_released(self, row: int) -> None:
         """Entries are out of memory, and may leave the disk."""

@@ -22,12 +22,21 @@ from .._native.outbox import snapshot_record
 from .._native.threads import Clock, Event, ManualClock, ProposalQueue
 from ..config import Config
 from ..consensus.raft import Raft
-from ..errors import ConfigError, MemoryLost, NotFounded, StorageFailed, UsageError, WrongDirectory
+from ..errors import (
+    ConfigError,
+    MemoryLost,
+    NotFounded,
+    Removed,
+    StorageError,
+    StorageFailed,
+    UsageError,
+    WrongDirectory,
+)
 from ..report import Lines, report
-from ..storage.lives import OWN_WHY, Lives, named
+from ..storage.lives import OWN_WHY, Lives, named, removed
 from ..storage.protocol import Loaded, Storage, keeps_snapshots
 from ..storage.snapshot_format import Descriptor
-from ..storage.wal_format import COUNT_SHIFT, describe
+from ..storage.wal_format import COUNT_SHIFT, REMOVED, describe
 from ..storage.wal_writer import Wal
 from ..storage.writes import WRITES, DiskGauges, WriteQueue
 from ..transport.link import Link, QueueLink
@@ -36,6 +45,7 @@ from ..transport.protocol import FRAME_UNIT, Transport
 from ..types import ConfState, StateChange, is_id
 from .adapter import StorageAdapter, TransportAdapter
 from .apply import Applier
+from .changer import Changer
 from .channels import APPLY_ROWS, COMMAND_ROWS, ApplyQueue, CommandQueue
 from .courier import Courier, chunk_bytes_for
 from .disagreements import Disagreements
@@ -43,6 +53,7 @@ from .engine import Engine
 from .events import History, Published, Stream
 from .keeper import Keeper, applied_by, check_machine, check_restore
 from .lifecycle import Task
+from .members import Directory, Members, Membership, membership_at, of_snapshot
 from .memory import Memory
 from .outcomes import Outcomes
 from .patience import Patience
@@ -81,6 +92,7 @@ class Outside:
     state_changes: History[StateChange]
     #: the membership that the node works with
     configuration: Published[ConfState]
+    configurations: History[Membership]
     committed: Stream[Entry] | None = None
     rows: Rows = field(default_factory=Rows)
     #: bytes in a chunk of the snapshots that are made; 0: as many as are of use
@@ -152,6 +164,8 @@ class Parts:
     snapshotter: Snapshotter | None
     courier: Courier | None
     memory: Memory
+    members: Members
+    changer: Changer
 
     def storage_error(self) -> BaseException:
         """What the storage failed with."""
@@ -162,9 +176,11 @@ class Parts:
             return failed
         return StorageFailed(describe(self.disk.error))
 
-    def memory_lost(self) -> MemoryLost:
-        """The storage of this node has forgotten something, as another member knows."""
+    def memory_lost(self) -> StorageError:
+        """The storage of this node has forgotten something, as another member knows; or its member was removed."""
         meetings = self.engine.meetings
+        if meetings.lost_why == REMOVED:
+            return Removed(removed(self.engine.core.id))
         by, life, why = int(meetings.lost_to), int(meetings.lost_life), OWN_WHY.get(meetings.lost_why, "")
         return MemoryLost(
             f"node {self.engine.core.id} lives life {named(self.life)}, and member {by} has met life {named(life)} of "
@@ -248,22 +264,31 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         # Another node may be using the storage, and the transport with it, which was not looked at yet.
         outside.owns_storage = outside.owns_transport = False
         raise
+    loaded.records = list(loaded.records)
     log = load_log(config.id, loaded)
     newest = check_machine(outside.state_machine, loaded.snapshot, loaded.base_index, log.last, loaded.rebuilt)
     applied = max(loaded.base_index, newest.index if newest is not None else 0)
     # What a snapshot holds was committed, whether or not the storage had heard of it.
     hard_state = dataclasses.replace(loaded.hard_state, commit=max(loaded.hard_state.commit, applied))
     # A lease in ticks is none in a process that may be paused: the reads of a node ask a quorum.
-    core = Raft(dataclasses.replace(with_seed(config), lease_reads=False), log, hard_state, loaded.conf_state, applied)
+    first = (
+        of_snapshot(newest)
+        if newest is not None
+        else Membership(loaded.base_index, loaded.conf_state, loaded.addresses, loaded.joined, loaded.base_index > 0)
+    )
+    core = Raft(dataclasses.replace(with_seed(config), lease_reads=False), log, hard_state, first.conf_state, applied)
+    core.joins = loaded.joining
     if newest is not None:
         core.set_snapshot(snapshot_record(newest.snapshot()), newest.index, newest.term)
     outside.configuration.value = core.tracker.conf_state()
-    members = [int(id) for id in core.tracker.peers.column("ids")]
-    warn_of_no_member(config.id, members)
+    outside.configurations.push(first)
+    warn_of_no_member(config.id, list(first.ids()), loaded.joining)
     check_closing()
+    directory = Directory(config.id, transport)
+    directory.follow(first)
     expect = getattr(transport, "expect", None)
     if expect is not None:
-        expect(config.id, members)
+        expect(config.id, list(first.ids()))
     event = Event()
     # Of a storage that draws nothing: as far as it counts.
     life = loaded.life or loaded.incarnation << COUNT_SHIFT
@@ -286,8 +311,10 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         core, codec, link, clock, event, proposals, writes, disk, applies, commands, config, StageTimes(), limit,
         takes_snapshots, loaded.store, loaded.rebuilt,
     )  # fmt: skip
+    for id in first.ids():
+        engine.peers.py_joined(core.tracker.peers, id, first.joined.get(id, 0))
     for id, met in loaded.met.items():
-        engine.meetings.py_met(id, met.life)
+        engine.meetings.py_met(id, met.life, met.joined)
     transport_adapter = None
     if isinstance(link, QueueLink):
         with owned_unless_started(outside):
@@ -326,14 +353,14 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     if ledger is None:
         ledger = Lives(loaded.store, met=loaded.met).ledger(None)
     memory = Memory(config.id, ledger, storage if own else None, commands, engine.meetings.queue)
-    addresses = getattr(transport, "peers", {})
     chunk_bytes = outside.chunk_bytes or chunk_bytes_for(limit)
 
     def describe(index: int, term: int, version: int) -> Descriptor:
-        conf_state, incarnation = outside.configuration.value, loaded.incarnation
+        there, incarnation = membership_at(members, index, held, loaded.records), loaded.incarnation
         return Descriptor(
-            index, term, conf_state, dict(addresses), config.cluster, incarnation, version, chunk_bytes=chunk_bytes
-        )
+            index, term, there.conf_state, dict(there.addresses), config.cluster, incarnation, version,
+            chunk_bytes=chunk_bytes, joined=dict(there.joined),
+        )  # fmt: skip
 
     writer, wake = snapshotter if takes_snapshots else None, applies.event.py_wake
     held = applied_by(machine)
@@ -343,10 +370,20 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         snapshotter.ended, snapshotter.idle, snapshotter.overtaken = keeper.take_ended, wake, keeper.is_overtaken
     applier.keeper = keeper
     applier.open_snapshot = getattr(storage, "open_snapshot", None)
-    compact = getattr(storage, "compact", None)
-    if compact is not None:
-        applier.compact = lambda index, term: compact(index, term, outside.configuration.value)
     watch = Watch(outcomes, clock, config.proposal_timeout_ms * 1_000_000)
+
+    def publish(membership: Membership) -> None:
+        outside.configuration.value = membership.conf_state
+        outside.configurations.push(membership)
+
+    members = Members(config.id, first, engine.changes.installs, publish, directory, lambda index: changer.ended(index))
+    changer = Changer(
+        config.id, members, engine.gauges, engine.apply_gauges, commands, outcomes, clock, watch.event.py_wake,
+        applied,
+    )  # fmt: skip
+    applier.members, applier.changer, watch.changer = members, changer, changer
+    members.begin()
+    applier.compact = compactor(storage, members)
     disagreements = Disagreements(
         config,
         limit,
@@ -386,6 +423,8 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         snapshotter,
         courier,
         memory,
+        members,
+        changer,
     )
 
 
@@ -416,9 +455,27 @@ def load_log(id: int, loaded: Loaded) -> EntryLog:
     return log
 
 
-def warn_of_no_member(id: int, members: list[int]) -> None:
+def compactor(storage: Any, members: Members) -> Callable[[int, int], None] | None:
+    """What forgets entries on disk, where the storage can. Before that it keeps what only those entries say."""
+    compact, keep = getattr(storage, "compact", None), getattr(storage, "keep_addresses", None)
+    if compact is None:
+        return None
+
+    def forget(index: int, term: int) -> None:
+        there = members.at(index)
+        if keep is not None:
+            keep(index, there.addresses, there.joined)
+        compact(index, term, there.conf_state)
+        members.forget(index)
+
+    return forget
+
+
+def warn_of_no_member(id: int, members: list[int], joins: bool) -> None:
     """A node whose own id is not in its membership waits until a leader adds it: perhaps for ever."""
-    if id not in members:
+    if joins and id not in members:
+        report(logging.INFO, "node %d: it waits to be added: add_voter(%d, url) or add_learner on a member", id, id)
+    elif id not in members:
         report(
             logging.WARNING,
             "node %d: its id is not in its membership %s: it never campaigns, and only follows if a leader adds it: "

@@ -5,9 +5,10 @@ from .._native.threads cimport Cells, Handoff
 
 cdef uint64_t ROW_ENTRIES, ROW_HANDED, ROW_REFUSED, ROW_STATE, ROW_ODD, ROW_ASKED, ROW_TRANSFER, ROW_RELEASED
 cdef uint64_t ROW_RESTORE, ROW_BEGUN, ROW_LOST, ROW_MET, ROW_UNTAKEN, ROW_READ_AT
+cdef uint64_t ROW_ADDRESS, ROW_CHANGE, ROW_CHANGED
 cdef uint64_t ROW_CAMPAIGN, ROW_TRANSFER_TO, ROW_UNREACHABLE, ROW_CONNECTED, ROW_SNAPSHOT, ROW_RELEASE
 cdef uint64_t ROW_ASK, ROW_GIVE, ROW_ARRIVED
-cdef int CELL_APPLIED
+cdef int CELL_APPLIED, MEMBERS_MAX
 
 @cython.final
 cdef class ApplyQueue(Handoff):
@@ -27,6 +28,10 @@ cdef class ApplyQueue(Handoff):
     cdef int put_released(self, Spans no_spans, uint64_t request, uint64_t index, uint64_t term) except -1 nogil
     cdef int put_restore(self, Spans no_spans, uint64_t index, uint64_t term) except -1 nogil
     cdef int put_read_at(self, Spans no_spans, uint64_t request, uint64_t index) except -1 nogil
+    cdef int put_changed(
+        self, Spans no_spans, uint64_t number, uint64_t reason, uint64_t match, uint64_t last
+    ) except -1 nogil
+    cdef int put_address(self, Spans record, uint64_t sender) except -1 nogil
     cdef int put_begun(self, Spans no_spans, bint in_doubt) except -1 nogil
     cdef int put_lost(
         self, Spans no_spans, uint64_t member, uint64_t life, uint64_t known, uint64_t why
@@ -59,3 +64,9 @@ cdef class ApplyGauges:
     cdef readonly uint64_t bare
     cdef uint64_t applied(self) noexcept nogil
     cdef void set_applied(self, uint64_t index) noexcept nogil
+
+@cython.final
+cdef class MemberGauges:
+    cdef uint64_t[::1] ids, match
+    cdef int64_t[::1] quiet
+    cdef readonly int64_t count

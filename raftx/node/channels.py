@@ -9,13 +9,17 @@ from array import array
 
 from .._native.memory import Spans
 from .._native.threads import Cells, Handoff
+from ..types import MEMBERS_MAX
 from .rows import (
     REASONS_MAX,
+    ROW_ADDRESS,
     ROW_ARRIVED,
     ROW_ASK,
     ROW_ASKED,
     ROW_BEGUN,
     ROW_CAMPAIGN,
+    ROW_CHANGE,
+    ROW_CHANGED,
     ROW_CONNECTED,
     ROW_ENTRIES,
     ROW_GIVE,
@@ -94,6 +98,14 @@ class ApplyQueue(Handoff):
         """Reads up to this request may be done, each once what is at ``index`` is applied."""
         return self.put(no_spans, ROW_READ_AT, request, index, 0, 0, 0, 0, 0)
 
+    def put_changed(self, no_spans: Spans, number: int, reason: int, match: int, last: int) -> int:
+        """A change that this node asked for was not taken, for a reason; with REFUSED_BEHIND: what the learner has."""
+        return self.put(no_spans, ROW_CHANGED, number, reason, match, last, 0, 0, 0)
+
+    def put_address(self, record: Spans, sender: int) -> int:
+        """``sender``, which is no member here, says where it is reached; the row's one span is a record of that."""
+        return self.put(record, ROW_ADDRESS, sender, 0, 0, 0, 0, 0, 0)
+
     def put_begun(self, no_spans: Spans, in_doubt: bool) -> int:
         """This life has begun, though too few others know it; ``in_doubt``: and because there is a leader, in doubt."""
         return self.put(no_spans, ROW_BEGUN, 1 if in_doubt else 0, 0, 0, 0, 0, 0, 0)
@@ -153,6 +165,14 @@ class ApplyQueue(Handoff):
     def read_at(self, row: int) -> tuple[int, int]:
         """request, index"""
         return self.py_at(row, 1), self.py_at(row, 2)
+
+    def changed(self, row: int) -> tuple[int, int, int, int]:
+        """number, reason, match, last"""
+        return self.py_at(row, 1), self.py_at(row, 2), self.py_at(row, 3), self.py_at(row, 4)
+
+    def address(self, row: int) -> int:
+        """sender"""
+        return self.py_at(row, 1)
 
     def begun(self, row: int) -> bool:
         """in doubt"""
@@ -237,6 +257,12 @@ class CommandQueue(Handoff):
         spans.py_push(record)
         return self.py_put(spans, ROW_ARRIVED, 0, index, term)
 
+    def change(self, record: bytes, number: int, applied: int) -> bool:
+        """This change of membership is wanted, by a node that has applied everything up to ``applied``: one span."""
+        spans = Spans()
+        spans.py_push(record)
+        return self.py_put(spans, ROW_CHANGE, number, applied)
+
     def release(self, index: int, request: int) -> bool:
         """The owner needs nothing up to ``index``."""
         return self.py_put(None, ROW_RELEASE, index, request)
@@ -315,3 +341,20 @@ class ApplyGauges:
     def done(self) -> int:
         """The last entry of the last batch that is applied."""
         return self.woken[CELL_APPLIED]
+
+
+class MemberGauges:
+    """What the engine publishes of the members, by slot. It alone writes; any thread reads."""
+
+    def __init__(self) -> None:
+        self.ids = array("Q", bytes(8 * MEMBERS_MAX))
+        #: the last entry that each is known to have, where this node leads
+        self.match = array("Q", bytes(8 * MEMBERS_MAX))
+        #: ticks since a frame of it came; -1: none has come
+        self.quiet = array("q", bytes(8 * MEMBERS_MAX))
+        self.count = 0
+
+    def rows(self) -> dict[int, tuple[int, int]]:
+        """id to match and quiet. A look: what is being written meanwhile may be of two moments."""
+        found = [(self.ids[slot], self.match[slot], self.quiet[slot]) for slot in range(min(self.count, MEMBERS_MAX))]
+        return {int(id): (int(match), int(quiet)) for id, match, quiet in found}

@@ -5,7 +5,9 @@ from __future__ import annotations
 from array import array
 
 from ..consensus.raft import Raft
-from ..types import LEADER, MEMBERS_MAX, SNAPSHOT
+from ..types import LEADER, SNAPSHOT
+from .peers import PeerTable
+from .rows import PLACES
 
 HOLD_TIMEOUTS = 600  # election timeouts for which a transfer keeps what it needs, above max_log_bytes
 HOLD_TIMES = 2  # up to so many times max_log_bytes
@@ -24,20 +26,25 @@ class Compaction:
     fetch from it have had the time to ask.
     """
 
-    def __init__(self, core: Raft, keep_entries: int, max_log_bytes: int) -> None:
+    def __init__(self, core: Raft, peers: PeerTable, keep_entries: int, max_log_bytes: int) -> None:
         self.core = core
+        self.peers = peers
         self.keep_entries = keep_entries
         self.max_log_bytes = max_log_bytes
         #: the owner needs nothing up to here (Node.compact); 0: it has not said so
         self.released = 0
-        #: ticks for which each member has been sent a snapshot, by slot; 0: it is not
-        self.sent_for = array("q", bytes(8 * MEMBERS_MAX))
-        #: of which snapshot each member has asked for a part, by slot; 0: of none, or long ago. And ticks since then
-        self.wanted = array("Q", bytes(8 * MEMBERS_MAX))
-        self.quiet = array("q", bytes(8 * MEMBERS_MAX))
+        #: ticks for which each member has been sent a snapshot, by place (peers.py); 0: it is not
+        self.sent_for = array("q", bytes(8 * PLACES))
+        #: of which snapshot each member has asked for a part, by place; 0: of none, or long ago. And ticks since then
+        self.wanted = array("Q", bytes(8 * PLACES))
+        self.quiet = array("q", bytes(8 * PLACES))
         #: where the log began, and ticks for which it stays so: none where nothing lies before the newest snapshot
         self.begin = core.log.first - 1
         self.grace = ASK_TIMEOUTS * core.election_timeout if self.begin < core.snapshot_index else 0
+
+    def place_of(self, slot: int) -> int:
+        """Where what is kept of the member in that slot stands."""
+        return self.peers.of_slot(self.core.tracker.peers, slot)
 
     def most(self) -> int:
         """Nothing above this may go: it is applied, durable, and in a snapshot or given up by the owner."""
@@ -55,8 +62,9 @@ class Compaction:
 
     def asks(self, slot: int, index: int) -> None:
         """A member has asked for a part of the snapshot of that entry."""
-        self.wanted[slot] = index
-        self.quiet[slot] = 0
+        place = self.place_of(slot)
+        self.wanted[place] = index
+        self.quiet[place] = 0
 
     def tick(self) -> int:
         """Drop what may go and nobody is to need."""
@@ -81,10 +89,11 @@ class Compaction:
         if self.grace > 0:
             self.grace -= 1
         for slot in range(self.core.tracker.peers.count):
-            self.sent_for[slot] = self.sent_for[slot] + 1 if leads and self.is_sent(slot) else 0
-            self.quiet[slot] += 1
-            if self.quiet[slot] > ASK_TIMEOUTS * self.core.election_timeout:
-                self.wanted[slot] = 0
+            place = self.place_of(slot)
+            self.sent_for[place] = self.sent_for[place] + 1 if leads and self.is_sent(slot) else 0
+            self.quiet[place] += 1
+            if self.quiet[place] > ASK_TIMEOUTS * self.core.election_timeout:
+                self.wanted[place] = 0
 
     def is_sent(self, slot: int) -> bool:
         """Whether that member is being sent a snapshot."""
@@ -92,7 +101,8 @@ class Compaction:
 
     def fetched(self, slot: int, index: int) -> int:
         """What a member will have when it has fetched its snapshot, if ``index`` is that of what it was offered."""
-        return min(index, self.wanted[slot]) if self.wanted[slot] else index
+        wanted = self.wanted[self.place_of(slot)]
+        return min(index, wanted) if wanted else index
 
     def slowest(self) -> int:
         """What every member that answers this leader has, or will have; of a follower: what it has applied itself."""
@@ -113,6 +123,6 @@ class Compaction:
         """Nothing up to this is needed by a member that has not been sent a snapshot for too long."""
         needed = self.core.applied
         for slot in range(self.core.tracker.peers.count):
-            if 0 < self.sent_for[slot] <= HOLD_TIMEOUTS * self.core.election_timeout:
+            if 0 < self.sent_for[self.place_of(slot)] <= HOLD_TIMEOUTS * self.core.election_timeout:
                 needed = min(needed, self.fetched(slot, self.core.tracker.peers.pending_snapshot[slot]))
         return needed

@@ -26,12 +26,19 @@ class Contact:
         self.limit = max(TIMEOUTS * election_ticks, -(-LEAST_MS // tick_ms))
         #: ticks since the first frame that was sent after we last heard of it, from 1; 0: nothing is unanswered
         self.unanswered = array("q", bytes(8 * PLACES))
+        #: the tick in which a frame of it came last, from 1; 0: none has come
+        self.heard_at = array("q", bytes(8 * PLACES))
+        self.ticks = 1
         #: ticks since our connection to it was established, or last made again
         self.age = array("q", bytes(8 * PLACES))
 
     def forget(self, place: int) -> None:
         """The place belongs to another member now."""
-        self.unanswered[place] = self.age[place] = 0
+        self.unanswered[place] = self.age[place] = self.heard_at[place] = 0
+
+    def quiet(self, place: int) -> int:
+        """Ticks since a frame of it came; -1: none has come."""
+        return self.ticks - self.heard_at[place] if self.heard_at[place] else -1
 
     def sent(self, place: int) -> int:
         """A frame has gone out to it."""
@@ -47,6 +54,7 @@ class Contact:
     def heard(self, place: int) -> int:
         """A frame of its present life has come."""
         self.unanswered[place] = 0
+        self.heard_at[place] = self.ticks
         return 0
 
     def connected(self, place: int) -> int:

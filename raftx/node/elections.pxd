@@ -3,7 +3,7 @@ from libc.stdint cimport uint64_t
 from .._native.outbox cimport Message
 from ..consensus.raft cimport Raft
 
-cdef int MSG_READ_INDEX, MSG_SNAP
+cdef int MSG_PROP, MSG_READ_INDEX
 cdef int LEADER, REFUSED_NO_LEADER, REFUSED_NO_VOTER, REFUSED_NOT_LEADER, REFUSED_REMOVED, REFUSED_TRANSFER
 cdef int REFUSED_UNCOMMITTED
 

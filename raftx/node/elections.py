@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .._native.outbox import Message
 from ..consensus.raft import Raft
-from ..types import LEADER, MSG_READ_INDEX, MSG_SNAP
+from ..types import LEADER, MSG_PROP, MSG_READ_INDEX
 from .rows import (
     REFUSED_NO_LEADER,
     REFUSED_NO_VOTER,
@@ -55,10 +55,9 @@ def proposal_refusal(core: Raft, size: int) -> int:
 
 
 def serves(core: Raft, m: Message) -> bool:
-    """Whether a node does what the message asks for: the core knows more than the engine persists and applies."""
-    if m.kind == MSG_SNAP:
-        return True  # it has a membership, and no change of one
+    """Whether a node does what the message asks for: the core knows more ways than the engine has."""
     if m.kind == MSG_READ_INDEX:
         # Whoever asked asks again, the leader of then. Two that take each other for it would pass it on for ever.
         return core.role == LEADER
-    return not m.has_changes()
+    # A change of membership has a message of its own, which tells what its sender has applied (changes.py).
+    return m.kind != MSG_PROP or not m.has_changes()

@@ -10,7 +10,8 @@ from ..consensus.raft cimport Raft
 from ..storage.writes cimport DiskGauges, WriteQueue
 from ..transport.link cimport Link
 from . cimport elections
-from .channels cimport ApplyGauges, ApplyQueue, CommandQueue, Gauges
+from .changes cimport Changes
+from .channels cimport ApplyGauges, ApplyQueue, CommandQueue, Gauges, MemberGauges
 from .compaction cimport Compaction
 from .contact cimport Contact
 from .dispatch cimport Dispatch
@@ -26,6 +27,7 @@ from .transfers cimport Transfers
 
 cdef int LEADER
 cdef int MSG_APP, MSG_HEARTBEAT, MSG_KNOWN, MSG_MEET
+cdef int MSG_CHANGE, MSG_CHANGED
 cdef int MSG_CHUNKS, MSG_SNAP, MSG_HELLO, MSG_PROP, MSG_REFUSED
 cdef uint32_t FLAG_NEW_CONNECTION, FLAG_REJECT
 cdef int FAILED_MEMORY, FAILED_STORAGE
@@ -54,6 +56,7 @@ cdef class Engine(Runner):
     cdef readonly DiskGauges disk
     cdef readonly ApplyGauges apply_gauges
     cdef readonly Gauges gauges
+    cdef readonly MemberGauges member_gauges
     cdef readonly PeerTable peers
     cdef readonly StageTimes stamps
     cdef readonly Contact contact
@@ -72,6 +75,7 @@ cdef class Engine(Runner):
     cdef readonly Senders senders
     cdef readonly Room room
     cdef readonly Reads reads
+    cdef readonly Changes changes
     cdef readonly Orders orders
     cdef int64_t[::1] odd_told
     cdef int64_t untaken_told
@@ -88,6 +92,7 @@ cdef class Engine(Runner):
     cdef bint something_waits(self) noexcept nogil
     cdef bint has_arrived(self) noexcept nogil
     cdef bint lacks_room(self) noexcept nogil
+    @cython.locals(place=int)
     cdef int tick_if_due(self) except -1 nogil
     cdef int step_down_if_disk_stalls(self) except -1 nogil
     @cython.locals(done=uint64_t)

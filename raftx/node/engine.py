@@ -30,6 +30,8 @@ from ..types import (
     FLAG_REJECT,
     LEADER,
     MSG_APP,
+    MSG_CHANGE,
+    MSG_CHANGED,
     MSG_CHUNKS,
     MSG_HEARTBEAT,
     MSG_HELLO,
@@ -40,7 +42,8 @@ from ..types import (
     MSG_SNAP,
 )
 from . import elections
-from .channels import ApplyGauges, ApplyQueue, CommandQueue, Gauges
+from .changes import Changes
+from .channels import ApplyGauges, ApplyQueue, CommandQueue, Gauges, MemberGauges
 from .compaction import Compaction
 from .dispatch import Dispatch
 from .hello import Hellos
@@ -114,6 +117,7 @@ class Engine(Runner):
         self.applies = applies
         self.commands = commands
         self.gauges = Gauges()
+        self.member_gauges = MemberGauges()
         # Before the first round, too, a node says what it found: that it is in doubt, above all.
         self.gauges.in_doubt = core.in_doubt
         self.gauges.term, self.gauges.vote = core.term, core.vote
@@ -141,17 +145,20 @@ class Engine(Runner):
         self.passed = 0
         self.max_frame_bytes = max_frame_bytes
         self.hellos = Hellos()
-        self.transfers = Transfers(core, self.out, takes_snapshots)
+        self.transfers = Transfers(core, self.out, self.peers, takes_snapshots)
         self.dispatch = Dispatch(
             core, codec, link, self.out, self.peers, self.gauges, applies, self.transfers, settings, max_frame_bytes
         )
-        self.meetings = Meetings(core, self.out, self.peers, codec.incarnation, store, rebuilt, settings.tick_ms)
+        self.meetings = Meetings(
+            core, self.out, self.peers, applies, codec.incarnation, store, rebuilt, settings.tick_ms
+        )
         self.gauges.waiting = not self.meetings.look()
-        self.compaction = Compaction(core, settings.keep_entries, settings.max_log_bytes)
+        self.compaction = Compaction(core, self.peers, settings.keep_entries, settings.max_log_bytes)
         self.reads = Reads(core, applies, codec.incarnation)
+        self.changes = Changes(core, self.out, self.peers, self.room, self.meetings, applies, codec.incarnation, event)
         self.orders = Orders(
             core, commands, applies, self.dispatch, self.peers, self.transfers, self.compaction, self.meetings,
-            self.room, self.gauges, self.apply_gauges,
+            self.room, self.changes, self.gauges, self.apply_gauges,
         )  # fmt: skip
         self.shown_term = self.shown_lead = self.shown_transferee = 0
         self.shown_role = -1
@@ -223,7 +230,7 @@ class Engine(Runner):
         """Whether a round would find work: looked at between announcing sleep and sleeping."""
         if self.commands.is_ended() or self.disk.durable() != self.driver.durable or self.disk.failure() != 0:
             return True
-        if self.apply_gauges.applied() > self.core.applied or self.reads.waiting():
+        if self.apply_gauges.applied() > self.core.applied or self.reads.waiting() or self.changes.waiting():
             return True
         if self.has_arrived() and not self.applies.lacks(ROWS_KEPT):
             return True
@@ -249,8 +256,13 @@ class Engine(Runner):
         self.step_down_if_disk_stalls()
         self.peers.tick()
         for slot in range(self.core.tracker.peers.count):
-            if self.peers.tick_place(self.peers.of_slot(self.core.tracker.peers, slot)):
+            place = self.peers.of_slot(self.core.tracker.peers, slot)
+            if self.peers.tick_place(place):
                 self.link.renew(self.core.tracker.peers.ids[slot])
+            self.member_gauges.ids[slot] = self.core.tracker.peers.ids[slot]
+            self.member_gauges.match[slot] = self.core.tracker.peers.match[slot]
+            self.member_gauges.quiet[slot] = self.contact.quiet(place)
+        self.member_gauges.count = self.core.tracker.peers.count
         self.compaction.tick()
         self.transfers.tick()
         self.room.tick()
@@ -317,6 +329,8 @@ class Engine(Runner):
             self.meetings.superseded(place, self.codec.sender, self.codec.sender_incarnation)
         elif self.verdict != ODD_INCARNATION:
             self.heard(place)
+            if not self.of_member and place >= 0:
+                self.meetings.left(self.codec.sender, self.codec.sender_incarnation)
         self.in_frame = True
         return 0
 
@@ -378,6 +392,9 @@ class Engine(Runner):
             self.gauges.unmet += 1
             return 0
         reason = admission.refusal(self.core, self.message)
+        if reason == admission.STRANGER and self.peers.find(self.message.sender) >= 0:
+            self.gauges.unserved += 1  # it was a member when it sent this
+            return 0
         if reason != 0:
             return self.refuse(reason)
         if not elections.serves(self.core, self.message):
@@ -421,6 +438,10 @@ class Engine(Runner):
             return self.receive_hello()
         if self.message.kind == MSG_MEET or self.message.kind == MSG_KNOWN:
             return self.meetings.receive(self.message, self.codec.sender_incarnation)
+        if self.message.kind == MSG_CHANGE:
+            return self.changes.receive(self.message, self.codec.sender_incarnation)
+        if self.message.kind == MSG_CHANGED:
+            return self.changes.answered(self.message)
         if self.message.kind == MSG_CHUNKS:
             slot = self.core.tracker.peers.slot_of(self.message.sender)
             if slot >= 0:
@@ -535,6 +556,8 @@ class Engine(Runner):
 
     def take_applied(self) -> int:
         applied = self.apply_gauges.applied()
+        # What the entries up to there have changed was put before: it is in use before they count as applied.
+        self.changes.take()
         if applied > self.core.applied:
             self.stamps.applied(applied, self.clock.now())
             if self.core.pending_snapshot != 0 and applied >= self.core.pending_snapshot:

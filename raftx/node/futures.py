@@ -92,6 +92,8 @@ class Future:
         self._watched: Any = None
         self._owner: Any = None
         self._traceback: Any = None
+        #: of a change of membership: how far it has come (ChangeProgress); None for everything else
+        self.progress: Any = None
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:

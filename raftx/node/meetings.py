@@ -18,10 +18,11 @@ from .._native.memory import Spans
 from .._native.outbox import Message, Outbox
 from .._native.threads import Event, Handoff
 from ..consensus.raft import Raft
-from ..storage.wal_format import EARLIER
+from ..storage.wal_format import EARLIER, REMOVED, REMOVED_LIFE
 from ..types import FLAG_REJECT, MEMBERS_MAX, MSG_KNOWN, MSG_MEET
+from .channels import ApplyQueue
 from .peers import PeerTable
-from .rows import PLACES, REBUILT
+from .rows import PLACES, REBUILT, STRANGER
 
 QUEUED = 64  # introductions that may wait for the disk; what comes beyond is dropped, and comes again
 WAIT_TIMEOUTS = 3  # election timeouts after which a life begins that too few others know,
@@ -33,17 +34,19 @@ PART_MASK = 0xFFFFFFFFFFFF
 LAST_MASK = 0xFFFFFFFF
 PART_UNIT = 0x1000000000000
 LAST_UNIT = 0x100000000
+ADDRESSES_A_TICK = 4  # that strangers may tell
+ALONE_TIMEOUTS = 5  # election timeouts without a leader after which a life introduces itself to all again
 
 
 class MeetQueue(Handoff):
     """From the engine to the memory: what members say, and that this one has lost its own."""
 
-    def put_meet(self, no_spans: Spans, sender: int, life: int, word0: int, word1: int, flags: int) -> int:
+    def put_meet(self, no_spans: Spans, sender: int, life: int, word0: int, word1: int, flags: int, joined: int) -> int:
         """``sender`` says that it lives this life, on that store. Of this node itself: others have met this life of it.
 
-        0, or 1 when the queue is full.
+        joined: the entry that added it to the membership, 0 for one of the first members. 0, or 1 when it is full.
         """
-        return self.put(no_spans, sender, life, word0, word1, flags, 0, 0, 0)
+        return self.put(no_spans, sender, life, word0, word1, flags, joined, 0, 0)
 
     # Of a row that was taken.
 
@@ -63,6 +66,10 @@ class MeetQueue(Handoff):
     def flags(self, row: int) -> int:
         return self.at(row, 4)
 
+    def joined(self, row: int) -> int:
+        """The entry that added the member."""
+        return self.at(row, 5)
+
     def store(self, row: int) -> bytes:
         """The name of the store. Raises IndexError."""
         return b"".join([self.py_at(row, column).to_bytes(8, "little") for column in (2, 3)])
@@ -72,13 +79,22 @@ class Meetings:
     """Of one engine, whose parts it uses. ``out``: rows that may leave. store: b"" where the storage does not say."""
 
     def __init__(
-        self, core: Raft, out: Outbox, peers: PeerTable, life: int, store: bytes, rebuilt: bool, tick_ms: int
+        self,
+        core: Raft,
+        out: Outbox,
+        peers: PeerTable,
+        applies: ApplyQueue,
+        life: int,
+        store: bytes,
+        rebuilt: bool,
+        tick_ms: int,
     ) -> None:
         self.core = core
         #: ticks after which it begins although too few others know it
         self.patience = max(WAIT_TIMEOUTS * core.election_timeout, WAIT_MS // tick_ms)
         self.out = out
         self.peers = peers
+        self.applies = applies
         self.life = life
         number = int.from_bytes(store, "little")
         self.part1, self.part2, self.part3 = number & PART_MASK, number >> PART & PART_MASK, number >> 2 * PART
@@ -98,10 +114,20 @@ class Meetings:
         self.unhelped = 0
         #: ticks until a member is told that another life of it was met, and 1 from then on; 0: there was no reason yet
         self.told_stale = array("q", bytes(8 * PLACES))
+        #: the tick in which one that was removed may be told so again
+        self.told_left = array("q", bytes(8 * PLACES))
+        self.ticks = 0
         #: what a member says that knows better: who, the life that it has met, and why it is none of ours; 0: nobody.
         #: And whether the storage knows that now
         self.lost_to = self.lost_life = self.lost_why = 0
         self.lost = False
+        #: where this node is reached, a record, if that is known; and 1 + the entry that added it, 0: not known yet
+        self.address = Spans()
+        self.joined = 0
+        #: addresses of strangers that may be told in this tick still; and ticks without a leader
+        self.addresses = ADDRESSES_A_TICK
+        self.alone = 0
+        self.spans = Spans()
 
     # --- this life ---------------------------------------------------------------------------------------
 
@@ -115,8 +141,8 @@ class Meetings:
         """Say who we are, once."""
         self.out.push(MSG_MEET, to, self.core.id, 0)
         self.out.set_log(self.part1, self.part2, self.part3)
-        self.out.set_answer(0, self.flags, 0)
-        return 0
+        self.out.set_answer(0, self.flags, self.joined)
+        return self.out.set_spans(self.address, 1) if self.address.count else 0
 
     def introduce_again(self, place: int, to: int) -> int:
         """There is reason to believe that it hears us now: at once, unless it knows us."""
@@ -127,6 +153,9 @@ class Meetings:
 
     def tick(self) -> bool:
         """Time passes. Whether this life has begun with this tick without being known by enough."""
+        self.ticks += 1
+        self.addresses = ADDRESSES_A_TICK
+        self.introduce_if_alone()
         for slot in range(self.core.tracker.peers.count):
             if slot != self.core.self_slot:
                 place = self.peers.of_slot(self.core.tracker.peers, slot)
@@ -142,7 +171,7 @@ class Meetings:
         if self.lost_to != 0:
             if not self.queue.waiting():
                 # Until the storage knows: what was said may have found no room.
-                self.queue.put_meet(self.empty_spans, self.core.id, self.lost_life, 0, 0, 0)
+                self.queue.put_meet(self.empty_spans, self.core.id, self.lost_life, 0, 0, 0, 0)
             return False
         if self.begun or self.look():
             self.end_doubt()
@@ -157,6 +186,16 @@ class Meetings:
             # matters. One that does not look for its quorum may have none.
             self.core.in_doubt = self.doubted = True
         return True
+
+    def introduce_if_alone(self) -> None:
+        """Nobody has led for long: others may have removed this member, and say so to whoever introduces itself."""
+        self.alone = self.alone + 1 if self.core.lead == 0 and self.begun else 0
+        if self.alone <= ALONE_TIMEOUTS * self.core.election_timeout:
+            return
+        self.alone = 0
+        for slot in range(self.core.tracker.peers.count):
+            place = self.peers.of_slot(self.core.tracker.peers, slot)
+            self.peers.knows[place] = self.peers.pausing[place] = 0
 
     def end_doubt(self) -> None:
         """The doubt that a life was begun in ends without help when no leader can be confirmed without this member."""
@@ -196,22 +235,68 @@ class Meetings:
         """A member answers: it knows this life now, or has met another one, which we should know."""
         if m.index != self.life or (m.flags & FLAG_REJECT and m.commit == 0):
             return 0  # an answer to an earlier life, or one that nobody gives
+        if place < 0 and m.flags & FLAG_REJECT == 0:
+            return 0
         if m.flags & FLAG_REJECT:
             self.lost_to, self.lost_life, self.lost_why = m.sender, m.commit, m.hint
             # Nothing more of this life counts; it ends once the next one knows why.
             self.begun = False
-            return self.queue.put_meet(self.empty_spans, self.core.id, m.commit, 0, 0, 0)
+            return self.queue.put_meet(self.empty_spans, self.core.id, m.commit, 0, 0, 0, 0)
         self.peers.knows[place] = 1
+        if self.core.joins and m.context > self.joined:
+            # Another member may have had this id before: what was said of that one in the log is not about us.
+            self.joined = m.context
         self.look()
         return 0
 
     def receive(self, m: Message, life: int) -> int:
-        """A Meet or a Known, from a frame of that life of its sender; of whoever is no member it does not matter."""
+        """A Meet or a Known, from a frame of that life of its sender."""
         slot = self.core.tracker.peers.slot_of(m.sender)
         if slot < 0:
-            return 0
+            if m.kind == MSG_MEET:
+                return self.receive_stranger(m, life)
+            # Who joins knows its leader before it knows the members.
+            return self.take_known(m, -1) if self.core.tracker.voters == 0 or m.sender == self.core.lead else 0
         place = self.peers.of_slot(self.core.tracker.peers, slot)
-        return self.take_known(m, place) if m.kind == MSG_KNOWN else self.take_meet(m, place, life)
+        if m.kind == MSG_KNOWN:
+            return self.take_known(m, place)
+        if m.context != 0 and m.context - 1 != self.peers.joined[place]:
+            # Of a member that had this id before, and was removed; or this one was added again, and we do not know yet.
+            return self.answer(m.sender, life, REMOVED_LIFE, REMOVED) if m.context <= self.peers.joined[place] else 0
+        return self.take_meet(m, place, life)
+
+    def receive_stranger(self, m: Message, life: int) -> int:
+        """A Meet of who is no member here: it was removed, it joins, or its addition has not arrived here.
+
+        Where it is reached is told, so that it can be answered.
+        """
+        if m.count and self.addresses > 0:
+            self.addresses -= 1
+            self.spans.clear()
+            self.spans.push_copy(m.body, m.body_size, m.sender, 1)
+            self.applies.put_address(self.spans, m.sender)
+        if self.core.self_slot >= 0 and m.context != 0 and m.context - 1 <= self.core.applied:
+            # It was added before the entry up to which the membership is known here, and is not in it.
+            return self.answer(m.sender, life, REMOVED_LIFE, REMOVED)
+        if self.core.self_slot >= 0 and m.context == 0:
+            # It does not know when it was added: the memory may know its storage.
+            return self.put_meet(m, life, STRANGER, self.core.applied)
+        return 0
+
+    def left(self, to: int, life: int) -> int:
+        """A frame of who is no member any more, in the life in which it was one: it should hear of it, now and then."""
+        place = self.peers.find(to)
+        if place < 0 or life != self.peers.senders.incarnations[place] or self.ticks < self.told_left[place]:
+            return 0
+        self.told_left[place] = self.ticks + self.core.election_timeout
+        return self.answer(to, life, REMOVED_LIFE, REMOVED)
+
+    def removed(self) -> int:
+        """This member is no member any more, as it has applied itself. The storage is to know, and then it ends."""
+        if self.lost_to != 0:
+            return 0
+        self.lost_to, self.lost_life, self.lost_why = self.core.id, REMOVED_LIFE, REMOVED
+        return self.queue.put_meet(self.empty_spans, self.core.id, REMOVED_LIFE, 0, 0, 0, 0)
 
     # --- lives of others ---------------------------------------------------------------------------------
 
@@ -219,15 +304,20 @@ class Meetings:
         """A member says which life it lives. It is answered at once when it is known, else once that is durable."""
         if self.peers.senders.incarnations[place] == life:
             return self.answer(m.sender, life, 0, 0)
+        return self.put_meet(m, life, m.hint, self.peers.joined[place])
+
+    def put_meet(self, m: Message, life: int, flags: int, joined: int) -> int:
+        """Ask the memory about who has introduced itself."""
         word0 = (m.index & PART_MASK) + (m.log_term & 0xFFFF) * PART_UNIT
         word1 = (m.log_term & PART_MASK) // 0x10000 + (m.commit & LAST_MASK) * LAST_UNIT
-        return self.queue.put_meet(self.empty_spans, m.sender, life, word0, word1, m.hint)
+        return self.queue.put_meet(self.empty_spans, m.sender, life, word0, word1, flags, joined)
 
     def answer(self, to: int, life: int, known: int, why: int) -> int:
         """This life of a member is known here; or it cannot be its present one, because ``known`` was met."""
+        place = self.peers.of_id(self.core.tracker.peers, to)
         self.out.push(MSG_KNOWN, to, self.core.id, 0)
         self.out.set_log(life, 0, known)
-        self.out.set_answer(FLAG_REJECT if why else 0, why, 0)
+        self.out.set_answer(FLAG_REJECT if why else 0, why, 0 if why or place < 0 else self.peers.joined[place] + 1)
         return 0
 
     def superseded(self, place: int, to: int, life: int) -> int:
@@ -253,6 +343,8 @@ class Meetings:
             return False
         slot = self.core.tracker.peers.slot_of(id)
         if slot < 0:
+            if why == REMOVED:
+                self.answer(id, life, known, why)
             return False
         place = self.peers.of_slot(self.core.tracker.peers, slot)
         self.answer(id, life, known, why)
@@ -270,10 +362,10 @@ class Meetings:
 
     # For Python.
 
-    def py_met(self, id: int, life: int) -> None:
-        """What the storage remembers of a member. Before the first round."""
+    def py_met(self, id: int, life: int, joined: int) -> None:
+        """What the storage remembers of a member, which that entry has added. Before the first round."""
         slot = self.core.tracker.peers.slot_of(id)
-        if slot >= 0:
+        if slot >= 0 and joined == self.peers.joined[self.peers.of_slot(self.core.tracker.peers, slot)]:
             self.peers.senders.begin(self.peers.of_slot(self.core.tracker.peers, slot), life)
 
     def py_knows(self, id: int) -> bool:

@@ -7,7 +7,8 @@ from .channels cimport CommandQueue
 from .meetings cimport MeetQueue
 
 cdef int WAIT
-cdef uint64_t REBUILT
+cdef uint64_t STRANGER, REBUILT, REMOVED_LIFE
+cdef int REMOVED
 cdef int64_t ASK_NS
 cdef int CELL_STOP
 
@@ -25,10 +26,10 @@ cdef class Memory(Runner):
     cdef size_t rows, row
     cdef readonly int failed
 
-    @cython.locals(sender=uint64_t, life=uint64_t, word0=uint64_t, word1=uint64_t, why=int)
+    @cython.locals(sender=uint64_t, life=uint64_t, word0=uint64_t, word1=uint64_t, joined=uint64_t, why=int)
     cdef int take(self) except -1 nogil
     @cython.locals(code=int)
-    cdef int learn(self, uint64_t sender, uint64_t life, uint64_t word0, uint64_t word1) except -1 nogil
+    cdef int learn(self, uint64_t sender, uint64_t life, uint64_t word0, uint64_t word1, uint64_t joined) except -1 nogil
     cdef int learned(self, int code) except -1 nogil
     @cython.locals(code=int)
     cdef int copy(self) except -1 nogil

@@ -13,9 +13,10 @@ from .._native.memory import Spans
 from .._native.threads import Cells, Runner
 from ..storage.ledger import Ledger
 from ..storage.protocol import Met
+from ..storage.wal_format import REMOVED, REMOVED_LIFE
 from .channels import CommandQueue
 from .meetings import MeetQueue
-from .rows import REBUILT
+from .rows import REBUILT, STRANGER
 
 ASK_NS = 1_000_000  # before a disk is asked again whether it has finished
 CELL_STOP = 0
@@ -67,23 +68,31 @@ class Memory(Runner):
         """The next row: a member says which life it lives, and on which store; or this one has lost its memory."""
         sender, life = self.queue.sender(self.row), self.queue.life(self.row)
         word0, word1 = self.queue.word0(self.row), self.queue.word1(self.row)
+        joined = self.queue.joined(self.row)
         if sender == self.id:
             self.ledger.lost = life
-            return self.learn(sender, life, word0, word1)
-        why = self.ledger.refusal(sender, life, word0, word1, self.queue.flags(self.row) & REBUILT != 0)
+            return self.learn(sender, life, word0, word1, joined)
+        if self.queue.flags(self.row) & STRANGER != 0:
+            if self.ledger.was(sender, word0, word1, joined):
+                return self.say(REMOVED_LIFE, REMOVED)
+            self.row += 1
+            return 0
+        why = self.ledger.refusal(sender, life, word0, word1, self.queue.flags(self.row) & REBUILT != 0, joined)
+        if why == REMOVED:
+            return self.say(REMOVED_LIFE, why)
         if why != 0:
             return self.say(self.ledger.known_life(sender), why)
-        if self.ledger.knows(sender, life, word0, word1) and not self.unwritten:
+        if self.ledger.knows(sender, life, word0, word1, joined) and not self.unwritten:
             return self.say(0, 0)
-        return self.learn(sender, life, word0, word1)
+        return self.learn(sender, life, word0, word1, joined)
 
-    def learn(self, sender: int, life: int, word0: int, word1: int) -> int:
+    def learn(self, sender: int, life: int, word0: int, word1: int, joined: int) -> int:
         """Something new, which is said once it is durable."""
         if self.asks and not self.ask(sender, life):
             self.row += 1  # something is short; it introduces itself again
             return 0
         if sender != self.id:
-            self.ledger.put(sender, life, word0, word1)
+            self.ledger.put(sender, life, word0, word1, joined)
         if not self.writes:
             return self.say(0, 0)
         self.unwritten = True
@@ -137,7 +146,7 @@ class Memory(Runner):
         remember = getattr(self.storage, "remember", None)
         if remember is None:
             return True
-        return bool(remember(sender, Met(life, self.queue.store(self.row))))
+        return bool(remember(sender, Met(life, self.queue.store(self.row), self.queue.joined(self.row))))
 
     def rest(self) -> int:
         """Sleep until somebody has introduced itself."""

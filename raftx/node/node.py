@@ -25,8 +25,9 @@ from .assembly import Outside, Parts, assemble
 from .events import Cause, Consumer, History, Published, Stream
 from .executor import Executor, Threads
 from .lifecycle import Life, Worker
+from .member_requests import MemberRequests
+from .members import Membership
 from .outcomes import Outcomes
-from .requests import Requests
 from .status import status_of
 
 STATE_CHANGES_KEPT = 1024
@@ -63,7 +64,7 @@ class StateMachine(Protocol):
         """
 
 
-class Node(Requests):
+class Node(MemberRequests):
     """One member of a Raft cluster.
 
     config, storage and transport belong to this node alone; ``state_machine`` may be left out when
@@ -87,6 +88,7 @@ class Node(Requests):
         executor: Executor | None = None,
     ) -> None:
         self._state_changes: History[StateChange] = History(STATE_CHANGES_KEPT)
+        configurations: History[Membership] = History(STATE_CHANGES_KEPT)
         self._outside = Outside(
             config,
             storage,
@@ -95,11 +97,12 @@ class Node(Requests):
             clock if clock is not None else Clock(),
             self._state_changes,
             Published(ConfState()),
+            configurations,
         )
         self._outside.check()
         self._config = config
         self._life = Life(config.id)
-        self._state_changes.is_mine = self._life.is_mine
+        self._state_changes.is_mine = configurations.is_mine = self._life.is_mine
         self._cause = Cause()
         self._outcomes = Outcomes(config.proposal_timeout_ms * 1_000_000, self._life.enders)
         if executor is not None and (isinstance(executor, type) or not callable(getattr(executor, "worker", None))):
@@ -219,6 +222,7 @@ class Node(Requests):
         if self._parts is not None and self._parts.watch.patience is not None:
             self._parts.watch.patience.end(failure)
         self._state_changes.end(failure)
+        self._outside.configurations.end(failure)
         if self._outside.committed is not None:
             self._outside.committed.end(failure)
 

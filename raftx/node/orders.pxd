@@ -4,6 +4,7 @@ from .._native.memory cimport Spans
 from .._native.outbox cimport Message
 from ..consensus.raft cimport Raft
 from . cimport elections
+from .changes cimport Changes
 from .channels cimport ApplyGauges, ApplyQueue, CommandQueue, Gauges
 from .compaction cimport Compaction
 from .dispatch cimport Dispatch
@@ -14,6 +15,7 @@ from .transfers cimport Transfers
 
 cdef int FOLLOWER, LEADER, MSG_HUP, MSG_TRANSFER_LEADER, MSG_UNREACHABLE
 cdef int REFUSED_CAMPAIGN, REFUSED_FULL_THERE
+cdef uint64_t ROW_CHANGE
 cdef uint64_t ROW_CAMPAIGN, ROW_CONNECTED, ROW_MET, ROW_RELEASE, ROW_SNAPSHOT, ROW_TRANSFER_TO, ROW_UNREACHABLE
 cdef size_t ROWS_KEPT
 
@@ -28,6 +30,7 @@ cdef class Orders:
     cdef Compaction compaction
     cdef Meetings meetings
     cdef Room room
+    cdef Changes changes
     cdef Gauges gauges
     cdef ApplyGauges apply_gauges
     cdef Message message

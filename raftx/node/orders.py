@@ -10,6 +10,7 @@ from .._native.outbox import Message
 from ..consensus.raft import Raft
 from ..types import FOLLOWER, LEADER, MSG_HUP, MSG_TRANSFER_LEADER, MSG_UNREACHABLE
 from . import elections
+from .changes import Changes
 from .channels import ApplyGauges, ApplyQueue, CommandQueue, Gauges
 from .compaction import Compaction
 from .dispatch import Dispatch
@@ -20,6 +21,7 @@ from .rows import (
     REFUSED_CAMPAIGN,
     REFUSED_FULL_THERE,
     ROW_CAMPAIGN,
+    ROW_CHANGE,
     ROW_CONNECTED,
     ROW_MET,
     ROW_RELEASE,
@@ -45,6 +47,7 @@ class Orders:
         compaction: Compaction,
         meetings: Meetings,
         room: Room,
+        changes: Changes,
         gauges: Gauges,
         apply_gauges: ApplyGauges,
     ) -> None:
@@ -57,6 +60,7 @@ class Orders:
         self.compaction = compaction
         self.meetings = meetings
         self.room = room
+        self.changes = changes
         self.gauges = gauges
         self.apply_gauges = apply_gauges
         self.message = Message()
@@ -94,6 +98,9 @@ class Orders:
         elif kind == ROW_SNAPSHOT:
             index, term = self.queue.index(row), self.queue.term_of(row)
             self.core.take_snapshot(self.queue.taken, self.span, index, term)
+            self.span += 1
+        elif kind == ROW_CHANGE:
+            self.changes.want(self.queue, row, self.span)
             self.span += 1
         elif kind == ROW_RELEASE:
             self.release(self.queue.index(row), self.queue.request(row))

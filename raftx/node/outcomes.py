@@ -176,7 +176,11 @@ class Outcomes:
         """A request other than a proposal, before it is handed over: its number."""
         number = kind * KIND_UNIT + next(self.counts)
         self.pending[number] = future
-        if kind not in (KIND_SNAPSHOT, KIND_BACKUP):  # which take as long as they take
+        if kind not in (
+            KIND_SNAPSHOT,
+            KIND_BACKUP,
+            KIND_CHANGE,
+        ):  # which have their own time, or take as long as they take
             self.opened.append(number)
         if self.ended:
             self.look_again(number)

@@ -10,7 +10,7 @@ cdef int MEMBERS_MAX, PLACES
 cdef class PeerTable:
     cdef readonly Senders senders
     cdef readonly Contact contact
-    cdef uint64_t[::1] ids, frame_limits, met, told_lost
+    cdef uint64_t[::1] ids, frame_limits, met, told_lost, joined
     cdef int64_t[::1] seen, hints, marks, said_too_large, introduced, knows, pausing, pauses
     cdef int64_t ticks
     @cython.locals(id=uint64_t, place=int)
@@ -21,5 +21,6 @@ cdef class PeerTable:
     cdef int find(self, uint64_t id) noexcept nogil
     @cython.locals(best=int, place=int)
     cdef int add(self, uint64_t id, _core.Peers members) noexcept nogil
+    cdef void begin(self, int place, uint64_t joined) noexcept nogil
     cdef void tick(self) noexcept nogil
     cdef bint tick_place(self, int place) noexcept nogil

@@ -43,6 +43,8 @@ class PeerTable:
         self.pauses = array("q", bytes(8 * PLACES))
         #: a life of it that cannot be, and of which people were told
         self.told_lost = array("Q", bytes(8 * PLACES))
+        #: the entry that added the member; 0 for one of the first members
+        self.joined = array("Q", bytes(8 * PLACES))
         #: the incarnation that was heard last, and whether it has been told our settings since
         self.met = array("Q", bytes(8 * PLACES))
         self.introduced = array("q", bytes(8 * PLACES))
@@ -84,15 +86,25 @@ class PeerTable:
         self.seen[best] = self.ticks
         self.senders.forget(best)
         self.contact.forget(best)
-        self.frame_limits[best] = self.met[best] = 0
+        self.frame_limits[best] = self.met[best] = self.joined[best] = 0
         self.told_lost[best] = 0
         self.knows[best] = self.pausing[best] = self.pauses[best] = 0
         self.marks[best] = self.said_too_large[best] = self.introduced[best] = 0
         return best
 
+    def begin(self, place: int, joined: int) -> None:
+        """The entry ``joined`` has added a member with this id: nothing that was known of another one is of it."""
+        self.joined[place] = joined
+        self.senders.forget(place)
+        self.contact.forget(place)
+        self.frame_limits[place] = self.met[place] = self.told_lost[place] = 0
+        self.knows[place] = self.pausing[place] = self.pauses[place] = 0
+        self.introduced[place] = 0
+
     def tick(self) -> None:
         """Time passes. Before ``tick_place`` of each member."""
         self.ticks += 1
+        self.contact.ticks += 1
 
     def tick_place(self, place: int) -> bool:
         """Time passes for a member: whether the connection to it is to be made again."""
@@ -108,6 +120,10 @@ class PeerTable:
     def py_place(self, members: _core.Peers, id: int) -> int:
         """``of_id``."""
         return self.of_id(members, id)
+
+    def py_joined(self, members: _core.Peers, id: int, joined: int) -> None:
+        """Which entry has added a member. Before the first round."""
+        self.joined[self.of_id(members, id)] = joined
 
     def py_tick(self, members: _core.Peers) -> None:
         """A tick of every member."""

@@ -33,6 +33,7 @@ class Requests:
     _life: Life
     _outside: Outside
     _outcomes: Outcomes
+    _parts: Parts | None
 
     @property
     def state_changes(self) -> Consumer[StateChange]:
@@ -41,6 +42,11 @@ class Requests:
 
     @property
     def leader_id(self) -> int:
+        """See Node."""
+        raise NotImplementedError
+
+    @property
+    def is_leader(self) -> bool:
         """See Node."""
         raise NotImplementedError
 

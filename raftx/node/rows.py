@@ -14,10 +14,13 @@ ROW_BEGUN = 10
 ROW_LOST = 11
 ROW_UNTAKEN = 12
 ROW_READ_AT = 13
+ROW_CHANGED = 14
+ROW_ADDRESS = 15
 
 # Rows that must have room in the queue of the apply thread, or what arrives waits: what the engine itself has to tell
 ROWS_KEPT = 8
 
+STRANGER = 2  # for the memory: its sender is no member, as far as is applied here
 REBUILT = 1  # in a Meet: its sender had another store before, and knows that it has forgotten what that one held
 
 # Python to engine
@@ -31,6 +34,7 @@ ROW_ASK = 7
 ROW_GIVE = 8
 ROW_ARRIVED = 9
 ROW_MET = 10
+ROW_CHANGE = 11
 
 # Engine to courier
 ROW_OFFER = 1
@@ -46,6 +50,7 @@ REASONS_MAX = 16
 # What ended an engine
 FAILED_STORAGE = 1
 FAILED_MEMORY = 2
+FAILED_REMOVED = 3
 
 # What a frame's incarnation says of it, besides ODD_INCARNATION
 SENDER_PRESENT = 0
@@ -73,6 +78,14 @@ REFUSED_OTHER_TRANSFER = 12
 REFUSED_DISK_FULL = 13
 REFUSED_LEADER_FULL = 14
 REFUSED_FULL_THERE = 15
+REFUSED_CHANGE_PENDING = 16
+REFUSED_CHANGE_EARLIER = 17
+REFUSED_JOINT = 18
+REFUSED_NOT_JOINT = 19
+REFUSED_NO_LEARNER = 20
+REFUSED_BEHIND = 21
+REFUSED_QUORUM = 22
+REFUSED_NO_CHANGE = 23
 
 REFUSALS = (
     "unknown reason",
@@ -91,4 +104,12 @@ REFUSALS = (
     "this node's disk has no room for the next segment of its log",
     "the leader's disk is full, and no other member has taken over yet: propose again, or make room on its disk",
     "the disk of that member is full",
+    "another change of membership is under way",
+    "the member that asked has not applied the last change of membership",
+    "the configuration is joint, and is left by itself first",
+    "the configuration is not joint",
+    "a member is to become a voter that is no learner: add it as a learner first",
+    "a learner that is to become a voter has not caught up",
+    "too few of the voters after the change are there now: without a majority nothing could be decided",
+    "it was no change of membership",
 )

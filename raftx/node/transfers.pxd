@@ -6,13 +6,14 @@ from .._native.threads cimport Handoff
 from ..consensus cimport records
 from ..consensus.raft cimport Raft
 from .channels cimport CommandQueue
+from .peers cimport PeerTable
 
 cdef int FOLLOWER, LEADER, SNAPSHOT
 cdef int MSG_CHUNK, MSG_CHUNKS, MSG_SNAP, MSG_SNAP_STATUS
 cdef uint32_t FLAG_REJECT
 cdef uint64_t ROW_ARRIVED, ROW_ASK, ROW_GIVE
 cdef uint64_t ROW_CHUNK, ROW_OFFER, ROW_WANTED
-cdef int IDLE_TIMEOUTS
+cdef int IDLE_TIMEOUTS, PLACES
 
 @cython.final
 cdef class CourierQueue(Handoff):
@@ -28,6 +29,7 @@ cdef class CourierQueue(Handoff):
 cdef class Transfers:
     cdef Raft core
     cdef Outbox out
+    cdef PeerTable peers
     cdef readonly bint enabled
     cdef readonly CourierQueue queue
     cdef Message message
@@ -56,7 +58,7 @@ cdef class Transfers:
     ) except -1 nogil
     cdef int take_file(self, Spans spans, size_t span, uint64_t index, uint64_t term) except -1 nogil
     cdef int install(self) except -1 nogil
-    @cython.locals(slot=int)
+    @cython.locals(slot=int, place=int)
     cdef int tick(self) except -1 nogil
     cdef int lost(self, uint64_t to) except -1 nogil
     cdef void writing(self, uint64_t number) noexcept nogil

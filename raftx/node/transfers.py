@@ -19,7 +19,6 @@ from ..types import (
     FLAG_REJECT,
     FOLLOWER,
     LEADER,
-    MEMBERS_MAX,
     MSG_CHUNK,
     MSG_CHUNKS,
     MSG_SNAP,
@@ -27,7 +26,8 @@ from ..types import (
     SNAPSHOT,
 )
 from .channels import CommandQueue
-from .rows import ROW_ARRIVED, ROW_ASK, ROW_CHUNK, ROW_GIVE, ROW_OFFER, ROW_WANTED
+from .peers import PeerTable
+from .rows import PLACES, ROW_ARRIVED, ROW_ASK, ROW_CHUNK, ROW_GIVE, ROW_OFFER, ROW_WANTED
 
 QUEUED = 64  # rows that may wait for the courier; what comes beyond is dropped, and asked for again
 IDLE_TIMEOUTS = 4  # election timeouts without a request for chunks after which a leader offers a snapshot anew
@@ -58,9 +58,10 @@ class CourierQueue(Handoff):
 class Transfers:
     """Of one node. ``enabled``: there is a courier; if not, nothing is to be offered to it that it lacks."""
 
-    def __init__(self, core: Raft, out: Outbox, enabled: bool) -> None:
+    def __init__(self, core: Raft, out: Outbox, peers: PeerTable, enabled: bool) -> None:
         self.core = core
         self.out = out
+        self.peers = peers
         self.enabled = enabled
         self.queue = CourierQueue(Event(), QUEUED)
         self.message = Message()
@@ -70,8 +71,8 @@ class Transfers:
         self.file_index = 0
         #: the write that begins the log anew, and the snapshot it is of; 0: none is under way
         self.write = self.index = self.term = 0
-        #: ticks since a member that this leader has offered a snapshot last asked for a chunk, by slot
-        self.idle = array("q", bytes(8 * MEMBERS_MAX))
+        #: ticks since a member that this leader has offered a snapshot last asked for a chunk, by place (peers.py)
+        self.idle = array("q", bytes(8 * PLACES))
 
     # --- what arrives ----------------------------------------------------------------------------------
 
@@ -96,15 +97,15 @@ class Transfers:
         slot = self.core.tracker.peers.slot_of(m.sender)
         if slot < 0 or not self.enabled:
             return 0
-        self.idle[slot] = 0
+        self.idle[self.peers.of_slot(self.core.tracker.peers, slot)] = 0
         self.spans.clear()
         return self.queue.put_wanted(self.spans, m.sender, m.index, m.log_term, m.context, m.commit, m.hint)
 
     def take_chunk(self, m: Message) -> int:
         """A chunk that was asked for, perhaps in an earlier life."""
         refused = m.flags & FLAG_REJECT != 0
-        if not self.enabled or self.core.tracker.peers.slot_of(m.sender) < 0:
-            return 0
+        if not self.enabled or (self.core.tracker.peers.slot_of(m.sender) < 0 and m.sender != self.core.lead):
+            return 0  # a member that joins knows its leader before it knows the members
         if (m.count != 0) == refused:
             # A chunk, or the news that there is none: what is both, or neither, no honest member has sent. The courier
             # takes a record of every row that refuses nothing, and of no other.
@@ -190,13 +191,14 @@ class Transfers:
         if self.core.role != LEADER:
             return 0
         for slot in range(self.core.tracker.peers.count):
+            place = self.peers.of_slot(self.core.tracker.peers, slot)
             if slot == self.core.self_slot or self.core.tracker.peers.state[slot] != SNAPSHOT:
-                self.idle[slot] = 0
+                self.idle[place] = 0
                 continue
-            self.idle[slot] += 1
-            if self.idle[slot] > IDLE_TIMEOUTS * self.core.election_timeout:
+            self.idle[place] += 1
+            if self.idle[place] > IDLE_TIMEOUTS * self.core.election_timeout:
                 # Lost on its way, or the member is gone: probe it, and offer what is newest then.
-                self.idle[slot] = 0
+                self.idle[place] = 0
                 self.lost(self.core.tracker.peers.ids[slot])
         return 0
 

@@ -7,6 +7,7 @@ code, so no other thread of the node waits for it, but for the one that closes t
 from __future__ import annotations
 
 from .._native.threads import Clock
+from .changer import Changer
 from .outcomes import Outcomes
 from .patience import Patience
 from .periodic import Periodic
@@ -24,6 +25,8 @@ class Watch(Periodic):
         self.clock = clock
         #: proposals with deadlines of their own
         self.patience: Patience | None = None
+        #: changes of membership that this node was asked for
+        self.changer: Changer | None = None
         self.usual_pause = self.pause
 
     def work(self) -> None:
@@ -31,13 +34,16 @@ class Watch(Periodic):
         self.outcomes.expire(self.clock.py_now())
         if self.patience is not None:
             self.patience.work()
+        if self.changer is not None:
+            self.changer.work()
 
     def rest(self) -> None:
         """Sleep until something is due."""
-        due = self.patience.next_due() if self.patience is not None else None
         self.pause = self.usual_pause
-        if due is not None:
-            self.pause = min(self.pause, max(0, due - self.clock.py_now()))
+        for part in (self.patience, self.changer):
+            due = part.next_due() if part is not None else None
+            if due is not None:
+                self.pause = min(self.pause, max(0, due - self.clock.py_now()))
         super().rest()
 
     def has_more(self) -> bool:

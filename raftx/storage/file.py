@@ -31,11 +31,13 @@ from ..errors import (
 )
 from ..report import report
 from ..types import DEFAULT_CLUSTER, ConfState, HardState, is_id
+from . import book
 from . import founding as founding_file
 from . import lives as lives_file
+from .book import Book
 from .disk import Disk
 from .founding import NAME as FOUNDING
-from .founding import Founding, check_segment_bytes, planned
+from .founding import Founding, check_segment_bytes, joiner, planned
 from .ledger import Ledger
 from .lives import NAME as LIVES
 from .lives import Lives, new_life, words_of
@@ -161,17 +163,20 @@ class FileStorage:
         path: str | os.PathLike[str],
         *,
         id: int,
-        members: Mapping[int, str] | Iterable[int],
+        members: Mapping[int, str] | Iterable[int] | None = None,
         learners: Mapping[int, str] | Iterable[int] = (),
+        join: Iterable[str] | None = None,
         cluster: bytes = DEFAULT_CLUSTER,
         segment_bytes: int = 64 << 20,
         accept_loss: bool = False,
         snapshot_level: int | None = None,
         disk: Disk | None = None,
     ) -> FileStorage:
-        """Found member ``id`` of a new cluster in a directory that holds none, and return its storage, not opened.
+        """Found member ``id`` in a directory that holds none, and return its storage, not opened.
 
-        members: the first voters, the same for each of them: ids, or their addresses by id. learners: likewise.
+        members: the first voters of a new cluster, the same for each of them: ids, or their addresses by id. learners:
+        likewise. join, in place of both: addresses of some members of a cluster that is there. The new one waits until
+        it is added on one of them (``Node.add_voter``, ``Node.add_learner``), and learns everything from whoever leads.
         cluster: 16 bytes, as Config.cluster. The rest is as for ``FileStorage``; segment_bytes is kept. The directory
         is made (mode 0700) if it does not exist. What a founding has left that did not end is no obstacle.
 
@@ -187,7 +192,12 @@ class FileStorage:
             disk=disk,
         )
         store = storage._disk.random(STORE_BYTES)
-        storage._found(planned(store, id, members, learners, cluster, segment_bytes))
+        if (members is None) == (join is None) or (join is not None and learners):
+            raise ConfigError("give members (and learners), to begin a new cluster, or join, to be added to one")
+        if join is not None:
+            storage._found(joiner(store, id, join, cluster, segment_bytes))
+        else:
+            storage._found(planned(store, id, members or (), learners, cluster, segment_bytes))
         return storage
 
     @classmethod
@@ -225,7 +235,7 @@ class FileStorage:
                 "part in the new one with what they have"
             )
         conf_state, addresses = founding.conf_state, founding.addresses
-        made = replace(found, cluster=new, conf_state=conf_state, addresses=addresses)
+        made = replace(found, cluster=new, conf_state=conf_state, addresses=addresses, joined={})
         founding = replace(founding, base=found.index, base_term=found.term, restored=True)
         storage._found(founding, lambda directory: copy_snapshot(file, directory, made, snapshot_level))
         return storage
@@ -361,13 +371,28 @@ class FileStorage:
         self._spans.py_push(snapshot_record(snapshot))
         self._last = self._behind = index
 
+    def keep_addresses(self, index: int, addresses: Mapping[int, str], joined: Mapping[int, int]) -> None:
+        """What the entries up to ``index`` say of the members, before they are forgotten. See protocol.py.
+
+        Raises StorageError when it is closed, and when it cannot be kept.
+        """
+        directory, head = self._directory, self._head
+        if directory is None or head is None:
+            raise StorageError(f"{self.path} is closed")
+        if not addresses and not joined:
+            return
+        try:
+            book.write(directory, head.store, Book(index, dict(addresses), dict(joined)))
+        except OSError as error:
+            raise StorageError(f"{self.path}: {error}") from error
+
     def remember(self, id: int, met: Met) -> bool:
         """Another member was met: durable when it returns True. See protocol.py. Not while a node uses it.
 
         Raises StorageError when it is closed, StorageFailed.
         """
         ledger = self._open_ledger()
-        ledger.py_put(id, met.life, *words_of(met.store))
+        ledger.py_put(id, met.life, *words_of(met.store), met.joined)
         return self._write_ledger(ledger)
 
     def forgotten(self, life: int) -> None:
@@ -530,6 +555,7 @@ class FileStorage:
         self._last = wal.last_index
         self._behind = 0
         newest = store.newest()
+        addresses, joined = self._addresses(directory, founding, recovery.base)
         return Loaded(
             self._state,
             recovery.conf_state,
@@ -543,7 +569,22 @@ class FileStorage:
             store=founding.store,
             rebuilt=founding.rebuilt,
             met=lives.met,
+            addresses=addresses,
+            joined=joined,
+            joining=founding.joining,
         )
+
+    def _addresses(
+        self, directory: Directory, founding: Founding, base: int
+    ) -> tuple[Mapping[int, str], Mapping[int, int]]:
+        """What is known of the members at the base, beside the snapshots. Raises WalDamaged."""
+        try:
+            kept = book.read(directory, founding.store)
+        except WalDamaged as error:
+            raise WalDamaged(f"{self.path}: {error}. {REMEDY}") from error
+        if kept is not None and kept.index >= base:
+            return kept.addresses, kept.joined
+        return {} if founding.joining else founding.addresses, {}
 
     def _doubt_of(self, recovery: Recovery, id: int) -> str:
         """Why this member starts in doubt, or "". Raises WalDamaged where nobody else could help it out."""
@@ -562,6 +603,8 @@ class FileStorage:
                 "backup, if there is one (raftx restore), or accept the loss of the newest entries with "
                 "FileStorage(accept_loss=True)"
             )
+        if recovery.founding.joining and recovery.reader.last_index == 0:
+            return doubt  # it has nothing that could be missing
         report(
             logging.WARNING,
             "%s; this member starts in doubt: it does not vote before a leader has brought it up to date",

@@ -15,19 +15,21 @@ from dataclasses import dataclass
 from .._native.files import Directory
 from .._native.memory import Buffer
 from ..errors import ConfChangeError, ConfigError, StorageError, UsageError, WalDamaged
-from ..types import ConfState, is_id
+from ..types import MEMBERS_MAX, ConfState, is_id
 from .protocol import first_membership
-from .snapshot_format import check_address, decode_members, encode_members
+from .snapshot_format import URL_MAX, check_address, decode_members, encode_members
 from .wal_format import BLOCK, CLUSTER_BYTES, STORE_BYTES
 from .whole import write_whole
 
 NAME = "founding"
 NEW = "founding.new"  # one that is being made, before it has its name
 MAGIC = b"RAFTXFND"
-VERSION = 2
+VERSION = 3
 FLAG_REBUILT = 1
 FLAG_IN_DOUBT = 2
 FLAG_RESTORED = 4
+FLAG_JOINING = 8
+FLAGS = FLAG_REBUILT | FLAG_IN_DOUBT | FLAG_RESTORED | FLAG_JOINING
 SEGMENT_BYTES_MIN = 64 << 10
 SEGMENT_BYTES_MAX = 1 << 40
 SIZE_MAX = 1 << 17  # bytes: room for all addresses that there can be
@@ -61,11 +63,15 @@ class Founding:
     base_term: int = 0
     #: a snapshot of that entry, or of a later one, was there before the directory was founded
     restored: bool = False
+    #: it is to be added to a cluster that is there: it has no membership, and ``addresses`` are those of some members,
+    #: by numbers from 1 on that are nobody's id
+    joining: bool = False
 
     def encode(self) -> bytes:
         """The bytes of the file."""
-        data = bytearray(_MEMBERS_AT) + encode_members(self.conf_state, self.addresses)
+        data = bytearray(_MEMBERS_AT) + encode_members(self.conf_state, self.addresses, {})
         flags = FLAG_REBUILT * self.rebuilt | FLAG_IN_DOUBT * self.in_doubt | FLAG_RESTORED * self.restored
+        flags |= FLAG_JOINING * self.joining
         _FIXED.pack_into(
             data, _HEAD.size, self.cluster, self.store, self.id, self.segment_bytes, flags, 0, self.opened, self.base,
             self.base_term,
@@ -83,6 +89,32 @@ def check_segment_bytes(given: int) -> None:
         )
 
 
+def check_founder(id: int, cluster: bytes, segment_bytes: int) -> None:
+    """Raise ConfigError, which names the field, for what no directory can be founded with."""
+    check_segment_bytes(segment_bytes)
+    if not is_id(id):
+        raise ConfigError(f"id must be an integer in 1..2^63-1, not {id!r}")
+    if not isinstance(cluster, bytes) or len(cluster) != CLUSTER_BYTES:
+        raise ConfigError(f"cluster must be {CLUSTER_BYTES} bytes, the same for all members, not {cluster!r}")
+
+
+def joiner(store: bytes, id: int, join: Iterable[str], cluster: bytes, segment_bytes: int) -> Founding:
+    """What is to be founded for a member that waits to be added. Raises ConfigError, which names a field.
+
+    It begins in doubt: another member may have had its id before, and have voted.
+    """
+    check_founder(id, cluster, segment_bytes)
+    urls = [] if isinstance(join, (str, bytes)) or not isinstance(join, Iterable) else list(join)
+    if not urls or not all(isinstance(url, str) and url and len(url.encode()) <= URL_MAX for url in urls):
+        raise ConfigError(f"join must be addresses of members, such as ['tcp://10.0.0.1:5601'], not {join!r}")
+    if len(urls) > MEMBERS_MAX:
+        raise ConfigError(f"join must be at most {MEMBERS_MAX} addresses, not {len(urls)}")
+    addresses = dict(enumerate(urls, 1))
+    return Founding(
+        cluster, store, id, segment_bytes // BLOCK * BLOCK, ConfState(), addresses, in_doubt=True, joining=True
+    )
+
+
 def planned(
     store: bytes,
     id: int,
@@ -92,11 +124,7 @@ def planned(
     segment_bytes: int,
 ) -> Founding:
     """What is to be founded; members and learners: ids, or addresses by id. Raises ConfigError, which names a field."""
-    check_segment_bytes(segment_bytes)
-    if not is_id(id):
-        raise ConfigError(f"id must be an integer in 1..2^63-1, not {id!r}")
-    if not isinstance(cluster, bytes) or len(cluster) != CLUSTER_BYTES:
-        raise ConfigError(f"cluster must be {CLUSTER_BYTES} bytes, the same for all members, not {cluster!r}")
+    check_founder(id, cluster, segment_bytes)
     conf_state = first_membership(members, learners, "members")
     if not conf_state.voters:
         raise ConfigError("members must name at least one member")
@@ -126,15 +154,16 @@ def decode(data: bytes) -> Founding:
             "other: use the raftx that wrote it, or begin a new cluster in new directories"
         )
     cluster, store, id, segment_bytes, flags, zero, opened, base, base_term = _FIXED.unpack_from(data, _HEAD.size)
-    if flags > (FLAG_REBUILT | FLAG_IN_DOUBT | FLAG_RESTORED) or zero:
+    if flags & ~FLAGS or zero:
         raise WalDamaged(f"the file {NAME} has flags that this raftx does not know")
     try:
-        conf_state, addresses = decode_members(data[_MEMBERS_AT:])
+        conf_state, addresses, _ = decode_members(data[_MEMBERS_AT:])
     except (ConfChangeError, UnicodeDecodeError, struct.error) as error:
         raise WalDamaged(f"the file {NAME} is damaged: {error}") from error
     return Founding(
         cluster, store, id, segment_bytes, conf_state, addresses, bool(flags & FLAG_REBUILT),
         bool(flags & FLAG_IN_DOUBT), opened, base, base_term, bool(flags & FLAG_RESTORED),
+        bool(flags & FLAG_JOINING),
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ cdef uint32_t LIVES_VERSION
 cdef uint64_t SLOTS, SLOT_BYTES
 cdef int MET_MAX, COUNT_SHIFT
 cdef int EAGAIN, EBADF, EDQUOT, EINTR, EMFILE, ENFILE, ENOMEM, ENOSPC
-cdef int OTHER_STORE, EARLIER, TWIN
+cdef int OTHER_STORE, REMOVED, EARLIER, TWIN
 
 @cython.final
 cdef class Ledger:
@@ -20,19 +20,23 @@ cdef class Ledger:
     cdef uint64_t written
     cdef public uint64_t lost
     cdef readonly int rows
-    cdef uint64_t[::1] ids, lives, stores0, stores1
+    cdef uint64_t[::1] ids, lives, stores0, stores1, joined
     cdef Buffer slot
 
     @cython.locals(row=int)
     cdef int find(self, uint64_t id) noexcept nogil
     @cython.locals(row=int)
-    cdef bint knows(self, uint64_t id, uint64_t life, uint64_t word0, uint64_t word1) noexcept nogil
+    cdef bint knows(self, uint64_t id, uint64_t life, uint64_t word0, uint64_t word1, uint64_t joined) noexcept nogil
     @cython.locals(row=int, lives=uint64_t, before=uint64_t)
-    cdef int refusal(self, uint64_t id, uint64_t life, uint64_t word0, uint64_t word1, bint rebuilt) noexcept nogil
+    cdef int refusal(
+        self, uint64_t id, uint64_t life, uint64_t word0, uint64_t word1, bint rebuilt, uint64_t joined
+    ) noexcept nogil
+    @cython.locals(row=int)
+    cdef bint was(self, uint64_t id, uint64_t word0, uint64_t word1, uint64_t applied) noexcept nogil
     @cython.locals(row=int)
     cdef uint64_t known_life(self, uint64_t id) noexcept nogil
     @cython.locals(row=int, at=int)
-    cdef int put(self, uint64_t id, uint64_t life, uint64_t word0, uint64_t word1) noexcept nogil
+    cdef int put(self, uint64_t id, uint64_t life, uint64_t word0, uint64_t word1, uint64_t joined) noexcept nogil
     @cython.locals(row=int, at=size_t, size=size_t)
     cdef int fill(self, uint64_t number) except -1 nogil
     cdef int write(self) except? -1 nogil

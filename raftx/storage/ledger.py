@@ -21,6 +21,7 @@ from .wal_format import (
     LIVES_VERSION,
     MET_MAX,
     OTHER_STORE,
+    REMOVED,
     SLOT_BYTES,
     SLOT_CHECKED_FROM,
     SLOT_HEADER,
@@ -70,6 +71,8 @@ class Ledger:
         self.lives = array("Q", bytes(8 * MET_MAX))
         self.stores0 = array("Q", bytes(8 * MET_MAX))
         self.stores1 = array("Q", bytes(8 * MET_MAX))
+        #: the entry that added the member whose life it is; 0 for one of the first members
+        self.joined = array("Q", bytes(8 * MET_MAX))
         self.slot = Buffer()
 
     def find(self, id: int) -> int:
@@ -79,16 +82,24 @@ class Ledger:
                 return row
         return -1
 
-    def knows(self, id: int, life: int, word0: int, word1: int) -> bool:
+    def knows(self, id: int, life: int, word0: int, word1: int, joined: int) -> bool:
         """Whether this is what was learned last of that member."""
         row = self.find(id)
-        return row >= 0 and self.lives[row] == life and self.stores0[row] == word0 and self.stores1[row] == word1
+        if row < 0 or self.lives[row] != life or self.joined[row] != joined:
+            return False
+        return self.stores0[row] == word0 and self.stores1[row] == word1
 
-    def refusal(self, id: int, life: int, word0: int, word1: int, rebuilt: bool) -> int:
-        """Why a member cannot be in the life that it says, on that store; 0 when it can be."""
+    def refusal(self, id: int, life: int, word0: int, word1: int, rebuilt: bool, joined: int) -> int:
+        """Why a member cannot be in the life that it says, on that store; 0 when it can be.
+
+        joined: the entry that added it. What was met of a member that had this id before, and was removed, says only
+        that this store is not to come back.
+        """
         row = self.find(id)
-        if row < 0 or self.knows(id, life, word0, word1):
+        if row < 0 or self.knows(id, life, word0, word1, joined):
             return 0
+        if self.joined[row] < joined:
+            return REMOVED if self.stores0[row] == word0 and self.stores1[row] == word1 else 0
         lives, before = life >> COUNT_SHIFT, self.lives[row] >> COUNT_SHIFT
         if self.stores0[row] != word0 or self.stores1[row] != word1:
             # One that was rebuilt knows that it has forgotten, and begins in doubt.
@@ -97,12 +108,19 @@ class Ledger:
             return TWIN
         return 0 if lives > before else EARLIER
 
+    def was(self, id: int, word0: int, word1: int, applied: int) -> bool:
+        """Whether who says this was a member, on that store, as of that entry: if it is none now, it was removed."""
+        row = self.find(id)
+        if row < 0 or self.joined[row] > applied:
+            return False
+        return self.stores0[row] == word0 and self.stores1[row] == word1
+
     def known_life(self, id: int) -> int:
         """The life of a member that was met last; 0 for none."""
         row = self.find(id)
         return self.lives[row] if row >= 0 else 0
 
-    def put(self, id: int, life: int, word0: int, word1: int) -> int:
+    def put(self, id: int, life: int, word0: int, word1: int, joined: int) -> int:
         """Learn of a member; who was learned of longest ago makes room."""
         row = self.find(id)
         if row < 0 and self.rows == MET_MAX:
@@ -112,8 +130,10 @@ class Ledger:
             for at in range(row, self.rows):
                 self.ids[at], self.lives[at] = self.ids[at + 1], self.lives[at + 1]
                 self.stores0[at], self.stores1[at] = self.stores0[at + 1], self.stores1[at + 1]
+                self.joined[at] = self.joined[at + 1]
         self.ids[self.rows], self.lives[self.rows] = id, life
         self.stores0[self.rows], self.stores1[self.rows] = word0, word1
+        self.joined[self.rows] = joined
         self.rows += 1
         return 0
 
@@ -136,6 +156,7 @@ class Ledger:
             self.slot.set_u64(at + 8, self.lives[row])
             self.slot.set_u64(at + 16, self.stores0[row])
             self.slot.set_u64(at + 24, self.stores1[row])
+            self.slot.set_u64(at + 32, self.joined[row])
         self.slot.set_u32(CRC_AT, self.slot.crc(SLOT_CHECKED_FROM, size - SLOT_CHECKED_FROM))
         return 0
 
@@ -165,13 +186,13 @@ class Ledger:
 
     # For Python.
 
-    def py_put(self, id: int, life: int, word0: int, word1: int) -> None:
+    def py_put(self, id: int, life: int, word0: int, word1: int, joined: int = 0) -> None:
         """``put``."""
-        self.put(id, life, word0, word1)
+        self.put(id, life, word0, word1, joined)
 
-    def py_refusal(self, id: int, life: int, word0: int, word1: int, rebuilt: bool) -> int:
+    def py_refusal(self, id: int, life: int, word0: int, word1: int, rebuilt: bool, joined: int = 0) -> int:
         """``refusal``."""
-        return self.refusal(id, life, word0, word1, rebuilt)
+        return self.refusal(id, life, word0, word1, rebuilt, joined)
 
     def py_slot(self) -> bytes:
         """What a slot is to hold now."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from .._native.files import Directory, File
 from .._native.memory import Buffer
-from ..errors import MemoryLost, WalDamaged, WrongDirectory
+from ..errors import MemoryLost, Removed, WalDamaged, WrongDirectory
 from .ledger import Ledger
 from .protocol import Met
 from .wal_format import (
@@ -19,6 +19,8 @@ from .wal_format import (
     LIVES_MAGIC,
     LIVES_VERSION,
     OTHER_STORE,
+    REMOVED,
+    REMOVED_LIFE,
     SLOT_BYTES,
     SLOT_CHECKED_FROM,
     SLOT_HEADER,
@@ -33,7 +35,7 @@ NAME = "lives"
 NEW = "lives.new"  # one that is being made, before it has its name
 # magic, version, crc, which write this is, lives, the life that was met and is not known here, members, store
 _HEAD = struct.Struct(f"<8sIIQQQQ{STORE_BYTES}s")
-_ROW = struct.Struct(f"<QQ{STORE_BYTES}s")
+_ROW = struct.Struct(f"<QQ{STORE_BYTES}sQ")
 _WORDS = struct.Struct("<QQ")
 
 #: what is said of a slot that was written and cannot be read, and that the next opening writes again
@@ -51,6 +53,7 @@ WHY = {
     EARLIER: f"{EARLIER_LIFE}; or that is over, and what it said then comes late",
     TWIN: "which has the same number: this storage was set back by a life, or copied",
 }
+WHY[REMOVED] = "which was removed from the cluster: this is its storage still"
 OWN_WHY = {**WHY, EARLIER: EARLIER_LIFE}
 
 
@@ -74,7 +77,7 @@ class Lives:
         """The same, to be written on into ``file``; None: nowhere."""
         ledger = Ledger(file, *words_of(self.store), self.number, self.count, self.lost)
         for id, each in self.met.items():
-            ledger.py_put(id, each.life, *words_of(each.store))
+            ledger.py_put(id, each.life, *words_of(each.store), each.joined)
         return ledger
 
 
@@ -92,7 +95,7 @@ def decode(slot: bytes) -> Lives | None:
     end = SLOT_HEADER + rows * SLOT_ROW
     if version != LIVES_VERSION or end > len(slot) or crc != zlib.crc32(slot[SLOT_CHECKED_FROM:end]):
         return None
-    met = {id: Met(life, on) for id, life, on in _ROW.iter_unpack(slot[SLOT_HEADER:end])}
+    met = {id: Met(life, on, joined) for id, life, on, joined in _ROW.iter_unpack(slot[SLOT_HEADER:end])}
     return Lives(whose, number, count, lost, met)
 
 
@@ -139,9 +142,22 @@ def read(directory: Directory, store: bytes) -> Lives:
 
 
 def check(lost: int, where: str, id: int) -> None:
-    """Raise MemoryLost for a storage of which others have said that it has forgotten something: this life."""
+    """Raise MemoryLost for a storage of which others have said that it has forgotten something: this life.
+
+    Raises Removed where its member was removed from the cluster.
+    """
+    if lost == REMOVED_LIFE:
+        raise Removed(f"{where}: {removed(id)}")
     if lost:
         raise MemoryLost(f"{where}: {GONE.format(id=id, lost=named(lost))}. {GONE_REMEDY}")
+
+
+def removed(id: int) -> str:
+    """What a member that was removed is told."""
+    return (
+        f"member {id} was removed from its cluster: it takes part no more, and its directory can be deleted. If it is "
+        "to come back, found it anew in an empty directory (FileStorage.create with join) and add it"
+    )
 
 
 def check_written(code: int) -> None:

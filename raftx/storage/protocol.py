@@ -54,6 +54,8 @@ class Met:
     life: int
     #: 16 bytes, drawn when the store was founded
     store: bytes
+    #: the entry that added the member; 0 for one of the first members
+    joined: int = 0
 
 
 @dataclass
@@ -85,6 +87,11 @@ class Loaded:
     rebuilt: bool = False
     #: What ``remember`` was told last of each other member.
     met: Mapping[int, Met] = field(default_factory=dict)
+    #: Where the members at the base are reached, and the entry that added each of them, as ``keep_addresses`` was told.
+    addresses: Mapping[int, str] = field(default_factory=dict)
+    joined: Mapping[int, int] = field(default_factory=dict)
+    #: Its member was founded to be added to a cluster that is there.
+    joining: bool = False
 
 
 @runtime_checkable
@@ -140,13 +147,29 @@ class RememberingStorage(Storage, Protocol):
 
         False: something is short that may come back, as room; the member introduces itself again.
 
-        Something is kept of the last 500 that were met, at least.
+        Something is kept of the last 400 that were met, at least.
         """
 
     def forgotten(self, life: int) -> None:
         """Others have met this life of the storage's own member, which it does not know: it was set back, or copied.
 
         Durable when it returns. Every ``open`` raises ``MemoryLost`` from then on.
+        """
+
+
+@runtime_checkable
+class AddressStorage(Storage, Protocol):
+    """A storage that keeps what the entries say of the members, beside the membership itself, when they are forgotten.
+
+    With a storage that does not, a node whose log was compacted without a snapshot reaches others as its transport was
+    told when it was made.
+    """
+
+    def keep_addresses(self, index: int, addresses: Mapping[int, str], joined: Mapping[int, int]) -> None:
+        """The log is about to begin behind entry ``index``: what ``open`` is to give as ``Loaded.addresses`` then.
+
+        Durable when it returns. ``compact`` follows, on the same thread. Until the log begins there ``open`` gives what
+        it gave before.
         """
 
 

@@ -164,7 +164,11 @@ def _copy_snapshots(old: Look, source: Directory | None, target: Directory, foun
         if not each.counts or each.descriptor is None:
             continue
         made = replace(
-            each.descriptor, cluster=founding.cluster, conf_state=founding.conf_state, addresses=founding.addresses
+            each.descriptor,
+            cluster=founding.cluster,
+            conf_state=founding.conf_state,
+            addresses=founding.addresses,
+            joined={},
         )
         reader = SnapshotReader(source, each.name)
         try:

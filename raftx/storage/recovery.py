@@ -254,7 +254,7 @@ class Recovery:
             self.where = (segment_name(heads[-1].segment), self.position)
         self._judge(len(heads), self.position)
         if not self.doubt and founding.in_doubt and self.reader.batch_number == 0:
-            self.doubt = "it was rebuilt, and has nothing of what it held before"
+            self.doubt = "it joins" if founding.joining else "it was rebuilt, and has nothing of what it held before"
 
     def to_be_mended(self) -> list[tuple[str, int, str]]:
         """What ``mend`` is going to repair, after ``examine``: (file, place, reason) each. Changes nothing on disk."""

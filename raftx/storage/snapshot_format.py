@@ -10,7 +10,7 @@ import re
 import struct
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .._native.memory import py_crc32
 from ..errors import ConfChangeError, SnapshotDamaged, StorageError, UsageError
@@ -18,7 +18,7 @@ from ..types import MEMBERS_MAX, NUMBER_MAX, ConfState, Snapshot, is_id
 from .wal_format import BLOCK, CLUSTER_BYTES
 
 MAGIC = b"RAFTXSNP"
-VERSION = 2
+VERSION = 3
 # Where in the header each field stands
 VERSION_AT = 8
 CRC_AT = 12
@@ -49,6 +49,7 @@ CHUNK_BYTES_MAX = 1 << 20
 
 _FIXED = struct.Struct("<II16sQQQQQQ")  # from FLAGS_AT to DIGEST_AT
 _ADDRESS = struct.Struct("<QH")
+_JOINED = struct.Struct("<QQ")
 _U32 = struct.Struct("<I")
 _PLACE = struct.Struct("<QI")
 
@@ -79,6 +80,8 @@ class Descriptor:
     chunk_bytes: int = CHUNK_BYTES
     compressed: bool = False
     digest: bytes = bytes(DIGEST_BYTES)
+    #: the entry that added each member; those that are not in here were there from the beginning
+    joined: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -101,7 +104,7 @@ class Descriptor:
     @property
     def head_bytes(self) -> int:
         """Bytes before the first chunk."""
-        return head_bytes(len(encode_members(self.conf_state, self.addresses)))
+        return head_bytes(len(encode_members(self.conf_state, self.addresses, self.joined)))
 
     @property
     def file_bytes(self) -> int:
@@ -140,12 +143,19 @@ def head_bytes(members: int) -> int:
     return -(-(MEMBERS_AT + members) // BLOCK) * BLOCK
 
 
-def encode_members(conf_state: ConfState, addresses: Mapping[int, str]) -> bytes:
-    """A membership, and the addresses of its members."""
-    out = [conf_state.encode(), _U32.pack(len(addresses))]
+def encode_members(conf_state: ConfState, addresses: Mapping[int, str], joined: Mapping[int, int]) -> bytes:
+    """A membership, the addresses of its members, and the entry that added each of them."""
+    return conf_state.encode() + encode_addresses(addresses, joined)
+
+
+def encode_addresses(addresses: Mapping[int, str], joined: Mapping[int, int]) -> bytes:
+    """The addresses of members, and the entry that added each of them."""
+    out = [_U32.pack(len(addresses))]
     for id in sorted(addresses):
         url = addresses[id].encode()
         out.append(_ADDRESS.pack(id, len(url)) + url)
+    out.append(_U32.pack(len(joined)))
+    out += [_JOINED.pack(id, joined[id]) for id in sorted(joined)]
     return b"".join(out)
 
 
@@ -165,13 +175,13 @@ def digest_with(stored: hashlib._Hash, each: Descriptor) -> bytes:
     """The digest of those bytes and of the header."""
     whole = stored.copy()
     whole.update(_fixed(each))
-    whole.update(encode_members(each.conf_state, each.addresses))
+    whole.update(encode_members(each.conf_state, each.addresses, each.joined))
     return whole.digest()
 
 
 def encode(each: Descriptor) -> bytes:
     """The header as far as it is used: what stands in the file, and what members are told."""
-    used = MEMBERS_AT + len(members := encode_members(each.conf_state, each.addresses))
+    used = MEMBERS_AT + len(members := encode_members(each.conf_state, each.addresses, each.joined))
     head = bytearray(used)
     head[: len(MAGIC)] = MAGIC
     _U32.pack_into(head, VERSION_AT, VERSION)
@@ -206,10 +216,10 @@ def decode(head: bytes) -> Descriptor:
         )
     flags, chunk_bytes, cluster, index, term, incarnation, of_machine, size, stored = _FIXED.unpack_from(head, FLAGS_AT)
     try:
-        conf_state, addresses = decode_members(head[MEMBERS_AT:used])
+        conf_state, addresses, joined = decode_members(head[MEMBERS_AT:used])
         found = Descriptor(
             index, term, conf_state, addresses, cluster, incarnation, of_machine, size, stored, chunk_bytes,
-            bool(flags & FLAG_ZSTD), head[DIGEST_AT:MEMBERS_AT],
+            bool(flags & FLAG_ZSTD), head[DIGEST_AT:MEMBERS_AT], joined,
         )  # fmt: skip
         found.check()
     except (ConfChangeError, UnicodeDecodeError, struct.error, UsageError) as error:
@@ -221,22 +231,31 @@ def decode(head: bytes) -> Descriptor:
     return found
 
 
-def decode_members(data: bytes) -> tuple[ConfState, dict[int, str]]:
+def decode_members(data: bytes) -> tuple[ConfState, dict[int, str], dict[int, int]]:
     """The other way. Raises ConfChangeError, UnicodeDecodeError, struct.error."""
     conf_state, rest = ConfState.decode(data)
-    (count,) = _U32.unpack_from(rest)
-    addresses = {}
+    return conf_state, *decode_addresses(rest)
+
+
+def decode_addresses(data: bytes) -> tuple[dict[int, str], dict[int, int]]:
+    """What ``encode_addresses`` made. Raises as ``decode_members``."""
+    (count,) = _U32.unpack_from(data)
+    addresses: dict[int, str] = {}
     at = _U32.size
     for _ in range(min(count, MEMBERS_MAX + 1)):
-        id, length = _ADDRESS.unpack_from(rest, at)
+        id, length = _ADDRESS.unpack_from(data, at)
         at += _ADDRESS.size
-        if at + length > len(rest):
+        if at + length > len(data):
             raise ConfChangeError("an address is cut off")
-        addresses[id] = rest[at : at + length].decode()
+        addresses[id] = data[at : at + length].decode()
         at += length
-    if count != len(addresses) or at != len(rest):
+    if count != len(addresses):
         raise ConfChangeError("the addresses are damaged")
-    return conf_state, addresses
+    (count,) = _U32.unpack_from(data, at)
+    at += _U32.size
+    if count > MEMBERS_MAX or at + count * _JOINED.size != len(data):
+        raise ConfChangeError("the addresses are damaged")
+    return addresses, dict(_JOINED.iter_unpack(data[at:]))
 
 
 def encode_chunk(number: int, data: bytes) -> bytes:

@@ -95,12 +95,12 @@ MARK_CHECKED = SECTOR - MARK_NUMBER_AT  # bytes that the crc covers
 CLUSTER_BYTES = 16
 # The file ``lives``
 LIVES_MAGIC = b"RAFTXLIV"
-LIVES_VERSION = 1
+LIVES_VERSION = 2
 SLOTS = 2
 SLOT_BYTES = 4 * BLOCK
 SLOT_CHECKED_FROM = 16  # the checksum of a slot is of everything from here on: first, which write this is
 SLOT_HEADER = 64
-SLOT_ROW = 32  # id, life, two words of the store's name
+SLOT_ROW = 40  # id, life, two words of the store's name, the entry that added the member
 MET_MAX = (SLOT_BYTES - SLOT_HEADER) // SLOT_ROW
 COUNT_SHIFT = 32  # a life is a number: how many there were, and below these bits a random one
 
@@ -108,6 +108,8 @@ COUNT_SHIFT = 32  # a life is a number: how many there were, and below these bit
 OTHER_STORE = 1
 EARLIER = 2
 TWIN = 3
+REMOVED = 4  # that member was removed from the cluster
+REMOVED_LIFE = 1  # no life has this number: in place of a lost one, it says that the member was removed
 
 STORE_BYTES = 16  # what a directory is told from every other one by
 _U32 = struct.Struct("<I")

@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from .._native.limits import Arrivals, Notes
@@ -99,7 +100,8 @@ class NngTransport:
     """Frames over NNG: tcp, ipc or inproc addresses.
 
     listen: where this node receives, for example ``tcp://0.0.0.0:5601``; port 0 takes a free one (see ``address``).
-    peers: id to address of every other member; this node's own is not dialled.
+    peers: id to address of other members; this node's own is not dialled. Addresses that are part of the membership,
+    as they are for members that were founded or added with them, take their place.
     max_frame_bytes: largest frame that is received, 64 KiB..1 GiB, rounded up to whole 64 KiB. Members tell
     each other this limit and keep to it; a sender that exceeds it is disconnected.
     queue_frames: frames that may wait for one peer, 1..8192; more are dropped and the peer counts as unreachable,
@@ -131,7 +133,7 @@ class NngTransport:
     def __init__(
         self,
         listen: str,
-        peers: Mapping[int, str],
+        peers: Mapping[int, str] = MappingProxyType({}),
         *,
         max_frame_bytes: int = 4 << 20,
         queue_frames: int = 128,

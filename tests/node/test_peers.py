@@ -141,6 +141,9 @@ def test_a_newcomer_answers_a_leader_that_it_does_not_know(impl):
         leader.propose(b"%d" % number)
     change(world, "l2", [1])
     peers = world.engine(1).core.tracker.peers
+    # The newcomer was there before the leader was, and has not heard of the addition of that one.
+    world.engine(1).peers.py_joined(peers, 2, 0)
+    world.engine(1).changes.installs.put_self(b"", 1000)
 
     def caught_up():
         return peers.column("match")[1] == leader.status()["last"] > 3

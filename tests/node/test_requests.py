@@ -219,7 +219,7 @@ def test_the_table_takes_any_kind_of_request(impl):
     table = module(impl, "node.outcomes")
     futures = module(impl, "node.futures")
     outcomes = table.Outcomes(1000)
-    kinds = [table.KIND_READ, table.KIND_CHANGE, table.KIND_COMPACTION]
+    kinds = [table.KIND_READ, table.KIND_CAMPAIGN, table.KIND_COMPACTION]
     made = {}
     for kind in kinds * 4:
         future = futures.Future()

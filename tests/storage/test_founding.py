@@ -202,7 +202,7 @@ def test_what_the_file_says(impl, tmp_path):
     ends = (8, 12, 16, 20, 24), (56, 64, 72, 76, 80, 88, 96, 104)
     number = [int.from_bytes(data[a:b], "little") for each in ends for a, b in itertools.pairwise(each)]
     assert data[:8] == b"RAFTXFND"
-    assert number == [2, zlib.crc32(data[16:]), len(data), 2, 2, SMALL + 4096, 0, 0, 0, 0, 0]
+    assert number == [3, zlib.crc32(data[16:]), len(data), 3, 2, SMALL + 4096, 0, 0, 0, 0, 0]
     assert data[24:40] == CLUSTER
     conf_state = impl.ConfState(voters=(1, 2, 3), learners=(5,))
     encoded = conf_state.encode()
@@ -234,7 +234,7 @@ def test_every_byte_of_the_file_counts(impl, tmp_path):
     assert has_it(impl, path)
 
 
-@pytest.mark.parametrize("version", [0, 1, 3, 255])
+@pytest.mark.parametrize("version", [0, 1, 2, 255])
 def test_another_version_of_the_file(impl, tmp_path, version):
     """It says so in two places, and its checksum is right: no damage."""
     path = tmp_path / "n"
@@ -243,7 +243,7 @@ def test_another_version_of_the_file(impl, tmp_path, version):
     data[8] = data[20] = version
     data[12:16] = zlib.crc32(data[16:]).to_bytes(4, "little")
     (path / "founding").write_bytes(data)
-    with pytest.raises(impl.StorageError, match=f"{path}: .*version {version}; this raftx reads version 2") as refused:
+    with pytest.raises(impl.StorageError, match=f"{path}: .*version {version}; this raftx reads version 3") as refused:
         impl.FileStorage(path).open(1, CLUSTER)
     assert type(refused.value) is impl.StorageError
 

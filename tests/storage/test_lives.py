@@ -13,7 +13,7 @@ from tests.helpers.wal import CLUSTER, SMALL
 
 PATH = "/m"
 STORE = bytes(range(16))
-ROWS = 510
+ROWS = 408
 SLOT = 16 << 10
 
 

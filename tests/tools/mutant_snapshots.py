@@ -203,7 +203,7 @@ MUTANTS = (
         0,
         "a leader waits for ever for a member that fetches nothing",
         FETCHED,
-        (Edit(TRANSFERS, "            self.idle[slot] += 1\n", ""),),
+        (Edit(TRANSFERS, "            self.idle[place] += 1\n", ""),),
     ),
     Mutant(
         "transfers-overtaken",
@@ -263,7 +263,7 @@ MUTANTS = (
         0,
         "what follows the snapshot that a member fetches is dropped, because it was offered a newer one since",
         OLDER,
-        (Edit(COMPACTION, "return min(index, self.wanted[slot]) if self.wanted[slot] else index", "return index"),),
+        (Edit(COMPACTION, "return min(index, wanted) if wanted else index", "return index"),),
     ),
     Mutant(
         "begun-and-dropped",
@@ -283,7 +283,7 @@ MUTANTS = (
         0,
         "what follows a snapshot stays for ever, once a member has asked for a part of that",
         OLDER,
-        (Edit(COMPACTION, "                self.wanted[slot] = 0\n", "                pass\n"),),
+        (Edit(COMPACTION, "                self.wanted[place] = 0\n", "                pass\n"),),
     ),
     Mutant(
         "refused-in-silence",
@@ -400,7 +400,7 @@ MUTANTS = (
         (
             Edit(
                 COMPACTION,
-                "            if 0 < self.sent_for[slot] <= HOLD_TIMEOUTS * self.core.election_timeout:\n",
+                "            if 0 < self.sent_for[self.place_of(slot)] <= HOLD_TIMEOUTS * self.core.election_timeout:\n",
                 "            if 0 < self.sent_for[slot]:\n",
             ),
         ),

@@ -1,0 +1,390 @@
+"""Changes of membership that this node was asked for: each is a goal, and is worked at until it is reached.
+
+A goal says, of any membership, which single change is next, or that nothing is left to be done. One change is asked
+for at a time, of whoever leads, again and again until an entry shows what has come of it, or until the deadline. That
+is safe because a leader takes a change only from who has applied every change before (changes.py). On the watch thread,
+so a hanging ``apply`` holds up no deadline; ``ask``, ``ended`` and ``refused`` may be called from others.
+"""
+
+from __future__ import annotations
+
+import collections
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from .._native.memory import Entry
+from .._native.threads import Clock
+from ..errors import NotDone
+from ..storage.membership import Context
+from ..types import (
+    ADD_LEARNER,
+    ADD_VOTER,
+    ENTRY_CONF_CHANGE_V2,
+    MEMBERS_MAX,
+    REMOVE,
+    UPDATE,
+    ConfChange,
+    ConfChangeSingle,
+    ConfState,
+)
+from .channels import ApplyGauges, CommandQueue, Gauges
+from .futures import Future
+from .members import Members, Membership
+from .outcomes import OVERDUE, Outcomes
+from .rows import REFUSALS, REFUSED_BEHIND
+
+AGAIN_NS = 300_000_000  # without an answer, a change is asked for again
+PAUSE_NS = 20_000_000  # after a refusal; twice as long after each further one,
+PAUSE_MAX_NS = 200_000_000  # up to this
+HAND_OVER_NS = 2_000_000_000  # so long another member is asked to lead before a leader is removed in spite of that
+OPEN_MAX = 256  # changes that may be open on one node
+
+
+@dataclass(frozen=True)
+class Step:
+    """One change, and the addresses that it sets."""
+
+    parts: tuple[tuple[int, int], ...]
+    addresses: Mapping[int, str]
+    #: a leader that this takes the vote from is asked to hand over first
+    leaver: int = 0
+    #: who the members are, where no entry has said so yet
+    founders: ConfState | None = None
+
+    def record(self) -> bytes:
+        """As it is proposed."""
+        context = Context(self.addresses, self.founders).encode()
+        change = ConfChange(tuple([ConfChangeSingle(kind, id) for kind, id in self.parts]), context=context)
+        return Entry(0, 0, change.encode(), ENTRY_CONF_CHANGE_V2).encode()
+
+
+@dataclass(frozen=True)
+class ChangeProgress:
+    """How far a change of membership has come: ``progress`` of its future."""
+
+    #: what is waited for, in words
+    waits_for: str
+    #: entries that a learner has acknowledged, and the last one of the leader's log, while it catches up; else 0
+    match: int = 0
+    last: int = 0
+
+
+class Goal:
+    """What the membership is to be. ``next``: the change that brings it nearer; None: nothing is left to be done."""
+
+    def __init__(self, text: str, next: Callable[[Membership], Step | None]) -> None:
+        self.text = text
+        self.next = next
+
+
+class Operation:
+    """A goal that is worked at."""
+
+    def __init__(self, number: int, goal: Goal, future: Future, deadline: int) -> None:
+        self.number = number
+        self.goal = goal
+        self.future = future
+        self.deadline = deadline
+        #: the change that is asked for: its number, how far the log was applied when it was made, and itself; 0: none
+        self.change = 0
+        self.applied = 0
+        self.record = b""
+        self.step: Step | None = None
+        #: how often a change was sent that was neither refused nor overtaken since: more than 0, and it may be done
+        self.unanswered = 0
+        #: when to look again, and the pause after the next refusal
+        self.due = 0
+        self.pause = PAUSE_NS
+        #: why it is not done yet
+        self.reason = ""
+        self.hand_over_until = 0
+
+
+class Changer:
+    """Those of one node. wake: lets the watch thread have a round."""
+
+    def __init__(
+        self,
+        id: int,
+        members: Members,
+        gauges: Gauges,
+        apply_gauges: ApplyGauges,
+        commands: CommandQueue,
+        outcomes: Outcomes,
+        clock: Clock,
+        wake: Callable[[], object],
+        applied: int,
+    ) -> None:
+        self.id = id
+        self.members = members
+        self.gauges = gauges
+        self.apply_gauges = apply_gauges
+        self.commands = commands
+        self.outcomes = outcomes
+        self.clock = clock
+        self.wake = wake
+        #: what was applied when this life began
+        self.begun_at = applied
+        self.numbers = itertools.count(1)
+        #: in the order in which they were asked for; the first one is worked at. Any thread adds, this one removes
+        self.open: collections.deque[Operation] = collections.deque()
+        #: entries of changes that were applied, and (number, reason, match, last) of what was refused
+        self.applied: collections.deque[int] = collections.deque()
+        self.refusals: collections.deque[tuple[int, int, int, int]] = collections.deque()
+
+    # --- other threads -------------------------------------------------------------------------------
+
+    def ask(self, number: int, goal: Goal, future: Future, timeout_ns: int) -> bool:
+        """Work at this goal, behind those that are open. False when too many are. Any thread."""
+        if len(self.open) >= OPEN_MAX:
+            return False
+        self.open.append(Operation(number, goal, future, self.clock.py_now() + timeout_ns))
+        self.wake()
+        return True
+
+    def ended(self, index: int) -> None:
+        """An entry with a change is applied. The apply thread."""
+        self.applied.append(index)
+        self.wake()
+
+    def refused(self, number: int, reason: int, match: int, last: int) -> None:
+        """A change was not taken. The apply thread."""
+        self.refusals.append((number, reason, match, last))
+        self.wake()
+
+    # --- the watch thread ----------------------------------------------------------------------------
+
+    def next_due(self) -> int | None:
+        """When there is something to do next; None: not before something arrives."""
+        times = [each.deadline for each in self.open]
+        if self.open:
+            times.append(self.open[0].due)
+        return min(times) if times else None
+
+    def work(self) -> None:
+        """Take what has arrived, end what is reached or overdue, and ask for the next change."""
+        while self.applied:
+            self._take_applied(self.applied.popleft())
+        while self.refusals:
+            self._take_refusal(*self.refusals.popleft())
+        now = self.clock.py_now()
+        for each in [op for op in self.open if now >= op.deadline]:
+            self._overdue(each)
+        while self.open:
+            op = self.open[0]
+            if op.future.done() or not self.outcomes.is_open(op.number):
+                self.open.popleft()  # its owner waits no more, or the node has ended
+            elif now < op.due or not self._work_at(op, now):
+                break
+        self.outcomes.wake_threads()
+
+    def _take_applied(self, index: int) -> None:
+        """Only one change can follow those that its asker had applied: if it is another one, ours can not any more."""
+        if not self.open or index <= self.open[0].applied:
+            return
+        op = self.open[0]
+        op.change = op.unanswered = op.due = 0
+        op.pause = PAUSE_NS
+
+    def _take_refusal(self, number: int, reason: int, match: int, last: int) -> None:
+        if not self.open or self.open[0].change != number:
+            return
+        op = self.open[0]
+        # The goal is looked at anew: what is asked for next is of a later entry, perhaps.
+        op.change, op.unanswered = 0, max(0, op.unanswered - 1)
+        text = REFUSALS[reason] if reason < len(REFUSALS) else REFUSALS[0]
+        op.reason = f"{text} ({match} of {last} entries)" if reason == REFUSED_BEHIND else text
+        self._tell(
+            op, ChangeProgress(op.reason, match, last) if reason == REFUSED_BEHIND else ChangeProgress(op.reason)
+        )
+        op.due = self.clock.py_now() + op.pause
+        op.pause = min(2 * op.pause, PAUSE_MAX_NS)
+
+    def _overdue(self, op: Operation) -> None:
+        self.open.remove(op)
+        reason = f"{op.goal.text}: {op.reason or OVERDUE}"
+        if op.unanswered:
+            self.outcomes.end_unknown(op.number, reason, None)
+        else:
+            self.outcomes.reject(op.number, reason)
+
+    def _work_at(self, op: Operation, now: int) -> bool:
+        """The first one: whether it has ended."""
+        # In this order: the membership is of that entry, or a later one.
+        applied = max(self.apply_gauges.done, self.begun_at)
+        present = self.members.now
+        if op.change and op.step is not None:
+            return self._send(op, now)
+        if present.is_joint():
+            op.due, op.reason = now + PAUSE_MAX_NS, "a joint configuration is being left"
+            return False
+        try:
+            step = op.goal.next(present)
+        except NotDone as error:
+            self.open.popleft()
+            self.outcomes.reject(op.number, f"{op.goal.text}: {error.reason}")
+            return True
+        if step is None:
+            self.open.popleft()
+            self.outcomes.settle(op.number, present)
+            return True
+        if not present.founded:
+            # It changes nothing but this: nobody's address, and no vote.
+            step = Step(((UPDATE, self.id),), present.addresses, founders=present.conf_state)
+        if step.leaver and step.leaver == self.gauges.leader and self._hands_over(op, step.leaver, present, now):
+            return False
+        op.change = next(self.numbers)
+        op.applied, op.step = applied, step
+        op.record = step.record()
+        return self._send(op, now)
+
+    def _send(self, op: Operation, now: int) -> bool:
+        op.unanswered += 1
+        if not self.commands.change(op.record, op.change, op.applied):
+            op.unanswered -= 1
+        op.due = now + AGAIN_NS
+        if op.future.progress is None:
+            self._tell(op, ChangeProgress(f"{op.goal.text}: to be committed and applied here"))
+        return False
+
+    def _hands_over(self, op: Operation, leaver: int, present: Membership, now: int) -> bool:
+        """Whether the leader that is to go is asked to let another voter lead first, so that no election is waited for."""
+        if op.hand_over_until == 0:
+            op.hand_over_until = now + HAND_OVER_NS
+        others = [id for id in present.conf_state.voters if id != leaver]
+        if now >= op.hand_over_until or not others:
+            return False
+        if leaver == self.id:
+            self.commands.transfer(0)
+        else:
+            self.commands.transfer(self.id if self.id in others else others[0])
+        op.due, op.reason = now + PAUSE_MAX_NS, f"member {leaver}, which leads, hands over first"
+        self._tell(op, ChangeProgress(op.reason))
+        return True
+
+    def _tell(self, op: Operation, progress: ChangeProgress) -> None:
+        op.future.progress = progress
+
+
+# --- goals -------------------------------------------------------------------------------------------
+
+
+def _role(present: Membership, id: int) -> str:
+    conf: ConfState = present.conf_state
+    return "voter" if id in conf.voters else "learner" if id in conf.learners else ""
+
+
+def _check_room(present: Membership) -> None:
+    if len(present.ids()) >= MEMBERS_MAX:
+        raise NotDone(f"there are {MEMBERS_MAX} members, and a cluster has no more: remove one first")
+
+
+def _check_address(present: Membership, id: int, url: str) -> None:
+    there = present.addresses.get(id, "")
+    if url and there != url:
+        raise NotDone(f"member {id} is there, at {there!r}: move it, or choose another id")
+
+
+def _add(id: int, url: str, voter: bool) -> Callable[[Membership], Step | None]:
+    def next_step(present: Membership) -> Step | None:
+        role = _role(present, id)
+        if not role:
+            _check_room(present)
+            return Step(((ADD_LEARNER, id),), {id: url} if url else {})
+        _check_address(present, id, url)
+        if role == "voter" and not voter:
+            raise NotDone(f"member {id} is a voter: demote it")
+        return Step(((ADD_VOTER, id),), {}) if role == "learner" and voter else None
+
+    return next_step
+
+
+def add_learner(id: int, url: str) -> Goal:
+    """It is there as a learner."""
+    return Goal(f"add_learner({id})", _add(id, url, False))
+
+
+def add_voter(id: int, url: str) -> Goal:
+    """It is there as a voter; a new one learns first."""
+    return Goal(f"add_voter({id})", _add(id, url, True))
+
+
+def promote(id: int) -> Goal:
+    """The learner votes."""
+
+    def next_step(present: Membership) -> Step | None:
+        role = _role(present, id)
+        if not role:
+            raise NotDone(f"{id} is no member: add it first")
+        return Step(((ADD_VOTER, id),), {}) if role == "learner" else None
+
+    return Goal(f"promote({id})", next_step)
+
+
+def demote(id: int) -> Goal:
+    """The voter learns only."""
+
+    def next_step(present: Membership) -> Step | None:
+        role = _role(present, id)
+        if not role:
+            raise NotDone(f"{id} is no member")
+        if role == "learner":
+            return None
+        _check_last(present, id)
+        return Step(((ADD_LEARNER, id),), {}, leaver=id)
+
+    return Goal(f"demote({id})", next_step)
+
+
+def remove(id: int) -> Goal:
+    """It is no member."""
+
+    def next_step(present: Membership) -> Step | None:
+        if id not in present.ids():
+            return None
+        _check_last(present, id)
+        return Step(((REMOVE, id),), {}, leaver=id)
+
+    return Goal(f"remove({id})", next_step)
+
+
+def _check_last(present: Membership, id: int) -> None:
+    if present.conf_state.voters == (id,):
+        raise NotDone(f"member {id} is the only voter: add another one first")
+
+
+def move(id: int, url: str) -> Goal:
+    """It is reached there."""
+
+    def next_step(present: Membership) -> Step | None:
+        if id not in present.ids():
+            raise NotDone(f"{id} is no member: add it")
+        return None if present.addresses.get(id) == url else Step(((UPDATE, id),), {id: url})
+
+    return Goal(f"move({id})", next_step)
+
+
+def change_configuration(parts: tuple[tuple[int, int], ...], addresses: Mapping[int, str]) -> Goal:
+    """All of this, in one step; who is to vote and is no member learns first."""
+
+    def next_step(present: Membership) -> Step | None:
+        for kind, id in parts:
+            if kind == ADD_VOTER and not _role(present, id):
+                _check_room(present)
+                return Step(((ADD_LEARNER, id),), {id: addresses[id]} if id in addresses else {})
+        wanted = {ADD_VOTER: "voter", ADD_LEARNER: "learner", REMOVE: ""}
+        left = tuple([(kind, id) for kind, id in parts if kind != UPDATE and _role(present, id) != wanted[kind]])
+        moved = {id: url for id, url in addresses.items() if present.addresses.get(id) != url}
+        if not left and not any(id in present.ids() for id in moved):
+            return None
+        voters = set(present.conf_state.voters)
+        for kind, id in left:
+            voters = voters | {id} if kind == ADD_VOTER else voters - {id}
+        if not voters:
+            raise NotDone("no voter would be left")
+        leavers = [id for kind, id in left if kind != ADD_VOTER and id in present.conf_state.voters]
+        leaver = leavers[0] if len(leavers) == 1 else 0
+        return Step(left or tuple([(UPDATE, id) for id in moved if id in present.ids()]), moved, leaver)
+
+    return Goal("change_configuration", next_step)

@@ -1,0 +1,246 @@
+"""Who the members are, as far as this node has applied the log: changes of membership, addresses, what follows.
+
+A membership is part of the replicated state, and so are the members' addresses, and the entry that added each member.
+What a committed change leads to is computed here, with the GIL, and installed in the engine, without it (changes.py).
+The apply thread's, but for what is said of other threads.
+"""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .._native.memory import Entry
+from ..consensus.configuration import Configuration
+from ..errors import ConfChangeError
+from ..report import report
+from ..storage.membership import CHANGES, change_after
+from ..storage.snapshot_format import Descriptor
+from ..types import ConfState
+from .changes import InstallQueue
+
+KEPT = 64  # memberships of before that are known, at most, beside those that the log still leads to
+STRANGERS = 16  # addresses of who is no member here, that are known at most
+
+
+@dataclass(frozen=True)
+class Membership:
+    """The members from an entry on: one element of ``Node.configurations``."""
+
+    #: the entry that has led to it; 0: it is the first one, or came with a snapshot or a storage
+    index: int = 0
+    conf_state: ConfState = field(default_factory=ConfState)
+    #: where each member is reached, as far as that was said
+    addresses: Mapping[int, str] = field(default_factory=dict)
+    #: the entry that added each member; 0, or not in here, for one of the first members
+    joined: Mapping[int, int] = field(default_factory=dict)
+    #: an entry, or a snapshot, says who the first members were: whoever joins learns it from there
+    founded: bool = False
+
+    def ids(self) -> tuple[int, ...]:
+        """Every member, learners and outgoing voters included, ascending."""
+        conf = self.conf_state
+        return tuple(sorted({*conf.voters, *conf.voters_outgoing, *conf.learners, *conf.learners_next}))
+
+    def is_joint(self) -> bool:
+        """Whether a change through a joint configuration is under way."""
+        return bool(self.conf_state.voters_outgoing)
+
+
+def after(before: Membership, index: int, kind: int, data: bytes) -> tuple[Membership, Configuration]:
+    """What a committed change leads to. Raises ConfChangeError when it is none, or does not fit."""
+    configuration, context = change_after(before.conf_state, index, kind, data)
+    founds = context is not None and context.founders is not None
+    now = Membership(index, configuration.conf_state())
+    ids = now.ids()
+    said = {} if context is None else context.addresses
+    addresses = {id: url for id, url in {**before.addresses, **said}.items() if id in ids}
+    old = ids if founds else before.ids()
+    joined = {id: before.joined.get(id, 0) if id in old else index for id in ids}
+    return (
+        Membership(
+            index, now.conf_state, addresses, {id: at for id, at in joined.items() if at}, before.founded or founds
+        ),
+        configuration,
+    )
+
+
+def of_snapshot(descriptor: Descriptor) -> Membership:
+    """That of a snapshot."""
+    return Membership(descriptor.index, descriptor.conf_state, descriptor.addresses, descriptor.joined, True)
+
+
+def membership_at(members: Members, index: int, held: int, records: Iterable[bytes | memoryview]) -> Membership:
+    """That with all changes up to an entry.
+
+    held: up to there a machine with durable state of its own has everything, which may be more than came by in this
+    life; records: the log that the storage held, which has the changes in between.
+    """
+    if index <= members.now.index or index > held:
+        return members.at(index)
+    found: dict[int, Entry] = {}
+    for piece in records:
+        for entry in Entry.decode_all(piece):
+            for later in [at for at in found if at >= entry.index]:
+                del found[later]
+            if entry.kind in CHANGES:
+                found[entry.index] = entry
+    present = members.now
+    for at in sorted(found):
+        if present.index < at <= index:
+            with contextlib.suppress(ConfChangeError):
+                present, _ = after(present, at, found[at].kind, found[at].data)
+    return present
+
+
+class Members:
+    """Those of one node. installs: to the engine. publish: called with each membership that is in use from then on.
+
+    directory: whom the transport reaches. ended: called with the entry of each change that was applied, also where it
+    has changed nothing.
+    """
+
+    def __init__(
+        self,
+        id: int,
+        first: Membership,
+        installs: InstallQueue,
+        publish: Callable[[Membership], object],
+        directory: Directory,
+        ended: Callable[[int], object],
+    ) -> None:
+        self.id = id
+        #: the newest; any thread may look at it
+        self.now = first
+        #: those before, in order. Invariant: the first of them is that of the base of the log, or before it
+        self.history = [first]
+        self.installs = installs
+        self.publish = publish
+        self.directory = directory
+        self.ended = ended
+
+    def apply(self, index: int, kind: int, data: bytes) -> None:
+        """A committed change. What does not fit changes nothing, on every member alike."""
+        if index <= self.now.index:
+            return  # it is in what was begun with
+        try:
+            now, configuration = after(self.now, index, kind, data)
+        except ConfChangeError as error:
+            report(
+                logging.WARNING,
+                "node %d: the change of membership in entry %d does not fit, and changes nothing: %s",
+                *(self.id, index, error),
+            )
+            self.ended(index)
+            return
+        # There is room for more of them than there can be between two batches.
+        if not self.installs.install(configuration.encode()):
+            raise RuntimeError("the engine does not take memberships any more")
+        if not self.now.ids():
+            self._tell_joined(now)
+        self._use(now)
+        self.ended(index)
+
+    def restore(self, descriptor: Descriptor) -> None:
+        """Another member's snapshot takes the place of the log, as the core knows already."""
+        now = of_snapshot(descriptor)
+        self.history = [now]
+        self._tell_joined(now)
+        self._use(now)
+        self.ended(now.index)
+
+    def _tell_joined(self, now: Membership) -> None:
+        for id in now.ids():
+            self.installs.put_joined(id, now.joined.get(id, 0))
+
+    def _use(self, now: Membership) -> None:
+        before, self.now = self.now, now
+        if self.history[-1] is not now:
+            self.history.append(now)
+        self.tell_self(before)
+        self.publish(now)
+        self.directory.follow(now)
+
+    def begin(self) -> None:
+        """Before the first round: the engine hears where this node is reached, and the transport of the members."""
+        self.tell_self(None)
+        self.directory.follow(self.now)
+
+    def tell_self(self, before: Membership | None) -> None:
+        """What this node says of itself to others."""
+        said = [self._self(each) for each in (self.now, before) if each is not None]
+        if len(said) == 1 or said[0] != said[1]:
+            url, joined = said[0]
+            self.installs.put_self(Entry(0, 0, url.encode(), 0).encode() if url else b"", joined)
+
+    def _self(self, membership: Membership) -> tuple[str, int]:
+        url = membership.addresses.get(self.id, "")
+        # Which entry has added a member that was founded to join, the others tell it (meetings.py).
+        return url, 1
+
+    def at(self, index: int) -> Membership:
+        """That with all changes up to an entry, which is not before the base of the log."""
+        place = bisect.bisect_right(self.history, index, key=lambda each: each.index)
+        return self.history[max(place - 1, 0)]
+
+    def forget(self, index: int) -> None:
+        """The log begins behind this entry: what was before is not asked for."""
+        place = bisect.bisect_right(self.history, index, key=lambda each: each.index)
+        if place > KEPT:
+            del self.history[: place - KEPT]
+
+
+class Directory:
+    """Where this node's transport reaches others: as the membership says, else as the transport was told.
+
+    The apply thread's, but for ``strangers``.
+    """
+
+    def __init__(self, id: int, transport: Any) -> None:
+        self.id = id
+        self.transport = transport
+        #: addresses that came with the membership, and those of who is no member here and has introduced itself
+        self.known: dict[int, str] = {}
+        self.strangers: dict[int, str] = {}
+
+    def follow(self, membership: Membership) -> None:
+        """Reach everybody where the membership says; who left, as a stranger, for a while: it is to hear of it."""
+        for id, url in membership.addresses.items():
+            self.strangers.pop(id, None)
+            if id != self.id and self.known.get(id) != url:
+                self._add(id, url)
+                self.known[id] = url
+        for id in [each for each in self.known if each not in membership.addresses]:
+            self._stranger(id, self.known.pop(id))
+
+    def stranger(self, id: int, url: str) -> None:
+        """Who is no member here says where it is reached."""
+        if id == self.id or id in self.known or self.strangers.get(id) == url:
+            return
+        self._add(id, url)
+        self._stranger(id, url)
+
+    def _stranger(self, id: int, url: str) -> None:
+        self.strangers.pop(id, None)
+        self.strangers[id] = url
+        while len(self.strangers) > STRANGERS:
+            oldest = next(iter(self.strangers))
+            del self.strangers[oldest]
+            self._call("remove_peer", oldest)
+
+    def _add(self, id: int, url: str) -> None:
+        self._call("add_peer", id, url)
+
+    def _call(self, name: str, *values: object) -> None:
+        """A method of the transport's, if it has it. What it refuses is told: the member cannot be reached."""
+        method = getattr(self.transport, name, None)
+        if method is None:
+            return
+        try:
+            method(*values)
+        except Exception as error:
+            report(logging.WARNING, "node %d: %s(%s): %s", *(self.id, name, ", ".join(map(repr, values)), error))

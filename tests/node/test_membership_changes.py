@@ -1,0 +1,348 @@
+"""Changes of membership through nodes: members come, are promoted, move and go, on whatever member that is asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.waiting import eventually
+
+
+class Counting:
+    """A state machine that counts."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def apply(self, entry) -> int:
+        self.count += 1
+        return self.count
+
+    def snapshot(self) -> bytes:
+        return str(self.count).encode()
+
+    def restore(self, reader) -> None:
+        self.count = int(reader.read())
+
+
+class Group:
+    """Nodes on one memory network, each in a directory of its own."""
+
+    def __init__(self, impl, path: Path, **settings) -> None:
+        self.raftx = impl
+        self.path = path
+        self.network = self.raftx.MemoryNetwork()
+        self.settings = {"tick_ms": 10, "proposal_timeout_ms": 10_000, **settings}
+        self.nodes = {}
+
+    def found(self, *ids: int) -> None:
+        for id in ids:
+            members = {each: f"mem:{each}" for each in ids}
+            self.raftx.FileStorage.create(self.path / str(id), id=id, members=members)
+
+    def join(self, id: int, where: str | None = None) -> None:
+        self.raftx.FileStorage.create(self.path / (where or str(id)), id=id, join=["mem:1"])
+
+    def start(self, *ids: int, where: str | None = None):
+        for id in ids:
+            storage = self.raftx.FileStorage(self.path / (where or str(id)))
+            config = self.raftx.Config(id=id, **self.settings)
+            self.nodes[id] = self.raftx.Node(config, storage, self.network.transport(), Counting())
+            self.nodes[id].start()
+        return self.nodes[ids[0]]
+
+    def leader(self, *among: int):
+        found = []
+
+        def leads() -> bool:
+            found[:] = [self.nodes[id] for id in among or self.nodes if self.nodes[id].is_leader]
+            return bool(found)
+
+        eventually(leads, 20)
+        return found[0]
+
+    def close(self) -> None:
+        for node in self.nodes.values():
+            node.close()
+
+
+@pytest.fixture
+def group(impl, tmp_path):
+    made = []
+
+    def make(**settings) -> Group:
+        made.append(Group(impl, tmp_path, **settings))
+        return made[0]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def voters(node) -> tuple[int, ...]:
+    return node.configuration.voters
+
+
+def test_a_group_grows_from_one_to_five_and_back(group):
+    all = group()
+    all.found(1)
+    first = all.start(1)
+    first.wait_leader(10)
+    first.propose(b"a").result(10)
+    for id in (2, 3, 4, 5):
+        all.join(id)
+        all.start(id)
+    futures = [first.add_voter(id, f"mem:{id}") for id in (2, 3, 4, 5)]
+    for future in futures:
+        future.result(30)
+    assert voters(first) == (1, 2, 3, 4, 5)
+    for id in (2, 3, 4, 5):
+        assert all.nodes[id].wait_ready(20)
+        assert voters(all.nodes[id]) == (1, 2, 3, 4, 5)
+        assert all.nodes[id]._outside.state_machine.count == 1
+    assert all.nodes[4].propose(b"b").result(10).result == 2
+    for id in (1, 2):
+        made = all.nodes[5].remove(id).result(30)
+        assert id not in made.ids()
+        with pytest.raises(all.raftx.Removed):
+            all.nodes[id].wait(10)
+    assert all.nodes[5].propose(b"c").result(10).result == 3
+    assert voters(all.nodes[5]) == (3, 4, 5)
+
+
+def test_five_members_that_join_at_the_same_moment_all_get_in(group):
+    """Each asks for itself, on a member of its own choice."""
+    all = group()
+    all.found(1, 2, 3)
+    all.start(1, 2, 3)
+    all.leader()
+    for id in (4, 5, 6, 7, 8):
+        all.join(id)
+        all.start(id)
+    futures = [all.nodes[1 + id % 3].add_voter(id, f"mem:{id}") for id in (4, 5, 6, 7, 8)]
+    for future in futures:
+        future.result(60)
+    for id in all.nodes:
+        eventually(lambda id=id: voters(all.nodes[id]) == (1, 2, 3, 4, 5, 6, 7, 8), 20)
+
+
+def test_a_member_that_never_starts_stays_a_learner_and_can_be_removed(group):
+    all = group()
+    all.found(1)
+    first = all.start(1)
+    future = first.add_voter(2, "mem:2", timeout=1.0)
+    with pytest.raises(all.raftx.NotDone, match=r"add_voter\(2\).*caught up \(0 of \d+ entries\)"):
+        future.result(10)
+    assert future.progress.match == 0 and future.progress.last > 0
+    assert first.configuration.learners == (2,) and voters(first) == (1,)
+    assert first.propose(b"usable").result(10).result == 1
+    first.remove(2).result(10)
+    assert first.configuration == all.raftx.ConfState(voters=(1,))
+
+
+def test_a_member_joins_behind_a_snapshot_from_before_its_addition(group):
+    all = group(snapshot_entries=0, keep_entries=0, max_log_bytes=1)
+    all.found(1)
+    first = all.start(1)
+    first.wait_leader(10)
+    for _ in range(20):
+        first.propose(b"x").result(10)
+    first.snapshot().result(10)
+    eventually(lambda: first.status()["first"] > 10, 20)
+    all.join(2)
+    second = all.start(2)
+    first.add_voter(2, "mem:2").result(30)
+    second.wait_ready(10)
+    assert second._outside.state_machine.count == 20
+    assert voters(second) == (1, 2)
+    all.nodes.pop(1).close()
+    all.start(1)
+    second.close()
+    all.start(2)
+    all.leader()
+    assert all.nodes[2].propose(b"y", timeout=10).result(20).result == 21
+
+
+def test_what_a_goal_cannot_be_is_not_done_with_the_reason(group):
+    all = group()
+    all.found(1)
+    first = all.start(1)
+    for future, reason in (
+        (first.promote(7), "7 is no member: add it first"),
+        (first.demote(7), "7 is no member"),
+        (first.move(7, "mem:x"), "7 is no member: add it"),
+        (first.remove(1), "only voter"),
+        (first.demote(1), "only voter"),
+        (first.add_voter(1, "mem:elsewhere"), "is there, at 'mem:1'"),
+    ):
+        with pytest.raises(all.raftx.NotDone, match=reason):
+            future.result(10)
+    # What is reached already is done.
+    assert first.remove(7).result(10).ids() == (1,)
+    assert first.add_voter(1, "mem:1").result(10).ids() == (1,)
+    assert first.promote(1).result(10).ids() == (1,)
+
+
+@pytest.mark.parametrize("id", [0, -1, True, "4", 2**63])
+def test_an_id_that_is_none_is_refused(group, id):
+    all = group()
+    all.found(1)
+    first = all.start(1)
+    for ask in (first.add_learner, first.add_voter, first.promote, first.demote, first.remove):
+        with pytest.raises(all.raftx.UsageError, match="id must be an integer"):
+            ask(id)
+
+
+def test_the_other_arguments_are_checked(group):
+    all = group()
+    all.found(1)
+    first = all.start(1)
+    with pytest.raises(all.raftx.UsageError, match="url must be an address"):
+        first.add_voter(2, 5)
+    with pytest.raises(all.raftx.UsageError, match="url must be an address"):
+        first.move(1, "")
+    with pytest.raises(all.raftx.UsageError, match="url must be an address of at most"):
+        first.add_voter(2, "x" * 2000)
+    with pytest.raises(all.raftx.UsageError, match="timeout"):
+        first.remove(1, timeout="soon")
+    with pytest.raises(all.raftx.UsageError, match="changes must be"):
+        first.change_configuration("v4")
+    with pytest.raises(all.raftx.UsageError, match="changes must be ConfChangeSingle"):
+        first.change_configuration([(0, 4)])
+    part = all.raftx.ConfChangeSingle(all.raftx.ConfChangeKind.REMOVE, 4)
+    with pytest.raises(all.raftx.UsageError, match="name each member once"):
+        first.change_configuration([part, part])
+    with pytest.raises(all.raftx.UsageError, match="addresses must be a mapping"):
+        first.change_configuration([part], ["mem:4"])
+
+
+def test_several_changes_at_once_go_through_a_joint_configuration(group):
+    all = group()
+    all.found(1, 2, 3)
+    all.start(1, 2, 3)
+    leader = all.leader()
+    others = [id for id in (1, 2, 3) if id != leader.id]
+    for id in (4, 5):
+        all.join(id)
+        all.start(id)
+    kind, single = all.raftx.ConfChangeKind, all.raftx.ConfChangeSingle
+    parts = [single(kind.REMOVE, id) for id in others] + [single(kind.ADD_VOTER, id) for id in (4, 5)]
+    seen = leader.configurations
+    made = leader.change_configuration(parts, {4: "mem:4", 5: "mem:5"}).result(60)
+    assert made.conf_state == all.raftx.ConfState(voters=(leader.id, 4, 5))
+    told = [each.conf_state for each in list(iter(lambda: seen.next(5), made))]
+    assert any(state.voters_outgoing == (1, 2, 3) for state in told)
+    for id in others:
+        with pytest.raises(all.raftx.Removed):
+            all.nodes[id].wait(10)
+    assert all.nodes[4].propose(b"x").result(10).result == 1
+
+
+def test_a_change_that_would_leave_no_majority_of_living_voters_waits(group):
+    all = group()
+    all.found(1, 2, 3)
+    all.start(1, 2, 3)
+    leader = all.leader()
+    gone, there = [id for id in (1, 2, 3) if id != leader.id]
+    all.nodes.pop(gone).close()
+    eventually(lambda: not leader.members[gone - 1].connected)
+    with pytest.raises(all.raftx.NotDone, match="too few of the voters after the change are there"):
+        leader.remove(there, timeout=2.0).result(20)
+    assert voters(leader) == (1, 2, 3)
+    # The dead one can go, and then it is a group of two that live.
+    assert leader.remove(gone).result(20).conf_state.voters == tuple(sorted((leader.id, there)))
+
+
+def test_who_was_down_when_it_was_removed_learns_of_it_when_it_comes_back(group):
+    all = group()
+    all.found(1, 2, 3)
+    all.start(1, 2, 3)
+    leader = all.leader()
+    gone = next(id for id in (1, 2, 3) if id != leader.id)
+    all.nodes.pop(gone).close()
+    leader.remove(gone).result(20)
+    back = all.start(gone)
+    with pytest.raises(all.raftx.Removed, match=f"member {gone} was removed"):
+        back.wait(30)
+    all.nodes.pop(gone).close()
+    term = leader.term
+    with pytest.raises(all.raftx.Removed):
+        all.start(gone)
+    assert leader.propose(b"x").result(10) and leader.term == term
+
+
+def test_an_id_comes_back_with_a_member_that_was_founded_anew_and_not_with_the_old_directory(group):
+    all = group()
+    all.found(1, 2, 3)
+    all.start(1, 2, 3)
+    leader = all.leader()
+    gone = next(id for id in (1, 2, 3) if id != leader.id)
+    leader.propose(b"x").result(10)
+    all.nodes.pop(gone).close()
+    leader.remove(gone).result(20)
+    all.join(gone, "anew")
+    all.start(gone, where="anew")
+    leader.add_voter(gone, f"mem:{gone}").result(30)
+    assert all.nodes[gone].wait_ready(10)
+    assert all.nodes[gone]._outside.state_machine.count == 1
+    all.nodes.pop(gone).close()
+    # The old directory is of the member that was removed.
+    with pytest.raises(all.raftx.Removed):
+        all.start(gone).wait(30)
+    all.nodes.pop(gone).close()
+    all.start(gone, where="anew")
+    assert all.nodes[gone].wait_ready(20)
+    assert len(voters(leader)) == 3
+
+
+def test_a_wiped_member_that_joins_again_under_its_id_is_refused_while_it_is_a_member(group):
+    all = group()
+    all.found(1, 2, 3)
+    all.start(1, 2, 3)
+    leader = all.leader()
+    wiped = next(id for id in (1, 2, 3) if id != leader.id)
+    leader.propose(b"x").result(10)
+    all.nodes.pop(wiped).close()
+    all.join(wiped, "wiped")
+    with pytest.raises(all.raftx.MemoryLost):
+        all.start(wiped, where="wiped").wait(30)
+    assert wiped in voters(leader)
+
+
+def test_members_tells_who_is_there(group):
+    all = group()
+    all.found(1, 2)
+    all.start(1, 2)
+    leader = all.leader()
+    other = 3 - leader.id
+    leader.propose(b"x").result(10)
+    eventually(lambda: all.nodes[leader.id].members[other - 1].lag == 0, 20)
+    mine, theirs = sorted(leader.members, key=lambda each: each.id != leader.id)
+    assert (mine.id, mine.role, mine.is_leader, mine.url) == (leader.id, "voter", True, f"mem:{leader.id}")
+    assert theirs.connected and theirs.last_heard < 3 and theirs.match == mine.match and not theirs.is_leader
+    seen = {each.id: each for each in all.nodes[other].members}
+    assert seen[leader.id].is_leader and seen[leader.id].match is None
+    all.nodes.pop(other).close()
+    eventually(lambda: not leader.members[other - 1].connected, 20)
+
+
+def test_a_change_that_is_cancelled_is_not_worked_at(group):
+    all = group()
+    all.found(1)
+    first = all.start(1)
+    future = first.add_voter(2, "mem:2")
+    eventually(lambda: first.configuration.learners == (2,), 10)
+    assert future.cancel()
+    assert first.remove(2).result(10).ids() == (1,)
+
+
+def test_open_changes_end_with_the_node(group):
+    all = group()
+    all.found(1)
+    first = all.start(1)
+    future = first.add_voter(2, "mem:2")
+    eventually(lambda: first.configuration.learners == (2,), 10)
+    first.close()
+    with pytest.raises((all.raftx.Unknown, all.raftx.NotDone)):
+        future.result(5)
