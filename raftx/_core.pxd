@@ -162,6 +162,8 @@ cdef class Codec:
     cdef readonly uint64_t sender, sender_incarnation
     cdef readonly uint64_t sender_limit    # bytes of a frame that it takes; 0: it does not say
     cdef readonly uint64_t foreign         # who sent the last frame of another cluster, by its own account; 0: not known
+    cdef public bint in_doubt              # every frame tells that this node is in doubt, or that its disk says so
+    cdef readonly bint sender_in_doubt     # likewise its sender
     cdef public bint no_room               # every frame tells that this node's disk is full
     cdef readonly bint sender_no_room      # likewise its sender's
     cdef readonly bint sender_too_large    # it has something for this node that is larger than it takes

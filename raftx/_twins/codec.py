@@ -57,6 +57,7 @@ _MAGIC = FRAME_MAGIC_VALUE.to_bytes(4, "little")
 _VERSION = 1
 _TOO_LARGE = 1  # flag of a frame: its sender has something for the recipient that is larger than it takes
 _NO_ROOM = 2  # likewise: its sender's disk is full
+_DOUBT = 4  # likewise: its sender is in doubt, or its disk says so
 _FRAME = struct.Struct("<4sBBH16sQQQQII")
 _HEAD = struct.Struct("<BBHIIIQQQQQQ")  # kind, flags, 0, count, size, 0, term .. context
 _SHORT, _BAD_MAGIC, _BAD_VERSION, _CLUSTER, _GROUP, _RECIPIENT, _LENGTH, _CHECKSUM, _KIND, _RANGE, _RECORDS, _SENDER = (
@@ -84,11 +85,13 @@ class Codec:
         "group",
         "id",
         "incarnation",
+        "in_doubt",
         "no_room",
         "rejected",
         "sender",
         "sender_incarnation",
         "sender_limit",
+        "sender_in_doubt",
         "sender_no_room",
         "sender_too_large",
     )
@@ -106,6 +109,8 @@ class Codec:
         self.sender = self.sender_incarnation = 0
         self.sender_limit = 0  # bytes of a frame that it takes; 0: it does not say
         self.foreign = 0  # who sent the last frame of another cluster, by its own account; 0: it is not known
+        self.in_doubt = False  # every frame tells that this node is in doubt, or that its disk says so
+        self.sender_in_doubt = False  # likewise its sender
         self.no_room = False  # every frame tells that this node's disk is full
         self.sender_no_room = False  # likewise its sender's
         self.sender_too_large = False  # it has something for this node that is larger than it takes
@@ -145,7 +150,7 @@ class Codec:
 
     def _pack_header(self, recipient: int, length: int, crc: int) -> None:
         addresses = (self.group, self.id, recipient, self.incarnation)
-        flags = _NO_ROOM if self.no_room else 0
+        flags = (_NO_ROOM if self.no_room else 0) | (_DOUBT if self.in_doubt else 0)
         _FRAME.pack_into(
             self._out, 0, _MAGIC, _VERSION, flags, self._limit_units, self.cluster, *addresses, length, crc
         )
@@ -202,6 +207,7 @@ class Codec:
             self.sender_limit = (frame[FRAME_LIMIT + 1] * 256 + frame[FRAME_LIMIT]) * LIMIT_UNIT
             self.sender_too_large = frame[FRAME_FLAGS] & _TOO_LARGE != 0
             self.sender_no_room = frame[FRAME_FLAGS] & _NO_ROOM != 0
+            self.sender_in_doubt = frame[FRAME_FLAGS] & _DOUBT != 0
         return reason
 
     def _foreign_sender(self, frame: memoryview, size: int) -> int:

@@ -51,11 +51,12 @@ from .courier import Courier, chunk_bytes_for
 from .disagreements import Disagreements
 from .engine import Engine
 from .events import History, Published, Stream
+from .futures import Future
 from .keeper import Keeper, applied_by, check_machine, check_restore
 from .lifecycle import Task
 from .members import Directory, Members, Membership, membership_at, of_snapshot
 from .memory import Memory
-from .outcomes import Outcomes
+from .outcomes import KIND_READ, Outcomes
 from .patience import Patience
 from .proposer import Proposer
 from .reporter import Reporter
@@ -377,9 +378,19 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         outside.configurations.push(membership)
 
     members = Members(config.id, first, engine.changes.installs, publish, directory, lambda index: changer.ended(index))
+
+    def read() -> Future:
+        future = Future()
+        future._owner = outcomes
+        ticket = applier.readers.add(outcomes.open(KIND_READ, future), None)
+        if ticket:
+            engine.reads.want(ticket)
+            event.py_wake()
+        return future
+
     changer = Changer(
-        config.id, members, engine.gauges, engine.apply_gauges, commands, outcomes, clock, watch.event.py_wake,
-        applied,
+        config.id, members, engine.gauges, engine.apply_gauges, commands, outcomes, clock, watch.event.py_wake, applied,
+        read,
     )  # fmt: skip
     applier.members, applier.changer, watch.changer = members, changer, changer
     members.begin()

@@ -99,10 +99,13 @@ class Operation:
         #: why it is not done yet
         self.reason = ""
         self.hand_over_until = 0
+        #: a read that tells whether what is known here is the newest; and the membership that was seen after it
+        self.read: Future | None = None
+        self.read_of = -1
 
 
 class Changer:
-    """Those of one node. wake: lets the watch thread have a round."""
+    """Those of one node. wake: lets the watch thread have a round. read: as Node.read."""
 
     def __init__(
         self,
@@ -115,6 +118,7 @@ class Changer:
         clock: Clock,
         wake: Callable[[], object],
         applied: int,
+        read: Callable[[], Future],
     ) -> None:
         self.id = id
         self.members = members
@@ -126,6 +130,7 @@ class Changer:
         self.wake = wake
         #: what was applied when this life began
         self.begun_at = applied
+        self.read = read
         self.numbers = itertools.count(1)
         #: in the order in which they were asked for; the first one is worked at. Any thread adds, this one removes
         self.open: collections.deque[Operation] = collections.deque()
@@ -216,18 +221,27 @@ class Changer:
         present = self.members.now
         if op.change and op.step is not None:
             return self._send(op, now)
+        if not present.ids():
+            op.due, op.reason = now + PAUSE_MAX_NS, "this member was not added yet, and knows no other one"
+            return False
         if present.is_joint():
             op.due, op.reason = now + PAUSE_MAX_NS, "a joint configuration is being left"
             return False
+        reason = ""
+        step = None
         try:
             step = op.goal.next(present)
         except NotDone as error:
-            self.open.popleft()
-            self.outcomes.reject(op.number, f"{op.goal.text}: {error.reason}")
-            return True
+            reason = error.reason
         if step is None:
+            # What is seen here may be old: it counts once it is known to be what everybody may see.
+            if not self._is_fresh(op, present, now):
+                return False
             self.open.popleft()
-            self.outcomes.settle(op.number, present)
+            if reason:
+                self.outcomes.reject(op.number, f"{op.goal.text}: {reason}")
+            else:
+                self.outcomes.settle(op.number, present)
             return True
         if not present.founded:
             # It changes nothing but this: nobody's address, and no vote.
@@ -239,6 +253,25 @@ class Changer:
         op.record = step.record()
         return self._send(op, now)
 
+    def _is_fresh(self, op: Operation, present: Membership, now: int) -> bool:
+        """Whether a read that began after the request has found this membership; else one is asked for."""
+        if op.read is None:
+            op.read, op.read_of = self.read(), -1
+            op.read.add_done_callback(lambda _: self.wake())
+        op.due = now + AGAIN_NS
+        if not op.read.done():
+            op.reason = "this member has to ask whether it knows the newest membership"
+            return False
+        if op.read.exception(0) is not None:
+            op.read, op.due = None, now + op.pause
+            op.pause = min(2 * op.pause, PAUSE_MAX_NS)
+            return False
+        if op.read_of != present.index:
+            # What was applied before the read ended is in what is seen now.
+            op.read_of, op.due = present.index, now
+            return False
+        return True
+
     def _send(self, op: Operation, now: int) -> bool:
         op.unanswered += 1
         if not self.commands.change(op.record, op.change, op.applied):
@@ -249,7 +282,7 @@ class Changer:
         return False
 
     def _hands_over(self, op: Operation, leaver: int, present: Membership, now: int) -> bool:
-        """Whether the leader that is to go is asked to let another voter lead first, so that no election is waited for."""
+        """Whether the leader that is to go is asked to let another voter lead first: no election is waited for."""
         if op.hand_over_until == 0:
             op.hand_over_until = now + HAND_OVER_NS
         others = [id for id in present.conf_state.voters if id != leaver]

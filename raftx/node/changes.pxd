@@ -20,7 +20,7 @@ cdef size_t ENTRY_HEADER
 cdef int REFUSED_BEHIND, REFUSED_CHANGE_EARLIER, REFUSED_CHANGE_PENDING, REFUSED_DISK_FULL, REFUSED_JOINT
 cdef int REFUSED_NO_CHANGE, REFUSED_NO_LEADER, REFUSED_NO_LEARNER, REFUSED_NOT_JOINT, REFUSED_NOT_LEADER
 cdef int REFUSED_QUORUM
-cdef uint64_t CATCH_UP, INSTALL, SELF, JOINED
+cdef uint64_t INSTALL, SELF, JOINED
 
 @cython.final
 cdef class InstallQueue(Handoff):
@@ -34,7 +34,8 @@ cdef class Changes:
     cdef Room room
     cdef Meetings meetings
     cdef ApplyQueue applies
-    cdef readonly uint64_t life, index, installed, behind
+    cdef readonly uint64_t life, index, installed, behind, mark, next_mark
+    cdef int64_t ticks
     cdef readonly InstallQueue installs
     cdef Configuration arriving
     cdef Message message
@@ -45,6 +46,7 @@ cdef class Changes:
     cdef int take(self) except -1 nogil
     @cython.locals(was_member=cython.bint, slot=int)
     cdef int install(self, size_t span) except -1 nogil
+    cdef int tick(self) noexcept nogil
     @cython.locals(number=uint64_t, applied=uint64_t)
     cdef int want(self, CommandQueue commands, size_t row, size_t span) except -1 nogil
     @cython.locals(number=uint64_t, sender=uint64_t)
@@ -56,6 +58,7 @@ cdef class Changes:
     cdef int parts_refusal(self, Message m) except -1 nogil
     @cython.locals(quiet=int64_t)
     cdef bint is_heard(self, int slot) noexcept nogil
+    @cython.locals(place=int)
     cdef bint has_caught_up(self, int slot) noexcept nogil
     @cython.locals(total=int, there=int, slot=int)
     cdef bint is_there(self, uint64_t voters) noexcept nogil

@@ -53,7 +53,6 @@ INSTALLS = 1 << 22  # that may wait: more than there can be changes among the en
 INSTALL = 1
 SELF = 2
 JOINED = 3
-CATCH_UP = 4096  # entries that a learner may lack when it becomes a voter: a leader under load is always ahead
 
 
 class InstallQueue(Handoff):
@@ -106,6 +105,9 @@ class Changes:
         self.message = Message()
         self.spans = Spans()
         self.empty_spans = Spans()
+        #: what was committed one to two election timeouts ago, and is to be that next; ticks since then
+        self.mark = self.next_mark = core.committed
+        self.ticks = 0
         #: of the last refusal for a learner that is behind: what it has acknowledged
         self.behind = 0
 
@@ -160,6 +162,14 @@ class Changes:
                 self.peers.begin(self.peers.of_slot(self.core.tracker.peers, slot), self.arriving.index)
         if was_member and self.core.self_slot < 0 and self.arriving.index >= self.meetings.joined > 0:
             return self.meetings.removed()
+        return 0
+
+    def tick(self) -> int:
+        """Time passes."""
+        self.ticks += 1
+        if self.ticks >= self.core.election_timeout:
+            self.ticks = 0
+            self.mark, self.next_mark = self.next_mark, self.core.committed
         return 0
 
     # --- what is asked for ---------------------------------------------------------------------------
@@ -254,11 +264,16 @@ class Changes:
         return REFUSED_QUORUM if voters != self.core.tracker.voters and not self.is_there(voters) else 0
 
     def has_caught_up(self, slot: int) -> bool:
-        """Whether a learner would hold up nothing as a voter. What it has acknowledged is in ``behind``."""
+        """Whether a learner would hold up nothing as a voter. What it has acknowledged is in ``behind``.
+
+        It has what was committed an election timeout or two ago, its own addition above all. And it is not in doubt,
+        nor would be after a restart: a voter that does not vote can leave a group without a leader for good.
+        """
         self.behind = self.core.tracker.peers.match[slot]
-        if not self.is_heard(slot):
+        place = self.peers.of_slot(self.core.tracker.peers, slot)
+        if not self.is_heard(slot) or self.peers.in_doubt[place] != 0 or self.behind < self.peers.joined[place]:
             return False
-        return self.core.tracker.peers.state[slot] == REPLICATE and self.behind + CATCH_UP >= self.core.log.last
+        return self.core.tracker.peers.state[slot] == REPLICATE and self.behind >= self.mark
 
     def is_there(self, voters: int) -> bool:
         """Whether more than half of these voters are heard of, this one included."""

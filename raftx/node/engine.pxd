@@ -79,7 +79,7 @@ cdef class Engine(Runner):
     cdef readonly Orders orders
     cdef int64_t[::1] odd_told
     cdef int64_t untaken_told
-    cdef uint64_t passed
+    cdef uint64_t passed, doubted_to
     cdef uint64_t shown_term, shown_lead, shown_transferee
     cdef int shown_role
     cdef int64_t stalled

@@ -170,6 +170,8 @@ class Engine(Runner):
         self.verdict = 0
         #: chunks of proposals that were passed on in this round, which may turn out not to be sent
         self.unsent = 0
+        #: the first write that may have told the disk that this node is not in doubt any more
+        self.doubted_to = 0
         #: ticks since the disk last finished a write, while one is under way
         self.stalled = 0
 
@@ -267,6 +269,7 @@ class Engine(Runner):
         self.transfers.tick()
         self.room.tick()
         self.reads.tick()
+        self.changes.tick()
         if self.meetings.tick():
             self.applies.put_begun(self.empty_spans, self.core.in_doubt)
         return self.core.tick() if self.meetings.begun else 0
@@ -288,6 +291,11 @@ class Engine(Runner):
         done = self.disk.durable()
         self.room.look(done)
         self.codec.no_room = self.room.full and self.room.known
+        if self.core.in_doubt:
+            self.codec.in_doubt = True
+            self.doubted_to = self.driver.number + 1  # what is written next may say that it is not, at the earliest
+        elif self.codec.in_doubt and done >= self.doubted_to and not self.driver.handed_in_doubt:
+            self.codec.in_doubt = False
         if done == self.driver.durable:
             return 0
         self.stalled = 0
@@ -361,6 +369,7 @@ class Engine(Runner):
             self.peers.introduced[place] = 0
         self.peers.frame_limits[place] = self.codec.sender_limit
         self.room.heard(place, self.codec.sender_no_room)
+        self.peers.in_doubt[place] = 1 if self.codec.sender_in_doubt else 0
         if self.codec.sender_limit:
             # An append and the headers around it fit what its recipient takes, unless it is a single entry.
             self.core.tracker.append_limits[slot] = self.codec.sender_limit - FRAME_HEADER - MESSAGE_HEADER

@@ -37,6 +37,8 @@ class PeerTable:
         self.marks = array("q", bytes(8 * PLACES))
         #: ticks for which nothing is said about that
         self.said_too_large = array("q", bytes(8 * PLACES))
+        #: 1 for one that is in doubt, as its last frame said, or whose disk says so
+        self.in_doubt = array("q", bytes(8 * PLACES))
         #: 1 for one that has said that it knows this life; ticks until it is introduced again, and between the last two
         self.knows = array("q", bytes(8 * PLACES))
         self.pausing = array("q", bytes(8 * PLACES))
@@ -88,7 +90,7 @@ class PeerTable:
         self.contact.forget(best)
         self.frame_limits[best] = self.met[best] = self.joined[best] = 0
         self.told_lost[best] = 0
-        self.knows[best] = self.pausing[best] = self.pauses[best] = 0
+        self.knows[best] = self.pausing[best] = self.pauses[best] = self.in_doubt[best] = 0
         self.marks[best] = self.said_too_large[best] = self.introduced[best] = 0
         return best
 
@@ -99,7 +101,7 @@ class PeerTable:
         self.contact.forget(place)
         self.frame_limits[place] = self.met[place] = self.told_lost[place] = 0
         self.knows[place] = self.pausing[place] = self.pauses[place] = 0
-        self.introduced[place] = 0
+        self.introduced[place] = self.in_doubt[place] = 0
 
     def tick(self) -> None:
         """Time passes. Before ``tick_place`` of each member."""

@@ -11,7 +11,9 @@ import bisect
 from typing import TYPE_CHECKING, Any
 
 from ..._native.layout import ENVELOPE
-from ...types import FLAG_REJECT, MSG_VOTE_RESP, HardState
+from ...errors import ConfChangeError
+from ...node.members import Membership, after
+from ...types import FLAG_REJECT, MSG_VOTE_RESP, ConfState, HardState
 from ..invariants import Beginning, Checker, Violation
 from .machines import NO_RESULT, Given
 from .requests import Request
@@ -32,6 +34,10 @@ class NodeChecker(Checker):
         self.results: dict[int, Any] = {}
         self.digests: dict[int, Any] = {}
         self.requests: list[Request] = []
+        #: the membership as of the last entry that anybody has applied, and those before
+        self.membership = Membership()
+        self.memberships: dict[int, Membership] = {}
+        self.removed: set[int] = set()
         #: the last entry that any user was told of: acknowledged, or seen by a read
         self.told = 0
         #: requests that have ended since they were last judged
@@ -154,11 +160,32 @@ class NodeChecker(Checker):
             self.applied_to[id] = done = gone
         entries = engine.core.log.entries(done + 1, applied) if applied > done else []
         self.apply(id, entries)
+        for entry in entries:
+            if entry.index >= known and entry.kind:
+                self._changes(entry)
         self.commands += [
             (entry.index, entry.data[ENVELOPE:])
             for entry in entries
             if entry.index >= known and not entry.kind and entry.data
         ]
+
+    def begins_with(self, ids: tuple[int, ...]) -> None:
+        """The first members."""
+        self.membership = self.memberships[0] = Membership(0, ConfState(voters=ids))
+
+    def _changes(self, entry: Any) -> None:
+        """A change of membership is applied, by the first one."""
+        before = self.membership
+        try:
+            self.membership, _ = after(self.membership, entry.index, entry.kind, entry.data)
+        except ConfChangeError as error:
+            raise Violation(f"the change in entry {entry.index} does not fit: {error}") from error
+        self.removed |= {*before.ids()} - {*self.membership.ids()}
+        self.memberships[entry.index] = self.membership
+
+    def was_removed(self, id: int) -> bool:
+        """Whether it was a member, and was removed: no directory of this world comes back after that."""
+        return id in self.removed
 
     def judge_given(self, id: int, given: Given, applied: int) -> None:
         """What a state machine was given since the last time is what the log has up to ``applied``.

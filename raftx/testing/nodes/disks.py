@@ -152,13 +152,14 @@ class PlainDisk:
 
 
 class WalDisk:
-    """The log's own code, on a simulated disk."""
+    """The log's own code, on a simulated disk. voters: None for a member that waits to be added."""
 
-    def __init__(self, id: int, voters: Iterable[int], rng: random.Random) -> None:
+    def __init__(self, id: int, voters: Iterable[int] | None, rng: random.Random) -> None:
         self.disk = SimDisk(random.Random(rng.getrandbits(64)))
         self._path = f"/node-{id}"
+        join = ["sim:1"] if voters is None else None
         FileStorage.create(
-            self._path, id=id, members=voters, cluster=CLUSTER, segment_bytes=SEGMENT_BYTES, disk=self.disk
+            self._path, id=id, members=voters, join=join, cluster=CLUSTER, segment_bytes=SEGMENT_BYTES, disk=self.disk
         )
         self._frozen_for = 0
         #: slices until there is room again; how often the log was opened meanwhile, which takes a block each time

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..._native.layout import ENVELOPE
 from ...errors import NotDone, Unknown
+from ...node.members import Membership
 from ...node.outcomes import OVERDUE, STOPPING
 from ...node.rows import REFUSALS
 from ...types import LEADER, StateChange
@@ -186,3 +187,24 @@ class Leadership(Request):
         if leader == self.to or term < self.term or (self.what == "transfer" and term == self.term):
             raise Violation(f"{self} was not done because {reason}")
         checker.led(leader, term, str(self))
+
+
+@dataclass
+class Change(Request):
+    """A change of membership."""
+
+    what: str = "change"
+
+    def __str__(self) -> str:
+        return f"a change of membership ({self.what}) asked of node {self.member}"
+
+    def judge(self, checker: NodeChecker, final: bool) -> None:
+        for outcome in self.outcomes():
+            if isinstance(outcome, Membership):
+                known = checker.memberships.get(outcome.index)
+                if outcome.index and known is None and outcome.index >= len(checker.applied):
+                    raise Violation(f"{self} is done with entry {outcome.index}, which nobody has applied")
+                if known is not None and known.conf_state != outcome.conf_state:
+                    raise Violation(f"{self} is done with {outcome}, and entry {outcome.index} has led to {known}")
+            elif not isinstance(outcome, (NotDone, Unknown)):
+                raise Violation(f"the future of {self} ended with {outcome!r}")

@@ -20,6 +20,7 @@ from ...errors import UsageError
 from ...node.assembly import Rows
 from ..invariants import Violation
 from ..seeds import check_seed
+from .churn import Churn
 from .disks import CLUSTER, Disk, PlainDisk, WalDisk
 from .machines import COMMAND_MAX, Application, ToldToFail, WrongApplication
 from .requests import Proposal
@@ -65,6 +66,9 @@ class Schedule:
             return PlainDisk(self.ids, rng) if plain else WalDisk(id, self.ids, rng)
 
         self.world = World(seed, self.draw_settings(), make_disk or disk, application or Application())
+        self.world.checker.begins_with(self.ids)
+        #: members that come and go
+        self.churn = Churn(seed, self.world, not plain and make_disk is None)
         few = random.Random(f"rows {seed}")
         if few.random() < 0.5:
             # Queues that are often full.
@@ -141,6 +145,7 @@ class Schedule:
             world.propose(id or rng.choice(alive), rng.choice((1, 1, 1, 2, 7)), rng.choice((10, 10, 100, 1500)))
         if alive and world.users.random() < 0.3:
             world.read(world.users.choice(alive))
+        self.churn.disturb()
         if self.tight:
             self.fill_disks()
         if rng.random() < 0.06:
@@ -201,7 +206,12 @@ class Schedule:
         if what < 0.3:
             world.crash(id, power=rng.random() < 0.6)
             damaged = sum(each.disk.damaged for each in world.members.values())
-            if rng.random() < 0.15 and not member.disk.damaged and damaged < (self.count - 1) // 2:
+            if (
+                rng.random() < 0.15
+                and not self.churn.active
+                and not member.disk.damaged
+                and damaged < (self.count - 1) // 2
+            ):
                 member.disk.damage(rng, world.totals)
         elif what < 0.36:
             # What was proposed just before may not be looked at any more.
@@ -218,7 +228,8 @@ class Schedule:
         elif what < 0.8:
             world.campaign(id)
         elif what < 0.95:
-            world.transfer(id, rng.choice((0, *self.ids)))
+            to = rng.choice((0, *self.ids))
+            world.transfer(id, to if to in node.configuration.voters else 0)
         else:
             assert member.life is not None
             member.life.given.fails_at = self.world.engine(id).core.log.last + 1
@@ -260,28 +271,56 @@ class Schedule:
             ):
                 break
             asked = len(world.checker.requests)
-            for id in world.alive():
+            for id in world.present():
                 world.propose(id, 1, 20)
         else:
             raise Violation(f"not everybody has come back: {self.describe()}")
-        machines = {id: world.members[id].life.given for id in world.alive()}  # type: ignore[union-attr]
+        machines = {id: world.members[id].life.given for id in world.present()}  # type: ignore[union-attr]
         world.checker.judge_ended()
-        world.checker.at_end(machines, {id: member.lives for id, member in world.members.items() if not member.refused})
+        lives = {id: world.members[id].lives for id in world.present()}
+        world.checker.at_end(machines, lives)
+        if self.churn.active:
+            self.judge_members()
         for id in world.alive():
             world.close(id)
+
+    def judge_members(self) -> None:
+        """Everybody agrees on who the members are, and where; who was removed is not a member by its own account."""
+        world = self.world
+        world.totals["schedules with churn"] += 1
+        now = world.checker.membership
+        world.totals["memberships"] += len(world.checker.memberships)
+        world.totals[f"ended with {len(now.conf_state.voters)} voters"] += 1
+        for id in world.present():
+            node: Any = world.members[id].life.node  # type: ignore[union-attr]
+            seen = node._parts.members.now
+            if (seen.conf_state, seen.addresses, seen.joined) != (now.conf_state, now.addresses, now.joined):
+                raise Violation(f"node {id} ends with {seen}, and the log has led to {now}")
+            if world.engine(id).core.tracker.conf_state() != now.conf_state:
+                raise Violation(f"the core of node {id} ends with another membership than {now}")
 
     def settled(self) -> bool:
         """Whether all have applied everything, and every request of the present lives has ended."""
         world = self.world
         ends = set()
-        for id in world.alive():
+        for id in world.present():
             life = world.members[id].life
             assert life is not None
             ends.add((world.engine(id).core.log.last, life.node.applied_index))
         if len(ends) != 1 or len(set(*ends)) != 1:
             return False
-        lives = {id: world.members[id].lives for id in world.alive()}
+        # Who was down when it was removed is to learn of it from those who are there.
+        told = [world.members[id].removed for id in world.alive() if world.checker.was_removed(id) and self.is_told(id)]
+        if not all(told):
+            return False
+        lives = {id: world.members[id].lives for id in world.present()}
         return all(request.ended for request in world.checker.requests if lives.get(request.member) == request.life)
+
+    def is_told(self, id: int) -> bool:
+        """Whether a member that was removed knows one that is there."""
+        node: Any = self.world.members[id].life.node  # type: ignore[union-attr]
+        known = node._parts.members.now.ids() if node._parts is not None else ()
+        return any(other in known for other in self.world.present())
 
     def describe(self) -> str:
         """The members, for the text of a violation."""

@@ -17,7 +17,7 @@ from ..._core import Codec
 from ..._native.memory import Entry
 from ..._native.threads import ManualClock
 from ...config import Config
-from ...errors import Stopped, StorageError, WalDamaged
+from ...errors import Removed, Stopped, StorageError, WalDamaged
 from ...node.assembly import Rows
 from ...node.events import Stream
 from ...node.node import Node
@@ -30,7 +30,7 @@ from .checker import NodeChecker
 from .disks import CLUSTER, Disk
 from .machines import Application, Given
 from .network import Network, Transport
-from .requests import Leadership, Proposal, Read, Request
+from .requests import Change, Leadership, Proposal, Read, Request
 from .streams import Changes, Committed, ends_with
 
 MS = 1_000_000
@@ -72,8 +72,9 @@ class Member:
         self.life: Life | None = None
         #: slices in which it gets no rounds: its process is stopped
         self.paused_until = 0
-        #: its disk is damaged: it cannot come back
+        #: its disk is damaged: it cannot come back. Or it was removed, and knows it: it must not
         self.refused = False
+        self.removed = False
         #: what it was when the trace was last written, and the text of that
         self.state: tuple[Any, ...] = ()
         self.text = ""
@@ -96,7 +97,7 @@ class World:
         self.totals: Counter[str] = Counter()
         self.checker = NodeChecker(len(configs))
         self.network = Network(self.rng, self.totals, self._seen)
-        self.ids = tuple(config.id for config in configs)
+        self.ids = self.founders = tuple(config.id for config in configs)
         self.codecs = {id: Codec(CLUSTER, id, 1) for id in self.ids}
         self.members = {
             config.id: Member(config, make_disk(config.id, self.rng), self.rng.uniform(0.9, 1.1)) for config in configs
@@ -111,13 +112,19 @@ class World:
 
     # --- lives ---------------------------------------------------------------------------------------
 
+    def add(self, config: Config, disk: Disk, rate: float) -> None:
+        """Another member, which waits to be added."""
+        self.members[config.id] = Member(config, disk, rate)
+        self.ids = (*self.ids, config.id)
+        self.codecs[config.id] = Codec(CLUSTER, config.id, 1)
+
     def begin(self, id: int) -> bool:
         """Start a member's next life; False when its disk does not let it."""
         member = self.members[id]
         member.lives += 1
         given = Given(self.application.new_machine())
         executor = Stepped(member.clock, self._drive)
-        transport = Transport(self.network, self.ids)
+        transport = Transport(self.network, self.founders)
         storage = member.disk.storage()
         node = Node(member.config, storage, transport, given, clock=member.clock, executor=executor)
         node._outside.rows = self.rows
@@ -148,6 +155,8 @@ class World:
         return True
 
     def _refused(self, member: Member, error: Exception) -> bool:
+        if isinstance(error, Removed) and self._was_removed(member):
+            return False
         if not member.disk.may_refuse(error):
             raise Violation(f"node {member.id} cannot be started: {error}") from error
         if isinstance(error, WalDamaged):
@@ -250,7 +259,13 @@ class World:
 
     def down(self) -> list[int]:
         """Members that do not, and could."""
-        return [id for id, member in self.members.items() if member.life is None and not member.refused]
+        gone = [id for id, member in self.members.items() if member.refused or member.removed]
+        return [id for id, member in self.members.items() if member.life is None and id not in gone]
+
+    def present(self) -> list[int]:
+        """Members that run, and are members as far as anybody has applied the log."""
+        ids = self.checker.membership.ids()
+        return [id for id in self.alive() if id in ids]
 
     # --- time ----------------------------------------------------------------------------------------
 
@@ -325,6 +340,10 @@ class World:
 
     def _failed(self, member: Member, life: Life) -> None:
         failure = life.node.failure
+        if isinstance(failure, Removed) and self._was_removed(member):
+            life.failed = True
+            self.totals["removed members that ended"] += 1
+            return
         if isinstance(failure, life.may_fail) or member.disk.may_fail(failure):
             life.failed = True
             self.totals["failed nodes"] += 1
@@ -333,7 +352,22 @@ class World:
             raise failure
         raise Violation(f"node {member.id} has failed: {failure!r}") from failure
 
+    def _was_removed(self, member: Member) -> bool:
+        """Whether a member that says so was removed, and is none."""
+        member.removed = self.checker.was_removed(member.id)
+        return member.removed
+
     # --- requests ------------------------------------------------------------------------------------
+
+    def change(self, id: int, what: str, call: Callable[[Any, float], Any], timeout: float) -> None:
+        """Ask a member for a change of membership."""
+        member = self.members[id]
+        if member.life is None or member.life.node.failure is not None:
+            return
+        request = Change(call(member.life.node, timeout), id, member.lives, what=what)
+        self._asked(member, request)
+        request.timeout_ns = int(timeout * 1e9)
+        self.totals["changes"] += 1
 
     def propose(self, id: int, count: int, size: int) -> None:
         """Propose on a member; several go as one batch."""
@@ -438,5 +472,7 @@ class World:
                     name = type(outcome).__name__.lower() if isinstance(outcome, BaseException) else "done"
                     if isinstance(request, Read):
                         name = f"reads {name}"
-                    self.totals[f"{request.what}s {name}" if isinstance(request, Leadership) else name] += 1
+                    if isinstance(request, (Leadership, Change)):
+                        name = f"{request.what}s {name}"
+                    self.totals[name] += 1
                     self.totals["given back"] += str(outcome) == GIVEN_BACK
