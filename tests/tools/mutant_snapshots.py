@@ -400,8 +400,8 @@ MUTANTS = (
         (
             Edit(
                 COMPACTION,
-                "            if 0 < self.sent_for[self.place_of(slot)] <= HOLD_TIMEOUTS * self.core.election_timeout:\n",
-                "            if 0 < self.sent_for[slot]:\n",
+                "[self.place_of(slot)] <= HOLD_TIMEOUTS * self.core.election_timeout:\n",
+                "[self.place_of(slot)]:\n",
             ),
         ),
     ),
