@@ -1,7 +1,7 @@
-"""Arguments, exit codes, and errors in one sentence each. What is done stands in wal.py, snapshot.py and moves.py.
+"""Arguments, exit codes, and errors in words. What is done stands in wal.py, snapshot.py and moves.py.
 
-0 when it is done and nothing is wrong; 1 when there is damage; 2 for wrong arguments; 3 when something cannot be read
-or written; 4 when it is refused because of what it would do.
+0 when it is done and nothing is wrong; 1 when there is damage, or a member would not start; 2 for wrong arguments; 3
+when something cannot be read or written; 4 when it is refused because of what it would do.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..errors import (
     UsageError,
 )
 from . import moves, snapshot, wal
-from .output import complain
+from .output import complain, complain_at_length
 
 FINE = 0
 DAMAGED = 1
@@ -35,7 +35,7 @@ REFUSED = 4
 
 EXIT_CODES = """exit codes:
   0  done, and nothing is wrong
-  1  there is damage
+  1  there is damage, or the member does not start with what there is
   2  wrong arguments
   3  something cannot be read or written: it is missing, is no member's directory, is in use, may not be opened
      by this user, has another version
@@ -85,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except moves.Refused as error:
-        complain(str(error))
+        complain_at_length(str(error))
         return REFUSED
     except (RaftError, OSError, MemoryError) as error:
         complain(in_words(error))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 WIDTH_MIN = 40  # columns of a terminal below which nothing is cut any more
+WIDTH_READ = 100  # columns of text that is wrapped, at most
 
 
 def say(text: str) -> None:
@@ -19,6 +22,13 @@ def say(text: str) -> None:
 def complain(text: str) -> None:
     """A sentence about what is wrong, on standard error."""
     print(f"raftx: {text}", file=sys.stderr)
+
+
+def complain_at_length(text: str) -> None:
+    """Likewise in several sentences: a paragraph each, as wide as the terminal, but not wider than is easy to read."""
+    width = max(WIDTH_MIN, min(WIDTH_READ, shutil.get_terminal_size().columns))
+    sentences = [each for each in re.split(r"(?<=\.) (?=[A-Z])", f"raftx: {text}") if each]
+    print("\n\n".join([textwrap.fill(each, width, break_on_hyphens=False) for each in sentences]), file=sys.stderr)
 
 
 def as_json(value: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from ..storage.look import Damage, Look, SnapshotSeen, look
 from ..types import ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2, ENTRY_NORMAL, ConfState
 from .output import as_json, cluster_shown, complain, fields, readable, say, stream, table
 
-IN_USE = "a node uses this directory: what is shown may be behind"
+IN_USE = "a node runs here now: what is shown may be behind, and counts may move while they are read"
 KINDS = {ENTRY_CONF_CHANGE: "change", ENTRY_CONF_CHANGE_V2: "change"}
 
 
@@ -66,7 +66,7 @@ def info(options: argparse.Namespace) -> int:
     """Whose a directory is, and what is in it."""
     with look(options.directory) as seen:
         say(as_json(summary(seen)) if options.json else info_shown(seen))
-        return told(seen.damage)
+        return told(seen.faults())
 
 
 def told(damage: Sequence[Damage]) -> int:
@@ -99,7 +99,7 @@ def summary(seen: Look) -> dict[str, Any]:
         "snapshots": [snapshot(each) for each in seen.snapshots],
         "in_doubt": seen.doubt,
         "mends": [{"file": file, "place": place, "reason": reason} for file, place, reason in seen.mends],
-        "damage": [damage(each) for each in seen.damage],
+        "damage": [damage(each) for each in seen.faults()],
     }
     if founding is not None:
         found["founding"] = {
@@ -170,7 +170,7 @@ def info_shown(seen: Look) -> str:
     founding, recovery = seen.founding, seen.recovery
     rows: list[tuple[str, Any]] = [("directory", os.fspath(seen.path))]
     if seen.in_use:
-        rows.append(("in use", IN_USE))
+        rows.append(("in use", f"yes: {IN_USE}"))
     if founding is not None:
         rows += [
             ("cluster", cluster_shown(founding.cluster)),
@@ -234,7 +234,7 @@ def dump(options: argparse.Namespace) -> int:
             if not seen.in_use:
                 raise
             raise StorageError(f"{seen.path} was changed by its node meanwhile; ask again") from error
-        return told(seen.damage)
+        return told(seen.faults())
 
 
 def entry(each: Entry, data: bool) -> dict[str, Any]:
@@ -273,15 +273,16 @@ def verify(options: argparse.Namespace) -> int:
     """Whether everything is whole."""
     with look(options.directory, thorough=True) as seen:
         reader = seen.recovery.reader if seen.recovery is not None else None
+        faults = seen.faults()
         if options.json:
             say(
                 as_json(
                     {
                         "directory": os.fspath(seen.path),
                         "in_use": seen.in_use,
-                        "whole": not seen.damage,
+                        "whole": not faults,
                         "in_doubt": seen.doubt,
-                        "damage": [damage(each) for each in seen.damage],
+                        "damage": [damage(each) for each in faults],
                         "mends": summary(seen)["mends"],
                         "segments": len(seen.segments),
                         "batches": reader.batch_number if reader else 0,
@@ -289,20 +290,21 @@ def verify(options: argparse.Namespace) -> int:
                     }
                 )
             )
-            return 1 if seen.damage else 0
+            return 1 if faults else 0
         if seen.in_use:
             say(IN_USE)
-        for each in seen.damage:
-            rows = [("damaged", each.file), ("at byte", each.place), ("reason", each.reason), ("remedy", each.remedy)]
+        for each in faults:
+            what = "does not start" if each in seen.refused else "damaged"
+            rows = [(what, each.file), ("at byte", each.place), ("reason", each.reason), ("remedy", each.remedy)]
             say(fields(rows))
         for file, place, reason in seen.mends:
             say(f"the next start repairs {file} at byte {place:,}: {reason}")
-        if seen.doubt:
+        if seen.doubt and not seen.refused:
             say(f"the member is in doubt: {seen.doubt}")
-        if not seen.damage and reader is not None:
+        if not faults and reader is not None:
             say(
                 f"whole: {len(seen.segments)} segment{'s' * (len(seen.segments) != 1)}, "
                 f"{reader.batch_number:,} batches, entries behind {seen.recovery.base if seen.recovery else 0:,} "
                 f"to {reader.last_index:,}, {len(seen.snapshots)} snapshot{'s' * (len(seen.snapshots) != 1)}"
             )
-        return 1 if seen.damage else 0
+        return 1 if faults else 0

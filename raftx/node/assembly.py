@@ -52,7 +52,7 @@ from .disagreements import Disagreements
 from .engine import Engine
 from .events import History, Published, Stream
 from .futures import Future
-from .keeper import Keeper, applied_by, check_machine, check_restore
+from .keeper import Keeper, applied_by, check_machine, check_methods, check_restore
 from .lifecycle import Task
 from .members import Directory, Members, Membership, membership_at, of_snapshot
 from .memory import Memory
@@ -60,6 +60,7 @@ from .outcomes import KIND_READ, Outcomes
 from .patience import Patience
 from .proposer import Proposer
 from .reporter import Reporter
+from .rows import REBUILT
 from .snapshots import Snapshotter
 from .stamps import StageTimes
 from .watch import Watch
@@ -117,6 +118,7 @@ class Outside:
                 "state_machine.apply must be an ordinary function, not an `async def`: it is called on a thread of the "
                 "node, and nobody would await what it returns"
             )
+        check_methods(self.state_machine)
         if not isinstance(self.clock, Clock):
             raise ConfigError(f"clock must be a raftx.Clock or ManualClock, not {type(self.clock).__name__}")
         limit = getattr(self.transport, "max_frame_bytes", None)
@@ -183,6 +185,12 @@ class Parts:
         if meetings.lost_why == REMOVED:
             return Removed(removed(self.engine.core.id))
         by, life, why = int(meetings.lost_to), int(meetings.lost_life), OWN_WHY.get(meetings.lost_why, "")
+        if meetings.flags & REBUILT and self.engine.core.in_doubt and not meetings.doubted:
+            return MemoryLost(
+                f"node {self.engine.core.id} was rebuilt and lives life {named(self.life)}, and member {by} has met "
+                f"life {named(life)} of it: so nobody believes this one. Start it again: it goes on above that life, "
+                "in doubt as now. If it happens again, the member runs somewhere else, too"
+            )
         return MemoryLost(
             f"node {self.engine.core.id} lives life {named(self.life)}, and member {by} has met life {named(life)} of "
             f"it, {why}. So it has forgotten what it promised, and must not take part. Put back the directory that it "
@@ -194,6 +202,10 @@ class Parts:
         if not self.engine.gauges.waiting:
             return []
         return [id for id in voters if id != self.engine.core.id and not self.engine.meetings.py_knows(id)]
+
+    def shortage(self) -> str:
+        """What a snapshot from another member could not be stored for; "" for nothing. Any thread."""
+        return self.courier.shortage() if self.courier is not None else ""
 
     def takes_requests(self) -> bool:
         """Whether another request fits: what is told of them must leave room for what comes of frames. Any thread."""
@@ -348,6 +360,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
             config.snapshot_bytes_per_second,
             limit,
             lambda index: applier.keeper.spoil(index),
+            lambda: engine.gauges.commit,
         )
     ledger = getattr(storage, "ledger", None)
     own = ledger is None

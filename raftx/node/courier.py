@@ -8,6 +8,7 @@ offer of the same file. It holds the GIL and may wait for the disk: nothing else
 from __future__ import annotations
 
 import collections
+import errno
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -36,6 +37,7 @@ READER_TRIES = 20  # times the wait for a chunk after which a file that nobody a
 PAUSE_NS = 10_000_000  # between two looks at the clock while a snapshot is being fetched
 LONG_PAUSE_NS = 1_000_000_000  # while files are open for others
 COMPLAINT_NS = 60_000_000_000  # how often the same reason is told
+SHORTAGES = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # what others may give back
 
 
 def tag_of(descriptor: Descriptor) -> int:
@@ -47,6 +49,15 @@ def chunk_bytes_for(max_frame_bytes: int) -> int:
     """How large the chunks of a snapshot may be, so that each of them fits a frame."""
     most = (max_frame_bytes - FRAME_OVERHEAD - CHUNK.size) // CHUNK_BYTES_MIN * CHUNK_BYTES_MIN
     return max(CHUNK_BYTES_MIN, min(CHUNK_BYTES, most))
+
+
+def shortage_of(error: BaseException | None) -> str:
+    """What was short, "ENOSPC" say; "" for an error that tells of no shortage."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in SHORTAGES:
+            return errno.errorcode[error.errno]
+        error = error.__cause__
+    return ""
 
 
 class Fetch:
@@ -97,7 +108,8 @@ class Courier:
 
     check: raises StorageError for a snapshot that this node's state machine cannot take. retry_ns: how long a chunk may
     take. bytes_per_second: of what is fetched; 0: no bound. max_frame_bytes: what this node's transport takes. spoiled:
-    called with the entry of a snapshot that others need, and whose file cannot be read any more.
+    called with the entry of a snapshot that others need, and whose file cannot be read any more. committed: the last
+    entry that is known here to be committed.
     """
 
     def __init__(
@@ -113,9 +125,11 @@ class Courier:
         bytes_per_second: int,
         max_frame_bytes: int,
         spoiled: Callable[[int], object] = lambda _index: None,
+        committed: Callable[[], int] = lambda: 0,
     ) -> None:
         self.id = id
         self.spoiled = spoiled
+        self.committed = committed
         self.cluster = cluster
         self.storage = storage
         self.commands = commands
@@ -138,13 +152,15 @@ class Courier:
         self.useless_count = self.useless_until = 0
         #: what was complained of last, and when
         self.complaint: tuple[str, int] = ("", 0)
-        #: for ``status``: how many were fetched and given up, chunks that came and were served
-        self.fetched = self.given_up = self.received = self.served = 0
+        #: what the disk lacks for a snapshot that is needed, "ENOSPC" say, "" for nothing; and the entry of that one
+        self.lacks: tuple[str, int] = ("", 0)
+        #: for ``status``: how many were fetched, given up, and overtaken by entries; chunks that came and were served
+        self.fetched = self.given_up = self.overtaken = self.received = self.served = 0
         self._stop = False
 
     # --- any thread --------------------------------------------------------------------------------------
 
-    def status(self) -> dict[str, int]:
+    def status(self) -> dict[str, int | str]:
         """For Node.status: of a snapshot that is being fetched its index, and how many of how many bytes are here."""
         fetch = self.fetch
         here = 0
@@ -157,9 +173,16 @@ class Courier:
             "of": fetch.descriptor.stored if fetch is not None else 0,
             "fetched": self.fetched,
             "given_up": self.given_up,
+            "overtaken": self.overtaken,
+            "shortage": self.shortage(),
             "chunks_received": self.received,
             "chunks_served": self.served,
         }
+
+    def shortage(self) -> str:
+        """What a snapshot that this member still needs could not be stored for, "ENOSPC" say; "" for nothing."""
+        lacks, index = self.lacks
+        return lacks if index > self.committed() else ""
 
     def stop(self) -> None:
         """End; what has arrived stays for a later life."""
@@ -208,6 +231,8 @@ class Courier:
     def look_at_the_clock(self) -> None:
         """What was asked for and has not come in time, what the rate did not allow before, files that nobody reads."""
         now = self.clock.py_now()
+        if self.fetch is not None and self.is_overtaken(self.fetch.descriptor):
+            self.end_overtaken()
         fetch = self.fetch
         if fetch is not None:
             patience = max(self.retry_ns, 3 * fetch.trip) << fetch.tries
@@ -253,6 +278,25 @@ class Courier:
             fetch.start_again(source, self.clock.py_now())
             self.go_on()
 
+    def is_overtaken(self, descriptor: Descriptor) -> bool:
+        """Whether what it holds has come by entries."""
+        return descriptor.index <= self.committed()
+
+    def end_overtaken(self) -> None:
+        """What is being fetched is not needed any more: its chunks would only take time and room."""
+        fetch, self.fetch = self.fetch, None
+        other, self.other = self.other, None
+        assert fetch is not None
+        fetch.receiver.discard()
+        self.overtaken += 1
+        report(
+            logging.INFO,
+            "node %d: the snapshot of entry %d is not needed any more: what it holds has come by entries",
+            *(self.id, fetch.descriptor.index),
+        )
+        if other is not None and not self.is_overtaken(other[0]):
+            self.begin(*other)
+
     def begin(self, descriptor: Descriptor, source: int) -> None:
         """Fetch this one from there, unless it cannot be of use."""
         what = f"the snapshot of entry {descriptor.index} that {source} offers is not fetched"
@@ -267,13 +311,14 @@ class Courier:
             self.check(descriptor)
             receiver = self.storage.receive_snapshot(descriptor)
         except (StorageError, UsageError) as error:
-            self.complain(f"{what}: {error}")
+            if not self.is_short(descriptor, error):
+                self.complain(f"{what}: {error}")
             return
         except Exception as error:
             self.complain(f"{what}: the storage raised {type(error).__name__}: {error}", error)
             return
         self.fetch = fetch = Fetch(descriptor, receiver, source, self.clock.py_now())
-        if (fetch.tag, source) != self.useless:
+        if (fetch.tag, source) != self.useless and not self.shortage():
             report(
                 logging.INFO,
                 "node %d: fetches the snapshot of entry %d (%d bytes) from %d; %d of %d chunks are here",
@@ -299,6 +344,13 @@ class Courier:
             self.give_up(f"it cannot be written: {error}", error)
             return
         self.received += 1
+        if self.shortage():
+            self.lacks = ("", 0)
+            report(
+                logging.INFO,
+                "node %d: there is room again for the snapshot of entry %d: it goes on",
+                *(self.id, fetch.descriptor.index),
+            )
         self.useless, self.useless_count = (0, 0), 0
         now = self.clock.py_now()
         fetch.came(now, fetch.asked.pop(number, now - fetch.trip))
@@ -355,12 +407,27 @@ class Courier:
             self.useless_count = min(self.useless_count + 1, BACK_OFF) if what == self.useless else 1
             self.useless = what
             self.useless_until = self.clock.py_now() + (self.retry_ns << (self.useless_count - 1))
-        self.complain(
-            f"gives up fetching the snapshot of entry {fetch.descriptor.index} from {fetch.source}: {reason}",
-            None if isinstance(error, StorageError) else error,
-        )
+        if not self.is_short(fetch.descriptor, error):
+            self.complain(
+                f"gives up fetching the snapshot of entry {fetch.descriptor.index} from {fetch.source}: {reason}",
+                None if isinstance(error, StorageError) else error,
+            )
         if other is not None:
             self.begin(*other)
+
+    def is_short(self, descriptor: Descriptor, error: BaseException | None) -> bool:
+        """Whether the disk lacks what the snapshot needs: it is told once, and tried again with each offer."""
+        shortage = shortage_of(error)
+        if shortage and not self.shortage():
+            report(
+                logging.WARNING,
+                "node %d: this member needs the snapshot of entry %d (%d bytes) and cannot store it: %s. It stays "
+                "behind until there is room in %s, and goes on by itself then",
+                *(self.id, descriptor.index, descriptor.stored, error, getattr(self.storage, "path", "its storage")),
+            )
+        if shortage:
+            self.lacks = (shortage, descriptor.index)
+        return shortage != ""
 
     def complain(self, text: str, error: BaseException | None = None) -> None:
         """Log why nothing comes of an offer: offers come again and again, the same reason once a minute."""

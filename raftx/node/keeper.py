@@ -6,6 +6,7 @@ It never waits for the disk but when the node starts, for the snapshot that the 
 from __future__ import annotations
 
 import collections
+import inspect
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 
 from .._native.outbox import snapshot_record
 from ..config import Config
-from ..errors import StorageError
+from ..errors import ConfigError, StorageError
 from ..report import report
 from ..storage import snapshot_format
 from ..storage.snapshot_copy import BackupWriter
@@ -30,10 +31,36 @@ NOTHING_YET = "nothing is applied yet, or the term of the last entry that is app
 Describe = Callable[[int, int, int], Descriptor]
 
 
+def check_methods(machine: Any) -> None:
+    """Raise ConfigError, which names the remedy, for a state machine that has half of what snapshots need."""
+    found = {name: getattr(machine, name, None) for name in ("snapshot", "restore")}
+    for name, method in found.items():
+        if method is not None and not callable(method):
+            raise ConfigError(f"state_machine.{name} must be a method, not {method!r}")
+        if inspect.iscoroutinefunction(method):
+            raise ConfigError(
+                f"state_machine.{name} must be an ordinary function, not an `async def`: it is called on a thread of "
+                "the node, and nobody would await what it returns"
+            )
+    for name, other, why in (
+        ("snapshot", "restore", "a snapshot that was made could not be given back, and the member would not start"),
+        ("restore", "snapshot", "there would be no snapshot to give it, and the log would grow for ever"),
+    ):
+        if found[name] is not None and found[other] is None:
+            raise ConfigError(
+                f"state_machine has {name}() and no {other}(): {why}. Give it both, as raftx.StateMachine says, or "
+                "neither"
+            )
+    try:
+        version_of(machine)
+    except StorageError as error:
+        raise ConfigError(f"{error}: raise it by one when the format of the state changes") from error
+
+
 def version_of(machine: Any) -> int:
     """That of the format of its state; 0 where it does not say. Raises StorageError for what is none."""
     version = getattr(machine, "version", 0)
-    if not isinstance(version, int) or not 0 <= version <= NUMBER_MAX:
+    if not isinstance(version, int) or isinstance(version, bool) or not 0 <= version <= NUMBER_MAX:
         raise StorageError(f"state_machine.version must be an integer in 0..2^63-1, not {version!r}")
     return version
 

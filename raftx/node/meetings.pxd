@@ -39,7 +39,8 @@ cdef class Meetings:
     cdef readonly uint64_t joined
     cdef int64_t addresses, alone
     cdef readonly uint64_t life
-    cdef uint64_t part1, part2, part3, flags
+    cdef uint64_t part1, part2, part3
+    cdef readonly uint64_t flags
     cdef readonly bint begun, lost, doubted
     cdef readonly int64_t patience
     cdef int64_t waited, led, unhelped

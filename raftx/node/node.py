@@ -495,7 +495,8 @@ class Node(MemberRequests):
         ``messages_unmet`` counts messages that were dropped because the life of their sender, or this one, was not
         known yet; they come again.
 
-        ``disk_shortage`` names what the log waits for or will need soon ("ENOSPC", say), "" for nothing. ``disk_full``
+        ``disk_shortage`` names what the log waits for or will need soon ("ENOSPC", say), or what a snapshot that this
+        member needs could not be stored for (``shortage`` in ``transfers``), "" for nothing. ``disk_full``
         is True while there is no room for the next segment of the log: proposals end as DiskFull.
         ``messages_not_taken`` counts appends that did not fit and offers to lead, in this state; they come again.
 
@@ -516,7 +517,9 @@ class Node(MemberRequests):
             "failure": _in_words(self.failure),
             "life": parts.life,
             "waits_for": parts.waits_for(members.voters + members.voters_outgoing),
-            **status_of(parts.incarnation, parts.engine.gauges, parts.engine.apply_gauges, parts.disk),
+            **status_of(
+                parts.incarnation, parts.engine.gauges, parts.engine.apply_gauges, parts.disk, parts.shortage()
+            ),
             "role": self.role.name.lower(),
             "leader": self.leader_id,
             "applied": self.applied_index,

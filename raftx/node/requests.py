@@ -227,8 +227,8 @@ class Requests:
         The file is a snapshot's (mode 0600), for ``raftx restore``. It is whole and durable when the future is done,
         and appears under its name in one step. overwrite: in place of a file that is there. The node goes on
         meanwhile; backups and snapshots are written one after the other. It ends as NotDone, with the reason, when it
-        could not be written: the state machine has no ``snapshot``, there is such a file, no room. Raises Stopped,
-        UsageError for what is no path.
+        could not be written: the state machine has no ``snapshot``, there is such a file, or something that is no file
+        (a pipe, a device, a directory), no room. Raises Stopped, UsageError for what is no path.
         """
         self._check_running()
         where = file_path(path, "path")

@@ -11,8 +11,10 @@ from . import senders
 from .channels import ApplyGauges, Gauges
 
 
-def status_of(incarnation: int, engine: Gauges, applied: ApplyGauges, disk: DiskGauges) -> dict[str, Any]:
-    """What the engine, the apply thread and the disk's worker publish."""
+def status_of(
+    incarnation: int, engine: Gauges, applied: ApplyGauges, disk: DiskGauges, shortage: str = ""
+) -> dict[str, Any]:
+    """What the engine, the apply thread and the disk's worker publish. shortage: what a snapshot lacks to be stored."""
     return {
         "incarnation": incarnation,
         "term": engine.term,
@@ -40,7 +42,7 @@ def status_of(incarnation: int, engine: Gauges, applied: ApplyGauges, disk: Disk
         "wal_bytes": disk.written,
         "wal_entries": disk.entries,
         "sync_ns": disk.sync_ns,
-        "disk_shortage": errno.errorcode.get(disk.shortage or disk.py_room()[0], ""),
+        "disk_shortage": errno.errorcode.get(disk.shortage or disk.py_room()[0], "") or shortage,
         "disk_full": bool(engine.full),
         "messages_not_taken": engine.not_taken,
     }

@@ -41,6 +41,7 @@ from .founding import Founding, check_segment_bytes, joiner, planned
 from .ledger import Ledger
 from .lives import NAME as LIVES
 from .lives import Lives, new_life, words_of
+from .membership import ALONE_REMEDY, is_alone
 from .paths import check_path
 from .protocol import Loaded, Met, check_append, check_base, check_owner
 from .recovery import NOTHING, Recovery, left_by_a_member, make_mark, remove_begun
@@ -516,7 +517,8 @@ class FileStorage:
             lives = lives_file.read(directory, founding.store)
         except WalDamaged as error:
             raise WalDamaged(f"{self.path}: {error}. {REMEDY}") from error
-        lives_file.check(lives.lost, str(self.path), id)
+        if not founding.rebuilt:
+            lives_file.check(lives.lost, str(self.path), id)
         recovery = Recovery(directory, founding, (self._segment_bytes or founding.segment_bytes) // BLOCK * BLOCK)
         try:
             try:
@@ -524,6 +526,9 @@ class FileStorage:
             except WalDamaged as error:
                 raise WalDamaged(f"{error}. {REMEDY}") from error.__cause__
             self.doubt = self._doubt_of(recovery, id)
+            if lives.lost and self.doubt:
+                lives = lives_file.above(lives)
+            lives_file.check(lives.lost, str(self.path), id)
             store = SnapshotStore(str(self.path), directory, cluster, self._snapshot_level)
             store.find(recovery.base, recovery.reader.last_index, recovery.term_at, recovery.needs_snapshot())
             recovery.lived = lives.count
@@ -597,12 +602,8 @@ class FileStorage:
         if self._accept_loss:
             report(logging.WARNING, "%s; it is used as it is, because accept_loss is set", text)
             return ""
-        if recovery.current.voters == (id,) and not recovery.current.voters_outgoing:
-            raise WalDamaged(
-                f"{text}. No other voter has a copy: look for what happened to the disk, begin a new cluster with a "
-                "backup, if there is one (raftx restore), or accept the loss of the newest entries with "
-                "FileStorage(accept_loss=True)"
-            )
+        if is_alone(recovery.current, id):
+            raise WalDamaged(f"{text}. {ALONE_REMEDY}")
         if recovery.founding.joining and recovery.reader.last_index == 0:
             return doubt  # it has nothing that could be missing
         report(

@@ -40,6 +40,8 @@ _WORDS = struct.Struct("<QQ")
 
 #: what is said of a slot that was written and cannot be read, and that the next opening writes again
 UNREAD = "one of its two slots cannot be read: it is damaged, or a write did not end; the other one serves"
+#: what is said of a member that was rebuilt and is in doubt, whom others have met in a later life
+BEHIND = "others have met life {lost} of it: its lives are counted on above that"
 #: what is wrong with a storage whose member has forgotten something, and what to do about it
 GONE = "member {id} has lost its memory: others have met life {lost} of it, which is not known here"
 GONE_REMEDY = (
@@ -158,6 +160,15 @@ def removed(id: int) -> str:
         f"member {id} was removed from its cluster: it takes part no more, and its directory can be deleted. If it is "
         "to come back, found it anew in an empty directory (FileStorage.create with join) and add it"
     )
+
+
+def above(lives: Lives) -> Lives:
+    """The same, counted on from the life that others have met: for a member that was rebuilt and is in doubt.
+
+    Such a member holds nothing that it could rely on, and knows it: only its number was too low (a rebuild of a
+    directory that is gone cannot know how often the member has lived). As any other, its next life has to be met.
+    """
+    return replace(lives, count=max(lives.count, lives.lost >> COUNT_SHIFT), lost=0)
 
 
 def check_written(code: int) -> None:

@@ -19,7 +19,7 @@ from types import TracebackType
 from .._native.files import Directory, segment_name
 from .._native.layout import ENTRY_HEADER, RECORD_INDEX, RECORD_LENGTH
 from .._native.memory import Buffer, Entry
-from ..errors import NotFounded, SnapshotDamaged, StorageError, WalDamaged
+from ..errors import ConfigError, NotFounded, SnapshotDamaged, StorageError, WalDamaged
 from . import founding as founding_file
 from . import lives as lives_file
 from .file import NOT_FOUNDED, REMEDY
@@ -27,11 +27,14 @@ from .founding import NAME as FOUNDING
 from .founding import Founding
 from .lives import NAME as LIVES
 from .lives import Lives
+from .membership import ALONE_REMEDY, is_alone
+from .paths import check_path
 from .recovery import Recovery, left_by_a_member
 from .snapshot_format import Descriptor
 from .snapshot_store import REMEDY as SNAPSHOT_REMEDY
 from .snapshot_store import SnapshotStore
 from .snapshots import SnapshotFolder, SnapshotReader
+from .wal_format import MARK_NAME
 
 AGAIN = 6  # so often what looks like damage in a directory that is in use is looked at again
 AGAIN_S = 0.05
@@ -95,6 +98,8 @@ class Look:
     mends: list[tuple[str, int, str]] = field(default_factory=list)
     #: why the member starts in doubt; "" when it does not
     doubt: str = ""
+    #: why it does not start although nothing is damaged: it is the only voter, and in doubt
+    refused: list[Damage] = field(default_factory=list)
     _directory: Directory | None = None
     #: the directory is somebody else's to close
     _keep: bool = False
@@ -113,6 +118,10 @@ class Look:
             self.recovery.close()
         if self._directory is not None and not self._keep:
             self._directory.close()
+
+    def faults(self) -> list[Damage]:
+        """Everything that keeps the member from starting, or a snapshot from serving."""
+        return self.damage + self.refused
 
     def entries(self, first: int = 1, last: int = 1 << 63) -> Iterator[Entry]:
         """The entries that count, from ``first`` to ``last``, in order; where there is damage, those before it.
@@ -150,18 +159,18 @@ def look(given: str | os.PathLike[str], *, thorough: bool = False) -> Look:
     """Look at a directory. thorough: read every snapshot to its end, also those that do not count.
 
     Damage is not raised but told. Raises NotFounded where there is no member, StorageError for another version of the
-    format, OSError for what cannot be read.
+    format, OSError for what cannot be read, ConfigError for what is no path.
     """
-    path = Path(os.path.abspath(given))
+    path = Path(os.path.abspath(check_path(given, "path", "a member's directory", ConfigError)))
     before: list[Damage] | None = None
     for attempt in range(AGAIN):
         in_use = is_in_use(path)
         seen = None
         try:
             seen = look_into(Directory(path, locked=False), path, in_use=in_use, thorough=thorough)
-            if not seen.damage or seen.damage == before or not (in_use or is_in_use(path)):
+            if not seen.faults() or seen.faults() == before or not (in_use or is_in_use(path)):
                 return seen
-            before = seen.damage
+            before = seen.faults()
         except FileNotFoundError:
             # A segment that is not needed any more was removed after its name was read.
             if attempt == AGAIN - 1:
@@ -214,7 +223,7 @@ def _examine(seen: Look, directory: Directory, thorough: bool) -> None:
         seen.lives = lives_file.read(directory, founding.store)
     except WalDamaged as error:
         seen.damage.append(Damage(LIVES, 0, str(error), REMEDY))
-    if seen.lives is not None and seen.lives.lost:
+    if seen.lives is not None and seen.lives.lost and not founding.rebuilt:
         reason = lives_file.GONE.format(id=founding.id, lost=lives_file.named(seen.lives.lost))
         seen.damage.append(Damage(LIVES, 0, reason, lives_file.GONE_REMEDY))
     seen.recovery = recovery = Recovery(directory, founding, founding.segment_bytes, readonly=True)
@@ -223,7 +232,18 @@ def _examine(seen: Look, directory: Directory, thorough: bool) -> None:
         seen.doubt = recovery.doubt
         if recovery.reader.in_doubt:
             seen.doubt = seen.doubt or "no leader has brought it up to date since it was in doubt"
-        seen.mends = recovery.to_be_mended()
+        if seen.lives is not None and seen.lives.lost and founding.rebuilt:
+            lost = lives_file.named(seen.lives.lost)
+            if seen.doubt:
+                seen.mends.append((LIVES, 0, lives_file.BEHIND.format(lost=lost)))
+            else:
+                reason = lives_file.GONE.format(id=founding.id, lost=lost)
+                seen.damage.append(Damage(LIVES, 0, reason, lives_file.GONE_REMEDY))
+        if seen.doubt and is_alone(recovery.current, founding.id):
+            file = MARK_NAME if recovery.doubt else segment_name(recovery.head.segment) if recovery.head else FOUNDING
+            reason = f"{seen.doubt}: something that was acknowledged may be missing, and member {founding.id} does "
+            seen.refused.append(Damage(file, 0, f"{reason}not start: it is the only voter", ALONE_REMEDY))
+        seen.mends += recovery.to_be_mended()
         if seen.lives is not None and seen.lives.unread >= 0:
             seen.mends.append((LIVES, seen.lives.unread, lives_file.UNREAD))
     except WalDamaged as error:

@@ -65,6 +65,17 @@ def change_after(before: ConfState, index: int, kind: int, data: bytes) -> tuple
         return Configuration(context.founders, ids, index, Configuration(before)), context
     return configuration_after(before, change, index), context
 
+#: what the only voter of a group does about a doubt: it does not start before one of these is done
+ALONE_REMEDY = (
+    "No other voter has a copy: look for what happened to the disk, begin a new cluster with a backup, if there is one "
+    "(raftx restore), or accept the loss of the newest entries with FileStorage(accept_loss=True)"
+)
+
+
+def is_alone(conf_state: ConfState, id: int) -> bool:
+    """Whether this member is the only voter: nobody else can bring it up to date."""
+    return conf_state.voters == (id,) and not conf_state.voters_outgoing
+
 
 def membership_after(conf_state: ConfState, changes: Iterable[tuple[int, bytes]]) -> ConfState:
     """The membership after some entries (kind, data), each of a kind in CHANGES, all committed, in their order.

@@ -196,7 +196,8 @@ class SnapshotStorage(Storage, Protocol):
         """
 
     def receive_snapshot(self, descriptor: Descriptor) -> SnapshotReceiver:
-        """A snapshot of another member, to be taken in chunks: ``missing()``, ``put(number, chunk)``, ``finish()``.
+        """A snapshot of another member, to be taken in chunks: ``missing()``, ``put(number, chunk)``, ``finish()``;
+        or ``close()``, which keeps what is there for later, or ``discard()``, which does not.
 
         Chunks are as ``SnapshotReader.chunk`` gives them, in any order. ``put`` may be given a memoryview: its bytes
         stay as they are for as long as it is held. What was received of the same (that is, of one with this digest)

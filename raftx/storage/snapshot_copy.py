@@ -10,6 +10,7 @@ import ctypes
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,8 @@ NAME_MAX = 255  # bytes of a file's name
 #: what a file system says that does not have what was asked of it; of links also EPERM
 WITHOUT = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 RENAME_NOREPLACE = 1
+#: how an error begins about something that is there and is no file
+NO_FILE = "choose another name"
 
 
 def file_path(given: object, name: str) -> Path:
@@ -87,6 +90,7 @@ class BackupWriter(SnapshotWriter):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             if os.path.lexists(path) and not overwrite:
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+            check_replaceable(path)
             self._parent = Directory(path.parent, locked=False)
         except OSError as error:
             raise StorageError(f"cannot make {path}: {_why(error)}") from error
@@ -107,6 +111,7 @@ class BackupWriter(SnapshotWriter):
     def name_it(self) -> None:
         """Give the file its name, unless another one has it. Raises OSError."""
         if self.overwrite:
+            check_replaceable(self.path)
             super().name_it()
             return
         name_new(self._parent.fd, self._name, self._final)
@@ -118,6 +123,22 @@ class BackupWriter(SnapshotWriter):
                 self._directory.remove(self._name)
             super().discard()
             self._parent.close()
+
+
+def check_replaceable(path: Path) -> None:
+    """Raise OSError for what a file must not take the place of: a pipe, a device, a socket, a directory.
+
+    A link is a name like another one: it is replaced, and what it leads to stays as it is.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISREG(mode) or stat.S_ISLNK(mode):
+        return
+    kinds = ((stat.S_ISDIR, "a directory"), (stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"))
+    kind = next((name for test, name in kinds if test(mode)), "a device")
+    raise OSError(errno.EEXIST, f"{NO_FILE}: it is {kind}, and only a file is overwritten")
 
 
 def name_new(directory: int, old: str, new: str) -> None:
@@ -152,6 +173,6 @@ def rename_new(directory: int, old: str, new: str) -> int:
 
 def _why(error: OSError) -> str:
     """In words, with the remedy where there is one."""
-    if error.errno == errno.EEXIST:
+    if error.errno == errno.EEXIST and not (error.strerror or "").startswith(NO_FILE):
         return "there is such a file already: choose another name, or ask for it to be overwritten"
     return error.strerror or str(error)

@@ -28,8 +28,9 @@ STEP = 256 << 10
 
 
 def check_done(code: int, what: str, name: str) -> None:
+    """Raise StorageFailed for -errno; its cause is the system's error, so that a shortage can be told from a defect."""
     if code:
-        raise StorageFailed(f"{what} of {name} failed: {_text(code)}")
+        raise StorageFailed(f"{what} of {name} failed: {_text(code)}") from OSError(-code, os.strerror(-code))
 
 
 def _text(code: int) -> str:

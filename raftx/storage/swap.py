@@ -12,12 +12,13 @@ import os
 import time
 from pathlib import Path
 
-from ..errors import StorageError, UsageError
+from ..errors import ConfigError, StorageError, UsageError
 from .disk import Disk
 from .founding import NAME as FOUNDING
 from .founding import NEW as FOUNDING_NEW
 from .lives import NAME as LIVES
 from .lives import NEW as LIVES_NEW
+from .paths import check_path
 from .snapshot_format import place_of_name
 from .wal_format import MARK_NAME, MARK_NEW, segment_number
 
@@ -124,8 +125,8 @@ def _is_made(name: str) -> bool:
 
 
 def absolute(path: str | os.PathLike[str]) -> Path:
-    """An absolute path with a name. Raises UsageError for the root."""
-    whole = Path(os.path.abspath(path))
+    """An absolute path with a name. Raises ConfigError for what is no path, UsageError for the root."""
+    whole = Path(os.path.abspath(check_path(path, "path", "a member's directory", ConfigError)))
     if not whole.name:
         raise UsageError(f"path must be the path of a member's directory, not {path!r}")
     return whole

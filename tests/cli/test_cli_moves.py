@@ -67,6 +67,24 @@ def test_a_snapshot_that_is_damaged(impl, backup):
         assert (done.code, said in done.err, done.err.count("\n")) == (code, True, 1), done.err
 
 
+def test_several_snapshots_at_once(impl, tmp_path, backup):
+    """Each is told; one that cannot be read keeps the others from nothing."""
+    other = tmp_path / "other"
+    other.write_bytes(backup.read_bytes())
+    text = ran(impl, "snapshot", "info", backup, other)
+    assert text.code == 0 and text.out.count("after entry     7 of term 2\n") == 2
+    blocks = [block.splitlines()[0].split() for block in text.out.split("\n\n")]
+    assert blocks == [["file", str(backup)], ["file", str(other)]]
+    one = ran(impl, "snapshot", "info", "--json", backup).json()
+    found = ran(impl, "snapshot", "info", "--json", backup, other).json()
+    assert found == {"snapshots": [{"file": str(each), **one} for each in (backup, other)]}
+    backup.write_text("x" * 9000)
+    for files, code in (((backup, other), 1), ((tmp_path / "missing", other), 3)):
+        done = ran(impl, "snapshot", "info", "--json", *files)
+        assert done.code == code and str(files[0]) in done.err
+        assert [each["file"] for each in done.json()["snapshots"]] == [str(other)]
+
+
 # --- restore -----------------------------------------------------------------------------------------------
 
 
@@ -125,7 +143,8 @@ def test_a_damaged_backup_is_not_restored(impl, tmp_path, backup):
 def test_rebuild(impl, tmp_path):
     path = member(impl, tmp_path / "n", entries=4)
     refused = ran(impl, "wal", "rebuild", path)
-    assert refused.code == 4 and refused.err.endswith("accept that: --accept-loss\n") and "is whole" in refused.err
+    assert refused.code == 4 and " ".join(refused.err.split()).endswith("accept that: --accept-loss")
+    assert "is whole" in refused.err
     damage(path)
     done = ran(impl, "wal", "rebuild", path)
     assert done.code == 0 and "in doubt until a leader has brought it up to date" in done.out
@@ -154,7 +173,7 @@ def test_rebuild_of_a_sole_voter(impl, tmp_path):
     damage(path)
     before = picture(path)
     done = ran(impl, "wal", "rebuild", path)
-    assert done.code == 4 and "everything that was ever acknowledged is lost" in done.err
+    assert done.code == 4 and "everything that was ever acknowledged is lost" in " ".join(done.err.split())
     assert "--accept-loss" in done.err and picture(path) == before
     assert "The member begins with nothing." in ran(impl, "wal", "rebuild", path, "--accept-loss").out
 
@@ -174,7 +193,11 @@ def test_recover(impl, tmp_path):
         "(raftx wal info)",
         "--accept-loss",
     ):
-        assert text in refused.err
+        assert text in " ".join(refused.err.split())
+    # A paragraph for each sentence, no wider than a terminal.
+    paragraphs = refused.err.split("\n\n")
+    assert len(paragraphs) > 3 and paragraphs[1].startswith("To recover means")
+    assert max(map(len, refused.err.splitlines())) <= 100
     done = ran(impl, "recover", path, "--accept-loss")
     assert done.code == 0 and "log ends        with entry 4 of term 1, of which 3 are known as committed" in done.out
     seen = ran(impl, "wal", "info", "--json", path).json()

@@ -202,6 +202,30 @@ def test_no_byte_and_no_file_is_changed(impl, tmp_path, change, code, said):
     storage.close()
 
 
+def test_an_only_voter_in_doubt_does_not_start(impl, tmp_path):
+    """Nobody could help it out of the doubt: verify and info say so, as the opening does, with the remedy."""
+    path = member(impl, tmp_path / "n", entries=6, members={1: URLS[1]})
+    (path / "wal.mark").unlink()
+    before = picture(path)
+    done = ran(impl, "wal", "verify", path)
+    assert done.code == 1 and "whole" not in done.out
+    rows = dict(line.split("  ", 1) for line in done.out.splitlines())
+    assert rows["does not start"].strip() == "wal.mark"
+    assert rows["reason"].strip().startswith("wal.mark is missing: something that was acknowledged may be missing")
+    assert "FileStorage(accept_loss=True)" in rows["remedy"] and "raftx restore" in rows["remedy"]
+    found = ran(impl, "wal", "verify", "--json", path)
+    assert found.code == 1 and found.json()["whole"] is False and found.json()["in_doubt"]
+    (damage,) = found.json()["damage"]
+    assert damage["file"] == "wal.mark" and "only voter" in damage["reason"]
+    told = ran(impl, "wal", "info", path)
+    assert told.code == 1 and "it is the only voter" in told.err
+    assert picture(path) == before
+    with pytest.raises(impl.WalDamaged, match="No other voter has a copy"):
+        impl.FileStorage(path).open(1, CLUSTER)
+    # Both ways out work: to go on with what is there, and to accept the loss.
+    assert ran(impl, "recover", "--accept-loss", path, "--json").json()["last_index"] == 6
+
+
 @pytest.mark.slow
 def test_verify_finds_what_an_opening_refuses(impl, tmp_path, tell):
     """Bits that are flipped anywhere: the two judge by the same code, and one changes nothing."""
@@ -283,11 +307,9 @@ def test_a_directory_that_a_node_holds(impl, whole):
         for arguments in LOOKS:
             assert ran(impl, *arguments, whole).code == 0
         assert ran(impl, "wal", "info", "--json", whole).json()["in_use"]
-        assert (
-            "in use         a node uses this directory: what is shown may be behind"
-            in ran(impl, "wal", "info", whole).out
-        )
-        assert ran(impl, "wal", "verify", whole).out.startswith("a node uses this directory")
+        said = "a node runs here now: what is shown may be behind, and counts may move while they are read"
+        assert f"in use         yes: {said}\n" in ran(impl, "wal", "info", whole).out
+        assert ran(impl, "wal", "verify", whole).out.startswith(f"{said}\n")
         assert picture(whole) == before
     finally:
         storage.close()

@@ -76,6 +76,26 @@ def network(call, **options):
     return lambda impl, path: call(module(impl, "transport.memory").MemoryNetwork(**options))
 
 
+def moved(what, **options):
+    """A directory that is moved by hand."""
+    return lambda impl, path: getattr(module(impl, f"storage.{what}"), what)(**options)
+
+
+class Half(Machine):
+    """With this besides."""
+
+    def __init__(self, **more):
+        super().__init__()
+        vars(self).update(more)
+
+    def __repr__(self):
+        return "half"
+
+
+async def waits(*_):
+    return b""
+
+
 def timeouts(call):
     """A call of a node that is not started, with a timeout."""
 
@@ -98,6 +118,12 @@ WRONG = [
     ("lease_reads=True needs check_quorum=True", config(lease_reads=True, check_quorum=False), "", ""),
     ("config must be a raftx.Config", node(config={"id": 1}), "", "dict"),
     ("state_machine must be an object with a method apply", node(state_machine=5), "", "int"),
+    ("state_machine has snapshot() and no restore()", node(state_machine=Half(snapshot=bytes)), "Give it both", "neither"),
+    ("state_machine has restore() and no snapshot()", node(state_machine=Half(restore=print)), "grow", "neither"),
+    ("state_machine.snapshot must be a method", node(state_machine=Half(snapshot=b"x", restore=print)), "", "b'x'"),
+    ("state_machine.restore must be an ordinary", node(state_machine=Half(snapshot=bytes, restore=waits)), "await", ""),
+    ("state_machine.version must be an integer", node(state_machine=Half(version="2")), "0..2^63-1, not '2'", "changes"),
+    ("state_machine.version must be an integer", node(state_machine=Half(version=True)), "not True: raise it", ""),
     ("clock must be", node(clock=5), "ManualClock", "int"),
     ("executor must have the methods", node(executor=5), "", "5"),
     ("storage must be", node(storage="data"), "open, append, sync, close", "str"),
@@ -120,6 +146,12 @@ WRONG = [
     ("path must be", directory([1], path=Gives(5)), "", "Gives(5)"),
     ("path must not have a NUL", directory([1], path="a\0b"), "no file name has", repr("a\0b")),
     ("path must be text that a file name can hold", directory([1], path="\ud800"), "without lone", repr("\ud800")),
+    ("path must be", moved("rebuild", path=""), "a member's directory", "''"),
+    ("path must be", moved("recover", path="", accept_loss=True), "a member's directory", "''"),
+    ("path must be", moved("look", given=""), "a member's directory", "''"),
+    ("path must be", lambda impl, path: impl.FileStorage.restore("", "f", id=1, members=[1]), "a directory", "''"),
+    ("path must be", moved("rebuild", path=None), "pathlib.Path", "None"),
+    ("path must not have a NUL", moved("recover", path="a\0b"), "no file name has", repr("a\0b")),
     ("disk must be None or have the methods", directory([1], disk=5), "raftx.storage.disk.Disk", "5"),
     ("disk must be None or have the methods", directory([1], disk=SimpleNamespace(exists=len)), "", "len>)"),
     ("segment_bytes must be", directory([1], segment_bytes=True), "65536..1099511627776", "True"),

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import socket
+from pathlib import Path
 
 import pytest
 
@@ -134,6 +136,48 @@ def test_a_file_that_is_there_stays_unless_it_is_asked_for(impl, one, tmp_path):
     assert "there is such a file already" in refused(impl, world, path)
 
 
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+@pytest.mark.parametrize("kind", ["pipe", "socket", "directory"])
+def test_what_is_no_file_is_not_overwritten(impl, one, tmp_path, kind, when):
+    """Not even when it is asked for, and it is not waited for."""
+    path = tmp_path / "backup"
+
+    def make():
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "directory":
+            path.mkdir()
+        else:
+            with socket.socket(socket.AF_UNIX) as made:
+                made.bind(os.path.relpath(path))
+
+    world = one(Slow())
+    propose(world, 10)
+    if when == "before":
+        make()
+    future = world.nodes[1].backup(path, overwrite=True)
+    if when == "meanwhile":
+        world.until(lambda: world.machines[1].given > 3)
+        make()
+    before = os.lstat(path)
+    world.until(future.done)
+    with pytest.raises(impl.NotDone) as raised:
+        future.result()
+    said = {"pipe": "it is a named pipe", "socket": "it is a socket"}.get(kind, "directory")
+    assert said in str(raised.value)
+    assert os.lstat(path) == before and os.listdir(tmp_path) == ["backup"]
+    assert world.nodes[1].failure is None
+
+
+def test_a_device_is_not_overwritten(impl):
+    """The rule alone: nothing is tried on a device of this machine."""
+    check = module(impl, "storage.snapshot_copy").check_replaceable
+    with pytest.raises(OSError, match="it is a device, and only a file is overwritten"):
+        check(Path("/dev/null"))
+    check(Path("/nowhere/at/all"))
+    check(Path(__file__))
+
+
 @pytest.mark.parametrize("code", [errno.EPERM, errno.EOPNOTSUPP])
 def test_a_file_system_without_links(impl, one, tmp_path, monkeypatch, code):
     """As exFAT and CIFS are. What appears while it is written stays all the same."""
@@ -232,6 +276,8 @@ def test_a_machine_that_gives_none(impl, one, tmp_path, how):
         "wrong": lambda: "text",
         "raises late": late,
     }[how]
+    if how == "none":
+        machine.restore = None
     world = one(machine)
     propose(world, 3)
     said = {"none": "has no snapshot()", "raises": "division by zero", "wrong": "must return bytes"}

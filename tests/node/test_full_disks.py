@@ -7,6 +7,7 @@ import pytest
 
 from tests.helpers.implementations import module
 from tests.helpers.stepped import Machine, World
+from tests.helpers.transfers import BIG, Cluster
 
 SEGMENT = 128 << 10
 LARGE = 9000  # bytes of an entry of three blocks
@@ -207,6 +208,36 @@ def test_a_snapshot_without_room_is_given_up_and_nothing_else(impl):
     assert node.failure is None and node.status()["snapshot"]["failed"] == 1
     disks.empty(1)
     assert disks.end(node.snapshot()).size == 4 * SEGMENT
+    world.close()
+
+
+def test_a_member_that_cannot_store_a_snapshot_says_so_and_goes_on_by_itself(impl, tmp_path, caplog):
+    """One line when it begins, one when it ends; status() names what is short meanwhile."""
+    caplog.set_level(logging.INFO, "raftx")
+    three = Cluster(impl, tmp_path, where="simulated", election_ticks=10)
+    world = three.world
+    three.fill(2)
+    away = three.follower()
+    world.nodes[away].close()
+    three.fill(6, BIG)
+    disk = three.disks[away]
+    node = three.start(away)
+    world.until(lambda: three.transfers(away)["chunks_received"] >= 1, 20_000)
+    disk.capacity = disk.platter.used()
+    world.until(lambda: three.transfers(away)["shortage"] == "ENOSPC", 20_000)
+    assert node.status()["disk_shortage"] == "ENOSPC"
+    world.for_rounds(6000)  # it is tried again and again
+
+    def told(text):
+        return [record.getMessage() for record in caplog.records if text in record.getMessage()]
+
+    (line,) = told("cannot store it")
+    assert f"node {away}: " in line and "[Errno 28]" in line and "goes on by itself" in line
+    assert three.transfers(away)["given_up"] > 1 and node.failure is None and not told("gives up fetching")
+    disk.capacity = None
+    three.agree(40_000)
+    assert three.transfers(away)["shortage"] == "" and node.status()["disk_shortage"] == ""
+    assert three.transfers(away)["fetched"] == 1 and len(told("there is room again for the snapshot")) == 1
     world.close()
 
 

@@ -3,6 +3,8 @@
 What is done to the directories is tested in test_moves.py.
 """
 
+import contextlib
+import shutil
 import time
 
 import pytest
@@ -123,6 +125,36 @@ def test_a_damaged_member_is_rebuilt_and_catches_up(impl, groups, by):
     assert not status["in_doubt"] and status["incarnation"] == before + 1
     group.propose(1)
     group.agree(3)
+
+
+def test_a_directory_that_is_gone_is_rebuilt_a_second_time(impl, groups):
+    """Nobody knows how often its member has lived but the others, which say so: the next start goes on above that."""
+    group = groups()
+    group.found()
+    group.start(1, 2, 3)
+    group.propose(5)
+    rebuild = module(impl, "storage.rebuild").rebuild
+    for round in range(2):
+        group.stop(3)
+        shutil.rmtree(group.path / "3")
+        rebuild(group.path / "3", id=3, members=group.urls, cluster=CLUSTER)
+        group.start(3)
+        if round:
+            eventually(lambda: group.nodes[3].failure is not None)
+            assert isinstance(group.nodes[3].failure, impl.MemoryLost)
+            assert "Start it again: it goes on above that life" in str(group.nodes[3].failure)
+            with contextlib.suppress(impl.MemoryLost):
+                group.stop(3)
+            group.start(3)
+        eventually(lambda: not group.nodes[3].status()["in_doubt"])
+        group.propose(5)
+        group.agree(1, 2, 3)
+        # Restarted, so that its number is above that of a rebuild of nothing.
+        group.stop(3)
+        group.start(3)
+        group.propose(1)
+        group.agree(1, 2, 3)
+        assert group.nodes[3].failure is None
 
 
 def test_a_rebuilt_member_elects_nobody(impl, groups):

@@ -113,7 +113,7 @@ def test_a_machine_that_gives_no_snapshot(impl, one, how, caplog):
     """The request says why, the node goes on."""
     machine = Machine()
     if how == "none":
-        machine.snapshot = None
+        machine.snapshot = machine.restore = None
     else:
         machine.snapshot = lambda: 1 / 0 if how == "raises" else "text"
     alone = one(machine)
@@ -219,7 +219,7 @@ def test_a_machine_whose_state_is_older_than_the_log(impl, one):
 
 def test_a_log_that_nobody_shortens_is_told_once(one, caplog):
     machine = Machine()
-    machine.snapshot = None
+    machine.snapshot = machine.restore = None
     alone = one(machine, max_log_bytes=5000)
     with caplog.at_level(logging.WARNING, "raftx"):
         for _ in range(5):

@@ -330,6 +330,37 @@ def test_a_proposal_whose_entry_is_in_a_snapshot_ends(impl, cluster):
     assert done.result().index > 200
 
 
+def test_a_snapshot_that_entries_have_overtaken_is_not_fetched_to_its_end(cluster, caplog):
+    """Its leader is lost, and another one has all the entries: nothing more is asked for, and nothing is left of it."""
+    caplog.set_level("INFO", "raftx")
+    three = cluster()
+    world = three.world
+    three.fill(2)
+    # One of the others never drops an entry; the leader does.
+    keeps, away = (id for id in three.ids if not world.nodes[id].is_leader)
+    leads = three.leader().id
+    world.nodes[keeps].close()
+    three.start(keeps, snapshot_entries=0)
+    world.nodes[away].close()
+    three.fill(6, BIG)
+    world.until(lambda: world.nodes[keeps].applied_index == three.leader().applied_index)
+    node = three.start(away)
+    halfway(three, away)
+    index = three.transfers(away)["fetching"]
+    # Its chunks go on coming, one at a time, while the other one leads.
+    world.until(world.nodes[leads].transfer_leadership(keeps).done)
+    world.until(lambda: three.transfers(away)["overtaken"] == 1, 20_000)
+    asked = len(asked_for(three, away))
+    three.fill(1)
+    three.agree(20_000)
+    transfers = three.transfers(away)
+    assert (transfers["fetched"], transfers["fetching"], transfers["given_up"]) == (0, 0, 0)
+    assert node.applied_index > index > world.machines[away].restored[0]
+    assert len(asked_for(three, away)) == asked
+    assert [name for name in three.snapshots(away) if name.endswith(".part")] == []
+    assert any("has come by entries" in record.getMessage() for record in caplog.records)
+
+
 def test_a_machine_that_cannot_take_it_says_so(cluster, caplog):
     """It is not fetched, and the node goes on; with a newer program it comes up."""
     three = cluster(absent=(3,))

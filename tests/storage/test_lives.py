@@ -105,6 +105,44 @@ def test_a_member_that_was_told_that_it_has_forgotten_does_not_open(impl, tmp_pa
     assert loaded.incarnation > 5000 and loaded.rebuilt and loaded.hard_state.in_doubt
 
 
+def test_a_rebuilt_member_in_doubt_counts_on_from_the_life_that_others_have_met(impl, tmp_path):
+    """It knows that it has forgotten everything: only its number was too low. Once the doubt is over it is refused."""
+    path = tmp_path / "m"
+    module(impl, "storage.rebuild").rebuild(path, id=1, members=[1, 2, 3], cluster=CLUSTER)
+    storage, loaded = opened(impl, path)
+    assert loaded.incarnation == 1025 and loaded.hard_state.in_doubt
+    storage.forgotten(5000 << 32 | 0xAB)
+    storage.close()
+    with module(impl, "storage.look").look(path) as seen:
+        assert not seen.damage and ("lives", 0) in [mend[:2] for mend in seen.mends]
+        assert any("above that" in mend[2] for mend in seen.mends)
+    storage, loaded = opened(impl, path)
+    assert loaded.incarnation == 5001 and loaded.hard_state.in_doubt and loaded.rebuilt
+    storage.close()
+    storage, loaded = opened(impl, path)
+    assert loaded.incarnation == 5002
+    # A life of the very number it lives does no harm either.
+    storage.forgotten(5002 << 32 | 1)
+    storage.close()
+    storage, loaded = opened(impl, path)
+    assert loaded.incarnation == 5003
+    storage.append(impl.HardState(3, 2, 0, False), [])
+    storage.sync()
+    storage.forgotten(9000 << 32)
+    storage.close()
+    with pytest.raises(impl.MemoryLost, match="life 9000"):
+        opened(impl, path)
+    with module(impl, "storage.look").look(path) as seen:
+        assert [each.file for each in seen.damage] == ["lives"]
+    # The doubt that counts is the one on disk: whoever takes the directory as it is has none.
+    module(impl, "storage.rebuild").rebuild(path)
+    storage, _ = opened(impl, path)
+    storage.forgotten(20_000 << 32)
+    storage.close()
+    with pytest.raises(impl.MemoryLost, match="life 20000"):
+        opened(impl, path, accept_loss=True)
+
+
 def test_a_rebuilt_member_knows_whom_it_had_met(impl, tmp_path):
     path = tmp_path / "m"
     create(impl, path)
