@@ -50,7 +50,7 @@ class StateMachine(Protocol):
         the other members end alike, and so does each start, until ``apply`` can take that entry. With
         ``Config.on_apply_error="return"`` every Exception is an outcome. An ``async def`` is refused.
 
-        A state machine may have more, which let the log end somewhere:
+        A state machine may have more, which let the log end somewhere; ``snapshot`` and ``restore`` both, or neither:
 
         ``snapshot()``: its state now, as bytes, an iterable of bytes, a binary file, or an object with
         ``write(file)``. Called on the apply thread between two entries. What it returns is written on another thread
@@ -474,6 +474,8 @@ class Node(MemberRequests):
 
     def status(self) -> dict[str, Any]:
         """A picture for people and tests: indexes, traffic, disk. Counters begin at 0 with each start.
+
+        docs/reference.md has every key, with its unit.
 
         ``state`` is new, starting, running, stopping, ended or failed; failed stays after ``close``, with ``failure``
         in words.

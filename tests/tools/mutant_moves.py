@@ -49,6 +49,50 @@ MUTANTS = (
         (Edit(REBUILD, "if whole is not None and not accept_loss:", "if whole is not None and accept_loss is None:"),),
     ),
     Mutant(
+        "lives-counted-on-without-a-doubt",
+        0,
+        "a rebuilt member that has taken part since, and was set back, goes on as if it knew what it had promised",
+        "storage/test_lives.py",
+        (
+            Edit(
+                FILE, "            if lives.lost and self.doubt:\n", "            if lives.lost and founding.rebuilt:\n"
+            ),
+        ),
+    ),
+    Mutant(
+        "an-only-voter-in-doubt-is-called-whole",
+        0,
+        "a look calls a directory whole with which its member does not start",
+        LOOKED_AT,
+        (Edit(LOOK, "        if seen.doubt and is_alone(", "        if not seen.doubt and is_alone("),),
+    ),
+    Mutant(
+        "a-backup-in-place-of-a-pipe",
+        0,
+        "what is no file is replaced by a backup",
+        BACKED_UP,
+        (
+            Edit(
+                COPY,
+                "    if stat.S_ISREG(mode) or stat.S_ISLNK(mode):\n",
+                "    if not stat.S_ISDIR(mode):\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "nothing-is-a-directory",
+        0,
+        "a rebuild of no path moves the directory that the program runs in",
+        "node/test_arguments.py",
+        (
+            Edit(
+                SWAP,
+                '    whole = Path(os.path.abspath(check_path(path, "path", "a member\'s directory", ConfigError)))\n',
+                "    whole = Path(os.path.abspath(path))\n",
+            ),
+        ),
+    ),
+    Mutant(
         "a-swap-that-is-not-durable",
         0,
         "a directory that was reported as rebuilt or recovered is the old one after a power cut",

@@ -34,6 +34,45 @@ MUTANTS = (
         (Edit(COURIER, "                fetch.start_again(fetch.source, now)\n", "                pass\n"),),
     ),
     Mutant(
+        "a-fetch-that-is-overtaken-goes-on",
+        0,
+        "a snapshot is fetched to its end although entries have brought what it holds",
+        FETCHED,
+        (
+            Edit(
+                COURIER,
+                "        return descriptor.index <= self.committed()\n",
+                "        return descriptor.index < 0\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "a-shortage-that-is-told-with-each-offer",
+        0,
+        "the log of a member without room for a snapshot has two lines more with every offer",
+        "node/test_full_disks.py",
+        (
+            Edit(
+                COURIER,
+                "        if shortage and not self.shortage():\n",
+                "        if shortage:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "half-of-what-snapshots-need-is-taken",
+        0,
+        "a state machine that cannot take its own snapshots makes some, and does not start again",
+        "node/test_arguments.py",
+        (
+            Edit(
+                KEEPER,
+                "        if found[name] is not None and found[other] is None:\n",
+                "        if name == other:\n",
+            ),
+        ),
+    ),
+    Mutant(
         "transfers-without-a-rate",
         0,
         "snapshots are fetched as fast as they come, whatever the bound",

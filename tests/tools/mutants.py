@@ -71,6 +71,7 @@ SUITE = (
     "storage/test_wal_shortage.py",
     "storage/test_full_disk.py",
     "node/test_full_disks.py",
+    "node/test_arguments.py",
     "storage/test_simulated_disk.py",
     "storage/test_compaction.py",
     "storage/test_compaction_power.py",

@@ -1,0 +1,81 @@
+"""docs/reference.md has every field of Config and every key of ``Node.status()``, and no others."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pytest
+
+import raftx
+from raftx.transport.memory import MemoryNetwork
+from tests.helpers.machines import Machine
+from tests.helpers.paths import ROOT
+from tests.helpers.ports import ports
+
+pytestmark = pytest.mark.once
+
+PAGE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+#: keys of status() whose values have a table of their own
+PARTS = ("snapshot", "transfers", "transport")
+
+
+def tables() -> list[dict[str, list[str]]]:
+    """Each table's rows by what stands in their first column, in backticks."""
+    found = []
+    for block in re.findall(r"(?:^\|.*\|\n)+", PAGE, re.MULTILINE):
+        rows = [[cell.strip() for cell in row.strip("|").split(" | ")] for row in block.splitlines()[2:]]
+        names = [row[0].strip("| `") for row in rows]
+        assert len(set(names)) == len(names)
+        found.append({name: row[1:] for name, row in zip(names, rows)})
+    return found
+
+
+def test_every_setting_is_there_with_its_default() -> None:
+    config = tables()[0]
+    fields = {each.name: each for each in dataclasses.fields(raftx.Config)}
+    assert list(config) == list(fields)
+    for name, (default, unit, meaning) in config.items():
+        assert unit and len(meaning.strip("| ")) > 20, name
+        if name not in ("id", "cluster"):
+            # An expression such as `8 << 20`.
+            assert eval(default.strip("`"), {}) == fields[name].default, name
+
+
+def test_ranges_are_those_of_the_code() -> None:
+    """Where the page says 1..n, n is taken and n + 1 is not, or 0 is not."""
+    tried = 0
+    for name, (_, unit, _) in tables()[0].items():
+        match = re.match(r"(\d+)\.\.(\d[\d,]*)(\^31-1|\^31| GiB)?", unit)
+        if match is None or name == "id":
+            continue
+        low, high = int(match[1]), int(match[2].replace(",", ""))
+        high = {"^31-1": 2**31 - 1, "^31": 2**31, " GiB": high << 30}.get(match[3] or "", high)
+        more = {"election_ticks": 20_000} if name == "heartbeat_ticks" else {}
+        if name == "max_entry_bytes":
+            more = {"max_waiting_bytes": 2 << 30}
+        for value in (low, high):
+            raftx.Config(**{"id": 1, **more, name: value})
+        for value in (low - 1, high + 1):
+            with pytest.raises(raftx.ConfigError, match=f"^{name} must"):
+                raftx.Config(**{"id": 1, **more, name: value})
+        tried += 1
+    assert tried >= 7
+
+
+def test_every_key_of_a_status_is_there() -> None:
+    _, status, *parts = tables()
+    (port,) = ports(1)
+    transport = raftx.NngTransport(f"tcp://127.0.0.1:{port}", {})
+    with raftx.Node(raftx.Config(id=1), raftx.MemoryStorage([1]), transport, Machine()) as node:
+        found = node.status()
+    assert set(found) == set(status)
+    for key, table in zip(PARTS, parts, strict=True):
+        assert set(found[key]) == set(table), key
+    for table in (status, *parts):
+        for name, (unit, meaning) in table.items():
+            assert unit and len(meaning.strip("| ")) > 5, name
+    # Before the first start, as the page says.
+    new = raftx.Node(raftx.Config(id=1), raftx.MemoryStorage([1]), MemoryNetwork().transport())
+    assert set(new.status()) == {"id", "state"}
+    new.close()
