@@ -212,7 +212,7 @@ MUTANTS = (
         0,
         "a file that appears while a backup is written is replaced by it",
         BACKED_UP,
-        (Edit(COPY, "        if self.overwrite:\n            super", "        if True:\n            super"),),
+        (Edit(COPY, "        if self.overwrite:\n            check", "        if True:\n            check"),),
     ),
     Mutant(
         "a-backup-that-leaves-its-remains",
