@@ -13,7 +13,6 @@ from tests.helpers.machines import Machine
 from tests.helpers.paths import ROOT
 from tests.helpers.ports import ports
 
-
 PAGE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 #: keys of status() whose values have a table of their own
 PARTS = ("snapshot", "transfers", "transport")

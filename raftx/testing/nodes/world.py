@@ -229,6 +229,7 @@ class World:
         if parts.courier is not None:
             self.totals["snapshots fetched"] += parts.courier.fetched
             self.totals["fetches given up"] += parts.courier.given_up
+            self.totals["fetches overtaken"] += parts.courier.overtaken
             self.totals["chunks fetched"] += parts.courier.received
             self.totals["chunks served"] += parts.courier.served
         self.checker.judge_once(id, life.node._outcomes)
