@@ -70,6 +70,7 @@ COMPILED = {
     "raftx.node.hello": "raftx/node/hello.py",
     "raftx.node.meetings": "raftx/node/meetings.py",
     "raftx.node.memory": "raftx/node/memory.py",
+    "raftx.node.divergence": "raftx/node/divergence.py",
     "raftx.node.elections": "raftx/node/elections.py",
     "raftx.node.transfers": "raftx/node/transfers.py",
     "raftx.node.changes": "raftx/node/changes.py",

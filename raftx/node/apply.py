@@ -20,6 +20,7 @@ from ..storage.lives import WHY, named
 from ..storage.snapshot_format import URL_MAX
 from ..types import ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2, ENTRY_NORMAL, MESSAGE_NAMES, NUMBER_MAX, Role, StateChange
 from .channels import ApplyGauges, ApplyQueue
+from .divergence import contradiction
 from .leadership import Leadership
 from .outcomes import Outcomes, Raised
 from .readers import Readers
@@ -32,6 +33,7 @@ from .rows import (
     ROW_ASKED,
     ROW_BEGUN,
     ROW_CHANGED,
+    ROW_DIVERGED,
     ROW_ENTRIES,
     ROW_HANDED,
     ROW_LOST,
@@ -188,6 +190,8 @@ class Applier:
             self.tell_lost(row)
         elif kind == ROW_UNTAKEN:
             self.tell_untaken(row)
+        elif kind == ROW_DIVERGED:
+            report(logging.ERROR, "node %d: %s", self.id, contradiction(*self.applies.diverged(row)))
         return True
 
     def rest(self) -> None:

@@ -24,6 +24,7 @@ from ..config import Config
 from ..consensus.raft import Raft
 from ..errors import (
     ConfigError,
+    Corruption,
     MemoryLost,
     NotFounded,
     Removed,
@@ -49,6 +50,7 @@ from .changer import Changer
 from .channels import APPLY_ROWS, COMMAND_ROWS, ApplyQueue, CommandQueue
 from .courier import Courier, chunk_bytes_for
 from .disagreements import Disagreements
+from .divergence import contradiction
 from .engine import Engine
 from .events import History, Published, Stream
 from .futures import Future
@@ -196,6 +198,19 @@ class Parts:
             f"it, {why}. So it has forgotten what it promised, and must not take part. Put back the directory that it "
             "used last, or rebuild it (raftx wal rebuild)"
         )
+
+    def diverged(self) -> str:
+        """What of this member's committed entries contradicts its leader's, in words; "" for nothing. Any thread."""
+        found = self.engine.gauges
+        if not found.diverged:
+            return ""
+        return contradiction(
+            found.diverged, found.diverged_ours, found.diverged_theirs, found.diverged_lead, found.diverged_lacks
+        )
+
+    def contradiction(self) -> Corruption:
+        """What the node ends with when that does not go away."""
+        return Corruption(f"node {self.engine.core.id}: {self.diverged()}")
 
     def waits_for(self, voters: tuple[int, ...]) -> list[int]:
         """Of these, who has not said that it knows this life, while that keeps it from taking part. Any thread."""

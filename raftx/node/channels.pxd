@@ -5,7 +5,7 @@ from .._native.threads cimport Cells, Handoff
 
 cdef uint64_t ROW_ENTRIES, ROW_HANDED, ROW_REFUSED, ROW_STATE, ROW_ODD, ROW_ASKED, ROW_TRANSFER, ROW_RELEASED
 cdef uint64_t ROW_RESTORE, ROW_BEGUN, ROW_LOST, ROW_MET, ROW_UNTAKEN, ROW_READ_AT
-cdef uint64_t ROW_ADDRESS, ROW_CHANGE, ROW_CHANGED
+cdef uint64_t ROW_ADDRESS, ROW_CHANGE, ROW_CHANGED, ROW_DIVERGED
 cdef uint64_t ROW_CAMPAIGN, ROW_TRANSFER_TO, ROW_UNREACHABLE, ROW_CONNECTED, ROW_SNAPSHOT, ROW_RELEASE
 cdef uint64_t ROW_ASK, ROW_GIVE, ROW_ARRIVED
 cdef int CELL_APPLIED, MEMBERS_MAX
@@ -36,6 +36,9 @@ cdef class ApplyQueue(Handoff):
     cdef int put_lost(
         self, Spans no_spans, uint64_t member, uint64_t life, uint64_t known, uint64_t why
     ) except -1 nogil
+    cdef int put_diverged(
+        self, Spans no_spans, uint64_t index, uint64_t ours, uint64_t theirs, uint64_t leader, bint lacks
+    ) except -1 nogil
 
 @cython.final
 cdef class CommandQueue(Handoff):
@@ -51,10 +54,11 @@ cdef class CommandQueue(Handoff):
 @cython.final
 cdef class Gauges:
     cdef readonly uint64_t term, vote, leader, commit, applied, last, stable, first, foreign
+    cdef readonly uint64_t diverged, diverged_ours, diverged_theirs, diverged_lead
     cdef readonly int64_t role, ticks, leader_changes, failed, frames_in, frames_out, frames_dropped, frames_stale
     cdef readonly int64_t not_taken, unmet
     cdef readonly int64_t unserved, untaken, too_large_out, too_large_in
-    cdef readonly bint in_doubt, waiting, full
+    cdef readonly bint in_doubt, waiting, full, diverged_lacks
     cdef readonly int64_t[::1] refused, rejected
 
 @cython.final

@@ -21,6 +21,7 @@ from .rows import (
     ROW_CHANGE,
     ROW_CHANGED,
     ROW_CONNECTED,
+    ROW_DIVERGED,
     ROW_ENTRIES,
     ROW_GIVE,
     ROW_HANDED,
@@ -114,6 +115,10 @@ class ApplyQueue(Handoff):
         """A member says that it lives a life which cannot be its present one, because ``known`` was met."""
         return self.put(no_spans, ROW_LOST, member, life, known, why, 0, 0, 0)
 
+    def put_diverged(self, no_spans: Spans, index: int, ours: int, theirs: int, leader: int, lacks: bool) -> int:
+        """What is committed here contradicts that leader's log: the entry, its term here and there; see Divergence."""
+        return self.put(no_spans, ROW_DIVERGED, index, ours, theirs, leader, 1 if lacks else 0, 0, 0)
+
     # For the taker, with the GIL: of a row that was taken. Each belongs to the kind it is named for. Raise IndexError.
 
     def kind(self, row: int) -> int:
@@ -181,6 +186,11 @@ class ApplyQueue(Handoff):
     def lost(self, row: int) -> tuple[int, int, int, int]:
         """member, life, known, why"""
         return self.py_at(row, 1), self.py_at(row, 2), self.py_at(row, 3), self.py_at(row, 4)
+
+    def diverged(self, row: int) -> tuple[int, int, int, int, int]:
+        """index, term here, term there, leader, lacks"""
+        index, ours, theirs, leader, lacks = [self.py_at(row, column) for column in range(1, 6)]
+        return index, ours, theirs, leader, lacks
 
     def py_put_entries(self, spans: Spans, low: int, high: int) -> bool:
         """For tests."""
@@ -302,6 +312,10 @@ class Gauges:
         self.unmet = 0
         #: messages that a node does not serve: changes of membership, and reads asked of it while it does not lead
         self.unserved = 0
+        #: an entry that is committed here and contradicts the leader's log, 0: none is known; its terms here and there,
+        #: the leader, and whether it is beyond this log
+        self.diverged = self.diverged_ours = self.diverged_theirs = self.diverged_lead = 0
+        self.diverged_lacks = False
         #: offers of snapshots that this member needs, and its storage cannot take
         self.untaken = 0
         #: messages that were not sent because their recipient does not take such frames; frames that told us the same

@@ -15,6 +15,7 @@ from .channels cimport ApplyGauges, ApplyQueue, CommandQueue, Gauges, MemberGaug
 from .compaction cimport Compaction
 from .contact cimport Contact
 from .dispatch cimport Dispatch
+from .divergence cimport Divergence
 from .hello cimport Hellos
 from .meetings cimport Meetings
 from .orders cimport Orders
@@ -30,11 +31,11 @@ cdef int MSG_APP, MSG_HEARTBEAT, MSG_KNOWN, MSG_MEET
 cdef int MSG_CHANGE, MSG_CHANGED
 cdef int MSG_CHUNKS, MSG_SNAP, MSG_HELLO, MSG_PROP, MSG_REFUSED
 cdef uint32_t FLAG_NEW_CONNECTION, FLAG_REJECT
-cdef int FAILED_MEMORY, FAILED_STORAGE
+cdef int FAILED_DIVERGED, FAILED_MEMORY, FAILED_STORAGE
 cdef int REFUSED_DISK_FULL, REFUSED_FORWARDING, REFUSED_LEADER_FULL
 cdef int REFUSED_NO_LEADER, REFUSED_NOT_LEADER
 cdef int REFUSED_STOPPED, REFUSED_UNCOMMITTED
-cdef int ODD_ANSWER, ODD_INCARNATION, SENDER_PRESENT, SENDER_STALE, SENDER_UNMET
+cdef int ODD_ANSWER, ODD_CONTRADICTION, ODD_INCARNATION, SENDER_PRESENT, SENDER_STALE, SENDER_UNMET
 cdef int64_t ODD_NS
 cdef int REASONS_MAX
 cdef size_t ROWS_A_CHUNK, ROWS_KEPT
@@ -70,6 +71,7 @@ cdef class Engine(Runner):
     cdef readonly Dispatch dispatch
     cdef readonly Hellos hellos
     cdef readonly Compaction compaction
+    cdef readonly Divergence divergence
     cdef readonly Meetings meetings
     cdef readonly Transfers transfers
     cdef readonly Senders senders

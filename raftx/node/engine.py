@@ -46,6 +46,7 @@ from .changes import Changes
 from .channels import ApplyGauges, ApplyQueue, CommandQueue, Gauges, MemberGauges
 from .compaction import Compaction
 from .dispatch import Dispatch
+from .divergence import Divergence
 from .hello import Hellos
 from .meetings import Meetings
 from .orders import Orders
@@ -53,9 +54,11 @@ from .peers import PeerTable
 from .reads import Reads
 from .room import Room
 from .rows import (
+    FAILED_DIVERGED,
     FAILED_MEMORY,
     FAILED_STORAGE,
     ODD_ANSWER,
+    ODD_CONTRADICTION,
     ODD_INCARNATION,
     REASONS_MAX,
     REFUSED_DISK_FULL,
@@ -153,6 +156,7 @@ class Engine(Runner):
             core, self.out, self.peers, applies, codec.incarnation, store, rebuilt, settings.tick_ms
         )
         self.gauges.waiting = not self.meetings.look()
+        self.divergence = Divergence(core, applies, settings.tick_ms)
         self.compaction = Compaction(core, self.peers, settings.keep_entries, settings.max_log_bytes)
         self.reads = Reads(core, applies, codec.incarnation)
         self.changes = Changes(core, self.out, self.peers, self.room, self.meetings, applies, codec.incarnation, event)
@@ -190,6 +194,9 @@ class Engine(Runner):
             return self.finish()
         if self.meetings.lost:
             self.gauges.failed = FAILED_MEMORY
+            return self.finish()
+        if self.divergence.ended:
+            self.gauges.failed = FAILED_DIVERGED
             return self.finish()
         self.take_disk()
         self.take_frames()
@@ -270,6 +277,7 @@ class Engine(Runner):
         self.room.tick()
         self.reads.tick()
         self.changes.tick()
+        self.divergence.tick()
         if self.meetings.tick():
             self.applies.put_begun(self.empty_spans, self.core.in_doubt)
         return self.core.tick() if self.meetings.begun else 0
@@ -405,6 +413,7 @@ class Engine(Runner):
             self.gauges.unserved += 1  # it was a member when it sent this
             return 0
         if reason != 0:
+            self.divergence.refused(self.message, reason)
             return self.refuse(reason)
         if not elections.serves(self.core, self.message):
             self.gauges.unserved += 1
@@ -413,12 +422,18 @@ class Engine(Runner):
             return self.receive_proposals()
         if self.message.kind == MSG_REFUSED:
             return self.receive_refused()
+        if self.message.kind in (MSG_APP, MSG_SNAP) and self.divergence.contradicts(self.message):
+            return self.refuse(ODD_CONTRADICTION)
         if self.message.kind == MSG_SNAP:
             if not self.transfers.enabled and self.transfers.lacks(self.message):
                 return self.leave_offer()
             return self.transfers.take_offer(self.message)
         if not self.room.takes(self.message.kind, self.message.count, self.message.body_size):
             return 0
+        if self.message.kind == MSG_APP:
+            return self.divergence.step(self.message)
+        if self.message.kind == MSG_HEARTBEAT:
+            self.divergence.beat(self.message)
         return self.core.step(self.message)
 
     def receive_unmet(self) -> int:
@@ -622,6 +637,7 @@ class Engine(Runner):
         self.gauges.first, self.gauges.last = self.core.log.first, self.core.log.last
         self.gauges.stable = self.core.stable
         self.gauges.in_doubt = self.core.in_doubt
+        self.divergence.publish(self.gauges)
         self.gauges.waiting = not self.meetings.begun
         self.gauges.full, self.gauges.not_taken = self.codec.no_room, self.room.not_taken
         self.gauges.vote = self.core.vote  # given without any of the changes that are an event

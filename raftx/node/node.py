@@ -192,6 +192,8 @@ class Node(MemberRequests):
                 self._fail(parts.storage_error())
             elif parts.engine.gauges.failed == rows.FAILED_MEMORY:
                 self._fail(parts.memory_lost())
+            elif parts.engine.gauges.failed == rows.FAILED_DIVERGED:
+                self._fail(parts.contradiction())
         finally:
             self._life.ended.open()
 
@@ -518,6 +520,7 @@ class Node(MemberRequests):
             "state": self._life.state,
             "failure": _in_words(self.failure),
             "life": parts.life,
+            "diverged": parts.diverged(),
             "waits_for": parts.waits_for(members.voters + members.voters_outgoing),
             **status_of(
                 parts.incarnation, parts.engine.gauges, parts.engine.apply_gauges, parts.disk, parts.shortage()

@@ -132,6 +132,9 @@ class Requests:
         self._check_running()
         parts = self._made()
         future, request = self._open(KIND_READ)
+        if parts.engine.gauges.diverged:
+            self._outcomes.reject(request, "what is committed here contradicts the leader's log: status() has more")
+            return future
         ticket = parts.applier.readers.add(request, function)
         if ticket:
             parts.engine.reads.want(ticket)

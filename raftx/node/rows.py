@@ -16,6 +16,7 @@ ROW_UNTAKEN = 12
 ROW_READ_AT = 13
 ROW_CHANGED = 14
 ROW_ADDRESS = 15
+ROW_DIVERGED = 16
 
 # Rows that must have room in the queue of the apply thread, or what arrives waits: what the engine itself has to tell
 ROWS_KEPT = 8
@@ -51,6 +52,7 @@ REASONS_MAX = 16
 FAILED_STORAGE = 1
 FAILED_MEMORY = 2
 FAILED_REMOVED = 3
+FAILED_DIVERGED = 4
 
 # What a frame's incarnation says of it, besides ODD_INCARNATION
 SENDER_PRESENT = 0
@@ -61,6 +63,7 @@ SENDER_UNMET = -2
 ODD_INCARNATION = 7  # a life that its sender cannot have come to
 ODD_ORIGIN = 8  # proposals that are not the sender's own, or are numbered as nobody numbers them
 ODD_ANSWER = 9  # a refusal of proposals that were not passed on
+ODD_CONTRADICTION = 10  # another entry than one that is committed here: see divergence.py
 
 # Why a request was refused
 REFUSED_NO_LEADER = 1

@@ -23,7 +23,7 @@ INCARNATION_STEP = 2**56
 SEQUENCE_STEP = 2**44
 
 #: why a message was refused, in words: by the core's rules, and by those of a node
-REASONS = (*admission.REASONS, "incarnation", "origin", "answer")
+REASONS = (*admission.REASONS, "incarnation", "origin", "answer", "contradiction")
 
 
 class Senders:

@@ -305,3 +305,16 @@ def odd_proposals(draw: random.Random, sender: int, incarnation: int, impl: Modu
         )
     )
     return {"kind": PROP, "hint": 2, "context": sequence, "log_term": 1, **odd}
+
+
+def contradiction(draw: random.Random, view: View, impl: ModuleType) -> tuple[int, dict[str, Any]]:
+    """(sender, fields) of an append of a later term, whose first entry is another one than that of the receiver.
+
+    Its sender would have to lead that term, and so have what is committed.
+    """
+    term = view.term + draw.randint(1, 40)
+    other = draw.randint(view.term + 1, term)
+    fields: dict[str, Any] = {"index": 1, "log_term": other}
+    if draw.random() < 0.5:
+        fields = {"entries": [impl.Entry(1, other, b"other")]}
+    return _sender(draw, view), {"term": term, "commit": draw.randrange(3), **fields}

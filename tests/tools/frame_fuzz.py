@@ -104,6 +104,8 @@ class Fuzz:
         self.nodes[1].campaign()
         self.eventually(lambda: {node.leader_id for node in self.nodes.values()} == {1})
         self.term = self.nodes[1].term
+        self.commit(b"first")
+        self.eventually(lambda: all(node.commit_index for node in self.nodes.values()))
 
     def commit(self, data: bytes) -> None:
         self.nodes[1].propose(data).result(timeout=WAIT)
@@ -141,6 +143,10 @@ class Fuzz:
             of = self.lives[id]
             message = self.impl.Message(lies.REFUSED, index=draw.randrange(9), log_term=of, hint=1, context=context)
             return "answer", self.codec(1).encode(id, [message])
+        if x < 0.32:
+            # Another entry than the first one, which everybody knows to be committed.
+            sender, fields = lies.contradiction(draw, view, self.impl)
+            return "contradiction", self.codec(sender).encode(id, [self.impl.Message(lies.APP, **fields)])
         row = draw.choice([lie for lie in LIES if lie.when(view)])
         sender, fields = row.make(draw, view, self.impl)
         fields = dict(fields)

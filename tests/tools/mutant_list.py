@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from tests.tools import (
     mutant_crashes,
+    mutant_divergence,
     mutant_life,
     mutant_lives,
     mutant_moves,
@@ -687,5 +688,6 @@ MUTANTS = (
     *mutant_moves.MUTANTS,
     *mutant_lives.MUTANTS,
     *mutant_reads.MUTANTS,
+    *mutant_divergence.MUTANTS,
     *mutant_room.MUTANTS,
 )

@@ -72,6 +72,7 @@ SUITE = (
     "storage/test_full_disk.py",
     "node/test_full_disks.py",
     "node/test_arguments.py",
+    "node/test_divergence.py",
     "storage/test_simulated_disk.py",
     "storage/test_compaction.py",
     "storage/test_compaction_power.py",
