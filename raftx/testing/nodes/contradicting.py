@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import random
 import sys
 import threading
@@ -122,7 +123,7 @@ class Contradicting(Forgetting):
                 world.begin(id)
             self.command(rng.randint(0, 6) if early else rng.randint(1, 12))
             commit = max([world.engine(id).core.committed for id in self.ids])
-            self.until(lambda commit=commit: self.core().committed >= commit, "the victim does not catch up")  # type: ignore[misc]
+            self.until(functools.partial(self.has_committed, commit), "the victim does not catch up")
             if not early:
                 self.terms = self.terms_of(self.victim)[: commit + 1]
             for id in self.ids:
@@ -145,6 +146,10 @@ class Contradicting(Forgetting):
         """The terms of a member's log from index 0 on."""
         log = self.world.engine(id).core.log
         return [0, *[entry.term for entry in (log.entries(1, log.last) if log.last else [])]]
+
+    def has_committed(self, index: int) -> bool:
+        """Whether the victim knows that entry to be committed."""
+        return bool(self.core().committed >= index)
 
     def core(self) -> Any:
         """The victim's."""
