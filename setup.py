@@ -82,6 +82,7 @@ COMPILED = {
     "raftx.node.engine": "raftx/node/engine.py",
     "raftx.node.futures": "raftx/node/futures.py",
     "raftx.node.outcomes": "raftx/node/outcomes.py",
+    "raftx.node.batches": "raftx/node/batches.py",
     "raftx.node.apply": "raftx/node/apply.py",
     "raftx.node.proposer": "raftx/node/proposer.py",
     "raftx.node.patience": "raftx/node/patience.py",

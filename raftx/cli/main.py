@@ -57,7 +57,9 @@ def parser() -> argparse.ArgumentParser:
     mode = "compiled" if COMPILED else "interpreted"
     top.add_argument("--version", action="version", version=f"raftx {__version__} ({mode})")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    moves.add_rebuild(wal.add_to(commands))
+    parts = wal.add_to(commands)
+    moves.add_rebuild(parts)
+    moves.add_skip(parts)
     snapshot.add_to(commands)
     moves.add_to(commands)
     return top

@@ -1,4 +1,4 @@
-"""Commands that write: ``raftx restore``, ``raftx wal rebuild`` and ``raftx recover``."""
+"""Commands that write: ``raftx restore``, ``raftx wal rebuild``, ``raftx wal skip`` and ``raftx recover``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ..storage.file import FileStorage
 from ..storage.founding import Founding
 from ..storage.rebuild import rebuild
 from ..storage.recover import recover
+from ..storage.skip import skip
 from ..storage.snapshot_copy import snapshot_file
 from ..storage.wal_format import CLUSTER_BYTES
 from .output import as_json, cluster_shown, fields, say
@@ -72,6 +73,21 @@ def add_rebuild(parts: Any) -> None:
     parser.add_argument(ACCEPT, action="store_true", help="do it, although something may be lost for good")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.set_defaults(run=rebuild_it)
+
+
+def add_skip(parts: Any) -> None:
+    """Add ``raftx wal skip``."""
+    parser = parts.add_parser(
+        "skip",
+        help="do not give an entry to the state machine that can never take it",
+        description="Agree that the state machine is not given an entry. For one at which apply raises on every "
+        "member at every start. Stop all members, and do the same on each of them.",
+    )
+    parser.add_argument("directory", metavar="DIRECTORY", type=path, help="of a member, which is stopped")
+    parser.add_argument("index", metavar="INDEX", type=number, help="of the entry: the log of the node names it")
+    parser.add_argument("--yes", action="store_true", help="do it; without, say what it would do and what must hold")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.set_defaults(run=skip_it)
 
 
 def add_members(parser: argparse.ArgumentParser, required: bool, default: str = "") -> None:
@@ -203,6 +219,22 @@ def rebuild_it(options: argparse.Namespace) -> int:
         )
     else:
         say("\nThe member begins with nothing.")
+    return 0
+
+
+def skip_it(options: argparse.Namespace) -> int:
+    """Skip an entry."""
+    try:
+        done = skip(options.directory, options.index, agreed=options.yes)
+    except LossNotAccepted as error:
+        raise Refused(f"{error}: --yes") from error
+    skips = [{"index": index, "term": done.skips[index]} for index in sorted(done.skips)]
+    if options.json:
+        found = {"directory": os.fspath(done.path), "index": done.index, "term": done.term, "skips": skips}
+        say(as_json(found))
+        return 0
+    say(fields([("skipped", f"entry {done.index:,} of term {done.term:,}"), ("directory", os.fspath(done.path))]))
+    say("\nDo the same on all other members before any of them is started.")
     return 0
 
 

@@ -98,6 +98,7 @@ def summary(seen: Look) -> dict[str, Any]:
         "segments": [],
         "snapshots": [snapshot(each) for each in seen.snapshots],
         "in_doubt": seen.doubt,
+        "skips": [{"index": index, "term": seen.skips[index]} for index in sorted(seen.skips)],
         "mends": [{"file": file, "place": place, "reason": reason} for file, place, reason in seen.mends],
         "damage": [damage(each) for each in seen.faults()],
     }
@@ -194,6 +195,8 @@ def info_shown(seen: Look) -> str:
             ("batches", reader.batch_number),
         ]
         rows.append(("in doubt", seen.doubt or False))
+    for index in sorted(seen.skips):
+        rows.append(("skipped", f"entry {index:,} of term {seen.skips[index]:,} is not given to the state machine"))
     rows += [("next start", f"{file} at byte {place:,}: {reason}") for file, place, reason in seen.mends]
     parts = [fields(rows)]
     if seen.segments:

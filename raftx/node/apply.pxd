@@ -2,6 +2,7 @@ import cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from .._native.memory cimport Cursor
 from .._native.threads cimport Event, ProposalQueue
+from .batches cimport Batch
 from .channels cimport ApplyGauges, ApplyQueue
 from .outcomes cimport Outcomes, Raised
 
@@ -29,7 +30,13 @@ cdef class Applier:
     cdef readonly uint64_t applied_term
     cdef size_t rows, row, span, spans_left
     cdef bint in_span
+    cdef readonly Batch batch
+    cdef Py_ssize_t gathered
+    cdef public object skips
     cdef Cursor cursor
     cdef bint apply_spans(self) except -1 with gil
     cdef int apply_one(self) except -1 with gil
+    @cython.locals(at=Py_ssize_t, count=Py_ssize_t, entries=list, sequences=list, results=list)
+    cdef int give_batch(self) except -1 with gil
+    cdef bint is_skipped(self, uint64_t index, uint64_t term) except -1 with gil
     cdef object give(self, object entry) with gil

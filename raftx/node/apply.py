@@ -14,11 +14,12 @@ from typing import Any
 from .._native.layout import ENVELOPE
 from .._native.memory import Cursor, Entry
 from .._native.threads import ProposalQueue
-from ..errors import ApplyError, DiskFull
+from ..errors import ApplyError, DiskFull, NotDone
 from ..report import report
 from ..storage.lives import WHY, named
 from ..storage.snapshot_format import URL_MAX
 from ..types import ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2, ENTRY_NORMAL, MESSAGE_NAMES, NUMBER_MAX, Role, StateChange
+from .batches import Batch
 from .channels import ApplyGauges, ApplyQueue
 from .divergence import contradiction
 from .leadership import Leadership
@@ -82,6 +83,12 @@ class Applier:
         self.state_changes: Any = None
         #: exceptions of the state machine go to the proposers
         self.returns_errors = False
+        #: entries for a machine that takes many at once; None: it takes one
+        self.batch: Batch | None = None
+        #: how many are gathered for it; 0 between rounds
+        self.gathered = 0
+        #: entries that the machine is not given: terms by index
+        self.skips: Any = None
         #: snapshots of the state machine (keeper.py), and what opens the newest one; None: there are none
         self.keeper: Any = None
         self.open_snapshot: Any = None
@@ -116,6 +123,10 @@ class Applier:
             self.applied_term = self.held_term
             self.gauges.index = max(self.gauges.index, self.held)
             self.set_bounds(self.gauges.index)
+
+    def take_batches(self) -> None:
+        """Before the first round: give the state machine many entries at once, as it has ``apply_batch``."""
+        self.batch = Batch(self.id, self.state_machine)
 
     def set_bounds(self, index: int) -> None:
         """A snapshot is begun, or is not to be had now: when it is time for the next one."""
@@ -217,25 +228,38 @@ class Applier:
             if not self.in_span:
                 self.cursor.open(self.applies.taken, self.span)
                 self.in_span = True
-            while committed is None or committed.has_room():
+            while committed is None or committed.has_room(self.gathered):
                 if not self.cursor.next():
                     self.in_span = False
                     break
                 self.apply_one()
-            if self.in_span:
+            if self.in_span and not self.gathered:
                 return False
-            self.span += 1
-            self.spans_left -= 1
+            # The stream has room for each of these.
+            self.give_batch()
+            if not self.in_span:
+                self.span += 1
+                self.spans_left -= 1
         return True
 
     def apply_one(self) -> int:
         c = self.cursor
         result = None
         self.bytes += c.size
-        self.place = c.index
         if c.term != self.applied_term:
+            self.give_batch()
             self.applied_term = c.term
             self.outcomes.replace(c.term)
+        if self.batch is not None and c.kind == ENTRY_NORMAL and c.size >= ENVELOPE and c.index > self.held:
+            if not self.is_skipped(c.index, c.term):
+                own = c.origin == self.id and c.incarnation == self.incarnation
+                self.gathered += 1
+                entry = Entry(c.index, c.term, c.payload(ENVELOPE), ENTRY_NORMAL)
+                if self.batch.add(entry, c.sequence if own else 0, c.size):
+                    self.give_batch()
+                return 0
+        self.give_batch()
+        self.place = c.index
         if c.kind == ENTRY_NORMAL and c.size >= ENVELOPE:
             if self.state_machine is not None or self.committed is not None:
                 result = self.give(Entry(c.index, c.term, c.payload(ENVELOPE), ENTRY_NORMAL))
@@ -250,17 +274,44 @@ class Applier:
             self.members.apply(c.index, c.kind, c.payload(0))
         return 0
 
+    def give_batch(self) -> int:
+        """Give the state machine the entries that were gathered for it, and their proposers the results."""
+        if self.gathered == 0:
+            return 0
+        self.gathered = 0
+        assert self.batch is not None
+        entries, sequences, results = self.batch.give()
+        count = len(entries)
+        # As with a single one: a thread that sees the end of any of them finds the index, too.
+        self.place = self.gauges.index = entries[count - 1].index
+        for at in range(count):
+            entry, result = entries[at], results[at]
+            if isinstance(result, ApplyError):
+                result = Raised(result)
+            self.pushed(entry, result)
+            if sequences[at]:
+                self.outcomes.finish(sequences[at], entry.index, entry.term, result)
+        return 0
+
+    def is_skipped(self, index: int, term: int) -> bool:
+        """Whether the owner has agreed that the state machine is not given this entry."""
+        return bool(self.skips) and self.skips.get(index) == term
+
     def give(self, entry: Entry) -> Any:
         """Give an entry to the state machine and the stream; returns the state machine's result."""
         result = None
         if self.state_machine is not None and self.cursor.index > self.held:
+            if self.is_skipped(entry.index, entry.term):
+                skipped = NotDone(f"entry {entry.index} is skipped: its owner has agreed that nobody applies it")
+                return self.pushed(entry, Raised(skipped))
             try:
                 result = self.state_machine.apply(entry)
             except BaseException as error:
                 if self.is_for_the_proposer(error):
                     return self.pushed(entry, Raised(error))
-                text = "node %d: the state machine raised %s at entry %d of term %d"
-                report(logging.ERROR, text, self.id, type(error).__name__, entry.index, entry.term)
+                text = "node %d: the state machine raised %s at entry %d of term %d; if it can never take it: %s"
+                way = f"raftx wal skip {self.where or 'DIRECTORY'} {entry.index}, on every member, all stopped"
+                report(logging.ERROR, text, self.id, type(error).__name__, entry.index, entry.term, way)
                 raise
         return self.pushed(entry, result)
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import inspect
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,14 +111,10 @@ class Outside:
             raise ConfigError(f"config must be a raftx.Config, not {type(config).__name__}")
         if isinstance(self.state_machine, type):
             raise ConfigError(f"state_machine must be an object, not the class {self.state_machine.__name__}")
-        if self.state_machine is not None and not callable(getattr(self.state_machine, "apply", None)):
+        applies = [callable(getattr(self.state_machine, name, None)) for name in ("apply", "apply_batch")]
+        if self.state_machine is not None and not any(applies):
             what = type(self.state_machine).__name__
             raise ConfigError(f"state_machine must be an object with a method apply(entry), not {what}")
-        if inspect.iscoroutinefunction(getattr(self.state_machine, "apply", None)):
-            raise ConfigError(
-                "state_machine.apply must be an ordinary function, not an `async def`: it is called on a thread of the "
-                "node, and nobody would await what it returns"
-            )
         check_methods(self.state_machine)
         if not isinstance(self.clock, Clock):
             raise ConfigError(f"clock must be a raftx.Clock or ManualClock, not {type(self.clock).__name__}")
@@ -171,6 +166,8 @@ class Parts:
     memory: Memory
     members: Members
     changer: Changer
+    #: entries that the state machine is not given
+    skips: list[int]
 
     def storage_error(self) -> BaseException:
         """What the storage failed with."""
@@ -352,6 +349,10 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     applier.engine_event = event
     applier.returns_errors = config.on_apply_error == "return"
     applier.where = str(getattr(storage, "path", ""))
+    if callable(getattr(outside.state_machine, "apply_batch", None)):
+        applier.take_batches()
+    applier.skips = dict(loaded.skips)
+    tell_skips(config.id, loaded.skips)
     # What lies before the log was applied in an earlier life.
     engine.apply_gauges.index = loaded.base_index if newest is None else 0
     applier.committed = outside.committed
@@ -464,6 +465,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         memory,
         members,
         changer,
+        sorted(loaded.skips),
     )
 
 
@@ -508,6 +510,16 @@ def compactor(storage: Any, members: Members) -> Callable[[int, int], None] | No
         members.forget(index)
 
     return forget
+
+
+def tell_skips(id: int, skips: Mapping[int, int]) -> None:
+    """A member that does not apply what others may: said at each start."""
+    for index in sorted(skips):
+        report(
+            logging.WARNING,
+            "node %d: entry %d of term %d is skipped: its state machine is not given it. It must be so on all members",
+            *(id, index, skips[index]),
+        )
 
 
 def warn_of_no_member(id: int, members: list[int], joins: bool) -> None:

@@ -144,13 +144,16 @@ class Stream(Generic[T]):
         self._ended = False
         self._cause = Cause()
 
-    def has_room(self) -> bool:
-        """Whether an element can be pushed. If not, ``on_room`` is called when there may be room. The producer's."""
-        if len(self._items) < self._limit or self._let_go:
+    def has_room(self, behind: int = 0) -> bool:
+        """Whether an element can be pushed, behind so many that will be; the producer's.
+
+        If not, ``on_room`` is called when there may be room.
+        """
+        if len(self._items) + behind < self._limit or self._let_go:
             return True
         # Said first, looked at again after it: a consumer that takes an element in between finds it said.
         self._short = True
-        return len(self._items) < self._limit or self._let_go
+        return len(self._items) + behind < self._limit or self._let_go
 
     def push(self, item: T) -> bool:
         """Add an element; False, and it was not added, without room. One thread.

@@ -32,8 +32,11 @@ Describe = Callable[[int, int, int], Descriptor]
 
 
 def check_methods(machine: Any) -> None:
-    """Raise ConfigError, which names the remedy, for a state machine that has half of what snapshots need."""
-    found = {name: getattr(machine, name, None) for name in ("snapshot", "restore")}
+    """Raise ConfigError, which names the remedy, for a state machine that has half of what snapshots need.
+
+    And for methods that nobody could call.
+    """
+    found = {name: getattr(machine, name, None) for name in ("apply", "apply_batch", "snapshot", "restore")}
     for name, method in found.items():
         if method is not None and not callable(method):
             raise ConfigError(f"state_machine.{name} must be a method, not {method!r}")

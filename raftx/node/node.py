@@ -47,8 +47,15 @@ class StateMachine(Protocol):
         Called on the apply thread, in the order of index, each entry once. Must depend on nothing but
         the entries. ``raftx.ApplyError`` is the way to refuse a command: it is the proposal's outcome, on every member
         alike, and the node goes on. Any other exception ends the node, with the entry and the traceback in the log;
-        the other members end alike, and so does each start, until ``apply`` can take that entry. With
-        ``Config.on_apply_error="return"`` every Exception is an outcome. An ``async def`` is refused.
+        the other members end alike, and so does each start, until ``apply`` can take that entry, or until the owner
+        has agreed on each member to skip it (``raftx wal skip``). With ``Config.on_apply_error="return"`` every
+        Exception is an outcome. An ``async def`` is refused.
+
+        ``apply_batch(entries)``, where there is one, is called in place of ``apply``, which may be missing then: with a
+        list of entries of one term, up to 1,024 of them and about 4 MiB. It returns a list with one result for each; an
+        ApplyError in it is that proposal's refusal. It must depend on the entries alone, and not on where a batch
+        begins or ends: that differs between members. Whatever it raises ends the node, ApplyError too, since nobody
+        knows what of the batch was applied; so does a list of another length.
 
         A state machine may have more, which let the log end somewhere; ``snapshot`` and ``restore`` both, or neither:
 
@@ -531,6 +538,7 @@ class Node(MemberRequests):
             "pending": len(self._outcomes.pending),
             "commands_dropped": parts.commands.refused,
             "snapshot": parts.keeper.status(),
+            "skipped": list(parts.skips),
             "transfers": parts.courier.status() if parts.courier is not None else {},
             "configuration": members,
             "disagreements": parts.disagreements.of_all(),

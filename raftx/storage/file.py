@@ -34,6 +34,7 @@ from ..types import DEFAULT_CLUSTER, ConfState, HardState, is_id
 from . import book
 from . import founding as founding_file
 from . import lives as lives_file
+from . import skips as skips_file
 from .book import Book
 from .disk import Disk
 from .founding import NAME as FOUNDING
@@ -519,6 +520,7 @@ class FileStorage:
             raise WalDamaged(f"{self.path}: {error}. {REMEDY}") from error
         if not founding.rebuilt:
             lives_file.check(lives.lost, str(self.path), id)
+        skips = skips_file.read(directory, founding.store)
         recovery = Recovery(directory, founding, (self._segment_bytes or founding.segment_bytes) // BLOCK * BLOCK)
         try:
             try:
@@ -526,7 +528,7 @@ class FileStorage:
             except WalDamaged as error:
                 raise WalDamaged(f"{error}. {REMEDY}") from error.__cause__
             self.doubt = self._doubt_of(recovery, id)
-            if lives.lost and self.doubt:
+            if lives_file.is_behind(lives, founding.rebuilt, bool(self.doubt)):
                 lives = lives_file.above(lives)
             lives_file.check(lives.lost, str(self.path), id)
             store = SnapshotStore(str(self.path), directory, cluster, self._snapshot_level)
@@ -560,6 +562,9 @@ class FileStorage:
         self._last = wal.last_index
         self._behind = 0
         newest = store.newest()
+        if skips != (needed := skips_file.needed(skips, self._base)):
+            with contextlib.suppress(OSError):  # the next opening does it
+                skips_file.write(directory, founding.store, needed)
         addresses, joined = self._addresses(directory, founding, recovery.base)
         return Loaded(
             self._state,
@@ -574,6 +579,7 @@ class FileStorage:
             store=founding.store,
             rebuilt=founding.rebuilt,
             met=lives.met,
+            skips=needed,
             addresses=addresses,
             joined=joined,
             joining=founding.joining,

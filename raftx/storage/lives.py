@@ -162,6 +162,11 @@ def removed(id: int) -> str:
     )
 
 
+def is_behind(lives: Lives, rebuilt: bool, in_doubt: bool) -> bool:
+    """Whether the member goes on above a life that others have met, instead of not at all: see ``above``."""
+    return bool(lives.lost) and lives.lost != REMOVED_LIFE and rebuilt and in_doubt
+
+
 def above(lives: Lives) -> Lives:
     """The same, counted on from the life that others have met: for a member that was rebuilt and is in doubt.
 

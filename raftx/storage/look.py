@@ -22,6 +22,7 @@ from .._native.memory import Buffer, Entry
 from ..errors import ConfigError, NotFounded, SnapshotDamaged, StorageError, WalDamaged
 from . import founding as founding_file
 from . import lives as lives_file
+from . import skips as skips_file
 from .file import NOT_FOUNDED, REMEDY
 from .founding import NAME as FOUNDING
 from .founding import Founding
@@ -30,11 +31,12 @@ from .lives import Lives
 from .membership import ALONE_REMEDY, is_alone
 from .paths import check_path
 from .recovery import Recovery, left_by_a_member
+from .skips import NAME as SKIPS
 from .snapshot_format import Descriptor
 from .snapshot_store import REMEDY as SNAPSHOT_REMEDY
 from .snapshot_store import SnapshotStore
 from .snapshots import SnapshotFolder, SnapshotReader
-from .wal_format import MARK_NAME
+from .wal_format import MARK_NAME, REMOVED_LIFE
 
 AGAIN = 6  # so often what looks like damage in a directory that is in use is looked at again
 AGAIN_S = 0.05
@@ -96,6 +98,8 @@ class Look:
     damage: list[Damage] = field(default_factory=list)
     #: (file, place, reason): what the next start repairs or removes, which is no damage
     mends: list[tuple[str, int, str]] = field(default_factory=list)
+    #: entries that the state machine is not given: terms by index
+    skips: dict[int, int] = field(default_factory=dict)
     #: why the member starts in doubt; "" when it does not
     doubt: str = ""
     #: why it does not start although nothing is damaged: it is the only voter, and in doubt
@@ -223,22 +227,16 @@ def _examine(seen: Look, directory: Directory, thorough: bool) -> None:
         seen.lives = lives_file.read(directory, founding.store)
     except WalDamaged as error:
         seen.damage.append(Damage(LIVES, 0, str(error), REMEDY))
-    if seen.lives is not None and seen.lives.lost and not founding.rebuilt:
-        reason = lives_file.GONE.format(id=founding.id, lost=lives_file.named(seen.lives.lost))
-        seen.damage.append(Damage(LIVES, 0, reason, lives_file.GONE_REMEDY))
+    try:
+        seen.skips = skips_file.read(directory, founding.store)
+    except WalDamaged as error:
+        seen.damage.append(Damage(SKIPS, 0, *str(error).split(": ", 1)))
     seen.recovery = recovery = Recovery(directory, founding, founding.segment_bytes, readonly=True)
     try:
         recovery.examine()
         seen.doubt = recovery.doubt
         if recovery.reader.in_doubt:
             seen.doubt = seen.doubt or "no leader has brought it up to date since it was in doubt"
-        if seen.lives is not None and seen.lives.lost and founding.rebuilt:
-            lost = lives_file.named(seen.lives.lost)
-            if seen.doubt:
-                seen.mends.append((LIVES, 0, lives_file.BEHIND.format(lost=lost)))
-            else:
-                reason = lives_file.GONE.format(id=founding.id, lost=lost)
-                seen.damage.append(Damage(LIVES, 0, reason, lives_file.GONE_REMEDY))
         if seen.doubt and is_alone(recovery.current, founding.id):
             file = MARK_NAME if recovery.doubt else segment_name(recovery.head.segment) if recovery.head else FOUNDING
             reason = f"{seen.doubt}: something that was acknowledged may be missing, and member {founding.id} does "
@@ -249,8 +247,22 @@ def _examine(seen: Look, directory: Directory, thorough: bool) -> None:
     except WalDamaged as error:
         reason = str(error).removeprefix(f"{path}/{recovery.where[0]}").lstrip(": ").removeprefix(f"{path}: ")
         seen.damage.append(Damage(*recovery.where, reason, REMEDY))
+    if seen.lives is not None and seen.lives.lost:
+        _look_at_lost(seen, seen.lives, founding)
     seen.segments = _segments(recovery)
     _look_at_snapshots(seen, founding, recovery, directory, thorough)
+
+
+def _look_at_lost(seen: Look, lives: Lives, founding: Founding) -> None:
+    """Others have said that the member has forgotten something, or was removed."""
+    lost = lives_file.named(lives.lost)
+    if lives.lost == REMOVED_LIFE:
+        seen.damage.insert(0, Damage(LIVES, 0, lives_file.removed(founding.id), "Delete the directory, or keep it"))
+    elif lives_file.is_behind(lives, founding.rebuilt, bool(seen.doubt)):
+        seen.mends.append((LIVES, 0, lives_file.BEHIND.format(lost=lost)))
+    else:
+        reason = lives_file.GONE.format(id=founding.id, lost=lost)
+        seen.damage.insert(0, Damage(LIVES, 0, reason, lives_file.GONE_REMEDY))
 
 
 def _segments(recovery: Recovery) -> list[SegmentSeen]:

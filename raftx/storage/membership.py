@@ -65,6 +65,7 @@ def change_after(before: ConfState, index: int, kind: int, data: bytes) -> tuple
         return Configuration(context.founders, ids, index, Configuration(before)), context
     return configuration_after(before, change, index), context
 
+
 #: what the only voter of a group does about a doubt: it does not start before one of these is done
 ALONE_REMEDY = (
     "No other voter has a copy: look for what happened to the disk, begin a new cluster with a backup, if there is one "

@@ -92,6 +92,8 @@ class Loaded:
     joined: Mapping[int, int] = field(default_factory=dict)
     #: Its member was founded to be added to a cluster that is there.
     joining: bool = False
+    #: Entries that the owner has agreed not to give to the state machine: terms by index. None is before the log.
+    skips: Mapping[int, int] = field(default_factory=dict)
 
 
 @runtime_checkable

@@ -18,6 +18,7 @@ from .._native.memory import Buffer
 from ..errors import ConfigError, LossNotAccepted, NotFounded, StorageError, WalDamaged, WrongDirectory
 from ..types import is_id
 from . import lives as lives_file
+from . import skips as skips_file
 from .disk import Disk
 from .file import FileStorage
 from .founding import Founding, planned
@@ -103,10 +104,12 @@ def rebuild(
         found: Founding | None = None
         opened = 0
         met: Mapping[int, Met] = {}
+        skips: Mapping[int, int] = {}
         if disk.exists(where):
             directory = disk.open_directory(where)
             found, opened, whole = _read(directory, where)
             opened, met = _remembered(directory, found, opened)
+            skips = _skipped(directory, found)
             if whole is not None and not accept_loss:
                 last = whole.recovery.reader.last_index if whole.recovery is not None else 0
                 raise LossNotAccepted(WHOLE.format(path=where, id=found.id if found else "?", last=last))
@@ -121,7 +124,8 @@ def rebuild(
             base=0, base_term=0, restored=False,
         )  # fmt: skip
         swap.clean()
-        FileStorage(swap.part, disk=disk)._found(founding, met=met)
+        # What is skipped comes again from the others.
+        FileStorage(swap.part, disk=disk)._found(founding, lambda made: skips_file.write(made, store, skips), met)
         return Rebuilt(where, swap.commit("damaged"), founding)
     except OSError as error:
         raise StorageError(f"cannot rebuild {where}: {error.strerror or error}") from error
@@ -201,6 +205,14 @@ def _remembered(directory: Directory, found: Founding | None, opened: int) -> tu
     except (WalDamaged, WrongDirectory):
         return opened, {}
     return max(opened, lives.count, lives.lost >> COUNT_SHIFT), lives.met
+
+
+def _skipped(directory: Directory, found: Founding | None) -> Mapping[int, int]:
+    """Which entries are not given to the state machine, as far as that can be read."""
+    try:
+        return skips_file.read(directory, found.store) if found is not None else {}
+    except WalDamaged:
+        return {}
 
 
 def _from_segments(directory: Directory) -> Founding | None:

@@ -15,6 +15,7 @@ from .._native.files import Directory
 from .._native.memory import Entry
 from ..errors import ConfigError, LossNotAccepted, StorageError, WalDamaged
 from ..types import ENTRY_NORMAL, ConfState, HardState
+from . import skips as skips_file
 from .disk import Disk
 from .file import FileStorage
 from .founding import Founding, planned
@@ -93,9 +94,7 @@ def recover(
             if not accept_loss:
                 raise LossNotAccepted(_text(old, old.founding.id, founding.conf_state))
             swap.clean()
-            FileStorage(swap.part, disk=disk)._found(
-                founding, lambda made: _copy_snapshots(old, directory, made, founding)
-            )
+            FileStorage(swap.part, disk=disk)._found(founding, lambda made: _copy_files(old, directory, made, founding))
             _copy_log(old, founding, FileStorage(swap.part, disk=disk))
             with look_into(disk.open_directory(swap.part), swap.part) as new:
                 _check(old, new)
@@ -157,9 +156,10 @@ def _planned(
     )
 
 
-def _copy_snapshots(old: Look, source: Directory | None, target: Directory, founding: Founding) -> None:
-    """Those that count, for the new cluster and its members."""
+def _copy_files(old: Look, source: Directory | None, target: Directory, founding: Founding) -> None:
+    """Snapshots that count, for the new cluster and its members; and which entries are skipped."""
     assert source is not None
+    skips_file.write(target, founding.store, skips_file.needed(old.skips, founding.base))
     for each in old.snapshots:
         if not each.counts or each.descriptor is None:
             continue

@@ -19,6 +19,8 @@ from .founding import NEW as FOUNDING_NEW
 from .lives import NAME as LIVES
 from .lives import NEW as LIVES_NEW
 from .paths import check_path
+from .skips import NAME as SKIPS
+from .skips import NEW as SKIPS_NEW
 from .snapshot_format import place_of_name
 from .wal_format import MARK_NAME, MARK_NEW, segment_number
 
@@ -119,7 +121,8 @@ class Swap:
 
 def _is_made(name: str) -> bool:
     """Whether a file is one that making a member's directory leaves."""
-    if name in (FOUNDING, FOUNDING_NEW, LIVES, LIVES_NEW, MARK_NAME, MARK_NEW) or segment_number(name) is not None:
+    known = (FOUNDING, FOUNDING_NEW, LIVES, LIVES_NEW, MARK_NAME, MARK_NEW, SKIPS, SKIPS_NEW)
+    if name in known or segment_number(name) is not None:
         return True
     return place_of_name(name.split(".raftx")[0] + ".raftx") is not None
 

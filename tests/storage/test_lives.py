@@ -134,6 +134,15 @@ def test_a_rebuilt_member_in_doubt_counts_on_from_the_life_that_others_have_met(
         opened(impl, path)
     with module(impl, "storage.look").look(path) as seen:
         assert [each.file for each in seen.damage] == ["lives"]
+    # A member that was removed stays away, in doubt or not.
+    module(impl, "storage.rebuild").rebuild(path)
+    storage, _ = opened(impl, path)
+    storage.forgotten(module(impl, "storage.wal_format").REMOVED_LIFE)
+    storage.close()
+    with pytest.raises(impl.Removed):
+        opened(impl, path)
+    with module(impl, "storage.look").look(path) as seen:
+        assert "was removed" in seen.damage[0].reason
     # The doubt that counts is the one on disk: whoever takes the directory as it is has none.
     module(impl, "storage.rebuild").rebuild(path)
     storage, _ = opened(impl, path)

@@ -7,6 +7,7 @@ HISTORY.md; 0: no implementation is known for it, the paper or the thesis says w
 from __future__ import annotations
 
 from tests.tools import (
+    mutant_apply,
     mutant_crashes,
     mutant_divergence,
     mutant_life,
@@ -688,6 +689,7 @@ MUTANTS = (
     *mutant_moves.MUTANTS,
     *mutant_lives.MUTANTS,
     *mutant_reads.MUTANTS,
+    *mutant_apply.MUTANTS,
     *mutant_divergence.MUTANTS,
     *mutant_room.MUTANTS,
 )

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ...errors import UsageError
+from ...errors import ApplyError, UsageError
 from ..invariants import Violation
 
 if TYPE_CHECKING:
@@ -132,6 +132,8 @@ class Given:
     results: dict[int, Any] = field(default_factory=dict)
     #: raise at this index: a user's code fails
     fails_at: int = 0
+    #: the node is to give many entries at once
+    batches: bool = False
     #: how many of the items have been judged
     judged: int = 0
     #: the index of the snapshot that it was given last, how many items there were then, and how often it was given one
@@ -145,6 +147,22 @@ class Given:
             self.snapshot = self.machine.snapshot
             self.restore = self._restore
             self.version = getattr(self.machine, "version", 0)
+        if self.batches:
+            self.apply_batch = self._apply_batch
+
+    def _apply_batch(self, entries: list[Entry]) -> list[Any]:
+        """The same entries, one after the other."""
+        if len({entry.term for entry in entries}) != 1:
+            raise Violation(f"a batch from entry {entries[0].index} on is of several terms")
+        if any([entry.index == self.fails_at for entry in entries]):
+            raise ToldToFail("the application fails, and has applied nothing of the batch")
+        results = []
+        for entry in entries:
+            try:
+                results.append(self.apply(entry))
+            except ApplyError as error:
+                results.append(error)
+        return results
 
     def _restore(self, reader: Any) -> None:
         self.machine.restore(reader)  # type: ignore[attr-defined]

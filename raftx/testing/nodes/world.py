@@ -90,6 +90,7 @@ class World:
         make_disk: Callable[[int, random.Random], Disk],
         application: Application,
     ) -> None:
+        self.seed = seed
         self.rng = random.Random(seed)
         self.application = application
         #: for what does not decide about the course of a schedule: the commands, and who asks for which stream
@@ -122,7 +123,10 @@ class World:
         """Start a member's next life; False when its disk does not let it."""
         member = self.members[id]
         member.lives += 1
-        given = Given(self.application.new_machine())
+        # Drawn apart, so that it decides about nothing else.
+        batches = random.Random(f"batches {self.seed} {id} {member.lives}").random() < 0.3
+        given = Given(self.application.new_machine(), batches=batches)
+        self.totals["lives with batches"] += batches
         executor = Stepped(member.clock, self._drive)
         transport = Transport(self.network, self.founders)
         storage = member.disk.storage()
