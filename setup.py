@@ -67,6 +67,7 @@ COMPILED = {
     "raftx.node.peers": "raftx/node/peers.py",
     "raftx.node.contact": "raftx/node/contact.py",
     "raftx.node.senders": "raftx/node/senders.py",
+    "raftx.node.clocks": "raftx/node/clocks.py",
     "raftx.node.hello": "raftx/node/hello.py",
     "raftx.node.meetings": "raftx/node/meetings.py",
     "raftx.node.memory": "raftx/node/memory.py",

@@ -41,6 +41,9 @@ from .errors import (
     RaftError,
     ReadDropped,
     Removed,
+    SessionEnded,
+    SessionExpired,
+    SessionFenced,
     SnapshotDamaged,
     SnapshotFailed,
     SnapshotRequestDropped,
@@ -60,6 +63,7 @@ from .node.futures import Done, Future
 from .node.member_requests import Member
 from .node.members import Membership
 from .node.node import Node, StateMachine
+from .node.session import Session
 from .storage.file import FileStorage
 from .storage.memory import MemoryStorage
 from .storage.protocol import Loaded, Storage
@@ -130,6 +134,10 @@ __all__ = [
     "RefusedChange",
     "Removed",
     "Role",
+    "Session",
+    "SessionEnded",
+    "SessionExpired",
+    "SessionFenced",
     "Snapshot",
     "SnapshotDamaged",
     "SnapshotFailed",

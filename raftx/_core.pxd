@@ -91,6 +91,8 @@ cdef class EntryLog:
     """Entries (first .. last) in encoded form, with columns for term, place and size."""
     cdef readonly uint64_t first, last    # Invariant: first >= 1, last + 1 >= first
     cdef readonly uint64_t base_term      # term of the entry at first - 1 (0 when first is 1)
+    cdef public uint64_t time             # that of what is appended next, unless the last entry's is later; 0: none
+    cdef readonly uint64_t base_time      # time of the entry at first - 1; 0 where it is not known
     cdef readonly size_t block_bytes
     cdef Block* term_block                # the columns; [head + i] belongs to index first + i
     cdef Block* place_block
@@ -126,6 +128,8 @@ cdef class EntryLog:
             check(self.block_first[self.block_count - 1] <= self.last)
             check(self.blocks[self.block_count - 1].used <= self.blocks[self.block_count - 1].capacity)
     cdef int kind(self, uint64_t index) noexcept nogil
+    cdef uint64_t last_time(self) noexcept nogil
+    cdef uint64_t _time_at(self, uint64_t index) noexcept nogil
     cdef uint64_t append(self, uint64_t term, int kind, const uint8_t* data, size_t size) except 0 nogil
     cdef uint64_t append_empty(self, uint64_t term) except 0 nogil
     cdef uint64_t append_change(self, uint64_t term) except 0 nogil

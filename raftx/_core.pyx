@@ -19,7 +19,7 @@ from ._native.layout cimport (
     FRAME_RECIPIENT, FRAME_SENDER, FRAME_VERSION, LIMIT_UNIT, MEMBERSHIP_AUTO_LEAVE,
     MEMBERSHIP_HEAD, MESSAGE_COMMIT, MESSAGE_CONTEXT, MESSAGE_COUNT, MESSAGE_FLAGS, MESSAGE_HEADER, MESSAGE_HINT,
     MESSAGE_INDEX, MESSAGE_KIND, MESSAGE_LOG_TERM, MESSAGE_SIZE, MESSAGE_TERM, RECORD_INDEX, RECORD_KIND, RECORD_LENGTH,
-    RECORD_TERM,
+    RECORD_TERM, RECORD_TIME, TIME_UNIT,
 )
 
 from .errors import Corruption, FrameError
@@ -32,7 +32,8 @@ cdef extern from "_native/memory.h":
     uint64_t LD64(const uint8_t*) noexcept nogil
     void ST32(uint8_t*, uint32_t) noexcept nogil
     void ST64(uint8_t*, uint64_t) noexcept nogil
-    void record_place(uint8_t*, const uint8_t*, size_t, uint64_t, uint64_t) noexcept nogil
+    void record_place(uint8_t*, const uint8_t*, size_t, uint64_t, uint64_t, uint64_t) noexcept nogil
+    void record_stamp(uint8_t*, uint64_t) noexcept nogil
     void record_seal(uint8_t*) noexcept nogil
     size_t record_size(const uint8_t*, size_t) noexcept nogil
     bint record_valid(const uint8_t*, size_t) noexcept nogil

@@ -80,6 +80,18 @@ class ReadDropped(NotDone):
     """A read index could not be asked for: no leader is known."""
 
 
+class SessionEnded(NotDone):
+    """A session takes no more proposals, and this one was not and never will be applied. Open another session."""
+
+
+class SessionExpired(SessionEnded):
+    """The cluster does not know the session: it was not used for too long, was closed, or had to give way to others."""
+
+
+class SessionFenced(SessionEnded):
+    """The session was opened again by somebody else with its name, who goes on with it."""
+
+
 class Unknown(ProposalError):
     """The proposal may or may not be applied, now or later. Repeat it only if that is harmless.
 

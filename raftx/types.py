@@ -81,6 +81,8 @@ ENTRY_CONF_CHANGE = 1
 ENTRY_CONF_CHANGE_V2 = 2
 # A snapshot as a record: never in a log, only as the body of MSG_SNAP.
 ENTRY_SNAPSHOT = 3
+# raftx's own: to the core a command like a normal one; a session's header stands in front of it.
+ENTRY_SESSION = 4
 
 # States of a peer's progress, with etcd's numbers
 PROBE = 0

@@ -11,7 +11,8 @@ cdef enum:
     KIND_CHUNK = 37
     KIND_MEET = 38
     KIND_CHANGE = 40
-    ENTRY_KINDS = 3         # of entries that stand in a log; the next one is a snapshot's
+    ENTRY_KINDS = 3         # as etcd has them, of entries that stand in a log; the next one is a snapshot's
+    SESSION_ENTRY = 4       # and raftx's own
 
 cdef uint64_t wire_kinds = 0
 for _kind in MESSAGE_NAMES:
@@ -230,7 +231,9 @@ cdef class Codec:
             return RECORDS
         while size:
             step = record_size(p, size)
-            if not step or not record_valid(p, step) or p[RECORD_KIND] >= ENTRY_KINDS:
+            if not step or not record_valid(p, step) or (
+                p[RECORD_KIND] >= ENTRY_KINDS and p[RECORD_KIND] != SESSION_ENTRY
+            ):
                 return RECORDS
             its = LD64(p + RECORD_TERM)
             if kind == KIND_APP:

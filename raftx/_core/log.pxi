@@ -120,6 +120,16 @@ cdef class EntryLog:
             return -1
         return self.place_at[self.head + (index - self.first)][RECORD_KIND]
 
+    cdef uint64_t last_time(self) noexcept nogil:
+        if self.last < self.first:
+            return self.base_time
+        return self._time_at(self.last)
+
+    cdef uint64_t _time_at(self, uint64_t index) noexcept nogil:
+        # Of an entry that is here.
+        check_index(index - self.first, self.last + 1 - self.first)
+        return LD64(self.place_at[self.head + (index - self.first)] + RECORD_TIME) // TIME_UNIT * TIME_UNIT
+
     cdef uint64_t append(self, uint64_t term, int kind, const uint8_t* data, size_t size) except 0 nogil:
         cdef uint8_t* p
         cdef size_t i
@@ -132,6 +142,7 @@ cdef class EntryLog:
         ST64(p + RECORD_INDEX, self.last + 1)
         ST64(p + RECORD_TERM, term)
         p[RECORD_KIND] = <uint8_t>kind
+        record_stamp(p, max(self.time, self.last_time()))
         if size:
             memcpy(p + ENTRY_HEADER, data, size)
         record_seal(p)
@@ -153,7 +164,7 @@ cdef class EntryLog:
 
     cdef uint64_t append_proposals(self, uint64_t term, const uint8_t* body, size_t size) except 0 nogil:
         cdef size_t step, i = self.head + (self.last + 1 - self.first), start = 0
-        cdef uint64_t before = self.last
+        cdef uint64_t before = self.last, time = max(self.time, self.last_time())
         cdef uint8_t* p
         while start < size:
             step = record_size(body + start, size - start)
@@ -164,7 +175,7 @@ cdef class EntryLog:
                 i = self.head + (self.last + 1 - self.first)
             p = self._room(step)
             check_index(i, self.room)
-            record_place(p, body + start, step, self.last + 1, term)
+            record_place(p, body + start, step, self.last + 1, term, time)
             self.term_at[i] = term
             self.place_at[i] = p
             self.size_at[i] = <uint32_t>step
@@ -284,6 +295,7 @@ cdef class EntryLog:
         if index < self.first:
             return 0
         self.base_term = self.term(index)
+        self.base_time = self._time_at(index)
         self.head += index + 1 - self.first
         self.first = index + 1
         while gone + 1 < self.block_count and self.block_first[gone + 1] <= self.first:
@@ -331,6 +343,7 @@ cdef class EntryLog:
         self.first = index + 1
         self.last = index
         self.base_term = term
+        self.base_time = 0
         self.head = self.room = 0
         self._grow(1)
         return 0

@@ -10,6 +10,8 @@ cdef enum:
     RECORD_INDEX = 8
     RECORD_TERM = 16
     RECORD_KIND = 24
+    RECORD_TIME = 24
+    TIME_UNIT = 256
     # The envelope of a proposal: the first bytes of its data.
     ENVELOPE = 24
     RECORD_ORIGIN = 32

@@ -5,12 +5,14 @@ for compiled code; a test compares the two by name. docs/wire-format.md describe
 """
 
 # A record: an entry as it is sent, written and kept. Its data follow the header.
-ENTRY_HEADER = 32  # checksum, length, index, term, kind, 7 zero bytes
+ENTRY_HEADER = 32  # checksum, length, index, term, kind and time
 RECORD_CRC = 0  # 4 bytes: CRC-32 of all that follows; 0 of a proposal that has not left its node
 RECORD_LENGTH = 4  # 4: bytes of data
 RECORD_INDEX = 8  # 8; 0 of a proposal, like the term
 RECORD_TERM = 16  # 8
 RECORD_KIND = 24  # 1
+RECORD_TIME = 24  # 8: nanoseconds since the epoch without the lowest byte, which is the kind; 0: it has none
+TIME_UNIT = 256  # so many nanoseconds are told apart
 # The envelope of a proposal: the first bytes of its data.
 ENVELOPE = 24
 RECORD_ORIGIN = 32  # 8: who proposed it

@@ -220,12 +220,14 @@ __attribute__((unused)) static void raftx_crc_init(void) {
     raftx_crc_detect();
 }
 
-/* A record: its crc (of all that follows), length, index, term and kind; then data. The numbers are layout.pxd's. */
+/* A record: its crc (of all that follows), length, index, term, kind and time; then data. The numbers are layout.pxd's. */
 #define RAFTX_ENTRY_HEADER 32
 #define RAFTX_RECORD_CRC 0
 #define RAFTX_RECORD_LENGTH 4
 #define RAFTX_RECORD_INDEX 8
 #define RAFTX_RECORD_TERM 16
+#define RAFTX_RECORD_TIME 24
+#define RAFTX_TIME_UNIT 256
 #define RAFTX_RECORD_DATA_MAX 0x80000000u
 
 /* The state from which four zero bytes lead to the state that a CRC begins with. A record is read from its first byte
@@ -239,20 +241,29 @@ static uint32_t record_crc(const uint8_t *record, size_t size) {
 static void record_seal(uint8_t *record) {
     ST32(record + RAFTX_RECORD_CRC, record_crc(record, RAFTX_ENTRY_HEADER + (size_t)LD32(record + RAFTX_RECORD_LENGTH)));
 }
-/* Copy a record of ``size`` bytes, with this index and term, and seal it: its data is read once. */
-static inline void record_place(uint8_t *to, const uint8_t *record, size_t size, uint64_t index, uint64_t term) {
+/* The kind stays, and the time is that of the other number. */
+static inline void record_stamp(uint8_t *record, uint64_t time) {
+    uint64_t kind = LD64(record + RAFTX_RECORD_TIME) % RAFTX_TIME_UNIT;
+    ST64(record + RAFTX_RECORD_TIME, time / RAFTX_TIME_UNIT * RAFTX_TIME_UNIT + kind);
+}
+/* Copy a record of ``size`` bytes, with this index, term and time, and seal it: its data is read once. */
+static inline void record_place(
+    uint8_t *to, const uint8_t *record, size_t size, uint64_t index, uint64_t term, uint64_t time
+) {
     size_t done;
     uint32_t c;
     if (size < 256 || !raftx_crc_has_wide) {
         memcpy(to, record, size);
         ST64(to + RAFTX_RECORD_INDEX, index);
         ST64(to + RAFTX_RECORD_TERM, term);
+        record_stamp(to, time);
         record_seal(to);
         return;
     }
     memcpy(to, record, RAFTX_ENTRY_HEADER);
     ST64(to + RAFTX_RECORD_INDEX, index);
     ST64(to + RAFTX_RECORD_TERM, term);
+    record_stamp(to, time);
     c = raftx_crc_copy_wide(RAFTX_RECORD_STATE ^ LD32(to), record, size, &done, to);
     ST32(to, ~(done < size ? raftx_crc_tables(c, to + done, size - done) : c));
 }

@@ -129,7 +129,7 @@ cdef class Cursor:
     """Walks the records of a Spans, one entry at a time."""
     cdef const uint8_t* place
     cdef size_t left
-    cdef readonly uint64_t index, term, origin, incarnation, sequence   # the envelope's are 0 without one
+    cdef readonly uint64_t index, term, time, origin, incarnation, sequence   # the envelope's are 0 without one
     cdef readonly int kind
     cdef const uint8_t* data
     cdef size_t size
@@ -139,9 +139,9 @@ cdef class Cursor:
 
 @cython.final
 cdef class Entry:
-    cdef readonly uint64_t index, term
+    cdef readonly uint64_t index, term, time, session_sequence
     cdef readonly int kind
-    cdef readonly bytes data
+    cdef readonly bytes data, session
 
 # A read-only view of part of a block, for Python: takes a reference of its own.
 cdef View view_of(Block* block, const void* data, size_t size, const char* format, int itemsize) with gil

@@ -18,18 +18,18 @@ from typing import Any, TypeAlias, final
 
 from ..errors import FrameError
 from .checks import DEBUG, check_index, check_part
-from .layout import ENTRY_HEADER, ENVELOPE, RECORD_CRC, RECORD_INDEX, RECORD_KIND, RECORD_LENGTH
+from .layout import ENTRY_HEADER, ENVELOPE, RECORD_CRC, RECORD_INDEX, RECORD_LENGTH, TIME_UNIT
 
 ENTRY_MAX = 2**31
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
 View = memoryview
 
-_RECORD_BODY = struct.Struct("<IQQB7x")  # length, index, term, kind: a record's header after its crc
+_RECORD_BODY = struct.Struct("<IQQQ")  # length, index, term, time and kind: a record's header after its crc
 _PROPOSAL = struct.Struct("<IIQQB7xQQQ")  # a whole header, and the envelope: origin, incarnation, sequence
 _ENVELOPE = struct.Struct("<QQQ")
 _PLACE = struct.Struct("<QQ")  # index and term
-_CURSOR = struct.Struct("<QQB")  # the same and the kind
+_CURSOR = struct.Struct("<QQQ")  # the same, time and kind
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
 _put = object.__setattr__
@@ -68,11 +68,11 @@ def py_crc32(data: Bytes, seed: int = 0) -> int:
     return zlib.crc32(data, _number(seed, 2**32))
 
 
-def _encode_record(index: int, term: int, kind: int, data: Bytes) -> bytes:
+def _encode_record(index: int, term: int, kind: int, data: Bytes, time: int = 0) -> bytes:
     """One entry record: header with its crc, then the data."""
     if len(data) > ENTRY_MAX:
         raise OverflowError("data of an entry must not exceed 2^31 bytes")
-    record = b"".join((_RECORD_BODY.pack(len(data), index, term, kind), data))
+    record = b"".join((_RECORD_BODY.pack(len(data), index, term, time // TIME_UNIT * TIME_UNIT + kind), data))
     return _U32.pack(zlib.crc32(record)) + record
 
 
@@ -144,20 +144,41 @@ def block_unref(block: Block) -> None:
 
 @final
 class Entry:
-    """One log entry as a value: ``index``, ``term``, ``kind`` (ENTRY_*), ``data`` (bytes). Read-only."""
+    """One log entry as a value. Read-only.
 
-    __slots__ = ("data", "index", "kind", "term")
+    ``index``, ``term``, ``kind`` (ENTRY_*) and ``data`` (bytes). ``time``: when its leader appended it, in nanoseconds
+    since the epoch, a multiple of 256; 0: it has none. What a Node gives to a state machine or a stream has the time of
+    the entry before it at least. ``session``, ``session_sequence``: of what a session proposed, its id, 16 bytes, and
+    which of its proposals; None and 0 of all else.
+    """
+
+    __slots__ = ("data", "index", "kind", "session", "session_sequence", "term", "time")
 
     index: int
     term: int
     kind: int
     data: bytes
+    time: int
+    session: bytes | None
+    session_sequence: int
 
-    def __init__(self, index: int, term: int, data: bytes, kind: int = 0) -> None:
+    def __init__(
+        self,
+        index: int,
+        term: int,
+        data: bytes,
+        kind: int = 0,
+        time: int = 0,
+        session: bytes | None = None,
+        session_sequence: int = 0,
+    ) -> None:
         _put(self, "index", _number(index))
         _put(self, "term", _number(term))
         _put(self, "kind", _number(kind, 256))
         _put(self, "data", _bytes(data))
+        _put(self, "time", _number(time) // TIME_UNIT * TIME_UNIT)
+        _put(self, "session", None if session is None else _bytes(session))
+        _put(self, "session_sequence", _number(session_sequence))
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"attribute {name!r} of 'Entry' objects is not writable")
@@ -167,7 +188,7 @@ class Entry:
 
     def encode(self) -> bytes:
         """The entry record: 32 bytes of header and the data."""
-        return _encode_record(self.index, self.term, self.kind, self.data)
+        return _encode_record(self.index, self.term, self.kind, self.data, self.time)
 
     @staticmethod
     def decode_all(records: Bytes, unsealed: bool = False) -> list[Entry]:
@@ -191,22 +212,27 @@ class Entry:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Entry):
             return NotImplemented
-        mine = (self.index, self.term, self.kind, self.data)
-        return mine == (other.index, other.term, other.kind, other.data)
+        return self._values() == other._values()
 
     def __hash__(self) -> int:
-        return hash((self.index, self.term, self.kind, self.data))
+        return hash((self.index, self.term, self.kind, self.data, self.time))
 
     def __repr__(self) -> str:
-        return f"Entry(index={self.index}, term={self.term}, kind={self.kind}, data={self.data!r})"
+        more = f", time={self.time}" if self.time else ""
+        if self.session is not None:
+            more += f", session={self.session!r}, session_sequence={self.session_sequence}"
+        return f"Entry(index={self.index}, term={self.term}, kind={self.kind}, data={self.data!r}{more})"
 
-    def __reduce__(self) -> tuple[type[Entry], tuple[int, int, bytes, int]]:
-        return Entry, (self.index, self.term, self.data, self.kind)
+    def __reduce__(self) -> tuple[type[Entry], tuple[Any, ...]]:
+        return Entry, self._values()
+
+    def _values(self) -> tuple[Any, ...]:
+        return self.index, self.term, self.data, self.kind, self.time, self.session, self.session_sequence
 
 
 def _entry_at(body: memoryview, offset: int, size: int) -> Entry:
-    index, term = _PLACE.unpack_from(body, offset + RECORD_INDEX)
-    return Entry(index, term, bytes(body[offset + ENTRY_HEADER : offset + size]), body[offset + RECORD_KIND])
+    index, term, time = _CURSOR.unpack_from(body, offset + RECORD_INDEX)
+    return Entry(index, term, bytes(body[offset + ENTRY_HEADER : offset + size]), time % TIME_UNIT, time)
 
 
 @final
@@ -452,12 +478,14 @@ class Spans:
 class Cursor:
     """Walks the records of one span; origin, incarnation and sequence are 0 where there is no envelope."""
 
-    __slots__ = ("data", "incarnation", "index", "kind", "left", "origin", "place", "sequence", "size", "term")
+    __slots__ = (
+        "data", "incarnation", "index", "kind", "left", "origin", "place", "sequence", "size", "term", "time",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.place = self.data = memoryview(b"")
         self.left = self.size = self.kind = 0
-        self.index = self.term = self.origin = self.incarnation = self.sequence = 0
+        self.index = self.term = self.time = self.origin = self.incarnation = self.sequence = 0
 
     def open(self, spans: Spans, span: int) -> None:
         """Stand before the first record of a span, which must stay."""
@@ -470,7 +498,9 @@ class Cursor:
         step = _record_size(self.place, 0, self.left)
         if not step:
             return False
-        self.index, self.term, self.kind = _CURSOR.unpack_from(self.place, RECORD_INDEX)
+        self.index, self.term, time = _CURSOR.unpack_from(self.place, RECORD_INDEX)
+        self.kind = time % TIME_UNIT
+        self.time = time - self.kind
         self.data = self.place[ENTRY_HEADER:step]
         self.size = step - ENTRY_HEADER
         envelope = _ENVELOPE.unpack_from(self.data) if self.size >= ENVELOPE else (0, 0, 0)

@@ -16,7 +16,7 @@ from libc.string cimport memcmp, memcpy, memset
 from .checks cimport DEBUG
 from .layout cimport (
     ENTRY_HEADER, ENVELOPE, RECORD_INCARNATION, RECORD_INDEX, RECORD_KIND, RECORD_LENGTH, RECORD_ORIGIN, RECORD_SEQUENCE,
-    RECORD_TERM,
+    RECORD_TERM, RECORD_TIME, TIME_UNIT,
 )
 
 from ..errors import FrameError
@@ -383,6 +383,7 @@ cdef class Cursor:
         self.index = LD64(p + RECORD_INDEX)
         self.term = LD64(p + RECORD_TERM)
         self.kind = p[RECORD_KIND]
+        self.time = LD64(p + RECORD_TIME) // TIME_UNIT * TIME_UNIT
         self.data = p + ENTRY_HEADER
         self.size = step - ENTRY_HEADER
         if self.size >= ENVELOPE:
@@ -402,10 +403,10 @@ cdef class Cursor:
 
 
 cdef class Entry:
-    """One entry of the log: index, term, kind and data. Immutable."""
+    """One entry of the log: index, term, kind, data and time. Immutable."""
 
-    def __init__(self, index, term, bytes data not None, kind=0):
-        cdef uint64_t at = integer(index), its = integer(term)
+    def __init__(self, index, term, bytes data not None, kind=0, time=0, bytes session=None, session_sequence=0):
+        cdef uint64_t at = integer(index), its = integer(term), when = integer(time), sequence = integer(session_sequence)
         cdef int number = integer(kind)
         if not 0 <= number <= 255:
             raise OverflowError("kind must be in 0..255")
@@ -413,6 +414,9 @@ cdef class Entry:
         self.term = its
         self.kind = number
         self.data = data
+        self.time = when // TIME_UNIT * TIME_UNIT
+        self.session = session
+        self.session_sequence = sequence
 
     def encode(self):
         """The record: 32-byte header and data."""
@@ -427,7 +431,7 @@ cdef class Entry:
         ST32(p + RECORD_LENGTH, <uint32_t>size)
         ST64(p + RECORD_INDEX, self.index)
         ST64(p + RECORD_TERM, self.term)
-        p[RECORD_KIND] = <uint8_t>self.kind
+        ST64(p + RECORD_TIME, self.time + <uint64_t>self.kind)
         memcpy(p + ENTRY_HEADER, PyBytes_AS_STRING(self.data), size)
         record_seal(p)
         return out
@@ -466,16 +470,25 @@ cdef class Entry:
         if not isinstance(other, Entry):
             return NotImplemented
         e = <Entry>other
-        return self.index == e.index and self.term == e.term and self.kind == e.kind and self.data == e.data
+        return (
+            self.index == e.index and self.term == e.term and self.kind == e.kind and self.data == e.data
+            and self.time == e.time and self.session == e.session and self.session_sequence == e.session_sequence
+        )
 
     def __hash__(self):
-        return hash((self.index, self.term, self.kind, self.data))
+        return hash((self.index, self.term, self.kind, self.data, self.time))
 
     def __repr__(self):
-        return f"Entry(index={self.index}, term={self.term}, kind={self.kind}, data={self.data!r})"
+        more = f", time={self.time}" if self.time else ""
+        if self.session is not None:
+            more += f", session={self.session!r}, session_sequence={self.session_sequence}"
+        return f"Entry(index={self.index}, term={self.term}, kind={self.kind}, data={self.data!r}{more})"
 
     def __reduce__(self):
-        return (Entry, (self.index, self.term, self.data, self.kind))
+        return (
+            Entry,
+            (self.index, self.term, self.data, self.kind, self.time, self.session, self.session_sequence),
+        )
 
 
 cdef Entry entry_at(const uint8_t* p):
@@ -483,5 +496,6 @@ cdef Entry entry_at(const uint8_t* p):
     e.index = LD64(p + RECORD_INDEX)
     e.term = LD64(p + RECORD_TERM)
     e.kind = p[RECORD_KIND]
+    e.time = LD64(p + RECORD_TIME) // TIME_UNIT * TIME_UNIT
     e.data = PyBytes_FromStringAndSize(<const char*>p + ENTRY_HEADER, LD32(p + RECORD_LENGTH))
     return e

@@ -101,6 +101,9 @@ cdef class Outbox:
         row.flags = flags
         row.hint = hint
         row.context = context
+    cdef inline void set_term(self, size_t row, uint64_t term) noexcept nogil:
+        check_index(row, self.tail - self.head)
+        self.rows[self.head + row].term = term
     cdef int set_body(self, const uint8_t* body, size_t size, uint32_t count) except -1 nogil
     cdef int set_spans(self, Spans spans, uint32_t count) except -1 nogil
     cdef int share_body(self, Outbox other, size_t row) except -1 nogil

@@ -12,6 +12,8 @@ from typing import Any, final
 
 from ..errors import FrameError
 from ..types import (
+    ENTRY_NORMAL,
+    ENTRY_SESSION,
     ENTRY_SNAPSHOT,
     FLAG_REJECT,
     MESSAGE_NAMES,
@@ -192,9 +194,9 @@ class Message:
         return True
 
     def has_changes(self) -> bool:
-        """Whether the body has anything but normal entries."""
+        """Whether the body has anything but commands."""
         for offset, step, _, _ in _walk(self.body, self.body_size):
-            if step and self.body[offset + RECORD_KIND]:
+            if step and self.body[offset + RECORD_KIND] not in (ENTRY_NORMAL, ENTRY_SESSION):
                 return True
         return False
 
@@ -339,6 +341,11 @@ class Outbox:
         self.set_log(index, log_term, commit)
         self.set_answer(flags, hint, context)
         return 0
+
+    def set_term(self, row: int, term: int) -> None:
+        """Fill in a row's term."""
+        check_index(row, len(self.rows))
+        self.rows[row].term = term
 
     def set_log(self, index: int, log_term: int, commit: int) -> None:
         """Fill in the newest row's place in the log."""

@@ -22,7 +22,8 @@ cdef extern from "_native/memory.h":
 cdef enum:
     KIND_PROP = 2
     KIND_SNAP = 7
-    ENTRY_KINDS = 3         # of entries that stand in a log; the next one is a snapshot's
+    ENTRY_KINDS = 3         # as etcd has them, of entries that stand in a log; the next one is a snapshot's
+    SESSION_ENTRY = 4       # and raftx's own
 
 _NUMBERS = frozenset("kind flags count to sender term log_term index commit hint context vote".split())
 
@@ -119,7 +120,7 @@ cdef class Message:
             step = record_size(p, left)
             if not step:
                 return False
-            if p[RECORD_KIND]:
+            if p[RECORD_KIND] and p[RECORD_KIND] != SESSION_ENTRY:
                 return True
             p += step
             left -= step

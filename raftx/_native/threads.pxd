@@ -30,10 +30,11 @@ cdef class Clock:
     """Monotonic time in nanoseconds."""
     cdef int64_t now(self) noexcept nogil
     cdef int64_t until(self, int64_t deadline) noexcept nogil    # how long a waiter may sleep; -1: till woken
+    cdef int64_t wall(self) noexcept nogil    # nanoseconds since the epoch, as the system has it; it may jump
 
 @cython.final
 cdef class ManualClock(Clock):
-    cdef int64_t value
+    cdef int64_t value, ahead             # ahead: of value, the wall clock
     cdef list events                      # weak references
     cdef void watch(self, Event event) with gil
 

@@ -94,7 +94,7 @@ def monotonic_ns() -> int:
 
 
 class Clock:
-    """The system's monotonic clock. Any thread."""
+    """The system's monotonic clock, and its wall clock. Any thread."""
 
     __slots__ = ()
 
@@ -105,6 +105,14 @@ class Clock:
     def until(self, deadline: int) -> int:
         """How long a waiter may sleep for this deadline, in nanoseconds; -1: until it is woken."""
         return max(deadline - self.now(), 0)
+
+    def wall(self) -> int:
+        """Nanoseconds since the epoch, as the system has it: it may jump."""
+        return time.time_ns()
+
+    def py_wall(self) -> int:
+        """Nanoseconds since the epoch, as the system has it: it may jump."""
+        return self.wall()
 
     def py_now(self) -> int:
         """Nanoseconds."""
@@ -117,13 +125,18 @@ class Clock:
 
 @final
 class ManualClock(Clock):
-    """A clock that moves when told to. ``advance`` wakes the nodes that use it. Any thread."""
+    """A clock that moves when told to. ``advance`` wakes the nodes that use it. Any thread.
 
-    __slots__ = ("events", "lock", "value")
+    Its wall clock is the same, until ``set_wall`` has moved it.
+    """
+
+    __slots__ = ("ahead", "events", "lock", "value")
 
     def __init__(self, start: float = 0.0) -> None:
         self.lock = threading.RLock()  # adding to an attribute is not atomic everywhere
         self.value = _int64(int(start * 1e9))
+        #: of ``value``, the wall clock
+        self.ahead = 0
         #: those that are gone take themselves out
         self.events: list[weakref.ref[Event]] = []
 
@@ -137,6 +150,19 @@ class ManualClock(Clock):
     def until(self, deadline: int) -> int:
         """-1 until time has come that far, then 0."""
         return -1 if deadline > self.value else 0
+
+    def wall(self) -> int:
+        """Nanoseconds since the epoch."""
+        return self.value + self.ahead
+
+    def set_wall(self, seconds: float) -> None:
+        """Let the wall clock jump to this many seconds since the epoch, from where it moves on with ``advance``.
+
+        Raises ValueError for a negative time.
+        """
+        if seconds < 0:
+            raise ValueError("seconds must not be negative")
+        self.ahead = _int64(int(seconds * 1e9) - self.value)
 
     def watch(self, event: Event) -> None:
         """Wake this event whenever time moves."""

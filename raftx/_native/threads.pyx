@@ -15,6 +15,7 @@ from .layout cimport ENTRY_HEADER, ENVELOPE, RECORD_LENGTH, SLACK
 
 cdef extern from "_native/threads.h":
     int64_t raftx_now() noexcept nogil
+    int64_t raftx_wall() noexcept nogil
     int64_t raftx_load(int64_t*) noexcept nogil
     void raftx_store(int64_t*, int64_t) noexcept nogil
     int64_t raftx_exchange(int64_t*, int64_t) noexcept nogil
@@ -47,7 +48,7 @@ def monotonic_ns():
 
 
 cdef class Clock:
-    """The system's monotonic clock. Any thread."""
+    """The system's monotonic clock, and its wall clock. Any thread."""
 
     cdef int64_t now(self) noexcept nogil:
         return raftx_now()
@@ -55,6 +56,13 @@ cdef class Clock:
     cdef int64_t until(self, int64_t deadline) noexcept nogil:
         cdef int64_t now = self.now()
         return deadline - now if deadline > now else 0
+
+    cdef int64_t wall(self) noexcept nogil:
+        return raftx_wall()
+
+    def py_wall(self):
+        """Nanoseconds since the epoch, as the system has it: it may jump."""
+        return self.wall()
 
     def py_now(self):
         """Nanoseconds."""
@@ -66,10 +74,14 @@ cdef class Clock:
 
 
 cdef class ManualClock(Clock):
-    """A clock that moves when told to. ``advance`` wakes the nodes that use it. Any thread."""
+    """A clock that moves when told to. ``advance`` wakes the nodes that use it. Any thread.
+
+    Its wall clock is the same, until ``set_wall`` has moved it.
+    """
 
     def __init__(self, start=0.0):
         self.value = int(start * 1e9)
+        self.ahead = 0
         # Those that are gone take themselves out.
         self.events = []
 
@@ -81,6 +93,18 @@ cdef class ManualClock(Clock):
 
     cdef int64_t until(self, int64_t deadline) noexcept nogil:
         return -1 if deadline > raftx_load(&self.value) else 0
+
+    cdef int64_t wall(self) noexcept nogil:
+        return raftx_load(&self.value) + raftx_load(&self.ahead)
+
+    def set_wall(self, seconds):
+        """Let the wall clock jump to this many seconds since the epoch, from where it moves on with ``advance``.
+
+        Raises ValueError for a negative time.
+        """
+        if seconds < 0:
+            raise ValueError("seconds must not be negative")
+        raftx_store(&self.ahead, int(seconds * 1e9) - raftx_load(&self.value))
 
     cdef void watch(self, Event event) with gil:
         self.events.append(weakref.ref(event, self.events.remove))

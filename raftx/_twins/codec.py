@@ -33,6 +33,10 @@ from .._native.memory import _U32, _U64, Bytes, _bytes, _number, _put, _record_v
 from .._native.outbox import Message, Outbox
 from ..errors import FrameError
 from ..types import (
+    ENTRY_CONF_CHANGE,
+    ENTRY_CONF_CHANGE_V2,
+    ENTRY_NORMAL,
+    ENTRY_SESSION,
     ENTRY_SNAPSHOT,
     LOCAL_KINDS,
     MESSAGE_NAMES,
@@ -64,6 +68,7 @@ _SHORT, _BAD_MAGIC, _BAD_VERSION, _CLUSTER, _GROUP, _RECIPIENT, _LENGTH, _CHECKS
     range(1, 13)
 )
 _WIRE_KINDS = frozenset(MESSAGE_NAMES) - LOCAL_KINDS
+_LOG_KINDS = (ENTRY_NORMAL, ENTRY_SESSION, ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2)
 
 
 @final
@@ -255,7 +260,7 @@ class Codec:
             return _RECORDS
         term, previous, index = numbers[:3]
         for offset, step, at, its in _walk(rest, size):
-            if not step or not _record_valid(rest, offset, step) or rest[offset + RECORD_KIND] >= ENTRY_SNAPSHOT:
+            if not step or not _record_valid(rest, offset, step) or rest[offset + RECORD_KIND] not in _LOG_KINDS:
                 return _RECORDS
             if kind == MSG_APP:
                 index += 1

@@ -10,7 +10,7 @@ from bisect import bisect_right
 from typing import final
 
 from .._native.checks import check_index
-from .._native.layout import ENTRY_HEADER, RECORD_INDEX, RECORD_KIND
+from .._native.layout import ENTRY_HEADER, RECORD_INDEX, RECORD_KIND, RECORD_TIME, TIME_UNIT
 from .._native.memory import (
     _U64,
     Block,
@@ -37,12 +37,15 @@ class EntryLog:
     """
 
     __slots__ = (
-        "_blocks", "_firsts", "_places", "_sealed", "_sizes", "_terms", "base_term", "block_bytes", "first", "last",
+        "_blocks", "_firsts", "_places", "_sealed", "_sizes", "_terms", "base_term", "base_time", "block_bytes",
+        "first", "last", "time",
     )  # fmt: skip
 
     first: int
     last: int
     base_term: int
+    base_time: int  # time of the entry at first - 1; 0 where it is not known
+    time: int  # that of what is appended next, unless the last entry's is later; 0: none
     _terms: array[int]
     _sizes: array[int]
     _places: list[tuple[Block, int]]
@@ -58,6 +61,7 @@ class EntryLog:
             raise ValueError("first must be in 1..2^63-1")
         if not 4096 <= self.block_bytes <= 1 << 30:
             raise ValueError("block_bytes must be in 4096..2^30")
+        self.time = 0
         self.restore(self.first - 1, self.base_term)
 
     def __len__(self) -> int:
@@ -88,9 +92,19 @@ class EntryLog:
         block, offset = self._places[index - self.first]
         return block.data[offset + RECORD_KIND]
 
+    def last_time(self) -> int:
+        """Time of the last entry, or of the one before the first; 0 where it is not known."""
+        return self._time_at(self.last) if self._terms else self.base_time
+
+    def _time_at(self, index: int) -> int:
+        block, offset = self._places[index - self.first]
+        time: int = _U64.unpack_from(block.data, offset + RECORD_TIME)[0]
+        return time // TIME_UNIT * TIME_UNIT
+
     def append(self, term: int, kind: int, data: Bytes, size: int) -> int:
-        """Append one entry; returns its index."""
-        return self._add(_encode_record(self.last + 1, term, kind & 255, memoryview(data)[:size]), term)
+        """Append one entry, with the present time; returns its index."""
+        time = max(self.time, self.last_time())
+        return self._add(_encode_record(self.last + 1, term, kind & 255, memoryview(data)[:size], time), term)
 
     def append_empty(self, term: int) -> int:
         """Append an entry without data; returns its index."""
@@ -101,15 +115,16 @@ class EntryLog:
         return self.append(term, 2, b"", 0)
 
     def append_proposals(self, term: int, body: Bytes, size: int) -> int:
-        """Append proposal records, giving each index, ``term`` and crc; returns the last index."""
+        """Append proposal records, giving each index, ``term``, time and crc; returns the last index."""
         view = memoryview(body)
         before = self.last
+        time = max(self.time, self.last_time())
         for offset, step, _, _ in _walk(view, size):
             if not step:
                 self.truncate(before)
                 raise FrameError("records")
             data = view[offset + ENTRY_HEADER : offset + step]
-            self._add(_encode_record(self.last + 1, term, view[offset + RECORD_KIND], data), term)
+            self._add(_encode_record(self.last + 1, term, view[offset + RECORD_KIND], data, time), term)
         if not size:
             raise Corruption("a proposal without entries")
         return self.last
@@ -201,6 +216,7 @@ class EntryLog:
         if index < self.first:
             return 0
         self.base_term = self.term(index)
+        self.base_time = self._time_at(index)
         drop = index + 1 - self.first
         del self._terms[:drop], self._places[:drop], self._sizes[:drop]
         self.first = index + 1
@@ -218,6 +234,7 @@ class EntryLog:
         self.first = index + 1
         self.last = index
         self.base_term = term
+        self.base_time = 0
         self._terms = array("Q")
         self._sizes = array("I")
         self._places = []

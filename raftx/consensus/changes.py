@@ -13,7 +13,14 @@ from collections.abc import Sequence
 
 from .._native.layout import ENTRY_HEADER
 from .._native.outbox import Message
-from ..types import ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2, NUMBER_MAX, TRANSITION_AUTO, TRANSITION_EXPLICIT
+from ..types import (
+    ENTRY_CONF_CHANGE,
+    ENTRY_CONF_CHANGE_V2,
+    ENTRY_SESSION,
+    NUMBER_MAX,
+    TRANSITION_AUTO,
+    TRANSITION_EXPLICIT,
+)
 from . import records
 
 CHANGE_HEADER = 2  # transition 1 | number of parts 1
@@ -43,6 +50,11 @@ def is_change(body: Sequence[int], at: int, end: int, v1: bool) -> bool:
     return True
 
 
+def is_kind_of_change(kind: int) -> bool:
+    """Whether entries of that kind hold a change of membership."""
+    return kind in (ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2)
+
+
 def part_count(body: Sequence[int], at: int, end: int) -> int:
     """How many members the change ``at`` .. ``end`` - 1 is about; 0: it leaves a joint configuration."""
     return body[at + 1] if end > at else 0
@@ -57,7 +69,7 @@ def unfit_kind(m: Message) -> int:
         if size == 0:
             return 0
         kind = m.body[at + records.RECORD_KIND]
-        if kind != 0:
+        if kind != 0 and kind != ENTRY_SESSION:
             if kind != ENTRY_CONF_CHANGE and kind != ENTRY_CONF_CHANGE_V2:
                 return kind
             if not is_change(m.body, at + ENTRY_HEADER, at + size, kind == ENTRY_CONF_CHANGE):

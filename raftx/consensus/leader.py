@@ -194,7 +194,8 @@ def pass_changes(r: State, m: Message, append: bool) -> int:
             raise FrameError("records")
         index += 1
         reason = 0
-        if m.body[at + records.RECORD_KIND] != 0:
+        is_change = changes.is_kind_of_change(m.body[at + records.RECORD_KIND])
+        if is_change:
             reason = judge_change(r, changes.part_count(m.body, at + ENTRY_HEADER, at + step), pending)
         if reason == 0:
             size += step - ENTRY_HEADER
@@ -204,7 +205,7 @@ def pass_changes(r: State, m: Message, append: bool) -> int:
         elif append:
             r.log.append_empty(r.term)
             r.refused.put(MSG_PROP, 0, m.sender, r.term, index, 0, r.applied, reason, pending, 0)
-        if m.body[at + records.RECORD_KIND] != 0 and reason == 0:
+        if is_change and reason == 0:
             pending = index
         at += step
     if append:
@@ -235,7 +236,7 @@ def change_refusal(r: State, m: Message) -> int:
         step = records.record_size(m.body, at, m.body_size)
         if step == 0:
             return changes.CHANGE_FITS
-        if m.body[at + records.RECORD_KIND] != 0:
+        if changes.is_kind_of_change(m.body[at + records.RECORD_KIND]):
             parts = changes.part_count(m.body, at + ENTRY_HEADER, at + step)
             return judge_change(r, parts, r.pending_conf_index)
         at += step

@@ -184,6 +184,20 @@ class RawNode:
         """Campaign now, with a pre-vote if that is on. Nothing happens where it is not allowed (etcd: Campaign)."""
         self.core.step_local(MSG_HUP)
 
+    @property
+    def time(self) -> int:
+        """The time that an entry gets which this member appends as a leader, in nanoseconds since the epoch; 0: none.
+
+        To be set by whoever has a clock, before what may append: 0..2^63-1, kept to 256 ns. An entry does not get less
+        than the one before it has.
+        """
+        return int(self.core.log.time)
+
+    @time.setter
+    def time(self, time: int) -> None:
+        _check_number("time", time, 0, 63)
+        self.core.log.time = time
+
     def propose(self, data: bytes, *more: bytes) -> None:
         """Propose an entry, or several that stand together. Raises ProposalDropped when it went nowhere.
 

@@ -6,13 +6,13 @@ from .batches cimport Batch
 from .channels cimport ApplyGauges, ApplyQueue
 from .outcomes cimport Outcomes, Raised
 
-cdef int ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2, ENTRY_NORMAL
+cdef int ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2, ENTRY_NORMAL, ENTRY_SESSION
 cdef uint64_t KNOWN_REFUSALS, REFUSED_DISK_FULL, REFUSED_LEADER_FULL, REFUSED_STOPPED
 cdef uint64_t ROW_ASKED, ROW_ENTRIES, ROW_HANDED, ROW_ODD, ROW_REFUSED, ROW_STATE, ROW_TRANSFER, ROW_RELEASED, ROW_RESTORE
 cdef uint64_t ROW_BEGUN, ROW_LOST, ROW_READ_AT
 cdef uint64_t ROW_ADDRESS, ROW_CHANGED, ROW_UNTAKEN
 cdef uint64_t NUMBER_MAX
-cdef size_t ENVELOPE
+cdef size_t ENVELOPE, SESSION_HEADER
 
 @cython.final
 cdef class Applier:
@@ -27,7 +27,10 @@ cdef class Applier:
     cdef public object committed, state_changes, keeper, open_snapshot, compact, where, members, changer
     cdef readonly uint64_t held, held_term, place, bytes, due_index, due_bytes
     cdef public Event engine_event
-    cdef readonly uint64_t applied_term
+    cdef readonly uint64_t applied_term, time
+    cdef readonly object sessions
+    cdef public list ahead
+    cdef set counted
     cdef size_t rows, row, span, spans_left
     cdef bint in_span
     cdef readonly Batch batch
@@ -39,4 +42,6 @@ cdef class Applier:
     @cython.locals(at=Py_ssize_t, count=Py_ssize_t, entries=list, sequences=list, results=list)
     cdef int give_batch(self) except -1 with gil
     cdef bint is_skipped(self, uint64_t index, uint64_t term) except -1 with gil
+    cdef int take_session(self, bytes data) except -1 with gil
+    cpdef object session_outcome(self, bytes data, uint64_t index, uint64_t term) with gil
     cdef object give(self, object entry) with gil

@@ -8,17 +8,27 @@ where the stream ``committed`` is full it ends in the middle of what it took, an
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import Any
 
 from .._native.layout import ENVELOPE
 from .._native.memory import Cursor, Entry
 from .._native.threads import ProposalQueue
-from ..errors import ApplyError, DiskFull, NotDone
+from ..errors import ApplyError, DiskFull, NotDone, ProposalError
 from ..report import report
 from ..storage.lives import WHY, named
 from ..storage.snapshot_format import URL_MAX
-from ..types import ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2, ENTRY_NORMAL, MESSAGE_NAMES, NUMBER_MAX, Role, StateChange
+from ..types import (
+    ENTRY_CONF_CHANGE,
+    ENTRY_CONF_CHANGE_V2,
+    ENTRY_NORMAL,
+    ENTRY_SESSION,
+    MESSAGE_NAMES,
+    NUMBER_MAX,
+    Role,
+    StateChange,
+)
 from .batches import Batch
 from .channels import ApplyGauges, ApplyQueue
 from .divergence import contradiction
@@ -48,8 +58,11 @@ from .rows import (
     ROW_UNTAKEN,
 )
 from .senders import REASONS
+from .session_format import CLOSE, COMMAND, HEADER, OPEN, OPENING
+from .session_table import LOST, REFUSED, SESSIONS_LIVE, VALUE, Kept, SessionTable, decode
 
 KNOWN_REFUSALS = len(REFUSALS)
+SESSION_HEADER = HEADER.size
 
 
 class Applier:
@@ -102,6 +115,14 @@ class Applier:
         self.bytes = 0
         self.due_index = self.due_bytes = NUMBER_MAX
         self.applied_term = 0
+        #: the latest time of the entries that came by. Invariant: it does not fall, and is the same on every member
+        self.time = 0
+        #: what is applied of the proposals of sessions
+        self.sessions = SessionTable()
+        #: entries that the state machine has, and that come by again: those of sessions, and the last one; and which of
+        #: them were applied
+        self.ahead: list[Entry] = []
+        self.counted: set[int] = set()
         #: rows that were taken, and the one to be looked at next. Invariant: row <= rows
         self.rows = self.row = 0
         #: of the rows that were taken: the span to be looked at next, and whether ``cursor`` stands within it
@@ -123,6 +144,27 @@ class Applier:
             self.applied_term = self.held_term
             self.gauges.index = max(self.gauges.index, self.held)
             self.set_bounds(self.gauges.index)
+            self.load(self.keeper.own)
+            self.look_ahead()
+            self.keeper.own_state = lambda: self.sessions.encode(self.time)
+
+    def load(self, own: bytes) -> None:
+        """What a snapshot has of the node's own state: where the entries that follow go on from."""
+        newest = self.keeper.newest
+        if newest is not None and newest.index > self.place:
+            self.time, self.sessions = decode(own, newest.index)
+            self.gauges.set_time(min(self.time, NUMBER_MAX))
+
+    def look_ahead(self) -> None:
+        """The state machine has more than the newest snapshot: so has the table of the sessions, from the log."""
+        for entry in self.ahead:
+            if entry.index > self.sessions.index:
+                self.sessions.index = entry.index
+                self.time = max(self.time, entry.time)
+                if entry.kind == ENTRY_SESSION:
+                    with contextlib.suppress(ProposalError):
+                        self.session_outcome(entry.data[ENVELOPE:], entry.index, entry.term)
+        self.ahead = []
 
     def take_batches(self) -> None:
         """Before the first round: give the state machine many entries at once, as it has ``apply_batch``."""
@@ -138,7 +180,9 @@ class Applier:
         ended = self.applies.py_is_ended()
         if self.keeper is not None and self.keeper.has_work():
             # Behind what the state machine holds, the term is that of an entry which came by again.
-            if self.keeper.round(self.gauges.index, self.held_term if self.place < self.held else self.applied_term):
+            # Nor is the table of the sessions there before that, so that a snapshot would have an older one.
+            index = self.gauges.index if max(self.place, self.sessions.index) >= self.gauges.index else 0
+            if self.keeper.round(index, self.held_term if self.place < self.held else self.applied_term):
                 self.set_bounds(self.gauges.index)
             elif self.held <= self.place:
                 self.snapshot_if_due(self.place)
@@ -246,6 +290,9 @@ class Applier:
         c = self.cursor
         result = None
         self.bytes += c.size
+        # Leaders see to it that time does not go back; a log of other making may not have.
+        if c.time > self.time:
+            self.time = c.time
         if c.term != self.applied_term:
             self.give_batch()
             self.applied_term = c.term
@@ -254,7 +301,7 @@ class Applier:
             if not self.is_skipped(c.index, c.term):
                 own = c.origin == self.id and c.incarnation == self.incarnation
                 self.gathered += 1
-                entry = Entry(c.index, c.term, c.payload(ENVELOPE), ENTRY_NORMAL)
+                entry = Entry(c.index, c.term, c.payload(ENVELOPE), ENTRY_NORMAL, self.time)
                 if self.batch.add(entry, c.sequence if own else 0, c.size):
                     self.give_batch()
                 return 0
@@ -262,13 +309,15 @@ class Applier:
         self.place = c.index
         if c.kind == ENTRY_NORMAL and c.size >= ENVELOPE:
             if self.state_machine is not None or self.committed is not None:
-                result = self.give(Entry(c.index, c.term, c.payload(ENVELOPE), ENTRY_NORMAL))
+                result = self.give(Entry(c.index, c.term, c.payload(ENVELOPE), ENTRY_NORMAL, self.time))
             # Before its future ends: a thread that sees the end finds the index, too.
             if c.index > self.held:
                 self.gauges.index = c.index
             if c.origin == self.id and c.incarnation == self.incarnation:
                 self.outcomes.finish(c.sequence, c.index, c.term, result)
-        elif c.kind == ENTRY_NORMAL and c.size > 0:
+        elif c.kind == ENTRY_SESSION and c.size >= ENVELOPE + SESSION_HEADER:
+            self.take_session(c.payload(ENVELOPE))
+        elif (c.kind == ENTRY_NORMAL or c.kind == ENTRY_SESSION) and c.size > 0:
             self.tell_bare(c.index, c.size)
         elif self.members is not None and (c.kind == ENTRY_CONF_CHANGE_V2 or c.kind == ENTRY_CONF_CHANGE):
             self.members.apply(c.index, c.kind, c.payload(0))
@@ -296,6 +345,55 @@ class Applier:
     def is_skipped(self, index: int, term: int) -> bool:
         """Whether the owner has agreed that the state machine is not given this entry."""
         return bool(self.skips) and self.skips.get(index) == term
+    def take_session(self, data: bytes) -> int:
+        """An entry of a session: what the table says of it is its outcome."""
+        c = self.cursor
+        index, term, result = c.index, c.term, None
+        if c.index > self.sessions.index:
+            self.sessions.index = c.index
+            try:
+                kept = self.session_outcome(data, c.index, c.term)
+            except ProposalError as error:
+                result = Raised(error)
+            else:
+                index, term, result = kept.index, kept.term, kept.value
+                if kept.how == REFUSED:
+                    result = Raised(result)
+        elif c.index in self.counted:
+            self.counted.discard(c.index)
+            self.pushed(session_entry(data, c.index, c.term, self.time), None)
+        if c.index > self.held:
+            self.gauges.index = c.index
+        if c.origin == self.id and c.incarnation == self.incarnation:
+            self.outcomes.finish(c.sequence, index, term, result)
+        return 0
+
+    def session_outcome(self, data: bytes, index: int, term: int) -> Kept:
+        """What comes of it, now or before. Raises NotDone, Unknown."""
+        table = self.sessions
+        id, opening, sequence, acknowledged, what = HEADER.unpack_from(data)
+        if what == OPEN and len(data) == SESSION_HEADER + OPENING.size:
+            token, ttl = OPENING.unpack_from(data, SESSION_HEADER)
+            return Kept(index, term, VALUE, table.open(id, opening, token, ttl, index, self.time))
+        if what == CLOSE:
+            return Kept(index, term, VALUE, table.close(id, opening, self.time))
+        if what != COMMAND:
+            raise NotDone("this member does not know such an entry of a session")
+        kept: Kept | None = table.begin(id, opening, sequence, acknowledged, self.time)
+        if kept is not None:
+            return kept
+        how, result = VALUE, None
+        if index <= self.held and self.state_machine is not None:
+            how = LOST
+            if self.ahead:
+                self.counted.add(index)
+            else:
+                self.pushed(session_entry(data, index, term, self.time), None)
+        elif self.state_machine is not None or self.committed is not None:
+            result = self.give(session_entry(data, index, term, self.time))
+            if type(result) is Raised:
+                how, result = REFUSED, result.error
+        return table.keep(id, sequence, Kept(index, term, how, result))
 
     def give(self, entry: Entry) -> Any:
         """Give an entry to the state machine and the stream; returns the state machine's result."""
@@ -305,7 +403,7 @@ class Applier:
                 skipped = NotDone(f"entry {entry.index} is skipped: its owner has agreed that nobody applies it")
                 return self.pushed(entry, Raised(skipped))
             try:
-                result = self.state_machine.apply(entry)
+                result = self.state_machine.apply(entry) if self.batch is None else self.batch.give_one(entry)
             except BaseException as error:
                 if self.is_for_the_proposer(error):
                     return self.pushed(entry, Raised(error))
@@ -340,6 +438,7 @@ class Applier:
         """A batch is applied: tell the engine, then wake the threads that wait."""
         self.place = index
         self.gauges.index = max(self.held, index)
+        self.gauges.set_time(min(self.time, NUMBER_MAX))
         self.gauges.set_applied(index)
         self.engine_event.py_wake()
         self.readers.applied(index)
@@ -375,6 +474,7 @@ class Applier:
             self.members.restore(self.keeper.newest)
         # Whether entries of this node are in it cannot be told.
         self.outcomes.lose_handed()
+        self.load(self.keeper.own)
         self.set_bounds(index)
         self.after_apply(index)
 
@@ -388,7 +488,9 @@ class Applier:
     def take_released(self, row: int) -> None:
         """Entries are out of memory, and may leave the disk."""
         request, index, term = self.applies.released(row)
-        if term:
+        if term and self.keeper.covered() is None and self.sessions.live(self.time):
+            self.outcomes.reject(request, SESSIONS_LIVE)
+        elif term:
             if self.compact is not None:
                 self.compact(index, term)
             self.outcomes.settle(request, index)
@@ -449,3 +551,9 @@ class Applier:
         self.outcomes.wake_all()
         report(logging.INFO, "node %d: term %d, leader %d, %s", self.id, term, leader, change.role.name.lower())
         self.state_changes.push(change)
+
+
+def session_entry(data: bytes, index: int, term: int, time: int) -> Entry:
+    """What a state machine gets of an entry of a session."""
+    id, _, sequence, _, _ = HEADER.unpack_from(data)
+    return Entry(index, term, data[SESSION_HEADER:], ENTRY_NORMAL, time, id, sequence)

@@ -42,7 +42,7 @@ from ..storage.writes import WRITES, DiskGauges, WriteQueue
 from ..transport.link import Link, QueueLink
 from ..transport.news import report_notes
 from ..transport.protocol import FRAME_UNIT, Transport
-from ..types import ConfState, StateChange, is_id
+from ..types import ENTRY_SESSION, ConfState, StateChange, is_id
 from .adapter import StorageAdapter, TransportAdapter
 from .apply import Applier
 from .changer import Changer
@@ -70,6 +70,7 @@ FRAME_MAX = 1 << 30  # bytes of a frame where the transport sets no limit
 # One in so many rows of the apply queue may be about requests. As many again may be on their way, and own proposals
 # take half of the rows.
 REQUESTS_PART = 8
+AHEAD_STEP = 1000  # entries that are looked at together
 
 End = Callable[[BaseException | None], None]
 
@@ -399,6 +400,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     if snapshotter is not None:
         snapshotter.ended, snapshotter.idle, snapshotter.overtaken = keeper.take_ended, wake, keeper.is_overtaken
     applier.keeper = keeper
+    applier.ahead = ahead_of(log, applied, held)
     applier.open_snapshot = getattr(storage, "open_snapshot", None)
     watch = Watch(outcomes, clock, config.proposal_timeout_ms * 1_000_000)
 
@@ -428,6 +430,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         config,
         limit,
         engine.hellos,
+        engine.clocks,
         engine.gauges,
         lambda: outside.configuration.value,
         getattr(transport, "peers", {}),
@@ -520,6 +523,16 @@ def tell_skips(id: int, skips: Mapping[int, int]) -> None:
             "node %d: entry %d of term %d is skipped: its state machine is not given it. It must be so on all members",
             *(id, index, skips[index]),
         )
+
+
+def ahead_of(log: EntryLog, index: int, held: int) -> list[Entry]:
+    """Entries behind ``index`` that a state machine has already: those of sessions, and the last one."""
+    last = min(held, log.last)
+    found = []
+    for low in range(max(index + 1, log.first), last + 1, AHEAD_STEP):
+        entries = log.entries(low, min(low + AHEAD_STEP - 1, last))
+        found += [entry for entry in entries if entry.kind == ENTRY_SESSION or entry.index == last]
+    return found
 
 
 def warn_of_no_member(id: int, members: list[int], joins: bool) -> None:

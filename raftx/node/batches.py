@@ -10,6 +10,7 @@ import logging
 from typing import Any
 
 from .._native.memory import Entry
+from ..errors import ApplyError
 from ..report import report
 
 BATCH_ENTRIES = 1024  # that are given at once
@@ -65,3 +66,14 @@ class Batch:
             )
             raise
         return entries, sequences, results
+
+    def give_one(self, entry: Entry) -> Any:
+        """Give a single entry, of a session say, whose outcome is looked at before the next one; its result.
+
+        Raises what the state machine raises, and an ApplyError that it returns.
+        """
+        self.add(entry, 0, 0)
+        _, _, results = self.give()
+        if isinstance(results[0], ApplyError):
+            raise results[0]
+        return results[0]

@@ -8,7 +8,7 @@ cdef uint64_t ROW_RESTORE, ROW_BEGUN, ROW_LOST, ROW_MET, ROW_UNTAKEN, ROW_READ_A
 cdef uint64_t ROW_ADDRESS, ROW_CHANGE, ROW_CHANGED, ROW_DIVERGED
 cdef uint64_t ROW_CAMPAIGN, ROW_TRANSFER_TO, ROW_UNREACHABLE, ROW_CONNECTED, ROW_SNAPSHOT, ROW_RELEASE
 cdef uint64_t ROW_ASK, ROW_GIVE, ROW_ARRIVED
-cdef int CELL_APPLIED, MEMBERS_MAX
+cdef int CELL_APPLIED, CELL_TIME, MEMBERS_MAX
 
 @cython.final
 cdef class ApplyQueue(Handoff):
@@ -68,6 +68,8 @@ cdef class ApplyGauges:
     cdef readonly uint64_t bare
     cdef uint64_t applied(self) noexcept nogil
     cdef void set_applied(self, uint64_t index) noexcept nogil
+    cdef uint64_t time(self) noexcept nogil
+    cdef void set_time(self, uint64_t time) noexcept nogil
 
 @cython.final
 cdef class MemberGauges:

@@ -45,6 +45,7 @@ APPLY_ROWS = 4096  # that may wait for the apply thread
 COMMAND_ROWS = 4096  # that may wait for the engine
 
 CELL_APPLIED = 0
+CELL_TIME = 1
 
 
 class ApplyQueue(Handoff):
@@ -350,6 +351,14 @@ class ApplyGauges:
     def set_applied(self, index: int) -> None:
         """The last entry of a batch is applied."""
         self.woken.set(CELL_APPLIED, index)
+
+    def time(self) -> int:
+        """The time of the last entry of a batch that is applied, without the GIL."""
+        return self.woken.get(CELL_TIME)
+
+    def set_time(self, time: int) -> None:
+        """Everything up to this time is applied."""
+        self.woken.set(CELL_TIME, time)
 
     @property
     def done(self) -> int:

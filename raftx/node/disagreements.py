@@ -15,6 +15,7 @@ from ..config import Config
 from ..report import report
 from ..types import ConfState
 from .channels import Gauges
+from .clocks import Clocks
 from .hello import OPTION_NAMES, Hellos, settings_of
 
 WHY = {
@@ -63,6 +64,15 @@ def between(own: Said, said: Said) -> dict[str, str]:
     return found
 
 
+def of_clock(ahead: int) -> str:
+    """A member's clock is ahead of what a majority has reached by so many nanoseconds, or behind it."""
+    which = "ahead of" if ahead > 0 else "behind"
+    return (
+        f"its clock is {abs(ahead) / 1e9:,.1f} s {which} what the clocks of a majority of the voters have reached: the "
+        "time of entries does not follow it, but whatever else reads it does: let something set it, such as NTP"
+    )
+
+
 class Disagreements:
     """Of one node. ``of_all`` on any thread, ``tell`` on one."""
 
@@ -71,6 +81,7 @@ class Disagreements:
         config: Config,
         max_frame_bytes: int,
         hellos: Hellos,
+        clocks: Clocks,
         gauges: Gauges,
         members: Callable[[], ConfState],
         peers: Mapping[int, str],
@@ -79,6 +90,7 @@ class Disagreements:
         self.id = config.id
         self.own = settings_of(config, max_frame_bytes)
         self.hellos = hellos
+        self.clocks = clocks
         self.gauges = gauges
         self.members = members
         self.peers = peers
@@ -101,6 +113,9 @@ class Disagreements:
             sentences = between(self.own, said) if id in members else {}
             if sentences:
                 found[id] = sentences
+        for id, ahead in sorted(self.clocks.off().items()):
+            if id in members:
+                found.setdefault(id, {})["clock"] = of_clock(ahead)
         self.add_strangers(found)
         return found
 
@@ -140,7 +155,7 @@ class Disagreements:
 
     def tell(self) -> None:
         """Log what has not been told yet: once for each member and kind, of refused frames once a minute at most."""
-        now = (self.hellos.changes(), self.counts(), self.members())
+        now = (self.hellos.changes(), self.clocks.changes(), self.counts(), self.members())
         if now == self.seen:
             return
         self.seen = now
@@ -151,7 +166,8 @@ class Disagreements:
                 if not (self.is_new_foreign(id, kind) if kind in FOREIGN else self.is_new(id, kind)):
                     continue
                 whom = f"member {id} and this one disagree" if id else "members disagree"
-                report(logging.WARNING, "node %d: settings of %s: %s", self.id, whom, sentence)
+                what = f"settings of {whom}" if kind != "clock" else f"member {id}"
+                report(logging.WARNING, "node %d: %s: %s", self.id, what, sentence)
 
     def is_new(self, id: int, kind: str) -> bool:
         """Whether this was not told of that member; it is from now on."""

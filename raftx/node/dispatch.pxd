@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t, uint64_t
 from .._core cimport Codec
 from .._native.memory cimport Spans
 from .._native.outbox cimport Message, Outbox
+from .._native.threads cimport Clock
 from ..consensus.raft cimport Raft
 from ..transport.link cimport Link
 from .channels cimport ApplyQueue, Gauges
@@ -18,6 +19,7 @@ cdef int NOTE_LIMIT, NOTE_TICKS
 @cython.final
 cdef class Dispatch:
     cdef readonly Raft core
+    cdef readonly Clock clock
     cdef readonly Codec codec
     cdef readonly Link link
     cdef readonly PeerTable peers

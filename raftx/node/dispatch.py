@@ -12,6 +12,7 @@ from .._native.layout import FRAME_HEADER
 from .._native.limits import NOTE_LIMIT
 from .._native.memory import Spans
 from .._native.outbox import Message, Outbox
+from .._native.threads import Clock
 from ..config import Config
 from ..consensus.raft import Raft
 from ..transport.link import Link
@@ -41,8 +42,10 @@ class Dispatch:
         transfers: Transfers,
         settings: Config,
         max_frame_bytes: int,
+        clock: Clock,
     ) -> None:
         self.core = core
+        self.clock = clock
         self.codec = codec
         self.link = link
         self.out = out
@@ -159,11 +162,12 @@ class Dispatch:
         return 0
 
     def hello(self, to: int, new_connection: bool) -> int:
-        """Tell a member our settings, in a frame of their own."""
+        """Tell a member our settings and our clock, in a frame of their own."""
         place = self.peers.of_id(self.core.tracker.peers, to)
         if place >= 0 and new_connection:
             self.contact.connected(place)
         row = 1 if new_connection else 0
+        self.greeting.set_term(row, max(self.clock.wall(), 0))
         size = FRAME_HEADER + self.codec.measure(self.greeting, row)
         if self.link.prepare(to, size):
             self.codec.begin(self.link.place, size, to)

@@ -12,6 +12,7 @@ from ..transport.link cimport Link
 from . cimport elections
 from .changes cimport Changes
 from .channels cimport ApplyGauges, ApplyQueue, CommandQueue, Gauges, MemberGauges
+from .clocks cimport Clocks
 from .compaction cimport Compaction
 from .contact cimport Contact
 from .dispatch cimport Dispatch
@@ -70,6 +71,7 @@ cdef class Engine(Runner):
     cdef size_t max_frame_bytes
     cdef readonly Dispatch dispatch
     cdef readonly Hellos hellos
+    cdef readonly Clocks clocks
     cdef readonly Compaction compaction
     cdef readonly Divergence divergence
     cdef readonly Meetings meetings
@@ -94,6 +96,8 @@ cdef class Engine(Runner):
     cdef bint something_waits(self) noexcept nogil
     cdef bint has_arrived(self) noexcept nogil
     cdef bint lacks_room(self) noexcept nogil
+    cdef int greet_all(self) except -1 nogil
+    cdef int tick_clocks(self) except -1 nogil
     @cython.locals(place=int)
     cdef int tick_if_due(self) except -1 nogil
     cdef int step_down_if_disk_stalls(self) except -1 nogil

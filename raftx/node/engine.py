@@ -44,6 +44,7 @@ from ..types import (
 from . import elections
 from .changes import Changes
 from .channels import ApplyGauges, ApplyQueue, CommandQueue, Gauges, MemberGauges
+from .clocks import Clocks
 from .compaction import Compaction
 from .dispatch import Dispatch
 from .divergence import Divergence
@@ -150,13 +151,15 @@ class Engine(Runner):
         self.hellos = Hellos()
         self.transfers = Transfers(core, self.out, self.peers, takes_snapshots)
         self.dispatch = Dispatch(
-            core, codec, link, self.out, self.peers, self.gauges, applies, self.transfers, settings, max_frame_bytes
-        )
+            core, codec, link, self.out, self.peers, self.gauges, applies, self.transfers, settings, max_frame_bytes,
+            clock,
+        )  # fmt: skip
         self.meetings = Meetings(
             core, self.out, self.peers, applies, codec.incarnation, store, rebuilt, settings.tick_ms
         )
         self.gauges.waiting = not self.meetings.look()
         self.divergence = Divergence(core, applies, settings.tick_ms)
+        self.clocks = Clocks(core, self.peers, clock, settings.tick_ms)
         self.compaction = Compaction(core, self.peers, settings.keep_entries, settings.max_log_bytes)
         self.reads = Reads(core, applies, codec.incarnation)
         self.changes = Changes(core, self.out, self.peers, self.room, self.meetings, applies, codec.incarnation, event)
@@ -186,9 +189,7 @@ class Engine(Runner):
         if not self.begun:
             self.begun = True
             self.update_gauges()
-            for slot in range(self.core.tracker.peers.count):
-                if slot != self.core.self_slot:
-                    self.dispatch.hello(self.core.tracker.peers.ids[slot], False)
+            self.greet_all()
         if self.disk.failure() != 0:
             self.gauges.failed = FAILED_STORAGE
             return self.finish()
@@ -199,6 +200,7 @@ class Engine(Runner):
             self.gauges.failed = FAILED_DIVERGED
             return self.finish()
         self.take_disk()
+        self.core.log.time = max(self.clocks.time(), self.apply_gauges.time())
         self.take_frames()
         self.take_commands()
         self.take_applied()
@@ -207,6 +209,13 @@ class Engine(Runner):
         self.dispatch.greet()
         self.flush()
         return self.finish() if self.stopping else 1
+
+    def greet_all(self) -> int:
+        """Tell every member our settings."""
+        for slot in range(self.core.tracker.peers.count):
+            if slot != self.core.self_slot:
+                self.dispatch.hello(self.core.tracker.peers.ids[slot], False)
+        return 0
 
     def rest(self) -> int:
         """Sleep until something has arrived or a tick is due."""
@@ -278,9 +287,20 @@ class Engine(Runner):
         self.reads.tick()
         self.changes.tick()
         self.divergence.tick()
+        self.tick_clocks()
         if self.meetings.tick():
             self.applies.put_begun(self.empty_spans, self.core.in_doubt)
         return self.core.tick() if self.meetings.begun else 0
+
+    def tick_clocks(self) -> int:
+        """Look at the members' clocks, and tell our own when it is time."""
+        self.clocks.tick()
+        if self.clocks.tells_all():
+            self.greet_all()
+        elif self.clocks.tells_leader() and self.core.tracker.peers.slot_of(self.core.lead) >= 0:
+            if self.core.role != LEADER:
+                self.dispatch.hello(self.core.lead, False)
+        return 0
 
     def step_down_if_disk_stalls(self) -> int:
         """A leader whose disk has not finished a write within an election timeout lets another one lead."""
@@ -392,6 +412,7 @@ class Engine(Runner):
             return 0
         place = self.peers.of_id(self.core.tracker.peers, self.message.sender)
         self.hellos.take(self.message, self.core.tracker.peers)
+        self.clocks.heard(place, self.message.term)
         if self.peers.introduced[place] == 0:
             self.dispatch.hello(self.message.sender, False)
         self.meetings.introduce_again(place, self.message.sender)

@@ -6,6 +6,7 @@ It never waits for the disk but when the node starts, for the snapshot that the 
 from __future__ import annotations
 
 import collections
+import dataclasses
 import inspect
 import logging
 from collections.abc import Callable
@@ -168,6 +169,10 @@ class Keeper:
         self.backups: collections.deque[Backup] = collections.deque()
         self.backups_ended: collections.deque[tuple[Backup, Descriptor, BaseException | None]] = collections.deque()
         self.warned = False
+        #: what the newest snapshot has of the node's own state, once ``restore`` has looked
+        self.own = b""
+        #: gives it as it is now. On the apply thread
+        self.own_state: Callable[[], bytes] = bytes
         #: the entry of the newest snapshot, when its file turned out to be damaged while others need it; 0: it is whole
         self.spoiled = 0
 
@@ -231,11 +236,15 @@ class Keeper:
         """
         newest = self.newest
         held = applied_by(self.machine)
-        if newest is None or held > newest.index:
+        if newest is None:
             return held, self.held_term
-        if held == newest.index:
-            return held, newest.term
         with open_snapshot() as reader:
+            # Whatever the state machine has: this is not in it.
+            self.own = reader.node_state()
+            if held > newest.index:
+                return held, self.held_term
+            if held == newest.index:
+                return held, newest.term
             self.machine.restore(reader)
             # What it did not read has to be whole as well: it may have stopped where the damage begins.
             reader.verify()
@@ -323,12 +332,13 @@ class Keeper:
             self._reject([request], NOTHING_YET)
             return
         try:
-            state = self.machine.snapshot()
+            own, state = self.own_state(), self.machine.snapshot()
             writer.begin(
-                self.describe(index, term, version_of(self.machine)),
+                self.described(index, term, own),
                 state,
                 lambda descriptor: BackupWriter(backup.path, descriptor, backup.overwrite),
                 lambda descriptor, error: self._backup_ended(backup, descriptor, error),
+                own,
             )
         except Exception as error:
             report(
@@ -348,8 +358,8 @@ class Keeper:
         """Ask the state machine for its state, which is that of entry ``index``; False when it gives none."""
         assert self.writer is not None
         try:
-            state = self.machine.snapshot()
-            self.writer.begin(self.describe(index, term, version_of(self.machine)), state)
+            own, state = self.own_state(), self.machine.snapshot()
+            self.writer.begin(self.described(index, term, own), state, own=own)
         except Exception as error:
             report(
                 logging.ERROR,
@@ -361,6 +371,11 @@ class Keeper:
             self._reject(served, f"the state machine gave no snapshot: {error}")
             return False
         return True
+
+    def described(self, index: int, term: int, own: bytes) -> Descriptor:
+        """What is known of a snapshot before it is written."""
+        found = self.describe(index, term, version_of(self.machine))
+        return dataclasses.replace(found, node_size=len(own))
 
     def due(self, index: int, term: int) -> bool:
         """A snapshot is due by the policy. False when it has to wait for another one: it is due still."""

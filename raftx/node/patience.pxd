@@ -4,16 +4,17 @@ from .futures cimport Done, Future
 
 @cython.final
 cdef class Patient:
-    cdef readonly object data
+    cdef readonly object data, payload
     cdef readonly Future future
     cdef readonly int64_t deadline
     cdef public int64_t pause
     cdef public object reason
-    cdef public bint under_way
+    cdef public bint under_way, maybe
 
 @cython.final
 cdef class Patience:
-    cdef object proposer, outcomes, clock, wake, _numbers, _incoming
+    cdef readonly object outcomes
+    cdef object proposer, clock, wake, _numbers, _incoming
     cdef readonly dict open
     cdef readonly list _due
     cdef int _settle(self, object number, Patient patient, Done done) except -1 with gil

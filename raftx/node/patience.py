@@ -1,9 +1,10 @@
 """Proposals with a deadline of their own: what was certainly not done is proposed again until then.
 
 Each has a future for its owner, and one for each attempt. An attempt that ends as done, as unknown or in an exception
-of the state machine is the outcome; one that was not done is followed by another. The watch thread makes these and
-ends what is overdue, so a hanging ``apply`` holds up no deadline. There is no lock: the owner's future ends once,
-whoever ends it.
+of the state machine is the outcome; one that was not done is followed by another. What a session proposes may be
+repeated in any case, since it is applied once: so what is unknown is followed by another attempt, too. The watch thread
+makes these and ends what is overdue, so a hanging ``apply`` holds up no deadline. There is no lock: the owner's future
+ends once, whoever ends it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import itertools
 from collections.abc import Callable
 
 from .._native.threads import Clock
-from ..errors import NotDone, Stopped
+from ..errors import NotDone, SessionEnded, Stopped, Unknown
+from ..types import ENTRY_NORMAL, ENTRY_SESSION
 from .futures import Done, Future
 from .outcomes import OVERDUE, Outcomes, reason_of, unknown
 from .proposer import Data, Proposer
@@ -22,20 +24,28 @@ from .proposer import Data, Proposer
 PAUSE_NS = 5_000_000  # before the second attempt; twice as long before each further one,
 PAUSE_MAX_NS = 100_000_000  # up to this
 SOON_NS = 500_000_000  # the watch thread looks round by itself in half of this time
+NOT_YET = "the session is not open yet"
 LEFT = 1000  # entries that may wait for what has ended already
 
 
-class Patient:
-    """One such proposal."""
+#: what a session proposes next; None: it cannot say yet
+Payload = Callable[[], "bytes | None"]
 
-    def __init__(self, data: Data, future: Future, deadline: int) -> None:
+
+class Patient:
+    """One such proposal; ``payload``: it is a session's, and may be repeated whatever has become of it."""
+
+    def __init__(self, data: Data, future: Future, deadline: int, payload: Payload | None = None) -> None:
         self.data = data
+        self.payload = payload
         self.future = future
         self.deadline = deadline
         self.pause = PAUSE_NS
         #: why the last attempt was not done; None: there was none, or one is under way, and may be done
-        self.reason: NotDone | None = None
+        self.reason: BaseException | None = None
         self.under_way = False
+        #: an attempt ended as unknown
+        self.maybe = False
 
 
 class Patience:
@@ -58,10 +68,25 @@ class Patience:
 
     def propose(self, data: Data, timeout_ns: int) -> Future:
         """Propose, again and again if need be. Raises what Proposer.propose raises."""
+        return self._begin(bytes(data), None, timeout_ns)
+
+    def repeat(self, payload: Payload, timeout_ns: int) -> Future:
+        """The same for an entry of a session, which ``payload`` makes anew for each attempt. What is unknown, too."""
+        return self._begin(b"", payload, timeout_ns)
+
+    def hurry(self) -> None:
+        """What could not be said before can be now: let the watch thread make the attempts that wait."""
+        now = self.clock.py_now()
+        for number, patient in list(self.open.items()):
+            if not patient.under_way and patient.reason is not None:
+                self._incoming.append((now, number))
+        self.wake()
+
+    def _begin(self, data: bytes, payload: Payload | None, timeout_ns: int) -> Future:
         future = Future()
         future._owner = self.outcomes
         now = self.clock.py_now()
-        patient = Patient(bytes(data), future, now + timeout_ns)
+        patient = Patient(data, future, now + timeout_ns, payload)
         number = next(self._numbers)
         self.open[number] = patient
         try:
@@ -99,8 +124,17 @@ class Patience:
             self.wake()
 
     def _attempt(self, number: int, patient: Patient) -> None:
-        patient.under_way = True
-        attempt = self.proposer.propose(patient.data)
+        if patient.payload is None:
+            patient.under_way = True
+            attempt = self.proposer.propose(patient.data, ENTRY_NORMAL)
+        else:
+            data = patient.payload()
+            if data is None:
+                patient.reason = NotDone(NOT_YET)
+                self._later(number, patient)
+                return
+            patient.under_way = True
+            attempt = self.proposer.propose(data, ENTRY_SESSION)
         attempt.add_done_callback(lambda ended: self._ended(number, patient, ended))
 
     def _ended(self, number: int, patient: Patient, attempt: Future) -> None:
@@ -108,14 +142,24 @@ class Patience:
         if number not in self.open:
             return
         error = attempt.exception(0)
-        if isinstance(error, NotDone) and not self.outcomes.ended and not self.outcomes.stopping:
+        repeats = patient.payload is not None
+        again = isinstance(error, NotDone) or (repeats and isinstance(error, Unknown))
+        if again and not isinstance(error, SessionEnded) and not self.outcomes.ended and not self.outcomes.stopping:
+            patient.maybe = patient.maybe or isinstance(error, Unknown)
             patient.under_way, patient.reason = False, error
-            self._look_at(min(self.clock.py_now() + patient.pause, patient.deadline), number)
-            patient.pause = min(2 * patient.pause, PAUSE_MAX_NS)
+            self._later(number, patient)
+        elif isinstance(error, NotDone) and patient.maybe:
+            self._fail(number, patient, unknown(f"{error}; an earlier attempt may have been applied", error))
+        elif repeats and isinstance(error, Unknown):
+            self._fail(number, patient, unknown(self.outcomes.why(str(error)), error.__cause__))
         elif error is not None:
             self._fail(number, patient, error)
         else:
             self._settle(number, patient, attempt.result(0))
+
+    def _later(self, number: int, patient: Patient) -> None:
+        self._look_at(min(self.clock.py_now() + patient.pause, patient.deadline), number)
+        patient.pause = min(2 * patient.pause, PAUSE_MAX_NS)
 
     def _settle(self, number: int, patient: Patient, done: Done) -> int:
         self.open.pop(number, None)
@@ -131,7 +175,7 @@ class Patience:
 
     def _outcome(self, patient: Patient, reason: str, cause: BaseException | None) -> BaseException:
         """What is known of one that ends without an attempt that has ended well."""
-        if patient.under_way:
+        if patient.under_way or patient.maybe:
             return unknown(reason, cause)
         return patient.reason if patient.reason is not None and cause is None else NotDone(reason)
 

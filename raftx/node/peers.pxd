@@ -11,7 +11,7 @@ cdef class PeerTable:
     cdef readonly Senders senders
     cdef readonly Contact contact
     cdef uint64_t[::1] ids, frame_limits, met, told_lost, joined
-    cdef int64_t[::1] seen, hints, marks, said_too_large, introduced, knows, pausing, pauses, in_doubt
+    cdef int64_t[::1] seen, hints, marks, said_too_large, introduced, knows, pausing, pauses, in_doubt, clocks
     cdef int64_t ticks
     @cython.locals(id=uint64_t, place=int)
     cdef int of_slot(self, _core.Peers members, int slot) noexcept nogil

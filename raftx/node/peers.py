@@ -50,6 +50,8 @@ class PeerTable:
         #: the incarnation that was heard last, and whether it has been told our settings since
         self.met = array("Q", bytes(8 * PLACES))
         self.introduced = array("q", bytes(8 * PLACES))
+        #: how far its wall clock is ahead of our monotonic one, in nanoseconds; 0: it has not told
+        self.clocks = array("q", bytes(8 * PLACES))
 
     def of_slot(self, members: _core.Peers, slot: int) -> int:
         """The place of the member in that slot."""
@@ -90,6 +92,7 @@ class PeerTable:
         self.contact.forget(best)
         self.frame_limits[best] = self.met[best] = self.joined[best] = 0
         self.told_lost[best] = 0
+        self.clocks[best] = 0
         self.knows[best] = self.pausing[best] = self.pauses[best] = self.in_doubt[best] = 0
         self.marks[best] = self.said_too_large[best] = self.introduced[best] = 0
         return best
@@ -101,7 +104,7 @@ class PeerTable:
         self.contact.forget(place)
         self.frame_limits[place] = self.met[place] = self.told_lost[place] = 0
         self.knows[place] = self.pausing[place] = self.pauses[place] = 0
-        self.introduced[place] = self.in_doubt[place] = 0
+        self.introduced[place] = self.in_doubt[place] = self.clocks[place] = 0
 
     def tick(self) -> None:
         """Time passes. Before ``tick_place`` of each member."""

@@ -8,6 +8,7 @@ from typing import NoReturn, TypeAlias
 from .._native.layout import PROPOSAL_OVERHEAD
 from .._native.threads import ProposalQueue
 from ..errors import EntryTooLarge, NotDone, Stopped, UsageError
+from ..types import ENTRY_NORMAL
 from .futures import Future
 from .outcomes import Outcomes
 
@@ -29,8 +30,8 @@ class Proposer:
         self.max_waiting_bytes = max_waiting_bytes
         self.max_open = max_open
 
-    def propose(self, data: Data) -> Future:
-        """One proposal; see Node.propose."""
+    def propose(self, data: Data, kind: int = ENTRY_NORMAL) -> Future:
+        """One proposal; see Node.propose. kind: of its entry."""
         size = len(data) if type(data) is bytes else size_of(data)
         if size > self.max_entry_bytes:
             self.refuse_size(size)
@@ -39,7 +40,7 @@ class Proposer:
             future.settle_error(NotDone(self.too_many()))
             return future
         future._owner = self.outcomes
-        sequence = self.proposals.propose(data)
+        sequence = self.proposals.propose(data, kind)
         if sequence > 0:
             self.outcomes.register(sequence, future)
             return future

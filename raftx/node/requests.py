@@ -22,6 +22,8 @@ from .lifecycle import Life
 from .outcomes import KIND_BACKUP, KIND_CAMPAIGN, KIND_COMPACTION, KIND_READ, KIND_SNAPSHOT, KIND_TRANSFER, Outcomes
 from .proposer import Data, size_of
 from .readers import READS_MAX
+from .session import TTL, Session
+from .session_table import SESSIONS_LIVE
 
 SECONDS_MAX = 1e9  # what a clock in nanoseconds can count
 PAUSE_SECONDS = 0.005  # before a read that was not done is asked for again
@@ -101,6 +103,23 @@ class Requests:
             return self._made().proposer.propose_many(datas)
         except Stopped:
             self._refuse()
+
+    def session(self, name: str | bytes | None = None, *, ttl: float = TTL) -> Session:
+        """Open a session: what is proposed through it is applied once and in order, however often it is repeated.
+
+        See raftx.Session for what that means. name: of a session that may be opened again, here or elsewhere; None: one
+        that nobody else can have. ttl: seconds without a proposal after which the cluster forgets it. Returns at once;
+        ``open`` of the session tells when the cluster knows it. Raises Stopped, UsageError.
+        """
+        self._check_running()
+        parts = self._made()
+        assert parts.watch.patience is not None
+        made = Session(parts.watch.patience, parts.proposer.max_entry_bytes, name, ttl)
+        try:
+            made.begin()
+        except Stopped:
+            self._refuse()
+        return made
 
     def read(self) -> Future:
         """Wait until this member can be read; returns a Future of the index up to which everything is applied here.
@@ -247,7 +266,8 @@ class Requests:
         For an owner whose state machine keeps its state durably itself and has no ``snapshot``: a snapshot lets entries
         go without being asked. A member that lacks such an entry cannot be helped by this one. Ends as NotDone when the
         entry is not applied and durable here, or, where there are snapshots, is in none of them: a start needs them;
-        as Unknown after proposal_timeout_ms. Raises Stopped, UsageError.
+        where there are none, also while sessions are in use; as Unknown after proposal_timeout_ms. Raises Stopped,
+        UsageError.
         """
         self._check_running()
         if not is_id(index):
@@ -261,6 +281,8 @@ class Requests:
                 f"a start would begin with the newest snapshot, which is of entry {newest}, and lack what follows up "
                 f"to {index}: take a snapshot() first, which lets entries go by itself",
             )
+        elif newest is None and parts.applier.sessions.live(parts.applier.time):
+            self._outcomes.reject(request, SESSIONS_LIVE)
         elif not parts.takes_requests() or not parts.commands.release(index, request):
             self._no_room(request)
         return future

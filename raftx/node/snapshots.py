@@ -78,6 +78,8 @@ class Job:
     make: Callable[[Descriptor], Any] | None = None
     #: in place of the Snapshotter's
     ended: Ended | None = None
+    #: what the node keeps in it, in front of that state
+    own: bytes = b""
 
 
 class Unhurried:
@@ -134,11 +136,12 @@ class Snapshotter:
         state: Any,
         make: Callable[[Descriptor], Any] | None = None,
         ended: Ended | None = None,
+        own: bytes = b"",
     ) -> None:
-        """Write this next; make, ended: as in Job. The apply thread. Raises UsageError while another one is written."""
+        """Write this next; make, ended, own: as in Job. The apply thread. Raises UsageError while one is written."""
         if self._job is not None:
             raise UsageError("a snapshot is being written already")
-        self._job = Job(descriptor, state, make, ended)
+        self._job = Job(descriptor, state, make, ended, own)
         self.event.py_wake()
 
     def stop(self) -> None:
@@ -210,6 +213,8 @@ class Snapshotter:
         """The next piece. What was made, when that was the last one."""
         if self._writer is None:
             self._writer = (job.make or self.storage.begin_snapshot)(job.descriptor)
+            if job.own:
+                self._writer.write(job.own)
             if writes_itself(job.state):
                 job.state.write(Unhurried(self, self._writer))
                 self._pieces = iter(())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from .._native.memory import Entry
 from ..errors import ConfChangeError, ConfigError, FrameError, UsageError
-from ..types import ENTRY_SNAPSHOT, MEMBERS_MAX, NUMBER_MAX, ConfState, HardState, Snapshot, is_id
+from ..types import ENTRY_SESSION, ENTRY_SNAPSHOT, MEMBERS_MAX, NUMBER_MAX, ConfState, HardState, Snapshot, is_id
 
 if TYPE_CHECKING:
     from .snapshot_format import Descriptor
@@ -290,7 +290,7 @@ def check_append(before: HardState, last: int, hard_state: HardState, pieces: Se
                 raise UsageError(f"the index of an entry must be in 1..{last + 1}, not {entry.index}: a gap is left")
             if entry.index <= base:
                 raise UsageError(f"the index of an entry must be above {base}, where the log begins, not {entry.index}")
-            if entry.kind >= ENTRY_SNAPSHOT:
+            if entry.kind >= ENTRY_SNAPSHOT and entry.kind != ENTRY_SESSION:
                 raise UsageError(f"records must be of entries, not of kind {entry.kind}; a snapshot is received")
             last = entry.index
     if hard_state.commit > last:

@@ -199,7 +199,7 @@ def _pieces(entries: Iterator[Entry]) -> Iterator[tuple[list[bytes], int]]:
     size = last = 0
     for entry in entries:
         # The members are those that were said: changes of before mean nothing any more, but their places stay.
-        kept = Entry(entry.index, entry.term, b"", ENTRY_NORMAL) if entry.kind in CHANGES else entry
+        kept = Entry(entry.index, entry.term, b"", ENTRY_NORMAL, entry.time) if entry.kind in CHANGES else entry
         records.append(kept.encode())
         size += len(records[-1])
         last = entry.index

@@ -68,6 +68,7 @@ def copy_snapshot(
 def copy_state(reader: SnapshotReader, writer: SnapshotWriter) -> Descriptor:
     """Copy what is left of a state into a file that is being made, and finish that."""
     try:
+        writer.write(reader.node_state())
         for piece in reader:
             writer.write(piece)
         return writer.finish()

@@ -18,7 +18,7 @@ from ..types import MEMBERS_MAX, NUMBER_MAX, ConfState, Snapshot, is_id
 from .wal_format import BLOCK, CLUSTER_BYTES
 
 MAGIC = b"RAFTXSNP"
-VERSION = 3
+VERSION = 4
 # Where in the header each field stands
 VERSION_AT = 8
 CRC_AT = 12
@@ -33,8 +33,9 @@ INCARNATION_AT = 64
 MACHINE_VERSION_AT = 72
 SIZE_AT = 80
 STORED_AT = 88
-DIGEST_AT = 96
-MEMBERS_AT = 128
+NODE_SIZE_AT = 96
+DIGEST_AT = 104
+MEMBERS_AT = 136
 DIGEST_BYTES = MEMBERS_AT - DIGEST_AT
 
 FLAG_ZSTD = 1
@@ -47,7 +48,7 @@ CHUNK_BYTES_MIN = 4 << 10
 CHUNK_BYTES = 128 << 10
 CHUNK_BYTES_MAX = 1 << 20
 
-_FIXED = struct.Struct("<II16sQQQQQQ")  # from FLAGS_AT to DIGEST_AT
+_FIXED = struct.Struct("<II16sQQQQQQQ")  # from FLAGS_AT to DIGEST_AT
 _ADDRESS = struct.Struct("<QH")
 _JOINED = struct.Struct("<QQ")
 _U32 = struct.Struct("<I")
@@ -74,7 +75,7 @@ class Descriptor:
     incarnation: int
     #: the state machine's, of the format of its state; 0..2^63-1
     version: int
-    #: bytes of state, and of what is stored of them: compressed, it may be less
+    #: bytes of the state machine's state, and of what is stored, compressed or not: that, and the node's own state
     size: int = 0
     stored: int = 0
     chunk_bytes: int = CHUNK_BYTES
@@ -82,6 +83,8 @@ class Descriptor:
     digest: bytes = bytes(DIGEST_BYTES)
     #: the entry that added each member; those that are not in here were there from the beginning
     joined: Mapping[int, int] = field(default_factory=dict)
+    #: bytes of the node's own state, which stands in front
+    node_size: int = 0
 
     @property
     def name(self) -> str:
@@ -120,8 +123,9 @@ class Descriptor:
         for name in ("index", "term", "incarnation"):
             if not is_id(getattr(self, name)):
                 raise UsageError(f"{name} must be an integer in 1..2^63-1, not {getattr(self, name)!r}")
-        if not isinstance(self.version, int) or not 0 <= self.version <= NUMBER_MAX:
-            raise UsageError(f"version must be an integer in 0..2^63-1, not {self.version!r}")
+        for name in ("version", "node_size"):
+            if not is_id(getattr(self, name), least=0):
+                raise UsageError(f"{name} must be an integer in 0..2^63-1, not {getattr(self, name)!r}")
         if not CHUNK_BYTES_MIN <= self.chunk_bytes <= CHUNK_BYTES_MAX:
             raise UsageError(f"chunk_bytes must be in {CHUNK_BYTES_MIN}..{CHUNK_BYTES_MAX}, not {self.chunk_bytes!r}")
         if len(self.cluster) != CLUSTER_BYTES:
@@ -162,7 +166,7 @@ def encode_addresses(addresses: Mapping[int, str], joined: Mapping[int, int]) ->
 def _fixed(each: Descriptor) -> bytes:
     return _FIXED.pack(
         FLAG_ZSTD if each.compressed else 0, each.chunk_bytes, each.cluster, each.index, each.term, each.incarnation,
-        each.version, each.size, each.stored,
+        each.version, each.size, each.stored, each.node_size,
     )  # fmt: skip
 
 
@@ -214,20 +218,22 @@ def decode(head: bytes) -> Descriptor:
             f"the snapshot has format version {version}; this raftx reads version {VERSION} alone and converts no "
             "other: use the raftx that wrote it"
         )
-    flags, chunk_bytes, cluster, index, term, incarnation, of_machine, size, stored = _FIXED.unpack_from(head, FLAGS_AT)
+    flags, chunk_bytes, cluster, index, term, incarnation, of_machine, size, stored, own = _FIXED.unpack_from(
+        head, FLAGS_AT
+    )
     try:
         conf_state, addresses, joined = decode_members(head[MEMBERS_AT:used])
         found = Descriptor(
             index, term, conf_state, addresses, cluster, incarnation, of_machine, size, stored, chunk_bytes,
-            bool(flags & FLAG_ZSTD), head[DIGEST_AT:MEMBERS_AT], joined,
+            bool(flags & FLAG_ZSTD), head[DIGEST_AT:MEMBERS_AT], joined, own,
         )  # fmt: skip
         found.check()
     except (ConfChangeError, UnicodeDecodeError, struct.error, UsageError) as error:
         raise SnapshotDamaged(f"its header cannot be: {error}") from error
-    if flags & ~FLAG_ZSTD or (not found.compressed and size != stored) or (size and not stored):
+    if flags & ~FLAG_ZSTD or (not found.compressed and size + own != stored) or (size + own and not stored):
         raise SnapshotDamaged("its header cannot be: the sizes do not fit")
-    if max(size, stored) > NUMBER_MAX:
-        raise SnapshotDamaged(f"its header cannot be: {max(size, stored)} bytes")
+    if max(size + own, stored) > NUMBER_MAX:
+        raise SnapshotDamaged(f"its header cannot be: {max(size + own, stored)} bytes")
     return found
 
 

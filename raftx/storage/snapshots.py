@@ -52,7 +52,8 @@ def _zstandard() -> Any:
 class SnapshotWriter:
     """A snapshot file that is being made, in ``directory``. One thread at a time; others wait.
 
-    ``descriptor`` says what the state is of; sizes and digest come from what is written. level: of zstd, 1..22, or
+    ``descriptor`` says what the state is of; sizes and digest come from what is written: first the node's own state, of
+    ``descriptor.node_size`` bytes, then the state machine's. level: of zstd, 1..22, or
     None for no compression. place: another name than the descriptor's, and one for the file while it is made. Raises
     UsageError for what no file can hold, StorageError when it cannot be made.
     """
@@ -124,7 +125,10 @@ class SnapshotWriter:
         if self._rest:
             self._put(bytes(self._rest))
             self._rest.clear()
-        made = dataclasses.replace(self.descriptor, size=self._size, stored=self._stored)
+        own = self.descriptor.node_size
+        if self._size < own:
+            raise UsageError(f"the node's own state has {own} bytes, and {self._size} were written")
+        made = dataclasses.replace(self.descriptor, size=self._size - own, stored=self._stored)
         made = dataclasses.replace(made, digest=form.digest_with(self._digest, made))
         head = form.encode(made)
         self._write(head + bytes(made.head_bytes - len(head)), 0)
@@ -204,6 +208,7 @@ class SnapshotReader:
         self._pieces = self._state()
         self._rest: bytes | memoryview = b""
         self._given = 0
+        self._node: bytes | None = None
 
     def __repr__(self) -> str:
         return f"<raftx.SnapshotReader {self.name}, {self._given:,} of {self.size:,} bytes>"
@@ -221,6 +226,18 @@ class SnapshotReader:
 
     def read(self, size: int = -1) -> bytes:
         """Up to ``size`` bytes, as many as are left where it is negative; fewer at the end only, and b"" behind it."""
+        self.node_state()
+        data = self._next(size)
+        self._given += len(data)
+        return data
+
+    def node_state(self) -> bytes:
+        """The node's own state, which is no part of what ``read`` gives."""
+        if self._node is None:
+            self._node = self._next(self.descriptor.node_size)
+        return self._node
+
+    def _next(self, size: int) -> bytes:
         out = []
         while size != 0:
             if not self._rest:
@@ -231,9 +248,7 @@ class SnapshotReader:
             self._rest = self._rest[len(piece) :]
             size -= len(piece) if size > 0 else 0
             out.append(piece)
-        data = bytes(out[0]) if len(out) == 1 else b"".join(out)
-        self._given += len(data)
-        return data
+        return bytes(out[0]) if len(out) == 1 else b"".join(out)
 
     def verify(self) -> Descriptor:
         """Read all that is left, and say what it is."""
@@ -284,14 +299,14 @@ class SnapshotReader:
 
     def _state(self) -> Iterator[bytes]:
         """Its bytes in pieces; at the end, whether they are all and the right ones."""
-        count = 0
+        count, whole = 0, self.size + self.descriptor.node_size
         for piece in _unpacked(self._stored()) if self.descriptor.compressed else self._stored():
             count += len(piece)
-            if count > self.size:
+            if count > whole:
                 break
             if piece:
                 yield piece
-        if form.digest_with(self._digest, self.descriptor) != self.descriptor.digest or count != self.size:
+        if form.digest_with(self._digest, self.descriptor) != self.descriptor.digest or count != whole:
             raise SnapshotDamaged(f"{self.name}: its digest is another one")
 
 

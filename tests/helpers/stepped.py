@@ -28,12 +28,16 @@ class Machine:
 class World:
     """Nodes of one implementation on one clock; frames wait in a queue until they are delivered."""
 
-    def __init__(self, impl, count=3, storages=None, each=None, rows=None, ids=None, step=0.001, **settings):
+    def __init__(
+        self, impl, count=3, storages=None, each=None, rows=None, ids=None, step=0.001, clocks=None, **settings
+    ):
         self.impl = impl
         #: settings of single members, and ``max_frame_bytes`` of their transports
         self.each = each or {}
         self.stepped = module(impl, "testing.stepped")
         self.clock = impl.ManualClock()
+        #: of members that have clocks of their own
+        self.clocks = clocks or {}
         self.ids = tuple(ids or range(1, count + 1))
         #: how many rows may wait in the queues of a node; None: as many as usual
         self.rows = rows
@@ -60,13 +64,14 @@ class World:
         transport = Transport(self, settings.pop("max_frame_bytes", 4 << 20))
         config = self.impl.Config(**settings)
         self.machines[id] = machine or Machine()
-        self.executors[id] = self.stepped.Stepped(self.clock, self.run)
+        clock = self.clocks.get(id, self.clock)
+        self.executors[id] = self.stepped.Stepped(clock, self.run)
         node = self.impl.Node(
             config,
             self.storages[id],
             transport,
             self.machines[id],
-            clock=self.clock,
+            clock=clock,
             executor=self.executors[id],
         )
         if self.rows is not None:
@@ -86,7 +91,8 @@ class World:
             to, frame = self.frames.popleft()
             if to in self.receive:
                 self.receive[to](frame)
-        self.clock.advance(self.step)
+        for clock in (self.clock, *self.clocks.values()):
+            clock.advance(self.step)
         self.rounds += 1
 
     def until(self, condition, rounds=3000):

@@ -53,7 +53,7 @@ int main(void) {
             /* What is placed comes without its index and term. */
             uint8_t index[16]; memcpy(index, record + 8, 16);
             memset(record + 8, 0, 16);
-            record_place(copy, record, whole, 7, 9);
+            record_place(copy, record, whole, 7, 9, 0);
             memcpy(record + 8, index, 16);
             int same = !memcmp(record, copy, whole) && copy[whole] == 0xAA && record_valid(copy, whole);
             copy[whole - 1] ^= 1;

@@ -64,6 +64,19 @@ def test_manual_clock(system):
     assert system.ManualClock().py_now() == 0
 
 
+def test_wall_clocks(system):
+    assert abs(system.Clock().py_wall() - time.time_ns()) < 60_000_000_000
+    clock = system.ManualClock(2.5)
+    assert clock.py_wall() == clock.py_now()
+    clock.set_wall(1000.5)
+    clock.advance(0.5)
+    assert clock.py_wall() == 1_001_000_000_000 and clock.py_now() == 3_000_000_000
+    clock.set_wall(0)
+    assert clock.py_wall() == 0
+    with pytest.raises(ValueError):
+        clock.set_wall(-1)
+
+
 def test_manual_clock_wakes_who_watches(system):
     clock = system.ManualClock()
     events = [system.Event(), system.Event()]

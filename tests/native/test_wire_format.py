@@ -108,10 +108,10 @@ def test_message_header(core: ModuleType) -> None:
 def test_entry_record(core: ModuleType) -> None:
     fields = layout("Entry record")
     assert end(fields) == wire_samples.RECORD_HEADER
-    record = core.Entry(2**64 - 2, 2**64 - 3, b"data", 255).encode()
+    record = core.Entry(2**64 - 2, 2**64 - 3, b"data", 255, (2**56 - 4) << 8).encode()
     assert values(record, fields) == {
         "crc": zlib.crc32(record[4:]), "length": 4, "index": 2**64 - 2, "term": 2**64 - 3, "kind": 255,
-        "reserved 25": 0,
+        "time": 2**56 - 4,
     }  # fmt: skip
     assert record[end(fields) :] == b"data"
     assert tables("Entry record")[0][-1][:3] == [str(end(fields)), "length", "data"]

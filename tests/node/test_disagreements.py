@@ -120,6 +120,16 @@ def test_frames_of_any_sender_fill_neither_memory_nor_the_log(impl, nothing_wait
     world.close()
 
 
+class Nobody:
+    """Clocks of which none is off."""
+
+    def off(self):
+        return {}
+
+    def changes(self):
+        return 0
+
+
 def test_what_was_told_of_former_members_is_forgotten(impl):
     """Members come and go: what is remembered is of the present ones."""
     members, ids = module(impl, "node.disagreements"), [1, 2, 3]
@@ -128,7 +138,7 @@ def test_what_was_told_of_former_members_is_forgotten(impl):
     gauges = module(impl, "node.channels").Gauges()
     config = impl.Config(id=1)
     made = members.Disagreements(
-        config, 4 << 20, hellos, gauges, lambda: impl.ConfState(voters=tuple(ids)), {}, impl.ManualClock()
+        config, 4 << 20, hellos, Nobody(), gauges, lambda: impl.ConfState(voters=tuple(ids)), {}, impl.ManualClock()
     )
     for id in range(4, 60):
         ids[2] = id

@@ -31,6 +31,7 @@ CALLED = {
     "raftx._core.KIND_READ": "MSG_READ_INDEX",
     "raftx._core.KIND_READ_RESP": "MSG_READ_INDEX_RESP",
     "raftx._core.ENTRY_KINDS": "ENTRY_SNAPSHOT",
+    "raftx._core.SESSION_ENTRY": "ENTRY_SESSION",
     "raftx._core.NUMBER_LIMIT": "NUMBER_MAX + 1",
     "raftx._core.MAX_DATA": "ENTRY_MAX",
     "raftx._core.COLUMNS": "len(COLUMN_NAMES)",
@@ -46,6 +47,7 @@ CALLED = {
     "raftx._native.outbox.KIND_PROP": "MSG_PROP",
     "raftx._native.outbox.KIND_SNAP": "MSG_SNAP",
     "raftx._native.outbox.ENTRY_KINDS": "ENTRY_SNAPSHOT",
+    "raftx._native.outbox.SESSION_ENTRY": "ENTRY_SESSION",
     "raftx._native.wire.GREETING": "len(GREETING)",
     **{
         f"raftx._native.limits.{name}": f"NOTE_{name}"

@@ -183,7 +183,7 @@ def test_a_header_of_another_version_is_refused(impl, files, form, directory, mo
     monkeypatch.setattr(form, "VERSION", 1)
     made = make(impl, files, form, directory, b"state")
     monkeypatch.undo()
-    with pytest.raises(impl.StorageError, match="format version 1; this raftx reads version 3"):
+    with pytest.raises(impl.StorageError, match="format version 1; this raftx reads version 4"):
         files.SnapshotReader(directory, made.name)
 
 

@@ -286,7 +286,13 @@ MUTANTS = (
         0,
         "an entry that no node proposed is passed over in silence",
         "node/test_requests.py",
-        (Edit(APPLY, "        elif c.kind == ENTRY_NORMAL and c.size > 0:\n", "        elif c.kind > 2:\n"),),
+        (
+            Edit(
+                APPLY,
+                "        elif (c.kind == ENTRY_NORMAL or c.kind == ENTRY_SESSION) and c.size > 0:\n",
+                "        elif c.kind > 9:\n",
+            ),
+        ),
     ),
     Mutant(
         "killed-and-yet-decided",

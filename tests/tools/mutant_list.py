@@ -16,6 +16,7 @@ from tests.tools import (
     mutant_nodes,
     mutant_reads,
     mutant_room,
+    mutant_sessions,
     mutant_snapshots,
     mutant_storage,
 )
@@ -691,5 +692,6 @@ MUTANTS = (
     *mutant_reads.MUTANTS,
     *mutant_apply.MUTANTS,
     *mutant_divergence.MUTANTS,
+    *mutant_sessions.MUTANTS,
     *mutant_room.MUTANTS,
 )

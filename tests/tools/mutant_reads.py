@@ -113,13 +113,8 @@ MUTANTS = (
         (
             Edit(
                 PATIENCE,
-                "        if isinstance(error, NotDone) and not",
-                "        if isinstance(error, ProposalError) and not",
-            ),
-            Edit(
-                PATIENCE,
-                "from ..errors import NotDone, Stopped",
-                "from ..errors import NotDone, ProposalError, Stopped",
+                "        again = isinstance(error, NotDone) or (repeats and isinstance(error, Unknown))\n",
+                "        again = isinstance(error, (NotDone, Unknown))\n",
             ),
         ),
     ),

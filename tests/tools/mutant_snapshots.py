@@ -152,8 +152,8 @@ MUTANTS = (
         (
             Edit(
                 KEEPER,
-                "            return held, self.held_term\n",
-                "            return held, newest.term if newest is not None else 0\n",
+                "            if held > newest.index:\n                return held, self.held_term\n",
+                "            if held > newest.index:\n                return held, newest.term\n",
             ),
         ),
     ),

@@ -10,16 +10,21 @@ from __future__ import annotations
 import bisect
 from typing import TYPE_CHECKING, Any
 
-from ..._native.layout import ENVELOPE
 from ...errors import ConfChangeError
 from ...node.members import Membership, after
-from ...types import FLAG_REJECT, MSG_VOTE_RESP, ConfState, HardState
+from ...types import ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2, FLAG_REJECT, MSG_VOTE_RESP, ConfState, HardState
 from ..invariants import Beginning, Checker, Violation
 from .machines import NO_RESULT, Given
 from .requests import Request
+from .sessions import Model
 
 if TYPE_CHECKING:
     from ...node.outcomes import Outcomes
+
+
+# What a right clock may be off by, and what clocks that run at different speeds come apart in a schedule; wrong ones
+# are off by an hour.
+AHEAD_NS = 5_000_000_000
 
 
 class NodeChecker(Checker):
@@ -33,6 +38,11 @@ class NodeChecker(Checker):
         #: what each of them gave, by index, and the states by how many there have been
         self.results: dict[int, Any] = {}
         self.digests: dict[int, Any] = {}
+        #: when each entry was appended, as state machines were told, and how late it is
+        self.times: dict[int, int] = {}
+        self.now = 0
+        #: what becomes of entries of sessions
+        self.model = Model()
         self.requests: list[Request] = []
         #: the membership as of the last entry that anybody has applied, and those before
         self.membership = Membership()
@@ -161,13 +171,11 @@ class NodeChecker(Checker):
         entries = engine.core.log.entries(done + 1, applied) if applied > done else []
         self.apply(id, entries)
         for entry in entries:
-            if entry.index >= known and entry.kind:
+            if entry.index >= known and entry.kind in (ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2):
                 self._changes(entry)
-        self.commands += [
-            (entry.index, entry.data[ENVELOPE:])
-            for entry in entries
-            if entry.index >= known and not entry.kind and entry.data
-        ]
+            command = self.model.command_of(entry) if entry.index >= known else None
+            if command is not None:
+                self.commands.append((entry.index, command))
 
     def begins_with(self, ids: tuple[int, ...]) -> None:
         """The first members."""
@@ -208,6 +216,8 @@ class NodeChecker(Checker):
                 raise Violation(
                     f"state machine safety: {data!r} at {index} gives {result!r} on node {id}, it gave {first!r} before"
                 )
+        for index, _ in new:
+            self.judge_time(id, index, given.times.get(index, 0))
         given.judged = end - offset + given.begun_at
         digest = given.digest()
         if digest is not NO_RESULT and self.digests.setdefault(end, digest) != digest:
@@ -215,6 +225,14 @@ class NodeChecker(Checker):
                 f"state machine safety: after {end} entries the state of node {id} is {digest!r}, "
                 f"another one's was {self.digests[end]!r}"
             )
+
+    def judge_time(self, id: int, index: int, time: int) -> None:
+        """The time of an entry is the same for everybody, and not ahead of clocks that are right."""
+        first = self.times.setdefault(index, time)
+        if first != time:
+            raise Violation(f"entry {index} is of {time} on node {id}, it was of {first} before")
+        if time > self.now + AHEAD_NS:
+            raise Violation(f"entry {index} on node {id} is {(time - self.now) / 1e9} s ahead of time")
 
     def sends(self, sender: int, messages: list[Any]) -> None:
         """Messages leave a member: a vote is given once a term."""

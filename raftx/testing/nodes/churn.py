@@ -31,6 +31,7 @@ class Churn:
         self.next = max(world.ids) + 1
         if self.active:
             world.checker.members = 1  # what a majority is changes
+            world.walls.set_right()
 
     def disturb(self) -> None:
         """Perhaps a change is asked for."""

@@ -130,6 +130,10 @@ class Given:
     items: list[tuple[int, bytes]] = field(default_factory=list)
     #: what came of them, by index
     results: dict[int, Any] = field(default_factory=dict)
+    #: and when they were appended
+    times: dict[int, int] = field(default_factory=dict)
+    #: the latest of these
+    time: int = 0
     #: raise at this index: a user's code fails
     fails_at: int = 0
     #: the node is to give many entries at once
@@ -178,11 +182,14 @@ class Given:
         """Take an entry; returns the machine's result."""
         if self.items and entry.index <= self.items[-1][0]:
             raise Violation(f"entry {entry.index} is applied after entry {self.items[-1][0]}")
+        if entry.time < self.time:
+            raise Violation(f"time goes back from {self.time} to {entry.time} at entry {entry.index}")
         if entry.index == self.fails_at:
             raise ToldToFail("the application fails")
         result = self.machine.apply(entry)
         self.items.append((entry.index, entry.data))
         self.results[entry.index] = result
+        self.times[entry.index] = self.time = entry.time
         return result
 
     def digest(self) -> Any:

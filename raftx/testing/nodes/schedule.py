@@ -130,6 +130,11 @@ class Schedule:
             raise Violation(f"seed {self.seed}: {type(error).__name__}: {error}") from error
         self.world.count()
         self.world.totals["elections"] += self.world.checker.elections
+        self.world.totals["entries with a time"] += sum(time > 0 for time in self.world.checker.times.values())
+        model = self.world.checker.model
+        self.world.totals["commands of sessions"] += model.applied
+        self.world.totals["entries of sessions refused"] += model.refused
+        self.world.totals["sessions expired"] += model.expired
         self.world.totals["truncated logs"] += self.world.checker.truncations
         return Result(self.seed, self.world.trace, self.world.totals)
 
@@ -145,6 +150,7 @@ class Schedule:
             world.propose(id or rng.choice(alive), rng.choice((1, 1, 1, 2, 7)), rng.choice((10, 10, 100, 1500)))
         if alive and world.users.random() < 0.3:
             world.read(world.users.choice(alive))
+        world.of_sessions.act(world)
         self.churn.disturb()
         if self.tight:
             self.fill_disks()

@@ -31,7 +31,9 @@ from .disks import CLUSTER, Disk
 from .machines import Application, Given
 from .network import Network, Transport
 from .requests import Change, Leadership, Proposal, Read, Request
+from .sessions import Opening, SessionProposal, Users
 from .streams import Changes, Committed, ends_with
+from .walls import Walls
 
 MS = 1_000_000
 GIVEN_BACK = REFUSALS[REFUSED_STOPPED]
@@ -103,9 +105,12 @@ class World:
         self.members = {
             config.id: Member(config, make_disk(config.id, self.rng), self.rng.uniform(0.9, 1.1)) for config in configs
         }
+        self.now = 0
+        self.walls = Walls(seed, self.ids)
+        self.of_sessions = Users(seed)
+        self.tell_time()
         #: how many rows may wait in the queues of each node
         self.rows = Rows()
-        self.now = 0
         self.slices = 0
         #: a checksum of everything that has happened: the same in both modes
         self.trace = 0
@@ -118,6 +123,7 @@ class World:
         self.members[config.id] = Member(config, disk, rate)
         self.ids = (*self.ids, config.id)
         self.codecs[config.id] = Codec(CLUSTER, config.id, 1)
+        self.walls.add(config.id)
 
     def begin(self, id: int) -> bool:
         """Start a member's next life; False when its disk does not let it."""
@@ -281,6 +287,7 @@ class World:
         self.now += nanoseconds
         for member in self.members.values():
             member.clock.advance(nanoseconds * member.rate / 1e9)
+        self.tell_time()
         self.network.deliver(self.now)
         ids = list(self.ids)
         rng.shuffle(ids)
@@ -302,6 +309,11 @@ class World:
                 self.round(member, name)
                 if member.life is not life:
                     break
+
+    def tell_time(self) -> None:
+        """Wall clocks and checker learn how late it is."""
+        self.walls.pass_on(self.now, {id: member.clock for id, member in self.members.items()})
+        self.checker.now = self.walls.true(self.now)
 
     def _drive(self) -> None:
         """A node waits for something while it is being closed."""
@@ -425,6 +437,10 @@ class World:
         self._asked(self.members[id], Leadership(future, id, self.members[id].lives, what="transfer", to=to, term=term))
         self.totals["transfers"] += 1
 
+    def asked(self, id: int, request: Request) -> None:
+        """A request was made of a member."""
+        self._asked(self.members[id], request)
+
     def _asked(self, member: Member, request: Request) -> None:
         request.clock = member.clock
         request.timeout_ns = member.config.proposal_timeout_ms * MS
@@ -475,6 +491,8 @@ class World:
             if request.ended:
                 for outcome in request.outcomes():
                     name = type(outcome).__name__.lower() if isinstance(outcome, BaseException) else "done"
+                    if isinstance(request, (Opening, SessionProposal)):
+                        name = f"sessions {name}"
                     if isinstance(request, Read):
                         name = f"reads {name}"
                     if isinstance(request, (Leadership, Change)):

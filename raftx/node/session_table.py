@@ -1,0 +1,291 @@
+"""The sessions of a cluster, as every member has them: which of a session's proposals are applied, with what results.
+
+It follows the log alone: the same entries make the same table, on every member and in every life. Entries are given to
+it in their order; it says whether a command is to be applied, and is told what came of it. Nothing here knows clocks,
+threads, or whose proposal an entry is. What may differ between members is only what is left of a result, which decides
+nothing but what a repeated proposal is told.
+
+The rule of a session: its commands are applied in the order of their sequence numbers, each once. One is applied when
+it is the next: when everything before it is applied, or was given up by its client, which tells so with each entry: the
+lowest number whose answer it waits for (``acknowledged``).
+"""
+
+from __future__ import annotations
+
+import heapq
+import struct
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import ApplyError, NotDone, SessionExpired, SessionFenced, SnapshotDamaged, Unknown
+from .session_format import decode_value, encode_value
+
+SESSIONS_MAX = 10_000  # beyond them those go that were used longest ago
+WINDOW = 1_000  # proposals of one session, from the first whose answer is waited for
+KEPT_BYTES = 64 << 20  # of results; beyond them those of sessions that were used longest ago are lost
+TTL_MAX_MS = 10 * 365 * 86_400_000
+MS = 1_000_000
+
+# What came of a command
+VALUE = 0
+REFUSED = 1  # ``apply`` raised
+LOST = 2  # it is applied, and what came of it is not known any more
+
+NOT_KNOWN = (
+    "the session is not known: it was not used for longer than its time-to-live, was closed, or more than "
+    f"{SESSIONS_MAX:,} others were used since: open another one"
+)
+FENCED = "the session was opened again since, by somebody with the same name: that one goes on, and this one has ended"
+MISSING = "an earlier proposal of the session has not arrived yet"
+FORGOTTEN = "the session has had its answer, or gave it up: what it was is not known any more"
+BEYOND = f"more than {WINDOW:,} proposals of the session are open"
+
+SESSIONS_LIVE = (
+    "sessions are in use, and what is known of them is in the log alone: close them, or wait until they have expired, "
+    "or give the state machine a snapshot()"
+)
+
+_HEAD = struct.Struct("<QI")
+_SESSION = struct.Struct("<16sQ16sQQQQI")
+_KEPT = struct.Struct("<QQQBI")
+
+
+@dataclass
+class Kept:
+    """What came of a command: where it was applied, and its result while there is one."""
+
+    index: int
+    term: int
+    how: int
+    #: the result, or the exception, as long as this process lives; and its bytes, which go into snapshots
+    value: Any = None
+    encoded: bytes | None = None
+
+    def outcome(self) -> Any:
+        """The result. Raises what ``apply`` raised."""
+        if self.how == REFUSED:
+            raise self.value
+        return self.value
+
+
+@dataclass
+class State:
+    """One session."""
+
+    #: the entry with which it was opened last, the token of who did, and its time-to-live in ns
+    opening: int
+    token: bytes
+    ttl: int
+    #: the time of its last entry
+    used: int
+    #: everything up to this sequence is applied, or never will be
+    last: int = 0
+    #: answers below this are not waited for
+    acknowledged: int = 1
+    #: by sequence, ascending: all from ``acknowledged`` to ``last``
+    results: dict[int, Kept] = field(default_factory=dict)
+    #: when ``expire`` looks at it
+    due: int = 0
+
+
+class SessionTable:
+    """All sessions. On one thread."""
+
+    def __init__(self) -> None:
+        #: by id, the one that was used longest ago first
+        self.sessions: dict[bytes, State] = {}
+        #: the last entry that is in it
+        self.index = 0
+        #: (when to look at it, id). Invariant: of every session ``due`` stands here, and is not later than it expires
+        self.due: list[tuple[int, bytes]] = []
+        #: bytes of results
+        self.kept_bytes = 0
+
+    # --- entries, in their order -----------------------------------------------------------------
+
+    def open(self, id: bytes, expected: int, token: bytes, ttl_ms: int, index: int, time: int) -> tuple[bool, int, int]:
+        """Somebody opens a session: whether it is his, with which opening, and its last sequence.
+
+        It is, when the present opening is the one that he expects (0: none). So a copy of the entry that comes late
+        takes it from nobody; one that follows at once has the same answer.
+        """
+        self.expire(time)
+        state = self.sessions.get(id)
+        if state is not None and state.token == token:
+            self.touch(id, state, time)
+            return True, state.opening, state.last
+        if (state.opening if state is not None else 0) != expected:
+            return False, state.opening if state is not None else 0, state.last if state is not None else 0
+        ttl = max(1, min(ttl_ms, TTL_MAX_MS)) * MS
+        if state is None:
+            self.sessions[id] = state = State(index, token, ttl, time)
+        else:
+            # What was proposed before will not be applied any more, and nobody waits for answers.
+            state.opening, state.token, state.ttl = index, token, ttl
+            self.acknowledge(state, state.last + 1)
+        self.touch(id, state, time)
+        if not state.due or time + ttl < state.due:
+            self.look_at(id, state, time + ttl)
+        while len(self.sessions) > SESSIONS_MAX:
+            self.drop(next(iter(self.sessions)))
+        return True, state.opening, state.last
+
+    def close(self, id: bytes, opening: int, time: int) -> bool:
+        """Its owner needs it no more; whether it was there."""
+        self.expire(time)
+        state = self.sessions.get(id)
+        if state is None or state.opening != opening:
+            return False
+        self.drop(id)
+        return True
+
+    def begin(self, id: bytes, opening: int, sequence: int, acknowledged: int, time: int) -> Kept | None:
+        """A command has come. None: it is to be applied, and then told to ``keep``; else what came of it before.
+
+        Raises SessionExpired, SessionFenced, or NotDone when it is not to be applied; Unknown when it may have been.
+        """
+        self.expire(time)
+        state = self.sessions.get(id)
+        if state is None:
+            raise SessionExpired(NOT_KNOWN)
+        if state.opening != opening:
+            raise SessionFenced(FENCED)
+        self.touch(id, state, time)
+        if acknowledged <= sequence:
+            self.acknowledge(state, acknowledged)
+        if sequence < state.acknowledged:
+            raise Unknown(FORGOTTEN)
+        if sequence <= state.last:
+            return state.results[sequence]
+        if sequence != state.last + 1:
+            raise NotDone(MISSING)
+        if sequence - state.acknowledged >= WINDOW:
+            raise NotDone(BEYOND)
+        return None
+
+    def keep(self, id: bytes, sequence: int, kept: Kept) -> Kept:
+        """That command was applied, and this came of it."""
+        state = self.sessions[id]
+        if kept.how == VALUE:
+            kept.encoded = encode_value(kept.value)
+        elif kept.how == REFUSED:
+            kept.encoded = encode_value(text_of(kept.value))
+        state.results[sequence] = kept
+        state.last = sequence
+        self.kept_bytes += len(kept.encoded or b"")
+        if self.kept_bytes > KEPT_BYTES:
+            self.lose(KEPT_BYTES)
+        return kept
+
+    # --- what follows from them ------------------------------------------------------------------
+
+    def touch(self, id: bytes, state: State, time: int) -> None:
+        """It is used."""
+        state.used = time
+        self.sessions[id] = self.sessions.pop(id)
+
+    def look_at(self, id: bytes, state: State, when: int) -> None:
+        """``expire`` looks at it then."""
+        state.due = when
+        heapq.heappush(self.due, (when, id))
+
+    def expire(self, time: int) -> None:
+        """Those go that were not used for too long."""
+        while self.due and self.due[0][0] < time:
+            when, id = heapq.heappop(self.due)
+            state = self.sessions.get(id)
+            if state is None or state.due != when:
+                continue
+            if state.used == 0:
+                state.used = time  # it was not known how late it was
+            if state.used + state.ttl < time:
+                self.drop(id)
+            else:
+                self.look_at(id, state, state.used + state.ttl)
+
+    def drop(self, id: bytes) -> None:
+        """It goes."""
+        state = self.sessions.pop(id)
+        self.kept_bytes -= sum(len(kept.encoded or b"") for kept in state.results.values())
+
+    def acknowledge(self, state: State, acknowledged: int) -> None:
+        """Answers below that are not waited for."""
+        if acknowledged <= state.acknowledged:
+            return
+        state.acknowledged = acknowledged
+        state.last = max(state.last, acknowledged - 1)
+        while state.results:
+            sequence = next(iter(state.results))
+            if sequence >= acknowledged:
+                break
+            self.kept_bytes -= len(state.results.pop(sequence).encoded or b"")
+
+    def lose(self, most: int) -> None:
+        """Forget results until there are fewer bytes of them, from the session on that was used longest ago."""
+        for state in self.sessions.values():
+            for kept in state.results.values():
+                if self.kept_bytes <= most:
+                    return
+                if kept.encoded is not None:
+                    self.kept_bytes -= len(kept.encoded)
+                    kept.how, kept.value, kept.encoded = LOST, None, None
+
+    def live(self, time: int) -> bool:
+        """Whether any has not expired by then. Any thread."""
+        return any([state.used == 0 or state.used + state.ttl >= time for state in list(self.sessions.values())])
+
+    # --- snapshots -------------------------------------------------------------------------------
+
+    def encode(self, time: int) -> bytes:
+        """The table, and the time of the last entry: docs/snapshots.md has the bytes."""
+        out = [_HEAD.pack(time, len(self.sessions))]
+        for id, state in self.sessions.items():
+            out.append(
+                _SESSION.pack(
+                    id, state.opening, state.token, state.ttl, state.used, state.last, state.acknowledged,
+                    len(state.results),
+                )
+            )  # fmt: skip
+            for sequence, kept in state.results.items():
+                data = kept.encoded
+                how = kept.how if data is not None else LOST
+                out.append(_KEPT.pack(sequence, kept.index, kept.term, how, len(data or b"")) + (data or b""))
+        return b"".join(out)
+
+
+def text_of(error: BaseException) -> str:
+    """What is kept of an exception."""
+    text = str(error)
+    return text if isinstance(error, ApplyError) else f"{type(error).__name__}: {text}"
+
+
+def decode(data: bytes, index: int) -> tuple[int, SessionTable]:
+    """The time of the last entry, ``index``, and the table. Raises SnapshotDamaged."""
+    table = SessionTable()
+    table.index = index
+    if not data:
+        return 0, table
+    try:
+        time, count = _HEAD.unpack_from(data)
+        at = _HEAD.size
+        for _ in range(count):
+            id, opening, token, ttl, used, last, acknowledged, results = _SESSION.unpack_from(data, at)
+            at += _SESSION.size
+            state = table.sessions[id] = State(opening, token, ttl, used, last, acknowledged)
+            table.look_at(id, state, used + ttl)
+            for _ in range(results):
+                sequence, its_index, term, how, size = _KEPT.unpack_from(data, at)
+                at += _KEPT.size
+                encoded = data[at : at + size]
+                at += size
+                state.results[sequence] = kept = Kept(its_index, term, how)
+                if how != LOST:
+                    kept.encoded, kept.value = encoded, decode_value(encoded)
+                    table.kept_bytes += size
+                if how == REFUSED:
+                    kept.value = ApplyError(kept.value)
+        if at != len(data):
+            raise ValueError("bytes are left")
+    except (struct.error, ValueError) as error:
+        raise SnapshotDamaged(f"what the node keeps in the snapshot of entry {index} is damaged: {error}") from error
+    return time, table
