@@ -345,6 +345,7 @@ class Applier:
     def is_skipped(self, index: int, term: int) -> bool:
         """Whether the owner has agreed that the state machine is not given this entry."""
         return bool(self.skips) and self.skips.get(index) == term
+
     def take_session(self, data: bytes) -> int:
         """An entry of a session: what the table says of it is its outcome."""
         c = self.cursor

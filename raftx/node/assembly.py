@@ -55,7 +55,7 @@ from .events import History, Published, Stream
 from .futures import Future
 from .keeper import Keeper, applied_by, check_machine, check_methods, check_restore
 from .lifecycle import Task
-from .members import Directory, Members, Membership, membership_at, of_snapshot
+from .members import Directory, Members, Membership, membership_at, of_kept, of_snapshot
 from .memory import Memory
 from .outcomes import KIND_READ, Outcomes
 from .patience import Patience
@@ -300,7 +300,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     first = (
         of_snapshot(newest)
         if newest is not None
-        else Membership(loaded.base_index, loaded.conf_state, loaded.addresses, loaded.joined, loaded.base_index > 0)
+        else of_kept(loaded.base_index, loaded.conf_state, loaded.addresses, loaded.joined)
     )
     core = Raft(dataclasses.replace(with_seed(config), lease_reads=False), log, hard_state, first.conf_state, applied)
     core.joins = loaded.joining
@@ -390,7 +390,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         there, incarnation = membership_at(members, index, held, loaded.records), loaded.incarnation
         return Descriptor(
             index, term, there.conf_state, dict(there.addresses), config.cluster, incarnation, version,
-            chunk_bytes=chunk_bytes, joined=dict(there.joined),
+            chunk_bytes=chunk_bytes, joined=there.kept(),
         )  # fmt: skip
 
     writer, wake = snapshotter if takes_snapshots else None, applies.event.py_wake
@@ -425,6 +425,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     )  # fmt: skip
     applier.members, applier.changer, watch.changer = members, changer, changer
     members.begin()
+    engine.changes.py_take()
     applier.compact = compactor(storage, members)
     disagreements = Disagreements(
         config,
@@ -508,7 +509,7 @@ def compactor(storage: Any, members: Members) -> Callable[[int, int], None] | No
     def forget(index: int, term: int) -> None:
         there = members.at(index)
         if keep is not None:
-            keep(index, there.addresses, there.joined)
+            keep(index, there.addresses, there.kept())
         compact(index, term, there.conf_state)
         members.forget(index)
 

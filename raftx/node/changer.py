@@ -9,6 +9,7 @@ so a hanging ``apply`` holds up no deadline; ``ask``, ``ended`` and ``refused`` 
 from __future__ import annotations
 
 import collections
+import contextlib
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -158,6 +159,14 @@ class Changer:
         self.refusals.append((number, reason, match, last))
         self.wake()
 
+    def end(self) -> None:
+        """This member was removed: who asked it for just that is to hear that it is done, before the node ends."""
+        present = self.members.now
+        for op in list(self.open):
+            with contextlib.suppress(NotDone):
+                if op.goal.next(present) is None:
+                    self.outcomes.settle(op.number, present)
+
     # --- the watch thread ----------------------------------------------------------------------------
 
     def next_due(self) -> int | None:
@@ -235,7 +244,7 @@ class Changer:
             reason = error.reason
         if step is None:
             # What is seen here may be old: it counts once it is known to be what everybody may see.
-            if not self._is_fresh(op, present, now):
+            if self.id in present.ids() and not self._is_fresh(op, present, now):
                 return False
             self.open.popleft()
             if reason:

@@ -289,3 +289,9 @@ class Changes:
         """Whether a frame of that member has come within an election timeout."""
         quiet = self.peers.contact.quiet(self.peers.of_slot(self.core.tracker.peers, slot))
         return 0 <= quiet <= self.core.election_timeout
+
+    # For Python.
+
+    def py_take(self) -> None:
+        """``take``, before the first round: what is said of this node from the beginning."""
+        self.take()

@@ -38,8 +38,12 @@ class Membership:
     addresses: Mapping[int, str] = field(default_factory=dict)
     #: the entry that added each member; 0, or not in here, for one of the first members
     joined: Mapping[int, int] = field(default_factory=dict)
-    #: an entry, or a snapshot, says who the first members were: whoever joins learns it from there
-    founded: bool = False
+    #: the entry that says who the first members are, for who joins with an empty log; 0: none has said it yet
+    founded: int = 0
+
+    def kept(self) -> dict[int, int]:
+        """``joined`` and ``founded`` as a snapshot has them."""
+        return {**self.joined, 0: self.founded} if self.founded else dict(self.joined)
 
     def ids(self) -> tuple[int, ...]:
         """Every member, learners and outgoing voters included, ascending."""
@@ -63,7 +67,11 @@ def after(before: Membership, index: int, kind: int, data: bytes) -> tuple[Membe
     joined = {id: before.joined.get(id, 0) if id in old else index for id in ids}
     return (
         Membership(
-            index, now.conf_state, addresses, {id: at for id, at in joined.items() if at}, before.founded or founds
+            index,
+            now.conf_state,
+            addresses,
+            {id: at for id, at in joined.items() if at},
+            before.founded or (index if founds else 0),
         ),
         configuration,
     )
@@ -71,7 +79,13 @@ def after(before: Membership, index: int, kind: int, data: bytes) -> tuple[Membe
 
 def of_snapshot(descriptor: Descriptor) -> Membership:
     """That of a snapshot."""
-    return Membership(descriptor.index, descriptor.conf_state, descriptor.addresses, descriptor.joined, True)
+    return of_kept(descriptor.index, descriptor.conf_state, descriptor.addresses, descriptor.joined)
+
+
+def of_kept(index: int, conf_state: ConfState, addresses: Mapping[int, str], joined: Mapping[int, int]) -> Membership:
+    """What a snapshot, or a storage, has of one: under 0, which is nobody's id, ``joined`` has ``founded``."""
+    ids = {id: at for id, at in joined.items() if id}
+    return Membership(index, conf_state, addresses, ids, joined.get(0, 0))
 
 
 def membership_at(members: Members, index: int, held: int, records: Iterable[bytes | memoryview]) -> Membership:

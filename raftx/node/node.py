@@ -15,7 +15,7 @@ from typing import Any, NoReturn, Protocol
 from .._native.memory import Entry
 from .._native.threads import Clock
 from ..config import Config
-from ..errors import ConfigError, Stopped, UsageError
+from ..errors import ConfigError, Removed, Stopped, UsageError
 from ..report import report
 from ..storage.protocol import Storage
 from ..transport.protocol import Transport
@@ -227,6 +227,8 @@ class Node(MemberRequests):
         """Futures and streams end, with the cause if there is one. Runs no foreign code, and may be called twice."""
         failure = self._life.failure
         self._cause.set(failure)
+        if isinstance(failure, Removed) and self._parts is not None:
+            self._parts.changer.end()
         self._outcomes.end(failure)
         if self._parts is not None and self._parts.watch.patience is not None:
             self._parts.watch.patience.end(failure)

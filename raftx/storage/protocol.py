@@ -87,7 +87,8 @@ class Loaded:
     rebuilt: bool = False
     #: What ``remember`` was told last of each other member.
     met: Mapping[int, Met] = field(default_factory=dict)
-    #: Where the members at the base are reached, and the entry that added each of them, as ``keep_addresses`` was told.
+    #: Where the members at the base are reached, and the entry that added each of them, as ``keep_addresses`` was told
+    #: (under 0, which is nobody's id, another entry).
     addresses: Mapping[int, str] = field(default_factory=dict)
     joined: Mapping[int, int] = field(default_factory=dict)
     #: Its member was founded to be added to a cluster that is there.

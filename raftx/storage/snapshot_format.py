@@ -81,7 +81,8 @@ class Descriptor:
     chunk_bytes: int = CHUNK_BYTES
     compressed: bool = False
     digest: bytes = bytes(DIGEST_BYTES)
-    #: the entry that added each member; those that are not in here were there from the beginning
+    #: the entry that added each member; those that are not in here were there from the beginning. Under 0, the entry
+    #: that says who was
     joined: Mapping[int, int] = field(default_factory=dict)
     #: bytes of the node's own state, which stands in front
     node_size: int = 0
@@ -259,7 +260,7 @@ def decode_addresses(data: bytes) -> tuple[dict[int, str], dict[int, int]]:
         raise ConfChangeError("the addresses are damaged")
     (count,) = _U32.unpack_from(data, at)
     at += _U32.size
-    if count > MEMBERS_MAX or at + count * _JOINED.size != len(data):
+    if count > MEMBERS_MAX + 1 or at + count * _JOINED.size != len(data):
         raise ConfChangeError("the addresses are damaged")
     return addresses, dict(_JOINED.iter_unpack(data[at:]))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.implementations import module
 from tests.helpers.waiting import eventually
 
 
@@ -327,6 +328,18 @@ def test_members_tells_who_is_there(group):
     eventually(lambda: not leader.members[other - 1].connected, 20)
 
 
+def test_a_member_that_removes_itself_says_that_it_is_done(group):
+    all = group()
+    all.found(1, 2, 3)
+    all.start(1, 2, 3)
+    all.leader()
+    for id in (1, 2):
+        assert id not in all.nodes[id].remove(id).result(30).ids()
+        with pytest.raises(all.raftx.Removed):
+            all.nodes[id].wait(10)
+    assert all.nodes[3].propose(b"x", timeout=10).result(20)
+
+
 def test_a_change_that_is_cancelled_is_not_worked_at(group):
     all = group()
     all.found(1)
@@ -346,3 +359,40 @@ def test_open_changes_end_with_the_node(group):
     first.close()
     with pytest.raises((all.raftx.Unknown, all.raftx.NotDone)):
         future.result(5)
+
+
+def test_a_request_that_comes_late_is_refused(group):
+    """It was asked for by who had not applied the changes that have been made since."""
+    all = group()
+    all.found(1)
+    first = all.start(1)
+    first.wait_leader(10)
+    first.add_learner(2, "mem:2").result(10)
+    old = first.applied_index
+    first.remove(2).result(10)
+    changer = module(all.raftx, "node.changer")
+    record = changer.Step(((changer.ADD_LEARNER, 2),), {2: "mem:2"}).record()
+    rejected = []
+    first._parts.changer.refused = lambda *refusal: rejected.append(refusal)
+    assert first._parts.commands.change(record, 999, old - 1)
+    rows = module(all.raftx, "node.rows")
+    eventually(lambda: rejected)
+    assert rejected[0][:2] == (999, rows.REFUSED_CHANGE_EARLIER)
+    first.propose(b"x").result(10)
+    assert first.configuration == all.raftx.ConfState(voters=(1,))
+
+
+def test_what_is_seen_by_a_member_that_is_behind_is_not_taken_for_the_goal(group):
+    """Cut off, it does not know the member that is to go: so it is not done because it is not there."""
+    all = group()
+    all.found(1, 2, 3)
+    all.start(1, 2, 3)
+    leader = all.leader()
+    behind = next(id for id in (1, 2, 3) if id != leader.id)
+    all.network.partition([id for id in (1, 2, 3) if id != behind], [behind])
+    leader.add_learner(4, "mem:4").result(20)
+    with pytest.raises(all.raftx.NotDone):
+        all.nodes[behind].remove(4, timeout=1.0).result(20)
+    all.network.heal()
+    assert 4 not in all.nodes[behind].remove(4).result(30).ids()
+    eventually(lambda: leader.configuration.learners == ())

@@ -14,8 +14,10 @@ PAGE = (ROOT / "docs" / "adoption.md").read_text(encoding="utf-8")
 @pytest.mark.once
 def test_the_code_runs(tmp_path):
     code = "\n".join(code_of(PAGE))
-    assert code.count("5611") == 1
-    ran(code.replace("5611", str(ports(1)[0])), tmp_path)
+    for port, number in zip(("5611", "5612"), ports(2), strict=True):
+        assert code.count(port) == 1
+        code = code.replace(port, str(number))
+    ran(code, tmp_path)
     assert any(path.name.startswith("snapshot-") for path in (tmp_path / "data").iterdir())
 
 

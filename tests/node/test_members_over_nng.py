@@ -1,0 +1,86 @@
+"""Members that come, move and go over real connections: nobody but the membership says where they are."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.helpers.ports import ports
+from tests.helpers.waiting import eventually
+
+
+class Last:
+    """A state machine that keeps the last command."""
+
+    data = b""
+
+    def apply(self, entry) -> None:
+        self.data = entry.data
+
+
+@pytest.fixture
+def nodes():
+    made = {}
+    yield made
+    for node in made.values():
+        node.close()
+
+
+def begin(impl, nodes, path, id: int, url: str):
+    config = impl.Config(id=id, tick_ms=20)
+    nodes[id] = impl.Node(config, impl.FileStorage(path / str(id)), impl.NngTransport(url), Last()).start()
+    return nodes[id]
+
+
+def test_members_join_and_move_and_find_each_other_after_a_restart(impl, nodes, tmp_path):
+    urls = {id: f"tcp://127.0.0.1:{port}" for id, port in enumerate(ports(4), 1)}
+    elsewhere = urls.pop(4)
+    impl.FileStorage.create(tmp_path / "1", id=1, members={1: urls[1]})
+    first = begin(impl, nodes, tmp_path, 1, urls[1])
+    first.wait_leader(20)
+    for id in (2, 3):
+        impl.FileStorage.create(tmp_path / str(id), id=id, join=[urls[1]])
+        begin(impl, nodes, tmp_path, id, urls[id])
+    # Whoever was not added yet knows nobody whom it could ask.
+    with pytest.raises(impl.NotDone, match="was not added yet"):
+        nodes[3].add_voter(3, urls[3], timeout=0.5).result(30)
+    # It waits until it is.
+    futures = [nodes[3].promote(3), first.add_voter(2, urls[2]), first.add_learner(3, urls[3])]
+    for future in futures:
+        future.result(60)
+    nodes[2].propose(b"all here", timeout=20).result()
+    for node in nodes.values():
+        eventually(lambda node=node: node._outside.state_machine.data == b"all here")
+        assert node.configuration.voters == (1, 2, 3)
+        assert {member.url for member in node.members} == set(urls.values())
+    # One moves: its process ends, and comes back at another address.
+    nodes.pop(3).close()
+    first.move(3, elsewhere).result(30)
+    begin(impl, nodes, tmp_path, 3, elsewhere)
+    nodes[3].wait_ready(30)
+    assert nodes[3].propose(b"moved", timeout=20).result()
+    # All are restarted, and dial the present addresses.
+    for node in nodes.values():
+        node.close()
+    for id, url in ((1, urls[1]), (2, urls[2]), (3, elsewhere)):
+        begin(impl, nodes, tmp_path, id, url)
+    for node in nodes.values():
+        node.wait_ready(30)
+        eventually(lambda node=node: node._outside.state_machine.data == b"moved")
+    assert nodes[2].members[2].url == elsewhere
+
+
+def test_a_log_that_was_compacted_without_a_snapshot_keeps_the_addresses(impl, nodes, tmp_path):
+    urls = {id: f"tcp://127.0.0.1:{port}" for id, port in enumerate(ports(2), 1)}
+    impl.FileStorage.create(tmp_path / "1", id=1, members={1: urls[1]}, segment_bytes=1 << 16)
+    first = begin(impl, nodes, tmp_path, 1, urls[1])
+    first.wait_leader(20)
+    first.add_learner(2, urls[2]).result(20)
+    for _ in range(20):
+        first.propose(bytes(20_000)).result(10)
+    first.compact(first.applied_index - 2).result(10)
+    assert (tmp_path / "1" / "addresses").exists()
+    first.propose(bytes(50_000)).result(10)
+    nodes.pop(1).close()
+    again = begin(impl, nodes, tmp_path, 1, urls[1])
+    assert again.status()["first"] > 10
+    assert {member.id: member.url for member in again.members} == urls

@@ -1,0 +1,166 @@
+"""Mistakes in changes of membership of whole nodes. A part of the list for mutants.py."""
+
+from __future__ import annotations
+
+from tests.tools.mutant_kinds import Edit, Mutant
+
+CHANGER = "raftx/node/changer.py"
+CHANGES = "raftx/node/changes.py"
+FILE = "raftx/storage/file.py"
+LEDGER = "raftx/storage/ledger.py"
+MEETINGS = "raftx/node/meetings.py"
+MEMBERS = "raftx/node/members.py"
+PEERS = "raftx/node/peers.py"
+STATE = "raftx/consensus/state.py"
+
+TESTS = "node/test_membership_changes.py"
+OVER_NNG = "node/test_members_over_nng.py"
+CHURN = "simulation/test_churn.py"
+
+MUTANTS = (
+    Mutant(
+        "late-change",
+        0,
+        "a change is taken from who has not applied the changes before it: a late copy is made once more",
+        TESTS,
+        (Edit(CHANGES, "        if m.index < self.index:\n", "        if m.index + self.index == 0:\n"),),
+    ),
+    Mutant(
+        "voter-that-is-behind",
+        0,
+        "a learner becomes a voter although it has not caught up, or never started",
+        TESTS,
+        (
+            Edit(
+                CHANGES,
+                "                if (voters >> slot) & 1 == 0 and not self.has_caught_up(slot):\n",
+                "                if (voters >> slot) & 1 == 0 and slot > 99:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "no-majority-after",
+        0,
+        "a change is made that leaves no majority of living voters",
+        TESTS,
+        (Edit(CHANGES, "        return 2 * there > total\n", "        return there > 0\n"),),
+    ),
+    Mutant(
+        "goal-as-seen-here",
+        0,
+        "a goal counts as reached, or as impossible, by what a member that is behind sees",
+        TESTS,
+        (
+            Edit(
+                CHANGER,
+                "            if self.id in present.ids() and not self._is_fresh(op, present, now):\n",
+                "            if now < 0 and not self._is_fresh(op, present, now):\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "founders-are-not-said",
+        0,
+        "nobody says who the first members are: one that joins with an empty log does not know them",
+        TESTS,
+        (Edit(CHANGER, "        if not present.founded:\n", "        if not present.ids():\n"),),
+    ),
+    Mutant(
+        "removed-and-goes-on",
+        0,
+        "a member that has applied its own removal goes on",
+        TESTS,
+        (
+            Edit(
+                CHANGES,
+                "        if was_member and self.core.self_slot < 0 and self",
+                "        if was_member and self.core.self_slot > 99 and self",
+            ),
+        ),
+    ),
+    Mutant(
+        "removed-is-not-told",
+        0,
+        "who was down when it was removed is not told",
+        TESTS,
+        (
+            Edit(
+                MEETINGS,
+                "        if self.core.self_slot >= 0 and m.context != 0 and m.context - 1 <= self.core.applied:\n",
+                "        if self.core.self_slot > 99:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "told-by-who-is-behind",
+        0,
+        "a member is told that it was removed by one that has not applied its addition",
+        "node/test_peers.py",
+        (Edit(MEETINGS, "m.context != 0 and m.context - 1 <= self.core.applied:\n", "m.context != 0:\n"),),
+    ),
+    Mutant(
+        "old-directory-comes-back",
+        0,
+        "the directory of a member that was removed is taken for that of the one that has its id now",
+        TESTS,
+        (
+            Edit(
+                LEDGER,
+                "            return REMOVED if self.stores0[row] == word0 and self.stores1[row] == word1 else 0\n",
+                "            return 0\n",
+            ),
+            Edit(
+                MEETINGS,
+                "            return self.answer(m.sender, life, REMOVED_LIFE, REMOVED) if m.context <= "
+                "self.peers.joined[place] else 0\n",
+                "            pass\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "earlier-life-of-an-id",
+        0,
+        "a member that was founded anew is judged by the life of the one that had its id before",
+        TESTS,
+        (Edit(PEERS, "        self.joined[place] = joined\n        self.senders.forget(place)\n", ""),),
+    ),
+    Mutant(
+        "snapshot-without-this-member",
+        0,
+        "a member that joins takes no snapshot from before its addition",
+        TESTS,
+        (
+            Edit(
+                STATE,
+                "        if self.arriving.slot_of(self.id) < 0 and (self.self_slot >= 0 or not self.joins):\n",
+                "        if self.arriving.slot_of(self.id) < 0:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "addresses-are-forgotten",
+        0,
+        "a log that is compacted without a snapshot forgets the addresses of members",
+        OVER_NNG,
+        (
+            Edit(
+                FILE,
+                "        if kept is not None and kept.index >= base:\n",
+                "        if kept is not None and base < 0:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "addresses-are-not-followed",
+        0,
+        "a member that moves is dialled at its old address",
+        OVER_NNG,
+        (
+            Edit(
+                MEMBERS,
+                "            if id != self.id and self.known.get(id) != url:\n",
+                "            if id != self.id and id not in self.known:\n",
+            ),
+        ),
+    ),
+)
