@@ -68,6 +68,9 @@ def add_rebuild(parts: Any) -> None:
     parser.add_argument("directory", metavar="DIRECTORY", type=path, help="of the member")
     parser.add_argument("--id", type=number, help="where the directory does not say it any more; likewise:")
     add_members(parser, required=False, default="as the member was founded")
+    parser.add_argument(
+        "--join", metavar="URL", action="append", help="for one that was founded with join; may be repeated"
+    )
     add_cluster(parser, "of the cluster")
     add_segment_bytes(parser, default=None)
     parser.add_argument(ACCEPT, action="store_true", help="do it, although something may be lost for good")
@@ -202,6 +205,7 @@ def rebuild_it(options: argparse.Namespace) -> int:
             id=options.id,
             members=options.members,
             learners=options.learners,
+            join=options.join,
             cluster=options.cluster,
             segment_bytes=options.segment_bytes,
             accept_loss=options.accept_loss,

@@ -216,7 +216,10 @@ class Node(MemberRequests):
         if not self._life.fail(error):
             return
         try:
-            report(logging.ERROR, "node %d ends: %s: %s", self._config.id, type(error).__name__, error, error=error)
+            if isinstance(error, Removed):  # as somebody wanted it
+                report(logging.WARNING, "node %d ends: %s", self._config.id, error)
+            else:
+                report(logging.ERROR, "node %d ends: %s: %s", self._config.id, type(error).__name__, error, error=error)
             self._tell_end()
         finally:
             if self._parts is not None:

@@ -21,7 +21,7 @@ from . import lives as lives_file
 from . import skips as skips_file
 from .disk import Disk
 from .file import FileStorage
-from .founding import Founding, planned
+from .founding import Founding, joiner, planned
 from .look import Look, look_into
 from .protocol import Met
 from .swap import Swap, absolute, refuse_link
@@ -73,6 +73,7 @@ def rebuild(
     id: int | None = None,
     members: Mapping[int, str] | Iterable[int] | None = None,
     learners: Mapping[int, str] | Iterable[int] = (),
+    join: Iterable[str] | None = None,
     cluster: bytes | None = None,
     segment_bytes: int | None = None,
     accept_loss: bool = False,
@@ -81,7 +82,7 @@ def rebuild(
     """Found a member's directory again, without what it held, and in doubt; set the present one aside.
 
     path: a directory that is damaged, or of which nothing is left. Whose it is, with which members, it says itself;
-    id, members, learners, cluster and segment_bytes are for what cannot be read there (as for FileStorage.create), and
+    id, members, learners (or join), cluster and segment_bytes are for what cannot be read there (as for FileStorage.create), and
     must not contradict the rest. accept_loss: also when that loses something for good, see LossNotAccepted.
 
     Not while a node uses it. A crash leaves the member with the old directory, with the new one, or with none that
@@ -94,7 +95,7 @@ def rebuild(
     disk = Disk() if disk is None else disk
     refuse_link(where)
     swap = Swap(disk, where, "rebuilt")
-    given = _given(disk, id, members, learners, cluster, segment_bytes)
+    given = _given(id, members, learners, join, cluster, segment_bytes)
     if swap.resume():
         with look_into(disk.open_directory(where), where) as seen:
             assert seen.founding is not None
@@ -135,10 +136,10 @@ def rebuild(
 
 
 def _given(
-    disk: Disk,
     id: int | None,
     members: Mapping[int, str] | Iterable[int] | None,
     learners: Mapping[int, str] | Iterable[int],
+    join: Iterable[str] | None,
     cluster: bytes | None,
     segment_bytes: int | None,
 ) -> Founding | None:
@@ -146,12 +147,17 @@ def _given(
     for name, value in (("id", id), ("segment_bytes", segment_bytes)):
         if value is not None and not is_id(value):
             raise ConfigError(f"{name} must be None or an integer in 1..2^63-1, not {value!r}")
-    if members is None:
-        if learners:
-            raise ConfigError("learners must be given together with members")
+    if members is not None and join is not None:
+        raise ConfigError("members and join must not be given together: a member was founded with one of them")
+    if members is None and learners:
+        raise ConfigError("learners must be given together with members")
+    if members is None and join is None:
         return None
     if id is None or cluster is None:
-        raise ConfigError("id and cluster must be given together with members")
+        raise ConfigError("id and cluster must be given together with members, or join")
+    if join is not None:
+        return joiner(b"", id, join, cluster, segment_bytes or SEGMENT_BYTES)
+    assert members is not None
     return planned(b"", id, members, learners, cluster, segment_bytes or SEGMENT_BYTES)
 
 
@@ -175,7 +181,7 @@ def _agreed(
         if value is not None and value != is_value:
             raise ConfigError(f"{name} must be that of the directory, {is_value!r}, not {value!r}")
     if given is not None:
-        found = replace(found, conf_state=given.conf_state, addresses=given.addresses)
+        found = replace(found, conf_state=given.conf_state, addresses=given.addresses, joining=given.joining)
     return found if segment_bytes is None else replace(found, segment_bytes=segment_bytes // BLOCK * BLOCK)
 
 
@@ -224,7 +230,8 @@ def _from_segments(directory: Directory) -> Founding | None:
             head = decode_head(_piece(directory, name, 0, BLOCK))
         except WalDamaged:
             continue
-        return Founding(head.cluster, head.store, head.id, head.size, head.founders, {})
+        joined = not head.founders.voters  # it was founded to join
+        return Founding(head.cluster, head.store, head.id, head.size, head.founders, {}, joining=joined)
     return None
 
 

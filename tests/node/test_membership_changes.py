@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -326,6 +327,30 @@ def test_members_tells_who_is_there(group):
     assert seen[leader.id].is_leader and seen[leader.id].match is None
     all.nodes.pop(other).close()
     eventually(lambda: not leader.members[other - 1].connected, 20)
+
+
+def test_a_member_that_joined_is_rebuilt_when_its_disk_is_lost(group, tmp_path):
+    all = group()
+    all.found(1)
+    first = all.start(1)
+    first.wait_leader(10)
+    for id in (2, 3):
+        all.join(id)
+        all.start(id)
+    for id in (2, 3):
+        first.add_voter(id, f"mem:{id}").result(30)
+    first.propose(b"x").result(10)
+    all.nodes.pop(3).close()
+    cluster = first.config.cluster
+    rebuild = module(all.raftx, "storage.rebuild").rebuild
+    shutil.rmtree(tmp_path / "3")
+    with pytest.raises(all.raftx.ConfigError, match="members and join must not be given together"):
+        rebuild(tmp_path / "3", id=3, members=[1, 3], join=["mem:1"], cluster=cluster)
+    rebuild(tmp_path / "3", id=3, join=["mem:1"], cluster=cluster)
+    all.start(3)
+    assert all.nodes[3].wait_ready(20)
+    assert all.nodes[3]._outside.state_machine.count == 1
+    eventually(lambda: not all.nodes[3].status()["in_doubt"])
 
 
 def test_a_member_that_removes_itself_says_that_it_is_done(group):
