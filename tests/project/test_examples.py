@@ -1,0 +1,23 @@
+"""The examples run as they are printed, and say what they promise. Those of the demo have tests of their own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.helpers.paths import ROOT
+
+
+@pytest.mark.once
+@pytest.mark.slow
+def test_a_cluster_grows_and_shrinks():
+    ran = subprocess.run(
+        [sys.executable, "-m", "examples.growing_cluster"], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    lines = ran.stdout.splitlines()
+    assert lines[-1] == "the total is 6 on members (3, 4, 5)"
+    assert [line for line in lines if "(1, 2, 3, 4, 5)" in line and line.startswith("member 4")]
+    assert "Traceback" not in ran.stderr
