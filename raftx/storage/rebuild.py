@@ -83,7 +83,8 @@ def rebuild(
 
     path: a directory that is damaged, or of which nothing is left. Whose it is, with which members, it says itself;
     id, members, learners (or join), cluster and segment_bytes are for what cannot be read there (as for
-    FileStorage.create), and must not contradict the rest. accept_loss: also when that loses something for good, see LossNotAccepted.
+    FileStorage.create), and must not contradict the rest. accept_loss: also when that loses something for good, see
+    LossNotAccepted.
 
     Not while a node uses it. A crash leaves the member with the old directory, with the new one, or with none that
     opens; call this again then. Raises LossNotAccepted for the only voter of a cluster and for a directory that is
