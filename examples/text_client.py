@@ -242,7 +242,7 @@ class Sender:
     def _go_back(self, reason: str, pause: bool = True) -> None:
         """Whatever is in flight has an unknown outcome: send it again, on a connection of its own.
 
-        What the old connection has left behind may still be applied; the store tells it apart.
+        What the old connection has left behind is told apart by the client's session.
         """
         if self.sent > self.acknowledged:
             self.retries += 1
@@ -300,7 +300,8 @@ class Sender:
         self.attempt = 0
         self.patience = STALL_S
         self.last_progress = self.last_acknowledged_at = time.monotonic()
-        self.first_answer.setdefault(term, self.last_progress)
+        if term:  # 0: an earlier connection did it
+            self.first_answer.setdefault(term, self.last_progress)
 
     def latency(self, share: float) -> int | None:
         """Microseconds from sending a line to its acknowledgement, not exceeded by this share of the lines."""

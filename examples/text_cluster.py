@@ -33,10 +33,10 @@ import raftx
 from .text_client import GaveUp, Sender, readable
 from .text_display import Display, table
 from .text_processes import Cluster, Failed, Life
-from .text_store import COMMAND, Text, check, standard_library
+from .text_store import OVERHEAD, Text, check, standard_library
 
 NODES = 3
-LINE_MAX = raftx.Config.max_entry_bytes - COMMAND.size
+LINE_MAX = raftx.Config.max_entry_bytes - OVERHEAD
 SILENCE_S = 5.0  # a pipe nobody asked for and nobody writes into is no input
 CATCH_UP_S = 60.0  # without any progress
 

@@ -10,8 +10,9 @@ The process says on standard output, as one line of JSON, on which port of 127.0
 why it cannot start. It ends after a STOP frame, when the node fails, and at once when its standard
 input ends: whoever started it is gone then.
 
-Every member takes commands, not only the leader: raftx passes them on. What a client may ask is
-described in text_client.py, what the commands do in text_store.py.
+Every member takes commands, not only the leader: raftx passes them on, through a session for each
+client. A client that comes back, to this member or another one, opens its session again. What a client
+may ask is described in text_client.py, what the commands do in text_store.py.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import socket
 import struct
 import sys
 import threading
-from typing import Any
+from typing import Any, TypeAlias
 
 import raftx
 
@@ -41,12 +42,39 @@ from .text_client import (
     pack_lines,
     unpack_commands,
 )
-from .text_store import COMMAND, TextStore
+from .text_store import COMMAND, TextStore, pack
 
 CLUSTER = b"replicated-text!"
 SEGMENT_BYTES = 8 << 20  # a file of the log is reserved in one piece: small ones suit a demo
+PATIENCE = 60.0  # seconds in which a line is proposed: a line that is given up would be missing
 UNANSWERED = 64  # COMMANDS frames of one client; the next one waits in its socket
 SHOWN = ("id", "state", "term", "leader", "role", "commit", "applied", "last", "syncs", "wal_bytes", "wal_entries")
+
+
+class Writer:
+    """A client that sends lines, on one connection: its session, and how many lines the cluster has of it."""
+
+    def __init__(self, node: raftx.Node, store: TextStore, client: bytes) -> None:
+        self.client = client
+        self.session = node.session(client)
+        # Once it is open here, all that was proposed on another connection is applied here, or never will be.
+        self.session.open(timeout=PATIENCE).result()
+        self.last = store.count(self.session.id)
+
+    def propose(self, commands: list[bytes]) -> raftx.Future | None:
+        """Propose the lines that the cluster does not have, if there are any. Raises ValueError for what cannot be."""
+        first, lines = self.last + 1, []
+        for command in commands:
+            client, number = COMMAND.unpack_from(command)
+            if client != self.client or number > self.last + 1:
+                raise ValueError(f"line {number} of {client!r} does not follow line {self.last} of {self.client!r}")
+            if number == self.last + 1:
+                lines.append(command[COMMAND.size :])
+                self.last = number
+        return self.session.propose(pack(first, lines), timeout=PATIENCE) if lines else None
+
+
+Answers: TypeAlias = "queue.Queue[tuple[raftx.Future | None, int] | None]"
 
 
 class Server:
@@ -67,14 +95,15 @@ class Server:
 
     def serve(self, connection: Connection) -> None:
         """One client: take its frames as they come, while another thread waits for outcomes."""
-        waiting: queue.Queue[tuple[raftx.Future, int] | None] = queue.Queue(UNANSWERED)
+        waiting: Answers = queue.Queue(UNANSWERED)
+        writers: list[Writer] = []
         answering = threading.Thread(target=self.answer, args=(connection, waiting), daemon=True)
         answering.start()
         try:
             while True:
                 frame = connection.receive()
                 assert frame is not None
-                self.take(connection, waiting, *frame)
+                self.take(connection, waiting, writers, *frame)
         except (OSError, ValueError, struct.error, raftx.RaftError) as error:
             # The client has gone, or sends nonsense, or this node stops: a good client goes on elsewhere.
             logging.info("a client's connection ends: %s", error)
@@ -82,16 +111,16 @@ class Server:
             answering.join()
             connection.close()
 
-    def take(
-        self, connection: Connection, waiting: queue.Queue[tuple[raftx.Future, int] | None], kind: int, body: bytes
-    ) -> None:
+    def take(self, connection: Connection, waiting: Answers, writers: list[Writer], kind: int, body: bytes) -> None:
         """One frame."""
         if kind == COMMANDS:
             commands = unpack_commands(body)
             if not commands:
                 raise ValueError("no command")
-            last = COMMAND.unpack_from(commands[-1])[1]
-            waiting.put((self.node.propose_many(commands), last))
+            client, last = COMMAND.unpack_from(commands[-1])
+            if not writers:
+                writers.append(Writer(self.node, self.store, client))
+            waiting.put((writers[0].propose(commands), last))
         elif kind == STATUS:
             connection.send(STATUS, json.dumps(self.status()).encode())
         elif kind == LINES:
@@ -103,13 +132,10 @@ class Server:
         else:
             raise ConnectionError(f"a frame of kind {kind}")
 
-    def answer(self, connection: Connection, waiting: queue.Queue[tuple[raftx.Future, int] | None]) -> None:
+    def answer(self, connection: Connection, waiting: Answers) -> None:
         """Send the outcome of each COMMANDS frame, in order, until a None comes."""
         while (item := waiting.get()) is not None:
-            future, last = item
-            applied, term, reason = outcome(future)
-            if not reason and applied < last:
-                reason = f"line {applied + 1} has not arrived, so those behind it were refused"
+            applied, term, reason = outcome(*item)
             try:
                 connection.send(ANSWER, OUTCOME.pack(applied, term) + reason.encode())
             except OSError:
@@ -121,15 +147,15 @@ class Server:
         return {key: described[key] for key in SHOWN} | self.store.summary()
 
 
-def outcome(future: raftx.Future) -> tuple[int, int, str]:
-    """What became of a batch: the last sequence number applied, the term of its entry, and why not all are done."""
+def outcome(future: raftx.Future | None, last: int) -> tuple[int, int, str]:
+    """What became of lines up to ``last``: the last one that is applied, the term of its entry, and why not all are."""
+    if future is None:
+        return last, 0, ""
     try:
-        done, reason = future.result(), ""
+        done = future.result()
     except raftx.ProposalError as error:
-        # NotDone: none of them; Unknown: some may be applied, and those that are tell how far the client is.
-        done, reason = getattr(error, "outcomes", []), str(error)
-    results = [(each.result, each.term) for each in done if isinstance(each, raftx.Done)]
-    return (*max(results, default=(0, 0)), reason)
+        return 0, 0, str(error)
+    return done.result, done.term, ""
 
 
 def watch_parent() -> None:

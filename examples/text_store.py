@@ -1,14 +1,11 @@
 """A replicated text: the state machine, the commands it takes, and the check of what it holds.
 
-Every line of a text is one command. The store keeps the lines in order and a running SHA-256 over,
+A command has several lines of a text. The store keeps the lines in order and a running SHA-256 over,
 for each line, its length as 8 bytes big-endian and then its bytes without the newline that ends it.
 
 A client whose command has an unknown outcome (the node it asked was killed) can only send it again.
-So a command carries the client's id and a sequence number, and the store remembers for each client
-the last number it applied. A number seen before changes nothing and is answered again. A number that
-skips one is refused: with many lines in flight, the line before it has been lost on the way, and
-taking this one would break the order. Either way the answer is the last number applied, and the
-client goes on from there.
+Its commands are proposed through a session with its name: so each is applied once, and in order. The
+store says how many lines a client has, for one that comes back.
 
 Nothing here knows of nodes, sockets or processes.
 """
@@ -26,7 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-COMMAND = struct.Struct(">8sQ")  # client id, sequence number; the line follows
+COMMAND = struct.Struct(">8sQ")  # what a client sends: its id, and the number of the line, which follows
+FIRST = struct.Struct(">Q")  # what is proposed: the number of the first line; lines follow, each behind its length
+SIZE = struct.Struct(">I")
+OVERHEAD = FIRST.size + SIZE.size + 48  # around a line, with the header of a session
 LENGTH = struct.Struct(">Q")
 DEFAULT_LINES = 200_000
 
@@ -39,6 +39,9 @@ class Committed(Protocol):
 
     @property
     def data(self) -> bytes: ...
+
+    @property
+    def session(self) -> bytes | None: ...
 
 
 class Text:
@@ -94,6 +97,23 @@ def standard_library(at_least: int = DEFAULT_LINES) -> Text:
     return Text(b"".join(pieces))
 
 
+def pack(first: int, lines: list[bytes]) -> bytes:
+    """A command with these lines."""
+    return FIRST.pack(first) + b"".join([SIZE.pack(len(line)) + line for line in lines])
+
+
+def unpack(command: bytes) -> tuple[int, list[bytes]]:
+    """The number of the first line, and the lines."""
+    (first,) = FIRST.unpack_from(command)
+    lines = []
+    at = FIRST.size
+    while at < len(command):
+        (size,) = SIZE.unpack_from(command, at)
+        at += SIZE.size + size
+        lines.append(command[at - size : at])
+    return first, lines
+
+
 class TextStore:
     """The state machine. ``apply`` runs on the node's apply thread; everything else may be asked from any thread."""
 
@@ -102,49 +122,43 @@ class TextStore:
         self.ends = array("Q", [0])
         self.sequences = array("Q")  # of each line held, for the check at the end
         self.running = hashlib.sha256()
-        self.sessions: dict[bytes, int] = {}  # client id to the last sequence number applied
-        self.duplicates = 0
-        self.gaps = 0
+        self.counts: dict[bytes, int] = {}  # session of a client to the number of its last line
         self.index = 0  # of the entry applied last
         self.misplaced = 0  # entries that came twice or out of order, which is the node's fault and no client's
         self.lock = threading.Lock()
 
     def apply(self, entry: Committed) -> int:
-        """Take one command; the last sequence number that this client has applied now.
+        """Take the lines of one command; the number of the last one.
 
-        Depends on nothing but the commands, and raises nothing: every other node would end alike.
+        Depends on nothing but the entries, and raises nothing: every other node would end alike.
         """
-        command = entry.data
         with self.lock:
             if entry.index <= self.index:
                 self.misplaced += 1
             self.index = entry.index
-            if len(command) < COMMAND.size:
+            if entry.session is None:
                 return 0
-            client, sequence = COMMAND.unpack_from(command)
-            last = self.sessions.get(client, 0)
-            if sequence <= last:
-                self.duplicates += 1
-                return last
-            if sequence > last + 1:
-                self.gaps += 1
-                return last
-            line = command[COMMAND.size :]
-            self.running.update(LENGTH.pack(len(line)) + line)
-            self.text += line
-            self.ends.append(len(self.text))
-            self.sequences.append(sequence)
-            self.sessions[client] = sequence
-            return sequence
+            number, lines = unpack(entry.data)
+            for line in lines:
+                self.running.update(LENGTH.pack(len(line)) + line)
+                self.text += line
+                self.ends.append(len(self.text))
+                self.sequences.append(number)
+                number += 1
+            self.counts[entry.session] = number - 1
+            return number - 1
+
+    def count(self, session: bytes) -> int:
+        """How many lines a client has."""
+        with self.lock:
+            return self.counts.get(session, 0)
 
     def summary(self) -> dict[str, str | int]:
-        """Count, digest and what the sessions kept out, all of one moment."""
+        """Count and digest, of one moment."""
         with self.lock:
             return {
                 "count": len(self.sequences),
                 "digest": self.running.hexdigest(),
-                "duplicates": self.duplicates,
-                "gaps": self.gaps,
                 "misplaced": self.misplaced,
             }
 

@@ -11,8 +11,9 @@ from typing import Any
 from .._native.layout import ENVELOPE
 from .._native.memory import Entry
 from ..errors import StorageError, WalDamaged
+from ..node.session_format import HEADER
 from ..storage.look import Damage, Look, SnapshotSeen, look
-from ..types import ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2, ENTRY_NORMAL, ConfState
+from ..types import ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2, ENTRY_NORMAL, ENTRY_SESSION, ConfState
 from .output import as_json, cluster_shown, complain, fields, readable, say, stream, table
 
 IN_USE = "a node runs here now: what is shown may be behind, and counts may move while they are read"
@@ -242,10 +243,12 @@ def dump(options: argparse.Namespace) -> int:
 
 def entry(each: Entry, data: bool) -> dict[str, Any]:
     """An entry, for programs."""
-    proposed = each.kind == ENTRY_NORMAL and len(each.data) >= ENVELOPE
+    head = ENVELOPE + HEADER.size if each.kind == ENTRY_SESSION else ENVELOPE
+    proposed = each.kind in (ENTRY_NORMAL, ENTRY_SESSION) and len(each.data) >= head
     envelope = [int.from_bytes(each.data[at : at + 8], "little") if proposed else None for at in (0, 8, 16)]
-    payload = each.data[ENVELOPE:] if proposed else each.data
-    kind = "command" if proposed else KINDS.get(each.kind, "empty" if not payload else f"kind {each.kind}")
+    payload = each.data[head:] if proposed else each.data
+    command = "session" if each.kind == ENTRY_SESSION else "command"
+    kind = command if proposed else KINDS.get(each.kind, "empty" if not payload else f"kind {each.kind}")
     found = {
         "index": each.index,
         "term": each.term,

@@ -21,7 +21,7 @@ from examples import text_client, text_cluster
 from examples.text_client import Connection, GaveUp, Sender
 from examples.text_cluster import LINE_MAX, Demo, Result, Signals
 from examples.text_display import Display
-from examples.text_store import COMMAND, Text, TextStore, check, standard_library
+from examples.text_store import COMMAND, Text, TextStore, check, pack, standard_library, unpack
 from tests.helpers.demo import KEYS, numbered
 
 pytestmark = pytest.mark.once
@@ -33,10 +33,15 @@ class Committed:
 
     index: int
     data: bytes
+    session: bytes | None = b"session-1"
 
 
-def command(sequence: int, line: bytes = b"line", client: bytes = b"client-1") -> bytes:
-    return COMMAND.pack(client, sequence) + line
+def sent(number: int, line: bytes) -> bytes:
+    return COMMAND.pack(b"client-1", number) + line
+
+
+def command(sequence: int, *lines: bytes) -> bytes:
+    return pack(sequence, list(lines) or [b"line"])
 
 
 @pytest.mark.parametrize(
@@ -85,8 +90,6 @@ def test_store_ends_with_the_digest_of_its_text() -> None:
     assert store.summary() == {
         "count": 4,
         "digest": text.digest(),
-        "duplicates": 0,
-        "gaps": 0,
         "misplaced": 0,
     }
     assert store.lines(0) == [(1, b"a"), (2, b""), (3, b"\xff\xfe"), (4, b"last")]
@@ -94,27 +97,24 @@ def test_store_ends_with_the_digest_of_its_text() -> None:
     assert store.lines(4) == []
 
 
-def test_store_takes_no_line_twice_and_none_out_of_order() -> None:
+def test_store_takes_several_lines_at_once() -> None:
     store = TextStore()
-    sequences = [1, 1, 3, 2, 2, 1, 4, 3, 5]
-    answers = [store.apply(Committed(index, command(s, b"%d" % s))) for index, s in enumerate(sequences, 1)]
-    assert answers == [1, 1, 1, 2, 2, 2, 2, 3, 3]
-    assert store.lines(0) == [(1, b"1"), (2, b"2"), (3, b"3")]
-    assert store.summary()["duplicates"] == 3
-    assert store.summary()["gaps"] == 3
+    assert store.apply(Committed(1, command(1, b"1", b"", b"3"))) == 3
+    assert store.apply(Committed(2, command(4, b"4"))) == 4
+    assert store.lines(0) == [(1, b"1"), (2, b""), (3, b"3"), (4, b"4")]
+    assert unpack(command(7, b"a", b"", b"bc")) == (7, [b"a", b"", b"bc"])
 
 
 def test_store_keeps_clients_apart() -> None:
     store = TextStore()
-    for index, (client, sequence) in enumerate([(b"client-a", 1), (b"client-b", 1), (b"client-a", 2)], 1):
-        assert store.apply(Committed(index, command(sequence, b"", client))) == sequence
-    assert store.summary()["count"] == 3
+    for index, (session, sequence) in enumerate([(b"a", 1), (b"b", 1), (b"a", 2)], 1):
+        assert store.apply(Committed(index, command(sequence), session)) == sequence
+    assert (store.count(b"a"), store.count(b"b"), store.count(b"c")) == (2, 1, 0)
 
 
-def test_store_survives_what_is_no_command() -> None:
+def test_store_leaves_what_is_of_no_session() -> None:
     store = TextStore()
-    assert store.apply(Committed(1, b"")) == 0
-    assert store.apply(Committed(2, b"short")) == 0
+    assert store.apply(Committed(1, b"", None)) == 0
     assert store.summary()["count"] == 0
 
 
@@ -251,9 +251,12 @@ class Door:
             self.batches += 1
             commands = text_client.unpack_commands(frame[1])
             reason = self.misbehave(self.batches, len(commands))
-            last = 0
+            # As a session does: what is here already is not taken again, and nothing that leaves one out.
+            last = self.store.count(b"session-1")
             for each in commands[: len(commands) // 2 if reason else None]:
-                last = self.store.apply(Committed(self.store.index + 1, each))
+                if COMMAND.unpack_from(each)[1] == last + 1:
+                    line = each[COMMAND.size :]
+                    last = self.store.apply(Committed(self.store.index + 1, pack(last + 1, [line])))
             connection.send(text_client.ANSWER, text_client.OUTCOME.pack(last, 1) + reason.encode())
 
     def close(self) -> None:
@@ -302,14 +305,14 @@ def test_sender_gives_up_when_nothing_moves(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_frames_carry_everything() -> None:
-    commands = [command(1, b""), command(2, b"\x00" * 3), command(3, b"x" * 70_000)]
+    commands = [sent(1, b""), sent(2, b"\x00" * 3), sent(3, b"x" * 70_000)]
     assert text_client.unpack_commands(text_client.pack_commands(commands)) == commands
     lines = [(1, b""), (2**63, b"\xff\n"), (3, b"y" * 70_000)]
     assert text_client.unpack_lines(text_client.pack_lines(lines)) == lines
 
 
 @pytest.mark.parametrize(
-    "body", [b"\0", text_client.pack_commands([b"short"]), text_client.pack_commands([command(1)])[:-1]]
+    "body", [b"\0", text_client.pack_commands([b"short"]), text_client.pack_commands([sent(1, b"line")])[:-1]]
 )
 def test_bodies_that_are_no_commands_are_refused(body: bytes) -> None:
     with pytest.raises(ValueError, match="a command"):

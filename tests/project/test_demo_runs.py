@@ -22,7 +22,7 @@ from examples import text_client, text_processes
 from examples.text_client import Connection, Sender, readable
 from examples.text_cluster import LINE_MAX
 from examples.text_processes import Cluster, Failed
-from examples.text_store import COMMAND, Text
+from examples.text_store import OVERHEAD, Text
 from tests.helpers.demo import KEYS, WAIT, numbered, run, start
 
 pytestmark = pytest.mark.slow
@@ -45,9 +45,9 @@ def refusal(temporary: Path, *arguments: str, stdin: bytes | None = None) -> str
 
 def test_a_line_that_is_too_long_is_refused(temporary: Path) -> None:
     message = refusal(temporary, "-", stdin=b"a\n\n" + b"x" * (LINE_MAX + 1) + b"\nb\n")
-    assert "line 3 has 1,048,561 bytes" in message
-    assert "limit is 1,048,560" in message
-    assert LINE_MAX + COMMAND.size == raftx.Config(id=1).max_entry_bytes
+    assert "line 3 has 1,048,517 bytes" in message
+    assert "limit is 1,048,516" in message
+    assert raftx.Config(id=1).max_entry_bytes == LINE_MAX + OVERHEAD
 
 
 @pytest.mark.once
