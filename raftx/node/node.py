@@ -500,9 +500,10 @@ class Node(MemberRequests):
         ``too_large_out`` counts messages that their recipient's max_frame_bytes kept from being sent, ``too_large_in``
         frames that told of such messages to this node. ``entries_bare`` counts committed entries that no Node proposed
         and that are therefore not applied. ``disagreements`` has, by member, sentences about settings that do not fit
-        this node's, each with its remedy; under 0 those whose member is not known. ``first`` is the first entry in
-        memory. ``snapshot`` has the newest one's index, term, size and version (0 without one), how many were made and
-        failed in this life, and ``writing``: bytes that were written of the one under way, None without one.
+        this node's, and clocks that are off by more than a second, each with its remedy; under 0 those whose member is
+        not known. ``first`` is the first entry in memory. ``snapshot`` has the newest one's index, term, size and
+        version (0 without one), how many were made and failed in this life, and ``writing``: bytes that were written of
+        the one under way, None without one.
         ``snapshots_not_taken`` counts offers of one that this member needs, and whose storage cannot take it: it stays
         behind.
 

@@ -192,6 +192,35 @@ def test_proposals_get_the_time_of_the_log(impl, size):
     assert impl.Entry.decode_all(whole) == log.entries(1, 3)
 
 
+def test_the_time_of_a_raw_node(impl):
+    """Whoever drives it has the clock; without one there are no times."""
+    raw = impl.RawNode(impl.Config(id=1, seed=1), conf_state=impl.ConfState(voters=(1,)))
+    raw.campaign()
+    given = []
+
+    def drain():
+        while raw.has_ready():
+            given.extend(raw.ready().committed_entries)
+            raw.advance()
+
+    drain()
+    raw.time = 5 * SECOND
+    raw.propose(b"one")
+    raw.time = SECOND
+    raw.propose(b"two")
+    raw.time = 7 * SECOND + 255
+    raw.propose(b"three")
+    drain()
+    assert [(entry.data, entry.time) for entry in given] == [
+        (b"", 0), (b"one", 5 * SECOND // 256 * 256), (b"two", 5 * SECOND // 256 * 256),
+        (b"three", (7 * SECOND + 255) // 256 * 256),
+    ]  # fmt: skip
+    for wrong in (-1, 2**63, 1.5, None, True):
+        with pytest.raises(impl.UsageError, match="time must be"):
+            raw.time = wrong
+    assert raw.time == 7 * SECOND + 255
+
+
 def test_entries_as_values(impl):
     entry = impl.Entry(3, 2, b"data", 1, 1000)
     assert (entry.time, entry.session, entry.session_sequence) == (768, None, 0)
