@@ -7,7 +7,7 @@ from .peers cimport PeerTable
 
 cdef int LEADER, MEMBERS_MAX
 cdef int VERSION, COUNT, FIRST
-cdef int64_t OFF_NS
+cdef int64_t OFF_NS, WALL_MAX
 
 @cython.final
 cdef class Clocks:

@@ -21,6 +21,7 @@ from .peers import PeerTable
 
 OFF_NS = 1_000_000_000  # a clock that is off by more is told of
 SLEW = 2  # an error is made up for in this many times as long as it is, at least
+WALL_MAX = 2**62  # of a clock that counts: the year 2116. So sums of what members say stay in 64 bits
 LEADER_MS = 1_000  # how often a member tells its leader its clock again,
 ALL_MS = 10_000  # and everybody
 
@@ -53,7 +54,7 @@ class Clocks:
 
     def heard(self, place: int, wall: int) -> int:
         """A member has told its wall clock, in nanoseconds; 0: it has not."""
-        if wall != 0:
+        if 0 < wall <= WALL_MAX:
             offset = wall - self.clock.now()
             self.peers.clocks[place] = offset if offset != 0 else 1
         return 0

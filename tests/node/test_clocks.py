@@ -124,6 +124,7 @@ def test_time_stands_while_no_majority_is_known(impl):
     assert made.py_time() == 0
     place = peers.py_place(member.tracker.peers, 2)
     made.py_heard(place, 0)  # it did not say
+    made.py_heard(place, 2**63 - 1)  # nor can it mean that
     made.py_tick()
     assert made.py_time() == 0
     made.py_heard(place, int(NOW) * SECOND)

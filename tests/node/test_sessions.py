@@ -271,6 +271,26 @@ def test_sessions_go_on_behind_a_snapshot(make, impl):
     assert time == leader._parts.applier.time > 0
 
 
+def test_a_cluster_that_begins_with_a_backup_knows_the_sessions(make, impl, tmp_path):
+    world = make(count=1)
+    node = world.leader()
+    world.for_rounds(50)
+    session = node.session("s")
+    both = [session.propose(b"one"), session.propose(b"two")]
+    done = [world.ended(future) for future in both]
+    world.ended(node.backup(tmp_path / "backup"))
+    time = node._parts.applier.time
+    storage = impl.FileStorage.restore(tmp_path / "new", tmp_path / "backup", id=1, members=[1])
+    other = Banks(impl, 1, storages={1: storage}, cluster=storage.cluster)
+    form = header(impl)
+    copy = form.HEADER.pack(session.id, session._opening, 2, 1, form.COMMAND) + b"two"
+    assert inject(other, other.leader(), copy).result == done[1].result
+    assert other.machines[1].given == [b"one", b"two"]
+    assert other.nodes[1]._parts.applier.time >= time > 0
+    assert other.ended(other.leader().session("s").open()) == 2
+    other.close()
+
+
 class Durable(Bank):
     """Has its state where it does not get lost, and says up to which entry."""
 
