@@ -14,7 +14,7 @@ from .._native.files import Directory
 from .._native.layout import ENVELOPE
 from .._native.memory import Entry
 from ..errors import ConfigError, LossNotAccepted, StorageError, UsageError, WalDamaged
-from ..types import ENTRY_NORMAL, is_id
+from ..types import ENTRY_NORMAL, ENTRY_SESSION, is_id
 from . import skips as skips_file
 from .disk import Disk
 from .look import look_into
@@ -95,7 +95,7 @@ def _check(where: Path, index: int, entry: Entry | None, base: int, last: int) -
         )
     if entry is None:
         raise UsageError(f"index must be that of an entry in {where}, {base + 1}..{last}, not {index}")
-    if entry.kind != ENTRY_NORMAL or len(entry.data) < ENVELOPE:
+    if entry.kind not in (ENTRY_NORMAL, ENTRY_SESSION) or len(entry.data) < ENVELOPE:
         raise UsageError(
             f"index must be that of a command, not {index}: that entry is given to no state machine (raftx wal dump)"
         )

@@ -47,7 +47,7 @@ def test_info_for_programs(impl, whole):
     """These keys stay; docs/cli.md has them."""
     found = ran(impl, "wal", "info", "--json", whole).json()
     assert set(found) == {
-        "directory", "in_use", "founding", "log", "segments", "snapshots", "in_doubt", "mends", "damage",
+        "directory", "in_use", "founding", "log", "segments", "snapshots", "skips", "in_doubt", "mends", "damage",
     }  # fmt: skip
     assert set(found["founding"]) == {
         "cluster", "id", "store", "segment_bytes", "members", "rebuilt", "restored", "base_index", "base_term",
@@ -408,7 +408,7 @@ def other_version(impl, path):
         (lambda impl, path: path.mkdir(), 3, "holds no member.*look whether its disk is mounted"),
         (damaged_founding, 1, "the file founding is damaged"),
         (lost_founding, 1, "the file founding is missing, and wal.mark of a member is there"),
-        (other_version, 3, "format version 9; this raftx reads version 2"),
+        (other_version, 3, "format version 9; this raftx reads version 3"),
     ],
     ids=["missing", "file", "empty", "founding", "no founding", "version"],
 )

@@ -232,8 +232,10 @@ class Poisoned:
         return len(self.items)
 
 
-@pytest.mark.parametrize("batches", [False, True], ids=["one", "batches"])
-def test_a_cluster_that_no_start_would_bring_back(impl, tmp_path, caplog, batches):
+@pytest.mark.parametrize(
+    ("batches", "session"), [(False, False), (True, False), (False, True)], ids=["one", "batches", "session"]
+)
+def test_a_cluster_that_no_start_would_bring_back(impl, tmp_path, caplog, batches, session):
     """Each member ends, at each start, and names the way out; once all skip the entry, they go on and agree."""
     ids = (1, 2, 3)
     for id in ids:
@@ -251,10 +253,12 @@ def test_a_cluster_that_no_start_would_bring_back(impl, tmp_path, caplog, batche
     for number in range(3):
         future = leader.propose(b"%d" % number)
         world.until(future.done)
-    poison = leader.propose(b"poison")
+    proposer = leader.session() if session else leader
+    poison = proposer.propose(b"poison")
     world.until(poison.done)
     assert isinstance(poison.exception(0), impl.Unknown)
-    index = world.machines[leader.id].items[-1][0] + 1
+    # Of a session, its opening comes first.
+    index = world.machines[leader.id].items[-1][0] + 1 + session
     for _ in range(2):
         world.until(lambda: sum(node.failure is not None for node in world.nodes.values()) >= 2, 20_000)
         start()
