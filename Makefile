@@ -114,6 +114,7 @@ lint: $(VENV)/.dev
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+	$(RUN) -m mypy --follow-imports=silent raftx/node/futures.py
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint raftx
 
 # FILES is a list of scripts.

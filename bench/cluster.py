@@ -89,6 +89,29 @@ def closed_loop(node, outstanding, seconds, many=False, size=SIZE):
     return done, elapsed, latencies
 
 
+def reads_at_once(node, count, seconds, level):
+    """So many reads are asked for, all are awaited, and again; (reads, seconds, latencies of each lot in us, frames).
+
+    The frames are those that were sent beyond what is sent without reads.
+    """
+    bound = {"max_staleness": 1.0} if level == "stale" else {}
+    now = time.perf_counter
+    before, started = node.status()["frames_out"], now()
+    time.sleep(seconds)
+    idle = (node.status()["frames_out"] - before) / (now() - started)
+    latencies, done = [], 0
+    before, started = node.status()["frames_out"], now()
+    while now() < started + seconds:
+        t = now()
+        for future in [node.read(level=level, **bound) for _ in range(count)]:
+            future.result(WAIT_S)
+        latencies.append((now() - t) * 1e6)
+        done += count
+    elapsed = now() - started
+    sent = node.status()["frames_out"] - before - idle * elapsed
+    return done, elapsed, latencies, sent
+
+
 def paced(node, period_s, seconds):
     """One proposal every so often, made without the GIL; the engine's own stamps of every round.
 
@@ -152,6 +175,8 @@ def member(pipe, id, ports, directory, options):
                     answer = status
                 elif command == "load":
                     answer = closed_loop(node, *arguments)
+                elif command == "reads":
+                    answer = reads_at_once(node, *arguments)
                 elif command == "paced":
                     answer = paced(node, *arguments)
                 elif command == "burn":

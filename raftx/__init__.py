@@ -25,6 +25,7 @@ from .consensus.rawnode import RawNode, Ready
 from .errors import (
     AlreadyFounded,
     ApplyError,
+    Busy,
     ConfChangeError,
     ConfChangeRefused,
     ConfigError,
@@ -81,6 +82,7 @@ from .types import (
     Role,
     Snapshot,
     StateChange,
+    Timing,
 )
 
 __version__ = "0.1.0"
@@ -91,6 +93,7 @@ COMPILED: bool = _core.__file__.endswith(tuple(EXTENSION_SUFFIXES))
 __all__ = [
     "AlreadyFounded",
     "ApplyError",
+    "Busy",
     "COMPILED",
     "ChangeProgress",
     "Clock",
@@ -149,6 +152,7 @@ __all__ = [
     "Storage",
     "StorageError",
     "StorageFailed",
+    "Timing",
     "Transport",
     "TransportError",
     "Unknown",

@@ -169,7 +169,8 @@ cdef class Codec:
     cdef public bint in_doubt              # every frame tells that this node is in doubt, or that its disk says so
     cdef readonly bint sender_in_doubt     # likewise its sender
     cdef public bint no_room               # every frame tells that this node's disk is full
-    cdef readonly bint sender_no_room      # likewise its sender's
+    cdef public bint behind                # likewise that its state machine is far behind
+    cdef readonly bint sender_no_room, sender_behind    # likewise its sender's
     cdef readonly bint sender_too_large    # it has something for this node that is larger than it takes
     cdef uint32_t limit_units              # of 64 KiB, told to others; 0: not said
     cdef readonly uint64_t rejected[16]    # dropped frames by reason

@@ -40,7 +40,7 @@ class Config:
     #: Node only. Bytes of data in one entry, 0..1 GiB; a proposal above it raises EntryTooLarge.
     max_entry_bytes: int = 1 << 20
     #: Bytes of data, 0..2^63-1, that a leader keeps appended and not applied before it refuses proposals; the first
-    #: one always fits.
+    #: one always fits. A Node takes no more entries from its leader while more are committed and not applied.
     max_uncommitted_bytes: int = 256 << 20
     #: Node only. Bytes of proposals that wait for the engine, max_entry_bytes..2^63-1; above it one ends as not done.
     max_waiting_bytes: int = 64 << 20
@@ -48,15 +48,16 @@ class Config:
     max_open_proposals: int = 1 << 18
     #: Bytes of committed entries handed to the state machine at once, 1..2^63-1; one is handed over whatever its size.
     max_apply_bytes: int = 4 << 20
-    #: RawNode only: a Node may be paused, so its reads always ask a quorum. Reads rely on the leader's lease instead of
-    #: a round of heartbeats; needs check_quorum, and clocks that run at about the same speed (thesis, section 6.4.1).
-    #: The lease ends when a leadership transfer starts.
+    #: RawNode only: a Node has reads by lease that end by the clock (Node.read). Reads rely on the leader's lease
+    #: instead of a round of heartbeats; needs check_quorum, and clocks that run at about the same speed (thesis,
+    #: section 6.4.1). The lease ends when a leadership transfer starts.
     lease_reads: bool = False
     #: A leader that is removed or made a learner steps down when that is applied.
     step_down_on_removal: bool = True
     #: A leader checks a membership change when it is proposed: one at a time, joint ones left before the next.
     validate_conf_changes: bool = True
-    #: A vote goes only to candidates of at least this priority, or with a longer log; 0..2^31-1 (raft-rs).
+    #: A vote goes only to candidates of at least this priority, or with a longer log; 0..2^31-1 (raft-rs). A leader, if
+    #: it is a Node, hands leadership to a live voter of higher priority that has everything.
     priority: int = 0
     #: Votes carry the commit index, so a committed membership change is learned without a leader (raft-rs).
     commit_by_vote: bool = False

@@ -69,6 +69,13 @@ class ConfChangeRefused(ProposalDropped):
     """The leader did not take a membership change: another one is under way, or it does not fit the present one."""
 
 
+class Busy(NotDone):
+    """A request was not taken because something is full: proposals, bytes or requests that wait, or a state machine
+    that is too far behind to tell in time what becomes of a proposal. Nothing of it was done; slow down, or ask another
+    member.
+    """
+
+
 class DiskFull(NotDone):
     """A proposal was not taken because a disk is full: this node's, whose directory is named, or its leader's.
 

@@ -142,6 +142,22 @@ class Role(IntEnum):
 
 
 @dataclass(frozen=True)
+class Timing:
+    """How long a proposal took, in microseconds, on the node that led when it was appended; None: not known there.
+
+    queue: until the engine appended it, of the oldest proposal that it took in the same round; quorum: from there until
+    it was committed; apply: from there until the state machine had it. While the quorum is waited for: wal, until it
+    was durable here, and network, until another voter had acknowledged it.
+    """
+
+    queue: float | None = None
+    wal: float | None = None
+    network: float | None = None
+    quorum: float | None = None
+    apply: float | None = None
+
+
+@dataclass(frozen=True)
 class HardState:
     """What must be on disk before anything that depends on it is sent (paper, figure 2)."""
 

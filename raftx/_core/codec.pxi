@@ -29,6 +29,7 @@ cdef enum:
     FLAG_TOO_LARGE = 1    # of a frame: its sender has something for the recipient that is larger than it takes
     FLAG_NO_ROOM = 2      # its sender's disk is full
     FLAG_DOUBT = 4        # its sender is in doubt, or its disk says so
+    FLAG_BEHIND = 8       # its sender's state machine is far behind
     OK = 0
     SHORT = 1
     MAGIC = 2
@@ -85,6 +86,8 @@ cdef class Codec:
         ST32(out + FRAME_MAGIC, FRAME_MAGIC_VALUE)
         out[FRAME_VERSION] = 1
         out[FRAME_FLAGS] = (FLAG_NO_ROOM if self.no_room else 0) | (FLAG_DOUBT if self.in_doubt else 0)
+        if self.behind:
+            out[FRAME_FLAGS] |= FLAG_BEHIND
         out[FRAME_LIMIT] = self.limit_units & 0xFF
         out[FRAME_LIMIT + 1] = self.limit_units >> 8
         memcpy(out + FRAME_CLUSTER, self.cluster, FRAME_CLUSTER_BYTES)
@@ -175,6 +178,7 @@ cdef class Codec:
         self.sender_too_large = (data[FRAME_FLAGS] & FLAG_TOO_LARGE) != 0
         self.sender_no_room = (data[FRAME_FLAGS] & FLAG_NO_ROOM) != 0
         self.sender_in_doubt = (data[FRAME_FLAGS] & FLAG_DOUBT) != 0
+        self.sender_behind = (data[FRAME_FLAGS] & FLAG_BEHIND) != 0
         return 0
 
     cdef uint64_t _foreign_sender(self, const uint8_t* p, size_t size) noexcept nogil:

@@ -17,6 +17,8 @@ cdef enum:
     RECORD_ORIGIN = 32
     RECORD_INCARNATION = 40
     RECORD_SEQUENCE = 48
+    BARRIER_BIT = 63
+    KIND_BARRIER = 65536
     # A frame.
     FRAME_HEADER = 64
     FRAME_MAGIC = 0

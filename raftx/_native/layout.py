@@ -18,6 +18,8 @@ ENVELOPE = 24
 RECORD_ORIGIN = 32  # 8: who proposed it
 RECORD_INCARNATION = 40  # 8: in which of its lives
 RECORD_SEQUENCE = 48  # 8: as which proposal of that life
+BARRIER_BIT = 63  # of the origin: a barrier, with nothing for state machines
+KIND_BARRIER = 65536  # what a ProposalQueue is told for one, beside the kind
 # A frame: one header, then messages.
 FRAME_HEADER = 64
 FRAME_MAGIC = 0  # 4: FRAME_MAGIC_VALUE

@@ -23,7 +23,7 @@ from ..types import (
     Snapshot,
 )
 from .checks import check_index
-from .layout import ENTRY_HEADER, ENVELOPE, RECORD_KIND, RECORD_ORIGIN, RECORD_SEQUENCE
+from .layout import BARRIER_BIT, ENTRY_HEADER, ENVELOPE, RECORD_KIND, RECORD_ORIGIN, RECORD_SEQUENCE
 from .memory import (
     _ENVELOPE,
     _U64,
@@ -188,7 +188,8 @@ class Message:
         for offset, step, _, _ in _walk(self.body, self.body_size):
             if step < ENTRY_HEADER + ENVELOPE:
                 return False
-            if _ENVELOPE.unpack_from(self.body, offset + ENTRY_HEADER) != (origin, incarnation, sequence):
+            first, *rest = _ENVELOPE.unpack_from(self.body, offset + ENTRY_HEADER)
+            if (first & ~(2**BARRIER_BIT), *rest) != (origin, incarnation, sequence):
                 return False
             sequence += 1
         return True

@@ -10,7 +10,7 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memmove
 
 from .checks cimport DEBUG
-from .layout cimport ENTRY_HEADER, ENVELOPE, RECORD_INCARNATION, RECORD_KIND, RECORD_ORIGIN, RECORD_SEQUENCE
+from .layout cimport BARRIER_BIT, ENTRY_HEADER, ENVELOPE, RECORD_INCARNATION, RECORD_KIND, RECORD_ORIGIN, RECORD_SEQUENCE
 
 from ..errors import FrameError
 from ..types import MESSAGE_NAMES, ConfState, Snapshot
@@ -104,7 +104,7 @@ cdef class Message:
         cdef size_t left = self.body_size, step
         while left:
             step = record_size(p, left)
-            if step < ENTRY_HEADER + ENVELOPE or LD64(p + RECORD_ORIGIN) != origin:
+            if step < ENTRY_HEADER + ENVELOPE or LD64(p + RECORD_ORIGIN) & ~(<uint64_t>1 << BARRIER_BIT) != origin:
                 return False
             if LD64(p + RECORD_INCARNATION) != incarnation or LD64(p + RECORD_SEQUENCE) != sequence:
                 return False

@@ -22,6 +22,12 @@ static inline int64_t raftx_wall(void) {
     clock_gettime(CLOCK_REALTIME, &t);
     return (int64_t)t.tv_sec * 1000000000LL + t.tv_nsec;
 }
+/* Also of the time in which the system was suspended, and of that in which this process was stopped. */
+static inline int64_t raftx_boot(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_BOOTTIME, &t);
+    return (int64_t)t.tv_sec * 1000000000LL + t.tv_nsec;
+}
 static inline int64_t raftx_load(int64_t *p) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
 static inline void raftx_store(int64_t *p, int64_t v) { __atomic_store_n(p, v, __ATOMIC_SEQ_CST); }
 static inline int64_t raftx_exchange(int64_t *p, int64_t v) { return __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST); }

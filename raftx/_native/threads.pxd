@@ -29,6 +29,7 @@ cdef inline int peek(int32_t* cell) noexcept nogil:
 cdef class Clock:
     """Monotonic time in nanoseconds."""
     cdef int64_t now(self) noexcept nogil
+    cdef int64_t boot(self) noexcept nogil                       # counts also while the system is suspended
     cdef int64_t until(self, int64_t deadline) noexcept nogil    # how long a waiter may sleep; -1: till woken
     cdef int64_t wall(self) noexcept nogil    # nanoseconds since the epoch, as the system has it; it may jump
 

@@ -25,7 +25,7 @@ from collections.abc import Iterable
 from typing import Any, TypeAlias, TypeVar, final
 
 from .checks import check, check_index
-from .layout import ENTRY_HEADER, ENVELOPE, RECORD_LENGTH, SLACK
+from .layout import BARRIER_BIT, ENTRY_HEADER, ENVELOPE, KIND_BARRIER, RECORD_LENGTH, SLACK
 from .memory import Buffer, Spans
 
 CELLS = 16
@@ -93,6 +93,10 @@ def monotonic_ns() -> int:
     return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
 
 
+def _boot_ns() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
 class Clock:
     """The system's monotonic clock, and its wall clock. Any thread."""
 
@@ -101,6 +105,10 @@ class Clock:
     def now(self) -> int:
         """Nanoseconds."""
         return monotonic_ns()
+
+    def boot(self) -> int:
+        """Nanoseconds since the system was booted, those in which it was suspended included."""
+        return _boot_ns()
 
     def until(self, deadline: int) -> int:
         """How long a waiter may sleep for this deadline, in nanoseconds; -1: until it is woken."""
@@ -117,6 +125,10 @@ class Clock:
     def py_now(self) -> int:
         """Nanoseconds."""
         return self.now()
+
+    def py_boot(self) -> int:
+        """Nanoseconds since the system was booted, those in which it was suspended included."""
+        return self.boot()
 
     def py_until(self, deadline: int) -> int:
         """How long a waiter may sleep for this deadline, in nanoseconds; -1: until it is woken."""
@@ -145,6 +157,10 @@ class ManualClock(Clock):
 
     def now(self) -> int:
         """Nanoseconds."""
+        return self.value
+
+    def boot(self) -> int:
+        """The same: it stops for nothing."""
         return self.value
 
     def until(self, deadline: int) -> int:
@@ -501,10 +517,13 @@ class ProposalQueue:
         return self._put([bytes(data[:size])], kind)
 
     def propose(self, data: Bytes, kind: int = 0) -> int:
-        """Append one proposal: its number, 0 when there is no room, -1 when closed. Raises TypeError."""
+        """Append one proposal: its number, 0 when there is no room, -1 when closed. Raises TypeError.
+
+        kind: that of the entry; KIND_BARRIER: nothing for state machines.
+        """
         kind = _int(kind)
         blob = data if type(data) is bytes else _as_bytes(data)
-        if not 0 <= kind <= 255:
+        if not 0 <= kind & ~KIND_BARRIER <= 255:
             raise OverflowError("kind must be in 0..255")
         return self._put([blob], kind)
 
@@ -542,7 +561,8 @@ class ProposalQueue:
         number = self.taken_sequence = max(self.taken_sequence, 1)
         for _ in range(len(self.queue)):
             kind, blob, _since = self.queue.popleft()
-            self.taken.put_proposal(kind, self.origin, self.incarnation, number, blob, len(blob))
+            origin = self.origin | 2**BARRIER_BIT if kind & KIND_BARRIER else self.origin
+            self.taken.put_proposal(kind & ~KIND_BARRIER, origin, self.incarnation, number, blob, len(blob))
             number += 1
         return True
 

@@ -11,11 +11,12 @@ from libc.string cimport memcpy
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 from .checks cimport check, check_index
-from .layout cimport ENTRY_HEADER, ENVELOPE, RECORD_LENGTH, SLACK
+from .layout cimport BARRIER_BIT, ENTRY_HEADER, ENVELOPE, KIND_BARRIER, RECORD_LENGTH, SLACK
 
 cdef extern from "_native/threads.h":
     int64_t raftx_now() noexcept nogil
     int64_t raftx_wall() noexcept nogil
+    int64_t raftx_boot() noexcept nogil
     int64_t raftx_load(int64_t*) noexcept nogil
     void raftx_store(int64_t*, int64_t) noexcept nogil
     int64_t raftx_exchange(int64_t*, int64_t) noexcept nogil
@@ -53,6 +54,9 @@ cdef class Clock:
     cdef int64_t now(self) noexcept nogil:
         return raftx_now()
 
+    cdef int64_t boot(self) noexcept nogil:
+        return raftx_boot()
+
     cdef int64_t until(self, int64_t deadline) noexcept nogil:
         cdef int64_t now = self.now()
         return deadline - now if deadline > now else 0
@@ -67,6 +71,10 @@ cdef class Clock:
     def py_now(self):
         """Nanoseconds."""
         return self.now()
+
+    def py_boot(self):
+        """Nanoseconds since the system was booted, those in which it was suspended included."""
+        return self.boot()
 
     def py_until(self, int64_t deadline):
         """How long a waiter may sleep for this deadline, in nanoseconds; -1: until it is woken."""
@@ -89,6 +97,9 @@ cdef class ManualClock(Clock):
         return f"<raftx.ManualClock at {raftx_load(&self.value) / 1e9:.3f} s>"
 
     cdef int64_t now(self) noexcept nogil:
+        return raftx_load(&self.value)
+
+    cdef int64_t boot(self) noexcept nogil:
         return raftx_load(&self.value)
 
     cdef int64_t until(self, int64_t deadline) noexcept nogil:
@@ -469,7 +480,8 @@ cdef class ProposalQueue:
         if self.filling.size == 0:
             self.filling_first = self.sequence + 1
             self.filling_since = self.clock.now()
-        self.filling.append_proposal(kind, self.origin, self.incarnation, self.sequence + 1, data, size)
+        cdef uint64_t origin = self.origin | (<uint64_t>1 << BARRIER_BIT) if kind & KIND_BARRIER else self.origin
+        self.filling.append_proposal(kind & ~KIND_BARRIER, origin, self.incarnation, self.sequence + 1, data, size)
         self.sequence += 1
         raftx_store(&self.pending, self.filling.size)
 
@@ -486,9 +498,12 @@ cdef class ProposalQueue:
         return sequence
 
     def propose(self, data, int kind=0):
-        """Append one proposal: its number, 0 when there is no room, -1 when closed. Raises TypeError, MemoryError."""
+        """Append one proposal: its number, 0 when there is no room, -1 when closed. Raises TypeError, MemoryError.
+
+        kind: that of the entry; KIND_BARRIER: nothing for state machines.
+        """
         cdef bytes b = data if type(data) is bytes else as_bytes(data)
-        if not 0 <= kind <= 255:
+        if not 0 <= kind & ~KIND_BARRIER <= 255:
             raise OverflowError("kind must be in 0..255")
         return self.offer(<const uint8_t*>PyBytes_AS_STRING(b), PyBytes_GET_SIZE(b), kind)
 

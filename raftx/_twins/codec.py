@@ -62,6 +62,7 @@ _VERSION = 1
 _TOO_LARGE = 1  # flag of a frame: its sender has something for the recipient that is larger than it takes
 _NO_ROOM = 2  # likewise: its sender's disk is full
 _DOUBT = 4  # likewise: its sender is in doubt, or its disk says so
+_BEHIND = 8  # likewise: its sender's state machine is far behind
 _FRAME = struct.Struct("<4sBBH16sQQQQII")
 _HEAD = struct.Struct("<BBHIIIQQQQQQ")  # kind, flags, 0, count, size, 0, term .. context
 _SHORT, _BAD_MAGIC, _BAD_VERSION, _CLUSTER, _GROUP, _RECIPIENT, _LENGTH, _CHECKSUM, _KIND, _RANGE, _RECORDS, _SENDER = (
@@ -85,6 +86,7 @@ class Codec:
         "_offset",
         "_out",
         "_out_size",
+        "behind",
         "cluster",
         "foreign",
         "group",
@@ -94,6 +96,7 @@ class Codec:
         "no_room",
         "rejected",
         "sender",
+        "sender_behind",
         "sender_in_doubt",
         "sender_incarnation",
         "sender_limit",
@@ -117,7 +120,8 @@ class Codec:
         self.in_doubt = False  # every frame tells that this node is in doubt, or that its disk says so
         self.sender_in_doubt = False  # likewise its sender
         self.no_room = False  # every frame tells that this node's disk is full
-        self.sender_no_room = False  # likewise its sender's
+        self.behind = False  # likewise that its state machine is far behind
+        self.sender_no_room = self.sender_behind = False  # likewise its sender's
         self.sender_too_large = False  # it has something for this node that is larger than it takes
         self._limit_units = 0  # of 64 KiB, told to others; 0: not said
         self.rejected = [0] * 16  # dropped frames by reason
@@ -156,6 +160,7 @@ class Codec:
     def _pack_header(self, recipient: int, length: int, crc: int) -> None:
         addresses = (self.group, self.id, recipient, self.incarnation)
         flags = (_NO_ROOM if self.no_room else 0) | (_DOUBT if self.in_doubt else 0)
+        flags |= _BEHIND if self.behind else 0
         _FRAME.pack_into(
             self._out, 0, _MAGIC, _VERSION, flags, self._limit_units, self.cluster, *addresses, length, crc
         )
@@ -213,6 +218,7 @@ class Codec:
             self.sender_too_large = frame[FRAME_FLAGS] & _TOO_LARGE != 0
             self.sender_no_room = frame[FRAME_FLAGS] & _NO_ROOM != 0
             self.sender_in_doubt = frame[FRAME_FLAGS] & _DOUBT != 0
+            self.sender_behind = frame[FRAME_FLAGS] & _BEHIND != 0
         return reason
 
     def _foreign_sender(self, frame: memoryview, size: int) -> int:

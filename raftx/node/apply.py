@@ -12,10 +12,10 @@ import contextlib
 import logging
 from typing import Any
 
-from .._native.layout import ENVELOPE
+from .._native.layout import BARRIER_BIT, ENVELOPE
 from .._native.memory import Cursor, Entry
 from .._native.threads import ProposalQueue
-from ..errors import ApplyError, DiskFull, NotDone, ProposalError
+from ..errors import ApplyError, Busy, DiskFull, NotDone, ProposalError
 from ..report import report
 from ..storage.lives import WHY, named
 from ..storage.snapshot_format import URL_MAX
@@ -40,6 +40,7 @@ from .rows import (
     REFUSED_DISK_FULL,
     REFUSED_LEADER_FULL,
     REFUSED_STOPPED,
+    REFUSED_UNCOMMITTED,
     ROW_ADDRESS,
     ROW_ASKED,
     ROW_BEGUN,
@@ -47,6 +48,7 @@ from .rows import (
     ROW_DIVERGED,
     ROW_ENTRIES,
     ROW_HANDED,
+    ROW_LEASED_AT,
     ROW_LOST,
     ROW_ODD,
     ROW_READ_AT,
@@ -188,6 +190,9 @@ class Applier:
                 self.snapshot_if_due(self.place)
         if self.keeper is not None and self.keeper.is_spoiled(self.place):
             self.snapshot_if_due(self.place)
+        if self.readers.added:
+            self.readers.applied(self.gauges.index)
+            self.outcomes.wake_all()
         goes_on = self.row < self.rows
         if not goes_on:
             self.row = self.span = 0
@@ -229,6 +234,10 @@ class Applier:
             self.readers.answered(*self.applies.read_at(row))
             self.readers.applied(self.gauges.index)
             self.outcomes.wake_all()
+        elif kind == ROW_LEASED_AT:
+            self.readers.lease_answered(*self.applies.leased_at(row))
+            self.readers.applied(self.gauges.index)
+            self.outcomes.wake_all()
         elif kind == ROW_RESTORE:
             self.take_restore(row)
         elif kind == ROW_RELEASED:
@@ -259,6 +268,8 @@ class Applier:
 
     def may_go_on(self) -> bool:
         """Whether a round would find work, or the end."""
+        if self.readers.added:
+            return True
         if self.row < self.rows:
             return bool(self.committed.has_room())
         if self.keeper is not None and self.keeper.has_work():
@@ -298,7 +309,7 @@ class Applier:
             self.applied_term = c.term
             self.outcomes.replace(c.term)
         if self.batch is not None and c.kind == ENTRY_NORMAL and c.size >= ENVELOPE and c.index > self.held:
-            if not self.is_skipped(c.index, c.term):
+            if c.origin >> BARRIER_BIT == 0 and not self.is_skipped(c.index, c.term):
                 own = c.origin == self.id and c.incarnation == self.incarnation
                 self.gathered += 1
                 entry = Entry(c.index, c.term, c.payload(ENVELOPE), ENTRY_NORMAL, self.time)
@@ -308,12 +319,12 @@ class Applier:
         self.give_batch()
         self.place = c.index
         if c.kind == ENTRY_NORMAL and c.size >= ENVELOPE:
-            if self.state_machine is not None or self.committed is not None:
+            if c.origin >> BARRIER_BIT == 0 and (self.state_machine is not None or self.committed is not None):
                 result = self.give(Entry(c.index, c.term, c.payload(ENVELOPE), ENTRY_NORMAL, self.time))
             # Before its future ends: a thread that sees the end finds the index, too.
             if c.index > self.held:
                 self.gauges.index = c.index
-            if c.origin == self.id and c.incarnation == self.incarnation:
+            if c.origin & NUMBER_MAX == self.id and c.incarnation == self.incarnation:
                 self.outcomes.finish(c.sequence, c.index, c.term, result)
         elif c.kind == ENTRY_SESSION and c.size >= ENVELOPE + SESSION_HEADER:
             self.take_session(c.payload(ENVELOPE))
@@ -463,6 +474,8 @@ class Applier:
             if reason == REFUSED_DISK_FULL and self.where:
                 text = f"{self.where}: {text}: make room on its disk, and the node goes on by itself"
             self.outcomes.refuse(sequence, count, self.proposals.last_sequence, text, DiskFull)
+        elif reason == REFUSED_UNCOMMITTED:
+            self.outcomes.refuse(sequence, count, self.proposals.last_sequence, text, Busy)
         else:
             self.outcomes.refuse(sequence, count, self.proposals.last_sequence, text)
 
@@ -549,6 +562,8 @@ class Applier:
         term, leader, role = self.applies.state(row)
         change = StateChange(term, leader, Role(role))
         self.leadership.seen(change)
+        if leader == 0:
+            self.readers.leaderless()
         self.outcomes.wake_all()
         report(logging.INFO, "node %d: term %d, leader %d, %s", self.id, term, leader, change.role.name.lower())
         self.state_changes.push(change)

@@ -334,7 +334,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         codec.announce(limit)
     takes_snapshots = keeps_snapshots(storage)
     engine = Engine(
-        core, codec, link, clock, event, proposals, writes, disk, applies, commands, config, StageTimes(), limit,
+        core, codec, link, clock, event, proposals, writes, disk, applies, commands, config, StageTimes(clock), limit,
         takes_snapshots, loaded.store, loaded.rebuilt,
     )  # fmt: skip
     for id in first.ids():
@@ -350,6 +350,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     applier.engine_event = event
     applier.returns_errors = config.on_apply_error == "return"
     applier.where = str(getattr(storage, "path", ""))
+    outcomes.stamps = engine.stamps
     if callable(getattr(outside.state_machine, "apply_batch", None)):
         applier.take_batches()
     applier.skips = dict(loaded.skips)
@@ -410,8 +411,8 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
 
     members = Members(config.id, first, engine.changes.installs, publish, directory, lambda index: changer.ended(index))
 
-    def read() -> Future:
-        future = Future()
+    def read() -> Future[Any]:
+        future: Future[Any] = Future()
         future._owner = outcomes
         ticket = applier.readers.add(outcomes.open(KIND_READ, future), None)
         if ticket:
@@ -444,7 +445,11 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     proposer = Proposer(
         proposals, outcomes, config.max_entry_bytes, config.max_waiting_bytes, config.max_open_proposals
     )
-    watch.patience = Patience(proposer, outcomes, clock, watch.event.py_wake)
+    proposer.gauges, proposer.apply_gauges = engine.gauges, engine.apply_gauges
+    proposer.patience_ms = config.proposal_timeout_ms // 2
+    watch.patience = Patience(
+        proposer, outcomes, clock, watch.event.py_wake, lambda: int(engine.gauges.lag_ms) * 1_000_000
+    )
     wal: Wal | None = getattr(storage, "wal", None)
     storage_adapter = StorageAdapter(storage, writes, disk, event) if wal is None else None
     return Parts(

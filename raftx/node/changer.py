@@ -13,6 +13,7 @@ import contextlib
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from .._native.memory import Entry
 from .._native.threads import Clock
@@ -82,7 +83,7 @@ class Goal:
 class Operation:
     """A goal that is worked at."""
 
-    def __init__(self, number: int, goal: Goal, future: Future, deadline: int) -> None:
+    def __init__(self, number: int, goal: Goal, future: Future[Any], deadline: int) -> None:
         self.number = number
         self.goal = goal
         self.future = future
@@ -101,7 +102,7 @@ class Operation:
         self.reason = ""
         self.hand_over_until = 0
         #: a read that tells whether what is known here is the newest; and the membership that was seen after it
-        self.read: Future | None = None
+        self.read: Future[Any] | None = None
         self.read_of = -1
 
 
@@ -141,7 +142,7 @@ class Changer:
 
     # --- other threads -------------------------------------------------------------------------------
 
-    def ask(self, number: int, goal: Goal, future: Future, timeout_ns: int) -> bool:
+    def ask(self, number: int, goal: Goal, future: Future[Any], timeout_ns: int) -> bool:
         """Work at this goal, behind those that are open. False when too many are. Any thread."""
         if len(self.open) >= OPEN_MAX:
             return False

@@ -4,7 +4,7 @@ from .._native.memory cimport Spans
 from .._native.threads cimport Cells, Handoff
 
 cdef uint64_t ROW_ENTRIES, ROW_HANDED, ROW_REFUSED, ROW_STATE, ROW_ODD, ROW_ASKED, ROW_TRANSFER, ROW_RELEASED
-cdef uint64_t ROW_RESTORE, ROW_BEGUN, ROW_LOST, ROW_MET, ROW_UNTAKEN, ROW_READ_AT
+cdef uint64_t ROW_RESTORE, ROW_BEGUN, ROW_LOST, ROW_MET, ROW_UNTAKEN, ROW_READ_AT, ROW_LEASED_AT, ROW_STEP_DOWN
 cdef uint64_t ROW_ADDRESS, ROW_CHANGE, ROW_CHANGED, ROW_DIVERGED
 cdef uint64_t ROW_CAMPAIGN, ROW_TRANSFER_TO, ROW_UNREACHABLE, ROW_CONNECTED, ROW_SNAPSHOT, ROW_RELEASE
 cdef uint64_t ROW_ASK, ROW_GIVE, ROW_ARRIVED
@@ -27,7 +27,8 @@ cdef class ApplyQueue(Handoff):
     cdef int put_transfer(self, Spans no_spans, uint64_t was, uint64_t to, uint64_t role) except -1 nogil
     cdef int put_released(self, Spans no_spans, uint64_t request, uint64_t index, uint64_t term) except -1 nogil
     cdef int put_restore(self, Spans no_spans, uint64_t index, uint64_t term) except -1 nogil
-    cdef int put_read_at(self, Spans no_spans, uint64_t request, uint64_t index) except -1 nogil
+    cdef int put_read_at(self, Spans no_spans, uint64_t ticket, uint64_t index, uint64_t since) except -1 nogil
+    cdef int put_leased_at(self, Spans no_spans, uint64_t ticket, uint64_t index) except -1 nogil
     cdef int put_changed(
         self, Spans no_spans, uint64_t number, uint64_t reason, uint64_t match, uint64_t last
     ) except -1 nogil
@@ -57,6 +58,7 @@ cdef class Gauges:
     cdef readonly uint64_t diverged, diverged_ours, diverged_theirs, diverged_lead
     cdef readonly int64_t role, ticks, leader_changes, failed, frames_in, frames_out, frames_dropped, frames_stale
     cdef readonly int64_t not_taken, unmet
+    cdef public int64_t lag_ms
     cdef readonly int64_t unserved, untaken, too_large_out, too_large_in
     cdef readonly bint in_doubt, waiting, full, diverged_lacks
     cdef readonly int64_t[::1] refused, rejected

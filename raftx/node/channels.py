@@ -25,6 +25,7 @@ from .rows import (
     ROW_ENTRIES,
     ROW_GIVE,
     ROW_HANDED,
+    ROW_LEASED_AT,
     ROW_LOST,
     ROW_MET,
     ROW_ODD,
@@ -35,6 +36,7 @@ from .rows import (
     ROW_RESTORE,
     ROW_SNAPSHOT,
     ROW_STATE,
+    ROW_STEP_DOWN,
     ROW_TRANSFER,
     ROW_TRANSFER_TO,
     ROW_UNREACHABLE,
@@ -96,9 +98,13 @@ class ApplyQueue(Handoff):
         """The log begins behind another member's snapshot, which the state machine is to have before what follows."""
         return self.put(no_spans, ROW_RESTORE, index, term, 0, 0, 0, 0, 0)
 
-    def put_read_at(self, no_spans: Spans, request: int, index: int) -> int:
-        """Reads up to this request may be done, each once what is at ``index`` is applied."""
-        return self.put(no_spans, ROW_READ_AT, request, index, 0, 0, 0, 0, 0)
+    def put_read_at(self, no_spans: Spans, ticket: int, index: int, since: int) -> int:
+        """Reads up to this ticket may be done, each once what is at ``index`` is applied; it was asked at ``since``."""
+        return self.put(no_spans, ROW_READ_AT, ticket, index, since, 0, 0, 0, 0)
+
+    def put_leased_at(self, no_spans: Spans, ticket: int, index: int) -> int:
+        """The same of reads by lease alone."""
+        return self.put(no_spans, ROW_LEASED_AT, ticket, index, 0, 0, 0, 0, 0)
 
     def put_changed(self, no_spans: Spans, number: int, reason: int, match: int, last: int) -> int:
         """A change that this node asked for was not taken, for a reason; with REFUSED_BEHIND: what the learner has."""
@@ -168,8 +174,12 @@ class ApplyQueue(Handoff):
         """index, term"""
         return self.py_at(row, 1), self.py_at(row, 2)
 
-    def read_at(self, row: int) -> tuple[int, int]:
-        """request, index"""
+    def read_at(self, row: int) -> tuple[int, int, int]:
+        """ticket, index, since"""
+        return self.py_at(row, 1), self.py_at(row, 2), self.py_at(row, 3)
+
+    def leased_at(self, row: int) -> tuple[int, int]:
+        """ticket, index"""
         return self.py_at(row, 1), self.py_at(row, 2)
 
     def changed(self, row: int) -> tuple[int, int, int, int]:
@@ -244,6 +254,10 @@ class CommandQueue(Handoff):
         """Let ``to`` lead."""
         return self.py_put(None, ROW_TRANSFER_TO, to, request)
 
+    def step_down(self, request: int) -> bool:
+        """Give leadership up."""
+        return self.py_put(None, ROW_STEP_DOWN, 0, request)
+
     def snapshot(self, record: bytes, index: int, term: int) -> bool:
         """The storage has this snapshot; ``record`` is what the core tells other members of it: the row's one span."""
         spans = Spans()
@@ -301,6 +315,8 @@ class Gauges:
         #: last index committed, applied, in the log, and durable here; the first one that is in memory
         self.commit = self.applied = self.last = self.stable = self.first = 0
         self.ticks = 0
+        #: milliseconds that the state machine would need to apply what is committed, as far as can be told (lag.py)
+        self.lag_ms = 0
         self.leader_changes = 0
         #: FAILED_..., 0 while nothing has ended the engine
         self.failed = 0

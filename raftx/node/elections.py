@@ -5,6 +5,7 @@ from __future__ import annotations
 from .._native.outbox import Message
 from ..consensus.raft import Raft
 from ..types import LEADER, MSG_PROP, MSG_READ_INDEX
+from .peers import PeerTable
 from .rows import (
     REFUSED_NO_LEADER,
     REFUSED_NO_VOTER,
@@ -15,17 +16,25 @@ from .rows import (
 )
 
 
-def most_complete(core: Raft) -> int:
+def most_complete(core: Raft, peers: PeerTable) -> int:
     """The live voter, other than this one, that has acknowledged most; 0 for none. On the leader."""
     best = to = 0
     for slot in range(core.tracker.peers.count):
         if slot == core.self_slot or (core.tracker.voters >> slot) & 1 == 0:
             continue
-        alive = (core.tracker.peers.recent_active >> slot) & 1
-        if alive and core.tracker.peers.match[slot] >= best:
+        if peers.is_alive(core.tracker.peers, slot) and core.tracker.peers.match[slot] >= best:
             best = core.tracker.peers.match[slot]
             to = core.tracker.peers.ids[slot]
     return to
+
+
+def best_match(core: Raft) -> int:
+    """How far the voter, other than this one, that has acknowledged most has the log; 0 without another voter."""
+    best = 0
+    for slot in range(core.tracker.peers.count):
+        if slot != core.self_slot and ((core.tracker.voters | core.tracker.outgoing) >> slot) & 1:
+            best = max(best, core.tracker.peers.match[slot])
+    return best
 
 
 def transfer_refusal(core: Raft, to: int) -> int:

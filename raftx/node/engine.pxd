@@ -18,9 +18,12 @@ from .contact cimport Contact
 from .dispatch cimport Dispatch
 from .divergence cimport Divergence
 from .hello cimport Hellos
+from .lag cimport Lag
+from .leases cimport Leases
 from .meetings cimport Meetings
 from .orders cimport Orders
 from .peers cimport PeerTable
+from .preference cimport Preference
 from .reads cimport Reads
 from .room cimport Room
 from .senders cimport Senders
@@ -80,6 +83,9 @@ cdef class Engine(Runner):
     cdef readonly Room room
     cdef readonly Reads reads
     cdef readonly Changes changes
+    cdef readonly Lag lag
+    cdef readonly Leases leases
+    cdef readonly Preference preference
     cdef readonly Orders orders
     cdef int64_t[::1] odd_told
     cdef int64_t untaken_told

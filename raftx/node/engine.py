@@ -49,9 +49,12 @@ from .compaction import Compaction
 from .dispatch import Dispatch
 from .divergence import Divergence
 from .hello import Hellos
+from .lag import Lag
+from .leases import Leases
 from .meetings import Meetings
 from .orders import Orders
 from .peers import PeerTable
+from .preference import Preference
 from .reads import Reads
 from .room import Room
 from .rows import (
@@ -161,11 +164,14 @@ class Engine(Runner):
         self.divergence = Divergence(core, applies, settings.tick_ms)
         self.clocks = Clocks(core, self.peers, clock, settings.tick_ms)
         self.compaction = Compaction(core, self.peers, settings.keep_entries, settings.max_log_bytes)
-        self.reads = Reads(core, applies, codec.incarnation)
+        self.lag = Lag(core, self.gauges, self.apply_gauges, settings)
+        self.leases = Leases(core, clock, self.hellos, settings)
+        self.preference = Preference(core, self.hellos, self.peers, self.room, self.lag, settings)
+        self.reads = Reads(core, applies, codec.incarnation, self.leases)
         self.changes = Changes(core, self.out, self.peers, self.room, self.meetings, applies, codec.incarnation, event)
         self.orders = Orders(
             core, commands, applies, self.dispatch, self.peers, self.transfers, self.compaction, self.meetings,
-            self.room, self.changes, self.gauges, self.apply_gauges,
+            self.room, self.changes, self.lag, self.leases, self.gauges, self.apply_gauges,
         )  # fmt: skip
         self.shown_term = self.shown_lead = self.shown_transferee = 0
         self.shown_role = -1
@@ -288,6 +294,9 @@ class Engine(Runner):
         self.changes.tick()
         self.divergence.tick()
         self.tick_clocks()
+        self.lag.tick()
+        self.leases.tick()
+        self.preference.tick()
         if self.meetings.tick():
             self.applies.put_begun(self.empty_spans, self.core.in_doubt)
         return self.core.tick() if self.meetings.begun else 0
@@ -324,6 +333,7 @@ class Engine(Runner):
             self.doubted_to = self.driver.number + 1  # what is written next may say that it is not, at the earliest
         elif self.codec.in_doubt and done >= self.doubted_to and not self.driver.handed_in_doubt:
             self.codec.in_doubt = False
+        self.codec.behind = self.lag.is_far()
         if done == self.driver.durable:
             return 0
         self.stalled = 0
@@ -390,6 +400,7 @@ class Engine(Runner):
         if slot < 0:
             return 0
         self.contact.heard(place)
+        self.peers.silence[place] = 0
         if self.peers.met[place] != self.codec.sender_incarnation:
             # A member that has just begun does not know what its earlier life was told, or what was sent before it
             # listened.
@@ -398,6 +409,7 @@ class Engine(Runner):
         self.peers.frame_limits[place] = self.codec.sender_limit
         self.room.heard(place, self.codec.sender_no_room)
         self.peers.in_doubt[place] = 1 if self.codec.sender_in_doubt else 0
+        self.lag.heard(place, self.codec.sender_behind)
         if self.codec.sender_limit:
             # An append and the headers around it fit what its recipient takes, unless it is a single entry.
             self.core.tracker.append_limits[slot] = self.codec.sender_limit - FRAME_HEADER - MESSAGE_HEADER
@@ -449,6 +461,8 @@ class Engine(Runner):
             if not self.transfers.enabled and self.transfers.lacks(self.message):
                 return self.leave_offer()
             return self.transfers.take_offer(self.message)
+        if not self.leases.takes(self.message) or not self.lag.takes(self.message.kind, self.message.count):
+            return 0
         if not self.room.takes(self.message.kind, self.message.count, self.message.body_size):
             return 0
         if self.message.kind == MSG_APP:
@@ -578,7 +592,9 @@ class Engine(Runner):
                 self.message.body_from(self.proposals.taken, self.proposals.offset, size, count)
                 self.core.step(self.message)
                 if self.core.role == LEADER:
-                    self.stamps.accepted(self.core.log.last, self.proposals.taken_since, self.clock.now())
+                    self.stamps.accepted(
+                        self.core.log.last, count, self.core.term, self.proposals.taken_since, self.clock.now()
+                    )
                 else:
                     # The term for the leader; count and sequence for the case that it cannot be sent.
                     self.core.messages.set_log(0, self.core.term, 0)
@@ -620,6 +636,8 @@ class Engine(Runner):
         self.reads.tell()
         self.unsent = 0
         self.dispatch.send()
+        if self.stamps.awaits_reply():
+            self.stamps.replied(elections.best_match(self.core), self.clock)
         self.stamps.committed(self.core.committed, self.clock)
         # In this order: a thread that learns that an entry was applied finds commit_index beyond it.
         self.update_gauges()
@@ -660,7 +678,7 @@ class Engine(Runner):
         self.gauges.in_doubt = self.core.in_doubt
         self.divergence.publish(self.gauges)
         self.gauges.waiting = not self.meetings.begun
-        self.gauges.full, self.gauges.not_taken = self.codec.no_room, self.room.not_taken
+        self.gauges.full, self.gauges.not_taken = self.codec.no_room, self.room.not_taken + self.lag.not_taken
         self.gauges.vote = self.core.vote  # given without any of the changes that are an event
         if self.core.transferee != self.shown_transferee:
             was, to = self.shown_transferee, self.core.transferee

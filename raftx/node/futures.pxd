@@ -9,6 +9,7 @@ cdef int _PENDING, _DONE, _PLAIN, _FAILED, _CANCELLED
 cdef class Done:
     cdef readonly uint64_t index, term
     cdef readonly object result
+    cdef object _source
 
 @cython.final
 @cython.freelist(1024)

@@ -3,6 +3,7 @@
 A Future has the methods of ``concurrent.futures.Future``, works with its ``wait`` and
 ``as_completed`` and with ``asyncio.wrap_future``, and can be awaited in asyncio. Nothing is allocated for
 waiting until a thread waits; a batch is completed by setting all results first and waking afterwards. No threads here.
+Compiled classes cannot be generic, so what they are generic in is told by futures.pyi, which has the same methods.
 
 Ending and waiting need no lock: the thread that ends a future takes its cell first, and writes its state last; a
 thread that waits is in the list before it looks at the state again.
@@ -20,12 +21,13 @@ from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError
 from concurrent.futures import Future as PlainFuture
 from concurrent.futures import TimeoutError as ConcurrentTimeoutError
+from types import GenericAlias
 from typing import Any, NoReturn
 
 from .._native import threads
 from ..errors import UsageError
 from ..report import report
-from ..types import check_timeout
+from ..types import Timing, check_timeout
 
 _PENDING = 0
 _DONE = 1  # one proposal's: index, term and value
@@ -49,10 +51,21 @@ _first: Any = None if getattr(sys, "_is_gil_enabled", lambda: True)() else threa
 class Done:
     """A proposal that was applied: where it stands in the log, and what the state machine returned."""
 
-    def __init__(self, index: int, term: int, result: Any) -> None:
+    def __init__(self, index: int, term: int, result: Any, source: Any = None) -> None:
         self.index = index
         self.term = term
         self.result = result
+        #: who knows how long it took: the table of requests that it was in
+        self._source = source
+
+    @property
+    def timing(self) -> Timing:
+        """How long it took, stage by stage; all None where this node did not lead when it was appended, or long ago.
+
+        Looked up when it is asked for: the newest 4,000 rounds of proposals are kept.
+        """
+        stamps = getattr(self._source, "stamps", None)
+        return Timing() if stamps is None else stamps.timing(self.index, self.term)
 
     def __repr__(self) -> str:
         return f"Done(index={self.index}, term={self.term}, result={self.result!r})"
@@ -66,6 +79,11 @@ class Done:
         return Done, (self.index, self.term, self.result)
 
     __hash__ = None  # type: ignore[assignment]
+
+    @classmethod
+    def __class_getitem__(cls, of: Any) -> GenericAlias:
+        # For annotations that are evaluated: futures.pyi tells type checkers what it is generic in.
+        return GenericAlias(cls, of)
 
 
 class _Watched:
@@ -99,6 +117,10 @@ class Future:
     def __class__(self) -> Any:
         # What asyncio.wrap_future asks for; type() tells the truth.
         return PlainFuture
+
+    @classmethod
+    def __class_getitem__(cls, of: Any) -> GenericAlias:
+        return GenericAlias(cls, of)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a raftx.Future cannot be pickled or copied: it belongs to a running node")
@@ -135,7 +157,7 @@ class Future:
             self._wait(timeout)
         state = threads.peek(self._cell)
         if state == _DONE:
-            return Done(self._index, self._term, self._value)
+            return Done(self._index, self._term, self._value, self._owner)
         if state == _PLAIN:
             return self._value
         if state == _CANCELLED:

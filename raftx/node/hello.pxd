@@ -13,3 +13,5 @@ cdef class Hellos:
     cdef int take(self, Message m, Peers peers) noexcept nogil
     @cython.locals(there=uint64_t)
     cdef int row_of(self, uint64_t id, Peers peers) noexcept nogil
+    @cython.locals(there=uint64_t)
+    cdef int64_t said(self, uint64_t id, int field, Peers peers) noexcept nogil

@@ -11,21 +11,18 @@ from .._native.outbox import Message
 from .._native.threads import Cells
 from ..config import Config
 from ..types import FLAG_NEW_CONNECTION, MEMBERS_MAX, MSG_HELLO
+from .rows import CHECK_QUORUM, ELECTION_MS, HEARTBEAT_MS, OPTIONS, PRIORITY_UNIT
 
-# Of one member, in cells
+# Of one member, in cells, beside those in rows.py
 VERSION = 0  # how often it was written; odd while it is. Invariant: what is read between two equal even ones is whole
 ID = 1  # 0: nobody
-ELECTION_MS = 2
-HEARTBEAT_MS = 3
 MAX_ENTRY = 4  # bytes of data in one entry
 MAX_FRAME = 5  # bytes of the largest frame that it takes
-OPTIONS = 6
 FIELDS = 7
 CHANGES = MEMBERS_MAX * FIELDS  # the cell behind them: how often any was written
 
-# Bits of OPTIONS
+# Bits of OPTIONS, beside CHECK_QUORUM
 PRE_VOTE = 1
-CHECK_QUORUM = 2
 LEASE_READS = 4
 OPTION_NAMES = {PRE_VOTE: "pre_vote", CHECK_QUORUM: "check_quorum", LEASE_READS: "lease_reads"}
 
@@ -33,6 +30,7 @@ OPTION_NAMES = {PRE_VOTE: "pre_vote", CHECK_QUORUM: "check_quorum", LEASE_READS:
 def settings_of(config: Config, max_frame_bytes: int) -> tuple[int, int, int, int, int]:
     """What others are told: ELECTION_MS to OPTIONS."""
     options = sum([bit for bit, name in OPTION_NAMES.items() if getattr(config, name)])
+    options += config.priority * PRIORITY_UNIT
     election, heartbeat = config.election_ticks * config.tick_ms, config.heartbeat_ticks * config.tick_ms
     return election, heartbeat, config.max_entry_bytes, max_frame_bytes, options
 
@@ -85,6 +83,16 @@ class Hellos:
             if free < 0 and (there == 0 or peers.slot_of(there) < 0):
                 free = row
         return free
+
+    def said(self, id: int, field: int, peers: Peers) -> int:
+        """What a member said last, ELECTION_MS to OPTIONS; 0: it has said nothing. The engine's thread."""
+        row = self.row_of(id, peers)
+        if row < 0:
+            return 0
+        there = self.cells.get(row * FIELDS + ID)
+        if there != id:
+            return 0
+        return self.cells.get(row * FIELDS + field)
 
     def heard(self) -> dict[int, tuple[int, int, int, int, int]]:
         """What each member said, ELECTION_MS to OPTIONS, by id. For Python, any thread."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from .._native.outbox import snapshot_record
 from ..config import Config
-from ..errors import ConfigError, StorageError
+from ..errors import Busy, ConfigError, StorageError
 from ..report import report
 from ..storage import snapshot_format
 from ..storage.snapshot_copy import BackupWriter
@@ -26,6 +26,7 @@ from .channels import CommandQueue
 from .outcomes import Outcomes
 from .snapshots import Snapshotter
 
+ASKED_MAX = 1000  # snapshots and backups that may wait for their turn
 NOTHING_YET = "nothing is applied yet, or the term of the last entry that is applied is not known yet: ask again"
 
 #: (index, term, version of the state machine) to what is known of a snapshot before it is written
@@ -200,13 +201,21 @@ class Keeper:
 
     def ask(self, request: int) -> None:
         """Somebody wants a snapshot of what is applied now."""
-        self.asked.append(request)
-        self.wake()
+        if self._takes(request):
+            self.asked.append(request)
+            self.wake()
 
     def back_up(self, backup: Backup) -> None:
         """Somebody wants a backup of what is applied now."""
-        self.backups.append(backup)
-        self.wake()
+        if self._takes(backup.request):
+            self.backups.append(backup)
+            self.wake()
+
+    def _takes(self, request: int) -> bool:
+        if len(self.asked) + len(self.backups) < ASKED_MAX:
+            return True
+        self.outcomes.reject(request, f"{ASKED_MAX} snapshots and backups wait already", Busy)
+        return False
 
     def spoil(self, index: int) -> None:
         """The file of a snapshot that others need cannot be read: another one is due, of a later entry."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ..errors import UsageError
+from ..errors import Busy, UsageError
 from ..storage.snapshot_format import URL_MAX
 from ..types import ADD_LEARNER, ADD_VOTER, NUMBER_MAX, REMOVE, UPDATE, ConfChangeSingle, check_timeout, is_id
 from . import changer
@@ -17,7 +17,7 @@ from .events import Consumer
 from .futures import Future
 from .members import Membership
 from .outcomes import KIND_CHANGE
-from .requests import SECONDS_MAX, Requests
+from .requests import SECONDS_MAX, R, Requests
 
 TIMEOUT = 60.0
 KINDS = (ADD_VOTER, REMOVE, UPDATE, ADD_LEARNER)
@@ -46,10 +46,10 @@ class Member:
         return self.last_heard is not None and self.last_heard < 3.0
 
 
-class MemberRequests(Requests):
+class MemberRequests(Requests[R]):
     """The requests of a Node about members. Any thread; on any member, which asks the leader."""
 
-    def add_learner(self, id: int, url: str = "", *, timeout: float = TIMEOUT) -> Future:
+    def add_learner(self, id: int, url: str = "", *, timeout: float = TIMEOUT) -> Future[Membership]:
         """Let ``id`` take part without a vote: it gets the log, or a snapshot. Returns a Future of the Membership.
 
         url: where it is reached, as its transport listens; "": every transport knows. It need not run yet. Done, too,
@@ -63,22 +63,22 @@ class MemberRequests(Requests):
         """
         return self._change(changer.add_learner(_id(id), _url(url)), timeout)
 
-    def add_voter(self, id: int, url: str = "", *, timeout: float = TIMEOUT) -> Future:
+    def add_voter(self, id: int, url: str = "", *, timeout: float = TIMEOUT) -> Future[Membership]:
         """Let ``id`` take part with a vote: as a learner first, until it has caught up. Otherwise as ``add_learner``.
 
         A member that never starts stays a learner, which nobody waits for. So a group of one stays usable.
         """
         return self._change(changer.add_voter(_id(id), _url(url)), timeout)
 
-    def promote(self, id: int, *, timeout: float = TIMEOUT) -> Future:
+    def promote(self, id: int, *, timeout: float = TIMEOUT) -> Future[Membership]:
         """Let the learner ``id`` vote, once it has caught up. Done, too, for a voter. Otherwise as ``add_learner``."""
         return self._change(changer.promote(_id(id)), timeout)
 
-    def demote(self, id: int, *, timeout: float = TIMEOUT) -> Future:
+    def demote(self, id: int, *, timeout: float = TIMEOUT) -> Future[Membership]:
         """Make the voter ``id`` a learner; a leader hands over first. Otherwise as ``add_learner``."""
         return self._change(changer.demote(_id(id)), timeout)
 
-    def remove(self, id: int, *, timeout: float = TIMEOUT) -> Future:
+    def remove(self, id: int, *, timeout: float = TIMEOUT) -> Future[Membership]:
         """Let ``id`` take part no more; a leader hands over first. Done, too, when it is no member.
 
         Its node ends with Removed, as soon as it hears of it. It waits while too few of the voters that would be left
@@ -86,7 +86,7 @@ class MemberRequests(Requests):
         """
         return self._change(changer.remove(_id(id)), timeout)
 
-    def move(self, id: int, url: str, *, timeout: float = TIMEOUT) -> Future:
+    def move(self, id: int, url: str, *, timeout: float = TIMEOUT) -> Future[Membership]:
         """From now on ``id`` is reached at ``url``. Every member's transport follows. Otherwise as ``add_learner``."""
         if not url:
             raise UsageError("url must be an address, not ''")
@@ -98,7 +98,7 @@ class MemberRequests(Requests):
         addresses: Mapping[int, str] | None = None,
         *,
         timeout: float = TIMEOUT,
-    ) -> Future:
+    ) -> Future[Membership]:
         """Make several changes at once, through a joint configuration: ``ConfChangeSingle(ConfChangeKind.REMOVE, 3)``.
 
         addresses: of members that are added or moved. Who is to vote and is no member yet is added as a learner before,
@@ -118,13 +118,13 @@ class MemberRequests(Requests):
         goal = changer.change_configuration(tuple([(int(part.kind), part.id) for part in parts]), urls)
         return self._change(goal, timeout)
 
-    def _change(self, goal: Goal, timeout: float) -> Future:
+    def _change(self, goal: Goal, timeout: float) -> Future[Membership]:
         self._check_running()
         check_timeout(timeout, none=False)
         future, request = self._open(KIND_CHANGE)
         nanoseconds = int(min(max(timeout, 0.0), SECONDS_MAX) * 1e9)
         if not self._made().changer.ask(request, goal, future, nanoseconds):
-            self._outcomes.reject(request, TOO_MANY)
+            self._outcomes.reject(request, TOO_MANY, Busy)
             self._outcomes.wake_all()
         return future
 

@@ -10,7 +10,7 @@ import contextlib
 import logging
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, TypeVar, overload
 
 from .._native.memory import Entry
 from .._native.threads import Clock
@@ -28,7 +28,10 @@ from .lifecycle import Life, Worker
 from .member_requests import MemberRequests
 from .members import Membership
 from .outcomes import Outcomes
+from .requests import R
 from .status import status_of
+
+R_co = TypeVar("R_co", covariant=True)
 
 STATE_CHANGES_KEPT = 1024
 COMMITTED_KEPT = 10_000
@@ -38,10 +41,10 @@ LAST_SECONDS = 0.1  # so long a close waits for last callbacks, and for the last
 NET_SECONDS = 1.0  # so long a send may take before the transport is closed under it
 
 
-class StateMachine(Protocol):
-    """What an application replicates."""
+class StateMachine(Protocol[R_co]):
+    """What an application replicates. Generic in what ``apply`` returns, which is the result of proposals."""
 
-    def apply(self, entry: Entry, /) -> Any:
+    def apply(self, entry: Entry, /) -> R_co:
         """Take one committed entry (index, term, data) and return the proposal's result.
 
         Called on the apply thread, in the order of index, each entry once. Must depend on nothing but
@@ -71,8 +74,8 @@ class StateMachine(Protocol):
         """
 
 
-class Node(MemberRequests):
-    """One member of a Raft cluster.
+class Node(MemberRequests[R]):
+    """One member of a Raft cluster. Generic in what ``apply`` of its state machine returns.
 
     config, storage and transport belong to this node alone; ``state_machine`` may be left out when
     ``committed`` is consumed instead. ``clock`` may be a ``ManualClock`` in tests, and ``executor`` something else
@@ -84,12 +87,36 @@ class Node(MemberRequests):
     FOLLOWER, ``leader_id`` 0. Term and indexes stay as they were.
     """
 
+    @overload
+    def __init__(
+        self: Node[None],
+        config: Config,
+        storage: Storage,
+        transport: Transport,
+        state_machine: None = None,
+        *,
+        clock: Clock | None = None,
+        executor: Executor | None = None,
+    ) -> None: ...
+
+    @overload
     def __init__(
         self,
         config: Config,
         storage: Storage,
         transport: Transport,
-        state_machine: StateMachine | None = None,
+        state_machine: StateMachine[R],
+        *,
+        clock: Clock | None = None,
+        executor: Executor | None = None,
+    ) -> None: ...
+
+    def __init__(
+        self,
+        config: Config,
+        storage: Storage,
+        transport: Transport,
+        state_machine: StateMachine[R] | None = None,
         *,
         clock: Clock | None = None,
         executor: Executor | None = None,
@@ -123,7 +150,7 @@ class Node(MemberRequests):
 
     # --- life ------------------------------------------------------------------------------------
 
-    def start(self) -> Node:
+    def start(self) -> Node[R]:
         """Open storage and transport and start the threads.
 
         Raises WrongDirectory, WalDamaged, StorageError, TransportError; UsageError when started before; Stopped
@@ -378,7 +405,7 @@ class Node(MemberRequests):
             self._executor.not_at_exit(self.close)
         return ", ".join(stuck)
 
-    def __enter__(self) -> Node:
+    def __enter__(self) -> Node[R]:
         return self.start()
 
     def __exit__(
@@ -495,7 +522,8 @@ class Node(MemberRequests):
         in words.
 
         ``commands_dropped`` counts what the engine was not told of, because too many commands waited for it: requests,
-        which end as not done, and what the transport says of connections.
+        which end as not done, and what the transport says of connections. ``behind``: entries that are committed, as
+        far as this member knows, and that its state machine does not have yet.
 
         ``too_large_out`` counts messages that their recipient's max_frame_bytes kept from being sent, ``too_large_in``
         frames that told of such messages to this node. ``entries_bare`` counts committed entries that no Node proposed
@@ -515,7 +543,8 @@ class Node(MemberRequests):
         ``disk_shortage`` names what the log waits for or will need soon ("ENOSPC", say), or what a snapshot that this
         member needs could not be stored for (``shortage`` in ``transfers``), "" for nothing. ``disk_full``
         is True while there is no room for the next segment of the log: proposals end as DiskFull.
-        ``messages_not_taken`` counts appends that did not fit and offers to lead, in this state; they come again.
+        ``messages_not_taken`` counts appends that did not fit and offers to lead, in this state, and appends that were
+        not taken because too much is not applied yet; they come again.
 
         ``transport`` is the transport's own. Of NngTransport: connections from others now, strangers among them (no
         valid frame yet), refused (closed as strangers, or for want of room), dials and dial_failures, connected (how

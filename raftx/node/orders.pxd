@@ -8,15 +8,17 @@ from .changes cimport Changes
 from .channels cimport ApplyGauges, ApplyQueue, CommandQueue, Gauges
 from .compaction cimport Compaction
 from .dispatch cimport Dispatch
+from .lag cimport Lag
+from .leases cimport Leases
 from .meetings cimport Meetings
 from .peers cimport PeerTable
 from .room cimport Room
 from .transfers cimport Transfers
 
 cdef int FOLLOWER, LEADER, MSG_HUP, MSG_TRANSFER_LEADER, MSG_UNREACHABLE
-cdef int REFUSED_CAMPAIGN, REFUSED_FULL_THERE
+cdef int REFUSED_BOUND, REFUSED_CAMPAIGN, REFUSED_FULL_THERE, REFUSED_LEADS_NOT
 cdef uint64_t ROW_CHANGE
-cdef uint64_t ROW_CAMPAIGN, ROW_CONNECTED, ROW_MET, ROW_RELEASE, ROW_SNAPSHOT, ROW_TRANSFER_TO, ROW_UNREACHABLE
+cdef uint64_t ROW_CAMPAIGN, ROW_CONNECTED, ROW_MET, ROW_RELEASE, ROW_SNAPSHOT, ROW_STEP_DOWN, ROW_TRANSFER_TO, ROW_UNREACHABLE
 cdef size_t ROWS_KEPT
 
 @cython.final
@@ -31,6 +33,8 @@ cdef class Orders:
     cdef Meetings meetings
     cdef Room room
     cdef Changes changes
+    cdef Lag lag
+    cdef Leases leases
     cdef Gauges gauges
     cdef ApplyGauges apply_gauges
     cdef Message message
@@ -47,4 +51,5 @@ cdef class Orders:
     cdef int unreachable(self, uint64_t id) except -1 nogil
     cdef int campaign(self, uint64_t request) except -1 nogil
     cdef int transfer(self, uint64_t to, uint64_t request) except -1 nogil
+    cdef int step_down(self, uint64_t request) except -1 nogil
     cdef int tell_asked(self, uint64_t request, int reason, uint64_t to, uint64_t term) except -1 nogil

@@ -14,18 +14,23 @@ from .changes import Changes
 from .channels import ApplyGauges, ApplyQueue, CommandQueue, Gauges
 from .compaction import Compaction
 from .dispatch import Dispatch
+from .lag import Lag
+from .leases import Leases
 from .meetings import Meetings
 from .peers import PeerTable
 from .room import Room
 from .rows import (
+    REFUSED_BOUND,
     REFUSED_CAMPAIGN,
     REFUSED_FULL_THERE,
+    REFUSED_LEADS_NOT,
     ROW_CAMPAIGN,
     ROW_CHANGE,
     ROW_CONNECTED,
     ROW_MET,
     ROW_RELEASE,
     ROW_SNAPSHOT,
+    ROW_STEP_DOWN,
     ROW_TRANSFER_TO,
     ROW_UNREACHABLE,
     ROWS_KEPT,
@@ -48,6 +53,8 @@ class Orders:
         meetings: Meetings,
         room: Room,
         changes: Changes,
+        lag: Lag,
+        leases: Leases,
         gauges: Gauges,
         apply_gauges: ApplyGauges,
     ) -> None:
@@ -61,6 +68,8 @@ class Orders:
         self.meetings = meetings
         self.room = room
         self.changes = changes
+        self.lag = lag
+        self.leases = leases
         self.gauges = gauges
         self.apply_gauges = apply_gauges
         self.message = Message()
@@ -90,6 +99,8 @@ class Orders:
             self.campaign(self.queue.request(row))
         elif kind == ROW_TRANSFER_TO:
             self.transfer(member, self.queue.request(row))
+        elif kind == ROW_STEP_DOWN:
+            self.step_down(self.queue.request(row))
         elif kind == ROW_UNREACHABLE:
             self.gauges.frames_dropped += 1
             self.unreachable(member)
@@ -127,8 +138,10 @@ class Orders:
         return self.core.step(self.message)
 
     def campaign(self, request: int) -> int:
-        """Campaign now, if this member may."""
+        """Campaign now, if this member may. Who has just heard of a leader would break its lease."""
         term = self.core.term
+        if self.leases.is_bound():
+            return self.tell_asked(request, REFUSED_BOUND, self.core.id, term)
         if self.meetings.begun:
             self.core.step_local(MSG_HUP)
         return self.tell_asked(request, REFUSED_CAMPAIGN if self.core.role == FOLLOWER else 0, self.core.id, term)
@@ -139,7 +152,7 @@ class Orders:
         if to == 0 and self.core.role == LEADER:
             to = self.room.successor()
             if to == 0:
-                to = elections.most_complete(self.core)
+                to = elections.most_complete(self.core, self.peers)
         reason = elections.transfer_refusal(self.core, to)
         if reason == 0 and self.core.role == LEADER and self.room.is_full(to):
             reason = REFUSED_FULL_THERE
@@ -149,6 +162,14 @@ class Orders:
             self.message.hint = to
             self.core.step(self.message)
         return self.tell_asked(request, reason, to, term)
+
+    def step_down(self, request: int) -> int:
+        """Give leadership up, and let another member campaign first."""
+        reason = 0 if self.core.role == LEADER else REFUSED_LEADS_NOT
+        if reason == 0:
+            self.core.step_down()
+            self.lag.step_aside()
+        return self.tell_asked(request, reason, 0, self.core.term)
 
     def tell_asked(self, request: int, reason: int, to: int, term: int) -> int:
         """The core was asked that ``to`` lead, in ``term``, or not, with a reason; and what it knows now."""

@@ -29,6 +29,7 @@ cdef class Outcomes:
     cdef readonly bint ended
     cdef public bint stopping
     cdef readonly object cause
+    cdef public object stamps
     cdef readonly uint64_t ended_again
     cdef int finish(self, uint64_t sequence, uint64_t index, uint64_t term, object result) except -1 with gil
     cdef int finish_other(self, uint64_t sequence, object item, object outcome) except -1 with gil

@@ -37,6 +37,8 @@ KIND_CHANGE = 4
 KIND_SNAPSHOT = 5
 KIND_COMPACTION = 6
 KIND_BACKUP = 7
+KIND_STEP_DOWN = 8
+KIND_APPLIED = 9  # somebody waits for an entry to be applied here
 
 
 class Raised:
@@ -49,14 +51,14 @@ class Raised:
 class Batch:
     """Several proposals behind one future; its result is a list of Done in their order."""
 
-    def __init__(self, first: int, count: int, future: Future) -> None:
+    def __init__(self, first: int, count: int, future: Future[Any]) -> None:
         self.first = first
         self.outcomes: list[Any] = [None] * count
         #: one for each outcome but the last: the thread that finds none left has brought the last one
         self.missing: list[Any] = [None] * (count - 1)
         self.future = future
 
-    def settle(self, sequence: int, outcome: Done | Exception) -> bool:
+    def settle(self, sequence: int, outcome: Done[Any] | Exception) -> bool:
         """One of them has ended; True when it was the last."""
         self.outcomes[sequence - self.first] = outcome
         try:
@@ -120,9 +122,9 @@ class Outcomes:
         self.early: dict[int, Any] = {}
         self.stale: list[int] = []
         #: futures that have ended and whose waiters are not woken yet
-        self.ending: collections.deque[Future] = collections.deque()
+        self.ending: collections.deque[Future[Any]] = collections.deque()
         #: futures whose waiters are woken and whose callbacks are the watch thread's to call
-        self.late: collections.deque[Future] = collections.deque()
+        self.late: collections.deque[Future[Any]] = collections.deque()
         #: (sequence, deadline) of everything proposed up to that sequence
         self.deadlines: collections.deque[tuple[int, int]] = collections.deque()
         #: term to the last sequence that was handed to a leader in it
@@ -141,6 +143,8 @@ class Outcomes:
         #: somebody closes the node: what is refused from now on is refused because of that
         self.stopping = False
         self.cause: BaseException | None = None
+        #: when proposals passed each stage, for Done.timing
+        self.stamps: Any = None
         #: how often a request was to end again that had ended and was not cancelled: always 0, which simulators look at
         self.ended_again = 0
 
@@ -149,7 +153,7 @@ class Outcomes:
     # A proposal may be in the log before its future is here. So a thread that misses a future puts the outcome into
     # ``early`` and looks again; a thread that registers a future looks there afterwards. One of the two sees the other.
 
-    def register(self, sequence: int, future: Future) -> None:
+    def register(self, sequence: int, future: Future[Any]) -> None:
         """A proposal has been handed over; its future will end."""
         self.pending[sequence] = future
         if sequence > self.newest_registered:
@@ -159,7 +163,7 @@ class Outcomes:
         if self.early or self.ended:
             self.look_again(sequence)
 
-    def register_many(self, first: int, count: int, future: Future) -> None:
+    def register_many(self, first: int, count: int, future: Future[Any]) -> None:
         """Several proposals behind one future."""
         batch = Batch(first, count, future)
         for sequence in range(first, first + count):
@@ -172,15 +176,12 @@ class Outcomes:
             for sequence in range(first, first + count):
                 self.look_again(sequence)
 
-    def open(self, kind: int, future: Future) -> int:
+    def open(self, kind: int, future: Future[Any]) -> int:
         """A request other than a proposal, before it is handed over: its number."""
         number = kind * KIND_UNIT + next(self.counts)
         self.pending[number] = future
-        if kind not in (
-            KIND_SNAPSHOT,
-            KIND_BACKUP,
-            KIND_CHANGE,
-        ):  # which have their own time, or take as long as they take
+        if kind not in (KIND_SNAPSHOT, KIND_BACKUP, KIND_CHANGE, KIND_APPLIED):
+            # Those have their own time, or take as long as they take.
             self.opened.append(number)
         if self.ended:
             self.look_again(number)
@@ -205,19 +206,19 @@ class Outcomes:
         if type(item) is Future:
             self.settle_future(item, index, term, result)
         elif type(item) is Batch:
-            self.settle_batch(item, sequence, Done(index, term, result))
+            self.settle_batch(item, sequence, Done(index, term, result, self))
         else:
-            self.finish_other(sequence, item, Done(index, term, result))
+            self.finish_other(sequence, item, Done(index, term, result, self))
         return 0
 
-    def settle_future(self, future: Future, index: int, term: int, result: Any) -> int:
+    def settle_future(self, future: Future[Any], index: int, term: int, result: Any) -> int:
         if not future.settle(index, term, result):
             self.look_twice(future)
         elif future.needs_wake():
             self.ending.append(future)
         return 0
 
-    def look_twice(self, future: Future) -> int:
+    def look_twice(self, future: Future[Any]) -> int:
         """What was to end has ended: because its owner waits no more, or because it was ended twice."""
         if not future.cancelled():
             self.ended_again += 1
@@ -254,7 +255,7 @@ class Outcomes:
             self.ending.append(batch.future)
         return 0
 
-    def fail_future(self, future: Future, error: BaseException) -> int:
+    def fail_future(self, future: Future[Any], error: BaseException) -> int:
         if not future.settle_error(error):
             self.look_twice(future)
         elif future.needs_wake():
@@ -289,7 +290,7 @@ class Outcomes:
         if future is not None:
             self.settle_with(future, value)
 
-    def settle_with(self, future: Future, value: Any) -> int:
+    def settle_with(self, future: Future[Any], value: Any) -> int:
         if not future.settle_plain(value):
             self.look_twice(future)
         elif future.needs_wake():
@@ -302,11 +303,11 @@ class Outcomes:
         if future is not None:
             self.fail_future(future, error)
 
-    def reject(self, number: int, reason: str) -> None:
+    def reject(self, number: int, reason: str, error: Callable[[str], NotDone] = NotDone) -> None:
         """A request other than a proposal was not done and will not be. Likewise."""
         future = self.pending.pop(number, None)
         if future is not None:
-            self.fail_future(future, NotDone(self.why(reason)))
+            self.fail_future(future, error(self.why(reason)))
 
     def why(self, reason: str) -> str:
         """A reason for NotDone, with the end of the node where that is behind it: it hands leadership over, say."""
@@ -416,7 +417,7 @@ class Outcomes:
         """What was taken out of ``pending`` will not be known."""
         if type(item) is Batch:
             self.give_up_batch(item, number, reason, cause)
-        elif number // KIND_UNIT == KIND_READ:
+        elif number // KIND_UNIT in (KIND_READ, KIND_APPLIED):
             # It changes nothing, so it was not done.
             error = NotDone(reason)
             error.__cause__ = cause
@@ -440,7 +441,7 @@ class Outcomes:
                 return
             self.wake_one(future)
 
-    def wake_one(self, future: Future) -> int:
+    def wake_one(self, future: Future[Any]) -> int:
         future.wake_waiting()
         if future.needs_calls():
             self.late.append(future)

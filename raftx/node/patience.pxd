@@ -14,8 +14,9 @@ cdef class Patient:
 @cython.final
 cdef class Patience:
     cdef readonly object outcomes
-    cdef object proposer, clock, wake, _numbers, _incoming
+    cdef object proposer, clock, wake, lag, _numbers, _incoming
     cdef readonly dict open
     cdef readonly list _due
-    cdef int _settle(self, object number, Patient patient, Done done) except -1 with gil
+    cdef int _settle(self, object number, Patient patient, object outcome) except -1 with gil
+    cdef int _settle_done(self, Patient patient, Done done) except -1 with gil
     cdef int _fail(self, object number, Patient patient, object error) except -1 with gil

@@ -1,10 +1,10 @@
 """Proposals with a deadline of their own: what was certainly not done is proposed again until then.
 
-Each has a future for its owner, and one for each attempt. An attempt that ends as done, as unknown or in an exception
-of the state machine is the outcome; one that was not done is followed by another. What a session proposes may be
-repeated in any case, since it is applied once: so what is unknown is followed by another attempt, too. The watch thread
-makes these and ends what is overdue, so a hanging ``apply`` holds up no deadline. There is no lock: the owner's future
-ends once, whoever ends it.
+One, or several behind one future, of which none was done then. Each has a future for its owner, and one for each
+attempt. An attempt that ends as done, as unknown or in an exception of the state machine is the outcome; one that was
+not done is followed by another. What a session proposes may be repeated in any case, since it is applied once: so what
+is unknown is followed by another attempt, too. The watch thread makes these and ends what is overdue, so a hanging
+``apply`` holds up no deadline. There is no lock: the owner's future ends once, whoever ends it.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import collections
 import heapq
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 from .._native.threads import Clock
-from ..errors import NotDone, SessionEnded, Stopped, Unknown
+from ..errors import Busy, NotDone, SessionEnded, Stopped, Unknown
 from ..types import ENTRY_NORMAL, ENTRY_SESSION
 from .futures import Done, Future
 from .outcomes import OVERDUE, Outcomes, reason_of, unknown
-from .proposer import Data, Proposer
+from .proposer import NEVER, Data, Proposer
 
 PAUSE_NS = 5_000_000  # before the second attempt; twice as long before each further one,
 PAUSE_MAX_NS = 100_000_000  # up to this
@@ -33,9 +34,12 @@ Payload = Callable[[], "bytes | None"]
 
 
 class Patient:
-    """One such proposal; ``payload``: it is a session's, and may be repeated whatever has become of it."""
+    """One such proposal; ``data`` is a list where there are several.
 
-    def __init__(self, data: Data, future: Future, deadline: int, payload: Payload | None = None) -> None:
+    payload: it is a session's, and may be repeated whatever has become of it.
+    """
+
+    def __init__(self, data: Any, future: Future[Any], deadline: int, payload: Payload | None = None) -> None:
         self.data = data
         self.payload = payload
         self.future = future
@@ -49,13 +53,25 @@ class Patient:
 
 
 class Patience:
-    """Those of one node. ``wake``: lets the watch thread have a round."""
+    """Those of one node. ``wake``: lets the watch thread have a round.
 
-    def __init__(self, proposer: Proposer, outcomes: Outcomes, clock: Clock, wake: Callable[[], object]) -> None:
+    lag: nanoseconds that the state machine is behind, as far as can be told. What could not be known to be done in time
+    is not proposed.
+    """
+
+    def __init__(
+        self,
+        proposer: Proposer,
+        outcomes: Outcomes,
+        clock: Clock,
+        wake: Callable[[], object],
+        lag: Callable[[], int] = int,
+    ) -> None:
         self.proposer = proposer
         self.outcomes = outcomes
         self.clock = clock
         self.wake = wake
+        self.lag = lag
         self._numbers = itertools.count()
         #: the open ones, by number
         self.open: dict[int, Patient] = {}
@@ -66,11 +82,15 @@ class Patience:
 
     # --- any thread ----------------------------------------------------------------------------------
 
-    def propose(self, data: Data, timeout_ns: int) -> Future:
+    def propose(self, data: Data, timeout_ns: int) -> Future[Any]:
         """Propose, again and again if need be. Raises what Proposer.propose raises."""
         return self._begin(bytes(data), None, timeout_ns)
 
-    def repeat(self, payload: Payload, timeout_ns: int) -> Future:
+    def propose_many(self, datas: list[Data], timeout_ns: int) -> Future[Any]:
+        """The same of several behind one future. Raises what Proposer.propose_many raises."""
+        return self._begin([bytes(data) for data in datas], None, timeout_ns)
+
+    def repeat(self, payload: Payload, timeout_ns: int) -> Future[Any]:
         """The same for an entry of a session, which ``payload`` makes anew for each attempt. What is unknown, too."""
         return self._begin(b"", payload, timeout_ns)
 
@@ -82,8 +102,8 @@ class Patience:
                 self._incoming.append((now, number))
         self.wake()
 
-    def _begin(self, data: bytes, payload: Payload | None, timeout_ns: int) -> Future:
-        future = Future()
+    def _begin(self, data: Any, payload: Payload | None, timeout_ns: int) -> Future[Any]:
+        future: Future[Any] = Future()
         future._owner = self.outcomes
         now = self.clock.py_now()
         patient = Patient(data, future, now + timeout_ns, payload)
@@ -124,7 +144,15 @@ class Patience:
             self.wake()
 
     def _attempt(self, number: int, patient: Patient) -> None:
-        if patient.payload is None:
+        lag = self.lag()
+        if self.clock.py_now() + lag > patient.deadline:
+            patient.under_way, patient.reason = False, Busy(self.proposer.too_far_behind())
+            self._later(number, patient)
+            return
+        if type(patient.data) is list:
+            patient.under_way = True
+            attempt = self.proposer.propose_many(patient.data)
+        elif patient.payload is None:
             patient.under_way = True
             attempt = self.proposer.propose(patient.data, ENTRY_NORMAL)
         else:
@@ -137,13 +165,14 @@ class Patience:
             attempt = self.proposer.propose(data, ENTRY_SESSION)
         attempt.add_done_callback(lambda ended: self._ended(number, patient, ended))
 
-    def _ended(self, number: int, patient: Patient, attempt: Future) -> None:
+    def _ended(self, number: int, patient: Patient, attempt: Future[Any]) -> None:
         """An attempt has ended. On whatever thread ends it."""
         if number not in self.open:
             return
         error = attempt.exception(0)
         repeats = patient.payload is not None
-        again = isinstance(error, NotDone) or (repeats and isinstance(error, Unknown))
+        again = isinstance(error, NotDone) and not error.reason.endswith(NEVER)
+        again = again or (repeats and isinstance(error, Unknown))
         if again and not isinstance(error, SessionEnded) and not self.outcomes.ended and not self.outcomes.stopping:
             patient.maybe = patient.maybe or isinstance(error, Unknown)
             patient.under_way, patient.reason = False, error
@@ -158,11 +187,20 @@ class Patience:
             self._settle(number, patient, attempt.result(0))
 
     def _later(self, number: int, patient: Patient) -> None:
+        """The next attempt is due after a pause."""
         self._look_at(min(self.clock.py_now() + patient.pause, patient.deadline), number)
         patient.pause = min(2 * patient.pause, PAUSE_MAX_NS)
 
-    def _settle(self, number: int, patient: Patient, done: Done) -> int:
+    def _settle(self, number: int, patient: Patient, outcome: Any) -> int:
         self.open.pop(number, None)
+        if type(outcome) is not Done:
+            if patient.future.settle_plain(outcome):
+                patient.future.wake()
+        else:
+            self._settle_done(patient, outcome)
+        return 0
+
+    def _settle_done(self, patient: Patient, done: Done[Any]) -> int:
         if patient.future.settle(done.index, done.term, done.result):
             patient.future.wake()
         return 0
@@ -176,7 +214,10 @@ class Patience:
     def _outcome(self, patient: Patient, reason: str, cause: BaseException | None) -> BaseException:
         """What is known of one that ends without an attempt that has ended well."""
         if patient.under_way or patient.maybe:
-            return unknown(reason, cause)
+            failure = unknown(reason, cause)
+            if type(patient.data) is list:
+                failure.outcomes = [unknown(reason, cause) for _ in patient.data]
+            return failure
         return patient.reason if patient.reason is not None and cause is None else NotDone(reason)
 
     # --- the watch thread ----------------------------------------------------------------------------

@@ -17,6 +17,8 @@ from .contact import Contact
 from .rows import PLACES
 from .senders import Senders
 
+NEVER = 1 << 40  # ticks: nothing has come yet
+
 
 class PeerTable:
     """Columns by place; ``senders`` and ``contact`` have some of their own."""
@@ -27,8 +29,11 @@ class PeerTable:
         #: the last tick in which it was a member
         self.seen = array("q", bytes(8 * PLACES))
         self.ticks = 0
+        #: ticks since a frame of its present life has come
+        self.silence = array("q", [NEVER]) * PLACES
         #: where the member in each slot has its place. A hint: the id in that place decides
         self.hints = array("q", bytes(8 * MEMBERS_MAX))
+        self.election_ticks = election_ticks
         self.senders = Senders()
         self.contact = Contact(election_ticks, tick_ms)
         #: the largest frame that it takes, as it has said; 0: it has not
@@ -69,6 +74,14 @@ class PeerTable:
         slot = members.slot_of(id)
         return self.of_slot(members, slot) if slot >= 0 else self.find(id)
 
+    def is_alive(self, members: _core.Peers, slot: int) -> bool:
+        """Whether the member in that slot has answered within an election timeout, as one that is sent heartbeats does.
+
+        What the core knows of it begins anew with each election timeout, and then nobody would be alive for a moment.
+        """
+        place = self.of_slot(members, slot)
+        return self.silence[place] <= self.election_ticks
+
     def find(self, id: int) -> int:
         """The place of an id, -1 for none."""
         for place in range(PLACES):
@@ -88,6 +101,7 @@ class PeerTable:
                 best = place
         self.ids[best] = id
         self.seen[best] = self.ticks
+        self.silence[best] = NEVER
         self.senders.forget(best)
         self.contact.forget(best)
         self.frame_limits[best] = self.met[best] = self.joined[best] = 0
@@ -114,6 +128,7 @@ class PeerTable:
     def tick_place(self, place: int) -> bool:
         """Time passes for a member: whether the connection to it is to be made again."""
         self.seen[place] = self.ticks
+        self.silence[place] += 1
         if self.marks[place] > 0:
             self.marks[place] -= 1
         if self.said_too_large[place] > 0:

@@ -1,5 +1,7 @@
 import cython
+from libc.stdint cimport int64_t
 from .._native.threads cimport ProposalQueue
+from .channels cimport ApplyGauges, Gauges
 from .futures cimport Future
 from .outcomes cimport Outcomes
 
@@ -8,3 +10,6 @@ cdef class Proposer:
     cdef readonly ProposalQueue proposals
     cdef readonly Outcomes outcomes
     cdef readonly Py_ssize_t max_entry_bytes, max_waiting_bytes, max_open
+    cdef public Gauges gauges
+    cdef public ApplyGauges apply_gauges
+    cdef public int64_t patience_ms

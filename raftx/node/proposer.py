@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
-from .._native.layout import PROPOSAL_OVERHEAD
+from .._native.layout import KIND_BARRIER, PROPOSAL_OVERHEAD
 from .._native.threads import ProposalQueue
-from ..errors import EntryTooLarge, NotDone, Stopped, UsageError
+from ..errors import Busy, EntryTooLarge, NotDone, Stopped, UsageError
 from ..types import ENTRY_NORMAL
+from .channels import ApplyGauges, Gauges
 from .futures import Future
 from .outcomes import Outcomes
 
@@ -29,15 +30,30 @@ class Proposer:
         self.max_entry_bytes = max_entry_bytes
         self.max_waiting_bytes = max_waiting_bytes
         self.max_open = max_open
+        #: how far the state machine is behind, and of how much of that, in milliseconds, no proposal is made
+        self.gauges: Gauges | None = None
+        self.apply_gauges: ApplyGauges | None = None
+        self.patience_ms = 0
 
-    def propose(self, data: Data, kind: int = ENTRY_NORMAL) -> Future:
+    def propose(self, data: Data, kind: int = ENTRY_NORMAL) -> Future[Any]:
         """One proposal; see Node.propose. kind: of its entry."""
         size = len(data) if type(data) is bytes else size_of(data)
         if size > self.max_entry_bytes:
             self.refuse_size(size)
-        future = Future()
+        return self.put(data, kind)
+
+    def barrier(self) -> Future[Any]:
+        """An entry that has nothing for state machines; see Node.barrier."""
+        return self.put(b"", KIND_BARRIER)
+
+    def put(self, data: Data, kind: int) -> Future[Any]:
+        """Hand one over and register its future."""
+        future: Future[Any] = Future()
         if len(self.outcomes.pending) >= self.max_open:
-            future.settle_error(NotDone(self.too_many()))
+            future.settle_error(Busy(self.too_many()))
+            return future
+        if self.gauges is not None and self.gauges.lag_ms > self.patience_ms:
+            future.settle_error(Busy(self.too_far_behind()))
             return future
         future._owner = self.outcomes
         sequence = self.proposals.propose(data, kind)
@@ -46,14 +62,12 @@ class Proposer:
             return future
         if sequence < 0:
             self.refuse_stopped()
-        future.settle_error(NotDone(FULL))
+        future.settle_error(Busy(FULL))
         return future
 
-    def propose_many(self, datas: Iterable[Data]) -> Future:
+    def propose_many(self, datas: Iterable[Data]) -> Future[Any]:
         """Several proposals behind one future; see Node.propose_many."""
-        if isinstance(datas, (str, bytes, bytearray, memoryview)) or not isinstance(datas, Iterable):
-            self.refuse_datas(datas)
-        datas = list(datas)
+        datas = check_datas(datas)
         total = 0
         for data in datas:
             size = len(data) if type(data) is bytes else size_of(data)
@@ -61,19 +75,25 @@ class Proposer:
                 self.refuse_size(size)
             total += size + PROPOSAL_OVERHEAD
         count = len(datas)
-        future = Future()
+        future: Future[Any] = Future()
         if count == 0:
             future.settle_plain([])
             return future
         if len(self.outcomes.pending) + count > self.max_open:
-            future.settle_error(NotDone(self.too_many() + (NEVER if count > self.max_open else "")))
+            if count > self.max_open:
+                future.settle_error(NotDone(self.too_many() + NEVER))
+            else:
+                future.settle_error(Busy(self.too_many()))
+            return future
+        if self.gauges is not None and self.gauges.lag_ms > self.patience_ms:
+            future.settle_error(Busy(self.too_far_behind()))
             return future
         future._owner = self.outcomes
         first, taken = self.proposals.propose_many(datas)
         if first < 0:
             self.refuse_stopped()
         if taken == 0:
-            future.settle_error(NotDone(self.no_room(count, total)))
+            future.settle_error(self.no_room(count, total))
         else:
             self.outcomes.register_many(first, count, future)
         return future
@@ -84,22 +104,40 @@ class Proposer:
             "Config.max_entry_bytes on every member"
         )
 
-    def refuse_datas(self, datas: object) -> NoReturn:
+    def refuse_stopped(self) -> NoReturn:
+        raise Stopped("the node does not run any more")
+
+    def no_room(self, count: int, total: int) -> NotDone:
+        if total <= self.max_waiting_bytes:
+            return Busy(FULL)
+        return NotDone(f"{count} proposals of {total} bytes exceed max_waiting_bytes={self.max_waiting_bytes}{NEVER}")
+
+    def behind(self) -> int:
+        """Entries that are committed and not applied here."""
+        if self.gauges is None or self.apply_gauges is None or self.gauges.commit <= self.apply_gauges.index:
+            return 0
+        return self.gauges.commit - self.apply_gauges.index
+
+    def too_far_behind(self) -> str:
+        lag = self.gauges.lag_ms if self.gauges is not None else 0
+        return f"the state machine of this member is behind: {self.behind()} entries to apply, which may take {lag} ms"
+
+    def too_many(self) -> str:
+        return f"too many proposals are open: max_open_proposals={self.max_open}"
+
+
+def check_datas(datas: Iterable[Data]) -> list[Data]:
+    """Several commands. Raises TypeError, and UsageError, for what are none."""
+    if isinstance(datas, (str, bytes, bytearray, memoryview)) or not isinstance(datas, Iterable):
         raise TypeError(
             f"datas must be several commands, such as a list of bytes, not {type(datas).__name__}: a single command "
             "goes to propose"
         )
-
-    def refuse_stopped(self) -> NoReturn:
-        raise Stopped("the node does not run any more")
-
-    def no_room(self, count: int, total: int) -> str:
-        if total <= self.max_waiting_bytes:
-            return FULL
-        return f"{count} proposals of {total} bytes exceed max_waiting_bytes={self.max_waiting_bytes}{NEVER}"
-
-    def too_many(self) -> str:
-        return f"too many proposals are open: max_open_proposals={self.max_open}"
+    datas = list(datas)
+    for data in datas:
+        if type(data) is not bytes:
+            size_of(data)
+    return datas
 
 
 def size_of(data: Data) -> int:

@@ -1,19 +1,24 @@
 """Reads of one node that are open: each waits for an index, then until that is applied here, and is done then.
 
 Any thread opens one. The apply thread does the rest, between two entries, so that a function that is to see the state
-machine sees it at rest.
+machine sees it at rest. It also knows how new what is applied here is: when the newest question was asked whose answer
+is applied. A stale read is served from that; and threads that wait for an entry to be applied are served here.
 """
 
 from __future__ import annotations
 
 import collections
+import heapq
 import itertools
 from collections.abc import Callable
 from typing import Any
 
+from ..errors import Busy
 from .outcomes import Outcomes
 
 READS_MAX = 65_536  # that may wait for an index
+LEFT = 1000  # waits for entries that may stay here after they were given up
+NO_LEADER = "nothing so new is here, and no leader is known that could be asked"
 
 
 class Readers:
@@ -25,38 +30,99 @@ class Readers:
         #: tickets, in the order in which reads were asked for
         self.tickets = itertools.count(1)
         #: (ticket, number of the request, function or None) of those without an index, in order of their tickets but
-        #: for what two threads have added at the same moment
+        #: for what two threads have added at the same moment; and of those by lease
         self.waiting: collections.deque[tuple[int, int, Callable[[Any], Any] | None]] = collections.deque()
+        self.leased: collections.deque[tuple[int, int, Callable[[Any], Any] | None]] = collections.deque()
         #: (index, number, function) of those with one. Invariant: indexes do not fall
         self.indexed: collections.deque[tuple[int, int, Callable[[Any], Any] | None]] = collections.deque()
+        #: requests that were added by any thread and not looked at: (index that is to be applied, number, function)
+        self.added: collections.deque[tuple[int, int, Callable[[Any], Any] | None]] = collections.deque()
+        #: (index, number) of waits for an entry; the smallest index first
+        self.awaited: list[tuple[int, int]] = []
+        #: (ticket, number) of those that end when no leader is known: stale reads
+        self.impatient: collections.deque[tuple[int, int]] = collections.deque()
+        #: (index, when it was asked for) of answers that are not applied, and when that of the newest applied one was,
+        #: in nanoseconds of Clock.boot; 0: there is none. Any thread reads the latter
+        self.answers: collections.deque[tuple[int, int]] = collections.deque()
+        self.fresh_at = 0
 
-    def add(self, number: int, function: Callable[[Any], Any] | None) -> int:
+    # --- any thread ----------------------------------------------------------------------------------
+
+    def add(self, number: int, function: Callable[[Any], Any] | None, by_lease: bool = False) -> int:
         """A read. The ticket up to which the engine is to be asked then; 0 when too many wait. Any thread.
 
         It is a later one than the read's own: the answer for that may have come before the read was here.
         """
-        if len(self.waiting) >= READS_MAX:
+        if len(self.waiting) + len(self.leased) >= READS_MAX:
             return 0
-        self.waiting.append((next(self.tickets), number, function))
+        (self.leased if by_lease else self.waiting).append((next(self.tickets), number, function))
         return next(self.tickets)
 
-    def answered(self, newest: int, index: int) -> None:
-        """Reads up to this ticket may be done once ``index`` is applied.
+    def add_indexed(self, index: int, number: int, function: Callable[[Any], Any] | None = None) -> bool:
+        """Something that may be done once ``index`` is applied: False when too many wait. Any thread.
+
+        The apply thread is to be woken.
+        """
+        if len(self.added) >= READS_MAX:
+            return False
+        self.added.append((index, number, function))
+        return True
+
+    # --- the apply thread ----------------------------------------------------------------------------
+
+    def answered(self, newest: int, index: int, since: int) -> None:
+        """Reads up to this ticket may be done once ``index`` is applied; the question was asked at ``since``.
 
         One that was added behind a later one may stay: the engine is asked for it, too, and its answer comes.
         """
-        while self.waiting and self.waiting[0][0] <= newest:
-            _, number, function = self.waiting.popleft()
+        self._give_index(self.waiting, newest, index)
+        self._give_index(self.leased, newest, index)
+        self.answers.append((index, since))
+        while self.impatient and self.impatient[0][0] <= newest:
+            self.impatient.popleft()
+
+    def lease_answered(self, newest: int, index: int) -> None:
+        """The same of reads by lease alone."""
+        self._give_index(self.leased, newest, index)
+
+    def _give_index(
+        self, queue: collections.deque[tuple[int, int, Callable[[Any], Any] | None]], newest: int, index: int
+    ) -> None:
+        if self.indexed:
+            index = max(index, self.indexed[-1][0])
+        while queue and queue[0][0] <= newest:
+            _, number, function = queue.popleft()
             self.indexed.append((index, number, function))
 
     def applied(self, index: int) -> None:
         """Everything up to ``index`` is applied. Wakes nobody; runs the functions of queries."""
+        while self.answers and self.answers[0][0] <= index:
+            self.fresh_at = max(self.fresh_at, self.answers.popleft()[1])
         while self.indexed and self.indexed[0][0] <= index:
             _, number, function = self.indexed.popleft()
-            if function is None:
-                self.outcomes.settle(number, index)
-            elif self.outcomes.is_open(number):
-                self._query(number, function)
+            self._end(number, function, index)
+        while self.added:
+            least, number, function = self.added.popleft()
+            if least <= index:
+                self._end(number, function, index)
+            else:
+                heapq.heappush(self.awaited, (least, number))
+                if len(self.awaited) > 2 * len(self.outcomes.pending) + LEFT:
+                    self.awaited = [each for each in self.awaited if self.outcomes.is_open(each[1])]
+                    heapq.heapify(self.awaited)
+        while self.awaited and self.awaited[0][0] <= index:
+            self._end(heapq.heappop(self.awaited)[1], None, index)
+
+    def leaderless(self) -> None:
+        """No leader is known: stale reads that wait for an answer of one end. Wakes nobody."""
+        while self.impatient:
+            self.outcomes.reject(self.impatient.popleft()[1], NO_LEADER)
+
+    def _end(self, number: int, function: Callable[[Any], Any] | None, index: int) -> None:
+        if function is None:
+            self.outcomes.settle(number, index)
+        elif self.outcomes.is_open(number):
+            self._query(number, function)
 
     def _query(self, number: int, function: Callable[[Any], Any]) -> None:
         try:
@@ -65,3 +131,8 @@ class Readers:
             self.outcomes.fail(number, error)
         else:
             self.outcomes.settle(number, value)
+
+
+def too_many(what: str) -> Busy:
+    """Why one more is not taken."""
+    return Busy(f"{READS_MAX} {what} wait already")

@@ -8,34 +8,50 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, NoReturn
+from typing import Any, Generic, NoReturn, TypeVar
 
-from ..errors import NotDone, Stopped, UsageError
+from ..errors import Busy, NotDone, Stopped, UsageError
 from ..storage.snapshot_copy import file_path
+from ..storage.snapshot_format import Descriptor
 from ..types import StateChange, check_id, check_timeout, is_id
 from . import lifecycle
 from .assembly import Outside, Parts
-from .events import Consumer
-from .futures import Future
+from .events import Cause, Consumer
+from .futures import Done, Future
 from .keeper import Backup
 from .lifecycle import Life
-from .outcomes import KIND_BACKUP, KIND_CAMPAIGN, KIND_COMPACTION, KIND_READ, KIND_SNAPSHOT, KIND_TRANSFER, Outcomes
-from .proposer import Data, size_of
-from .readers import READS_MAX
+from .outcomes import (
+    KIND_APPLIED,
+    KIND_BACKUP,
+    KIND_CAMPAIGN,
+    KIND_COMPACTION,
+    KIND_READ,
+    KIND_SNAPSHOT,
+    KIND_STEP_DOWN,
+    KIND_TRANSFER,
+    Outcomes,
+)
+from .proposer import Data, check_datas, size_of
+from .readers import NO_LEADER, READS_MAX
 from .session import TTL, Session
 from .session_table import SESSIONS_LIVE
 
+R = TypeVar("R")
+T = TypeVar("T")
+
 SECONDS_MAX = 1e9  # what a clock in nanoseconds can count
 PAUSE_SECONDS = 0.005  # before a read that was not done is asked for again
+LEVELS = ("linearizable", "lease", "stale")
 
 
-class Requests:
-    """The requests of a Node, which has the rest."""
+class Requests(Generic[R]):
+    """The requests of a Node, which has the rest. R: what ``apply`` of its state machine returns."""
 
     _life: Life
     _outside: Outside
     _outcomes: Outcomes
     _parts: Parts | None
+    _cause: Cause
 
     @property
     def state_changes(self) -> Consumer[StateChange]:
@@ -61,13 +77,13 @@ class Requests:
     def _refuse(self) -> NoReturn:
         raise NotImplementedError
 
-    def propose(self, data: Data, *, timeout: float | None = None) -> Future:
+    def propose(self, data: Data, *, timeout: float | None = None) -> Future[Done[R]]:
         """Propose a command, on any member; returns a Future of Done(index, term, result).
 
         ``data`` has 0..max_entry_bytes bytes. The future ends as done when the entry was applied *here*, with the
-        ApplyError that ``apply`` raised for it, as NotDone (safe to repeat) or as Unknown; at once as NotDone when
-        max_open_proposals are open or max_waiting_bytes wait, and as DiskFull, a NotDone, when this node's disk or its
-        leader's has no room.
+        ApplyError that ``apply`` raised for it, as NotDone (safe to repeat) or as Unknown; at once as Busy, a NotDone,
+        when max_open_proposals are open, max_waiting_bytes wait, or this node's state machine is behind by more than
+        half of the proposal timeout, and as DiskFull, likewise, when this node's disk or its leader's has no room.
 
         timeout: seconds in which it ends, whatever happens, and in which it is proposed again and again while it is
         certainly not done: without a leader, say, or while leadership moves. What is unknown is not repeated. Without
@@ -83,24 +99,32 @@ class Requests:
         except Stopped:
             self._refuse()
 
-    def _patient(self, data: Data, timeout: float) -> Future:
+    def _patient(self, data: Data, timeout: float) -> Future[Done[R]]:
         check_timeout(timeout, none=False)
         patience = self._made().watch.patience
         assert patience is not None
         size_of(data)  # raises for what is no data, which bytes() may take for something else
         return patience.propose(data, int(min(max(timeout, 0.0), SECONDS_MAX) * 1e9))
 
-    def propose_many(self, datas: Iterable[Data]) -> Future:
+    def propose_many(self, datas: Iterable[Data], *, timeout: float | None = None) -> Future[list[Done[R]]]:
         """Propose several commands in order behind one Future of a list of Done.
 
         There is room for all of them or none is taken. It ends as NotDone only when none of them was done; as
         ApplyError, with ``outcomes``, when all were applied and ``apply`` raised for some; as
         Unknown, with ``outcomes`` (a list of Done or exceptions), when some were. Cheaper than single proposals.
-        Raises what ``propose`` raises, and takes none then.
+
+        timeout: as of ``propose``; all of them are proposed again while certainly none was done. Raises what
+        ``propose`` raises, and takes none then; TypeError for what are not several.
         """
         self._check_running()
         try:
-            return self._made().proposer.propose_many(datas)
+            if timeout is None:
+                return self._made().proposer.propose_many(datas)
+            check_timeout(timeout, none=False)
+            patience = self._made().watch.patience
+            assert patience is not None
+            datas = check_datas(datas)
+            return patience.propose_many(datas, int(min(max(timeout, 0.0), SECONDS_MAX) * 1e9))
         except Stopped:
             self._refuse()
 
@@ -121,46 +145,122 @@ class Requests:
             self._refuse()
         return made
 
-    def read(self) -> Future:
+    def barrier(self) -> Future[Done[None]]:
+        """Write an entry without a command, and wait for it; returns a Future of Done(index, term, None).
+
+        When it is done, everything that was committed before this call, whoever proposed it, is applied here, and the
+        leader of the entry's term has led since: it costs a write on a quorum, where ``read`` costs a round of
+        heartbeats and promises as much of what was acknowledged. It is of use where the log itself must have come past
+        a point: before a snapshot, say, or to see that the cluster can write. On any member. State machines and
+        ``committed`` are not given the entry. Ends otherwise as a proposal does; repeating it is harmless. Raises
+        Stopped.
+        """
+        self._check_running()
+        try:
+            return self._made().proposer.barrier()
+        except Stopped:
+            self._refuse()
+
+    def read(self, *, level: str = "linearizable", max_staleness: float | None = None) -> Future[int]:
         """Wait until this member can be read; returns a Future of the index up to which everything is applied here.
 
-        When it is done, everything that was acknowledged before this call, by any member, is applied here: what the
-        state machine then says is linearizable. On any member, a learner too. The leader is asked, and asks a quorum
-        whether it still leads (ReadIndex); nothing is written. Any number of reads share a round of heartbeats.
+        level "linearizable": when it is done, everything that was acknowledged before this call, by any member, is
+        applied here: what the state machine then says is linearizable. On any member, a learner too. The leader is
+        asked, and asks a quorum whether it still leads (ReadIndex); nothing is written. Any number of reads share a
+        round of heartbeats.
 
-        While no leader is known it waits for one. It ends as NotDone (safe to repeat) after proposal_timeout_ms,
-        at once when too many wait, and when the node ends. Raises Stopped.
+        level "lease": the same promise, without a round of heartbeats, on a leader whose lease holds: a quorum has
+        confirmed it within 0.8 * (election_ticks - 2 * heartbeat_ticks) ticks, by a clock that also runs while the
+        system sleeps (CLOCK_BOOTTIME). It relies on clocks that run at rates which differ by less than a fifth, and
+        that are not stopped with their machine: a hypervisor that pauses a guest must let its clock go on. On other
+        members, and where no lease holds, it is a linearizable read; a transfer of leadership ends the lease.
+
+        level "stale": everything that was acknowledged more than ``max_staleness`` seconds (above 0) before this call,
+        by any member, is applied here; it may be older than what was read before. It is done at once when a question
+        to the leader that was asked within that time was answered, and the answer is applied; a question is asked
+        ahead of time while such reads come. Else the leader is asked, as above, and it ends as NotDone at once when
+        none is known, or as soon as this member has lost its leader.
+
+        While no leader is known the other levels wait for one. It ends as NotDone (safe to repeat) after
+        proposal_timeout_ms, at once as Busy when too many wait, and when the node ends. Raises Stopped; UsageError for
+        other levels, for what is no staleness, and for a lease without check_quorum, or with an election timeout of
+        two heartbeat intervals or less.
         """
-        return self._read(None)
+        return self._read(None, level, max_staleness)
 
-    def query(self, function: Callable[[Any], Any]) -> Future:
+    def query(
+        self,
+        function: Callable[[Any], T],
+        *,
+        level: str = "linearizable",
+        max_staleness: float | None = None,
+    ) -> Future[T]:
         """Call ``function(state_machine)`` behind a read; returns a Future of what it returned, or raised.
 
-        It sees the state machine at rest, on the apply thread, between two entries, and at least as new as ``read``
-        promises. It must be quick and change nothing: entries wait meanwhile. Ends otherwise as ``read`` does. Raises
-        Stopped; UsageError without a state machine, and for what cannot be called.
+        It sees the state machine at rest, on the apply thread, between two entries, and at least as new as ``read`` of
+        this level promises. It must be quick and change nothing: entries wait meanwhile. Ends otherwise as ``read``
+        does. Raises what ``read`` raises; UsageError without a state machine, and for what cannot be called.
         """
         if not callable(function):
             raise UsageError(f"function must be callable with the state machine, not {function!r}")
         if self._outside.state_machine is None:
             self._check_running()
             raise UsageError("the node has no state_machine that could be asked: use read() and what you keep yourself")
-        return self._read(function)
+        return self._read(function, level, max_staleness)
 
-    def _read(self, function: Callable[[Any], Any] | None) -> Future:
+    def _read(self, function: Callable[[Any], Any] | None, level: str, max_staleness: float | None) -> Future[Any]:
+        check_level(level, max_staleness)
         self._check_running()
         parts = self._made()
-        future, request = self._open(KIND_READ)
+        by_lease = level == "lease"
+        if by_lease and not (parts.engine.leases.promises and parts.engine.leases.own_ms):
+            raise UsageError(
+                'level="lease" needs check_quorum=True and election_ticks above 2 * heartbeat_ticks, on all members: '
+                "without them voters may help another leader at any time"
+            )
         if parts.engine.gauges.diverged:
+            future, request = self._open(KIND_READ)
             self._outcomes.reject(request, "what is committed here contradicts the leader's log: status() has more")
             return future
-        ticket = parts.applier.readers.add(request, function)
+        if level == "stale":
+            assert max_staleness is not None
+            return self._read_stale(parts, function, int(min(max_staleness, SECONDS_MAX) * 1e9))
+        future, request = self._open(KIND_READ)
+        self._ask(parts, request, function, by_lease)
+        return future
+
+    def _read_stale(self, parts: Parts, function: Callable[[Any], Any] | None, most_ns: int) -> Future[Any]:
+        readers = parts.applier.readers
+        since = readers.fresh_at
+        age = parts.clock.py_boot() - since
+        future, request = self._open(KIND_READ)
+        if since and age <= most_ns:
+            if 2 * age > most_ns:
+                # Ahead of time, so that the next ones need not wait.
+                parts.engine.reads.want(next(readers.tickets))
+                parts.engine.event.py_wake()
+            if function is None:
+                self._outcomes.settle(request, int(parts.engine.apply_gauges.index))
+            elif readers.add_indexed(0, request, function):
+                parts.applier.applies.event.py_wake()
+            else:
+                self._outcomes.reject(request, f"{READS_MAX} reads wait already", Busy)
+            return future
+        ticket = self._ask(parts, request, function, False)
         if ticket:
-            parts.engine.reads.want(ticket)
+            readers.impatient.append((ticket, request))
+            if self.leader_id == 0:
+                self._outcomes.reject(request, NO_LEADER)
+        return future
+
+    def _ask(self, parts: Parts, request: int, function: Callable[[Any], Any] | None, by_lease: bool) -> int:
+        ticket: int = parts.applier.readers.add(request, function, by_lease)
+        if ticket:
+            parts.engine.reads.want(ticket, by_lease)
             parts.engine.event.py_wake()
         else:
-            self._outcomes.reject(request, f"{READS_MAX} reads wait already")
-        return future
+            self._outcomes.reject(request, f"{READS_MAX} reads wait already", Busy)
+        return ticket
 
     def wait_leader(self, timeout: float | None = None) -> int:
         """Wait until this member knows a leader; returns its id. Raises TimeoutError, Stopped or what ended the node.
@@ -187,7 +287,9 @@ class Requests:
     def wait_ready(self, timeout: float | None = None) -> int:
         """Wait until a leader is known and what was acknowledged before this call is applied here; the leader's id.
 
-        A read that is repeated: after the start of a member, say, before it serves anybody. Raises as ``wait_leader``.
+        A read that is repeated: after the start of a member, say, before it serves anybody. A member whose state
+        machine is behind, the leader too, is not ready before it has caught up: ``status()["behind"]`` has how many
+        entries are still to be applied. Raises as ``wait_leader``.
         """
         check_timeout(timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -199,13 +301,49 @@ class Requests:
             except NotDone:
                 time.sleep(PAUSE_SECONDS)
             except TimeoutError:
-                raise TimeoutError(f"not ready after {timeout} s: leader {self.leader_id}") from None
+                behind = self._made().proposer.behind()
+                raise TimeoutError(
+                    f"not ready after {timeout} s: leader {self.leader_id}, {behind} entries to apply"
+                ) from None
 
-    def campaign(self) -> Future:
+    def wait_applied(self, index: int, timeout: float | None = None) -> int:
+        """Wait until everything up to ``index`` is applied here; returns the last index that is.
+
+        Raises TimeoutError after ``timeout`` seconds, Stopped or what ended the node, UsageError for what is no index
+        or no time, and where it would wait on a thread of the node.
+        """
+        self._check_running()
+        check_timeout(timeout)
+        if not is_id(index, 0):
+            raise UsageError(f"index must be an integer in 0..2^63-1, not {index!r}")
+        parts = self._made()
+        if parts.engine.apply_gauges.index >= index:
+            return int(parts.engine.apply_gauges.index)
+        if self._life.is_mine():
+            raise UsageError("a thread of the node cannot wait for an entry to be applied")
+        future, request = self._open(KIND_APPLIED)
+        if not parts.applier.readers.add_indexed(index, request):
+            self._outcomes.pending.pop(request, None)
+            raise Busy(f"{READS_MAX} requests wait already")
+        parts.applier.applies.event.py_wake()
+        try:
+            future.result(timeout)
+        except TimeoutError:
+            self._outcomes.pending.pop(request, None)
+            applied = int(parts.engine.apply_gauges.index)
+            raise TimeoutError(f"entry {index} is not applied after {timeout} s: {applied} is the last one") from None
+        except NotDone:
+            self._cause.check()
+            self._refuse()
+        return int(parts.engine.apply_gauges.index)
+
+    def campaign(self) -> Future[StateChange]:
         """Campaign now instead of after the election timeout; returns a Future of the StateChange that it ends with.
 
         It ends as done when this node is seen to lead (at once on a leader), as NotDone when it may not campaign or
-        another member was elected instead, as Unknown after proposal_timeout_ms. Raises Stopped.
+        another member was elected instead, as Unknown after proposal_timeout_ms. A member that has heard of a leader
+        within an election timeout may not, with check_quorum: the leader may rely on its vote for reads by lease; ask
+        for ``transfer_leadership`` then. Raises Stopped.
         """
         self._check_running()
         future, request = self._open(KIND_CAMPAIGN)
@@ -214,8 +352,22 @@ class Requests:
             self._no_room(request)
         return future
 
-    def transfer_leadership(self, to: int = 0) -> Future:
-        """Ask the leader to hand over to ``to`` (0, on the leader only: to the voter that is most up to date).
+    def step_down(self) -> Future[StateChange]:
+        """Give leadership up without a successor; returns a Future of the StateChange: this member follows nobody.
+
+        Another member campaigns when it has heard of no leader for an election timeout, and this one not before two
+        have passed: so there is no leader meanwhile, which ``transfer_leadership`` avoids. It may be elected again.
+        Ends as NotDone when it does not lead. Raises Stopped.
+        """
+        self._check_running()
+        future, request = self._open(KIND_STEP_DOWN)
+        parts = self._made()
+        if not parts.takes_requests() or not parts.commands.step_down(request):
+            self._no_room(request)
+        return future
+
+    def transfer_leadership(self, to: int | None = None) -> Future[StateChange]:
+        """Ask the leader to hand over to ``to`` (None or 0, on the leader only: to the voter that is most up to date).
 
         Returns a Future of the StateChange in which ``to`` was seen to lead. It ends as NotDone when no leader is
         known, when there is no such voter, when another transfer is under way or takes its place, when another member
@@ -223,16 +375,18 @@ class Requests:
         proposal_timeout_ms. Raises Stopped, UsageError for an id that is not a voter's, TypeError for what is no id.
         """
         self._check_running()
+        to = 0 if to is None else to
         check_id(to)
         if to and (not is_id(to) or to not in self._outside.configuration.value.voters):
-            raise UsageError(f"to must be a voter, one of {self._outside.configuration.value.voters}, or 0, not {to}")
+            voters = self._outside.configuration.value.voters
+            raise UsageError(f"to must be a voter, one of {voters}, or None, not {to}")
         future, request = self._open(KIND_TRANSFER)
         parts = self._made()
         if not parts.takes_requests() or not parts.commands.transfer(to, request):
             self._no_room(request)
         return future
 
-    def snapshot(self) -> Future:
+    def snapshot(self) -> Future[Descriptor]:
         """Take a snapshot of what is applied now; returns a Future of its description: index, term, size, version.
 
         It ends as done when the snapshot is durable, however long that takes; as NotDone with the reason when it could
@@ -243,7 +397,7 @@ class Requests:
         self._made().keeper.ask(request)
         return future
 
-    def backup(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Future:
+    def backup(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Future[Descriptor]:
         """Write the state of what is applied now into a file anywhere; returns a Future of its description.
 
         The file is a snapshot's (mode 0600), for ``raftx restore``. It is whole and durable when the future is done,
@@ -260,7 +414,7 @@ class Requests:
         self._made().keeper.back_up(Backup(request, where, overwrite))
         return future
 
-    def compact(self, index: int) -> Future:
+    def compact(self, index: int) -> Future[int]:
         """Say that entries up to ``index`` are not needed here any more; returns a Future of that index.
 
         For an owner whose state machine keeps its state durably itself and has no ``snapshot``: a snapshot lets entries
@@ -287,14 +441,27 @@ class Requests:
             self._no_room(request)
         return future
 
-    def _open(self, kind: int) -> tuple[Future, int]:
+    def _open(self, kind: int) -> tuple[Future[Any], int]:
         """A request that is going to be handed to the engine: its future, and its number."""
-        future = Future()
+        future: Future[Any] = Future()
         future._owner = self._outcomes
         return future, self._outcomes.open(kind, future)
 
     def _no_room(self, request: int) -> None:
         """A request is not handed to the engine, because too much waits: it was not done."""
         self._outcomes.reject(
-            request, "too many requests wait: does apply() not return, or is node.committed not read?"
+            request, "too many requests wait: does apply() not return, or is node.committed not read?", Busy
         )
+
+
+def check_level(level: object, max_staleness: object) -> None:
+    """Raise UsageError for what is no level of reads, and for a staleness that does not belong to it."""
+    if level not in LEVELS:
+        raise UsageError(f"level must be one of {', '.join(LEVELS)}, not {level!r}")
+    if level != "stale":
+        if max_staleness is not None:
+            raise UsageError(f'max_staleness is for level="stale", not for {level!r}')
+        return
+    number = isinstance(max_staleness, (int, float)) and not isinstance(max_staleness, bool)
+    if not number or not max_staleness > 0:  # type: ignore[operator]  # a number by now; nan is not above 0
+        raise UsageError(f"max_staleness must be a number of seconds above 0, not {max_staleness!r}")

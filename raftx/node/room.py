@@ -103,7 +103,7 @@ class Room:
         for slot in range(self.core.tracker.peers.count):
             if slot == self.core.self_slot or (self.core.tracker.voters >> slot) & 1 == 0:
                 continue
-            if (self.core.tracker.peers.recent_active >> slot) & 1 == 0:
+            if not self.peers.is_alive(self.core.tracker.peers, slot):
                 continue
             if self.others[self.peers.of_slot(self.core.tracker.peers, slot)]:
                 continue

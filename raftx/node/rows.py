@@ -17,6 +17,7 @@ ROW_READ_AT = 13
 ROW_CHANGED = 14
 ROW_ADDRESS = 15
 ROW_DIVERGED = 16
+ROW_LEASED_AT = 17
 
 # Rows that must have room in the queue of the apply thread, or what arrives waits: what the engine itself has to tell
 ROWS_KEPT = 8
@@ -36,11 +37,21 @@ ROW_GIVE = 8
 ROW_ARRIVED = 9
 ROW_MET = 10
 ROW_CHANGE = 11
+ROW_STEP_DOWN = 12
 
 # Engine to courier
 ROW_OFFER = 1
 ROW_WANTED = 2
 ROW_CHUNK = 3
+
+# What a member says in a Hello, in cells: hello.py has the others
+ELECTION_MS = 2
+HEARTBEAT_MS = 3
+OPTIONS = 6
+CHECK_QUORUM = 2  # a bit of OPTIONS
+PRIORITY_UNIT = 1 << 32  # Config.priority is in the bits of OPTIONS from here on
+
+MS = 1_000_000  # nanoseconds
 
 # Of how many members and former members a node keeps something
 PLACES = 128
@@ -89,6 +100,8 @@ REFUSED_NO_LEARNER = 20
 REFUSED_BEHIND = 21
 REFUSED_QUORUM = 22
 REFUSED_NO_CHANGE = 23
+REFUSED_BOUND = 24
+REFUSED_LEADS_NOT = 25
 
 REFUSALS = (
     "unknown reason",
@@ -115,4 +128,6 @@ REFUSALS = (
     "a learner that is to become a voter has not caught up",
     "too few of the voters after the change are there now: without a majority nothing could be decided",
     "it was no change of membership",
+    "this member has heard of a leader within an election timeout: ask for a transfer of leadership instead",
+    "this member does not lead",
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+from typing import Any
 
 from ..errors import EntryTooLarge, NotDone, SessionEnded, SessionExpired, SessionFenced, Stopped, UsageError
 from ..types import check_timeout
@@ -66,7 +67,7 @@ class Session:
         self._ended: NotDone | None = None
         self._is_opening = False
         #: who wants to know that it is open
-        self._waiting: list[Future] = []
+        self._waiting: list[Future[Any]] = []
         self._counter = itertools.count(1)
         #: numbers of proposals that are open; of those that get one, the largest that was given before
         self._open: dict[int, bool] = {}
@@ -85,7 +86,7 @@ class Session:
         with contextlib.suppress(Stopped):
             self.close()
 
-    def open(self, *, timeout: float = TIMEOUT) -> Future:
+    def open(self, *, timeout: float = TIMEOUT) -> Future[Any]:
         """Wait until the cluster knows the session; returns a Future of its last sequence before our first one.
 
         That is 0 for a new session. The next proposal has the sequence behind it, and so on: of a session whose
@@ -95,7 +96,7 @@ class Session:
         """
         nanosec = nanoseconds(timeout)
         if self._ended is not None or self._opening:
-            future = Future()
+            future: Future[Any] = Future()
             self._waiting.append(future)
             self._tell()
             return future
@@ -107,7 +108,7 @@ class Session:
 
     # --- proposals -------------------------------------------------------------------------------
 
-    def propose(self, data: Data, *, timeout: float = TIMEOUT) -> Future:
+    def propose(self, data: Data, *, timeout: float = TIMEOUT) -> Future[Any]:
         """Propose a command; returns a Future of Done(index, term, result), of the one time it is applied.
 
         It is proposed again and again until it has an outcome, for ``timeout`` seconds. It ends as NotDone when it was
@@ -123,7 +124,7 @@ class Session:
                 "split them, or raise Config.max_entry_bytes on every member"
             )
         if self._ended is not None or len(self._open) >= WINDOW:
-            future = Future()
+            future: Future[Any] = Future()
             why = self._ended if self._ended is not None else NotDone(f"{WINDOW:,} proposals of the session are open")
             future.set_exception(why)
             return future
@@ -138,7 +139,7 @@ class Session:
         future.add_done_callback(lambda ended: self._proposal_ended(number, ended))
         return future
 
-    def close(self, *, timeout: float = TIMEOUT) -> Future:
+    def close(self, *, timeout: float = TIMEOUT) -> Future[Any]:
         """Let the cluster forget the session; what is open ends first, or as NotDone. Returns a Future of Done.
 
         Further proposals end as SessionEnded. Its future ends as that of ``propose`` does. Raises Stopped, UsageError.
@@ -176,7 +177,7 @@ class Session:
     def _closing(self) -> bytes:
         return HEADER.pack(self.id, self._opening, 0, 0, CLOSE)
 
-    def _proposal_ended(self, number: int, ended: Future) -> None:
+    def _proposal_ended(self, number: int, ended: Future[Any]) -> None:
         self._open.pop(number, None)
         error = None if ended.cancelled() else ended.exception(0)
         if error is not None and isinstance(error.__cause__, SessionEnded):
@@ -205,12 +206,12 @@ class Session:
     def _asking(self) -> bytes:
         return HEADER.pack(self.id, self._expected, 0, 0, OPEN) + OPENING.pack(self._token, self._ttl_ms)
 
-    def _answered(self, asked: Future) -> None:
+    def _answered(self, asked: Future[Any]) -> None:
         """The cluster has said whether it is ours, or has not."""
         self._is_opening = False
         error = asked.exception(0)
         if error is None:
-            done: Done = asked.result(0)
+            done: Done[Any] = asked.result(0)
             is_ours, opening, last = done.result
             if is_ours:
                 self._base = last

@@ -6,10 +6,13 @@ cdef uint64_t ROUNDS
 
 @cython.final
 cdef class StageTimes:
-    cdef uint64_t[::1] index
-    cdef int64_t[::1] since, at_append, at_stable, at_commit, at_apply
-    cdef uint64_t head, stable_cursor, commit_cursor, apply_cursor
-    cdef void accepted(self, uint64_t index, int64_t since, int64_t now) noexcept nogil
+    cdef Clock clock
+    cdef uint64_t[::1] index, first, term
+    cdef int64_t[::1] since, at_append, at_stable, at_reply, at_commit, at_apply
+    cdef uint64_t head, stable_cursor, reply_cursor, commit_cursor, apply_cursor
+    cdef void accepted(self, uint64_t index, uint64_t count, uint64_t term, int64_t since, int64_t now) noexcept nogil
+    cdef bint awaits_reply(self) noexcept nogil
+    cdef void replied(self, uint64_t index, Clock clock) noexcept nogil
     cdef void stable(self, uint64_t index, int64_t now) noexcept nogil
     cdef void committed(self, uint64_t index, Clock clock) noexcept nogil
     cdef void applied(self, uint64_t index, int64_t now) noexcept nogil

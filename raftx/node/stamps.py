@@ -1,7 +1,8 @@
 """When a leader's proposals passed each stage: times of the last entry of each round of proposals.
 
-A ring of the newest rounds, written by the engine alone; ``rows`` copies it for Python. Stages end
-at: appended by the engine (queue), durable here (wal), committed (quorum), applied (apply).
+A ring of the newest rounds, written by the engine alone; ``rows`` and ``timing`` copy from it for Python. Stages end
+at: appended by the engine (queue), durable here (wal), acknowledged by another voter (network), committed (quorum),
+applied (apply).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from array import array
 
 from .._native.threads import Clock
+from ..types import Timing
 
 ROUNDS = 4096
 
@@ -16,26 +18,34 @@ ROUNDS = 4096
 class StageTimes:
     """Monotonic nanoseconds per round, in columns."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.clock = Clock() if clock is None else clock
+        #: the last entry of each round, its first one, and the term of both
         self.index = array("Q", bytes(8 * ROUNDS))
+        self.first = array("Q", bytes(8 * ROUNDS))
+        self.term = array("Q", bytes(8 * ROUNDS))
         self.since = array("q", bytes(8 * ROUNDS))
         self.at_append = array("q", bytes(8 * ROUNDS))
         self.at_stable = array("q", bytes(8 * ROUNDS))
+        self.at_reply = array("q", bytes(8 * ROUNDS))
         self.at_commit = array("q", bytes(8 * ROUNDS))
         self.at_apply = array("q", bytes(8 * ROUNDS))
-        self.head = self.stable_cursor = self.commit_cursor = self.apply_cursor = 0
+        self.head = self.stable_cursor = self.reply_cursor = self.commit_cursor = self.apply_cursor = 0
 
-    def accepted(self, index: int, since: int, now: int) -> None:
-        """A round that ends at ``index`` was appended; its oldest proposal came at ``since``."""
+    def accepted(self, index: int, count: int, term: int, since: int, now: int) -> None:
+        """A round of ``count`` entries that ends at ``index`` was appended; its oldest proposal came at ``since``."""
         place = self.head % ROUNDS
         self.index[place] = index
+        self.first[place] = index + 1 - count
+        self.term[place] = term
         self.since[place] = since
         self.at_append[place] = now
-        self.at_stable[place] = self.at_commit[place] = self.at_apply[place] = 0
+        self.at_stable[place] = self.at_reply[place] = self.at_commit[place] = self.at_apply[place] = 0
         self.head += 1
         # A cursor that was left behind (the leader has stepped down) skips what was overwritten.
         if self.head > ROUNDS:
             self.stable_cursor = max(self.stable_cursor, self.head - ROUNDS)
+            self.reply_cursor = max(self.reply_cursor, self.head - ROUNDS)
             self.commit_cursor = max(self.commit_cursor, self.head - ROUNDS)
             self.apply_cursor = max(self.apply_cursor, self.head - ROUNDS)
 
@@ -43,6 +53,19 @@ class StageTimes:
         while self.stable_cursor < self.head and self.index[self.stable_cursor % ROUNDS] <= index:
             self.at_stable[self.stable_cursor % ROUNDS] = now
             self.stable_cursor += 1
+
+    def awaits_reply(self) -> bool:
+        """Whether there is a round that no other voter is known to have acknowledged."""
+        return self.reply_cursor < self.head
+
+    def replied(self, index: int, clock: Clock) -> None:
+        """Another voter has everything up to ``index``."""
+        if self.index[self.reply_cursor % ROUNDS] > index:
+            return
+        now = clock.now()
+        while self.reply_cursor < self.head and self.index[self.reply_cursor % ROUNDS] <= index:
+            self.at_reply[self.reply_cursor % ROUNDS] = now
+            self.reply_cursor += 1
 
     def committed(self, index: int, clock: Clock) -> None:
         if self.commit_cursor == self.head or self.index[self.commit_cursor % ROUNDS] > index:
@@ -56,6 +79,27 @@ class StageTimes:
         while self.apply_cursor < self.head and self.index[self.apply_cursor % ROUNDS] <= index:
             self.at_apply[self.apply_cursor % ROUNDS] = now
             self.apply_cursor += 1
+
+    def timing(self, index: int, term: int) -> Timing:
+        """Of an entry of that term that has been applied here. All None when it was not appended here, or long ago."""
+        for i in range(self.head - 1, self.head - 1 - min(self.head, ROUNDS - 64), -1):
+            at = i % ROUNDS
+            if self.term[at] != term or not self.first[at] <= index <= self.index[at]:
+                continue
+            since, append, stable, reply = self.since[at], self.at_append[at], self.at_stable[at], self.at_reply[at]
+            commit = self.at_commit[at]
+            # Where the engine has not noticed yet that it was applied, that was just now.
+            apply = self.at_apply[at] or self.clock.py_now()
+            if i + ROUNDS <= self.head:
+                break  # overwritten meanwhile
+            return Timing(
+                (append - since) / 1000,
+                (stable - append) / 1000 if stable else None,
+                (reply - append) / 1000 if reply else None,
+                (commit - append) / 1000 if commit else None,
+                (apply - commit) / 1000 if commit else None,
+            )
+        return Timing()
 
     def rows(self) -> list[tuple[int, int, int, int, int, int]]:
         """(index, since, append, stable, commit, apply) of the rounds in the ring that are complete, oldest first.

@@ -21,6 +21,7 @@ def status_of(
         "vote": engine.vote,
         "in_doubt": bool(engine.in_doubt),
         "commit": engine.commit,
+        "behind": max(engine.commit - applied.index, 0),
         "first": engine.first,
         "last": engine.last,
         "stable": engine.stable,

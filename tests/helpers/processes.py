@@ -120,6 +120,13 @@ def serve(raftx, node, journal, pipe, tell):
             status = node.status()
             del status["configuration"]
             tell("status", status)
+        elif command == "read":
+            # The last command, by a read of this level; (None, why) where it was not done.
+            level, timeout = arguments
+            try:
+                tell("read", (node.query(lambda each: each.commands[-1], level=level).result(timeout), None))
+            except (raftx.NotDone, TimeoutError) as error:
+                tell("read", (None, type(error).__name__))
         elif command == "journal":
             tell("journal", list(journal.commands))
         elif command == "hold":

@@ -328,7 +328,7 @@ def test_deadlines_hold_while_apply_is_stuck(impl, awaited):
         assert [type(each) for each in errors[2].outcomes] == [impl.Unknown] * 2
         assert took < 5
         machine.hold.set()
-        assert node.propose(b"d").result(timeout=WAIT).result == 5
+        assert node.propose(b"d", timeout=WAIT).result().result == 5
 
 
 async def _wait(future):

@@ -1,38 +1,14 @@
 """Reads: what was acknowledged anywhere before the question is applied where it was asked, or it is not done."""
 
 import threading
+import time
 
 import pytest
 
 from tests.helpers.implementations import module
 from tests.helpers.meetings import begun
-from tests.helpers.stepped import ELECTION_TICKS, TICK_MS, World
-
-TIMEOUT_ROUNDS = 5000
-ELECTION = ELECTION_TICKS * TICK_MS  # rounds of an election timeout
-
-
-class Cuts:
-    """Frames of a world that are lost: to or from these members, or of these kinds of messages."""
-
-    def __init__(self, world):
-        self.world, self.members, self.lost = world, set(), set()
-        self.seen = []
-        for id, deliver in list(world.receive.items()):
-            world.receive[id] = self.through(id, deliver)
-
-    def through(self, to, deliver):
-        codec = self.world.impl._core.Codec(self.world.nodes[to].config.cluster, to, 1)
-
-        def take(frame):
-            messages = codec.decode(bytes(frame))
-            sender = int.from_bytes(bytes(frame[32:40]), "little")
-            kinds = {message.kind for message in messages}
-            self.seen += [(sender, to, kind) for kind in kinds]
-            if not {sender, to} & self.members and not kinds & self.lost:
-                deliver(frame)
-
-        return take
+from tests.helpers.reading import ELECTION, Cuts, done, last, others
+from tests.helpers.stepped import World
 
 
 @pytest.fixture
@@ -42,20 +18,6 @@ def world(impl):
     made.until(lambda: begun(made.nodes.values()))
     yield made
     made.close()
-
-
-def others(world):
-    leader = world.leader()
-    return leader, [node for node in world.nodes.values() if node is not leader]
-
-
-def done(world, future, rounds=TIMEOUT_ROUNDS + 100):
-    world.until(future.done, rounds)
-    return future.result(0)
-
-
-def last(machine):
-    return machine.entries[-1][2] if machine.entries else None
 
 
 def test_each_member_shows_what_was_acknowledged(world):
@@ -160,6 +122,32 @@ def test_any_number_shares_a_round_of_heartbeats(world):
         world.until(lambda futures=futures: all(future.done() for future in futures), 40)
         assert len(world.trace) - before <= 16
         assert len({future.result(0) for future in futures}) == 1
+
+
+def test_the_next_question_waits_for_no_tick(impl):
+    """What a read that came while one was under way waits for is a round trip, not the time of a tick."""
+    network = impl.MemoryNetwork()
+    config = {"tick_ms": 2000, "election_ticks": 3}
+    nodes = [
+        impl.Node(impl.Config(id=id, **config), impl.MemoryStorage(voters=[1, 2]), network.transport()).start()
+        for id in (1, 2)
+    ]
+    while nodes[0].campaign().exception(30) is not None:
+        time.sleep(0.05)
+    follower = nodes[1]
+    assert follower.wait_ready(30) == 1
+    network.set_faults(delay=(0.02, 0.02))
+    began = time.monotonic()
+    for _ in range(5):
+        futures = []
+        for _ in range(2):
+            futures.append(follower.read())
+            time.sleep(0.01)  # it is under way now, and the answer takes longer
+        for future in futures:
+            assert future.result(30)
+    assert time.monotonic() - began < 4
+    for node in nodes:
+        node.close()
 
 
 def test_what_is_asked_meanwhile_waits_for_the_next_answer(world):
@@ -280,13 +268,16 @@ def test_too_many_are_not_done_at_once(world, impl, monkeypatch):
 
 
 def test_answers_to_an_earlier_life_do_not_count(world, impl):
-    """Its numbers begin again: what was asked then was asked before."""
+    """Its numbers begin again: what was asked then was asked before. Nor do answers to what nobody has asked yet."""
     reads = world.engine(1).reads
     outbox = module(impl, "_native.outbox")
     core = world.engine(1).core
-    for life, counts in ((reads_life(world, 1) - 1, False), (reads_life(world, 1), True)):
-        question = (1 << 40).to_bytes(8, "little") + life.to_bytes(8, "little")
-        reads.want(1 << 40)
+    own = reads_life(world, 1)
+    late = world.clock.py_boot() + 10**12
+    for number, (life, asked_at, counts) in enumerate(((own - 1, 1, False), (own, late, False), (own, 1, True))):
+        numbers = ((1 << 40) + number, life, asked_at, core.term)
+        question = b"".join(each.to_bytes(8, "little") for each in numbers)
+        reads.want((1 << 40) + number)
         world.skipped.update({(1, "apply")})
         core.read_states.py_push(
             outbox.Message(15, index=core.committed, entries=[impl.Entry(0, 0, question)], sender=1)

@@ -1,6 +1,13 @@
 """The times of the stages of a leader's rounds, read while the engine goes on."""
 
+import pickle
+
+import pytest
+
 from tests.helpers.implementations import IMPLEMENTATIONS, module
+from tests.helpers.meetings import begun
+from tests.helpers.reading import Cuts, done, others
+from tests.helpers.stepped import World
 
 
 def test_a_round_that_is_overwritten_meanwhile_is_left_out() -> None:
@@ -18,7 +25,7 @@ def test_a_round_that_is_overwritten_meanwhile_is_left_out() -> None:
 
     def more(rounds: int) -> None:
         for index in range(times.head + 1, times.head + 1 + rounds):
-            times.accepted(index, index, index)
+            times.accepted(index, 1, 1, index, index)
             times.stable(index, index)
             times.commit_cursor += 1
             times.at_commit[(index - 1) % stamps.ROUNDS] = index
@@ -33,3 +40,66 @@ def test_a_round_that_is_overwritten_meanwhile_is_left_out() -> None:
     assert times.head == count + 1000
     assert {len(set(row)) for row in rows} == {1}
     assert [row[0] for row in rows] == list(range(times.head - stamps.ROUNDS + 2, count + 1))
+
+
+@pytest.fixture
+def world(impl):
+    made = World(impl, 3)
+    made.leader()
+    made.until(lambda: begun(made.nodes.values()))
+    yield made
+    made.close()
+
+
+def test_a_proposal_tells_how_long_it_took(world):
+    leader, _ = others(world)
+    result = done(world, leader.propose(b"x"))
+    timing = result.timing
+    rounds = {name: getattr(timing, name) for name in ("queue", "wal", "network", "quorum", "apply")}
+    assert all(0 <= value < 50_000 for value in rounds.values()), rounds
+    assert timing.quorum >= min(timing.wal, timing.network) > 0
+    assert result.timing.wal == timing.wal
+
+
+def test_so_do_several_and_those_with_a_deadline(world):
+    leader, _ = others(world)
+    for future in (leader.propose_many([b"a", b"b"]), leader.propose_many([b"c"], timeout=5)):
+        assert all(each.timing.quorum > 0 for each in done(world, future))
+    assert done(world, leader.propose(b"d", timeout=5)).timing.quorum > 0
+
+
+def test_only_where_it_was_appended(world, impl):
+    leader, (node, _) = others(world)
+    world.until(lambda: node.leader_id == leader.id)
+    elsewhere = done(world, node.propose(b"x"))
+    assert elsewhere.timing == impl.Timing(None, None, None, None, None)
+    copied = pickle.loads(pickle.dumps(done(world, leader.propose(b"y"))))
+    assert copied.timing == impl.Timing()
+
+
+def test_an_entry_of_another_term_is_another_one(world, impl):
+    """Its place in the log had one that was appended here before."""
+    leader, rest = others(world)
+    cuts = Cuts(world)
+    cuts.members.add(leader.id)
+    lost, term = leader.propose(b"lost"), leader.term
+    index = leader.status()["last"] + 1
+    new = world.until(lambda: next((node for node in rest if node.is_leader), None))
+    cuts.members.clear()
+    world.until(lost.done)
+    stamps = world.engine(leader.id).stamps
+    assert stamps.timing(index, term) != impl.Timing()
+    assert stamps.timing(index, new.term) == impl.Timing()
+
+
+def test_what_was_long_ago_is_not_known_any_more(impl):
+    stamps_module = module(impl, "node.stamps")
+    stamps = stamps_module.StageTimes()
+    assert stamps.timing(1, 1) == impl.Timing()
+
+
+def test_the_only_voter_has_no_network(impl):
+    world = World(impl, 1)
+    timing = done(world, world.leader().propose(b"x")).timing
+    assert timing.network is None and timing.wal is not None and timing.quorum is not None
+    world.close()

@@ -38,6 +38,7 @@ CALLED = {
     "raftx._core.FLAG_TOO_LARGE": "_TOO_LARGE",
     "raftx._core.FLAG_NO_ROOM": "_NO_ROOM",
     "raftx._core.FLAG_DOUBT": "_DOUBT",
+    "raftx._core.FLAG_BEHIND": "_BEHIND",
     "raftx._core.MAGIC": "_BAD_MAGIC",
     "raftx._core.VERSION": "_BAD_VERSION",
     **{f"raftx._core.{name}": f"_{name}" for name in ("SHORT", "CLUSTER", "GROUP", "RECIPIENT", "LENGTH", "CHECKSUM")},

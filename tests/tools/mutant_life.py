@@ -256,7 +256,7 @@ MUTANTS = (
         (
             Edit(
                 OUTCOMES,
-                "            self.fail_future(future, NotDone(self.why(reason)))\n",
+                "            self.fail_future(future, error(self.why(reason)))\n",
                 "            self.settle_with(future, reason)\n",
             ),
         ),

@@ -107,8 +107,8 @@ MUTANTS = (
         (
             Edit(
                 APPLY,
-                "            if c.origin == self.id and c.incarnation == self.incarnation:\n",
-                "            if c.origin == self.id:\n",
+                "            if c.origin & NUMBER_MAX == self.id and c.incarnation == self.incarnation:\n",
+                "            if c.origin & NUMBER_MAX == self.id:\n",
             ),
         ),
     ),
@@ -225,8 +225,8 @@ MUTANTS = (
         (
             Edit(
                 OUTCOMES,
-                "            self.settle_batch(item, sequence, Done(index, term, result))\n",
-                "            self.settle_batch(item, sequence, Done(index, term, None))\n",
+                "            self.settle_batch(item, sequence, Done(index, term, result, self))\n",
+                "            self.settle_batch(item, sequence, Done(index, term, None, self))\n",
             ),
         ),
     ),

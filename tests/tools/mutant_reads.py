@@ -39,8 +39,8 @@ MUTANTS = (
         (
             Edit(
                 READERS,
-                "        while self.waiting and self.waiting[0][0] <= newest:\n",
-                "        while self.waiting:\n",
+                "        while queue and queue[0][0] <= newest:\n",
+                "        while queue:\n",
             ),
         ),
     ),
@@ -113,8 +113,8 @@ MUTANTS = (
         (
             Edit(
                 PATIENCE,
-                "        again = isinstance(error, NotDone) or (repeats and isinstance(error, Unknown))\n",
-                "        again = isinstance(error, (NotDone, Unknown))\n",
+                "        again = again or (repeats and isinstance(error, Unknown))\n",
+                "        again = again or isinstance(error, Unknown)\n",
             ),
         ),
     ),
@@ -162,6 +162,12 @@ MUTANTS = (
         0,
         "a read that nobody answers ends as unknown",
         TESTS,
-        (Edit(OUTCOMES, "        elif number // KIND_UNIT == KIND_READ:\n", "        elif number < 0:\n"),),
+        (
+            Edit(
+                OUTCOMES,
+                "        elif number // KIND_UNIT in (KIND_READ, KIND_APPLIED):\n",
+                "        elif number < 0:\n",
+            ),
+        ),
     ),
 )

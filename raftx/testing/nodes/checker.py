@@ -15,7 +15,7 @@ from ...node.members import Membership, after
 from ...types import ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2, FLAG_REJECT, MSG_VOTE_RESP, ConfState, HardState
 from ..invariants import Beginning, Checker, Violation
 from .machines import NO_RESULT, Given
-from .requests import Request
+from .requests import Request, is_barrier
 from .sessions import Model
 
 if TYPE_CHECKING:
@@ -173,7 +173,8 @@ class NodeChecker(Checker):
         for entry in entries:
             if entry.index >= known and entry.kind in (ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2):
                 self._changes(entry)
-            command = self.model.command_of(entry) if entry.index >= known else None
+            fresh = entry.index >= known and not (not entry.kind and is_barrier(entry.data))
+            command = self.model.command_of(entry) if fresh else None
             if command is not None:
                 self.commands.append((entry.index, command))
 

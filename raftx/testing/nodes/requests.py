@@ -11,8 +11,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..._native.layout import ENVELOPE
+from ..._native.layout import ENVELOPE, RECORD_INCARNATION, RECORD_ORIGIN
 from ...errors import NotDone, Unknown
+from ...node.futures import Done
 from ...node.members import Membership
 from ...node.outcomes import OVERDUE, STOPPING
 from ...node.rows import REFUSALS
@@ -121,17 +122,44 @@ class Proposal(Request):
             )
 
 
+def is_barrier(data: bytes) -> bool:
+    """Whether an entry with these data, and an envelope, is a barrier."""
+    return len(data) >= ENVELOPE and data[RECORD_INCARNATION - RECORD_ORIGIN - 1] >> 7 != 0
+
+
+@dataclass
+class Barrier(Request):
+    """An entry without a command, behind everything that was committed before."""
+
+    #: the last entry that anybody was told of before
+    floor: int = 0
+
+    def __str__(self) -> str:
+        return f"a barrier behind entry {self.floor} on node {self.member}"
+
+    def judge(self, checker: NodeChecker, final: bool) -> None:
+        for outcome in self.outcomes():
+            if isinstance(outcome, Done):
+                at = outcome.index
+                if at <= self.floor or outcome.result is not None or not is_barrier(checker.applied[at][1]):
+                    raise Violation(f"{self} was reported as done with {outcome}")
+                checker.told = max(checker.told, at)
+            elif not isinstance(outcome, NotDone):
+                self.judge_unknown(outcome)
+
+
 @dataclass
 class Read(Request):
     """A read, or a query that looks how far the state machine is."""
 
-    #: the last entry that anybody was told of before
+    #: the last entry that anybody was told of before; of a stale read, longer ago than its bound
     floor: int = 0
+    level: str = "linearizable"
     #: what comes of it is the last command in the state machine, not the last entry
     looks: bool = False
 
     def __str__(self) -> str:
-        return f"a read of what was acknowledged up to entry {self.floor} on node {self.member}"
+        return f"a {self.level} read of what was acknowledged up to entry {self.floor} on node {self.member}"
 
     def judge(self, checker: NodeChecker, final: bool) -> None:
         for outcome in self.outcomes():
@@ -149,7 +177,7 @@ class Read(Request):
 
 @dataclass
 class Leadership(Request):
-    """A campaign, or a transfer of leadership."""
+    """A campaign, a transfer of leadership, or the end of one."""
 
     what: str = "campaign"
     #: who is to lead; 0: the leader chooses
@@ -170,6 +198,10 @@ class Leadership(Request):
                 self.judge_unknown(outcome)
 
     def _judge_done(self, checker: NodeChecker, change: StateChange) -> None:
+        if self.what == "step-down":
+            if change.leader or change.role == LEADER:
+                raise Violation(f"{self} is reported as done, with {change}")
+            return
         if not change.leader or change.leader != (self.to or change.leader) or change.term < self.term:
             raise Violation(f"{self} is reported as done, with {change}")
         if (change.role == LEADER) != (change.leader == self.member):

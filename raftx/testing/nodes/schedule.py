@@ -62,6 +62,13 @@ class Schedule:
         #: disks fill up and become empty again all the time, and there is much to write
         self.tight = random.Random(f"full {seed}").random() < 0.1
 
+        #: the leader that was isolated last
+        self.isolated = 0
+        #: in some schedules members are preferred to others
+        prefers = random.Random(f"priorities {seed}")
+        one_sided = prefers.random() < 0.3
+        self.priorities = {id: prefers.randint(0, 2) if one_sided else 0 for id in self.ids}
+
         def disk(id: int, rng: random.Random) -> Disk:
             return PlainDisk(self.ids, rng) if plain else WalDisk(id, self.ids, rng)
 
@@ -109,7 +116,7 @@ class Schedule:
             common["snapshot_entries"] = 0
         # A chunk that takes a second is one during which much may happen to its source.
         common["snapshot_bytes_per_second"] = keeps.choice((0, 2_000, 4_000, 100_000))
-        return [Config(id=id, seed=rng.getrandbits(64), **common) for id in self.ids]
+        return [Config(id=id, seed=rng.getrandbits(64), priority=self.priorities[id], **common) for id in self.ids]
 
     def run(self) -> Result:
         """Begin, be disturbed, and come back. Raises Violation."""
@@ -149,7 +156,14 @@ class Schedule:
             id = leader if rng.random() < 0.6 else 0
             world.propose(id or rng.choice(alive), rng.choice((1, 1, 1, 2, 7)), rng.choice((10, 10, 100, 1500)))
         if alive and world.users.random() < 0.3:
-            world.read(world.users.choice(alive))
+            reader = world.users.choice(alive)
+            if self.isolated in alive and world.levels.random() < 0.7:
+                reader = self.isolated
+            world.read(reader)
+        if leader and self.count > 2 and world.levels.random() < 0.015:
+            self.isolate(leader)
+        if alive and world.levels.random() < 0.04:
+            world.barrier(world.levels.choice(alive))
         world.of_sessions.act(world)
         self.churn.disturb()
         if self.tight:
@@ -164,6 +178,16 @@ class Schedule:
         for id, member in world.members.items():
             if member.refused and self.hands.random() < 0.05:
                 world.rebuild(id, self.hands)
+
+    def isolate(self, id: int) -> None:
+        """A leader stands still while another one may be elected, and hears of nothing when it goes on: it is read."""
+        world = self.world
+        self.isolated = id
+        world.members[id].paused_until = world.slices + world.levels.randint(10, 60)
+        for other in world.members:
+            if other != id:
+                world.network.cuts |= {(id, other), (other, id)}
+        world.totals["isolated leaders"] += 1
 
     def fill_disks(self) -> None:
         """Large proposals, and a disk that is full for a while: of the leader, if possible."""
@@ -235,7 +259,10 @@ class Schedule:
             world.campaign(id)
         elif what < 0.95:
             to = rng.choice((0, *self.ids))
-            world.transfer(id, to if to in node.configuration.voters else 0)
+            if world.levels.random() < 0.2:
+                world.step_down(id)
+            else:
+                world.transfer(id, to if to in node.configuration.voters else 0)
         else:
             assert member.life is not None
             member.life.given.fails_at = self.world.engine(id).core.log.last + 1
@@ -281,6 +308,7 @@ class Schedule:
                 world.propose(id, 1, 20)
         else:
             raise Violation(f"not everybody has come back: {self.describe()}")
+        self.prefer()
         machines = {id: world.members[id].life.given for id in world.present()}  # type: ignore[union-attr]
         world.checker.judge_ended()
         lives = {id: world.members[id].lives for id in world.present()}
@@ -304,6 +332,27 @@ class Schedule:
                 raise Violation(f"node {id} ends with {seen}, and the log has led to {now}")
             if world.engine(id).core.tracker.conf_state() != now.conf_state:
                 raise Violation(f"the core of node {id} ends with another membership than {now}")
+
+    def prefer(self) -> None:
+        """Where members are preferred to others: leadership comes to one of them, and stays there."""
+        world = self.world
+        now = world.checker.membership.conf_state
+        preferred = {id: world.members[id].config.priority for id in world.present() if id in now.voters}
+        ticks = max(each.config.election_ticks * each.config.tick_ms for each in world.members.values())
+        best = max(preferred.values(), default=0)
+        if best == min(preferred.values(), default=0):
+            return
+        stays, limit = 0, world.slices + LIVES_AGAIN
+        last: tuple[int, int] = (0, 0)
+        while stays < 20 * ticks // 5:
+            world.slice(5 * MS)
+            leader = world.leader()
+            seen = (leader, world.engine(leader).core.term if leader else 0)
+            stays = stays + 1 if preferred.get(leader) == best and seen == last else 0
+            last = seen
+            if world.slices >= limit:
+                raise Violation(f"none of the preferred members leads, or not for long: {self.describe()}")
+        world.totals["led by who is preferred"] += 1
 
     def settled(self) -> bool:
         """Whether all have applied everything, and every request of the present lives has ended."""

@@ -6,6 +6,7 @@ Everything is drawn from one random source, so that a seed is a schedule. What h
 
 from __future__ import annotations
 
+import bisect
 import random
 import zlib
 from collections import Counter
@@ -30,7 +31,7 @@ from .checker import NodeChecker
 from .disks import CLUSTER, Disk
 from .machines import Application, Given
 from .network import Network, Transport
-from .requests import Change, Leadership, Proposal, Read, Request
+from .requests import Barrier, Change, Leadership, Proposal, Read, Request
 from .sessions import Opening, SessionProposal, Users
 from .streams import Changes, Committed, ends_with
 from .walls import Walls
@@ -45,7 +46,7 @@ SELDOM = {"watch": 8, "reserve": 4, "report": 8}  # workers that are looked at o
 class Life:
     """A node from its start to its end."""
 
-    node: Node
+    node: Node[Any]
     executor: Stepped
     given: Given
     changes: Changes
@@ -97,6 +98,10 @@ class World:
         self.application = application
         #: for what does not decide about the course of a schedule: the commands, and who asks for which stream
         self.users = random.Random(f"users {seed}")
+        #: and how they ask, drawn apart
+        self.levels = random.Random(f"levels {seed}")
+        #: (time, the last entry that anybody was told of by then), where that has grown
+        self.told: list[tuple[int, int]] = [(0, 0)]
         self.totals: Counter[str] = Counter()
         self.checker = NodeChecker(len(configs))
         self.network = Network(self.rng, self.totals, self._seen)
@@ -233,6 +238,7 @@ class World:
         self.checker.after_apply(id, engine, life.given)
         parts: Any = life.node._parts
         self.totals["snapshots restored"] += life.given.restores
+        self.totals["served under a lease"] += engine.reads.served
         if parts.snapshotter is not None:
             self.totals["snapshots made"] += parts.snapshotter.made
             self.totals["snapshots failed"] += parts.snapshotter.failed
@@ -285,6 +291,8 @@ class World:
         rng = self.rng
         self.slices += 1
         self.now += nanoseconds
+        if self.checker.told > self.told[-1][1]:
+            self.told.append((self.now, self.checker.told))
         for member in self.members.values():
             member.clock.advance(nanoseconds * member.rate / 1e9)
         self.tell_time()
@@ -399,7 +407,10 @@ class World:
         node = member.life.node
         try:
             timeout = self.users.choice((None, None, 0.05, 0.5, 3.0))
-            future = node.propose(datas[0], timeout=timeout) if count == 1 else node.propose_many(datas)
+            if count > 1:
+                timeout = self.levels.choice((None, None, 0.05, 0.5, 3.0))
+            many = node.propose_many
+            future = node.propose(datas[0], timeout=timeout) if count == 1 else many(datas, timeout=timeout)
         except Stopped:
             if node.failure is None:
                 raise
@@ -407,22 +418,51 @@ class World:
         self.totals["proposals"] += count
         given = member.life.given
         self._asked(member, Proposal(future, id, member.lives, datas=tuple(datas), given=given))
-        if count == 1 and timeout is not None:
+        if timeout is not None:
             request = self.checker.requests[-1]
             request.timeout_ns = min(request.timeout_ns, int(timeout * 1e9))
             self.totals["proposals with a timeout"] += 1
 
     def read(self, id: int) -> None:
-        """Read a member that runs, or is paused; half of the reads look at the state machine itself."""
+        """Read a member that runs, or is paused; half of the reads look at the state machine itself.
+
+        By a lease where that is possible, or stale: then what anybody was told before the bound must be there, by the
+        member's clock.
+        """
         member = self.members[id]
         life = member.life
         if life is None or life.node.failure is not None:
             return
         floor = self.checker.told
         looks = self.users.random() < 0.5
-        future = life.node.query(lambda given: given.last()) if looks else life.node.read()
+        level, bound, config = self.levels.choice(("linearizable", "lease", "lease", "stale")), None, member.config
+        if level == "lease" and not (config.check_quorum and config.election_ticks > 2 * config.heartbeat_ticks):
+            level = "linearizable"
+        if level == "stale":
+            bound = self.levels.choice((0.01, 0.03, 0.1, 0.5))
+            # What was told in the slice of that moment may have come behind the question.
+            since = max(self.now - int(bound * 1e9 / member.rate) - MS, 1)
+            floor = self.told[bisect.bisect_left(self.told, (since,)) - 1][1]
+        ask: dict[str, Any] = {"level": level, "max_staleness": bound}
+        future = life.node.query(lambda given: given.last(), **ask) if looks else life.node.read(**ask)
         self.totals["reads"] += 1
-        self._asked(member, Read(future, id, member.lives, floor=floor, looks=looks))
+        self.totals[f"{level} reads at once"] += future.done()
+        self._asked(member, Read(future, id, member.lives, floor=floor, level=level, looks=looks))
+
+    def barrier(self, id: int) -> None:
+        """An entry without a command."""
+        member = self.members[id]
+        if member.life is None or member.life.node.failure is not None:
+            return
+        self.totals["barriers"] += 1
+        self._asked(member, Barrier(member.life.node.barrier(), id, member.lives, floor=self.checker.told))
+
+    def step_down(self, id: int) -> None:
+        """Let a member that runs give leadership up."""
+        node, term = self._node_of(id), self._node_of(id).term
+        lives = self.members[id].lives
+        self._asked(self.members[id], Leadership(node.step_down(), id, lives, what="step-down", term=term))
+        self.totals["step-downs"] += 1
 
     def campaign(self, id: int) -> None:
         """Let a member that runs campaign."""
@@ -454,7 +494,7 @@ class World:
         assert life is not None
         return self._engine_of(life)
 
-    def _node_of(self, id: int) -> Node:
+    def _node_of(self, id: int) -> Node[Any]:
         life = self.members[id].life
         assert life is not None
         return life.node
