@@ -120,7 +120,7 @@ class Changer:
         clock: Clock,
         wake: Callable[[], object],
         applied: int,
-        read: Callable[[], Future],
+        read: Callable[[], Future[Any]],
     ) -> None:
         self.id = id
         self.members = members

@@ -10,7 +10,6 @@ from tests.tools import (
     mutant_apply,
     mutant_crashes,
     mutant_divergence,
-    mutant_leading,
     mutant_life,
     mutant_lives,
     mutant_members,
@@ -696,6 +695,5 @@ MUTANTS = (
     *mutant_apply.MUTANTS,
     *mutant_divergence.MUTANTS,
     *mutant_sessions.MUTANTS,
-    *mutant_leading.MUTANTS,
     *mutant_room.MUTANTS,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.tools import mutant_leading
 from tests.tools.mutant_kinds import Edit, Mutant
 
 APPLY = "raftx/node/apply.py"
@@ -170,4 +171,5 @@ MUTANTS = (
             ),
         ),
     ),
+    *mutant_leading.MUTANTS,
 )
