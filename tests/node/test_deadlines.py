@@ -267,6 +267,9 @@ def test_requests_are_busy_at_once(impl, tmp_path):
         def snapshot(self):
             return b""
 
+        def restore(self, reader):
+            pass
+
     world = World(impl, 1, rows={"applies": 32})
     world.nodes[1].close()
     world.start(1, Machine())

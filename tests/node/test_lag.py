@@ -140,7 +140,7 @@ def test_frames_say_that_their_sender_is_far_behind(world):
     world.for_rounds(2 * TICK_MS)
     assert engine.codec.behind and not world.engine(other.id).codec.behind
     flags = {(sender, frame[5]) for sender, _, frame, at in world.trace[-50:]}
-    assert (node.id, 4) in flags and (other.id, 0) in flags
+    assert (node.id, 8) in flags and (other.id, 0) in flags
 
 
 def test_entries_of_one_that_is_slow_are_bounded(impl):
