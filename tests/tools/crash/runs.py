@@ -481,6 +481,33 @@ def aside(run: Run) -> None:
     run.end()
 
 
+def skipped(run: Run) -> None:
+    """Entries are skipped, one after the other; an opening drops those that are before the log."""
+    run.start()
+    run.vote(1, 2)
+    run.more(9, 17_000)
+    run.end()
+    run.begin()
+    skips, founded = module(run.impl, "storage.skips"), module(run.impl, "storage.founding")
+    for agreed in ({2: 1}, {2: 1, 7: 1}):
+        directory = None
+        try:
+            directory = run.disk.open_directory(Path(PATH))
+            skips.write(directory, founded.read(directory).store, agreed)
+        except OSError as error:
+            raise run.impl.StorageError(f"cannot skip an entry: {error}") from error
+        finally:
+            if directory is not None:
+                directory.close()
+    for base in (3, 8):
+        run.open()
+        run.compact(base)
+        run.more(3, 17_000)
+        run.end()
+    run.open()
+    run.end()
+
+
 #: by name: the script, and whether it is run by rounds
 SCRIPTS: dict[str, tuple[Callable[[Run], None], bool]] = {
     "first boot": (founding, False),
@@ -501,6 +528,7 @@ SCRIPTS: dict[str, tuple[Callable[[Run], None], bool]] = {
     "snapshot within": (within, True),
     "snapshot put aside": (aside, False),
     "restart": (restart, True),
+    "entries skipped": (skipped, False),
 }
 
 
