@@ -473,7 +473,13 @@ MUTANTS = (
         0,
         "the entries of a row are applied from its first one when the stream has room again",
         "node/test_committed_stream.py",
-        (Edit(APPLY, "            if not self.in_span:\n", "            if self.spans_left > 0:\n"),),
+        (
+            Edit(
+                APPLY,
+                "            if not self.in_span:\n                self.cursor.open(",
+                "            if self.spans_left > 0:\n                self.cursor.open(",
+            ),
+        ),
     ),
     Mutant(
         "asleep-beside-a-full-stream",

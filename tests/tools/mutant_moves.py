@@ -55,7 +55,9 @@ MUTANTS = (
         "storage/test_lives.py",
         (
             Edit(
-                FILE, "            if lives.lost and self.doubt:\n", "            if lives.lost and founding.rebuilt:\n"
+                FILE,
+                "is_behind(lives, founding.rebuilt, bool(self.doubt)):",
+                "is_behind(lives, founding.rebuilt, founding.rebuilt):",
             ),
         ),
     ),

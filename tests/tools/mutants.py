@@ -73,6 +73,8 @@ SUITE = (
     "node/test_full_disks.py",
     "node/test_arguments.py",
     "node/test_divergence.py",
+    "node/test_membership_changes.py",
+    "node/test_members_over_nng.py",
     "node/test_apply_batch.py",
     "storage/test_skips.py",
     "storage/test_simulated_disk.py",
