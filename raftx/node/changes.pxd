@@ -8,7 +8,7 @@ from ..consensus cimport changes, configuration, leader, records
 from ..consensus.configuration cimport Configuration
 from ..consensus.raft cimport Raft
 from . cimport elections
-from .channels cimport ApplyQueue, CommandQueue
+from .channels cimport ApplyQueue, CommandQueue, MemberGauges
 from .meetings cimport Meetings
 from .peers cimport PeerTable
 from .room cimport Room
@@ -37,6 +37,7 @@ cdef class Changes:
     cdef readonly uint64_t life, index, installed, behind, mark, next_mark
     cdef int64_t ticks
     cdef readonly InstallQueue installs
+    cdef readonly MemberGauges gauges
     cdef Configuration arriving
     cdef Message message
     cdef Spans spans, empty_spans
@@ -46,6 +47,7 @@ cdef class Changes:
     cdef int take(self) except -1 nogil
     @cython.locals(was_member=cython.bint, slot=int)
     cdef int install(self, size_t span) except -1 nogil
+    @cython.locals(slot=int, place=int)
     cdef int tick(self) noexcept nogil
     @cython.locals(number=uint64_t, applied=uint64_t)
     cdef int want(self, CommandQueue commands, size_t row, size_t span) except -1 nogil

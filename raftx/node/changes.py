@@ -31,7 +31,7 @@ from ..types import (
     UPDATE,
 )
 from . import elections
-from .channels import ApplyQueue, CommandQueue
+from .channels import ApplyQueue, CommandQueue, MemberGauges
 from .meetings import Meetings
 from .peers import PeerTable
 from .room import Room
@@ -102,6 +102,8 @@ class Changes:
         self.index = core.applied
         #: configurations that were installed: whoever keeps something by slot looks at it
         self.installed = 0
+        #: what anybody may see of the members
+        self.gauges = MemberGauges()
         self.message = Message()
         self.spans = Spans()
         self.empty_spans = Spans()
@@ -170,6 +172,12 @@ class Changes:
         if self.ticks >= self.core.election_timeout:
             self.ticks = 0
             self.mark, self.next_mark = self.next_mark, self.core.committed
+        for slot in range(self.core.tracker.peers.count):
+            self.gauges.ids[slot] = self.core.tracker.peers.ids[slot]
+            self.gauges.match[slot] = self.core.tracker.peers.match[slot]
+            place = self.peers.of_slot(self.core.tracker.peers, slot)
+            self.gauges.quiet[slot] = self.peers.contact.quiet(place)
+        self.gauges.count = self.core.tracker.peers.count
         return 0
 
     # --- what is asked for ---------------------------------------------------------------------------

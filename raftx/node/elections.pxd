@@ -1,6 +1,7 @@
 import cython
 from libc.stdint cimport uint64_t
 from .._native.outbox cimport Message
+from ..consensus cimport changes
 from ..consensus.raft cimport Raft
 from .peers cimport PeerTable
 

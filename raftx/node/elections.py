@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .._native.outbox import Message
+from ..consensus import changes
 from ..consensus.raft import Raft
 from ..types import LEADER, MSG_PROP, MSG_READ_INDEX
 from .peers import PeerTable
@@ -68,5 +69,6 @@ def serves(core: Raft, m: Message) -> bool:
     if m.kind == MSG_READ_INDEX:
         # Whoever asked asks again, the leader of then. Two that take each other for it would pass it on for ever.
         return core.role == LEADER
-    # A change of membership has a message of its own, which tells what its sender has applied (changes.py).
-    return m.kind != MSG_PROP or not m.has_changes()
+    # A change of membership is asked for with a message of its own, which tells what its sender has applied
+    # (changes.py). A leader sends none that is no change.
+    return not m.has_changes() or (m.kind != MSG_PROP and changes.unfit_kind(m) == 0)

@@ -11,7 +11,7 @@ from ..storage.writes cimport DiskGauges, WriteQueue
 from ..transport.link cimport Link
 from . cimport elections
 from .changes cimport Changes
-from .channels cimport ApplyGauges, ApplyQueue, CommandQueue, Gauges, MemberGauges
+from .channels cimport ApplyGauges, ApplyQueue, CommandQueue, Gauges
 from .clocks cimport Clocks
 from .compaction cimport Compaction
 from .contact cimport Contact
@@ -61,7 +61,6 @@ cdef class Engine(Runner):
     cdef readonly DiskGauges disk
     cdef readonly ApplyGauges apply_gauges
     cdef readonly Gauges gauges
-    cdef readonly MemberGauges member_gauges
     cdef readonly PeerTable peers
     cdef readonly StageTimes stamps
     cdef readonly Contact contact
@@ -104,7 +103,6 @@ cdef class Engine(Runner):
     cdef bint lacks_room(self) noexcept nogil
     cdef int greet_all(self) except -1 nogil
     cdef int tick_clocks(self) except -1 nogil
-    @cython.locals(place=int)
     cdef int tick_if_due(self) except -1 nogil
     cdef int step_down_if_disk_stalls(self) except -1 nogil
     @cython.locals(done=uint64_t)

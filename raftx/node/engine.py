@@ -43,7 +43,7 @@ from ..types import (
 )
 from . import elections
 from .changes import Changes
-from .channels import ApplyGauges, ApplyQueue, CommandQueue, Gauges, MemberGauges
+from .channels import ApplyGauges, ApplyQueue, CommandQueue, Gauges
 from .clocks import Clocks
 from .compaction import Compaction
 from .dispatch import Dispatch
@@ -124,7 +124,6 @@ class Engine(Runner):
         self.applies = applies
         self.commands = commands
         self.gauges = Gauges()
-        self.member_gauges = MemberGauges()
         # Before the first round, too, a node says what it found: that it is in doubt, above all.
         self.gauges.in_doubt = core.in_doubt
         self.gauges.term, self.gauges.vote = core.term, core.vote
@@ -280,13 +279,8 @@ class Engine(Runner):
         self.step_down_if_disk_stalls()
         self.peers.tick()
         for slot in range(self.core.tracker.peers.count):
-            place = self.peers.of_slot(self.core.tracker.peers, slot)
-            if self.peers.tick_place(place):
+            if self.peers.tick_place(self.peers.of_slot(self.core.tracker.peers, slot)):
                 self.link.renew(self.core.tracker.peers.ids[slot])
-            self.member_gauges.ids[slot] = self.core.tracker.peers.ids[slot]
-            self.member_gauges.match[slot] = self.core.tracker.peers.match[slot]
-            self.member_gauges.quiet[slot] = self.contact.quiet(place)
-        self.member_gauges.count = self.core.tracker.peers.count
         self.compaction.tick()
         self.transfers.tick()
         self.room.tick()

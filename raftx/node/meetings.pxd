@@ -9,7 +9,7 @@ from .channels cimport ApplyQueue
 from .peers cimport PeerTable
 
 cdef uint64_t PART, PART_MASK, LAST_MASK, PART_UNIT, LAST_UNIT
-cdef uint64_t REMOVED_LIFE, REMOVED, STRANGER
+cdef uint64_t JOINED_UNKNOWN, REMOVED_LIFE, REMOVED, STRANGER
 cdef int ADDRESSES_A_TICK, ALONE_TIMEOUTS
 cdef int EARLIER, PLACES, MEMBERS_MAX, MSG_KNOWN, MSG_MEET, WAIT_TIMEOUTS, WAIT_MS, HELP_TIMEOUTS
 cdef uint32_t FLAG_REJECT
@@ -71,7 +71,7 @@ cdef class Meetings:
     @cython.locals(word0=uint64_t, word1=uint64_t)
     cdef int put_meet(self, Message m, uint64_t life, uint64_t flags, uint64_t joined) except -1 nogil
     cdef int take_meet(self, Message m, int place, uint64_t life) except -1 nogil
-    @cython.locals(place=int)
+    @cython.locals(place=int, joined=uint64_t)
     cdef int answer(self, uint64_t to, uint64_t life, uint64_t known, uint64_t why) except -1 nogil
     @cython.locals(due=cython.bint)
     cdef int superseded(self, int place, uint64_t to, uint64_t life) except -1 nogil

@@ -22,7 +22,7 @@ from ..storage.wal_format import EARLIER, REMOVED, REMOVED_LIFE
 from ..types import FLAG_REJECT, MEMBERS_MAX, MSG_KNOWN, MSG_MEET
 from .channels import ApplyQueue
 from .peers import PeerTable
-from .rows import PLACES, REBUILT, STRANGER
+from .rows import JOINED_UNKNOWN, PLACES, REBUILT, STRANGER
 
 QUEUED = 64  # introductions that may wait for the disk; what comes beyond is dropped, and comes again
 WAIT_TIMEOUTS = 3  # election timeouts after which a life begins that too few others know,
@@ -260,6 +260,8 @@ class Meetings:
         place = self.peers.of_slot(self.core.tracker.peers, slot)
         if m.kind == MSG_KNOWN:
             return self.take_known(m, place)
+        if self.peers.joined[place] == JOINED_UNKNOWN:
+            return 0  # it comes again
         if m.context != 0 and m.context - 1 != self.peers.joined[place]:
             # Of a member that had this id before, and was removed; or this one was added again, and we do not know yet.
             return self.answer(m.sender, life, REMOVED_LIFE, REMOVED) if m.context <= self.peers.joined[place] else 0
@@ -317,7 +319,10 @@ class Meetings:
         place = self.peers.of_id(self.core.tracker.peers, to)
         self.out.push(MSG_KNOWN, to, self.core.id, 0)
         self.out.set_log(life, 0, known)
-        self.out.set_answer(FLAG_REJECT if why else 0, why, 0 if why or place < 0 else self.peers.joined[place] + 1)
+        joined = 0
+        if why == 0 and place >= 0 and self.peers.joined[place] != JOINED_UNKNOWN:
+            joined = self.peers.joined[place] + 1
+        self.out.set_answer(FLAG_REJECT if why else 0, why, joined)
         return 0
 
     def superseded(self, place: int, to: int, life: int) -> int:

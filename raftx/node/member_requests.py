@@ -146,7 +146,7 @@ class MemberRequests(Requests[R]):
         parts = self._parts
         if parts is None:
             return []
-        present, gauges, config = parts.members.now, parts.engine.gauges, parts.engine.member_gauges.rows()
+        present, gauges, config = parts.members.now, parts.engine.gauges, parts.engine.changes.gauges.rows()
         seconds = self._outside.config.tick_ms / 1000
         conf, found = present.conf_state, []
         for id in present.ids():

@@ -5,6 +5,7 @@ from .contact cimport Contact
 from .senders cimport Senders
 
 cdef int MEMBERS_MAX, PLACES
+cdef uint64_t JOINED_UNKNOWN
 cdef int64_t NEVER
 
 @cython.final

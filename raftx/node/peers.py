@@ -14,7 +14,7 @@ from array import array
 from .. import _core
 from ..types import MEMBERS_MAX
 from .contact import Contact
-from .rows import PLACES
+from .rows import JOINED_UNKNOWN, PLACES
 from .senders import Senders
 
 NEVER = 1 << 40  # ticks: nothing has come yet
@@ -50,7 +50,8 @@ class PeerTable:
         self.pauses = array("q", bytes(8 * PLACES))
         #: a life of it that cannot be, and of which people were told
         self.told_lost = array("Q", bytes(8 * PLACES))
-        #: the entry that added the member; 0 for one of the first members
+        #: the entry that added the member; 0 for one of the first members. JOINED_UNKNOWN until it is said: the core
+        #: may have a member from a snapshot before the apply thread has looked at that
         self.joined = array("Q", bytes(8 * PLACES))
         #: the incarnation that was heard last, and whether it has been told our settings since
         self.met = array("Q", bytes(8 * PLACES))
@@ -104,7 +105,8 @@ class PeerTable:
         self.silence[best] = NEVER
         self.senders.forget(best)
         self.contact.forget(best)
-        self.frame_limits[best] = self.met[best] = self.joined[best] = 0
+        self.frame_limits[best] = self.met[best] = 0
+        self.joined[best] = JOINED_UNKNOWN
         self.told_lost[best] = 0
         self.clocks[best] = 0
         self.knows[best] = self.pausing[best] = self.pauses[best] = self.in_doubt[best] = 0

@@ -53,6 +53,9 @@ PRIORITY_UNIT = 1 << 32  # Config.priority is in the bits of OPTIONS from here o
 
 MS = 1_000_000  # nanoseconds
 
+# In place of the entry that added a member
+JOINED_UNKNOWN = 2**63
+
 # Of how many members and former members a node keeps something
 PLACES = 128
 
