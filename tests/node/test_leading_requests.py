@@ -99,6 +99,30 @@ def test_a_barrier_is_not_in_the_stream(impl):
         assert [stream.next(WAIT).data for _ in range(2)] == [b"a", b"b"]
 
 
+def test_a_barrier_is_in_no_batch(impl):
+    class Batches:
+        def __init__(self):
+            self.datas = []
+
+        def apply(self, entry):
+            raise AssertionError("apply_batch is there")
+
+        def apply_batch(self, entries):
+            first = len(self.datas)
+            self.datas += [bytes(entry.data) for entry in entries]
+            return [first + number for number in range(1, len(entries) + 1)]
+
+    world = World(impl, 1)
+    world.nodes[1].close()
+    machine = Batches()
+    world.start(1, machine)
+    leader = world.leader()
+    futures = [leader.propose(b"a"), leader.barrier(), leader.propose(b"b")]
+    assert [done(world, future).result for future in futures] == [1, None, 2]
+    assert machine.datas == [b"a", b"b"]
+    world.close()
+
+
 def test_a_barrier_needs_a_leader_that_can_write(world, impl):
     """Whether a lost one is in the log is not known, and does no harm."""
     leader, rest = others(world)
