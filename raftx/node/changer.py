@@ -163,6 +163,8 @@ class Changer:
     def end(self) -> None:
         """This member was removed: who asked it for just that is to hear that it is done, before the node ends."""
         present = self.members.now
+        if not present.ids() or self.id in present.ids():
+            return  # it was told by others, and knows nothing itself
         for op in list(self.open):
             with contextlib.suppress(NotDone):
                 if op.goal.next(present) is None:
@@ -245,7 +247,7 @@ class Changer:
             reason = error.reason
         if step is None:
             # What is seen here may be old: it counts once it is known to be what everybody may see.
-            if self.id in present.ids() and not self._is_fresh(op, present, now):
+            if not self._is_fresh(op, present, now):
                 return False
             self.open.popleft()
             if reason:

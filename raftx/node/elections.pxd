@@ -5,7 +5,7 @@ from ..consensus cimport changes
 from ..consensus.raft cimport Raft
 from .peers cimport PeerTable
 
-cdef int MSG_PROP, MSG_READ_INDEX
+cdef int MSG_PROP, MSG_READ_INDEX, MSG_SNAP
 cdef int LEADER, REFUSED_NO_LEADER, REFUSED_NO_VOTER, REFUSED_NOT_LEADER, REFUSED_REMOVED, REFUSED_TRANSFER
 cdef int REFUSED_UNCOMMITTED
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .._native.outbox import Message
 from ..consensus import changes
 from ..consensus.raft import Raft
-from ..types import LEADER, MSG_PROP, MSG_READ_INDEX
+from ..types import LEADER, MSG_PROP, MSG_READ_INDEX, MSG_SNAP
 from .peers import PeerTable
 from .rows import (
     REFUSED_NO_LEADER,
@@ -66,6 +66,8 @@ def proposal_refusal(core: Raft, size: int) -> int:
 
 def serves(core: Raft, m: Message) -> bool:
     """Whether a node does what the message asks for: the core knows more ways than the engine has."""
+    if m.kind == MSG_SNAP:
+        return True  # it has a membership, and no change of one
     if m.kind == MSG_READ_INDEX:
         # Whoever asked asks again, the leader of then. Two that take each other for it would pass it on for ever.
         return core.role == LEADER

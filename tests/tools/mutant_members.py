@@ -53,7 +53,7 @@ MUTANTS = (
         (
             Edit(
                 CHANGER,
-                "            if self.id in present.ids() and not self._is_fresh(op, present, now):\n",
+                "            if not self._is_fresh(op, present, now):\n",
                 "            if now < 0 and not self._is_fresh(op, present, now):\n",
             ),
         ),
