@@ -127,6 +127,17 @@ def test_envelope(impl: ModuleType, core: ModuleType, tmp_path_factory: pytest.T
     assert entry.data[end(fields) :] == b"data"
 
 
+def test_header_of_a_session(mod: Callable[[str], ModuleType]) -> None:
+    header = mod("node.session_format").HEADER
+    fields = layout("Header of a session")
+    assert end(fields) == header.size
+    data = header.pack(b"i" * 16, LARGEST, LARGEST - 1, LARGEST - 2, 2)
+    assert values(data, fields) == {
+        "session": int.from_bytes(b"i" * 16, "little"), "opening": LARGEST, "sequence": LARGEST - 1,
+        "acknowledged": LARGEST - 2, "what": 2, "reserved 41": 0,
+    }  # fmt: skip
+
+
 def test_membership_change(impl: ModuleType, mod: Callable[[str], ModuleType]) -> None:
     types = mod("types")
     rows = tables("Membership change")[0][1:]
@@ -194,8 +205,11 @@ def test_kinds(mod: Callable[[str], ModuleType], core: ModuleType) -> None:
 def test_kinds_of_entries(mod: Callable[[str], ModuleType]) -> None:
     types = mod("types")
     rows = tables("Entry record")[1][1:]
-    kinds = (types.ENTRY_NORMAL, types.ENTRY_CONF_CHANGE, types.ENTRY_CONF_CHANGE_V2, types.ENTRY_SNAPSHOT)
-    assert [int(row[0]) for row in rows] == [*kinds, types.ENTRY_NORMAL, types.ENTRY_NORMAL]
+    kinds = [types.ENTRY_NORMAL, types.ENTRY_CONF_CHANGE, types.ENTRY_CONF_CHANGE_V2, types.ENTRY_SNAPSHOT]
+    kinds.append(types.ENTRY_SESSION)
+    # And what stands in messages that do not reach the algorithm.
+    others = [types.ENTRY_NORMAL] * 3 + [types.ENTRY_CONF_CHANGE_V2]
+    assert [int(row[0]) for row in rows] == kinds + others
     names = {row[1]: int(row[0]) for row in tables("Kinds")[0][1:]}
     where = {name for row in rows for name in row[1].split(", ")}
     assert {names[name] for name in where} == set(wire_samples.BODY_KINDS)
