@@ -100,6 +100,18 @@ def test_dump_has_the_entries_that_count(impl, tmp_path):
     assert ran(impl, "wal", "dump", "--from", "5", tmp_path / "n").out.splitlines() == some[:1]
 
 
+def test_dump_of_what_sessions_propose(impl):
+    """Their header is not taken for data; what is too short to have one is not taken for theirs."""
+    wal, form = module(impl, "cli.wal"), module(impl, "node.session_format")
+    envelope = b"".join([number.to_bytes(8, "little") for number in (3, 7, 9)])
+    header = form.HEADER.pack(b"s" * 16, 1, 2, 2, form.COMMAND)
+    assert wal.entry(impl.Entry(5, 2, envelope + header + b"data", 4), True) == {
+        "index": 5, "term": 2, "kind": "session", "member": 3, "life": 7, "proposal": 9, "bytes": 4,
+        "data": b"data".hex(),
+    }  # fmt: skip
+    assert wal.entry(impl.Entry(6, 2, envelope + header[:-1], 4), False)["member"] is None
+
+
 def test_dump_goes_over_segments_and_begins_behind_the_base(impl, whole):
     rows = ran(impl, "wal", "dump", whole).out.splitlines()[1:]
     assert [int(row.split()[0]) for row in rows] == list(range(21, 51))
