@@ -16,6 +16,7 @@ cdef class Driver:
     cdef Message scratch
     cdef readonly uint64_t number, durable
     cdef readonly uint64_t handed_term, handed_vote, handed_commit
+    cdef public uint64_t wanted_commit
     cdef readonly bint handed_in_doubt
     cdef readonly uint64_t write_low, write_high, write_term, write_vote, write_commit
     cdef readonly uint64_t write_stable, write_stable_term

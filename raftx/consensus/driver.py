@@ -45,6 +45,8 @@ class Driver:
         self.handed_vote = raft.vote
         self.handed_commit = raft.committed
         self.handed_in_doubt = raft.in_doubt
+        #: a commit index that is to be written although it alone needs no write, as that of a change of membership
+        self.wanted_commit = 0
         #: entries low .. high are new; none when high is below low
         self.write_low, self.write_high = 1, 0
         self.write_term = self.write_vote = self.write_commit = 0
@@ -74,6 +76,7 @@ class Driver:
             or self.raft.term != self.handed_term
             or self.raft.vote != self.handed_vote
             or self.raft.in_doubt != self.handed_in_doubt
+            or self.wanted_commit > self.handed_commit
             or (self.raft.pending_snapshot != 0 and not self.raft.snapshot_writing)
         )
 
@@ -91,6 +94,7 @@ class Driver:
             or self.raft.term != self.handed_term
             or self.raft.vote != self.handed_vote
             or self.raft.in_doubt != self.handed_in_doubt
+            or self.wanted_commit > self.handed_commit
         )
         self.write_stable = 0
         if self.raft.stable < high:

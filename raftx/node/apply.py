@@ -460,6 +460,8 @@ class Applier:
 
     def snapshot_if_due(self, index: int) -> None:
         """One that is due while another one, or a backup, is written is due still when that has ended."""
+        if self.members is not None and not self.members.now.conf_state.voters:
+            return  # who joins, and was not told yet who the members are, has nothing that others could begin with
         due = index >= self.due_index or self.bytes >= self.due_bytes
         if due or (self.keeper is not None and self.keeper.is_spoiled(index)):
             if self.keeper.due(index, self.applied_term):

@@ -61,7 +61,7 @@ from .outcomes import KIND_READ, Outcomes
 from .patience import Patience
 from .proposer import Proposer
 from .reporter import Reporter
-from .rows import REBUILT
+from .rows import JOINED_ANY, REBUILT
 from .snapshots import Snapshotter
 from .stamps import StageTimes
 from .watch import Watch
@@ -337,10 +337,14 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         core, codec, link, clock, event, proposals, writes, disk, applies, commands, config, StageTimes(clock), limit,
         takes_snapshots, loaded.store, loaded.rebuilt,
     )  # fmt: skip
+    kept = newest is not None or not loaded.base_index or hasattr(storage, "keep_addresses")
     for id in first.ids():
-        engine.peers.py_joined(core.tracker.peers, id, first.joined.get(id, 0))
+        engine.peers.py_joined(core.tracker.peers, id, first.joined.get(id, 0) if kept else JOINED_ANY)
     for id, met in loaded.met.items():
-        engine.meetings.py_met(id, met.life, met.joined)
+        if id != config.id:
+            engine.meetings.py_met(id, met.life, met.joined)
+        elif core.joins:
+            engine.meetings.joined = met.joined + 1
     transport_adapter = None
     if isinstance(link, QueueLink):
         with owned_unless_started(outside):

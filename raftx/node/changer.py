@@ -9,7 +9,6 @@ so a hanging ``apply`` holds up no deadline; ``ask``, ``ended`` and ``refused`` 
 from __future__ import annotations
 
 import collections
-import contextlib
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -33,13 +32,14 @@ from ..types import (
 from .channels import ApplyGauges, CommandQueue, Gauges
 from .futures import Future
 from .members import Members, Membership
-from .outcomes import OVERDUE, Outcomes
-from .rows import REFUSALS, REFUSED_BEHIND
+from .outcomes import Outcomes
+from .rows import REFUSALS, REFUSED_BEHIND, REFUSED_QUORUM
 
 AGAIN_NS = 300_000_000  # without an answer, a change is asked for again
 PAUSE_NS = 20_000_000  # after a refusal; twice as long after each further one,
 PAUSE_MAX_NS = 200_000_000  # up to this
 HAND_OVER_NS = 2_000_000_000  # so long another member is asked to lead before a leader is removed in spite of that
+MISFITS = 2  # so often a change is asked for again that has changed nothing
 OPEN_MAX = 256  # changes that may be open on one node
 
 
@@ -75,9 +75,11 @@ class ChangeProgress:
 class Goal:
     """What the membership is to be. ``next``: the change that brings it nearer; None: nothing is left to be done."""
 
-    def __init__(self, text: str, next: Callable[[Membership], Step | None]) -> None:
+    def __init__(self, text: str, next: Callable[[Membership], Step | None], leaver: int = 0) -> None:
         self.text = text
         self.next = next
+        #: the goal is that this member is none
+        self.leaver = leaver
 
 
 class Operation:
@@ -88,9 +90,10 @@ class Operation:
         self.goal = goal
         self.future = future
         self.deadline = deadline
-        #: the change that is asked for: its number, how far the log was applied when it was made, and itself; 0: none
+        #: the change that is asked for: its number, how far the log was applied when it was made (-1: there was
+        #: none yet), and itself; 0: none
         self.change = 0
-        self.applied = 0
+        self.applied = -1
         self.record = b""
         self.step: Step | None = None
         #: how often a change was sent that was neither refused nor overtaken since: more than 0, and it may be done
@@ -98,6 +101,8 @@ class Operation:
         #: when to look again, and the pause after the next refusal
         self.due = 0
         self.pause = PAUSE_NS
+        #: how often its change was applied and has changed nothing
+        self.misfits = 0
         #: why it is not done yet
         self.reason = ""
         self.hand_over_until = 0
@@ -166,17 +171,17 @@ class Changer:
         if not present.ids() or self.id in present.ids():
             return  # it was told by others, and knows nothing itself
         for op in list(self.open):
-            with contextlib.suppress(NotDone):
-                if op.goal.next(present) is None:
-                    self.outcomes.settle(op.number, present)
+            if op.goal.leaver == self.id:
+                self.outcomes.settle(op.number, present)
 
     # --- the watch thread ----------------------------------------------------------------------------
 
     def next_due(self) -> int | None:
         """When there is something to do next; None: not before something arrives."""
-        times = [each.deadline for each in self.open]
-        if self.open:
-            times.append(self.open[0].due)
+        present = list(self.open)  # others may add meanwhile
+        times = [each.deadline for each in present]
+        if present:
+            times.append(present[0].due)
         return min(times) if times else None
 
     def work(self) -> None:
@@ -186,7 +191,7 @@ class Changer:
         while self.refusals:
             self._take_refusal(*self.refusals.popleft())
         now = self.clock.py_now()
-        for each in [op for op in self.open if now >= op.deadline]:
+        for each in [op for op in list(self.open) if now >= op.deadline]:
             self._overdue(each)
         while self.open:
             op = self.open[0]
@@ -198,11 +203,12 @@ class Changer:
 
     def _take_applied(self, index: int) -> None:
         """Only one change can follow those that its asker had applied: if it is another one, ours can not any more."""
-        if not self.open or index <= self.open[0].applied:
-            return
-        op = self.open[0]
-        op.change = op.unanswered = op.due = 0
-        op.pause = PAUSE_NS
+        for op in list(self.open):
+            if 0 <= op.applied < index:
+                if op.change and self.members.now.index < index:
+                    op.misfits += 1
+                op.change = op.unanswered = op.due = 0
+                op.pause = PAUSE_NS
 
     def _take_refusal(self, number: int, reason: int, match: int, last: int) -> None:
         if not self.open or self.open[0].change != number:
@@ -211,16 +217,23 @@ class Changer:
         # The goal is looked at anew: what is asked for next is of a later entry, perhaps.
         op.change, op.unanswered = 0, max(0, op.unanswered - 1)
         text = REFUSALS[reason] if reason < len(REFUSALS) else REFUSALS[0]
-        op.reason = f"{text} ({match} of {last} entries)" if reason == REFUSED_BEHIND else text
+        if reason == REFUSED_BEHIND:
+            text = f"{text} ({match} of {last} entries)"
+            if match == 0:
+                text = f"{text}: nothing has come of it yet; does it run, where the membership says?"
+        op.reason = text
         self._tell(
             op, ChangeProgress(op.reason, match, last) if reason == REFUSED_BEHIND else ChangeProgress(op.reason)
         )
         op.due = self.clock.py_now() + op.pause
         op.pause = min(2 * op.pause, PAUSE_MAX_NS)
+        if reason in (REFUSED_BEHIND, REFUSED_QUORUM):
+            # That may take long: others go first, and one of them may be the cure.
+            self.open.rotate(-1)
 
     def _overdue(self, op: Operation) -> None:
         self.open.remove(op)
-        reason = f"{op.goal.text}: {op.reason or OVERDUE}"
+        reason = f"{op.goal.text}: {op.reason or 'it waited for another change that was asked for here'}"
         if op.unanswered:
             self.outcomes.end_unknown(op.number, reason, None)
         else:
@@ -245,6 +258,8 @@ class Changer:
             step = op.goal.next(present)
         except NotDone as error:
             reason = error.reason
+        if step is not None and op.misfits > MISFITS:
+            step, reason = None, "the change does not fit the membership"
         if step is None:
             # What is seen here may be old: it counts once it is known to be what everybody may see.
             if not self._is_fresh(op, present, now):
@@ -320,8 +335,8 @@ def _role(present: Membership, id: int) -> str:
     return "voter" if id in conf.voters else "learner" if id in conf.learners else ""
 
 
-def _check_room(present: Membership) -> None:
-    if len(present.ids()) >= MEMBERS_MAX:
+def _check_room(present: Membership, more: int = 1) -> None:
+    if len(present.ids()) + more > MEMBERS_MAX and more:
         raise NotDone(f"there are {MEMBERS_MAX} members, and a cluster has no more: remove one first")
 
 
@@ -332,12 +347,17 @@ def _check_address(present: Membership, id: int, url: str) -> None:
 
 
 def _add(id: int, url: str, voter: bool) -> Callable[[Membership], Step | None]:
+    asked = False
+
     def next_step(present: Membership) -> Step | None:
+        nonlocal asked
         role = _role(present, id)
         if not role:
             _check_room(present)
+            asked = True
             return Step(((ADD_LEARNER, id),), {id: url} if url else {})
-        _check_address(present, id, url)
+        if not asked:  # if it was, and the address is another one, it has moved since
+            _check_address(present, id, url)
         if role == "voter" and not voter:
             raise NotDone(f"member {id} is a voter: demote it")
         return Step(((ADD_VOTER, id),), {}) if role == "learner" and voter else None
@@ -391,7 +411,7 @@ def remove(id: int) -> Goal:
         _check_last(present, id)
         return Step(((REMOVE, id),), {}, leaver=id)
 
-    return Goal(f"remove({id})", next_step)
+    return Goal(f"remove({id})", next_step, leaver=id)
 
 
 def _check_last(present: Membership, id: int) -> None:
@@ -414,9 +434,13 @@ def change_configuration(parts: tuple[tuple[int, int], ...], addresses: Mapping[
     """All of this, in one step; who is to vote and is no member learns first."""
 
     def next_step(present: Membership) -> Step | None:
+        new = [id for kind, id in parts if kind in (ADD_VOTER, ADD_LEARNER) and not _role(present, id)]
+        _check_room(present, len(new))
+        for kind, id in parts:
+            if kind == UPDATE and not _role(present, id):
+                raise NotDone(f"{id} is no member: add it")
         for kind, id in parts:
             if kind == ADD_VOTER and not _role(present, id):
-                _check_room(present)
                 return Step(((ADD_LEARNER, id),), {id: addresses[id]} if id in addresses else {})
         wanted = {ADD_VOTER: "voter", ADD_LEARNER: "learner", REMOVE: ""}
         left = tuple([(kind, id) for kind, id in parts if kind != UPDATE and _role(present, id) != wanted[kind]])

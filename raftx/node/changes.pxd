@@ -6,6 +6,7 @@ from .._native.outbox cimport Message, Outbox
 from .._native.threads cimport Handoff
 from ..consensus cimport changes, configuration, leader, records
 from ..consensus.configuration cimport Configuration
+from ..consensus.driver cimport Driver
 from ..consensus.raft cimport Raft
 from . cimport elections
 from .channels cimport ApplyQueue, CommandQueue, MemberGauges
@@ -33,6 +34,9 @@ cdef class Changes:
     cdef PeerTable peers
     cdef Room room
     cdef Meetings meetings
+    cdef Driver driver
+    cdef readonly uint64_t unsure, unsure_write
+    cdef bint handed
     cdef ApplyQueue applies
     cdef readonly uint64_t life, index, installed, behind, mark, next_mark
     cdef int64_t ticks
@@ -47,6 +51,7 @@ cdef class Changes:
     cdef int take(self) except -1 nogil
     @cython.locals(was_member=cython.bint, slot=int)
     cdef int install(self, size_t span) except -1 nogil
+    cdef int look_at_disk(self) noexcept nogil
     @cython.locals(slot=int, place=int)
     cdef int tick(self) noexcept nogil
     @cython.locals(number=uint64_t, applied=uint64_t)

@@ -16,6 +16,7 @@ from .._native.outbox import Message, Outbox
 from .._native.threads import Event, Handoff
 from ..consensus import changes, configuration, leader, records
 from ..consensus.configuration import Configuration
+from ..consensus.driver import Driver
 from ..consensus.raft import Raft
 from ..errors import Corruption
 from ..types import (
@@ -85,6 +86,7 @@ class Changes:
         peers: PeerTable,
         room: Room,
         meetings: Meetings,
+        driver: Driver,
         applies: ApplyQueue,
         life: int,
         event: Event,
@@ -94,6 +96,12 @@ class Changes:
         self.peers = peers
         self.room = room
         self.meetings = meetings
+        self.driver = driver
+        #: the last change that was installed, while its commit is not known to be durable here; 0: it is. And whether
+        #: it was handed over, with which write
+        self.unsure = 0
+        self.handed = False
+        self.unsure_write = 0
         self.applies = applies
         self.life = life
         self.installs = InstallQueue(event, INSTALLS)
@@ -159,15 +167,32 @@ class Changes:
             return 0  # a snapshot had it
         self.core.install(self.arriving)
         self.installed += 1
+        if self.arriving.index != 0:
+            # A member that was removed may be gone for good: this one must never need its vote again.
+            self.driver.wanted_commit = self.unsure = self.arriving.index
+            self.handed = False
+            self.meetings.settled = False
         for slot in range(self.arriving.count):
             if (self.arriving.anew >> slot) & 1:
                 self.peers.begin(self.peers.of_slot(self.core.tracker.peers, slot), self.arriving.index)
         if was_member and self.core.self_slot < 0 and self.arriving.index >= self.meetings.joined > 0:
-            return self.meetings.removed()
+            self.meetings.leave()
+        return 0
+
+    def look_at_disk(self) -> int:
+        """Whether the commit of the last change is durable here: only then others are told that they were removed."""
+        if self.unsure == 0:
+            return 0
+        if not self.handed and self.driver.handed_commit >= self.unsure:
+            self.handed, self.unsure_write = True, self.driver.number
+        if self.handed and self.driver.durable >= self.unsure_write:
+            self.unsure = 0
+            self.meetings.settled = True
         return 0
 
     def tick(self) -> int:
         """Time passes."""
+        self.look_at_disk()
         self.ticks += 1
         if self.ticks >= self.core.election_timeout:
             self.ticks = 0
@@ -250,7 +275,7 @@ class Changes:
             return REFUSED_JOINT
         if judged == changes.CHANGE_NOT_JOINT:
             return REFUSED_NOT_JOINT
-        if m.index < self.index:
+        if m.index < max(self.index, self.core.conf_index):
             return REFUSED_CHANGE_EARLIER
         return self.parts_refusal(m)
 

@@ -167,7 +167,9 @@ class Engine(Runner):
         self.leases = Leases(core, clock, self.hellos, settings)
         self.preference = Preference(core, self.hellos, self.peers, self.room, self.lag, settings)
         self.reads = Reads(core, applies, codec.incarnation, self.leases)
-        self.changes = Changes(core, self.out, self.peers, self.room, self.meetings, applies, codec.incarnation, event)
+        self.changes = Changes(
+            core, self.out, self.peers, self.room, self.meetings, self.driver, applies, codec.incarnation, event
+        )
         self.orders = Orders(
             core, commands, applies, self.dispatch, self.peers, self.transfers, self.compaction, self.meetings,
             self.room, self.changes, self.lag, self.leases, self.gauges, self.apply_gauges,
@@ -402,7 +404,8 @@ class Engine(Runner):
             self.peers.introduced[place] = 0
         self.peers.frame_limits[place] = self.codec.sender_limit
         self.room.heard(place, self.codec.sender_no_room)
-        self.peers.in_doubt[place] = 1 if self.codec.sender_in_doubt else 0
+        if self.verdict == SENDER_PRESENT:
+            self.peers.in_doubt[place] = 1 if self.codec.sender_in_doubt else 0
         self.lag.heard(place, self.codec.sender_behind)
         if self.codec.sender_limit:
             # An append and the headers around it fit what its recipient takes, unless it is a single entry.

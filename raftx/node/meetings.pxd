@@ -9,8 +9,9 @@ from .channels cimport ApplyQueue
 from .peers cimport PeerTable
 
 cdef uint64_t PART, PART_MASK, LAST_MASK, PART_UNIT, LAST_UNIT
-cdef uint64_t JOINED_UNKNOWN, REMOVED_LIFE, REMOVED, STRANGER
+cdef uint64_t JOINED_ANY, JOINED_UNKNOWN, OWN, REMOVED_LIFE, REMOVED, STRANGER
 cdef int ADDRESSES_A_TICK, ALONE_TIMEOUTS
+cdef int LEADER
 cdef int EARLIER, PLACES, MEMBERS_MAX, MSG_KNOWN, MSG_MEET, WAIT_TIMEOUTS, WAIT_MS, HELP_TIMEOUTS
 cdef uint32_t FLAG_REJECT
 
@@ -36,12 +37,13 @@ cdef class Meetings:
     cdef readonly MeetQueue queue
     cdef Spans empty_spans, spans
     cdef readonly Spans address
-    cdef readonly uint64_t joined
+    cdef public uint64_t joined
     cdef int64_t addresses, alone
     cdef readonly uint64_t life
     cdef uint64_t part1, part2, part3
     cdef readonly uint64_t flags
     cdef readonly bint begun, lost, doubted
+    cdef public bint settled
     cdef readonly int64_t patience
     cdef int64_t waited, led, unhelped
     cdef readonly uint64_t lost_to, lost_life, lost_why
@@ -64,10 +66,13 @@ cdef class Meetings:
     @cython.locals(slot=int, place=int)
     cdef int receive(self, Message m, uint64_t life) except -1 nogil
     cdef int take_known(self, Message m, int place) except -1 nogil
+    cdef bint knows_members(self) noexcept nogil
     cdef int receive_stranger(self, Message m, uint64_t life) except -1 nogil
     @cython.locals(place=int)
     cdef int left(self, uint64_t to, uint64_t life) except -1 nogil
-    cdef int removed(self) except -1 nogil
+    @cython.locals(slot=int, place=int)
+    cdef int tell_removed(self, uint64_t to, uint64_t life) except -1 nogil
+    cdef void leave(self) noexcept nogil
     @cython.locals(word0=uint64_t, word1=uint64_t)
     cdef int put_meet(self, Message m, uint64_t life, uint64_t flags, uint64_t joined) except -1 nogil
     cdef int take_meet(self, Message m, int place, uint64_t life) except -1 nogil

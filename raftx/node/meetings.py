@@ -19,10 +19,10 @@ from .._native.outbox import Message, Outbox
 from .._native.threads import Event, Handoff
 from ..consensus.raft import Raft
 from ..storage.wal_format import EARLIER, REMOVED, REMOVED_LIFE
-from ..types import FLAG_REJECT, MEMBERS_MAX, MSG_KNOWN, MSG_MEET
+from ..types import FLAG_REJECT, LEADER, MEMBERS_MAX, MSG_KNOWN, MSG_MEET
 from .channels import ApplyQueue
 from .peers import PeerTable
-from .rows import JOINED_UNKNOWN, PLACES, REBUILT, STRANGER
+from .rows import JOINED_ANY, JOINED_UNKNOWN, OWN, PLACES, REBUILT, STRANGER
 
 QUEUED = 64  # introductions that may wait for the disk; what comes beyond is dropped, and comes again
 WAIT_TIMEOUTS = 3  # election timeouts after which a life begins that too few others know,
@@ -121,6 +121,8 @@ class Meetings:
         #: And whether the storage knows that now
         self.lost_to = self.lost_life = self.lost_why = 0
         self.lost = False
+        #: the last change of the membership is known to be committed on this disk, too
+        self.settled = True
         #: where this node is reached, a record, if that is known; and 1 + the entry that added it, 0: not known yet
         self.address = Spans()
         self.joined = 0
@@ -246,6 +248,7 @@ class Meetings:
         if self.core.joins and m.context > self.joined:
             # Another member may have had this id before: what was said of that one in the log is not about us.
             self.joined = m.context
+            self.queue.put_meet(self.empty_spans, self.core.id, self.life, 0, 0, OWN, m.context - 1)
         self.look()
         return 0
 
@@ -262,10 +265,19 @@ class Meetings:
             return self.take_known(m, place)
         if self.peers.joined[place] == JOINED_UNKNOWN:
             return 0  # it comes again
+        if self.peers.joined[place] == JOINED_ANY:
+            # The storage has not kept it: the member's word has to do.
+            self.peers.joined[place] = m.context - 1 if m.context else 0
+        if m.context == 0 and not self.knows_members():
+            return 0  # it does not know which entry has added it: who may be behind knows less than it seems
         if m.context != 0 and m.context - 1 != self.peers.joined[place]:
             # Of a member that had this id before, and was removed; or this one was added again, and we do not know yet.
             return self.answer(m.sender, life, REMOVED_LIFE, REMOVED) if m.context <= self.peers.joined[place] else 0
         return self.take_meet(m, place, life)
+
+    def knows_members(self) -> bool:
+        """Whether no change of before is unknown here: this member leads, and has applied an entry of its term."""
+        return self.core.role == LEADER and self.core.log.term(self.core.applied) == self.core.term
 
     def receive_stranger(self, m: Message, life: int) -> int:
         """A Meet of who is no member here: it was removed, it joins, or its addition has not arrived here.
@@ -277,10 +289,12 @@ class Meetings:
             self.spans.clear()
             self.spans.push_copy(m.body, m.body_size, m.sender, 1)
             self.applies.put_address(self.spans, m.sender)
-        if self.core.self_slot >= 0 and m.context != 0 and m.context - 1 <= self.core.applied:
+        if self.core.self_slot < 0 or not self.settled:
+            return 0
+        if m.context != 0 and m.context - 1 <= self.core.applied:
             # It was added before the entry up to which the membership is known here, and is not in it.
-            return self.answer(m.sender, life, REMOVED_LIFE, REMOVED)
-        if self.core.self_slot >= 0 and m.context == 0:
+            return self.tell_removed(m.sender, life)
+        if m.context == 0:
             # It does not know when it was added: the memory may know its storage.
             return self.put_meet(m, life, STRANGER, self.core.applied)
         return 0
@@ -288,17 +302,26 @@ class Meetings:
     def left(self, to: int, life: int) -> int:
         """A frame of who is no member any more, in the life in which it was one: it should hear of it, now and then."""
         place = self.peers.find(to)
-        if place < 0 or life != self.peers.senders.incarnations[place] or self.ticks < self.told_left[place]:
+        if place < 0 or not self.settled or self.core.self_slot < 0 or self.ticks < self.told_left[place]:
+            return 0
+        if life != self.peers.senders.incarnations[place]:
             return 0
         self.told_left[place] = self.ticks + self.core.election_timeout
+        return self.tell_removed(to, life)
+
+    def tell_removed(self, to: int, life: int) -> int:
+        """It was removed. It may not have met the present life of this member, and believes nobody before."""
+        self.meet(to)
         return self.answer(to, life, REMOVED_LIFE, REMOVED)
 
-    def removed(self) -> int:
-        """This member is no member any more, as it has applied itself. The storage is to know, and then it ends."""
-        if self.lost_to != 0:
-            return 0
-        self.lost_to, self.lost_life, self.lost_why = self.core.id, REMOVED_LIFE, REMOVED
-        return self.queue.put_meet(self.empty_spans, self.core.id, REMOVED_LIFE, 0, 0, 0, 0)
+    def leave(self) -> None:
+        """This member is no member any more, as it has applied itself: it ends when another one says so, too.
+
+        Until then it votes as before: those who stay may not know that the change is committed, and need its vote.
+        """
+        for slot in range(self.core.tracker.peers.count):
+            place = self.peers.of_slot(self.core.tracker.peers, slot)
+            self.peers.knows[place] = self.peers.pausing[place] = self.peers.pauses[place] = 0
 
     # --- lives of others ---------------------------------------------------------------------------------
 
@@ -349,7 +372,7 @@ class Meetings:
         slot = self.core.tracker.peers.slot_of(id)
         if slot < 0:
             if why == REMOVED:
-                self.answer(id, life, known, why)
+                self.tell_removed(id, life)
             return False
         place = self.peers.of_slot(self.core.tracker.peers, slot)
         self.answer(id, life, known, why)

@@ -10,7 +10,17 @@ from dataclasses import dataclass
 
 from ..errors import Busy, UsageError
 from ..storage.snapshot_format import URL_MAX
-from ..types import ADD_LEARNER, ADD_VOTER, NUMBER_MAX, REMOVE, UPDATE, ConfChangeSingle, check_timeout, is_id
+from ..types import (
+    ADD_LEARNER,
+    ADD_VOTER,
+    MEMBERS_MAX,
+    NUMBER_MAX,
+    REMOVE,
+    UPDATE,
+    ConfChangeSingle,
+    check_timeout,
+    is_id,
+)
 from . import changer
 from .changer import Goal
 from .events import Consumer
@@ -110,10 +120,12 @@ class MemberRequests(Requests[R]):
         for part in parts:
             if not isinstance(part, ConfChangeSingle) or part.kind not in KINDS or not is_id(part.id):
                 raise UsageError(f"changes must be ConfChangeSingle(kind, id) with an id in 1..2^63-1, not {part!r}")
-        if not parts or len({part.id for part in parts}) != len(parts):
-            raise UsageError("changes must be at least one, and name each member once")
+        if not 0 < len(parts) <= MEMBERS_MAX or len({part.id for part in parts}) != len(parts):
+            raise UsageError(f"changes must be 1..{MEMBERS_MAX}, and name each member once, not {len(parts)}")
         if addresses is not None and not isinstance(addresses, Mapping):
             raise UsageError(f"addresses must be a mapping of ids to addresses, not {addresses!r}")
+        if addresses and not {*addresses} <= {part.id for part in parts}:
+            raise UsageError("addresses must be of members that changes name")
         urls = {_id(id): _url(url) for id, url in (addresses or {}).items()}
         goal = changer.change_configuration(tuple([(int(part.kind), part.id) for part in parts]), urls)
         return self._change(goal, timeout)
@@ -174,7 +186,7 @@ def _id(id: int) -> int:
 
 
 def _url(url: str) -> str:
-    if not isinstance(url, str) or len(url.encode()) > URL_MAX:
+    if not isinstance(url, str) or len(url.encode(errors="replace")) > URL_MAX or not url.isprintable():
         raise UsageError(
             f"url must be an address of at most {URL_MAX} bytes, such as 'tcp://10.0.0.4:5604', not {url!r}"
         )

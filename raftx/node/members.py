@@ -211,22 +211,28 @@ class Members:
 class Directory:
     """Where this node's transport reaches others: as the membership says, else as the transport was told.
 
-    The apply thread's, but for ``strangers``.
+    What the transport was told comes before an address from the founding, as long as no change has set another one: who
+    starts a member knows better than who founded it. The apply thread's.
     """
 
     def __init__(self, id: int, transport: Any) -> None:
         self.id = id
         self.transport = transport
+        self.told = dict(getattr(transport, "peers", None) or {})
+        self.founding: Mapping[int, str] | None = None
         #: addresses that came with the membership, and those of who is no member here and has introduced itself
         self.known: dict[int, str] = {}
         self.strangers: dict[int, str] = {}
 
     def follow(self, membership: Membership) -> None:
         """Reach everybody where the membership says; who left, as a stranger, for a while: it is to hear of it."""
+        if self.founding is None:
+            self.founding = membership.addresses
         for id, url in membership.addresses.items():
+            if id in self.told and self.founding.get(id) == url:
+                url = self.told[id]
             self.strangers.pop(id, None)
-            if id != self.id and self.known.get(id) != url:
-                self._add(id, url)
+            if id != self.id and self.known.get(id) != url and self._add(id, url):
                 self.known[id] = url
         for id in [each for each in self.known if each not in membership.addresses]:
             self._stranger(id, self.known.pop(id))
@@ -235,26 +241,37 @@ class Directory:
         """Who is no member here says where it is reached."""
         if id == self.id or id in self.known or self.strangers.get(id) == url:
             return
-        self._add(id, url)
-        self._stranger(id, url)
+        if self._add(id, url):
+            self._stranger(id, url)
 
     def _stranger(self, id: int, url: str) -> None:
         self.strangers.pop(id, None)
         self.strangers[id] = url
         while len(self.strangers) > STRANGERS:
-            oldest = next(iter(self.strangers))
-            del self.strangers[oldest]
-            self._call("remove_peer", oldest)
+            self._forget_stranger()
 
-    def _add(self, id: int, url: str) -> None:
-        self._call("add_peer", id, url)
+    def _forget_stranger(self) -> None:
+        oldest = next(iter(self.strangers))
+        del self.strangers[oldest]
+        self._call("remove_peer", oldest)
 
-    def _call(self, name: str, *values: object) -> None:
-        """A method of the transport's, if it has it. What it refuses is told: the member cannot be reached."""
+    def _add(self, id: int, url: str) -> bool:
+        """Whether the transport reaches it there. Who is no member makes room."""
+        error = self._call("add_peer", id, url)
+        while error is not None and self.strangers:
+            self._forget_stranger()
+            error = self._call("add_peer", id, url)
+        if error is not None:
+            report(logging.WARNING, "node %d: member %d cannot be reached at %r: %s", *(self.id, id, url, error))
+        return error is None
+
+    def _call(self, name: str, *values: object) -> Exception | None:
+        """A method of the transport's, if it has it; what it raised."""
         method = getattr(self.transport, name, None)
         if method is None:
-            return
+            return None
         try:
             method(*values)
         except Exception as error:
-            report(logging.WARNING, "node %d: %s(%s): %s", *(self.id, name, ", ".join(map(repr, values)), error))
+            return error
+        return None

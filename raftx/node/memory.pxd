@@ -7,8 +7,8 @@ from .channels cimport CommandQueue
 from .meetings cimport MeetQueue
 
 cdef int WAIT
-cdef uint64_t STRANGER, REBUILT, REMOVED_LIFE
-cdef int REMOVED
+cdef uint64_t OWN, STRANGER, REBUILT, REMOVED_LIFE
+cdef int LATER, REMOVED
 cdef int64_t ASK_NS
 cdef int CELL_STOP
 

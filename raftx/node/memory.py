@@ -13,10 +13,10 @@ from .._native.memory import Spans
 from .._native.threads import Cells, Runner
 from ..storage.ledger import Ledger
 from ..storage.protocol import Met
-from ..storage.wal_format import REMOVED, REMOVED_LIFE
+from ..storage.wal_format import LATER, REMOVED, REMOVED_LIFE
 from .channels import CommandQueue
 from .meetings import MeetQueue
-from .rows import REBUILT, STRANGER
+from .rows import OWN, REBUILT, STRANGER
 
 ASK_NS = 1_000_000  # before a disk is asked again whether it has finished
 CELL_STOP = 0
@@ -69,6 +69,8 @@ class Memory(Runner):
         sender, life = self.queue.sender(self.row), self.queue.life(self.row)
         word0, word1 = self.queue.word0(self.row), self.queue.word1(self.row)
         joined = self.queue.joined(self.row)
+        if sender == self.id and self.queue.flags(self.row) & OWN != 0:
+            return self.learn(sender, life, self.ledger.word0, self.ledger.word1, joined)
         if sender == self.id:
             self.ledger.lost = life
             return self.learn(sender, life, word0, word1, joined)
@@ -78,6 +80,9 @@ class Memory(Runner):
             self.row += 1
             return 0
         why = self.ledger.refusal(sender, life, word0, word1, self.queue.flags(self.row) & REBUILT != 0, joined)
+        if why == LATER:
+            self.row += 1  # a later member with this id was met: what is applied here is behind that
+            return 0
         if why == REMOVED:
             return self.say(REMOVED_LIFE, why)
         if why != 0:
@@ -91,7 +96,7 @@ class Memory(Runner):
         if self.asks and not self.ask(sender, life):
             self.row += 1  # something is short; it introduces itself again
             return 0
-        if sender != self.id:
+        if sender != self.id or self.queue.flags(self.row) & OWN != 0:
             self.ledger.put(sender, life, word0, word1, joined)
         if not self.writes:
             return self.say(0, 0)
@@ -132,13 +137,16 @@ class Memory(Runner):
 
     def say(self, known: int, why: int) -> int:
         """The present row is done: tell the engine. Without room it is not told, and the member asks again."""
+        if self.queue.flags(self.row) & OWN != 0:
+            self.row += 1
+            return 0
         self.commands.put_met(self.empty_spans, self.queue.sender(self.row), self.queue.life(self.row), known, why)
         self.row += 1
         return 0
 
     def ask(self, sender: int, life: int) -> bool:
         """Let a storage written in Python remember it; False when something is short. Raises what it raises."""
-        if sender == self.id:
+        if sender == self.id and self.queue.flags(self.row) & OWN == 0:
             forgotten = getattr(self.storage, "forgotten", None)
             if forgotten is not None:
                 forgotten(life)

@@ -22,6 +22,7 @@ ROW_LEASED_AT = 17
 # Rows that must have room in the queue of the apply thread, or what arrives waits: what the engine itself has to tell
 ROWS_KEPT = 8
 
+OWN = 4  # likewise: of this node itself, which has learned which entry has added it
 STRANGER = 2  # for the memory: its sender is no member, as far as is applied here
 REBUILT = 1  # in a Meet: its sender had another store before, and knows that it has forgotten what that one held
 
@@ -54,7 +55,8 @@ PRIORITY_UNIT = 1 << 32  # Config.priority is in the bits of OPTIONS from here o
 MS = 1_000_000  # nanoseconds
 
 # In place of the entry that added a member
-JOINED_UNKNOWN = 2**63
+JOINED_UNKNOWN = 2**63  # nobody has said it yet
+JOINED_ANY = 2**63 + 1  # the storage has not kept it: whatever the member says
 
 # Of how many members and former members a node keeps something
 PLACES = 128

@@ -17,6 +17,7 @@ from .._native.memory import Buffer
 from .wal_format import (
     COUNT_SHIFT,
     EARLIER,
+    LATER,
     LIVES_MAGIC,
     LIVES_VERSION,
     MET_MAX,
@@ -98,6 +99,8 @@ class Ledger:
         row = self.find(id)
         if row < 0 or self.knows(id, life, word0, word1, joined):
             return 0
+        if self.joined[row] > joined:
+            return LATER
         if self.joined[row] < joined:
             return REMOVED if self.stores0[row] == word0 and self.stores1[row] == word1 else 0
         lives, before = life >> COUNT_SHIFT, self.lives[row] >> COUNT_SHIFT

@@ -16,7 +16,7 @@ from pathlib import Path
 from .._native.files import Directory
 from .._native.memory import Buffer
 from ..errors import ConfigError, LossNotAccepted, NotFounded, StorageError, WalDamaged, WrongDirectory
-from ..types import is_id
+from ..types import ConfState, is_id
 from . import lives as lives_file
 from . import skips as skips_file
 from .disk import Disk
@@ -116,8 +116,13 @@ def rebuild(
                 last = whole.recovery.reader.last_index if whole.recovery is not None else 0
                 raise LossNotAccepted(WHOLE.format(path=where, id=found.id if found else "?", last=last))
         founding = _agreed(where, found, given, id, cluster, segment_bytes)
+        met = {other: each for other, each in met.items() if other != founding.id}
         conf_state = founding.conf_state
         alone = {*conf_state.voters, *conf_state.voters_outgoing} == {founding.id}
+        if alone and met:
+            # It was founded alone, and others have come since: they know who the members are, and it does not.
+            founding = replace(founding, conf_state=ConfState(), addresses={}, joining=True)
+            alone = False
         if alone and not accept_loss:
             raise LossNotAccepted(ALONE.format(id=founding.id))
         store = disk.random(STORE_BYTES)

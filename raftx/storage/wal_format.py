@@ -109,6 +109,7 @@ OTHER_STORE = 1
 EARLIER = 2
 TWIN = 3
 REMOVED = 4  # that member was removed from the cluster
+LATER = 5  # no reason to end: a later member with its id was met
 REMOVED_LIFE = 1  # no life has this number: in place of a lost one, it says that the member was removed
 
 STORE_BYTES = 16  # what a directory is told from every other one by

@@ -14,10 +14,10 @@ MASK = 2**48 - 1
 
 
 def introduction(impl: ModuleType, store: bytes, rebuilt: bool = False) -> Any:
-    """What a member says that lives on that store (16 bytes)."""
+    """What one of the first members says that lives on that store (16 bytes)."""
     number = int.from_bytes(store, "little")
     first, second, third = number & MASK, number >> 48 & MASK, number >> 96
-    return impl.Message(MEET, index=first, log_term=second, commit=third, hint=REBUILT if rebuilt else 0)
+    return impl.Message(MEET, index=first, log_term=second, commit=third, hint=REBUILT if rebuilt else 0, context=1)
 
 
 def life(node: Any) -> int:

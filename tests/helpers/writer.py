@@ -3,7 +3,8 @@
     python -m tests.helpers.writer DIRECTORY [--id 1 --urls '{"1": "tcp://..."}'] ...
 
 Lines on stdout: ``begun LIFE INDEX``, ``done VALUE INDEX``, ``not VALUE``, ``unknown VALUE``, ``paused``,
-``state JSON``, ``failed TEXT``. Lines on stdin: ``go``, ``pause``, ``state``, ``snapshot``, ``stop``. Not a test;
+``state JSON``, ``failed TEXT``, ``changed WORD ...``. Lines on stdin: ``go``, ``pause``, ``state``, ``snapshot``,
+``stop``, ``add ID URL`` and ``remove ID``, whose answer is ``changed``, with done, not or unknown. Not a test;
 ``Kept`` is also what others look at its directory with.
 """
 
@@ -131,6 +132,8 @@ class Writer:
                 except raftx.Stopped:
                     return
             value, future = window.popleft()
+            if self.options.rest:
+                threading.Event().wait(self.options.rest / 1000)
             try:
                 self.say("done", value, future.result(60).index)
             except raftx.NotDone:
@@ -140,6 +143,21 @@ class Writer:
                 self.say("unknown", value)
             except raftx.Stopped:
                 return
+
+    def change(self, what: str, id: str, url: str = "") -> None:
+        """Ask for a change of membership, and say what has come of it."""
+        import raftx
+
+        try:
+            if what == "add":
+                self.node.add_voter(int(id), url, timeout=40).result()
+            else:
+                self.node.remove(int(id), timeout=40).result()
+            self.say("changed", "done", what, id)
+        except raftx.NotDone as error:
+            self.say("changed", "not", what, id, error)
+        except (raftx.Unknown, raftx.Stopped) as error:
+            self.say("changed", "unknown", what, id, error)
 
     def watch(self) -> None:
         """A node that fails ends the program at once."""
@@ -164,6 +182,8 @@ class Writer:
                 status = self.node.status()
                 about = {"leader": status["leader"], "applied": status["applied"], "snapshot": status["snapshot"]}
                 self.say("state", json.dumps({**self.machine.state(), **about}))
+            elif command.startswith(("add ", "remove ")):
+                threading.Thread(target=self.change, args=command.split(" "), daemon=True).start()
             elif command == "snapshot":
                 self.node.snapshot()
             elif command == "stop":
@@ -179,6 +199,7 @@ def main() -> int:
     parser.add_argument("--width", type=int, default=8)
     parser.add_argument("--size", type=int, default=400)
     parser.add_argument("--go", action="store_true")
+    parser.add_argument("--rest", type=float, default=0, help="milliseconds before each proposal")
     parser.add_argument("--settings", default="{}")
     options = parser.parse_args()
     import raftx

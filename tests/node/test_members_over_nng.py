@@ -44,7 +44,7 @@ def test_members_join_and_move_and_find_each_other_after_a_restart(impl, nodes, 
     with pytest.raises(impl.NotDone, match="was not added yet"):
         nodes[3].add_voter(3, urls[3], timeout=0.5).result(30)
     # It waits until it is.
-    futures = [nodes[3].promote(3), first.add_voter(2, urls[2]), first.add_learner(3, urls[3])]
+    futures = [nodes[3].promote(3), first.add_voter(2, urls[2]), first.add_voter(3, urls[3])]
     for future in futures:
         future.result(60)
     nodes[2].propose(b"all here", timeout=20).result()
@@ -82,5 +82,5 @@ def test_a_log_that_was_compacted_without_a_snapshot_keeps_the_addresses(impl, n
     first.propose(bytes(50_000)).result(10)
     nodes.pop(1).close()
     again = begin(impl, nodes, tmp_path, 1, urls[1])
-    assert again.status()["first"] > 10
+    eventually(lambda: again.status()["first"] > 10)
     assert {member.id: member.url for member in again.members} == urls

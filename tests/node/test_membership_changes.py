@@ -353,6 +353,108 @@ def test_a_member_that_joined_is_rebuilt_when_its_disk_is_lost(group, tmp_path):
     eventually(lambda: not all.nodes[3].status()["in_doubt"])
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_group_that_shrank_goes_on_after_a_restart(group, killed, tmp_path):
+    """That the removal is committed is on the disks that stay: they never need a vote of who is gone for good."""
+    all = group()
+    all.found(1, 2)
+    all.start(1, 2)
+    leader = all.leader()
+    stays, goes = all.nodes[1], all.nodes[2]
+    stays.remove(2).result(30)
+    with pytest.raises(all.raftx.Removed):
+        goes.wait(10)
+    assert leader.id in (1, 2)
+    if killed:
+        # As after a kill: what is on the disk of a node that runs.
+        shutil.copytree(tmp_path / "1", tmp_path / "copy")
+        all.nodes.pop(1).close()
+        shutil.rmtree(tmp_path / "1")
+        (tmp_path / "copy").rename(tmp_path / "1")
+    else:
+        all.nodes.pop(1).close()
+    again = all.start(1)
+    eventually(lambda: again.is_leader)
+    assert voters(again) == (1,)
+
+
+def test_a_founder_whose_cluster_has_grown_is_rebuilt_as_a_member_of_it(group, tmp_path):
+    """What it was founded as says that it is alone, and others were met since."""
+    all = group()
+    all.found(1)
+    all.start(1).wait_leader(10)
+    for id in (2, 3):
+        all.join(id)
+        all.start(id)
+    for id in (2, 3):
+        all.nodes[1].add_voter(id, f"mem:{id}").result(30)
+    all.nodes[1].propose(b"x").result(10)
+    all.nodes.pop(1).close()
+    for segment in (tmp_path / "1").glob("wal-*.log"):
+        segment.write_bytes(b"damage" + segment.read_bytes()[6:])
+    made = module(all.raftx, "storage.rebuild").rebuild(tmp_path / "1")
+    assert made.founding.in_doubt and made.founding.joining
+    all.start(1)
+    all.nodes[1].wait_ready(30)
+    assert voters(all.nodes[1]) == (1, 2, 3)
+    assert all.nodes[1]._outside.state_machine.count == 1
+
+
+def test_a_member_with_a_reused_id_comes_back_after_everybody_was_restarted(group):
+    """It knows which entry has added it; those that apply the log anew do not take it for who had its id before."""
+    all = group()
+    all.found(1, 2, 3)
+    all.start(1, 2, 3)
+    leader = all.leader()
+    gone = next(id for id in (1, 2, 3) if id != leader.id)
+    all.nodes.pop(gone).close()
+    leader.remove(gone).result(20)
+    all.join(gone, "anew")
+    all.start(gone, where="anew")
+    leader.add_voter(gone, f"mem:{gone}").result(30)
+    for _ in range(2):
+        for id in (1, 2, 3):
+            all.nodes.pop(id).close()
+        for id in (1, 2, 3):
+            all.start(id, where="anew" if id == gone else None)
+        for node in all.nodes.values():
+            node.wait_ready(30)
+        assert all.nodes[gone].propose(b"x", timeout=20).result()
+
+
+def test_one_that_waits_long_lets_others_go_first(group):
+    all = group()
+    all.found(1)
+    first = all.start(1)
+    first.wait_leader(10)
+    waits = first.add_voter(2, "mem:2")
+    eventually(lambda: first.configuration.learners == (2,))
+    assert first.move(2, "mem:elsewhere").result(10).addresses[2] == "mem:elsewhere"
+    assert first.remove(7).result(10)
+    assert not waits.done()
+    waits.cancel()
+
+
+def test_more_members_than_a_cluster_can_have_are_refused_at_once(group):
+    all = group()
+    all.found(1)
+    first = all.start(1)
+    first.wait_leader(10)
+    kind, single = all.raftx.ConfChangeKind.ADD_LEARNER, all.raftx.ConfChangeSingle
+    with pytest.raises(all.raftx.UsageError, match=r"changes must be 1\.\.64"):
+        first.change_configuration([single(kind, id) for id in range(2, 300)])
+    with pytest.raises(all.raftx.UsageError, match="addresses must be of members that changes name"):
+        first.change_configuration([single(kind, 2)], {3: "mem:3"})
+    last = first.status()["last"]
+    with pytest.raises(all.raftx.NotDone, match="there are 64 members"):
+        first.change_configuration([single(kind, id) for id in range(2, 66)]).result(20)
+    with pytest.raises(all.raftx.NotDone, match="77 is no member"):
+        first.change_configuration([single(all.raftx.ConfChangeKind.UPDATE, 77)], {77: "mem:77"}).result(20)
+    assert first.status()["last"] < last + 5
+    with pytest.raises(all.raftx.UsageError, match="url must be an address"):
+        first.add_voter(2, "\ud800")
+
+
 def test_a_member_that_removes_itself_says_that_it_is_done(group):
     all = group()
     all.found(1, 2, 3)

@@ -23,7 +23,13 @@ MUTANTS = (
         0,
         "a change is taken from who has not applied the changes before it: a late copy is made once more",
         TESTS,
-        (Edit(CHANGES, "        if m.index < self.index:\n", "        if m.index + self.index == 0:\n"),),
+        (
+            Edit(
+                CHANGES,
+                "        if m.index < max(self.index, self.core.conf_index):\n",
+                "        if m.index + self.index == 0:\n",
+            ),
+        ),
     ),
     Mutant(
         "voter-that-is-behind",
@@ -86,8 +92,8 @@ MUTANTS = (
         (
             Edit(
                 MEETINGS,
-                "        if self.core.self_slot >= 0 and m.context != 0 and m.context - 1 <= self.core.applied:\n",
-                "        if self.core.self_slot > 99:\n",
+                "        if m.context != 0 and m.context - 1 <= self.core.applied:\n",
+                "        if m.context > 2**62:\n",
             ),
         ),
     ),

@@ -278,6 +278,10 @@ class Schedule:
         for id, member in world.members.items():
             if member.refused and self.hands.random() < 0.5:
                 world.rebuild(id, self.hands)
+        if self.churn.active and self.churn.rng.random() < 0.5:
+            # Who was removed does not come back, and nobody is to need it.
+            for id in world.alive():
+                world.crash(id, power=True)
         for member in world.members.values():
             member.disk.heal()
             member.paused_until = 0
