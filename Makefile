@@ -26,6 +26,7 @@
 #   make faults                          let every operation of scripted runs of the storage fail once (EIO, ENOSPC, short writes)
 #   make kill [ARGS="--writer 300"]      members as processes, killed at random moments: nothing acknowledged may be missing
 #   make power [ARGS="--cycles 200"]     power cuts of an ext4 on a loop device (root, losetup, mkfs.ext4)
+#   make churn [ARGS="--cycles 200"]     members come and go as processes, while members are killed
 #   make syscalls [ARGS="--only errors"] system calls of members fail, or they are killed in them (strace)
 #   make losses [ARGS="--runs 20"]       members as processes whose directories are wiped or set back: each must be recognised
 #   make size [ARGS="--members 3"]       ten million entries through a node: memory and disk must not grow with them
@@ -79,7 +80,7 @@ endif
 endif
 
 .PHONY: help demo test test-compiled test-pure test-fast test-debug ubsan lint interaction quorum confchange scenarios parity parity-go parity-rust
-.PHONY: mixed reach crash damage bits faults kill power syscalls losses size mutants bench bench-core instructions cuts fuzz soak build clean
+.PHONY: mixed reach crash damage bits faults kill churn power syscalls losses size mutants bench bench-core instructions cuts fuzz soak build clean
 .DELETE_ON_ERROR:
 
 help:
@@ -148,6 +149,9 @@ faults: $(VENV)/.built-compiled
 
 kill: $(VENV)/.built-compiled
 	@$(RUN) -m tests.tools.kill $(ARGS)
+
+churn: $(VENV)/.built-compiled
+	@$(RUN) -m tests.tools.churn $(ARGS)
 
 power: $(VENV)/.built-compiled
 	@$(RUN) -m tests.tools.power_cuts $(ARGS)

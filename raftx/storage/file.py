@@ -177,8 +177,9 @@ class FileStorage:
         """Found member ``id`` in a directory that holds none, and return its storage, not opened.
 
         members: the first voters of a new cluster, the same for each of them: ids, or their addresses by id. learners:
-        likewise. join, in place of both: addresses of some members of a cluster that is there. The new one waits until
-        it is added on one of them (``Node.add_voter``, ``Node.add_learner``), and learns everything from whoever leads.
+        likewise. join, in place of both: addresses of some members of a cluster that is there, for the record. The new
+        one waits until it is added on one of them (``Node.add_voter``, ``Node.add_learner``); whoever leads then
+        contacts it, and it learns everything from there.
         cluster: 16 bytes, as Config.cluster. The rest is as for ``FileStorage``; segment_bytes is kept. The directory
         is made (mode 0700) if it does not exist. What a founding has left that did not end is no obstacle.
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tests.tools import kill, memory_loss, power_cuts, size, syscalls
+from tests.tools import churn, kill, memory_loss, power_cuts, size, syscalls
 
 
 @pytest.mark.slow
@@ -72,3 +72,10 @@ def test_a_long_log_stays_small(tmp_path):
     assert all(disk <= segments for _, _, disk in samples)
     # What a hundred thousand entries in memory would take at least.
     assert samples[-1][1] - samples[len(samples) // 5][1] < 80_000 * 150
+
+
+@pytest.mark.slow
+def test_members_come_and_go_while_they_are_killed(tell):
+    counts = churn.run(2, 5)
+    tell(f"2 members came and went: {counts['checked']} checked, {counts['kills']} kills")
+    assert counts["checked"] > 0 and counts["done changes"] == 4

@@ -82,15 +82,13 @@ class Group:
         """Ask one of the others, until it is done; meanwhile members are killed, perhaps."""
         end = time.monotonic() + 3 * WAIT
         while True:
-            asked = self.draw.choice(others)
-            self.programs[asked].tell(command)
+            asked = self.programs[self.draw.choice(others)]
+            asked.tell(command)
             if victims and self.draw.random() < 0.6:
                 time.sleep(self.draw.random() * 1.5)
                 self.kill(self.draw.choice(victims))
-                if asked not in self.programs:
-                    continue
             try:
-                answer = self.programs[asked].hear("changed")
+                answer = asked.hear("changed")
             except (EOFError, TimeoutError) as error:
                 answer = f"changed unknown {error}"
             self.judge.counts[answer.split(" ")[1] + " changes"] += 1
