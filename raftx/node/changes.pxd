@@ -21,7 +21,7 @@ cdef size_t ENTRY_HEADER
 cdef int REFUSED_BEHIND, REFUSED_CHANGE_EARLIER, REFUSED_CHANGE_PENDING, REFUSED_DISK_FULL, REFUSED_JOINT
 cdef int REFUSED_NO_CHANGE, REFUSED_NO_LEADER, REFUSED_NO_LEARNER, REFUSED_NOT_JOINT, REFUSED_NOT_LEADER
 cdef int REFUSED_QUORUM
-cdef uint64_t INSTALL, SELF, JOINED
+cdef uint64_t INSTALL, SELF, JOINED, JOINED_UNKNOWN
 
 @cython.final
 cdef class InstallQueue(Handoff):
@@ -49,7 +49,7 @@ cdef class Changes:
     cdef bint waiting(self) noexcept nogil
     @cython.locals(row=size_t, count=size_t, span=size_t, kind=uint64_t, place=int)
     cdef int take(self) except -1 nogil
-    @cython.locals(was_member=cython.bint, slot=int)
+    @cython.locals(was_member=cython.bint, slot=int, joined=uint64_t)
     cdef int install(self, size_t span) except -1 nogil
     cdef int look_at_disk(self) noexcept nogil
     @cython.locals(slot=int, place=int)

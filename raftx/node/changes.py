@@ -37,6 +37,7 @@ from .meetings import Meetings
 from .peers import PeerTable
 from .room import Room
 from .rows import (
+    JOINED_UNKNOWN,
     REFUSED_BEHIND,
     REFUSED_CHANGE_EARLIER,
     REFUSED_CHANGE_PENDING,
@@ -161,6 +162,8 @@ class Changes:
         ):
             raise Corruption("a membership that was computed here cannot be read")
         was_member = self.core.self_slot >= 0
+        # The first members of all were not added by this entry, which only names them: who was is said next.
+        joined = self.arriving.index if self.core.tracker.peers.count else JOINED_UNKNOWN
         if self.arriving.index > self.index:
             self.index = self.arriving.index
         if self.arriving.index != 0 and self.arriving.index <= self.core.conf_index:
@@ -174,7 +177,7 @@ class Changes:
             self.meetings.settled = False
         for slot in range(self.arriving.count):
             if (self.arriving.anew >> slot) & 1:
-                self.peers.begin(self.peers.of_slot(self.core.tracker.peers, slot), self.arriving.index)
+                self.peers.begin(self.peers.of_slot(self.core.tracker.peers, slot), joined)
         if was_member and self.core.self_slot < 0 and self.arriving.index >= self.meetings.joined > 0:
             self.meetings.leave()
         return 0
