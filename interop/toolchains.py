@@ -16,6 +16,8 @@ RUST_SOURCES = ROOT / "interop" / "raft-rs"
 RUST_TARGET = ROOT / "build" / "raft-rs"
 GO_SOURCES = ROOT / "interop" / "etcd-raft"
 GO_HARNESS = ROOT / "build" / "etcd-raft"
+PORCUPINE_SOURCES = ROOT / "interop" / "porcupine"
+PORCUPINE = ROOT / "build" / "porcupine"
 
 
 class BuildFailed(Exception):
@@ -65,11 +67,14 @@ def build_rust(bin: str) -> Path:
     return program
 
 
-def build_go(go: str | None = None, package: str = ".", program: Path = GO_HARNESS) -> Path:
-    """A program around etcd's Raft, by default the harness, compiled when its sources are newer. Raises BuildFailed."""
-    if not GO_SOURCES.is_dir():
-        raise BuildFailed(f"{GO_SOURCES} is missing")
-    newest = max([path.stat().st_mtime for path in (*GO_SOURCES.rglob("*.go"), GO_SOURCES / "go.mod")])
+def build_go(go: str | None = None, package: str = ".", program: Path = GO_HARNESS, sources: Path = GO_SOURCES) -> Path:
+    """A program in Go, by default the harness around etcd's Raft, compiled when its sources are newer.
+
+    Raises BuildFailed: also when a module is neither here nor to be had.
+    """
+    if not sources.is_dir():
+        raise BuildFailed(f"{sources} is missing")
+    newest = max([path.stat().st_mtime for path in (*sources.rglob("*.go"), sources / "go.mod")])
     if program.exists() and program.stat().st_mtime >= newest:
         return program
     tool = go or shutil.which("go") or "/usr/local/go/bin/go"
@@ -77,7 +82,7 @@ def build_go(go: str | None = None, package: str = ".", program: Path = GO_HARNE
         raise BuildFailed(f"the go command is missing ({tool}): install Go, or say where it is: --go PATH")
     program.parent.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(
-        [tool, "build", "-o", str(program), package], cwd=GO_SOURCES, capture_output=True, text=True, check=False
+        [tool, "build", "-o", str(program), package], cwd=sources, capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise BuildFailed(f"go build failed:\n{done.stderr}")
