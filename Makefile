@@ -29,6 +29,8 @@
 #   make churn [ARGS="--cycles 200"]     members come and go as processes, while members are killed
 #   make syscalls [ARGS="--only errors"] system calls of members fail, or they are killed in them (strace)
 #   make losses [ARGS="--runs 20"]       members as processes whose directories are wiped or set back: each must be recognised
+#   make histories [ARGS="--seed 7"]     what clients see of members that are killed, stopped, cut off, added and removed,
+#                                        judged for linearizability, by porcupine too where Go is there; pauses of leaders
 #   make size [ARGS="--members 3"]       ten million entries through a node: memory and disk must not grow with them
 #   make mutants                         mistakes put into the core one by one, and which test finds each
 #   make bench                           benchmarks, both modes side by side
@@ -80,7 +82,7 @@ endif
 endif
 
 .PHONY: help demo test test-compiled test-pure test-fast test-debug ubsan lint interaction quorum confchange scenarios parity parity-go parity-rust
-.PHONY: mixed reach crash damage bits faults kill churn power syscalls losses size mutants bench bench-core instructions cuts fuzz soak build clean
+.PHONY: mixed reach crash damage bits faults kill churn power syscalls losses histories size mutants bench bench-core instructions cuts fuzz soak build clean
 .DELETE_ON_ERROR:
 
 help:
@@ -161,6 +163,9 @@ syscalls: $(VENV)/.built-compiled
 
 losses: $(VENV)/.built-compiled
 	@$(RUN) -m tests.tools.memory_loss $(ARGS)
+
+histories: $(VENV)/.built-compiled
+	@$(RUN) -m tests.tools.histories $(ARGS)
 
 size: $(VENV)/.built-compiled
 	@$(RUN) -m tests.tools.size $(ARGS)

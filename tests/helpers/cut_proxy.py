@@ -2,9 +2,9 @@
 
     python -m tests.helpers.cut_proxy '[[12001, 12101], ...]'
 
-Each pair is a port to listen on and the port to pass on to. A line on stdin is a list of pairs of ids, JSON: nothing that
-the first says reaches the second any more, until another line comes; ``ok`` on stdout answers it. Who speaks, and to whom,
-is in the first frame of a connection. What is held back arrives late, if both ends are still there then.
+Each pair is a port to listen on and the port to pass on to. A line on stdin is a list of pairs of ids, JSON: nothing
+that the first says reaches the second any more, until another line comes; ``ok`` on stdout answers it. Who speaks, and
+to whom, is in the first frame of a connection. What is held back arrives late, if both ends are still there then.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
                     asyncio.create_task(forward(reader, to_writer, cuts)),
                     asyncio.create_task(back(to_reader, writer)),
                 ]
-                done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                _, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 for task in rest:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)

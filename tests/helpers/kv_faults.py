@@ -6,14 +6,14 @@ import random
 import signal
 import time
 
-from tests.helpers.kv_cluster import KvCluster
+from tests.helpers.kv_cluster import Asked, KvCluster
 
-FAULTS = ("kill", "pause", "churn", "cut")
+FAULTS = ("kill", "pause", "churn", "cut", "pulses", "transfer")
 
 
 def inflict(fault: str, cluster: KvCluster, draw: random.Random) -> None:
     """One of FAULTS. When it returns everybody runs, and nothing is cut. Raises Broken."""
-    {"kill": kill, "pause": pause, "churn": churn, "cut": cut}[fault](cluster, draw)
+    COURSES[fault](cluster, draw)
 
 
 def kill(cluster: KvCluster, draw: random.Random) -> None:
@@ -37,6 +37,27 @@ def pause(cluster: KvCluster, draw: random.Random) -> None:
         time.sleep(1.0 + 2.0 * draw.random() ** 2)
     finally:
         member.signal(signal.SIGCONT)
+
+
+def pulses(cluster: KvCluster, draw: random.Random) -> None:
+    """Any members stand still, one after the other, for times about those of leases and elections."""
+    end = time.monotonic() + 0.8
+    while time.monotonic() < end:
+        member = draw.choice(list(cluster.members.values()))
+        member.signal(signal.SIGSTOP)
+        try:
+            time.sleep(draw.choice((0.02, 0.15, 0.4)) * draw.random())
+        finally:
+            member.signal(signal.SIGCONT)
+        time.sleep(0.05 * draw.random())
+
+
+def transfer(cluster: KvCluster, draw: random.Random) -> None:
+    """Leadership is handed over a few times; nobody waits for what comes of it."""
+    for _ in range(3):
+        ids = sorted(cluster.members)
+        cluster.members[draw.choice(ids)].ask(Asked({"do": "transfer", "id": draw.choice(ids)}))
+        time.sleep(0.05 + 0.15 * draw.random())
 
 
 def churn(cluster: KvCluster, draw: random.Random) -> None:
@@ -69,3 +90,6 @@ def cut(cluster: KvCluster, draw: random.Random) -> None:
         time.sleep(0.5 + draw.random())
     finally:
         cluster.cut([])
+
+
+COURSES = {"kill": kill, "pause": pause, "churn": churn, "cut": cut, "pulses": pulses, "transfer": transfer}

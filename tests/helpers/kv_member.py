@@ -2,11 +2,12 @@
 
     python -m tests.helpers.kv_member DIRECTORY --id 1 --listen tcp://127.0.0.1:5601 [--settings '{...}']
 
-A line on stdin is a request, a line on stdout an answer; both are JSON. Answers come in any order, and have the ``n`` of
-their request. ``{"n": 7, "do": "write", "key": "k", "value": 3, "by": "plain"}`` is answered by ``{"n": 7, "is": "done",
-"result": ...}``, or with ``is`` "not" or "unknown" and ``why``. ``by`` is "plain" or the name of a session;
-"" is a session without a name. do: write, cas (``value``, ``new``), read (``level``, ``staleness``), state, add (``id``,
-``url``), remove (``id``). With --careless reads ask nobody: what such a member answers must be found to be wrong.
+A line on stdin is a request, a line on stdout an answer; both are JSON. Answers come in any order, and have the ``n``
+of their request. ``{"n": 7, "do": "write", "key": "k", "value": 3, "by": "plain"}`` is answered by
+``{"n": 7, "is": "done", "result": ...}``, or with ``is`` "not" or "unknown" and ``why``. ``by`` is "plain" or the name
+of a session; "" is a session without a name. do: write, cas (``value``, ``new``), read (``level``, ``staleness``),
+state, add (``id``, ``url``), remove (``id``), transfer (``id``). With --careless reads ask nobody: what such a member
+answers must be found to be wrong.
 """
 
 from __future__ import annotations
@@ -75,6 +76,8 @@ class Server:
             return node.add_voter(request["id"], request["url"], timeout=SECONDS)
         if do == "remove":
             return node.remove(request["id"], timeout=SECONDS)
+        if do == "transfer":
+            return node.transfer_leadership(request["id"])
         command = [request["key"], request["value"]]
         if do == "cas":
             command.append(request["new"])
@@ -98,6 +101,11 @@ class Server:
             return
         try:
             future = self.ask(request)
+        except self.raftx.UsageError as error:
+            if request["do"] != "transfer":  # to somebody who is no voter here
+                raise
+            say({"n": number, "is": "not", "why": str(error)})
+            return
         except self.raftx.Stopped as error:
             say({"n": number, "is": "not", "why": str(error)})
             return

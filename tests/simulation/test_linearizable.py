@@ -7,6 +7,7 @@ import pytest
 
 from raftx.errors import UsageError
 from raftx.testing.linearizable import CAS, READ, WRITE, Operation, check
+from tests.helpers.random_histories import draw_history, run_of_one_store
 
 pytestmark = pytest.mark.once
 
@@ -132,20 +133,6 @@ def fits(order, state):
     return True
 
 
-def draw_history(draw):
-    history = []
-    for _ in range(draw.randrange(1, 7)):
-        begin = draw.randrange(12)
-        end = None if draw.random() < 0.2 else begin + draw.randrange(6)
-        kind, value = draw.choice((READ, WRITE, CAS)), draw.choice((None, 1, 2))
-        if kind == CAS:
-            succeeded = None if end is None else draw.choice((True, False, None))
-            history.append(cas(value, draw.choice((1, 2)), succeeded, begin, end))
-        else:
-            history.append(Operation("k", kind, value, begin, end))
-    return history
-
-
 def test_random_histories_against_every_order(tell):
     draw, good = random.Random(11), 0
     for number in range(1500):
@@ -163,33 +150,6 @@ def test_random_histories_against_every_order(tell):
             assert by_force([*before, *loose]), (number, history)
     assert 300 < good < 1200
     tell(f"1,500 random histories, {good} of them linearizable")
-
-
-def run_of_one_store(draw, count, clients):
-    """A history that a single store made, with overlaps, and unknown outcomes."""
-    moment, state, history, free = 0.0, {}, [], [0.0] * clients
-    for value in range(1, count + 1):
-        client = draw.randrange(clients)
-        moment += draw.random()
-        key, begin = draw.choice("abcd"), max(free[client], moment - draw.random() * 5)
-        end = moment + draw.random() * 5
-        free[client] = end
-        begin = min(begin, moment)
-        kind = draw.choice((READ, WRITE, CAS))
-        has = state.get(key)
-        if kind == READ:
-            history.append(read(has, begin, end, key))
-            continue
-        lost = draw.random() < 0.05
-        if kind == WRITE:
-            state[key] = value
-            history.append(write(value, begin, None if lost else end, key))
-            continue
-        expected = draw.choice((has, None))
-        history.append(cas(expected, value, None if lost else expected == has, begin, None if lost else end, key))
-        if expected == has:
-            state[key] = value
-    return history
 
 
 def test_long_histories():

@@ -1,6 +1,6 @@
 """Histories of clusters as programs, under faults, judged for linearizability.
 
-    python -m tests.tools.histories [--histories 100] [--pauses 200] [--seed 1] [--only NAME]
+    python -m tests.tools.histories [--histories 100] [--pauses 200] [--seed 1]
 
 Clients write, compare and set, and read on random members, while members are killed, stopped and cut off, come and go.
 What they saw is judged by raftx.testing.linearizable and, where Go is there, by porcupine; both must agree. Stale reads

@@ -1,8 +1,8 @@
 """Leaders that are stopped (SIGSTOP) for longer than an election, while clients read from them by lease.
 
-Used by ``histories.py``. One client writes growing numbers; others read them from whoever led at the last look, and go on
-asking it while it stands still. An answer that is smaller than what was acknowledged, or read, before it was asked for is
-a stale read.
+Used by ``histories.py``. One client writes growing numbers; others read them from whoever led at the last look, and go
+on asking it while it stands still. An answer that is smaller than what was acknowledged, or read, before it was asked
+for is a stale read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from tests.helpers.kv_cluster import Asked, Broken, KvCluster, Member
 KEY = "x"
 READERS = 3
 EVERY = 0.004  # seconds between two reads of one reader
-PAUSE_MIN, PAUSE_MAX = 0.25, 1.2  # seconds, and until another leader has acknowledged a write
+PAUSE_MIN = 0.25  # seconds, and until another leader has acknowledged a write
+STUTTERS = 0.4  # so often a leader that goes on is stopped again, a few times
+AFTER_MIN, AFTER_MAX = 0.05, 0.5  # seconds that it then lasts
 MOVED = 15.0  # seconds in which that must have happened
 DRAIN = 10.0  # seconds in which a member that goes on must have answered
 
@@ -107,15 +109,27 @@ class Course:
                     raise Broken(f"nobody else leads after {MOVED} s")
                 time.sleep(0.005)
             moved = time.monotonic_ns()
-            time.sleep(self.draw.random() * (PAUSE_MAX - PAUSE_MIN) / 2)
+            time.sleep(AFTER_MIN + self.draw.random() * (AFTER_MAX - AFTER_MIN))
         finally:
             ended = time.monotonic_ns()
             member.signal(signal.SIGCONT)
+        if self.draw.random() < STUTTERS:
+            self._stutter(member)
         until = time.monotonic() + DRAIN
         for asked in [each for each in self.reads[-5000:] if begun < each.invoked < ended]:
             asked.ended.wait(max(0.0, until - time.monotonic()))
         self.paused = None
         return moved, ended
+
+    def _stutter(self, member: Member) -> None:
+        """It goes on, but not far: in the middle of what it has to do now, it stands still again."""
+        for _ in range(3):
+            time.sleep(0.004 * self.draw.random())
+            member.signal(signal.SIGSTOP)
+            try:
+                time.sleep(0.1 * self.draw.random())
+            finally:
+                member.signal(signal.SIGCONT)
 
 
 def judge(pauses: Pauses, reads: list[Asked], writes: list[Asked]) -> None:
