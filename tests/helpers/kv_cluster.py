@@ -135,8 +135,9 @@ class Broken(Exception):
 class KvCluster:
     """Members by id, and the network between them. One thread at a time changes it; any thread may ask members."""
 
-    def __init__(self, directory: Path, size: int, careless: bool = False) -> None:
+    def __init__(self, directory: Path, size: int, careless: bool = False, **settings: int) -> None:
         self.directory, self.careless = directory, careless
+        self.settings = {**SETTINGS, **settings}
         free = ports(2 * IDS_MAX)
         self.inner = dict(enumerate(free[:IDS_MAX], 1))
         self.outer = dict(enumerate(free[IDS_MAX:], 1))
@@ -179,7 +180,7 @@ class KvCluster:
         made = {}
         for id in ids:
             command = [sys.executable, "-m", "tests.helpers.kv_member", str(self.directory / str(id)), "--id", str(id)]
-            command += ["--listen", f"tcp://127.0.0.1:{self.inner[id]}", "--settings", json.dumps(SETTINGS)]
+            command += ["--listen", f"tcp://127.0.0.1:{self.inner[id]}", "--settings", json.dumps(self.settings)]
             made[id] = Member(id, command + (["--careless"] if self.careless else []))
         for id, member in made.items():
             self.members[id] = member

@@ -306,7 +306,8 @@ def run_history(
     draw, judged = random.Random(seed), Judged(seed)
     size, count = draw.choice((3, 3, 4, 5)), draw.randrange(4, 9)
     judged.counts.update(members=size, clients=count)
-    cluster = KvCluster(directory, size, careless)
+    # With a short one, what sessions propose is often unknown at first, and proposed again.
+    cluster = KvCluster(directory, size, careless, proposal_timeout_ms=draw.choice((300, 3000)))
     clients = Clients(cluster, count, operations, seconds, seed)
     begun = time.monotonic_ns()
     try:
