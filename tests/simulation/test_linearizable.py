@@ -133,6 +133,13 @@ def fits(order, state):
     return True
 
 
+def written(operation):
+    """What it may have written; a read, and a cas that did not succeed, nothing."""
+    if operation.kind == WRITE:
+        return operation.value
+    return operation.new if operation.kind == CAS and operation.succeeded is not False else "nothing"
+
+
 def test_random_histories_against_every_order(tell):
     draw, good = random.Random(11), 0
     for number in range(1500):
@@ -143,6 +150,12 @@ def test_random_histories_against_every_order(tell):
         if not expected:
             assert not by_force([verdict.operation, *verdict.beside]), (number, history)
             first = verdict.operation.returned
+            # Whoever may have written what is read there is there too, or it would show nothing.
+            shown = [verdict.operation, *verdict.beside]
+            begun = [(each.kind, each.invoked) for each in shown]
+            for each in [each for each in shown if each.kind == READ]:
+                writers = [other for other in history if other.invoked <= first and written(other) == each.value]
+                assert all([(other.kind, other.invoked) in begun for other in writers]), (number, history)
             # It is the first: what had returned before had an order.
             before = [each for each in history if each.returned is not None and each.returned < first]
             rest = [each for each in history if each not in before and each.kind != READ and each.invoked < first]

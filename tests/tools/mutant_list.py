@@ -10,6 +10,7 @@ from tests.tools import (
     mutant_apply,
     mutant_crashes,
     mutant_divergence,
+    mutant_histories,
     mutant_life,
     mutant_lives,
     mutant_members,
@@ -694,6 +695,7 @@ MUTANTS = (
     *mutant_reads.MUTANTS,
     *mutant_apply.MUTANTS,
     *mutant_divergence.MUTANTS,
+    *mutant_histories.MUTANTS,
     *mutant_sessions.MUTANTS,
     *mutant_room.MUTANTS,
 )
