@@ -682,9 +682,7 @@ MUTANTS = (
         "native/test_wire.py",
         (Edit(WIRE, "target.deadline = now + self.dial_ns", "target.deadline = now + 600 * SECOND"),),
     ),
-    # --- the life of a node ---------------------------------------------------------------------------
     *mutant_life.MUTANTS,
-    # --- whole nodes -----------------------------------------------------------------------------------
     *mutant_nodes.MUTANTS,
     *mutant_storage.MUTANTS,
     *mutant_crashes.MUTANTS,

@@ -136,6 +136,7 @@ SUITE = (
     "node/test_compacted_log.py",
     "transport/test_peers_come_and_go.py",
     "transport/test_lookups.py",
+    "simulation/test_linearizable.py",
     "simulation/test_nodes.py",
 )
 
