@@ -114,7 +114,13 @@ MUTANTS = (
         0,
         "a member campaigns on request although its leader may rely on it",
         "node/test_requests.py",
-        (Edit(ORDERS, "        if self.leases.is_bound():\n", "        if self.leases.quiet < 0:\n"),),
+        (
+            Edit(
+                ORDERS,
+                "        if self.leases.is_bound() and not self.core.tracker.is_singleton():\n",
+                "        if self.leases.quiet < 0:\n",
+            ),
+        ),
     ),
     Mutant(
         "lease-that-binds-the-transferee",

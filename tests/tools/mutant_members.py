@@ -164,8 +164,8 @@ MUTANTS = (
         (
             Edit(
                 MEMBERS,
-                "            if id != self.id and self.known.get(id) != url:\n",
-                "            if id != self.id and id not in self.known:\n",
+                "            if id != self.id and self.known.get(id) != url and self._add(id, url):\n",
+                "            if id != self.id and id not in self.known and self._add(id, url):\n",
             ),
         ),
     ),
