@@ -476,6 +476,7 @@ class Engine(Runner):
             if self.message.kind == MSG_HELLO:
                 return self.receive_hello()
             self.gauges.unmet += 1
+            self.meetings.ask(self.peers.find(self.message.sender), self.message.sender)
         return 0
 
     def leave_offer(self) -> int:

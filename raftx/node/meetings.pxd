@@ -9,7 +9,7 @@ from .channels cimport ApplyQueue
 from .peers cimport PeerTable
 
 cdef uint64_t PART, PART_MASK, LAST_MASK, PART_UNIT, LAST_UNIT
-cdef uint64_t JOINED_ANY, JOINED_UNKNOWN, OWN, REMOVED_LIFE, REMOVED, STRANGER
+cdef uint64_t ASK, REBUILT, JOINED_ANY, JOINED_UNKNOWN, OWN, REMOVED_LIFE, REMOVED, STRANGER
 cdef int ADDRESSES_A_TICK, ALONE_TIMEOUTS
 cdef int LEADER
 cdef int EARLIER, PLACES, MEMBERS_MAX, MSG_KNOWN, MSG_MEET, WAIT_TIMEOUTS, WAIT_MS, HELP_TIMEOUTS
@@ -71,6 +71,7 @@ cdef class Meetings:
     @cython.locals(place=int)
     cdef int left(self, uint64_t to, uint64_t life) except -1 nogil
     @cython.locals(slot=int, place=int)
+    cdef int ask(self, int place, uint64_t to) except -1 nogil
     cdef int tell_removed(self, uint64_t to, uint64_t life) except -1 nogil
     cdef void leave(self) noexcept nogil
     @cython.locals(word0=uint64_t, word1=uint64_t)

@@ -22,7 +22,7 @@ from ..storage.wal_format import EARLIER, REMOVED, REMOVED_LIFE
 from ..types import FLAG_REJECT, LEADER, MEMBERS_MAX, MSG_KNOWN, MSG_MEET
 from .channels import ApplyQueue
 from .peers import PeerTable
-from .rows import JOINED_ANY, JOINED_UNKNOWN, OWN, PLACES, REBUILT, STRANGER
+from .rows import ASK, JOINED_ANY, JOINED_UNKNOWN, OWN, PLACES, REBUILT, STRANGER
 
 QUEUED = 64  # introductions that may wait for the disk; what comes beyond is dropped, and comes again
 WAIT_TIMEOUTS = 3  # election timeouts after which a life begins that too few others know,
@@ -263,6 +263,8 @@ class Meetings:
         place = self.peers.of_slot(self.core.tracker.peers, slot)
         if m.kind == MSG_KNOWN:
             return self.take_known(m, place)
+        if m.hint & ASK != 0:
+            self.peers.knows[place] = self.peers.pausing[place] = self.peers.pauses[place] = 0
         if self.peers.joined[place] == JOINED_UNKNOWN:
             return 0  # it comes again
         if self.peers.joined[place] == JOINED_ANY:
@@ -309,6 +311,16 @@ class Meetings:
         self.told_left[place] = self.ticks + self.core.election_timeout
         return self.tell_removed(to, life)
 
+    def ask(self, place: int, to: int) -> int:
+        """A member sends frames of a life that was not met, and may believe that it was: it is to introduce itself."""
+        if self.ticks < self.told_left[place]:
+            return 0
+        self.told_left[place] = self.ticks + self.core.election_timeout
+        self.out.push(MSG_MEET, to, self.core.id, 0)
+        self.out.set_log(self.part1, self.part2, self.part3)
+        self.out.set_answer(0, self.flags | ASK, self.joined)
+        return 0
+
     def tell_removed(self, to: int, life: int) -> int:
         """It was removed. It may not have met the present life of this member, and believes nobody before."""
         self.meet(to)
@@ -329,7 +341,7 @@ class Meetings:
         """A member says which life it lives. It is answered at once when it is known, else once that is durable."""
         if self.peers.senders.incarnations[place] == life:
             return self.answer(m.sender, life, 0, 0)
-        return self.put_meet(m, life, m.hint, self.peers.joined[place])
+        return self.put_meet(m, life, m.hint & REBUILT, self.peers.joined[place])
 
     def put_meet(self, m: Message, life: int, flags: int, joined: int) -> int:
         """Ask the memory about who has introduced itself."""

@@ -22,7 +22,8 @@ ROW_LEASED_AT = 17
 # Rows that must have room in the queue of the apply thread, or what arrives waits: what the engine itself has to tell
 ROWS_KEPT = 8
 
-OWN = 4  # likewise: of this node itself, which has learned which entry has added it
+ASK = 8  # in a Meet: its recipient is to introduce itself, too
+OWN = 4  # for the memory: of this node itself, which has learned which entry has added it
 STRANGER = 2  # for the memory: its sender is no member, as far as is applied here
 REBUILT = 1  # in a Meet: its sender had another store before, and knows that it has forgotten what that one held
 

@@ -72,15 +72,15 @@ MUTANTS = (
         (Edit(CHANGER, "        if not present.founded:\n", "        if not present.ids():\n"),),
     ),
     Mutant(
-        "removed-and-goes-on",
+        "commit-of-a-change-is-not-written",
         0,
-        "a member that has applied its own removal goes on",
+        "that a change is committed is not written: a group that shrank needs the vote of who is gone",
         TESTS,
         (
             Edit(
                 CHANGES,
-                "        if was_member and self.core.self_slot < 0 and self",
-                "        if was_member and self.core.self_slot > 99 and self",
+                "            self.driver.wanted_commit = self.unsure = self.arriving.index\n",
+                "            self.unsure = self.arriving.index\n",
             ),
         ),
     ),
