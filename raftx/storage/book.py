@@ -13,11 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .._native.files import Directory
-from .._native.memory import Buffer
 from ..errors import ConfChangeError, WalDamaged
 from .snapshot_format import decode_addresses, encode_addresses
 from .wal_format import STORE_BYTES
-from .whole import write_whole
+from .whole import read_whole, write_whole
 
 NAME = "addresses"
 NEW = "addresses.new"  # one that is being made, before it has its name
@@ -49,17 +48,8 @@ def write(directory: Directory, store: bytes, book: Book) -> None:
 
 def read(directory: Directory, store: bytes) -> Book | None:
     """What the directory of that store has kept; None for nothing. Raises WalDamaged, OSError."""
-    if NAME not in directory.names():
-        return None
-    file = directory.open_file(NAME, readonly=True)
-    try:
-        buffer = Buffer()
-        code = file.py_read_at(buffer, SIZE_MAX, 0)
-    finally:
-        file.close()
-    if code:
-        raise OSError(-code, f"cannot read the file {NAME}: {os.strerror(-code)}")
-    return decode(buffer.tobytes(), store)
+    data = read_whole(directory, NAME, SIZE_MAX)
+    return None if data is None else decode(data, store)
 
 
 def decode(data: bytes, store: bytes) -> Book:

@@ -13,13 +13,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from .._native.files import Directory
-from .._native.memory import Buffer
 from ..errors import ConfChangeError, ConfigError, StorageError, UsageError, WalDamaged
 from ..types import MEMBERS_MAX, ConfState, is_id
 from .protocol import first_membership
 from .snapshot_format import URL_MAX, check_address, decode_members, encode_members
 from .wal_format import BLOCK, CLUSTER_BYTES, STORE_BYTES
-from .whole import write_whole
+from .whole import read_whole, write_whole
 
 NAME = "founding"
 NEW = "founding.new"  # one that is being made, before it has its name
@@ -169,17 +168,8 @@ def decode(data: bytes) -> Founding:
 
 def read(directory: Directory) -> Founding | None:
     """What a directory was founded as; None when it was not. Raises what ``decode`` raises, OSError."""
-    if NAME not in directory.names():
-        return None
-    file = directory.open_file(NAME, readonly=True)
-    try:
-        buffer = Buffer()
-        code = file.py_read_at(buffer, SIZE_MAX, 0)
-    finally:
-        file.close()
-    if code:
-        raise OSError(-code, f"cannot read the file {NAME}: {os.strerror(-code)}")
-    return decode(buffer.tobytes())
+    data = read_whole(directory, NAME, SIZE_MAX)
+    return None if data is None else decode(data)
 
 
 def write(directory: Directory, founding: Founding) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from .._native.files import Directory
 from .._native.memory import Buffer
 
@@ -25,3 +27,18 @@ def write_whole(directory: Directory, name: str, new: str, data: bytes) -> int:
         return code
     directory.rename(new, name)
     return directory.py_sync()
+
+
+def read_whole(directory: Directory, name: str, most: int) -> bytes | None:
+    """What is in such a file, up to ``most`` bytes; None where there is none. Raises OSError."""
+    if name not in directory.names():
+        return None
+    file = directory.open_file(name, readonly=True)
+    try:
+        buffer = Buffer()
+        code = file.py_read_at(buffer, most, 0)
+    finally:
+        file.close()
+    if code:
+        raise OSError(-code, f"cannot read the file {name}: {os.strerror(-code)}")
+    return buffer.tobytes()
