@@ -12,10 +12,9 @@ import zlib
 from collections.abc import Mapping
 
 from .._native.files import Directory
-from .._native.memory import Buffer
 from ..errors import WalDamaged
 from .wal_format import STORE_BYTES
-from .whole import write_whole
+from .whole import read_whole, write_whole
 
 NAME = "skips"
 NEW = "skips.new"  # one that is being made, before it has its name
@@ -58,17 +57,8 @@ def decode(data: bytes, store: bytes) -> dict[int, int]:
 
 def read(directory: Directory, store: bytes) -> dict[int, int]:
     """Terms by index; none where there is no such file. Raises WalDamaged, OSError."""
-    if NAME not in directory.names():
-        return {}
-    file = directory.open_file(NAME, readonly=True)
-    try:
-        buffer = Buffer()
-        code = file.py_read_at(buffer, _HEAD.size + (SKIPS_MAX + 1) * _ROW.size, 0)
-    finally:
-        file.close()
-    if code:
-        raise OSError(-code, f"cannot read the file {NAME}: {os.strerror(-code)}")
-    return decode(buffer.tobytes(), store)
+    data = read_whole(directory, NAME, _HEAD.size + (SKIPS_MAX + 1) * _ROW.size)
+    return {} if data is None else decode(data, store)
 
 
 def write(directory: Directory, store: bytes, skips: Mapping[int, int]) -> None:

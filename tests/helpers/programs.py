@@ -93,6 +93,20 @@ class Program:
         return code
 
 
+def settled(programs: list[Program], members: set[int]) -> list[dict]:
+    """Nobody proposes; the states, once all have applied the same and follow one of the members."""
+    for program in programs:
+        program.ask("pause", "paused")
+    end = time.monotonic() + WAIT
+    while True:
+        states = [program.state() for program in programs]
+        leaders = {state["leader"] for state in states}
+        if len({state["applied"] for state in states}) == 1 and leaders <= members and len(leaders) == 1:
+            return states
+        assert time.monotonic() < end, f"they do not come together: {[(s['leader'], s['applied']) for s in states]}"
+        time.sleep(0.02)
+
+
 def look(raftx, directory: str) -> dict:
     """What a member alone in its group has, started in this process on its directory."""
     machine = Kept()

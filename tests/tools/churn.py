@@ -24,7 +24,7 @@ from collections import Counter
 
 import raftx
 from tests.helpers.ports import ports
-from tests.helpers.programs import WAIT, Program
+from tests.helpers.programs import WAIT, Program, settled
 from tests.helpers.writer import Judge
 
 SEGMENT = 256 << 10
@@ -119,16 +119,7 @@ class Group:
 
     def settled(self) -> list[dict]:
         """Nobody proposes; the states, once all have applied the same."""
-        for program in self.programs.values():
-            program.ask("pause", "paused")
-        end = time.monotonic() + WAIT
-        while True:
-            states = [program.state() for program in self.programs.values()]
-            leaders = {state["leader"] for state in states}
-            if len({state["applied"] for state in states}) == 1 and leaders <= set(self.urls) and len(leaders) == 1:
-                return states
-            assert time.monotonic() < end, f"they do not come together: {[(s['leader'], s['applied']) for s in states]}"
-            time.sleep(0.02)
+        return settled(list(self.programs.values()), set(self.urls))
 
 
 def run(cycles: int, seed: int) -> Counter[str]:

@@ -22,7 +22,7 @@ from collections import Counter
 
 import raftx
 from tests.helpers.ports import ports
-from tests.helpers.programs import WAIT, Program, look
+from tests.helpers.programs import Program, look, settled
 from tests.helpers.writer import Judge
 
 SEGMENT = 256 << 10
@@ -81,16 +81,7 @@ class Cluster:
 
     def settled(self) -> list[dict]:
         """Nobody proposes; the states, once all have applied the same."""
-        for program in self.programs.values():
-            program.ask("pause", "paused")
-        end = time.monotonic() + WAIT
-        while True:
-            states = [program.state() for program in self.programs.values()]
-            leaders = {state["leader"] for state in states}
-            if len({state["applied"] for state in states}) == 1 and leaders <= set(self.urls) and len(leaders) == 1:
-                return states
-            assert time.monotonic() < end, f"they do not come together: {[(s['leader'], s['applied']) for s in states]}"
-            time.sleep(0.02)
+        return settled(list(self.programs.values()), set(self.urls))
 
 
 def kill_cluster(directory: pathlib.Path, cycles: int, draw: random.Random) -> Counter[str]:
