@@ -452,7 +452,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     proposer.gauges, proposer.apply_gauges = engine.gauges, engine.apply_gauges
     proposer.patience_ms = config.proposal_timeout_ms // 2
     watch.patience = Patience(
-        proposer, outcomes, clock, watch.event.py_wake, lambda: int(engine.gauges.lag_ms) * 1_000_000
+        proposer, outcomes, clock, watch.event.py_wake, lambda: int(proposer.lag_ms()) * 1_000_000
     )
     wal: Wal | None = getattr(storage, "wal", None)
     storage_adapter = StorageAdapter(storage, writes, disk, event) if wal is None else None

@@ -51,12 +51,15 @@ class Lag:
         return self.core.committed - applied if self.core.committed > applied else 0
 
     def tick(self) -> None:
-        """Measure: a round of it takes an election timeout, or until an entry has been applied."""
+        """Measure: a round of it takes an election timeout, or until an entry has been applied.
+
+        A state machine that stood still, and goes on faster than that, is measured anew at once.
+        """
         applied, behind = self.apply_gauges.index, self.behind()
         self.ticks += 1
         if behind == 0:
             self.marked, self.ticks, self.wait = applied, 0, 0
-        elif self.ticks >= self.core.election_timeout:
+        elif self.ticks >= self.core.election_timeout or (applied > self.marked and self.is_faster(applied)):
             if applied > self.marked:
                 self.pace_done, self.pace_ticks = applied - self.marked, min(self.ticks, MOST)
                 self.marked, self.ticks = applied, 0
@@ -66,6 +69,12 @@ class Lag:
                 self.wait = max(self.wait, min(behind, MOST) * self.pace_ticks // self.pace_done)
         self.gauges.lag_ms = min(self.wait, MOST) * self.tick_ms
         self.hold()
+
+    def is_faster(self, applied: int) -> bool:
+        """Whether a pace that was measured over a standstill is not the pace any more, now that applying goes on."""
+        if self.pace_ticks <= self.core.election_timeout:
+            return False
+        return min(applied - self.marked, MOST) * self.pace_ticks > self.pace_done * self.ticks
 
     def is_far(self) -> bool:
         """Whether it would take more than an election timeout to catch up."""

@@ -13,3 +13,4 @@ cdef class Proposer:
     cdef public Gauges gauges
     cdef public ApplyGauges apply_gauges
     cdef public int64_t patience_ms
+    cpdef int64_t lag_ms(self)

@@ -52,7 +52,7 @@ class Proposer:
         if len(self.outcomes.pending) >= self.max_open:
             future.settle_error(Busy(self.too_many()))
             return future
-        if self.gauges is not None and self.gauges.lag_ms > self.patience_ms:
+        if self.lag_ms() > self.patience_ms:
             future.settle_error(Busy(self.too_far_behind()))
             return future
         future._owner = self.outcomes
@@ -85,7 +85,7 @@ class Proposer:
             else:
                 future.settle_error(Busy(self.too_many()))
             return future
-        if self.gauges is not None and self.gauges.lag_ms > self.patience_ms:
+        if self.lag_ms() > self.patience_ms:
             future.settle_error(Busy(self.too_far_behind()))
             return future
         future._owner = self.outcomes
@@ -118,9 +118,15 @@ class Proposer:
             return 0
         return self.gauges.commit - self.apply_gauges.index
 
+    def lag_ms(self) -> int:
+        """Until what is committed is applied here, as it was estimated at the last tick; 0: all of it has been since."""
+        if self.gauges is None or self.gauges.lag_ms == 0 or self.behind() == 0:
+            return 0
+        return self.gauges.lag_ms
+
     def too_far_behind(self) -> str:
-        lag = self.gauges.lag_ms if self.gauges is not None else 0
-        return f"the state machine of this member is behind: {self.behind()} entries to apply, which may take {lag} ms"
+        behind, lag = self.behind(), self.lag_ms()
+        return f"the state machine of this member is behind: {behind} entries to apply, which may take {lag} ms"
 
     def too_many(self) -> str:
         return f"too many proposals are open: max_open_proposals={self.max_open}"

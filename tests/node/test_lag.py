@@ -132,6 +132,44 @@ def test_it_is_over_when_it_has_caught_up(world):
     assert done(world, node.propose(b"x"), 200)
 
 
+def stalled(world, id):
+    """The apply thread of a member stands still until what is returned is called."""
+    executor = world.executors[id]
+    step = executor.step
+    executor.step = lambda name: True if name == "apply" else step(name)
+    return lambda: setattr(executor, "step", step)
+
+
+def test_a_standstill_is_no_pace(world):
+    """Two election timeouts for the first of 300 entries, and no time for the others: they are not far behind."""
+    leader, (node, _) = others(world)
+    engine = world.engine(node.id)
+    go_on = stalled(world, node.id)
+    fill(world, leader)
+    world.for_rounds(2 * ELECTION)
+    assert engine.gauges.lag_ms >= 2 * ELECTION
+    go_on()
+    # What has been applied by the tick that sees the first of it is the pace of the standstill, until the next tick.
+    world.for_rounds(2 * TICK_MS + 1)
+    assert 200 < node.status()["behind"] < engine.gauges.lag_ms + TICK_MS
+    assert engine.gauges.lag_ms < 300  # one each round
+    world.until(lambda: node.status()["behind"] == 0)
+
+
+def test_who_has_caught_up_is_not_behind_until_the_next_tick(world):
+    leader, (node, _) = others(world)
+    engine = world.engine(node.id)
+    world.until(lambda: engine.gauges.lag_ms == 0)
+    go_on = stalled(world, node.id)
+    fill(world, leader, 3)
+    world.for_rounds(2 * ELECTION)
+    engine.gauges.lag_ms = 1 << 30
+    go_on()
+    world.until(lambda: node.status()["behind"] == 0, TICK_MS - 1)
+    assert engine.gauges.lag_ms == 1 << 30
+    assert done(world, node.propose(b"x"), 200)
+
+
 def test_frames_say_that_their_sender_is_far_behind(world):
     leader, (node, other) = others(world)
     engine = slowed(world, node.id, 40)

@@ -249,7 +249,7 @@ MUTANTS = (
             Edit(
                 PROPOSER,
                 "            return future\n"
-                "        if self.gauges is not None and self.gauges.lag_ms > self.patience_ms:\n"
+                "        if self.lag_ms() > self.patience_ms:\n"
                 "            future.settle_error(Busy(self.too_far_behind()))\n"
                 "            return future\n"
                 "        future._owner = self.outcomes\n"
@@ -311,6 +311,13 @@ MUTANTS = (
                 "        again = isinstance(error, NotDone)\n",
             ),
         ),
+    ),
+    Mutant(
+        "standstill-as-a-pace",
+        0,
+        "a state machine that stood still counts as so slow for another election timeout",
+        LAGS,
+        (Edit(LAG, " or (applied > self.marked and self.is_faster(applied)):\n", ":\n"),),
     ),
     Mutant(
         "handed-over-in-vain",

@@ -28,6 +28,7 @@ from .world import MS, World
 
 SLICES = (60, 260)  # of the part with faults
 LIVES_AGAIN = 6000  # slices until everybody has come back and agrees
+SLOW = 10_000  # bytes a second: where a snapshot comes more slowly, the next one may be due before it is there
 
 
 @dataclass
@@ -285,7 +286,8 @@ class Schedule:
         for member in world.members.values():
             member.disk.heal()
             member.paused_until = 0
-        limit = world.slices + LIVES_AGAIN
+        slow = any(0 < each.config.snapshot_bytes_per_second < SLOW for each in world.members.values())
+        limit = world.slices + LIVES_AGAIN * (4 if slow else 1)
         asked = len(world.checker.requests)
         while world.slices < limit:
             for id in world.alive():
