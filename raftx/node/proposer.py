@@ -119,7 +119,7 @@ class Proposer:
         return self.gauges.commit - self.apply_gauges.index
 
     def lag_ms(self) -> int:
-        """Until what is committed is applied here, as it was estimated at the last tick; 0: all of it has been since."""
+        """Until what is committed is applied here, as estimated at the last tick; 0: all of it has been since."""
         if self.gauges is None or self.gauges.lag_ms == 0 or self.behind() == 0:
             return 0
         return self.gauges.lag_ms
