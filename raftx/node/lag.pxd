@@ -20,6 +20,7 @@ cdef class Lag:
     cdef uint64_t behind(self) noexcept nogil
     @cython.locals(applied=uint64_t, behind=int64_t)
     cdef void tick(self) noexcept nogil
+    @cython.locals(done=int64_t)
     cdef bint is_faster(self, uint64_t applied) noexcept nogil
     cdef bint is_far(self) noexcept nogil
     @cython.locals(low=uint64_t)

@@ -74,7 +74,8 @@ class Lag:
         """Whether a pace that was measured over a standstill is not the pace any more, now that applying goes on."""
         if self.pace_ticks <= self.core.election_timeout:
             return False
-        return min(applied - self.marked, MOST) * self.pace_ticks > self.pace_done * self.ticks
+        done = applied - self.marked
+        return min(done, MOST) * self.pace_ticks > self.pace_done * self.ticks
 
     def is_far(self) -> bool:
         """Whether it would take more than an election timeout to catch up."""

@@ -25,7 +25,7 @@ REACHED = {
     "names lost": 2,
     "repaired": 10,
     "refused": 5,
-    "rebuilt": 50,
+    "rebuilt": 40,
     "power cuts in rebuilding": 20,
     "begun in doubt": 30,
     "still in doubt": 10,
