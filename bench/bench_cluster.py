@@ -25,7 +25,7 @@ def measure(cluster, leader, outstanding, seconds, many):
     before = cluster.ask(leader, "status")
     entries, elapsed, latencies = cluster.ask(leader, "load", outstanding, seconds, many)
     after = cluster.ask(leader, "status")
-    syncs = after["syncs"] - before["syncs"]
+    syncs = after["disk"]["syncs"] - before["disk"]["syncs"]
     return {
         "mode": "propose_many" if many else "propose",
         "outstanding": outstanding,
@@ -33,7 +33,7 @@ def measure(cluster, leader, outstanding, seconds, many):
         "p50_us": round(percentile(latencies, 0.5)),
         "p99_us": round(percentile(latencies, 0.99)),
         "syncs_per_s": round(syncs / elapsed),
-        "mean_batch": round((after["wal_entries"] - before["wal_entries"]) / max(1, syncs), 1),
+        "mean_batch": round((after["disk"]["wal_entries"] - before["disk"]["wal_entries"]) / max(1, syncs), 1),
         "term_changes": after["term"] - before["term"],
     }
 

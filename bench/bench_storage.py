@@ -268,7 +268,7 @@ def leaders(directory: str, urls: dict[int, str], pipe) -> None:
         while node.applied_index < leader.applied_index:
             time.sleep(0.01)
         node.snapshot().result(60)
-    while leader.status()["first"] <= leader.status()["snapshot"]["index"]:
+    while leader.status().first <= leader.status().snapshot.index:
         time.sleep(0.01)
     pipe.send("ready")
     pipe.recv()
@@ -328,10 +328,10 @@ def transfer(directory: Path) -> dict[str, float]:
     began = ended = 0.0
     with node:
         while not ended:
-            transfers = node.status()["transfers"]
-            if not began and transfers["fetching"]:
+            transfers = node.status().transfers
+            if not began and transfers.fetching:
                 began = time.perf_counter()
-            if transfers["fetched"]:
+            if transfers.fetched:
                 ended = time.perf_counter()
             time.sleep(0.005)
         while machine.read < STATE:

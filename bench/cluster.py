@@ -96,11 +96,11 @@ def reads_at_once(node, count, seconds, level):
     """
     bound = {"max_staleness": 1.0} if level == "stale" else {}
     now = time.perf_counter
-    before, started = node.status()["frames_out"], now()
+    before, started = node.status().frames_out, now()
     time.sleep(seconds)
-    idle = (node.status()["frames_out"] - before) / (now() - started)
+    idle = (node.status().frames_out - before) / (now() - started)
     latencies, done = [], 0
-    before, started = node.status()["frames_out"], now()
+    before, started = node.status().frames_out, now()
     while now() < started + seconds:
         t = now()
         for future in [node.read(level=level, **bound) for _ in range(count)]:
@@ -108,7 +108,7 @@ def reads_at_once(node, count, seconds, level):
         latencies.append((now() - t) * 1e6)
         done += count
     elapsed = now() - started
-    sent = node.status()["frames_out"] - before - idle * elapsed
+    sent = node.status().frames_out - before - idle * elapsed
     return done, elapsed, latencies, sent
 
 
@@ -170,9 +170,7 @@ def member(pipe, id, ports, directory, options):
                 if command == "stop":
                     break
                 if command == "status":
-                    status = node.status()
-                    status["configuration"] = None
-                    answer = status
+                    answer = node.status().to_dict()
                 elif command == "load":
                     answer = closed_loop(node, *arguments)
                 elif command == "reads":

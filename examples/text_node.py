@@ -48,7 +48,8 @@ CLUSTER = b"replicated-text!"
 SEGMENT_BYTES = 8 << 20  # a file of the log is reserved in one piece: small ones suit a demo
 PATIENCE = 60.0  # seconds in which a line is proposed: a line that is given up would be missing
 UNANSWERED = 64  # COMMANDS frames of one client; the next one waits in its socket
-SHOWN = ("id", "state", "term", "leader", "role", "commit", "applied", "last", "syncs", "wal_bytes", "wal_entries")
+SHOWN = ("id", "state", "term", "leader", "role", "commit", "applied", "last")
+SHOWN_OF_DISK = ("syncs", "wal_bytes", "wal_entries")
 
 
 class Writer:
@@ -143,8 +144,9 @@ class Server:
 
     def status(self) -> dict[str, Any]:
         """How the node stands and what the store holds."""
-        described = self.node.status()
-        return {key: described[key] for key in SHOWN} | self.store.summary()
+        status = self.node.status()
+        shown = {key: getattr(status, key) for key in SHOWN} | {key: getattr(status.disk, key) for key in SHOWN_OF_DISK}
+        return shown | self.store.summary()
 
 
 def outcome(future: raftx.Future | None, last: int) -> tuple[int, int, str]:

@@ -61,10 +61,10 @@ from .errors import (
 )
 from .node.changer import ChangeProgress
 from .node.futures import Done, Future
-from .node.member_requests import Member
 from .node.members import Membership
 from .node.node import Node, StateMachine
 from .node.session import Session
+from .node.status import DiskStatus, Member, QueueStatus, SnapshotStatus, Status, TransferStatus
 from .storage.file import FileStorage
 from .storage.memory import MemoryStorage
 from .storage.protocol import Loaded, Storage
@@ -107,6 +107,7 @@ __all__ = [
     "ConfigError",
     "Corruption",
     "DiskFull",
+    "DiskStatus",
     "Done",
     "Entry",
     "EntryTooLarge",
@@ -129,6 +130,7 @@ __all__ = [
     "NotFounded",
     "ProposalDropped",
     "ProposalError",
+    "QueueStatus",
     "RaftError",
     "RawNode",
     "ReadDropped",
@@ -145,14 +147,17 @@ __all__ = [
     "SnapshotDamaged",
     "SnapshotFailed",
     "SnapshotRequestDropped",
+    "SnapshotStatus",
     "StateChange",
     "StateMachine",
+    "Status",
     "StepLocalMessage",
     "Stopped",
     "Storage",
     "StorageError",
     "StorageFailed",
     "Timing",
+    "TransferStatus",
     "Transport",
     "TransportError",
     "Unknown",

@@ -133,8 +133,9 @@ def check_timeout(value: object, none: bool = True) -> None:
 
 
 class Role(IntEnum):
-    """What a node is at the moment."""
+    """What a node is at the moment. NONE: it does not run, so it is nothing to the others."""
 
+    NONE = -1
     FOLLOWER = FOLLOWER
     CANDIDATE = CANDIDATE
     LEADER = LEADER

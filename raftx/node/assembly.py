@@ -46,7 +46,7 @@ from ..types import ENTRY_SESSION, ConfState, StateChange, is_id
 from .adapter import StorageAdapter, TransportAdapter
 from .apply import Applier
 from .changer import Changer
-from .channels import APPLY_ROWS, COMMAND_ROWS, ApplyQueue, CommandQueue
+from .channels import APPLY_ROWS, COMMAND_ROWS, ApplyQueue, CommandQueue, MemberGauges
 from .courier import Courier, chunk_bytes_for
 from .disagreements import Disagreements
 from .divergence import contradiction
@@ -169,6 +169,9 @@ class Parts:
     changer: Changer
     #: entries that the state machine is not given
     skips: list[int]
+    applies: ApplyQueue
+    #: what the engine publishes of the members
+    peers: MemberGauges
 
     def storage_error(self) -> BaseException:
         """What the storage failed with."""
@@ -479,6 +482,8 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         members,
         changer,
         sorted(loaded.skips),
+        applies,
+        engine.changes.gauges,
     )
 
 

@@ -24,6 +24,7 @@ from ..storage.snapshot_format import CHUNK, CHUNK_BYTES, CHUNK_BYTES_MIN, Descr
 from ..types import ENTRY_NORMAL
 from .channels import CommandQueue
 from .rows import ROW_CHUNK, ROW_OFFER, ROW_WANTED
+from .status import TransferStatus
 from .transfers import CourierQueue
 
 LONG_TRIP_NS = 200_000  # a chunk that takes longer than this from request to arrival: the next is asked for meanwhile
@@ -160,24 +161,24 @@ class Courier:
 
     # --- any thread --------------------------------------------------------------------------------------
 
-    def status(self) -> dict[str, int | str]:
-        """For Node.status: of a snapshot that is being fetched its index, and how many of how many bytes are here."""
+    def status(self) -> TransferStatus:
+        """For Node.status."""
         fetch = self.fetch
         here = 0
         if fetch is not None:
             here = min(fetch.receiver.missing() * fetch.descriptor.chunk_bytes, fetch.descriptor.stored)
-        return {
-            "fetching": fetch.descriptor.index if fetch is not None else 0,
-            "from": fetch.source if fetch is not None else 0,
-            "arrived": here,
-            "of": fetch.descriptor.stored if fetch is not None else 0,
-            "fetched": self.fetched,
-            "given_up": self.given_up,
-            "overtaken": self.overtaken,
-            "shortage": self.shortage(),
-            "chunks_received": self.received,
-            "chunks_served": self.served,
-        }
+        return TransferStatus(
+            fetching=fetch.descriptor.index if fetch is not None else 0,
+            source=fetch.source if fetch is not None else 0,
+            arrived=here,
+            size=fetch.descriptor.stored if fetch is not None else 0,
+            fetched=self.fetched,
+            given_up=self.given_up,
+            overtaken=self.overtaken,
+            shortage=self.shortage(),
+            chunks_received=self.received,
+            chunks_served=self.served,
+        )
 
     def shortage(self) -> str:
         """What a snapshot that this member still needs could not be stored for, "ENOSPC" say; "" for nothing."""

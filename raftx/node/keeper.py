@@ -25,6 +25,7 @@ from ..types import NUMBER_MAX, Snapshot
 from .channels import CommandQueue
 from .outcomes import Outcomes
 from .snapshots import Snapshotter
+from .status import SnapshotStatus
 
 ASKED_MAX = 1000  # snapshots and backups that may wait for their turn
 NOTHING_YET = "nothing is applied yet, or the term of the last entry that is applied is not known yet: ask again"
@@ -179,18 +180,18 @@ class Keeper:
 
     # --- any thread ----------------------------------------------------------------------------------
 
-    def status(self) -> dict[str, int | None]:
+    def status(self) -> SnapshotStatus:
         """For Node.status."""
         newest, writer = self.newest, self.writer
-        return {
-            "index": newest.index if newest is not None else 0,
-            "term": newest.term if newest is not None else 0,
-            "size": newest.size if newest is not None else 0,
-            "version": newest.version if newest is not None else 0,
-            "made": writer.made if writer is not None else 0,
-            "failed": writer.failed if writer is not None else 0,
-            "writing": writer.written if writer is not None and writer.is_busy() else None,
-        }
+        return SnapshotStatus(
+            index=newest.index if newest is not None else 0,
+            term=newest.term if newest is not None else 0,
+            size=newest.size if newest is not None else 0,
+            version=newest.version if newest is not None else 0,
+            made=writer.made if writer is not None else 0,
+            failed=writer.failed if writer is not None else 0,
+            writing=writer.written if writer is not None and writer.is_busy() else None,
+        )
 
     def covered(self) -> int | None:
         """The last entry in the newest snapshot, 0 without one; None where there are none to begin with."""

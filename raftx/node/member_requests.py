@@ -6,7 +6,6 @@ The part of Node that checks and hands over. A request is a goal, which changer.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from ..errors import Busy, UsageError
 from ..storage.snapshot_format import URL_MAX
@@ -28,32 +27,11 @@ from .futures import Future
 from .members import Membership
 from .outcomes import KIND_CHANGE
 from .requests import SECONDS_MAX, R, Requests
+from .status import Member
 
 TIMEOUT = 60.0
 KINDS = (ADD_VOTER, REMOVE, UPDATE, ADD_LEARNER)
 TOO_MANY = "too many changes of membership are open on this node"
-
-
-@dataclass(frozen=True)
-class Member:
-    """One member, as a node sees it: an element of ``Node.members``."""
-
-    id: int
-    #: where it is reached; "": not known here
-    url: str
-    #: "voter", "learner", or while a joint configuration is left "outgoing"
-    role: str
-    is_leader: bool
-    #: the last entry that it is known to have, and how many of the leader's it lacks; None unless this node leads
-    match: int | None
-    lag: int | None
-    #: seconds since a frame of it came, as far as ticks tell; None: none has come in this life. 0.0 for the node itself
-    last_heard: float | None
-
-    @property
-    def connected(self) -> bool:
-        """Whether it was heard of within the last three seconds."""
-        return self.last_heard is not None and self.last_heard < 3.0
 
 
 class MemberRequests(Requests[R]):
@@ -158,7 +136,7 @@ class MemberRequests(Requests[R]):
         parts = self._parts
         if parts is None:
             return []
-        present, gauges, config = parts.members.now, parts.engine.gauges, parts.engine.changes.gauges.rows()
+        present, gauges, config = parts.members.now, parts.engine.gauges, parts.peers.rows()
         seconds = self._outside.config.tick_ms / 1000
         conf, found = present.conf_state, []
         for id in present.ids():

@@ -7,6 +7,7 @@ of Raft, files and sockets are elsewhere.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 from collections.abc import Callable
 from types import TracebackType
@@ -29,7 +30,7 @@ from .member_requests import MemberRequests
 from .members import Membership
 from .outcomes import Outcomes
 from .requests import R
-from .status import status_of
+from .status import QueueStatus, Status, disk_status, published
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -83,8 +84,8 @@ class Node(MemberRequests[R]):
     from any thread and in signal handlers. In a forked child the node is the parent's: ``close`` does nothing there,
     everything else raises UsageError.
 
-    A node that was closed or has failed does not lead and knows no leader: ``is_leader`` is False, ``role``
-    FOLLOWER, ``leader_id`` 0. Term and indexes stay as they were.
+    A node that does not run, was closed or has failed neither leads nor follows: ``is_leader`` is False, ``role``
+    NONE, ``leader_id`` 0. Term and indexes stay as they were.
     """
 
     @overload
@@ -474,7 +475,8 @@ class Node(MemberRequests[R]):
     @property
     def leader_id(self) -> int:
         """The leader this member knows of; 0 for none, and while the node does not run."""
-        return self._gauge("leader") if self._life.is_alive() else self._nothing()
+        self._life.check_process()
+        return self._gauge("leader") if self._life.is_alive() else 0
 
     @property
     def term(self) -> int:
@@ -483,8 +485,9 @@ class Node(MemberRequests[R]):
 
     @property
     def role(self) -> Role:
-        """FOLLOWER, CANDIDATE, PRE_CANDIDATE or LEADER; FOLLOWER while the node does not run."""
-        return Role(self._gauge("role") if self._life.is_alive() else self._nothing())
+        """FOLLOWER, CANDIDATE, PRE_CANDIDATE or LEADER; NONE while the node does not run."""
+        self._life.check_process()
+        return Role(self._gauge("role")) if self._life.is_alive() else Role.NONE
 
     @property
     def is_leader(self) -> bool:
@@ -513,72 +516,48 @@ class Node(MemberRequests[R]):
         """What ended the node, if something did."""
         return self._life.failure
 
-    def status(self) -> dict[str, Any]:
-        """A picture for people and tests: indexes, traffic, disk. Counters begin at 0 with each start.
+    def status(self) -> Status:
+        """A picture for people, tests and monitoring. Any thread. docs/reference.md has every field, with its unit.
 
-        docs/reference.md has every key, with its unit.
-
-        ``state`` is new, starting, running, stopping, ended or failed; failed stays after ``close``, with ``failure``
-        in words.
-
-        ``commands_dropped`` counts what the engine was not told of, because too many commands waited for it: requests,
-        which end as not done, and what the transport says of connections. ``behind``: entries that are committed, as
-        far as this member knows, and that its state machine does not have yet.
-
-        ``too_large_out`` counts messages that their recipient's max_frame_bytes kept from being sent, ``too_large_in``
-        frames that told of such messages to this node. ``entries_bare`` counts committed entries that no Node proposed
-        and that are therefore not applied. ``disagreements`` has, by member, sentences about settings that do not fit
-        this node's, and clocks that are off by more than a second, each with its remedy; under 0 those whose member is
-        not known. ``first`` is the first entry in memory. ``snapshot`` has the newest one's index, term, size and
-        version (0 without one), how many were made and failed in this life, and ``writing``: bytes that were written of
-        the one under way, None without one.
-        ``snapshots_not_taken`` counts offers of one that this member needs, and whose storage cannot take it: it stays
-        behind.
-
-        ``life`` is the number of this life that other members know: ``incarnation`` above 32 random bits.
-        ``waits_for``: whose answer that they know it is missing while it does not take part yet; empty once it does.
-        ``messages_unmet`` counts messages that were dropped because the life of their sender, or this one, was not
-        known yet; they come again.
-
-        ``disk_shortage`` names what the log waits for or will need soon ("ENOSPC", say), or what a snapshot that this
-        member needs could not be stored for (``shortage`` in ``transfers``), "" for nothing. ``disk_full``
-        is True while there is no room for the next segment of the log: proposals end as DiskFull.
-        ``messages_not_taken`` counts appends that did not fit and offers to lead, in this state, and appends that were
-        not taken because too much is not applied yet; they come again.
-
-        ``transport`` is the transport's own. Of NngTransport: connections from others now, strangers among them (no
-        valid frame yet), refused (closed as strangers, or for want of room), dials and dial_failures, connected (how
-        often one to a peer was established), renewals (ended because nothing seemed to arrive), shortages (of
-        descriptors or memory, waited out).
+        It asks the system how much room the member's directory takes; a disk that hangs may hold that up.
         """
+        from .. import __version__  # here: each module can be imported without the top of the package
+
         self._life.check_process()
         parts = self._parts
+        state = Status(self.id, self._life.state, _in_words(self.failure), version=__version__)
         if parts is None:
-            return {"id": self.id, "state": self._life.state}
-        transport: Any = self._outside.transport
-        members = self._outside.configuration.value
-        return {
-            "id": self.id,
-            "state": self._life.state,
-            "failure": _in_words(self.failure),
-            "life": parts.life,
-            "diverged": parts.diverged(),
-            "waits_for": parts.waits_for(members.voters + members.voters_outgoing),
-            **status_of(
-                parts.incarnation, parts.engine.gauges, parts.engine.apply_gauges, parts.disk, parts.shortage()
+            return state
+        outside = self._outside
+        transport: Any = outside.transport
+        space = getattr(outside.storage, "space", None)
+        members = outside.configuration.value
+        engine, commands, shortage = parts.engine.gauges, parts.commands, parts.shortage()
+        return dataclasses.replace(
+            state,
+            life=parts.life,
+            incarnation=parts.incarnation,
+            uptime=int(engine.ticks) * self._config.tick_ms / 1000,
+            diverged=parts.diverged(),
+            waits_for=tuple(parts.waits_for(members.voters + members.voters_outgoing)),
+            role=self.role.name.lower(),
+            leader=self.leader_id,
+            applied=self.applied_index,
+            apply_lag=int(parts.proposer.lag_ms()) / 1000,
+            pending=len(self._outcomes.pending),
+            configuration=members,
+            disagreements={id: tuple(said) for id, said in parts.disagreements.of_all().items()},
+            skipped=tuple(parts.skips),
+            peers=tuple([each for each in self.members if each.id != self.id]),
+            snapshot=parts.keeper.status(),
+            transfers=parts.courier.status() if parts.courier is not None else None,
+            disk=disk_status(parts.disk, bool(engine.full), shortage, space() if space is not None else None),
+            queues=QueueStatus(
+                int(parts.writes.pending), int(parts.applies.pending), int(commands.pending), commands.refused
             ),
-            "role": self.role.name.lower(),
-            "leader": self.leader_id,
-            "applied": self.applied_index,
-            "pending": len(self._outcomes.pending),
-            "commands_dropped": parts.commands.refused,
-            "snapshot": parts.keeper.status(),
-            "skipped": list(parts.skips),
-            "transfers": parts.courier.status() if parts.courier is not None else {},
-            "configuration": members,
-            "disagreements": parts.disagreements.of_all(),
-            "transport": transport.status() if hasattr(transport, "status") else {},
-        }
+            transport=transport.status() if hasattr(transport, "status") else {},
+            **published(engine, parts.engine.apply_gauges),
+        )
 
     def stage_times(self) -> list[tuple[int, int, int, int, int, int]]:
         """While leading: (index, proposed, appended, durable here, committed, applied) of the newest rounds, in ns.
@@ -596,11 +575,6 @@ class Node(MemberRequests[R]):
         self._life.check_process()
         return 0 if self._parts is None else int(getattr(self._parts.engine.gauges, name))
 
-    def _nothing(self) -> int:
-        """No leader, or the number of FOLLOWER: what a node that does not run shows."""
-        self._life.check_process()
-        return 0
-
     def _check_running(self) -> None:
         if self._life.phase != lifecycle.RUNNING or self._life.failure is not None:
             self._refuse()
@@ -614,7 +588,12 @@ class Node(MemberRequests[R]):
         if life.is_forked():
             return f"<raftx.Node {self.id} of the process that this one was forked from>"
         why = f" ({_in_words(life.failure)})" if life.failure is not None else ""
-        return f"<raftx.Node {self.id} {life.state}{why} term={self.term} leader={self.leader_id}>"
+        if not life.is_alive():
+            return f"<raftx.Node {self.id} {life.state}{why} term={self.term}>"
+        behind = self._made().proposer.behind()
+        lag = f" behind={behind}" if behind else ""
+        role = self.role.name.lower()
+        return f"<raftx.Node {self.id} {life.state} {role} term={self.term} leader={self.leader_id}{lag}>"
 
 
 def _no_stop(error: BaseException) -> BaseException:

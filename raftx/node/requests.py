@@ -288,7 +288,7 @@ class Requests(Generic[R]):
         """Wait until a leader is known and what was acknowledged before this call is applied here; the leader's id.
 
         A read that is repeated: after the start of a member, say, before it serves anybody. A member whose state
-        machine is behind, the leader too, is not ready before it has caught up: ``status()["behind"]`` has how many
+        machine is behind, the leader too, is not ready before it has caught up: ``status().behind`` has how many
         entries are still to be applied. Raises as ``wait_leader``.
         """
         check_timeout(timeout)

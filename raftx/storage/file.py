@@ -448,6 +448,10 @@ class FileStorage:
             raise StorageError(f"{self.path} is closed")
         return self._store.receive(descriptor)
 
+    def space(self) -> tuple[int, int] | None:
+        """Bytes that the directory takes on disk, and that are free there; None where it cannot be told. Any thread."""
+        return self._disk.space(Path(os.path.abspath(self.path)))
+
     def _least(self, wal: Wal) -> int:
         """Where the log begins, as far as anybody has said so."""
         return max(self._base, self._behind, wal.base)

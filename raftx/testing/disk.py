@@ -115,6 +115,10 @@ class SimDisk(Disk):
             self._check("sync names", path.name)
             self._folder(path).sync()
 
+    def space(self, path: Path) -> tuple[int, int] | None:
+        """What all files on this disk take, and what is left of its capacity; None where it has no bound."""
+        return None if self.capacity is None else (self.platter.used(), self.capacity - self.platter.used())
+
     def random(self, size: int) -> bytes:
         """So many bytes, from the source that everything is drawn from."""
         return self.draw.randbytes(size)

@@ -66,5 +66,5 @@ class Transport(Protocol):
 #   expect(id, members)               whom this node wants to reach, at its start
 #   notes                             a Notes (_native.limits): what people should hear of, for the node to log
 #   report(id)                        called some times a second: log what else people should hear of
-#   status()                          a dict of counters, shown as status()["transport"] of the node
+#   status()                          a dict of counters, shown as status().transport of the node
 #   max_frame_bytes                   the largest frame that it takes

@@ -92,9 +92,9 @@ class Server:
         request = json.loads(line)
         number = request["n"]
         if request["do"] == "state":
-            status = self.node.status()
+            status = self.node.status().to_dict()
             picked = ("state", "leader", "term", "applied", "commit")
-            say({"n": number, "is": "done", "result": {name: status.get(name) for name in picked}})
+            say({"n": number, "is": "done", "result": {name: status[name] for name in picked}})
             return
         if request["do"] == "read" and self.careless:
             say({"n": number, "is": "done", "result": read_of(request["key"])(self.store)})

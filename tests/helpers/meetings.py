@@ -22,7 +22,7 @@ def introduction(impl: ModuleType, store: bytes, rebuilt: bool = False) -> Any:
 
 def life(node: Any) -> int:
     """The number of a node's present life."""
-    number: int = node.status()["life"]
+    number: int = node.status().life
     return number
 
 
@@ -46,4 +46,4 @@ def befriend(impl: ModuleType, node: Any, deliver: Any, ids: Any, number: int = 
 
 def begun(nodes: Any) -> bool:
     """Whether the lives of all of these take part."""
-    return not any([node.status()["waits_for"] for node in nodes])
+    return not any([node.status().waits_for for node in nodes])

@@ -87,7 +87,7 @@ def serve(raftx, node, journal, pipe, tell):
         while not stop.is_set():
             while len(window) < width:
                 count += 1
-                value = b"%d/%d/%d" % (node.id, node.status()["incarnation"], count)
+                value = b"%d/%d/%d" % (node.id, node.status().incarnation, count)
                 window.append((value, node.propose(value)))
             value, future = window.popleft()
             try:
@@ -117,9 +117,7 @@ def serve(raftx, node, journal, pipe, tell):
             except raftx.ProposalError as error:
                 tell("outcome", str(error))
         elif command == "status":
-            status = node.status()
-            del status["configuration"]
-            tell("status", status)
+            tell("status", node.status().to_dict())
         elif command == "read":
             # The last command, by a read of this level; (None, why) where it was not done.
             level, timeout = arguments

@@ -114,10 +114,10 @@ def look(raftx, directory: str) -> dict:
     node = make_node(raftx, directory, machine).start()
     try:
         end = time.monotonic() + WAIT
-        while not node.is_leader or node.applied_index < node.status()["last"]:
+        while not node.is_leader or node.applied_index < node.status().last:
             assert node.failure is None and time.monotonic() < end, node
             time.sleep(0.005)
         storage_doubt = node._outside.storage.doubt
-        return {**machine.state(), "doubt": storage_doubt, "snapshot": node.status()["snapshot"]}
+        return {**machine.state(), "doubt": storage_doubt, "snapshot": node.status().to_dict()["snapshot"]}
     finally:
         node.close()

@@ -116,7 +116,7 @@ class Cluster:
         assert all(each == items[0] for each in items)
 
     def transfers(self, id):
-        return self.world.nodes[id].status()["transfers"]
+        return self.world.nodes[id].status().transfers
 
     def behind(self, data=BIG, rounds=6):
         """A member that was away while the others went on and shortened their logs; it is started, and its id given."""
@@ -124,7 +124,7 @@ class Cluster:
         away = self.follower()
         self.world.nodes[away].close()
         self.fill(rounds, data)
-        assert self.leader().status()["first"] > 100
+        assert self.leader().status().first > 100
         self.start(away)
         return away
 
@@ -158,8 +158,8 @@ class Frames:
 
 def halfway(three, id):
     """Some chunks have arrived, and not all."""
-    three.world.until(lambda: three.transfers(id)["chunks_received"] >= 2, 10_000)
-    assert three.transfers(id)["fetched"] == 0
+    three.world.until(lambda: three.transfers(id).chunks_received >= 2, 10_000)
+    assert three.transfers(id).fetched == 0
 
 
 def asked_for(three, id):

@@ -104,7 +104,7 @@ class Writer:
         self.node, self.machine, self.options = node, machine, options
         self.going, self.idle = threading.Event(), threading.Event()
         self.stopping = False
-        self.life = node.status()["incarnation"]
+        self.life = node.status().incarnation
         if options.go:
             self.going.set()
 
@@ -180,7 +180,7 @@ class Writer:
                 self.say("paused")
             elif command == "state":
                 status = self.node.status()
-                about = {"leader": status["leader"], "applied": status["applied"], "snapshot": status["snapshot"]}
+                about = {"leader": status.leader, "applied": status.applied, "snapshot": status.to_dict()["snapshot"]}
                 self.say("state", json.dumps({**self.machine.state(), **about}))
             elif command.startswith(("add ", "remove ")):
                 threading.Thread(target=self.change, args=command.split(" "), daemon=True).start()

@@ -178,7 +178,7 @@ def test_what_an_earlier_leader_appended_is_done_before_its_successors_entries_c
     world.skipped.add((leader.id, "disk"))  # nothing is durable there for now
     futures = [leader.propose(b"%d" % number) for number in range(5)]
     others = [node for node in world.nodes.values() if node is not leader]
-    world.until(lambda: all(node.status()["last"] == before + 5 for node in others))
+    world.until(lambda: all(node.status().last == before + 5 for node in others))
     assert leader.commit_index < before + 5
     world.skipped.add((leader.id, "engine"))
     other = world.until(lambda: next((node for node in others if node.is_leader), None))
@@ -229,7 +229,7 @@ def test_snapshots_and_reads_stand_between_batches(impl, tmp_path):
     cluster = Cluster(impl, tmp_path, machine=Kept, count=3)
     cluster.fill(4)
     world, leader = cluster.world, cluster.leader()
-    world.until(lambda: leader.status()["snapshot"]["index"] > 50)
+    world.until(lambda: leader.status().snapshot.index > 50)
     read = leader.query(lambda machine: len(machine.datas))
     assert outcome(world, read) == 120
     away = cluster.follower()

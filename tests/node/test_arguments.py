@@ -276,7 +276,7 @@ def test_data_that_cannot_be_proposed(impl, leader):
             call(given)
     assert leader.propose(memoryview(b"abcdef")[::2]).result(WAIT).index == leader.applied_index
     assert len(leader.propose_many(iter([b"a", bytearray(b"b"), memoryview(b"c")])).result(WAIT)) == 3
-    assert leader.status()["pending"] == 0
+    assert leader.status().pending == 0
 
 
 def test_what_a_future_does_not_take(impl):

@@ -89,8 +89,8 @@ def test_it_is_the_state_at_an_exact_entry_while_the_node_goes_on(impl, one, tmp
     found, data = read(impl, tmp_path / "backup")
     assert found == made and made.index == indexes[-1] and made.version == 3
     assert data == b"".join(b"item %d\n" % number for number in range(30))
-    status = world.nodes[1].status()["snapshot"]
-    assert (status["made"], status["failed"], status["index"]) == (0, 0, 0)
+    status = world.nodes[1].status().snapshot
+    assert (status.made, status.failed, status.index) == (0, 0, 0)
     # The storage's own snapshots are another matter.
     assert ended(world, world.nodes[1].snapshot()).index == indexes[-1] + 5
     assert ended(world, world.nodes[1].backup(os.fspath(tmp_path / "again"))).index == indexes[-1] + 5
@@ -101,7 +101,7 @@ def test_backups_and_snapshots_are_made_one_after_the_other(impl, one, tmp_path)
     last = propose(world, 20)[-1]
     futures = [world.nodes[1].backup(tmp_path / "1"), world.nodes[1].snapshot(), world.nodes[1].backup(tmp_path / "2")]
     assert [ended(world, future).index for future in futures] == [last] * 3
-    assert world.nodes[1].status()["snapshot"]["made"] == 1
+    assert world.nodes[1].status().snapshot.made == 1
     assert sorted(os.listdir(tmp_path)) == ["1", "2"]
     assert read(impl, tmp_path / "1")[1] == read(impl, tmp_path / "2")[1]
 

@@ -52,19 +52,19 @@ def test_a_frame_is_gone_on_with_in_its_middle(impl):
     world.skipped.add((leader.id, "apply"))
     world.frames.clear()
     world.receive[leader.id](frame)
-    frames = leader.status()["frames_in"]
+    frames = leader.status().frames_in
 
     def refused():
-        return sum(leader.status()["messages_refused"].values())
+        return sum(leader.status().messages_refused.values())
 
     world.for_rounds(5)
     assert refused() == 1
     world.receive[leader.id](frame)
     world.for_rounds(5)
-    assert (refused(), leader.status()["frames_in"]) == (1, frames + 1)
+    assert (refused(), leader.status().frames_in) == (1, frames + 1)
     world.skipped.discard((leader.id, "apply"))
     world.for_rounds(5)
-    assert (refused(), leader.status()["frames_in"]) == (6, frames + 2)
+    assert (refused(), leader.status().frames_in) == (6, frames + 2)
     assert engine.applies.refused == 0
     world.skipped.clear()
     world.close()
@@ -75,14 +75,14 @@ def test_no_write_is_begun_while_the_disk_is_behind(impl):
     world, leader = world_of(impl, {"writes": 1}, election_ticks=50)
     engine = world.engine(leader.id)
     world.skipped.add((leader.id, "disk"))
-    futures, sent = [], leader.status()["frames_out"]
+    futures, sent = [], leader.status().frames_out
     for number in range(20):
         futures.append(leader.propose(b"%d" % number))
         world.for_rounds(3)
         assert engine.writes.pending <= 1
     assert engine.driver.number == engine.driver.durable + 1
-    assert leader.status()["last"] > leader.status()["stable"] + 10
-    assert leader.status()["frames_out"] > sent + 20
+    assert leader.status().last > leader.status().stable + 10
+    assert leader.status().frames_out > sent + 20
     assert {node.leader_id for node in world.nodes.values()} == {leader.id}
     world.skipped.clear()
     world.until(lambda: all(future.done() for future in futures))
@@ -121,7 +121,7 @@ def test_commands_without_room(impl):
         assert future.done()
         with pytest.raises(impl.NotDone, match="too many requests"):
             future.result()
-    assert other.status()["commands_dropped"] == commands.refused == 4
+    assert other.status().queues.commands_dropped == commands.refused == 4
     other._parts.stop_engine()
     world.skipped.clear()
     world.until(lambda: "engine" not in world.executors[other.id].started)
@@ -144,9 +144,9 @@ def test_requests_leave_room_for_frames(impl):
     for future in refused:
         with pytest.raises(impl.NotDone, match="too many requests wait: does apply"):
             future.result()
-    frames, ticks = other.status()["frames_in"], other.status()["ticks"]
+    frames, ticks = other.status().frames_in, other.status().ticks
     world.for_rounds(100)
-    assert other.status()["frames_in"] > frames and other.status()["ticks"] > ticks
+    assert other.status().frames_in > frames and other.status().ticks > ticks
     assert engine.applies.refused == 0
     world.skipped.clear()
     world.until(lambda: all(future.done() for future in futures))

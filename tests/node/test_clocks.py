@@ -140,13 +140,13 @@ def test_a_clock_that_is_off_is_told(impl, nothing_waits, caplog):
     world.leader()
     world.for_rounds(400)
     for node in world.nodes.values():
-        said = node.status()["disagreements"]
+        said = node.status().disagreements
         assert list(said) == [3], said
         assert said[3][0].startswith("its clock is 3,59") or said[3][0].startswith("its clock is 3,60")
         assert "ahead of what the clocks of a majority" in said[3][0]
     world.clocks[3].set_wall(NOW + world.clock.py_now() / 1e9)
     world.for_rounds(1200)
-    assert all(node.status()["disagreements"] == {} for node in world.nodes.values())
+    assert all(node.status().disagreements == {} for node in world.nodes.values())
     world.close()
 
 

@@ -135,6 +135,6 @@ def test_a_member_that_lacks_what_was_compacted_does_not_disturb_the_others(impl
     world.until(lambda: all(future.done() for future in futures))
     assert futures[-1].result(0).index > done.index
     world.for_rounds(1000)
-    assert world.nodes[3].status()["state"] == "running" and world.nodes[3].applied_index <= behind + 1
+    assert world.nodes[3].status().state == "running" and world.nodes[3].applied_index <= behind + 1
     assert leader.is_leader
     world.close()

@@ -16,7 +16,7 @@ SMALL = {"max_entry_bytes": 60 * KIB, "max_message_bytes": 60 * KIB, "max_frame_
 def told(world):
     """Until everybody has heard everybody's settings; what each says about whom."""
     world.until(lambda: all(len(node._parts.engine.hellos.heard()) == 2 for node in world.nodes.values()))
-    return {id: node.status()["disagreements"] for id, node in world.nodes.items()}
+    return {id: node.status().disagreements for id, node in world.nodes.items()}
 
 
 def test_members_with_the_same_settings_agree(impl, nothing_waits, caplog):
@@ -69,9 +69,9 @@ def test_what_was_mended_is_not_said_any_more(impl, nothing_waits):
     world.nodes[3].close()
     world.each = {}
     world.start(3)
-    world.until(lambda: world.nodes[1].status()["disagreements"] == world.nodes[2].status()["disagreements"] == {})
+    world.until(lambda: world.nodes[1].status().disagreements == world.nodes[2].status().disagreements == {})
     world.until(lambda: len(world.nodes[3]._parts.engine.hellos.heard()) == 2)
-    assert world.nodes[3].status()["disagreements"] == {}
+    assert world.nodes[3].status().disagreements == {}
     world.close()
 
 
@@ -87,7 +87,7 @@ def test_frames_of_another_cluster(impl, nothing_waits, caplog, whose):
         world.receive[1](bytes(frame))
         for _ in range(100):
             world.run()
-    said = world.nodes[1].status()["disagreements"]
+    said = world.nodes[1].status().disagreements
     assert said.keys() == ({2} if whose == "whole" else {0})
     (sentence,) = said[2 if whose == "whole" else 0]
     assert sentence.startswith("3 frames of another cluster") and "Config.cluster" in sentence
@@ -160,7 +160,7 @@ def test_frames_of_another_version_and_for_another_member(impl, nothing_waits, c
     world.receive[1](codec.encode(3, []))
     for _ in range(20):
         world.run()
-    said = world.nodes[1].status()["disagreements"]
+    said = world.nodes[1].status().disagreements
     assert [sentence.split(":")[0] for sentence in said[0]] == [
         "1 frames of another version of the wire format have come and were dropped",
         "1 frames for another member have come here and were dropped",
@@ -176,9 +176,9 @@ def test_a_hello_of_a_stranger_is_not_kept(impl, nothing_waits):
     world.receive[1](codec.encode(1, [impl.Message(35, log_term=1, index=1, commit=0, hint=1, context=1)]))
     for _ in range(5):
         world.run()
-    assert node.status()["frames_in"] >= 1
+    assert node.status().frames_in >= 1
     assert node._parts.engine.hellos.heard() == {}
-    assert set(node.status()["messages_refused"].values()) == {0}
+    assert set(node.status().messages_refused.values()) == {0}
     world.close()
 
 
@@ -225,12 +225,12 @@ def test_over_sockets(impl, use_gil):
     nodes = {1: make(1, 10), 2: make(2, 12)}
     try:
         for id, node in nodes.items():
-            eventually(lambda node=node, id=id: node.status()["disagreements"].keys() == {3 - id})
+            eventually(lambda node=node, id=id: node.status().disagreements.keys() == {3 - id})
         nodes.pop(2).close()
         nodes[2] = make(2, 10)
-        eventually(lambda: nodes[1].status()["disagreements"] == {})
+        eventually(lambda: nodes[1].status().disagreements == {})
         eventually(lambda: len(nodes[2]._parts.engine.hellos.heard()) == 1)
-        assert nodes[2].status()["disagreements"] == {}
+        assert nodes[2].status().disagreements == {}
     finally:
         for node in nodes.values():
             node.close()

@@ -71,8 +71,8 @@ def test_a_member_that_contradicts_its_leader_ends(impl, caplog, theirs, ours):
     world = world_of(impl, logs, start=(1, 2))
     leader = world.leader()
     node = world.start(3)
-    world.until(lambda: node.status()["diverged"])
-    said = node.status()["diverged"]
+    world.until(lambda: node.status().diverged)
+    said = node.status().diverged
     index, term, other, another = map(int, re.findall(r"\d+", said)[:4])
     # It is one of those that differ.
     assert ours[index - 1] == term and other == leader.id
@@ -87,14 +87,14 @@ def test_a_member_that_contradicts_its_leader_ends(impl, caplog, theirs, ours):
     assert isinstance(failure, impl.Corruption) and "raftx wal rebuild" in str(failure)
     assert "is committed here with term" in str(failure) and f"the leader, member {leader.id}" in str(failure)
     told = [r for r in caplog.records if r.levelname == "ERROR" and "is committed here with term" in r.getMessage()]
-    assert 1 <= len(told) <= 3 and node.status()["messages_refused"]["contradiction"] >= 3
+    assert 1 <= len(told) <= 3 and node.status().messages_refused["contradiction"] >= 3
     with pytest.raises(impl.Corruption):
         node.wait(0)
     future = leader.propose(b"without it")
     world.until(future.done)
     assert future.result(0) and leader.failure is None
     # Nothing of it was counted for the leader's log.
-    assert leader.status()["diverged"] == "" and world.machines[3].entries == []
+    assert leader.status().diverged == "" and world.machines[3].entries == []
     # It is the same at the next start.
     node.close()
     node = world.start(3)
@@ -122,7 +122,7 @@ def healthy(impl, **settings):
 
 
 def refused(node):
-    return node.status()["messages_refused"]["contradiction"]
+    return node.status().messages_refused["contradiction"]
 
 
 def test_an_append_that_ends_before_the_commit_index_is_acknowledged_up_to_its_end(impl):
@@ -156,7 +156,7 @@ def test_what_is_forged_ends_nothing(impl, caplog):
         forged(impl, world, leader, follower.id, index=3, log_term=2, entries=[entry])
         world.for_rounds(10)
     assert refused(follower) == 2 * (5 * TIMEOUT_ROUNDS // 10)
-    assert follower.failure is None and follower.status()["diverged"] == ""
+    assert follower.failure is None and follower.status().diverged == ""
     assert "is committed here" not in caplog.text and "which no honest member can have sent" in caplog.text
     for node in (follower, leader):
         future = node.propose(b"x")
@@ -173,27 +173,27 @@ def test_before_the_leader_has_agreed_it_takes_more_than_one(impl, caplog, what)
     world.until(lambda: len({node.applied_index for node in world.nodes.values()}) == 1)
     follower.close()
     follower = world.start(follower.id)
-    world.until(lambda: follower.leader_id == leader.id and not follower.status()["waits_for"])
+    world.until(lambda: follower.leader_id == leader.id and not follower.status().waits_for)
     if what == "once":
         forged(impl, world, leader, follower.id, index=8, log_term=1)
-        world.until(lambda: follower.status()["diverged"])
-        world.until(lambda: not follower.status()["diverged"], 20 * TIMEOUT_ROUNDS)
+        world.until(lambda: follower.status().diverged)
+        world.until(lambda: not follower.status().diverged, 20 * TIMEOUT_ROUNDS)
         assert "entry 8 is committed here with term 2" in caplog.text
     else:
         for _ in range(20):
             forged(impl, world, leader, follower.id, index=8, log_term=1)
             world.for_rounds(3)
-        assert follower.status()["diverged"]
+        assert follower.status().diverged
         future = leader.propose(b"x")
         world.until(future.done)
-        world.until(lambda: not follower.status()["diverged"])
+        world.until(lambda: not follower.status().diverged)
     for _ in range(20):
         # Of an earlier term, of another member, of a stranger: not the present leader's.
         forged(impl, world, leader, follower.id, index=8, log_term=1, term=leader.term - 1)
         other = next(node for node in world.nodes.values() if node not in (leader, follower))
         forged(impl, world, other, follower.id, index=8, log_term=1, term=leader.term)
         world.for_rounds(20)
-    assert follower.failure is None and follower.status()["diverged"] == ""
+    assert follower.failure is None and follower.status().diverged == ""
     future = follower.propose(b"y")
     world.until(future.done)
     assert future.result(0)
@@ -267,10 +267,10 @@ def test_a_heartbeat_that_is_forged_is_no_reason(impl):
     for _ in range(3 * TIMEOUT_ROUNDS // 10):
         forged(impl, world, leader, follower.id, kind=HEARTBEAT, commit=1000)
         world.for_rounds(10)
-    assert follower.status()["messages_refused"]["commit"] >= 20
+    assert follower.status().messages_refused["commit"] >= 20
     assert follower.failure is None and follower.leader_id == leader.id
     world.for_rounds(2 * TICK_MS)
-    assert follower.status()["diverged"] == ""
+    assert follower.status().diverged == ""
     world.close()
 
 
@@ -290,10 +290,10 @@ def test_real_nodes_on_directories(impl, tmp_path):
         eventually(lambda: nodes[3].failure is not None)
         assert isinstance(nodes[3].failure, impl.Corruption)
         assert "entry 6 is committed here with term 2" in str(nodes[3].failure)
-        assert nodes[3].status()["frames_out"] < 500
+        assert nodes[3].status().frames_out < 500
         leader = eventually(lambda: next((node for node in nodes.values() if node.is_leader), None))
         assert leader.propose(b"x").result(timeout=20)
-        assert collections.Counter(node.status()["state"] for node in nodes.values()) == {"running": 2, "failed": 1}
+        assert collections.Counter(node.status().state for node in nodes.values()) == {"running": 2, "failed": 1}
     finally:
         for node in nodes.values():
             node.close()

@@ -75,15 +75,15 @@ def test_a_node_in_doubt_is_brought_up_to_date(group: Group, caplog: pytest.LogC
     group.propose(b"two")
     group.start(3)
     three = group.nodes[3]
-    assert three.status()["in_doubt"]
+    assert three.status().in_doubt
     assert "starts in doubt" in caplog.text
-    eventually(lambda: not three.status()["in_doubt"])
+    eventually(lambda: not three.status().in_doubt)
     # It takes part again, and a restart finds no doubt any more.
     next(node for id, node in group.nodes.items() if id != 3 and not node.is_leader).close()
     group.propose(b"three")
     group.close()
     group.start(3)
-    assert not group.nodes[3].status()["in_doubt"]
+    assert not group.nodes[3].status().in_doubt
 
 
 @pytest.mark.slow
@@ -97,7 +97,7 @@ def test_without_help_it_stays_in_doubt(group: Group) -> None:
     for _ in range(2):
         group.start(2, 3)
         time.sleep(1)
-        assert [node.status()["in_doubt"] for node in group.nodes.values()] == [True, True]
+        assert [node.status().in_doubt for node in group.nodes.values()] == [True, True]
         assert not any([node.is_leader for node in group.nodes.values()])
         while group.nodes:
             group.nodes.popitem()[1].close()

@@ -45,7 +45,7 @@ class Disks:
         self.disks[id].capacity = None
 
     def is_full(self, id):
-        return self.node(id).status()["disk_full"]
+        return self.node(id).status().disk.full
 
     def end(self, future):
         """The outcome of a request."""
@@ -83,7 +83,7 @@ def test_a_leader_without_room_lets_another_one_lead(disks, impl, caplog):
     disks.fill(leader.id)
     disks.write_until(lambda: disks.is_full(leader.id) or not leader.is_leader, leader)
     disks.world.until(lambda: disks.leader() is not leader)
-    assert leader.failure is None and leader.status()["disk_shortage"] in ("ENOSPC", "EDQUOT")
+    assert leader.failure is None and leader.status().disk.shortage in ("ENOSPC", "EDQUOT")
     # Neither taken nor passed on: it would not see it applied before long.
     error = disks.end(leader.propose(b"refused"))
     assert isinstance(error, impl.DiskFull) and isinstance(error, impl.NotDone)
@@ -115,7 +115,7 @@ def test_where_nobody_has_room_the_leader_stays_and_refuses(disks, impl):
     assert leader.is_leader and leader.term == term
     for node in (leader, follower):
         assert isinstance(disks.end(node.propose(b"refused")), impl.DiskFull)
-    assert leader.commit_index == leader.status()["last"]
+    assert leader.commit_index == leader.status().last
     # A follower with room passes on, and hears that its leader has none; then the leader hands over to it.
     disks.empty(follower.id)
     disks.world.until(lambda: disks.leader() is follower)
@@ -147,21 +147,21 @@ def test_a_follower_that_has_no_room_left_acknowledges_nothing_and_catches_up(di
     leader = disks.leader()
     follower = next(node for node in disks.world.nodes.values() if node is not leader)
     disks.fill(follower.id)
-    disks.write_until(lambda: follower.status()["messages_not_taken"] > 0, leader)
+    disks.write_until(lambda: follower.status().messages_not_taken > 0, leader)
     for _ in range(5):
         assert isinstance(disks.end(leader.propose(bytes(LARGE))), impl.Done)
-    behind = follower.status()["last"]
-    assert behind < leader.status()["last"] and follower.failure is None
+    behind = follower.status().last
+    assert behind < leader.status().last and follower.failure is None
     disks.world.for_rounds(500)
-    assert follower.status()["last"] == behind and follower.leader_id == leader.id
+    assert follower.status().last == behind and follower.leader_id == leader.id
     # It votes: there is a little room for that.
     term = leader.term
     other = next(node for node in disks.world.nodes.values() if node not in (leader, follower))
     assert disks.end(leader.transfer_leadership(other.id)).leader == other.id and other.term > term
     disks.world.until(lambda: follower.leader_id == other.id)
-    assert follower.status()["vote"] == other.id
+    assert follower.status().vote == other.id
     disks.empty(follower.id)
-    disks.world.until(lambda: follower.status()["last"] == other.status()["last"])
+    disks.world.until(lambda: follower.status().last == other.status().last)
     disks.agree()
 
 
@@ -169,7 +169,7 @@ def test_it_starts_on_a_full_disk(disks, impl):
     leader = disks.leader()
     follower = next(node for node in disks.world.nodes.values() if node is not leader)
     disks.fill(follower.id)
-    disks.write_until(lambda: follower.status()["messages_not_taken"] > 0, leader)
+    disks.write_until(lambda: follower.status().messages_not_taken > 0, leader)
     for _ in range(2):
         disks.world.executors[follower.id].kill()
         disks.disks[follower.id].kill()
@@ -205,7 +205,7 @@ def test_a_snapshot_without_room_is_given_up_and_nothing_else(impl):
     assert isinstance(error, impl.NotDone) and "could not be written" in str(error)
     assert not [name for name in disks.disks[1].files("/1") if name.startswith("snapshot")]
     assert isinstance(disks.end(node.propose(b"2")), impl.Done)
-    assert node.failure is None and node.status()["snapshot"]["failed"] == 1
+    assert node.failure is None and node.status().snapshot.failed == 1
     disks.empty(1)
     assert disks.end(node.snapshot()).size == 4 * SEGMENT
     world.close()
@@ -222,10 +222,10 @@ def test_a_member_that_cannot_store_a_snapshot_says_so_and_goes_on_by_itself(imp
     three.fill(6, BIG)
     disk = three.disks[away]
     node = three.start(away)
-    world.until(lambda: three.transfers(away)["chunks_received"] >= 1, 20_000)
+    world.until(lambda: three.transfers(away).chunks_received >= 1, 20_000)
     disk.capacity = disk.platter.used()
-    world.until(lambda: three.transfers(away)["shortage"] == "ENOSPC", 20_000)
-    assert node.status()["disk_shortage"] == "ENOSPC"
+    world.until(lambda: three.transfers(away).shortage == "ENOSPC", 20_000)
+    assert node.status().disk.shortage == "ENOSPC"
     world.for_rounds(6000)  # it is tried again and again
 
     def told(text):
@@ -233,11 +233,11 @@ def test_a_member_that_cannot_store_a_snapshot_says_so_and_goes_on_by_itself(imp
 
     (line,) = told("cannot store it")
     assert f"node {away}: " in line and "[Errno 28]" in line and "goes on by itself" in line
-    assert three.transfers(away)["given_up"] > 1 and node.failure is None and not told("gives up fetching")
+    assert three.transfers(away).given_up > 1 and node.failure is None and not told("gives up fetching")
     disk.capacity = None
     three.agree(40_000)
-    assert three.transfers(away)["shortage"] == "" and node.status()["disk_shortage"] == ""
-    assert three.transfers(away)["fetched"] == 1 and len(told("there is room again for the snapshot")) == 1
+    assert three.transfers(away).shortage == "" and node.status().disk.shortage == ""
+    assert three.transfers(away).fetched == 1 and len(told("there is room again for the snapshot")) == 1
     world.close()
 
 

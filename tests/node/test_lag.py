@@ -28,11 +28,11 @@ def fill(world, leader, count=300):
 
 def test_how_far_it_is_behind_is_shown(world, impl):
     leader, (node, _) = others(world)
-    assert node.status()["behind"] == 0
+    assert node.status().behind == 0
     slowed(world, node.id, 20)
     fill(world, leader)
     world.for_rounds(2 * ELECTION)
-    behind = node.status()["behind"]
+    behind = node.status().behind
     assert behind == node.commit_index - node.applied_index > 200
     lag = world.engine(node.id).gauges.lag_ms
     assert behind * 10 < lag < behind * 45  # about 20 ms each
@@ -117,7 +117,7 @@ def test_a_proposal_with_a_timeout_is_not_handed_over_in_vain(world, impl):
     world.until(short.done, 500)
     assert isinstance(short.exception(0), impl.Busy) and "entries to apply" in str(short.exception(0))
     assert done(world, long, 20_000)[0].index
-    world.until(lambda: node.status()["behind"] == 0, 20_000)
+    world.until(lambda: node.status().behind == 0, 20_000)
     assert [entry[2] for entry in world.machines[leader.id].entries].count(b"short") == 0
 
 
@@ -126,7 +126,7 @@ def test_it_is_over_when_it_has_caught_up(world):
     engine = slowed(world, node.id, 20)
     fill(world, leader, 60)
     world.until(lambda: engine.gauges.lag_ms > 0)
-    world.until(lambda: node.status()["behind"] == 0, 20_000)
+    world.until(lambda: node.status().behind == 0, 20_000)
     world.for_rounds(2 * TICK_MS)
     assert engine.gauges.lag_ms == 0 and not engine.codec.behind
     assert done(world, node.propose(b"x"), 200)
@@ -151,9 +151,9 @@ def test_a_standstill_is_no_pace(world):
     go_on()
     # What has been applied by the tick that sees the first of it is the pace of the standstill, until the next tick.
     world.for_rounds(2 * TICK_MS + 1)
-    assert 200 < node.status()["behind"] < engine.gauges.lag_ms + TICK_MS
+    assert 200 < node.status().behind < engine.gauges.lag_ms + TICK_MS
     assert engine.gauges.lag_ms < 300  # one each round
-    world.until(lambda: node.status()["behind"] == 0)
+    world.until(lambda: node.status().behind == 0)
 
 
 def test_who_has_caught_up_is_not_behind_until_the_next_tick(world):
@@ -165,7 +165,7 @@ def test_who_has_caught_up_is_not_behind_until_the_next_tick(world):
     world.for_rounds(2 * ELECTION)
     engine.gauges.lag_ms = 1 << 30
     go_on()
-    world.until(lambda: node.status()["behind"] == 0, TICK_MS - 1)
+    world.until(lambda: node.status().behind == 0, TICK_MS - 1)
     assert engine.gauges.lag_ms == 1 << 30
     assert done(world, node.propose(b"x"), 200)
 
@@ -199,7 +199,7 @@ def test_entries_of_one_that_is_slow_are_bounded(impl):
         core = engine.core
         most = max(most, sum(len(entry.data) for entry in core.log.entries(core.log.first, core.log.last)))
     assert 20_000 < most < 50_000
-    assert slow.status()["messages_not_taken"] > 0
+    assert slow.status().messages_not_taken > 0
     assert slow.leader_id == leader.id and slow.term == leader.term
     world.skipped.clear()
     world.until(lambda: slow.applied_index == leader.applied_index, 20_000)
@@ -236,7 +236,7 @@ def test_a_machine_that_sleeps_throttles_its_own_node_alone(impl):
         assert leader.is_leader
         with pytest.raises(impl.NotDone):
             slow.propose(b"x", timeout=0.1).result(WAIT)
-        eventually(lambda: slow.status()["behind"] > 100)
+        eventually(lambda: slow.status().behind > 100)
     finally:
         for node in cluster.nodes.values():
             node.close()

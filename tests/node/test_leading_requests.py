@@ -141,15 +141,15 @@ def test_a_barrier_needs_a_leader_that_can_write(world, impl):
 def test_a_forged_barrier_is_refused(world, impl):
     """An envelope of somebody else's stays one, with the bit of a barrier."""
     leader, (node, other) = others(world)
-    codec = impl._core.Codec(leader.config.cluster, node.id, node.status()["life"])
-    before = leader.status()["messages_refused"]["origin"]
+    codec = impl._core.Codec(leader.config.cluster, node.id, node.status().life)
+    before = leader.status().messages_refused["origin"]
     for origin, refused in ((other.id | 1 << 63, 1), (node.id | 1 << 63, 1)):
-        data = b"".join(each.to_bytes(8, "little") for each in (origin, node.status()["life"], 1))
+        data = b"".join(each.to_bytes(8, "little") for each in (origin, node.status().life, 1))
         entry = impl.Entry(0, 0, data)
         prop = impl.Message(2, log_term=leader.term, hint=1, context=1, entries=[entry], sender=node.id)
         world.receive[leader.id](codec.encode(leader.id, [prop]))
         world.for_rounds(5)
-        assert leader.status()["messages_refused"]["origin"] == before + refused
+        assert leader.status().messages_refused["origin"] == before + refused
 
 
 # --- waiting for an entry ---------------------------------------------------------------------------

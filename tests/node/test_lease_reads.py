@@ -133,32 +133,32 @@ def test_it_begins_with_the_question(world):
 def test_a_voter_that_was_restarted_helps_nobody_at_once(world, impl):
     """What its last life has heard of the leader is forgotten, and binds it all the same."""
     _, (voter, candidate) = leased(world)
-    codec = impl._core.Codec(voter.config.cluster, candidate.id, candidate.status()["life"])
+    codec = impl._core.Codec(voter.config.cluster, candidate.id, candidate.status().life)
     world.executors[voter.id].kill()
     world.storages[voter.id].crash()
     began = world.rounds
     voter = world.start(voter.id)
     cuts = Cuts(world)
     cuts.lost_to[voter.id] = {3, 5, 7, 8, 17}  # what leaders and candidates send, but not who they are
-    world.until(lambda: not voter.status()["waits_for"], ELECTION // 2)
+    world.until(lambda: not voter.status().waits_for, ELECTION // 2)
     assert voter.leader_id == 0
     core, deliver = world.engine(voter.id).core, world.engine(voter.id).link.deliver
     while world.rounds < began + ELECTION - 20:
         vote = impl.Message(5, term=voter.term + 1, index=core.log.last, log_term=core.log.py_term(core.log.last))
         deliver(codec.encode(voter.id, [vote]))
         world.for_rounds(10)
-        assert voter.status()["vote"] != candidate.id
+        assert voter.status().vote != candidate.id
     world.for_rounds(30)
     vote = impl.Message(5, term=voter.term + 1, index=core.log.last, log_term=core.log.py_term(core.log.last))
     deliver(codec.encode(voter.id, [vote]))
     world.for_rounds(5)
-    assert voter.status()["vote"] == candidate.id
+    assert voter.status().vote == candidate.id
 
 
 def test_a_voter_that_has_heard_of_a_higher_term_helps_nobody_at_once(world, impl):
     """It knows no leader any more, and has promised the one of the earlier term to help no other."""
     leader, (voter, candidate) = leased(world)
-    codec = impl._core.Codec(voter.config.cluster, candidate.id, candidate.status()["life"])
+    codec = impl._core.Codec(voter.config.cluster, candidate.id, candidate.status().life)
     engine, term = world.engine(voter.id), voter.term
     done(world, leader.read(level="lease"))
     cuts = Cuts(world)
@@ -172,12 +172,12 @@ def test_a_voter_that_has_heard_of_a_higher_term_helps_nobody_at_once(world, imp
         vote = impl.Message(5, term=its_term, index=last_index, log_term=last_term, sender=candidate.id)
         deliver(codec.encode(voter.id, [vote]))
         world.for_rounds(2)
-        assert voter.status()["vote"] == 0 and voter.term == term + 1
+        assert voter.status().vote == 0 and voter.term == term + 1
     assert rest(world, leader) > 0
     world.for_rounds(ELECTION)
     deliver(codec.encode(voter.id, [impl.Message(5, term=voter.term + 1, index=last_index, log_term=last_term)]))
     world.for_rounds(2)
-    assert voter.status()["vote"] == candidate.id
+    assert voter.status().vote == candidate.id
 
 
 def test_a_candidate_that_a_leader_has_asked_is_helped_at_once(world):

@@ -40,7 +40,7 @@ def test_closed_while_it_starts(impl):
     assert storage.closed
     assert ends(thread)
     assert len(raised) == 1
-    assert node.status()["state"] == "ended"
+    assert node.status().state == "ended"
     with pytest.raises(impl.Stopped, match="closed"):
         node.propose(b"x")
     make(impl, storage).start().close()
@@ -69,7 +69,7 @@ def test_start_and_close_at_the_same_time(impl, tmp_path):
         node.close()
         alive = node_threads()
         assert ends(thread)
-        assert (odd, alive, node.status()["state"]) == ([], [], "ended"), life
+        assert (odd, alive, node.status().state) == ([], [], "ended"), life
     assert stopped
 
 
@@ -146,7 +146,7 @@ def test_no_thread_left(impl, monkeypatch, tmp_path, disk, use_gil):
             if not enough:
                 assert not node_threads()
                 assert isinstance(node.failure, RuntimeError)
-                assert node.status()["state"] == "failed"
+                assert node.status().state == "failed"
                 with pytest.raises(RuntimeError, match="can't start new thread"):
                     next(node.state_changes)
             node.close()
@@ -297,7 +297,7 @@ def test_what_cannot_be_released_does_not_keep_the_rest(impl):
     with pytest.raises(OSError, match="cannot close"):
         node.close()
     assert storage.closed == 1
-    assert node.status()["state"] == "ended"
+    assert node.status().state == "ended"
     node.close()
 
 
@@ -387,7 +387,7 @@ def test_what_has_ended_is_woken_though_the_next_apply_is_stuck(impl):
         results = []
         waiting = [start(lambda f=f: results.append(f.result(timeout=WAIT).result)) for f in (first, one)]
         machine.held.clear()
-        eventually(lambda: node.status()["stable"] >= node.status()["last"] >= 4)
+        eventually(lambda: node.status().stable >= node.status().last >= 4)
         machine.hold.set()
         machine.hold.clear()
         eventually(lambda: len(results) == 2, timeout=10)
@@ -497,10 +497,10 @@ def test_a_failed_node_says_so(impl):
         node.wait(timeout=WAIT)
     for _ in range(2):
         assert "failed" in repr(node) and "gone" in repr(node)
-        assert (node.is_leader, node.role, node.leader_id, node.term) == (False, impl.Role.FOLLOWER, 0, term)
+        assert (node.is_leader, node.role, node.leader_id, node.term) == (False, impl.Role.NONE, 0, term)
         status = node.status()
-        assert (status["state"], status["role"], status["leader"]) == ("failed", "follower", 0)
-        assert "gone" in status["failure"]
+        assert (status.state, status.role, status.leader) == ("failed", "none", 0)
+        assert "gone" in status.failure
         for call in (lambda: node.propose(b""), lambda: node.propose_many([]), node.campaign, node.transfer_leadership):
             with pytest.raises(impl.Stopped, match=r"failed.*gone"):
                 call()
@@ -511,15 +511,15 @@ def test_a_failed_node_says_so(impl):
 
 def test_a_closed_node_says_so(impl):
     node = make(impl)
-    assert (repr(node), node.role) == ("<raftx.Node 1 new term=0 leader=0>", impl.Role.FOLLOWER)
+    assert (repr(node), node.role) == ("<raftx.Node 1 new term=0>", impl.Role.NONE)
     with pytest.raises(impl.Stopped, match="not been started"):
         node.propose(b"x")
     leads(node.start())
     assert "running" in repr(node)
     node.close()
     assert "ended" in repr(node)
-    assert (node.is_leader, node.role, node.leader_id) == (False, impl.Role.FOLLOWER, 0)
-    assert (node.status()["role"], node.status()["leader"]) == ("follower", 0)
+    assert (node.is_leader, node.role, node.leader_id) == (False, impl.Role.NONE, 0)
+    assert (node.status().role, node.status().leader) == ("none", 0)
     with pytest.raises(impl.Stopped, match="was closed") as stopped:
         node.propose(b"x")
     assert stopped.value.__cause__ is None
@@ -587,19 +587,19 @@ def test_the_state_of_each_moment(impl):
 
     class Looking(Storage):
         def open(self, id, cluster):
-            seen.append(node.status()["state"])
+            seen.append(node.status().state)
             return super().open(id, cluster)
 
         def close(self):
-            seen.append(node.status()["state"])
+            seen.append(node.status().state)
             super().close()
 
     node = make(impl, Looking(impl))
-    seen.append(node.status()["state"])
+    seen.append(node.status().state)
     leads(node.start())
-    seen.append(node.status()["state"])
+    seen.append(node.status().state)
     node.close()
-    seen.append(node.status()["state"])
+    seen.append(node.status().state)
     assert seen == ["new", "starting", "running", "stopping", "ended"]
     assert repr(node).startswith("<raftx.Node 1 ended ")
 

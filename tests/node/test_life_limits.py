@@ -83,12 +83,12 @@ def test_open_proposals_are_counted(impl):
             assert refused.done()
             assert isinstance(refused.exception(), impl.NotDone)
             assert "max_open_proposals=50" in str(refused.exception())
-        assert node.status()["pending"] == 50
+        assert node.status().pending == 50
         machine.hold.set()
         for future in futures:
             future.result(timeout=WAIT)
         assert node.propose(b"again").result(timeout=WAIT).result == 51
-        assert node.status()["pending"] == 0
+        assert node.status().pending == 0
     for wrong in (0, -1, 2**31, 1.0, True):
         with pytest.raises(impl.ConfigError, match="max_open_proposals"):
             impl.Config(id=1, max_open_proposals=wrong)

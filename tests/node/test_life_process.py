@@ -94,7 +94,7 @@ for life in range(8):
     node.close()
     shot.join()
     node.close()
-    assert not threads() and node.status()["state"] == "ended", threads()
+    assert not threads() and node.status().state == "ended", threads()
 print("done")
 """
     )
@@ -123,7 +123,7 @@ for after in (0.02, 0.05, 0.09, 0.098, 0.1, 0.101):
         assert after > 0.09
     shot.join()
     time.sleep(0.001)
-    assert not threads() and node.status()["state"] == "ended", (node, threads())
+    assert not threads() and node.status().state == "ended", (node, threads())
 print("done")
 """
     )
@@ -254,7 +254,7 @@ def propose():
             time.sleep(0.01)
 
 def unharmed():
-    assert [node.status()["state"] for node in nodes] == ["running"] * 2
+    assert [node.status().state for node in nodes] == ["running"] * 2
     propose()
     for node in nodes:
         node.close()

@@ -91,7 +91,7 @@ def test_a_log_handler_that_does_not_return(impl, tmp_path, handler, make_node, 
     begun = time.monotonic()
     node.close()
     assert time.monotonic() - begun < 4
-    assert node.status()["state"] == "ended"
+    assert node.status().state == "ended"
     held.go_on.set()
     eventually(lambda: not node_threads())
     assert any("term" in line for line in held.lines)
@@ -115,7 +115,7 @@ def test_a_log_handler_that_closes_the_node(impl, tmp_path, handler, make_node, 
     assert closed.wait(WAIT)
     nodes[0].close()
     eventually(lambda: not node_threads())
-    assert nodes[0].status()["state"] == "ended"
+    assert nodes[0].status().state == "ended"
 
 
 def test_futures_end_in_time_although_a_handler_does_not_return(impl, handler):

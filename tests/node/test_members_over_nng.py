@@ -82,5 +82,5 @@ def test_a_log_that_was_compacted_without_a_snapshot_keeps_the_addresses(impl, n
     first.propose(bytes(50_000)).result(10)
     nodes.pop(1).close()
     again = begin(impl, nodes, tmp_path, 1, urls[1])
-    eventually(lambda: again.status()["first"] > 10)
+    eventually(lambda: again.status().first > 10)
     assert {member.id: member.url for member in again.members} == urls

@@ -151,7 +151,7 @@ def test_a_member_joins_behind_a_snapshot_from_before_its_addition(group):
     for _ in range(20):
         first.propose(b"x").result(10)
     first.snapshot().result(10)
-    eventually(lambda: first.status()["first"] > 10, 20)
+    eventually(lambda: first.status().first > 10, 20)
     all.join(2)
     second = all.start(2)
     first.add_voter(2, "mem:2").result(30)
@@ -350,7 +350,7 @@ def test_a_member_that_joined_is_rebuilt_when_its_disk_is_lost(group, tmp_path):
     all.start(3)
     assert all.nodes[3].wait_ready(20)
     assert all.nodes[3]._outside.state_machine.count == 1
-    eventually(lambda: not all.nodes[3].status()["in_doubt"])
+    eventually(lambda: not all.nodes[3].status().in_doubt)
 
 
 @pytest.mark.parametrize("killed", [False, True])
@@ -445,12 +445,12 @@ def test_more_members_than_a_cluster_can_have_are_refused_at_once(group):
         first.change_configuration([single(kind, id) for id in range(2, 300)])
     with pytest.raises(all.raftx.UsageError, match="addresses must be of members that changes name"):
         first.change_configuration([single(kind, 2)], {3: "mem:3"})
-    last = first.status()["last"]
+    last = first.status().last
     with pytest.raises(all.raftx.NotDone, match="there are 64 members"):
         first.change_configuration([single(kind, id) for id in range(2, 66)]).result(20)
     with pytest.raises(all.raftx.NotDone, match="77 is no member"):
         first.change_configuration([single(all.raftx.ConfChangeKind.UPDATE, 77)], {77: "mem:77"}).result(20)
-    assert first.status()["last"] < last + 5
+    assert first.status().last < last + 5
     with pytest.raises(all.raftx.UsageError, match="url must be an address"):
         first.add_voter(2, "\ud800")
 

@@ -109,7 +109,7 @@ def test_a_damaged_member_is_rebuilt_and_catches_up(impl, groups, by):
     done = group.rebuild(3)
     assert done.aside.exists() and segment(done.aside).parent == done.aside
     group.start(3)
-    eventually(lambda: not group.nodes[3].status()["in_doubt"])
+    eventually(lambda: not group.nodes[3].status().in_doubt)
     group.propose(5)
     group.agree(1, 2, 3)
     assert bool(group.machines[3].restored) == (by == "snapshot")
@@ -118,11 +118,11 @@ def test_a_damaged_member_is_rebuilt_and_catches_up(impl, groups, by):
     group.propose(10)
     group.agree(*group.nodes)
     # The doubt is over for good, and its lives are counted on.
-    before = group.nodes[3].status()["incarnation"]
+    before = group.nodes[3].status().incarnation
     group.stop(3)
     group.start(3)
     status = group.nodes[3].status()
-    assert not status["in_doubt"] and status["incarnation"] == before + 1
+    assert not status.in_doubt and status.incarnation == before + 1
     group.propose(1)
     group.agree(3)
 
@@ -146,7 +146,7 @@ def test_a_directory_that_is_gone_is_rebuilt_a_second_time(impl, groups):
             with contextlib.suppress(impl.MemoryLost):
                 group.stop(3)
             group.start(3)
-        eventually(lambda: not group.nodes[3].status()["in_doubt"])
+        eventually(lambda: not group.nodes[3].status().in_doubt)
         group.propose(5)
         group.agree(1, 2, 3)
         # Restarted, so that its number is above that of a rebuild of nothing.
@@ -172,9 +172,9 @@ def test_a_rebuilt_member_elects_nobody(impl, groups):
     group.start(2, 3)
     time.sleep(1.5)  # seven election timeouts
     assert not any(node.is_leader for node in group.nodes.values())
-    assert group.nodes[3].status()["in_doubt"] and group.nodes[3].status()["vote"] == 0
+    assert group.nodes[3].status().in_doubt and group.nodes[3].status().vote == 0
     group.start(1)
-    eventually(lambda: not group.nodes[3].status()["in_doubt"])
+    eventually(lambda: not group.nodes[3].status().in_doubt)
     group.propose(5)
     group.agree(1, 2, 3)
 
@@ -201,8 +201,8 @@ def test_a_new_cluster_begins_with_a_backup(impl, groups, tmp_path):
     new.start(1, 2, cluster=cluster)
     new.propose(20)
     # The third member of the old one hears of them, and they of it.
-    rejected = eventually(lambda: old.nodes[3].status()["frames_rejected"].get("cluster"))
-    assert rejected and any(node.status()["frames_rejected"].get("cluster") for node in new.nodes.values())
+    rejected = eventually(lambda: old.nodes[3].status().frames_rejected.get("cluster"))
+    assert rejected and any(node.status().frames_rejected.get("cluster") for node in new.nodes.values())
     eventually(lambda: not old.nodes[3].is_leader)  # it may have led, and steps down
     assert len(old.machines[3].items) == 33 and old.nodes[3].term >= term
     with pytest.raises(impl.WrongDirectory, match="belongs to another cluster"):
@@ -253,7 +253,7 @@ def test_a_survivor_leads_out_of_a_lost_quorum(impl, groups):
     group.start(*lost)
     eventually(lambda: any(group.nodes[id].is_leader for id in lost))
     group.done, before = [], group.done
-    eventually(lambda: group.nodes[lost[0]].status()["frames_out"] > 20)
+    eventually(lambda: group.nodes[lost[0]].status().frames_out > 20)
     assert group.machines[survivor].items == before and group.nodes[survivor].is_leader
     group.stop(*lost)
     group.done = before

@@ -294,7 +294,7 @@ def test_restart_keeps_the_log(cluster):
     expected = [b"%d" % i for i in range(20)] + [b"again"]
     for id in cluster.ids:
         eventually(lambda id=id: cluster.machines[id].commands == expected)
-        assert cluster.nodes[id].status()["incarnation"] == 2
+        assert cluster.nodes[id].status().incarnation == 2
 
 
 def test_clean_stop_hands_over(cluster):
@@ -337,7 +337,7 @@ def test_life_cycle(impl):
     node = impl.Node(impl.Config(id=1), memory.MemoryStorage(voters=[1]), network.transport())
     with pytest.raises(impl.Stopped):
         node.propose(b"x")
-    assert node.status()["state"] == "new"
+    assert node.status().state == "new"
     node.start()
     with pytest.raises(impl.UsageError):
         node.start()
@@ -390,9 +390,9 @@ def test_manual_clock(impl):
     with impl.Node(config, memory.MemoryStorage(voters=[1]), network.transport(), Machine(), clock=clock) as node:
         assert not node.is_leader
         for _ in range(25):
-            ticks = node.status()["ticks"]
+            ticks = node.status().ticks
             clock.advance(1.0)
-            eventually(lambda ticks=ticks: node.status()["ticks"] > ticks)
+            eventually(lambda ticks=ticks: node.status().ticks > ticks)
             if node.is_leader:
                 break
         eventually(lambda: node.is_leader)

@@ -289,18 +289,18 @@ def test_answers_to_an_earlier_life_do_not_count(world, impl):
 
 
 def reads_life(world, id):
-    return world.nodes[id].status()["life"]
+    return world.nodes[id].status().life
 
 
 def test_a_member_that_does_not_lead_passes_no_read_on(world, impl):
     """Two that take each other for the leader would never end to."""
     _, (node, other) = others(world)
-    codec = impl._core.Codec(node.config.cluster, other.id, other.status()["life"])
-    before = node.status()["messages_unserved"]
+    codec = impl._core.Codec(node.config.cluster, other.id, other.status().life)
+    before = node.status().messages_unserved
     question = impl.Message(15, entries=[impl.Entry(0, 0, bytes(16))], hint=other.id)
     world.receive[node.id](codec.encode(node.id, [question]))
     world.for_rounds(3)
-    assert node.status()["messages_unserved"] == before + 1
+    assert node.status().messages_unserved == before + 1
 
 
 def test_a_thread_that_is_slow_to_ask_is_not_forgotten(world):

@@ -62,14 +62,14 @@ def test_a_snapshot_is_taken_and_restored(one):
     made = alone.ended(alone.node.snapshot())
     assert (made.index, made.version, made.conf_state.voters) == (indexes[-1], 3, (1,))
     more = alone.propose(5, b"y")
-    status = alone.node.status()["snapshot"]
-    assert (status["index"], status["size"], status["made"], status["writing"]) == (made.index, made.size, 1, None)
+    status = alone.node.status().snapshot
+    assert (status.index, status.size, status.made, status.writing) == (made.index, made.size, 1, None)
     before = alone.machine
     alone.again()
     assert alone.machine.restored == (made.index, 3)
     alone.world.until(lambda: alone.machine.items == before.items)
     assert alone.machine.applied == more
-    assert alone.node.status()["snapshot"]["index"] == made.index
+    assert alone.node.status().snapshot.index == made.index
     assert alone.propose(1)[0] > more[-1]
 
 
@@ -79,13 +79,13 @@ def test_the_policy_takes_them_and_the_log_is_flat(one):
     for _ in range(30):
         alone.propose(40)
     status = alone.node.status()
-    assert status["snapshot"]["made"] >= 8
-    assert status["last"] - 250 < status["snapshot"]["index"] <= status["last"]
-    assert status["first"] > status["last"] - 400
+    assert status.snapshot.made >= 8
+    assert status.last - 250 < status.snapshot.index <= status.last
+    assert status.first > status.last - 400
     before = alone.machine.items
     alone.again()
     status = alone.node.status()
-    assert status["last"] - 600 < status["first"]
+    assert status.last - 600 < status.first
     alone.world.until(lambda: alone.machine.items == before)
     assert len(alone.machine.applied) < 400
 
@@ -95,7 +95,7 @@ def test_bytes_make_one_due_too(one):
     for _ in range(4):
         alone.propose(10, b"z" * 1000)
         alone.world.for_rounds(20)
-    assert 2 <= alone.node.status()["snapshot"]["made"] <= 5
+    assert 2 <= alone.node.status().snapshot.made <= 5
 
 
 def test_several_requests_share_one(one):
@@ -104,7 +104,7 @@ def test_several_requests_share_one(one):
     futures = [alone.node.snapshot() for _ in range(3)]
     results = [alone.ended(future) for future in futures]
     assert len({result.index for result in results}) == 1
-    assert alone.node.status()["snapshot"]["made"] == 1
+    assert alone.node.status().snapshot.made == 1
     assert alone.ended(alone.node.snapshot()) == results[0]  # nothing was applied since
 
 
@@ -183,12 +183,12 @@ def test_a_machine_with_a_state_of_its_own(one):
     indexes = alone.propose(200)
     assert alone.ended(alone.node.compact(indexes[150])) == indexes[150]
     alone.world.for_rounds(30)
-    assert alone.node.status()["first"] == indexes[150] + 1
+    assert alone.node.status().first == indexes[150] + 1
     alone.propose(400, b"w" * 300)
     alone.world.for_rounds(30)
     machine = Durable(alone.machine.applied_index)
     alone.again(machine)
-    assert alone.node.status()["first"] == indexes[150] + 1
+    assert alone.node.status().first == indexes[150] + 1
     new = alone.propose(2)
     assert machine.applied == new
 
@@ -235,7 +235,7 @@ def test_a_snapshot_under_way_is_given_up_at_a_stop(impl, one):
     alone.propose(3)
     future = alone.node.snapshot()
     alone.world.for_rounds(30)
-    assert alone.node.status()["snapshot"]["writing"] > 5 and alone.propose(1)
+    assert alone.node.status().snapshot.writing > 5 and alone.propose(1)
     alone.world.close()
     with pytest.raises(impl.Unknown):
         future.result(timeout=0)
@@ -258,12 +258,12 @@ def test_members_keep_what_a_slow_one_needs(impl, tmp_path):
         futures = [leader.propose(b"x%d" % number) for number in range(60)]
         world.until(lambda futures=futures: all(future.done() for future in futures))
     match = core.tracker.peers.column("match")[core.tracker.peers.py_slot_of(slow)]
-    assert leader.status()["snapshot"]["index"] > match + 300
-    assert leader.status()["first"] <= match + 1
+    assert leader.status().snapshot.index > match + 300
+    assert leader.status().first <= match + 1
     world.skipped.clear()
     world.until(lambda: world.nodes[slow].applied_index == leader.applied_index)
     world.for_rounds(50)
-    assert leader.status()["first"] > match
+    assert leader.status().first > match
     world.close()
 
 

@@ -41,18 +41,18 @@ def told(caplog):
 
 
 def not_taken(node):
-    return node.status()["snapshots_not_taken"]
+    return node.status().snapshots_not_taken
 
 
 def test_a_storage_without_snapshots_says_what_it_lacks(three, caplog):
     """Once a minute, however many offers come; with another storage the member goes on."""
     three.fill(4, BIG)
     leader = three.leader()
-    offered = leader.status()["snapshot"]["index"]
+    offered = leader.status().snapshot.index
     node = three.start(3)
     three.world.until(lambda: not_taken(node) >= 3)
     status = node.status()
-    assert (status["applied"], status["transfers"], status["messages_unserved"]) == (0, {}, 0)
+    assert (status.applied, status.transfers, status.messages_unserved) == (0, None, 0)
     assert node.failure is None and not [m for _, _, m in three.seen if m.kind == CHUNKS]
     (line,) = told(caplog)
     assert "node 3: it lacks entries that its leader has dropped" in line
@@ -69,7 +69,7 @@ def test_a_storage_without_snapshots_says_what_it_lacks(three, caplog):
     three.bare = False
     three.start(3)
     three.agree(20_000)
-    assert three.transfers(3)["fetched"] == 1 and not_taken(three.world.nodes[3]) == 0
+    assert three.transfers(3).fetched == 1 and not_taken(three.world.nodes[3]) == 0
     assert len(told(caplog)) == 2
 
 
@@ -82,7 +82,7 @@ def test_an_offer_of_what_is_there_is_answered(impl, three, caplog):
     leader = three.leader()
     entry, committed = node.applied_index - 5, node.commit_index
     snapshot = impl.Snapshot(entry, leader.term, leader.configuration, b"")
-    codec = impl._core.Codec(impl.Config(id=1).cluster, leader.id, leader.status()["life"])
+    codec = impl._core.Codec(impl.Config(id=1).cluster, leader.id, leader.status().life)
     offer = impl.Message(kind=SNAP, sender=leader.id, to=3, term=leader.term, snapshot=snapshot)
     sent = len(three.world.trace)
     three.world.receive[3](codec.encode(3, [offer]))

@@ -71,12 +71,12 @@ def test_a_member_begins_with_the_one_before(impl, cluster, where, how, caplog):
     # Before it has heard of anybody: what it has is its own.
     machine, index = three.world.machines[id], int(older[26:42], 16)
     status = node.status()
-    assert machine.restored == (index, 3) and status["snapshot"]["index"] == index
-    assert (status["first"], status["last"]) == (index + 1, last)
+    assert machine.restored == (index, 3) and status.snapshot.index == index
+    assert (status.first, status.last) == (index + 1, last)
     three.world.receive[id] = receive
     three.agree()
     assert machine.applied[0] == index + 1 and machine.restored == (index, 3)
-    assert node.applied_index > last and three.transfers(id)["fetched"] == 0
+    assert node.applied_index > last and three.transfers(id).fetched == 0
     # The next one takes the place of the damaged one.
     again = make_snapshot(three, node)
     assert three.snapshots(id) == [older, newer + ".damaged", again]
@@ -99,7 +99,7 @@ def restarted(three, newer):
     name = make_snapshot(three, leader)
     # The log on disk begins behind the older one with the next segment.
     three.propose(30, BIG)
-    assert three.snapshots(leader.id) == [older, name] and three.transfers(3)["given_up"] == 0
+    assert three.snapshots(leader.id) == [older, name] and three.transfers(3).given_up == 0
     three.kill(leader.id)
     newer(leader.id, older, name)
     three.seen.clear()
@@ -107,7 +107,7 @@ def restarted(three, newer):
     # It may take a while until it is asked again: what follows the older one is there as long.
     three.world.for_rounds(50)
     index = int(older[26:42], 16)
-    assert source.status()["first"] == index + 1
+    assert source.status().first == index + 1
     three.world.skipped.clear()
     return source, index
 
@@ -125,16 +125,16 @@ def test_who_has_a_part_of_it_gets_the_rest(cluster, where, damaged):
 
     source, index = restarted(three, newer)
     had = three.world.nodes[3]._parts.courier.fetch.receiver.missing()
-    three.world.until(lambda: three.transfers(3)["fetched"] or three.transfers(3)["given_up"], 20_000)
-    assert three.transfers(3)["given_up"] == 0
+    three.world.until(lambda: three.transfers(3).fetched or three.transfers(3).given_up, 20_000)
+    assert three.transfers(3).given_up == 0
     wanted = served(three, 3)
     assert {entry for entry, _ in wanted} == {index} and {to for to, _ in asked_for(three, 3)} == {source.id}
     assert min(number for _, number in wanted) >= had >= 2
     # What follows it has stayed at the source, too: one transfer is enough.
     three.agree(20_000)
-    assert three.transfers(3)["fetched"] == 1 and three.world.machines[3].restored[0] == index
+    assert three.transfers(3).fetched == 1 and three.world.machines[3].restored[0] == index
     # Some time after that it is dropped.
-    three.world.until(lambda: source.status()["first"] > source.status()["snapshot"]["index"])
+    three.world.until(lambda: source.status().first > source.status().snapshot.index)
 
 
 @pytest.mark.parametrize("where", WHERE)
@@ -148,7 +148,7 @@ def test_one_that_is_damaged_is_not_served(cluster, where, caplog):
 
     _, index = restarted(three, newer)
     three.agree(20_000)
-    assert three.transfers(3)["given_up"] >= 1
+    assert three.transfers(3).given_up >= 1
     assert three.world.machines[3].restored[0] > index
     assert any(f"cannot serve the snapshot of entry {index}" in record.getMessage() for record in caplog.records)
 
@@ -168,7 +168,7 @@ def test_one_that_cannot_be_opened_is_told(impl, cluster, caplog):
 
     storage.open_snapshot = broken
     three.start(3)
-    three.world.until(lambda: three.transfers(3)["given_up"], 10_000)
+    three.world.until(lambda: three.transfers(3).given_up, 10_000)
     told = [record.getMessage() for record in caplog.records if "cannot serve" in record.getMessage()]
     assert told and "positional argument" in told[0]
     storage.open_snapshot = open_snapshot

@@ -85,15 +85,15 @@ def test_lives_are_known_though_slots_move_and_members_come_back(impl, world):
     # The answer to a heartbeat: it does not count before its sender has introduced itself.
     beat = impl.Message(9, term=term)
     sends(fifth, beat)
-    assert engine.peers.py_incarnation(other) == present and leader.status()["messages_unmet"] >= 1
+    assert engine.peers.py_incarnation(other) == present and leader.status().messages_unmet >= 1
     sends(fifth, hello)
     assert engine.peers.py_incarnation(other) == fifth
-    stale = leader.status()["frames_stale"]
+    stale = leader.status().frames_stale
     for text in ("v4", "v8", "r4", f"r{other}", f"v{other}", "r8"):
         change(world, text)
         sends(later(present, 4), beat)
         stale += 1
-        assert leader.status()["frames_stale"] == stale, text
+        assert leader.status().frames_stale == stale, text
     assert engine.peers.py_incarnation(other) == fifth
     sends(sixth, hello, beat)
     assert engine.peers.py_incarnation(other) == sixth
@@ -146,9 +146,9 @@ def test_a_newcomer_answers_a_leader_that_it_does_not_know(impl):
     world.engine(1).changes.installs.put_self(b"", 1000)
 
     def caught_up():
-        return peers.column("match")[1] == leader.status()["last"] > 3
+        return peers.column("match")[1] == leader.status().last > 3
 
     # The newcomer waits a while for the member that it knows, and is not there.
     world.until(caught_up)
-    assert world.nodes[2].leader_id == 1 and not world.nodes[2].status()["waits_for"]
+    assert world.nodes[2].leader_id == 1 and not world.nodes[2].status().waits_for
     world.close()

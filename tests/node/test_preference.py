@@ -96,7 +96,7 @@ def test_not_to_one_that_could_not_go_on(world, impl, why):
 def told_full(world, impl, id):
     """What the frames of a member say of its disk, from now on."""
     node = world.nodes[id]
-    codec = impl._core.Codec(node.config.cluster, id, node.status()["life"])
+    codec = impl._core.Codec(node.config.cluster, id, node.status().life)
     codec.no_room = True
     for to, deliver in list(world.receive.items()):
 
@@ -120,7 +120,7 @@ def test_nobody_is_preferred_to_one_of_the_same_priority(impl):
 
 def test_a_hello_tells_the_priority(world, impl):
     """With the options, which disagreements are still found in."""
-    assert {node.status()["disagreements"] == {} for node in world.nodes.values()} == {True}
+    assert {node.status().disagreements == {} for node in world.nodes.values()} == {True}
     unit = module(impl, "node.rows").PRIORITY_UNIT
     said = world.engine(3).hellos.heard()
     assert {id: each[4] // unit for id, each in said.items()} == {1: 5, 2: 0}

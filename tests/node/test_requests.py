@@ -288,7 +288,7 @@ def test_an_entry_without_an_envelope_is_counted_and_told(impl, caplog):
     parts.applier.applies.py_put_entries(spans, 5, 7)
     world.run()
     world.run()
-    assert node.status()["entries_bare"] == 2
+    assert node.status().entries_bare == 2
     assert len(world.machines[1].entries) == seen
     assert caplog.text.count("was not proposed by a Node") == 1
     world.executors[1].kill()
@@ -321,7 +321,7 @@ def test_status_and_properties_read_published_values_only(impl):
         **{**vars(parts), "engine": Engine(), "applier": Untouchable(), "watch": Untouchable(), "wal": Untouchable()}
     )
     assert (node.status(), node.configuration, node.applied_index) == before
-    assert before[0]["configuration"] == before[1] == impl.ConfState(voters=(1,))
+    assert before[0].configuration == before[1] == impl.ConfState(voters=(1,))
     node._parts = parts
     world.close()
 
@@ -341,7 +341,7 @@ def test_a_vote_is_shown_though_nothing_else_has_changed(impl):
         message = impl.Message(kind, sender=2, term=term, flags=flags)
         world.receive[1](codec.encode(1, [message]))
         world.run()
-        assert (node.term, node.leader_id, node.status()["vote"]) == (term, 0, vote)
+        assert (node.term, node.leader_id, node.status().vote) == (term, 0, vote)
     world.skipped.clear()
     world.close()
 
@@ -375,11 +375,5 @@ def test_what_was_found_is_shown_before_the_first_round(impl):
     world.close()
     world.storages[1].put_in_doubt()
     status = world.start(1).status()
-    assert (status["in_doubt"], status["term"], status["vote"], status["last"], status["ticks"]) == (
-        True,
-        term,
-        1,
-        2,
-        0,
-    )
+    assert (status.in_doubt, status.term, status.vote, status.last, status.ticks) == (True, term, 1, 2, 0)
     world.close()

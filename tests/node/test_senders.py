@@ -45,7 +45,7 @@ class Desk:
 
         def counted() -> bool:
             status = self.fuzz.nodes[to].status()
-            seen = {**status["messages_refused"], "stale": status["frames_stale"], "last": status["last"]}
+            seen = {**status.messages_refused, "stale": status.frames_stale, "last": status.last}
             return all([seen[name] == value for name, value in expected.items()])
 
         self.fuzz.eventually(counted)
@@ -65,7 +65,7 @@ def proposed(impl: ModuleType, incarnation: int, sequence: int, sender: int = 2)
 
 def test_frames_of_an_earlier_life_are_stale(desk: Desk) -> None:
     """What the member really sends is of its first life, and is stale from when the fifth has introduced itself."""
-    last = desk.fuzz.nodes[1].status()["last"]
+    last = desk.fuzz.nodes[1].status().last
     fourth, fifth = later(desk.life, 3), later(desk.life, 4)
     desk.introduce(fifth)
     desk.fuzz.eventually(lambda: desk.fuzz.nodes[1]._parts.engine.peers.py_incarnation(2) == fifth)
@@ -74,7 +74,7 @@ def test_frames_of_an_earlier_life_are_stale(desk: Desk) -> None:
     desk.send(fourth, proposed(desk.impl, fourth, 2))
     desk.send(fifth, proposed(desk.impl, fifth, 2))
     desk.until(last=last + 2, incarnation=0, origin=0)
-    assert desk.fuzz.nodes[1].status()["frames_stale"] >= 1
+    assert desk.fuzz.nodes[1].status().frames_stale >= 1
 
 
 def test_what_a_life_sends_does_not_count_before_it_is_met(desk: Desk) -> None:
@@ -84,22 +84,22 @@ def test_what_a_life_sends_does_not_count_before_it_is_met(desk: Desk) -> None:
     for incarnation in (0, desk.life + STEP + 1, 2**62 + 1, 2**64 - 1):
         desk.send(incarnation, M(9, term=1))
     desk.until(incarnation=4, stale=0)
-    unmet, strange = status()["messages_unmet"], later(desk.life, 900)
+    unmet, strange = status().messages_unmet, later(desk.life, 900)
     desk.send(strange)
     desk.send(strange, M(9, term=7))
     desk.send(strange, M(8, term=1))
     desk.send(strange, M(2, hint=1, context=1, entries=lies.proposals(desk.impl, 3, strange, 1)))
-    desk.fuzz.eventually(lambda: status()["messages_unmet"] == unmet + 3)
+    desk.fuzz.eventually(lambda: status().messages_unmet == unmet + 3)
     desk.until(term=0, origin=0, **{"second leader": 0})
     desk.fuzz.commit(b"both others are needed for nothing, but they are heard")
-    last = status()["last"]
+    last = status().last
     desk.send(desk.life, proposed(desk.impl, desk.life, 1))
     desk.until(last=last + 1, stale=0)
 
 
 def test_proposals_are_their_senders_own_and_numbered(desk: Desk) -> None:
     draw = random.Random(3)
-    last = desk.fuzz.nodes[1].status()["last"]
+    last = desk.fuzz.nodes[1].status().last
     for _ in range(200):
         fields = lies.odd_proposals(draw, 2, desk.life, desk.impl)
         desk.send(desk.life, desk.impl.Message(fields.pop("kind"), **fields))
@@ -111,7 +111,7 @@ def test_proposals_are_their_senders_own_and_numbered(desk: Desk) -> None:
 
 def test_proposals_with_impossible_numbers_do_not_mute_a_member(desk: Desk) -> None:
     """Numbers far ahead would fill the window of those that were seen, and all honest ones would look old."""
-    last = desk.fuzz.nodes[1].status()["last"]
+    last = desk.fuzz.nodes[1].status().last
     for number in range(64):
         desk.send(desk.life, proposed(desk.impl, desk.life, 2**62 - number))
     for number in range(1, 65):

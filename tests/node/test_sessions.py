@@ -255,10 +255,10 @@ def test_sessions_go_on_behind_a_snapshot(make, impl):
     world.nodes[other].close()
     filler = [world.ended(leader.propose(b"x%d" % number)) for number in range(30)]
     assert filler[-1].index > 30
-    world.until(lambda: leader.status()["snapshot"]["index"] > 20 and leader.status()["first"] > 20)
+    world.until(lambda: leader.status().snapshot.index > 20 and leader.status().first > 20)
     world.start(other)
     world.settled()
-    assert world.nodes[other].status()["snapshot"]["index"] > 20
+    assert world.nodes[other].status().snapshot.index > 20
     assert world.machines[other].given[0] == b"first"
     # Nobody waits for them any more, as far as these entries say: they still have their answers.
     one = form.HEADER.pack(id, opening, 1, 1, form.COMMAND) + b"first"

@@ -64,23 +64,23 @@ try:
     while True: os.write(ballast, bytes(4096))
 except OSError: pass
 result = {"filled": write(40) and False}
-while not nodes[1].status()["disk_full"]: write(1)
+while not nodes[1].status().disk.full: write(1)
 wait(lambda: not nodes[1].is_leader and any(n.is_leader for n in nodes.values()))
 result["led by"] = next(id for id, n in nodes.items() if n.is_leader)
 result["refused"] = type(nodes[1].propose(b"no").exception(timeout=20)).__name__
 refused.append(b"no")
-result["shortage"] = nodes[1].status()["disk_shortage"]
+result["shortage"] = nodes[1].status().disk.shortage
 result["beside"] = sum(each == "NoneType" for each in write(120))
 result["failure"] = [str(n.failure) for n in nodes.values()]
 # It ends and begins again on the full disk, and recovers without another start.
-result["not taken"] = nodes[1].status()["messages_not_taken"]
+result["not taken"] = nodes[1].status().messages_not_taken
 nodes[1].close()
 machines[1] = Machine()
 start(1)
 wait(lambda: nodes[1].leader_id)
-wait(lambda: nodes[1].status()["disk_full"])  # found out by the thread that makes segments, a moment after the start
+wait(lambda: nodes[1].status().disk.full)  # found out by the thread that makes segments, a moment after the start
 os.ftruncate(ballast, 0)
-wait(lambda: not nodes[1].status()["disk_full"])
+wait(lambda: not nodes[1].status().disk.full)
 wait(lambda: len({n.applied_index for n in nodes.values()}) == 1)
 lead(1)
 result["again"] = sum(each == "NoneType" for each in write(5))

@@ -36,7 +36,7 @@ def test_a_later_offer_waits_for_the_one_that_is_taken_up(impl, tmp_path, own):
     first = snapshot(leader)
     cluster.fill(1, BIG)
     node = cluster.start(away)
-    world.until(lambda: cluster.transfers(away)["fetched"] == 1, 40_000)
+    world.until(lambda: cluster.transfers(away).fetched == 1, 40_000)
     world.skipped.add((away, "disk"))
     for _ in range(2):
         cluster.fill(1, BIG)
@@ -209,7 +209,7 @@ def test_one_that_is_due_while_another_is_written_is_due_still(impl, tmp_path):
     future = leader.propose_many([b"x"] * 100)
     world.until(future.done)
     world.skipped.discard((leader.id, "snapshot"))
-    world.until(lambda: leader.status()["snapshot"]["index"] >= 100)
+    world.until(lambda: leader.status().snapshot.index >= 100)
     world.close()
 
 
@@ -228,7 +228,7 @@ def test_one_that_was_overtaken_has_not_failed(impl, caplog):
     with caplog.at_level("INFO"):
         subject.go_on()
     assert subject.outcomes.seen == [(1, 15)]
-    assert subject.keeper.status()["failed"] == 0
+    assert subject.keeper.status().failed == 0
     assert [record.levelname for record in caplog.records] == ["INFO"]
 
 
@@ -300,7 +300,7 @@ def test_a_file_that_others_need_and_that_is_not_whole(impl, tmp_path, how, capl
     later = leader.applied_index
     node = cluster.start(away)
     world.for_rounds(4000)
-    assert leader.status()["snapshot"]["index"] >= min(later, made.index + 1)
+    assert leader.status().snapshot.index >= min(later, made.index + 1)
     world.until(lambda: node.applied_index >= later, 20_000)
     assert 1 <= caplog.text.count("cannot serve the snapshot") <= 3
     cluster.agree()

@@ -83,7 +83,7 @@ def test_an_entry_of_another_term_is_another_one(world, impl):
     cuts = Cuts(world)
     cuts.members.add(leader.id)
     lost, term = leader.propose(b"lost"), leader.term
-    index = leader.status()["last"] + 1
+    index = leader.status().last + 1
     new = world.until(lambda: next((node for node in rest if node.is_leader), None))
     cuts.members.clear()
     world.until(lost.done)

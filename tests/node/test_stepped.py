@@ -28,7 +28,7 @@ def story(impl):
     before = world.rounds
     leader.close()
     assert world.rounds > before
-    assert leader.status()["state"] == "ended"
+    assert leader.status().state == "ended"
     world.until(lambda: any(node.is_leader for node in world.nodes.values()), rounds=50)
     world.close()
     assert all(executor.names() == () for executor in world.executors.values())
@@ -55,8 +55,8 @@ def test_workers_are_stepped_by_name(impl):
     world.until(lambda: node.applied_index)
     future = node.propose(b"x")
     # Each of them in turn brings it one stage on.
-    assert executor.step("engine") and node.status()["last"] == 2
-    assert node.status()["stable"] == 1
+    assert executor.step("engine") and node.status().last == 2
+    assert node.status().stable == 1
     assert executor.step("disk") and executor.step("engine")
     assert node.commit_index == 2 and not future.done()
     assert executor.step("apply")
@@ -102,7 +102,7 @@ def test_a_round_that_raises_ends_the_node_as_in_a_thread(impl, what):
         assert isinstance(each.exception(0), impl.Unknown)
         assert isinstance(each.exception(0).__cause__, cause)
     assert isinstance(node.failure, cause)
-    assert node.status()["state"] == "failed"
+    assert node.status().state == "failed"
     world.close()
     assert executor.names() == ()
 
@@ -237,7 +237,7 @@ def test_closed_by_its_own_round(impl, by):
     future = node.propose(b"x")
     if by == "callback":
         future.add_done_callback(lambda _: node.close())
-    world.until(lambda: node.status()["state"] == "ended")
+    world.until(lambda: node.status().state == "ended")
     assert future.done()
     node.close()
     assert not world.executors[1].step("apply")

@@ -159,7 +159,7 @@ def test_close_lets_no_iteration_stop(impl):
     storage.close = stops
     with pytest.raises(RuntimeError, match="StopIteration came out of"):
         node.close()
-    assert node.status()["state"] == "ended"
+    assert node.status().state == "ended"
 
 
 def frames(error):

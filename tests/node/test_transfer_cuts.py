@@ -54,7 +54,7 @@ class Transfer:
         self.world.until(lambda: all(future.done() for future in made))
         assert made[0].result() == made[1].result() and made[0].result().chunks == chunks
         self.index = made[0].result().index
-        self.world.until(lambda: all(node.status()["first"] > self.index for node in self.world.nodes.values()))
+        self.world.until(lambda: all(node.status().first > self.index for node in self.world.nodes.values()))
         self.cluster.propose(2)
         self.cluster.start(3)
         # What is under way while the round trip is short does not depend on how long it was before.
@@ -73,7 +73,7 @@ class Transfer:
             self.world.until(lambda: self.fetch().receiver.missing() >= count)
             assert self.fetch().receiver.missing() == count
         else:
-            self.world.until(lambda: self.cluster.transfers(3)["fetched"])
+            self.world.until(lambda: self.cluster.transfers(3).fetched)
         self.world.step = SLOW
 
     def come_to_an_end(self):
@@ -114,7 +114,7 @@ def test_the_smallest_window_and_the_smallest_chunks(begun):
             assert PIECE < message.body_size < PIECE + 100 or message.commit == 99
             under_way -= 1
         assert 0 <= under_way <= 1
-    assert three.transfers(3)["chunks_received"] == 100 and three.transfers(3)["given_up"] == 0
+    assert three.transfers(3).chunks_received == 100 and three.transfers(3).given_up == 0
 
 
 def lose_the_connection(transfer, rounds=40):
@@ -127,7 +127,7 @@ def lose_it_for_long(transfer):
     """Its source is given up meanwhile, and offers it once more afterwards."""
     fetches = transfer.fetch() is not None
     lose_the_connection(transfer, 450)
-    assert transfer.cluster.transfers(3)["given_up"] == fetches
+    assert transfer.cluster.transfers(3).given_up == fetches
 
 
 def restart_the_source(transfer):
@@ -182,7 +182,7 @@ def test_it_goes_on_from_every_chunk(impl, begun, monkeypatch, cut):
             assert set(range(count + 1, MANY)) <= set(wanted) and len(asked) <= MANY - count + AGAIN
         if cut is not lose_it_for_long:
             # The present source, or the next one, has the file: none is given up.
-            assert transfer.cluster.transfers(3)["given_up"] == 0, f"after {count}"
+            assert transfer.cluster.transfers(3).given_up == 0, f"after {count}"
         transfer.world.close()
 
 

@@ -31,19 +31,19 @@ def test_a_member_that_was_away_gets_a_snapshot(cluster):
     world.nodes[away].close()
     three.fill(10)
     leader = three.leader()
-    assert leader.status()["first"] > 200
+    assert leader.status().first > 200
     three.start(away)
     three.agree()
     status = world.nodes[away].status()
-    assert status["transfers"]["fetched"] == 1 and status["snapshot"]["index"] > 200
+    assert status.transfers.fetched == 1 and status.snapshot.index > 200
     assert world.machines[away].restored is not None
-    assert leader.status()["transfers"]["chunks_served"] >= 1
+    assert leader.status().transfers.chunks_served >= 1
     three.fill(1)
     three.agree()
     world.nodes[away].close()
     three.start(away)
     three.agree()
-    assert world.nodes[away].status()["transfers"]["fetched"] == 0
+    assert world.nodes[away].status().transfers.fetched == 0
 
 
 def test_an_empty_member_gets_a_snapshot(cluster):
@@ -52,7 +52,7 @@ def test_an_empty_member_gets_a_snapshot(cluster):
     three.fill(6, BIG)
     three.start(3)
     three.agree()
-    assert three.transfers(3)["fetched"] == 1
+    assert three.transfers(3).fetched == 1
     assert three.world.machines[3].restored is not None
 
 
@@ -68,7 +68,7 @@ def test_chunks_that_are_lost_are_asked_for_again(cluster):
     three.loses = loses
     away = three.behind(rounds=4)
     three.agree(20_000)
-    assert three.transfers(away)["fetched"] == 1 and three.transfers(away)["given_up"] == 0
+    assert three.transfers(away).fetched == 1 and three.transfers(away).given_up == 0
     assert lost.count(True) >= 3
 
 
@@ -94,10 +94,10 @@ def test_chunks_that_come_twice_change_nothing(cluster):
     courier.arrived = arrived
     three.agree(20_000)
     transfers = three.transfers(away)
-    assert transfers["fetched"] == 1 and transfers["chunks_received"] > 5
+    assert transfers.fetched == 1 and transfers.chunks_received > 5
     # They did come twice: no frame was dropped as one of an earlier life.
     assert len(came) > 5 and set(came.values()) == {2}
-    assert three.world.nodes[away].status()["frames_stale"] == 0
+    assert three.world.nodes[away].status().frames_stale == 0
 
 
 def test_a_chunk_that_is_also_refused_is_dropped(cluster):
@@ -118,12 +118,12 @@ def test_a_chunk_that_is_also_refused_is_dropped(cluster):
     away = three.behind(rounds=4)
     three.agree(20_000)
     assert len(mixed) == 3 and three.world.nodes[away].failure is None
-    assert three.transfers(away)["fetched"] == 1 and three.transfers(away)["given_up"] == 0
+    assert three.transfers(away).fetched == 1 and three.transfers(away).given_up == 0
 
 
 def repeated(three, sender, to, *messages):
     """A frame with these messages alone."""
-    life = three.world.nodes[sender].status()["life"]
+    life = three.world.nodes[sender].status().life
     codec = three.impl._core.Codec(three.impl.Config(id=1).cluster, sender, life)
     return codec.encode(to, [message.copy() for message in messages])
 
@@ -164,7 +164,7 @@ def test_another_member_that_has_the_file_goes_on(cluster):
     five.world.for_rounds(50)
     five.start(4)
     five.agree(20_000)
-    assert five.transfers(4)["fetched"] == 1
+    assert five.transfers(4).fetched == 1
     five.seen.clear()
     five.start(5)
     halfway(five, 5)
@@ -172,7 +172,7 @@ def test_another_member_that_has_the_file_goes_on(cluster):
     five.world.until(lambda: five.world.nodes[4].is_leader)
     five.kill(leader.id)
     five.agree(20_000)
-    assert five.transfers(5)["fetched"] == 1 and five.transfers(5)["given_up"] == 0
+    assert five.transfers(5).fetched == 1 and five.transfers(5).given_up == 0
     assert five.world.machines[5].restored[0] == made.result().index
     asked = asked_for(five, 5)
     assert {to for to, _ in asked} == {leader.id, 4}
@@ -187,7 +187,7 @@ def test_a_new_leader_with_another_snapshot(cluster):
     halfway(three, away)
     three.kill(three.leader().id)
     three.agree(20_000)
-    assert three.transfers(away)["fetched"] == 1 and three.transfers(away)["given_up"] == 1
+    assert three.transfers(away).fetched == 1 and three.transfers(away).given_up == 1
 
 
 def test_a_leader_that_only_hands_over_goes_on_serving(cluster):
@@ -200,7 +200,7 @@ def test_a_leader_that_only_hands_over_goes_on_serving(cluster):
     to = next(id for id in three.ids if id not in (away, old.id))
     three.world.until(old.transfer_leadership(to).done)
     three.agree(20_000)
-    assert three.transfers(away)["fetched"] == 1 and three.transfers(away)["given_up"] == 0
+    assert three.transfers(away).fetched == 1 and three.transfers(away).given_up == 0
     assert {to for to, _ in asked_for(three, away)} == {old.id}
 
 
@@ -217,8 +217,8 @@ def test_a_snapshot_that_the_source_has_no_more(cluster):
     three.start(source)
     three.world.skipped.clear()
     three.agree(20_000)
-    assert three.transfers(away)["fetched"] == 1
-    assert three.transfers(away)["given_up"] == 1
+    assert three.transfers(away).fetched == 1
+    assert three.transfers(away).given_up == 1
 
 
 def test_a_file_that_is_removed_while_it_is_served(cluster):
@@ -233,7 +233,7 @@ def test_a_file_that_is_removed_while_it_is_served(cluster):
     three.world.skipped.clear()
     three.agree(20_000)
     restored = [m.index for sender, _, m in three.seen if m.kind == CHUNK]
-    assert restored.count(first) > 5 and three.transfers(away)["given_up"] == 0
+    assert restored.count(first) > 5 and three.transfers(away).given_up == 0
     # Some time after that it is closed, and its space is free.
     source = three.leader()._parts.courier
     assert source.readers
@@ -246,9 +246,9 @@ def test_the_rate_is_bounded(cluster):
     away = three.behind()
     world = three.world
     halfway(three, away)
-    size, before, begun = three.transfers(away)["of"], three.transfers(away)["arrived"], world.clock.py_now()
-    world.until(lambda: three.transfers(away)["fetched"] or three.transfers(away)["given_up"], 20_000)
-    assert three.transfers(away)["fetched"] == 1
+    size, before, begun = three.transfers(away).size, three.transfers(away).arrived, world.clock.py_now()
+    world.until(lambda: three.transfers(away).fetched or three.transfers(away).given_up, 20_000)
+    assert three.transfers(away).fetched == 1
     assert 0.8 <= (world.clock.py_now() - begun) / 1e9 / ((size - before) / 400_000) <= 1.3
     three.agree(20_000)
 
@@ -263,13 +263,13 @@ def test_what_follows_the_snapshot_stays_until_it_is_there(cluster):
     size = 0
     for _ in range(8):
         three.fill(1, b"y" * 200)
-        assert three.transfers(away)["fetched"] == 0
+        assert three.transfers(away).fetched == 0
         status = leader.status()
-        assert status["first"] <= offered + 1
-        size = (status["last"] - status["first"]) * 200
-    assert status["snapshot"]["index"] > offered + 100 and size > 40_000
+        assert status.first <= offered + 1
+        size = (status.last - status.first) * 200
+    assert status.snapshot.index > offered + 100 and size > 40_000
     three.agree(20_000)
-    assert three.transfers(away)["fetched"] == 1
+    assert three.transfers(away).fetched == 1
 
 
 def test_what_follows_does_not_stay_for_ever(cluster):
@@ -281,10 +281,10 @@ def test_what_follows_does_not_stay_for_ever(cluster):
     offered = three.seen[-1][2].index
     for _ in range(6):
         three.fill(1, b"y" * 500)
-    assert three.transfers(away)["fetched"] == 0
-    assert leader.status()["first"] > offered + 1
+    assert three.transfers(away).fetched == 0
+    assert leader.status().first > offered + 1
     three.agree(40_000)
-    assert three.transfers(away)["fetched"] >= 2
+    assert three.transfers(away).fetched >= 2
 
 
 @pytest.mark.once
@@ -300,7 +300,7 @@ def test_what_follows_stays_for_a_bounded_time(monkeypatch, tmp_path):
     # As much as stays in test_what_follows_the_snapshot_stays_until_it_is_there.
     three.fill(8, b"y" * 200)
     status = leader.status()
-    assert three.transfers(away)["fetched"] == 0 and status["first"] > offered + 1
+    assert three.transfers(away).fetched == 0 and status.first > offered + 1
     three.agree(40_000)
     three.world.close()
 
@@ -318,11 +318,11 @@ def test_a_proposal_whose_entry_is_in_a_snapshot_ends(impl, cluster):
     world.until(lambda: any(source == member for source, *_ in world.trace[sent:]))
     world.receive[member] = lambda frame: None
     three.fill(8)
-    assert three.leader().status()["first"] > 100
+    assert three.leader().status().first > 100
     assert b"of the follower" in world.machines[three.leader().id].items and not future.done()
     world.receive[member] = receive
     three.agree(20_000)
-    assert three.transfers(member)["fetched"] >= 1
+    assert three.transfers(member).fetched >= 1
     with pytest.raises(impl.Unknown, match="took a snapshot, which may have the entry"):
         future.result(timeout=0)
     done = world.nodes[member].propose(b"after")
@@ -346,15 +346,15 @@ def test_a_snapshot_that_entries_have_overtaken_is_not_fetched_to_its_end(cluste
     world.until(lambda: world.nodes[keeps].applied_index == three.leader().applied_index)
     node = three.start(away)
     halfway(three, away)
-    index = three.transfers(away)["fetching"]
+    index = three.transfers(away).fetching
     # Its chunks go on coming, one at a time, while the other one leads.
     world.until(world.nodes[leads].transfer_leadership(keeps).done)
-    world.until(lambda: three.transfers(away)["overtaken"] == 1, 20_000)
+    world.until(lambda: three.transfers(away).overtaken == 1, 20_000)
     asked = len(asked_for(three, away))
     three.fill(1)
     three.agree(20_000)
     transfers = three.transfers(away)
-    assert (transfers["fetched"], transfers["fetching"], transfers["given_up"]) == (0, 0, 0)
+    assert (transfers.fetched, transfers.fetching, transfers.given_up) == (0, 0, 0)
     assert node.applied_index > index > world.machines[away].restored[0]
     assert len(asked_for(three, away)) == asked
     assert [name for name in three.snapshots(away) if name.endswith(".part")] == []
@@ -402,5 +402,5 @@ def test_what_has_arrived_goes_on_after_a_restart(cluster):
     three.seen.clear()
     three.start(away)
     three.agree(20_000)
-    assert three.transfers(away)["fetched"] == 1
+    assert three.transfers(away).fetched == 1
     assert min(number for _, number in asked_for(three, away)) >= 2

@@ -118,7 +118,7 @@ def test_nodes_run_on_it(tmp_path):
     try:
         propose(nodes, 10)
         eventually(lambda: {machine.total for machine in machines.values()} == {45})
-        assert nodes[0].status()["first"] == index - 4
+        assert nodes[0].status().first == index - 4
     finally:
         for node in nodes:
             node.close()

@@ -129,7 +129,7 @@ def test_a_power_cut_of_all_members_at_once(
     try:
         for node, storage in nodes:
             assert storage.doubt == ""
-            assert node.status()["incarnation"] == 4
+            assert node.status().incarnation == 4
         propose_somehow(nodes[0][0], b"last", impl)
         machines = [node._outside.state_machine for node, _ in nodes]
         eventually(lambda: all(machine.commands[-1:] == [b"last"] for machine in machines))

@@ -263,7 +263,7 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))   # what is open stay
 first = storage.wal.segment
 while storage.wal.segment == first:         # the one in reserve
     node.propose(bytes(9000)).result(timeout=20)
-wait(lambda: node.status()["disk_shortage"] == "EMFILE")
+wait(lambda: node.status().disk.shortage == "EMFILE")
 future = node.propose(bytes(9000))
 while storage.wal.py_room(12288) >= 12288:
     future = node.propose(bytes(9000))
@@ -273,7 +273,7 @@ time.sleep(0.5)
 assert not future.done() and node.failure is None
 resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 print(future.result(timeout=20).index)
-wait(lambda: node.status()["disk_shortage"] == "")
+wait(lambda: node.status().disk.shortage == "")
 node.close()
 """
 
@@ -343,15 +343,15 @@ def test_status_names_what_is_short(tmp_path):
         eventually(lambda: node.is_leader)
         # Once this is there, nothing is being written.
         node.propose(b"first").result(timeout=WAIT)
-        assert node.status()["disk_shortage"] == ""
+        assert node.status().disk.shortage == ""
         storage.wal.file.fail_errno = errno.ENOMEM
         storage.wal.file.fail_after = 0
         future = node.propose(b"waits")
-        eventually(lambda: node.status()["disk_shortage"] == "ENOMEM")
+        eventually(lambda: node.status().disk.shortage == "ENOMEM")
         assert not future.done()
         storage.wal.file.fail_after = -1
         assert future.result(timeout=WAIT)
-        eventually(lambda: node.status()["disk_shortage"] == "")
+        eventually(lambda: node.status().disk.shortage == "")
 
 
 def test_a_new_log_that_has_no_room_says_so(impl, tmp_path):

@@ -114,7 +114,7 @@ class Fuzz:
         """What is a lie for that node. Its log grows meanwhile, but not by as much as the lies are beyond it."""
         node = self.nodes[id]
         peer = next(other for other in (2, 3) if other != id)
-        return View(self.term, node.status()["last"], 1, id == 1, peer, STRANGER)
+        return View(self.term, node.status().last, 1, id == 1, peer, STRANGER)
 
     def codec(self, sender: int) -> Any:
         """Of frames in the present life of a member; a stranger's may be any."""
@@ -158,7 +158,7 @@ class Fuzz:
     def room(self, id: int) -> None:
         """Wait until a node has looked at most of what it was sent."""
         told = sum(self.sent[id].values())
-        self.eventually(lambda: told - sum(self.nodes[id].status()["messages_refused"].values()) < QUEUE)
+        self.eventually(lambda: told - sum(self.nodes[id].status().messages_refused.values()) < QUEUE)
 
     def fire(self, frames: int) -> None:
         """Send so many frames, and commit something now and then."""
@@ -182,14 +182,14 @@ class Fuzz:
             self.eventually(lambda node=node, expected=expected: self.counted(node) == expected)
             status = node.status()
             assert node.failure is None, node.failure
-            assert (status["term"], status["leader"]) == (self.term, 1), status
-            assert not any(status["frames_rejected"].values()), status["frames_rejected"]
+            assert (status.term, status.leader) == (self.term, 1), status
+            assert not any(status.frames_rejected.values()), status.frames_rejected
         self.commit(b"last")
         self.eventually(lambda: len({tuple(machine.commands) for machine in self.machines.values()}) == 1)
         assert b"data" not in self.machines[1].commands
 
     def counted(self, node: Any) -> Counter[str]:
-        return Counter({reason: count for reason, count in node.status()["messages_refused"].items() if count})
+        return Counter({reason: count for reason, count in node.status().messages_refused.items() if count})
 
 
 def run(impl: ModuleType, memory: ModuleType, frames: int, seed: int) -> Counter[str]:

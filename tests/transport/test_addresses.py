@@ -109,7 +109,7 @@ def test_a_free_port_shows_in_the_address(impl, listen, host, way):
         sender = impl.NngTransport("inproc://sender", {1: made.address.replace("://:", "://127.0.0.1:")})
         sender.start(2, heard.append)
         try:
-            eventually(lambda: sender.send(1, b"x" * 100) and node.status()["frames_rejected"]["magic"])
+            eventually(lambda: sender.send(1, b"x" * 100) and node.status().frames_rejected["magic"])
         finally:
             sender.close()
     finally:
@@ -142,8 +142,8 @@ def test_other_kinds_of_addresses_work(impl, scheme, use_gil, tmp_path):
         start(victim)
         eventually(lambda: len(machines[victim].commands) == 2)
         # Nobody stays a stranger, and nobody is closed for being one.
-        eventually(lambda: all(node.status()["transport"]["strangers"] == 0 for node in nodes.values()))
-        assert all(node.status()["transport"]["refused"] == 0 for node in nodes.values())
+        eventually(lambda: all(node.status().transport["strangers"] == 0 for node in nodes.values()))
+        assert all(node.status().transport["refused"] == 0 for node in nodes.values())
     finally:
         for node in nodes.values():
             node.close()
@@ -175,7 +175,7 @@ def test_dial_failures_and_missing_addresses_are_said(impl, caplog, use_gil):
             assert len(unreachable) == life  # once, however often it is dialled
             assert unreachable[-1].levelno == logging.WARNING
             assert "Connection refused" in unreachable[-1].getMessage()
-            assert node.status()["transport"]["dial_failures"] > 3
+            assert node.status().transport["dial_failures"] > 3
             other = start(2)
             try:
                 eventually(lambda life=life: len(said("can be reached again")) == life)

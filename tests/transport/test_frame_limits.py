@@ -50,7 +50,7 @@ def test_appends_fit_what_the_recipient_takes(impl, use_gil):
             future.result(timeout=20)
         eventually(lambda: len(made.machines[3].commands) == 60)
         assert made.machines[3].commands == made.machines[leader.id].commands
-        assert all(node.status()["too_large_out"] == 0 for node in made.nodes.values())
+        assert all(node.status().too_large_out == 0 for node in made.nodes.values())
     finally:
         made.close()
 
@@ -64,10 +64,10 @@ def test_an_entry_that_cannot_fit_is_told_on_both_sides(impl, use_gil, caplog):
         leader = made.leader()
         leader.propose(b"small").result(timeout=20)
         eventually(lambda: len(made.machines[3].commands) == 1)
-        connected = made.nodes[3].status()["transport"]["connections"]
+        connected = made.nodes[3].status().transport["connections"]
         term = leader.term
         leader.propose(os.urandom(200 * KIB)).result(timeout=20)  # by the other two
-        eventually(lambda: leader.status()["too_large_out"] and made.nodes[3].status()["too_large_in"])
+        eventually(lambda: leader.status().too_large_out and made.nodes[3].status().too_large_in)
 
         def said(text):
             return [record for record in caplog.records if text in record.getMessage()]
@@ -75,9 +75,9 @@ def test_an_entry_that_cannot_fit_is_told_on_both_sides(impl, use_gil, caplog):
         eventually(lambda: said(f"node {leader.id}: member 3") and said(f"node 3: member {leader.id}"))
         assert all("max_frame_bytes is raised" in record.getMessage() for record in said("catch up"))
         # It stays connected, and in office who is: heartbeats go on.
-        frames = made.nodes[3].status()["frames_in"]
-        eventually(lambda: made.nodes[3].status()["frames_in"] > frames + 50)
-        assert made.nodes[3].status()["transport"]["connections"] == connected
+        frames = made.nodes[3].status().frames_in
+        eventually(lambda: made.nodes[3].status().frames_in > frames + 50)
+        assert made.nodes[3].status().transport["connections"] == connected
         assert made.nodes[3].leader_id == leader.id
         assert leader.term == term
         assert len(said("catch up")) <= 4

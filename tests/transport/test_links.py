@@ -50,9 +50,9 @@ if __name__ == "__main__":
     config = raftx.Config(id=1, tick_ms=1, election_ticks=2, pre_vote=False)
     with raftx.Node(config, raftx.MemoryStorage(voters=[1, 2]), transport) as node:
         deadline = time.monotonic() + 20
-        while node.status()["transport"]["connected"] < 15 and time.monotonic() < deadline:
+        while node.status().transport["connected"] < 15 and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert node.status()["transport"]["connected"] >= 15
+        assert node.status().transport["connected"] >= 15
     print("alive")
 """
 

@@ -72,7 +72,7 @@ def test_bad_frames_are_counted_and_dropped(impl):
             push.dial(made.urls[node.id], block=True)
             for frame in frames.values():
                 push.send(bytes(frame))
-            eventually(lambda: all(node.status()["frames_rejected"][reason] >= 1 for reason in frames))
+            eventually(lambda: all(node.status().frames_rejected[reason] >= 1 for reason in frames))
         assert made.propose(b"after").result == 2
         assert node.failure is None
     finally:
@@ -100,7 +100,7 @@ def test_frames_to_a_dead_peer_are_dropped_in_the_end(impl):
         victim = next(n for n in made.nodes.values() if not n.is_leader)
         victim.close()
         leader = made.leader()
-        eventually(lambda: made.propose(b"x") and leader.status()["frames_dropped"] > 3)
+        eventually(lambda: made.propose(b"x") and leader.status().frames_dropped > 3)
         made.start(victim.id)
         total = len(made.machines[leader.id].commands)
         eventually(lambda: len(made.machines[victim.id].commands) >= total)

@@ -221,7 +221,7 @@ def test_of_running_nodes(impl, use_gil):
         eventually(lambda: machines[3].commands == [b"one"])
         for id in (1, 2):
             transports[id].remove_peer(3)
-        eventually(lambda: nodes[3].status()["transport"]["connections"] == 0)
+        eventually(lambda: nodes[3].status().transport["connections"] == 0)
         propose(b"two")
         time.sleep(0.1)
         assert machines[3].commands == [b"one"]

@@ -110,7 +110,7 @@ def test_what_a_proxy_swallows_is_noticed(impl, use_gil, direction):
         other.close()
         del made.nodes[other.id]
         made.propose(b"together")
-        assert sum(node.status()["transport"]["renewals"] for node in made.nodes.values()) > 0
+        assert sum(node.status().transport["renewals"] for node in made.nodes.values()) > 0
     finally:
         made.close()
         for _, _, _, proxy in proxies:

@@ -203,7 +203,7 @@ class Contradicting(Forgetting):
             if rng.random() < 0.1:
                 self.command(1)
             if world.slices > 20_000:
-                raise Violation(f"the victim goes on: {self.describe()}: {life.node.status()['diverged']!r}")
+                raise Violation(f"the victim goes on: {self.describe()}: {life.node.status().diverged!r}")
         if not isinstance(life.node.failure, Corruption) or "as a new cluster" not in str(life.node.failure):
             raise Violation(f"the victim has ended with {life.node.failure!r}")
         world.network.loss = 0.0

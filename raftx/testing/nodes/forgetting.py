@@ -115,7 +115,7 @@ class Forgetting:
     def takes_part(self) -> bool:
         """Whether the victim's life has begun."""
         life = self.world.members[self.victim].life
-        return life is not None and not life.node.status()["waits_for"]
+        return life is not None and not life.node.status().waits_for
 
     # --- the loss ------------------------------------------------------------------------------------
 
@@ -243,7 +243,7 @@ class Forgetting:
     def describe(self) -> str:
         """The members, for the text of a violation."""
         lives = {id: member.life.node for id, member in self.world.members.items() if member.life is not None}
-        return "; ".join([f"{node!r} waits for {node.status()['waits_for']}" for node in lives.values()])
+        return "; ".join([f"{node!r} waits for {node.status().waits_for}" for node in lives.values()])
 
 
 def run(seed: int, kind: str, course: str) -> Counter[str]:
