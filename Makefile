@@ -61,7 +61,7 @@ JOBS ?= 2
 WORKERS := -n $(JOBS) --dist loadfile
 
 # A stamp for each finished step. What pip is asked for stands in pyproject.toml, but for the build tools.
-BUILD_TOOLS := 'setuptools>=77' 'Cython>=3.1'
+BUILD_TOOLS := 'setuptools>=77' 'Cython>=3.2'
 SOURCES := setup.py $(shell find raftx -name '*.py' -o -name '*.pyx' -o -name '*.px[di]' -o -name '*.h')
 PIP := $(RUN) -m pip --disable-pip-version-check --quiet
 NO_INDEX = { echo "make: pip could not install what $@ needs (its message is above)." >&2; \
