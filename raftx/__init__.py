@@ -20,6 +20,7 @@ from . import _core
 from ._native.memory import Entry
 from ._native.outbox import Message
 from ._native.threads import Clock, ManualClock
+from .cluster_file import ClusterFile, ClusterMember
 from .config import Config
 from .consensus.rawnode import RawNode, Ready
 from .errors import (
@@ -97,6 +98,8 @@ __all__ = [
     "COMPILED",
     "ChangeProgress",
     "Clock",
+    "ClusterFile",
+    "ClusterMember",
     "ConfChange",
     "ConfChangeError",
     "ConfChangeKind",

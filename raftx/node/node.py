@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import os
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, NoReturn, Protocol, TypeVar, overload
 
 from .._native.memory import Entry
 from .._native.threads import Clock
+from ..cluster_file import ClusterFile
 from ..config import Config
 from ..errors import ConfigError, Removed, Stopped, UsageError
 from ..report import report
@@ -33,6 +35,7 @@ from .requests import R
 from .status import QueueStatus, Status, disk_status, published
 
 R_co = TypeVar("R_co", covariant=True)
+R_new = TypeVar("R_new")
 
 STATE_CHANGES_KEPT = 1024
 COMMITTED_KEPT = 10_000
@@ -148,6 +151,35 @@ class Node(MemberRequests[R]):
         #: made by ``start``
         self._parts: Parts | None = None
         self._workers: dict[str, Worker] = {}
+
+    @overload
+    @classmethod
+    def from_file(
+        cls, path: str | os.PathLike[str], *, id: int, state_machine: None = None, create: bool = False
+    ) -> Node[None]: ...
+
+    @overload
+    @classmethod
+    def from_file(
+        cls, path: str | os.PathLike[str], *, id: int, state_machine: StateMachine[R_new], create: bool = False
+    ) -> Node[R_new]: ...
+
+    @classmethod
+    def from_file(
+        cls, path: str | os.PathLike[str], *, id: int, state_machine: Any = None, create: bool = False
+    ) -> Node[Any]:
+        """Make a member of the cluster in a file (ClusterFile; docs/cluster-file.md has its fields). It is not started.
+
+        Its directory has to have been founded, once (``raftx create``). create: found it if it does not exist, which is
+        not the default because a directory may be missing for want of its disk, and a member that was there before
+        must not begin anew. The urls in the file are those that the cluster begins with; changes of membership that
+        were made since come first.
+
+        Raises ConfigError, which names file, line and field, and NotFounded with the remedy; when it founds, also what
+        FileStorage.create raises; UsageError where this Python does not read TOML.
+        """
+        file = ClusterFile.load(path)
+        return cls(file.config(id), file.storage(id, create=create), file.transport(id), state_machine)
 
     # --- life ------------------------------------------------------------------------------------
 

@@ -35,6 +35,7 @@ LAYERS = [
     {"_core", "_twins"},
     {"consensus"},
     {"storage", "transport"},
+    {"cluster_file"},
     {"node"},
     {"aio"},
     {"testing"},

@@ -1,0 +1,388 @@
+"""One file for a whole cluster: who its members are, where each is reached, and their settings.
+
+Reads and checks; opens nothing but the file itself. What it has becomes a Config, a FileStorage and a transport; a
+member is founded from it only where that is asked for. Everything is checked when it is loaded, for all members, and
+an error names the file, the line and the field.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from .config import Config
+from .errors import ConfigError, NotFounded, UsageError
+from .storage.file import FileStorage
+from .storage.paths import check_path
+from .storage.snapshot_format import URL_MAX
+from .transport.address import parse
+from .transport.nng import NngTransport
+from .types import MEMBERS_MAX, NUMBER_MAX
+
+CLUSTER_BYTES = 16
+TOP_KEYS = ("cluster", "data", "config", "members")
+MEMBER_KEYS = ("url", "bind", "admin", "data", "config", "learner", "join")
+SETTINGS = tuple([field.name for field in dataclasses.fields(Config) if field.name not in ("id", "cluster")])
+#: settings of the whole cluster's, which stand elsewhere
+ELSEWHERE = {
+    "id": "an id is the name of a table, [members.1]",
+    "cluster": "the cluster's name stands at the top of the file",
+}
+PLACEHOLDER = "{id}"
+NEW = (
+    "If the member was there before, look whether its disk is mounted: it must not start without what it acknowledged. "
+    "If it is new, found it once, with the command raftx create or with create=True at its first start"
+)
+
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ClusterMember:
+    """One member, as the file has it."""
+
+    id: int
+    #: where others reach it
+    url: str
+    #: where it listens: its url, unless the file says something else
+    bind: str
+    #: where its admin pages are served, as the file has it; None: nowhere
+    admin: str | None
+    #: its directory, absolute
+    data: Path
+    #: founded without a vote
+    learner: bool
+    #: founded to be added to the cluster later (``Node.add_voter``): it is none of the first members
+    join: bool
+
+
+class ClusterFile:
+    """What a file says of a cluster: ``ClusterFile.load("cluster.toml")``. Values only; it never changes.
+
+    docs/cluster-file.md has every field.
+    """
+
+    def __init__(
+        self, path: Path, name: str, cluster: bytes, members: Mapping[int, ClusterMember], configs: Mapping[int, Config]
+    ) -> None:
+        #: the file
+        self.path = path
+        #: the cluster's name as it is written, and the 16 bytes that members know it by
+        self.name = name
+        self.cluster = cluster
+        #: by id, in order
+        self.members = members
+        self._configs = configs
+
+    def __repr__(self) -> str:
+        return f"<raftx.ClusterFile {str(self.path)!r} cluster={self.name!r} members={sorted(self.members)}>"
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> ClusterFile:
+        """Read and check a file. Any thread.
+
+        Raises ConfigError, which names the file, the line, the field, what it may be and the remedy; UsageError where
+        this Python has no reader for TOML (before 3.11 without the extra ``toml``).
+        """
+        where = Path(check_path(path, "path", "a file", ConfigError))
+        try:
+            data = where.read_bytes()
+        except OSError as error:
+            raise ConfigError(f"{where} cannot be read: {error.strerror or error}") from error
+        return _Reader(where, data).cluster_file()
+
+    def member(self, id: int) -> ClusterMember:
+        """The member of this id. Raises ConfigError, which names those that there are."""
+        found = self.members.get(id) if isinstance(id, int) and not isinstance(id, bool) else None
+        if found is None:
+            names = ", ".join([str(each) for each in self.members])
+            raise ConfigError(f"{self.path}: id must be that of a member, one of {names}, not {id!r}")
+        return found
+
+    def config(self, id: int) -> Config:
+        """The settings of a member. Raises ConfigError for an id that is not in the file."""
+        return self._configs[self.member(id).id]
+
+    def transport(self, id: int) -> NngTransport:
+        """A transport that listens where the file says. Raises ConfigError for an id that is not in the file.
+
+        It is told no peers: where the others are reached the membership says, which began with the urls of this file
+        and has followed every change since.
+        """
+        return NngTransport(self.member(id).bind)
+
+    def create(self, id: int) -> FileStorage:
+        """Found a member in its directory, and return its storage, not opened; once, when its machine is set up.
+
+        The first members of the cluster are those of the file that neither have ``join`` nor are learners; learners
+        take part without a vote. One with ``join`` waits until it is added. Every member is founded from the same
+        file. Raises what FileStorage.create raises, AlreadyFounded for one; ConfigError for an id that is not in the
+        file.
+        """
+        member = self.member(id)
+        if member.join:
+            others = [each.url for each in self.members.values() if each.id != id and not each.join]
+            return FileStorage.create(member.data, id=id, join=others, cluster=self.cluster)
+        first = [each for each in self.members.values() if not each.join]
+        return FileStorage.create(
+            member.data,
+            id=id,
+            members={each.id: each.url for each in first if not each.learner},
+            learners={each.id: each.url for each in first if each.learner},
+            cluster=self.cluster,
+        )
+
+    def storage(self, id: int, *, create: bool = False) -> FileStorage:
+        """The storage of a member, not opened.
+
+        create: found it if its directory does not exist. One that is there and empty is not taken for a new member's:
+        it may be the place of a disk that is not mounted. Raises NotFounded, with the remedy, where nothing is that
+        could be opened; what ``create`` raises; UsageError for what is neither True nor False.
+        """
+        if not isinstance(create, bool):
+            raise UsageError(f"create must be True or False, not {create!r}")
+        data = self.member(id).data
+        if not os.path.lexists(data):
+            if create:
+                return self.create(id)
+            raise NotFounded(f"{data}, the directory of member {id} in {self.path}, does not exist. {NEW}")
+        if _is_empty(data):
+            raise NotFounded(
+                f"{data}, the directory of member {id} in {self.path}, is empty, as one whose disk is not mounted. If "
+                "the member is new, remove the directory, or found it with the command raftx create"
+            )
+        return FileStorage(data)
+
+
+class _Reader:
+    """Takes one file apart."""
+
+    def __init__(self, path: Path, data: bytes) -> None:
+        self.path = path
+        self.parse = _toml()
+        try:
+            self.text = data.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            raise ConfigError(f"{path}, line {line}: it must be text in UTF-8") from error
+        # As the reader of TOML counts them.
+        self.lines = self.text.replace("\r\n", "\n").split("\n")
+        try:
+            self.tree: dict[str, Any] = self.parse(self.text)
+        except (ValueError, RecursionError) as error:
+            found = re.search(r"^(.*?) \(at (?:line (\d+)|end of document)", str(error), re.DOTALL)
+            what, line = (found[1], int(found[2] or len(self.lines))) if found else (str(error), 0)
+            place = f"{path}, line {line}" if line else f"{path}"
+            raise ConfigError(f"{place}: it is not TOML: {what}") from error
+
+    def cluster_file(self) -> ClusterFile:
+        """All that there is, checked."""
+        self.keys((), self.tree, TOP_KEYS)
+        name, cluster = self.cluster()
+        data = self.text_at(("data",), self.tree) if "data" in self.tree else None
+        if data is not None:
+            self.check_data(("data",), data)
+        shared = self.settings(("config",), self.tree)
+        tables = self.table(("members",), self.tree)
+        if not tables:
+            self.wrong(("members",), "must name at least one member, as the table [members.1] with its url")
+        if len(tables) > MEMBERS_MAX:
+            self.wrong(("members",), f"must be at most {MEMBERS_MAX}, not {len(tables)}")
+        members, configs = {}, {}
+        for key in sorted(tables, key=lambda key: (len(key), key)):
+            member = self.member(key, tables, data)
+            members[member.id] = member
+            own = self.settings(("members", key, "config"), tables[key])
+            configs[member.id] = self.config(member.id, cluster, shared, own)
+        self.check_all(members)
+        return ClusterFile(self.path, name, cluster, members, configs)
+
+    def cluster(self) -> tuple[str, bytes]:
+        """The name, and its bytes."""
+        name = self.text_at(("cluster",), self.tree, f'a name such as "flags", of 1..{CLUSTER_BYTES} bytes')
+        if re.fullmatch(r"[0-9a-fA-F]{32}", name):
+            return name, bytes.fromhex(name)
+        data = name.encode()
+        if len(data) > CLUSTER_BYTES or not name.isprintable():
+            self.wrong(
+                ("cluster",),
+                f"must be a name of 1..{CLUSTER_BYTES} bytes in UTF-8, or {2 * CLUSTER_BYTES} hexadecimal digits, "
+                f"not {name!r}",
+            )
+        return name, data.ljust(CLUSTER_BYTES, b"\0")
+
+    def member(self, key: str, tables: dict[str, Any], shared_data: str | None) -> ClusterMember:
+        """One member's table."""
+        at = ("members", key)
+        if not re.fullmatch(r"[1-9][0-9]{0,18}", key, re.ASCII) or int(key) > NUMBER_MAX:
+            self.wrong(at, "must be named by the member's id, an integer in 1..2^63-1, as in [members.1]")
+        id = int(key)
+        table = self.table(at, tables)
+        self.keys(at, table, MEMBER_KEYS)
+        url = self.address((*at, "url"), table)
+        bind = self.address((*at, "bind"), table, listen=True) if "bind" in table else url
+        admin = self.text_at((*at, "admin"), table, 'an address such as "127.0.0.1:8081"') if "admin" in table else None
+        data = self.text_at((*at, "data"), table) if "data" in table else shared_data
+        if data is None:
+            self.wrong(
+                (*at, "data"), f'is missing: write data = "data/{PLACEHOLDER}" at the top of the file, or one for each'
+            )
+        self.check_data((*at, "data"), data)
+        learner, join = self.flag((*at, "learner"), table), self.flag((*at, "join"), table)
+        if learner and join:
+            self.wrong((*at, "learner"), "must not be there beside join: whoever adds the member says what it is to be")
+        folder = Path(os.path.abspath(self.path)).parent
+        directory = Path(os.path.abspath(folder / data.replace(PLACEHOLDER, str(id))))
+        return ClusterMember(id, url, bind, admin, directory, learner, join)
+
+    def check_all(self, members: Mapping[int, ClusterMember]) -> None:
+        """What no member can tell alone."""
+        seen: dict[object, int] = {}
+        for id, member in members.items():
+            address = parse(member.url, "url", listen=True)
+            place = (address.host.lower(), address.port) if address.is_tcp else member.url
+            other = seen.setdefault(place, id)
+            if other != id:
+                self.wrong(("members", str(id), "url"), f"must be its own: {member.url!r} is that of member {other}")
+        if not any([not member.learner and not member.join for member in members.values()]):
+            self.wrong(("members",), "must have one that neither is a learner nor has join: somebody has to vote first")
+
+    def config(self, id: int, cluster: bytes, shared: Mapping[str, Any], own: Mapping[str, Any]) -> Config:
+        """The settings of a member."""
+        try:
+            return Config(id=id, cluster=cluster, **{**shared, **own})
+        except ConfigError as error:
+            name, what = re.split(r"\b", str(error), maxsplit=2)[1:]
+            at: Key = ("members", str(id), "config") if name in own else ("config",)
+            self.wrong((*at, name), what.strip(), error)
+
+    # --- values ------------------------------------------------------------------------------------
+
+    def wrong(self, key: Key, what: str, cause: BaseException | None = None) -> NoReturn:
+        """Raise ConfigError about a field, at its line or at that of the table where it is missing."""
+        line = 0
+        for end in range(len(key), 0, -1):
+            line = self.line_of(key[:end])
+            if line:
+                break
+        place = f"{self.path}, line {line}" if line else str(self.path)
+        gap = "" if what.startswith("=") else " "
+        raise ConfigError(f"{place}: {'.'.join(key)}{gap}{what}") from cause
+
+    def line_of(self, key: Key) -> int:
+        """The line in which it begins, from 1 on; 0 when it is not there.
+
+        The first part of the file that has it ends there. A part that ends within a value is none.
+        """
+        low, high = 0, len(self.lines)
+        if not _has(self.tree, key):
+            return 0
+        while high - low > 1:
+            middle = (low + high) // 2
+            end = middle
+            part: Any = None
+            while part is None and end < high:
+                try:
+                    part = self.parse("\n".join(self.lines[:end]) + "\n")
+                except ValueError:
+                    end += 1
+            if part is None or _has(part, key):
+                high = middle  # or the value that cannot be cut begins here or before
+            else:
+                low = end
+        return low + 1
+
+    def keys(self, at: Key, table: Mapping[str, Any], known: Iterable[str]) -> None:
+        """Nothing is in a table that nobody knows."""
+        for key in table:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, 1)
+                hint = f": is it {near[0]}?" if near else f"; there are {', '.join(known)}"
+                self.wrong((*at, key), f"is not known{hint}")
+
+    def settings(self, at: Key, table: Mapping[str, Any]) -> dict[str, Any]:
+        """A table of settings, whose values Config checks."""
+        if at[-1] not in table:
+            return {}
+        found = self.table(at, table)
+        for key in found:
+            if key in ELSEWHERE:
+                self.wrong((*at, key), f"does not belong here: {ELSEWHERE[key]}")
+        self.keys(at, found, SETTINGS)
+        return found
+
+    def table(self, at: Key, table: Mapping[str, Any]) -> dict[str, Any]:
+        """A table in a table."""
+        found = table.get(at[-1], {})
+        if not isinstance(found, dict):
+            self.wrong(at, f"must be a table, [{'.'.join(at)}], not {found!r}")
+        return found
+
+    def text_at(self, at: Key, table: Mapping[str, Any], what: str = "text in quotes") -> str:
+        """Text that is there and not empty."""
+        if at[-1] not in table:
+            self.wrong(at, f"is missing: it must be {what}")
+        found = table[at[-1]]
+        if not isinstance(found, str) or not found:
+            self.wrong(at, f"must be {what}, not {found!r}")
+        return found
+
+    def flag(self, at: Key, table: Mapping[str, Any]) -> bool:
+        """true or false; false where there is nothing."""
+        found = table.get(at[-1], False)
+        if not isinstance(found, bool):
+            self.wrong(at, f"must be true or false, not {found!r}")
+        return found
+
+    def address(self, at: Key, table: Mapping[str, Any], listen: bool = False) -> str:
+        """Where somebody is reached, or listens."""
+        url = self.text_at(at, table, 'an address such as "tcp://10.0.0.1:5601"')
+        if len(url.encode()) > URL_MAX:
+            self.wrong(at, f"must be an address of at most {URL_MAX} bytes")
+        try:
+            parse(url, "it", listen=listen)
+        except ConfigError as error:
+            self.wrong(at, str(error).partition(" ")[2].replace("has the address", "is", 1), error)
+        return url
+
+    def check_data(self, at: Key, data: str) -> None:
+        """A directory, in which nothing but the id is filled in."""
+        if any(brace in data.replace(PLACEHOLDER, "") for brace in "{}"):
+            self.wrong(at, f"may have {PLACEHOLDER} in it and no other braces, not {data!r}")
+        try:
+            check_path(data, "it", "a directory", ConfigError)
+        except ConfigError as error:
+            self.wrong(at, str(error).partition(" ")[2], error)
+
+
+def _is_empty(directory: Path) -> bool:
+    try:
+        return not any(directory.iterdir())
+    except OSError:  # whoever opens it says what is wrong with it
+        return False
+
+
+def _has(tree: Any, key: Key) -> bool:
+    for part in key:
+        if not isinstance(tree, dict) or part not in tree:
+            return False
+        tree = tree[part]
+    return True
+
+
+def _toml() -> Callable[[str], dict[str, Any]]:
+    """What reads TOML. Raises UsageError where there is nothing."""
+    for name in ("tomllib", "tomli"):
+        try:
+            loads: Callable[[str], dict[str, Any]] = importlib.import_module(name).loads
+            return loads
+        except ImportError:
+            continue
+    raise UsageError("Python before 3.11 does not read TOML: pip install 'raftx[toml]', which brings tomli")
