@@ -7,8 +7,10 @@ ones ("" and "0" mean off).
 
 from __future__ import annotations
 
+import importlib
 import os
 from importlib.machinery import EXTENSION_SUFFIXES
+from typing import TYPE_CHECKING, Any
 
 from . import _pure
 
@@ -85,6 +87,9 @@ from .types import (
     StateChange,
     Timing,
 )
+
+if TYPE_CHECKING:
+    from . import aio as aio
 
 __version__ = "0.1.0"
 
@@ -169,3 +174,10 @@ __all__ = [
     "WalDamaged",
     "WrongDirectory",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when it is named: who does not use asyncio does not pay for it.
+    if name == "aio":
+        return importlib.import_module(".aio", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

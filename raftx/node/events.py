@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from ..errors import UsageError
 from ..types import check_timeout
@@ -20,12 +20,28 @@ from ..types import check_timeout
 T = TypeVar("T")
 
 
+class Sleeper(Protocol):
+    """Who is woken by a Bell: a thread's lock, or something else that lets somebody go on."""
+
+    def release(self) -> None:
+        """Wake it. On any thread, also in a signal handler; must neither wait nor raise."""
+
+
 class Bell:
     """Threads sleep until something has become true; the thread that made it true rings. Any thread."""
 
     def __init__(self) -> None:
-        #: one locked lock for each thread that sleeps
-        self._sleepers: list[threading.Lock] = []
+        #: one locked lock for each thread that sleeps, and who sleeps in another way
+        self._sleepers: list[Sleeper] = []
+
+    def add(self, sleeper: Sleeper) -> None:
+        """Release it at the next ring, once. What it waits for may have become true before: look after this."""
+        self._sleepers.append(sleeper)
+
+    def remove(self, sleeper: Sleeper) -> None:
+        """It need not be released any more; nothing when it has been."""
+        with contextlib.suppress(ValueError):
+            self._sleepers.remove(sleeper)
 
     def wait_for(self, ready: Callable[[], object], timeout: float | None = None) -> bool:
         """Sleep until ``ready()``; False after ``timeout`` seconds. ``ready`` is asked again after each ring."""
@@ -36,7 +52,7 @@ class Bell:
             lock = threading.Lock()
             lock.acquire()
             # A thread makes it true before it rings. Being in the list first and asking then, we miss nothing.
-            self._sleepers.append(lock)
+            self.add(lock)
             try:
                 if ready():
                     return True
@@ -44,8 +60,7 @@ class Bell:
                 if rest <= 0 or not lock.acquire(timeout=min(rest, threading.TIMEOUT_MAX)):
                     return bool(ready())
             finally:
-                with contextlib.suppress(ValueError):
-                    self._sleepers.remove(lock)
+                self.remove(lock)
         return True
 
     def ring(self) -> None:
@@ -62,12 +77,13 @@ class Gate:
 
     def __init__(self) -> None:
         self._open = False
-        self._bell = Bell()
+        #: rung when it is opened
+        self.bell = Bell()
 
     def open(self) -> None:
         """Let all pass. May be called twice."""
         self._open = True
-        self._bell.ring()
+        self.bell.ring()
 
     def is_open(self) -> bool:
         """Whether it has been opened."""
@@ -75,7 +91,7 @@ class Gate:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is open; False after ``timeout`` seconds."""
-        return self._bell.wait_for(self.is_open, timeout)
+        return self.bell.wait_for(self.is_open, timeout)
 
 
 def nobody() -> bool:
@@ -134,7 +150,8 @@ class Stream(Generic[T]):
         self._limit = limit
         #: whether the caller is a thread of the node, which does not wait here; the node sets it
         self.is_mine: Callable[[], bool] = nobody
-        self._bell = Bell()  # for consumers
+        #: rung when ``is_ready`` may have become true
+        self.bell = Bell()
         #: elements that do not come out, because there was no room and nobody was waited for; the last ones
         self.lost = 0
         #: wakes the producer, once it was told that there was no room
@@ -166,7 +183,7 @@ class Stream(Generic[T]):
             self.lost += 1
         else:
             self._items.append(item)
-            self._bell.ring()
+            self.bell.ring()
         return True
 
     def _tell_room(self) -> None:
@@ -186,7 +203,7 @@ class Stream(Generic[T]):
         if not self._ended:
             self._cause.set(error)
             self._ended = True
-        self._bell.ring()
+        self.bell.ring()
 
     def next(self, timeout: float | None = None) -> T:
         """The next element, within ``timeout`` seconds. Raises TimeoutError, StopIteration at the end, or what ended
@@ -208,8 +225,12 @@ class Stream(Generic[T]):
             rest = None if deadline is None else deadline - time.monotonic()
             if rest is None or rest > 0:
                 _refuse_own_thread(self.is_mine)
-            if not self._bell.wait_for(lambda: self._items or self._ended, rest):
+            if not self.bell.wait_for(self.is_ready, rest):
                 raise TimeoutError("no element within the time")
+
+    def is_ready(self) -> bool:
+        """Whether ``next`` need not wait: there is an element, or there will be none."""
+        return bool(self._items) or self._ended
 
     def __iter__(self) -> Iterator[T]:
         return self
@@ -230,7 +251,8 @@ class History(Generic[T]):
         self.is_mine: Callable[[], bool] = nobody
         #: (number of the first, elements); never changed, only replaced
         self._kept: tuple[int, tuple[T, ...]] = (0, ())
-        self._bell = Bell()
+        #: rung with each element, and at the end
+        self.bell = Bell()
         self._ended = False
         self._cause = Cause()
 
@@ -241,14 +263,14 @@ class History(Generic[T]):
         first, items = self._kept
         surplus = max(0, len(items) + 1 - self._limit)
         self._kept = (first + surplus, (*items[surplus:], item))
-        self._bell.ring()
+        self.bell.ring()
 
     def end(self, error: BaseException | None = None) -> None:
         """No further element. The first call counts."""
         if not self._ended:
             self._cause.set(error)
             self._ended = True
-        self._bell.ring()
+        self.bell.ring()
 
     def consumer(self) -> Consumer[T]:
         """An iterator of its own position, which begins with the oldest element that is kept."""
@@ -264,6 +286,8 @@ class Consumer(Generic[T]):
 
     def __init__(self, history: History[T]) -> None:
         self._history = history
+        #: rung when ``is_ready`` may have become true
+        self.bell = history.bell
         #: number of the next element
         self._next = history._kept[0]
         #: elements that were gone before this consumer came to them
@@ -301,8 +325,12 @@ class Consumer(Generic[T]):
             rest = None if deadline is None else deadline - time.monotonic()
             if rest is None or rest > 0:
                 _refuse_own_thread(history.is_mine)
-            if not history._bell.wait_for(lambda: len(self) or history._ended, rest):
+            if not self.bell.wait_for(self.is_ready, rest):
                 raise TimeoutError("no element within the time")
+
+    def is_ready(self) -> bool:
+        """Whether ``next`` need not wait: there is an element, or there will be none."""
+        return bool(len(self)) or self._history._ended
 
     def __iter__(self) -> Iterator[T]:
         return self

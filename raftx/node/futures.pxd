@@ -16,8 +16,8 @@ cdef class Done:
 cdef class Future:
     cdef int32_t _cell[2]
     cdef uint64_t _index, _term
-    cdef object _value, _waiting, _callbacks, _watched, _traceback
-    cdef public object _owner, progress
+    cdef object _value, _waiting, _callbacks, _watched, _traceback, _post
+    cdef public object _owner, waiter, progress
     cdef bint settle(self, uint64_t index, uint64_t term, object value) except -1 with gil
     cdef bint settle_plain(self, object value) except -1 with gil
     cdef bint settle_error(self, object error) except -1 with gil

@@ -1,7 +1,8 @@
 """Light futures: the outcome of a proposal at a tenth of the price of concurrent.futures.Future.
 
 A Future has the methods of ``concurrent.futures.Future``, works with its ``wait`` and
-``as_completed`` and with ``asyncio.wrap_future``, and can be awaited in asyncio. Nothing is allocated for
+``as_completed``, with ``asyncio.wrap_future`` and ``asyncio.wait``, and can be awaited in asyncio, which is imported
+when it is used. Futures of raftx.aio are brought to their loop through a Post, many at a time. Nothing is allocated for
 waiting until a thread waits; a batch is completed by setting all results first and waking afterwards. No threads here.
 Compiled classes cannot be generic, so what they are generic in is told by futures.pyi, which has the same methods.
 
@@ -11,7 +12,7 @@ thread that waits is in the list before it looks at the state again.
 
 from __future__ import annotations
 
-import asyncio
+import collections
 import contextlib
 import itertools
 import logging
@@ -94,6 +95,56 @@ class _Watched:
         self.waiters: list[Any] = []
 
 
+class _OnLoop:
+    """A callback of asyncio's own, which waits in the loop that runs in this thread: it is called there."""
+
+    def __init__(self, fn: Callable[[Future], object]) -> None:
+        import asyncio
+
+        self.fn = fn
+        self.loop = asyncio.get_running_loop()
+
+    def __call__(self, future: Future) -> None:
+        with contextlib.suppress(RuntimeError):  # it has been closed: nobody waits any more
+            self.loop.call_soon_threadsafe(self.fn, future)
+
+
+class Post:
+    """Where futures go when they have ended, if who waits for them lives in an event loop. Any thread.
+
+    The loop is told once, by ``loop.call_soon_threadsafe(fetch)``, and again only after ``take``: so it fetches in one
+    callback what has ended meanwhile. A loop that is closed gets nothing, and nothing is kept for it.
+    """
+
+    def __init__(self, loop: Any, fetch: Callable[[], object]) -> None:
+        self._loop = loop
+        self._fetch = fetch
+        self._ended: Any = collections.deque()
+        self._rung = False
+
+    def put(self, future: Future) -> None:
+        """A future has ended. ``ring`` follows."""
+        self._ended.append(future)
+
+    def ring(self) -> None:
+        """Tell the loop that there is something, unless it has been told. Never raises."""
+        if not self._rung:
+            self._rung = True
+            with contextlib.suppress(RuntimeError):  # it was closed at this moment
+                self._loop.call_soon_threadsafe(self._fetch)
+        if self._loop.is_closed():
+            self._ended.clear()
+
+    def take(self) -> list[Future]:
+        """What has ended since the last time. In the loop."""
+        # Before the look: what comes from now on rings again.
+        self._rung = False
+        ended = []
+        while self._ended:
+            ended.append(self._ended.popleft())
+        return ended
+
+
 class Future:
     """The outcome of one request. Ends in exactly one of: a result, NotDone, Unknown, cancelled.
 
@@ -110,6 +161,9 @@ class Future:
         self._watched: Any = None
         self._owner: Any = None
         self._traceback: Any = None
+        self._post: Any = None
+        #: who waits for it in the loop of its Post
+        self.waiter: Any = None
         #: of a change of membership: how far it has come (ChangeProgress); None for everything else
         self.progress: Any = None
 
@@ -233,9 +287,10 @@ class Future:
 
         That is a thread of the node: what takes long there holds up other outcomes, and waiting for an open future
         of the node raises UsageError. What ``fn`` raises is logged; but SystemExit and its like come out of a call
-        that is made now. Raises TypeError for what cannot be called.
+        that is made now. Raises TypeError for what cannot be called. A callback of ``asyncio.wait`` is called in the
+        loop that it waits in.
         """
-        self._add(fn)
+        self._add(_OnLoop(fn) if getattr(fn, "__module__", None) == "asyncio.tasks" else fn)
         if threads.peek(self._cell) != _PENDING:
             raised = self.run_callbacks()
             if raised is not None:
@@ -249,6 +304,21 @@ class Future:
         number = next(_numbers)
         self._callbacks[number] = fn
         return number
+
+    def remove_done_callback(self, fn: Callable[[Future], object]) -> int:
+        """Call ``fn`` no more, as often as it was added; how often that was. It may be under way."""
+        callbacks: dict[int, Any] = self._callbacks or {}
+        removed = 0
+        for number, each in list(callbacks.items()):
+            if each == fn or (type(each) is _OnLoop and each.fn == fn):
+                removed += callbacks.pop(number, None) is not None
+        return removed
+
+    def post_to(self, post: Post, waiter: object) -> bool:
+        """Go to ``post`` when it ends, with ``waiter``; False when it has ended already, and may be there or not."""
+        self.waiter = waiter
+        self._post = post
+        return threads.peek(self._cell) == _PENDING
 
     def run_callbacks(self) -> BaseException | None:
         """Call what waits for the end, each once. Never raises; returns the last SystemExit or its like."""
@@ -269,6 +339,8 @@ class Future:
         return last
 
     def __await__(self) -> Generator[Any, None, Any]:
+        import asyncio
+
         if threads.peek(self._cell) == _PENDING:
             loop = asyncio.get_running_loop()
             inner = loop.create_future()
@@ -325,11 +397,11 @@ class Future:
 
     def needs_wake(self) -> bool:
         """Whether somebody waits for it."""
-        return self._waiting is not None or self._callbacks is not None or self._watched is not None
+        return self._waiting is not None or self.needs_calls()
 
     def needs_calls(self) -> bool:
         """Whether ``call`` would have something to do."""
-        return self._callbacks is not None or self._watched is not None
+        return self._callbacks is not None or self._watched is not None or self._post is not None
 
     def wake(self) -> None:
         """Wake the threads that wait and run the callbacks. Never raises."""
@@ -346,12 +418,19 @@ class Future:
                 return
 
     def call(self) -> None:
-        """Tell ``concurrent.futures.wait``, and run the callbacks. Never raises."""
+        """Tell ``concurrent.futures.wait`` and the Post, and run the callbacks. Never raises."""
         watched = self._watched
         if watched is not None:
             self._tell(watched)
         if self._callbacks is not None:
             self.run_callbacks()
+        post = self._post
+        if post is not None:
+            self._post = None
+            post.put(self)
+            # Who ends many at once tells the loop when all of them are there.
+            if self._owner is None or not self._owner.holds(post):
+                post.ring()
 
     def _tell(self, watched: Any) -> None:
         state = threads.peek(self._cell)

@@ -18,7 +18,7 @@ cdef class Batch:
 cdef class Outcomes:
     cdef int64_t timeout_ns
     cdef readonly set threads
-    cdef readonly dict pending, early
+    cdef readonly dict pending, early, held
     cdef list stale, given_back
     cdef object opened, timed, counts
     cdef readonly object ending, late

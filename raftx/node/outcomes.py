@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import collections
 import itertools
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -145,6 +146,8 @@ class Outcomes:
         self.cause: BaseException | None = None
         #: when proposals passed each stage, for Done.timing
         self.stamps: Any = None
+        #: loops that are to be told of futures, by the ident of the thread that is waking these and tells them last
+        self.held: dict[int, list[Any]] = {}
         #: how often a request was to end again that had ended and was not cancelled: always 0, which simulators look at
         self.ended_again = 0
 
@@ -347,12 +350,45 @@ class Outcomes:
 
     def wake_all(self) -> None:
         """Wake the threads that wait for what has ended, and run its callbacks: they are foreign code."""
-        while self.ending:
-            try:
-                future = self.ending.popleft()
-            except IndexError:
-                return
-            future.wake()
+        if not self.ending:
+            return
+        me = threading.get_ident()
+        held = self.hold(me)
+        try:
+            while self.ending:
+                try:
+                    future = self.ending.popleft()
+                except IndexError:
+                    return
+                future.wake()
+        finally:
+            self.let_go(me, held)
+
+    # A loop is told once of all that a thread wakes in one go: it would take them one by one otherwise.
+
+    def hold(self, me: int) -> Any:
+        """Until ``let_go`` this thread tells no loop; None when it does not anyhow, further out."""
+        if me in self.held:
+            return None
+        held: list[Any] = []
+        self.held[me] = held
+        return held
+
+    def holds(self, post: Any) -> bool:
+        """Whether the loop of this Post will be told by the calling thread; False: the caller has to."""
+        held = self.held.get(threading.get_ident())
+        if held is None:
+            return False
+        if post not in held:
+            held.append(post)
+        return True
+
+    def let_go(self, me: int, held: Any) -> None:
+        """The other end of ``hold``, which gave ``held``."""
+        if held is not None:
+            self.held.pop(me, None)
+            for post in held:
+                post.ring()
 
     # --- ends, on the watch thread ----------------------------------------------------------------
 
@@ -379,12 +415,19 @@ class Outcomes:
 
     def call_late(self) -> None:
         """Run the callbacks that are due: foreign code."""
-        while self.late:
-            try:
-                future = self.late.popleft()
-            except IndexError:
-                return
-            future.call()
+        if not self.late:
+            return
+        me = threading.get_ident()
+        held = self.hold(me)
+        try:
+            while self.late:
+                try:
+                    future = self.late.popleft()
+                except IndexError:
+                    return
+                future.call()
+        finally:
+            self.let_go(me, held)
 
     # --- the end, on any thread -------------------------------------------------------------------
 

@@ -68,6 +68,11 @@ class Requests(Generic[R]):
         """See Node."""
         raise NotImplementedError
 
+    @property
+    def applied_index(self) -> int:
+        """See Node."""
+        raise NotImplementedError
+
     def _made(self) -> Parts:
         raise NotImplementedError
 
@@ -282,7 +287,7 @@ class Requests(Generic[R]):
             except StopIteration:
                 self._refuse()
             except TimeoutError:
-                raise TimeoutError(f"no leader is known after {timeout} s") from None
+                raise no_leader(timeout) from None
 
     def wait_ready(self, timeout: float | None = None) -> int:
         """Wait until a leader is known and what was acknowledged before this call is applied here; the leader's id.
@@ -301,10 +306,11 @@ class Requests(Generic[R]):
             except NotDone:
                 time.sleep(PAUSE_SECONDS)
             except TimeoutError:
-                behind = self._made().proposer.behind()
-                raise TimeoutError(
-                    f"not ready after {timeout} s: leader {self.leader_id}, {behind} entries to apply"
-                ) from None
+                raise self._not_ready(timeout) from None
+
+    def _not_ready(self, timeout: float | None) -> TimeoutError:
+        behind = self._made().proposer.behind()
+        return TimeoutError(f"not ready after {timeout} s: leader {self.leader_id}, {behind} entries to apply")
 
     def wait_applied(self, index: int, timeout: float | None = None) -> int:
         """Wait until everything up to ``index`` is applied here; returns the last index that is.
@@ -312,30 +318,44 @@ class Requests(Generic[R]):
         Raises TimeoutError after ``timeout`` seconds, Stopped or what ended the node, UsageError for what is no index
         or no time, and where it would wait on a thread of the node.
         """
-        self._check_running()
         check_timeout(timeout)
+        asked = self._ask_applied(index)
+        if asked is None:
+            return self.applied_index
+        future, request = asked
+        try:
+            if self._life.is_mine():
+                raise UsageError("a thread of the node cannot wait for an entry to be applied")
+            future.result(timeout)
+        except TimeoutError:
+            raise self._not_applied(index, timeout) from None
+        except NotDone:
+            self._cause.check()
+            self._refuse()
+        finally:
+            self._outcomes.pending.pop(request, None)
+        return self.applied_index
+
+    def _ask_applied(self, index: int) -> tuple[Future[None], int] | None:
+        """Ends when that entry is applied here: a Future, and the request's number, to be dropped by who waits no more.
+
+        None: it is applied.
+        """
+        self._check_running()
         if not is_id(index, 0):
             raise UsageError(f"index must be an integer in 0..2^63-1, not {index!r}")
         parts = self._made()
         if parts.engine.apply_gauges.index >= index:
-            return int(parts.engine.apply_gauges.index)
-        if self._life.is_mine():
-            raise UsageError("a thread of the node cannot wait for an entry to be applied")
+            return None
         future, request = self._open(KIND_APPLIED)
         if not parts.applier.readers.add_indexed(index, request):
             self._outcomes.pending.pop(request, None)
             raise Busy(f"{READS_MAX} requests wait already")
         parts.applier.applies.event.py_wake()
-        try:
-            future.result(timeout)
-        except TimeoutError:
-            self._outcomes.pending.pop(request, None)
-            applied = int(parts.engine.apply_gauges.index)
-            raise TimeoutError(f"entry {index} is not applied after {timeout} s: {applied} is the last one") from None
-        except NotDone:
-            self._cause.check()
-            self._refuse()
-        return int(parts.engine.apply_gauges.index)
+        return future, request
+
+    def _not_applied(self, index: int, timeout: float | None) -> TimeoutError:
+        return TimeoutError(f"entry {index} is not applied after {timeout} s: {self.applied_index} is the last one")
 
     def campaign(self) -> Future[StateChange]:
         """Campaign now instead of after the election timeout; returns a Future of the StateChange that it ends with.
@@ -452,6 +472,11 @@ class Requests(Generic[R]):
         self._outcomes.reject(
             request, "too many requests wait: does apply() not return, or is node.committed not read?", Busy
         )
+
+
+def no_leader(timeout: float | None) -> TimeoutError:
+    """Nobody was known to lead in all that time."""
+    return TimeoutError(f"no leader is known after {timeout} s")
 
 
 def check_level(level: object, max_staleness: object) -> None:

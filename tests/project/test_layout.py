@@ -18,8 +18,8 @@ pytestmark = pytest.mark.once
 
 # What tests are about; those of conformance say against whom.
 FOLDERS = {
-    "native", "consensus", "storage", "transport", "node", "simulation", "cli", "project", "conformance/counterparts",
-    "conformance/etcd", "conformance/raft_rs", "conformance/history",
+    "native", "consensus", "storage", "transport", "node", "aio", "simulation", "cli", "project",
+    "conformance/counterparts", "conformance/etcd", "conformance/raft_rs", "conformance/history",
 }  # fmt: skip
 # Helpers are imported by tests. Tools are programs that make runs, and may have tests that import them.
 APART = {"helpers", "tools", "tools/crash"}
