@@ -12,7 +12,7 @@ import pytest
 
 from tests.helpers.cluster import Machine
 from tests.helpers.implementations import module
-from tests.helpers.loops import KINDS, Loops, alone
+from tests.helpers.loops import KINDS, Loops, alone, leads
 from tests.helpers.machines import Machine as WithSnapshots
 from tests.helpers.waiting import WAIT, eventually
 
@@ -70,7 +70,7 @@ class CountingLoop:
 def test_everything_of_asyncio_takes_them(impl, loops, machine):
     async def main():
         async with alone(impl, machine) as node:
-            await node.wait_ready(WAIT)
+            await leads(node)
             future = node.propose(b"1")
             assert isinstance(future, asyncio.Future) and asyncio.isfuture(future)
             assert future.get_loop() is asyncio.get_running_loop() and future.progress is None
@@ -107,7 +107,7 @@ def test_everything_of_asyncio_takes_them(impl, loops, machine):
 def test_every_request_ends_in_the_loop(impl, loops, tmp_path):
     async def main():
         async with alone(impl, WithSnapshots()) as node:
-            await node.wait_ready(WAIT)
+            await leads(node)
             assert [each.result for each in await node.propose_many([b"a", b"b"])] == [1, 2]
             assert (await node.propose(b"c", timeout=WAIT)).result == 3
             assert await node.query(lambda machine: list(machine.items)) == [b"a", b"b", b"c"]
@@ -132,7 +132,7 @@ def test_every_request_ends_in_the_loop(impl, loops, tmp_path):
 def test_failures_are_raised_as_they_are(impl, loops, machine):
     async def main():
         async with alone(impl, machine) as node:
-            await node.wait_ready(WAIT)
+            await leads(node)
             with pytest.raises(impl.ApplyError, match="refused"):
                 await node.propose(b"refused")
             with pytest.raises(impl.EntryTooLarge):
@@ -213,7 +213,7 @@ def test_a_batch_of_a_node_wakes_the_loop_once(impl, loops, machine, timeout):
 
     async def main():
         async with alone(impl, machine) as node:
-            await node.wait_ready(WAIT)
+            await leads(node)
             await node.propose(b"first")
             fetched = []
             mail = node._mail
@@ -235,7 +235,7 @@ def test_a_batch_of_a_node_wakes_the_loop_once(impl, loops, machine, timeout):
 def test_who_is_cancelled_waits_no_more_and_nothing_is_said(impl, loops, machine, caplog):
     async def main():
         async with alone(impl, machine) as node:
-            await node.wait_ready(WAIT)
+            await leads(node)
             machine.gate.clear()
 
             async def proposer(data):
@@ -264,7 +264,7 @@ def test_who_is_cancelled_waits_no_more_and_nothing_is_said(impl, loops, machine
 def test_a_timeout_of_asyncio_ends_the_waiting_alone(impl, loops, machine):
     async def main():
         async with alone(impl, machine) as node:
-            await node.wait_ready(WAIT)
+            await leads(node)
             machine.gate.clear()
             with pytest.raises((TimeoutError, asyncio.TimeoutError)):
                 await asyncio.wait_for(node.propose(b"refused"), 0.01)
@@ -284,7 +284,7 @@ def test_a_loop_that_is_closed_costs_nothing_and_says_nothing(impl, loops, machi
 
     async def main():
         await node.start()
-        await node.wait_ready(WAIT)
+        await leads(node)
         await node.propose(b"first")
         machine.entered.clear()
         machine.gate.clear()
@@ -337,7 +337,7 @@ def test_an_outcome_that_nobody_has_looked_at_is_told_as_asyncio_does(impl, mach
 
     async def main():
         async with alone(impl, machine) as node:
-            await node.wait_ready(WAIT)
+            await leads(node)
             future = node.propose(b"refused")
             await asyncio.wait([future])
             del future

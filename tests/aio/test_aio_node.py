@@ -12,7 +12,7 @@ import pytest
 
 from tests.helpers.cluster import Machine
 from tests.helpers.implementations import module
-from tests.helpers.loops import KINDS, Loops, alone
+from tests.helpers.loops import KINDS, Loops, alone, leads
 from tests.helpers.paths import ROOT
 from tests.helpers.ports import ports
 from tests.helpers.waiting import WAIT, eventually
@@ -124,6 +124,7 @@ def test_it_starts_and_ends_with_the_block(impl, loops):
     async def main():
         async with node as entered:
             assert entered is node and "raftx.aio.Node 1 running" in repr(node)
+            await leads(node)
             assert await node.wait_ready(WAIT) == 1
             assert (await node.propose(b"one")).result == 1
             assert node.is_leader and node.members[0].id == 1 and node.status()["state"] == "running"
@@ -295,7 +296,7 @@ def test_waits_end_in_time(impl, loops):
 def test_a_wait_that_is_cancelled_leaves_nothing_behind(impl, loops):
     async def main():
         async with alone(impl) as node:
-            await node.wait_ready(WAIT)
+            await leads(node)
             waits = [node.wait_applied(10**6), node.wait(), node.state_changes().next()]
             tasks = [asyncio.ensure_future(each) for each in waits]
             changes = tasks[2]
@@ -348,7 +349,7 @@ def test_a_node_serves_one_loop_after_another_and_two_at_once(impl, loops):
 
     async def begin():
         await node.start()
-        await node.wait_ready(WAIT)
+        await leads(node)
 
     loops.run(begin())
     assert loops.run(some(3)) == [1, 2, 3]
@@ -368,7 +369,7 @@ def test_both_faces_of_one_node(impl, loops):
     async def main():
         node = impl.aio.Node.of(sync)
         assert node.node is sync and node.id == 1
-        await node.wait_ready(WAIT)
+        await leads(node)
         assert (await node.propose(b"x")).result == 1
 
     with sync:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.helpers.cluster import Machine
 from tests.helpers.implementations import module
-from tests.helpers.loops import KINDS, Loops, alone
+from tests.helpers.loops import KINDS, Loops, alone, leads
 from tests.helpers.paths import ROOT
 from tests.helpers.waiting import WAIT
 
@@ -34,7 +34,7 @@ def test_each_reader_gets_every_change_and_ends_with_the_node(impl, loops):
         early = [asyncio.ensure_future(all_of(node.state_changes())) for _ in range(2)]
         memberships = asyncio.ensure_future(all_of(node.configurations()))
         async with node:
-            await node.wait_ready(WAIT)
+            await leads(node)
             await node.add_learner(2, "tcp://127.0.0.1:1", timeout=WAIT)
             late = asyncio.ensure_future(all_of(node.state_changes()))
         first, second, third = await asyncio.wait_for(asyncio.gather(*early, late), WAIT)
@@ -105,7 +105,7 @@ def test_committed_entries(impl, loops):
         node = alone(impl)
         entries = node.committed()
         async with node:
-            await node.wait_ready(WAIT)
+            await leads(node)
             await node.propose_many([b"%d" % number for number in range(300)])
             found = [await entries.next(WAIT) for _ in range(300)]
             assert [bytes(entry.data) for entry in found] == [b"%d" % number for number in range(300)]
@@ -119,7 +119,7 @@ def test_committed_entries(impl, loops):
 def test_no_thread_waits_for_an_element(impl, loops):
     async def main():
         async with alone(impl) as node:
-            await node.wait_ready(WAIT)
+            await leads(node)
             before = {thread.name for thread in threading.enumerate()}
             readers = [asyncio.ensure_future(all_of(node.state_changes())) for _ in range(50)]
             await asyncio.sleep(0.05)
@@ -197,7 +197,7 @@ async def _hold(session):
 def test_an_error_in_the_block_comes_out(impl, loops):
     async def main():
         async with alone(impl) as node:
-            await node.wait_ready(WAIT)
+            await leads(node)
             with pytest.raises(KeyError):
                 async with node.session():
                     raise KeyError

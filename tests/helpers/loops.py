@@ -12,6 +12,7 @@ import uvloop
 
 from tests.helpers.cluster import Machine
 from tests.helpers.implementations import module
+from tests.helpers.waiting import WAIT
 
 KINDS = ("asyncio", "uvloop")
 
@@ -52,8 +53,14 @@ async def _end(tasks: set[asyncio.Task[Any]]) -> None:
 def alone(impl: ModuleType, machine: Any = None, storage: Any = None, **settings: Any) -> Any:
     """A node for asyncio that is a cluster by itself, not started."""
     return impl.aio.Node(
-        impl.Config(id=1, **{"tick_ms": 5, "seed": 1, **settings}),
+        impl.Config(id=1, **{"seed": 1, **settings}),
         storage if storage is not None else module(impl, "storage.memory").MemoryStorage(voters=[1]),
         module(impl, "transport.memory").MemoryNetwork(seed=1).transport(),
         machine if machine is not None else Machine(),
     )
+
+
+async def leads(node: Any) -> None:
+    """Let it lead now: it may be held up for as long as its election timeout is, and leads on."""
+    await node.campaign()
+    assert await node.wait_ready(WAIT) == node.id
