@@ -154,6 +154,13 @@ class WrongDirectory(StorageError):
     """The directory belongs to another node or cluster, or is in use by another process."""
 
 
+#: behind the name of a directory that somebody else has locked
+IN_USE = (
+    "is in use by another process or node: each member runs in one process, with a directory of its own. Give a server "
+    "that runs a member one worker (--workers 1), or start each worker as another member"
+)
+
+
 class NotFounded(WrongDirectory):
     """The directory holds no member: it was never founded, or it is not the one that was, as without its disk."""
 

@@ -15,7 +15,7 @@ import time
 import weakref
 from typing import TypeAlias
 
-from ..errors import WrongDirectory
+from ..errors import IN_USE, WrongDirectory
 from .memory import Buffer, Bytes
 from .threads import _number, _typed
 
@@ -127,7 +127,7 @@ class Directory:
                 raise OSError(-code, "the directory was replaced while it was opened")
         except BlockingIOError as error:
             self._leave()
-            raise WrongDirectory(f"{os.fsdecode(self.path)} is in use by another process or node") from error
+            raise WrongDirectory(f"{os.fsdecode(self.path)} {IN_USE}") from error
         except BaseException:
             self._leave()
             raise

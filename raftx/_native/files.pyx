@@ -10,7 +10,7 @@ from libc.string cimport memcpy, strlen
 
 from .checks cimport check_index, check_part
 
-from ..errors import WrongDirectory
+from ..errors import IN_USE, WrongDirectory
 
 cdef extern from "_native/threads.h":
     void raftx_sleep(int64_t) noexcept nogil
@@ -97,7 +97,7 @@ cdef class Directory:
                 raise OSError(-code, "the directory was replaced while it was opened")
         except BlockingIOError as error:
             self._leave()
-            raise WrongDirectory(f"{os.fsdecode(self.path)} is in use by another process or node") from error
+            raise WrongDirectory(f"{os.fsdecode(self.path)} {IN_USE}") from error
         except BaseException:
             self._leave()
             raise

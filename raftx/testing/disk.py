@@ -23,7 +23,7 @@ from threading import RLock
 
 from .._native.files import SPARE_NAME, WAIT, Directory, File, segment_name
 from .._native.memory import Buffer
-from ..errors import UsageError, WrongDirectory
+from ..errors import IN_USE, UsageError, WrongDirectory
 from ..storage.disk import Disk
 from .chances import Chances, Failure
 from .platter import Content, Folder, Node, Platter
@@ -131,7 +131,7 @@ class SimDisk(Disk):
             self._check("open", path.name)
             folder = self._folder(path)
             if folder.held_by:
-                raise WrongDirectory(f"{path} is in use by another process or node")
+                raise WrongDirectory(f"{path} {IN_USE}")
             folder.held_by = self.life
             return SimDirectory(self, path, folder)
 

@@ -7,6 +7,7 @@ HISTORY.md; 0: no implementation is known for it, the paper or the thesis says w
 from __future__ import annotations
 
 from tests.tools import (
+    mutant_aio,
     mutant_apply,
     mutant_crashes,
     mutant_divergence,
@@ -696,4 +697,5 @@ MUTANTS = (
     *mutant_histories.MUTANTS,
     *mutant_sessions.MUTANTS,
     *mutant_room.MUTANTS,
+    *mutant_aio.MUTANTS,
 )
