@@ -10,6 +10,7 @@ import pytest
 from tests.helpers.paths import ROOT
 
 USES = """
+import asyncio
 from typing import Any
 import raftx
 
@@ -42,6 +43,28 @@ def use(config: raftx.Config, storage: raftx.Storage, transport: raftx.Transport
     reveal_type(raftx.Node(config, storage, transport).propose(b"").result().result)
 
 
+async def loop(config: raftx.Config, storage: raftx.Storage, transport: raftx.Transport) -> None:
+    async with raftx.aio.Node(config, storage, transport, Machine()) as node:
+        reveal_type(node)
+        reveal_type(node.propose(b""))
+        reveal_type((await node.propose(b"")).result)
+        reveal_type((await node.propose_many([b""]))[0].result)
+        reveal_type(await node.query(look))
+        reveal_type(await asyncio.gather(node.read(), node.barrier()))
+        reveal_type(await asyncio.wait_for(node.transfer_leadership(), 1))
+        reveal_type(await node.wait_ready(1))
+        reveal_type((await node.session("x").propose(b"")).result)
+        async for change in node.state_changes():
+            reveal_type(change)
+        future: asyncio.Future[raftx.Done[dict[str, int]]] = node.propose(b"")
+        done, pending = await asyncio.wait([future])
+    reveal_type(raftx.aio.Node(config, storage, transport))
+    reveal_type(raftx.aio.Node.from_file("x", id=1, state_machine=Machine()))
+    reveal_type(raftx.aio.Node.from_file("x", id=1))
+    reveal_type(raftx.Node.from_file("x", id=1, state_machine=Machine()))
+    reveal_type(raftx.aio.Node.of(raftx.Node(config, storage, transport, Machine())))
+
+
 async def wait(node: raftx.Node[str]) -> raftx.Done[str]:
     reveal_type(await node.propose(b""))
     future: raftx.Future[raftx.Done[str]] = node.propose(b"")
@@ -62,6 +85,21 @@ REVEALED = [
     "float | None",
     "int",
     "None",
+    "Node[dict[str, int]]",
+    "Future[Done[dict[str, int]]]",
+    "dict[str, int]",
+    "dict[str, int]",
+    "bytes",
+    "tuple[int, Done[None]]",
+    "StateChange",
+    "int",
+    "dict[str, int]",
+    "StateChange",
+    "Node[None]",
+    "Node[dict[str, int]]",
+    "Node[None]",
+    "Node[dict[str, int]]",
+    "Node[dict[str, int]]",
     "Done[str]",
 ]
 

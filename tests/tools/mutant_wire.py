@@ -1,0 +1,45 @@
+"""Mistakes in who may connect, and for how long. A part of the list for mutants.py."""
+
+from __future__ import annotations
+
+from tests.tools.mutant_kinds import Edit, Mutant
+
+LIMITS = "raftx/_native/limits.py"
+WIRE = "raftx/_native/wire.py"
+
+MUTANTS = (
+    Mutant(
+        "crowd-keeps-others-out",
+        0,
+        "one stranger too many costs anybody, not one of the sender that has the most",
+        "native/test_wire.py",
+        (
+            Edit(
+                LIMITS,
+                "        same = [place for place, item in there if item.source == source]\n",
+                "        same = [place for place, item in there if item.source == source or there]\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "silent-guest-stays",
+        0,
+        "who connects and says nothing may stay",
+        "native/test_wire.py",
+        (Edit(WIRE, "elif greeted < 0 or now - since >= self.guest_ns:", "elif greeted < 0:"),),
+    ),
+    Mutant(
+        "half-a-greeting",
+        0,
+        "a greeting that has begun is taken for a whole one",
+        "native/test_wire.py",
+        (Edit(WIRE, "return 1 if seen == GREETING else -1 if woken else 0", "return 1"),),
+    ),
+    Mutant(
+        "patient-dial",
+        0,
+        "an attempt to connect has as much time as TCP gives it",
+        "native/test_wire.py",
+        (Edit(WIRE, "target.deadline = now + self.dial_ns", "target.deadline = now + 600 * SECOND"),),
+    ),
+)
