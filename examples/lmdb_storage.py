@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import struct
 import threading
@@ -37,7 +38,8 @@ OWNER = b"owner"  # id and cluster: written last when a member is founded
 FOUNDERS = b"founders"  # the first membership
 LIVES = b"lives"  # how often it was opened
 STORE = b"store"  # what tells it from every other one
-MET = b"m"  # before an id: the life of that member that was met, and its store
+MET = b"m"  # before an id: the life of that member that was met, the entry that added it, and its store
+BOOK = b"book"  # where the members are reached, and which entries have added them, when those are forgotten
 LOST = b"lost"  # a life of its own member that others have met, and that began elsewhere
 STATE = b"state"  # the hard state
 BASE = b"base"  # where the log begins: index, term, membership there
@@ -47,6 +49,7 @@ _OWNER = struct.Struct("<Q16s")
 _STATE = struct.Struct("<QQQ?")
 _BASE = struct.Struct("<QQ")
 _LIVES = struct.Struct("<Q")
+_MET = struct.Struct("<QQ")
 AT_ONCE = 1000  # entries that are read in one transaction: an old one keeps LMDB from using its pages again
 
 
@@ -152,7 +155,15 @@ class LmdbStorage:
             life=life,
             store=bytes(transaction.get(STORE)),
             met=_met(transaction.cursor()),
+            **self._book(transaction.get(BOOK)),
         )
+
+    def _book(self, data: bytes | None) -> dict[str, dict[int, Any]]:
+        """What ``keep_addresses`` was told, if it is of the base or later."""
+        kept = json.loads(data) if data is not None else {"index": 0, "addresses": {}, "joined": {}}
+        if kept["index"] < self._base:
+            return {}
+        return {name: {int(id): value for id, value in kept[name].items()} for name in ("addresses", "joined")}
 
     def append(self, hard_state: HardState, records: Sequence[bytes | memoryview]) -> None:
         """Take the hard state and then the records; written by the next ``sync``. See raftx.Storage.append."""
@@ -197,10 +208,16 @@ class LmdbStorage:
                 transaction.put(BASE, _BASE.pack(index, term) + conf_state.encode())
             self._base, self._base_term = index, term
 
+    def keep_addresses(self, index: int, addresses: Mapping[int, str], joined: Mapping[int, int]) -> None:
+        """What the entries up to ``index`` say of the members. See raftx.storage.protocol.AddressStorage."""
+        with self._guard, self._transaction(write=True) as transaction:
+            kept = {"index": index, "addresses": dict(addresses), "joined": dict(joined)}
+            transaction.put(BOOK, json.dumps(kept).encode())
+
     def remember(self, id: int, met: Met) -> bool:
         """Another member was met. See raftx.storage.protocol.RememberingStorage; a thread of its own."""
         with self._guard, self._transaction(write=True) as transaction:
-            transaction.put(MET + _PLACE.pack(id), _PLACE.pack(met.life) + met.store)
+            transaction.put(MET + _PLACE.pack(id), _MET.pack(met.life, met.joined) + met.store)
         return True
 
     def forgotten(self, life: int) -> None:
@@ -290,8 +307,8 @@ def _met(cursor: Any) -> dict[int, Met]:
             if not key.startswith(MET):
                 break
             if len(key) == len(MET) + _PLACE.size:
-                number, life = _PLACE.unpack(key[len(MET) :])[0], _PLACE.unpack(value[: _PLACE.size])[0]
-                found[number] = Met(life, bytes(value[_PLACE.size :]))
+                life, joined = _MET.unpack(value[: _MET.size])
+                found[_PLACE.unpack(key[len(MET) :])[0]] = Met(life, bytes(value[_MET.size :]), joined)
     return found
 
 

@@ -149,6 +149,8 @@ class FileStorage:
         self.repaired: tuple[str, int, str] | None = None
         #: the cluster that it was founded for, once this object has founded or opened it
         self.cluster: bytes | None = None
+        #: whether the directory says anything of addresses
+        self._tells = False
         #: why the last ``open`` started this member in doubt (HardState.in_doubt); "" when it did not
         self.doubt = ""
 
@@ -382,9 +384,10 @@ class FileStorage:
         directory, head = self._directory, self._head
         if directory is None or head is None:
             raise StorageError(f"{self.path} is closed")
-        if not addresses and not joined:
-            return
+        if not addresses and not joined and not self._tells:
+            return  # as without the file
         try:
+            self._tells = True
             book.write(directory, head.store, Book(index, dict(addresses), dict(joined)))
         except OSError as error:
             raise StorageError(f"{self.path}: {error}") from error
@@ -571,6 +574,7 @@ class FileStorage:
             with contextlib.suppress(OSError):  # the next opening does it
                 skips_file.write(directory, founding.store, needed)
         addresses, joined = self._addresses(directory, founding, recovery.base)
+        self._tells = bool(addresses or joined or founding.addresses)
         return Loaded(
             self._state,
             recovery.conf_state,

@@ -15,6 +15,7 @@ from typing import Any
 from .._native.memory import Entry
 from ..errors import ConfigError, StorageError, UsageError, WrongDirectory
 from ..types import ConfState, HardState
+from .book import Book
 from .lives import check as check_lost
 from .lives import new_life
 from .membership import CHANGES, membership_after
@@ -122,6 +123,8 @@ class MemoryStorage:
         self._name = random(STORE_BYTES)
         #: whom it was told to remember, and a life of its own member that it was told of; 0: none
         self._met: Mapping[int, Met] = {}
+        #: what it was told last to keep of the members
+        self._book = Book(0)
         self._lost = 0
         self._durable = _Contents(conf_state=conf_state)
         #: what was asked for since the last sync: a hard state, entry or base each
@@ -167,6 +170,7 @@ class MemoryStorage:
                 for entry in held.entries
                 if entry.kind in CHANGES and entry.index <= held.hard_state.commit
             ]
+            book = self._book if self._book.index >= held.base_index else Book(0)
             return Loaded(
                 held.hard_state,
                 held.conf_state,
@@ -179,6 +183,8 @@ class MemoryStorage:
                 life=new_life(self._incarnation, self._random(4)),
                 store=self._name,
                 met=dict(self._met),
+                addresses=book.addresses,
+                joined=book.joined,
             )
 
     def append(self, hard_state: HardState, records: Sequence[bytes | memoryview]) -> None:
@@ -235,6 +241,12 @@ class MemoryStorage:
                 raise UsageError(f"index must be at least {least}, what the log is known to have, not {index}")
             self._pending.append(_Base(index, term, conf_state, anew=True))
             self._last = index
+
+    def keep_addresses(self, index: int, addresses: Mapping[int, str], joined: Mapping[int, int]) -> None:
+        """What the entries up to ``index`` say of the members. See protocol.py. Raises StorageError when closed."""
+        with self._lock:
+            self._check_open()
+            self._book = Book(index, dict(addresses), dict(joined))
 
     def remember(self, id: int, met: Met) -> bool:
         """Another member was met. See protocol.py. Raises StorageError when closed."""

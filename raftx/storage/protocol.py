@@ -1,8 +1,14 @@
 """What a node asks of its storage. A sink: nothing is read back while the node runs.
 
-A user's own storage needs these methods and no base class. All calls come from one thread at a
-time (the adapter thread while the node runs), may block, and may raise; the first exception ends
-the node, because after a failed write or sync nobody knows what is on disk.
+A user's own storage needs the methods of Storage and no base class. It may have more, in three groups: those of
+RememberingStorage, AddressStorage and SnapshotStorage, each of them whole or not at all. What a node cannot do without
+a group it says when it starts.
+
+Calls may block, and may raise; the first exception ends the node, because after a failed write or sync nobody knows
+what is on disk. They come from several threads: ``open`` and ``close`` from those that start and close the node,
+``append``, ``sync`` and ``begin_behind`` from one, ``keep_addresses`` and ``compact`` from another, ``remember`` and
+``forgotten`` from a third, the rest of a SnapshotStorage from any. Those of different threads may come at the same
+time.
 """
 
 from __future__ import annotations
@@ -165,14 +171,17 @@ class AddressStorage(Storage, Protocol):
     """A storage that keeps what the entries say of the members, beside the membership itself, when they are forgotten.
 
     With a storage that does not, a node whose log was compacted without a snapshot reaches others as its transport was
-    told when it was made.
+    told when it was made, and has to take each member's word for which entry has added it: so it cannot tell one that
+    was removed, and lives on, from one that was added again in its place.
     """
 
     def keep_addresses(self, index: int, addresses: Mapping[int, str], joined: Mapping[int, int]) -> None:
-        """The log is about to begin behind entry ``index``: what ``open`` is to give as ``Loaded.addresses`` then.
+        """The log is about to begin behind entry ``index``: what ``open`` is to give once it does.
 
-        Durable when it returns. ``compact`` follows, on the same thread. Until the log begins there ``open`` gives what
-        it gave before.
+        As ``Loaded.addresses`` and ``Loaded.joined``, both of which may be empty. Durable when it returns, and what is
+        given here takes the place of all that was given before. ``compact`` follows, on the same thread. Until the log
+        begins there ``open`` may give this or what it gave before: the entries in between, which are there still, say
+        the rest. Raises ``StorageError`` when it is closed.
         """
 
 

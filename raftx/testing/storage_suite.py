@@ -9,96 +9,37 @@
 
 A check raises AssertionError with a sentence. ``make`` is called several times in a check: it makes a storage, with
 voters 1, 2 and 3, over what the one before it has left, which is nothing at first. With ``crash`` it is also looked at
-what a power cut leaves. Nothing here starts a thread or takes longer than the storage does.
+what a power cut leaves. One check calls the storage from several threads, one after the other; nothing here takes
+longer than the storage does.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any
 
-from .._core import EntryLog
-from .._native.memory import Entry
-from ..errors import MemoryLost, RaftError, SnapshotDamaged, StorageError, UsageError, WrongDirectory
+from ..errors import MemoryLost, StorageError, UsageError, WrongDirectory
 from ..storage.membership import CHANGES
-from ..storage.memory_folder import MemoryFolder
-from ..storage.protocol import Loaded, Met, RememberingStorage, SnapshotStorage, Storage
-from ..storage.snapshot_format import Descriptor, decode
-from ..storage.snapshots import SnapshotReader, SnapshotWriter
+from ..storage.protocol import AddressStorage, Loaded, Met, RememberingStorage, SnapshotStorage, Storage
 from ..storage.wal_format import COUNT_SHIFT, STORE_BYTES
-from ..types import ENTRY_CONF_CHANGE_V2, ENTRY_NORMAL, ConfChange, ConfState, HardState, Snapshot
+from ..types import ENTRY_CONF_CHANGE_V2, ConfChange, ConfState, HardState
+from .storage_snapshots import SNAPSHOT_CHECKS
+from .storage_subject import (
+    CLUSTER,
+    FOUNDERS,
+    Check,
+    Row,
+    Subject,
+    expect,
+    expect_error,
+    log_of,
+    record,
+    rows_of,
+    write,
+)
 
-CLUSTER = b"storage-suite---"
-FOUNDERS = ConfState(voters=(1, 2, 3))
-
-Row: TypeAlias = "tuple[int, int, bytes]"  # of an entry: index, term, data
-
-
-@dataclass
-class Subject:
-    """A storage that is looked at.
-
-    make: makes it, over what the last one has left. crash: called with an open one, after which nothing of it is used
-    any more: the power fails, so that what was not synced may be lost; None: there is no way to do that.
-    """
-
-    make: Callable[[], Any]
-    crash: Callable[[Any], None] | None = None
-
-    def opened(self, id: int = 1, cluster: bytes = CLUSTER) -> tuple[Any, Loaded]:
-        """A storage, open, and what it held."""
-        storage = self.make()
-        return storage, storage.open(id, cluster)
-
-
-Check: TypeAlias = Callable[[Subject], None]
-
-
-def expect(found: object, wanted: object, what: str) -> None:
-    """Raise AssertionError unless both are equal."""
-    if found != wanted:
-        raise AssertionError(f"{what}: found {found!r}, must be {wanted!r}")
-
-
-def expect_error(error: type[BaseException], what: str, call: Callable[..., object], *arguments: Any) -> None:
-    """Raise AssertionError unless the call raises that."""
-    try:
-        call(*arguments)
-    except error:
-        return
-    raise AssertionError(f"{what}: {error.__name__} must be raised")
-
-
-def record(index: int, term: int, data: bytes = b"", kind: int = ENTRY_NORMAL) -> bytes:
-    """One entry as a storage gets it."""
-    return Entry(index, term, data, kind).encode()
-
-
-def log_of(loaded: Loaded) -> EntryLog:
-    """The log that a node makes of what a storage held."""
-    log = EntryLog()
-    if loaded.base_index:
-        log.py_restore(loaded.base_index, loaded.base_term)
-    try:
-        for piece in loaded.records:
-            log.py_extend(piece)
-    except RaftError as error:
-        raise AssertionError(f"the records that open() gave are not those of a log: {error}") from error
-    return log
-
-
-def rows_of(loaded: Loaded) -> list[Row]:
-    """Its entries."""
-    log = log_of(loaded)
-    return [(entry.index, entry.term, entry.data) for entry in log.entries(log.first, log.last)]
-
-
-def write(storage: Storage, state: HardState, *records: bytes | memoryview) -> None:
-    """Append and sync."""
-    storage.append(state, records)
-    storage.sync()
-
+__all__ = ["ADDRESS_CHECKS", "CHECKS", "CLUSTER", "LIVES_CHECKS", "SNAPSHOT_CHECKS", "Subject", "checks_for"]
 
 # --- opening and closing ---------------------------------------------------------------------------
 
@@ -119,6 +60,18 @@ def a_new_one_is_empty(subject: Subject) -> None:
     expect((loaded.base_index, loaded.base_term), (0, 0), "the base of a new storage")
     expect(loaded.snapshot, None, "the snapshot of a new storage")
     expect(rows_of(loaded), [], "the entries of a new storage")
+    expect(dict(loaded.joined), {}, "the entries that have added members, in a new storage")
+    storage.close()
+
+
+def what_is_nobody_does_not_open(subject: Subject) -> None:
+    """No id, or no cluster: UsageError, and it stays as it is."""
+    for id in (0, -1, 2**63, None, True, 1.0, "1"):
+        expect_error(UsageError, f"id {id!r}", subject.make().open, id, CLUSTER)
+    for cluster in (b"", CLUSTER[:-1], CLUSTER + b"-", CLUSTER.decode(), None):
+        expect_error(UsageError, f"cluster {cluster!r}", subject.make().open, 1, cluster)
+    storage, loaded = subject.opened()
+    expect(loaded.incarnation, 1, "the incarnation after refused openings")
     storage.close()
 
 
@@ -141,6 +94,37 @@ def one_node_uses_it_at_a_time(subject: Subject) -> None:
     storage, loaded = subject.opened()
     expect(loaded.incarnation, 2, "the incarnation after refused openings")
     storage.close()
+
+
+def it_may_be_called_from_several_threads(subject: Subject) -> None:
+    """``open``, ``append`` and ``sync``, ``compact``, ``close``: each on a thread of its own, one after the other."""
+    storage, _ = on_a_thread(subject.opened)
+    on_a_thread(lambda: write(storage, HardState(1, 0, 2), record(1, 1, b"a"), record(2, 1, b"b")))
+    on_a_thread(lambda: storage.compact(1, 1, FOUNDERS))
+    on_a_thread(lambda: write(storage, HardState(1, 0, 3), record(3, 1, b"c")))
+    on_a_thread(storage.close)
+    storage, loaded = on_a_thread(subject.opened)
+    expect(on_a_thread(lambda: rows_of(loaded))[-2:], [(2, 1, b"b"), (3, 1, b"c")], "the entries")
+    on_a_thread(storage.close)
+
+
+def on_a_thread(call: Callable[[], Any]) -> Any:
+    """What it returns, or raises, there."""
+    found: list[Any] = []
+
+    def run() -> None:
+        try:
+            found.append((call(), None))
+        except BaseException as error:
+            found.append((None, error))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    value, error = found[0]
+    if error is not None:
+        raise AssertionError(f"it cannot be used on another thread than the last one: {error!r}") from error
+    return value
 
 
 def a_closed_one_refuses(subject: Subject) -> None:
@@ -310,6 +294,9 @@ def compaction_refuses_what_is_not_there(subject: Subject) -> None:
     storage, _ = subject.opened()
     write(storage, HardState(1, 0, 2), record(1, 1), record(2, 1))
     expect_error(UsageError, "compact behind the log", storage.compact, 3, 1, FOUNDERS)
+    storage.append(HardState(1, 0, 2), [record(3, 1)])
+    expect_error(UsageError, "compact what is not on disk", storage.compact, 3, 1, FOUNDERS)
+    write(storage, HardState(1, 0, 2), record(3, 1))
     for bad in (0, -1, 2**63, 1.0, True, None):
         expect_error(UsageError, f"index {bad}", storage.compact, bad, 1, FOUNDERS)
         expect_error(UsageError, f"term {bad}", storage.compact, 1, bad, FOUNDERS)
@@ -317,10 +304,18 @@ def compaction_refuses_what_is_not_there(subject: Subject) -> None:
         expect_error(UsageError, f"membership {members}", storage.compact, 1, 1, members)
     storage.close()
     storage, loaded = subject.opened()
-    expect(rows_of(loaded), [(1, 1, b""), (2, 1, b"")], "the entries after refused compactions")
+    expect(rows_of(loaded), [(1, 1, b""), (2, 1, b""), (3, 1, b"")], "the entries after refused compactions")
     write(storage, HardState(5, 0, 3), record(3, 4), record(4, 5))
     storage.compact(3, 4, FOUNDERS)
     storage.sync()
+    for index in (2, 3):
+        expect_error(
+            UsageError,
+            f"entry {index}, at the base 3 or before",
+            storage.append,
+            HardState(5, 0, 3),
+            [record(index, 5)],
+        )
     expect_error(UsageError, "a term below that of the base", storage.compact, 4, 3, FOUNDERS)
     storage.close()
 
@@ -342,245 +337,53 @@ def an_older_base_changes_nothing(subject: Subject) -> None:
     storage.close()
 
 
-# --- snapshots: only of storages that have the methods of SnapshotStorage --------------------------------
-
-CHUNK = 4096
+# --- addresses: only of storages that have the method of AddressStorage -----------------------------------
 
 
-def described(index: int, term: int, conf_state: ConfState = FOUNDERS, cluster: bytes = CLUSTER) -> Descriptor:
-    """What is told of a snapshot before it is written."""
-    return Descriptor(index, term, conf_state, {1: "tcp://127.0.0.1:5601"}, cluster, 1, 0, chunk_bytes=CHUNK)
-
-
-def arriving(descriptor: Descriptor, state: bytes) -> tuple[Descriptor, list[bytes]]:
-    """A snapshot as another member has it: its descriptor and its chunks."""
-    folder: Any = MemoryFolder()
-    writer = SnapshotWriter(folder, descriptor)
-    writer.write(state)
-    made = writer.finish()
-    with SnapshotReader(folder, made.name) as reader:
-        return made, [reader.chunk(number) for number in range(made.chunks)]
-
-
-def receive(storage: Any, descriptor: Descriptor, state: bytes) -> Descriptor:
-    """Receive one, and finish it."""
-    made, chunks = arriving(descriptor, state)
-    receiver = storage.receive_snapshot(made)
-    for number in range(receiver.missing(), made.chunks):
-        receiver.put(number, chunks[number])
-    expect(receiver.finish(), made, "what was received")
-    return made
-
-
-def state_of(storage: Any, index: int = 0) -> bytes:
-    """What its snapshot of that entry holds; 0: the newest one."""
-    with storage.open_snapshot(index) as reader:
-        return bytes(reader.read())
-
-
-def snapshot_of(loaded: Loaded) -> Snapshot:
-    """The one that an opening found."""
-    if loaded.snapshot is None:
-        raise AssertionError("there must be a snapshot")
-    return loaded.snapshot
-
-
-def a_snapshot_that_was_written_is_kept(subject: Subject) -> None:
-    """The newest two, and the log begins behind the older one at most."""
-    storage, _ = subject.opened()
-    expect_error(UsageError, "there is no snapshot", storage.open_snapshot)
-    for index in range(1, 13):
-        write(storage, HardState(1, 0, index), record(index, 1, b"%d" % index * 3000))
-        if index % 4 == 0:
-            writer = storage.begin_snapshot(described(index - 1, 1, ConfState(voters=(1, 2, 3), learners=(index,))))
-            writer.write(b"state")
-            writer.write(b" at %d" % index * 3000)
-            expect(writer.finish().size, len(b"state" + b" at %d" % index * 3000), "the bytes of the snapshot")
-            expect(state_of(storage), b"state" + b" at %d" % index * 3000, "the state")
-    for entry in (7, 11):
-        expect(state_of(storage, entry), b"state" + b" at %d" % (entry + 1) * 3000, f"the state at entry {entry}")
-    for entry in (3, 9):
-        expect_error(UsageError, f"there is no snapshot of entry {entry}", storage.open_snapshot, entry)
-    given_up = storage.begin_snapshot(described(12, 1))
-    given_up.write(b"half")
-    given_up.discard()
-    for index, cluster in ((11, CLUSTER), (13, CLUSTER), (12, b"another cluster!")):
-        descriptor = described(index, 1, cluster=cluster)
-        expect_error(UsageError, f"a snapshot of {index}, {cluster!r}", storage.begin_snapshot, descriptor)
-    storage.close()
+def addresses_are_kept_when_the_log_begins_anew(subject: Subject) -> None:
+    """What ``keep_addresses`` was told last is there when the log begins at its entry: over openings and power cuts."""
     storage, loaded = subject.opened()
-    snapshot = snapshot_of(loaded)
-    expect((snapshot.index, snapshot.term), (11, 1), "the place of the snapshot")
-    expect(snapshot.conf_state, ConfState(voters=(1, 2, 3), learners=(12,)), "its membership")
-    expect(decode(snapshot.data).name, described(11, 1).name, "its data are the header of its file")
-    expect(state_of(storage), b"state" + b" at 12" * 3000, "the state")
-    expect(loaded.base_index in (0, 3, 7), True, f"the base {loaded.base_index} is not above the older snapshot")
-    held = [row[0] for row in rows_of(loaded)]
-    expect(held, list(range(loaded.base_index + 1, 13)), "the entries behind the base")
-    storage.close()
-    expect_error(StorageError, "a snapshot of a closed storage", storage.begin_snapshot, described(12, 1))
-    expect_error(StorageError, "a snapshot of a closed storage", storage.open_snapshot)
-
-
-def a_snapshot_arrives_in_chunks(subject: Subject) -> None:
-    """In any order; and changes nothing of the log."""
-    storage, _ = subject.opened()
-    write(storage, HardState(1, 0, 2), record(1, 1), record(2, 1))
-    state = b"state of nine" * 1500
-    made, chunks = arriving(described(9, 3), state)
-    receiver = storage.receive_snapshot(made)
-    expect(receiver.missing(), 0, "the first chunk that is missing")
-    last = made.chunks - 1
-    receiver.put(last, chunks[last])
-    receiver.put(1, chunks[1])
-    expect(receiver.missing(), 0, "the first chunk that is missing")
-    receiver.put(0, chunks[0])
-    receiver.put(0, chunks[0])
-    expect(receiver.missing(), 2, "the first chunk that is missing")
-    for wrong in (chunks[1], chunks[2][:-1], chunks[2][:-1] + bytes((chunks[2][-1] ^ 1,)), b""):
-        expect_error(SnapshotDamaged, "a wrong chunk", receiver.put, 2, wrong)
-    for number in (-1, made.chunks, None):
-        expect_error(UsageError, f"chunk {number}", receiver.put, number, chunks[0])
-    expect_error(UsageError, "chunks are missing", receiver.finish)
-    for number in range(2, last):
-        receiver.put(number, chunks[number])
-    expect(receiver.missing(), made.chunks, "the first chunk that is missing")
-    expect(receiver.finish(), made, "what was received")
-    expect_error(UsageError, "the log does not begin behind it", storage.open_snapshot)
-    storage.close()
-    storage, loaded = subject.opened()
-    expect(loaded.snapshot, None, "the snapshot that counts")
-    expect(rows_of(loaded), [(1, 1, b""), (2, 1, b"")], "the entries")
-    other, chunks = arriving(described(12, 3), b"another one" * 1000)
-    receiver = storage.receive_snapshot(replace(other, digest=bytes(32)))
-    for number, chunk in enumerate(chunks):
-        receiver.put(number, chunk)
-    expect_error(SnapshotDamaged, "another digest", receiver.finish)
-    expect_error(UsageError, "it is gone", receiver.finish)
-    foreign = replace(other, cluster=b"another cluster!")
-    expect_error(UsageError, "a snapshot of another cluster", storage.receive_snapshot, foreign)
-    storage.close()
-    expect_error(StorageError, "a snapshot for a closed storage", storage.receive_snapshot, made)
-
-
-def a_transfer_goes_on_after_a_restart(subject: Subject) -> None:
-    """Or begins anew; a chunk that is there is the right one."""
-    made, chunks = arriving(described(9, 3), b"state" * 5000)
-    for life in range(3):
-        storage, _ = subject.opened()
-        receiver = storage.receive_snapshot(made)
-        expect(receiver.missing() <= 2 * life, True, "no more is there than was put")
-        for number in range(receiver.missing(), 2 * life + 2):
-            receiver.put(number, chunks[number])
-        receiver.close()
-        storage.close()
-    storage, _ = subject.opened()
-    receive(storage, described(9, 3), b"state" * 5000)
-    storage.begin_behind(9, 3, FOUNDERS)
-    storage.sync()
-    expect(state_of(storage), b"state" * 5000, "the state")
-    storage.close()
-
-
-def a_log_begins_anew_behind_a_snapshot(subject: Subject) -> None:
-    """Beyond its end, or within it; with entries behind it, or without; and then goes on."""
-    base = 0
-    for index, term, more in ((9, 3, True), (12, 4, False), (19, 4, True)):
-        storage, loaded = subject.opened()
-        base, last = loaded.base_index, loaded.base_index + 4
-        rows = [(base + n, term, b"old %d" % n) for n in range(1, 5)]
-        write(storage, HardState(term, 2, base), *[record(*row) for row in rows])
-        conf_state = ConfState(voters=(1, 2), learners=(3, index))
-        receive(storage, described(index, term, conf_state), b"state of %d" % index * 800)
-        storage.append(HardState(term, 2, base), [record(last + 1, term, b"void"), record(last + 2, term, b"void")])
-        storage.begin_behind(index, term, conf_state)
-        wanted = [(index + 1, term, b"new 1"), (index + 2, term, b"newer 2")] if more else []
-        news = [record(index + 1, term, b"new 1"), record(index + 2, term, b"new 2")] if more else []
-        storage.append(HardState(term, 3, index), news)
-        storage.sync()
-        if more:
-            write(storage, HardState(term, 3, index), record(*wanted[1]))
-        for _ in range(2):
-            storage.close()
-            storage, loaded = subject.opened()
-            expect((loaded.base_index, loaded.base_term), (index, term), "the base")
-            expect(loaded.conf_state, conf_state, "the membership at the base")
-            expect(loaded.current_conf_state in (None, conf_state), True, "the current membership is that or unknown")
-            expect(loaded.hard_state, HardState(term, 3, index), "the hard state")
-            expect(rows_of(loaded), wanted, "the entries behind the snapshot")
-            snapshot = snapshot_of(loaded)
-            expect((snapshot.index, snapshot.conf_state), (index, conf_state), "the snapshot")
-            expect(state_of(storage), b"state of %d" % index * 800, "the state")
-        storage.close()
-    storage, loaded = subject.opened()
-    base = loaded.base_index
-    rows = [(base + n, 5, b"%d" % n * 4000) for n in range(1, 41)]
-    write(storage, HardState(5, 0, base), *[record(*row) for row in rows[:20]])
-    storage.compact(base + 15, 5, FOUNDERS)
-    for row in rows[20:]:
-        write(storage, HardState(5, 0, row[0]), record(*row))
-    writer = storage.begin_snapshot(described(base + 30, 5))
-    writer.write(b"next")
-    writer.finish()
-    storage.close()
-    storage, loaded = subject.opened()
-    expect(loaded.base_index in (base, base + 15), True, f"the base {loaded.base_index} was asked for")
-    expect(rows_of(loaded), rows[loaded.base_index - base :], "the entries after a compaction")
-    expect(snapshot_of(loaded).index, base + 30, "the snapshot after another one")
-    storage.close()
-
-
-def a_log_begins_behind_a_snapshot_only(subject: Subject) -> None:
-    """That was received, and is not before what the log is known to have."""
-    storage, _ = subject.opened()
-    write(storage, HardState(1, 0, 4), *[record(index, 1) for index in range(1, 7)])
-    begin = storage.begin_behind
-    expect_error(UsageError, "there is no snapshot", begin, 9, 3, FOUNDERS)
-    made, chunks = arriving(described(9, 3), b"state" * 2000)
-    receiver = storage.receive_snapshot(made)
-    receiver.put(0, chunks[0])
-    expect_error(UsageError, "it is not whole", begin, 9, 3, FOUNDERS)
-    receiver.discard()
-    receive(storage, described(9, 3), b"state" * 2000)
-    for place in ((9, 2, FOUNDERS), (8, 3, FOUNDERS), (9, 3, ConfState(voters=(1, 2))), (None, 3, FOUNDERS)):
-        expect_error(UsageError, f"the snapshot is another one than {place}", begin, *place)
-    expect_error(UsageError, "no membership", begin, 9, 3, None)
-    storage.close()
-    expect_error(StorageError, "begin the log of a closed storage anew", begin, 9, 3, FOUNDERS)
-    storage, loaded = subject.opened()
-    expect((loaded.base_index, loaded.hard_state.commit), (0, 4), "the log after refusals")
-    expect(len(rows_of(loaded)), 6, "the entries after refusals")
-    receive(storage, described(3, 1), b"older")
-    expect_error(UsageError, "it is before the commit index", storage.begin_behind, 3, 1, FOUNDERS)
-    storage.close()
-
-
-def a_power_cut_leaves_the_log_as_before_or_as_after_a_snapshot(subject: Subject) -> None:
-    """And no entry that is void comes back."""
-    if subject.crash is None:
-        return
-    base = 0
-    held: list[Row] = []
-    for life in range(1, 8):
-        storage, loaded = subject.opened()
-        rows = rows_of(loaded)
-        if loaded.base_index != base:
-            base = loaded.base_index
-            held = [(base + 1, life - 1, b"new")]
-            expect(state_of(storage), b"%d" % base * 3000, f"the state, in life {life}")
-            rows = rows[: len(held)]
-        expect(rows[: len(held)], held, f"the entries that were synced, in life {life}")
-        void = [(base + n, life, b"void %d" % n) for n in range(1, 9)]
-        write(storage, HardState(life, 0, base), *[record(*row) for row in void])
-        index = base + 4 + life % 3 * 4
-        receive(storage, described(index, life), b"%d" % index * 3000)
-        storage.begin_behind(index, life, FOUNDERS)
-        storage.append(HardState(life, 0, index), [record(index + 1, life, b"new")])
-        held = void
+    first = (dict(loaded.addresses), dict(loaded.joined))
+    end: Callable[[Any], None] = subject.crash or (lambda each: each.close())
+    told: dict[int, tuple[dict[int, str], dict[int, int]]] = {0: first}
+    last = 0
+    for life in range(1, 9):
+        for _ in range(20):
+            last += 1
+            write(storage, HardState(1, 0, last), record(last, 1, b"%d" % last * 1500))
+        index = last - 3
+        addresses = {1: f"tcp://10.0.0.{life}:5601", 2**63 - 1: f"ipc:///tmp/é{life}"}
+        # At last there is nothing to tell any more.
+        told[index] = (addresses, {0: 7, 2**63 - 1: index}) if life < 8 else ({}, {})
+        given, joined = dict(told[index][0]), dict(told[index][1])
+        storage.keep_addresses(index, given, joined)
+        given[3] = joined[3] = None  # type: ignore[assignment]
         if life % 2:
-            storage.sync()
-            base, held = index, [(index + 1, life, b"new")]
-        subject.crash(storage)
+            end(storage)  # before the log begins there
+            storage, loaded = subject.opened()
+            _expect_told(loaded, told)
+        storage.keep_addresses(index, *told[index])
+        storage.compact(index, 1, FOUNDERS)
+        write(storage, HardState(1, 0, last), *[record(last + n, 1, bytes(9000)) for n in range(1, 9)])
+        last += 8
+        end(storage)
+        storage, loaded = subject.opened()
+        _expect_told(loaded, told)
+    storage.close()
+    expect_error(StorageError, "keep_addresses() of a closed storage", storage.keep_addresses, last, {}, {})
+
+
+def _expect_told(loaded: Loaded, told: dict[int, tuple[dict[int, str], dict[int, int]]]) -> None:
+    """What was told of the base, or of what was asked for behind it; what came with the founding before the first."""
+    found = (dict(loaded.addresses), dict(loaded.joined))
+    wanted = [each for index, each in told.items() if index >= loaded.base_index]
+    if loaded.base_index == max(told):
+        wanted = [told[loaded.base_index]]
+    if found not in wanted:
+        raise AssertionError(
+            f"addresses, and entries that have added members, at the base {loaded.base_index}: "
+            f"found {found!r}, must be one of {wanted!r}"
+        )
 
 
 # --- power cuts: only where there is a way to make one --------------------------------------------------
@@ -636,14 +439,42 @@ def a_power_cut_forgets_no_more_than_was_compacted(subject: Subject) -> None:
 def lives_of_others_are_remembered(subject: Subject) -> None:
     """What ``remember`` was told last of each member, over openings and power cuts."""
     met: dict[int, Met] = {}
+    store = b""
     for life in range(1, 5):
         storage, loaded = subject.opened()
+        store = store or loaded.store
+        expect(loaded.store, store, f"the name of the store, in life {life}")
         expect(dict(loaded.met), met, f"whom it had met, in life {life}")
         expect(loaded.life >> COUNT_SHIFT, loaded.incarnation, "what the number of a life counts")
         expect(len(loaded.store), STORE_BYTES, "the bytes in the name of the store")
         for id in (2, 3):
-            met[id] = Met(life << COUNT_SHIFT | id, bytes([life * id]) * STORE_BYTES)
+            met[id] = Met(life << COUNT_SHIFT | id, bytes([life * id]) * STORE_BYTES, 10 * life + id)
             expect(storage.remember(id, met[id]), True, "what remember() returns where nothing is short")
+        (subject.crash or (lambda each: each.close()))(storage)
+
+
+def the_last_400_are_remembered(subject: Subject) -> None:
+    """At least, and what was told last of each."""
+    storage, _ = subject.opened()
+    met = {id: Met(7 << COUNT_SHIFT | id, id.to_bytes(STORE_BYTES, "little"), id) for id in range(2, 402)}
+    for id, each in met.items():
+        expect(storage.remember(id, each), True, "what remember() returns where nothing is short")
+    storage.close()
+    storage, loaded = subject.opened()
+    missing = [id for id, each in met.items() if loaded.met.get(id) != each]
+    expect(missing, [], "members that were not remembered")
+    storage.close()
+
+
+def a_life_is_counted_at_once(subject: Subject) -> None:
+    """Before ``open`` returns: no later life has its number, although the power fails."""
+    seen: set[int] = set()
+    before = 0
+    for _ in range(4):
+        storage, loaded = subject.opened()
+        expect(loaded.incarnation > before and loaded.life not in seen, True, "each life has a number of its own")
+        before = loaded.incarnation
+        seen.add(loaded.life)
         (subject.crash or (lambda each: each.close()))(storage)
 
 
@@ -651,7 +482,7 @@ def a_member_that_has_forgotten_does_not_open(subject: Subject) -> None:
     """Others have met a life of it that it does not know."""
     storage, _ = subject.opened()
     storage.forgotten(5 << COUNT_SHIFT)
-    storage.close()
+    (subject.crash or (lambda each: each.close()))(storage)
     for _ in range(2):
         expect_error(MemoryLost, "open() after forgotten()", subject.opened)
 
@@ -659,8 +490,10 @@ def a_member_that_has_forgotten_does_not_open(subject: Subject) -> None:
 CHECKS: Sequence[Check] = (
     it_has_the_methods_of_a_storage,
     a_new_one_is_empty,
+    what_is_nobody_does_not_open,
     the_incarnation_counts_openings,
     one_node_uses_it_at_a_time,
+    it_may_be_called_from_several_threads,
     a_closed_one_refuses,
     it_keeps_what_was_synced,
     it_keeps_a_hard_state_alone,
@@ -674,21 +507,26 @@ CHECKS: Sequence[Check] = (
     a_power_cut_takes_nothing_that_was_synced,
     a_power_cut_forgets_no_more_than_was_compacted,
 )
-#: Only for storages that have the methods of SnapshotStorage.
-SNAPSHOT_CHECKS: Sequence[Check] = (
-    a_snapshot_that_was_written_is_kept,
-    a_snapshot_arrives_in_chunks,
-    a_transfer_goes_on_after_a_restart,
-    a_log_begins_anew_behind_a_snapshot,
-    a_log_begins_behind_a_snapshot_only,
-    a_power_cut_leaves_the_log_as_before_or_as_after_a_snapshot,
+#: Only for storages that have the methods of RememberingStorage.
+LIVES_CHECKS: Sequence[Check] = (
+    lives_of_others_are_remembered,
+    the_last_400_are_remembered,
+    a_life_is_counted_at_once,
+    a_member_that_has_forgotten_does_not_open,
 )
 
-#: Only for storages that have the methods of RememberingStorage.
-LIVES_CHECKS: Sequence[Check] = (lives_of_others_are_remembered, a_member_that_has_forgotten_does_not_open)
+#: Only for storages that have the method of AddressStorage.
+ADDRESS_CHECKS: Sequence[Check] = (addresses_are_kept_when_the_log_begins_anew,)
 
 
 def checks_for(storage: type) -> list[Check]:
     """The checks for a class of storages."""
-    snapshots = SNAPSHOT_CHECKS if issubclass(storage, SnapshotStorage) else ()
-    return [*CHECKS, *snapshots, *(LIVES_CHECKS if issubclass(storage, RememberingStorage) else ())]
+    found = [*CHECKS]
+    for protocol, checks in (
+        (AddressStorage, ADDRESS_CHECKS),
+        (SnapshotStorage, SNAPSHOT_CHECKS),
+        (RememberingStorage, LIVES_CHECKS),
+    ):
+        if issubclass(storage, protocol):
+            found += checks
+    return found

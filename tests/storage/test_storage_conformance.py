@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+import threading
 
 import pytest
 
@@ -9,6 +10,7 @@ from tests.helpers.implementations import IMPLEMENTATIONS, module
 from tests.helpers.storages import founded
 
 VOTERS = [1, 2, 3]
+OWN = b"storage-suite---"
 
 
 def memory(impl, tmp_path):
@@ -47,7 +49,9 @@ def cases():
 
 @pytest.mark.parametrize(("make", "check"), cases())
 def test_conformance(impl, tmp_path, make, check):
-    getattr(module(impl, "testing.storage_suite"), check)(make(impl, tmp_path))
+    suite = module(impl, "testing.storage_suite")
+    checks = {each.__name__: each for each in suite.checks_for(impl.FileStorage)}
+    checks[check](make(impl, tmp_path))
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -55,7 +59,7 @@ def test_power_cuts_of_many_kinds(impl, tmp_path, seed):
     """What the disk makes of writes that were not synced is drawn anew."""
     suite = module(impl, "testing.storage_suite")
     for check in suite.checks_for(impl.FileStorage):
-        if "power" in check.__name__:
+        if "power" in check.__name__ or check in (*suite.ADDRESS_CHECKS, suite.a_life_is_counted_at_once):
             check(simulated(impl, tmp_path, seed))
 
 
@@ -67,6 +71,9 @@ def test_what_a_storage_cannot_do_is_not_asked_of_it(impl):
     assert set(suite.SNAPSHOT_CHECKS) < set(suite.checks_for(Right))
     assert not set(suite.SNAPSHOT_CHECKS) & set(suite.checks_for(HasNoCompact))
     assert set(suite.LIVES_CHECKS) < set(suite.checks_for(impl.FileStorage))
+    for storage in (impl.MemoryStorage, impl.FileStorage, Right):
+        assert set(suite.ADDRESS_CHECKS) < set(suite.checks_for(storage))
+    assert not set(suite.ADDRESS_CHECKS) & set(suite.checks_for(HasNoCompact))
     assert not set(suite.LIVES_CHECKS) & set(suite.checks_for(HasNoCompact))
     assert protocol.keeps_snapshots(impl.MemoryStorage(VOTERS)) and not protocol.keeps_snapshots(HasNoCompact(None))
 
@@ -107,8 +114,105 @@ class Right:
     def forgotten(self, life):
         self.kept.forgotten(life)
 
+    def keep_addresses(self, index, addresses, joined):
+        self.kept.keep_addresses(index, addresses, joined)
+
     def close(self):
         self.kept.close()
+
+
+class TakesNobody(Right):
+    """It looks at neither id nor cluster."""
+
+    def open(self, id, cluster):
+        named = type(cluster) is bytes and len(cluster) == 16
+        return super().open(id if id in (1, 2) else 1, cluster if named else OWN)
+
+
+class OneThread(Right):
+    """It belongs to the thread that has opened it, as connections of some databases do."""
+
+    def open(self, id, cluster):
+        self.thread = threading.current_thread()
+        return super().open(id, cluster)
+
+    def append(self, hard_state, records):
+        assert threading.current_thread() is self.thread
+        super().append(hard_state, records)
+
+
+class CompactsWhatIsNotSynced(Right):
+    def compact(self, index, term, conf_state):
+        if index == self.kept._last == self.kept._durable.last() + 1:
+            self.kept._settle()
+        super().compact(index, term, conf_state)
+
+
+class TakesEntriesBeforeTheBase(Right):
+    def append(self, hard_state, records):
+        base = self.kept._least()
+        kept = [each for each in records if int.from_bytes(bytes(each)[8:16], "little") > base]
+        super().append(hard_state, kept)
+
+
+class KeepsNoAddresses(Right):
+    def keep_addresses(self, index, addresses, joined):
+        if not self.kept._open:
+            super().keep_addresses(index, addresses, joined)
+
+
+class KeepsAddressesWithTheNextSync(Right):
+    """They are gone when the power fails before that."""
+
+    later = None
+
+    def keep_addresses(self, index, addresses, joined):
+        super().keep_addresses(0, {}, {})
+        self.later = index, dict(addresses), dict(joined)
+
+    def sync(self):
+        super().sync()
+        if self.later is not None:
+            self.kept.keep_addresses(*self.later)
+            self.later = None
+
+
+class KeepsTheFirstAddresses(Right):
+    def keep_addresses(self, index, addresses, joined):
+        before = self.kept._book
+        super().keep_addresses(index, before.addresses or addresses, before.joined or joined)
+
+
+class KeepsAddressesAlone(Right):
+    def keep_addresses(self, index, addresses, joined):
+        super().keep_addresses(index, addresses, {})
+
+
+class ForgetsWhoAddedIt(Right):
+    def remember(self, id, met):
+        return super().remember(id, type(met)(met.life, met.store))
+
+
+class RemembersFew(Right):
+    def remember(self, id, met):
+        done = super().remember(id, met)
+        self.kept._met = dict(list(self.kept._met.items())[-64:])
+        return done
+
+
+class CountsLater(Right):
+    """A life that has written nothing does not count."""
+
+    def append(self, hard_state, records):
+        self.wrote = True
+        super().append(hard_state, records)
+
+    def open(self, id, cluster):
+        loaded = super().open(id, cluster)
+        if not getattr(self.kept, "wrote", False):
+            self.kept._incarnation = 0
+            loaded.life = loaded.incarnation << 32
+        return loaded
 
 
 class NoIncarnation(Right):
@@ -347,6 +451,17 @@ class ForgetsThatItHasForgotten(Right):
 
 #: each with the checks that must find it, among others
 WRONG = (
+    (TakesNobody, "what_is_nobody_does_not_open"),
+    (OneThread, "it_may_be_called_from_several_threads"),
+    (CompactsWhatIsNotSynced, "compaction_refuses_what_is_not_there"),
+    (TakesEntriesBeforeTheBase, "compaction_refuses_what_is_not_there"),
+    (KeepsNoAddresses, "addresses_are_kept_when_the_log_begins_anew"),
+    (KeepsAddressesWithTheNextSync, "addresses_are_kept_when_the_log_begins_anew"),
+    (KeepsTheFirstAddresses, "addresses_are_kept_when_the_log_begins_anew"),
+    (KeepsAddressesAlone, "addresses_are_kept_when_the_log_begins_anew"),
+    (ForgetsWhoAddedIt, "lives_of_others_are_remembered"),
+    (RemembersFew, "the_last_400_are_remembered"),
+    (CountsLater, "a_life_is_counted_at_once"),
     (NoIncarnation, "the_incarnation_counts_openings"),
     (LosesTheNewestEntry, "it_keeps_what_was_synced"),
     (LosesTheVote, "it_keeps_a_hard_state_alone"),
