@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from .errors import ConfigError
 from .types import DEFAULT_CLUSTER, NO_LIMIT, NUMBER_MAX
+
+CLUSTER_BYTES = 16
+
+
+def cluster_id(name: object) -> bytes:
+    """The 16 bytes that a cluster is known by, in frames and on disk, from a name of it. Raises ConfigError.
+
+    16 bytes are themselves, and fewer are filled up with zeros. Text is its UTF-8, filled up likewise; where that is
+    longer than 16 bytes, it is the first 16 bytes of its SHA-256.
+    """
+    if isinstance(name, str):
+        try:
+            data = name.encode()
+        except UnicodeEncodeError:
+            data = b""
+        if data and b"\0" not in data:
+            return data.ljust(CLUSTER_BYTES, b"\0") if len(data) <= 16 else hashlib.sha256(data).digest()[:16]
+    elif isinstance(name, bytes) and 0 < len(name) <= CLUSTER_BYTES:
+        return name.ljust(CLUSTER_BYTES, b"\0")
+    raise ConfigError(
+        f"cluster must be text without NUL, or 1..{CLUSTER_BYTES} bytes, the same for all members of a group, "
+        f"not {name!r}"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,8 +42,10 @@ class Config:
 
     #: This member's id, 1..2^63-1; the same for the life of its storage.
     id: int
-    #: Node only. Sixteen bytes that all members share; frames and directories of another cluster are refused.
-    cluster: bytes = DEFAULT_CLUSTER
+    #: Node only. The name that all members share; frames and directories of another cluster are refused. Text, or up
+    #: to 16 bytes. Afterwards this is 16 bytes, which are the name itself, filled up with zeros; of text whose UTF-8 is
+    #: longer they are the first 16 of its SHA-256.
+    cluster: bytes | str = DEFAULT_CLUSTER
     #: Node only. Length of one tick in milliseconds, 1..60,000.
     tick_ms: int = 50
     #: A follower waits election_ticks .. 2 * election_ticks - 1 ticks for its leader;
@@ -91,8 +117,7 @@ class Config:
 
     def __post_init__(self) -> None:
         self._range("id", 1, NUMBER_MAX)
-        if not isinstance(self.cluster, bytes) or len(self.cluster) != 16:
-            raise ConfigError(f"cluster must be 16 bytes, the same for all members of a group, not {self.cluster!r}")
+        object.__setattr__(self, "cluster", cluster_id(self.cluster))
         self._range("tick_ms", 1, 60_000)
         self._range("heartbeat_ticks", 1, 10_000)
         self._range("election_ticks", self.heartbeat_ticks + 1, 100_000, "more than heartbeat_ticks")

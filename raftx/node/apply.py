@@ -48,6 +48,7 @@ from .rows import (
     ROW_DIVERGED,
     ROW_ENTRIES,
     ROW_HANDED,
+    ROW_JUDGE,
     ROW_LEASED_AT,
     ROW_LOST,
     ROW_ODD,
@@ -246,6 +247,9 @@ class Applier:
             self.changer.refused(*self.applies.changed(row))
         elif kind == ROW_ADDRESS:
             self.take_address(row)
+        elif kind == ROW_JUDGE:
+            self.changer.judge(bytes(self.applies.taken.pieces()[self.span]), *self.applies.judge(row))
+            self.span += 1
         elif kind == ROW_ODD:
             self.tell_odd(row)
         elif kind == ROW_BEGUN:
@@ -331,7 +335,7 @@ class Applier:
         elif (c.kind == ENTRY_NORMAL or c.kind == ENTRY_SESSION) and c.size > 0:
             self.tell_bare(c.index, c.size)
         elif self.members is not None and (c.kind == ENTRY_CONF_CHANGE_V2 or c.kind == ENTRY_CONF_CHANGE):
-            self.members.apply(c.index, c.kind, c.payload(0))
+            self.members.apply(c.index, c.kind, c.payload(0), c.term)
         return 0
 
     def give_batch(self) -> int:

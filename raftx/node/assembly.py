@@ -15,11 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._core import Codec, EntryLog
-from .._native.layout import FRAME_OVERHEAD
 from .._native.memory import Entry
 from .._native.outbox import snapshot_record
 from .._native.threads import Clock, Event, ManualClock, ProposalQueue
-from ..config import Config
+from ..config import Config, cluster_id
 from ..consensus.raft import Raft
 from ..errors import (
     ConfigError,
@@ -42,7 +41,8 @@ from ..storage.writes import WRITES, DiskGauges, WriteQueue
 from ..transport.link import Link, QueueLink
 from ..transport.news import report_notes
 from ..transport.protocol import FRAME_UNIT, Transport
-from ..types import ENTRY_SESSION, ConfState, StateChange, is_id
+from ..types import ENTRY_SESSION, ConfState, StateChange
+from . import contracts
 from .adapter import StorageAdapter, TransportAdapter
 from .apply import Applier
 from .changer import Changer
@@ -107,9 +107,7 @@ class Outside:
 
     def check(self) -> None:
         """Raises ConfigError, which names the field."""
-        config = self.config
-        if not isinstance(config, Config):
-            raise ConfigError(f"config must be a raftx.Config, not {type(config).__name__}")
+        contracts.check_settings(self.config, self.transport)
         if isinstance(self.state_machine, type):
             raise ConfigError(f"state_machine must be an object, not the class {self.state_machine.__name__}")
         applies = [callable(getattr(self.state_machine, name, None)) for name in ("apply", "apply_batch")]
@@ -119,25 +117,8 @@ class Outside:
         check_methods(self.state_machine)
         if not isinstance(self.clock, Clock):
             raise ConfigError(f"clock must be a raftx.Clock or ManualClock, not {type(self.clock).__name__}")
-        limit = getattr(self.transport, "max_frame_bytes", None)
-        if limit is not None and not is_id(limit):
-            raise ConfigError(f"the transport's max_frame_bytes must be a positive integer or None, not {limit!r}")
-        for name in ("max_entry_bytes", "max_message_bytes"):
-            value = getattr(config, name)
-            if limit is not None and value + FRAME_OVERHEAD > limit:
-                raise ConfigError(
-                    f"{name} must be at most {limit - FRAME_OVERHEAD}, what the transport's max_frame_bytes={limit} "
-                    f"can carry, not {value}: lower it, or raise max_frame_bytes of the transport"
-                )
-        # What is called while a node runs; the protocols have more, which not everybody needs.
-        for name, given, methods in (
-            ("storage", self.storage, ("open", "append", "sync", "close")),
-            ("transport", self.transport, ("start", "send", "close")),
-        ):
-            missing = [method for method in methods if not callable(getattr(given, method, None))]
-            if missing or isinstance(given, type):
-                what = f"the class {given.__name__}" if isinstance(given, type) else type(given).__name__
-                raise ConfigError(f"{name} must be a {name} with the methods {', '.join(methods)}, not {what}")
+        contracts.check_methods_of(self.storage, self.transport)
+        contracts.check_founders(self.config.id, self.storage, self.transport)
 
 
 @dataclass
@@ -285,8 +266,9 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     What was opened is the caller's to close, also after a failure.
     """
     config, storage, transport, clock = outside.config, outside.storage, outside.transport, outside.clock
+    cluster = cluster_id(config.cluster)
     try:
-        loaded = storage.open(config.id, config.cluster)
+        loaded = storage.open(config.id, cluster)
     except NotFounded:
         raise
     except WrongDirectory:
@@ -331,7 +313,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     with owned_unless_started(outside):
         link = open_link(transport, config, event)
     limit = getattr(transport, "max_frame_bytes", None) or FRAME_MAX
-    codec = Codec(config.cluster, config.id, life)
+    codec = Codec(cluster, config.id, life)
     if limit % FRAME_UNIT == 0:
         # Else it cannot be told exactly, and what would just fit must not be kept back.
         codec.announce(limit)
@@ -369,13 +351,15 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         outside.committed.on_room = applies.event.py_wake
     applier.state_changes = outside.state_changes
     machine, courier, snapshotter = outside.state_machine, None, None
-    if callable(getattr(machine, "snapshot", None)):
+    makes_snapshots = callable(getattr(machine, "snapshot", None))
+    contracts.tell_what_is_missing(config.id, storage, makes_snapshots and takes_snapshots)
+    if makes_snapshots:
         # Backups need no storage that keeps snapshots.
         snapshotter = Snapshotter(config.id, storage)
     if takes_snapshots:
         courier = Courier(
             config.id,
-            config.cluster,
+            cluster,
             storage,
             commands,
             engine.transfers.queue,
@@ -397,7 +381,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     def describe(index: int, term: int, version: int) -> Descriptor:
         there, incarnation = membership_at(members, index, held, loaded.records), loaded.incarnation
         return Descriptor(
-            index, term, there.conf_state, dict(there.addresses), config.cluster, incarnation, version,
+            index, term, there.conf_state, dict(there.addresses), cluster, incarnation, version,
             chunk_bytes=chunk_bytes, joined=there.kept(),
         )  # fmt: skip
 
@@ -433,6 +417,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     )  # fmt: skip
     applier.members, applier.changer, watch.changer = members, changer, changer
     members.begin()
+    engine.changes.judges = contracts.has(transport, "check_address")
     engine.changes.py_take()
     applier.compact = compactor(storage, members)
     disagreements = Disagreements(
@@ -521,7 +506,9 @@ def compactor(storage: Any, members: Members) -> Callable[[int, int], None] | No
         return None
 
     def forget(index: int, term: int) -> None:
-        there = members.at(index)
+        index, term, there = members.compactable(index, term)
+        if index == 0:
+            return
         if keep is not None:
             keep(index, there.addresses, there.kept())
         compact(index, term, there.conf_state)

@@ -33,7 +33,7 @@ from .channels import ApplyGauges, CommandQueue, Gauges
 from .futures import Future
 from .members import Members, Membership
 from .outcomes import Outcomes
-from .rows import REFUSALS, REFUSED_BEHIND, REFUSED_QUORUM
+from .rows import REFUSALS, REFUSED_ADDRESS, REFUSED_BEHIND, REFUSED_QUORUM
 
 AGAIN_NS = 300_000_000  # without an answer, a change is asked for again
 PAUSE_NS = 20_000_000  # after a refusal; twice as long after each further one,
@@ -165,6 +165,13 @@ class Changer:
         self.refusals.append((number, reason, match, last))
         self.wake()
 
+    def judge(self, record: bytes, sender: int, number: int, applied: int, life: int) -> None:
+        """A member asks this one, which leads, for a change: whether its addresses can be some. The apply thread.
+
+        Without room for the answer the member asks again.
+        """
+        self.commands.judged(record, sender, number, applied, life, self.members.directory.fits(record))
+
     def end(self) -> None:
         """This member was removed: who asked it for just that is to hear that it is done, before the node ends."""
         present = self.members.now
@@ -222,6 +229,11 @@ class Changer:
             if match == 0:
                 text = f"{text}: nothing has come of it yet; does it run, where the membership says?"
         op.reason = text
+        if reason == REFUSED_ADDRESS and not op.unanswered:
+            # It will say the same again; and no copy of the change is on its way that another leader might take.
+            self.open.popleft()
+            self.outcomes.reject(op.number, f"{op.goal.text}: {text}: correct it, and ask again")
+            return
         self._tell(
             op, ChangeProgress(op.reason, match, last) if reason == REFUSED_BEHIND else ChangeProgress(op.reason)
         )

@@ -15,10 +15,10 @@ from .peers cimport PeerTable
 from .room cimport Room
 
 cdef int ADD_VOTER, ENTRY_CONF_CHANGE_V2, LEADER, MEMBERS_MAX, MSG_CHANGE, MSG_CHANGED, MSG_PROP
-cdef int REPLICATE, UPDATE
+cdef int REMOVE, REPLICATE, UPDATE
 cdef uint32_t FLAG_REJECT
 cdef size_t ENTRY_HEADER
-cdef int REFUSED_BEHIND, REFUSED_CHANGE_EARLIER, REFUSED_CHANGE_PENDING, REFUSED_DISK_FULL, REFUSED_JOINT
+cdef int REFUSED_ADDRESS, REFUSED_BEHIND, REFUSED_CHANGE_EARLIER, REFUSED_CHANGE_PENDING, REFUSED_DISK_FULL, REFUSED_JOINT
 cdef int REFUSED_NO_CHANGE, REFUSED_NO_LEADER, REFUSED_NO_LEARNER, REFUSED_NOT_JOINT, REFUSED_NOT_LEADER
 cdef int REFUSED_QUORUM
 cdef uint64_t INSTALL, SELF, JOINED, JOINED_UNKNOWN
@@ -45,6 +45,7 @@ cdef class Changes:
     cdef Configuration arriving
     cdef Message message
     cdef Spans spans, empty_spans
+    cdef public bint judges
 
     cdef bint waiting(self) noexcept nogil
     @cython.locals(row=size_t, count=size_t, span=size_t, kind=uint64_t, place=int)
@@ -58,6 +59,11 @@ cdef class Changes:
     cdef int want(self, CommandQueue commands, size_t row, size_t span) except -1 nogil
     @cython.locals(number=uint64_t, sender=uint64_t)
     cdef int receive(self, Message m, uint64_t sender_life) except -1 nogil
+    @cython.locals(number=uint64_t, sender=uint64_t, reason=int)
+    cdef int judged(self, CommandQueue commands, size_t row, size_t span) except -1 nogil
+    cdef int answer(self, uint64_t to, uint64_t life, uint64_t number, int reason) except -1 nogil
+    @cython.locals(at=size_t)
+    cdef bint may_have_addresses(self, Message m) except -1 nogil
     cdef int answered(self, Message m) except -1 nogil
     cdef int propose(self, Message m) except -1 nogil
     cdef int refusal(self, Message m) except -1 nogil

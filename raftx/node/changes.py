@@ -28,6 +28,7 @@ from ..types import (
     MSG_CHANGE,
     MSG_CHANGED,
     MSG_PROP,
+    REMOVE,
     REPLICATE,
     UPDATE,
 )
@@ -38,6 +39,7 @@ from .peers import PeerTable
 from .room import Room
 from .rows import (
     JOINED_UNKNOWN,
+    REFUSED_ADDRESS,
     REFUSED_BEHIND,
     REFUSED_CHANGE_EARLIER,
     REFUSED_CHANGE_PENDING,
@@ -119,6 +121,9 @@ class Changes:
         #: what was committed one to two election timeouts ago, and is to be that next; ticks since then
         self.mark = self.next_mark = core.committed
         self.ticks = 0
+        #: whether the transport tells what can be an address: changes of other members that may have some are judged by
+        #: it first, on the apply thread
+        self.judges = False
         #: of the last refusal for a learner that is behind: what it has acknowledged
         self.behind = 0
 
@@ -237,12 +242,51 @@ class Changes:
         if self.core.tracker.peers.slot_of(m.sender) < 0:
             return 0
         number, sender = m.context, m.sender
-        reason = self.propose(m) if self.core.role == LEADER else REFUSED_NOT_LEADER
+        reason = REFUSED_NOT_LEADER
+        if self.core.role == LEADER:
+            reason = self.refusal(m)
+            if reason == 0 and self.judges and self.may_have_addresses(m):
+                self.spans.clear()
+                self.spans.push_copy(m.body, m.body_size, 0, 1)
+                return self.applies.put_judge(self.spans, sender, number, m.index, sender_life)
+            if reason == 0:
+                reason = self.propose(m)
+        return self.answer(sender, sender_life, number, reason)
+
+    def judged(self, commands: CommandQueue, row: int, span: int) -> int:
+        """The transport has judged a change of another member's: take it, or tell why not."""
+        sender, number = commands.number(row, 0), commands.number(row, 1)
+        if self.core.tracker.peers.slot_of(sender) < 0:
+            return 0
+        reason = REFUSED_ADDRESS
+        if self.core.role != LEADER:
+            reason = REFUSED_NOT_LEADER
+        elif commands.number(row, 4) != 0:
+            self.spans.clear()
+            self.spans.push_copy(commands.taken.data_at(span), commands.taken.size_at(span), 0, 1)
+            self.message.reset(MSG_CHANGE)
+            self.message.sender = sender
+            self.message.index = commands.number(row, 2)
+            self.message.set_body(self.spans.data_at(0), self.spans.size_at(0), 1)
+            reason = self.propose(self.message)
+        return self.answer(sender, commands.number(row, 3), number, reason)
+
+    def answer(self, to: int, life: int, number: int, reason: int) -> int:
+        """Tell a member, in that life of it, why its change was not taken, if it was not."""
         if reason != 0:
-            self.out.push(MSG_CHANGED, sender, self.core.id, 0)
-            self.out.set_log(reason, sender_life, self.behind)
+            self.out.push(MSG_CHANGED, to, self.core.id, 0)
+            self.out.set_log(reason, life, self.behind)
             self.out.set_answer(FLAG_REJECT, self.core.log.last, number)
         return 0
+
+    def may_have_addresses(self, m: Message) -> bool:
+        """Whether it does more than remove members."""
+        at = ENTRY_HEADER + changes.CHANGE_HEADER
+        for _ in range(changes.part_count(m.body, ENTRY_HEADER, m.body_size)):
+            if m.body[at] != REMOVE:
+                return True
+            at += changes.PART_BYTES
+        return False
 
     def answered(self, m: Message) -> int:
         """The leader did not take a change that was passed on. An answer to an earlier life is about another one."""

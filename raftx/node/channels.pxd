@@ -5,7 +5,7 @@ from .._native.threads cimport Cells, Handoff
 
 cdef uint64_t ROW_ENTRIES, ROW_HANDED, ROW_REFUSED, ROW_STATE, ROW_ODD, ROW_ASKED, ROW_TRANSFER, ROW_RELEASED
 cdef uint64_t ROW_RESTORE, ROW_BEGUN, ROW_LOST, ROW_MET, ROW_UNTAKEN, ROW_READ_AT, ROW_LEASED_AT, ROW_STEP_DOWN
-cdef uint64_t ROW_ADDRESS, ROW_CHANGE, ROW_CHANGED, ROW_DIVERGED
+cdef uint64_t ROW_ADDRESS, ROW_CHANGE, ROW_CHANGED, ROW_DIVERGED, ROW_JUDGE, ROW_JUDGED
 cdef uint64_t ROW_CAMPAIGN, ROW_TRANSFER_TO, ROW_UNREACHABLE, ROW_CONNECTED, ROW_SNAPSHOT, ROW_RELEASE
 cdef uint64_t ROW_ASK, ROW_GIVE, ROW_ARRIVED
 cdef int CELL_APPLIED, CELL_TIME, MEMBERS_MAX
@@ -33,6 +33,9 @@ cdef class ApplyQueue(Handoff):
         self, Spans no_spans, uint64_t number, uint64_t reason, uint64_t match, uint64_t last
     ) except -1 nogil
     cdef int put_address(self, Spans record, uint64_t sender) except -1 nogil
+    cdef int put_judge(
+        self, Spans change, uint64_t sender, uint64_t number, uint64_t applied, uint64_t life
+    ) except -1 nogil
     cdef int put_begun(self, Spans no_spans, bint in_doubt) except -1 nogil
     cdef int put_lost(
         self, Spans no_spans, uint64_t member, uint64_t life, uint64_t known, uint64_t why

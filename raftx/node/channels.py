@@ -25,6 +25,8 @@ from .rows import (
     ROW_ENTRIES,
     ROW_GIVE,
     ROW_HANDED,
+    ROW_JUDGE,
+    ROW_JUDGED,
     ROW_LEASED_AT,
     ROW_LOST,
     ROW_MET,
@@ -114,6 +116,10 @@ class ApplyQueue(Handoff):
         """``sender``, which is no member here, says where it is reached; the row's one span is a record of that."""
         return self.put(record, ROW_ADDRESS, sender, 0, 0, 0, 0, 0, 0)
 
+    def put_judge(self, change: Spans, sender: int, number: int, applied: int, life: int) -> int:
+        """A member, in that life of it, asks for a change that may have addresses, which is the row's one span."""
+        return self.put(change, ROW_JUDGE, sender, number, applied, life, 0, 0, 0)
+
     def put_begun(self, no_spans: Spans, in_doubt: bool) -> int:
         """This life has begun, though too few others know it; ``in_doubt``: and because there is a leader, in doubt."""
         return self.put(no_spans, ROW_BEGUN, 1 if in_doubt else 0, 0, 0, 0, 0, 0, 0)
@@ -189,6 +195,10 @@ class ApplyQueue(Handoff):
     def address(self, row: int) -> int:
         """sender"""
         return self.py_at(row, 1)
+
+    def judge(self, row: int) -> tuple[int, int, int, int]:
+        """sender, number, applied, life"""
+        return self.py_at(row, 1), self.py_at(row, 2), self.py_at(row, 3), self.py_at(row, 4)
 
     def begun(self, row: int) -> bool:
         """in doubt"""
@@ -287,6 +297,12 @@ class CommandQueue(Handoff):
         spans = Spans()
         spans.py_push(record)
         return self.py_put(spans, ROW_CHANGE, number, applied)
+
+    def judged(self, record: bytes, sender: int, number: int, applied: int, life: int, fits: bool) -> bool:
+        """A change that a member has asked for may be taken, as far as its addresses go, or may not: one span."""
+        spans = Spans()
+        spans.py_push(record)
+        return self.py_put(spans, ROW_JUDGED, sender, number, applied, life, fits)
 
     def release(self, index: int, request: int) -> bool:
         """The owner needs nothing up to ``index``."""

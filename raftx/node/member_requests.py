@@ -47,16 +47,17 @@ class MemberRequests(Requests[R]):
         Like all changes of membership: changes are made one at a time, in the order in which they were asked for on
         this node; those of other nodes in between. ``future.progress`` tells what is waited for. It ends as NotDone
         with the reason when it cannot be, and after ``timeout`` seconds, if it was certainly not done; as Unknown if
-        it may have been. Cancelling the future ends the work at it. Raises Stopped, UsageError.
+        it may have been. Cancelling the future ends the work at it. Raises Stopped, UsageError; ConfigError for a url
+        that the transport of this node cannot dial. The leader refuses one that its own cannot.
         """
-        return self._change(changer.add_learner(_id(id), _url(url)), timeout)
+        return self._change(changer.add_learner(_id(id), self._url(url)), timeout)
 
     def add_voter(self, id: int, url: str = "", *, timeout: float = TIMEOUT) -> Future[Membership]:
         """Let ``id`` take part with a vote: as a learner first, until it has caught up. Otherwise as ``add_learner``.
 
         A member that never starts stays a learner, which nobody waits for. So a group of one stays usable.
         """
-        return self._change(changer.add_voter(_id(id), _url(url)), timeout)
+        return self._change(changer.add_voter(_id(id), self._url(url)), timeout)
 
     def promote(self, id: int, *, timeout: float = TIMEOUT) -> Future[Membership]:
         """Let the learner ``id`` vote, once it has caught up. Done, too, for a voter. Otherwise as ``add_learner``."""
@@ -78,7 +79,7 @@ class MemberRequests(Requests[R]):
         """From now on ``id`` is reached at ``url``. Every member's transport follows. Otherwise as ``add_learner``."""
         if not url:
             raise UsageError("url must be an address, not ''")
-        return self._change(changer.move(_id(id), _url(url)), timeout)
+        return self._change(changer.move(_id(id), self._url(url)), timeout)
 
     def change_configuration(
         self,
@@ -104,9 +105,19 @@ class MemberRequests(Requests[R]):
             raise UsageError(f"addresses must be a mapping of ids to addresses, not {addresses!r}")
         if addresses and not {*addresses} <= {part.id for part in parts}:
             raise UsageError("addresses must be of members that changes name")
-        urls = {_id(id): _url(url) for id, url in (addresses or {}).items()}
+        urls = {_id(id): self._url(url, f"addresses: {id}") for id, url in (addresses or {}).items()}
         goal = changer.change_configuration(tuple([(int(part.kind), part.id) for part in parts]), urls)
         return self._change(goal, timeout)
+
+    def _url(self, url: str, field: str = "url") -> str:
+        if not isinstance(url, str) or len(url.encode(errors="replace")) > URL_MAX or not url.isprintable():
+            raise UsageError(
+                f"{field} must be an address of at most {URL_MAX} bytes, such as 'tcp://10.0.0.4:5604', not {url!r}"
+            )
+        check = getattr(self._outside.transport, "check_address", None)
+        if url and check is not None:
+            check(url, field)
+        return url
 
     def _change(self, goal: Goal, timeout: float) -> Future[Membership]:
         self._check_running()
@@ -161,11 +172,3 @@ def _id(id: int) -> int:
     if not is_id(id):
         raise UsageError(f"id must be an integer in 1..{NUMBER_MAX}, not {id!r}")
     return id
-
-
-def _url(url: str) -> str:
-    if not isinstance(url, str) or len(url.encode(errors="replace")) > URL_MAX or not url.isprintable():
-        raise UsageError(
-            f"url must be an address of at most {URL_MAX} bytes, such as 'tcp://10.0.0.4:5604', not {url!r}"
-        )
-    return url

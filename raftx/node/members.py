@@ -18,12 +18,13 @@ from .._native.memory import Entry
 from ..consensus.configuration import Configuration
 from ..errors import ConfChangeError
 from ..report import report
-from ..storage.membership import CHANGES, change_after
+from ..storage.membership import CHANGES, Context, change_after
 from ..storage.snapshot_format import Descriptor
-from ..types import ConfState
+from ..types import ConfChange, ConfState
 from .changes import InstallQueue
 
-KEPT = 64  # memberships of before that are known, at most, beside those that the log still leads to
+KEPT = 64  # memberships of before the base of the log that are known, at most
+HISTORY = 1024  # memberships that are known in all, at most
 STRANGERS = 16  # addresses of who is no member here, that are known at most
 
 
@@ -40,6 +41,8 @@ class Membership:
     joined: Mapping[int, int] = field(default_factory=dict)
     #: the entry that says who the first members are, for who joins with an empty log; 0: none has said it yet
     founded: int = 0
+    #: the term of entry ``index``; 0 where that is not known
+    term: int = 0
 
     def kept(self) -> dict[int, int]:
         """``joined`` and ``founded`` as a snapshot has them."""
@@ -55,7 +58,7 @@ class Membership:
         return bool(self.conf_state.voters_outgoing)
 
 
-def after(before: Membership, index: int, kind: int, data: bytes) -> tuple[Membership, Configuration]:
+def after(before: Membership, index: int, kind: int, data: bytes, term: int = 0) -> tuple[Membership, Configuration]:
     """What a committed change leads to. Raises ConfChangeError when it is none, or does not fit."""
     configuration, context = change_after(before.conf_state, index, kind, data)
     founds = context is not None and context.founders is not None
@@ -72,6 +75,7 @@ def after(before: Membership, index: int, kind: int, data: bytes) -> tuple[Membe
             addresses,
             {id: at for id, at in joined.items() if at},
             before.founded or (index if founds else 0),
+            term,
         ),
         configuration,
     )
@@ -130,19 +134,22 @@ class Members:
         self.id = id
         #: the newest; any thread may look at it
         self.now = first
-        #: those before, in order. Invariant: the first of them is that of the base of the log, or before it
+        #: those before, in order, HISTORY at most. Invariant: the first of them is that of the base of the log, or
+        #: before it, and the last one is ``now``
         self.history = [first]
+        #: the entries of those behind which some are left out
+        self.gaps: set[int] = set()
         self.installs = installs
         self.publish = publish
         self.directory = directory
         self.ended = ended
 
-    def apply(self, index: int, kind: int, data: bytes) -> None:
+    def apply(self, index: int, kind: int, data: bytes, term: int = 0) -> None:
         """A committed change. What does not fit changes nothing, on every member alike."""
         if index <= self.now.index:
             return  # it is in what was begun with
         try:
-            now, configuration = after(self.now, index, kind, data)
+            now, configuration = after(self.now, index, kind, data, term)
         except ConfChangeError as error:
             report(
                 logging.WARNING,
@@ -163,6 +170,7 @@ class Members:
         """Another member's snapshot takes the place of the log, as the core knows already."""
         now = of_snapshot(descriptor)
         self.history = [now]
+        self.gaps.clear()
         self._tell_joined(now)
         self._use(now)
         self.ended(now.index)
@@ -175,6 +183,8 @@ class Members:
         before, self.now = self.now, now
         if self.history[-1] is not now:
             self.history.append(now)
+            if len(self.history) > HISTORY:
+                self._thin()
         self.tell_self(before)
         self.publish(now)
         self.directory.follow(now)
@@ -197,14 +207,36 @@ class Members:
         return url, 1
 
     def at(self, index: int) -> Membership:
-        """That with all changes up to an entry, which is not before the base of the log."""
+        """That with all changes up to an entry, which is not before the base of the log.
+
+        Where some are left out, one before it.
+        """
         place = bisect.bisect_right(self.history, index, key=lambda each: each.index)
         return self.history[max(place - 1, 0)]
+
+    def compactable(self, index: int, term: int) -> tuple[int, int, Membership]:
+        """Up to which entry, of which term, the log may be forgotten where ``index`` was asked for.
+
+        That, unless the membership there is not known any more: then an entry before it, or 0 for none.
+        """
+        there = self.at(index)
+        if there.index not in self.gaps or there.index == index:
+            return index, term, there
+        return (there.index, there.term, there) if there.term else (0, 0, there)
+
+    def _thin(self) -> None:
+        """Leave out every other one of the older half, but the first."""
+        half = len(self.history) // 2
+        self.gaps.update(each.index for each in self.history[0:half:2])
+        del self.history[1 : half + 1 : 2]
+        known = {each.index for each in self.history}
+        self.gaps &= known
 
     def forget(self, index: int) -> None:
         """The log begins behind this entry: what was before is not asked for."""
         place = bisect.bisect_right(self.history, index, key=lambda each: each.index)
         if place > KEPT:
+            self.gaps -= {each.index for each in self.history[: place - KEPT]}
             del self.history[: place - KEPT]
 
 
@@ -220,6 +252,8 @@ class Directory:
         self.transport = transport
         self.told = dict(getattr(transport, "peers", None) or {})
         self.founding: Mapping[int, str] | None = None
+        #: whether people were told that the transport reaches nobody else than those it was told of
+        self.warned = False
         #: addresses that came with the membership, and those of who is no member here and has introduced itself
         self.known: dict[int, str] = {}
         self.strangers: dict[int, str] = {}
@@ -236,6 +270,21 @@ class Directory:
                 self.known[id] = url
         for id in [each for each in self.known if each not in membership.addresses]:
             self._stranger(id, self.known.pop(id))
+
+    def fits(self, record: bytes) -> bool:
+        """Whether the addresses in a change, as it is proposed, can be some, as far as the transport can tell."""
+        check = getattr(self.transport, "check_address", None)
+        if check is None:
+            return True
+        try:
+            change = ConfChange.decode(bytes(Entry.data_of(record)))
+            context = Context.decode(change.context)
+            for id, url in ({} if context is None else context.addresses).items():
+                check(url, f"the address of member {id}")
+        except Exception as error:
+            report(logging.WARNING, "node %d: a change of membership is refused: %s", self.id, error)
+            return False
+        return True
 
     def stranger(self, id: int, url: str) -> None:
         """Who is no member here says where it is reached."""
@@ -257,6 +306,17 @@ class Directory:
 
     def _add(self, id: int, url: str) -> bool:
         """Whether the transport reaches it there. Who is no member makes room."""
+        if not hasattr(self.transport, "add_peer"):
+            if self.told and self.told.get(id) != url and not self.warned:
+                self.warned = True
+                report(
+                    logging.WARNING,
+                    "node %d: member %d is at %r, which the transport, %s, was not told of, and it has no "
+                    "add_peer(id, address) and remove_peer(id): it reaches those alone that it was made with. Give it "
+                    "both methods (raftx.Transport), or all members and where they are",
+                    *(self.id, id, url, type(self.transport).__name__),
+                )
+            return True
         error = self._call("add_peer", id, url)
         while error is not None and self.strangers:
             self._forget_stranger()

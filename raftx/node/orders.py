@@ -27,6 +27,7 @@ from .rows import (
     ROW_CAMPAIGN,
     ROW_CHANGE,
     ROW_CONNECTED,
+    ROW_JUDGED,
     ROW_MET,
     ROW_RELEASE,
     ROW_SNAPSHOT,
@@ -112,6 +113,9 @@ class Orders:
             self.span += 1
         elif kind == ROW_CHANGE:
             self.changes.want(self.queue, row, self.span)
+            self.span += 1
+        elif kind == ROW_JUDGED:
+            self.changes.judged(self.queue, row, self.span)
             self.span += 1
         elif kind == ROW_RELEASE:
             self.release(self.queue.index(row), self.queue.request(row))

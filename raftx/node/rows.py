@@ -18,6 +18,7 @@ ROW_CHANGED = 14
 ROW_ADDRESS = 15
 ROW_DIVERGED = 16
 ROW_LEASED_AT = 17
+ROW_JUDGE = 18
 
 # Rows that must have room in the queue of the apply thread, or what arrives waits: what the engine itself has to tell
 ROWS_KEPT = 8
@@ -40,6 +41,7 @@ ROW_ARRIVED = 9
 ROW_MET = 10
 ROW_CHANGE = 11
 ROW_STEP_DOWN = 12
+ROW_JUDGED = 13
 
 # Engine to courier
 ROW_OFFER = 1
@@ -108,6 +110,7 @@ REFUSED_QUORUM = 22
 REFUSED_NO_CHANGE = 23
 REFUSED_BOUND = 24
 REFUSED_LEADS_NOT = 25
+REFUSED_ADDRESS = 26
 
 REFUSALS = (
     "unknown reason",
@@ -136,4 +139,5 @@ REFUSALS = (
     "it was no change of membership",
     "this member has heard of a leader within an election timeout: ask for a transfer of leadership instead",
     "this member does not lead",
+    "the leader's transport says that an address in it cannot be one",
 )

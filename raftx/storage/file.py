@@ -19,6 +19,7 @@ from pathlib import Path
 from .._native.files import Directory
 from .._native.memory import Spans
 from .._native.outbox import snapshot_record
+from ..config import cluster_id
 from ..errors import (
     AlreadyFounded,
     ConfigError,
@@ -170,7 +171,7 @@ class FileStorage:
         members: Mapping[int, str] | Iterable[int] | None = None,
         learners: Mapping[int, str] | Iterable[int] = (),
         join: Iterable[str] | None = None,
-        cluster: bytes = DEFAULT_CLUSTER,
+        cluster: bytes | str = DEFAULT_CLUSTER,
         segment_bytes: int = 64 << 20,
         accept_loss: bool = False,
         snapshot_level: int | None = None,
@@ -182,8 +183,9 @@ class FileStorage:
         likewise. join, in place of both: addresses of some members of a cluster that is there, for the record. The new
         one waits until it is added on one of them (``Node.add_voter``, ``Node.add_learner``); whoever leads then
         contacts it, and it learns everything from there.
-        cluster: 16 bytes, as Config.cluster. The rest is as for ``FileStorage``; segment_bytes is kept. The directory
-        is made (mode 0700) if it does not exist. What a founding has left that did not end is no obstacle.
+        cluster: as Config.cluster, text or up to 16 bytes. The rest is as for ``FileStorage``; segment_bytes is kept.
+        The directory is made (mode 0700) if it does not exist. What a founding has left that did not end is no
+        obstacle.
 
         Raises AlreadyFounded when the directory holds a member, ConfigError, WrongDirectory when it is in use,
         StorageError. A founded member must not be founded again: it would have forgotten what it acknowledged. So call
@@ -199,10 +201,11 @@ class FileStorage:
         store = storage._disk.random(STORE_BYTES)
         if (members is None) == (join is None) or (join is not None and learners):
             raise ConfigError("give members (and learners), to begin a new cluster, or join, to be added to one")
+        name = cluster_id(cluster)
         if join is not None:
-            storage._found(joiner(store, id, join, cluster, segment_bytes))
+            storage._found(joiner(store, id, join, name, segment_bytes))
         else:
-            storage._found(planned(store, id, members or (), learners, cluster, segment_bytes))
+            storage._found(planned(store, id, members or (), learners, name, segment_bytes))
         return storage
 
     @classmethod
@@ -214,7 +217,7 @@ class FileStorage:
         id: int,
         members: Mapping[int, str] | Iterable[int],
         learners: Mapping[int, str] | Iterable[int] = (),
-        cluster: bytes | None = None,
+        cluster: bytes | str | None = None,
         segment_bytes: int = 64 << 20,
         snapshot_level: int | None = None,
         disk: Disk | None = None,
@@ -222,15 +225,15 @@ class FileStorage:
         """Found member ``id`` of a new cluster that begins with the state in a snapshot ``file``; as ``create``.
 
         The file is one of ``Node.backup``, or of a node's directory; it is verified first. Every member of the new
-        cluster begins with the same file, members, learners and cluster. cluster: 16 bytes; None: drawn at random, and
-        in ``cluster`` of what is returned, for Config.cluster and for the other members. Members of the cluster that
-        the file is from do not take part: its name has to be another one.
+        cluster begins with the same file, members, learners and cluster. cluster: as Config.cluster; None: drawn at
+        random, and in ``cluster`` of what is returned, for Config.cluster and for the other members. Members of the
+        cluster that the file is from do not take part: its name has to be another one.
 
         Raises what ``create`` raises; SnapshotDamaged, and UsageError for a compressed file without the extra zstd.
         """
         storage = cls(path, segment_bytes=segment_bytes, snapshot_level=snapshot_level, disk=disk)
         store = storage._disk.random(STORE_BYTES)
-        new = storage._disk.random(CLUSTER_BYTES) if cluster is None else cluster
+        new = storage._disk.random(CLUSTER_BYTES) if cluster is None else cluster_id(cluster)
         founding = planned(store, id, members, learners, new, segment_bytes)
         with snapshot_file(file, "file") as reader:
             found = reader.verify()
@@ -276,6 +279,29 @@ class FileStorage:
         finally:
             if directory is not None:
                 directory.close()
+
+    def founders(self) -> tuple[ConfState, Mapping[int, str]] | None:
+        """The first members, and their addresses as far as it was founded with some; None once a node has opened it.
+
+        Also None where that cannot be read, which ``open`` then explains. Nothing is changed.
+        """
+        if type(self._disk) is not Disk or self._directory is not None:
+            return None
+        try:
+            directory = Directory(Path(os.path.abspath(self.path)), locked=False)
+        except OSError:
+            return None
+        try:
+            founding = founding_file.read(directory)
+            if founding is None or founding.joining or founding.base or founding.rebuilt:
+                return None
+            if lives_file.read(directory, founding.store).count > founding.opened:
+                return None
+            return founding.conf_state, founding.addresses
+        except (OSError, StorageError):
+            return None
+        finally:
+            directory.close()
 
     # --- the protocol of storages ----------------------------------------------------------------
 

@@ -187,6 +187,11 @@ class MemoryStorage:
                 joined=book.joined,
             )
 
+    def founders(self) -> tuple[ConfState, Mapping[int, str]] | None:
+        """The first members, and nobody's address; None once a node has opened it."""
+        with self._lock:
+            return (self._durable.conf_state, {}) if not self._incarnation else None
+
     def append(self, hard_state: HardState, records: Sequence[bytes | memoryview]) -> None:
         """Take a hard state and records; durable after ``sync``. See Storage.append."""
         with self._lock:

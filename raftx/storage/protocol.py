@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from .._native.memory import Entry
+from ..config import CLUSTER_BYTES
 from ..errors import ConfChangeError, ConfigError, FrameError, UsageError
 from ..types import ENTRY_SESSION, ENTRY_SNAPSHOT, MEMBERS_MAX, NUMBER_MAX, ConfState, HardState, Snapshot, is_id
 
@@ -49,8 +50,6 @@ RESERVE_KEEP = 7  # segments before this one may go when the mark that names a b
 RESERVE_UNTRIED = 8  # whether the next segment can be had is to be found out yet
 
 ROOM_UNKNOWN = errno.EAGAIN  # whether there is room for the next segment is not known yet
-
-CLUSTER_BYTES = 16
 
 
 @dataclass(frozen=True)

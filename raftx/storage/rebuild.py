@@ -15,6 +15,7 @@ from pathlib import Path
 
 from .._native.files import Directory
 from .._native.memory import Buffer
+from ..config import cluster_id
 from ..errors import ConfigError, LossNotAccepted, NotFounded, StorageError, WalDamaged, WrongDirectory
 from ..types import ConfState, is_id
 from . import lives as lives_file
@@ -74,7 +75,7 @@ def rebuild(
     members: Mapping[int, str] | Iterable[int] | None = None,
     learners: Mapping[int, str] | Iterable[int] = (),
     join: Iterable[str] | None = None,
-    cluster: bytes | None = None,
+    cluster: bytes | str | None = None,
     segment_bytes: int | None = None,
     accept_loss: bool = False,
     disk: Disk | None = None,
@@ -92,6 +93,7 @@ def rebuild(
     """
     if not isinstance(accept_loss, bool):
         raise ConfigError(f"accept_loss must be True or False, not {accept_loss!r}")
+    cluster = None if cluster is None else cluster_id(cluster)
     where = absolute(path)
     disk = Disk() if disk is None else disk
     refuse_link(where)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from .._native.files import Directory
 from .._native.memory import Entry
+from ..config import cluster_id
 from ..errors import ConfigError, LossNotAccepted, StorageError, WalDamaged
 from ..types import ENTRY_NORMAL, ConfState, HardState
 from . import skips as skips_file
@@ -56,7 +57,7 @@ def recover(
     *,
     members: Mapping[int, str] | Iterable[int] | None = None,
     learners: Mapping[int, str] | Iterable[int] = (),
-    cluster: bytes | None = None,
+    cluster: bytes | str | None = None,
     accept_loss: bool = False,
     disk: Disk | None = None,
 ) -> Recovered:
@@ -65,7 +66,7 @@ def recover(
     path: the directory of the survivor, which is not in use. members, learners: of the new cluster; None: this member
     alone, which can lead at once. Every other *voter* among them must come from such a log, too: by this function, with
     the same members and cluster. One that is founded with nothing could elect a leader that lacks what was recovered;
-    a learner may be founded with nothing. cluster: 16 bytes; None: drawn at random.
+    a learner may be founded with nothing. cluster: as Config.cluster; None: drawn at random.
 
     A crash leaves the old directory, the new one, or none that opens; call this again then. Raises LossNotAccepted
     unless ``accept_loss``, WalDamaged for a directory that is damaged, ConfigError, NotFounded, WrongDirectory when it
@@ -73,6 +74,7 @@ def recover(
     """
     if not isinstance(accept_loss, bool):
         raise ConfigError(f"accept_loss must be True or False, not {accept_loss!r}")
+    cluster = None if cluster is None else cluster_id(cluster)
     where = absolute(path)
     disk = Disk() if disk is None else disk
     refuse_link(where)

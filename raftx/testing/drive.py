@@ -12,7 +12,7 @@ from .._native.layout import ENTRY_HEADER, FRAME_HEADER
 from .._native.memory import Buffer, Cursor, Spans
 from .._native.outbox import Message, Outbox
 from .._native.threads import Clock, Runner
-from ..config import Config
+from ..config import Config, cluster_id
 from ..consensus import quorum
 from ..consensus.driver import Driver
 from ..consensus.raft import Raft
@@ -53,7 +53,7 @@ class Member:
         )
         conf = ConfState(voters=tuple(range(1, voters + 1)))
         self.core = Raft(config, EntryLog(), HardState(), conf)
-        self.codec = Codec(config.cluster, id)
+        self.codec = Codec(cluster_id(config.cluster), id)
         self.driver = Driver(self.core)
         self.out = self.driver.out
         self.message = Message()

@@ -276,6 +276,10 @@ class NngTransport:
 
     # --- peers that come and go ------------------------------------------------------------------
 
+    def check_address(self, address: str, field: str = "address") -> None:
+        """Raise ConfigError, which names ``field``, for what cannot be dialled. Any thread; looks no name up."""
+        parse(address, field)
+
     def add_peer(self, id: int, address: str) -> None:
         """Dial this member from now on; at another address than before, if it was there. Any thread.
 

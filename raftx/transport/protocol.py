@@ -67,4 +67,8 @@ class Transport(Protocol):
 #   notes                             a Notes (_native.limits): what people should hear of, for the node to log
 #   report(id)                        called some times a second: log what else people should hear of
 #   status()                          a dict of counters, shown as status().transport of the node
+#   check_address(address, field)     raises ConfigError, which names the field, for what cannot be the address of a
+#                                     member. With it a node refuses such an address in a change of membership.
+#                                     Any thread; looks nothing up, and waits for nothing
+#   peers                             a mapping of the members that it was told of to their addresses
 #   max_frame_bytes                   the largest frame that it takes

@@ -578,10 +578,28 @@ def test_a_switch_is_true_or_false(impl: ModuleType, setting: str) -> None:
         impl.Config(id=1, **{setting: 1})
 
 
-@pytest.mark.parametrize("cluster", [b"", b"short", b"x" * 17, "x" * 16])
-def test_a_cluster_is_sixteen_bytes(impl: ModuleType, cluster: object) -> None:
-    with pytest.raises(impl.ConfigError, match="cluster must be 16 bytes"):
+@pytest.mark.parametrize("cluster", [b"", b"x" * 17, "", "a\0b", "\udc00", 16, None])
+def test_what_is_no_name_of_a_cluster(impl: ModuleType, cluster: object) -> None:
+    with pytest.raises(impl.ConfigError, match=r"cluster must be text without NUL, or 1\.\.16 bytes"):
         impl.Config(id=1, cluster=cluster)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "known_by"),
+    [
+        (b"x" * 16, b"x" * 16),
+        (bytes(16), bytes(16)),
+        (b"short", b"short" + bytes(11)),
+        ("short", b"short" + bytes(11)),
+        ("x" * 16, b"x" * 16),
+        ("zürich-production", bytes.fromhex("1099b7be9f1dd10646363bf86fd8bf96")),
+    ],
+)
+def test_a_cluster_is_known_by_sixteen_bytes(impl: ModuleType, cluster: object, known_by: bytes) -> None:
+    """Text and fewer bytes are filled up, and text that is longer is hashed: the same on every machine, for ever."""
+    assert impl.Config(id=1, cluster=cluster).cluster == known_by
+    again = impl.Config(id=1, cluster=impl.Config(id=1, cluster=cluster).cluster)
+    assert again.cluster == known_by
 
 
 def test_settings_do_not_change_afterwards(impl: ModuleType) -> None:

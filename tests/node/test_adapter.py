@@ -33,7 +33,7 @@ def test_a_log_begins_behind_a_snapshot_in_one_sync(impl, times):
     """With the entries behind it; what came before it is void, also what was handed over meanwhile."""
     adapter, writes = module(impl, "node.adapter"), module(impl, "storage.writes")
     memory, threads = module(impl, "_native.memory"), module(impl, "_native.threads")
-    suite, outbox = module(impl, "testing.storage_suite"), module(impl, "_native.outbox")
+    suite, outbox = module(impl, "testing.storage_snapshots"), module(impl, "_native.outbox")
     kept = impl.MemoryStorage([1, 2, 3])
     kept.open(1, CLUSTER)
     storage = Noted(kept)

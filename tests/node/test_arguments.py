@@ -109,8 +109,12 @@ def timeouts(call):
 #: by what the text begins with: the call, the words of the text (range, remedy), and what was given
 WRONG = [
     ("id must be an integer", config(id="1"), "in 1..9223372036854775807", "'1'"),
-    ("cluster must be 16 bytes", config(cluster="raftx"), "the same for all members", "'raftx'"),
-    ("cluster must be 16 bytes", config(cluster=b"short"), "", "b'short'"),
+    ("cluster must be text without NUL, or 1..16", config(cluster=""), "the same for all members", "''"),
+    ("cluster must be text without NUL, or 1..16", config(cluster=b""), "", "b''"),
+    ("cluster must be text without NUL, or 1..16", config(cluster="a\0"), "", r"'a\x00'"),
+    ("cluster must be text without NUL, or 1..16", config(cluster="\ud800"), "", r"'\ud800'"),
+    ("cluster must be text without NUL, or 1..16", config(cluster=bytes(17)), "", repr(bytes(17))),
+    ("cluster must be text without NUL, or 1..16", config(cluster=7), "", "7"),
     ("election_ticks must", config(election_ticks=1), "in 2..100000 (more than heartbeat_ticks)", "1"),
     ("max_inflight_bytes must", config(max_inflight_bytes=9), "(at least max_message_bytes)", "9"),
     ("max_waiting_bytes must", config(max_waiting_bytes=None), "(at least max_entry_bytes)", "None"),

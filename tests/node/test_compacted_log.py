@@ -100,7 +100,7 @@ def test_a_storage_with_a_snapshot_is_refused(impl):
     """By a state machine that cannot restore it: better an error than a state that lacks what is in it."""
     storage = impl.MemoryStorage(voters=[1])
     storage.open(1, module(impl, "config").Config(id=1).cluster)
-    suite = module(impl, "testing.storage_suite")
+    suite = module(impl, "testing.storage_snapshots")
     members = impl.ConfState(voters=(1,))
     suite.receive(storage, suite.described(7, 1, members, module(impl, "config").Config(id=1).cluster), b"state")
     storage.begin_behind(7, 1, members)

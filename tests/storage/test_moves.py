@@ -120,7 +120,7 @@ def test_a_cluster_is_drawn(impl, tmp_path):
     ("changed", "kind", "said"),
     [
         ({"cluster": CLUSTER}, "ConfigError", "cluster must be another one than that of the snapshot"),
-        ({"cluster": b"x"}, "ConfigError", "cluster must be 16 bytes"),
+        ({"cluster": bytes(17)}, "ConfigError", r"cluster must be text without NUL, or 1\.\.16 bytes"),
         ({"id": 4}, "ConfigError", "id must be one of the members"),
         ({"members": []}, "ConfigError", "members must name at least one"),
         ({"segment_bytes": 5}, "ConfigError", "segment_bytes must be"),
@@ -622,7 +622,7 @@ def test_what_cannot_be_recovered(impl, tmp_path):
     path = member(impl, tmp_path / "n", entries=4)
     for changed, said in (
         ({"cluster": CLUSTER}, "cluster must be another one than before"),
-        ({"cluster": b"x"}, "cluster must be 16 bytes"),
+        ({"cluster": bytes(17)}, "cluster must be text"),
         ({"members": [2]}, "id must be one of the members"),
         ({"accept_loss": "yes"}, "accept_loss must be"),
     ):

@@ -25,7 +25,7 @@ def described(impl, index, term, *learners):
 
 def received(impl, storage, index, term, *learners):
     """A snapshot that has arrived."""
-    suite = module(impl, "testing.storage_suite")
+    suite = module(impl, "testing.storage_snapshots")
     return suite.receive(storage, described(impl, index, term, *learners), b"state of %d" % index * 1500)
 
 
@@ -88,7 +88,7 @@ def test_what_is_written(impl, tmp_path, joint):
     members = impl.ConfState(voters=(1, 2, 5), learners=(7,))
     if joint:
         members = impl.ConfState((1, 2, 5), tuple(range(10, 60)), (1, 2, 3, 4), (4,), auto_leave=True)
-    made, chunks = module(impl, "testing.storage_suite").arriving(
+    made, chunks = module(impl, "testing.storage_snapshots").arriving(
         dataclasses.replace(described(impl, 40, 3), conf_state=members), b"state"
     )
     receiver = storage.receive_snapshot(made)
@@ -450,7 +450,7 @@ def test_without_the_snapshot_that_the_log_begins_behind_it_does_not_start(impl,
 
 
 def test_parts_that_are_of_no_use_go(impl, tmp_path):
-    suite = module(impl, "testing.storage_suite")
+    suite = module(impl, "testing.storage_snapshots")
     storage, _ = opened(impl, tmp_path)
     fill(impl, storage, 1, 3)
 

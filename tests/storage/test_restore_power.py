@@ -47,7 +47,7 @@ class Story:
     def __init__(self, impl, seed, by_rounds):
         self.impl = impl
         self.disk = module(impl, "testing.disk").SimDisk(random.Random(seed))
-        self.suite = module(impl, "testing.storage_suite")
+        self.suite = module(impl, "testing.storage_snapshots")
         self.by_rounds = by_rounds
         #: the next step, and what the log is then: (base, entries, term, newest snapshot)
         self.done = 0

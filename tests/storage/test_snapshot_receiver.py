@@ -23,7 +23,7 @@ class Subject:
         self.receivers = module(impl, "storage.snapshot_receiver")
         self.snapshots = module(impl, "storage.snapshots")
         self.form = module(impl, "storage.snapshot_format")
-        suite = module(impl, "testing.storage_suite")
+        suite = module(impl, "testing.storage_snapshots")
         self.disk = module(impl, "testing.disk").SimDisk(random.Random(seed))
         self.disk.make_directory(self.path, 0o700)
         self.disk.sync_directory(self.path.parent)

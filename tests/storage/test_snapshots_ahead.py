@@ -2,7 +2,7 @@
 
 import pytest
 
-from raftx.testing.storage_suite import arriving
+from raftx.testing.storage_snapshots import arriving
 from tests.helpers.implementations import module
 from tests.helpers.wal import CLUSTER, opened, records
 
@@ -13,7 +13,7 @@ class Subject:
     def __init__(self, impl, path):
         self.impl, self.path = impl, path
         self.members = impl.ConfState(voters=(1, 2, 3))
-        self.arriving = module(impl, "testing.storage_suite").arriving if not impl.COMPILED else arriving
+        self.arriving = module(impl, "testing.storage_snapshots").arriving if not impl.COMPILED else arriving
         self.storage, _ = opened(impl, path)
         self.storage.append(impl.HardState(1, 0, 10), [records(impl, 1, [(1, b"x")] * 10)])
         self.storage.sync()

@@ -14,10 +14,38 @@ PEERS = "raftx/node/peers.py"
 STATE = "raftx/consensus/state.py"
 
 TESTS = "node/test_membership_changes.py"
+CONTRACTS = "node/test_contracts.py"
+HISTORY = "node/test_member_history.py"
 OVER_NNG = "node/test_members_over_nng.py"
 CHURN = "simulation/test_churn.py"
 
 MUTANTS = (
+    Mutant(
+        "any-address",
+        0,
+        "a leader takes a change with an address that its transport cannot dial, because another member asked for it",
+        CONTRACTS,
+        (
+            Edit(
+                CHANGES,
+                "        elif commands.number(row, 4) != 0:\n",
+                "        elif commands.number(row, 4) < 2:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "membership-of-a-gap",
+        0,
+        "the log is forgotten up to an entry whose membership is not known any more, with an older one",
+        HISTORY,
+        (
+            Edit(
+                MEMBERS,
+                "        if there.index not in self.gaps or there.index == index:\n",
+                "        if there.index >= 0:\n",
+            ),
+        ),
+    ),
     Mutant(
         "late-change",
         0,

@@ -1,0 +1,121 @@
+"""What a node is given, judged before it starts: mistakes that can be seen without opening or sending anything.
+
+Settings, storage and transport of one node. What can never work is a ConfigError of the constructor. What works with
+less is said at the start, by the name of the method that is missing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .._native.layout import FRAME_OVERHEAD
+from ..config import Config
+from ..errors import ConfigError
+from ..report import report
+from ..types import ConfState, is_id
+
+# What is called while a node runs; the protocols have more, which not everybody needs.
+STORAGE_METHODS = ("open", "append", "sync", "close")
+TRANSPORT_METHODS = ("start", "send", "close")
+#: methods that make sense together alone
+STORAGE_GROUPS = (
+    ("begin_snapshot", "open_snapshot", "receive_snapshot", "begin_behind"),
+    ("remember", "forgotten"),
+)
+PEER_METHODS = ("add_peer", "remove_peer")
+
+NO_COMPACT = (
+    "node %d: the storage, %s, has no compact(): the log stays on disk for ever, and is shorter in memory alone "
+    "(raftx.Storage)"
+)
+NO_ADDRESSES = (
+    "node %d: the storage, %s, has no keep_addresses(): once its log was made shorter without a snapshot, this member "
+    "does not know any more where members are reached that its transport was not told of, and takes a member's word "
+    "for which entry has added it (raftx.storage.protocol.AddressStorage)"
+)
+NO_MEMORY = (
+    "node %d: the storage, %s, has no remember() and forgotten(): after a restart this member cannot recognise others "
+    "whose storage was wiped or set back (raftx.storage.protocol.RememberingStorage)"
+)
+
+
+def has(given: object, name: str) -> bool:
+    """Whether it has that method."""
+    return callable(getattr(given, name, None))
+
+
+def check_settings(config: Config, transport: Any) -> None:
+    """Raise ConfigError for settings that do not go with the transport."""
+    if not isinstance(config, Config):
+        raise ConfigError(f"config must be a raftx.Config, not {type(config).__name__}")
+    limit = getattr(transport, "max_frame_bytes", None)
+    if limit is not None and not is_id(limit):
+        raise ConfigError(f"the transport's max_frame_bytes must be a positive integer or None, not {limit!r}")
+    for name in ("max_entry_bytes", "max_message_bytes"):
+        value = getattr(config, name)
+        if limit is not None and value + FRAME_OVERHEAD > limit:
+            raise ConfigError(
+                f"{name} must be at most {limit - FRAME_OVERHEAD}, what the transport's max_frame_bytes={limit} "
+                f"can carry, not {value}: lower it, or raise max_frame_bytes of the transport"
+            )
+
+
+def check_methods_of(storage: Any, transport: Any) -> None:
+    """Raise ConfigError for what is no storage or no transport, or has a half of what belongs together."""
+    for name, given, methods in (
+        ("storage", storage, STORAGE_METHODS),
+        ("transport", transport, TRANSPORT_METHODS),
+    ):
+        if isinstance(given, type) or not all([has(given, method) for method in methods]):
+            what = f"the class {given.__name__}" if isinstance(given, type) else type(given).__name__
+            raise ConfigError(f"{name} must be a {name} with the methods {', '.join(methods)}, not {what}")
+    for name, given, groups in (("storage", storage, STORAGE_GROUPS), ("transport", transport, (PEER_METHODS,))):
+        for group in groups:
+            missing = [method for method in group if not has(given, method)]
+            if missing and len(missing) < len(group):
+                raise ConfigError(
+                    f"{name} must have all of the methods {', '.join(group)}, or none, and {type(given).__name__} "
+                    f"lacks {', '.join(missing)}"
+                )
+
+
+def check_founders(id: int, storage: Any, transport: Any) -> None:
+    """Raise ConfigError when a storage that no node has opened yet names first voters that cannot be reached.
+
+    Where nobody's address is known they are told later (``add_peer``). What a storage says later on may be behind its
+    log, which has not been read.
+    """
+    first: Callable[[], tuple[ConfState, Mapping[int, str]] | None] | None = getattr(storage, "founders", None)
+    peers = getattr(transport, "peers", None)
+    if first is None or not isinstance(peers, Mapping):
+        return
+    found = first()
+    if found is None:
+        return
+    conf_state, addresses = found
+    known = {*peers, *addresses}
+    missing = [voter for voter in conf_state.voters if voter != id and voter not in known]
+    if missing and known - {id}:
+        names = ", ".join([str(voter) for voter in missing])
+        raise ConfigError(
+            f"peers must have an address for each of the voters {conf_state.voters}, and has none for {names}: add it, "
+            "or found the members with their addresses"
+        )
+    check = getattr(transport, "check_address", None)
+    if check is not None:
+        for member, url in addresses.items():
+            if member != id:
+                check(url, f"the address that member {member} was founded with")
+
+
+def tell_what_is_missing(id: int, storage: Any, makes_snapshots: bool) -> None:
+    """Warn of what this node cannot do with a storage that has less than the protocols."""
+    kind = type(storage).__name__
+    if not has(storage, "compact"):
+        report(logging.WARNING, NO_COMPACT, id, kind)
+    elif not has(storage, "keep_addresses") and not makes_snapshots:
+        report(logging.WARNING, NO_ADDRESSES, id, kind)
+    if not has(storage, "remember"):
+        report(logging.WARNING, NO_MEMORY, id, kind)
