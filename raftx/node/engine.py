@@ -329,7 +329,7 @@ class Engine(Runner):
             self.doubted_to = self.driver.number + 1  # what is written next may say that it is not, at the earliest
         elif self.codec.in_doubt and done >= self.doubted_to and not self.driver.handed_in_doubt:
             self.codec.in_doubt = False
-        self.codec.behind = self.lag.is_far()
+        self.codec.behind = self.lag.says_far()
         if done == self.driver.durable:
             return 0
         self.stalled = 0

@@ -4,7 +4,7 @@ from ..consensus.raft cimport Raft
 from .channels cimport ApplyGauges, Gauges
 
 cdef int LEADER, MSG_APP, PLACES
-cdef int64_t HOLD_TIMEOUTS, MOST
+cdef int64_t HOLD_TIMEOUTS, REST_TIMEOUTS, REST_TIMEOUTS_MAX, MOST
 
 @cython.final
 cdef class Lag:
@@ -14,6 +14,7 @@ cdef class Lag:
     cdef int64_t tick_ms
     cdef uint64_t most_bytes
     cdef readonly int64_t ticks, pace_done, pace_ticks, wait, held, rests, not_taken
+    cdef readonly int64_t far, tired, calm, rest_timeouts
     cdef readonly uint64_t marked
     cdef int64_t[::1] others
     @cython.locals(applied=uint64_t)
@@ -23,6 +24,8 @@ cdef class Lag:
     @cython.locals(done=int64_t)
     cdef bint is_faster(self, uint64_t applied) noexcept nogil
     cdef bint is_far(self) noexcept nogil
+    cdef bint says_far(self) noexcept nogil
+    cdef void relieved(self) noexcept nogil
     @cython.locals(low=uint64_t)
     cdef bint takes(self, int kind, uint64_t count) noexcept nogil
     cdef void step_aside(self) noexcept nogil

@@ -3,7 +3,9 @@
 The time is an estimate: entries to apply, at the pace at which the last ones were applied. It is published, and where
 it is more than half of the proposal timeout, proposals are refused at once: their outcome would not be known in time.
 A member that would need more than an election timeout is *far behind*. It lets others campaign first, for a while, and
-every frame of it says so, so that no leader hands leadership over to it unasked. And entries are taken only while those
+every frame of it says so, so that no leader hands leadership over to it unasked. A leader that stays so hands leadership
+over (preference.py), and its frames go on saying so for a while after that, longer from time to time: else the one that
+is preferred would be asked to lead as soon as it has caught up, and be behind again. And entries are taken only while those
 that are committed and not applied fit a bound of bytes: one beyond it is lost, as on the network, and comes again. So
 the log of a member whose state machine is slow does not grow without bound, and nobody waits for it but those who need
 it for a quorum. On the engine's thread, without the GIL; nothing is sent from here.
@@ -20,6 +22,8 @@ from .channels import ApplyGauges, Gauges
 from .rows import PLACES
 
 HOLD_TIMEOUTS = 2  # election timeouts: one that is not far behind has campaigned by then, whatever it has drawn
+REST_TIMEOUTS = 10  # election timeouts for which one that has handed over is said to be behind; twice as many the next
+REST_TIMEOUTS_MAX = 160  # time, up to this, unless it has been well for as long
 MOST = 1 << 30  # that ticks and entries are counted up to, so that their product fits
 
 
@@ -40,6 +44,12 @@ class Lag:
         self.wait = 0
         #: ticks for which this member has let others campaign first, and for which it is to do so in any case
         self.held = self.rests = 0
+        #: ticks for which it has been far behind without a break
+        self.far = 0
+        #: ticks for which it says so although it may have caught up; election timeouts of that next time; and ticks
+        #: for which neither was so
+        self.tired = self.calm = 0
+        self.rest_timeouts = REST_TIMEOUTS
         #: 1 for members whose frames say that they are far behind, by place
         self.others = array("q", bytes(8 * PLACES))
         #: appends that were not taken
@@ -68,6 +78,12 @@ class Lag:
             if self.pace_done > 0:
                 self.wait = max(self.wait, min(behind, MOST) * self.pace_ticks // self.pace_done)
         self.gauges.lag_ms = min(self.wait, MOST) * self.tick_ms
+        self.far = self.far + 1 if self.is_far() else 0
+        if self.tired > 0:
+            self.tired -= 1
+        self.calm = 0 if self.says_far() else self.calm + 1
+        if self.calm > self.rest_timeouts * self.core.election_timeout:
+            self.rest_timeouts = REST_TIMEOUTS
         self.hold()
 
     def is_faster(self, applied: int) -> bool:
@@ -81,6 +97,10 @@ class Lag:
         """Whether it would take more than an election timeout to catch up."""
         return self.wait > self.core.election_timeout
 
+    def says_far(self) -> bool:
+        """Whether others are told so."""
+        return self.is_far() or self.tired > 0
+
     def takes(self, kind: int, count: int) -> bool:
         """Whether a message with so many entries may be taken."""
         if kind != MSG_APP or count == 0 or self.core.applied >= self.core.committed:
@@ -92,6 +112,11 @@ class Lag:
         return False
 
     # --- elections ----------------------------------------------------------------------------------
+
+    def relieved(self) -> None:
+        """Another member is asked to lead because this one is far behind: it is not to be asked back at once."""
+        self.tired = self.rest_timeouts * self.core.election_timeout
+        self.rest_timeouts = min(2 * self.rest_timeouts, REST_TIMEOUTS_MAX)
 
     def step_aside(self) -> None:
         """This member has stepped down: another one is to campaign first."""

@@ -27,8 +27,44 @@ DEADLINES = "node/test_deadlines.py"
 LAGS = "node/test_lag.py"
 PREFERRED = "node/test_preference.py"
 TIMES = "node/test_stamps.py"
+RELIEF = "node/test_relief.py"
 
 MUTANTS = (
+    # --- leaders that are behind, and priorities in elections ------------------------------------------------
+    Mutant(
+        "leader-that-stays-behind",
+        0,
+        "a leader that is far behind in applying goes on leading, and refuses proposals, though another could lead",
+        RELIEF,
+        (Edit(PREFERENCE, "self.preferred(-1 if relief else self.priority)", "self.preferred(self.priority)"),),
+    ),
+    Mutant(
+        "leader-that-is-asked-back",
+        0,
+        "a leader that was relieved is asked to lead again as soon as it has caught up, and is behind again at once",
+        RELIEF,
+        (Edit(LAG, "        return self.is_far() or self.tired > 0\n", "        return self.is_far()\n"),),
+    ),
+    Mutant(
+        "priority-of-one-that-cannot-lead",
+        0,
+        "a voter that may not campaign refuses its vote to all of lower priority: nobody is elected",
+        RELIEF,
+        (
+            Edit(
+                PREFERENCE,
+                "        return self.room.full or not self.core.promotable() or self.core.has_unapplied_conf_change()\n",
+                "        return False\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "priority-for-ever",
+        0,
+        "a voter whose campaigns reach nobody refuses its vote to all of lower priority: nobody is elected",
+        RELIEF,
+        (Edit(PREFERENCE, "self.leaderless > YIELD_TIMEOUTS * self.core.election_timeout or ", ""),),
+    ),
     # --- leases ---------------------------------------------------------------------------------------
     Mutant(
         "lease-after-a-pause",
