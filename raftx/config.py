@@ -82,9 +82,9 @@ class Config:
     step_down_on_removal: bool = True
     #: A leader checks a membership change when it is proposed: one at a time, joint ones left before the next.
     validate_conf_changes: bool = True
-    #: A vote goes only to candidates of at least this priority, or with a newer log; 0..2^31-1 (raft-rs). A Node's counts
-    #: while it could campaign itself, and for six election timeouts without a leader. A leader, if it is a Node, hands
-    #: leadership to a live voter of higher priority that has everything.
+    #: A vote goes only to candidates of at least this priority, or with a newer log; 0..2^31-1 (raft-rs). For a Node
+    #: that holds while it could campaign itself, and for six election timeouts without a leader. A leader, if it is a
+    #: Node, hands leadership to a live voter of higher priority that has everything.
     priority: int = 0
     #: Votes carry the commit index, so a committed membership change is learned without a leader (raft-rs).
     commit_by_vote: bool = False

@@ -3,12 +3,12 @@
 The time is an estimate: entries to apply, at the pace at which the last ones were applied. It is published, and where
 it is more than half of the proposal timeout, proposals are refused at once: their outcome would not be known in time.
 A member that would need more than an election timeout is *far behind*. It lets others campaign first, for a while, and
-every frame of it says so, so that no leader hands leadership over to it unasked. A leader that stays so hands leadership
-over (preference.py), and its frames go on saying so for a while after that, longer from time to time: else the one that
-is preferred would be asked to lead as soon as it has caught up, and be behind again. And entries are taken only while those
-that are committed and not applied fit a bound of bytes: one beyond it is lost, as on the network, and comes again. So
-the log of a member whose state machine is slow does not grow without bound, and nobody waits for it but those who need
-it for a quorum. On the engine's thread, without the GIL; nothing is sent from here.
+every frame of it says so, so that no leader hands leadership over to it unasked. A leader that stays so hands it over
+(preference.py), and its frames go on saying so for a while after that, longer from time to time: else the one that is
+preferred would be asked to lead as soon as it has caught up, and be behind again. And entries are taken only while
+those that are committed and not applied fit a bound of bytes: one beyond it is lost, as on the network, and comes
+again. So the log of a member whose state machine is slow does not grow without bound, and nobody waits for it but those
+who need it for a quorum. On the engine's thread, without the GIL; nothing is sent from here.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 A priority also counts in elections (consensus/raft.py), but a member that was away is elected only when its leader
 fails. So a leader looks whether such a voter is back: it answers, has everything that is committed, its state machine
-is not far behind, its disk has room, and all that has been so for a while. Then it is asked to take over. A leader whose
-own state machine is far behind for long asks any voter that is fit, whatever its priority. Between two attempts some
-election timeouts pass, more and more, since proposals are refused during each.
+is not far behind, its disk has room, and all that has been so for a while. Then it is asked to take over. A leader
+whose own state machine is far behind for long asks any voter that is fit, whatever its priority. Between two attempts
+some election timeouts pass, more and more, since proposals are refused during each.
 
 In an election a voter refuses its vote to a candidate of lower priority, as it expects to campaign itself. So one that
 cannot or should not campaign at present counts as one of priority 0, and so does every voter after some election

@@ -53,8 +53,8 @@ MUTANTS = (
         (
             Edit(
                 PREFERENCE,
-                "        return self.room.full or not self.core.promotable() or self.core.has_unapplied_conf_change()\n",
-                "        return False\n",
+                "        return self.room.full or not self.core.promotable() or self.core.has_unapplied",
+                "        return self.room.full and self.core.has_unapplied",
             ),
         ),
     ),
