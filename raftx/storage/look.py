@@ -19,16 +19,20 @@ from types import TracebackType
 from .._native.files import Directory, segment_name
 from .._native.layout import ENTRY_HEADER, RECORD_INDEX, RECORD_LENGTH
 from .._native.memory import Buffer, Entry
-from ..errors import ConfigError, NotFounded, SnapshotDamaged, StorageError, WalDamaged
+from ..errors import ConfChangeError, ConfigError, NotFounded, SnapshotDamaged, StorageError, WalDamaged
+from ..types import ENTRY_CONF_CHANGE, ConfChange
+from . import book as book_file
 from . import founding as founding_file
 from . import lives as lives_file
 from . import skips as skips_file
+from .book import NAME as BOOK
+from .book import Book
 from .file import NOT_FOUNDED, REMEDY
 from .founding import NAME as FOUNDING
 from .founding import Founding
 from .lives import NAME as LIVES
 from .lives import Lives
-from .membership import ALONE_REMEDY, is_alone
+from .membership import ALONE_REMEDY, CHANGES, Context, is_alone
 from .paths import check_path
 from .recovery import Recovery, left_by_a_member
 from .skips import NAME as SKIPS
@@ -100,6 +104,8 @@ class Look:
     mends: list[tuple[str, int, str]] = field(default_factory=list)
     #: entries that the state machine is not given: terms by index
     skips: dict[int, int] = field(default_factory=dict)
+    #: what was kept of addresses when the log was made shorter
+    book: Book | None = None
     #: why the member starts in doubt; "" when it does not
     doubt: str = ""
     #: why it does not start although nothing is damaged: it is the only voter, and in doubt
@@ -126,6 +132,28 @@ class Look:
     def faults(self) -> list[Damage]:
         """Everything that keeps the member from starting, or a snapshot from serving."""
         return self.damage + self.refused
+
+    def addresses(self) -> dict[int, str]:
+        """Where members are reached, as far as this directory tells: by the newest entry that says so of each.
+
+        Members that were removed may be among them. Of a directory without damage.
+        """
+        assert self.founding is not None and self.recovery is not None
+        known = {} if self.founding.joining else dict(self.founding.addresses)
+        begin = self.recovery.base
+        if self.book is not None and self.book.index >= begin:
+            known.update(self.book.addresses)
+        made = [each.descriptor for each in self.snapshots if each.counts and each.descriptor is not None]
+        newest = max(made, key=lambda each: each.index, default=None)
+        if newest is not None:
+            known.update(newest.addresses)
+            begin = newest.index
+        for entry in self.entries(begin + 1):
+            if entry.kind in CHANGES:
+                with contextlib.suppress(ConfChangeError):
+                    context = Context.decode(ConfChange.decode(entry.data, entry.kind == ENTRY_CONF_CHANGE).context)
+                    known.update({} if context is None else context.addresses)
+        return known
 
     def entries(self, first: int = 1, last: int = 1 << 63) -> Iterator[Entry]:
         """The entries that count, from ``first`` to ``last``, in order; where there is damage, those before it.
@@ -231,6 +259,10 @@ def _examine(seen: Look, directory: Directory, thorough: bool) -> None:
         seen.skips = skips_file.read(directory, founding.store)
     except WalDamaged as error:
         seen.damage.append(Damage(SKIPS, 0, *str(error).split(": ", 1)))
+    try:
+        seen.book = book_file.read(directory, founding.store)
+    except WalDamaged as error:
+        seen.damage.append(Damage(BOOK, 0, str(error), REMEDY))
     seen.recovery = recovery = Recovery(directory, founding, founding.segment_bytes, readonly=True)
     try:
         recovery.examine()

@@ -24,6 +24,7 @@ from .disk import Disk
 from .file import FileStorage
 from .founding import Founding, joiner, planned
 from .look import Look, look_into
+from .membership import CHANGES, is_alone
 from .protocol import Met
 from .swap import Swap, absolute, refuse_link
 from .wal_format import (
@@ -46,6 +47,13 @@ READ = 1 << 20  # bytes that are read at once
 
 ALONE = (
     "member {id} is the only voter of its cluster: nobody has a copy of what is in its log, and nobody can bring it up "
+    "to date. To rebuild it means to begin with nothing: everything that was ever acknowledged is lost. Look for what "
+    "happened to the disk; begin a new cluster with a backup, or with a snapshot in the directory (raftx restore); or "
+    "accept the loss"
+)
+ALONE_NOW = (
+    "member {id} is the only voter of its cluster, as far as {path} can be read (up to entry {last}): the others that "
+    "it was founded with are no voters any more. Nobody has a copy of what is in its log, and nobody can bring it up "
     "to date. To rebuild it means to begin with nothing: everything that was ever acknowledged is lost. Look for what "
     "happened to the disk; begin a new cluster with a backup, or with a snapshot in the directory (raftx restore); or "
     "accept the loss"
@@ -109,11 +117,18 @@ def rebuild(
         opened = 0
         met: Mapping[int, Met] = {}
         skips: Mapping[int, int] = {}
+        now: tuple[int, ConfState] | None = None
         if disk.exists(where):
             directory = disk.open_directory(where)
-            found, opened, whole = _read(directory, where)
+            found, opened, whole, now = _read(directory, where)
             opened, met = _remembered(directory, found, opened)
             skips = _skipped(directory, found)
+            if now is not None and found is not None and is_alone(now[1], found.id) and not accept_loss:
+                raise LossNotAccepted(
+                    ALONE.format(id=found.id)
+                    if is_alone(found.conf_state, found.id)
+                    else ALONE_NOW.format(id=found.id, path=where, last=now[0])
+                )
             if whole is not None and not accept_loss:
                 last = whole.recovery.reader.last_index if whole.recovery is not None else 0
                 raise LossNotAccepted(WHOLE.format(path=where, id=found.id if found else "?", last=last))
@@ -121,6 +136,14 @@ def rebuild(
         met = {other: each for other, each in met.items() if other != founding.id}
         conf_state = founding.conf_state
         alone = {*conf_state.voters, *conf_state.voters_outgoing} == {founding.id}
+        if given is None and now is not None and is_alone(now[1], founding.id) and not alone:
+            # The others that it was founded with are no voters any more. Where all of its log can be read, that is so:
+            # nobody could have become one without it.
+            alone = True
+            address = founding.addresses.get(founding.id)
+            addresses = {founding.id: address} if address is not None else {}
+            founding = replace(founding, conf_state=ConfState(voters=(founding.id,)), addresses=addresses)
+            met = {} if whole is not None else met
         if alone and met:
             # It was founded alone, and others have come since: they know who the members are, and it does not.
             founding = replace(founding, conf_state=ConfState(), addresses={}, joining=True)
@@ -193,21 +216,33 @@ def _agreed(
     return found if segment_bytes is None else replace(found, segment_bytes=segment_bytes // BLOCK * BLOCK)
 
 
-def _read(directory: Directory, path: Path) -> tuple[Founding | None, int, Look | None]:
+def _read(directory: Directory, path: Path) -> tuple[Founding | None, int, Look | None, tuple[int, ConfState] | None]:
     """Whose a directory is, as far as anything in it tells; how often it was opened; the look at it, if it is whole.
 
-    The directory stays open.
+    And the newest membership that can be read, with the last entry that is known to be in it. The directory stays open.
     """
     opened = newest_incarnation(directory)
     try:
         seen = look_into(directory, path, keep=True)
     except NotFounded:
-        return None, opened, None
+        return None, opened, None, None
     with seen:
         if seen.founding is not None:
             opened = max(opened, seen.founding.opened)
-            return seen.founding, opened, None if seen.damage or seen.doubt else seen
-    return _from_segments(directory), opened, None
+            return seen.founding, opened, None if seen.damage or seen.doubt else seen, _newest_members(seen)
+    return _from_segments(directory), opened, None, None
+
+
+def _newest_members(seen: Look) -> tuple[int, ConfState] | None:
+    """The newest membership that a directory tells of, and up to which entry that is known to be so."""
+    found = [(each.descriptor.index, each.descriptor.conf_state) for each in seen.snapshots if each.descriptor]
+    recovery = seen.recovery
+    if recovery is not None and not seen.damage:
+        behind = max(recovery.reader.commit, recovery.base) + 1
+        if any(entry.kind in CHANGES for entry in seen.entries(behind)):
+            return None  # it may be committed, or not
+        found.append((recovery.reader.last_index, recovery.current))
+    return max(found, key=lambda each: each[0], default=None)
 
 
 def _remembered(directory: Directory, found: Founding | None, opened: int) -> tuple[int, Mapping[int, Met]]:

@@ -142,8 +142,8 @@ def _planned(
     """What the new directory is founded as."""
     assert seen.recovery is not None
     if members is None:
-        known = old.id in old.addresses and not old.joining  # whose addresses are other members'
-        members = {old.id: old.addresses[old.id]} if known else [old.id]
+        known = seen.addresses()
+        members = {old.id: known[old.id]} if old.id in known else [old.id]
     new = disk.random(CLUSTER_BYTES) if cluster is None else cluster
     founding = planned(disk.random(STORE_BYTES), old.id, members, learners, new, old.segment_bytes)
     if new == old.cluster:

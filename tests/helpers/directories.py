@@ -1,7 +1,7 @@
 """Directories of members with logs and snapshots, and what is in them byte by byte. Not a test."""
 
 from tests.helpers.implementations import module
-from tests.helpers.wal import CLUSTER, SMALL, records
+from tests.helpers.wal import CLUSTER, SMALL, records, segment
 
 URLS = {1: "tcp://127.0.0.1:5601", 2: "tcp://127.0.0.1:5602", 3: "tcp://127.0.0.1:5603"}
 
@@ -46,3 +46,30 @@ def picture(path):
         data = each.read_bytes() if each.is_file() else b""
         found[each.relative_to(path).as_posix()] = (data, status.st_mtime_ns, status.st_ctime_ns, status.st_mode)
     return found
+
+
+def contents_behind(impl, loaded):
+    """The entries, wherever the log begins."""
+    entries = {}
+    for piece in loaded.records:
+        for entry in impl.Entry.decode_all(bytes(piece)):
+            entries = {index: each for index, each in entries.items() if index < entry.index}
+            entries[entry.index] = (entry.index, entry.term, entry.data)
+    return list(entries.values())
+
+
+def damage(path, at=4096 + 40):
+    """A bit of the first batch is turned over."""
+    data = bytearray(segment(path).read_bytes())
+    data[at] ^= 1
+    segment(path).write_bytes(data)
+
+
+def asides(path):
+    """What lies beside a directory."""
+    return sorted(each.name for each in path.parent.iterdir() if each.name != path.name)
+
+
+def recover(impl, path, **settings):
+    """Make the log of a survivor that of a new cluster."""
+    return module(impl, "storage.recover").recover(path, **settings)

@@ -8,7 +8,18 @@ import random
 
 import pytest
 
-from tests.helpers.directories import URLS, descriptor, member, picture, save, state
+from tests.helpers.directories import (
+    URLS,
+    asides,
+    contents_behind,
+    damage,
+    descriptor,
+    member,
+    picture,
+    recover,
+    save,
+    state,
+)
 from tests.helpers.implementations import module
 from tests.helpers.wal import CLUSTER, SMALL, contents, records, segment
 
@@ -49,16 +60,6 @@ def holds(impl, storage, index=7, term=2, cluster=NEW):
             storage.sync()
         finally:
             storage.close()
-
-
-def contents_behind(impl, loaded):
-    """The entries, wherever the log begins."""
-    entries = {}
-    for piece in loaded.records:
-        for entry in impl.Entry.decode_all(bytes(piece)):
-            entries = {index: each for index, each in entries.items() if index < entry.index}
-            entries[entry.index] = (entry.index, entry.term, entry.data)
-    return list(entries.values())
 
 
 def records_at(impl, index, term, data):
@@ -217,18 +218,8 @@ def test_a_restore_is_cut_at_every_operation(impl, tmp_path, end):
 # --- rebuild -----------------------------------------------------------------------------------------------
 
 
-def damage(path, at=4096 + 40):
-    data = bytearray(segment(path).read_bytes())
-    data[at] ^= 1
-    segment(path).write_bytes(data)
-
-
 def rebuild(impl, path, **settings):
     return module(impl, "storage.rebuild").rebuild(path, **settings)
-
-
-def asides(path):
-    return sorted(each.name for each in path.parent.iterdir() if each.name != path.name)
 
 
 def test_a_rebuilt_directory_is_the_same_member_in_doubt(impl, tmp_path):
@@ -357,6 +348,66 @@ def test_what_would_be_lost_for_good_is_said_first(impl, tmp_path, voters):
     loaded = storage.open(1, CLUSTER)
     assert loaded.hard_state.in_doubt == (len(voters) > 1) and contents(impl, loaded) == []
     storage.close()
+
+
+def shrunk(impl, path, *changes, commit=None, size=10):
+    """A founder of three whose cluster is changed by these."""
+    member(impl, path, entries=2, size=size)
+    storage = impl.FileStorage(path)
+    storage.open(1, CLUSTER)
+    last = 2
+    for text in changes:
+        last += 1
+        change = impl.ConfChange.parse(text)
+        entry = impl.Entry(last, 1, change.encode(), change.entry_kind)
+        storage.append(impl.HardState(1, 1, last - 1), [entry.encode()])
+        storage.sync()
+    storage.append(impl.HardState(1, 1, last if commit is None else commit), [records(impl, last + 1, [(1, b"x")])])
+    storage.sync()
+    storage.close()
+    return path
+
+
+def test_a_founder_that_is_alone_now_is_told_what_it_would_lose(impl, tmp_path):
+    """The others were removed, and nobody can help it: it begins with nothing, alone, once that is accepted."""
+    path = shrunk(impl, tmp_path / "n", "r2", "r3")
+    before = picture(path)
+    said = r"member 1 is the only voter of its cluster, as far as .* \(up to entry 5\): the others .*Nobody has a copy"
+    with pytest.raises(impl.LossNotAccepted, match=said):
+        rebuild(impl, path)
+    assert picture(path) == before and asides(path) == []
+    done = rebuild(impl, path, accept_loss=True)
+    assert done.founding.conf_state == impl.ConfState(voters=(1,)) and done.founding.addresses == {1: URLS[1]}
+    storage = impl.FileStorage(path)
+    loaded = storage.open(1, CLUSTER)
+    assert not loaded.hard_state.in_doubt and contents(impl, loaded) == [] and loaded.met == {}
+    storage.close()
+
+
+def test_nor_is_it_alone_while_a_change_may_count(impl, tmp_path):
+    """One that is not known to be committed may be: another voter may be there, which can bring it up to date."""
+    for name, changes, commit in (("a", ("r2", "r3", "l4", "v4"), 4), ("b", ("r2", "r3"), 3), ("c", ("r2",), None)):
+        path = shrunk(impl, tmp_path / name, *changes, commit=commit)
+        with pytest.raises(impl.LossNotAccepted, match="is whole: member 1 starts with it"):
+            rebuild(impl, path)
+        assert rebuild(impl, path, accept_loss=True).founding.in_doubt
+
+
+def test_a_damaged_founder_that_was_alone_waits_for_whoever_came_since(impl, tmp_path):
+    """A snapshot says that it was alone; what follows cannot be read, and may have added a voter."""
+    path = shrunk(impl, tmp_path / "n", "r2", "r3")
+    storage = impl.FileStorage(path)
+    loaded = storage.open(1, CLUSTER)
+    storage.remember(4, module(impl, "storage.protocol").Met(loaded.life, bytes(15) + b"4", 6))
+    writer = storage.begin_snapshot(descriptor(impl, 5, voters=(1,)))
+    writer.write(b"state")
+    writer.finish()
+    storage.close()
+    damage(path)
+    with pytest.raises(impl.LossNotAccepted, match=r"only voter of its cluster, .*up to entry 5\)"):
+        rebuild(impl, path)
+    founding = rebuild(impl, path, accept_loss=True).founding
+    assert founding.joining and founding.in_doubt and founding.conf_state == impl.ConfState()
 
 
 def on_a_disk(impl, seed, voters=(1, 2, 3), entries=4):
@@ -531,113 +582,6 @@ def test_a_disk_that_is_mounted_there(impl):
 
 
 # --- recover -----------------------------------------------------------------------------------------------
-
-
-def recover(impl, path, **settings):
-    return module(impl, "storage.recover").recover(path, **settings)
-
-
-def test_the_survivors_log_is_that_of_a_new_cluster(impl, tmp_path):
-    """All of it, with terms and indexes; the vote is gone, and so are changes of membership."""
-    path = tmp_path / "n"
-    storage = impl.FileStorage.create(path, id=2, members=URLS, cluster=CLUSTER, segment_bytes=SMALL)
-    storage.open(2, CLUSTER)
-    change = impl.ConfChange.parse("l4")
-    entries = [
-        impl.Entry(1, 1, b""),
-        impl.Entry(2, 1, b"one"),
-        impl.Entry(3, 2, change.encode(), change.entry_kind),
-        impl.Entry(4, 2, b"two" * 1000),
-        impl.Entry(5, 4, b"uncommitted"),
-    ]
-    storage.append(impl.HardState(5, 3, 3), [b"".join(each.encode() for each in entries)])
-    storage.sync()
-    storage.close()
-    for _ in range(4):
-        storage.open(2, CLUSTER)
-        storage.close()
-    before = {name: each[0] for name, each in picture(path).items()}
-    said = r"ends with entry 5 of term 4; it knows entries up to 3 .*member 2 alone.*up to 2 entries that were never"
-    with pytest.raises(impl.LossNotAccepted, match=said):
-        recover(impl, path)
-    assert {name: each[0] for name, each in picture(path).items()} == before and asides(path) == []
-    done = recover(impl, path, accept_loss=True)
-    assert (done.last_index, done.last_term, done.commit) == (5, 4, 3)
-    assert done.aside.name.startswith("n.before-recovery-20") and asides(path) == [done.aside.name]
-    assert {name: each[0] for name, each in picture(done.aside).items()} == before
-    founding = done.founding
-    assert founding.cluster != CLUSTER and founding.conf_state == impl.ConfState(voters=(2,))
-    assert founding.addresses == {2: URLS[2]} and founding.segment_bytes == SMALL
-    with pytest.raises(impl.WrongDirectory, match="another cluster"):
-        impl.FileStorage(path).open(2, CLUSTER)
-    storage = impl.FileStorage(path)
-    loaded = storage.open(2, founding.cluster)
-    assert loaded.hard_state == impl.HardState(5, 0, 3)
-    assert loaded.current_conf_state == impl.ConfState(voters=(2,))
-    # The old life wrote proposals; what this one proposes must not be taken for them.
-    assert loaded.incarnation > 5
-    assert contents_behind(impl, loaded) == [
-        (1, 1, b""), (2, 1, b"one"), (3, 2, b""), (4, 2, b"two" * 1000), (5, 4, b"uncommitted"),
-    ]  # fmt: skip
-    storage.close()
-
-
-def test_a_log_with_a_base_and_snapshots(impl, tmp_path):
-    path = member(impl, tmp_path / "n", entries=60, size=4000, snapshots=(20, 40, 50))
-    done = recover(impl, path, members={1: URLS[1], 7: "tcp://x:1"}, learners=[9], cluster=NEW, accept_loss=True)
-    assert done.founding.base == 40 and done.last_index == 60
-    storage = impl.FileStorage(path)
-    loaded = storage.open(1, NEW)
-    conf_state = impl.ConfState(voters=(1, 7), learners=(9,))
-    assert loaded.base_index == 40 and loaded.conf_state == loaded.current_conf_state == conf_state
-    assert loaded.snapshot.index == 50 and loaded.snapshot.conf_state == conf_state
-    assert [each[0] for each in contents_behind(impl, loaded)] == list(range(41, 61))
-    with storage.open_snapshot() as reader:
-        assert reader.read() == state(50)
-    storage.close()
-    # The newer one may be damaged: the older one serves, as ever.
-    newest = max(path.glob("snapshot-*"))
-    newest.write_bytes(newest.read_bytes()[:-1] + b"?")
-    assert storage.open(1, NEW).snapshot.index == 40
-    storage.close()
-
-
-def test_a_compacted_log_without_snapshots(impl, tmp_path):
-    """Of a state machine that keeps its state itself."""
-    path = member(impl, tmp_path / "n", entries=20)
-    storage = impl.FileStorage(path)
-    storage.open(1, CLUSTER)
-    storage.compact(15, 1, impl.ConfState(voters=(1, 2, 3)))
-    for index in range(21, 40):
-        storage.append(impl.HardState(1, 1, index - 1), [records(impl, index, [(1, bytes(5000))])])
-        storage.sync()
-    storage.close()
-    done = recover(impl, path, accept_loss=True)
-    loaded = storage.open(1, done.founding.cluster)
-    assert loaded.base_index == 15 and len(contents_behind(impl, loaded)) == 24
-    storage.close()
-
-
-def test_what_cannot_be_recovered(impl, tmp_path):
-    path = member(impl, tmp_path / "n", entries=4)
-    for changed, said in (
-        ({"cluster": CLUSTER}, "cluster must be another one than before"),
-        ({"cluster": bytes(17)}, "cluster must be text"),
-        ({"members": [2]}, "id must be one of the members"),
-        ({"accept_loss": "yes"}, "accept_loss must be"),
-    ):
-        with pytest.raises(impl.ConfigError, match=said):
-            recover(impl, path, **{"accept_loss": True, **changed})
-    with pytest.raises(impl.StorageError, match=r"cannot recover .*: No such file"):
-        recover(impl, tmp_path / "missing", accept_loss=True)
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(impl.NotFounded):
-        recover(impl, tmp_path / "empty", accept_loss=True)
-    damage(path)
-    before = picture(path)
-    with pytest.raises(impl.WalDamaged, match=r"at byte 4,096: .*take another survivor"):
-        recover(impl, path, accept_loss=True)
-    assert picture(path) == before and os.listdir(tmp_path / "empty") == [] and asides(path) == ["empty"]
 
 
 def test_a_directory_of_somebody_else_in_the_way(impl, tmp_path):

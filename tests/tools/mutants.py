@@ -89,6 +89,7 @@ SUITE = (
     "storage/test_restore.py",
     "storage/test_snapshot_receiver.py",
     "storage/test_moves.py",
+    "storage/test_recover.py",
     "storage/test_lives.py",
     "cli/test_cli_wal.py",
     "node/test_backup.py",
