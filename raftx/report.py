@@ -16,7 +16,8 @@ from typing import Any, TypeAlias
 
 logger = logging.getLogger("raftx")
 
-Line: TypeAlias = "tuple[int, str, tuple[Any, ...], BaseException | None]"
+#: level, text, values, error, and what programs get: event and fields
+Line: TypeAlias = "tuple[int, str, tuple[Any, ...], BaseException | None, str, dict[str, Any]]"
 
 LINES_KEPT = 1024  # that wait for a handler which does not return
 
@@ -69,18 +70,26 @@ class Lines:
             _write(*self._waiting.popleft())
         left_out, self.left_out = self.left_out, 0
         if left_out:
-            _write(logging.WARNING, "%d lines were left out here: a logging handler was too slow", (left_out,), None)
+            text = "%d lines were left out here: a logging handler was too slow"
+            _write(logging.WARNING, text, (left_out,), None, "", {})
 
 
-def report(level: int, text: str, *values: Any, error: BaseException | None = None) -> None:
-    """A line for the log, with the traceback of ``error``. Any thread; never raises."""
+def report(
+    level: int, text: str, *values: Any, error: BaseException | None = None, event: str = "", **fields: Any
+) -> None:
+    """A line for the log, with the traceback of ``error``. Any thread; never raises.
+
+    event, fields: for programs: ``raftx_event`` of the record, and ``raftx_fields``, a dict. Every record has both.
+    """
     lines: Lines | None = getattr(_local, "lines", None)
     if lines is not None:
-        lines.add((level, text, values, error))
+        lines.add((level, text, values, error, event, fields))
     else:
-        _write(level, text, values, error)
+        _write(level, text, values, error, event, fields)
 
 
-def _write(level: int, text: str, values: tuple[Any, ...], error: BaseException | None) -> None:
+def _write(
+    level: int, text: str, values: tuple[Any, ...], error: BaseException | None, event: str, fields: dict[str, Any]
+) -> None:
     with contextlib.suppress(BaseException):  # a handler's own trouble, which has nowhere to go
-        logger.log(level, text, *values, exc_info=error)
+        logger.log(level, text, *values, exc_info=error, extra={"raftx_event": event, "raftx_fields": fields})

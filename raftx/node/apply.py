@@ -95,6 +95,8 @@ class Applier:
         #: who the members are, and the changes of them that this node asks for
         self.members: Any = None
         self.changer: Any = None
+        #: what people hear of all this
+        self.chronicle: Any = None
         self.committed: Any = None
         self.state_changes: Any = None
         #: exceptions of the state machine go to the proposers
@@ -230,6 +232,7 @@ class Applier:
             self.take_asked(row)
         elif kind == ROW_TRANSFER:
             self.leadership.transfer_ended(*self.applies.transfer(row))
+            self.chronicle.transfer(*self.applies.transfer(row))
             self.outcomes.wake_all()
         elif kind == ROW_READ_AT:
             self.readers.answered(*self.applies.read_at(row))
@@ -571,7 +574,7 @@ class Applier:
         if leader == 0:
             self.readers.leaderless()
         self.outcomes.wake_all()
-        report(logging.INFO, "node %d: term %d, leader %d, %s", self.id, term, leader, change.role.name.lower())
+        self.chronicle.state(change)
         self.state_changes.push(change)
 
 

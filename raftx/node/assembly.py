@@ -47,6 +47,7 @@ from .adapter import StorageAdapter, TransportAdapter
 from .apply import Applier
 from .changer import Changer
 from .channels import APPLY_ROWS, COMMAND_ROWS, ApplyQueue, CommandQueue, MemberGauges
+from .chronicle import Chronicle
 from .courier import Courier, chunk_bytes_for
 from .disagreements import Disagreements
 from .divergence import contradiction
@@ -60,6 +61,7 @@ from .memory import Memory
 from .outcomes import KIND_READ, Outcomes
 from .patience import Patience
 from .proposer import Proposer
+from .renewals import Renewals
 from .reporter import Reporter
 from .rows import JOINED_ANY, REBUILT
 from .snapshots import Snapshotter
@@ -336,7 +338,8 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
             transport_adapter = TransportAdapter(transport, link, commands)
             transport.start(config.id, link.deliver)
     applier = Applier(config.id, proposals, applies, engine.apply_gauges, outside.state_machine, outcomes)
-    applier.engine_event = event
+    chronicle = Chronicle(config.id, clock)
+    applier.engine_event, applier.chronicle = event, chronicle
     applier.returns_errors = config.on_apply_error == "return"
     applier.where = str(getattr(storage, "path", ""))
     outcomes.stamps = engine.stamps
@@ -351,6 +354,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         outside.committed.on_room = applies.event.py_wake
     applier.state_changes = outside.state_changes
     machine, courier, snapshotter = outside.state_machine, None, None
+    contracts.tell_mode(config.id)
     makes_snapshots = callable(getattr(machine, "snapshot", None))
     contracts.tell_what_is_missing(config.id, storage, makes_snapshots and takes_snapshots)
     if makes_snapshots:
@@ -389,6 +393,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     held = applied_by(machine)
     held_term = log.py_term(held) if loaded.base_index <= held <= log.last else 0
     keeper = Keeper(config, machine, writer, newest, describe, commands, outcomes, wake, snapshotter, held_term)
+    keeper.chronicle = chronicle
     if snapshotter is not None:
         snapshotter.ended, snapshotter.idle, snapshotter.overtaken = keeper.take_ended, wake, keeper.is_overtaken
     applier.keeper = keeper
@@ -397,6 +402,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     watch = Watch(outcomes, clock, config.proposal_timeout_ms * 1_000_000)
 
     def publish(membership: Membership) -> None:
+        chronicle.members(membership)
         outside.configuration.value = membership.conf_state
         outside.configurations.push(membership)
 
@@ -430,7 +436,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         getattr(transport, "peers", {}),
         clock,
     )
-    reporter = Reporter(lines, functools.partial(tell_news, config.id, transport, link, disagreements))
+    reporter = Reporter(lines, functools.partial(tell_news, config.id, transport, link, disagreements, chronicle))
     if isinstance(clock, ManualClock):
         for sleeper in (event, watch.event, writes.event, engine.transfers.queue.event, memory.event):
             clock.py_watch(sleeper)
@@ -442,6 +448,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
     watch.patience = Patience(
         proposer, outcomes, clock, watch.event.py_wake, lambda: int(proposer.lag_ms()) * 1_000_000
     )
+    watch.renewals = Renewals(clock, watch.event.py_wake)
     wal: Wal | None = getattr(storage, "wal", None)
     storage_adapter = StorageAdapter(storage, writes, disk, event) if wal is None else None
     return Parts(
@@ -567,9 +574,10 @@ def open_link(transport: Any, config: Config, event: Event) -> Link:
     return link
 
 
-def tell_news(id: int, transport: Any, link: Link, disagreements: Disagreements) -> None:
+def tell_news(id: int, transport: Any, link: Link, disagreements: Disagreements, chronicle: Chronicle) -> None:
     """Log what people should hear of the connections and of the other members. On the report thread."""
     disagreements.tell()
+    chronicle.look_at_peers(disagreements.hellos, disagreements.ids(), getattr(transport, "peers", {}))
     report_notes(link.notes, id, getattr(transport, "peers", {}))
     own = getattr(transport, "report", None)
     if own is not None:

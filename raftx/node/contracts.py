@@ -7,9 +7,12 @@ less is said at the start, by the name of the method that is missing.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Mapping
+from importlib.machinery import EXTENSION_SUFFIXES
 from typing import Any
 
+from .. import _core
 from .._native.layout import FRAME_OVERHEAD
 from ..config import Config
 from ..errors import ConfigError
@@ -39,6 +42,24 @@ NO_MEMORY = (
     "node %d: the storage, %s, has no remember() and forgotten(): after a restart this member cannot recognise others "
     "whose storage was wiped or set back (raftx.storage.protocol.RememberingStorage)"
 )
+
+
+INTERPRETED = (
+    "node %d: raftx runs interpreted: consensus needs the GIL, and is many times slower. {} (raftx.COMPILED is False)"
+)
+AS_WANTED = "That is as RAFTX_PURE says"
+REMEDY = "Install it where there is a C compiler, and look at what the installation says"
+_told = {"mode": _core.__file__.endswith(tuple(EXTENSION_SUFFIXES))}
+
+
+def tell_mode(id: int) -> None:
+    """Say once in a process that nothing is compiled."""
+    if _told["mode"]:
+        return
+    _told["mode"] = True
+    wanted = os.environ.get("RAFTX_PURE", "") not in ("", "0") or not __name__.startswith("raftx.")
+    text = INTERPRETED.format(AS_WANTED if wanted else REMEDY)
+    report(logging.INFO if wanted else logging.WARNING, text, id, event="interpreted", node=id)
 
 
 def has(given: object, name: str) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from .. import _core
 from .._native.layout import FRAME_OVERHEAD
@@ -167,7 +168,9 @@ class Disagreements:
                     continue
                 whom = f"member {id} and this one disagree" if id else "members disagree"
                 what = f"settings of {whom}" if kind != "clock" else f"member {id}"
-                report(logging.WARNING, "node %d: %s: %s", self.id, what, sentence)
+                event = "peer_refused" if kind in FOREIGN else "peer_disagrees"
+                fields: dict[str, Any] = {"node": self.id, "peer": id, "reason": kind}
+                report(logging.WARNING, "node %d: %s: %s", self.id, what, sentence, event=event, **fields)
 
     def is_new(self, id: int, kind: str) -> bool:
         """Whether this was not told of that member; it is from now on."""

@@ -19,6 +19,10 @@ from ..types import check_timeout
 
 T = TypeVar("T")
 
+#: in place of a thread's ident: the threads of the node are in the process that this one was forked from
+NO_THREAD = 0
+FORKED = "a node does not survive fork: make it in the process that uses it"
+
 
 class Sleeper(Protocol):
     """Who is woken by a Bell: a thread's lock, or something else that lets somebody go on."""
@@ -99,6 +103,10 @@ def nobody() -> bool:
     return False
 
 
+def anywhere() -> None:
+    """What a stream that belongs to no node asks of the process: nothing."""
+
+
 def _refuse_own_thread(is_mine: Callable[[], bool]) -> None:
     """Raise UsageError on a thread of the node, before it waits for itself."""
     if is_mine():
@@ -150,6 +158,8 @@ class Stream(Generic[T]):
         self._limit = limit
         #: whether the caller is a thread of the node, which does not wait here; the node sets it
         self.is_mine: Callable[[], bool] = nobody
+        #: raises UsageError in a forked child; the node sets it
+        self.check_process: Callable[[], object] = anywhere
         #: rung when ``is_ready`` may have become true
         self.bell = Bell()
         #: elements that do not come out, because there was no room and nobody was waited for; the last ones
@@ -207,9 +217,10 @@ class Stream(Generic[T]):
 
     def next(self, timeout: float | None = None) -> T:
         """The next element, within ``timeout`` seconds. Raises TimeoutError, StopIteration at the end, or what ended
-        the node; UsageError for what is no time, and where it would wait on a thread of the node.
+        the node; UsageError for what is no time, in a forked child, and where it would wait on a thread of the node.
         """
         check_timeout(timeout)
+        self.check_process()
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             try:
@@ -249,6 +260,8 @@ class History(Generic[T]):
         self._limit = limit
         #: whether the caller is a thread of the node, which does not wait here; the node sets it
         self.is_mine: Callable[[], bool] = nobody
+        #: raises UsageError in a forked child; the node sets it
+        self.check_process: Callable[[], object] = anywhere
         #: (number of the first, elements); never changed, only replaced
         self._kept: tuple[int, tuple[T, ...]] = (0, ())
         #: rung with each element, and at the end
@@ -309,11 +322,12 @@ class Consumer(Generic[T]):
 
     def next(self, timeout: float | None = None) -> T:
         """The next element, within ``timeout`` seconds. Raises TimeoutError, StopIteration at the end, or what ended
-        the node; UsageError for what is no time, and where it would wait on a thread of the node.
+        the node; UsageError for what is no time, in a forked child, and where it would wait on a thread of the node.
         """
         check_timeout(timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         history = self._history
+        history.check_process()
         while True:
             ended = history._ended
             taken = self._take()

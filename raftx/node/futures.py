@@ -29,6 +29,7 @@ from .._native import threads
 from ..errors import UsageError
 from ..report import report
 from ..types import Timing, check_timeout
+from .events import FORKED, NO_THREAD
 
 _PENDING = 0
 _DONE = 1  # one proposal's: index, term and value
@@ -259,7 +260,11 @@ class Future:
             waiting.remove(lock)
 
     def _check_thread(self) -> None:
-        if self._owner is not None and threading.get_ident() in self._owner.threads:
+        if self._owner is None:
+            return
+        if NO_THREAD in self._owner.threads:
+            raise UsageError(FORKED)
+        if threading.get_ident() in self._owner.threads:
             raise UsageError(
                 "this thread ends the futures of its node: in apply() and in callbacks, propose without waiting"
             )

@@ -171,6 +171,8 @@ class Keeper:
         self.backups: collections.deque[Backup] = collections.deque()
         self.backups_ended: collections.deque[tuple[Backup, Descriptor, BaseException | None]] = collections.deque()
         self.warned = False
+        #: what people hear of snapshots
+        self.chronicle: Any = None
         #: what the newest snapshot has of the node's own state, once ``restore`` has looked
         self.own = b""
         #: gives it as it is now. On the apply thread
@@ -258,11 +260,7 @@ class Keeper:
             self.machine.restore(reader)
             # What it did not read has to be whole as well: it may have stopped where the damage begins.
             reader.verify()
-        report(
-            logging.INFO,
-            "node %d: the state machine has the snapshot of entry %d (%d bytes)",
-            *(self.config.id, newest.index, newest.size),
-        )
+        self._tell_people("snapshot_restored", "the state machine has", newest)
         return newest.index, newest.term
 
     def take_over(self, open_snapshot: Callable[[], Any], index: int) -> tuple[int, int]:
@@ -278,6 +276,7 @@ class Keeper:
             )
         check_restore(self.machine, descriptor)
         self.newest, self.held_term = descriptor, 0
+        self._tell_people("snapshot_received", "has received", descriptor)
         return self.restore(open_snapshot)
 
     def bounds(self, index: int, size: int) -> tuple[int, int]:
@@ -420,7 +419,12 @@ class Keeper:
         if not self.commands.snapshot(record, descriptor.index, descriptor.term):
             return False
         self.newest = descriptor
+        self._tell_people("snapshot_made", "has made", descriptor)
         return True
+
+    def _tell_people(self, event: str, text: str, descriptor: Descriptor) -> None:
+        if self.chronicle is not None:
+            self.chronicle.snapshot(event, text, descriptor)
 
     def _reject(self, requests: list[int], reason: str) -> None:
         for request in requests:

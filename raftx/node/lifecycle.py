@@ -27,7 +27,7 @@ from typing import Any
 
 from ..errors import Stopped, UsageError
 from ..report import Lines
-from .events import Bell, Gate
+from .events import FORKED, NO_THREAD, Bell, Gate
 
 NEW = "new"
 STARTING = "starting"
@@ -172,7 +172,7 @@ class Life:
         #: opens when nothing can be proposed and decided here any more
         self.ended = Gate()
         self.lines = Lines()
-        #: idents of the threads that end futures at the moment
+        #: idents of the threads that end futures at the moment; NO_THREAD: no thread does any more, in a forked child
         self.enders: set[int] = set()
         self.workers: list[Worker] = []
         #: under one key the first cause of a failure, and a token; as ``_right``
@@ -250,7 +250,7 @@ class Life:
     def check_process(self) -> None:
         """Raises UsageError in a forked child."""
         if self.is_forked():
-            raise UsageError("a node does not survive fork: make it in the process that uses it")
+            raise UsageError(FORKED)
 
     def is_forked(self) -> bool:
         """Whether the node is another process's: this one was forked from it."""
@@ -259,6 +259,7 @@ class Life:
     def abandon(self) -> None:
         """The process that the node belongs to is gone, or is said to be: nothing of the node is touched any more."""
         self.phase = GONE
+        self.enders.add(NO_THREAD)
 
     # --- workers ----------------------------------------------------------------------------------
 

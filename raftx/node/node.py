@@ -84,8 +84,9 @@ class Node(MemberRequests[R]):
     config, storage and transport belong to this node alone; ``state_machine`` may be left out when
     ``committed`` is consumed instead. ``clock`` may be a ``ManualClock`` in tests, and ``executor`` something else
     than threads (raftx.testing.stepped). Nothing runs before ``start()`` (or ``with``). All methods may be called
-    from any thread and in signal handlers. In a forked child the node is the parent's: ``close`` does nothing there,
-    everything else raises UsageError.
+    from any thread and in signal handlers. In a forked child the node is the parent's: ``close`` does nothing there, so
+    that a ``with`` block may be left, and everything else raises UsageError, the node's futures, streams and sessions
+    included: waiting for what ends in another process would never end.
 
     A node that does not run, was closed or has failed neither leads nor follows: ``is_leader`` is False, ``role``
     NONE, ``leader_id`` 0. Term and indexes stay as they were.
@@ -141,6 +142,7 @@ class Node(MemberRequests[R]):
         self._config = config
         self._life = Life(config.id)
         self._state_changes.is_mine = configurations.is_mine = self._life.is_mine
+        self._state_changes.check_process = configurations.check_process = self._life.check_process
         self._cause = Cause()
         self._outcomes = Outcomes(config.proposal_timeout_ms * 1_000_000, self._life.enders)
         if executor is not None and (isinstance(executor, type) or not callable(getattr(executor, "worker", None))):
@@ -479,6 +481,7 @@ class Node(MemberRequests[R]):
                 raise UsageError("ask for node.committed before the node is started")
             outside.committed = Stream(COMMITTED_KEPT)
             outside.committed.is_mine = self._life.is_mine
+            outside.committed.check_process = self._life.check_process
         return outside.committed
 
     @property

@@ -13,8 +13,8 @@ cdef class Patient:
 
 @cython.final
 cdef class Patience:
-    cdef readonly object outcomes
-    cdef object proposer, clock, wake, lag, _numbers, _incoming
+    cdef readonly object outcomes, clock
+    cdef object proposer, wake, lag, _numbers, _incoming
     cdef readonly dict open
     cdef readonly list _due
     cdef int _settle(self, object number, Patient patient, object outcome) except -1 with gil

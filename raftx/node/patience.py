@@ -16,8 +16,9 @@ from collections.abc import Callable
 from typing import Any
 
 from .._native.threads import Clock
-from ..errors import Busy, NotDone, SessionEnded, Stopped, Unknown
+from ..errors import Busy, NotDone, SessionEnded, Stopped, Unknown, UsageError
 from ..types import ENTRY_NORMAL, ENTRY_SESSION
+from .events import FORKED, NO_THREAD
 from .futures import Done, Future
 from .outcomes import OVERDUE, Outcomes, reason_of, unknown
 from .proposer import NEVER, Data, Proposer
@@ -94,6 +95,11 @@ class Patience:
         """The same for an entry of a session, which ``payload`` makes anew for each attempt. What is unknown, too."""
         return self._begin(b"", payload, timeout_ns)
 
+    def check_process(self) -> None:
+        """Raise UsageError in a forked child."""
+        if NO_THREAD in self.outcomes.threads:
+            raise UsageError(FORKED)
+
     def hurry(self) -> None:
         """What could not be said before can be now: let the watch thread make the attempts that wait."""
         now = self.clock.py_now()
@@ -103,6 +109,7 @@ class Patience:
         self.wake()
 
     def _begin(self, data: Any, payload: Payload | None, timeout_ns: int) -> Future[Any]:
+        self.check_process()
         future: Future[Any] = Future()
         future._owner = self.outcomes
         now = self.clock.py_now()

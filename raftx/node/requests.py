@@ -133,17 +133,21 @@ class Requests(Generic[R]):
         except Stopped:
             self._refuse()
 
-    def session(self, name: str | bytes | None = None, *, ttl: float = TTL) -> Session:
+    def session(self, name: str | bytes | None = None, *, ttl: float = TTL, keep_alive: bool = True) -> Session:
         """Open a session: what is proposed through it is applied once and in order, however often it is repeated.
 
         See raftx.Session for what that means. name: of a session that may be opened again, here or elsewhere; None: one
-        that nobody else can have. ttl: seconds without a proposal after which the cluster forgets it. Returns at once;
+        that nobody else can have. ttl: seconds without use after which the cluster forgets it. keep_alive: renew it
+        while it proposes nothing, as long as it is not closed and this node and the Session live. Returns at once;
         ``open`` of the session tells when the cluster knows it. Raises Stopped, UsageError.
         """
         self._check_running()
         parts = self._made()
         assert parts.watch.patience is not None
-        made = Session(parts.watch.patience, parts.proposer.max_entry_bytes, name, ttl)
+        if not isinstance(keep_alive, bool):
+            raise UsageError(f"keep_alive must be True or False, not {keep_alive!r}")
+        renewals = parts.watch.renewals if keep_alive else None
+        made = Session(parts.watch.patience, parts.proposer.max_entry_bytes, name, ttl, renewals)
         try:
             made.begin()
         except Stopped:

@@ -16,11 +16,12 @@ from ..types import check_timeout
 from .futures import Done, Future
 from .patience import Patience
 from .proposer import Data, size_of
+from .renewals import Renewals
 from .session_format import CLOSE, COMMAND, HEADER, ID_BYTES, OPEN, OPENING, id_of
-from .session_table import TTL_MAX_MS, WINDOW
+from .session_table import FENCED, NOT_KNOWN, TTL_MAX_MS, WINDOW
 
 TIMEOUT = 10.0  # seconds for an outcome, unless told otherwise
-TTL = 3600.0  # seconds without a proposal after which the cluster forgets a session
+TTL = 3600.0  # seconds without use after which the cluster forgets a session
 SECONDS_MAX = 1e9  # what a clock in nanoseconds can count
 CLOSED = "the session was closed"
 
@@ -46,11 +47,21 @@ class Session:
       tells how many of its proposals there have been. Who opened it before is fenced: nothing of his is applied any
       more, and his proposals end as SessionFenced.
 
-    The cluster forgets a session that has proposed nothing for its time-to-live; its proposals end as SessionExpired, a
-    NotDone, then, unless an attempt that may have been applied went before. Close what is not needed any more.
+    The cluster forgets a session that was not used for its time-to-live; its proposals end as SessionExpired, a
+    NotDone, then, unless an attempt that may have been applied went before. While this object and its node live, the
+    session is renewed when it has proposed nothing for a third of that time, by an entry of some 80 bytes: so it
+    expires when its process ends, stands still, or is cut off for longer. ``Node.session(keep_alive=False)`` leaves
+    that to its owner, who may call ``renew``. Close what is not needed any more.
     """
 
-    def __init__(self, patience: Patience, max_entry_bytes: int, name: str | bytes | None, ttl: float) -> None:
+    def __init__(
+        self,
+        patience: Patience,
+        max_entry_bytes: int,
+        name: str | bytes | None,
+        ttl: float,
+        renewals: Renewals | None = None,
+    ) -> None:
         if isinstance(ttl, bool) or not isinstance(ttl, (int, float)) or not 0.001 <= ttl <= TTL_MAX_MS / 1000:
             raise UsageError(f"ttl must be a number of seconds in 0.001..{TTL_MAX_MS // 1000}, not {ttl!r}")
         #: as it was given; and what the cluster knows it by: 16 bytes, random without a name
@@ -59,6 +70,10 @@ class Session:
         self._patience = patience
         self._limit = max_entry_bytes - HEADER.size
         self._ttl_ms = max(1, int(ttl * 1000))
+        #: its time-to-live, and when the cluster last said that it knows it, by this node's clock
+        self.ttl_ns = self._ttl_ms * 1_000_000
+        self.used_ns = patience.clock.py_now()
+        self._renewing: Future[Any] | None = None
         #: tells our opening from those of others
         self._token = os.urandom(ID_BYTES)
         #: the opening that we expect, the one that is ours (0: none yet), and the sequence before our first one
@@ -73,6 +88,8 @@ class Session:
         self._open: dict[int, bool] = {}
         self._entering: dict[object, int] = {}
         self._newest = 0
+        if renewals is not None:
+            renewals.add(self)
 
     def __repr__(self) -> str:
         what = self.id.hex() if self.name is None else repr(self.name)
@@ -83,7 +100,7 @@ class Session:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(Stopped):
+        with contextlib.suppress(Stopped, UsageError):  # UsageError: in a forked child the session is the parent's
             self.close()
 
     def open(self, *, timeout: float = TIMEOUT) -> Future[Any]:
@@ -95,6 +112,7 @@ class Session:
         ended; it may be called again. Raises Stopped, UsageError.
         """
         nanosec = nanoseconds(timeout)
+        self._patience.check_process()
         if self._ended is not None or self._opening:
             future: Future[Any] = Future()
             self._waiting.append(future)
@@ -117,6 +135,7 @@ class Session:
         most max_entry_bytes - 48 bytes. Raises EntryTooLarge, Stopped, TypeError, UsageError.
         """
         nanosec = nanoseconds(timeout)
+        self._patience.check_process()
         size = size_of(data)
         if size > self._limit:
             raise EntryTooLarge(
@@ -139,12 +158,44 @@ class Session:
         future.add_done_callback(lambda ended: self._proposal_ended(number, ended))
         return future
 
+    def renew(self, *, timeout: float = TIMEOUT) -> Future[Any]:
+        """Tell the cluster that the session is needed still; returns a Future of None.
+
+        What ``propose`` does by itself, and the node for a session that is kept alive. It ends as SessionEnded when the
+        session has ended, as SessionExpired when the cluster has forgotten it meanwhile, and otherwise as that of
+        ``propose``. Raises Stopped, UsageError.
+        """
+        nanosec = nanoseconds(timeout)
+        self._patience.check_process()
+        told: Future[Any] = Future()
+        if self._ended is not None:
+            told.set_exception(self._ended)
+            return told
+        told._owner = self._patience.outcomes
+        self._ask()
+        attempt = self._patience.repeat(self._renewal, nanosec)
+
+        def ended(attempt: Future[Any]) -> None:
+            self._renewed(attempt)
+            error = attempt.exception(0)
+            if error is None and self._ended is not None:
+                error = self._ended
+            with contextlib.suppress(UsageError):  # its owner waits no more
+                if error is not None:
+                    told.set_exception(error)
+                else:
+                    told.set_result(None)
+
+        attempt.add_done_callback(ended)
+        return told
+
     def close(self, *, timeout: float = TIMEOUT) -> Future[Any]:
         """Let the cluster forget the session; what is open ends first, or as NotDone. Returns a Future of Done.
 
         Further proposals end as SessionEnded. Its future ends as that of ``propose`` does. Raises Stopped, UsageError.
         """
         nanosec = nanoseconds(timeout)
+        self._patience.check_process()
         if self._ended is None:
             self._ended = SessionEnded(CLOSED)
             self._tell()
@@ -174,12 +225,44 @@ class Session:
         sequence, acknowledged = self._base + number, self._base + self._acknowledged()
         return HEADER.pack(self.id, self._opening, sequence, min(acknowledged, sequence), COMMAND) + data
 
+    def has_ended(self) -> bool:
+        """Whether it takes nothing any more. Any thread."""
+        return self._ended is not None
+
+    def renew_soon(self, within_ns: int) -> None:
+        """Renew it, unless that is under way. The watch thread; raises nothing."""
+        if self._renewing is not None and not self._renewing.done():
+            return
+        with contextlib.suppress(Stopped, UsageError):
+            self._ask()
+            self._renewing = self._patience.repeat(self._renewal, within_ns)
+            self._renewing.add_done_callback(self._renewed)
+
+    def _renewal(self) -> bytes | None:
+        """It is opened once more by who has it: that is one use of it, and takes it from nobody."""
+        if self._opening == 0:
+            return None
+        return HEADER.pack(self.id, self._opening, 0, 0, OPEN) + OPENING.pack(self._token, self._ttl_ms)
+
+    def _renewed(self, asked: Future[Any]) -> None:
+        """The cluster has said whether it knows it still, or has not."""
+        if asked.cancelled() or asked.exception(0) is not None:
+            return
+        is_ours, opening, _ = asked.result(0).result
+        if is_ours:
+            self.used_ns = self._patience.clock.py_now()
+        elif self._ended is None:
+            self._ended = SessionFenced(FENCED) if opening else SessionExpired(NOT_KNOWN)
+            self._tell()
+
     def _closing(self) -> bytes:
         return HEADER.pack(self.id, self._opening, 0, 0, CLOSE)
 
     def _proposal_ended(self, number: int, ended: Future[Any]) -> None:
         self._open.pop(number, None)
         error = None if ended.cancelled() else ended.exception(0)
+        if error is None and not ended.cancelled():
+            self.used_ns = self._patience.clock.py_now()
         if error is not None and isinstance(error.__cause__, SessionEnded):
             error = error.__cause__
         if isinstance(error, (SessionExpired, SessionFenced)) and self._ended is None:

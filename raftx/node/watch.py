@@ -11,6 +11,7 @@ from .changer import Changer
 from .outcomes import Outcomes
 from .patience import Patience
 from .periodic import Periodic
+from .renewals import Renewals
 
 ROUND_NS = 250_000_000  # longest time between two rounds
 ROUND_MIN_NS = 5_000_000
@@ -27,6 +28,8 @@ class Watch(Periodic):
         self.patience: Patience | None = None
         #: changes of membership that this node was asked for
         self.changer: Changer | None = None
+        #: sessions that are kept alive
+        self.renewals: Renewals | None = None
         self.usual_pause = self.pause
 
     def work(self) -> None:
@@ -36,11 +39,13 @@ class Watch(Periodic):
             self.patience.work()
         if self.changer is not None:
             self.changer.work()
+        if self.renewals is not None:
+            self.renewals.work()
 
     def rest(self) -> None:
         """Sleep until something is due."""
         self.pause = self.usual_pause
-        for part in (self.patience, self.changer):
+        for part in (self.patience, self.changer, self.renewals):
             due = part.next_due() if part is not None else None
             if due is not None:
                 self.pause = min(self.pause, max(0, due - self.clock.py_now()))

@@ -2,7 +2,12 @@
 
 NNG's threads do not exist in a child, so every call of its library waits for ever or aborts: closing a socket,
 freeing one, and the library's own end at exit. But the descriptors are copies, which would keep the parent's
-port taken and its connections open; those that can be told by their addresses are closed.
+port taken and its connections open; those that can be told by their addresses are closed: what listens, and what was
+accepted there. Copies of connections that the parent has dialled stay until the child ends: when the parent ends, the
+other side notices it by what it sends, and not by the end of the connection.
+
+In the child a transport of the parent sends nothing, knows no counters, and takes no peers; to start one, the parent's
+or a new one, raises UsageError. What a node does there is the node's (node/lifecycle.py).
 """
 
 from __future__ import annotations

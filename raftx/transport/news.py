@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 from collections.abc import Mapping
+from typing import Any
 
 from .._native.limits import (
     NOTE_CROWD,
@@ -17,6 +18,16 @@ from .._native.limits import (
     Notes,
 )
 from ..report import report
+
+#: by kind of a note, the event of its line; see docs/logs.md
+EVENTS = {
+    NOTE_UNREACHABLE: "peer_lost",
+    NOTE_REACHED: "peer_connected",
+    NOTE_SHORTAGE: "connections_short",
+    NOTE_CROWD: "connections_closed",
+    NOTE_LIMIT: "frame_too_large",
+    NOTE_TOO_LARGE: "frame_too_large",
+}
 
 
 def reason(detail: int) -> str:
@@ -62,4 +73,8 @@ def report_notes(notes: Notes, id: int, peers: Mapping[int, str]) -> None:
     """Log what has been noted since the last call for node ``id``. One thread at a time."""
     while (note := notes.py_take()) is not None:
         level, text = describe(*note, peers)
-        report(level, "node %d: %s", id, text)
+        kind, peer, detail = note
+        fields: dict[str, Any] = (
+            {"peer": peer, "reason": reason(detail)} if kind == NOTE_UNREACHABLE else {"peer": peer}
+        )
+        report(level, "node %d: %s", id, text, event=EVENTS.get(kind, "connections"), node=id, **fields)

@@ -301,10 +301,20 @@ unharmed()
 
 @by_library
 def test_a_forked_child_has_no_node(impl, library):
-    """Every call raises UsageError there, and a new NNG transport, too."""
+    """Every call raises UsageError there, on what the node gave out before, too; and so does a new node over NNG."""
     code = (
         FORK
         + """
+propose()
+changes, memberships, session = leader.state_changes, leader.configurations, leader.session("s")
+ended = session.propose(b"x")
+ended.result(timeout=20)
+# Nobody ends this one.
+cut = type(ended)()
+cut._owner = leader._outcomes
+def add_peer():
+    leader._outside.transport.add_peer(9, "tcp://127.0.0.1:1")
+
 child = os.fork()
 if child == 0:
     calls = {
@@ -315,8 +325,24 @@ if child == 0:
         "committed": lambda: leader.committed, "configuration": lambda: leader.configuration,
         "stages": leader.stage_times, "commit": lambda: leader.commit_index, "applied": lambda: leader.applied_index,
         "transport": lambda: raftx.NngTransport("tcp://127.0.0.1:0", {}).start(9, print),
+        "new node": make(3, {3: "tcp://127.0.0.1:0"}).start, "members": lambda: leader.members,
+        "configurations": lambda: leader.configurations, "read": leader.read, "query": lambda: leader.query(print),
+        "barrier": leader.barrier, "step_down": leader.step_down, "snapshot": leader.snapshot,
+        "backup": lambda: leader.backup("/nowhere/x"), "compact": lambda: leader.compact(1),
+        "wait_leader": lambda: leader.wait_leader(0), "wait_ready": lambda: leader.wait_ready(0),
+        "wait_applied": lambda: leader.wait_applied(1, 0), "remove": lambda: leader.remove(2),
+        "add_voter": lambda: leader.add_voter(9, "tcp://127.0.0.1:1"), "promote": lambda: leader.promote(2),
+        "add_learner": lambda: leader.add_learner(9), "demote": lambda: leader.demote(2),
+        "move": lambda: leader.move(2, "tcp://127.0.0.1:1"), "session": lambda: leader.session("t"),
+        "propose of a session": lambda: session.propose(b"x"), "close of a session": session.close,
+        "next of a stream": lambda: next(changes), "next of memberships": lambda: memberships.next(timeout=0),
+        "result": lambda: cut.result(timeout=1), "exception": cut.exception, "add_peer": add_peer,
     }
     bad = []
+    if leader.close() is not None or leader.failure is not None or leader.id not in urls:
+        bad.append("close")
+    with session:
+        pass
     for name, call in calls.items():
         try:
             call()

@@ -141,12 +141,12 @@ def test_futures_end_in_time_although_a_handler_does_not_return(impl, handler):
 def test_lines_that_nobody_writes_are_bounded(impl, handler):
     """A handler that does not return does not fill the memory: the oldest lines are kept, the others counted."""
     report = module(impl, "report")
-    held = handler("leader")
+    held = handler("leads")
     node = leads(make(impl).start())
     assert held.met.wait(WAIT)
     lines = node._life.lines
     for number in range(report.LINES_KEPT * 2):
-        lines.add((logging.WARNING, "line %d", (number,), None))
+        lines.add((logging.WARNING, "line %d", (number,), None, "", {}))
     assert lines.left_out >= report.LINES_KEPT
     held.go_on.set()
     eventually(lambda: "lines were left out here" in held.lines[-1])
@@ -169,7 +169,7 @@ def test_a_storage_that_logs_at_its_end(impl, tmp_path, handler):
         close()
 
     inner.close = says
-    node._life.lines.add((logging.WARNING, "first", (), None))
+    node._life.lines.add((logging.WARNING, "first", (), None, "", {}))
     assert held.met.wait(WAIT)
     closing = start(node.close)
     assert ends(closing)

@@ -4,51 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.helpers.banks import Bank, Banks
 from tests.helpers.implementations import module
-from tests.helpers.stepped import World
-
-
-class Bank:
-    """Counts what it was given; its results tell one application from another."""
-
-    def __init__(self, impl, snapshots=True):
-        self.impl = impl
-        self.given = []
-        if snapshots:
-            self.snapshot = lambda: b"\0".join(self.given) or b""
-            self.restore = self._restore
-
-    def apply(self, entry):
-        assert entry.kind == 0
-        self.given.append(bytes(entry.data))
-        if entry.data.startswith(b"no"):
-            raise self.impl.ApplyError(f"no {len(self.given)}")
-        if entry.data.startswith(b"odd"):
-            return object()
-        return len(self.given), entry.session, entry.session_sequence
-
-    def _restore(self, reader):
-        data = reader.read()
-        self.given = data.split(b"\0") if data else []
-
-
-class Banks(World):
-    """Nodes with such machines."""
-
-    def __init__(self, impl, count=3, snapshots=True, **settings):
-        self.snapshots = snapshots
-        super().__init__(impl, count, step=0.01, **settings)
-
-    def start(self, id, machine=None, **more):
-        return super().start(id, machine or Bank(self.impl, self.snapshots), **more)
-
-    def ended(self, future, rounds=3000):
-        self.until(future.done, rounds)
-        error = future.exception(0)
-        return error if error is not None else future.result(0)
-
-    def settled(self):
-        self.until(lambda: len({(node.applied_index, node.commit_index) for node in self.nodes.values()}) == 1)
 
 
 @pytest.fixture
@@ -175,7 +132,7 @@ def test_a_session_that_was_not_used_expires_by_the_time_of_entries(make, impl):
     world = make()
     node = world.leader()
     world.for_rounds(150)
-    session, other = node.session("short", ttl=5.0), node.session("long", ttl=5000.0)
+    session, other = node.session("short", ttl=5.0, keep_alive=False), node.session("long", ttl=5000.0)
     assert world.ended(session.propose(b"one")).result[0] == 1
     assert world.ended(other.propose(b"two")).result[0] == 2
     world.for_rounds(600)
@@ -342,7 +299,7 @@ def test_a_log_does_not_end_while_it_alone_has_sessions(make, impl):
     world = make(count=1, snapshots=False)
     node = world.leader()
     world.for_rounds(50)
-    session = node.session("s", ttl=1.0)
+    session = node.session("s", ttl=1.0, keep_alive=False)
     index = world.ended(session.propose(b"one")).index
     refused = world.ended(node.compact(index))
     assert isinstance(refused, impl.NotDone) and "sessions are in use" in str(refused)

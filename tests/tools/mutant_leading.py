@@ -259,7 +259,7 @@ MUTANTS = (
         0,
         "a leader hands leadership to members of its own priority",
         PREFERRED,
-        (Edit(PREFERENCE, "        best, to = self.priority, 0\n", "        best, to = -1, 0\n"),),
+        (Edit(PREFERENCE, "        best, to = least, 0\n", "        best, to = -1, 0\n"),),
     ),
     # --- who is behind ---------------------------------------------------------------------------------
     Mutant(

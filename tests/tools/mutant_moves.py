@@ -18,6 +18,7 @@ SWAP = "raftx/storage/swap.py"
 BACKED_UP = "node/test_backup.py"
 LOOKED_AT = "cli/test_cli_wal.py"
 MOVED = "storage/test_moves.py"
+SURVIVED = "storage/test_recover.py"
 
 MUTANTS = (
     Mutant(
@@ -122,17 +123,31 @@ MUTANTS = (
         (Edit(SWAP, "                if strange:\n", "                if strange == names + [path]:\n"),),
     ),
     Mutant(
+        "recovered-where-it-was",
+        0,
+        "a member that has moved is recovered with the address that it had before",
+        SURVIVED,
+        (Edit(LOOK, "            known.update(newest.addresses)\n", "            pass\n"),),
+    ),
+    Mutant(
+        "rebuilt-for-nobody",
+        0,
+        "a founder that is alone now is rebuilt as one of three, and waits for the others for ever",
+        MOVED,
+        (Edit(REBUILD, " and is_alone(now[1], found.id) and not accept_loss:", " and not now:"),),
+    ),
+    Mutant(
         "recovered-under-the-old-name",
         0,
         "members of the old cluster take part in the new one",
-        MOVED,
+        SURVIVED,
         (Edit(RECOVER, "    if new == old.cluster:\n", "    if not new:\n"),),
     ),
     Mutant(
         "recovered-entries-count-as-committed",
         0,
         "of two survivors one may have to replace what it takes for committed",
-        MOVED,
+        SURVIVED,
         (
             Edit(
                 RECOVER,
@@ -145,14 +160,14 @@ MUTANTS = (
         "recovered-with-old-members",
         0,
         "changes of membership in the log of a survivor bring lost members back",
-        MOVED,
+        SURVIVED,
         (Edit(RECOVER, " if entry.kind in CHANGES else entry\n", " if entry.kind < 0 else entry\n"),),
     ),
     Mutant(
         "recovered-proposals-end-again",
         0,
         "an old entry completes a new proposal: a recovered member has the lives that it had before",
-        MOVED,
+        SURVIVED,
         (Edit(RECOVER, "        opened=seen.recovery.reader.incarnation,\n", "        opened=0,\n"),),
     ),
     Mutant(

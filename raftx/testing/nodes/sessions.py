@@ -169,7 +169,8 @@ class Users:
         sessions = self.of.setdefault(node, {})
         name = rng.choice(NAMES)
         if name not in sessions or rng.random() < 0.05:
-            sessions[name] = session = node.session(name, ttl=rng.choice(TTLS))
+            ttl = rng.choice(TTLS)
+            sessions[name] = session = node.session(name, ttl=ttl, keep_alive=ttl > TTLS[0])  # some expire
             timeout = rng.choice(TIMEOUTS)
             world.asked(
                 id, opening := Opening(session.open(timeout=timeout), id, world.members[id].lives, session=session)
