@@ -191,10 +191,12 @@ class Node(Generic[R]):
         """See raftx.Node.propose_many."""
         return self._future(lambda: self.node.propose_many(datas, timeout=timeout))
 
-    def session(self, name: str | bytes | None = None, *, ttl: float = TTL) -> Session[R]:
+    def session(self, name: str | bytes | None = None, *, ttl: float = TTL, keep_alive: bool = True) -> Session[R]:
         """See raftx.Node.session. Returns at once."""
         asyncio.get_running_loop()
-        return Session(self.node.session(name, ttl=ttl), lambda ended: self._future(lambda: ended))
+        return Session(
+            self.node.session(name, ttl=ttl, keep_alive=keep_alive), lambda ended: self._future(lambda: ended)
+        )
 
     def barrier(self) -> Future[Done[None]]:
         """See raftx.Node.barrier."""

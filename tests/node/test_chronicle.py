@@ -105,7 +105,7 @@ def test_members_and_snapshots_and_connections(impl, caplog, tmp_path):
             for number in range(20):
                 nodes[1].propose(b"%d" % number).result(WAIT)
             made = nodes[1].snapshot().result(WAIT)
-            eventually(lambda: nodes[1].status()["first"] > 1)
+            eventually(lambda: nodes[1].status().first > 1)
             impl.FileStorage.create(tmp_path / "2", id=2, join=["mem:1"])
             start(2)
             nodes[1].add_voter(2, "mem:2").result(WAIT)

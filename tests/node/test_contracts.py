@@ -108,7 +108,7 @@ def test_addresses_outlast_the_entries_that_said_them(impl):
     node = started(impl, storage)
     try:
         assert node._parts.members.now.addresses == {2: "mem:2"} and node._parts.members.now.joined == joined
-        eventually(lambda: node.status()["first"] == index + 1)
+        eventually(lambda: node.status().first == index + 1)
     finally:
         node.close()
 
