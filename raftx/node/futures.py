@@ -131,8 +131,13 @@ class Post:
         """Tell the loop that there is something, unless it has been told. Never raises."""
         if not self._rung:
             self._rung = True
-            with contextlib.suppress(RuntimeError):  # it was closed at this moment
+            try:
                 self._loop.call_soon_threadsafe(self._fetch)
+            except RuntimeError:  # it was closed at this moment
+                pass
+            except Exception as error:
+                # A loop of somebody's own; the thread that ends futures goes on.
+                report(logging.ERROR, "a loop could not be told of outcomes", error=error)
         if self._loop.is_closed():
             self._ended.clear()
 

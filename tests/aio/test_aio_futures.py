@@ -332,6 +332,20 @@ def test_nothing_is_kept_for_a_loop_that_was_closed_in_between(impl):
     assert post.take() == []
 
 
+def test_a_loop_that_fails_does_not_end_who_tells_it(impl, caplog):
+    futures = module(impl, "node.futures")
+
+    class Fails(CountingLoop):
+        def call_soon_threadsafe(self, call):
+            raise OSError("no pipe")
+
+    future, seen = futures.Future(), []
+    future.post_to(futures.Post(Fails(), lambda: None), None)
+    future.add_done_callback(seen.append)
+    future.set_result(1)
+    assert seen == [future] and "a loop could not be told of outcomes" in caplog.text
+
+
 def test_an_outcome_that_nobody_has_looked_at_is_told_as_asyncio_does(impl, machine):
     loops = Loops("asyncio")
 
