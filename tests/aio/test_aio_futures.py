@@ -261,6 +261,22 @@ def test_who_is_cancelled_waits_no_more_and_nothing_is_said(impl, loops, machine
     assert "never retrieved" not in caplog.text and "asyncio" not in {record.name for record in caplog.records}
 
 
+def test_who_is_cancelled_when_the_outcome_is_on_its_way(impl, loops):
+    futures = module(impl, "node.futures")
+
+    async def main():
+        mail = module(impl, "aio.futures").Mail(asyncio.get_running_loop())
+        for end in (lambda native: native.set_result(1), lambda native: native.set_exception(impl.NotDone("late"))):
+            native = futures.Future()
+            future = mail.future(native)
+            end(native)
+            assert not future.done() and future.cancel()
+            await asyncio.sleep(0.01)
+            assert future.cancelled() and native.waiter is None
+
+    loops.run(main())
+
+
 def test_a_timeout_of_asyncio_ends_the_waiting_alone(impl, loops, machine):
     async def main():
         async with alone(impl, machine) as node:

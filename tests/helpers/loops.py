@@ -30,10 +30,10 @@ class Loops:
         return loop
 
     def run(self, main: Awaitable[Any]) -> Any:
-        """The result; tasks that are left are cancelled, and the loop is closed."""
+        """The result, within a time; tasks that are left are cancelled, and the loop is closed."""
         loop = self.made()
         try:
-            return loop.run_until_complete(main)
+            return loop.run_until_complete(asyncio.wait_for(main, 2 * WAIT))
         finally:
             try:
                 loop.run_until_complete(_end(asyncio.all_tasks(loop)))

@@ -147,10 +147,10 @@ MUTANTS = (
         (Edit(CLUSTER, "        if member.join:\n", "        if member.join and member.learner:\n"),),
     ),
     Mutant(
-        "line-of-the-end",
+        "line-behind-it",
         0,
-        "a mistake in a value of several lines is told at its last line",
+        "a mistake in the file is told at the line behind it",
         OF_FILES,
-        (Edit(CLUSTER, "                high = middle  # or", "                high = end  # or"),),
+        (Edit(CLUSTER, "        return low + 1\n", "        return high + 1\n"),),
     ),
 )
