@@ -43,10 +43,15 @@ def check_methods(machine: Any) -> None:
     for name, method in found.items():
         if method is not None and not callable(method):
             raise ConfigError(f"state_machine.{name} must be a method, not {method!r}")
-        if inspect.iscoroutinefunction(method):
+        if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
             raise ConfigError(
                 f"state_machine.{name} must be an ordinary function, not an `async def`: it is called on a thread of "
                 "the node, and nobody would await what it returns"
+            )
+        if name != "snapshot" and inspect.isgeneratorfunction(method):
+            raise ConfigError(
+                f"state_machine.{name} must be an ordinary function, without a `yield`: nobody would take anything out "
+                "of the generator that it returns, and so nothing of it would run"
             )
     for name, other, why in (
         ("snapshot", "restore", "a snapshot that was made could not be given back, and the member would not start"),

@@ -96,6 +96,14 @@ async def waits(*_):
     return b""
 
 
+def yields(*_):
+    yield b""
+
+
+async def streams(*_):
+    yield b""
+
+
 def timeouts(call):
     """A call of a node that is not started, with a timeout."""
 
@@ -126,6 +134,10 @@ WRONG = [
     ("state_machine has restore() and no snapshot()", node(state_machine=Half(restore=print)), "grow", "neither"),
     ("state_machine.snapshot must be a method", node(state_machine=Half(snapshot=b"x", restore=print)), "", "b'x'"),
     ("state_machine.restore must be an ordinary", node(state_machine=Half(snapshot=bytes, restore=waits)), "await", ""),
+    ("state_machine.restore must be an ordinary", node(state_machine=Half(snapshot=bytes, restore=yields)), "", "run"),
+    ("state_machine.apply must be an ordinary", node(state_machine=Half(apply=yields)), "nothing of it would run", ""),
+    ("state_machine.apply_batch must be an ordinary", node(state_machine=Half(apply_batch=yields)), "yield", ""),
+    ("state_machine.snapshot must be an ordinary", node(state_machine=Half(snapshot=streams)), "async def", ""),
     ("state_machine.version must be an integer", node(state_machine=Half(version="2")), "63-1, not '2'", "changes"),
     ("state_machine.version must be an integer", node(state_machine=Half(version=True)), "not True: raise it", ""),
     ("clock must be", node(clock=5), "ManualClock", "int"),
