@@ -98,6 +98,9 @@ class Operation:
         self.step: Step | None = None
         #: how often a change was sent that was neither refused nor overtaken since: more than 0, and it may be done
         self.unanswered = 0
+        #: an entry was applied that may be a change of this one; and whether, as far as is seen here, the goal is
+        #: reached, or may be once a joint configuration is left
+        self.may_be_applied = self.seems_done = False
         #: when to look again, and the pause after the next refusal
         self.due = 0
         self.pause = PAUSE_NS
@@ -214,6 +217,7 @@ class Changer:
             if 0 <= op.applied < index:
                 if op.change and self.members.now.index < index:
                     op.misfits += 1
+                op.may_be_applied = op.may_be_applied or op.unanswered > 0
                 op.change = op.unanswered = op.due = 0
                 op.pause = PAUSE_NS
 
@@ -246,7 +250,7 @@ class Changer:
     def _overdue(self, op: Operation) -> None:
         self.open.remove(op)
         reason = f"{op.goal.text}: {op.reason or 'it waited for another change that was asked for here'}"
-        if op.unanswered:
+        if op.unanswered or (op.may_be_applied and op.seems_done):
             self.outcomes.end_unknown(op.number, reason, None)
         else:
             self.outcomes.reject(op.number, reason)
@@ -262,7 +266,7 @@ class Changer:
             op.due, op.reason = now + PAUSE_MAX_NS, "this member was not added yet, and knows no other one"
             return False
         if present.is_joint():
-            op.due, op.reason = now + PAUSE_MAX_NS, "a joint configuration is being left"
+            op.due, op.reason, op.seems_done = now + PAUSE_MAX_NS, "a joint configuration is being left", True
             return False
         reason = ""
         step = None
@@ -272,6 +276,7 @@ class Changer:
             reason = error.reason
         if step is not None and op.misfits > MISFITS:
             step, reason = None, "the change does not fit the membership"
+        op.seems_done = step is None and not reason
         if step is None:
             # What is seen here may be old: it counts once it is known to be what everybody may see.
             if not self._is_fresh(op, present, now):

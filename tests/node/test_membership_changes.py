@@ -256,6 +256,27 @@ def test_a_change_that_would_leave_no_majority_of_living_voters_waits(group):
     assert leader.remove(gone).result(20).conf_state.voters == tuple(sorted((leader.id, there)))
 
 
+@pytest.mark.parametrize("several", [False, True], ids=["one", "several"])
+def test_a_change_that_was_applied_is_not_told_as_not_done_when_the_majority_is_lost_with_it(group, several):
+    """A member has died that the leader still takes for living: the change goes through, and nobody leads behind it."""
+    all = group(election_ticks=200)
+    all.found(1, 2, 3)
+    all.start(1, 2, 3)
+    leader = all.leader()
+    leader.propose(b"a").result(10)
+    dead, gone = (id for id in (1, 2, 3) if id != leader.id)
+    all.nodes[dead].close()
+    kinds, change = all.raftx.ConfChangeKind, all.raftx.ConfChangeSingle
+    if several:
+        parts = [change(kinds.REMOVE, gone), change(kinds.ADD_LEARNER, 4)]
+        future = leader.change_configuration(parts, timeout=1.5)
+    else:
+        future = leader.remove(gone, timeout=1.5)
+    with pytest.raises(all.raftx.Unknown, match=r"remove|joint"):
+        future.result(20)
+    assert voters(leader) == tuple(sorted((leader.id, dead)))
+
+
 def test_who_was_down_when_it_was_removed_learns_of_it_when_it_comes_back(group):
     all = group()
     all.found(1, 2, 3)
