@@ -62,7 +62,7 @@ from .rows import (
 )
 from .senders import REASONS
 from .session_format import CLOSE, COMMAND, HEADER, OPEN, OPENING
-from .session_table import LOST, REFUSED, SESSIONS_LIVE, VALUE, Kept, SessionTable, decode
+from .session_table import LOST, REFUSED, SESSIONS_LIVE, VALUE, Kept, SessionTable, decode, text_of
 
 KNOWN_REFUSALS = len(REFUSALS)
 SESSION_HEADER = HEADER.size
@@ -425,7 +425,7 @@ class Applier:
                 result = self.state_machine.apply(entry) if self.batch is None else self.batch.give_one(entry)
             except BaseException as error:
                 if self.is_for_the_proposer(error):
-                    return self.pushed(entry, Raised(error))
+                    return self.pushed(entry, Raised(refusal(error)))
                 text = "node %d: the state machine raised %s at entry %d of term %d; if it can never take it: %s"
                 way = f"raftx wal skip {self.where or 'DIRECTORY'} {entry.index}, on every member, all stopped"
                 report(logging.ERROR, text, self.id, type(error).__name__, entry.index, entry.term, way)
@@ -576,6 +576,19 @@ class Applier:
         self.outcomes.wake_all()
         self.chronicle.state(change)
         self.state_changes.push(change)
+
+
+def refusal(error: BaseException) -> BaseException:
+    """What a proposer is told of an exception of ``apply``.
+
+    A NotDone or Unknown, of a proposal to another cluster say, would tell him of this one that it was not applied, and
+    it would be proposed again.
+    """
+    if not isinstance(error, ProposalError):
+        return error
+    told = ApplyError(text_of(error))
+    told.__cause__ = error
+    return told
 
 
 def session_entry(data: bytes, index: int, term: int, time: int) -> Entry:

@@ -255,7 +255,10 @@ class SessionTable:
 
 def text_of(error: BaseException) -> str:
     """What is kept of an exception."""
-    text = str(error)
+    try:
+        text = str(error)
+    except Exception:  # of the state machine's own making
+        return type(error).__name__
     return text if isinstance(error, ApplyError) else f"{type(error).__name__}: {text}"
 
 

@@ -92,6 +92,36 @@ def test_or_is_an_outcome_where_the_settings_say_so(impl, start):
     assert leader.failure is None
 
 
+@pytest.mark.parametrize("how", ["plain", "timeout", "session"])
+@pytest.mark.parametrize("kind", ["NotDone", "Unknown", "Busy"])
+def test_what_another_cluster_has_said_is_not_said_of_this_entry(impl, start, kind, how):
+    """It was applied, and is not proposed again."""
+    world, leader = start(on_apply_error="return")
+    for machine in world.machines.values():
+        machine.error = getattr(impl, kind)
+    asked = leader.session("shop") if how == "session" else leader
+    future = ended(world, asked.propose(b"-7", **({} if how == "plain" else {"timeout": 5})))
+    with pytest.raises(impl.ApplyError, match=f"{kind}: 0 is not enough") as told:
+        future.result(0)
+    assert isinstance(told.value.__cause__, getattr(impl, kind))
+    assert ended(world, leader.propose(b"2")).result(0).result == 2
+    agree(world, 2, 2)
+
+
+def test_an_exception_without_a_text_is_an_outcome_of_a_session(impl, start):
+    class Mute(impl.ApplyError):
+        def __str__(self):
+            raise RuntimeError("mute")
+
+    world, leader = start()
+    for machine in world.machines.values():
+        machine.error = Mute
+    with pytest.raises(Mute):
+        ended(world, leader.session("shop").propose(b"-7")).result(0)
+    assert ended(world, leader.propose(b"2")).result(0).result == 2
+    agree(world, 2, 2)
+
+
 def test_the_stream_has_what_was_refused(impl):
     """It is in the log, and was applied: what came of it is another matter."""
     world = World(impl, 1)
