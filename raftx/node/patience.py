@@ -128,13 +128,13 @@ class Patience:
         return future
 
     def end(self, cause: BaseException | None) -> None:
-        """The node has ended, and so do all."""
+        """The node has ended, and so do all. Runs no foreign code: callbacks are left to the watch thread."""
         while self.open:
             try:
-                number, patient = self.open.popitem()
+                _, patient = self.open.popitem()
             except KeyError:
                 return
-            self._fail(number, patient, self._outcome(patient, reason_of(cause), cause))
+            self._give_up(patient, self._outcome(patient, reason_of(cause), cause))
 
     def next_due(self) -> int | None:
         """When the watch thread is to look again; None: it need not. That thread's."""
@@ -216,6 +216,11 @@ class Patience:
         self.open.pop(number, None)
         if patient.future.settle_error(error):
             patient.future.wake()
+        return 0
+
+    def _give_up(self, patient: Patient, error: BaseException) -> int:
+        if patient.future.settle_error(error):
+            self.outcomes.wake_one(patient.future)
         return 0
 
     def _outcome(self, patient: Patient, reason: str, cause: BaseException | None) -> BaseException:

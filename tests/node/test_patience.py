@@ -109,6 +109,32 @@ def test_it_ends_with_the_node(impl):
         node.propose(b"x", timeout=1)
 
 
+def test_its_callbacks_hold_up_no_news_of_a_failure(impl):
+    """They are the watch thread's: whoever notices the failure runs no foreign code."""
+
+    class Machine:
+        def apply(self, entry):
+            raise OSError("broken")
+
+    world = World(impl, 1)
+    world.nodes[1].close()
+    node = world.start(1, machine=Machine())
+    world.leader()
+    world.skipped.update({(1, "apply"), (1, "watch")})
+    called = []
+    future = node.propose(b"x", timeout=100)
+    future.add_done_callback(called.append)
+    world.for_rounds(50)
+    assert not future.done()
+    world.skipped.discard((1, "apply"))
+    world.until(lambda: node.failure is not None)
+    assert isinstance(future.exception(0), impl.Unknown) and not called
+    world.skipped.clear()
+    world.until(lambda: called)
+    assert called == [future]
+    world.close()
+
+
 def test_whoever_waits_no_more_is_not_proposed_for(impl):
     world = World(impl, 3)
     node = world.nodes[1]

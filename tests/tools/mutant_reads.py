@@ -107,6 +107,17 @@ MUTANTS = (
         (Edit(ELECTIONS, "        return core.role == LEADER\n", "        return True\n"),),
     ),
     Mutant(
+        "callbacks-at-the-end-of-a-node",
+        0,
+        "whoever notices that a node has failed runs the callbacks of what was proposed with a timeout",
+        PATIENT,
+        (
+            Edit(
+                PATIENCE, "            self.outcomes.wake_one(patient.future)\n", "            patient.future.wake()\n"
+            ),
+        ),
+    ),
+    Mutant(
         "unknown-is-proposed-again",
         0,
         "what may be done is proposed once more",
