@@ -60,11 +60,12 @@ def compare(seed: int, steps: int, trace: int) -> str:
     return ""
 
 
-def _tasks(seed: int, schedules: int | None, steps: int, modes: bool, chunk: int) -> Iterator[Task]:
+def tasks(seed: int, schedules: int | None, chunk: int, *rest: Any) -> Iterator[Any]:
+    """(first seed, how many, rest) for each job: ``chunk`` seeds, ``schedules`` in all; None: without end."""
     done = 0
     while schedules is None or done < schedules:
         count = chunk if schedules is None else min(chunk, schedules - done)
-        yield seed + done, count, steps, modes
+        yield seed + done, count, *rest
         done += count
 
 
@@ -140,27 +141,35 @@ def in_words(number: int) -> str:
     return f"{number:,} job{'s' * (number != 1)}"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """0 when all held, 1 at a violation, 2 for wrong arguments."""
-    parser = argparse.ArgumentParser(prog="raftx.testing.soak", description="Random schedules under the checker.")
+def options_of(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argparse.Namespace:
+    """What was asked of a soak. Beside the parser's own: seconds, schedules, seed, jobs, modes; ``mode`` in words."""
     parser.add_argument("--seconds", type=above_zero, help=f"default {SECONDS:.0f}, without --schedules")
     parser.add_argument("--schedules", type=at_least_one, help="how many")
     parser.add_argument("--seed", type=seed_number, help="the first one; default: drawn")
-    parser.add_argument("--steps", type=at_least_one, default=2000, help="of each schedule")
     parser.add_argument("--jobs", type=at_least_one, default=1, help="processes")
     parser.add_argument("--modes", action="store_true", help="run both implementations and compare")
     options = parser.parse_args(arguments)
-    seconds = SECONDS if options.seconds is None and options.schedules is None else options.seconds
-    seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1 << 40)
-    mode = "interpreted" if _core.__file__.endswith(".py") else "compiled"
+    if options.seconds is None and options.schedules is None:
+        options.seconds = SECONDS
+    if options.seed is None:
+        options.seed = random.SystemRandom().randrange(1 << 40)
+    options.mode = "interpreted" if _core.__file__.endswith(".py") else "compiled"
     if options.modes:
-        if mode == "interpreted":
+        if options.mode == "interpreted":
             parser.error("--modes needs a compiled build")
-        mode = "compiled and interpreted"
-    print(f"{mode}, from seed {seed}, {options.steps:,} steps each, {in_words(options.jobs)}", flush=True)
-    chunk = 1 if options.jobs == 1 else CHUNK
-    tasks = _tasks(seed, options.schedules, options.steps, options.modes, chunk)
-    return soak(outcomes(run, tasks, options.jobs), seconds, Totals(), lambda text: print(text, flush=True))
+        options.mode = "compiled and interpreted"
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0 when all held, 1 at a violation, 2 for wrong arguments."""
+    parser = argparse.ArgumentParser(prog="raftx.testing.soak", description="Random schedules under the checker.")
+    parser.add_argument("--steps", type=at_least_one, default=2000, help="of each schedule")
+    options = options_of(parser, arguments)
+    seed, steps, jobs = options.seed, options.steps, options.jobs
+    print(f"{options.mode}, from seed {seed}, {steps:,} steps each, {in_words(jobs)}", flush=True)
+    given = tasks(seed, options.schedules, 1 if jobs == 1 else CHUNK, steps, options.modes)
+    return soak(outcomes(run, given, jobs), options.seconds, Totals(), lambda text: print(text, flush=True))
 
 
 if __name__ == "__main__":

@@ -69,10 +69,6 @@ def _body(kind: int, impl: ModuleType) -> dict[str, Any]:
     return {"entries": [impl.Entry(0, 0, b"context")]} if kind in (READ, READ_RESP) else {}
 
 
-def _kind_of(*kinds: int) -> Callable[[random.Random], int]:
-    return lambda draw: draw.choice(kinds)
-
-
 def _no_term(draw: random.Random, view: View, impl: ModuleType) -> tuple[int, dict[str, Any]]:
     kind = draw.choice(
         (

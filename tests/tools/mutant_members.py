@@ -17,7 +17,6 @@ TESTS = "node/test_membership_changes.py"
 CONTRACTS = "node/test_contracts.py"
 HISTORY = "node/test_member_history.py"
 OVER_NNG = "node/test_members_over_nng.py"
-CHURN = "simulation/test_churn.py"
 
 MUTANTS = (
     Mutant(

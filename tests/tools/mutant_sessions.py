@@ -13,7 +13,6 @@ TABLE = "raftx/node/session_table.py"
 
 SESSIONS = "node/test_sessions.py"
 TIMES = "node/test_clocks.py"
-TABLES = "node/test_session_table.py"
 
 MUTANTS = (
     Mutant(

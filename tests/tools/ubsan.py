@@ -157,9 +157,7 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     status = run(command(arguments, "--fast" in flags))
     if "--fast" in flags and status == 0:
-        status = run(
-            [sys.executable, "-m", "raftx.testing.soak", "--schedules", "300", "--seed", "1", "--steps", "1000"]
-        )
+        status = run([sys.executable, "-m", "raftx.testing.soak", *SOAK])
     for report in reports():
         print(report, file=sys.stderr)
     if reports():

@@ -11,11 +11,9 @@ go on as if nothing were, and bring it up to date once it is rebuilt.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import functools
 import random
 import sys
-import threading
 from collections import Counter
 from typing import Any
 
@@ -23,12 +21,11 @@ from ...config import Config
 from ...errors import Corruption
 from ...storage.rebuild import rebuild
 from ..invariants import Violation
-from ..soak import at_least_one, seed_number
 from .checker import NodeChecker
 from .disks import CLUSTER, WalDisk
-from .forgetting import PATIENCE, Forgetting
+from .forgetting import PATIENCE, Forgetting, run_each
 from .machines import COMMAND_MAX, Application, Given
-from .schedule import _silence
+from .schedule import silenced
 from .world import MS, World
 
 LIVES = (2, 3, 4)  # of each of the others, once they are set back: from the second on nobody can recognise them
@@ -219,18 +216,12 @@ class Contradicting(Forgetting):
         rebuild(self.disk().path, accept_loss=True, disk=self.disk().disk)
         world.checker.outside = 0
         world.begin(self.victim)
-        self.command(2)
-        self.until(self.agrees, f"not everybody agrees: {self.describe()}")
-        world.checker.judge_ended()
-        machines = {id: world.members[id].life.given for id in world.alive()}  # type: ignore[union-attr]
-        world.checker.at_end(machines, {id: member.lives for id, member in world.members.items()})
-        for id in world.alive():
-            world.close(id)
+        self.end()
 
 
 def run(seed: int) -> Counter[str]:
     """One schedule. Raises Violation."""
-    with _silence(threading.get_ident()):
+    with silenced():
         return Contradicting(seed).run()
 
 
@@ -239,19 +230,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="raftx.testing.nodes.contradicting", description="Schedules in which two histories meet."
     )
-    parser.add_argument("--schedules", type=at_least_one, default=100, help="how many")
-    parser.add_argument("--seed", type=seed_number, default=0, help="the first one")
-    options = parser.parse_args(arguments)
-    totals: Counter[str] = Counter()
-    with contextlib.suppress(KeyboardInterrupt):
-        for seed in range(options.seed, options.seed + options.schedules):
-            try:
-                totals.update(run(seed))
-            except Violation as violation:
-                print(violation, flush=True)
-                return 1
-    print(", ".join(f"{name} {count:,}" for name, count in sorted(totals.items())))
-    return 0
+    return run_each(parser, arguments, 100, lambda seed, count: map(run, range(seed, seed + count)))
 
 
 if __name__ == "__main__":

@@ -10,10 +10,8 @@ is given anything else than the others, and that the member is told, ends with M
 from __future__ import annotations
 
 import argparse
-import contextlib
 import random
 import sys
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -27,7 +25,7 @@ from ..soak import at_least_one, seed_number
 from .disks import CLUSTER, SEGMENT_BYTES, WalDisk
 from .machines import COMMAND_MAX, Application
 from .requests import Proposal
-from .schedule import _silence
+from .schedule import silenced
 from .world import MS, World
 
 KINDS = ("wiped", "set back", "set back by a life")
@@ -72,6 +70,7 @@ class Forgetting:
         except Violation as error:
             raise Violation(f"seed {self.seed}, {self.kind}, {self.course}: {error}") from error
         self.world.count()
+        self.world.totals[f"{self.kind}, {self.course}"] += 1
         return self.world.totals
 
     # --- before --------------------------------------------------------------------------------------
@@ -190,6 +189,11 @@ class Forgetting:
         rebuild(self.disk().path, disk=self.disk().disk)
         world.checker.forgets(self.victim)
         self.start(self.victim)
+        self.end()
+
+    def end(self) -> None:
+        """Everybody takes part, all agree, and every promise was kept."""
+        world = self.world
         self.command(2)
         self.until(self.agrees, f"not everybody agrees: {self.describe()}")
         world.checker.judge_ended()
@@ -248,7 +252,7 @@ class Forgetting:
 
 def run(seed: int, kind: str, course: str) -> Counter[str]:
     """One schedule. Raises Violation."""
-    with _silence(threading.get_ident()):
+    with silenced():
         return Forgetting(seed, kind, course).run()
 
 
@@ -258,25 +262,39 @@ def all_of(seed: int, schedules: int) -> Iterator[tuple[int, str, str]]:
         yield seed + number, KINDS[number % len(KINDS)], COURSES[number // len(KINDS) % len(COURSES)]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """0 when all held, 1 at a violation."""
-    parser = argparse.ArgumentParser(
-        prog="raftx.testing.nodes.forgetting", description="Schedules in which a member loses its memory."
-    )
-    parser.add_argument("--schedules", type=at_least_one, default=120, help="how many, all kinds in turn")
+def run_each(
+    parser: argparse.ArgumentParser,
+    arguments: list[str] | None,
+    schedules: int,
+    run: Callable[[int, int], Iterator[Counter[str]]],
+) -> int:
+    """The command of ``parser``: prints what its schedules come to. 0 when all held, 1 at a violation.
+
+    schedules: how many, unless told otherwise. run: gives what each comes to, of a first seed and so many.
+    """
+    parser.add_argument("--schedules", type=at_least_one, default=schedules, help="how many")
     parser.add_argument("--seed", type=seed_number, default=0, help="the first one")
     options = parser.parse_args(arguments)
     totals: Counter[str] = Counter()
-    with contextlib.suppress(KeyboardInterrupt):
-        for seed, kind, course in all_of(options.seed, options.schedules):
-            try:
-                totals.update(run(seed, kind, course))
-            except Violation as violation:
-                print(violation, flush=True)
-                return 1
-            totals[f"{kind}, {course}"] += 1
+    try:
+        for found in run(options.seed, options.schedules):
+            totals.update(found)
+    except Violation as violation:
+        print(violation, flush=True)
+        return 1
+    except KeyboardInterrupt:
+        pass
     print(", ".join(f"{name} {count:,}" for name, count in sorted(totals.items())))
     return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0 when all held, 1 at a violation."""
+    parser = argparse.ArgumentParser(
+        prog="raftx.testing.nodes.forgetting",
+        description="Schedules in which a member loses its memory, all kinds in turn.",
+    )
+    return run_each(parser, arguments, 120, lambda seed, count: (run(*schedule) for schedule in all_of(seed, count)))
 
 
 if __name__ == "__main__":

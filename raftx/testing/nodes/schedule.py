@@ -413,14 +413,14 @@ def run(
     schedule = Schedule(seed, make_disk, application)
     if log:
         return schedule.run()
-    with _silence(threading.get_ident()):
+    with silenced():
         return schedule.run()
 
 
 @contextlib.contextmanager
-def _silence(thread: int) -> Iterator[None]:
+def silenced() -> Iterator[None]:
     """Nothing that this thread logs for raftx is written."""
-    logger = logging.getLogger("raftx")
+    logger, thread = logging.getLogger("raftx"), threading.get_ident()
 
     def passes(record: logging.LogRecord) -> bool:
         return record.thread != thread

@@ -11,18 +11,15 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
-import random
 import sys
 from collections import Counter
-from collections.abc import Iterator
 
-from ... import _core, _pure
+from ... import _pure
 from ..invariants import Violation
-from ..soak import above_zero, at_least_one, in_words, outcomes, seed_number, soak
+from ..soak import in_words, options_of, outcomes, soak, tasks
 from . import schedule
 
 CHUNK = 50  # seeds that a job is given at once
-SECONDS = 600.0
 
 Task = tuple[int, int, bool, bool]  # first seed, how many, modes, whether what the nodes log is shown
 
@@ -68,34 +65,15 @@ def run(task: Task) -> tuple[int, Sums, str]:
     return count, sums, ""
 
 
-def _tasks(seed: int, schedules: int | None, modes: bool, log: bool, chunk: int) -> Iterator[Task]:
-    done = 0
-    while schedules is None or done < schedules:
-        count = chunk if schedules is None else min(chunk, schedules - done)
-        yield seed + done, count, modes, log
-        done += count
-
-
 def main(arguments: list[str] | None = None) -> int:
     """0 when all held, 1 at a violation, 2 for wrong arguments."""
     parser = argparse.ArgumentParser(prog="raftx.testing.nodes.soak", description="Schedules of whole nodes.")
-    parser.add_argument("--seconds", type=above_zero, help=f"default {SECONDS:.0f}, without --schedules")
-    parser.add_argument("--schedules", type=at_least_one, help="how many")
-    parser.add_argument("--seed", type=seed_number, help="the first one; default: drawn")
-    parser.add_argument("--jobs", type=at_least_one, default=1, help="processes")
-    parser.add_argument("--modes", action="store_true", help="run both implementations and compare")
     parser.add_argument("--log", action="store_true", help="show what the nodes log")
-    options = parser.parse_args(arguments)
-    seconds = SECONDS if options.seconds is None and options.schedules is None else options.seconds
-    seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1 << 40)
-    mode = "interpreted" if _core.__file__.endswith(".py") else "compiled"
-    if options.modes:
-        if mode == "interpreted":
-            parser.error("--modes needs a compiled build")
-        mode = "compiled and interpreted"
-    print(f"{mode}, whole nodes from seed {seed}, {in_words(options.jobs)}", flush=True)
-    tasks = _tasks(seed, options.schedules, options.modes, options.log, 1 if options.jobs == 1 else CHUNK)
-    return soak(outcomes(run, tasks, options.jobs), seconds, Sums(), lambda text: print(text, flush=True))
+    options = options_of(parser, arguments)
+    print(f"{options.mode}, whole nodes from seed {options.seed}, {in_words(options.jobs)}", flush=True)
+    chunk = 1 if options.jobs == 1 else CHUNK
+    given = tasks(options.seed, options.schedules, chunk, options.modes, options.log)
+    return soak(outcomes(run, given, options.jobs), options.seconds, Sums(), lambda text: print(text, flush=True))
 
 
 if __name__ == "__main__":
