@@ -1,18 +1,17 @@
-"""Arguments, exit codes, and errors in words. What is done stands in wal.py, snapshot.py and moves.py.
+"""The entrance: what an error is in words, and as an exit code (codes.py). The commands are in app.py.
 
-0 when it is done and nothing is wrong; 1 when there is damage, or a member would not start; 2 for wrong arguments; 3
-when something cannot be read or written; 4 when it is refused because of what it would do.
+Imports nothing of the extra ``cli`` before it is needed: without it this says how to get it.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import logging
 import os
-import signal
 import sys
+import traceback
 from collections.abc import Iterator
+from typing import Any
 
 from ..errors import (
     AlreadyFounded,
@@ -24,45 +23,10 @@ from ..errors import (
     StorageError,
     UsageError,
 )
-from . import moves, snapshot, wal
-from .output import complain, complain_at_length
+from .codes import CLOSED, DAMAGED, INTERRUPTED, NOT_INSTALLED, REFUSED, UNREADABLE, USAGE
+from .output import as_json, complain, complain_at_length, say
 
-FINE = 0
-DAMAGED = 1
-USAGE = 2
-UNREADABLE = 3
-REFUSED = 4
-
-EXIT_CODES = """exit codes:
-  0  done, and nothing is wrong
-  1  there is damage, or the member does not start with what there is
-  2  wrong arguments
-  3  something cannot be read or written: it is missing, is no member's directory, is in use, may not be opened
-     by this user, has another version
-  4  refused, because of what would be lost or is there already
-  130, 141  interrupted; whoever reads the output has closed it
-"""
-
-
-def parser() -> argparse.ArgumentParser:
-    """All commands and their options."""
-    from .. import COMPILED, __version__  # here: each module can be imported without the top of the package
-
-    top = argparse.ArgumentParser(
-        prog="raftx",
-        description="Look at what members keep on disk, and move it by hand.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    mode = "compiled" if COMPILED else "interpreted"
-    top.add_argument("--version", action="version", version=f"raftx {__version__} ({mode})")
-    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    parts = wal.add_to(commands)
-    moves.add_rebuild(parts)
-    moves.add_skip(parts)
-    snapshot.add_to(commands)
-    moves.add_to(commands)
-    return top
+COMPLETE = "_RAFTX_COMPLETE"  # in the environment: what a shell asks for while somebody types
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -72,26 +36,76 @@ def main(arguments: list[str] | None = None) -> int:
         with contextlib.suppress(AttributeError, OSError, ValueError):
             out.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
+        from .app import app
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] not in ("click", "rich"):
+            raise
+        complain("the command line needs click and rich, which are not installed: pip install 'raftx[cli]'")
+        return NOT_INSTALLED
+    try:
         try:
-            options = parser().parse_args(arguments)
-            with _quiet():
-                code = int(options.run(options))
+            return _run(app, sys.argv[1:] if arguments is None else list(arguments))
         finally:
             sys.stdout.flush()
-        return code
     except BrokenPipeError:
         # The interpreter would complain once more when it flushes at its end.
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    except moves.Refused as error:
-        complain_at_length(str(error))
-        return REFUSED
-    except (RaftError, OSError, MemoryError) as error:
+        return CLOSED
+
+
+def _run(app: Any, arguments: list[str]) -> int:
+    """Run a command, with whatever it raises but a closed pipe."""
+    import click
+    from click.shell_completion import shell_complete
+
+    from .base import DEBUG, Refused, Told
+
+    if COMPLETE in os.environ:
+        return shell_complete(app, {}, "raftx", COMPLETE, os.environ[COMPLETE])
+    meta: dict[str, Any] = {}
+    try:
+        with _quiet(), app.make_context("raftx", arguments) as context:
+            meta = context.meta
+            return int(app.invoke(context) or 0)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except click.ClickException as error:
+        _usage(error)
+        return USAGE
+    except Exception as error:
+        if meta.get(DEBUG):
+            traceback.print_exc()
+        if isinstance(error, Refused):
+            complain_at_length(str(error))
+            return REFUSED
+        if isinstance(error, Told):
+            if error.detail is not None:
+                say(as_json(error.detail))
+            complain(str(error))
+            return error.code
+        if not isinstance(error, (RaftError, OSError, MemoryError)):
+            complain(f"{type(error).__name__}: {in_words(error)}. This is a mistake in raftx; --debug shows where")
+            return DAMAGED
         complain(in_words(error))
         return code_of(error)
+
+
+def _usage(error: Any) -> None:
+    """What is wrong with the arguments, and where help is; the help itself where there are none."""
+    import click
+
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        print(error.format_message(), file=sys.stderr)
+        return
+    text = " ".join(error.format_message().split())
+    context = getattr(error, "ctx", None)
+    hint = f" Try: {context.command_path} --help" if context is not None else ""
+    complain(f"{text}{hint}")
 
 
 def code_of(error: BaseException) -> int:

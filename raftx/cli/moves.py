@@ -1,11 +1,12 @@
-"""Commands that write: ``raftx restore``, ``raftx wal rebuild``, ``raftx wal skip`` and ``raftx recover``."""
+"""What writes a member's directory: ``raftx restore``, ``wal rebuild``, ``wal skip`` and ``recover``."""
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Callable
 from typing import Any
+
+import click
 
 from ..errors import LossNotAccepted
 from ..storage.file import FileStorage
@@ -15,156 +16,88 @@ from ..storage.recover import recover
 from ..storage.skip import skip
 from ..storage.snapshot_copy import snapshot_file
 from ..storage.wal_format import CLUSTER_BYTES
+from .base import ACCEPT, CLUSTER, MEMBERS, NATURAL, PATH, Command, Refused
 from .output import as_json, cluster_shown, fields, say
-from .wal import members, members_shown, path
+from .wal import commands as wal_commands
+from .wal import members, members_shown
 
-ACCEPT = "--accept-loss"
-
-
-class Refused(Exception):
-    """It is not done, because of what it would do; the text says what, and how to ask for it all the same."""
-
-
-def add_to(commands: Any) -> None:
-    """Add ``raftx restore`` and ``raftx recover``."""
-    what = "begin a new cluster with a backup"
-    parser = commands.add_parser(
-        "restore",
-        help=what,
-        description="Found a member of a new cluster that begins with the state in a snapshot file. Every member is "
-        "restored from the same file, with the same members and the same --cluster.",
-    )
-    parser.add_argument("file", metavar="FILE", type=path, help="a backup, or a snapshot of a member")
-    parser.add_argument("directory", metavar="DIRECTORY", type=path, help="of the new member: empty, or not there yet")
-    parser.add_argument("--id", type=number, required=True, help="of the member")
-    add_members(parser, required=True)
-    add_cluster(parser, "of the new cluster; default: drawn at random, and printed for the other members")
-    add_segment_bytes(parser)
-    parser.add_argument("--json", action="store_true", help="for programs")
-    parser.set_defaults(run=restore)
-
-    parser = commands.add_parser(
-        "recover",
-        help="go on without most members",
-        description="Make the log of a survivor that of a new cluster, with all entries that it has. For a cluster "
-        "that has lost most of its members for good. The directory of before is set aside.",
-    )
-    parser.add_argument("directory", metavar="DIRECTORY", type=path, help="of the survivor whose log ends last")
-    add_members(parser, required=False, default="default: this member alone")
-    add_cluster(parser, "of the new cluster; default: drawn at random, and printed")
-    parser.add_argument(ACCEPT, action="store_true", help="do it, although something may be lost")
-    parser.add_argument("--json", action="store_true", help="for programs")
-    parser.set_defaults(run=recover_it)
+SEGMENT_BYTES = 64 << 20
+VOTERS = "Voters, such as 1,2,3 or 1=tcp://a:5600,2=tcp://b:5600"
+AS_FOUNDED = "default: as the member was founded"
 
 
-def add_rebuild(parts: Any) -> None:
-    """Add ``raftx wal rebuild``."""
-    parser = parts.add_parser(
-        "rebuild",
-        help="begin without what a member held, and let the others bring it up to date",
-        description="Set a damaged directory aside and found it again for the same member, in doubt: it votes for "
-        "nobody before a leader has brought it up to date. One member at a time.",
-    )
-    parser.add_argument("directory", metavar="DIRECTORY", type=path, help="of the member")
-    parser.add_argument("--id", type=number, help="where the directory does not say it any more; likewise:")
-    add_members(parser, required=False, default="as the member was founded")
-    parser.add_argument(
-        "--join", metavar="URL", action="append", help="for one that was founded with join; may be repeated"
-    )
-    add_cluster(parser, "of the cluster")
-    add_segment_bytes(parser, default=None)
-    parser.add_argument(ACCEPT, action="store_true", help="do it, although something may be lost for good")
-    parser.add_argument("--json", action="store_true", help="for programs")
-    parser.set_defaults(run=rebuild_it)
-
-
-def add_skip(parts: Any) -> None:
-    """Add ``raftx wal skip``."""
-    parser = parts.add_parser(
-        "skip",
-        help="do not give an entry to the state machine that can never take it",
-        description="Agree that the state machine is not given an entry. For one at which apply raises on every "
-        "member at every start. Stop all members, and do the same on each of them.",
-    )
-    parser.add_argument("directory", metavar="DIRECTORY", type=path, help="of a member, which is stopped")
-    parser.add_argument("index", metavar="INDEX", type=number, help="of the entry: the log of the node names it")
-    parser.add_argument("--yes", action="store_true", help="do it; without, say what it would do and what must hold")
-    parser.add_argument("--json", action="store_true", help="for programs")
-    parser.set_defaults(run=skip_it)
-
-
-def add_members(parser: argparse.ArgumentParser, required: bool, default: str = "") -> None:
+def members_options(required: bool, default: str = "") -> Callable[[Any], Any]:
     """The options about members."""
-    what = f"voters, such as 1,2,3 or 1=tcp://a:5600,2=tcp://b:5600{'; ' * bool(default)}{default}"
-    parser.add_argument("--members", metavar="MEMBERS", type=given_members, required=required, help=what)
-    parser.add_argument("--learners", metavar="MEMBERS", type=given_members, default=(), help="likewise; default: none")
+
+    def add(function: Any) -> Any:
+        learners = click.option("--learners", metavar="MEMBERS", type=MEMBERS, default=(), help="Likewise.")
+        what = f"{VOTERS}{'; ' * bool(default)}{default}."
+        return click.option("--members", "voters", metavar="MEMBERS", type=MEMBERS, required=required, help=what)(
+            learners(function)
+        )
+
+    return add
 
 
-def add_cluster(parser: argparse.ArgumentParser, what: str) -> None:
+def cluster_option(what: str) -> Callable[[Any], Any]:
     """The option about the cluster."""
-    parser.add_argument("--cluster", metavar="HEX", type=given_cluster, help=f"{2 * CLUSTER_BYTES} hex digits, {what}")
+    return click.option("--cluster", metavar="HEX", type=CLUSTER, help=f"{2 * CLUSTER_BYTES} hex digits, {what}.")
 
 
-def add_segment_bytes(parser: argparse.ArgumentParser, default: int | None = 64 << 20) -> None:
+def segment_bytes_option(default: int | None) -> Callable[[Any], Any]:
     """The option about segments."""
     what = f"{default:,}" if default else "as before"
-    parser.add_argument("--segment-bytes", type=number, default=default, help=f"of a file of the log; default: {what}")
-
-
-def number(text: str) -> int:
-    """A positive integer. What argparse takes as a type."""
-    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) < 1 << 63:
-        raise argparse.ArgumentTypeError(f"must be an integer in 1..2^63-1, not {text!r}")
-    return int(text)
-
-
-def given_cluster(text: str) -> bytes:
-    """The name of a cluster. Likewise."""
-    try:
-        cluster = bytes.fromhex(text)
-    except ValueError:
-        cluster = b""
-    if len(cluster) != CLUSTER_BYTES or len(text) != 2 * CLUSTER_BYTES:
-        raise argparse.ArgumentTypeError(f"must be {2 * CLUSTER_BYTES} hex digits, not {text!r}")
-    return cluster
-
-
-def given_members(text: str) -> Any:
-    """Ids, or addresses by id. Likewise."""
-    pairs = [part.partition("=") for part in text.split(",")]
-    if len({separator for _, separator, _ in pairs}) != 1:
-        raise argparse.ArgumentTypeError("must have an address for every member, or for none")
-    ids = [number(id.strip()) for id, _, _ in pairs]
-    if len(set(ids)) != len(ids):
-        raise argparse.ArgumentTypeError(f"must not name a member twice: {text!r}")
-    if not pairs[0][1]:
-        return ids
-    addresses = {id: url.strip() for id, (_, _, url) in zip(ids, pairs)}
-    if not all(addresses.values()):
-        raise argparse.ArgumentTypeError("must have an address for every member, or for none")
-    return addresses
-
-
-def restore(options: argparse.Namespace) -> int:
-    """Begin a new cluster with a backup."""
-    storage = FileStorage.restore(
-        options.directory,
-        options.file,
-        id=options.id,
-        members=options.members,
-        learners=options.learners,
-        cluster=options.cluster,
-        segment_bytes=options.segment_bytes,
+    return click.option(
+        "--segment-bytes", type=NATURAL, default=default, help=f"Of a file of the log; default: {what}."
     )
-    with snapshot_file(options.file, "FILE") as reader:
+
+
+def accept_option(what: str) -> Callable[[Any], Any]:
+    """The option about losses."""
+    return click.option(ACCEPT, "accept_loss", is_flag=True, help=f"Do it, although something may be lost{what}.")
+
+
+@click.command("restore", cls=Command)
+@click.argument("file", type=PATH)
+@click.argument("directory", type=PATH)
+@click.option("--id", type=NATURAL, required=True, help="Of the member.")
+@members_options(required=True)
+@cluster_option("of the new cluster; default: drawn at random, and printed for the other members")
+@segment_bytes_option(SEGMENT_BYTES)
+def restore(
+    file: str,
+    directory: str,
+    id: int,
+    voters: Any,
+    learners: Any,
+    cluster: bytes | None,
+    segment_bytes: int,
+    programs: bool,
+) -> int:
+    """Begin a new cluster with a backup.
+
+    Founds a member of a new cluster in DIRECTORY, which is empty or not there yet. It begins with the state in FILE, a
+    backup or a snapshot of a member. Every member is restored from the same file, with the same members and the same
+    --cluster.
+    """
+    storage = FileStorage.restore(
+        directory,
+        file,
+        id=id,
+        members=voters,
+        learners=learners,
+        cluster=cluster,
+        segment_bytes=segment_bytes,
+    )
+    with snapshot_file(file, "FILE") as reader:
         index, term = reader.index, reader.term
     assert storage.cluster is not None
-    if options.json:
+    if programs:
         say(
             as_json(
                 {
                     "directory": os.fspath(storage.path),
-                    "id": options.id,
+                    "id": id,
                     "cluster": storage.cluster.hex(),
                     "index": index,
                     "term": term,
@@ -176,7 +109,7 @@ def restore(options: argparse.Namespace) -> int:
         fields(
             [
                 ("restored", os.fspath(storage.path)),
-                ("member", str(options.id)),
+                ("member", str(id)),
                 ("cluster", cluster_shown(storage.cluster)),
                 ("begins behind", f"entry {index:,} of term {term:,}"),
             ]
@@ -197,22 +130,44 @@ def refusing(done: Callable[[], Any]) -> Any:
         raise Refused(f"{error}: {ACCEPT}") from error
 
 
-def rebuild_it(options: argparse.Namespace) -> int:
-    """Found a directory again, in doubt."""
+@wal_commands.command("rebuild")
+@click.argument("directory", type=PATH)
+@click.option("--id", type=NATURAL, help="Where the directory does not say it any more; likewise the following.")
+@members_options(required=False, default=AS_FOUNDED)
+@click.option("--join", metavar="URL", multiple=True, help="For one that was founded with join; may be repeated.")
+@cluster_option("of the cluster")
+@segment_bytes_option(None)
+@accept_option(" for good")
+def rebuild_it(
+    directory: str,
+    id: int | None,
+    voters: Any,
+    learners: Any,
+    join: tuple[str, ...],
+    cluster: bytes | None,
+    segment_bytes: int | None,
+    accept_loss: bool,
+    programs: bool,
+) -> int:
+    """Begin without what a member held; the others bring it up to date.
+
+    Sets a damaged directory aside and founds it again for the same member, in doubt: it votes for nobody before a
+    leader has brought it up to date. One member at a time.
+    """
     done = refusing(
         lambda: rebuild(
-            options.directory,
-            id=options.id,
-            members=options.members,
-            learners=options.learners,
-            join=options.join,
-            cluster=options.cluster,
-            segment_bytes=options.segment_bytes,
-            accept_loss=options.accept_loss,
+            directory,
+            id=id,
+            members=voters,
+            learners=learners,
+            join=list(join) or None,
+            cluster=cluster,
+            segment_bytes=segment_bytes,
+            accept_loss=accept_loss,
         )
     )
     founding: Founding = done.founding
-    if options.json:
+    if programs:
         say(as_json({**described(done), "in_doubt": founding.in_doubt}))
         return 0
     say(fields(shown("rebuilt", done)))
@@ -226,14 +181,22 @@ def rebuild_it(options: argparse.Namespace) -> int:
     return 0
 
 
-def skip_it(options: argparse.Namespace) -> int:
-    """Skip an entry."""
+@wal_commands.command("skip")
+@click.argument("directory", type=PATH)
+@click.argument("index", type=NATURAL)
+@click.option("--yes", is_flag=True, help="Do it; without, say what it would do and what must hold.")
+def skip_it(directory: str, index: int, yes: bool, programs: bool) -> int:
+    """Do not give an entry to the state machine that can never take it.
+
+    For an entry at which apply raises on every member at every start; the log of the node names it. Stop all members,
+    and do the same on each of them.
+    """
     try:
-        done = skip(options.directory, options.index, agreed=options.yes)
+        done = skip(directory, index, agreed=yes)
     except LossNotAccepted as error:
         raise Refused(f"{error}: --yes") from error
     skips = [{"index": index, "term": done.skips[index]} for index in sorted(done.skips)]
-    if options.json:
+    if programs:
         found = {"directory": os.fspath(done.path), "index": done.index, "term": done.term, "skips": skips}
         say(as_json(found))
         return 0
@@ -242,19 +205,30 @@ def skip_it(options: argparse.Namespace) -> int:
     return 0
 
 
-def recover_it(options: argparse.Namespace) -> int:
-    """Make a survivor's log that of a new cluster."""
+@click.command("recover", cls=Command)
+@click.argument("directory", type=PATH)
+@members_options(required=False, default="default: this member alone")
+@cluster_option("of the new cluster; default: drawn at random, and printed")
+@accept_option("")
+def recover_it(
+    directory: str, voters: Any, learners: Any, cluster: bytes | None, accept_loss: bool, programs: bool
+) -> int:
+    """Go on without most members.
+
+    Makes the log of a survivor that of a new cluster, with all entries that it has. For a cluster that has lost most of
+    its members for good. DIRECTORY is that of the survivor whose log ends last; what it was before is set aside.
+    """
     done = refusing(
         lambda: recover(
-            options.directory,
-            members=options.members,
-            learners=options.learners,
-            cluster=options.cluster,
-            accept_loss=options.accept_loss,
+            directory,
+            members=voters,
+            learners=learners,
+            cluster=cluster,
+            accept_loss=accept_loss,
         )
     )
     founding: Founding = done.founding
-    if options.json:
+    if programs:
         found = {"last_index": done.last_index, "last_term": done.last_term, "commit": done.commit}
         say(as_json({**described(done), **found}))
         return 0

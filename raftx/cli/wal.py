@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
+
+import click
 
 from .._native.layout import ENVELOPE
 from .._native.memory import Entry
@@ -14,59 +15,34 @@ from ..errors import StorageError, WalDamaged
 from ..node.session_format import HEADER
 from ..storage.look import Damage, Look, SnapshotSeen, look
 from ..types import ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2, ENTRY_NORMAL, ENTRY_SESSION, ConfState
+from .base import NATURAL, PATH, Group
 from .output import as_json, cluster_shown, complain, fields, readable, say, stream, table
 
 IN_USE = "a node runs here now: what is shown may be behind, and counts may move while they are read"
+LAST = (1 << 63) - 1
 KINDS = {ENTRY_CONF_CHANGE: "change", ENTRY_CONF_CHANGE_V2: "change"}
 
 
-def add_to(commands: Any) -> Any:
-    """Add ``raftx wal``; what more commands are added to."""
-    top = commands.add_parser("wal", help="the directory of a member", description="Look at the directory of a member.")
-    parts = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    add_command(parts, "info", "whose it is, where the log begins and ends, what is in it", info)
-    dump_parser = add_command(parts, "dump", "the entries of the log", dump)
-    dump_parser.add_argument("--from", dest="first", metavar="INDEX", type=index, default=1, help="the first one")
-    dump_parser.add_argument("--to", dest="last", metavar="INDEX", type=index, default=1 << 63, help="the last one")
-    dump_parser.add_argument("--data", action="store_true", help="what is in them, too")
-    add_command(parts, "verify", "read everything, and say what is damaged and what to do", verify)
-    return parts
+NOTHING = "Changes nothing, also while a node runs."
 
 
-def add_command(parts: Any, name: str, what: str, run: Any) -> argparse.ArgumentParser:
-    """A command that looks at a directory."""
-    parser: argparse.ArgumentParser = parts.add_parser(
-        name, help=what, description=f"{what[:1].upper()}{what[1:]}. Changes nothing, also while a node runs."
-    )
-    parser.add_argument("directory", metavar="DIRECTORY", type=path, help="the directory of a member")
-    parser.add_argument("--json", action="store_true", help="for programs")
-    parser.set_defaults(run=run)
-    return parser
+@click.group("wal", cls=Group)
+def commands() -> None:
+    """Look at the directory of a member, or mend it."""
 
 
-def path(text: str) -> str:
-    """A path. What argparse takes as a type."""
-    if not text:
-        raise argparse.ArgumentTypeError("must not be empty")
-    if "\0" in text:
-        raise argparse.ArgumentTypeError("must not have a NUL in it")
-    return text
-
-
-def index(text: str) -> int:
-    """An index. Likewise."""
-    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) < 1 << 63:
-        raise argparse.ArgumentTypeError(f"must be an integer in 1..2^63-1, not {text!r}")
-    return int(text)
+DIRECTORY = click.argument("directory", type=PATH)
 
 
 # --- info ----------------------------------------------------------------------------------------------
 
 
-def info(options: argparse.Namespace) -> int:
-    """Whose a directory is, and what is in it."""
-    with look(options.directory) as seen:
-        say(as_json(summary(seen)) if options.json else info_shown(seen))
+@commands.command("info", epilog=NOTHING)
+@DIRECTORY
+def info(directory: str, programs: bool) -> int:
+    """Whose a member's DIRECTORY is, where the log begins and ends, what is in it."""
+    with look(directory) as seen:
+        say(as_json(summary(seen)) if programs else info_shown(seen))
         return told(seen.faults())
 
 
@@ -216,24 +192,28 @@ def info_shown(seen: Look) -> str:
 # --- dump ----------------------------------------------------------------------------------------------
 
 
-def dump(options: argparse.Namespace) -> int:
+@commands.command("dump", epilog=NOTHING)
+@DIRECTORY
+@click.option("--from", "first", metavar="INDEX", type=NATURAL, default=1, help="The first one.")
+@click.option("--to", "last", metavar="INDEX", type=NATURAL, default=LAST, help="The last one.")
+@click.option("--data", is_flag=True, help="What is in them, too.")
+def dump(directory: str, first: int, last: int, data: bool, programs: bool) -> int:
     """The entries of the log that count."""
-    if options.first > options.last:
-        complain(f"--from must be at most --to, {options.last}, not {options.first}")
-        return 2
-    with look(options.directory) as seen:
-        if seen.in_use and not options.json:
+    if first > last:
+        raise click.UsageError(f"--from must be at most --to, {last}, not {first}")
+    with look(directory) as seen:
+        if seen.in_use and not programs:
             complain(IN_USE)
         try:
-            entries = seen.entries(options.first, options.last)
-            if options.json:
+            entries = seen.entries(first, last)
+            if programs:
                 for each in entries:
-                    say(json.dumps(entry(each, options.data)))
+                    say(json.dumps(entry(each, data)))
             else:
                 names = ("index", "term", "kind", "member", "life", "proposal", "bytes")
                 widths = (9, 5, 7, 6, 5, 9, 7)
-                rows = shown_entries(entries, options.data)
-                stream(names + ("data",) * options.data, widths + (4,) * options.data, rows, ("kind", "data"))
+                rows = shown_entries(entries, data)
+                stream(names + ("data",) * data, widths + (4,) * data, rows, ("kind", "data"))
         except (WalDamaged, FileNotFoundError) as error:
             if not seen.in_use:
                 raise
@@ -275,12 +255,14 @@ def shown_entries(entries: Iterator[Entry], data: bool) -> Iterator[list[Any]]:
 # --- verify --------------------------------------------------------------------------------------------
 
 
-def verify(options: argparse.Namespace) -> int:
-    """Whether everything is whole."""
-    with look(options.directory, thorough=True) as seen:
+@commands.command("verify", epilog=NOTHING)
+@DIRECTORY
+def verify(directory: str, programs: bool) -> int:
+    """Read everything, and say what is damaged and what to do."""
+    with look(directory, thorough=True) as seen:
         reader = seen.recovery.reader if seen.recovery is not None else None
         faults = seen.faults()
-        if options.json:
+        if programs:
             say(
                 as_json(
                     {
