@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import rich  # noqa: F401  # of the extra, too: it is missing now or never
 
-from . import completion, moves, snapshot, wal
+from . import cluster, completion, found, moves, snapshot, wal, watch
 from .base import Group, debug
 from .codes import EXIT_CODES
 from .output import say
@@ -42,5 +42,17 @@ def app() -> None:
     """Found, run, watch and mend clusters of raftx."""
 
 
-for each in (wal.commands, snapshot.commands, moves.restore, moves.recover_it, completion.completion):
+COMMANDS: tuple[click.Command, ...] = (
+    found.init,
+    found.create,
+    found.join,
+    *cluster.COMMANDS,
+    watch.watch,
+    wal.commands,
+    snapshot.commands,
+    moves.restore,
+    moves.recover_it,
+    completion.completion,
+)
+for each in COMMANDS:
     app.add_command(each)

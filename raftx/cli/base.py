@@ -11,7 +11,8 @@ import click
 
 from ..storage.wal_format import CLUSTER_BYTES
 
-DEBUG = "raftx.debug"  # in the meta of a context: whether a traceback is wanted
+# In the meta of a context: whether a traceback is wanted, and whether JSON is.
+DEBUG, PROGRAMS = "raftx.debug", "raftx.programs"
 ACCEPT = "--accept-loss"
 HIGH = 1 << 63
 
@@ -34,10 +35,20 @@ def _note_debug(context: click.Context, _: click.Parameter, value: bool) -> None
         context.meta[DEBUG] = True
 
 
+def _note_programs(context: click.Context, _: click.Parameter, value: bool) -> bool:
+    context.meta[PROGRAMS] = value
+    return value
+
+
 def common() -> list[click.Parameter]:
     """The options that every command has."""
     return [
-        click.Option(["--json", "programs"], is_flag=True, help="For programs: JSON, whose keys stay as they are."),
+        click.Option(
+            ["--json", "programs"],
+            is_flag=True,
+            callback=_note_programs,
+            help="For programs: JSON, whose keys stay as they are.",
+        ),
         debug(),
     ]
 
@@ -58,10 +69,14 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """Commands under one word."""
+    """Commands under one word, in the order in which they were added."""
 
     command_class = Command
     group_class = type
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Not by name: what belongs together stands together."""
+        return list(self.commands)
 
 
 # --- types of arguments --------------------------------------------------------------------------------

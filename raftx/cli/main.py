@@ -59,7 +59,7 @@ def _run(app: Any, arguments: list[str]) -> int:
     import click
     from click.shell_completion import shell_complete
 
-    from .base import DEBUG, Refused, Told
+    from .base import DEBUG, PROGRAMS, Refused, Told
 
     if COMPLETE in os.environ:
         return shell_complete(app, {}, "raftx", COMPLETE, os.environ[COMPLETE])
@@ -84,7 +84,7 @@ def _run(app: Any, arguments: list[str]) -> int:
             complain_at_length(str(error))
             return REFUSED
         if isinstance(error, Told):
-            if error.detail is not None:
+            if error.detail is not None and meta.get(PROGRAMS):
                 say(as_json(error.detail))
             complain(str(error))
             return error.code

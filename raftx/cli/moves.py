@@ -18,6 +18,7 @@ from ..storage.snapshot_copy import snapshot_file
 from ..storage.wal_format import CLUSTER_BYTES
 from .base import ACCEPT, CLUSTER, MEMBERS, NATURAL, PATH, Command, Refused
 from .output import as_json, cluster_shown, fields, say
+from .snapshot import commands as snapshots
 from .wal import commands as wal_commands
 from .wal import members, members_shown
 
@@ -265,3 +266,6 @@ def shown(what: str, done: Any) -> list[tuple[str, Any]]:
         ("member", str(founding.id)),
         ("members", members_shown(founding.conf_state, founding.addresses)),
     ]
+
+
+snapshots.add_command(restore)

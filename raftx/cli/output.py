@@ -1,4 +1,7 @@
-"""What commands print: tables for people, and JSON for programs. Both say the same."""
+"""What commands print: tables for people, and JSON for programs. Both say the same.
+
+Colour is for terminals only, and not where NO_COLOR is set. What goes to a pipe is not cut and has no colour.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,9 @@ WIDTH_MIN = 40  # columns of a terminal below which nothing is cut any more
 WIDTH_READ = 100  # columns of text that is wrapped, at most
 
 
-def say(text: str) -> None:
+def say(text: str, flush: bool = False) -> None:
     """A line for people, or a document of JSON."""
-    print(text, flush=False)
+    print(text, flush=flush)
 
 
 def complain(text: str) -> None:
@@ -95,3 +98,62 @@ def cluster_shown(cluster: bytes) -> str:
     text = cluster.rstrip(b"\0")
     printable = text and text.isascii() and text.decode("ascii").isprintable()
     return f"{cluster.hex()} ({text.decode('ascii')!r})" if printable else cluster.hex()
+
+
+# --- on a terminal -------------------------------------------------------------------------------------
+
+GOOD, DOUBTFUL, BAD, PALE = "green", "yellow", "red", "dim"
+Cell = str | tuple[str, str]  # text, and its style
+
+
+def grid(names: Sequence[str], rows: Iterable[Sequence[Cell]], left: Sequence[str] = ()) -> Any:
+    """A table for a terminal, of rich."""
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in names:
+        made.add_column(name, justify="left" if name in left else "right", no_wrap=True, overflow="ellipsis")
+    for row in rows:
+        made.add_row(*[Text(each) if isinstance(each, str) else Text(each[0], style=each[1]) for each in row])
+    return made
+
+
+def show(names: Sequence[str], rows: Sequence[Sequence[Cell]], left: Sequence[str] = ()) -> None:
+    """Print a table: coloured and as wide as the window on a terminal, plain and whole elsewhere."""
+    if sys.stdout.isatty():
+        console().print(grid(names, rows, left))
+    else:
+        say(table(names, [[each if isinstance(each, str) else each[0] for each in row] for row in rows], left))
+
+
+def console(errors: bool = False) -> Any:
+    """Where rich prints to: standard output, or where errors go."""
+    from rich.console import Console
+
+    return Console(file=sys.stderr if errors else sys.stdout, highlight=False, markup=False, emoji=False)
+
+
+# --- units ---------------------------------------------------------------------------------------------
+
+
+def size_shown(count: float | None) -> str:
+    """Bytes in decimal units."""
+    if count is None:
+        return "?"
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 10 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:,.1f} TB"
+
+
+def time_shown(seconds: float | None) -> str:
+    """A duration in the unit that fits."""
+    if seconds is None:
+        return "?"
+    for least, scale, unit in ((1, 1, "s"), (1e-3, 1e3, "ms"), (0, 1e6, "us")):
+        if seconds >= least:
+            value = seconds * scale
+            return f"{value:,.0f} {unit}" if value >= 10 or value == 0 else f"{value:.1f} {unit}"
+    return "?"

@@ -1,0 +1,306 @@
+"""Commands for a cluster that runs: what it is, who is in it, who leads, and backups of it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .base import NATURAL, PAIR, PATH, Command, Refused
+from .codes import DAMAGED, FINE
+from .output import BAD, DOUBTFUL, GOOD, PALE, Cell, as_json, complain, fields, say, show, shown, size_shown, time_shown
+from .remote import admin_of, reached
+from .snapshot import commands as snapshots
+
+NAMES = ("ID", "ROLE", "TERM", "COMMIT", "APPLIED", "LAG", "PEER", "DISK", "FSYNC-p99", "SEEN")
+LEFT = ("ROLE", "PEER")
+ROLES = {"leader": GOOD, "candidate": DOUBTFUL, "pre_candidate": DOUBTFUL, "none": BAD}
+
+
+# --- looking -------------------------------------------------------------------------------------------
+
+
+@click.command("status", cls=Command)
+@reached
+def status(urls: tuple[str, ...], config: str | None, token: str | None, timeout: float, programs: bool) -> int:
+    """How each member of a cluster stands, as one of them sees it.
+
+    The exit code is 1 where there is no leader, or a member is down or has failed.
+    """
+    found = admin_of(urls, config, token, timeout).get("/cluster")
+    problems = problems_of(found)
+    if programs:
+        say(as_json({**found, "problems": problems}))
+    else:
+        show(NAMES, rows_of(found), LEFT)
+        for each in problems:
+            complain(each)
+    return DAMAGED if problems else FINE
+
+
+def rows_of(found: dict[str, Any]) -> list[list[Cell]]:
+    """A row for each member."""
+    members = found["members"]
+    heads = [each["status"]["commit"] for each in members if each.get("status")]
+    newest = max(heads, default=None)
+    return [row_of(each, newest) for each in members]
+
+
+def row_of(member: dict[str, Any], newest: int | None) -> list[Cell]:
+    """One of them."""
+    status = member.get("status") or {}
+    role = str(member.get("role") or status.get("role") or "?")
+    if member.get("learner"):
+        role = "learner"
+    applied, lag = status.get("applied"), None
+    if applied is not None and newest is not None:
+        lag = max(newest - applied, 0)
+    up = bool(member["reachable"])
+    return [
+        str(member["id"]),
+        (role, ROLES.get(role, "")),
+        number(status.get("term")),
+        number(status.get("commit")),
+        number(applied),
+        number(lag) if not lag else (number(lag), DOUBTFUL),
+        ("up", GOOD) if up else ("down", BAD),
+        size_shown(at(status, "disk", "used")),
+        sync_shown(status),
+        seen_shown(member.get("seen_ms")),
+    ]
+
+
+def at(status: dict[str, Any], *path: str) -> Any:
+    """A value of a status; None where there is none."""
+    found: Any = status
+    for key in path:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found
+
+
+def number(value: int | None) -> str:
+    """A number, or that it is not known."""
+    return "?" if value is None else shown(value)
+
+
+def sync_shown(status: dict[str, Any]) -> str:
+    """How long a sync of the log takes, at the 99th percentile."""
+    found = at(status, "disk", "sync_p99_ns")
+    return time_shown(found / 1e9 if found else None)
+
+
+def seen_shown(milliseconds: float | None) -> Cell:
+    """How long ago a member was heard of."""
+    if milliseconds is None:
+        return ("never", PALE)
+    return "now" if milliseconds < 1 else time_shown(milliseconds / 1e3)
+
+
+def problems_of(found: dict[str, Any]) -> list[str]:
+    """What is wrong, each in a sentence."""
+    problems = [] if found.get("leader") else ["there is no leader: nothing is acknowledged"]
+    for each in found["members"]:
+        status = each.get("status") or {}
+        if not each["reachable"]:
+            reason = each.get("error")
+            problems.append(f"member {each['id']} is down" + (f": {reason}" if reason else ""))
+        elif status.get("failure"):
+            problems.append(f"member {each['id']} has failed: {status['failure']}")
+        elif at(status, "disk", "full"):
+            problems.append(f"the disk of member {each['id']} is full")
+        elif status.get("diverged"):
+            problems.append(f"member {each['id']}: {status['diverged']}")
+    return problems
+
+
+@click.command("members", cls=Command)
+@reached
+def members(urls: tuple[str, ...], config: str | None, token: str | None, timeout: float, programs: bool) -> int:
+    """Who is in a cluster, as a voter or a learner, and where."""
+    found = admin_of(urls, config, token, timeout).get("/cluster")
+    kept = [
+        {"id": each["id"], "url": each["url"], "voter": each["voter"], "learner": each["learner"]}
+        for each in found["members"]
+    ]
+    if programs:
+        say(as_json({"cluster": found["cluster"], "members": kept}))
+        return FINE
+    kinds = ["voter" if each["voter"] else "learner" if each["learner"] else "leaving" for each in kept]
+    show(
+        ("ID", "KIND", "URL"),
+        [[str(each["id"]), kind, shown(each["url"])] for each, kind in zip(kept, kinds)],
+        ("KIND", "URL"),
+    )
+    return FINE
+
+
+# --- changing ------------------------------------------------------------------------------------------
+
+
+def request(programs: bool, done: str, result: Any) -> int:
+    """Say that something was done."""
+    say(as_json({"outcome": "done", "result": result}) if programs else done)
+    return FINE
+
+
+@click.command("add", cls=Command)
+@click.argument("member", metavar="ID=HOST:PORT", type=PAIR)
+@click.option("--learner", is_flag=True, help="Without a vote; raftx promote gives it one.")
+@reached
+def add(member: tuple[int, str], learner: bool, programs: bool, **options: Any) -> int:
+    """Add a member, which was founded with raftx join and runs. It counts once it has caught up."""
+    id, url = member
+    result = admin_of(**options).post("/members/add", id=id, url=url, learner=learner)
+    return request(programs, f"member {id} is a {'learner' if learner else 'voter'} at {url}", result)
+
+
+@click.command("promote", cls=Command)
+@click.argument("id", type=NATURAL)
+@reached
+def promote(id: int, programs: bool, **options: Any) -> int:
+    """Make a learner a voter, once it has caught up."""
+    return request(programs, f"member {id} is a voter", admin_of(**options).post("/members/promote", id=id))
+
+
+@click.command("demote", cls=Command)
+@click.argument("id", type=NATURAL)
+@reached
+def demote(id: int, programs: bool, **options: Any) -> int:
+    """Make a voter a learner."""
+    return request(programs, f"member {id} is a learner", admin_of(**options).post("/members/demote", id=id))
+
+
+@click.command("remove", cls=Command)
+@click.argument("id", type=NATURAL)
+@reached
+def remove(id: int, programs: bool, **options: Any) -> int:
+    """Remove a member for good. Its id is not used again."""
+    return request(programs, f"member {id} is removed", admin_of(**options).post("/members/remove", id=id))
+
+
+@click.command("move", cls=Command)
+@click.argument("member", metavar="ID=HOST:PORT", type=PAIR)
+@reached
+def move(member: tuple[int, str], programs: bool, **options: Any) -> int:
+    """Tell all members that one of them is reached elsewhere from now on. It keeps its directory."""
+    id, url = member
+    return request(programs, f"member {id} is at {url}", admin_of(**options).post("/members/move", id=id, url=url))
+
+
+@click.command("replace", cls=Command)
+@click.argument("member", metavar="ID=HOST:PORT", type=PAIR)
+@reached
+def replace(member: tuple[int, str], programs: bool, **options: Any) -> int:
+    """Put a new member in the place of one whose disk is lost."""
+    id, url = member
+    result = admin_of(**options).post("/members/replace", id=id, url=url)
+    return request(programs, f"member {id} is replaced by the one at {url}", result)
+
+
+@click.command("transfer", cls=Command)
+@click.argument("id", type=NATURAL, required=False)
+@reached
+def transfer(id: int | None, programs: bool, **options: Any) -> int:
+    """Hand leadership to a member; without an ID, to the one that has most of the log."""
+    result = admin_of(**options).post("/transfer", to=id)
+    return request(programs, f"member {id} leads" if id else "another member leads", result)
+
+
+# --- snapshots and backups -----------------------------------------------------------------------------
+
+
+@snapshots.command("save")
+@reached
+def save(programs: bool, **options: Any) -> int:
+    """Let a member that runs take a snapshot now, in its own directory. Its log may be shortened then."""
+    return request(programs, "the member has taken a snapshot", admin_of(**options).post("/snapshot"))
+
+
+@click.command("backup", cls=Command)
+@click.argument("file", type=PATH)
+@click.option("--force", is_flag=True, help="Replace the file.")
+@reached
+def backup(file: str, force: bool, programs: bool, **options: Any) -> int:
+    """Write a consistent backup of a cluster that runs to FILE. raftx restore begins a new cluster with it."""
+    from ..storage.snapshot_copy import snapshot_file
+
+    if os.path.lexists(file) and not force:
+        raise Refused(f"{file} is there already. Nothing was changed. To replace it: --force")
+    admin = admin_of(**options)
+    part = _part(file)
+    try:
+        with open(part, "wb") as out:
+            with _bar() as progress:
+
+                def take(data: bytes, total: int | None) -> None:
+                    out.write(data)
+                    progress(out.tell(), total)
+
+                size = admin.download("/backup", take)
+            out.flush()
+            os.fsync(out.fileno())
+        with snapshot_file(part, "FILE") as reader:
+            seen = reader.verify()
+        os.replace(part, file)
+    finally:
+        part.unlink(missing_ok=True)
+    directory = os.open(Path(file).resolve().parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+    if programs:
+        say(
+            as_json(
+                {"file": file, "bytes": size, "index": seen.index, "term": seen.term, "cluster": seen.cluster.hex()}
+            )
+        )
+        return FINE
+    say(fields([("backup", file), ("bytes", size), ("after entry", f"{seen.index:,} of term {seen.term:,}")]))
+    return FINE
+
+
+def _part(file: str) -> Path:
+    """A new file beside the one that is wanted."""
+    target = Path(file)
+    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.resolve().parent)
+    os.close(descriptor)
+    return Path(name)
+
+
+class _bar:
+    """A bar on standard error, where that is a terminal."""
+
+    def __enter__(self) -> Callable[[int, int | None], None]:
+        from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
+
+        from .output import console
+
+        where = console(errors=True)
+        self.progress = Progress(
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            console=where,
+            transient=True,
+            disable=not where.is_terminal,
+        )
+        self.progress.start()
+        task = self.progress.add_task("backup", total=None)
+
+        def update(done: int, total: int | None) -> None:
+            self.progress.update(task, completed=done, total=total)
+
+        return update
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+
+COMMANDS: tuple[click.Command, ...] = (
+    status, members, add, promote, demote, remove, move, replace, transfer, backup,
+)  # fmt: skip

@@ -1,0 +1,137 @@
+"""``raftx init|create|join``: the file of a cluster, directories of members, and what is refused."""
+
+import pytest
+
+from tests.helpers.commands import ran
+from tests.helpers.directories import picture
+from tests.helpers.wal import CLUSTER
+
+THREE = ("1=a:5601", "2=b:5601", "3=tcp://c:5601")
+CONTENT = """cluster = "flags"
+data = "data/{id}"
+
+[members.1]
+url = "tcp://a:5601"
+admin = "a:8080"
+
+[members.2]
+url = "tcp://b:5601"
+admin = "b:8080"
+
+[members.3]
+url = "tcp://c:5601"
+admin = "c:8080"
+"""
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_init_writes_the_file(impl, here):
+    done = ran(impl, "init", *THREE, "--cluster", "flags")
+    assert (done.code, done.err) == (0, "") and "raftx create --config cluster.toml --id 1" in done.out
+    assert (here / "cluster.toml").read_text() == CONTENT
+    file = impl.ClusterFile.load("cluster.toml")
+    assert file.cluster == b"flags".ljust(16, b"\0") and sorted(file.members) == [1, 2, 3]
+    again = ran(impl, "init", "1=x:1", "--cluster", "other")
+    assert again.code == 4 and "--force" in again.err and (here / "cluster.toml").read_text() == CONTENT
+    found = ran(impl, "init", "1=x:1", "--cluster", "other", "--force", "--json").json()
+    assert found == {
+        "file": "cluster.toml", "cluster": b"other".ljust(16, b"\0").hex(), "name": "other",
+        "members": {"1": {"url": "tcp://x:1", "admin": "x:8080", "learner": False}},
+    }  # fmt: skip
+    assert ran(impl, "init", *THREE, "--cluster", "flags", "-o", "-").out == CONTENT
+    assert [each.name for each in here.iterdir()] == ["cluster.toml"]
+
+
+def test_init_on_one_machine(impl):
+    """Members of one host do not take the same port for their admin pages."""
+    members = ("1=127.0.0.1:5601", "2=127.0.0.1:5602", "3=[::1]:5601")
+    arguments = ("--cluster", 'a"\\\u00fc', "--learner", "3", "--admin-port", "9000", "--data", "/srv/{id}")
+    done = ran(impl, "init", *members, *arguments)
+    assert done.code == 0, done.err
+    file = impl.ClusterFile.load("cluster.toml")
+    assert [each.admin for each in file.members.values()] == ["127.0.0.1:9000", "127.0.0.1:9001", "[::1]:9000"]
+    assert [each.learner for each in file.members.values()] == [False, False, True]
+    assert file.name == 'a"\\\u00fc' and str(file.member(2).data) == "/srv/2"
+    assert ran(impl, "init", *members, "--cluster", "x", "--admin-port", "0", "--force").code == 0
+    assert impl.ClusterFile.load("cluster.toml").member(1).admin is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([*THREE], "--cluster"),
+        (["--cluster", "x"], "Missing argument"),
+        (["1", "--cluster", "x"], "must be an id and an address, such as 4=host:5600"),
+        (["0=a:1", "--cluster", "x"], "must be an integer"),
+        (["1=a:1", "1=b:1", "--cluster", "x"], "must be named once"),
+        (["1=a:1", "--learner", "2", "--cluster", "x"], "--learner must be one of the members, 1, not 2"),
+        (["1=a:1", "--learner", "1", "--cluster", "x"], "somebody has to vote first"),
+        (["1=a:1", "2=a:1", "--cluster", "x"], "'tcp://a:1' is that of member 1"),
+        (["1=a", "--cluster", "x"], "port"),
+        (["1=a:1", "--cluster", "x" * 17], "cluster must be a name of 1..16 bytes"),
+        (["1=a:1", "--cluster", ""], "cluster must be"),
+        (["1=a:1", "--cluster", "x", "--data", "{no}"], "may have {id} in it"),
+        (["1=a:1", "--cluster", "x", "--admin-port", "70000"], "--admin-port"),
+    ],
+    ids=repr,
+)
+def test_what_is_no_cluster(impl, here, arguments, said):
+    done = ran(impl, "init", *arguments)
+    assert done.code == 2 and said in done.err and done.err.count("\n") == 1, done.err
+    assert "cluster.toml" not in done.err and list(here.iterdir()) == []
+
+
+def test_create_founds_a_member_once(impl, here):
+    assert ran(impl, "init", *THREE, "--cluster", "flags").code == 0
+    done = ran(impl, "create", "--id", "2")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines()[0] == f"founded  {here / 'data' / '2'}"
+    found = ran(impl, "wal", "info", "--json", here / "data" / "2").json()["founding"]
+    assert found["id"] == 2 and found["members"]["voters"] == [1, 2, 3]
+    assert found["members"]["addresses"]["3"] == "tcp://c:5601"
+    before = picture(here)
+    again = ran(impl, "create", "--id", "2", "--config", "cluster.toml")
+    assert again.code == 4 and "holds a member already" in again.err and picture(here) == before
+    wrong = ran(impl, "create", "--id", "4")
+    assert wrong.code == 2 and "one of 1, 2, 3, not 4" in wrong.err
+    found = ran(impl, "create", "--id", "1", "--json").json()
+    assert found == {"directory": str(here / "data" / "1"), "id": 1, "cluster": found["cluster"], "waits": False}
+    missing = ran(impl, "create", "--id", "1", "--config", "missing.toml")
+    assert missing.code == 2 and "missing.toml cannot be read" in missing.err
+
+
+def test_create_of_a_member_that_waits(impl, here):
+    (here / "cluster.toml").write_text(CONTENT + '[members.4]\nurl = "tcp://d:5601"\njoin = true\n')
+    done = ran(impl, "create", "--id", "4")
+    assert done.code == 0 and "raftx add 4=HOST:PORT" in done.out
+    found = ran(impl, "wal", "info", "--json", here / "data" / "4").json()["founding"]
+    assert found["id"] == 4 and found["members"]["voters"] == []
+
+
+def test_join(impl, here):
+    """A member that is in no file waits, too."""
+    (here / "cluster.toml").write_text(CONTENT)
+    done = ran(impl, "join", "d", "--id", "4", "--config", "cluster.toml")
+    assert (done.code, done.err) == (0, "") and "It waits to be added" in done.out
+    assert ran(impl, "join", "d", "--id", "4", "--config", "cluster.toml").code == 4
+    hexed = CLUSTER.hex()
+    found = ran(impl, "join", "e", "--id", "5", "--peer", "a:1", "--cluster", hexed, "--json").json()
+    assert found == {"directory": "e", "id": 5, "cluster": hexed, "waits": True}
+    for directory, id in (("d", 4), ("e", 5)):
+        founding = ran(impl, "wal", "info", "--json", here / directory).json()["founding"]
+        assert founding["id"] == id and founding["members"]["voters"] == []
+    for arguments, said in (
+        ([], "say which cluster it is"),
+        (["--peer", "a:1"], "say which cluster it is"),
+        (["--cluster", hexed], "say which cluster it is"),
+        (["--config", "cluster.toml", "--cluster", hexed], "must be that of cluster.toml"),
+        (["--peer", "ftp://a:1", "--cluster", hexed], "--peer"),
+    ):
+        done = ran(impl, "join", "f", "--id", "6", *arguments)
+        assert done.code == 2 and said in done.err and done.err.count("\n") == 1, done.err
+    assert not (here / "f").exists()
