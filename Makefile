@@ -89,7 +89,7 @@ help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
 
 demo: $(READY)
-	@$(RUN) -m examples.text_cluster $(if $(INPUT),'$(INPUT)') $(if $(JSON),--json '$(JSON)')
+	@$(RUN) -m raftx demo $(if $(INPUT),'$(INPUT)') $(if $(JSON),--save '$(JSON)')
 
 test: lint
 	@$(MAKE) --no-print-directory test-compiled
@@ -215,7 +215,7 @@ $(VENV)/.made:
 $(VENV)/.run: $(VENV)/.made pyproject.toml
 	@echo "installing what raftx needs into $(VENV)"
 	@$(PIP) install $(BUILD_TOOLS) || $(NO_INDEX)
-	@RAFTX_BUILD=pure $(PIP) install --no-build-isolation --editable . || $(NO_INDEX)
+	@RAFTX_BUILD=pure $(PIP) install --no-build-isolation --editable '.[cli]' || $(NO_INDEX)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from examples.text_store import Text
+from raftx.demo.store import Text
 from tests.helpers.paths import ROOT
 
 # How long a run may take, in seconds.
@@ -42,7 +42,7 @@ def numbered(count: int) -> Text:
 
 def start(temporary: Path, *arguments: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "examples.text_cluster", *arguments],
+        [sys.executable, "-m", "raftx", "demo", *arguments],
         cwd=ROOT,
         env=os.environ | {"TMPDIR": str(temporary)},
         stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""The parts of the demo in examples/: text, store, check, sender, display. No node runs."""
+"""The parts of the demo in raftx/demo/: text, store, check, sender, display. No node runs."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from typing import Any
 
 import pytest
 
-from examples import text_client, text_cluster
-from examples.text_client import Connection, GaveUp, Sender
-from examples.text_cluster import LINE_MAX, Demo, Result, Signals
-from examples.text_display import Display
-from examples.text_store import COMMAND, Text, TextStore, check, pack, standard_library, unpack
+from raftx.cli.main import main
+from raftx.demo import client, run
+from raftx.demo.client import Connection, GaveUp, Sender
+from raftx.demo.display import Display
+from raftx.demo.run import LINE_MAX, Demo, Result, Signals
+from raftx.demo.store import COMMAND, Text, TextStore, check, pack, standard_library, unpack
 from tests.helpers.demo import KEYS, numbered
 
 pytestmark = pytest.mark.once
@@ -213,10 +214,12 @@ def test_comparison_of_three_nodes() -> None:
 def test_exit_status_and_files_tell_the_result(
     problem: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(text_cluster, "demo", lambda text: Result(len(text), lost=len(problem), problem=problem))
+    monkeypatch.setattr(
+        "raftx.cli.demo.demo", lambda text, stream: Result(len(text), lost=len(problem), problem=problem)
+    )
     path, out = tmp_path / "text", tmp_path / "out.json"
     path.write_bytes(b"a\nb\n")
-    assert text_cluster.main([str(path), "--json", str(out)]) == (1 if problem else 0)
+    assert main(["demo", str(path), "--save", str(out)]) == (1 if problem else 0)
     assert list(json.loads(out.read_text())) == KEYS
     assert json.loads(out.read_text())["lost"] == len(problem)
     assert (problem in capsys.readouterr().out.splitlines()[-1]) and len(list(tmp_path.iterdir())) == 2
@@ -247,9 +250,9 @@ class Door:
 
     def serve(self, connection: Connection) -> None:
         while (frame := connection.receive()) is not None:
-            assert frame[0] == text_client.COMMANDS
+            assert frame[0] == client.COMMANDS
             self.batches += 1
-            commands = text_client.unpack_commands(frame[1])
+            commands = client.unpack_commands(frame[1])
             reason = self.misbehave(self.batches, len(commands))
             # As a session does: what is here already is not taken again, and nothing that leaves one out.
             last = self.store.count(b"session-1")
@@ -257,7 +260,7 @@ class Door:
                 if COMMAND.unpack_from(each)[1] == last + 1:
                     line = each[COMMAND.size :]
                     last = self.store.apply(Committed(self.store.index + 1, pack(last + 1, [line])))
-            connection.send(text_client.ANSWER, text_client.OUTCOME.pack(last, 1) + reason.encode())
+            connection.send(client.ANSWER, client.OUTCOME.pack(last, 1) + reason.encode())
 
     def close(self) -> None:
         self.listener.shutdown(socket.SHUT_RDWR)
@@ -297,7 +300,7 @@ def test_sender_goes_back_to_what_was_acknowledged(misbehave: Callable[[int, int
 
 
 def test_sender_gives_up_when_nothing_moves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text_client, "GIVE_UP_S", 0.2)
+    monkeypatch.setattr(client, "GIVE_UP_S", 0.2)
     with pytest.raises(GaveUp, match=r"line \d has not been acknowledged"):
         send_through(numbered(3), lambda batch, count: "never")
     with pytest.raises(GaveUp):
@@ -306,17 +309,17 @@ def test_sender_gives_up_when_nothing_moves(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_frames_carry_everything() -> None:
     commands = [sent(1, b""), sent(2, b"\x00" * 3), sent(3, b"x" * 70_000)]
-    assert text_client.unpack_commands(text_client.pack_commands(commands)) == commands
+    assert client.unpack_commands(client.pack_commands(commands)) == commands
     lines = [(1, b""), (2**63, b"\xff\n"), (3, b"y" * 70_000)]
-    assert text_client.unpack_lines(text_client.pack_lines(lines)) == lines
+    assert client.unpack_lines(client.pack_lines(lines)) == lines
 
 
 @pytest.mark.parametrize(
-    "body", [b"\0", text_client.pack_commands([b"short"]), text_client.pack_commands([sent(1, b"line")])[:-1]]
+    "body", [b"\0", client.pack_commands([b"short"]), client.pack_commands([sent(1, b"line")])[:-1]]
 )
 def test_bodies_that_are_no_commands_are_refused(body: bytes) -> None:
     with pytest.raises(ValueError, match="a command"):
-        text_client.unpack_commands(body)
+        client.unpack_commands(body)
 
 
 # --- the display -------------------------------------------------------------------------------------
@@ -334,7 +337,7 @@ class Terminal(io.StringIO):
 
 
 def test_plain_display_has_no_control_characters(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("examples.text_display.PLAIN_S", 0.0)
+    monkeypatch.setattr("raftx.demo.display.PLAIN_S", 0.0)
     out = io.StringIO()
     display = Display(out, 5000)
     for done in (0, 1234, 1234, 5000):
@@ -352,7 +355,7 @@ def test_plain_display_has_no_control_characters(monkeypatch: pytest.MonkeyPatch
 def test_terminal_display_draws_in_place(term: str, codes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", term)
     monkeypatch.setenv("COLUMNS", "60")
-    monkeypatch.setattr("examples.text_display.TERMINAL_S", 0.0)
+    monkeypatch.setattr("raftx.demo.display.TERMINAL_S", 0.0)
     out = Terminal()
     display = Display(out, 5000)
     display.update(0, STATUSES)
@@ -374,7 +377,7 @@ def test_signals_are_noted_once_and_given_back() -> None:
         signals.check()
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGINT)
-        with pytest.raises(text_cluster.Interrupted) as raised:
+        with pytest.raises(run.Interrupted) as raised:
             signals.check()
         assert raised.value.args == (signal.SIGTERM,)
     assert signal.getsignal(signal.SIGTERM) is before
@@ -386,14 +389,14 @@ def test_signals_are_noted_once_and_given_back() -> None:
 def test_which_standard_input_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(text_cluster, "SILENCE_S", 0.0)
+    monkeypatch.setattr(run, "SILENCE_S", 0.0)
     path = tmp_path / "text"
     path.write_bytes(b"text")
 
     def counts(descriptor: int) -> bool:
         with open(descriptor) as stream:
             monkeypatch.setattr(sys, "stdin", stream)
-            return text_cluster.is_piped()
+            return run.is_piped()
 
     assert counts(os.open(path, os.O_RDONLY))
     assert not counts(os.open(os.devnull, os.O_RDONLY))
@@ -406,4 +409,4 @@ def test_which_standard_input_counts(
     os.close(writing)
     assert "silent and not used" in capsys.readouterr().err
     monkeypatch.setattr(sys, "stdin", None)
-    assert not text_cluster.is_piped()
+    assert not run.is_piped()

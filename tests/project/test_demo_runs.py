@@ -1,4 +1,4 @@
-"""Whole runs of the demo in examples/, as a user starts it, and its nodes as processes.
+"""Whole runs of the demo in raftx/demo/, as a user starts it, and its nodes as processes.
 
 A run is three processes for a few seconds; nothing here asserts how long something takes.
 """
@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 
 import raftx
-from examples import text_client, text_processes
-from examples.text_client import Connection, Sender, readable
-from examples.text_cluster import LINE_MAX
-from examples.text_processes import Cluster, Failed
-from examples.text_store import OVERHEAD, Text
+from raftx.demo import client, processes
+from raftx.demo.client import Connection, Sender, readable
+from raftx.demo.processes import Cluster, Failed
+from raftx.demo.run import LINE_MAX
+from raftx.demo.store import OVERHEAD, Text
 from tests.helpers.demo import KEYS, WAIT, numbered, run, start
 
 pytestmark = pytest.mark.slow
@@ -56,9 +56,9 @@ def test_a_line_that_is_too_long_is_refused(temporary: Path) -> None:
     [
         (["{}/missing"], "cannot read {}/missing: No such file"),
         (["{}"], "cannot read {}: Is a directory"),
-        (["{}/text", "--json", "{}/missing/out.json"], "cannot write {}/missing/out.json: No such file"),
-        (["{}/text", "--json", "{}"], "cannot write {}: Is a directory"),
-        (["{}/text", "--json", "{}/text"], "it is the input"),
+        (["{}/text", "--save", "{}/missing/out.json"], "cannot write {}/missing/out.json: No such file"),
+        (["{}/text", "--save", "{}"], "cannot write {}: Is a directory"),
+        (["{}/text", "--save", "{}/text"], "it is the input"),
     ],
 )
 def test_what_cannot_be_read_or_written_is_refused(
@@ -79,7 +79,7 @@ def replicate(temporary: Path, data: bytes, *, piped: bool = False, explicit: bo
     path, out = temporary.parent / "input", temporary.parent / "out.json"
     path.write_bytes(data)
     arguments = ["-"] if piped and explicit else [] if piped else [str(path)]
-    done = run(temporary, *arguments, "--json", str(out), stdin=data if piped else None)
+    done = run(temporary, *arguments, "--save", str(out), stdin=data if piped else None)
     text = Text(data)
     result: dict[str, Any] = json.loads(out.read_text())
     assert list(result) == KEYS
@@ -166,7 +166,7 @@ def test_a_signal_leaves_nothing_behind(number: signal.Signals, until: str, temp
     running = Running(temporary, until)
     assert list(temporary.iterdir()) != []
     running.process.send_signal(number)
-    assert running.end() == (128 + number, f"text_cluster: interrupted by {number.name}")
+    assert running.end() == (128 + number, f"raftx: interrupted by {number.name}")
     for pid in running.children:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
@@ -186,7 +186,7 @@ def test_a_node_that_dies_by_itself_is_reported(temporary: Path) -> None:
     os.kill(running.children[1], signal.SIGKILL)
     status, errors = running.end()
     assert status == 1
-    assert errors.startswith(f"text_cluster: node 2 (process {running.children[1]}) was killed by signal 9")
+    assert errors.startswith(f"raftx: node 2 (process {running.children[1]}) was killed by signal 9")
     wait_until_gone(running.children)
     assert list(temporary.iterdir()) == []
 
@@ -197,7 +197,7 @@ def test_a_closed_pipe_ends_the_run(temporary: Path) -> None:
     assert running.process.stdout is not None
     running.process.stdout.close()
     running.process.stdout = None
-    assert running.end() == (1, "")
+    assert running.end() == (141, "")
     wait_until_gone(running.children)
     assert list(temporary.iterdir()) == []
 
@@ -227,10 +227,10 @@ def lone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.mark.once
 def test_a_port_that_is_taken_costs_another_try(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    free_urls = text_processes.free_urls
+    free_urls = processes.free_urls
     with socket.create_server(("127.0.0.1", 0)) as taken:
         offers = [[*free_urls(2), f"tcp://127.0.0.1:{taken.getsockname()[1]}"]]
-        monkeypatch.setattr(text_processes, "free_urls", lambda count: offers.pop() if offers else free_urls(count))
+        monkeypatch.setattr(processes, "free_urls", lambda count: offers.pop() if offers else free_urls(count))
         cluster.found_all()
         cluster.start_all()
         assert cluster.port_losses >= 1
@@ -258,7 +258,7 @@ def test_followers_take_commands_too(cluster: Cluster) -> None:
 @pytest.mark.once
 @pytest.mark.parametrize(
     ("kind", "body"),
-    [(text_client.COMMANDS, b""), (text_client.COMMANDS, b"nonsense"), (text_client.LINES, b""), (99, b"")],
+    [(client.COMMANDS, b""), (client.COMMANDS, b"nonsense"), (client.LINES, b""), (99, b"")],
 )
 def test_nonsense_costs_a_client_its_connection(lone: Cluster, kind: int, body: bytes) -> None:
     connection = Connection.open(lone.lives[1].port)

@@ -26,7 +26,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import IO, Any
 
-from .text_store import COMMAND, Text
+from .store import COMMAND, Text
 
 COMMANDS, ANSWER, STATUS, LINES, STOP = range(1, 6)
 FRAME = struct.Struct(">IB")

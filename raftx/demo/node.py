@@ -1,7 +1,7 @@
 """One server of the replicated text: a raftx node with its log on disk, and a door for clients.
 
-    python -m examples.text_node found ID DIRECTORY 1 2 3     once, when the member's machine is set up
-    python -m examples.text_node ID DIRECTORY 1=tcp://127.0.0.1:5601 2=tcp://127.0.0.1:5602 ...
+    python -m raftx.demo.node found ID DIRECTORY 1 2 3     once, when the member's machine is set up
+    python -m raftx.demo.node ID DIRECTORY 1=tcp://127.0.0.1:5601 2=tcp://127.0.0.1:5602 ...
 
 A member is founded by a command of its own, never because its directory looks empty: the disk that holds
 what it acknowledged may not be mounted. The first command needs ids alone, the same for each member.
@@ -12,7 +12,7 @@ input ends: whoever started it is gone then.
 
 Every member takes commands, not only the leader: raftx passes them on, through a session for each
 client. A client that comes back, to this member or another one, opens its session again. What a client
-may ask is described in text_client.py, what the commands do in text_store.py.
+may ask is described in client.py, what the commands do in store.py.
 """
 
 from __future__ import annotations
@@ -28,9 +28,13 @@ import sys
 import threading
 from typing import Any, TypeAlias
 
-import raftx
-
-from .text_client import (
+from ..config import Config
+from ..errors import ProposalError, RaftError, TransportError
+from ..node.futures import Future
+from ..node.node import Node
+from ..storage.file import FileStorage
+from ..transport.nng import NngTransport
+from .client import (
     ANSWER,
     COMMANDS,
     LINES,
@@ -42,7 +46,7 @@ from .text_client import (
     pack_lines,
     unpack_commands,
 )
-from .text_store import COMMAND, TextStore, pack
+from .store import COMMAND, TextStore, pack
 
 CLUSTER = b"replicated-text!"
 SEGMENT_BYTES = 8 << 20  # a file of the log is reserved in one piece: small ones suit a demo
@@ -55,14 +59,14 @@ SHOWN_OF_DISK = ("syncs", "wal_bytes", "wal_entries")
 class Writer:
     """A client that sends lines, on one connection: its session, and how many lines the cluster has of it."""
 
-    def __init__(self, node: raftx.Node, store: TextStore, client: bytes) -> None:
+    def __init__(self, node: Node[int], store: TextStore, client: bytes) -> None:
         self.client = client
         self.session = node.session(client)
         # Once it is open here, all that was proposed on another connection is applied here, or never will be.
         self.session.open(timeout=PATIENCE).result()
         self.last = store.count(self.session.id)
 
-    def propose(self, commands: list[bytes]) -> raftx.Future | None:
+    def propose(self, commands: list[bytes]) -> Future[Any] | None:
         """Propose the lines that the cluster does not have, if there are any. Raises ValueError for what cannot be."""
         first, lines = self.last + 1, []
         for command in commands:
@@ -75,13 +79,13 @@ class Writer:
         return self.session.propose(pack(first, lines), timeout=PATIENCE) if lines else None
 
 
-Answers: TypeAlias = "queue.Queue[tuple[raftx.Future | None, int] | None]"
+Answers: TypeAlias = "queue.Queue[tuple[Future[Any] | None, int] | None]"
 
 
 class Server:
     """Serves the clients of one node."""
 
-    def __init__(self, node: raftx.Node, store: TextStore) -> None:
+    def __init__(self, node: Node[int], store: TextStore) -> None:
         self.node = node
         self.store = store
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -105,7 +109,7 @@ class Server:
                 frame = connection.receive()
                 assert frame is not None
                 self.take(connection, waiting, writers, *frame)
-        except (OSError, ValueError, struct.error, raftx.RaftError) as error:
+        except (OSError, ValueError, struct.error, RaftError) as error:
             # The client has gone, or sends nonsense, or this node stops: a good client goes on elsewhere.
             logging.info("a client's connection ends: %s", error)
             waiting.put(None)
@@ -149,13 +153,13 @@ class Server:
         return shown | self.store.summary()
 
 
-def outcome(future: raftx.Future | None, last: int) -> tuple[int, int, str]:
+def outcome(future: Future[Any] | None, last: int) -> tuple[int, int, str]:
     """What became of lines up to ``last``: the last one that is applied, the term of its entry, and why not all are."""
     if future is None:
         return last, 0, ""
     try:
         done = future.result()
-    except raftx.ProposalError as error:
+    except ProposalError as error:
         return 0, 0, str(error)
     return done.result, done.term, ""
 
@@ -176,14 +180,14 @@ def found(arguments: list[str]) -> int:
     """Found a member; the exit status."""
     id, directory, *members = arguments
     try:
-        raftx.FileStorage.create(
+        FileStorage.create(
             directory,
             id=int(id),
             members=[int(member) for member in members],
             cluster=CLUSTER,
             segment_bytes=SEGMENT_BYTES,
         )
-    except raftx.RaftError as error:
+    except RaftError as error:
         print(error, file=sys.stderr)
         return 1
     return 0
@@ -200,23 +204,25 @@ def main(arguments: list[str]) -> int:
     urls = {int(member): url for member, url in (argument.split("=", 1) for argument in arguments[2:])}
     peers = {member: url for member, url in urls.items() if member != id}
     store = TextStore()
-    node = raftx.Node(
-        raftx.Config(id=id, cluster=CLUSTER),
-        raftx.FileStorage(directory),
-        raftx.NngTransport(urls[id], peers),
+    node = Node(
+        Config(id=id, cluster=CLUSTER),
+        FileStorage(directory),
+        NngTransport(urls[id], peers),
         store,
     )
     server = Server(node, store)
     try:
         node.start()
-    except raftx.TransportError as error:
+    except TransportError as error:
         tell(busy=str(error))  # somebody else has taken the port meanwhile
         return 1
-    except raftx.RaftError as error:
+    except RaftError as error:
         tell(failed=str(error))
         return 1
     threading.Thread(target=server.accept, daemon=True).start()
-    tell(port=server.port, compiled=raftx.COMPILED)
+    from .. import COMPILED  # here: each module can be imported without the top of the package
+
+    tell(port=server.port, compiled=COMPILED)
     node.wait()  # raises what ended it, if it was not STOP
     server.stopped.wait(5.0)  # until STOP is answered
     return 0

@@ -1,22 +1,17 @@
-"""A replicated text on three processes, two of which are killed on the way: the demo of raftx.
+"""A replicated text on three processes, two of which are killed on the way: what ``raftx demo`` runs.
 
-    python -m examples.text_cluster [INPUT] [--json PATH]
-
-INPUT is a file, or - for standard input; without it, standard input if something is piped into it,
-else source files of Python's standard library. Every line is one command. This process is the client:
+The text is that of a file or of standard input; else source files of Python's standard library. Every line is one
+command. This process is the client:
 it sends the lines, kills the leader after a third of them, restarts it from its log after half, does
 the same with a follower after two thirds, stops everything, starts everything again from disk, and
 compares what each node holds with the input, line by line.
 
-Exit status: 0 when nothing that was acknowledged is lost, nothing is there twice or out of order and
-all digests agree; 1 when not, or when the cluster failed; 2 when it could not begin; 128 and the
-signal's number when it was interrupted. No process and no file stays behind, whichever it is.
+``demo`` returns what came out: whether anything that was acknowledged is lost, there twice or out of order, and whether
+all digests agree. No process and no file stays behind, whatever happens.
 """
 
 from __future__ import annotations
 
-import argparse
-import io
 import json
 import os
 import signal
@@ -26,17 +21,16 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-import raftx
-
-from .text_client import GaveUp, Sender, readable
-from .text_display import Display, table
-from .text_processes import Cluster, Failed, Life
-from .text_store import OVERHEAD, Text, check, standard_library
+from ..config import Config
+from .client import Sender, readable
+from .display import Display, table
+from .processes import Cluster, Life
+from .store import OVERHEAD, Text, check, standard_library
 
 NODES = 3
-LINE_MAX = raftx.Config.max_entry_bytes - OVERHEAD
+LINE_MAX = Config.max_entry_bytes - OVERHEAD
 SILENCE_S = 5.0  # a pipe nobody asked for and nobody writes into is no input
 CATCH_UP_S = 60.0  # without any progress
 
@@ -107,23 +101,23 @@ def is_piped() -> bool:
         return False
     if readable(descriptor, SILENCE_S):
         return True
-    print("text_cluster: standard input is silent and not used (- would wait for it)", file=sys.stderr)
+    sys.stderr.write("raftx: standard input is silent and not used (- would wait for it)\n")
     return False
 
 
-def check_request(text: Text, name: str | None, json_path: str | None) -> None:
+def check_request(text: Text, name: str | None, save: str | None) -> None:
     """Raises Refused for what would fail only later."""
     number = text.longer_than(LINE_MAX)
     if number:
         size = len(text[number])
         raise Refused(f"line {number:,} has {size:,} bytes; the limit is {LINE_MAX:,} (Config.max_entry_bytes)")
-    if json_path is not None:
+    if save is not None:
         try:
-            if name not in (None, "-") and os.path.exists(json_path) and os.path.samefile(name, json_path):
-                raise Refused(f"cannot write {json_path}: it is the input")
-            check_writable(Path(json_path))
+            if name not in (None, "-") and os.path.exists(save) and os.path.samefile(name, save):
+                raise Refused(f"cannot write {save}: it is the input")
+            check_writable(Path(save))
         except OSError as error:
-            raise Refused(f"cannot write {json_path}: {error.strerror or error}") from error
+            raise Refused(f"cannot write {save}: {error.strerror or error}") from error
 
 
 def check_writable(path: Path) -> None:
@@ -191,10 +185,10 @@ class Result:
 class Demo:
     """One run."""
 
-    def __init__(self, text: Text, directory: Path, signals: Signals) -> None:
+    def __init__(self, text: Text, directory: Path, signals: Signals, stream: TextIO) -> None:
         self.text = text
         self.signals = signals
-        self.display = Display(sys.stdout or io.StringIO(), len(text))
+        self.display = Display(stream, len(text))
         self.cluster = Cluster(directory, NODES, self.tick)
         self.sender = Sender(text, self.cluster.nodes, self.cluster.leader, self.tick)
         self.killed: Life | None = None  # the leader
@@ -325,56 +319,15 @@ class Demo:
             result.mean_batch = round(total("wal_entries") / result.syncs, 1)
 
 
-def demo(text: Text) -> Result:
-    """Run it in a directory of its own, and leave nothing behind. Raises Failed, GaveUp, Interrupted."""
+def demo(text: Text, stream: TextIO) -> Result:
+    """Run it in a directory of its own, and leave nothing behind. stream: where it shows how it goes.
+
+    Raises Failed, GaveUp, Interrupted.
+    """
     with Signals() as signals, tempfile.TemporaryDirectory(prefix="raftx-demo-") as directory:
-        run = Demo(text, Path(directory), signals)
+        run = Demo(text, Path(directory), signals, stream)
         try:
             return run.run()
         finally:
             run.sender.close()
             run.cluster.close()
-
-
-def main(arguments: list[str]) -> int:
-    """The command; its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="text_cluster", description="Replicate the lines of a text on three processes, two of which are killed."
-    )
-    parser.add_argument("input", nargs="?", metavar="INPUT", help="a file, or - for standard input")
-    parser.add_argument("--json", metavar="PATH", help="write the table to this file too")
-    options = parser.parse_args(arguments)
-    try:
-        text = read_input(options.input)
-        check_request(text, options.input, options.json)
-        result = demo(text)
-        if options.json is not None:
-            Path(options.json).write_text(result.as_json())
-        print(result.as_table())
-        if result.problem:
-            print(f"FAILED: {result.problem}", flush=True)
-            return 1
-        print(f"every acknowledged line is on all {NODES} nodes, once and in order", flush=True)
-        return 0
-    except Refused as error:
-        print(f"text_cluster: {error}", file=sys.stderr)
-        return 2
-    except (Failed, GaveUp) as error:
-        print(f"text_cluster: {error}", file=sys.stderr)
-        return 1
-    except Interrupted as error:
-        print(f"text_cluster: interrupted by {signal.Signals(error.args[0]).name}", file=sys.stderr)
-        return 128 + int(error.args[0])
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    except BrokenPipeError:
-        # Nobody reads what is printed. The interpreter would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 1
-    except OSError as error:
-        print(f"text_cluster: {error}", file=sys.stderr)
-        return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

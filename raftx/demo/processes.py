@@ -1,6 +1,6 @@
 """The processes of a cluster on one machine: started, watched, killed, stopped, and never left behind.
 
-Starts ``examples.text_node`` with subprocess, which spawns: a process that has NNG sockets must not be
+Starts ``raftx.demo.node`` with subprocess, which spawns: a process that has NNG sockets must not be
 forked. Each reads a pipe into which only this process could write; when this process is gone, however
 that came, the pipe ends and they end with it. Nothing here knows what is replicated, or when somebody
 is to be killed.
@@ -19,10 +19,13 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from .text_client import LINES, POSITION, STOP, Connection, readable, unpack_lines
+from .client import LINES, POSITION, STOP, Connection, readable, unpack_lines
 
-ROOT = Path(__file__).resolve().parent.parent
-NODE = [sys.executable, "-m", "examples.text_node"]
+# A process finds the modules where this one does, wherever it was started.
+BEGIN = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
+    "from raftx.demo.node import main; sys.exit(main(sys.argv[1:]))"
+)
 WATCH_S = 0.1  # between two looks at each node
 PAUSE_S = 0.01
 START_S = 300.0  # reading a long log takes a while, interpreted above all
@@ -30,6 +33,11 @@ LEADER_S = 60.0
 STOP_S = 30.0
 FOUND_S = 60.0
 PORT_TRIES = 20
+
+
+def node_command() -> list[str]:
+    """What starts a node, up to its arguments."""
+    return [sys.executable, "-c", BEGIN, json.dumps(sys.path)]
 
 
 class Failed(Exception):
@@ -52,12 +60,11 @@ class Life:
         self.status: dict[str, Any] = {"state": "starts"}
         self.started = time.monotonic()
         self.ended = 0.0
-        command = [*NODE, str(id), str(directory / f"node-{id}")]
+        command = [*node_command(), str(id), str(directory / f"node-{id}")]
         command += [f"{member}={url}" for member, url in urls.items()]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 command,
-                cwd=ROOT,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -187,11 +194,9 @@ class Cluster:
     def found_all(self) -> None:
         """Found every member, once, before it is started for the first time. Raises Failed."""
         for id in self.ids:
-            command = [*NODE, "found", str(id), str(self.directory / f"node-{id}"), *map(str, self.ids)]
+            command = [*node_command(), "found", str(id), str(self.directory / f"node-{id}"), *map(str, self.ids)]
             try:
-                done = subprocess.run(
-                    command, cwd=ROOT, capture_output=True, text=True, timeout=FOUND_S, start_new_session=True
-                )
+                done = subprocess.run(command, capture_output=True, text=True, timeout=FOUND_S, start_new_session=True)
             except subprocess.TimeoutExpired as error:
                 raise Failed(f"node {id} was not founded within {FOUND_S:.0f} s") from error
             if done.returncode:
