@@ -15,27 +15,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench.cluster import SIZE, Cluster, percentile, round_trips, syncs_alone
+from bench.cluster import ROOT
+from raftx.measure.cluster import Cluster, measured
+from raftx.measure.disk import syncs_beside
+from raftx.measure.figures import percentile
+from raftx.measure.loads import SIZE
+from raftx.measure.network import round_trips
 
 OUTSTANDING = (1, 16, 64, 256, 1024)
-
-
-def measure(cluster, leader, outstanding, seconds, many):
-    """One load; a row of the table."""
-    before = cluster.ask(leader, "status")
-    entries, elapsed, latencies = cluster.ask(leader, "load", outstanding, seconds, many)
-    after = cluster.ask(leader, "status")
-    syncs = after["disk"]["syncs"] - before["disk"]["syncs"]
-    return {
-        "mode": "propose_many" if many else "propose",
-        "outstanding": outstanding,
-        "entries_per_s": round(entries / elapsed),
-        "p50_us": round(percentile(latencies, 0.5)),
-        "p99_us": round(percentile(latencies, 0.99)),
-        "syncs_per_s": round(syncs / elapsed),
-        "mean_batch": round((after["disk"]["wal_entries"] - before["disk"]["wal_entries"]) / max(1, syncs), 1),
-        "term_changes": after["term"] - before["term"],
-    }
 
 
 def main():
@@ -43,8 +30,8 @@ def main():
     parser.add_argument("--seconds", type=float, default=4.0, help="for each load")
     parser.add_argument("--json", metavar="PATH")
     arguments = parser.parse_args()
-    alone = syncs_alone(2.0)
-    beside = syncs_alone(2.0, processes=3)
+    alone = syncs_beside(ROOT, 2.0)
+    beside = syncs_beside(ROOT, 2.0, processes=3)
     trips = round_trips()
     single = len(alone) / 2.0
     floor = percentile(trips, 0.5) + percentile(beside, 0.5)
@@ -52,7 +39,7 @@ def main():
     print(f"disk, two others sync: p50 {percentile(beside, 0.5):,.0f} us, p99 {percentile(beside, 0.99):,.0f} us")
     print(f"NNG round trip:        p50 {percentile(trips, 0.5):,.0f} us, p99 {percentile(trips, 0.99):,.0f} us")
     rows = []
-    with Cluster() as cluster:
+    with Cluster(ROOT) as cluster:
         leader = cluster.leader()
         print(f"three processes, {'compiled' if cluster.compiled else 'interpreted'}, {SIZE} bytes an entry")
         print(f"{'':<14}{'outstanding':>11}{'entries/s':>11}{'per sync alone':>15}{'p50 us':>9}{'p99 us':>9}", end="")
@@ -60,7 +47,7 @@ def main():
         for many in (False, True):
             cluster.ask(leader, "load", 64, 1.0, many)  # warm up
             for outstanding in OUTSTANDING:
-                row = measure(cluster, leader, outstanding, arguments.seconds, many)
+                row, _ = measured(cluster, leader, outstanding, arguments.seconds, many)
                 row["per_sync_alone"] = round(row["entries_per_s"] / single, 2)
                 rows.append(row)
                 print(

@@ -20,7 +20,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench.cluster import Cluster, percentile
+from bench.cluster import ROOT
+from raftx.measure.cluster import Cluster
+from raftx.measure.figures import percentile
 
 PERIOD_S = 0.005
 OUTSTANDING = 16
@@ -76,7 +78,7 @@ def main():
     report = {}
     for way, options in (("without the GIL", {}), ("pynng's Python calls", {"use_gil": True})):
         print(way)
-        with Cluster(**options) as cluster:
+        with Cluster(ROOT, **options) as cluster:
             for busy, seconds in ((None, arguments.seconds), ("c", arguments.seconds), ("python", arguments.long)):
                 name = {None: "idle", "c": "busy, no GIL", "python": "busy, Python"}[busy]
                 if options and busy == "python":

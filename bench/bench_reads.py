@@ -15,7 +15,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench.cluster import SIZE, Cluster, percentile
+from bench.cluster import ROOT
+from raftx.measure.cluster import Cluster
+from raftx.measure.figures import percentile
+from raftx.measure.loads import SIZE
 
 AT_ONCE = 1000
 OUTSTANDING = 256
@@ -41,7 +44,7 @@ def main():
     parser.add_argument("--json", metavar="PATH")
     arguments = parser.parse_args()
     rows = []
-    with Cluster() as cluster:
+    with Cluster(ROOT) as cluster:
         leader = cluster.leader()
         follower = next(id for id in cluster.pipes if id != leader)
         print(f"three processes, {'compiled' if cluster.compiled else 'interpreted'}, {AT_ONCE:,} reads at once")

@@ -25,7 +25,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench.cluster import percentile
+from raftx.measure.figures import percentile
 
 KIB, MIB = 1 << 10, 1 << 20
 SEGMENT = 64 * MIB

@@ -39,7 +39,7 @@ LAYERS = [
     {"node"},
     {"aio"},
     {"testing"},
-    {"demo"},
+    {"demo", "measure"},
     {"cli"},
     {"__main__"},
 ]
@@ -60,7 +60,7 @@ DECLARATIONS = {"_native/layout.pxd", "_native/checks.pxd"}
 # What any module may take from the package itself.
 ROOT_NAMES = {"COMPILED", "__version__", "_pure"}
 # Layers that may use the public names.
-TOP = {"testing", "demo", "cli", "__main__"}
+TOP = {"testing", "demo", "measure", "cli", "__main__"}
 # The algorithm is deterministic: no clock, threads, files, network, logging, no randomness of its own.
 CONSENSUS_REFUSED = {
     "asyncio", "datetime", "logging", "multiprocessing", "os", "pathlib", "pynng", "queue", "random", "secrets",

@@ -1,0 +1,192 @@
+"""A durable cluster of real processes on loopback, to be measured.
+
+Each member is a process of its own (spawned) with a FileStorage and an NngTransport. Loads run inside the leader's
+process, as an application that embeds the node would have it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import tempfile
+import threading
+import time
+import traceback
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from ..config import Config
+from ..node.node import Node
+from ..storage.file import FileStorage
+from ..transport.nng import NngTransport
+from .disk import SPAWN
+from .figures import percentile
+from .loads import SIZE, WAIT_S, Counter, burn_c, burn_python, closed_loop, paced, reads_at_once
+from .network import free_ports
+
+START_S = 300.0
+
+
+class MemberFailed(Exception):
+    """A member has ended, or does not do what it must; the text has its traceback."""
+
+
+def member(pipe: Connection, id: int, ports: list[int], directory: str, options: dict[str, Any]) -> None:
+    """The body of one process: a node, and commands from the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started this process
+    try:
+        from .. import COMPILED
+
+        urls = {i + 1: f"tcp://127.0.0.1:{port}" for i, port in enumerate(ports)}
+        transport = NngTransport(
+            urls[id], {i: u for i, u in urls.items() if i != id}, use_gil=options.get("use_gil", False)
+        )
+        storage = FileStorage.create(Path(directory) / str(id), id=id, members=urls)
+        config = Config(id=id, **options.get("config", {}))
+        stop_burning = threading.Event()
+        with Node(config, storage, transport, Counter()) as node:
+            pipe.send(("ready", COMPILED))
+            while True:
+                command, *arguments = pipe.recv()
+                answer: Any = None
+                if command == "stop":
+                    break
+                if command == "status":
+                    answer = node.status().to_dict()
+                elif command == "load":
+                    answer = closed_loop(node, *arguments)
+                elif command == "reads":
+                    answer = reads_at_once(node, *arguments)
+                elif command == "paced":
+                    answer = paced(node, *arguments)
+                elif command == "burn":
+                    stop_burning = threading.Event()
+                    body: Any = {"python": burn_python, "c": burn_c}[arguments[0]]
+                    threading.Thread(target=body, args=(stop_burning,), daemon=True).start()
+                elif command == "cool":
+                    stop_burning.set()
+                else:
+                    raise ValueError(command)
+                pipe.send(("ok", answer))
+        pipe.send(("ok", None))
+    except EOFError:
+        return  # whoever started this process is gone
+    except BaseException:
+        with contextlib.suppress(OSError):
+            pipe.send(("error", traceback.format_exc()))
+
+
+class Cluster:
+    """Members, three unless something else is said, and a pipe to each.
+
+    root: where their directories are, on a real disk: the point is what a sync costs. pure: interpreted. options:
+    ``config``, settings of each; ``use_gil``. Raises MemberFailed, TimeoutError.
+    """
+
+    def __init__(self, root: str | os.PathLike[str], n: int = 3, *, pure: bool = False, **options: Any) -> None:
+        Path(root).mkdir(parents=True, exist_ok=True)
+        self.directory = tempfile.mkdtemp(prefix="cluster-", dir=root)
+        ports = free_ports(n)
+        self.pipes: dict[int, Connection] = {}
+        self.processes: dict[int, Any] = {}
+        try:
+            with _environment("RAFTX_PURE", "1" if pure else None):
+                for id in range(1, n + 1):
+                    ours, theirs = SPAWN.Pipe()
+                    arguments = (theirs, id, ports, self.directory, options)
+                    process = SPAWN.Process(target=member, args=arguments, daemon=True)
+                    process.start()
+                    theirs.close()  # a member that ends is noticed
+                    self.pipes[id], self.processes[id] = ours, process
+            self.compiled = all([self._answer(id) for id in self.pipes])
+        except BaseException:
+            self.close()
+            raise
+
+    def _answer(self, id: int, timeout: float = START_S) -> Any:
+        if not self.pipes[id].poll(timeout):
+            raise TimeoutError(f"member {id} does not answer")
+        try:
+            kind, value = self.pipes[id].recv()
+        except EOFError as error:
+            raise MemberFailed(f"member {id} has ended without a word") from error
+        if kind == "error":
+            raise MemberFailed(f"member {id}:\n{value}")
+        return value
+
+    def ask(self, id: int, *command: Any) -> Any:
+        """Give a member a command and wait for its answer."""
+        self.pipes[id].send(command)
+        return self._answer(id)
+
+    def everybody(self, *command: Any) -> dict[int, Any]:
+        """The same command to all."""
+        return {id: self.ask(id, *command) for id in self.pipes}
+
+    def leader(self) -> int:
+        """Id of the member that leads, when all agree."""
+        deadline = time.monotonic() + WAIT_S
+        while time.monotonic() < deadline:
+            views = {status["leader"] for status in self.everybody("status").values()}
+            if len(views) == 1 and 0 not in views:
+                return int(views.pop())
+            time.sleep(0.02)
+        raise TimeoutError("no leader")
+
+    def close(self) -> None:
+        """Stop all members and remove their directories."""
+        for pipe in self.pipes.values():
+            with contextlib.suppress(OSError):
+                pipe.send(("stop",))
+        for process in self.processes.values():
+            process.join(10)
+            if process.is_alive():
+                process.kill()
+                process.join()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def __enter__(self) -> Cluster:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@contextlib.contextmanager
+def _environment(name: str, value: str | None) -> Any:
+    """A variable for processes that are started meanwhile; None: as it is."""
+    before = os.environ.get(name)
+    if value is not None:
+        os.environ[name] = value
+    try:
+        yield
+    finally:
+        if value is not None:
+            if before is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = before
+
+
+def measured(
+    cluster: Cluster, leader: int, outstanding: int, seconds: float, many: bool = False, size: int = SIZE
+) -> tuple[dict[str, Any], list[float]]:
+    """One load on the leader: a row of figures, and the latencies in us."""
+    before = cluster.ask(leader, "status")
+    entries, elapsed, latencies = cluster.ask(leader, "load", outstanding, seconds, many, size)
+    after = cluster.ask(leader, "status")
+    syncs = after["disk"]["syncs"] - before["disk"]["syncs"]
+    row = {
+        "mode": "propose_many" if many else "propose",
+        "outstanding": outstanding,
+        "entries_per_s": round(entries / elapsed),
+        "p50_us": round(percentile(latencies, 0.5)),
+        "p99_us": round(percentile(latencies, 0.99)),
+        "syncs_per_s": round(syncs / elapsed),
+        "mean_batch": round((after["disk"]["wal_entries"] - before["disk"]["wal_entries"]) / max(1, syncs), 1),
+        "term_changes": after["term"] - before["term"],
+    }
+    return row, latencies
