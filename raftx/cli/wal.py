@@ -211,7 +211,7 @@ def dump(directory: str, first: int, last: int, data: bool, programs: bool) -> i
                     say(json.dumps(entry(each, data)))
             else:
                 names = ("index", "term", "kind", "member", "life", "proposal", "bytes")
-                widths = (9, 5, 7, 6, 5, 9, 7)
+                widths = (9, 5, 7, 6, 14, 9, 7)
                 rows = shown_entries(entries, data)
                 stream(names + ("data",) * data, widths + (4,) * data, rows, ("kind", "data"))
         except (WalDamaged, FileNotFoundError) as error:

@@ -181,13 +181,24 @@ def late():
     server.server_close()
 
 
-def test_reach(impl):
+resolve = socket.getaddrinfo
+
+
+def unknown_name(host, *arguments, **settings):
+    """No name server is asked: one name is known to nobody, the others are addresses."""
+    if host.endswith(".invalid"):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    return resolve(host, *arguments, **settings)
+
+
+def test_reach(impl, monkeypatch):
     peers = module(impl, "measure.peers")
     with socket.create_server(("127.0.0.1", 0)) as server:
         found = peers.reach(f"tcp://127.0.0.1:{server.getsockname()[1]}", tries=3)
     assert found.addresses == ("127.0.0.1",) and len(found.round_trips_ms) == 3 and not found.error
     gone = peers.reach(f"tcp://127.0.0.1:{ports(1)[0]}")
     assert gone.addresses and not gone.round_trips_ms and "refused" in gone.error
+    monkeypatch.setattr(peers.socket, "getaddrinfo", unknown_name)
     unknown = peers.reach("tcp://no-such-host.invalid:1")
     assert not unknown.addresses and "no-such-host.invalid is not known" in unknown.error
 
@@ -216,6 +227,7 @@ def test_doctor_of_memory(impl):
 def test_doctor_of_a_cluster(impl, tmp_path, monkeypatch, late):
     """Members of the file are looked for; the settings are held against what was measured."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(socket, "getaddrinfo", unknown_name)
     with socket.create_server(("127.0.0.1", 0)) as server:
         here, gone = server.getsockname()[1], ports(1)[0]
         (tmp_path / "cluster.toml").write_text(

@@ -6,14 +6,17 @@ import re
 import click
 import pytest
 
+from raftx.cli import bench, doctor
 from raftx.cli.app import app
 from raftx.cli.codes import EXIT_CODES
 from raftx.cli.main import main
+from raftx.demo.run import NODES
 from tests.helpers.commands import ran
 from tests.helpers.directories import descriptor, member
 from tests.helpers.implementations import module
 from tests.helpers.paths import ROOT
 from tests.helpers.wal import CLUSTER, segment
+from tests.tools import cli_page
 
 # Options of other programs that the page shows.
 FOREIGN: set[str] = set()
@@ -93,3 +96,43 @@ def test_keys_are_those_of_the_page(impl, tmp_path):
     assert set(damage) == {"file", "place", "reason", "remedy"}
     rebuilt = ran(impl, "wal", "rebuild", "--json", other).json()
     assert set(rebuilt) == keys_of("`wal rebuild`") and rebuilt["cluster"] == CLUSTER.hex()
+
+
+# --- its examples ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.once
+@pytest.mark.slow
+def test_examples_are_what_is_printed():
+    """python -m tests.tools.cli_page --write puts into the page what is printed now."""
+    printed = cli_page.ran(PAGE, measuring=False)
+    for block, now in zip(cli_page.blocks(PAGE), printed, strict=True):
+        assert cli_page.skeleton(now) == cli_page.skeleton(block)
+
+
+@pytest.mark.once
+def test_every_command_has_an_example():
+    shown = " ".join(f"{each} " for block in cli_page.blocks(PAGE) for each in cli_page.commands(block))
+    # "raftx snapshot restore" is "raftx restore", and a script is too long to be shown.
+    missing = [name for name, _ in commands() if f"{name} " not in shown]
+    assert set(missing) == {"raftx snapshot restore", "raftx completion"}
+
+
+@pytest.mark.once
+def test_examples_that_measure_have_what_their_commands_print():
+    (doctored,) = [each for each in cli_page.blocks(PAGE) if each.startswith("$ raftx doctor")]
+    assert tuple(doctored.splitlines()[3].split()) == doctor.NAMES
+    (measured,) = [each for each in cli_page.blocks(PAGE) if each.startswith("$ raftx bench")]
+    assert " ".join(bench.NAMES).split() in [line.split() for line in measured.splitlines()]
+    (shown,) = [each for each in cli_page.blocks(PAGE) if each.startswith("$ raftx demo")]
+    assert shown.splitlines()[-1] == f"every acknowledged line is on all {NODES} nodes, once and in order"
+
+
+@pytest.mark.once
+def test_a_changed_output_is_noticed():
+    """What two outputs may differ in: numbers, times, names that are drawn."""
+    same = cli_page.skeleton
+    assert same("term 7, 12:30:01, 2.1 ms") == same("term  8, 02:03:04, 13 ms")
+    assert same("cluster 1b5687632fdbb17198c3de8c0080fb60") == same("cluster e5d6bbda3889f165ca581d5c376c4289")
+    assert same("member 1 is a voter") != same("member 1 is a learner")
+    assert same("a\nb") != same("a b")
