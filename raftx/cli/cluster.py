@@ -88,9 +88,19 @@ def number(value: int | None) -> str:
 
 
 def sync_shown(status: dict[str, Any]) -> str:
-    """How long a sync of the log takes, at the 99th percentile."""
-    found = at(status, "disk", "sync_p99_ns")
-    return time_shown(found / 1e9 if found else None)
+    """How long it takes until the log is durable, at the 99th percentile; with "~": on average, which is all there is.
+
+    A member counts rounds by how long they took, in buckets, while it leads: it is at most what is shown.
+    """
+    bounds, counts = at(status, "latency", "bounds"), at(status, "latency", "wal", "counts")
+    if bounds and counts and sum(counts):
+        rest = sum(counts) * 99 // 100
+        for bucket, count in enumerate(counts):
+            if rest < count:
+                return time_shown(bounds[bucket]) if bucket < len(bounds) else f">{time_shown(bounds[-1])}"
+            rest -= count
+    syncs = at(status, "disk", "syncs")
+    return f"~{time_shown(at(status, 'disk', 'sync_ns') / 1e9 / syncs)}" if syncs else "?"
 
 
 def seen_shown(milliseconds: float | None) -> Cell:

@@ -51,11 +51,25 @@ def test_status_has_a_row_for_each_member(impl, made):
     rows = [re.split(r"  +", line.strip()) for line in done.out.splitlines()]
     assert rows == [
         ["ID", "ROLE", "TERM", "COMMIT", "APPLIED", "LAG", "PEER", "DISK", "FSYNC-p99", "SEEN"],
-        ["1", "leader", "7", "120,441", "120,441", "0", "up", "12 MB", "2.1 ms", "now"],
-        ["2", "follower", "7", "120,441", "120,441", "0", "up", "12 MB", "2.1 ms", "20 ms"],
-        ["3", "follower", "7", "118,002", "118,002", "2,439", "up", "12 MB", "2.1 ms", "41 s"],
+        ["1", "leader", "7", "120,441", "120,441", "0", "up", "12 MB", "2.0 ms", "now"],
+        ["2", "follower", "7", "120,441", "120,441", "0", "up", "12 MB", "~1.8 ms", "20 ms"],
+        ["3", "follower", "7", "118,002", "118,002", "2,439", "up", "12 MB", "~1.8 ms", "41 s"],
     ]
     assert len({len(line) for line in done.out.splitlines()}) == 1 and "\x1b" not in done.out
+
+
+@pytest.mark.parametrize(
+    ("counts", "shown"),
+    [
+        ([100, 0, 0, 0], "1.0 ms"), ([99, 1, 0, 0], "2.0 ms"), ([100, 1, 0, 0], "1.0 ms"), ([0, 0, 0, 1], ">4.1 ms"),
+        ([980, 9, 11, 0], "4.1 ms"), ([0, 0, 0, 0], "~1.8 ms"), ([], "~1.8 ms"),
+    ],
+)  # fmt: skip
+def test_the_99th_percentile_of_buckets(impl, made, counts, shown):
+    status = made.members[1]["status"]
+    status["latency"]["wal"]["counts"] = counts
+    assert module(impl, "cli.cluster").sync_shown(status) == shown
+    assert module(impl, "cli.cluster").sync_shown({"disk": {"syncs": 0, "sync_ns": 0}}) == "?"
 
 
 def test_status_of_a_cluster_that_is_not_well(impl, made):

@@ -25,6 +25,7 @@ class Made:
         self.members: dict[int, dict[str, Any]] = {}
         for id in (1, 2, 3):
             self.put(id, f"tcp://127.0.0.1:{5600 + id}", learner=False)
+        self.members[1]["status"]["latency"]["wal"] = {"counts": [900, 95, 5, 0], "seconds": 1.1}
         self.members[3] |= {"seen_ms": 41_000, "reachable": True}
         self.members[3]["status"] |= {"commit": 118_002, "applied": 118_002}
         #: what the next requests are answered with, instead of being done: (status, document)
@@ -37,7 +38,8 @@ class Made:
         status = {
             "id": id, "state": "running", "failure": None, "term": self.term, "commit": 120_441, "applied": 120_441,
             "diverged": "", "role": "leader" if id == self.leader else "follower", "leader": self.leader,
-            "disk": {"used": 12_400_000, "full": False, "sync_p99_ns": 2_100_000},
+            "disk": {"used": 12_400_000, "full": False, "syncs": 1_000, "sync_ns": 1_800_000_000},
+            "latency": {"bounds": [0.001024, 0.002048, 0.004096], "wal": {"counts": [0, 0, 0, 0], "seconds": 0.0}},
         }  # fmt: skip
         self.members[id] = {
             "id": id, "url": url, "role": status["role"], "voter": not learner, "learner": learner, "reachable": True,

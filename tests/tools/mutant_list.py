@@ -9,6 +9,7 @@ from __future__ import annotations
 from tests.tools import (
     mutant_aio,
     mutant_apply,
+    mutant_commands,
     mutant_crashes,
     mutant_divergence,
     mutant_histories,
@@ -659,6 +660,7 @@ MUTANTS = (
     *mutant_members.MUTANTS,
     *mutant_reads.MUTANTS,
     *mutant_apply.MUTANTS,
+    *mutant_commands.MUTANTS,
     *mutant_divergence.MUTANTS,
     *mutant_histories.MUTANTS,
     *mutant_sessions.MUTANTS,

@@ -1,0 +1,82 @@
+"""Mistakes in the command line: requests, backups, founding, and the doctor's verdicts. A part of the list."""
+
+from __future__ import annotations
+
+from tests.tools.mutant_kinds import Edit, Mutant
+
+CLUSTER = "raftx/cli/cluster.py"
+FOUND = "raftx/cli/found.py"
+REMOTE = "raftx/cli/remote.py"
+VERDICT = "raftx/measure/verdict.py"
+
+ASKED = "cli/test_cli_cluster.py"
+FOUNDED = "cli/test_cli_found.py"
+EXAMINED = "cli/test_cli_doctor.py"
+
+MUTANTS = (
+    Mutant(
+        "a-request-that-was-sent-is-sent-again",
+        0,
+        "a change whose outcome is unknown is given to the next member, and may be made twice",
+        ASKED,
+        (
+            Edit(
+                REMOTE,
+                "            except Unreachable as error:\n",
+                "            except (Unreachable, Unanswered) as error:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "an-unknown-outcome-told-as-not-done",
+        0,
+        "whoever believes that it is safe to repeat does it twice",
+        ASKED,
+        (Edit(REMOTE, 'before you repeat it", UNKNOWN, found)', 'before you repeat it", NOT_DONE, found)'),),
+    ),
+    Mutant(
+        "a-backup-that-was-cut-off-counts",
+        0,
+        "a part of a backup gets its name",
+        ASKED,
+        (
+            Edit(REMOTE, "        if self.length is not None and count < self.length:\n", "        if False:\n"),
+            Edit(CLUSTER, "seen = reader.verify()", "seen = reader.descriptor"),
+        ),
+    ),
+    Mutant(
+        "a-backup-replaces-another",
+        0,
+        "the only good backup is written over",
+        ASKED,
+        (Edit(CLUSTER, "if os.path.lexists(file) and not force:", "if os.path.lexists(file) and force:"),),
+    ),
+    Mutant(
+        "a-cluster-that-is-not-well-ends-with-0",
+        0,
+        "a script that watches the exit code learns nothing of a member that is down",
+        ASKED,
+        (Edit(CLUSTER, "return DAMAGED if problems else FINE", "return FINE"),),
+    ),
+    Mutant(
+        "the-file-of-a-cluster-replaced-without-a-word",
+        0,
+        "members and settings of a cluster that runs are gone from its file",
+        FOUNDED,
+        (Edit(FOUND, '"w" if force else "x"', '"w"'),),
+    ),
+    Mutant(
+        "memory-taken-for-a-disk",
+        0,
+        "a member is run where a power cut takes what was acknowledged",
+        EXAMINED,
+        (Edit(VERDICT, "    if found.kind in VOLATILE:\n", "    if not found:\n"),),
+    ),
+    Mutant(
+        "settings-without-room-for-slow-syncs",
+        0,
+        "the settings that the doctor suggests lead to elections whenever the disk is slow",
+        EXAMINED,
+        (Edit(VERDICT, "(10 * (trip + late) + 4 * sync) / tick", "(10 * (trip + late)) / tick"),),
+    ),
+)
