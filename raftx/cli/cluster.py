@@ -26,12 +26,12 @@ ROLES = {"leader": GOOD, "candidate": DOUBTFUL, "pre_candidate": DOUBTFUL, "none
 
 @click.command("status", cls=Command)
 @reached
-def status(urls: tuple[str, ...], config: str | None, token: str | None, timeout: float, programs: bool) -> int:
+def status(urls: tuple[str, ...], config: str | None, token: str | None, timeout: float | None, programs: bool) -> int:
     """How each member of a cluster stands, as one of them sees it.
 
     The exit code is 1 where there is no leader, or a member is down or has failed.
     """
-    found = admin_of(urls, config, token, timeout).get("/cluster")
+    found = admin_of(urls, config, token, timeout).cluster()
     problems = problems_of(found)
     if programs:
         say(as_json({**found, "problems": problems}))
@@ -129,9 +129,9 @@ def problems_of(found: dict[str, Any]) -> list[str]:
 
 @click.command("members", cls=Command)
 @reached
-def members(urls: tuple[str, ...], config: str | None, token: str | None, timeout: float, programs: bool) -> int:
+def members(urls: tuple[str, ...], config: str | None, token: str | None, timeout: float | None, programs: bool) -> int:
     """Who is in a cluster, as a voter or a learner, and where."""
-    found = admin_of(urls, config, token, timeout).get("/cluster")
+    found = admin_of(urls, config, token, timeout).cluster()
     kept = [
         {"id": each["id"], "url": each["url"], "voter": each["voter"], "learner": each["learner"]}
         for each in found["members"]

@@ -24,6 +24,7 @@ from .codes import NOT_DONE, REFUSED, UNKNOWN, UNREADABLE, USAGE
 
 DEFAULT_FILE = "cluster.toml"
 CONNECT_S = 3.0  # to one member, before the next one is asked
+LOOK_S, CHANGE_S = 10.0, 60.0  # for an answer, and until something is done, unless --timeout says otherwise
 GRACE_S = 5.0  # beyond the time that a member has for its answer
 CHUNK = 1 << 20
 ADDRESSES, TOKEN = "RAFTX_ADMIN", "RAFTX_TOKEN"  # in the environment
@@ -40,14 +41,15 @@ class Unanswered(Exception):
 class Admin:
     """The members of a cluster, of which any will do.
 
-    urls: where their admin pages are. token: for what changes something; "": there is none. timeout: seconds in which
-    something is done.
+    urls: where their admin pages are. token: for what changes something; "": there is none. timeout: seconds for an
+    answer, and until something is done; None: LOOK_S and CHANGE_S.
     """
 
-    def __init__(self, urls: list[str], token: str, timeout: float) -> None:
+    def __init__(self, urls: list[str], token: str, timeout: float | None) -> None:
         self.urls = urls
         self.token = token
-        self.timeout = timeout
+        self.patience = timeout or LOOK_S
+        self.timeout = timeout or CHANGE_S
         #: who answered last
         self.answered = ""
 
@@ -57,12 +59,22 @@ class Admin:
         refusals = []
         for url in self.urls:
             try:
-                document = _Answer(url, "GET", where, self._headers(), None, self.timeout).document()
+                document = _Answer(url, "GET", where, self._headers(), None, self.patience).document()
                 self.answered = url
                 return document
             except (Unreachable, Unanswered) as error:
                 refusals.append(str(error))
         raise nobody(refusals)
+
+    def cluster(self) -> dict[str, Any]:
+        """What a member says of all. Raises Told."""
+        found = self.get("/cluster")
+        known = ("cluster", "id", "leader", "term", "members")
+        of_each = ("id", "url", "role", "voter", "learner", "reachable", "error", "seen_ms", "status")
+        good = isinstance(found, dict) and all([key in found for key in known]) and isinstance(found["members"], list)
+        if not good or not all([isinstance(each, dict) and each.keys() >= {*of_each} for each in found["members"]]):
+            raise Told(f"{self.answered} answers something else than a member of this version of raftx", UNREADABLE)
+        return dict(found)
 
     def post(self, path: str, **body: Any) -> Any:
         """The result of a request that was done. Raises Told, with the code for what became of it."""
@@ -231,9 +243,7 @@ def reached(function: Any) -> Any:
             "--timeout",
             metavar="SECONDS",
             type=click.FloatRange(0, min_open=True),
-            default=10.0,
-            show_default=True,
-            help="How long a member may take.",
+            help=f"How long a member may take; default: {LOOK_S:.0f} to answer, {CHANGE_S:.0f} to change something.",
         ),
     )
     for option in reversed(options):
@@ -241,7 +251,7 @@ def reached(function: Any) -> Any:
     return function
 
 
-def admin_of(urls: tuple[str, ...], config: str | None, token: str | None, timeout: float) -> Admin:
+def admin_of(urls: tuple[str, ...], config: str | None, token: str | None, timeout: float | None) -> Admin:
     """The members that the options, the environment or a file here name. Raises click.UsageError, ConfigError."""
     found = [*urls]
     if not found and config is None:

@@ -76,7 +76,7 @@ class Watcher:
         """One look. Raises nothing for members that do not answer."""
         seen = Seen()
         try:
-            seen.cluster = self.admin.get("/cluster")
+            seen.cluster = self.admin.cluster()
             self._events(seen)
         except Told as error:
             seen.error = str(error)

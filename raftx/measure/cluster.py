@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import tempfile
 import threading
 import time
@@ -22,7 +21,7 @@ from ..config import Config
 from ..node.node import Node
 from ..storage.file import FileStorage
 from ..transport.nng import NngTransport
-from .disk import SPAWN
+from .disk import SPAWN, start
 from .figures import percentile
 from .loads import SIZE, WAIT_S, Counter, burn_c, burn_python, closed_loop, paced, reads_at_once
 from .network import free_ports
@@ -36,7 +35,6 @@ class MemberFailed(Exception):
 
 def member(pipe: Connection, id: int, ports: list[int], directory: str, options: dict[str, Any]) -> None:
     """The body of one process: a node, and commands from the parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started this process
     try:
         from .. import COMPILED
 
@@ -98,7 +96,7 @@ class Cluster:
                     ours, theirs = SPAWN.Pipe()
                     arguments = (theirs, id, ports, self.directory, options)
                     process = SPAWN.Process(target=member, args=arguments, daemon=True)
-                    process.start()
+                    start(process)
                     theirs.close()  # a member that ends is noticed
                     self.pipes[id], self.processes[id] = ours, process
             self.compiled = all([self._answer(id) for id in self.pipes])

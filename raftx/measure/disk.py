@@ -6,11 +6,13 @@ import contextlib
 import multiprocessing
 import os
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 SPAWN = multiprocessing.get_context("spawn")
 BLOCK = 4096
@@ -56,6 +58,15 @@ def syncs(path: str | os.PathLike[str], seconds: float, size: int = BLOCK, lengt
         os.unlink(path)
 
 
+def start(process: Any) -> None:
+    """Start a process that Ctrl-C never reaches, from its first moment on: it is for whoever started it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()  # it inherits what is blocked
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _other(pipe: Connection, path: str, seconds: float) -> None:
     pipe.send(syncs(path, seconds))
 
@@ -68,7 +79,7 @@ def syncs_beside(directory: str | os.PathLike[str], seconds: float = 2.0, proces
             ours, theirs = SPAWN.Pipe()
             arguments = (theirs, str(path / f"other{number}"), seconds + 2)
             process = SPAWN.Process(target=_other, args=arguments, daemon=True)
-            process.start()
+            start(process)
             pipes.append(ours)
             running.append(process)
         if running:

@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection
 from .._native.threads import Event
 from ..testing.pingpong import PingPong
 from ..transport.nng import NngTransport
-from .disk import SPAWN
+from .disk import SPAWN, start
 
 FRAME = 152  # bytes of a frame with one entry, beside its data
 LIMIT_S = 60.0
@@ -46,7 +46,7 @@ def round_trips(size: int = 256 + FRAME, rounds: int = 5000) -> list[float]:
     ports = free_ports(2)
     ours, theirs = SPAWN.Pipe()
     process = SPAWN.Process(target=_echo, args=(theirs, ports, size, rounds), daemon=True)
-    process.start()
+    start(process)
     event = Event()
     transport = NngTransport(f"tcp://127.0.0.1:{ports[0]}", {2: f"tcp://127.0.0.1:{ports[1]}"})
     link = transport.open_link(1, event)

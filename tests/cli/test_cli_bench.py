@@ -8,6 +8,7 @@ import pytest
 
 from tests.helpers.commands import ran, spawned
 from tests.helpers.implementations import module
+from tests.tools import cli_page
 
 QUICK = ("--seconds", "0.2", "--outstanding", "1,8")
 
@@ -29,6 +30,7 @@ def test_bench(impl, tmp_path):
     assert [(row["size"], row["mode"], row["outstanding"]) for row in rows] == [
         (size, mode, n) for size in (16, 300) for mode in ("propose", "propose_many") for n in (1, 8)
     ]
+    assert set(found) == cli_page.keys_of("`bench`") and set(rows[0]) == cli_page.keys_of("each of its `rows`")
     for row in rows:
         assert row["entries_per_s"] > 0 and 0 < row["p50_us"] <= row["p99_us"] and row["syncs_per_s"] > 0
         assert sum(many for _, _, many in row["histogram"]) > 0
@@ -83,3 +85,28 @@ def test_a_member_that_fails_is_told(impl, tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "Cluster", fail)
     done = ran(impl, "bench", "--directory", tmp_path, *QUICK)
     assert done.code == 1 and done.err == "raftx: a member failed: StorageFailed: the disk\n"
+
+
+@pytest.mark.slow
+@pytest.mark.once
+def test_an_interrupted_run_leaves_nothing(tmp_path):
+    """Ctrl-C goes to all processes of a terminal; the members leave it to the command."""
+    import signal
+    import subprocess
+    import sys
+
+    from tests.helpers.paths import ROOT
+    from tests.helpers.waiting import eventually
+
+    command = [sys.executable, "-m", "raftx", "bench", "--directory", str(tmp_path), "--seconds", "60"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    ) as process:
+        try:
+            eventually(lambda: len(list(tmp_path.glob("cluster-*/*/wal-*"))) >= 3, timeout=60)
+            os.killpg(process.pid, signal.SIGINT)
+            out, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert (process.returncode, out, errors) == (130, b"", b"")
+    assert list(tmp_path.iterdir()) == []

@@ -93,6 +93,30 @@ def test_status_for_programs(impl, made):
     assert found == {**made.document(), "problems": []}
 
 
+@pytest.mark.parametrize("odd", [[], {"cluster": "x"}, "members", "a member", 7])
+def test_somebody_else_answers(impl, made, odd, monkeypatch):
+    """What has not the shape of a cluster is told, in one line."""
+    document = made.document()
+    if odd == "members":
+        odd = {**document, "members": 1}
+    elif odd == "a member":
+        del document["members"][1]["status"]
+        odd = document
+    monkeypatch.setattr(made, "document", lambda: odd)
+    for arguments in (["status"], ["members"], ["watch", "--count", "1"]):
+        done = ran(impl, *arguments)
+        assert done.code == (0 if arguments[0] == "watch" else 3)
+        assert "something else than a member" in done.err and done.err.count("\n") == 1 and done.out == ""
+
+
+def test_a_look_is_less_patient_than_a_change(impl, made):
+    remote = module(impl, "cli.remote")
+    assert (remote.Admin([], "", None).patience, remote.Admin([], "", None).timeout) == (10, 60)
+    assert (remote.Admin([], "", 3).patience, remote.Admin([], "", 3).timeout) == (3, 3)
+    assert ran(impl, "snapshot", "save").code == 0
+    assert made.requests[-1] == ("POST", "/snapshot", {"timeout": 60.0})
+
+
 def test_members(impl, made):
     made.put(4, "tcp://d:5601", learner=True)
     done = ran(impl, "members")

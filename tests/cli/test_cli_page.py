@@ -11,7 +11,9 @@ from raftx.cli.app import app
 from raftx.cli.codes import EXIT_CODES
 from raftx.cli.main import main
 from raftx.demo.run import NODES
+from tests.helpers.admin_server import TOKEN, Made, serving
 from tests.helpers.commands import ran
+from tests.helpers.demo import KEYS
 from tests.helpers.directories import descriptor, member
 from tests.helpers.implementations import module
 from tests.helpers.paths import ROOT
@@ -60,11 +62,6 @@ def test_it_is_installed():
     assert command.load() is main
 
 
-def keys_of(name):
-    (row,) = re.findall(rf"^\| {re.escape(name)} \| (.*) \|$", PAGE, re.MULTILINE)
-    return set(re.findall(r"`(\w+)`", re.sub(r"\([^)]*\)", "", row)))
-
-
 def test_keys_are_those_of_the_page(impl, tmp_path):
     backup = tmp_path / "backup"
     writer = module(impl, "storage.snapshot_copy").BackupWriter(backup, descriptor(impl, 7), False)
@@ -72,22 +69,22 @@ def test_keys_are_those_of_the_page(impl, tmp_path):
     writer.finish()
     path = member(impl, tmp_path / "n", entries=5, snapshots=(3,))
     info = ran(impl, "wal", "info", "--json", path).json()
-    assert set(info) == keys_of("`wal info`")
-    assert set(info["founding"]) == keys_of("its `founding`")
-    assert set(info["log"]) == keys_of("its `log`") - {"mark"}
-    assert set(info["segments"][0]) == keys_of("each of its `segments`")
-    assert set(info["snapshots"][0]) == keys_of("each of its `snapshots`")
+    assert set(info) == cli_page.keys_of("`wal info`")
+    assert set(info["founding"]) == cli_page.keys_of("its `founding`")
+    assert set(info["log"]) == cli_page.keys_of("its `log`") - {"mark"}
+    assert set(info["segments"][0]) == cli_page.keys_of("each of its `segments`")
+    assert set(info["snapshots"][0]) == cli_page.keys_of("each of its `snapshots`")
     dumped = ran(impl, "wal", "dump", "--json", "--data", "--to", "1", path).json()
-    assert set(dumped) == keys_of("`wal dump`")
-    assert set(ran(impl, "wal", "verify", "--json", path).json()) == keys_of("`wal verify`")
+    assert set(dumped) == cli_page.keys_of("`wal dump`")
+    assert set(ran(impl, "wal", "verify", "--json", path).json()) == cli_page.keys_of("`wal verify`")
     described = ran(impl, "snapshot", "info", "--json", backup).json()
-    assert set(described) == keys_of("`snapshot info`")
+    assert set(described) == cli_page.keys_of("`snapshot info`")
     verified = ran(impl, "snapshot", "verify", "--json", backup).json()
     assert set(verified) == set(described) | {"file", "whole"}
     restored = ran(impl, "restore", "--json", backup, tmp_path / "r", "--id", "1", "--members", "1").json()
-    assert set(restored) == keys_of("`restore`")
+    assert set(restored) == cli_page.keys_of("`restore`")
     recovered = ran(impl, "recover", "--json", "--accept-loss", path, "--cluster", "00" * 16).json()
-    assert set(recovered) == keys_of("`recover`")
+    assert set(recovered) == cli_page.keys_of("`recover`")
     other = member(impl, tmp_path / "m", entries=5)
     data = bytearray(segment(other).read_bytes())
     data[4096 + 40] ^= 1
@@ -95,7 +92,41 @@ def test_keys_are_those_of_the_page(impl, tmp_path):
     damage = ran(impl, "wal", "info", "--json", other).json()["damage"][0]
     assert set(damage) == {"file", "place", "reason", "remedy"}
     rebuilt = ran(impl, "wal", "rebuild", "--json", other).json()
-    assert set(rebuilt) == keys_of("`wal rebuild`") and rebuilt["cluster"] == CLUSTER.hex()
+    assert set(rebuilt) == cli_page.keys_of("`wal rebuild`") and rebuilt["cluster"] == CLUSTER.hex()
+
+
+def test_keys_of_what_asks_a_cluster(impl, tmp_path, monkeypatch):
+    """Those of the page, for the other commands; ``bench`` and ``demo`` are looked at where they run."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RAFTX_TOKEN", TOKEN)
+    keys = cli_page.keys_of
+    made = Made()
+    writer = module(impl, "storage.snapshot_copy").BackupWriter(tmp_path / "b", descriptor(impl, 7), False)
+    writer.write(b"state")
+    writer.finish()
+    made.backup = (tmp_path / "b").read_bytes()
+    found = ran(impl, "init", "--json", "1=127.0.0.1:1", "--cluster", "x").json()
+    assert set(found) == keys("`init`") and set(found["members"]["1"]) == {"url", "admin", "learner"}
+    assert set(ran(impl, "create", "--json", "--id", "1").json()) == keys("`create`, `join`")
+    done = ran(impl, "join", "--json", "j", "--id", "2", "--config", "cluster.toml")
+    assert set(done.json()) == keys("`create`, `join`")
+    with serving(made) as url:
+        monkeypatch.setenv("RAFTX_ADMIN", url)
+        found = ran(impl, "status", "--json").json()
+        assert set(found) == keys("`status`") and set(found["members"][0]) == keys("each of its `members`")
+        found = ran(impl, "members", "--json").json()
+        assert set(found) | set(found["members"][0]) == keys("`members`")
+        assert set(ran(impl, "backup", "--json", "backup").json()) == keys("`backup`")
+        (row,) = [each for each in PAGE.splitlines() if each.startswith("| `add`, `promote`")]
+        outcome = set(ran(impl, "transfer", "--json", "2").json())
+        made.instead = [(409, {"outcome": "not done", "reason": "x"})]
+        assert outcome | set(ran(impl, "transfer", "--json", "2").json()) == {"outcome", "result", "reason"}
+        assert all(f"`{key}`" in row for key in ("outcome", "result", "reason"))
+        assert set(ran(impl, "watch", "--json", "--count", "1").json()) == keys("`watch`")
+    found = ran(impl, "doctor", "--json", "--seconds", "0.1").json()
+    assert set(found) == keys("`doctor`") and set(found["settings"]) == keys("its `settings`")
+    assert set(ran(impl, "completion", "zsh", "--json").json()) == keys("`completion`")
+    assert keys("`demo`") == {*KEYS, "problem"}
 
 
 # --- its examples ------------------------------------------------------------------------------------------

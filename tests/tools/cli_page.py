@@ -47,6 +47,13 @@ def commands(block: str) -> list[str]:
     return [line[2:] for line in block.splitlines() if line.startswith("$ ")]
 
 
+def keys_of(name: str) -> set[str]:
+    """The keys of JSON in the first row of that name; what stands in brackets is about them."""
+    row = re.findall(rf"^\| {re.escape(name)} \| (.*) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)[0]
+    plain = re.sub(r"\([^)]*\)", "", row).replace("of each", "")
+    return set(re.findall(r"`(\w+)`", plain))
+
+
 def measures(block: str) -> bool:
     """Whether what it prints depends on the machine."""
     return any(command.split()[1] in MEASURING for command in commands(block))
