@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from .base import NATURAL, PAIR, PATH, Command, Refused
-from .codes import DAMAGED, FINE
+from .base import NATURAL, PAIR, PATH, Command, Refused, Told
+from .codes import DAMAGED, FINE, NOT_DONE
 from .output import BAD, DOUBTFUL, GOOD, PALE, Cell, as_json, complain, fields, say, show, shown, size_shown, time_shown
 from .remote import admin_of, reached
 from .snapshot import commands as snapshots
@@ -188,7 +188,7 @@ def demote(id: int, programs: bool, **options: Any) -> int:
 @click.argument("id", type=NATURAL)
 @reached
 def remove(id: int, programs: bool, **options: Any) -> int:
-    """Remove a member for good. Its id is not used again."""
+    """Remove a member for good: it ends, and its directory is of no use any more."""
     return request(programs, f"member {id} is removed", admin_of(**options).post("/members/remove", id=id))
 
 
@@ -205,7 +205,10 @@ def move(member: tuple[int, str], programs: bool, **options: Any) -> int:
 @click.argument("member", metavar="ID=HOST:PORT", type=PAIR)
 @reached
 def replace(member: tuple[int, str], programs: bool, **options: Any) -> int:
-    """Put a new member in the place of one whose disk is lost."""
+    """Put a member with an empty directory in the place of one whose disk is lost.
+
+    The member is removed and added again with the same id. Before, found its new directory (raftx join) and start it.
+    """
     id, url = member
     result = admin_of(**options).post("/members/replace", id=id, url=url)
     return request(programs, f"member {id} is replaced by the one at {url}", result)
@@ -215,9 +218,24 @@ def replace(member: tuple[int, str], programs: bool, **options: Any) -> int:
 @click.argument("id", type=NATURAL, required=False)
 @reached
 def transfer(id: int | None, programs: bool, **options: Any) -> int:
-    """Hand leadership to a member; without an ID, to the one that has most of the log."""
-    result = admin_of(**options).post("/transfer", to=id)
-    return request(programs, f"member {id} leads" if id else "another member leads", result)
+    """Hand leadership to a member; without an ID, to the voter that answers and has most of the log."""
+    admin = admin_of(**options)
+    if id is None:
+        id = successor(admin.cluster())
+    return request(programs, f"member {id} leads", admin.post("/transfer", to=id))
+
+
+def successor(found: dict[str, Any]) -> int:
+    """Who should lead next. Raises Told."""
+    others = [
+        (each["status"].get("last", 0), -each["id"])
+        for each in found["members"]
+        if each["voter"] and each["id"] != found["leader"] and each["reachable"] and each["status"]
+    ]
+    if not others:
+        reason = "there is no other voter that answers"
+        raise Told(f"not done: {reason}. It is safe to repeat it", NOT_DONE, {"outcome": "not done", "reason": reason})
+    return -int(max(others)[1])
 
 
 # --- snapshots and backups -----------------------------------------------------------------------------

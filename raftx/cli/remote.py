@@ -6,6 +6,7 @@ one only while nothing of it was sent: what was sent may have been done.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -25,8 +26,10 @@ from .codes import NOT_DONE, REFUSED, UNKNOWN, UNREADABLE, USAGE
 DEFAULT_FILE = "cluster.toml"
 CONNECT_S = 3.0  # to one member, before the next one is asked
 LOOK_S, CHANGE_S = 10.0, 60.0  # for an answer, and until something is done, unless --timeout says otherwise
-GRACE_S = 5.0  # beyond the time that a member has for its answer
+GRACE_S = 15.0  # beyond the time that a member has for its answer
 CHUNK = 1 << 20
+TEXT_MAX = 64 << 10  # bytes of a refusal
+NOT_BEGUN = (404, 405, 421, 503)  # answers of a server that has begun nothing
 ADDRESSES, TOKEN = "RAFTX_ADMIN", "RAFTX_TOKEN"  # in the environment
 
 
@@ -98,10 +101,11 @@ class Admin:
 
     def download(self, path: str, take: Callable[[bytes, int | None], object]) -> int:
         """Give ``take`` what a member sends, and the number of bytes of all or None; how many came. Raises Told."""
+        where = f"{path}?{urlencode({'timeout': self.timeout})}"
         refusals = []
         for url in self.urls:
             try:
-                answer = _Answer(url, "GET", path, self._headers(), None, self.timeout + GRACE_S)
+                answer = _Answer(url, "GET", where, self._headers(), None, self.timeout + GRACE_S)
             except (Unreachable, Unanswered) as error:
                 refusals.append(str(error))
                 continue
@@ -185,15 +189,30 @@ class _Answer:
 
     def _refused(self, path: str) -> None:
         """An answer that is none of the wanted ones."""
-        status = self.response.status
+        status, text = self.response.status, ""
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            text = self.response.read(TEXT_MAX).decode("utf-8", "replace")
+        self.connection.close()
         try:
-            found = self.document()
-        except Unanswered:
+            found = json.loads(text)
+        except ValueError:
             found = {}
         found = found if isinstance(found, dict) else {}
+        said = " ".join(str(found.get("error") or text).split())
         if status in (401, 403):
-            how = f"give it with --token or in {TOKEN}"
-            raise Told(f"{self.url} wants the right token: {how}", REFUSED, {"error": "token"})
+            how = f"give the token with --token or in {TOKEN}"
+            raise Told(
+                f"{self.url} refuses: {said or 'the token is wrong'}. If it has one, {how}", REFUSED, {"error": said}
+            )
+        if status in NOT_BEGUN:
+            hint = (
+                f": it has no {path}; is it the address of admin pages?"
+                if status == 404
+                else f": {said}"
+                if said
+                else ""
+            )
+            raise Unreachable(f"{self.url} answers {status} {self.response.reason}{hint}")
         if status == 409:
             raise Told(f"not done: {found.get('reason', '?')}. It is safe to repeat it", NOT_DONE, found)
         if status == 504:
@@ -201,8 +220,6 @@ class _Answer:
             raise Told(f"unknown: {reason}. Look (raftx status) before you repeat it", UNKNOWN, found)
         if status == 400:
             raise Told(str(found.get("error", "the request is wrong")), USAGE, found)
-        if status == 404:
-            raise Unanswered(f"{self.url} has no {path}: is it the address of a member's admin pages?")
         raise Unanswered(f"{self.url} answers {status} {self.response.reason}")
 
 
@@ -242,7 +259,7 @@ def reached(function: Any) -> Any:
         click.option(
             "--timeout",
             metavar="SECONDS",
-            type=click.FloatRange(0, min_open=True),
+            type=click.FloatRange(0, 3600, min_open=True),
             help=f"How long a member may take; default: {LOOK_S:.0f} to answer, {CHANGE_S:.0f} to change something.",
         ),
     )

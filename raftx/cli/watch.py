@@ -63,11 +63,11 @@ class Seen:
 
 
 class Watcher:
-    """Looks, and remembers which events were seen. Events are a member's own: another one counts them otherwise."""
+    """Looks, and remembers which events were seen. Each member counts its own, in each of its lives from 1 on."""
 
     def __init__(self, admin: Admin) -> None:
         self.admin = admin
-        self.source = ""
+        self.source: tuple[str, Any] = ("", None)  # who tells, and in which life
         self.after = 0
         self.time = 0.0
         self.recent: deque[dict[str, Any]] = deque(maxlen=EVENTS_SHOWN)
@@ -77,20 +77,22 @@ class Watcher:
         seen = Seen()
         try:
             seen.cluster = self.admin.cluster()
-            self._events(seen)
+            own = [each["status"] for each in seen.cluster["members"] if each["id"] == seen.cluster["id"]]
+            self._events(seen, own[0].get("life") if own and own[0] else None)
         except Told as error:
             seen.error = str(error)
         return seen
 
-    def _events(self, seen: Seen) -> None:
-        found = self.admin.get("/events", after=self.after if self.admin.answered == self.source else 0)
-        other = self.admin.answered != self.source
+    def _events(self, seen: Seen, life: Any) -> None:
+        source = (self.admin.answered, life)
+        found = self.admin.get("/events", after=self.after if source == self.source else 0)
+        other = source != self.source
         for each in found:
             if not other or float(each["time"]) > self.time:
                 seen.events.append(each)
-        if not self.source:
+        if not self.source[0]:
             seen.events = seen.events[-EVENTS_SHOWN:]
-        self.source = self.admin.answered
+        self.source = (self.admin.answered, life)
         if found:
             self.after, self.time = found[-1]["n"], float(found[-1]["time"])
         elif other:
@@ -164,7 +166,7 @@ class Lines:
 
 def state_of(member: dict[str, Any]) -> str:
     """What of a member is told when it changes."""
-    role = "learner" if member["learner"] else member["role"]
+    role = "learner" if member["learner"] else member["role"] or "unknown"
     return f"{role}, {'up' if member['reachable'] else 'down'}"
 
 

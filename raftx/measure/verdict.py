@@ -21,6 +21,7 @@ SEGMENT_BYTES = 64 << 20
 SYNC_TOO_FAST_US = 8.0  # no disk is as fast: nothing is written
 SYNC_SLOW_MS, SYNC_BAD_MS = 50.0, 1000.0
 CLOCK_FAIR_S = 1.0  # where members begin to warn
+TOLD_LATE_S = 1.0  # a server may tell the second before
 FILES_BAD, FILES_FAIR = 256, 1024
 ROOM_BAD, ROOM_FAIR = 4 * SEGMENT_BYTES, 1 << 30
 TICKS_MS = (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 60_000)
@@ -131,7 +132,7 @@ def of_peer(id: int, url: str, error: str, known: bool, times_ms: Sequence[float
 def of_clock(id: int, offset: float) -> Finding:
     """Whether a clock is right."""
     text = f"{abs(offset):,.2f} s {'ahead of' if offset > 0 else 'behind'} this one"
-    level = GOOD if abs(offset) <= CLOCK_FAIR_S else FAIR
+    level = GOOD if -CLOCK_FAIR_S - TOLD_LATE_S <= offset <= CLOCK_FAIR_S else FAIR
     remedy = "" if level == GOOD else "let both follow NTP: entry.time and leases go by clocks"
     return Finding(f"clock of member {id}", level, text, remedy)
 

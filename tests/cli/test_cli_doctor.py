@@ -107,8 +107,8 @@ def test_interpreters_peers_and_clocks(verdict):
     assert verdict.of_peer(2, "u", "", True, [1.5]).level == "good"
     assert verdict.of_peer(2, "u", "no answer", True, [1.5]).level == "fair"
     assert verdict.of_peer(2, "u", "a is not known", False, []).level == "bad"
-    assert [verdict.of_clock(2, offset).level for offset in (-1.0, 0.5, 1.01, -2.0)] == ["good", "good", "fair", "fair"]
-    assert "behind" in verdict.of_clock(2, -2.0).text and "ahead" in verdict.of_clock(2, 2.0).text
+    assert [verdict.of_clock(2, offset).level for offset in (-2.0, 0.5, 1.01, -2.1)] == ["good", "good", "fair", "fair"]
+    assert "behind" in verdict.of_clock(2, -3.0).text and "ahead" in verdict.of_clock(2, 2.0).text
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ class Made:
     """A cluster of three members, of which the third is behind."""
 
     def __init__(self) -> None:
-        self.cluster = b"flags".ljust(16, b"\0").hex()
+        self.cluster = "flags"
         self.leader, self.term = 1, 7
         self.events = [{"n": 1, "time": 1764460000.0, "event": "leader", "text": "member 1 leads in term 7"}]
         self.members: dict[int, dict[str, Any]] = {}
@@ -36,18 +36,19 @@ class Made:
 
     def put(self, id: int, url: str, learner: bool) -> None:
         status = {
-            "id": id, "state": "running", "failure": None, "term": self.term, "commit": 120_441, "applied": 120_441,
+            "id": id, "state": "running", "failure": None, "life": 1, "term": self.term, "commit": 120_441,
+            "applied": 120_441, "last": 120_441,
             "diverged": "", "role": "leader" if id == self.leader else "follower", "leader": self.leader,
             "disk": {"used": 12_400_000, "full": False, "syncs": 1_000, "sync_ns": 1_800_000_000},
             "latency": {"bounds": [0.001024, 0.002048, 0.004096], "wal": {"counts": [0, 0, 0, 0], "seconds": 0.0}},
         }  # fmt: skip
         self.members[id] = {
             "id": id, "url": url, "role": status["role"], "voter": not learner, "learner": learner, "reachable": True,
-            "error": None, "seen_ms": 0 if id == self.leader else 20, "status": status,
+            "error": "", "seen_ms": 0 if id == self.leader else 20, "status": status,
         }  # fmt: skip
 
     def down(self, id: int) -> None:
-        self.members[id] |= {"reachable": False, "error": "connection refused", "role": "none", "status": None}
+        self.members[id] |= {"reachable": False, "error": "connection refused", "role": "", "status": None}
 
     def happened(self, event: str, text: str) -> None:
         self.events.append({"n": len(self.events) + 1, "time": time.time(), "event": event, "text": text})
@@ -79,7 +80,7 @@ class Made:
         if path.startswith("/members/") and path.removeprefix("/members/") in CHANGES:
             return self.change(path.removeprefix("/members/"), body)
         if path == "/transfer":
-            to = body["to"] or 2
+            to = body["to"]
             self.leader, self.term = to, self.term + 1
             for id, each in self.members.items():
                 each["role"] = "leader" if id == to else "follower"
@@ -104,7 +105,7 @@ class Handler(BaseHTTPRequestHandler):
             after = int(parse_qs(parts.query)["after"][0])
             self.send(200, [each for each in self.made.events if each["n"] > after])
         elif parts.path == "/livez":
-            self.send(200, {"live": True})
+            self.send(200, b"livez check passed\n")
         elif parts.path == "/backup":
             if self.allowed():
                 data = self.made.backup
@@ -126,7 +127,7 @@ class Handler(BaseHTTPRequestHandler):
     def allowed(self) -> bool:
         if self.headers["Authorization"] == f"Bearer {TOKEN}":
             return True
-        self.send(403, {"error": "the token is missing or wrong"})
+        self.send(403, b"the token is not the one that was given\n")
         return False
 
     def send(self, status: int, document: Any) -> None:
