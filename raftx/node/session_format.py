@@ -38,46 +38,46 @@ class _Unfit(Exception):
     """What is no such value."""
 
 
-def encode_value(value: Any) -> bytes | None:
-    """A result as bytes; None for what cannot be kept: of another type, too deep, or more than RESULT_MAX bytes.
+def encode_value(value: Any, most: int = RESULT_MAX) -> bytes | None:
+    """A result as bytes; None for what cannot be kept: of another type, too deep, or more than ``most`` bytes.
 
     Of exactly these types: None, bool, int, float, bytes, str, and tuples, lists and dicts of them.
     """
     out = bytearray()
     try:
-        _put(out, value, 0)
+        _put(out, value, 0, most)
     except (_Unfit, UnicodeEncodeError, OverflowError):
         return None
     return bytes(out)
 
 
-def _put(out: bytearray, value: Any, depth: int) -> None:
+def _put(out: bytearray, value: Any, depth: int, most: int) -> None:
     kind = type(value)
     if value is None:
         out += b"N"
     elif kind is bool:
         out += b"T" if value else b"F"
     elif kind is int:
-        _put_bytes(out, b"i", value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True))
+        _put_bytes(out, b"i", value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True), most)
     elif kind is float:
         out += b"d" + _F64.pack(value)
     elif kind is bytes:
-        _put_bytes(out, b"b", value)
+        _put_bytes(out, b"b", value, most)
     elif kind is str:
-        _put_bytes(out, b"s", value.encode())
+        _put_bytes(out, b"s", value.encode(), most)
     elif kind in (list, tuple, dict) and depth < DEPTH_MAX:
         out += (b"l" if kind is list else b"t" if kind is tuple else b"m") + _U32.pack(len(value))
         for each in value.items() if kind is dict else value:
             for part in each if kind is dict else (each,):
-                _put(out, part, depth + 1)
+                _put(out, part, depth + 1, most)
     else:
         raise _Unfit
-    if len(out) > RESULT_MAX:
+    if len(out) > most:
         raise _Unfit
 
 
-def _put_bytes(out: bytearray, tag: bytes, data: bytes) -> None:
-    if len(data) > RESULT_MAX:
+def _put_bytes(out: bytearray, tag: bytes, data: bytes, most: int) -> None:
+    if len(data) > most:
         raise _Unfit
     out += tag + _U32.pack(len(data)) + data
 

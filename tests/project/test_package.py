@@ -38,6 +38,7 @@ LAYERS = [
     {"cluster_file"},
     {"node"},
     {"aio"},
+    {"recipes"},
     {"testing"},
     {"demo", "measure"},
     {"cli"},
