@@ -18,7 +18,21 @@ from ..errors import ApplyError, ConfigError
 from ..report import report
 from . import snapshots
 from .clock import boot
-from .commands import BARRIER, COUNTER, DICT, LIMITER, LINES, LOCK, QUEUE, decode, is_ours
+from .commands import (
+    BARRIER,
+    COUNTER,
+    DICT,
+    ELECTION,
+    EVERYBODY,
+    LIMITER,
+    LINES,
+    LOCK,
+    PARTY,
+    QUEUE,
+    RWLOCK,
+    decode,
+    is_ours,
+)
 from .leases import Lease, Leases
 from .lines import Barrier, Key, Line
 from .stores import Counter, Dict, Limiter, Queue
@@ -41,6 +55,9 @@ KINDS: dict[str, Any] = {
     DICT: Dict,
     COUNTER: Counter,
 }
+
+#: where it is not the clients' to say
+LIMITS = {LOCK: 1, ELECTION: 1, RWLOCK: EVERYBODY, PARTY: EVERYBODY}
 
 
 class Recipes:
@@ -269,6 +286,8 @@ class Recipes:
         self, kind: str, name: str, id: bytes, claim: int, weight: int, limit: int, wait: bool, data: bytes
     ) -> Result:
         key = id, claim
+        if limit != LIMITS.get(kind, limit) or weight not in (1, limit):
+            return "malformed", "a claim of this kind has another limit, or a part of it"
         return self._with_lease(kind, name, key, lambda line: line.claim(key, weight, limit, wait, data))
 
     def _do_pull(self, name: str, id: bytes, claim: int, wait: bool) -> Result:

@@ -78,6 +78,15 @@ def test_semaphores_count_and_their_limit_is_one(driver):
     assert driver.claim(4, kind="semaphore", limit=3)[0] == "ok"
 
 
+def test_nobody_makes_another_kind_of_lock_of_a_lock(driver):
+    for kind, weight, limit in (
+        ("lock", 1, 2), ("election", 1, 2), ("rwlock", 1, 1), ("rwlock", 2, EVERYBODY), ("party", 1, 1),
+        ("semaphore", 2, 3), ("lock", 2, 1),
+    ):  # fmt: skip
+        assert driver.claim(1, kind=kind, weight=weight, limit=limit)[0] == "malformed"
+    assert not driver.machine.objects
+
+
 def test_dicts_compare_versions_and_change_all_or_nothing(driver):
     def update(*changes, fence=None):
         return driver.do("update", "d", tuple(changes), fence)
