@@ -84,7 +84,9 @@ def judge(machine):
     assert machine.fences == tokens
     for id, each in leases.items():
         for kind, name, claim in each.held:
-            assert (id, claim) in list(machine.objects[kind, name].keys()), f"a lease keeps {kind} {name!r} that it lost"
+            assert (id, claim) in list(machine.objects[kind, name].keys()), (
+                f"a lease keeps {kind} {name!r} that it lost"
+            )
 
 
 def judge_object(kind, there):

@@ -81,7 +81,12 @@ def test_check_refuses_with_an_apply_error(impl):
     driver.open(1)
     token = driver.claim(1)[1]
     driver.machine.check("x", token)
-    for name, kind, number in (("y", "lock", token), ("x", "rwlock", token), ("x", "lock", token + 1), ("x", "lock", 0)):
+    for name, kind, number in (
+        ("y", "lock", token),
+        ("x", "rwlock", token),
+        ("x", "lock", token + 1),
+        ("x", "lock", 0),
+    ):
         with pytest.raises(impl.ApplyError, match=rf"token {number} of {kind} '{name}' is not in force"):
             driver.machine.check(name, number, kind)
 
@@ -191,7 +196,11 @@ def test_snapshots_hold_everything(impl):
     other.index, other.time = driver.index, driver.time
     for each in (driver, other):
         each.results = [each.leave(1), each.do("ack", "q", lease(1), 7, 999), each.do("depart", "b", lease(2), 6)]
-        each.results += [each.do("tick", after=250.0), each.do("push", "q", b"", 10, None), each.do("add", "c", 1, None)]
+        each.results += [
+            each.do("tick", after=250.0),
+            each.do("push", "q", b"", 10, None),
+            each.do("add", "c", 1, None),
+        ]
         each.do("tick")
         judge(each.machine)
     assert driver.results == other.results
