@@ -31,6 +31,7 @@
 #   make losses [ARGS="--runs 20"]       members as processes whose directories are wiped or set back: each must be recognised
 #   make histories [ARGS="--seed 7"]     what clients see of members that are killed, stopped, cut off, added and removed,
 #                                        judged for linearizability, by porcupine too where Go is there; pauses of leaders
+#   make lock-pauses [ARGS="--seed 7"]   holders of a lock are stopped for longer than their lease, 200 times: old tokens are refused
 #   make size [ARGS="--members 3"]       ten million entries through a node: memory and disk must not grow with them
 #   make mutants                         mistakes put into the core one by one, and which test finds each
 #   make bench                           benchmarks, both modes side by side
@@ -82,7 +83,7 @@ endif
 endif
 
 .PHONY: help demo test test-compiled test-pure test-fast test-debug ubsan lint interaction quorum confchange scenarios parity parity-go parity-rust
-.PHONY: mixed reach crash damage bits faults kill churn power syscalls losses histories size mutants bench bench-core instructions cuts fuzz soak build clean
+.PHONY: mixed reach crash damage bits faults kill churn power syscalls losses histories lock-pauses size mutants bench bench-core instructions cuts fuzz soak build clean
 .DELETE_ON_ERROR:
 
 help:
@@ -166,6 +167,9 @@ losses: $(VENV)/.built-compiled
 
 histories: $(VENV)/.built-compiled
 	@$(RUN) -m tests.tools.histories $(ARGS)
+
+lock-pauses: $(VENV)/.built-compiled
+	@$(RUN) -m tests.tools.lock_pauses $(ARGS)
 
 size: $(VENV)/.built-compiled
 	@$(RUN) -m tests.tools.size $(ARGS)

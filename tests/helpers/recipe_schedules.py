@@ -1,4 +1,4 @@
-"""Recipes under the schedules of simulated nodes: commands at random, and a ledger of what must come of them. Not a test.
+"""Recipes under schedules of simulated nodes: commands at random, and a ledger of what must come of them. Not a test.
 
 The ledger stands beside recipes as the user's own state machine would, so it goes through snapshots with them. It knows
 what was acknowledged, and raises AssertionError where the objects say otherwise.
@@ -97,7 +97,7 @@ class Ledger:
 
 
 class Judged:
-    """The state machine of a simulated node. A command has some of recipes, each behind its length, ``#``, and a tag."""
+    """The state machine of a simulated node. A command has some of recipes, each behind its length, and a tag."""
 
     def __init__(self, impl):
         self.entry_of = impl.Entry

@@ -109,7 +109,7 @@ def test_batches_make_no_difference_to_what_it_sees(impl, seed):
     script = []
     for _ in range(200):
         kind, after = rng.random(), rng.choice((0.0, 0.001, 0.3))
-        number, term = rng.randint(1, 4), None
+        number = rng.randint(1, 4)
         if kind < 0.2:
             script.append((("open", lease(number), rng.choice((500, 1000))), after))
         elif kind < 0.4:
@@ -289,7 +289,7 @@ def test_what_cannot_stand_beside_recipes_is_refused(impl):
         recipes.Recipes(object())
     with pytest.raises(impl.ConfigError, match="an object"):
         recipes.Recipes(Journal)
-    with pytest.raises(impl.ConfigError, match="0..4294967295"):
+    with pytest.raises(impl.ConfigError, match=r"0\.\.4294967295"):
         recipes.Recipes(type("Own", (), {"apply": print, "version": 2**32})())
 
 

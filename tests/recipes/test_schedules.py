@@ -48,7 +48,7 @@ def test_a_machine_that_is_wrong_is_found(impl, monkeypatch):
 
     monkeypatch.setattr(leases, "count", early)
     application = nodes.Application(lambda: Judged(impl), command_of(impl))
-    with pytest.raises(nodes.Violation, match="a lease of|state machine safety"):
+    with pytest.raises(nodes.Violation, match=r"a lease of|state machine safety"):
         for seed in SEEDS:
             nodes.run(seed, application=application)
 
