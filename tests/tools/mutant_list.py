@@ -1,7 +1,6 @@
 """Mistakes that Raft implementations have made, as small changes of raftx's source: the list for mutants.py.
 
-Each is one that a test, a simulated cluster or a schedule compared with etcd's Raft has to see. Numbers are those of
-HISTORY.md; 0: no implementation is known for it, the paper or the thesis says why it is wrong.
+Each is one that a test or a schedule has to see. Numbers are those of HISTORY.md; 0: it stands for no known mistake.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from tests.tools import (
     mutant_moves,
     mutant_nodes,
     mutant_reads,
+    mutant_recipes,
     mutant_room,
     mutant_sessions,
     mutant_snapshots,
@@ -659,6 +659,7 @@ MUTANTS = (
     *mutant_lives.MUTANTS,
     *mutant_members.MUTANTS,
     *mutant_reads.MUTANTS,
+    *mutant_recipes.MUTANTS,
     *mutant_apply.MUTANTS,
     *mutant_commands.MUTANTS,
     *mutant_divergence.MUTANTS,

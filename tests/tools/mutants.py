@@ -148,6 +148,10 @@ SUITE = (
     "node/test_compacted_log.py",
     "transport/test_peers_come_and_go.py",
     "transport/test_lookups.py",
+    "recipes/test_leases.py",
+    "recipes/test_machine.py",
+    "recipes/test_own_machine.py",
+    "recipes/test_clients.py",
     "simulation/test_linearizable.py",
     "simulation/test_nodes.py",
 )
