@@ -96,6 +96,10 @@ class Lock(Held):
         """Who holds it, in the order of their tokens. A read (see ``Node.query``)."""
         return run(self._inner.holders(level=level, max_staleness=max_staleness))
 
+    def contenders(self, *, level: str = "linearizable", max_staleness: float | None = None) -> list[Holder]:
+        """Who holds it and then who waits for it, in the order of the line; the token of those who wait is 0."""
+        return run(self._inner.contenders(level=level, max_staleness=max_staleness))
+
     def __enter__(self: L) -> L:
         self.acquire()
         return self

@@ -248,6 +248,16 @@ class Placed(Held):
 
         return await self.hub.query(look, level, max_staleness)
 
+    async def contenders(self, *, level: str = "linearizable", max_staleness: float | None = None) -> list[Holder]:
+        """Who holds it and then who waits for it, in the order of the line; the token of those who wait is 0."""
+
+        def look(machine: Recipes) -> list[Holder]:
+            waiters = machine.find(self.kind, self.name).waiters.values()
+            waiting = [Holder(decode_value(place.data), 0) for place in waiters]
+            return holders_of(machine, self.kind, self.name) + waiting
+
+        return await self.hub.query(look, level, max_staleness)
+
     async def __aenter__(self: P) -> P:
         await self.acquire()
         return self

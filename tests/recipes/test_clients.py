@@ -63,6 +63,7 @@ def test_a_lock(cluster, one, two):
         assert two.lock("x").holders() == [("me", lock.token)]
         token, wanted = lock.token, in_thread(other.acquire)
         eventually(lambda: cluster.machines[1].find("lock", "x").waiters)
+        assert one.lock("x").contenders() == [("me", token), (None, 0)]
     assert wanted()
     assert other.token > token
     other.release()
