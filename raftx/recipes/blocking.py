@@ -21,17 +21,17 @@ OnLost = Callable[[], object]
 
 
 class Lost:
-    """Whether what was held is lost: as a ``threading.Event`` that is set by the clock."""
+    """Whether what was held is lost, or was given back: as a ``threading.Event`` that is set by the clock."""
 
     def __init__(self, inner: held.Lost) -> None:
         self._inner = inner
 
     def is_set(self) -> bool:
-        """Whether it is lost, or nothing was held."""
+        """Whether nothing is held any more."""
         return self._inner.is_set()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it is; False after so many seconds."""
+        """Wait until that is so; False after so many seconds."""
         return run(self._inner.wait(timeout))
 
 
@@ -60,7 +60,7 @@ class Held:
 
     @property
     def lost(self) -> Lost:
-        """Tells when what is held now is lost."""
+        """Tells when what is held now is held no more."""
         return Lost(self._inner.lost)
 
     def check(self) -> int:

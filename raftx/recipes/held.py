@@ -54,17 +54,17 @@ class Holder(NamedTuple):
 
 
 class Lost:
-    """Whether what was held is lost. It is set at once by the clock, whoever has been told."""
+    """Whether what was held is lost, or was given back. It is set at once by the clock, whoever has been told."""
 
     def __init__(self, holding: Holding | None) -> None:
         self._holding = holding
 
     def is_set(self) -> bool:
-        """Whether it is lost, or nothing was held."""
-        return self._holding is None or self._holding.is_lost()
+        """Whether nothing is held any more."""
+        return self._holding is None or not self._holding.token or self._holding.is_lost()
 
     async def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it is; False after so many seconds."""
+        """Wait until that is so; False after so many seconds."""
         check_timeout(timeout)
         if self._holding is None or self.is_set():
             return True
@@ -114,7 +114,7 @@ class Held:
 
     @property
     def lost(self) -> Lost:
-        """Tells when what is held now is lost."""
+        """Tells when what is held now is held no more."""
         return Lost(self._holding)
 
     async def _acquire(self, timeout: float | None, command: Command, found: Found) -> bool:

@@ -64,7 +64,7 @@ class Holding:
         self.kind, self.name, self.claim = kind, name, claim
         #: the fencing token; 0: it is not held
         self.token = 0
-        #: ends when the lease is lost
+        #: ends when it is lost, or was given back
         self.lost: Future[None] = Future()
         self.on_lost: Callable[[], object] | None = None
 
@@ -252,6 +252,7 @@ class Hub:
         """It is neither held nor waited for any more, as the cluster knows."""
         holding.token = 0
         holding.grip.holdings.pop(holding.claim, None)
+        settle(holding.lost, None)
 
     def abandon(self, holding: Holding) -> None:
         """Give it back, whatever it was, in the background: as long as the lease lasts, the thread tries."""
@@ -342,7 +343,6 @@ class Hub:
         """Whoever held something under that lease is told that it is lost."""
         for holding in list(grip.holdings.values()):
             self.drop(holding)
-            settle(holding.lost, None)
             if holding.on_lost is not None:
                 try:
                     holding.on_lost()

@@ -156,14 +156,11 @@ class Barrier:
         return ("waits",) if key in self.leaving else ("gone",)
 
     def drop(self, key: Key) -> int:
-        """He is gone; -1 if he was not here, 1 if he was inside."""
-        if key in self.arrived:
-            del self.arrived[key]
-            return 0
-        for those in (self.inside, self.leaving):
+        """He is gone; 0, for he has no token, and -1 if he was not here."""
+        for those in (self.arrived, self.inside, self.leaving):
             if key in those:
                 del those[key]
-                return 1
+                return 0
         return -1
 
     def holds(self, key: Key) -> int:

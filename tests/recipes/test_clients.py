@@ -66,7 +66,10 @@ def test_a_lock(cluster, one, two):
         assert one.lock("x").contenders() == [("me", token), (None, 0)]
     assert wanted()
     assert other.token > token
+    lost = other.lost
+    assert not lost.is_set() and not lost.wait(0.01)
     other.release()
+    assert lost.is_set() and lost.wait(0)
     assert two.lock("x").holders() == []
 
 
@@ -106,6 +109,16 @@ def test_mistakes_of_users_are_named(impl, cluster, one):
             make()
     with pytest.raises(impl.ConfigError, match=r"ttl must be a number of seconds in 0\.1\.\.86400, not 0\.01"):
         recipes.Client(cluster.nodes[1], ttl=0.01)
+
+
+def test_a_node_may_be_within_another(impl, cluster):
+    """As that for asyncio is."""
+    wrapped = type("Wrapped", (), {"node": cluster.nodes[1]})()
+    client = cluster.recipes.Client(wrapped)
+    cluster.clients.append(client)
+    assert client.hub.machine is cluster.machines[1]
+    cluster.nodes[1].wait_ready(WAIT)
+    assert client.counter("c").add() == 1
 
 
 class Plain:

@@ -200,6 +200,7 @@ def test_double_barriers_begin_and_end_together(driver):
         return driver.do("arrive", "b", lease(number), 1, 2, True)
 
     assert driver.do("depart", "b", lease(1), 1) == ("gone",)
+    assert driver.claim(5) == ("ok", 1)  # a party has no token, least of all this one
     arrive(1)
     arrive(2)
     barrier = driver.machine.find("barrier", "b")
@@ -212,6 +213,7 @@ def test_double_barriers_begin_and_end_together(driver):
     assert not barrier.holds((lease(1), 1))
     arrive(4)
     assert set(barrier.inside) == {(lease(3), 1), (lease(4), 1)}
+    assert driver.leave(3, kind="barrier", name="b") == ("ok",)
     judge(driver.machine)
 
 
