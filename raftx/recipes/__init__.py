@@ -95,7 +95,8 @@ class Client:
     get what this client holds when it is not heard of any more; it counts it as lost after two thirds of that. timeout:
     seconds that the cluster has for an answer. machine: the ``Recipes``, where the node's state machine is something
     around it. ``on_lost`` of an object is called, on the client's thread, when what it holds is lost. Any thread may
-    use a client and its objects; an object stands for one holder. Raises UsageError, ConfigError.
+    use a client and its objects, but no signal handler; an object stands for one holder. Raises UsageError,
+    ConfigError.
     """
 
     def __init__(

@@ -1,7 +1,8 @@
 """The objects of recipes for threads: each runs what its counterpart for asyncio does, and waits for it.
 
-Methods may be called from any thread, but not on a thread of the node (in ``apply``, in a callback of a future): there
-they raise UsageError. What each of them promises and raises stands with its counterpart in ``held.py`` and ``kept.py``.
+Methods may be called from any thread, but not in signal handlers, nor on a thread of the node (in ``apply``, in a
+callback of a future): there they raise UsageError. What each of them promises and raises stands with its counterpart in
+``held.py`` and ``kept.py``.
 """
 
 from __future__ import annotations

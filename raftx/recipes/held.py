@@ -418,7 +418,12 @@ class Item(Held):
         holding = self._holding
         token = self.check()
         assert holding is not None
-        await self.hub.ask("ack", self.name, *holding.key, token)
+        try:
+            await self.hub.ask("ack", self.name, *holding.key, token)
+        except LockLost:
+            self._holding = None
+            self.hub.drop(holding)
+            raise
         self._holding = None
         self.hub.drop(holding)
 

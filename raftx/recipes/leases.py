@@ -29,7 +29,7 @@ class Lease:
     used: int = 0
     #: when it is looked at, which is no later than it runs out; 0: it is not
     due: int = 0
-    #: what it keeps
+    #: what it keeps; in no order that means anything
     held: dict[tuple[str, str, int], None] = field(default_factory=dict)
 
 

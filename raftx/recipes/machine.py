@@ -201,7 +201,8 @@ class Recipes:
         """A lease is over: what it has goes to others."""
         self._touched["lease", id] = None
         places = {}
-        for kind, name, claim in lease.held:
+        # In an order that a restored member has, too: it decides who gets which token.
+        for kind, name, claim in sorted(lease.held):
             there = self.objects.get((kind, name))
             if there is not None:
                 self.fences.pop(there.drop((id, claim)), None)

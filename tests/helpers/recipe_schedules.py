@@ -27,6 +27,7 @@ class Ledger:
     def __init__(self):
         self.counters = collections.Counter()
         self.put, self.acked = set(), set()
+        self.values, self.revision = {}, 0
         self.token = 0
         #: when each lease was renewed, and for how long
         self.renewed = {}
@@ -42,10 +43,11 @@ class Ledger:
     def snapshot(self):
         renewed = {id.hex(): times for id, times in self.renewed.items()}
         parts = [dict(self.counters), sorted(self.put), sorted(self.acked), self.token, renewed, self.begun, self.own]
-        return json.dumps(parts).encode()
+        return json.dumps([*parts, self.values, self.revision]).encode()
 
     def restore(self, reader):
-        counters, put, acked, self.token, renewed, self.begun, self.own = json.loads(reader.read())
+        counters, put, acked, self.token, renewed, self.begun, self.own, *rest = json.loads(reader.read())
+        self.values, self.revision = rest
         self.counters, self.put, self.acked = collections.Counter(counters), set(put), set(acked)
         self.renewed = {bytes.fromhex(id): times for id, times in renewed.items()}
 
@@ -82,6 +84,17 @@ class Ledger:
     def note_add(self, arguments, result, time):
         self.counters[arguments[0]] += arguments[1]
         assert result[1] == self.counters[arguments[0]], "a counter is not the sum of what was added"
+
+    def note_update(self, arguments, result, time):
+        for key, value, expected in arguments[1]:
+            version = self.values.get(key, (None, 0))[1]
+            assert expected is None or expected == version, "an update was done whose versions differ"
+            if value is not None:
+                self.revision += 1
+                self.values[key] = [value.hex(), self.revision]
+            elif self.values.pop(key, None) is not None:
+                self.revision += 1
+        assert result[1] == self.revision
 
     def note_push(self, arguments, result, time):
         assert result[1] not in self.put, "two items have one number"
@@ -131,6 +144,8 @@ class Judged:
                 assert number not in ledger.acked, "an item was acknowledged twice"
                 ledger.acked.add(number)
             self.leases_then(command, result, ended, entry.time)
+        values = machine.find("dict", "d").values
+        assert {key: [value.hex(), version] for key, (value, version) in values.items()} == ledger.values
         items = machine.find("queue", "q").items
         assert ledger.put - ledger.acked == set(items), "an item is lost, or came back"
         return result
@@ -181,7 +196,7 @@ def draw(rng, commands):
     if kind < 0.6:
         kinds = ("lock", "rwlock", "semaphore", "election", "party", "queue", "barrier")
         what = rng.choice(kinds)
-        name = {"queue": "q", "barrier": "b"}.get(what) or rng.choice("xy")
+        name = {"queue": "q", "barrier": rng.choice("bc")}.get(what) or rng.choice("xy")
         return encode(rng.choice(("leave", "cancel")), what, name, id, claim)
     if kind < 0.66:
         return encode("push", "q", rng.randbytes(rng.randint(0, 50)), 20, token)
@@ -190,7 +205,10 @@ def draw(rng, commands):
     if kind < 0.82:
         return encode("ack", "q", id, claim, rng.randint(1, 80))
     if kind < 0.86:
-        return encode("arrive", "b", id, claim, 3, True) if rng.random() < 0.6 else encode("depart", "b", id, claim)
+        name, parties, double = rng.choice((("b", 3, True), ("c", 2, False)))
+        if rng.random() < 0.6:
+            return encode("arrive", name, id, claim, parties, double)
+        return encode("depart", name, id, claim)
     if kind < 0.9:
         return encode("add", rng.choice("cd"), rng.randint(-5, 5), token)
     if kind < 0.94:

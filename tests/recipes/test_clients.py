@@ -465,6 +465,37 @@ def test_what_is_given_up_is_given_back(cluster, one):
     assert other.acquire(timeout=WAIT)
 
 
+def test_without_a_majority_nothing_is_held_and_nothing_is_left(impl, cluster, one, two):
+    lock, held = one.lock("x"), one.lock("y")
+    held.acquire()
+    cluster.network.partition([1], [2])
+    begun = time.monotonic()
+    with pytest.raises(impl.ProposalError):
+        lock.acquire(timeout=1.0)
+    assert time.monotonic() - begun < 10
+    assert not lock.held
+    eventually(lambda: not held.held and held.lost.is_set())
+    with pytest.raises(cluster.recipes.LockLost):
+        held.release()
+    cluster.network.heal()
+    for name in ("x", "y"):
+        assert two.lock(name).acquire(timeout=WAIT)
+        assert not one.lock(name).acquire(timeout=0)
+
+
+def test_leaders_change_and_each_command_is_done_once(impl, cluster, one, two):
+    counters = [client.counter("c") for client in (one, two)]
+    adding = [in_thread(lambda each=each: [each.add() for _ in range(40)]) for each in counters for _ in range(3)]
+    for _ in range(4):
+        leader = cluster.leader()
+        try:
+            leader.transfer_leadership(3 - leader.id).result(WAIT)
+        except impl.ProposalError:
+            time.sleep(0.05)
+    values = [value for each in adding for value in each()]
+    assert sorted(values) == list(range(1, 241)) and one.counter("c").get() == 240
+
+
 def test_a_client_that_is_closed_gives_everything_back(impl, cluster, one, two):
     told = threading.Event()
     lock = one.lock("x", on_lost=told.set)

@@ -207,6 +207,24 @@ def test_snapshots_hold_everything(impl):
     assert driver.restored()._records() == driver.machine._records()
 
 
+def test_what_a_lease_had_goes_in_the_same_order_behind_a_snapshot(impl):
+    driver = Driver(impl)
+    driver.open(1, ttl=1.0)
+    driver.open(2, ttl=100.0)
+    driver.claim(2, name="b")
+    driver.claim(1, name="a")
+    driver.claim(1, name="b")
+    driver.leave(2, name="b")
+    driver.claim(2, name="a")
+    driver.claim(2, name="b")
+    other = Driver(impl, machine=driver.restored())
+    other.index, other.time = driver.index, driver.time
+    for each in (driver, other):
+        each.do("tick", after=2.0)
+    assert driver.machine._records() == other.machine._records()
+    assert driver.machine.fences == other.machine.fences and len(driver.machine.fences) == 2
+
+
 def test_snapshots_do_not_change_any_more(impl):
     driver = Driver(impl)
     full(driver)

@@ -170,6 +170,13 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "order-of-a-lease-is-not-kept",
+        0,
+        "what a lease had is given to others in the order in which it came, which a snapshot does not have",
+        OWN,
+        (Edit(MACHINE, "in sorted(lease.held):\n", "in lease.held:\n"),),
+    ),
+    Mutant(
         "time-stands-within-a-batch",
         0,
         "a state machine of the user's own sees in a batch what was in force behind it",
