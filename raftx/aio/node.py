@@ -20,13 +20,14 @@ from ..errors import NotDone
 from ..node.executor import Executor
 from ..node.futures import Done
 from ..node.futures import Future as NodeFuture
-from ..node.member_requests import TIMEOUT, Member
+from ..node.member_requests import TIMEOUT
 from ..node.members import Membership
 from ..node.node import JOIN_SECONDS, StateMachine
 from ..node.node import Node as SyncNode
 from ..node.proposer import Data
 from ..node.requests import PAUSE_SECONDS, no_leader
 from ..node.session import TTL
+from ..node.status import Member, Status
 from ..report import report
 from ..storage.protocol import Storage
 from ..storage.snapshot_format import Descriptor
@@ -383,7 +384,7 @@ class Node(Generic[R]):
         """What ended the node, if something did."""
         return self.node.failure
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> Status:
         """See raftx.Node.status."""
         return self.node.status()
 
