@@ -3,6 +3,7 @@
 files.py is the twin in plain Python. Nothing here knows Raft.
 """
 import errno
+import fcntl
 import os
 import weakref
 
@@ -83,8 +84,6 @@ cdef class Directory:
         self.name = ""
 
     def __init__(self, path, locked=True):
-        import fcntl
-
         self._leave()
         self.path = os.path.abspath(os.fsencode(path))
         self.name = self.path
@@ -165,8 +164,6 @@ cdef class Directory:
 
     def close(self):
         """Unlock and close it; may be called twice."""
-        import fcntl
-
         if self.fd >= 0:
             fd, self.fd = self.fd, -1
             _held.discard(self)

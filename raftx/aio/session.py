@@ -70,6 +70,15 @@ class Session(Generic[R]):
         asyncio.get_running_loop()
         return self._wrap(self._of_node.propose(data, timeout=timeout))
 
+    def renew(self, *, timeout: float = TIMEOUT) -> Future[Any]:
+        """See raftx.Session.renew."""
+        asyncio.get_running_loop()
+        return self._wrap(self._of_node.renew(timeout=timeout))
+
+    def has_ended(self) -> bool:
+        """See raftx.Session.has_ended."""
+        return self._of_node.has_ended()
+
     def close(self, *, timeout: float = TIMEOUT) -> Future[Done[Any]]:
         """See raftx.Session.close."""
         asyncio.get_running_loop()

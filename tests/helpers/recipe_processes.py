@@ -103,9 +103,7 @@ def serve(raftx, node, clients, ttl, pipe, tell):
         if command == "stop":
             return
         if command == "status":
-            status = node.status()
-            del status["configuration"]
-            tell("status", status)
+            tell("status", node.status().to_dict())
             continue
         number, client, key, kind, made_of, method, given, more = arguments
         if kind in ("node", "own"):

@@ -463,7 +463,7 @@ def of_a_transfer(impl: ModuleType) -> list[Any]:
         world.until(lambda futures=futures: all(future.done() for future in futures))
         world.for_rounds(30)
     world.start(away, machine=Machine())
-    world.until(lambda: world.nodes[away].status()["transfers"]["fetched"])
+    world.until(lambda: world.nodes[away].status().transfers.fetched)
     config = leader.config
     wanted = impl.Message(36, log_term=1, index=1, commit=1, hint=1, context=99)
     frame = impl._core.Codec(config.cluster, away, life(world.nodes[away])).encode(leader.id, [wanted])

@@ -405,7 +405,7 @@ def test_config_errors(impl):
         "tick_ms": 0,
         "election_ticks": 1,
         "max_inflight_messages": 0,
-        "cluster": b"short",
+        "cluster": b"longer than sixteen",
         "pre_vote": 1,
         "proposal_timeout_ms": -1,
         "seed": -1,

@@ -135,6 +135,9 @@ def test_places_are_for_members_and_those_removed_lately(impl, world):
 def test_a_newcomer_answers_a_leader_that_it_does_not_know(impl):
     """Its configuration lacks the leader, whose entries it needs to learn of it."""
     storages = {1: impl.MemoryStorage(voters=[1]), 2: impl.MemoryStorage(voters=[2, 3])}
+    # The addresses that there are would be held against a storage that is new.
+    storages[2].open(2, impl.Config(id=2).cluster)
+    storages[2].close()
     world = World(impl, 2, storages, each={2: {"election_ticks": 20}})
     leader = world.until(lambda: world.nodes[1].is_leader and world.nodes[1])
     for number in range(3):

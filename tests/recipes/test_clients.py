@@ -204,9 +204,9 @@ def test_nothing_is_proposed_while_nothing_is_held(cluster, one, two):
     for client in (one, two):
         eventually(lambda client=client: client.hub._thread is None)
     time.sleep(0.2)
-    before = [node.status()["last"] for node in cluster.nodes.values()]
+    before = [node.status().last for node in cluster.nodes.values()]
     time.sleep(2.5)
-    assert [node.status()["last"] for node in cluster.nodes.values()] == before
+    assert [node.status().last for node in cluster.nodes.values()] == before
 
 
 def test_waiting_proposes_nothing_but_renewals(cluster, one, two):
@@ -214,10 +214,10 @@ def test_waiting_proposes_nothing_but_renewals(cluster, one, two):
     lock.acquire()
     waiting = in_thread(two.lock("x").acquire, WAIT)
     eventually(lambda: cluster.machines[1].find("lock", "x").waiters)
-    before = cluster.nodes[1].status()["last"]
+    before = cluster.nodes[1].status().last
     time.sleep(2.0)
     # Two clients that renew four times a second, and no more than a few beside that.
-    assert cluster.nodes[1].status()["last"] - before <= 24
+    assert cluster.nodes[1].status().last - before <= 24
     lock.release()
     assert waiting()
 

@@ -107,7 +107,7 @@ def beside(use_gil, port):
 def ends(use_gil):
     "A lookup that ends after the node was closed wakes nobody."
     before = at_rest(use_gil)
-    made, node = transport(use_gil, {2: "tcp://two.slow:1"})
+    made, node = transport(use_gil, {2: "tcp://two.slow:1", 3: "tcp://three.slow:1"})
     time.sleep(0.1)
     node.close()
     return [made.status()["dials"], wait(lambda: threads() == before)]

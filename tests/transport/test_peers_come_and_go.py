@@ -201,11 +201,12 @@ def test_of_running_nodes(impl, use_gil):
     try:
         for id in urls:
             machines[id] = Machine()
-            known = urls if id == 3 else {1: urls[1], 2: urls[2]}
-            transports[id] = impl.NngTransport(urls[id], known, use_gil=use_gil)
+            transports[id] = impl.NngTransport(urls[id], urls if id == 3 else {}, use_gil=use_gil)
             config = impl.Config(id=id, cluster=CLUSTER, tick_ms=20, seed=id)
             storage = impl.MemoryStorage(voters=[1, 2, 3])
             nodes[id] = impl.Node(config, storage, transports[id], machines[id]).start()
+        for id, other in ((1, 2), (2, 1)):
+            transports[id].add_peer(other, urls[other])
 
         def propose(data):
             def attempt():

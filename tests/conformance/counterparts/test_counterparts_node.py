@@ -102,10 +102,10 @@ def test_node_step_unblock(impl: ModuleType, how: str) -> None:
     try:
         leader = cluster.leader()
         cluster.network.partition([leader.id], [node.id for node in cluster.followers()])
-        last = leader.status()["last"]
+        last = leader.status().last
         future = leader.propose(b"x")
         # One that the engine finds when it is to stop is not done.
-        eventually(lambda: leader.status()["last"] > last)
+        eventually(lambda: leader.status().last > last)
         ended: list[BaseException | None] = []
         waiting = threading.Event()
 
@@ -150,9 +150,9 @@ def test_node_step(impl: ModuleType, kind: int) -> None:
         peer.send(1, codec.encode(1, [message]))
         peer.send(1, codec.encode(1, [impl.Message(MSG_HEARTBEAT, term=9)]))
         eventually(lambda: node.term == 9)
-        refused = {reason: count for reason, count in node.status()["frames_rejected"].items() if count}
+        refused = {reason: count for reason, count in node.status().frames_rejected.items() if count}
         assert refused == ({"kind": 1} if kind in LOCAL_KINDS else {})
-        assert node.status()["last"] == 0
+        assert node.status().last == 0
         assert node.failure is None
     peer.close()
 
@@ -164,11 +164,11 @@ def test_node_tick(impl: ModuleType) -> None:
         # It answers, hence it has looked at its clock.
         with pytest.raises(impl.NotDone):
             node.propose(b"x").result(timeout=WAIT)
-        before = node.status()["ticks"]
+        before = node.status().ticks
         for count in (1, 2, 3):
             clock.advance(1.0)
-            eventually(lambda count=count: node.status()["ticks"] >= before + count)
-            assert node.status()["ticks"] == before + count
+            eventually(lambda count=count: node.status().ticks >= before + count)
+            assert node.status().ticks == before + count
 
 
 def test_node_stop(impl: ModuleType) -> None:
@@ -176,12 +176,12 @@ def test_node_stop(impl: ModuleType) -> None:
     before = set(threading.enumerate())
     node, _, _ = sole(impl)
     node.start()
-    assert node.status()["state"] == "running"
+    assert node.status().state == "running"
     assert len(set(threading.enumerate()) - before) >= 3
     node.close()
     assert set(threading.enumerate()) <= before
     stopped = node.status()
-    assert stopped["state"] == "ended"
+    assert stopped.state == "ended"
     node.close()
     assert node.status() == stopped
     with pytest.raises(impl.Stopped):
@@ -198,7 +198,7 @@ def test_node_restart(impl: ModuleType) -> None:
         with pytest.raises(impl.NotDone):
             node.propose(b"x").result(timeout=WAIT)
         status = node.status()
-        assert (status["term"], status["vote"], status["commit"], status["last"]) == (1, 0, 1, 2)
+        assert (status.term, status.vote, status.commit, status.last) == (1, 0, 1, 2)
     assert machine.commands == [b"first"]
     assert storage.open(1, node.config.cluster).hard_state == impl.HardState(1, 0, 1)
     storage.close()
@@ -301,7 +301,7 @@ def test_restart(impl: ModuleType) -> None:
         propose_many(cluster, cluster.nodes[lead], expected, 30)
         cluster.start(first)
         converges(cluster, expected)
-        assert {cluster.nodes[id].status()["incarnation"] for id in (first, second)} == {2}
+        assert {cluster.nodes[id].status().incarnation for id in (first, second)} == {2}
     finally:
         cluster.close()
 

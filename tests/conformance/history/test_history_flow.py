@@ -203,8 +203,8 @@ def test_no_message_from_the_wire_ends_a_node(impl: ModuleType) -> None:
         # It is well, and none of it has left a trace but in the counters.
         eventually(lambda: node.term == 2)
         status = node.status()
-        assert node.failure is None and (status["last"], status["vote"]) == (0, 2)
-        assert {name: n for name, n in status["frames_rejected"].items() if n} == {
+        assert node.failure is None and (status.last, status.vote) == (0, 2)
+        assert {name: n for name, n in status.frames_rejected.items() if n} == {
             "short": 2,
             "length": 1,
             "records": 1,
@@ -213,8 +213,8 @@ def test_no_message_from_the_wire_ends_a_node(impl: ModuleType) -> None:
             "recipient": 1,
             "kind": 1,
         }
-        assert status["messages_unserved"] == 2
-        assert status["messages_refused"]["term"] == 3
+        assert status.messages_unserved == 2
+        assert status.messages_refused["term"] == 3
     sender.close()
 
 
@@ -292,7 +292,7 @@ def test_a_full_queue_of_a_follower_ends_its_proposals_as_not_done(impl: ModuleT
         for future in refused:
             with pytest.raises(impl.NotDone, match="cannot be reached"):
                 future.result(timeout=WAIT)
-        assert follower.status()["frames_dropped"] > 0
+        assert follower.status().frames_dropped > 0
         valve.opened.set()
         # All of them end, and the follower goes on in spite of the gap.
         for future in futures:
@@ -311,7 +311,7 @@ def test_a_frame_that_a_transport_refuses_is_reported_to_the_core(impl: ModuleTy
         valve = made.valves[head.id]
         valve.refuses = True
         futures = [head.propose(b"%d" % number) for number in range(50)]
-        eventually(lambda: head.status()["frames_dropped"] > 10)
+        eventually(lambda: head.status().frames_dropped > 10)
         valve.refuses = False
         for future in futures:
             future.exception(timeout=WAIT)

@@ -375,7 +375,7 @@ def test_a_node_drops_what_is_no_snapshot_and_says_so(impl: ModuleType, caplog: 
         befriend(impl, node, lambda frame: peer.send(1, frame), (2, 3))
         peer.send(1, codec.encode(1, [message]))
         eventually(lambda: "the snapshot that 2 offers cannot be read: it does not begin with" in caplog.text, WAIT)
-        assert node.status()["transfers"]["fetching"] == 0
-        assert (node.status()["last"], node.status()["commit"], node.term) == (0, 0, 0)
+        assert node.status().transfers.fetching == 0
+        assert (node.status().last, node.status().commit, node.term) == (0, 0, 0)
         assert node.role in (FOLLOWER, LEADER) and node.failure is None
     peer.close()

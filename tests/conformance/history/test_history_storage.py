@@ -201,10 +201,10 @@ def test_one_node_does_not_apply_or_acknowledge_before_its_disk_has_it(impl: Mod
         future = node.propose(b"second")
         assert storage.syncing.wait(WAIT)
         # The engine goes on; it has every chance to be wrong.
-        ticks = node.status()["ticks"]
-        eventually(lambda: node.status()["ticks"] > ticks + 3)
+        ticks = node.status().ticks
+        eventually(lambda: node.status().ticks > ticks + 3)
         assert not future.done() and machine.commands == [b"first"]
-        assert node.status()["stable"] == node.commit_index == 2 and node.status()["last"] == 3
+        assert node.status().stable == node.commit_index == 2 and node.status().last == 3
         storage.open_gate.set()
         assert future.result(timeout=WAIT).index == 3
     assert machine.commands == [b"first", b"second"]
