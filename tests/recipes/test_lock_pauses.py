@@ -11,6 +11,6 @@ COUNT = 4
 @pytest.mark.slow
 def test_old_tokens_are_refused(tmp_path, tell):
     pauses = run_pauses(tmp_path, COUNT, seed=5)
-    assert not pauses.wrong
+    assert pauses.wrong == []
     assert pauses.refused == pauses.pauses == COUNT
     tell(f"{pauses.refused} old tokens refused, {pauses.of_leaders} of them of leaders")

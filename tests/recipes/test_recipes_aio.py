@@ -179,6 +179,19 @@ def test_queues_barriers_and_limits(cluster):
     with_clients(cluster, body)
 
 
+def test_a_node_for_asyncio(impl, mod):
+    async def main():
+        aio, recipes = mod("aio"), mod("recipes")
+        config, storage = impl.Config(id=1, tick_ms=10, seed=1), impl.MemoryStorage(voters=[1])
+        node = aio.Node(config, storage, impl.MemoryNetwork().transport(), recipes.Recipes())
+        async with node, recipes.aio.Client(node) as client:
+            await node.wait_ready(WAIT)
+            async with client.lock("x") as lock:
+                assert await client.counter("c").add(fence=lock.token) == 1
+
+    asyncio.run(main())
+
+
 def test_a_node_that_is_closed_ends_all_waits(impl, cluster):
     async def body(one, two):
         lock = one.lock("x")

@@ -19,10 +19,13 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.helpers.recipe_processes import RecipeMember, RecipeProcesses, Refused, Thing
 
-TTL = 1.0
+TTL = 2.0
+OPEN = ("NotDone", "Unknown", "Busy")  # a cluster that is busy may say so: nothing is decided then
+ATTEMPTS = 5
 AFTER = 0.3  # seconds that a holder lasts at most before it is stopped
 
 
@@ -59,11 +62,17 @@ class Course:
         assert lock("acquire", 30.0)
         return lock
 
+    def token_of(self, lock: Thing) -> int:
+        """The token of a holder, which may have lost it again where the machine is busy."""
+        while not (token := lock("=token")):
+            assert lock("acquire", 30.0)
+        return int(token)
+
     def pause(self, holder: Thing) -> Thing:
         """Stop who holds it; who holds it then."""
         pauses, member = self.pauses, holder.member
         leads = member.ask("status")["leader"] == member.id
-        token = holder("=token")
+        token = self.token_of(holder)
         others = [each for each in self.cluster.members.values() if each is not member]
         wants = self.draw.choice(others).thing("lock", "x")
         asked = wants.begin("acquire", 30.0)
@@ -77,7 +86,7 @@ class Course:
             if not wants.end(asked):
                 pauses.wrong.append(f"pause {pauses.pauses}: nobody else has got the lock")
                 return self.acquire(others[0])
-            newer = wants("=token")
+            newer = self.token_of(wants)
             wants.member.thing("dict", "d")("set", "key", [newer, self.number], fence=newer)
             wants.member.thing("node")("propose", b"%d by the new holder" % newer)
         finally:
@@ -89,7 +98,7 @@ class Course:
             writes.end(early)
             pauses.written += 1
         except Refused as error:
-            if "TokenRefused" not in str(error):
+            if not str(error).startswith(("TokenRefused", *OPEN)):
                 pauses.wrong.append(f"pause {pauses.pauses}: a write was neither done nor refused: {error}")
         return wants
 
@@ -104,13 +113,12 @@ class Course:
         )
         refused = 0
         for thing, call, more, name in attempts:
-            try:
-                thing(*call, **more)
-                pauses.wrong.append(f"pause {pauses.pauses}: {call} with token {token} was done, {newer} was in force")
-            except Refused as error:
-                refused += name in str(error)
-                if name not in str(error):
-                    pauses.wrong.append(f"pause {pauses.pauses}: {call} ended with {error}")
+            error = self.error_of(thing, call, more)
+            refused += error.startswith(name)
+            if not error.startswith(name):
+                pauses.wrong.append(
+                    f"pause {pauses.pauses}: {call} with token {token}, when {newer} was given: {error}"
+                )
         pauses.refused += refused == len(attempts)
         try:
             holder("release")
@@ -118,6 +126,19 @@ class Course:
         except Refused as error:
             if "LockLost" not in str(error):
                 pauses.wrong.append(f"pause {pauses.pauses}: release ended with {error}")
+
+    def error_of(self, thing: Thing, call: tuple[Any, ...], more: dict[str, Any]) -> str:
+        """What a call ends with, once it is decided."""
+        error = "nothing"
+        for _ in range(ATTEMPTS):
+            try:
+                thing(*call, **more)
+                return "it was done"
+            except Refused as refused:
+                error = str(refused)
+                if not error.startswith(OPEN):
+                    break
+        return error
 
     def judge(self, member: RecipeMember) -> None:
         """Tokens of what was written never go back. (A dict keeps its newest 1,000 changes.)"""
