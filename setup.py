@@ -82,6 +82,7 @@ COMPILED = {
     "raftx.node.preference": "raftx/node/preference.py",
     "raftx.node.dispatch": "raftx/node/dispatch.py",
     "raftx.node.reads": "raftx/node/reads.py",
+    "raftx.node.looks": "raftx/node/looks.py",
     "raftx.node.orders": "raftx/node/orders.py",
     "raftx.node.engine": "raftx/node/engine.py",
     "raftx.node.futures": "raftx/node/futures.py",

@@ -63,11 +63,21 @@ from .errors import (
     WrongDirectory,
 )
 from .node.changer import ChangeProgress
+from .node.cluster_view import ClusterStatus, MemberView
 from .node.futures import Done, Future
 from .node.members import Membership
 from .node.node import Node, StateMachine
 from .node.session import Session
-from .node.status import DiskStatus, Member, QueueStatus, SnapshotStatus, Status, TransferStatus
+from .node.status import (
+    DiskStatus,
+    Histogram,
+    LatencyStatus,
+    Member,
+    QueueStatus,
+    SnapshotStatus,
+    Status,
+    TransferStatus,
+)
 from .storage.file import FileStorage
 from .storage.memory import MemoryStorage
 from .storage.protocol import Loaded, Storage
@@ -105,6 +115,7 @@ __all__ = [
     "Clock",
     "ClusterFile",
     "ClusterMember",
+    "ClusterStatus",
     "ConfChange",
     "ConfChangeError",
     "ConfChangeKind",
@@ -123,10 +134,13 @@ __all__ = [
     "FrameError",
     "Future",
     "HardState",
+    "Histogram",
+    "LatencyStatus",
     "Loaded",
     "LossNotAccepted",
     "ManualClock",
     "Member",
+    "MemberView",
     "Membership",
     "MemoryLost",
     "MemoryNetwork",

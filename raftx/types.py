@@ -54,6 +54,9 @@ MSG_KNOWN = 39
 # Engine to engine, likewise: a change of membership is passed on, and was not taken. See node/changes.py.
 MSG_CHANGE = 40
 MSG_CHANGED = 41
+# Engine to engine, likewise: a member asks how another one is, and is told. See node/looks.py.
+MSG_LOOK = 42
+MSG_SEEN = 43
 
 MESSAGE_NAMES = {
     value: name[4:].title().replace("_", "") for name, value in list(globals().items()) if name.startswith("MSG_")

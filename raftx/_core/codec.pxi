@@ -11,6 +11,7 @@ cdef enum:
     KIND_CHUNK = 37
     KIND_MEET = 38
     KIND_CHANGE = 40
+    KIND_SEEN = 43
     ENTRY_KINDS = 3         # as etcd has them, of entries that stand in a log; the next one is a snapshot's
     SESSION_ENTRY = 4       # and raftx's own
 
@@ -231,7 +232,7 @@ cdef class Codec:
             return LENGTH
         if size and kind != KIND_APP and kind != KIND_PROP:
             return self._check_single(kind, head, p, size, count)
-        if kind == KIND_SNAP or kind == KIND_READ or kind == KIND_READ_RESP or kind == KIND_CHANGE:
+        if kind == KIND_SNAP or kind == KIND_READ or kind == KIND_READ_RESP or kind == KIND_CHANGE or kind == KIND_SEEN:
             return RECORDS
         while size:
             step = record_size(p, size)
@@ -255,13 +256,13 @@ cdef class Codec:
     cdef int _check_single(
         self, int kind, const uint8_t* head, const uint8_t* p, size_t size, uint32_t count
     ) noexcept nogil:
-        # Messages with one record: a snapshot, the context of a read, a chunk of a file, or an address.
+        # Messages with one record: a snapshot, the context of a read, a chunk of a file, an address, or a status.
         cdef uint64_t term = LD64(head + MESSAGE_TERM), previous, id
         cdef size_t at = ENTRY_HEADER + MEMBERSHIP_HEAD
         cdef int group, _i
         if count != 1 or record_size(p, size) != size or not record_valid(p, size):
             return RECORDS
-        if kind == KIND_READ or kind == KIND_READ_RESP or kind == KIND_CHUNK or kind == KIND_MEET:
+        if kind == KIND_READ or kind == KIND_READ_RESP or kind == KIND_CHUNK or kind == KIND_MEET or kind == KIND_SEEN:
             return RECORDS if p[RECORD_KIND] or LD64(p + RECORD_INDEX) or LD64(p + RECORD_TERM) else OK
         if kind == KIND_CHANGE:
             if p[RECORD_KIND] >= ENTRY_KINDS or LD64(p + RECORD_INDEX) or LD64(p + RECORD_TERM):

@@ -545,6 +545,10 @@ class ProposalQueue:
         """Number of the last proposal that was taken."""
         return self.sequence
 
+    def py_backlog(self) -> int:
+        """Bytes of proposals that wait. Any thread: a look."""
+        return self.put_bytes - self.consumed
+
     def waiting(self) -> bool:
         """Whether anything waits."""
         return self.offset < self.taken.size or bool(self.queue)

@@ -554,6 +554,10 @@ cdef class ProposalQueue:
         """Number of the last proposal that was taken."""
         return self.sequence
 
+    def py_backlog(self):
+        """Bytes of proposals that wait. Any thread: a look."""
+        return raftx_load(&self.pending) + raftx_load(&self.held)
+
     cdef bint waiting(self) noexcept nogil:
         return self.offset < self.taken.size or raftx_load(&self.pending) != 0
 

@@ -47,6 +47,7 @@ from ..types import (
     MSG_PROP,
     MSG_READ_INDEX,
     MSG_READ_INDEX_RESP,
+    MSG_SEEN,
     MSG_SNAP,
     NUMBER_MAX,
     ConfState,
@@ -262,7 +263,7 @@ class Codec:
             return _LENGTH
         if size and kind not in (MSG_APP, MSG_PROP):
             return self._check_single(kind, numbers[0], rest[:size], count)
-        if kind in (MSG_SNAP, MSG_READ_INDEX, MSG_READ_INDEX_RESP, MSG_CHANGE):
+        if kind in (MSG_SNAP, MSG_READ_INDEX, MSG_READ_INDEX_RESP, MSG_CHANGE, MSG_SEEN):
             return _RECORDS
         term, previous, index = numbers[:3]
         for offset, step, at, its in _walk(rest, size):
@@ -279,12 +280,12 @@ class Codec:
         return _RECORDS if count else 0
 
     def _check_single(self, kind: int, term: int, body: memoryview, count: int) -> int:
-        # Messages with one record: a snapshot, the context of a read, a chunk of a file, or an address.
+        # Messages with one record: a snapshot, the context of a read, a chunk of a file, an address, or a status.
         found = list(_walk(body, len(body)))
         if count != 1 or len(found) != 1 or found[0][1] != len(body) or not _record_valid(body, 0, len(body)):
             return _RECORDS
         index, its = found[0][2:]
-        if kind in (MSG_READ_INDEX, MSG_READ_INDEX_RESP, MSG_CHUNK, MSG_MEET):
+        if kind in (MSG_READ_INDEX, MSG_READ_INDEX_RESP, MSG_CHUNK, MSG_MEET, MSG_SEEN):
             return _RECORDS if body[RECORD_KIND] or index or its else 0
         if kind == MSG_CHANGE:
             return _RECORDS if body[RECORD_KIND] >= ENTRY_SNAPSHOT or index or its else 0

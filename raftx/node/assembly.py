@@ -56,6 +56,7 @@ from .events import History, Published, Stream
 from .futures import Future
 from .keeper import Keeper, applied_by, check_machine, check_methods, check_restore
 from .lifecycle import Task
+from .lookout import Lookout
 from .members import Directory, Members, Membership, membership_at, of_kept, of_snapshot
 from .memory import Memory
 from .outcomes import KIND_READ, Outcomes
@@ -66,6 +67,7 @@ from .reporter import Reporter
 from .rows import JOINED_ANY, REBUILT
 from .snapshots import Snapshotter
 from .stamps import StageTimes
+from .status import Status
 from .watch import Watch
 
 FRAME_MAX = 1 << 30  # bytes of a frame where the transport sets no limit
@@ -155,6 +157,7 @@ class Parts:
     applies: ApplyQueue
     #: what the engine publishes of the members
     peers: MemberGauges
+    lookout: Lookout
 
     def storage_error(self) -> BaseException:
         """What the storage failed with."""
@@ -243,6 +246,7 @@ class Parts:
         if self.courier is not None:
             tasks["courier"] = Task(self.courier.run, self.courier.round, ended)
         tasks["memory"] = Task(memory.run, memory.py_round, functools.partial(_memory_ended, memory, ended))
+        tasks["look"] = Task(self.lookout.run, self.lookout.round, ended)
         tasks["watch"] = Task(watch.run, watch.round, ended, ends_futures=True)
         tasks["apply"] = Task(applier.run, applier.round, ended, applier.begin, ends_futures=True)
         tasks["engine"] = Task(self.engine.run, self.engine.py_round, engine_ended)
@@ -262,10 +266,12 @@ def _memory_ended(memory: Memory, ended: End, error: BaseException | None) -> No
     ended(error)
 
 
-def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: Callable[[], None]) -> Parts:
+def assemble(
+    outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: Callable[[], None], status: Callable[[], Status]
+) -> Parts:
     """Open storage and transport, and make the parts. Raises what they raise, and what ``check_closing`` does.
 
-    What was opened is the caller's to close, also after a failure.
+    status: how the node is, for members that ask. What was opened is the caller's to close, also after a failure.
     """
     config, storage, transport, clock = outside.config, outside.storage, outside.transport, outside.clock
     cluster = cluster_id(config.cluster)
@@ -437,6 +443,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         clock,
     )
     reporter = Reporter(lines, functools.partial(tell_news, config.id, transport, link, disagreements, chronicle))
+    lookout = Lookout(config.id, commands, engine.looks.queue, clock, status, limit - FRAME_OVERHEAD)
     if isinstance(clock, ManualClock):
         for sleeper in (event, watch.event, writes.event, engine.transfers.queue.event, memory.event):
             clock.py_watch(sleeper)
@@ -476,6 +483,7 @@ def assemble(outside: Outside, outcomes: Outcomes, lines: Lines, check_closing: 
         sorted(loaded.skips),
         applies,
         engine.changes.gauges,
+        lookout,
     )
 
 

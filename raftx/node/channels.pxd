@@ -6,6 +6,7 @@ from .._native.threads cimport Cells, Handoff
 cdef uint64_t ROW_ENTRIES, ROW_HANDED, ROW_REFUSED, ROW_STATE, ROW_ODD, ROW_ASKED, ROW_TRANSFER, ROW_RELEASED
 cdef uint64_t ROW_RESTORE, ROW_BEGUN, ROW_LOST, ROW_MET, ROW_UNTAKEN, ROW_READ_AT, ROW_LEASED_AT, ROW_STEP_DOWN
 cdef uint64_t ROW_ADDRESS, ROW_CHANGE, ROW_CHANGED, ROW_DIVERGED, ROW_JUDGE, ROW_JUDGED
+cdef uint64_t ROW_LOOK, ROW_SEEN
 cdef uint64_t ROW_CAMPAIGN, ROW_TRANSFER_TO, ROW_UNREACHABLE, ROW_CONNECTED, ROW_SNAPSHOT, ROW_RELEASE
 cdef uint64_t ROW_ASK, ROW_GIVE, ROW_ARRIVED
 cdef int CELL_APPLIED, CELL_TIME, MEMBERS_MAX
@@ -58,6 +59,7 @@ cdef class CommandQueue(Handoff):
 @cython.final
 cdef class Gauges:
     cdef readonly uint64_t term, vote, leader, commit, applied, last, stable, first, foreign
+    cdef public uint64_t log_bytes
     cdef readonly uint64_t diverged, diverged_ours, diverged_theirs, diverged_lead
     cdef readonly int64_t role, ticks, leader_changes, failed, frames_in, frames_out, frames_dropped, frames_stale
     cdef readonly int64_t not_taken, unmet

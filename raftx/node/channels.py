@@ -28,6 +28,7 @@ from .rows import (
     ROW_JUDGE,
     ROW_JUDGED,
     ROW_LEASED_AT,
+    ROW_LOOK,
     ROW_LOST,
     ROW_MET,
     ROW_ODD,
@@ -36,6 +37,7 @@ from .rows import (
     ROW_RELEASE,
     ROW_RELEASED,
     ROW_RESTORE,
+    ROW_SEEN,
     ROW_SNAPSHOT,
     ROW_STATE,
     ROW_STEP_DOWN,
@@ -304,6 +306,16 @@ class CommandQueue(Handoff):
         spans.py_push(record)
         return self.py_put(spans, ROW_JUDGED, sender, number, applied, life, fits)
 
+    def look(self, to: int, number: int) -> bool:
+        """The lookout wants to know how a member is."""
+        return self.py_put(None, ROW_LOOK, to, number)
+
+    def seen(self, to: int, number: int, life: int, record: bytes) -> bool:
+        """How this node is, for a member that asked in that life of it: the row's one span."""
+        spans = Spans()
+        spans.py_push(record)
+        return self.py_put(spans, ROW_SEEN, to, number, life)
+
     def release(self, index: int, request: int) -> bool:
         """The owner needs nothing up to ``index``."""
         return self.py_put(None, ROW_RELEASE, index, request)
@@ -331,6 +343,8 @@ class Gauges:
         #: last index committed, applied, in the log, and durable here; the first one that is in memory
         self.commit = self.applied = self.last = self.stable = self.first = 0
         self.ticks = 0
+        #: bytes of the log that is in memory
+        self.log_bytes = 0
         #: milliseconds that the state machine would need to apply what is committed, as far as can be told (lag.py)
         self.lag_ms = 0
         self.leader_changes = 0

@@ -41,5 +41,10 @@ cdef class Dispatch:
     cdef int send_frame(self, int place, uint64_t to, size_t size, size_t start, size_t end) except -1 nogil
     cdef int frame_dropped(self, uint64_t to, size_t start, size_t end) except -1 nogil
     cdef int greet(self) except -1 nogil
+    cdef int greet_all(self) except -1 nogil
     cdef int hello(self, uint64_t to, bint new_connection) except -1 nogil
+    @cython.locals(place=int, limit=uint64_t)
+    cdef int send_alone(self, Outbox box, uint64_t to) except -1 nogil
+    @cython.locals(size=size_t)
+    cdef int send_single(self, Outbox box, size_t row, uint64_t to) except -1 nogil
     cdef int say_too_large(self, int kind, int place, int64_t limit) except -1 nogil

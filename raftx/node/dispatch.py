@@ -161,6 +161,13 @@ class Dispatch:
             to = self.link.fresh()
         return 0
 
+    def greet_all(self) -> int:
+        """Tell every member our settings."""
+        for slot in range(self.core.tracker.peers.count):
+            if slot != self.core.self_slot:
+                self.hello(self.core.tracker.peers.ids[slot], False)
+        return 0
+
     def hello(self, to: int, new_connection: bool) -> int:
         """Tell a member our settings and our clock, in a frame of their own."""
         place = self.peers.of_id(self.core.tracker.peers, to)
@@ -168,15 +175,33 @@ class Dispatch:
             self.contact.connected(place)
         row = 1 if new_connection else 0
         self.greeting.set_term(row, max(self.clock.wall(), 0))
-        size = FRAME_HEADER + self.codec.measure(self.greeting, row)
-        if self.link.prepare(to, size):
-            self.codec.begin(self.link.place, size, to)
-            self.codec.add(self.greeting, row)
-            self.codec.finish()
-            if self.link.send() == 0:
-                self.gauges.frames_out += 1
-                if place >= 0:
-                    self.peers.introduced[place] = 1
+        if self.send_single(self.greeting, row, to) == 0 and place >= 0:
+            self.peers.introduced[place] = 1
+        return 0
+
+    def send_alone(self, box: Outbox, to: int) -> int:
+        """The one row of a box, in a frame of its own, if its recipient takes it; lost otherwise, and nobody hears."""
+        place = self.peers.of_id(self.core.tracker.peers, to)
+        if place < 0 or box.length() != 1:
+            return 0
+        limit = self.peers.frame_limits[place]
+        if limit == 0 or FRAME_HEADER + self.codec.measure(box, 0) <= limit:
+            if self.peers.introduced[place] == 0:
+                self.hello(to, False)
+            self.send_single(box, 0, to)
+        return 0
+
+    def send_single(self, box: Outbox, row: int, to: int) -> int:
+        """A frame with one row; 1 when it could not be sent."""
+        size = FRAME_HEADER + self.codec.measure(box, row)
+        if not self.link.prepare(to, size):
+            return 1
+        self.codec.begin(self.link.place, size, to)
+        self.codec.add(box, row)
+        self.codec.finish()
+        if self.link.send() != 0:
+            return 1
+        self.gauges.frames_out += 1
         return 0
 
     def say_too_large(self, kind: int, place: int, limit: int) -> int:

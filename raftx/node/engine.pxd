@@ -20,6 +20,7 @@ from .divergence cimport Divergence
 from .hello cimport Hellos
 from .lag cimport Lag
 from .leases cimport Leases
+from .looks cimport Looks
 from .meetings cimport Meetings
 from .orders cimport Orders
 from .peers cimport PeerTable
@@ -32,7 +33,7 @@ from .transfers cimport Transfers
 
 cdef int LEADER
 cdef int MSG_APP, MSG_HEARTBEAT, MSG_KNOWN, MSG_MEET
-cdef int MSG_CHANGE, MSG_CHANGED
+cdef int MSG_CHANGE, MSG_CHANGED, MSG_LOOK, MSG_SEEN
 cdef int MSG_CHUNKS, MSG_SNAP, MSG_HELLO, MSG_PROP, MSG_REFUSED
 cdef uint32_t FLAG_NEW_CONNECTION, FLAG_REJECT
 cdef int FAILED_DIVERGED, FAILED_MEMORY, FAILED_STORAGE
@@ -84,6 +85,7 @@ cdef class Engine(Runner):
     cdef readonly Changes changes
     cdef readonly Lag lag
     cdef readonly Leases leases
+    cdef readonly Looks looks
     cdef readonly Preference preference
     cdef readonly Orders orders
     cdef int64_t[::1] odd_told
@@ -101,7 +103,6 @@ cdef class Engine(Runner):
     cdef bint something_waits(self) noexcept nogil
     cdef bint has_arrived(self) noexcept nogil
     cdef bint lacks_room(self) noexcept nogil
-    cdef int greet_all(self) except -1 nogil
     cdef int tick_clocks(self) except -1 nogil
     cdef int tick_if_due(self) except -1 nogil
     cdef int step_down_if_disk_stalls(self) except -1 nogil

@@ -36,9 +36,11 @@ from ..types import (
     MSG_HEARTBEAT,
     MSG_HELLO,
     MSG_KNOWN,
+    MSG_LOOK,
     MSG_MEET,
     MSG_PROP,
     MSG_REFUSED,
+    MSG_SEEN,
     MSG_SNAP,
 )
 from . import elections
@@ -51,6 +53,7 @@ from .divergence import Divergence
 from .hello import Hellos
 from .lag import Lag
 from .leases import Leases
+from .looks import Looks
 from .meetings import Meetings
 from .orders import Orders
 from .peers import PeerTable
@@ -170,9 +173,10 @@ class Engine(Runner):
         self.changes = Changes(
             core, self.out, self.peers, self.room, self.meetings, self.driver, applies, codec.incarnation, event
         )
+        self.looks = Looks(core, self.peers, self.dispatch, codec.incarnation, settings.tick_ms)
         self.orders = Orders(
             core, commands, applies, self.dispatch, self.peers, self.transfers, self.compaction, self.meetings,
-            self.room, self.changes, self.lag, self.leases, self.gauges, self.apply_gauges,
+            self.room, self.changes, self.lag, self.leases, self.looks, self.gauges, self.apply_gauges,
         )  # fmt: skip
         self.shown_term = self.shown_lead = self.shown_transferee = 0
         self.shown_role = -1
@@ -196,7 +200,7 @@ class Engine(Runner):
         if not self.begun:
             self.begun = True
             self.update_gauges()
-            self.greet_all()
+            self.dispatch.greet_all()
         if self.disk.failure() != 0:
             self.gauges.failed = FAILED_STORAGE
             return self.finish()
@@ -216,13 +220,6 @@ class Engine(Runner):
         self.dispatch.greet()
         self.flush()
         return self.finish() if self.stopping else 1
-
-    def greet_all(self) -> int:
-        """Tell every member our settings."""
-        for slot in range(self.core.tracker.peers.count):
-            if slot != self.core.self_slot:
-                self.dispatch.hello(self.core.tracker.peers.ids[slot], False)
-        return 0
 
     def rest(self) -> int:
         """Sleep until something has arrived or a tick is due."""
@@ -293,6 +290,7 @@ class Engine(Runner):
         self.lag.tick()
         self.leases.tick()
         self.preference.tick()
+        self.looks.tick()
         if self.meetings.tick():
             self.applies.put_begun(self.empty_spans, self.core.in_doubt)
         return self.core.tick() if self.meetings.begun else 0
@@ -301,7 +299,7 @@ class Engine(Runner):
         """Look at the members' clocks, and tell our own when it is time."""
         self.clocks.tick()
         if self.clocks.tells_all():
-            self.greet_all()
+            self.dispatch.greet_all()
         elif self.clocks.tells_leader() and self.core.tracker.peers.slot_of(self.core.lead) >= 0:
             if self.core.role != LEADER:
                 self.dispatch.hello(self.core.lead, False)
@@ -499,6 +497,8 @@ class Engine(Runner):
             return self.changes.receive(self.message, self.codec.sender_incarnation)
         if self.message.kind == MSG_CHANGED:
             return self.changes.answered(self.message)
+        if self.message.kind == MSG_LOOK or self.message.kind == MSG_SEEN:
+            return self.looks.receive(self.message, self.codec.sender_incarnation)
         if self.message.kind == MSG_CHUNKS:
             slot = self.core.tracker.peers.slot_of(self.message.sender)
             if slot >= 0:

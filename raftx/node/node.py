@@ -32,7 +32,7 @@ from .member_requests import MemberRequests
 from .members import Membership
 from .outcomes import Outcomes
 from .requests import R
-from .status import QueueStatus, Status, disk_status, published
+from .status import QueueStatus, Status, disk_status, latency_status, published
 
 R_co = TypeVar("R_co", covariant=True)
 R_new = TypeVar("R_new")
@@ -206,7 +206,9 @@ class Node(MemberRequests[R]):
                 raise UsageError(f"the node cannot be started: it is {life.state}")
             life.move(lifecycle.STARTING)
             try:
-                self._parts = parts = assemble(self._outside, self._outcomes, life.lines, self._check_closing)
+                self._parts = parts = assemble(
+                    self._outside, self._outcomes, life.lines, self._check_closing, self.status
+                )
                 tasks = parts.tasks(self._engine_ended, self._report_ended, self._ended)
                 self._workers = {what: self._executor.worker(what, life, task) for what, task in tasks.items()}
                 self._check_closing()
@@ -428,6 +430,8 @@ class Node(MemberRequests[R]):
         must_end("apply")
         self._tell_end()
         if parts is not None:
+            parts.lookout.stop()
+            must_end("look", max(deadline, now() + LAST_SECONDS))
             parts.watch.stop()
             must_end("watch", max(deadline, now() + LAST_SECONDS))
             parts.reporter.stop()
@@ -588,8 +592,14 @@ class Node(MemberRequests[R]):
             transfers=parts.courier.status() if parts.courier is not None else None,
             disk=disk_status(parts.disk, bool(engine.full), shortage, space() if space is not None else None),
             queues=QueueStatus(
-                int(parts.writes.pending), int(parts.applies.pending), int(commands.pending), commands.refused
+                proposal_bytes=int(parts.proposer.proposals.py_backlog()),
+                log_bytes=int(engine.log_bytes),
+                writes=int(parts.writes.pending),
+                applies=int(parts.applies.pending),
+                commands=int(commands.pending),
+                commands_dropped=commands.refused,
             ),
+            latency=latency_status(parts.engine.stamps),
             transport=transport.status() if hasattr(transport, "status") else {},
             **published(engine, parts.engine.apply_gauges),
         )

@@ -10,6 +10,7 @@ from .compaction cimport Compaction
 from .dispatch cimport Dispatch
 from .lag cimport Lag
 from .leases cimport Leases
+from .looks cimport Looks
 from .meetings cimport Meetings
 from .peers cimport PeerTable
 from .room cimport Room
@@ -17,7 +18,7 @@ from .transfers cimport Transfers
 
 cdef int FOLLOWER, LEADER, MSG_HUP, MSG_TRANSFER_LEADER, MSG_UNREACHABLE
 cdef int REFUSED_BOUND, REFUSED_CAMPAIGN, REFUSED_FULL_THERE, REFUSED_LEADS_NOT
-cdef uint64_t ROW_CHANGE, ROW_JUDGED
+cdef uint64_t ROW_CHANGE, ROW_JUDGED, ROW_LOOK, ROW_SEEN
 cdef uint64_t ROW_CAMPAIGN, ROW_CONNECTED, ROW_MET, ROW_RELEASE, ROW_SNAPSHOT, ROW_STEP_DOWN, ROW_TRANSFER_TO, ROW_UNREACHABLE
 cdef size_t ROWS_KEPT
 
@@ -35,6 +36,7 @@ cdef class Orders:
     cdef Changes changes
     cdef Lag lag
     cdef Leases leases
+    cdef Looks looks
     cdef Gauges gauges
     cdef ApplyGauges apply_gauges
     cdef Message message

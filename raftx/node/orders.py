@@ -16,6 +16,7 @@ from .compaction import Compaction
 from .dispatch import Dispatch
 from .lag import Lag
 from .leases import Leases
+from .looks import Looks
 from .meetings import Meetings
 from .peers import PeerTable
 from .room import Room
@@ -28,8 +29,10 @@ from .rows import (
     ROW_CHANGE,
     ROW_CONNECTED,
     ROW_JUDGED,
+    ROW_LOOK,
     ROW_MET,
     ROW_RELEASE,
+    ROW_SEEN,
     ROW_SNAPSHOT,
     ROW_STEP_DOWN,
     ROW_TRANSFER_TO,
@@ -56,6 +59,7 @@ class Orders:
         changes: Changes,
         lag: Lag,
         leases: Leases,
+        looks: Looks,
         gauges: Gauges,
         apply_gauges: ApplyGauges,
     ) -> None:
@@ -71,6 +75,7 @@ class Orders:
         self.changes = changes
         self.lag = lag
         self.leases = leases
+        self.looks = looks
         self.gauges = gauges
         self.apply_gauges = apply_gauges
         self.message = Message()
@@ -116,6 +121,11 @@ class Orders:
             self.span += 1
         elif kind == ROW_JUDGED:
             self.changes.judged(self.queue, row, self.span)
+            self.span += 1
+        elif kind == ROW_LOOK:
+            self.looks.ask(member, self.queue.request(row))
+        elif kind == ROW_SEEN:
+            self.looks.give(self.queue, row, self.span)
             self.span += 1
         elif kind == ROW_RELEASE:
             self.release(self.queue.index(row), self.queue.request(row))

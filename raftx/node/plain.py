@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -82,6 +83,6 @@ def _single(kind: type, found: object, where: str) -> Any:
         return float(found)
     if type(found) is not kind or (kind is int and not -NUMBER_MAX <= typing.cast("int", found) <= NUMBER_MAX):
         raise ValueError(f"{where} must be of type {kind.__name__}, not {type(found).__name__}")
-    if kind is float and found != found:
-        raise ValueError(f"{where} must be a number")
+    if kind is float and not math.isfinite(typing.cast("float", found)):
+        raise ValueError(f"{where} must be a finite number")
     return found

@@ -43,6 +43,10 @@ ROW_CHANGE = 11
 ROW_STEP_DOWN = 12
 ROW_JUDGED = 13
 
+# Both ways between engine and lookout: a question how a member is, and an answer
+ROW_LOOK = 14
+ROW_SEEN = 15
+
 # Engine to courier
 ROW_OFFER = 1
 ROW_WANTED = 2
@@ -83,6 +87,17 @@ ODD_INCARNATION = 7  # a life that its sender cannot have come to
 ODD_ORIGIN = 8  # proposals that are not the sender's own, or are numbered as nobody numbers them
 ODD_ANSWER = 9  # a refusal of proposals that were not passed on
 ODD_CONTRADICTION = 10  # another entry than one that is committed here: see divergence.py
+
+# Stages that a round of proposals goes through, in buckets by how long that takes: less than 16 us << its number
+STAGES = ("queue", "wal", "network", "quorum", "apply", "total")
+QUEUE = 0
+WAL = 1
+NETWORK = 2
+QUORUM = 3
+APPLY = 4
+TOTAL = 5
+BUCKETS = 20  # the last one has what took longer than those before it
+LEAST_BITS = 4
 
 # Why a request was refused
 REFUSED_NO_LEADER = 1

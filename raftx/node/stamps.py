@@ -11,6 +11,7 @@ from array import array
 
 from .._native.threads import Clock
 from ..types import Timing
+from .rows import APPLY, BUCKETS, LEAST_BITS, NETWORK, QUEUE, QUORUM, STAGES, TOTAL, WAL
 
 ROUNDS = 4096
 
@@ -30,6 +31,9 @@ class StageTimes:
         self.at_reply = array("q", bytes(8 * ROUNDS))
         self.at_commit = array("q", bytes(8 * ROUNDS))
         self.at_apply = array("q", bytes(8 * ROUNDS))
+        #: rounds by stage and bucket, and nanoseconds by stage
+        self.counts = array("Q", bytes(8 * len(STAGES) * BUCKETS))
+        self.sums = array("Q", bytes(8 * len(STAGES)))
         self.head = self.stable_cursor = self.reply_cursor = self.commit_cursor = self.apply_cursor = 0
 
     def accepted(self, index: int, count: int, term: int, since: int, now: int) -> None:
@@ -42,6 +46,7 @@ class StageTimes:
         self.at_append[place] = now
         self.at_stable[place] = self.at_reply[place] = self.at_commit[place] = self.at_apply[place] = 0
         self.head += 1
+        self.count(QUEUE, now - since)
         # A cursor that was left behind (the leader has stepped down) skips what was overwritten.
         if self.head > ROUNDS:
             self.stable_cursor = max(self.stable_cursor, self.head - ROUNDS)
@@ -52,6 +57,7 @@ class StageTimes:
     def stable(self, index: int, now: int) -> None:
         while self.stable_cursor < self.head and self.index[self.stable_cursor % ROUNDS] <= index:
             self.at_stable[self.stable_cursor % ROUNDS] = now
+            self.count(WAL, now - self.at_append[self.stable_cursor % ROUNDS])
             self.stable_cursor += 1
 
     def awaits_reply(self) -> bool:
@@ -65,6 +71,7 @@ class StageTimes:
         now = clock.now()
         while self.reply_cursor < self.head and self.index[self.reply_cursor % ROUNDS] <= index:
             self.at_reply[self.reply_cursor % ROUNDS] = now
+            self.count(NETWORK, now - self.at_append[self.reply_cursor % ROUNDS])
             self.reply_cursor += 1
 
     def committed(self, index: int, clock: Clock) -> None:
@@ -73,12 +80,38 @@ class StageTimes:
         now = clock.now()
         while self.commit_cursor < self.head and self.index[self.commit_cursor % ROUNDS] <= index:
             self.at_commit[self.commit_cursor % ROUNDS] = now
+            self.count(QUORUM, now - self.at_append[self.commit_cursor % ROUNDS])
             self.commit_cursor += 1
 
     def applied(self, index: int, now: int) -> None:
         while self.apply_cursor < self.head and self.index[self.apply_cursor % ROUNDS] <= index:
             self.at_apply[self.apply_cursor % ROUNDS] = now
+            if self.at_commit[self.apply_cursor % ROUNDS]:
+                self.count(APPLY, now - self.at_commit[self.apply_cursor % ROUNDS])
+            self.count(TOTAL, now - self.since[self.apply_cursor % ROUNDS])
             self.apply_cursor += 1
+
+    def count(self, stage: int, nanoseconds: int) -> None:
+        """A round has been through a stage in so much time."""
+        if nanoseconds < 0:
+            nanoseconds = 0
+        rest = (nanoseconds // 1000) >> LEAST_BITS
+        bucket = 0
+        while rest > 0 and bucket < BUCKETS - 1:
+            rest >>= 1
+            bucket += 1
+        self.counts[stage * BUCKETS + bucket] += 1
+        self.sums[stage] += nanoseconds
+
+    def histogram(self, stage: int) -> tuple[tuple[int, ...], int]:
+        """Rounds by bucket, and the nanoseconds of all of them. Any thread: a look."""
+        return tuple([int(each) for each in self.counts[stage * BUCKETS : (stage + 1) * BUCKETS]]), int(
+            self.sums[stage]
+        )
+
+    def py_count(self, stage: int, nanoseconds: int) -> None:
+        """``count`` for Python."""
+        self.count(stage, nanoseconds)
 
     def timing(self, index: int, term: int) -> Timing:
         """Of an entry of that term that has been applied here. All None when it was not appended here, or long ago."""

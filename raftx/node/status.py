@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from .. import _core
 from ..storage.writes import DiskGauges
@@ -17,6 +17,8 @@ from ..types import ConfState
 from . import senders
 from .channels import ApplyGauges, Gauges
 from .plain import from_plain, to_plain
+from .rows import BUCKETS, LEAST_BITS, STAGES
+from .stamps import StageTimes
 
 HEARD_LEADING = 3.0  # seconds in which leader and member hear of each other, with anything less than a broken network
 HEARD_OTHERS = 11.0  # in which two followers do, who greet each other every ten
@@ -107,14 +109,50 @@ class DiskStatus:
 
 @dataclass(frozen=True)
 class QueueStatus:
-    """What waits between the threads of the node."""
+    """What waits between the threads of the node, and for the other members."""
 
+    #: bytes of proposals that wait for the engine, and of the log that is in memory, as of some seconds ago
+    proposal_bytes: int = 0
+    log_bytes: int = 0
     #: rows that wait for the disk, the apply thread and the engine
     writes: int = 0
     applies: int = 0
     commands: int = 0
     #: commands that the engine was not told of because too many waited
     commands_dropped: int = 0
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """How long one stage took, of rounds of proposals while this node led."""
+
+    #: rounds by how long they took: the last bucket has those above the last of LatencyStatus.BOUNDS
+    counts: tuple[int, ...] = ()
+    #: of all rounds together
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class LatencyStatus:
+    """Histograms by stage, since the start; see raftx.Timing. A round is what the engine took at once."""
+
+    #: upper bounds of the buckets, in seconds
+    BOUNDS: ClassVar[tuple[float, ...]] = tuple([(1 << LEAST_BITS + bucket) / 1e6 for bucket in range(BUCKETS - 1)])
+
+    #: until the engine appended the oldest proposal of the round
+    queue: Histogram = Histogram()
+    #: from there until it was durable here, until another voter had acknowledged it, and until it was committed
+    wal: Histogram = Histogram()
+    network: Histogram = Histogram()
+    quorum: Histogram = Histogram()
+    #: from there until it was applied here
+    apply: Histogram = Histogram()
+    #: from the oldest proposal until it was applied
+    total: Histogram = Histogram()
+
+    def plain(self) -> dict[str, Any]:
+        """What ``to_dict`` of a status has of it."""
+        return {"bounds": list(self.BOUNDS), **vars(self)}
 
 
 @dataclass(frozen=True)
@@ -193,6 +231,7 @@ class Status:
     transfers: TransferStatus | None = None
     disk: DiskStatus = DiskStatus()
     queues: QueueStatus = QueueStatus()
+    latency: LatencyStatus = LatencyStatus()
     #: the transport's own counters, empty where it has none
     transport: Mapping[str, int] = field(default_factory=dict)
 
@@ -234,6 +273,15 @@ def published(engine: Gauges, applied: ApplyGauges) -> dict[str, Any]:
         "frames_rejected": engine.by_reason(True, _core.REASONS),
         "messages_not_taken": engine.not_taken,
     }
+
+
+def latency_status(times: StageTimes) -> LatencyStatus:
+    """What the engine has counted."""
+    found = {}
+    for stage, name in enumerate(STAGES):
+        counts, nanoseconds = times.histogram(stage)
+        found[name] = Histogram(counts, nanoseconds / 1e9)
+    return LatencyStatus(**found)
 
 
 def disk_status(disk: DiskGauges, full: bool, shortage: str, space: tuple[int, int] | None) -> DiskStatus:

@@ -89,7 +89,8 @@ class Stepped:
     def names(self) -> tuple[str, ...]:
         """The workers that can be stepped.
 
-        They are of "report", "net", "reserve", "disk", "snapshot", "courier", "watch", "apply" and "engine".
+        They are of "report", "net", "reserve", "disk", "snapshot", "courier", "memory", "look", "watch", "apply"
+        and "engine".
         """
         return tuple(self.started)
 

@@ -21,6 +21,7 @@ from raftx.types import (
     MSG_PROP,
     MSG_READ_INDEX,
     MSG_READ_INDEX_RESP,
+    MSG_SEEN,
     MSG_SNAP,
 )
 
@@ -30,7 +31,7 @@ SENDER, RECIPIENT, GROUP = 1, 2, 3
 LARGEST = 2**63 - 1
 WIRE_KINDS = sorted(set(MESSAGE_NAMES) - LOCAL_KINDS)
 #: Kinds that must have exactly one record, and all that may have any
-SINGLE_KINDS = (MSG_SNAP, MSG_READ_INDEX, MSG_READ_INDEX_RESP, MSG_CHANGE)
+SINGLE_KINDS = (MSG_SNAP, MSG_READ_INDEX, MSG_READ_INDEX_RESP, MSG_CHANGE, MSG_SEEN)
 BODY_KINDS = (MSG_PROP, MSG_APP, MSG_CHUNK, MSG_MEET, *SINGLE_KINDS)
 
 FRAME_HEADER = MESSAGE_HEADER = 64
@@ -101,6 +102,8 @@ def samples(impl: ModuleType) -> dict[str, list[Any]]:
         "meet address": Message(38, index=1, log_term=2, commit=3, context=9, entries=[Entry(0, 0, b"tcp://a:5600")]),
         "change": Message(40, index=14, context=3, entries=[Entry(0, 0, Change.parse("l4").encode(), 2)]),
         "changed": Message(41, log_term=5, index=21, commit=7, hint=14, context=3, flags=1),
+        "look": Message(42, context=3),
+        "seen": Message(43, log_term=5, context=3, entries=[Entry(0, 0, b'{"id":2}')]),
         "known": Message(39, index=5 << 32 | 9),
         "known refusal": Message(39, index=5 << 32 | 9, commit=6 << 32 | 1, hint=2, flags=1),
         "chunk that is not there": Message(37, log_term=6, index=41, commit=3, context=77, flags=1),

@@ -135,7 +135,7 @@ def test_kinds(core: Any) -> None:
         body: dict[str, Any] = {}
         if kind == 7:
             body["snapshot"] = core.Snapshot(3, 1, core.ConfState((1, 2)), b"state")
-        elif kind in (15, 16, 40):
+        elif kind in (15, 16, 40, 43):
             body["entries"] = [core.Entry(0, 0, b"context")]
         frame = sender.encode(2, [core.Message(kind, term=1, **body)])
         try:
@@ -143,7 +143,7 @@ def test_kinds(core: Any) -> None:
         except core.FrameError as error:
             reasons.add(error.reason)
     local = {0, 1, 10, 11, 12, 19, 20, 21, 22, 23}
-    assert accepted == (set(range(24)) | set(range(32, 42))) - local
+    assert accepted == (set(range(24)) | set(range(32, 44))) - local
     assert reasons == {"kind"}
 
 

@@ -26,7 +26,7 @@ from tests.helpers.paths import ROOT
 from tests.helpers.stepped import World
 from tests.helpers.waiting import eventually
 
-CHANGE, CHANGED = 40, 41  # messages
+CHANGE, CHANGED, LOOK, SEEN = 40, 41, 42, 43  # messages
 DOCUMENT = ROOT / "docs" / "wire-format.md"
 FIELDS = ("term", "index", "log term", "commit", "hint", "context")
 LARGEST = 2**63 - 1
@@ -209,7 +209,7 @@ def test_kinds_of_entries(mod: Callable[[str], ModuleType]) -> None:
     kinds = [types.ENTRY_NORMAL, types.ENTRY_CONF_CHANGE, types.ENTRY_CONF_CHANGE_V2, types.ENTRY_SNAPSHOT]
     kinds.append(types.ENTRY_SESSION)
     # And what stands in messages that do not reach the algorithm.
-    others = [types.ENTRY_NORMAL] * 3 + [types.ENTRY_CONF_CHANGE_V2]
+    others = [types.ENTRY_NORMAL] * 4 + [types.ENTRY_CONF_CHANGE_V2]
     assert [int(row[0]) for row in rows] == kinds + others
     names = {row[1]: int(row[0]) for row in tables("Kinds")[0][1:]}
     where = {name for row in rows for name in row[1].split(", ")}
@@ -526,6 +526,20 @@ def of_members(impl: ModuleType) -> list[Any]:
     return found
 
 
+def of_looks(impl: ModuleType) -> list[Any]:
+    """What members say when one asks how they are."""
+    world = World(impl, 2)
+    leader = world.leader()
+    world.until(lambda: begun(world.nodes.values()))
+    assert all([each.reachable for each in leader.cluster_status().members])
+    found = []
+    for _, to, frame, _ in world.trace:
+        messages = impl._core.Codec(leader.config.cluster, to, 99).decode(frame)
+        found += [m for m in messages if m.kind in (LOOK, SEEN)]
+    world.close()
+    return found
+
+
 def filled(messages: Iterable[Any]) -> dict[int, set[str]]:
     """The fields that are not always 0, by kind."""
     out: dict[int, set[str]] = {}
@@ -547,7 +561,11 @@ def test_fields_of_every_kind(impl: ModuleType, mod: Callable[[str], ModuleType]
     for message in messages:
         if message.kind in (6, 18) and not message.reject:
             assert (message.commit, message.context) == (0, 0)
-    assert (
-        filled([*messages, *between_nodes(impl, mod), *of_a_transfer(impl), *of_lives(impl, mod), *of_members(impl)])
-        == documented
-    )
+    between = [
+        *between_nodes(impl, mod),
+        *of_a_transfer(impl),
+        *of_lives(impl, mod),
+        *of_members(impl),
+        *of_looks(impl),
+    ]
+    assert filled([*messages, *between]) == documented

@@ -132,7 +132,7 @@ def test_no_thread_left(impl, monkeypatch, tmp_path, disk, use_gil):
         storage = founded(impl, tmp_path / "log", [1]) if disk == "file" else memory
         return make(impl, storage, transport=impl.NngTransport(urls[1], urls, use_gil=use_gil))
 
-    for allowed in range(12):
+    for allowed in range(13):
         with monkeypatch.context() as patch:
             limit = NoMoreThreads(patch, allowed)
             node = another()

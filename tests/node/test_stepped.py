@@ -50,7 +50,7 @@ def test_both_modes_send_the_same(impl):
 def test_workers_are_stepped_by_name(impl):
     world = World(impl, count=1)
     executor = world.executors[1]
-    assert executor.names() == ("report", "net", "disk", "courier", "memory", "watch", "apply", "engine")
+    assert executor.names() == ("report", "net", "disk", "courier", "memory", "look", "watch", "apply", "engine")
     node = world.nodes[1]
     world.until(lambda: node.applied_index)
     future = node.propose(b"x")
@@ -71,7 +71,18 @@ def test_the_log_on_disk_is_stepped_too(impl, tmp_path):
     path = tmp_path / "log"
     world = World(impl, count=1, storages={1: founded(impl, path, members=[1], segment_bytes=64 << 10)})
     node, executor = world.nodes[1], world.executors[1]
-    assert executor.names() == ("report", "net", "reserve", "disk", "courier", "memory", "watch", "apply", "engine")
+    assert executor.names() == (
+        "report",
+        "net",
+        "reserve",
+        "disk",
+        "courier",
+        "memory",
+        "look",
+        "watch",
+        "apply",
+        "engine",
+    )
     world.leader()
     for _ in range(40):
         future = node.propose(bytes(2000))

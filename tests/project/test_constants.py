@@ -28,6 +28,7 @@ CALLED = {
     "raftx._core.KIND_CHUNK": "MSG_CHUNK",
     "raftx._core.KIND_MEET": "MSG_MEET",
     "raftx._core.KIND_CHANGE": "MSG_CHANGE",
+    "raftx._core.KIND_SEEN": "MSG_SEEN",
     "raftx._core.KIND_READ": "MSG_READ_INDEX",
     "raftx._core.KIND_READ_RESP": "MSG_READ_INDEX_RESP",
     "raftx._core.ENTRY_KINDS": "ENTRY_SNAPSHOT",

@@ -15,7 +15,7 @@ from tests.helpers.ports import ports
 
 PAGE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 #: fields of a Status whose values have a table of their own
-PARTS = ("peers", "snapshot", "transfers", "disk", "queues", "transport")
+PARTS = ("peers", "snapshot", "transfers", "disk", "queues", "latency", "transport")
 
 
 def tables() -> list[dict[str, list[str]]]:
