@@ -78,6 +78,7 @@ from .node.status import (
     Status,
     TransferStatus,
 )
+from .node.timeline import Event
 from .storage.file import FileStorage
 from .storage.memory import MemoryStorage
 from .storage.protocol import Loaded, Storage
@@ -130,6 +131,7 @@ __all__ = [
     "Done",
     "Entry",
     "EntryTooLarge",
+    "Event",
     "FileStorage",
     "FrameError",
     "Future",

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._core import Codec, EntryLog
+from .._native.layout import FRAME_OVERHEAD
 from .._native.memory import Entry
 from .._native.outbox import snapshot_record
 from .._native.threads import Clock, Event, ManualClock, ProposalQueue
@@ -68,6 +69,7 @@ from .rows import JOINED_ANY, REBUILT
 from .snapshots import Snapshotter
 from .stamps import StageTimes
 from .status import Status
+from .timeline import Timeline
 from .watch import Watch
 
 FRAME_MAX = 1 << 30  # bytes of a frame where the transport sets no limit
@@ -108,6 +110,10 @@ class Outside:
     #: whether they are this node's to close: not when they said that they are in use
     owns_storage: bool = True
     owns_transport: bool = True
+    timeline: Timeline = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.timeline = Timeline(self.clock)
 
     def check(self) -> None:
         """Raises ConfigError, which names the field."""
@@ -344,7 +350,7 @@ def assemble(
             transport_adapter = TransportAdapter(transport, link, commands)
             transport.start(config.id, link.deliver)
     applier = Applier(config.id, proposals, applies, engine.apply_gauges, outside.state_machine, outcomes)
-    chronicle = Chronicle(config.id, clock)
+    chronicle = Chronicle(config.id, clock, outside.timeline)
     applier.engine_event, applier.chronicle = event, chronicle
     applier.returns_errors = config.on_apply_error == "return"
     applier.where = str(getattr(storage, "path", ""))

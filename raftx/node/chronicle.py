@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .._native.threads import Clock
 from ..report import report
 from ..types import Role, StateChange
+from .timeline import Timeline
 
 if TYPE_CHECKING:
     from ..storage.snapshot_format import Descriptor
@@ -44,9 +45,11 @@ class Pace:
 class Chronicle:
     """Of one node. Each method belongs to one thread, named there; those of one event to the same."""
 
-    def __init__(self, id: int, clock: Clock) -> None:
+    def __init__(self, id: int, clock: Clock, timeline: Timeline) -> None:
         self.id = id
         self.clock = clock
+        #: what is told is kept there, too
+        self.timeline = timeline
         self.paces: dict[str, Pace] = {}
         #: the leader that was told last
         self.leader = 0
@@ -58,6 +61,7 @@ class Chronicle:
         pace = self.paces.setdefault(event, Pace())
         if not pace.allow(self.clock.py_now()):
             return
+        self.timeline.add(event, text % values, fields)
         left_out, pace.left_out = pace.left_out, 0
         if left_out:
             text, values = f"{text} (%d lines of this kind were left out before)", (*values, left_out)

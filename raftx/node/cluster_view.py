@@ -102,6 +102,6 @@ def view_of(
 def _silent(member: Member, waited: float) -> str:
     if member.last_heard is None:
         return f"no answer within {waited:g} s, and nothing has come of it in this life of the node that asked"
-    if member.connected:
+    if member.last_heard < waited:
         return f"no answer within {waited:g} s, although it is heard of: it may be of a version that gives none"
     return f"no answer within {waited:g} s; it was last heard of {member.last_heard:.0f} s ago"

@@ -22,15 +22,12 @@ from ..types import (
 )
 from . import changer
 from .changer import Goal
-from .cluster_view import ClusterStatus, view_of
 from .events import Consumer
-from .executor import Executor
 from .futures import Future
-from .lookout import Lookout
 from .members import Membership
 from .outcomes import KIND_CHANGE
 from .requests import SECONDS_MAX, R, Requests
-from .status import Member, Status
+from .status import Member
 
 TIMEOUT = 60.0
 KINDS = (ADD_VOTER, REMOVE, UPDATE, ADD_LEARNER)
@@ -39,12 +36,6 @@ TOO_MANY = "too many changes of membership are open on this node"
 
 class MemberRequests(Requests[R]):
     """The requests of a Node about members. Any thread; on any member, which asks the leader."""
-
-    _executor: Executor
-
-    def status(self) -> Status:
-        """See Node."""
-        raise NotImplementedError
 
     def add_learner(self, id: int, url: str = "", *, timeout: float = TIMEOUT) -> Future[Membership]:
         """Let ``id`` take part without a vote: it gets the log, or a snapshot. Returns a Future of the Membership.
@@ -137,37 +128,6 @@ class MemberRequests(Requests[R]):
             self._outcomes.reject(request, TOO_MANY, Busy)
             self._outcomes.wake_all()
         return future
-
-    def cluster_status(self, timeout: float = 1.0) -> ClusterStatus:
-        """Ask every other member how it is, and return that with this node's own status.
-
-        A member that has not answered within ``timeout`` seconds is there without its status, and with the reason; so
-        this works, too, when some are down, or no leader is known. Answers that are a quarter of a second old are as
-        good, and a member is asked no more often, whoever calls this. Works while ``apply`` or a callback hangs. Not in
-        coroutines, whose loop it would hold up. Raises Stopped; UsageError for what is no time, and on a thread of the
-        node.
-        """
-        self._check_running()
-        check_timeout(timeout, none=False)
-        if self._life.is_mine():
-            raise UsageError("a thread of the node cannot wait for the answers of others")
-        parts = self._made()
-        lookout = parts.lookout
-        since, others = parts.clock.py_now(), [id for id in parts.members.now.ids() if id != self._outside.config.id]
-        lookout.forget(others)
-
-        def answered() -> bool:
-            missing = [id for id in others if not lookout.is_fresh(id, since)]
-            lookout.ask(missing)
-            return not missing or self._life.ended.is_open()
-
-        seconds = min(max(timeout, 0.0), SECONDS_MAX)
-        self._executor.wait_for(answered, self._executor.now() + seconds)
-        return self._view(lookout, since, seconds)
-
-    def _view(self, lookout: Lookout | None, since: int = 0, waited: float = 0.0) -> ClusterStatus:
-        config, there = self._outside.config, self._outside.configuration.value
-        return view_of(self.status(), config.cluster, self.members, there, lookout, since, waited)
 
     # --- what they are -----------------------------------------------------------------------------
 

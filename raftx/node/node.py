@@ -28,10 +28,11 @@ from .assembly import Outside, Parts, assemble
 from .events import Cause, Consumer, History, Published, Stream
 from .executor import Executor, Threads
 from .lifecycle import Life, Worker
-from .member_requests import MemberRequests
+from .looking import Looking
 from .members import Membership
 from .outcomes import Outcomes
 from .requests import R
+from .serving import make_server
 from .status import QueueStatus, Status, disk_status, latency_status, published
 
 R_co = TypeVar("R_co", covariant=True)
@@ -78,12 +79,14 @@ class StateMachine(Protocol[R_co]):
         """
 
 
-class Node(MemberRequests[R]):
+class Node(Looking[R]):
     """One member of a Raft cluster. Generic in what ``apply`` of its state machine returns.
 
     config, storage and transport belong to this node alone; ``state_machine`` may be left out when
     ``committed`` is consumed instead. ``clock`` may be a ``ManualClock`` in tests, and ``executor`` something else
-    than threads (raftx.testing.stepped). Nothing runs before ``start()`` (or ``with``). All methods may be called
+    than threads (raftx.testing.stepped). ``admin`` is an address, "127.0.0.1:8080" say, at which the node shows itself
+    and its cluster while it runs, and ``admin_token`` lets members be changed there; see docs/admin.md (extra
+    ``service``). Nothing runs before ``start()`` (or ``with``). All methods may be called
     from any thread and in signal handlers. In a forked child the node is the parent's: ``close`` does nothing there, so
     that a ``with`` block may be left, and everything else raises UsageError, the node's futures, streams and sessions
     included: waiting for what ends in another process would never end.
@@ -102,6 +105,9 @@ class Node(MemberRequests[R]):
         *,
         clock: Clock | None = None,
         executor: Executor | None = None,
+        admin: str | None = None,
+        admin_token: str | None = None,
+        admin_insecure: bool = False,
     ) -> None: ...
 
     @overload
@@ -114,6 +120,9 @@ class Node(MemberRequests[R]):
         *,
         clock: Clock | None = None,
         executor: Executor | None = None,
+        admin: str | None = None,
+        admin_token: str | None = None,
+        admin_insecure: bool = False,
     ) -> None: ...
 
     def __init__(
@@ -125,6 +134,9 @@ class Node(MemberRequests[R]):
         *,
         clock: Clock | None = None,
         executor: Executor | None = None,
+        admin: str | None = None,
+        admin_token: str | None = None,
+        admin_insecure: bool = False,
     ) -> None:
         self._state_changes: History[StateChange] = History(STATE_CHANGES_KEPT)
         configurations: History[Membership] = History(STATE_CHANGES_KEPT)
@@ -148,6 +160,7 @@ class Node(MemberRequests[R]):
         if executor is not None and (isinstance(executor, type) or not callable(getattr(executor, "worker", None))):
             raise ConfigError(f"executor must have the methods of raftx.node.executor.Executor, not {executor!r}")
         self._executor: Executor = executor if executor is not None else Threads()
+        self._admin = make_server(self, admin, admin_token, admin_insecure)
         self._executor.adopt(self._life)
         self._handed_over = False
         #: made by ``start``
@@ -216,7 +229,10 @@ class Node(MemberRequests[R]):
                 life.move(lifecycle.RUNNING)
                 for worker in self._workers.values():
                     life.start(worker)
+                if self._admin is not None:
+                    self._admin.start()
                 self._check_closing()
+                self._outside.timeline.add("started", "has started")
             except BaseException as error:
                 if not life.is_forked():
                     self._give_up(error)
@@ -279,6 +295,7 @@ class Node(MemberRequests[R]):
         error = _no_stop(error)
         if not self._life.fail(error):
             return
+        self._outside.timeline.add("failed", f"has ended: {type(error).__name__}")
         try:
             if isinstance(error, Removed):  # as somebody wanted it
                 report(logging.WARNING, "node %d ends: %s", self._config.id, error)
@@ -344,6 +361,8 @@ class Node(MemberRequests[R]):
             return
         life.move(lifecycle.STOPPING)
         self._outcomes.stopping = True
+        if not life.failure:
+            self._outside.timeline.add("closing", "is being closed")
         if not self._handed_over:
             self._handed_over = True
             self._hand_over()
@@ -393,6 +412,8 @@ class Node(MemberRequests[R]):
             stuck.append(self._workers[what].name)
             return False
 
+        if self._admin is not None and not self._admin.close(max(LAST_SECONDS, deadline - now())):
+            stuck.append("the admin server")
         if parts is not None and self._life.workers:
             parts.stop_engine()
             if outside.committed is not None:

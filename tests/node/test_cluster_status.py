@@ -275,9 +275,21 @@ def test_who_may_not_ask(world, impl):
     world.until(future.done)
     world.until(lambda: caught)
     assert "cannot wait for the answers of others" in caught[0]
+
+
+def test_a_node_that_does_not_run_tells_what_it_knew(world, impl):
+    leader = world.leader()
     leader.close()
-    with pytest.raises(impl.Stopped):
-        leader.cluster_status()
+    found = leader.cluster_status()
+    assert (found.leader, found.term) == (0, leader.term)
+    for each in found.members:
+        if each.id == leader.id:
+            assert (each.status.state, each.role, each.error) == ("ended", "none", "")
+        else:
+            assert (each.status, each.error) == (None, "this node does not run, and asks nobody")
+    new = impl.Node(impl.Config(id=1), impl.MemoryStorage([1]), impl.MemoryNetwork().transport())
+    assert new.cluster_status().members == ()
+    new.close()
 
 
 def test_stages_are_counted(world):

@@ -37,7 +37,7 @@ LAYERS = [
     {"storage", "transport"},
     {"cluster_file"},
     {"node"},
-    {"aio"},
+    {"aio", "admin"},
     {"recipes"},
     {"testing"},
     {"demo", "measure"},
