@@ -139,6 +139,7 @@ def test_members_come_and_go(group, impl, tmp_path):
     del group.nodes[new]
     node.close()
     # A learner that is not there does not catch up.
+    eventually(lambda: next(each for each in group.leader().members if each.id == new).last_heard > 1)
     answer = group.post("/members/promote", {"id": new, "timeout": 0.6})
     assert (answer.code, answer.json["outcome"]) == (409, "not done") and "promote(4)" in answer.json["reason"]
     # Its disk is lost: it goes, and comes again with an empty one.
