@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ..config import cluster_id
 from ..errors import UsageError
 from ..types import check_timeout, is_id
 from .cluster_view import ClusterStatus, view_of
@@ -61,7 +62,7 @@ class Looking(MemberRequests[R]):
 
     def _view(self, lookout: Lookout | None, since: int = 0, waited: float = 0.0) -> ClusterStatus:
         config, there = self._outside.config, self._outside.configuration.value
-        return view_of(self.status(), config.cluster, self.members, there, lookout, since, waited)
+        return view_of(self.status(), cluster_id(config.cluster), self.members, there, lookout, since, waited)
 
     def events(self, after: int = 0) -> list[Event]:
         """What has happened lately, with a higher number than ``after``: the newest 512 events of this life, in order.

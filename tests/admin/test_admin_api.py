@@ -197,9 +197,10 @@ class _Sum:
 def test_what_has_not_ended_in_time_is_unknown(group):
     leader = group.leader()
     machine = group.machines[leader.id]
-    gate = threading.Event()
-    machine.apply = lambda entry: gate.wait(WAIT)
+    gate, entered = threading.Event(), threading.Event()
+    machine.apply = lambda entry: entered.set() or gate.wait(WAIT)
     future = leader.propose(b"x")
+    assert entered.wait(WAIT)
     answer = group.post("/snapshot", {"timeout": 0.3}, leader.id)
     gate.set()
     del machine.apply

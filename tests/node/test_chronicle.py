@@ -161,7 +161,7 @@ def test_what_happens_again_and_again_is_counted(impl, caplog):
     """Twenty lines in ten seconds, and then how many were left out."""
     chronicle = module(impl, "node.chronicle")
     clock = impl.ManualClock()
-    made = chronicle.Chronicle(1, clock)
+    made = chronicle.Chronicle(1, clock, module(impl, "node.timeline").Timeline(clock))
     change = impl.StateChange
     with caplog.at_level(logging.INFO, "raftx"):
         for term in range(1, 101):

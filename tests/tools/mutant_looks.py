@@ -7,9 +7,8 @@ from tests.tools.mutant_kinds import Edit, Mutant
 LOOKS = "raftx/node/looks.py"
 LOOKOUT = "raftx/node/lookout.py"
 STATUS = "raftx/node/status.py"
-CHRONICLE = "raftx/node/chronicle.py"
+TIMELINE = "raftx/node/timeline.py"
 GUARD = "raftx/admin/guard.py"
-HEALTH = "raftx/admin/health.py"
 STAMPS = "raftx/node/stamps.py"
 
 ASKED = "node/test_cluster_status.py"
@@ -92,11 +91,11 @@ MUTANTS = (
         ),
     ),
     Mutant(
-        "campaigns-fill-the-chronicle",
+        "events-from-the-oldest",
         0,
-        "each term of a member that campaigns in vain is an event",
-        "node/test_chronicle.py",
-        (Edit(CHRONICLE, "change.term if change.leader else 0", "change.term"),),
+        "a time line that is full keeps what it has, and takes no more",
+        "node/test_timeline.py",
+        (Edit(TIMELINE, "        self._kept.append(\n", "        len(self._kept) < KEPT and self._kept.append(\n"),),
     ),
     Mutant(
         "any-host",

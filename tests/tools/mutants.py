@@ -117,7 +117,7 @@ SUITE = (
     "node/test_stamps.py",
     "node/test_status.py",
     "node/test_cluster_status.py",
-    "node/test_chronicle.py",
+    "node/test_timeline.py",
     "admin/test_admin_guard.py",
     "node/test_apply_errors.py",
     "node/test_patience.py",

@@ -2,7 +2,7 @@
 const EVERY = 1000, LOST_AFTER = 4000, ROOM = 180, SPARK = 60, WINDOW = 60;
 const STAGES = ["queue", "wal", "network", "quorum", "apply", "total"];
 const kinds = { leader_elected: "lead", leader_lost: "bad", failed: "bad", transfer_begun: "warn", transfer_given_up: "warn", members_changed: "ok", started: "ok", peer_connected: "ok", closing: "warn" };
-let cluster = null, seenAt = 0, problem = "", events = [], lastEvent = 0;
+let cluster = null, seenAt = 0, problem = "", events = [], lastEvent = 0, ownLife = null;
 const history = new Map(); // by member: [{time, applied, life, sync...}], the newest last
 const commits = []; // {time, commit}: the highest commit index that anybody told
 const stagesSeen = []; // {time, id, life, counts by stage}
@@ -22,9 +22,10 @@ async function look() {
     const [found, more] = await Promise.all([ask("cluster?timeout=0.6"), ask(`events?after=${lastEvent}`)]);
     at("ask").hidden = true;
     cluster = found; seenAt = Date.now(); problem = "";
-    // A member that was started again counts from 1.
-    if (more.length && more[0].n <= lastEvent) events = [];
-    events = events.concat(more).slice(-60);
+    // A member that was started again counts from 1: what it says is asked for anew.
+    const own = found.members.find(each => each.id === found.id), life = own && own.status ? own.status.life : ownLife;
+    if (ownLife !== null && life !== ownLife) { events = []; lastEvent = 0; } else events = events.concat(more).slice(-60);
+    ownLife = life;
     if (events.length) lastEvent = events[events.length - 1].n;
     remember();
     draw();
