@@ -85,6 +85,7 @@ from .storage.protocol import Loaded, Storage
 from .transport.memory import MemoryNetwork
 from .transport.nng import NngTransport
 from .transport.protocol import Transport
+from .transport.tcp import TcpTransport
 from .types import (
     ConfChange,
     ConfChangeKind,
@@ -180,6 +181,7 @@ __all__ = [
     "Storage",
     "StorageError",
     "StorageFailed",
+    "TcpTransport",
     "Timing",
     "TransferStatus",
     "Transport",

@@ -49,6 +49,8 @@ cdef struct PeerState:
     bint lost                             # its connection has ended: nobody may send on it any more
     bint fresh                            # the sender has not been told of it yet, and may not send on it
     int64_t renew                         # atomic: 1 when it shall be ended
+    int64_t hurry                         # atomic: HURRY_... when it shall be dialled at once
+    int64_t hurried                       # when that was asked for last, by the sending thread
     int64_t gone                          # atomic: 1 when it shall be ended, and the member is dialled no more
     WireState* wire
 
@@ -80,6 +82,7 @@ cdef class NngWire(Runner):
     cdef void _connect(self, int number, int fd) noexcept nogil
     cdef void _disconnect(self, int number) noexcept nogil
     cdef void renew(self, uint64_t id) noexcept nogil
+    cdef void heard(self, uint64_t id, bint anew) noexcept nogil
     cdef int number_of(self, uint64_t id) noexcept nogil
     cdef uint64_t fresh(self) noexcept nogil
     cdef void proven(self, uint32_t pipe) noexcept nogil

@@ -106,6 +106,14 @@ class NngWire(Runner):
         """End the connection to this member and dial again. Any thread."""
         _no_nng()
 
+    def heard(self, id: int, anew: bool) -> None:
+        """Something has come from this member: without a connection to it, dial it now. anew: it has just come."""
+        _no_nng()
+
+    def py_heard(self, id: int, anew: bool = False) -> None:
+        """Something has come from this member: without a connection to it, dial it now."""
+        _no_nng()
+
     def py_fresh(self) -> int:
         """A member to which a connection was established since the last call, 0 for none."""
         _no_nng()

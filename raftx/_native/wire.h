@@ -1,4 +1,5 @@
-/* Sockets for wire.pyx: listening, accepting, dialling, looking names up. Nothing here blocks but the threads of lookups. */
+/* Sockets for wire.pyx and tcp.pyx: accepting, dialling, looking names up, waiting for many. Nothing here blocks but
+   the threads of lookups, and what is named to wait. */
 #ifndef RAFTX_WIRE_H
 #define RAFTX_WIRE_H
 #ifndef _GNU_SOURCE
@@ -12,17 +13,20 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
 #define RAFTX_ADDRESSES 8
 
-typedef struct pollfd raftx_pollfd;
+typedef struct epoll_event raftx_epoll_event;
 typedef struct { uint32_t id; } raftx_nng_listener;
 
 typedef struct {
@@ -76,19 +80,66 @@ static inline int raftx_accept(int fd, uint64_t *source) {
     return made;
 }
 
-/* 1: the whole greeting is there; 0: not yet; -1: it is another one, or the connection has ended. woken: poll() has
-   said that there is something, and it does so for less than eight bytes at the end only (SO_RCVLOWAT). */
-static inline int raftx_greeting(int fd, int woken) {
+/* 1: the whole greeting is there; 0: not yet; -1: it is another one, or the connection has ended. ended: nothing
+   follows what is there. */
+static inline int raftx_greeting(int fd, int ended) {
     uint8_t seen[8];
     ssize_t n;
     do n = recv(fd, seen, sizeof(seen), MSG_PEEK | MSG_DONTWAIT); while (n < 0 && errno == EINTR);
-    if (n < 0) return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -1;
+    if (n < 0) return (errno == EAGAIN || errno == EWOULDBLOCK) && !ended ? 0 : -1;
     if (n == 0 || memcmp(seen, raftx_push_greeting, (size_t)n)) return -1;
-    return n == (ssize_t)sizeof(seen) ? 1 : woken ? -1 : 0;
+    return n == (ssize_t)sizeof(seen) ? 1 : ended ? -1 : 0;
 }
 
-/* How many bytes poll() waits for. */
-static inline void raftx_low_water(int fd, int bytes) { setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes)); }
+/* Many descriptors that are waited for together, by a tag each. 0, or an error number. */
+static inline int raftx_poller(void) { return epoll_create1(EPOLL_CLOEXEC); }
+
+static inline int raftx_watch(int poller, int fd, uint32_t events, uint64_t tag) {
+    struct epoll_event e;
+    memset(&e, 0, sizeof(e));
+    e.events = events;
+    e.data.u64 = tag;
+    return epoll_ctl(poller, EPOLL_CTL_ADD, fd, &e) ? errno : 0;
+}
+
+static inline int raftx_rewatch(int poller, int fd, uint32_t events, uint64_t tag) {
+    struct epoll_event e;
+    memset(&e, 0, sizeof(e));
+    e.events = events;
+    e.data.u64 = tag;
+    return epoll_ctl(poller, EPOLL_CTL_MOD, fd, &e) ? errno : 0;
+}
+
+/* Before it is closed, too: a forked child may have a copy, with which it would go on being watched. */
+static inline void raftx_unwatch(int poller, int fd) {
+    struct epoll_event e;
+    memset(&e, 0, sizeof(e));
+    epoll_ctl(poller, EPOLL_CTL_DEL, fd, &e);
+}
+
+/* What has happened by now, without waiting: how many. */
+static inline int raftx_happened(int poller, struct epoll_event *e, int room) {
+    int n = epoll_wait(poller, e, room, 0);
+    return n < 0 ? 0 : n;
+}
+
+static inline uint64_t raftx_tag(const struct epoll_event *e) { return e->data.u64; }
+static inline int raftx_has_ended(const struct epoll_event *e) {
+    return (e->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+}
+
+/* A socket's place in the file system; -1 when the path is too long. */
+static inline int raftx_unix(const char *path, raftx_addresses *out) {
+    struct sockaddr_un *to = (struct sockaddr_un *)&out->at[0];
+    size_t size = strlen(path);
+    if (size >= sizeof(to->sun_path)) return -1;
+    memset(to, 0, sizeof(*to));
+    to->sun_family = AF_UNIX;
+    memcpy(to->sun_path, path, size + 1);
+    out->sizes[0] = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + size + 1);
+    out->count = 1;
+    return 0;
+}
 
 /* Begin to connect: a descriptor, or -errno. */
 static inline int raftx_dial(const raftx_addresses *a, int which, int unacknowledged_ms) {
@@ -110,11 +161,6 @@ static inline int raftx_dialled(int fd) {
     socklen_t size = sizeof(code);
     if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &size)) return errno;
     return code;
-}
-
-static inline int raftx_poll_all(struct pollfd *p, size_t n, int64_t timeout) {
-    struct timespec t = {timeout / 1000000000LL, timeout % 1000000000LL};
-    return ppoll(p, n, timeout < 0 ? NULL : &t, NULL);
 }
 
 /* Errors that come from having too little of something, here and now. */

@@ -7,6 +7,7 @@ from .threads cimport Event
 
 cdef enum:
     TARGETS = 64                          # members, as many as a membership has
+    EVENTS = 64                           # that are looked at together
 
 cdef extern from "_native/wire.h":
     void raftx_no_sigpipe() noexcept nogil
@@ -17,9 +18,8 @@ cdef extern from "_native/wire.h":
         pass
     ctypedef struct raftx_resolver:
         pass
-    ctypedef struct raftx_pollfd:
-        int fd
-        short events, revents
+    ctypedef struct raftx_epoll_event:
+        pass
 
 cdef struct Guest:
     int fd
@@ -54,7 +54,8 @@ cdef class Wire:
     cdef Target targets[TARGETS]
     cdef raftx_resolver* resolver         # NULL until a name is to be looked up
     cdef readonly int64_t target_count    # atomic: one more than the largest number that a target has had
-    cdef raftx_pollfd* polls
+    cdef int poller                       # the epoll of all that is waited for
+    cdef raftx_epoll_event events[EVENTS]
     cdef int* ready_whos
     cdef int* ready_fds
     cdef uint64_t* ready_sources
@@ -65,14 +66,19 @@ cdef class Wire:
     cdef uint64_t source
     cdef readonly int64_t accepted, refused, dials, failures, shortages
     cdef int step(self, int64_t until) noexcept nogil
+    cdef int64_t due(self) noexcept nogil
+    cdef int look(self) noexcept nogil
     cdef bint take(self) noexcept nogil
     cdef void again(self, int number, int code) noexcept nogil
     cdef void stood(self, int number) noexcept nogil
-    cdef void hurry(self, int number) noexcept nogil
+    cdef void hurry(self, int number, bint anew) noexcept nogil
     cdef void drop(self, int number) noexcept nogil
     cdef void shortage(self, int code) noexcept nogil
     cdef void crowd(self) noexcept nogil
-    cdef void _guests(self, int64_t now, raftx_pollfd* polls, int count) noexcept nogil
+    cdef void _greets(self, int fd, bint ended) noexcept nogil
+    cdef void _connected(self, Target* t, int number, int code, int64_t now) noexcept nogil
+    cdef void _overdue(self, int64_t now) noexcept nogil
+    cdef void _shut(self, int fd) noexcept nogil
     cdef void _accept(self, int64_t now) noexcept nogil
     cdef int _refuse_one(self) noexcept nogil
     cdef void _make_room(self) noexcept nogil

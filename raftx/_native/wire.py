@@ -1,44 +1,41 @@
-"""TCP connections as they come and go, in plain Python: the definition of what ``wire.pyx`` does faster.
+"""Connections of TCP and of Unix sockets as they come and go: the definition of what ``wire.pyx`` does faster.
 
 Used where nothing is compiled, and with ``RAFTX_PURE=1``; both change in one commit. Nothing here knows NNG, frames or
-Raft: an established connection is handed on as a descriptor. One thread steps a Wire.
+Raft: an established connection is handed on as a descriptor. One thread steps a Wire, or waits for its ``poller`` among
+others and then has it look.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
 import socket
-import threading
 from typing import Any, final
 
 from .limits import NOTE_CROWD, NOTE_REACHED, NOTE_SHORTAGE, NOTE_UNREACHABLE, Notes, _Draw, _most_frequent
-from .threads import Event, _int, _int64, _number, _typed, monotonic_ns
+from .lookups import Address, Lookup, Resolver, find
+from .threads import POLL_MAX_MS, Event, _int, _int64, _number, _typed, monotonic_ns
 
+UNIX = 1  # a family, beside 4 and 6: the host is a path
+UNIX_PATH = 107  # bytes that one may have
+EVENTS = 64  # that are looked at together
 TARGETS = 64  # members, as many as a membership has
-ADDRESSES = 8  # of one name
 GREETING = b"\0SP\0\0\x50\0\0"  # of a Push0 socket (protocol 0x50) in SP, as NNG sends it
 ACCEPTS = 64  # in one step
 IDLE, PAUSE, LOOKUP, CONNECTING = range(4)
 SECOND = 1_000_000_000
 QUIET = 10 * SECOND  # between two notes of one kind
 RECOVERY = SECOND // 10  # how long nothing is accepted after a shortage
+PATIENT = SECOND // 20  # an attempt that is younger is not given up for a hurry
+ENDED = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
-
-_Address = tuple[int, Any]
-
-
-def _find(host: str, port: str, family: int, flags: int) -> list[_Address]:
-    """Up to eight addresses as (family, address). Raises socket.gaierror."""
-    kind = {4: socket.AF_INET, 6: socket.AF_INET6}.get(family, socket.AF_UNSPEC)
-    found = socket.getaddrinfo(host, port, kind, socket.SOCK_STREAM, 0, socket.AI_NUMERICSERV | flags)
-    return [(each[0], each[4]) for each in found[:ADDRESSES]]
 
 
 def _source(address: Any) -> int:
     """What tells one sender from another: an IPv4 address, or the first 64 bits of an IPv6 one."""
-    if not address:
+    if not address or isinstance(address, (str, bytes)):
         return 0
     if ":" not in address[0]:
         return 1 + int.from_bytes(socket.inet_pton(socket.AF_INET, address[0]), "big")
@@ -51,6 +48,8 @@ def _source(address: Any) -> int:
 def _tune(connection: socket.socket, unacknowledged_ms: int) -> None:
     """What is not acknowledged in time ends the connection; so does a peer that has gone without a word."""
     connection.setblocking(False)
+    if connection.family == socket.AF_UNIX:
+        return
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, unacknowledged_ms)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -59,100 +58,20 @@ def _tune(connection: socket.socket, unacknowledged_ms: int) -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
 
 
-def _greeting(connection: socket.socket, woken: bool) -> int:
+def _greeting(connection: socket.socket, ended: bool) -> int:
     """1: the whole greeting is there; 0: not yet; -1: it is another one, or the connection has ended.
 
-    woken: poll() has said that there is something, and it does so for less than eight bytes at the end only.
+    ended: nothing follows what is there.
     """
     try:
         seen = connection.recv(len(GREETING), socket.MSG_PEEK)
     except BlockingIOError:
-        return 0
+        return -1 if ended else 0
     except OSError:
         return -1
     if not seen or not GREETING.startswith(seen):
         return -1
-    return 1 if seen == GREETING else -1 if woken else 0
-
-
-LOOKUPS = 4  # names that are looked up at a time
-
-
-class _Lookup:
-    """A name that is to be looked up, and what came of it."""
-
-    def __init__(self, host: str, port: str, family: int) -> None:
-        self.host, self.port, self.family = host, port, family
-        self.result: list[_Address] | int | None = None
-
-
-class _Resolver:
-    """Looks names up on LOOKUPS threads at most, which are there while there is something to look up.
-
-    A lookup that hangs holds up no connection, nor the end of the process. It cannot be ended, so the threads are few,
-    however many peers come and go; and more than one, so that one name does not hold up all others.
-    """
-
-    def __init__(self, event: Event) -> None:
-        #: woken at the end of a lookup; None once nobody asks any more
-        self._event: Event | None = event
-        #: for all here. Reentrant: a signal handler may close what it has interrupted
-        self._lock = threading.RLock()
-        self._waiting: list[_Lookup] = []
-        #: what is under way and not forgotten
-        self._asked: list[_Lookup] = []
-        #: so many threads will look at the list again
-        self._busy = 0
-
-    def begin(self, lookup: _Lookup) -> None:
-        """Look it up behind those that wait. Raises RuntimeError when there is no thread for it."""
-        with self._lock:
-            self._waiting.append(lookup)
-            if self._busy >= LOOKUPS:
-                return
-            self._busy += 1
-            try:
-                threading.Thread(target=self._run, name="raftx_lookup", daemon=True).start()
-            except BaseException:
-                self._busy -= 1
-                if not self._busy:
-                    self._waiting.remove(lookup)
-                    raise
-
-    def forget(self, lookup: _Lookup) -> None:
-        """Its result is not wanted, or was taken: one that waits is not looked up, one under way ends unheard."""
-        with self._lock:
-            if lookup in self._waiting:
-                self._waiting.remove(lookup)
-            if lookup in self._asked:
-                self._asked.remove(lookup)
-
-    def close(self) -> None:
-        """Nobody asks any more; every lookup has been forgotten."""
-        with self._lock:
-            self._event = None
-
-    def _run(self) -> None:
-        while True:
-            with self._lock:
-                if not self._waiting:
-                    self._busy -= 1
-                    return
-                lookup = self._waiting.pop(0)
-                self._asked.append(lookup)
-            result: list[_Address] | int
-            try:
-                result = _find(lookup.host, lookup.port, lookup.family, socket.AI_ADDRCONFIG)
-            except socket.gaierror as error:
-                result = error.errno or socket.EAI_FAIL
-            except (OSError, UnicodeError):
-                result = socket.EAI_FAIL
-            with self._lock:
-                if lookup in self._asked:
-                    self._asked.remove(lookup)
-                    lookup.result = result
-                    if self._event is not None:
-                        os.eventfd_write(self._event.fd, 1)
+    return 1 if seen == GREETING else -1 if ended else 0
 
 
 class _Target:
@@ -167,8 +86,8 @@ class _Target:
         self.deadline = self.began = self.failing = self.turn = 0
         self.named = self.stale = self.told = False
         self.live = False  # it is dialled; else its number is free
-        self.addresses: list[_Address] = []
-        self.lookup: _Lookup | None = None
+        self.addresses: list[Address] = []
+        self.lookup: Lookup | None = None
 
 
 @final
@@ -193,7 +112,7 @@ class Wire:
         unacknowledged_ms: int,
     ) -> None:
         self.listener: socket.socket | None = None
-        self.reserve = -1
+        self.reserve = self.poller = -1
         if not 1 <= _int(guests) <= 4096:
             raise ValueError("guests must be in 1..4096")
         if min(_int(guest_ms), _int(dial_ms), _int(unacknowledged_ms)) < 1 or not 1 <= _int(shortest) <= _int(longest):
@@ -209,16 +128,21 @@ class Wire:
         self.draw = _Draw()
         self.guests: list[tuple[socket.socket, int, int]] = []  # with source and since when
         self.targets: list[_Target] = []
-        self.resolver: _Resolver | None = None  # until a name is to be looked up
+        self.resolver: Resolver | None = None  # until a name is to be looked up
         self.pausing = 0  # till when nothing is accepted, for a shortage; 0: it is
         self.ready: list[tuple[int, int, int]] = []
         self.shortage_told = self.crowd_told = 0
         self.who = self.fd = self.source = 0  # of the connection that take() found
         self.accepted = self.refused = self.dials = self.failures = self.shortages = 0
+        #: an epoll: of all that is waited for
+        self.poll = select.epoll()
+        self.poller = self.poll.fileno()
+        self.poll.register(self.event.fd, select.EPOLLIN)
 
     def __del__(self) -> None:
-        if hasattr(self, "ready"):
+        if self.poller >= 0:
             self.py_close()
+            self.poll.close()
 
     @property
     def target_count(self) -> int:
@@ -230,24 +154,30 @@ class Wire:
         self.reserve = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         self.listener = socket.socket(fileno=_int(fd))
         self.listener.setblocking(False)
+        self.poll.register(self.listener, select.EPOLLIN)
 
     def py_target(self, id: int, host: str, port: str, family: int, begin: bool = True) -> int:
         """Dial this address from now on, or when ``py_begin`` says so; its number. Without a host the owner dials.
 
-        family: 4, 6 or 0 for either. Any thread, but one at a time. Raises ValueError: too many, or too long.
+        family: 4, 6 or 0 for either; UNIX: the host is a path. Any thread, but one at a time. Raises ValueError: too
+        many, or too long.
         """
         free = [number for number, each in enumerate(self.targets) if not each.live]
         if not free and len(self.targets) == TARGETS:
             raise ValueError("at most 64 targets")
         host, port = host or "", port or ""
-        if not host.isascii():
+        if family != UNIX and not host.isascii():
             host = host.encode("idna").decode()
-        if len(host) > 255 or len(port) > 7:
+        if len(os.fsencode(host)) > 255 or len(port) > 7:
             raise ValueError("host or port is too long")
+        if family == UNIX and len(os.fsencode(host)) > UNIX_PATH:
+            raise ValueError("the path is too long")
         target = _Target(_number(id), host, port, _int(family), self.shortest)
-        if host:
+        if family == UNIX:
+            target.addresses = [(socket.AF_UNIX, host)]
+        elif host:
             try:
-                target.addresses = _find(host, port, family, socket.AI_NUMERICHOST)
+                target.addresses = find(host, port, family, socket.AI_NUMERICHOST)
             except socket.gaierror:
                 target.named = True
         if free:
@@ -270,7 +200,7 @@ class Wire:
         """Dial this target no more; its number is free. The thread that steps, which has taken what was ready."""
         target = self.targets[number]
         if target.socket is not None:
-            target.socket.close()
+            self._shut(target.socket)
             target.socket = None
         self._forget(target)
         target.state = IDLE
@@ -289,81 +219,109 @@ class Wire:
 
         Who wakes the event has the step return at once. How many connections stand ready.
         """
-        now = monotonic_ns()
-        times = [until] if until >= 0 else []
-        poll = select.poll()
-        poll.register(self.event.fd, select.POLLIN)
-        for guest, _, since in self.guests:
-            poll.register(guest, select.POLLIN)
-            times.append(since + self.guest_ns)
-        for target in self.targets:
-            if not target.live:
-                continue
-            if target.state == CONNECTING:
-                assert target.socket is not None
-                poll.register(target.socket, select.POLLOUT)
-            if target.state in (CONNECTING, PAUSE):
-                times.append(target.deadline)
-        listening = self.listener is not None and self.pausing <= now
-        if listening:
-            assert self.listener is not None
-            self.pausing = 0
-            poll.register(self.listener, select.POLLIN)
-        elif self.listener is not None:
-            times.append(self.pausing)
-        if self.ready:
-            times.append(now)
+        next = self.due()
+        if next < 0 or 0 <= until < next:
+            next = until
         # Rounded up: a step that ends too early would be repeated without a pause.
-        timeout = min(max(-(-(min(times) - now) // 1_000_000), 0), 2**31 - 1) if times else None
-        try:
-            woken = {fd for fd, _ in poll.poll(timeout)}
-        except OSError:  # no memory for it: there is nothing to be seen this time
-            woken = set()
+        timeout = min(max(-(-(next - monotonic_ns()) // 1_000_000), 0), POLL_MAX_MS) if next >= 0 else None
+        waiting = select.poll()
+        waiting.register(self.poller, select.POLLIN)
+        with contextlib.suppress(OSError):  # no memory for it: there is nothing to be seen this time
+            waiting.poll(timeout)
         self.event.sleeping = 0
-        if self.event.fd in woken:
-            os.eventfd_read(self.event.fd)
+        return self.look()
+
+    def due(self) -> int:
+        """When ``look`` has something to do even if nothing happens; -1: never."""
+        if self.ready:
+            return 0
+        times = [since + self.guest_ns for _, _, since in self.guests]
+        times += [each.deadline for each in self.targets if each.live and each.state in (CONNECTING, PAUSE)]
+        if self.pausing:
+            times.append(self.pausing)
+        return min(times, default=-1)
+
+    def look(self) -> int:
+        """See to what has happened and to what is due; how many connections stand ready."""
+        try:
+            events = self.poll.poll(0, EVENTS)
+        except OSError:
+            events = []
         now = monotonic_ns()
-        self._guests(now, woken)
-        for number, target in enumerate(self.targets):
-            if not target.live:
-                continue
-            if target.state == CONNECTING:
-                self._connecting(target, number, now, woken)
-            elif target.state == LOOKUP or (target.state == PAUSE and now >= target.deadline):
-                self._begin(target, number, now)
-        if listening and self.listener is not None and self.listener.fileno() in woken:
+        comes = False
+        # No descriptor is made while these are looked at: none of them is of an older one with the same number.
+        guests = {guest[0].fileno(): guest for guest in self.guests}
+        for fd, happened in events:
+            if fd == self.event.fd:
+                with contextlib.suppress(BlockingIOError):
+                    os.eventfd_read(fd)
+            elif self.listener is not None and fd == self.listener.fileno():
+                comes = True
+            elif fd in guests:
+                self._greets(guests[fd], bool(happened & ENDED))
+            else:
+                self._woken(fd, now)
+        self._overdue(now)
+        if self.pausing and now >= self.pausing and self.listener is not None:
+            self.pausing = 0
+            self.poll.modify(self.listener, select.EPOLLIN)
+        if comes and not self.pausing and self.listener is not None:
             self._accept(now)
+            if self.pausing:
+                self.poll.modify(self.listener, 0)
         return len(self.ready)
 
-    def _guests(self, now: int, woken: set[int]) -> None:
-        kept = []
-        for guest, source, since in self.guests:
-            greeted = _greeting(guest, True) if guest.fileno() in woken else 0
-            if greeted > 0:
-                guest.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
-                self.ready.append((-1, guest.detach(), source))
-            elif greeted < 0 or now - since >= self.guest_ns:
-                guest.close()
-                self.refused += 1
-            else:
-                kept.append((guest, source, since))
-        self.guests = kept
-
-    def _connecting(self, target: _Target, number: int, now: int, woken: set[int]) -> None:
-        assert target.socket is not None
-        if target.socket.fileno() in woken:
-            code = target.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        elif now >= target.deadline:
-            code = errno.ETIMEDOUT
-        else:
+    def _greets(self, guest: tuple[socket.socket, int, int], ended: bool) -> None:
+        """A guest has sent something, or ended."""
+        connection, source, _ = guest
+        greeted = _greeting(connection, ended)
+        if greeted == 0:
             return
+        self.guests.remove(guest)
+        if greeted > 0:
+            self.poll.unregister(connection)
+            self.ready.append((-1, connection.detach(), source))
+        else:
+            self._shut(connection)
+            self.refused += 1
+
+    def _woken(self, fd: int, now: int) -> None:
+        """An attempt has ended."""
+        for number, target in enumerate(self.targets):
+            if target.state == CONNECTING and target.socket is not None and target.socket.fileno() == fd:
+                code = target.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                self._connected(target, number, code, now)
+                return
+
+    def _connected(self, target: _Target, number: int, code: int, now: int) -> None:
+        """An attempt has ended: well, or with an error number."""
+        assert target.socket is not None
         if code:
-            target.socket.close()
+            self._shut(target.socket)
             self._failed(target, code, now)
         else:
+            self.poll.unregister(target.socket)
             target.state = IDLE
             self.ready.append((number, target.socket.detach(), 0))
         target.socket = None
+
+    def _overdue(self, now: int) -> None:
+        for guest in list(self.guests):
+            if now - guest[2] >= self.guest_ns:
+                self.guests.remove(guest)
+                self._shut(guest[0])
+                self.refused += 1
+        for number, target in enumerate(self.targets):
+            if not target.live:
+                continue
+            if target.state == CONNECTING and now >= target.deadline:
+                self._connected(target, number, errno.ETIMEDOUT, now)
+            elif target.state == LOOKUP or (target.state == PAUSE and now >= target.deadline):
+                self._begin(target, number, now)
+
+    def _shut(self, connection: socket.socket) -> None:
+        self.poll.unregister(connection)
+        connection.close()
 
     def _accept(self, now: int) -> None:
         assert self.listener is not None
@@ -397,7 +355,14 @@ class Wire:
                 continue
             if len(self.guests) == self.guest_limit:
                 self._make_room()
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(GREETING))
+            # Each time that something comes: what has come stays where it is, and wakes nobody again.
+            try:
+                self.poll.register(connection, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET)
+            except OSError:
+                connection.close()
+                self.refused += 1
+                self.shortage(errno.ENOMEM)
+                continue
             self.guests.append((connection, source, now))
 
     def _refuse_one(self) -> bool:
@@ -427,7 +392,7 @@ class Wire:
         source = _most_frequent([guest[1] for guest in self.guests])
         same = [place for place, guest in enumerate(self.guests) if guest[1] == source]
         place = same[self.draw.below(len(same))]
-        self.guests[place][0].close()
+        self._shut(self.guests[place][0])
         self.guests[place] = self.guests[-1]
         self.guests.pop()
         self.refused += 1
@@ -475,6 +440,8 @@ class Wire:
             made = socket.socket(family, socket.SOCK_STREAM)
             _tune(made, self.unacknowledged_ms)
             code = made.connect_ex(address)
+            if code in (0, errno.EINPROGRESS, errno.EINTR):
+                self.poll.register(made, select.EPOLLOUT)
         except OSError as error:
             code = error.errno or errno.EIO
         if made is None or code not in (0, errno.EINPROGRESS, errno.EINTR):
@@ -514,8 +481,8 @@ class Wire:
     def _look_up(self, target: _Target) -> None:
         """Its turn comes when those before it have ended. Raises RuntimeError when no thread can be started."""
         if self.resolver is None:
-            self.resolver = _Resolver(self.event)
-        lookup = _Lookup(target.host, target.port, target.family)
+            self.resolver = Resolver(self.event)
+        lookup = Lookup(target.host, target.port, target.family)
         self.resolver.begin(lookup)
         target.lookup = lookup
 
@@ -561,12 +528,22 @@ class Wire:
         target.told = False
         target.failing = 0
 
-    def hurry(self, number: int) -> None:
-        """There is reason to believe that it can be reached: no pause that was meant for one that cannot."""
+    def hurry(self, number: int, anew: bool) -> None:
+        """There is reason to believe that it can be reached: no pause that was meant for one that cannot.
+
+        anew: as of now, so that an attempt which began before is as good as lost.
+        """
         target = self.targets[number]
+        now = monotonic_ns()
+        if anew and target.state == CONNECTING and now - (target.deadline - self.dial_ns) >= PATIENT:
+            assert target.socket is not None
+            self._shut(target.socket)
+            target.socket = None
+            target.state = PAUSE
+            target.deadline = now
         if target.state == PAUSE:
             target.pause = self.shortest
-            target.deadline = min(target.deadline, max(monotonic_ns(), target.began + self.shortest))
+            target.deadline = min(target.deadline, max(now, target.began + self.shortest))
 
     def py_take(self) -> tuple[int, int, int] | None:
         """An established connection, as (target's number or -1, descriptor or -1, source), or None."""
@@ -586,10 +563,10 @@ class Wire:
         self._checked(number)
         self.stood(number)
 
-    def py_hurry(self, number: int) -> None:
-        """Dial this target without a further pause. Raises IndexError."""
+    def py_hurry(self, number: int, anew: bool = False) -> None:
+        """Dial this target without a further pause, instead of an attempt under way if ``anew``. Raises IndexError."""
         self._checked(number)
-        self.hurry(number)
+        self.hurry(number, bool(anew))
 
     def py_shortage(self, code: int) -> None:
         """The owner has met a shortage and waits: count it, and say so now and then."""
@@ -605,11 +582,11 @@ class Wire:
             if self.fd >= 0:
                 os.close(self.fd)
         for guest, _, _ in self.guests:
-            guest.close()
+            self._shut(guest)
         self.guests = []
         for target in self.targets:
             if target.socket is not None:
-                target.socket.close()
+                self._shut(target.socket)
                 target.socket = None
             self._forget(target)
             target.state = IDLE
@@ -617,11 +594,27 @@ class Wire:
             self.resolver.close()
             self.resolver = None
         if self.listener is not None:
-            self.listener.close()
+            self._shut(self.listener)
             self.listener = None
         if self.reserve >= 0:
             os.close(self.reserve)
             self.reserve = -1
+
+    def py_abandon(self) -> None:
+        """In a forked child: close the copies of the descriptors, and nothing else of what the parent uses."""
+        while self.take():
+            if self.fd >= 0:
+                os.close(self.fd)
+        for each in [guest[0] for guest in self.guests] + [target.socket for target in self.targets]:
+            if each is not None:
+                each.close()
+        if self.listener is not None:
+            self.listener.close()
+        if self.reserve >= 0:
+            os.close(self.reserve)
+        self.poll.close()
+        self.guests, self.targets, self.listener, self.resolver = [], [], None, None
+        self.poller = self.reserve = -1
 
     def py_waiting(self) -> int:
         """How many connections have not greeted yet."""

@@ -1,7 +1,8 @@
-"""TCP connections as they come and go: accepting with limits, dialling with a bounded time, looking names up.
+"""Connections of TCP and of Unix sockets as they come and go: accepting with limits, dialling, looking names up.
 
 wire.py is the twin in plain Python. Nothing here knows NNG, frames or Raft: an established connection is handed
-on as a descriptor. One thread steps a Wire; nothing waits in it but poll(), and no mutex is held meanwhile.
+on as a descriptor. One thread steps a Wire, or waits for its ``poller`` among others and then has it look; nothing
+else waits, and no mutex is held meanwhile.
 """
 import errno
 import os
@@ -9,7 +10,7 @@ import os
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
-from .checks cimport check, check_index
+from .checks cimport check_index
 from .limits cimport CROWD, REACHED, SHORTAGE, UNREACHABLE, _drawn, _sooner
 
 from .limits import Notes
@@ -20,16 +21,25 @@ cdef extern from "_native/threads.h":
     int64_t raftx_load(int64_t*) noexcept nogil
     void raftx_store(int64_t*, int64_t) noexcept nogil
     void raftx_drain(int) noexcept nogil
+    void raftx_poll(int, int64_t) noexcept nogil
 
 cdef extern from "_native/wire.h":
-    int POLLIN, POLLOUT, ETIMEDOUT, EAGAIN, EWOULDBLOCK, EINTR, ECONNABORTED, EMFILE, ENFILE, AI_NUMERICHOST
+    int ETIMEDOUT, EAGAIN, EWOULDBLOCK, EINTR, ECONNABORTED, EMFILE, ENFILE, ENOMEM, AI_NUMERICHOST
     int raftx_reserve() noexcept nogil
     int raftx_accept(int, uint64_t*) noexcept nogil
     int raftx_greeting(int, int) noexcept nogil
-    void raftx_low_water(int, int) noexcept nogil
     int raftx_dial(const raftx_addresses*, int, int) noexcept nogil
     int raftx_dialled(int) noexcept nogil
-    int raftx_poll_all(raftx_pollfd*, size_t, int64_t) noexcept nogil
+    int EPOLLIN, EPOLLOUT, EPOLLRDHUP
+    uint32_t EPOLLET
+    int raftx_poller() noexcept nogil
+    int raftx_watch(int, int, uint32_t, uint64_t) noexcept nogil
+    int raftx_rewatch(int, int, uint32_t, uint64_t) noexcept nogil
+    void raftx_unwatch(int, int) noexcept nogil
+    int raftx_happened(int, raftx_epoll_event*, int) noexcept nogil
+    uint64_t raftx_tag(const raftx_epoll_event*) noexcept nogil
+    int raftx_has_ended(const raftx_epoll_event*) noexcept nogil
+    int raftx_unix(const char*, raftx_addresses*) noexcept nogil
     int raftx_is_shortage(int) noexcept nogil
     void raftx_tune(int, int) noexcept nogil
     int raftx_find(const char*, const char*, int, int, raftx_addresses*) noexcept nogil
@@ -41,17 +51,27 @@ cdef extern from "_native/wire.h":
     char* strcpy(char*, const char*) noexcept nogil
 
 cdef enum:
-    GREETING = 8                          # bytes
     ACCEPTS = 64                          # in one step
     # of a target
     IDLE = 0                              # handed on, or not begun
     PAUSE = 1
     LOOKUP = 2
     CONNECTING = 3
+    # what an event is of: the upper half of its tag. The lower one is a guest's descriptor, or a target's number
+    OF_EVENT = 0
+    OF_LISTENER = 1
+    OF_GUEST = 2
+    OF_TARGET = 3
 
+UNIX = 1    # a family, beside 4 and 6: the host is a path
 cdef int64_t SECOND = 1_000_000_000
 cdef int64_t QUIET = 10 * SECOND          # between two notes of one kind
 cdef int64_t RECOVERY = SECOND // 10      # how long nothing is accepted after a shortage
+cdef int64_t PATIENT = SECOND // 20       # an attempt that is younger is not given up for a hurry
+
+
+cdef inline uint64_t _tag(int kind, int which) noexcept nogil:
+    return <uint64_t>kind << 32 | <uint32_t>which
 
 
 cdef class Wire:
@@ -65,7 +85,7 @@ cdef class Wire:
 
     def __cinit__(self, Event event not None, Notes notes not None, int guests, int guest_ms, int dial_ms,
                   int shortest, int longest, int unacknowledged_ms):
-        self.listener = self.reserve = -1
+        self.listener = self.reserve = self.poller = -1
         if not 1 <= guests <= 4096:
             raise ValueError("guests must be in 1..4096")
         if min(guest_ms, dial_ms, unacknowledged_ms) < 1 or not 1 <= shortest <= longest:
@@ -81,19 +101,23 @@ cdef class Wire:
         self.draw = 88172645463325252
         self.ready_room = guests + ACCEPTS + TARGETS
         self.guests = <Guest*>calloc(guests, sizeof(Guest))
-        self.polls = <raftx_pollfd*>calloc(2 + guests + TARGETS, sizeof(raftx_pollfd))
         self.ready_whos = <int*>calloc(self.ready_room, sizeof(int))
         self.ready_fds = <int*>calloc(self.ready_room, sizeof(int))
         self.ready_sources = <uint64_t*>calloc(self.ready_room, sizeof(uint64_t))
-        if (self.guests == NULL or self.polls == NULL or self.ready_whos == NULL or self.ready_fds == NULL
-                or self.ready_sources == NULL):
+        if self.guests == NULL or self.ready_whos == NULL or self.ready_fds == NULL or self.ready_sources == NULL:
+            raise MemoryError()
+        self.poller = raftx_poller()
+        if self.poller < 0:
+            raise OSError(errno.EMFILE, "no descriptor to wait with")
+        if raftx_watch(self.poller, self.event.fd, EPOLLIN, _tag(OF_EVENT, 0)):
             raise MemoryError()
 
     def __dealloc__(self):
         if self.ready_sources != NULL:
             self._close()
+        if self.poller >= 0:
+            raftx_close(self.poller)
         free(self.guests)
-        free(self.polls)
         free(self.ready_whos)
         free(self.ready_fds)
         free(self.ready_sources)
@@ -104,12 +128,15 @@ cdef class Wire:
         if self.reserve < 0:
             raise OSError(errno.EMFILE, "no descriptor can be kept in reserve")
         os.set_blocking(fd, False)
+        if raftx_watch(self.poller, fd, EPOLLIN, _tag(OF_LISTENER, 0)):
+            raise OSError(errno.ENOMEM, "no memory to wait for connections")
         self.listener = fd
 
     def py_target(self, uint64_t id, str host, str port, int family, bint begin=True):
         """Dial this address from now on, or when ``py_begin`` says so; its number. Without a host the owner dials.
 
-        family: 4, 6 or 0 for either. Any thread, but one at a time. Raises ValueError: too many, or too long.
+        family: 4, 6 or 0 for either; UNIX: the host is a path. Any thread, but one at a time. Raises ValueError: too
+        many, or too long.
         """
         cdef Target* t
         cdef int number = 0
@@ -117,8 +144,8 @@ cdef class Wire:
             number += 1
         if number == TARGETS:
             raise ValueError("at most 64 targets")
-        encoded, digits = ("" if host is None else host).encode("idna" if host and not host.isascii() else "ascii"), \
-            ("" if port is None else port).encode("ascii")
+        host, digits = "" if host is None else host, ("" if port is None else port).encode("ascii")
+        encoded = os.fsencode(host) if family == UNIX else host.encode("ascii" if host.isascii() else "idna")
         if len(encoded) > 255 or len(digits) > 7:
             raise ValueError("host or port is too long")
         # Nobody else looks at it before it is live.
@@ -131,7 +158,10 @@ cdef class Wire:
         t.family = family
         strcpy(t.host, encoded)
         strcpy(t.port, digits)
-        if encoded:
+        if family == UNIX:
+            if raftx_unix(t.host, &t.addresses):
+                raise ValueError("the path is too long")
+        elif encoded:
             t.named = raftx_find(t.host, t.port, family, AI_NUMERICHOST, &t.addresses) != 0
         if number == self.target_count:
             raftx_store(&self.target_count, number + 1)
@@ -154,95 +184,114 @@ cdef class Wire:
         self.drop(number)
 
     cdef int step(self, int64_t until) noexcept nogil:
-        # Wait for something until then (monotonic ns; below 0: no limit), and see to it. Who wakes the event
-        # has the step return at once. How many connections stand ready.
-        cdef int64_t now = raftx_now(), next = until
-        cdef int count = 0, guests = self.guest_count, targets = <int>raftx_load(&self.target_count), i, code
-        cdef int first_target, listening = -1
-        cdef Target* t
-        self.polls[0].fd = self.event.fd
-        self.polls[0].events = POLLIN
-        count = 1
-        for i in range(guests):
-            check_index(count, 2 + self.guest_limit + TARGETS)
-            self.polls[count].fd = self.guests[i].fd
-            self.polls[count].events = POLLIN
-            count += 1
-            next = _sooner(next, self.guests[i].since + self.guest_ns)
-        first_target = count
-        for i in range(targets):
-            t = &self.targets[i]
-            if not raftx_load(&t.live):
-                continue
-            if t.state == CONNECTING:
-                check_index(count, 2 + self.guest_limit + TARGETS)
-                self.polls[count].fd = t.fd
-                self.polls[count].events = POLLOUT
-                count += 1
-            if t.state == CONNECTING or t.state == PAUSE:
-                next = _sooner(next, t.deadline)
-        if self.listener >= 0:
-            if self.pausing > now:
-                next = _sooner(next, self.pausing)
-            else:
-                self.pausing = 0
-                listening = count
-                check_index(count, 2 + self.guest_limit + TARGETS)
-                self.polls[count].fd = self.listener
-                self.polls[count].events = POLLIN
-                count += 1
-        if self.ready_count:
-            next = now
-        if raftx_poll_all(self.polls, count, -1 if next < 0 else max(next - now, <int64_t>0)) < 0:
-            # A signal, or no memory for it: there is nothing to be seen this time.
-            for i in range(count):
-                self.polls[i].revents = 0
+        # Wait for something until then (monotonic ns; below 0: no limit), and see to it. Who wakes the event has it
+        # return at once. How many connections stand ready.
+        cdef int64_t next = self.due()
+        if next < 0 or 0 <= until < next:
+            next = until
+        raftx_poll(self.poller, -1 if next < 0 else max(next - raftx_now(), <int64_t>0))
         raftx_store(&self.event.sleeping, 0)
-        if self.polls[0].revents:
-            raftx_drain(self.event.fd)
-        now = raftx_now()
-        self._guests(now, self.polls + 1, guests)
-        count = first_target
-        for i in range(targets):
+        return self.look()
+
+    cdef int64_t due(self) noexcept nogil:
+        # When look() has something to do even if nothing happens; -1: never.
+        cdef int64_t next = -1
+        cdef int i
+        cdef Target* t
+        if self.ready_count:
+            return 0
+        for i in range(self.guest_count):
+            next = _sooner(next, self.guests[i].since + self.guest_ns)
+        for i in range(<int>raftx_load(&self.target_count)):
             t = &self.targets[i]
-            if not raftx_load(&t.live):
-                continue
-            if t.state == CONNECTING:
-                code = -1
-                if self.polls[count].revents:
-                    code = raftx_dialled(t.fd)
-                elif now >= t.deadline:
-                    code = ETIMEDOUT
-                count += 1
-                if code == 0:
-                    t.state = IDLE
-                    self._ready(i, t.fd, 0)
-                    t.fd = -1
-                elif code > 0:
-                    raftx_close(t.fd)
-                    t.fd = -1
-                    self._failed(t, i, code, now)
-            elif t.state == LOOKUP or (t.state == PAUSE and now >= t.deadline):
-                self._begin(t, i, now)
-        if listening >= 0 and self.polls[listening].revents:
+            if raftx_load(&t.live) and (t.state == CONNECTING or t.state == PAUSE):
+                next = _sooner(next, t.deadline)
+        if self.pausing:
+            next = _sooner(next, self.pausing)
+        return next
+
+    cdef int look(self) noexcept nogil:
+        # See to what has happened and to what is due; how many connections stand ready.
+        cdef int count = raftx_happened(self.poller, self.events, EVENTS), i, kind, which
+        cdef int64_t now = raftx_now()
+        cdef bint comes = False
+        # No descriptor is made while these are looked at: none of them is of an older one with the same number.
+        for i in range(count):
+            kind = <int>(raftx_tag(&self.events[i]) >> 32)
+            which = <int><uint32_t>raftx_tag(&self.events[i])
+            if kind == OF_EVENT:
+                raftx_drain(self.event.fd)
+            elif kind == OF_LISTENER:
+                comes = True
+            elif kind == OF_GUEST:
+                self._greets(which, raftx_has_ended(&self.events[i]))
+            else:
+                check_index(which, TARGETS)
+                if self.targets[which].state == CONNECTING:
+                    self._connected(&self.targets[which], which, raftx_dialled(self.targets[which].fd), now)
+        self._overdue(now)
+        if self.pausing and now >= self.pausing:
+            self.pausing = 0
+            raftx_rewatch(self.poller, self.listener, EPOLLIN, _tag(OF_LISTENER, 0))
+        if comes and not self.pausing:
             self._accept(now)
+            if self.pausing:
+                raftx_rewatch(self.poller, self.listener, 0, _tag(OF_LISTENER, 0))
         return self.ready_count
 
-    cdef void _guests(self, int64_t now, raftx_pollfd* polls, int count) noexcept nogil:
-        cdef int i, kept = 0, greeted
-        check(count <= self.guest_limit)
-        for i in range(count):
-            greeted = raftx_greeting(self.guests[i].fd, True) if polls[i].revents else 0
+    cdef void _greets(self, int fd, bint ended) noexcept nogil:
+        # A guest has sent something, or ended.
+        cdef int i, greeted = raftx_greeting(fd, ended)
+        if greeted == 0:
+            return
+        for i in range(self.guest_count):
+            if self.guests[i].fd != fd:
+                continue
             if greeted > 0:
-                raftx_low_water(self.guests[i].fd, 1)
-                self._ready(-1, self.guests[i].fd, self.guests[i].source)
-            elif greeted < 0 or now - self.guests[i].since >= self.guest_ns:
-                raftx_close(self.guests[i].fd)
-                self.refused += 1
+                raftx_unwatch(self.poller, fd)
+                self._ready(-1, fd, self.guests[i].source)
             else:
-                self.guests[kept] = self.guests[i]
-                kept += 1
-        self.guest_count = kept
+                self._shut(fd)
+                self.refused += 1
+            self.guest_count -= 1
+            self.guests[i] = self.guests[self.guest_count]
+            return
+
+    cdef void _connected(self, Target* t, int number, int code, int64_t now) noexcept nogil:
+        # An attempt has ended: well, or with an error number.
+        if code:
+            self._shut(t.fd)
+            t.fd = -1
+            self._failed(t, number, code, now)
+        else:
+            raftx_unwatch(self.poller, t.fd)
+            t.state = IDLE
+            self._ready(number, t.fd, 0)
+            t.fd = -1
+
+    cdef void _overdue(self, int64_t now) noexcept nogil:
+        cdef int i = 0
+        cdef Target* t
+        while i < self.guest_count:
+            if now - self.guests[i].since >= self.guest_ns:
+                self._shut(self.guests[i].fd)
+                self.refused += 1
+                self.guest_count -= 1
+                self.guests[i] = self.guests[self.guest_count]
+            else:
+                i += 1
+        for i in range(<int>raftx_load(&self.target_count)):
+            t = &self.targets[i]
+            if not raftx_load(&t.live):
+                continue
+            if t.state == CONNECTING and now >= t.deadline:
+                self._connected(t, i, ETIMEDOUT, now)
+            elif t.state == LOOKUP or (t.state == PAUSE and now >= t.deadline):
+                self._begin(t, i, now)
+
+    cdef void _shut(self, int fd) noexcept nogil:
+        raftx_unwatch(self.poller, fd)
+        raftx_close(fd)
 
     cdef void _accept(self, int64_t now) noexcept nogil:
         cdef int _, fd, greeted
@@ -279,7 +328,12 @@ cdef class Wire:
                 continue
             if self.guest_count == self.guest_limit:
                 self._make_room()
-            raftx_low_water(fd, GREETING)
+            # Each time that something comes: what has come stays where it is, and wakes nobody again.
+            if raftx_watch(self.poller, fd, EPOLLIN | EPOLLRDHUP | EPOLLET, _tag(OF_GUEST, fd)):
+                raftx_close(fd)
+                self.refused += 1
+                self.shortage(ENOMEM)
+                continue
             check_index(self.guest_count, self.guest_limit)
             self.guests[self.guest_count].fd = fd
             self.guests[self.guest_count].source = source
@@ -320,7 +374,7 @@ cdef class Wire:
                     chosen = i
                     break
                 seen -= 1
-        raftx_close(self.guests[chosen].fd)
+        self._shut(self.guests[chosen].fd)
         self.guest_count -= 1
         self.guests[chosen] = self.guests[self.guest_count]
         self.refused += 1
@@ -394,6 +448,11 @@ cdef class Wire:
                 self.shortage(-fd)
             self._failed(t, number, -fd, now)
             return
+        if raftx_watch(self.poller, fd, EPOLLOUT, _tag(OF_TARGET, number)):
+            raftx_close(fd)
+            self.shortage(ENOMEM)
+            self._failed(t, number, ENOMEM, now)
+            return
         t.state = CONNECTING
         t.fd = fd
         t.deadline = now + self.dial_ns
@@ -450,20 +509,27 @@ cdef class Wire:
         t.told = False
         t.failing = 0
 
-    cdef void hurry(self, int number) noexcept nogil:
-        # There is reason to believe that it can be reached: no pause that was meant for one that cannot.
+    cdef void hurry(self, int number, bint anew) noexcept nogil:
+        # There is reason to believe that it can be reached: no pause that was meant for one that cannot. anew: as of
+        # now, so that an attempt which began before is as good as lost.
         cdef Target* t = &self.targets[number]
+        cdef int64_t now = raftx_now()
         check_index(number, TARGETS)
+        if anew and t.state == CONNECTING and now - (t.deadline - self.dial_ns) >= PATIENT:
+            self._shut(t.fd)
+            t.fd = -1
+            t.state = PAUSE
+            t.deadline = now
         if t.state == PAUSE:
             t.pause = self.shortest
-            t.deadline = min(t.deadline, max(raftx_now(), t.began + self.shortest))
+            t.deadline = min(t.deadline, max(now, t.began + self.shortest))
 
     cdef void drop(self, int number) noexcept nogil:
         # Dial this target no more. The thread that steps, which has taken what was ready.
         cdef Target* t = &self.targets[number]
         check_index(number, TARGETS)
         if t.fd >= 0:
-            raftx_close(t.fd)
+            self._shut(t.fd)
         self._forget(t)
         t.fd = -1
         t.state = IDLE
@@ -475,11 +541,11 @@ cdef class Wire:
             if self.fd >= 0:
                 raftx_close(self.fd)
         for i in range(self.guest_count):
-            raftx_close(self.guests[i].fd)
+            self._shut(self.guests[i].fd)
         self.guest_count = 0
         for i in range(self.target_count):
             if self.targets[i].fd >= 0:
-                raftx_close(self.targets[i].fd)
+                self._shut(self.targets[i].fd)
             self._forget(&self.targets[i])
             self.targets[i].fd = -1
             self.targets[i].state = IDLE
@@ -487,7 +553,7 @@ cdef class Wire:
             raftx_resolver_close(self.resolver)
         self.resolver = NULL
         if self.listener >= 0:
-            raftx_close(self.listener)
+            self._shut(self.listener)
         if self.reserve >= 0:
             raftx_close(self.reserve)
         self.listener = self.reserve = -1
@@ -513,10 +579,10 @@ cdef class Wire:
         self._checked(number)
         self.stood(number)
 
-    def py_hurry(self, int number):
-        """Dial this target without a further pause. Raises IndexError."""
+    def py_hurry(self, int number, bint anew=False):
+        """Dial this target without a further pause, instead of an attempt under way if ``anew``. Raises IndexError."""
         self._checked(number)
-        self.hurry(number)
+        self.hurry(number, anew)
 
     def py_shortage(self, int code):
         """The owner has met a shortage and waits: count it, and say so now and then."""
@@ -529,6 +595,28 @@ cdef class Wire:
     def py_close(self):
         """Close every socket. Not while another thread steps; may be called twice."""
         self._close()
+
+    def py_abandon(self):
+        """In a forked child: close the copies of the descriptors, and nothing else of what the parent uses."""
+        cdef int i
+        while self.take():
+            if self.fd >= 0:
+                raftx_close(self.fd)
+        for i in range(self.guest_count):
+            raftx_close(self.guests[i].fd)
+        self.guest_count = 0
+        for i in range(TARGETS):
+            if self.targets[i].state == CONNECTING:
+                raftx_close(self.targets[i].fd)
+                self.targets[i].fd = -1
+            # A lookup is left as it is: its mutex may have been held when the process was forked.
+            self.targets[i].state = IDLE
+            self.targets[i].lookup = NULL
+        for fd in (self.listener, self.reserve, self.poller):
+            if fd >= 0:
+                raftx_close(fd)
+        self.resolver = NULL
+        self.listener = self.reserve = self.poller = -1
 
     def py_waiting(self):
         """How many connections have not greeted yet."""

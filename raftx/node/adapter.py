@@ -15,7 +15,7 @@ from .._native.threads import Event
 from ..report import report
 from ..storage.writes import DiskGauges, WriteQueue
 from ..transport.link import QueueLink
-from ..transport.protocol import ASK_PROVEN, ASK_RENEW, Transport
+from ..transport.protocol import ASK_PROVEN, ASK_REACH, ASK_RENEW, Transport
 from ..types import ENTRY_SNAPSHOT, HardState
 from .channels import CommandQueue
 
@@ -94,6 +94,7 @@ class TransportAdapter:
         self.asks = {
             ASK_RENEW: getattr(transport, "renew", None),
             ASK_PROVEN: getattr(transport, "proven", None),
+            ASK_REACH: getattr(transport, "reach", None),
         }
         attach = getattr(transport, "attach", None)
         if attach is not None:

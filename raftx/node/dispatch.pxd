@@ -42,6 +42,8 @@ cdef class Dispatch:
     cdef int frame_dropped(self, uint64_t to, size_t start, size_t end) except -1 nogil
     cdef int greet(self) except -1 nogil
     cdef int greet_all(self) except -1 nogil
+    cdef int heard(self, int place, uint64_t id) except -1 nogil
+    cdef int has_connected(self, int place, uint64_t id) except -1 nogil
     cdef int hello(self, uint64_t to, bint new_connection) except -1 nogil
     @cython.locals(place=int, limit=uint64_t)
     cdef int send_alone(self, Outbox box, uint64_t to) except -1 nogil

@@ -64,9 +64,12 @@ class Dispatch:
             self.greeting.py_push(hello_of(settings, max_frame_bytes, new_connection))
 
     def send(self) -> int:
-        """Frames to each member, then to others: one may be a leader whose addition has not arrived here."""
+        """Frames to each member, then to others: one may be a leader whose addition has not arrived here.
+
+        With them leaves what was said before.
+        """
         if self.out.length() == 0:
-            return 0
+            return self.link.flush()
         rows = self.out.length()
         for slot in range(self.core.tracker.peers.count):
             if slot != self.core.self_slot:
@@ -79,7 +82,7 @@ class Dispatch:
                 rows -= self.send_to(self.peers.find(to), to)
             row += 1
         self.out.clear()
-        return 0
+        return self.link.flush()
 
     def is_first(self, row: int, to: int) -> bool:
         """Whether no earlier row is for the same."""
@@ -167,6 +170,17 @@ class Dispatch:
             if slot != self.core.self_slot:
                 self.hello(self.core.tracker.peers.ids[slot], False)
         return 0
+
+    def heard(self, place: int, id: int) -> int:
+        """A frame of a member's present life has come: it is there, and our connection to it should be."""
+        self.contact.heard(place)
+        return self.link.heard(id)
+
+    def has_connected(self, place: int, id: int) -> int:
+        """A member has made a new connection to us: ours may be of no use, and one that is missing be made now."""
+        if self.contact.greeted(place):
+            return self.link.renew(id)
+        return self.link.reach(id)
 
     def hello(self, to: int, new_connection: bool) -> int:
         """Tell a member our settings and our clock, in a frame of their own."""

@@ -67,7 +67,7 @@ cdef class Engine(Runner):
     cdef readonly Contact contact
     cdef readonly Driver driver
     cdef Outbox out
-    cdef Message message, scratch
+    cdef Message message
     cdef Spans spans, empty_spans
     cdef int64_t tick_ns, next_tick
     cdef uint64_t max_chunk

@@ -136,7 +136,6 @@ class Engine(Runner):
         self.driver = Driver(core)
         self.out = self.driver.out
         self.message = Message()
-        self.scratch = Message()
         self.spans = Spans()
         self.empty_spans = Spans()  # rows without bytes
         self.peers = PeerTable(settings.election_ticks, settings.tick_ms)
@@ -210,6 +209,7 @@ class Engine(Runner):
         if self.divergence.ended:
             self.gauges.failed = FAILED_DIVERGED
             return self.finish()
+        self.link.collect()
         self.take_disk()
         self.core.log.time = max(self.clocks.time(), self.apply_gauges.time())
         self.take_frames()
@@ -227,7 +227,7 @@ class Engine(Runner):
         if self.something_waits():
             self.event.cancel()
         else:
-            self.event.wait(self.clock.until(self.next_tick))
+            self.link.wait(self.event, self.clock.until(self.next_tick), not self.applies.lacks(ROWS_KEPT))
         return 0
 
     def finish(self) -> int:
@@ -393,7 +393,7 @@ class Engine(Runner):
         slot = self.core.tracker.peers.slot_of(self.codec.sender)
         if slot < 0:
             return 0
-        self.contact.heard(place)
+        self.dispatch.heard(place, self.codec.sender)
         self.peers.silence[place] = 0
         if self.peers.met[place] != self.codec.sender_incarnation:
             # A member that has just begun does not know what its earlier life was told, or what was sent before it
@@ -423,8 +423,8 @@ class Engine(Runner):
         if self.peers.introduced[place] == 0:
             self.dispatch.hello(self.message.sender, False)
         self.meetings.introduce_again(place, self.message.sender)
-        if self.message.flags & FLAG_NEW_CONNECTION and self.contact.greeted(place):
-            self.link.renew(self.message.sender)
+        if self.message.flags & FLAG_NEW_CONNECTION:
+            self.dispatch.has_connected(place, self.message.sender)
         return 0
 
     def receive(self) -> int:

@@ -2,9 +2,10 @@ import cython
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from .._native.memory cimport Buffer, Spans
 from .._native.limits cimport Notes
+from .._native.threads cimport Event
 from .queues cimport IncomingQueue, OutgoingQueue
 
-cdef uint64_t ASK_RENEW, ASK_PROVEN
+cdef uint64_t ASK_RENEW, ASK_PROVEN, ASK_REACH
 cdef size_t FRAME_COST
 cdef uint64_t KNOWN
 
@@ -21,6 +22,11 @@ cdef class Link:
     cdef uint64_t fresh(self) noexcept nogil
     cdef int note(self, int kind, uint64_t id, int64_t detail) except -1 nogil
     cdef int renew(self, uint64_t to) except -1 nogil
+    cdef int heard(self, uint64_t id) except -1 nogil
+    cdef int reach(self, uint64_t to) except -1 nogil
+    cdef int wait(self, Event event, int64_t timeout, bint hungry) except -1 nogil
+    cdef int collect(self) except -1 nogil
+    cdef int flush(self) except -1 nogil
 
 @cython.final
 cdef class QueueLink(Link):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .._native.limits import Notes
 from .._native.memory import Buffer, Spans
 from .._native.threads import Event
-from .protocol import ASK_PROVEN, ASK_RENEW
+from .protocol import ASK_PROVEN, ASK_REACH, ASK_RENEW
 from .queues import FRAMES, IncomingQueue, OutgoingQueue
 
 KNOWN = 64  # sources that are remembered as proven
@@ -64,6 +64,30 @@ class Link:
 
     def renew(self, to: int) -> int:
         """The connection to this member is of no use any more: end it and dial again."""
+        return 0
+
+    def heard(self, id: int) -> int:
+        """A frame has come from this member: if there is no connection to it, it is worth an attempt now."""
+        return 0
+
+    def reach(self, to: int) -> int:
+        """This member has just connected: an attempt to reach it that began before is as good as lost."""
+        return 0
+
+    def wait(self, event: Event, timeout: int, hungry: bool) -> int:
+        """Sleep until the event is woken, or for so many nanoseconds (below 0: no limit).
+
+        A link with connections of its own also ends the sleep for what they need and, if ``hungry``, for a frame.
+        """
+        event.wait(timeout)
+        return 0
+
+    def collect(self) -> int:
+        """See to the connections, if they are this thread's to see to. Before ``next``; waits for nothing."""
+        return 0
+
+    def flush(self) -> int:
+        """Nothing more is sent for now: what has been sent since the last call leaves."""
         return 0
 
 
@@ -130,6 +154,10 @@ class QueueLink(Link):
 
     def renew(self, to: int) -> int:
         self.outgoing.put_ask(self.nothing, ASK_RENEW, to)
+        return 0
+
+    def reach(self, to: int) -> int:
+        self.outgoing.put_ask(self.nothing, ASK_REACH, to)
         return 0
 
     # For the other side, with the GIL.

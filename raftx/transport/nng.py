@@ -7,11 +7,9 @@ which every other transport uses too. NNG does not survive a fork: fork.py says 
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -20,16 +18,12 @@ from .._native.nng import NngReceiver, NngSender, NngWire, nng_available
 from .._native.threads import Event, monotonic_ns
 from .._native.wire import Wire
 from ..errors import ConfigError, TransportError, UsageError
-from ..report import report
-from ..types import MEMBERS_MAX, NUMBER_MAX, is_id
 from . import fork
-from .address import EXAMPLE, Address, listen_on, parse
+from .address import Address, listen_on
 from .link import Link
-from .protocol import FRAME_UNIT, check_peer
 from .python import PythonConnections, socket_id
+from .sockets import SocketTransport, in_range
 
-GUESTS = 4  # connections that have not greeted, for each stranger that is allowed
-PLACE_SECONDS = 2.0  # until the place of a peer that was removed is free, at most
 SLOW_HANDSHAKE = 8  # times an attempt, where NNG dials and more than greetings go to and fro
 
 
@@ -95,8 +89,16 @@ class NngLink(Link):
         self.wire.renew(to)
         return 0
 
+    def heard(self, id: int) -> int:
+        self.wire.heard(id, False)
+        return 0
 
-class NngTransport:
+    def reach(self, to: int) -> int:
+        self.wire.heard(to, True)
+        return 0
+
+
+class NngTransport(SocketTransport):
     """Frames over NNG: tcp, ipc or inproc addresses.
 
     listen: where this node receives, for example ``tcp://0.0.0.0:5601``; port 0 takes a free one (see ``address``).
@@ -146,65 +148,31 @@ class NngTransport:
         receive_bytes: int = 32 << 20,
         use_gil: bool = False,
     ) -> None:
-        if not isinstance(peers, Mapping):
-            raise ConfigError(f"peers must be a mapping of ids to addresses, such as {{2: {EXAMPLE!r}}}, not {peers!r}")
-        self._listen_at = parse(listen, "listen", listen=True)
-        self._dial_at: dict[int, Address] = {}
-        for id, address in peers.items():
-            if not is_id(id):
-                raise ConfigError(f"peers: an id must be in 1..{NUMBER_MAX}, not {id!r}")
-            # If all members are given the same list, this node's own address is in it.
-            self._dial_at[id] = parse(address, f"peers: {id}", listen=address == listen)
-        if len(peers) > MEMBERS_MAX:
-            raise ConfigError(f"peers: at most {MEMBERS_MAX}, not {len(peers)}")
-        _in_range("max_frame_bytes", max_frame_bytes, 64 << 10, 1 << 30)
-        _in_range("queue_frames", queue_frames, 1, 8192)
-        try:
-            low, high = reconnect_ms
-            good = is_id(low) and is_id(high) and low <= high <= 600_000
-        except (TypeError, ValueError):
-            good = False
-        if not good:
-            raise ConfigError(
-                f"reconnect_ms must be two integers, 1 <= shortest <= longest <= 600000, not {reconnect_ms!r}"
-            )
-        _in_range("dial_ms", dial_ms, 10, 60_000)
-        _in_range("unacknowledged_ms", unacknowledged_ms, 100, 600_000)
-        _in_range("max_connections", max_connections, 2, 4096)
-        _in_range("max_strangers", max_strangers, 1, min(max_connections - 1, 1024), "less than max_connections")
-        _in_range("stranger_ms", stranger_ms, 10, 600_000)
-        _in_range("receive_bytes", receive_bytes, 64 << 10, 1 << 40)
+        super().__init__(
+            listen,
+            peers,
+            max_frame_bytes=max_frame_bytes,
+            reconnect_ms=reconnect_ms,
+            dial_ms=dial_ms,
+            unacknowledged_ms=unacknowledged_ms,
+            max_connections=max_connections,
+            max_strangers=max_strangers,
+            stranger_ms=stranger_ms,
+        )
+        in_range("queue_frames", queue_frames, 1, 8192)
+        in_range("receive_bytes", receive_bytes, 64 << 10, 1 << 40)
         if not isinstance(use_gil, bool):
             raise ConfigError(f"use_gil must be True or False, not {use_gil!r}")
-        self.listen = listen
-        self.peers = dict(peers)
-        self.max_frame_bytes = -(-max_frame_bytes // FRAME_UNIT) * FRAME_UNIT
         self.queue_frames = queue_frames
-        self.reconnect_ms = (low, high)
-        self.dial_ms = dial_ms
-        self.unacknowledged_ms = unacknowledged_ms
-        self.max_connections = max_connections
-        self.max_strangers = max_strangers
-        self.stranger_ms = stranger_ms
         self.receive_bytes = receive_bytes
         self.use_gil = use_gil
-        self.address = listen
-        self._pid = os.getpid()
         self._pull: Any = None
         self._threads: list[threading.Thread] = []
-        #: what has happened to the connections: for the node that uses this, which logs it
-        self.notes = Notes()
-        self._wire: Wire | None = None
-        self._arrivals: Arrivals | None = None
         self._link: NngLink | None = None
         self._connections: PythonConnections | None = None
         self._deliver_from: Callable[[bytes, int], object] | None = None
         self._connected: Callable[[int], None] | None = None
-        self._closed = False
-        self._id = 0
         self._wire_thread: threading.Thread | None = None
-        #: held by callers that add, remove and start; never by the threads that run the connections
-        self._changing = threading.RLock()
 
     # --- life ------------------------------------------------------------------------------------
 
@@ -213,24 +181,14 @@ class NngTransport:
         import pynng
 
         self._check_new()
-        if os.getpid() != self._pid:
-            raise UsageError("NNG does not survive a fork: make the transport in the process that uses it")
+        self._check_process()
         fork.watch(self)
-        self._arrivals = Arrivals(self.max_connections, self.max_strangers, self.stranger_ms)
-        self._wire = Wire(
-            Event(),
-            self.notes,
-            GUESTS * self.max_strangers,
-            self.stranger_ms,
-            self.dial_ms,
-            *self.reconnect_ms,
-            self.unacknowledged_ms,
-        )
+        wire = self._make_wire()
         try:
             self._pull = pynng.Pull0(recv_max_size=self.max_frame_bytes)
         except pynng.NNGException as error:
             raise TransportError(f"NNG cannot open a socket: {error}") from error
-        return self._wire
+        return wire
 
     def _check_new(self) -> None:
         if self._closed or self._pull is not None:
@@ -248,12 +206,6 @@ class NngTransport:
                 self._pull.listen(self.listen)
         except (OSError, pynng.NNGException) as error:
             raise TransportError(f"cannot listen on {self.listen}: {error}") from error
-
-    def _dial_all(self, id: int) -> None:
-        """Begin to dial everybody but node ``id`` itself."""
-        self._id = id
-        for peer in sorted(self._dial_at):
-            self._dial(peer, self._dial_at[peer])
 
     def _dial(self, peer: int, at: Address) -> None:
         """Begin to dial a member, unless it is this one. Raises ValueError when there are too many."""
@@ -274,66 +226,9 @@ class NngTransport:
         elif self._connections is not None:
             self._connections.drop(peer)
 
-    # --- peers that come and go ------------------------------------------------------------------
-
-    def check_address(self, address: str, field: str = "address") -> None:
-        """Raise ConfigError, which names ``field``, for what cannot be dialled. Any thread; looks no name up."""
-        parse(address, field)
-
-    def add_peer(self, id: int, address: str) -> None:
-        """Dial this member from now on; at another address than before, if it was there. Any thread.
-
-        Raises ConfigError for what is no id or no address, and when there are 64 already; UsageError when the transport
-        is closed; TransportError, after 2 seconds, when the place of one that was removed does not become free. When it
-        raises, there is no such peer; after a ConfigError or UsageError all is as before.
-        """
-        check_peer(id)
-        at = parse(address, f"the address of {id}", listen=address == self.listen)
-        # In a forked child the lock may be held for ever.
+    def _check_process(self) -> None:
         if os.getpid() != self._pid:
             raise UsageError("NNG does not survive a fork: make the transport in the process that uses it")
-        deadline = time.monotonic() + PLACE_SECONDS
-        while not self._try_to_add(id, address, at):
-            # One that was removed a moment ago still has its place. Others may add and remove meanwhile.
-            if time.monotonic() >= deadline:
-                raise TransportError(
-                    f"member {id} was not added: the place of a peer that was removed is not free after "
-                    f"{PLACE_SECONDS:g} s; call add_peer again"
-                )
-            time.sleep(0.002)
-
-    def _try_to_add(self, id: int, address: str, at: Address) -> bool:
-        """Add a peer, or move it; False when there is no place for it yet. It is entered once it is dialled."""
-        with self._changing:
-            if self._closed:
-                raise UsageError("the transport is closed")
-            if self.peers.get(id) == address:
-                return True
-            if id not in self.peers and len(self.peers) >= MEMBERS_MAX:
-                raise ConfigError(f"there are {MEMBERS_MAX} peers, as many as there may be: remove one before {id}")
-            self.remove_peer(id)
-            try:
-                self._dial(id, at)
-            except ValueError:
-                return False
-            self._dial_at[id] = at
-            self.peers = {**self.peers, id: address}
-            return True
-
-    def remove_peer(self, id: int) -> None:
-        """Dial this member no more and end the connection to it; nothing when there is no such peer. Any thread.
-
-        What it sends is received as before: ``peers`` does not say which members may connect. Raises ConfigError for
-        what is no id.
-        """
-        check_peer(id)
-        if os.getpid() != self._pid:
-            return
-        with self._changing:
-            if id in self.peers:
-                self._dial_no_more(id)
-                self._dial_at.pop(id)
-                self.peers = {peer: address for peer, address in self.peers.items() if peer != id}
 
     # --- life, for a node ------------------------------------------------------------------------
 
@@ -446,45 +341,21 @@ class NngTransport:
         if self._connections is not None:
             self._connections.renew(to)
 
+    def reach(self, to: int) -> None:
+        """This member has just connected: without a connection to it, dial it now. Any thread."""
+        if self._connections is not None:
+            self._connections.reach(to)
+
     def proven(self, source: int) -> None:
         """A valid frame has come from this source. Any thread."""
         if self._arrivals is not None:
             self._arrivals.py_proven(source, monotonic_ns())
 
-    # --- what people should know -----------------------------------------------------------------
-
-    def expect(self, id: int, members: Iterable[int]) -> None:
-        """The members are these: warn of those without an address, which can never be reached from here."""
-        missing = sorted(set(members) - set(self.peers) - {id})
-        if missing:
-            names = ", ".join([str(member) for member in missing])
-            text = "node %d: peers has no address for %s: nothing can be sent there from here"
-            report(logging.WARNING, text, id, names)
-
     def status(self) -> dict[str, int]:
         """Connections and what was refused; counters begin at 0 with the start. Any thread."""
-        wire, arrivals = self._wire, self._arrivals
-        if wire is None or arrivals is None:
-            return {}
         made = self._connections if self._link is None else self._link.wire
-        return {
-            "connections": arrivals.py_count(),
-            "strangers": arrivals.py_count(True) + wire.py_waiting(),
-            "refused": wire.refused + arrivals.refused,
-            "dials": wire.dials,
-            "dial_failures": wire.failures,
-            "connected": 0 if made is None else made.connections,
-            "renewals": 0 if made is None else made.renewals,
-            "shortages": wire.shortages,
-        }
+        return self._status(*((0, 0) if made is None else (made.connections, made.renewals)))
 
     def __repr__(self) -> str:
         state = " closed" if self._closed else "" if self._pull is not None else ", not started"
         return f"<raftx.NngTransport {self.address} peers={sorted(self.peers)}{state}>"
-
-
-def _in_range(name: str, value: object, low: int, high: int, why: str = "") -> None:
-    """``why``: what the upper limit comes from, when that is another setting."""
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        reason = f" ({why})" if why else ""
-        raise ConfigError(f"{name} must be an integer in {low}..{high}{reason}, not {value!r}")

@@ -16,6 +16,7 @@ from ..types import NUMBER_MAX, is_id
 # What the engine's rows for a transport written in Python ask for, in their second column; 0: a frame is to be sent.
 ASK_RENEW = 1  # to: end the connection, dial again
 ASK_PROVEN = 2  # source: a valid frame has come from there
+ASK_REACH = 3  # to: it has just connected
 
 FRAME_UNIT = 64 << 10  # a frame header tells the largest frame that its sender takes, in these units
 
@@ -63,6 +64,7 @@ class Transport(Protocol):
 #                                     connected(id): a connection to that member is established.
 #   proven(source)                    a valid frame has come over that connection
 #   renew(to)                         the connection to that member is of no use: make another one
+#   reach(to)                         that member has just connected: if there is no connection to it, dial now
 #   expect(id, members)               whom this node wants to reach, at its start
 #   notes                             a Notes (_native.limits): what people should hear of, for the node to log
 #   report(id)                        called some times a second: log what else people should hear of

@@ -70,7 +70,7 @@ class PythonPeer:
         self.patience = patience
         self.attend = attend
         self.connected = connected
-        self.renew = False
+        self.renew = self.reach = False
         self.gone = False  # the member is dialled no more
         self.masked = False  # SIGPIPE is, in the sending thread: a connection that has ended must not end the process
         self.stands = False  # the running thread has seen that it is established
@@ -218,6 +218,13 @@ class PythonConnections:
             peer.renew = True
             self.attend()
 
+    def reach(self, id: int) -> None:
+        """This member has just connected: without a connection to it, dial it now. Any thread."""
+        peer = self.by_id.get(id)
+        if peer is not None:
+            peer.reach = True
+            self.attend()
+
     def stop(self) -> None:
         """End ``run``. Any thread; may be called twice."""
         self.stopping = True
@@ -272,9 +279,10 @@ class PythonConnections:
                 continue
             there, ready, lost = peer.state()
             renew, peer.renew = peer.renew, False
+            reach, peer.reach = peer.reach, False
             if not there:
-                if renew:
-                    self.wire.py_hurry(number)
+                if renew or reach:
+                    self.wire.py_hurry(number, True)
                 continue
             if ready and not peer.stands:
                 peer.stands = True

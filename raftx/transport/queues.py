@@ -16,7 +16,7 @@ class OutgoingQueue(Handoff):
         return self.put(spans, to, 0, 0, 0, 0, 0, 0, 0)
 
     def put_ask(self, spans: Spans, ask: int, what: int) -> int:
-        """ASK_RENEW or ASK_PROVEN (protocol.py), about a member or a source. ``spans`` is empty. 0, or 1 as above."""
+        """ASK_... (protocol.py), about a member or a source. ``spans`` is empty. 0, or 1 as above."""
         return self.put(spans, what, ask, 0, 0, 0, 0, 0, 0)
 
     def py_to(self, row: int) -> int:
@@ -24,7 +24,7 @@ class OutgoingQueue(Handoff):
         return self.py_at(row, 0)
 
     def py_ask(self, row: int) -> int:
-        """0 for a frame, or ASK_RENEW, ASK_PROVEN. Raises IndexError."""
+        """0 for a frame, or ASK_... (protocol.py). Raises IndexError."""
         return self.py_at(row, 1)
 
 

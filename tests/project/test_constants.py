@@ -50,7 +50,6 @@ CALLED = {
     "raftx._native.outbox.KIND_SNAP": "MSG_SNAP",
     "raftx._native.outbox.ENTRY_KINDS": "ENTRY_SNAPSHOT",
     "raftx._native.outbox.SESSION_ENTRY": "ENTRY_SESSION",
-    "raftx._native.wire.GREETING": "len(GREETING)",
     **{
         f"raftx._native.limits.{name}": f"NOTE_{name}"
         for name in ("UNREACHABLE", "REACHED", "SHORTAGE", "CROWD", "LIMIT", "TOO_LARGE")
@@ -68,6 +67,15 @@ ALONE = {
     "raftx._native.wire.PAUSE": "the same",
     "raftx._native.wire.LOOKUP": "the same",
     "raftx._native.wire.CONNECTING": "the same",
+    **{
+        f"raftx._native.wire.{name}": "which descriptor an event is of; the twin has the descriptors themselves"
+        for name in ("OF_EVENT", "OF_LISTENER", "OF_GUEST", "OF_TARGET")
+    },
+    "raftx._native.sp.SP_NO_MEMORY": "a result of C functions; the twin raises",
+    **{
+        f"raftx._native.tcp.{name}": "which epoll has something; the twin looks at each"
+        for name in ("WIRE", "PEERS", "COMERS", "EVENT")
+    },
 }
 
 

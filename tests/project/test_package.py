@@ -50,7 +50,7 @@ ORDERED = [
     ("errors", "types", "config"),
     tuple(
         f"_native.{name}"
-        for name in ("layout", "checks", "memory", "outbox", "threads", "files", "limits", "wire", "nng")
+        for name in ("layout", "checks", "memory", "outbox", "threads", "files", "limits", "wire", "nng", "sp", "tcp")
     ),
     ("_twins.log", "_twins.flow", "_twins.codec", "_core"),
 ]
@@ -72,9 +72,9 @@ CONSENSUS_REFUSED = {
 
 NOGIL_FILES = [
     "_native/memory.pxd", "_native/outbox.pxd", "_native/threads.pxd", "_native/files.pxd", "_native/limits.pxd",
-    "_native/wire.pxd", "_native/nng.pxd", "_core.pxd",
+    "_native/wire.pxd", "_native/nng.pxd", "_native/sp.pxd", "_native/tcp.pxd", "_core.pxd",
     "storage/reserve.pxd", "storage/wal_reader.pxd", "storage/wal_writer.pxd", "transport/link.pxd",
-    "transport/nng.pxd", "transport/queues.pxd", "storage/writes.pxd",
+    "transport/nng.pxd", "transport/tcp.pxd", "transport/queues.pxd", "storage/writes.pxd",
     "node/contact.pxd", "node/senders.pxd", "node/peers.pxd", "node/channels.pxd",
     "node/engine.pxd", "node/dispatch.pxd", "node/elections.pxd", "node/hello.pxd", "node/transfers.pxd",
     "node/compaction.pxd", "node/orders.pxd", "node/reads.pxd", "node/divergence.pxd",

@@ -1,0 +1,190 @@
+"""SP's framing, as NNG has it over TCP and IPC, in plain Python: the definition of what ``sp.pyx`` does faster.
+
+Used where nothing is compiled, and with ``RAFTX_PURE=1``; both change in one commit. No sockets and no Raft: who has a
+stream feeds what came of it, in whatever pieces. A message stands behind its length in 8 bytes, big-endian; over IPC
+there is a byte 01 before that. A length is held against a limit before anything is allocated, and no more is allocated
+than twice what has come of a frame.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+from ..errors import TransportError
+from .threads import _number, _typed
+
+#: of a socket that sends, and of one that receives
+PUSH_GREETING = b"\0SP\0\0\x50\0\0"
+PULL_GREETING = b"\0SP\0\0\x51\0\0"
+
+SP_GREETING = len(PUSH_GREETING)
+SP_MORE, SP_FRAME, SP_WRONG = 0, 1, -1
+LENGTH = 8
+MARK = 1  # what stands before a length, over IPC
+KEEP = 16 << 10  # bytes of a buffer that is kept for the next frame
+
+
+class Inflow:
+    """Bytes of a stream in, frames out."""
+
+    def __init__(self, ipc: bool) -> None:
+        self.ipc = ipc
+        self.head = bytearray()
+        self.in_body = False
+        self.need = 0
+        #: of a frame, what came in earlier reads
+        self.kept = bytearray()
+        self.fresh = memoryview(b"")
+        self.data: bytes | bytearray | memoryview = b""
+        self.size = 0
+
+    def feed(self, data: bytes | bytearray | memoryview) -> None:
+        """What has come. It stays where it is until ``next`` has said that there is no more in it."""
+        self.fresh = memoryview(data)
+
+    def next(self, limit: int) -> int:
+        """Make the next frame the present one (``data``, ``size``) until the next call: SP_FRAME, or why not."""
+        if not self.in_body:
+            whole = LENGTH + (1 if self.ipc else 0)
+            size = min(whole - len(self.head), len(self.fresh))
+            self.head += self.fresh[:size]
+            self.fresh = self.fresh[size:]
+            if self.ipc and self.head and self.head[0] != MARK:
+                return SP_WRONG
+            if len(self.head) < whole:
+                return SP_MORE
+            self.need = int.from_bytes(self.head[-LENGTH:], "big")
+            if self.need > limit:
+                return SP_WRONG
+            self.head = bytearray()
+            self.in_body = True
+        if not self.kept and len(self.fresh) >= self.need:
+            self.data = self.fresh[: self.need]
+            self.fresh = self.fresh[self.need :]
+        else:
+            size = min(self.need - len(self.kept), len(self.fresh))
+            self.kept += self.fresh[:size]
+            self.fresh = self.fresh[size:]
+            if len(self.kept) < self.need:
+                return SP_MORE
+            self.data, self.kept = self.kept, bytearray()
+        self.size = self.need
+        self.in_body = False
+        return SP_FRAME
+
+    def clear(self) -> None:
+        """Forget what has come."""
+        self.__init__(self.ipc)  # type: ignore[misc]
+
+
+class Outflow:
+    """Frames in, bytes of a stream out."""
+
+    def __init__(self, ipc: bool) -> None:
+        self.ipc = ipc
+        self.data = bytearray()
+        self.start = 0
+        self.place = bytearray()
+        self.head = b""
+
+    def waiting(self) -> int:
+        """Bytes that are to be sent."""
+        return len(self.data) - self.start
+
+    def reserve(self, size: int, limit: int) -> bytearray | None:
+        """The memory for a frame behind all others; None when more than ``limit`` bytes would wait.
+
+        One frame alone may always wait.
+        """
+        head = (b"\1" if self.ipc else b"") + size.to_bytes(LENGTH, "big")
+        waiting = self.waiting()
+        if waiting and waiting + len(head) + size > limit:
+            return None
+        self.head = head
+        self.place = bytearray(size)
+        return self.place
+
+    def commit(self) -> None:
+        """The reserved frame is written: it is to be sent."""
+        self.data += self.head
+        self.data += self.place
+        self.place = bytearray()
+
+    def sent(self, size: int) -> None:
+        """So much of it has been sent."""
+        self.start += size
+        if self.start == len(self.data):
+            self.data, self.start = bytearray(), 0
+        elif self.start >= len(self.data) // 2:
+            # Moved when that frees half, so that what waits is not moved again and again.
+            del self.data[: self.start]
+            self.start = 0
+
+    def clear(self) -> None:
+        """Nothing of it is sent any more."""
+        self.__init__(self.ipc)  # type: ignore[misc]
+
+
+@final
+class SpReader:
+    """Takes a stream apart. ``limit``: bytes that a frame may have. For one thread."""
+
+    __slots__ = ("failed", "limit", "state")
+
+    def __init__(self, limit: int, ipc: bool = False) -> None:
+        self.limit = _number(limit)
+        self.state = Inflow(bool(ipc))
+        self.failed = False
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """What came next; the frames that are whole now. Raises TransportError for what is not SP, or too long."""
+        if self.failed:
+            raise TransportError("the stream has failed before")
+        self.state.feed(_typed(bytes, data))
+        found = []
+        code = self.state.next(self.limit)
+        while code == SP_FRAME:
+            found.append(bytes(self.state.data))
+            code = self.state.next(self.limit)
+        if code != SP_MORE:
+            self.failed = True
+            raise TransportError("what came is no SP message, or one that is too long")
+        return found
+
+    def room(self) -> int:
+        """Bytes that are held for a frame of which not all has come."""
+        return len(self.state.kept)
+
+
+@final
+class SpWriter:
+    """Makes a stream. ``limit``: bytes that may wait to be sent, unless it is one frame. For one thread."""
+
+    __slots__ = ("limit", "state")
+
+    def __init__(self, limit: int, ipc: bool = False) -> None:
+        self.limit = _number(limit)
+        self.state = Outflow(bool(ipc))
+
+    def put(self, frame: bytes) -> bool:
+        """Let a frame wait; False when there is no room for it."""
+        place = self.state.reserve(len(_typed(bytes, frame)), self.limit)
+        if place is None:
+            return False
+        place[:] = frame
+        self.state.commit()
+        return True
+
+    def waiting(self) -> bytes:
+        """What is to be sent."""
+        return bytes(self.state.data[self.state.start :])
+
+    def sent(self, size: int) -> None:
+        """So much of it has been sent. Raises ValueError for more than there is."""
+        if _number(size) > self.state.waiting():
+            raise ValueError("so much was not waiting")
+        self.state.sent(size)
+
+    def room(self) -> int:
+        """Bytes that the buffer holds."""
+        return len(self.state.data)

@@ -1,0 +1,249 @@
+"""SP's framing, as NNG has it over TCP and IPC: bytes of a stream in, frames out, and the other way round.
+
+sp.py is the twin in plain Python. No sockets and no Raft: who has a stream feeds what came of it, in whatever pieces.
+A message stands behind its length in 8 bytes, big-endian; over IPC there is a byte 01 before that. A length is held
+against a limit before anything is allocated, and no more is allocated than twice what has come of a frame.
+"""
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcpy, memmove, memset
+
+from .checks cimport check, check_part
+
+from ..errors import TransportError
+
+#: of a socket that sends, and of one that receives
+PUSH_GREETING = b"\0SP\0\0\x50\0\0"
+PULL_GREETING = b"\0SP\0\0\x51\0\0"
+
+cdef enum:
+    LENGTH = 8
+    MARK = 1                              # what stands before a length, over IPC
+    KEEP = 16 << 10                       # bytes of a buffer that is kept for the next frame
+
+
+cdef void _inflow_clear(Inflow* f) noexcept nogil:
+    # Forget what has come, and give its memory back.
+    cdef bint ipc = f.ipc
+    free(f.kept)
+    memset(f, 0, sizeof(Inflow))
+    f.ipc = ipc
+
+
+cdef void _inflow_feed(Inflow* f, const uint8_t* data, size_t size) noexcept nogil:
+    # What has come. It stays where it is until _inflow_next has said that there is no more in it.
+    check(f.fresh_size == 0)
+    f.fresh = data
+    f.fresh_size = size
+
+
+cdef bint _grow(Inflow* f) noexcept nogil:
+    # Room for more of the frame: at most twice what has come of it, so that a length alone costs nothing.
+    cdef size_t room = min(f.need, max(<size_t>KEEP, 2 * f.kept_size))
+    cdef uint8_t* made
+    if f.kept_room >= room:
+        return True
+    made = <uint8_t*>realloc(f.kept, room)
+    if made == NULL:
+        return False
+    f.kept = made
+    f.kept_room = room
+    return True
+
+
+cdef int _inflow_next(Inflow* f, size_t limit) noexcept nogil:
+    # Make the next frame the present one (data, size) until the next call: SP_FRAME, or why not.
+    cdef size_t size
+    cdef uint64_t length = 0
+    cdef int i, whole = LENGTH + (1 if f.ipc else 0)
+    if f.given:
+        f.given = False
+        f.kept_size = 0
+        if f.kept_room > KEEP:
+            free(f.kept)
+            f.kept = NULL
+            f.kept_room = 0
+    if not f.in_body:
+        size = min(<size_t>(whole - f.head_size), f.fresh_size)
+        check_part(f.head_size, size, 9)
+        memcpy(f.head + f.head_size, f.fresh, size)
+        f.head_size += <int>size
+        f.fresh += size
+        f.fresh_size -= size
+        if f.ipc and f.head_size and f.head[0] != MARK:
+            return SP_WRONG
+        if f.head_size < whole:
+            return SP_MORE
+        for i in range(whole - LENGTH, whole):
+            length = <uint64_t>length << 8 | f.head[i]
+        if length > limit:
+            return SP_WRONG
+        f.need = <size_t>length
+        f.head_size = 0
+        f.in_body = True
+    if f.kept_size == 0 and f.fresh_size >= f.need:
+        f.data = f.fresh
+        f.fresh += f.need
+        f.fresh_size -= f.need
+    else:
+        while f.kept_size < f.need:
+            if f.fresh_size == 0:
+                return SP_MORE
+            if not _grow(f):
+                return SP_NO_MEMORY
+            size = min(min(f.need, f.kept_room) - f.kept_size, f.fresh_size)
+            check_part(f.kept_size, size, f.kept_room)
+            memcpy(f.kept + f.kept_size, f.fresh, size)
+            f.kept_size += size
+            f.fresh += size
+            f.fresh_size -= size
+        f.data = f.kept
+        f.given = True
+    f.size = f.need
+    f.in_body = False
+    return SP_FRAME
+
+
+cdef size_t _inflow_place(Inflow* f, uint8_t** place, bint* whole) noexcept nogil:
+    # Where what comes next of a frame that has begun can be read to at once, and how much; 0: nowhere. whole: all that
+    # is left of it, so that what comes behind is not of this frame. Not while a frame is given.
+    if not f.in_body or f.given or f.fresh_size or not _grow(f):
+        return 0
+    place[0] = f.kept + f.kept_size
+    whole[0] = f.kept_room >= f.need
+    return min(f.need, f.kept_room) - f.kept_size
+
+
+cdef void _inflow_placed(Inflow* f, size_t size) noexcept nogil:
+    check_part(f.kept_size, size, f.kept_room)
+    f.kept_size += size
+
+
+cdef void _outflow_clear(Outflow* o) noexcept nogil:
+    # Nothing of it is sent any more.
+    cdef bint ipc = o.ipc
+    free(o.data)
+    memset(o, 0, sizeof(Outflow))
+    o.ipc = ipc
+
+
+cdef uint8_t* _outflow_reserve(Outflow* o, size_t size, size_t limit) noexcept nogil:
+    # The place for a frame behind all others; NULL when more than ``limit`` bytes would wait, or without memory. One
+    # frame alone may always wait.
+    cdef size_t head = LENGTH + (1 if o.ipc else 0), waiting = o.end - o.start, whole = head + size, room
+    cdef int i
+    cdef uint8_t* made
+    if waiting and waiting + whole > limit:
+        return NULL
+    if o.end + whole > o.room:
+        # Moved when that frees half, so that what waits is not moved again and again.
+        if waiting == 0 or (o.start >= o.room // 2 and waiting + whole <= o.room):
+            memmove(o.data, o.data + o.start, waiting)
+            o.start = 0
+            o.end = waiting
+        if o.end + whole > o.room:
+            room = max(o.end + whole, max(<size_t>KEEP, 2 * o.room))
+            made = <uint8_t*>realloc(o.data, room)
+            if made == NULL:
+                return NULL
+            o.data = made
+            o.room = room
+    check_part(o.end, whole, o.room)
+    made = o.data + o.end
+    if o.ipc:
+        made[0] = MARK
+        made += 1
+    for i in range(LENGTH):
+        made[i] = <uint8_t>(<uint64_t>size >> (8 * (LENGTH - 1 - i)))
+    o.written = whole
+    return made + LENGTH
+
+
+cdef void _outflow_commit(Outflow* o) noexcept nogil:
+    # The reserved frame is written: it is to be sent.
+    check_part(o.end, o.written, o.room)
+    o.end += o.written
+    o.written = 0
+
+
+cdef void _outflow_sent(Outflow* o, size_t size) noexcept nogil:
+    check_part(o.start, size, o.end)
+    o.start += size
+    if o.start == o.end:
+        o.start = o.end = 0
+        if o.room > 16 * KEEP:
+            free(o.data)
+            o.data = NULL
+            o.room = 0
+
+
+cdef class SpReader:
+    """Takes a stream apart. ``limit``: bytes that a frame may have. For one thread."""
+
+    def __cinit__(self, size_t limit, bint ipc=False):
+        self.limit = limit
+        self.state.ipc = ipc
+        self.held = b""
+
+    def __dealloc__(self):
+        free(self.state.kept)
+
+    def feed(self, bytes data not None):
+        """What came next; the frames that are whole now. Raises TransportError for what is not SP, or too long."""
+        cdef int code = SP_MORE
+        found = []
+        if self.failed:
+            raise TransportError("the stream has failed before")
+        self.held = data
+        _inflow_feed(&self.state, <const uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        code = _inflow_next(&self.state, self.limit)
+        while code == SP_FRAME:
+            found.append(PyBytes_FromStringAndSize(<const char*>self.state.data, self.state.size))
+            code = _inflow_next(&self.state, self.limit)
+        self.held = b""
+        if code == SP_NO_MEMORY:
+            self.failed = True
+            raise MemoryError()
+        if code != SP_MORE:
+            self.failed = True
+            raise TransportError("what came is no SP message, or one that is too long")
+        return found
+
+    def room(self):
+        """Bytes that are held for a frame of which not all has come."""
+        return self.state.kept_room
+
+
+cdef class SpWriter:
+    """Makes a stream. ``limit``: bytes that may wait to be sent, unless it is one frame. For one thread."""
+
+    def __cinit__(self, size_t limit, bint ipc=False):
+        self.limit = limit
+        self.state.ipc = ipc
+
+    def __dealloc__(self):
+        free(self.state.data)
+
+    def put(self, bytes frame not None):
+        """Let a frame wait; False when there is no room for it."""
+        cdef uint8_t* place = _outflow_reserve(&self.state, PyBytes_GET_SIZE(frame), self.limit)
+        if place == NULL:
+            return False
+        memcpy(place, PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame))
+        _outflow_commit(&self.state)
+        return True
+
+    def waiting(self):
+        """What is to be sent."""
+        return PyBytes_FromStringAndSize(<const char*>self.state.data + self.state.start,
+                                         self.state.end - self.state.start)
+
+    def sent(self, size_t size):
+        """So much of it has been sent. Raises ValueError for more than there is."""
+        if size > self.state.end - self.state.start:
+            raise ValueError("so much was not waiting")
+        _outflow_sent(&self.state, size)
+
+    def room(self):
+        """Bytes that the buffer holds."""
+        return self.state.room
