@@ -206,7 +206,7 @@ class TcpTransport(SocketTransport):
 
     def _check_process(self) -> None:
         if os.getpid() != self._pid:
-            raise UsageError("the transport belongs to the process that made it: make another one in this one")
+            raise UsageError("a transport does not survive a fork: make another one in the process that uses it")
 
     def open_link(self, id: int, event: Event) -> TcpLink:
         """For a node: listen, dial, and leave the rest to the engine. Raises TransportError."""

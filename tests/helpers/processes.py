@@ -17,6 +17,7 @@ import traceback
 
 from tests.helpers.ports import ports
 from tests.helpers.storages import founded
+from tests.helpers.transports import make_transport
 
 SPAWN = multiprocessing.get_context("spawn")
 WAIT = 60.0
@@ -59,10 +60,12 @@ def run_member(pipe, id, urls, directory, settings, transport_settings):
         import raftx
 
         journal = Journal()
+        transport_settings = dict(transport_settings)
+        way = transport_settings.pop("way", "direct")
         node = raftx.Node(
             raftx.Config(id=id, **settings),
             founded(raftx, directory, urls, id=id, segment_bytes=1 << 20),
-            raftx.NngTransport(urls[id], {i: u for i, u in urls.items() if i != id}, **transport_settings),
+            make_transport(raftx, way, urls[id], {i: u for i, u in urls.items() if i != id}, **transport_settings),
             journal,
         )
         with node:
@@ -200,7 +203,7 @@ class Member:
 
 
 class Processes:
-    """A cluster of members."""
+    """A cluster of members. transport: settings, and "way" (transports.make_transport)."""
 
     def __init__(self, directory, n=3, transport=None, **settings):
         self.urls = {id: f"tcp://127.0.0.1:{port}" for id, port in enumerate(ports(n), 1)}

@@ -3,6 +3,7 @@
 import time
 
 from tests.helpers.ports import ports
+from tests.helpers.transports import make_transport
 from tests.helpers.waiting import WAIT, eventually
 
 CLUSTER = b"nng-test-cluster"
@@ -18,10 +19,11 @@ class Machine:
 
 
 class Cluster:
-    """Three nodes of one process over real sockets."""
+    """Three nodes of one process over real sockets. way: one of transports.WAYS, or "mixed": neighbours differ."""
 
-    def __init__(self, impl, **transport):
+    def __init__(self, impl, way="direct", **transport):
         self.impl = impl
+        self.ways = {id: ("direct", "tcp")[id % 2] if way == "mixed" else way for id in (1, 2, 3)}
         self.urls = {i + 1: f"tcp://127.0.0.1:{port}" for i, port in enumerate(ports(3))}
         self.storages = {id: impl.MemoryStorage(voters=[1, 2, 3]) for id in self.urls}
         self.transport = transport
@@ -34,7 +36,7 @@ class Cluster:
         self.machines[id] = Machine()
         config = impl.Config(id=id, cluster=CLUSTER, tick_ms=20, seed=id)
         peers = {i: url for i, url in self.urls.items() if i != id}
-        transport = impl.NngTransport(self.urls[id], peers, **self.transport)
+        transport = make_transport(impl, self.ways[id], self.urls[id], peers, **self.transport)
         self.nodes[id] = impl.Node(config, self.storages[id], transport, self.machines[id]).start()
 
     def leader(self):

@@ -7,6 +7,7 @@ import pytest
 from tests.helpers.implementations import module
 from tests.helpers.ports import ports
 from tests.helpers.stepped import World
+from tests.helpers.transports import WAYS, make_transport
 from tests.helpers.waiting import eventually
 
 KIB = 1 << 10
@@ -207,14 +208,14 @@ def test_hellos_are_kept_by_id_and_replaced(impl):
     assert len(heard) == 64 and 1 not in heard and heard[65][0] == 650 and heard[64][0] == 640
 
 
-@pytest.mark.parametrize("use_gil", [False, True])
-def test_over_sockets(impl, use_gil):
+@pytest.mark.parametrize("way", WAYS)
+def test_over_sockets(impl, way):
     """The first frame on a connection tells it; members that were started anew are told again."""
     urls = {number + 1: f"tcp://127.0.0.1:{port}" for number, port in enumerate(ports(2))}
 
     def make(id, ticks):
         config = impl.Config(id=id, tick_ms=20, election_ticks=ticks, seed=id)
-        transport = impl.NngTransport(urls[id], urls, use_gil=use_gil)
+        transport = make_transport(impl, way, urls[id], urls)
         return impl.Node(config, storages[id], transport, Machine()).start()
 
     class Machine:

@@ -15,6 +15,7 @@ from tests.helpers.life import Machine, Storage, leads, make, node_threads
 from tests.helpers.ports import port as free_port
 from tests.helpers.storages import founded
 from tests.helpers.threads import ends, start
+from tests.helpers.transports import WAYS, make_transport
 from tests.helpers.waiting import WAIT, eventually
 
 # --- close while it starts -----------------------------------------------------------------------
@@ -120,9 +121,9 @@ class NoMoreThreads:
         monkeypatch.setattr(threading.Thread, "start", limited)
 
 
-@pytest.mark.parametrize("use_gil", [False, True])
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("disk", ["file", "memory"])
-def test_no_thread_left(impl, monkeypatch, tmp_path, disk, use_gil):
+def test_no_thread_left(impl, monkeypatch, tmp_path, disk, way):
     """Whichever thread cannot be started: port, directory and threads are released, and a new node takes them."""
     port = free_port()
     urls = {1: f"tcp://127.0.0.1:{port}", 2: "tcp://127.0.0.1:1", 3: "tcp://127.0.0.1:2"}
@@ -130,7 +131,7 @@ def test_no_thread_left(impl, monkeypatch, tmp_path, disk, use_gil):
 
     def another():
         storage = founded(impl, tmp_path / "log", [1]) if disk == "file" else memory
-        return make(impl, storage, transport=impl.NngTransport(urls[1], urls, use_gil=use_gil))
+        return make(impl, storage, transport=make_transport(impl, way, urls[1], urls))
 
     for allowed in range(13):
         with monkeypatch.context() as patch:

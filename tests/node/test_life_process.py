@@ -11,11 +11,13 @@ import pytest
 
 from tests.helpers.paths import ROOT
 from tests.helpers.ports import ports
+from tests.helpers.transports import WAYS
 
 PRELUDE = """
 import gc, multiprocessing, os, signal, sys, threading, time, traceback
 import raftx
 from tests.helpers.ports import port as free
+from tests.helpers.transports import make_transport
 
 class Machine:
     def apply(self, entry):
@@ -30,9 +32,9 @@ def eventually(condition):
         assert time.monotonic() < limit, "it did not happen in time"
         time.sleep(0.002)
 
-def make(id, urls, storage=None, **options):
+def make(id, urls, storage=None, way="direct"):
     config = raftx.Config(id=id, tick_ms=10, seed=id)
-    transport = raftx.NngTransport(urls[id], urls, **options)
+    transport = make_transport(raftx, way, urls[id], urls)
     return raftx.Node(config, storage or raftx.MemoryStorage(voters=urls), transport, Machine())
 
 def single():
@@ -227,8 +229,8 @@ print("done")
 
 FORK = """
 urls = {id: f"tcp://127.0.0.1:{free()}" for id in (1, 2)}
-options = {"use_gil": sys.argv[1] == "python"}
-nodes = [make(id, urls, **options).start() for id in urls]
+way = sys.argv[1]
+nodes = [make(id, urls, way=way).start() for id in urls]
 eventually(lambda: any(node.is_leader for node in nodes))
 leader = next(node for node in nodes if node.is_leader)
 
@@ -261,11 +263,11 @@ def unharmed():
     print("done")
 """
 
-by_library = pytest.mark.parametrize("library", ["direct", "python"])
+by_transport = pytest.mark.parametrize("way", WAYS)
 
 
-@by_library
-def test_a_forked_child_ends(impl, library):
+@by_transport
+def test_a_forked_child_ends(impl, way):
     """By sys.exit, by an exception, after close(), after its garbage is collected: at once and with its status."""
     code = (
         FORK
@@ -296,12 +298,15 @@ assert ends == {"exit": 7, "raise": 1, "close": 7, "collect": 7, "with": 8}, end
 unharmed()
 """
     )
-    assert run(impl, code, library) == (0, "done\n", "")
+    assert run(impl, code, way) == (0, "done\n", "")
 
 
-@by_library
-def test_a_forked_child_has_no_node(impl, library):
-    """Every call raises UsageError there, on what the node gave out before, too; and so does a new node over NNG."""
+@by_transport
+def test_a_forked_child_has_no_node(impl, way):
+    """Every call raises UsageError there, on what the node gave out before, too; and so does a new node over NNG.
+
+    With sockets of its own it may begin anew.
+    """
     code = (
         FORK
         + """
@@ -338,6 +343,12 @@ if child == 0:
         "next of a stream": lambda: next(changes), "next of memberships": lambda: memberships.next(timeout=0),
         "result": lambda: cut.result(timeout=1), "exception": cut.exception, "add_peer": add_peer,
     }
+    if way == "tcp":
+        # What is made here is this process's own.
+        del calls["transport"], calls["new node"]
+        own = raftx.TcpTransport("tcp://127.0.0.1:0")
+        own.start(9, print)
+        own.close()
     bad = []
     if leader.close() is not None or leader.failure is not None or leader.id not in urls:
         bad.append("close")
@@ -359,18 +370,17 @@ assert wait(child) == 0
 unharmed()
 """
     )
-    assert run(impl, code, library) == (0, "done\n", "")
+    assert run(impl, code, way) == (0, "done\n", "")
 
 
-@by_library
-def test_a_forked_worker_keeps_nothing_of_its_parent(impl, library, tmp_path):
+@by_transport
+def test_a_forked_worker_keeps_nothing_of_its_parent(impl, way, tmp_path):
     """It lives on when its parent is killed: another process takes directory and address, and is heard."""
     code = """
 import subprocess
 from multiprocessing import get_context
 
-port, library, directory, role = int(sys.argv[1]), *sys.argv[2:]
-options = {"use_gil": library == "python"}
+port, way, directory, role = int(sys.argv[1]), *sys.argv[2:]
 urls = {1: f"tcp://127.0.0.1:{port}", 2: f"tcp://127.0.0.1:{port + 1}"}
 
 def propose(node):
@@ -384,7 +394,7 @@ def propose(node):
 
 if role == "parent":
     storage = raftx.FileStorage.create(directory, id=1, members=urls)
-    node = make(1, urls, storage, **options).start()
+    node = make(1, urls, storage, way=way).start()
     propose(node)
     def work():
         os.write(ready, b"r")
@@ -398,15 +408,15 @@ if role == "parent":
     time.sleep(60)
     sys.exit()
 
-other = make(2, urls, **options).start()
-command = [sys.executable, "-c", CODE, str(port), library, directory, "parent"]
+other = make(2, urls, way=way).start()
+command = [sys.executable, "-c", CODE, str(port), way, directory, "parent"]
 parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 workers = [int(pid) for pid in parent.stdout.readline().split()]
 parent.kill()
 parent.wait()
 assert len(workers) == 2
 try:
-    node = make(1, urls, raftx.FileStorage(directory), **options).start()
+    node = make(1, urls, raftx.FileStorage(directory), way=way).start()
     propose(other)
     propose(node)
     node.close()
@@ -417,5 +427,5 @@ other.close()
 print("done")
 """
     whole = f"CODE = {PRELUDE + code!r}\n" + code  # what the parent runs, and the rest
-    status, said, errors = run(impl, whole, str(free_port()), library, str(tmp_path / "log"), "test")
+    status, said, errors = run(impl, whole, str(free_port()), way, str(tmp_path / "log"), "test")
     assert (status, said) == (0, "done\n"), errors

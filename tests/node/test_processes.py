@@ -11,12 +11,14 @@ from tests.helpers.processes import WAIT, Processes
 # Interpreted, three processes share two cores and the engine needs the GIL: longer timeouts.
 TICKS = {"tick_ms": 10, "election_ticks": 20} if raftx.COMPILED else {"tick_ms": 25, "election_ticks": 20}
 CYCLES = 20
+by_transport = pytest.mark.parametrize("way", ["direct", "tcp", "mixed"])
 
 
 @pytest.mark.slow
-def test_sigkill_loses_nothing_acknowledged(tmp_path):
+@by_transport
+def test_sigkill_loses_nothing_acknowledged(tmp_path, way):
     draw = random.Random(20)
-    with Processes(tmp_path, **TICKS) as cluster:
+    with Processes(tmp_path, transport={"way": way}, **TICKS) as cluster:
         cluster.start()
         leaders_killed = 0
         for cycle in range(CYCLES):
@@ -73,11 +75,12 @@ def test_sigkill_loses_nothing_acknowledged(tmp_path):
 
 
 @pytest.mark.slow
+@by_transport
 @pytest.mark.skipif(not raftx.COMPILED, reason="what the GIL cannot stop is the compiled mode's promise")
 @pytest.mark.parametrize("whose", ["leader", "follower"])
-def test_a_held_gil_stops_nothing(tmp_path, whose):
+def test_a_held_gil_stops_nothing(tmp_path, way, whose):
     """A C call that keeps the GIL for 2 s: heartbeats go on, no election, and the others' proposals are done."""
-    with Processes(tmp_path, tick_ms=25, election_ticks=20) as cluster:
+    with Processes(tmp_path, transport={"way": way}, tick_ms=25, election_ticks=20) as cluster:
         cluster.start()
         leader = cluster.leader()
         followers = [m for m in cluster.members.values() if m is not leader]
@@ -107,10 +110,11 @@ def test_a_held_gil_stops_nothing(tmp_path, whose):
 
 
 @pytest.mark.slow
+@by_transport
 @pytest.mark.skipif(not raftx.COMPILED, reason="what the GIL cannot stop is the compiled mode's promise")
-def test_a_held_gil_does_not_stop_reconnection(tmp_path):
+def test_a_held_gil_does_not_stop_reconnection(tmp_path, way):
     """The leader's GIL is held while a follower dies and comes back, and then is the only one left to it."""
-    with Processes(tmp_path, tick_ms=25, election_ticks=20) as cluster:
+    with Processes(tmp_path, transport={"way": way}, tick_ms=25, election_ticks=20) as cluster:
         cluster.start()
         leader = cluster.leader()
         back, gone = (m.id for m in cluster.members.values() if m is not leader)
@@ -133,8 +137,9 @@ def test_a_held_gil_does_not_stop_reconnection(tmp_path):
 
 
 @pytest.mark.slow
-def test_restart_of_all_from_disk(tmp_path):
-    with Processes(tmp_path, **TICKS) as cluster:
+@by_transport
+def test_restart_of_all_from_disk(tmp_path, way):
+    with Processes(tmp_path, transport={"way": way}, **TICKS) as cluster:
         for life in range(3):
             cluster.start()
             leader = cluster.leader()

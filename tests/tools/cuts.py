@@ -1,6 +1,6 @@
 """Silent cuts of all lengths, and how soon a member is back: the long version of test_cuts.py.
 
-    python -m tests.tools.cuts [--seconds 3,10,30,60] [--ways switch,receiver,sender] [--repeat 1]
+    python -m tests.tools.cuts [--seconds 3,10,30,60] [--ways switch,receiver,sender] [--repeat 1] [--transport tcp]
 
 Three members as processes in network namespaces; the leader or a follower is cut off, in one direction or both, while
 proposals go on. Afterwards the leader is killed, or not. Prints a table: how long after the heal the member had
@@ -18,6 +18,7 @@ import sys
 import tempfile
 
 from tests.helpers import networks
+from tests.helpers.transports import WAYS
 
 TICKS = {"tick_ms": 20, "election_ticks": 10}
 ELECTION_S = 2 * TICKS["tick_ms"] * TICKS["election_ticks"] / 1000
@@ -29,6 +30,7 @@ def main() -> int:
     parser.add_argument("--ways", default=",".join(networks.WAYS))
     parser.add_argument("--directions", default=",".join(networks.DIRECTIONS))
     parser.add_argument("--who", default="follower,leader")
+    parser.add_argument("--transport", default="direct", choices=WAYS)
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--limit", type=float, default=60.0, help="seconds after which a case is given up")
     options = parser.parse_args()
@@ -50,7 +52,7 @@ def main() -> int:
         with (
             tempfile.TemporaryDirectory() as directory,
             networks.Network(3) as network,
-            networks.Cluster(network, pathlib.Path(directory), **TICKS) as cluster,
+            networks.Cluster(network, pathlib.Path(directory), {"way": options.transport}, **TICKS) as cluster,
         ):
             cluster.start()
             outcome = networks.one_cut(cluster, who, direction, way, seconds, kill, options.limit)

@@ -534,7 +534,7 @@ MUTANTS = (
         "transport/test_peers_come_and_go.py",
         (
             Edit(
-                "raftx/transport/nng.py",
+                "raftx/transport/sockets.py",
                 "            self.remove_peer(id)\n            try:\n                self._dial(id, at)\n",
                 "            self.remove_peer(id)\n"
                 "            self.peers = {**self.peers, id: address}\n"
@@ -609,7 +609,7 @@ MUTANTS = (
         "transport/test_lookups.py",
         (
             Edit(
-                "raftx/_native/wire.py",
+                "raftx/_native/lookups.py",
                 "            if self._busy >= LOOKUPS:\n",
                 "            if self._event is None:\n",
             ),
@@ -622,7 +622,7 @@ MUTANTS = (
         "transport/test_lookups.py",
         (
             Edit(
-                "raftx/_native/wire.py",
+                "raftx/_native/lookups.py",
                 "                self._waiting.remove(lookup)\n            if lookup in self._asked",
                 "                pass\n            if lookup in self._asked",
             ),

@@ -16,7 +16,7 @@ STATE = "raftx/consensus/state.py"
 TESTS = "node/test_membership_changes.py"
 CONTRACTS = "node/test_contracts.py"
 HISTORY = "node/test_member_history.py"
-OVER_NNG = "node/test_members_over_nng.py"
+OVER_SOCKETS = "node/test_members_over_sockets.py"
 
 MUTANTS = (
     Mutant(
@@ -174,7 +174,7 @@ MUTANTS = (
         "addresses-are-forgotten",
         0,
         "a log that is compacted without a snapshot forgets the addresses of members",
-        OVER_NNG,
+        OVER_SOCKETS,
         (
             Edit(
                 FILE,
@@ -187,7 +187,7 @@ MUTANTS = (
         "addresses-are-not-followed",
         0,
         "a member that moves is dialled at its old address",
-        OVER_NNG,
+        OVER_SOCKETS,
         (
             Edit(
                 MEMBERS,

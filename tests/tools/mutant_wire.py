@@ -26,14 +26,14 @@ MUTANTS = (
         0,
         "who connects and says nothing may stay",
         "native/test_wire.py",
-        (Edit(WIRE, "elif greeted < 0 or now - since >= self.guest_ns:", "elif greeted < 0:"),),
+        (Edit(WIRE, "if now - guest[2] >= self.guest_ns:", "if now < guest[2]:"),),
     ),
     Mutant(
         "half-a-greeting",
         0,
         "a greeting that has begun is taken for a whole one",
         "native/test_wire.py",
-        (Edit(WIRE, "return 1 if seen == GREETING else -1 if woken else 0", "return 1"),),
+        (Edit(WIRE, "return 1 if seen == GREETING else -1 if ended else 0", "return 1"),),
     ),
     Mutant(
         "patient-dial",

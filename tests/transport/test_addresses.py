@@ -14,6 +14,7 @@ from tests.helpers import networks
 from tests.helpers.paths import ROOT
 from tests.helpers.ports import ports
 from tests.helpers.sockets import Machine
+from tests.helpers.transports import WAYS, make_transport
 from tests.helpers.waiting import eventually
 
 GOOD = "tcp://127.0.0.1:0"
@@ -89,7 +90,7 @@ def test_addresses_to_listen_on(impl):
         impl.NngTransport(url, {})
 
 
-@pytest.mark.parametrize("way", ["direct", "python"])
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
     ("listen", "host"),
     [("tcp://127.0.0.1:0", "127.0.0.1"), ("tcp4://127.0.0.1:0", "127.0.0.1"), ("tcp6://[::1]:0", "[::1]"),
@@ -98,7 +99,7 @@ def test_addresses_to_listen_on(impl):
 def test_a_free_port_shows_in_the_address(impl, listen, host, way):
     if "::1" in listen and not Path("/proc/net/if_inet6").exists():
         pytest.skip("there is no IPv6 here")
-    made = impl.NngTransport(listen, {}, use_gil=way == "python")
+    made = make_transport(impl, way, listen)
     node = impl.Node(impl.Config(id=1), impl.MemoryStorage(voters=[1]), made, Machine()).start()
     try:
         scheme, rest = made.address.split("://")
@@ -116,11 +117,14 @@ def test_a_free_port_shows_in_the_address(impl, listen, host, way):
         node.close()
 
 
-@pytest.mark.parametrize("scheme", ["ipc", "inproc", "tcp://localhost"])
-@pytest.mark.parametrize("use_gil", [False, True])
-def test_other_kinds_of_addresses_work(impl, scheme, use_gil, tmp_path):
+@pytest.mark.parametrize(
+    ("scheme", "way"),
+    [(scheme, way) for scheme in ("ipc", "tcp://localhost") for way in WAYS]
+    + [("inproc", "direct"), ("inproc", "use_gil")],
+)
+def test_other_kinds_of_addresses_work(impl, scheme, way, tmp_path):
     """Three members; one goes and comes back."""
-    name = f"{scheme}://{tmp_path}-{use_gil}-" if "//" not in scheme else f"{scheme}:"
+    name = f"{scheme}://{tmp_path}-" if "//" not in scheme else f"{scheme}:"
     numbers = ports(3)
     urls = {id: f"{name}{numbers[id - 1] if '//' in scheme else id}" for id in (1, 2, 3)}
     storages = {id: impl.MemoryStorage(voters=[1, 2, 3]) for id in urls}
@@ -128,7 +132,7 @@ def test_other_kinds_of_addresses_work(impl, scheme, use_gil, tmp_path):
 
     def start(id):
         machines[id] = Machine()
-        transport = impl.NngTransport(urls[id], urls, use_gil=use_gil)
+        transport = make_transport(impl, way, urls[id], urls)
         nodes[id] = impl.Node(impl.Config(id=id, tick_ms=20), storages[id], transport, machines[id]).start()
 
     try:
@@ -150,14 +154,14 @@ def test_other_kinds_of_addresses_work(impl, scheme, use_gil, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("use_gil", [False, True])
-def test_dial_failures_and_missing_addresses_are_said(impl, caplog, use_gil):
+@pytest.mark.parametrize("way", WAYS)
+def test_dial_failures_and_missing_addresses_are_said(impl, caplog, way):
     caplog.set_level(logging.INFO, logger="raftx")
     one, two = ports(2)
     urls = {1: f"tcp://127.0.0.1:{one}", 2: f"tcp://127.0.0.1:{two}"}
 
     def start(id):
-        transport = impl.NngTransport(urls[id], urls, use_gil=use_gil)
+        transport = make_transport(impl, way, urls[id], urls)
         return impl.Node(
             impl.Config(id=id), impl.MemoryStorage(voters=[1, 2], learners=[3]), transport, Machine()
         ).start()
@@ -191,9 +195,10 @@ def test_dial_failures_and_missing_addresses_are_said(impl, caplog, use_gil):
 EXIT = """
 import sys, time
 import raftx
+from tests.helpers.transports import make_transport
 if __name__ == "__main__":
     urls = {1: "tcp://127.0.0.1:0", 2: "tcp://no-such-host.example:5601"}
-    transport = raftx.NngTransport(urls[1], urls, use_gil=bool(int(sys.argv[1])))
+    transport = make_transport(raftx, sys.argv[1], urls[1], urls)
     node = raftx.Node(raftx.Config(id=1), raftx.MemoryStorage(voters=[1, 2]), transport).start()
     time.sleep(0.5)
     print("closing", flush=True)
@@ -203,8 +208,8 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("use_gil", [0, 1])
-def test_a_resolver_that_hangs_holds_up_nobody(tmp_path, use_gil):
+@pytest.mark.parametrize("way", WAYS)
+def test_a_resolver_that_hangs_holds_up_nobody(tmp_path, way):
     """A process whose lookups take 20 s ends at once."""
     if why := networks.missing():
         pytest.skip(f"there is no way to make a resolver hang: {why}")
@@ -219,9 +224,9 @@ def test_a_resolver_that_hangs_holds_up_nobody(tmp_path, use_gil):
             network.at(host, "ip", "neigh", "replace", "10.99.0.200", "lladdr", networks.NOWHERE, "dev", "eth0")
             begun = time.monotonic()
             done = subprocess.run(
-                ["ip", "netns", "exec", host, sys.executable, str(script), str(use_gil)],
+                ["ip", "netns", "exec", host, sys.executable, str(script), way],
                 capture_output=True, text=True, timeout=60, check=True, cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": str(Path(raftx.__file__).parent.parent)},
+                env={**os.environ, "PYTHONPATH": f"{Path(raftx.__file__).parent.parent}:{ROOT}"},
             )  # fmt: skip
             assert done.stdout.split() == ["closing", "closed"]
             assert time.monotonic() - begun < 10

@@ -20,12 +20,13 @@ def network():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("way", ["direct", "tcp"])
 @pytest.mark.parametrize(
     ("whose", "direction", "kill"),
     [("follower", networks.BOTH, False), ("follower", networks.BOTH, True), ("leader", networks.FROM, False)],
 )
-def test_a_member_is_back_soon_after_a_silent_cut(tmp_path, network, whose, direction, kill):
-    with networks.Cluster(network, tmp_path, **TICKS) as cluster:
+def test_a_member_is_back_soon_after_a_silent_cut(tmp_path, network, whose, direction, kill, way):
+    with networks.Cluster(network, tmp_path, {"way": way}, **TICKS) as cluster:
         cluster.start()
         outcome = networks.one_cut(cluster, whose, direction, networks.SWITCH, SECONDS, kill)
         if kill:

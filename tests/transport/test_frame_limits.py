@@ -7,6 +7,7 @@ import pytest
 
 from tests.helpers.ports import ports
 from tests.helpers.sockets import CLUSTER, Machine
+from tests.helpers.transports import WAYS, make_transport
 from tests.helpers.waiting import eventually
 
 KIB = 1 << 10
@@ -16,13 +17,13 @@ SMALL = {"max_entry_bytes": 60 * KIB, "max_message_bytes": 60 * KIB}
 class Uneven:
     """Three members, of which the third takes frames of 64 KiB."""
 
-    def __init__(self, impl, use_gil):
+    def __init__(self, impl, way):
         urls = {i + 1: f"tcp://127.0.0.1:{port}" for i, port in enumerate(ports(3))}
         self.machines, self.nodes = {}, {}
         for id, url in urls.items():
             self.machines[id] = Machine()
             config = impl.Config(id=id, cluster=CLUSTER, tick_ms=20, seed=id, **(SMALL if id == 3 else {}))
-            transport = impl.NngTransport(url, urls, use_gil=use_gil, max_frame_bytes=64 * KIB if id == 3 else 4 << 20)
+            transport = make_transport(impl, way, url, urls, max_frame_bytes=64 * KIB if id == 3 else 4 << 20)
             storage = impl.MemoryStorage(voters=[1, 2, 3])
             self.nodes[id] = impl.Node(config, storage, transport, self.machines[id]).start()
 
@@ -40,9 +41,9 @@ class Uneven:
             node.close()
 
 
-@pytest.mark.parametrize("use_gil", [False, True])
-def test_appends_fit_what_the_recipient_takes(impl, use_gil):
-    made = Uneven(impl, use_gil)
+@pytest.mark.parametrize("way", WAYS)
+def test_appends_fit_what_the_recipient_takes(impl, way):
+    made = Uneven(impl, way)
     try:
         leader = made.leader()
         futures = [leader.propose(bytes([n]) * (20 * KIB)) for n in range(60)]
@@ -56,10 +57,10 @@ def test_appends_fit_what_the_recipient_takes(impl, use_gil):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("use_gil", [False, True])
-def test_an_entry_that_cannot_fit_is_told_on_both_sides(impl, use_gil, caplog):
+@pytest.mark.parametrize("way", WAYS)
+def test_an_entry_that_cannot_fit_is_told_on_both_sides(impl, way, caplog):
     caplog.set_level(logging.WARNING, logger="raftx")
-    made = Uneven(impl, use_gil)
+    made = Uneven(impl, way)
     try:
         leader = made.leader()
         leader.propose(b"small").result(timeout=20)

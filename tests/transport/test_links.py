@@ -9,6 +9,8 @@ import pytest
 
 import raftx
 from tests.helpers.implementations import module
+from tests.helpers.paths import ROOT
+from tests.helpers.transports import WAYS
 
 LIMIT = 1 << 20
 FRAME_COST = 256
@@ -35,6 +37,7 @@ PIPE = """
 import contextlib, os, signal, socket, sys, threading, time
 signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 import raftx
+from tests.helpers.transports import make_transport
 if __name__ == "__main__":
     server = socket.create_server(("127.0.0.1", 0))
     def hang_up():
@@ -46,7 +49,7 @@ if __name__ == "__main__":
             connection.close()
     threading.Thread(target=hang_up, daemon=True).start()
     peers = {2: "tcp://127.0.0.1:%d" % server.getsockname()[1]}
-    transport = raftx.NngTransport("tcp://127.0.0.1:0", peers, use_gil=bool(int(sys.argv[1])))
+    transport = make_transport(raftx, sys.argv[1], "tcp://127.0.0.1:0", peers)
     config = raftx.Config(id=1, tick_ms=1, election_ticks=2, pre_vote=False)
     with raftx.Node(config, raftx.MemoryStorage(voters=[1, 2]), transport) as node:
         deadline = time.monotonic() + 20
@@ -58,14 +61,14 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("use_gil", [0, 1])
-def test_a_connection_that_ends_does_not_end_the_process(tmp_path, use_gil):
+@pytest.mark.parametrize("way", WAYS)
+def test_a_connection_that_ends_does_not_end_the_process(tmp_path, way):
     """Where SIGPIPE has its default action, as command-line tools like to have it."""
     script = tmp_path / "script.py"
     script.write_text(PIPE)
     done = subprocess.run(
-        [sys.executable, str(script), str(use_gil)],
+        [sys.executable, str(script), way],
         capture_output=True, text=True, timeout=60, check=False,
-        env={**os.environ, "PYTHONPATH": str(Path(raftx.__file__).parent.parent)},
+        env={**os.environ, "PYTHONPATH": f"{Path(raftx.__file__).parent.parent}:{ROOT}"},
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr

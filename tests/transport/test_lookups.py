@@ -15,6 +15,7 @@ import pytest
 import raftx
 from tests.helpers.paths import ROOT
 from tests.helpers.ports import ports
+from tests.helpers.transports import WAYS
 
 LOOKUPS = 4  # names that are looked up at a time
 ANSWERS = r"""
@@ -45,18 +46,19 @@ int getaddrinfo(const char *name, const char *port, const struct addrinfo *hints
 SCRIPT = """
 import json, os, sys, time
 import raftx
+from tests.helpers.transports import make_transport
 
 def threads():
     return len(os.listdir("/proc/self/task"))
 
-def transport(use_gil, peers, *rest):
-    made = raftx.NngTransport("tcp://127.0.0.1:0", peers, use_gil=use_gil)
+def transport(way, peers, *rest):
+    made = make_transport(raftx, way, "tcp://127.0.0.1:0", peers)
     node = raftx.Node(raftx.Config(id=1, tick_ms=10), raftx.MemoryStorage(voters=[1, 2, 3]), made).start()
     return made, node
 
-def at_rest(use_gil):
+def at_rest(way):
     "How many threads there are without a node: NNG keeps its own."
-    transport(use_gil, {})[1].close()
+    transport(way, {})[1].close()
     time.sleep(0.1)
     return threads()
 
@@ -66,10 +68,10 @@ def wait(condition, seconds=10):
         time.sleep(0.01)
     return condition()
 
-def churn(use_gil):
+def churn(way):
     "Peers whose lookups hang come and go; then the node is closed."
-    before = at_rest(use_gil)
-    made, node = transport(use_gil, {})
+    before = at_rest(way)
+    made, node = transport(way, {})
     time.sleep(0.1)
     running = threads()
     for number in range(20):
@@ -83,10 +85,10 @@ def churn(use_gil):
     time.sleep(0.1)
     return [more, threads() - before]
 
-def several(use_gil, port):
+def several(way, port):
     "Slow names are looked up a few at a time; one that was removed while it waited is not."
-    before = at_rest(use_gil)
-    made, node = transport(use_gil, {id: f"tcp://number{id}.slow:{port}" for id in range(2, 8)})
+    before = at_rest(way)
+    made, node = transport(way, {id: f"tcp://number{id}.slow:{port}" for id in range(2, 8)})
     made.add_peer(8, "tcp://eight.hangs:1")
     time.sleep(0.03)
     made.remove_peer(8)
@@ -96,32 +98,32 @@ def several(use_gil, port):
     node.close()
     return [failed, dials >= 14, wait(lambda: threads() == before)]
 
-def beside(use_gil, port):
+def beside(way, port):
     "Names that can be found are, beside some that hang."
-    made, node = transport(use_gil, {id: f"tcp://number{id}.hangs:{port}" for id in (2, 3)})
+    made, node = transport(way, {id: f"tcp://number{id}.hangs:{port}" for id in (2, 3)})
     time.sleep(0.1)
     made.add_peer(4, f"tcp://four.slow:{port}")
     made.add_peer(5, f"tcp://five.new:{port}")
     return wait(lambda: made.status()["dial_failures"] >= 4)   # nobody listens there
 
-def ends(use_gil):
+def ends(way):
     "A lookup that ends after the node was closed wakes nobody."
-    before = at_rest(use_gil)
-    made, node = transport(use_gil, {2: "tcp://two.slow:1", 3: "tcp://three.slow:1"})
+    before = at_rest(way)
+    made, node = transport(way, {2: "tcp://two.slow:1", 3: "tcp://three.slow:1"})
     time.sleep(0.1)
     node.close()
     return [made.status()["dials"], wait(lambda: threads() == before)]
 
 if __name__ == "__main__":
-    what, use_gil, *rest = sys.argv[1:]
-    print(json.dumps(globals()[what](use_gil == "1", *rest)), flush=True)
+    what, way, *rest = sys.argv[1:]
+    print(json.dumps(globals()[what](way, *rest)), flush=True)
     os._exit(0)
 """
 
 
 @pytest.fixture(scope="module")
 def lookups(tmp_path_factory):
-    """``lookups(name, use_gil, ...)``: what this function of the script gives, run where lookups are as they say."""
+    """``lookups(name, way, ...)``: what this function of the script gives, run where lookups are as they say."""
     compiler = shutil.which("gcc") or shutil.which("cc")
     assert compiler, "there is no C compiler, which make names as needed"
     path = tmp_path_factory.mktemp("lookups")
@@ -134,7 +136,7 @@ def lookups(tmp_path_factory):
     def run(pure, *arguments):
         # What is loaded first in a build with sanitizers stays the first.
         preload = " ".join([*os.environ.get("LD_PRELOAD", "").split(), str(library)])
-        environment = {**os.environ, "PYTHONPATH": package, "LD_PRELOAD": preload, "RAFTX_PURE": "1" * pure}
+        environment = {**os.environ, "PYTHONPATH": f"{package}:{ROOT}", "LD_PRELOAD": preload, "RAFTX_PURE": "1" * pure}
         done = subprocess.run(
             [sys.executable, path / "script.py", *map(str, arguments)],
             capture_output=True, text=True, timeout=60, check=True, cwd=ROOT, env=environment,
@@ -144,24 +146,26 @@ def lookups(tmp_path_factory):
     return run
 
 
-@pytest.mark.parametrize("use_gil", [0, 1])
-def test_peers_that_come_and_go_leave_few_threads(impl, lookups, use_gil):
+@pytest.mark.parametrize("way", WAYS)
+def test_peers_that_come_and_go_leave_few_threads(impl, lookups, way):
     """While the transport runs, and after it was closed: a lookup that hangs cannot be cancelled."""
-    while_open, after = lookups(not impl.COMPILED, "churn", use_gil)
+    while_open, after = lookups(not impl.COMPILED, "churn", way)
     assert while_open <= LOOKUPS
     assert after <= LOOKUPS
 
 
-def test_names_are_looked_up_a_few_at_a_time(impl, lookups):
+@pytest.mark.parametrize("way", ["direct", "tcp"])
+def test_names_are_looked_up_a_few_at_a_time(impl, lookups, way):
     (port,) = ports(1)
-    assert lookups(not impl.COMPILED, "several", 0, port) == [True, True, True]
+    assert lookups(not impl.COMPILED, "several", way, port) == [True, True, True]
 
 
-@pytest.mark.parametrize("use_gil", [0, 1])
-def test_a_name_that_hangs_holds_up_no_other(impl, lookups, use_gil):
+@pytest.mark.parametrize("way", WAYS)
+def test_a_name_that_hangs_holds_up_no_other(impl, lookups, way):
     (port,) = ports(1)
-    assert lookups(not impl.COMPILED, "beside", use_gil, port)
+    assert lookups(not impl.COMPILED, "beside", way, port)
 
 
-def test_a_lookup_may_end_after_the_node(impl, lookups):
-    assert lookups(not impl.COMPILED, "ends", 0) == [0, True]
+@pytest.mark.parametrize("way", ["direct", "tcp"])
+def test_a_lookup_may_end_after_the_node(impl, lookups, way):
+    assert lookups(not impl.COMPILED, "ends", way) == [0, True]

@@ -1,4 +1,4 @@
-"""NngTransport: with and without the GIL, bad frames, dead peers, reconnection. Loopback only."""
+"""NngTransport and TcpTransport: with and without the GIL, bad frames, dead peers, reconnection. Loopback only."""
 
 import contextlib
 import os
@@ -12,25 +12,29 @@ import pytest
 from tests.helpers.implementations import module
 from tests.helpers.ports import ports
 from tests.helpers.sockets import CLUSTER, Cluster
+from tests.helpers.transports import WAYS, make_transport
 from tests.helpers.waiting import WAIT, eventually
 
+by_transport = pytest.mark.parametrize("way", ["direct", "tcp"])
 
-@pytest.fixture(params=["direct", "use_gil", "environment"])
+
+@pytest.fixture(params=[*WAYS, "environment", "mixed"])
 def cluster(request, impl, monkeypatch):
-    """The three ways to NNG. Interpreted, all are the one through pynng's Python calls."""
+    """Each way. Interpreted, those to NNG are all through pynng's Python calls."""
     if request.param == "environment":
         monkeypatch.setenv("RAFTX_NNG", "python")
-    made = Cluster(impl, use_gil=request.param == "use_gil")
+    made = Cluster(impl, "direct" if request.param == "environment" else request.param)
     made.way = request.param
     yield made
     made.close()
 
 
 def test_a_cluster_works(cluster):
-    direct = cluster.way == "direct" and cluster.impl.COMPILED
+    direct = cluster.way == "tcp" or (cluster.way in ("direct", "mixed") and cluster.impl.COMPILED)
     names = {t.name for t in threading.enumerate()}
-    # Without the GIL there is no Python thread for the network at all.
+    # Without the GIL no thread of Python takes frames; and over sockets of our own no other one does.
     assert any(name.startswith("raftx-nng-") for name in names) == (not direct)
+    assert any(name.startswith("raftx-wire-") for name in names) == (cluster.way != "tcp")
     for number in range(50):
         assert cluster.propose(b"%d" % number).result == number + 1
     large = os.urandom(900_000)
@@ -52,9 +56,10 @@ def test_a_peer_comes_back(cluster):
     eventually(lambda: len(cluster.machines[victim.id].commands) == 29)
 
 
-def test_bad_frames_are_counted_and_dropped(impl):
+@by_transport
+def test_bad_frames_are_counted_and_dropped(impl, way):
     """Whatever arrives on the socket: it is counted by reason, and the node goes on."""
-    made = Cluster(impl)
+    made = Cluster(impl, way)
     try:
         made.propose(b"before")
         node = made.leader()
@@ -79,8 +84,9 @@ def test_bad_frames_are_counted_and_dropped(impl):
         made.close()
 
 
-def test_a_frame_over_the_limit_costs_its_sender_the_connection(impl):
-    made = Cluster(impl)
+@by_transport
+def test_a_frame_over_the_limit_costs_its_sender_the_connection(impl, way):
+    made = Cluster(impl, way)
     try:
         node = made.leader()
         with pynng.Push0() as push:
@@ -92,9 +98,10 @@ def test_a_frame_over_the_limit_costs_its_sender_the_connection(impl):
         made.close()
 
 
-def test_frames_to_a_dead_peer_are_dropped_in_the_end(impl):
+@by_transport
+def test_frames_to_a_dead_peer_are_dropped_in_the_end(impl, way):
     """The queue to a peer that is not there is bounded; the node counts what it drops and goes on."""
-    made = Cluster(impl, queue_frames=2)
+    made = Cluster(impl, way, queue_frames=2)
     try:
         made.propose(b"1")
         victim = next(n for n in made.nodes.values() if not n.is_leader)
@@ -108,7 +115,9 @@ def test_frames_to_a_dead_peer_are_dropped_in_the_end(impl):
         made.close()
 
 
-def test_reconnects_soon(impl):
+@pytest.mark.parametrize("receives", ["direct", "tcp"])
+@pytest.mark.parametrize("sends", ["direct", "tcp"])
+def test_reconnects_soon(impl, sends, receives):
     """A peer that listens again is dialled within the longest pause: no more than 500 ms by default."""
     one, two = ports(2)
     event = threading.Event()
@@ -118,11 +127,11 @@ def test_reconnects_soon(impl):
         heard.append(frame)
         event.set()
 
-    sender = impl.NngTransport(f"tcp://127.0.0.1:{one}", {2: f"tcp://127.0.0.1:{two}"})
+    sender = make_transport(impl, sends, f"tcp://127.0.0.1:{one}", {2: f"tcp://127.0.0.1:{two}"})
     sender.start(1, lambda frame: None)
     try:
         for life in range(3):
-            receiver = impl.NngTransport(f"tcp://127.0.0.1:{two}", {})
+            receiver = make_transport(impl, receives, f"tcp://127.0.0.1:{two}")
             receiver.start(2, deliver)
             event.clear()
             deadline = time.monotonic() + WAIT
@@ -142,23 +151,31 @@ def test_settings(impl):
         "peers": ((good, {0: good}), {}),
         "peers: 2": ((good, {2: "nowhere"}), {}),
         "max_frame_bytes": ((good, {}), {"max_frame_bytes": 10}),
-        "queue_frames": ((good, {}), {"queue_frames": 0}),
         "reconnect_ms": ((good, {}), {"reconnect_ms": (500, 10)}),
     }.items():
-        with pytest.raises(impl.ConfigError, match=field):
-            impl.NngTransport(*arguments[0], **arguments[1])
-    with pytest.raises(impl.ConfigError, match="max_entry_bytes"):
-        impl.Node(
-            impl.Config(id=1, max_entry_bytes=8 << 20), impl.MemoryStorage(voters=[1]), impl.NngTransport(good, {})
-        )
+        for kind in (impl.NngTransport, impl.TcpTransport):
+            with pytest.raises(impl.ConfigError, match=field):
+                kind(*arguments[0], **arguments[1])
+    with pytest.raises(impl.ConfigError, match="queue_frames"):
+        impl.NngTransport(good, {}, queue_frames=0)
+    with pytest.raises(impl.ConfigError, match="send_bytes"):
+        impl.TcpTransport(good, {}, send_bytes=1)
+    for way in WAYS:
+        with pytest.raises(impl.ConfigError, match="max_entry_bytes"):
+            impl.Node(
+                impl.Config(id=1, max_entry_bytes=8 << 20),
+                impl.MemoryStorage(voters=[1]),
+                make_transport(impl, way, good),
+            )
 
 
-def test_cannot_listen(impl):
+@by_transport
+def test_cannot_listen(impl, way):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
-        transport = impl.NngTransport(url, {})
+        transport = make_transport(impl, way, url)
         node = impl.Node(impl.Config(id=1), impl.MemoryStorage(voters=[1]), transport)
-        with pytest.raises(impl.TransportError, match="listen"):
+        with pytest.raises(impl.TransportError, match=f"cannot listen on {url}: .*in use"):
             node.start()
         node.close()
 
@@ -173,7 +190,8 @@ def descriptors():
 
 
 @pytest.mark.slow
-def test_nothing_is_left(impl):
+@by_transport
+def test_nothing_is_left(impl, way):
     """Threads, sockets and files of a closed node are gone.
 
     NNG makes pipes and epoll descriptors of its own once in a process, some of them when it is first busy: what a node
@@ -183,7 +201,7 @@ def test_nothing_is_left(impl):
     left = []
     for _ in range(6):
         before = descriptors()
-        made = Cluster(impl)
+        made = Cluster(impl, way)
         made.propose(b"x")
         made.close()
         eventually(lambda: threading.active_count() == threads)

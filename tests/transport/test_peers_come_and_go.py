@@ -10,6 +10,7 @@ from tests.helpers.ports import ports
 from tests.helpers.sockets import CLUSTER
 from tests.helpers.threads import ends as ends_soon
 from tests.helpers.threads import start
+from tests.helpers.transports import WAYS, make_transport
 from tests.helpers.waiting import eventually
 
 ANYWHERE = "tcp://127.0.0.1:0"
@@ -18,10 +19,10 @@ ANYWHERE = "tcp://127.0.0.1:0"
 class End:
     """A started transport that keeps what it receives."""
 
-    def __init__(self, impl, id, peers=(), listen=ANYWHERE, **settings):
+    def __init__(self, impl, way, id, peers=(), listen=ANYWHERE, **settings):
         self.id = id
         self.frames = []
-        self.transport = impl.NngTransport(listen, dict(peers), use_gil=True, reconnect_ms=(10, 50), **settings)
+        self.transport = make_transport(impl, way, listen, peers, reconnect_ms=(10, 50), **settings)
         self.transport.start(id, self.frames.append)
 
     def reaches(self, to, other, frame=b"frame"):
@@ -33,12 +34,17 @@ class End:
         self.transport.close()
 
 
+@pytest.fixture(params=["use_gil", "tcp"])
+def way(request):
+    return request.param
+
+
 @pytest.fixture
-def ends(impl):
+def ends(impl, way):
     made = []
 
     def make(id, *arguments, **settings):
-        made.append(End(impl, id, *arguments, **settings))
+        made.append(End(impl, way, id, *arguments, **settings))
         return made[-1]
 
     yield make
@@ -113,7 +119,7 @@ def test_what_can_be_no_peer(ends, impl):
 
 
 @pytest.mark.parametrize("host", ["\u00fc" * 70, "\u00fc..x", "a\0b", "\udc80"])
-def test_a_host_that_has_no_name_to_look_up_is_no_peer(ends, impl, host):
+def test_a_host_that_has_no_name_to_look_up_is_no_peer(ends, impl, way, host):
     """It is refused at once, here as when the transport is made, and leaves nothing behind."""
     one = ends(1)
     begun = time.monotonic()
@@ -123,7 +129,7 @@ def test_a_host_that_has_no_name_to_look_up_is_no_peer(ends, impl, host):
     assert one.transport.peers == {}
     one.transport.remove_peer(2)
     with pytest.raises(impl.ConfigError, match="peers: 2"):
-        impl.NngTransport(ANYWHERE, {2: f"tcp://{host}:1"})
+        make_transport(impl, way, ANYWHERE, {2: f"tcp://{host}:1"})
 
 
 def test_a_peer_without_a_place_is_not_entered_and_holds_nobody_up(ends, impl, monkeypatch):
@@ -136,7 +142,7 @@ def test_a_peer_without_a_place_is_not_entered_and_holds_nobody_up(ends, impl, m
         raise ValueError("at most 64 targets")
 
     raised = []
-    monkeypatch.setattr(one.transport._connections, "add", full)
+    monkeypatch.setattr(one.transport, "_dial", full)
 
     def add():
         try:
@@ -162,9 +168,9 @@ def test_a_peer_without_a_place_is_not_entered_and_holds_nobody_up(ends, impl, m
     one.reaches(2, two)
 
 
-def test_before_the_start_and_after_the_end(impl):
-    transport = impl.NngTransport(ANYWHERE, {}, use_gil=True)
-    two = End(impl, 2)
+def test_before_the_start_and_after_the_end(impl, way):
+    transport = make_transport(impl, way, ANYWHERE)
+    two = End(impl, way, 2)
     transport.add_peer(2, two.transport.address)
     transport.add_peer(3, "tcp://127.0.0.1:1")
     transport.remove_peer(3)
@@ -185,8 +191,8 @@ def test_one_s_own_address_is_not_dialled(ends):
     one.transport.remove_peer(1)
 
 
-@pytest.mark.parametrize("use_gil", [False, True])
-def test_of_running_nodes(impl, use_gil):
+@pytest.mark.parametrize("way", [*WAYS, "mixed"])
+def test_of_running_nodes(impl, way):
     """A follower whose address the others do not have is told it; it takes part, until it is taken out again."""
     urls = {number + 1: f"tcp://127.0.0.1:{port}" for number, port in enumerate(ports(3))}
 
@@ -201,7 +207,7 @@ def test_of_running_nodes(impl, use_gil):
     try:
         for id in urls:
             machines[id] = Machine()
-            transports[id] = impl.NngTransport(urls[id], urls if id == 3 else {}, use_gil=use_gil)
+            transports[id] = make_transport(impl, way, urls[id], urls if id == 3 else {})
             config = impl.Config(id=id, cluster=CLUSTER, tick_ms=20, seed=id)
             storage = impl.MemoryStorage(voters=[1, 2, 3])
             nodes[id] = impl.Node(config, storage, transports[id], machines[id]).start()
@@ -235,11 +241,11 @@ def test_of_running_nodes(impl, use_gil):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("use_gil", [False, True])
-def test_added_and_removed_all_the_time(impl, use_gil):
+@pytest.mark.parametrize("way", WAYS)
+def test_added_and_removed_all_the_time(impl, way):
     """While the engine sends: nothing is lost between those that stay, and nobody ends."""
     urls = {number + 1: f"tcp://127.0.0.1:{port}" for number, port in enumerate(ports(3))}
-    transports = {id: impl.NngTransport(urls[id], urls, use_gil=use_gil, reconnect_ms=(5, 20)) for id in urls}
+    transports = {id: make_transport(impl, way, urls[id], urls, reconnect_ms=(5, 20)) for id in urls}
     nodes = {}
     stopping = threading.Event()
 
@@ -296,7 +302,7 @@ def test_peers_of_a_memory_network(impl):
     two.close()
 
 
-def test_transports_say_what_they_are(impl, ends):
+def test_transports_say_what_they_are(impl, ends, way):
     network = module(impl, "transport.memory").MemoryNetwork()
     end = network.transport()
     assert repr(end) == "<raftx.MemoryTransport, not started>"
@@ -306,15 +312,17 @@ def test_transports_say_what_they_are(impl, ends):
     assert repr(network) == "<raftx.MemoryNetwork nodes=[7] cut=1>"
     end.close()
     one = ends(1, {2: "tcp://127.0.0.1:1"})
-    assert repr(one.transport) == f"<raftx.NngTransport {one.transport.address} peers=[2]>"
+    kind = "TcpTransport" if way == "tcp" else "NngTransport"
+    assert repr(one.transport) == f"<raftx.{kind} {one.transport.address} peers=[2]>"
     assert isinstance(one.transport, impl.Transport) and isinstance(end, impl.Transport)
     two = ends(2)
     one.transport.add_peer(2, two.transport.address)
     one.reaches(2, two)
-    made = one.transport._connections
-    assert repr(made) == "<PythonConnections peers=[2] made=1 renewals=0>"
-    assert repr(made.by_id[2]) == f"<PythonPeer 2 at {two.transport.address}: connected>"
-    two.close()
-    eventually(lambda: "connected" not in repr(made.by_id[2]))
+    if way != "tcp":
+        made = one.transport._connections
+        assert repr(made) == "<PythonConnections peers=[2] made=1 renewals=0>"
+        assert repr(made.by_id[2]) == f"<PythonPeer 2 at {two.transport.address}: connected>"
+        two.close()
+        eventually(lambda: "connected" not in repr(made.by_id[2]))
     one.close()
     assert repr(one.transport).endswith("closed>")

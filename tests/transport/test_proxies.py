@@ -10,6 +10,7 @@ import pytest
 
 from tests.helpers.ports import ports
 from tests.helpers.sockets import Cluster
+from tests.helpers.transports import WAYS
 from tests.helpers.waiting import eventually
 
 
@@ -70,9 +71,9 @@ class Proxy:
         self.thread.join()
 
 
-@pytest.mark.parametrize("use_gil", [False, True])
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("direction", ["to", "from", "both"])
-def test_what_a_proxy_swallows_is_noticed(impl, use_gil, direction):
+def test_what_a_proxy_swallows_is_noticed(impl, way, direction):
     """TCP acknowledges everything, and nothing arrives: connections to a follower, from it, or both are made anew."""
     proxies = []
 
@@ -91,7 +92,7 @@ def test_what_a_proxy_swallows_is_noticed(impl, use_gil, direction):
             super().start(id)
             self.urls = urls
 
-    made = Proxied(impl, use_gil=use_gil)
+    made = Proxied(impl, way)
     try:
         while made.leader().id == 3:
             made.nodes[3].transfer_leadership()

@@ -27,6 +27,9 @@ def many_descriptors():
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+by_transport = pytest.mark.parametrize("way", ["direct", "tcp"])
+
+
 class Limited(Processes):
     """Members with few descriptors."""
 
@@ -66,9 +69,10 @@ def commit(cluster, count, data=b"x"):
 
 
 @pytest.mark.slow
-def test_idle_connections_do_not_end_a_member(tmp_path, many_descriptors):
+@by_transport
+def test_idle_connections_do_not_end_a_member(tmp_path, many_descriptors, way):
     """A thousand connections to each of three members with 256 descriptors, while segments are begun."""
-    with Limited(tmp_path, **TICKS) as cluster:
+    with Limited(tmp_path, transport={"way": way}, **TICKS) as cluster:
         cluster.start()
         commit(cluster, 1)
         term = cluster.leader().ask("status")["term"]
@@ -97,9 +101,10 @@ def test_idle_connections_do_not_end_a_member(tmp_path, many_descriptors):
 
 
 @pytest.mark.slow
-def test_begun_messages_hold_little_memory(tmp_path, many_descriptors):
+@by_transport
+def test_begun_messages_hold_little_memory(tmp_path, many_descriptors, way):
     """200 connections that begin a message of 4 MiB: what they hold is bounded, and for a short time only."""
-    with Processes(tmp_path, **TICKS) as cluster:
+    with Processes(tmp_path, transport={"way": way}, **TICKS) as cluster:
         cluster.start()
         commit(cluster, 1)
         member = cluster.leader()
@@ -128,10 +133,11 @@ def test_begun_messages_hold_little_memory(tmp_path, many_descriptors):
 
 
 @pytest.mark.slow
+@by_transport
 @pytest.mark.parametrize("greets", [False, True])
-def test_a_member_comes_back_through_a_crowd(tmp_path, many_descriptors, greets):
+def test_a_member_comes_back_through_a_crowd(tmp_path, many_descriptors, greets, way):
     """Strangers connect as fast as they can, from the same address; a member is restarted all the same."""
-    with Processes(tmp_path, **TICKS) as cluster:
+    with Processes(tmp_path, transport={"way": way}, **TICKS) as cluster:
         cluster.start()
         commit(cluster, 1)
         leader = cluster.leader()
@@ -170,9 +176,10 @@ def test_a_member_comes_back_through_a_crowd(tmp_path, many_descriptors, greets)
                 thread.join()
 
 
-def test_without_descriptors_a_member_waits(tmp_path, many_descriptors):
+@by_transport
+def test_without_descriptors_a_member_waits(tmp_path, many_descriptors, way):
     """No descriptor is left for connections: that is counted, nothing ends, and later it goes on."""
-    with Limited(tmp_path, transport={"max_strangers": 100, "max_connections": 400}, **TICKS) as cluster:
+    with Limited(tmp_path, transport={"way": way, "max_strangers": 100, "max_connections": 400}, **TICKS) as cluster:
         cluster.descriptors = 60
         cluster.start()
         commit(cluster, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.helpers.ports import ports
+from tests.helpers.transports import make_transport
 from tests.helpers.waiting import eventually
 
 
@@ -25,21 +26,22 @@ def nodes():
         node.close()
 
 
-def begin(impl, nodes, path, id: int, url: str):
+def begin(impl, way: str, nodes, path, id: int, url: str):
     config = impl.Config(id=id, tick_ms=20)
-    nodes[id] = impl.Node(config, impl.FileStorage(path / str(id)), impl.NngTransport(url), Last()).start()
+    nodes[id] = impl.Node(config, impl.FileStorage(path / str(id)), make_transport(impl, way, url), Last()).start()
     return nodes[id]
 
 
-def test_members_join_and_move_and_find_each_other_after_a_restart(impl, nodes, tmp_path):
+@pytest.mark.parametrize("way", ["direct", "tcp", "mixed"])
+def test_members_join_and_move_and_find_each_other_after_a_restart(impl, way, nodes, tmp_path):
     urls = {id: f"tcp://127.0.0.1:{port}" for id, port in enumerate(ports(4), 1)}
     elsewhere = urls.pop(4)
     impl.FileStorage.create(tmp_path / "1", id=1, members={1: urls[1]})
-    first = begin(impl, nodes, tmp_path, 1, urls[1])
+    first = begin(impl, way, nodes, tmp_path, 1, urls[1])
     first.wait_leader(20)
     for id in (2, 3):
         impl.FileStorage.create(tmp_path / str(id), id=id, join=[urls[1]])
-        begin(impl, nodes, tmp_path, id, urls[id])
+        begin(impl, way, nodes, tmp_path, id, urls[id])
     # Whoever was not added yet knows nobody whom it could ask.
     with pytest.raises(impl.NotDone, match="was not added yet"):
         nodes[3].add_voter(3, urls[3], timeout=0.5).result(30)
@@ -55,24 +57,25 @@ def test_members_join_and_move_and_find_each_other_after_a_restart(impl, nodes, 
     # One moves: its process ends, and comes back at another address.
     nodes.pop(3).close()
     first.move(3, elsewhere).result(30)
-    begin(impl, nodes, tmp_path, 3, elsewhere)
+    begin(impl, way, nodes, tmp_path, 3, elsewhere)
     nodes[3].wait_ready(30)
     assert nodes[3].propose(b"moved", timeout=20).result()
     # All are restarted, and dial the present addresses.
     for node in nodes.values():
         node.close()
     for id, url in ((1, urls[1]), (2, urls[2]), (3, elsewhere)):
-        begin(impl, nodes, tmp_path, id, url)
+        begin(impl, way, nodes, tmp_path, id, url)
     for node in nodes.values():
         node.wait_ready(30)
         eventually(lambda node=node: node._outside.state_machine.data == b"moved")
     assert nodes[2].members[2].url == elsewhere
 
 
-def test_a_log_that_was_compacted_without_a_snapshot_keeps_the_addresses(impl, nodes, tmp_path):
+@pytest.mark.parametrize("way", ["direct", "tcp", "mixed"])
+def test_a_log_that_was_compacted_without_a_snapshot_keeps_the_addresses(impl, way, nodes, tmp_path):
     urls = {id: f"tcp://127.0.0.1:{port}" for id, port in enumerate(ports(2), 1)}
     impl.FileStorage.create(tmp_path / "1", id=1, members={1: urls[1]}, segment_bytes=1 << 16)
-    first = begin(impl, nodes, tmp_path, 1, urls[1])
+    first = begin(impl, way, nodes, tmp_path, 1, urls[1])
     first.wait_leader(20)
     first.add_learner(2, urls[2]).result(20)
     for _ in range(20):
@@ -81,6 +84,6 @@ def test_a_log_that_was_compacted_without_a_snapshot_keeps_the_addresses(impl, n
     assert (tmp_path / "1" / "addresses").exists()
     first.propose(bytes(50_000)).result(10)
     nodes.pop(1).close()
-    again = begin(impl, nodes, tmp_path, 1, urls[1])
+    again = begin(impl, way, nodes, tmp_path, 1, urls[1])
     eventually(lambda: again.status().first > 10)
     assert {member.id: member.url for member in again.members} == urls
