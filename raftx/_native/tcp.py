@@ -530,6 +530,6 @@ class TcpStreams:
         return number >= 0 and self.peers[number].state == STANDS
 
     def py_unsent(self, id: int) -> int:
-        """Bytes that wait to be sent to this member."""
+        """Bytes that wait to be sent to this member. Any thread."""
         number = self.number_of(_number(id))
         return self.peers[number].out.waiting() if number >= 0 else 0

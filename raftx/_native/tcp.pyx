@@ -632,6 +632,6 @@ cdef class TcpStreams:
         return number >= 0 and self.peers[number].state == STANDS
 
     def py_unsent(self, uint64_t id):
-        """Bytes that wait to be sent to this member."""
+        """Bytes that wait to be sent to this member. Any thread."""
         cdef int number = self.number_of(id)
         return self.peers[number].out.end - self.peers[number].out.start if number >= 0 else 0

@@ -271,7 +271,7 @@ class TcpTransport(SocketTransport):
 
 
 class Pump:
-    """Runs the streams of a transport that has no node, on a thread. ``limit``: bytes that may wait for the thread."""
+    """Runs the streams of a transport that has no node, on a thread. ``limit``: bytes that may wait to be sent."""
 
     def __init__(self, streams: TcpStreams, deliver: Callable[[bytes], object], limit: int) -> None:
         self.streams = streams
@@ -302,7 +302,8 @@ class Pump:
         if not self.streams.py_stands(to):
             return False
         with self.lock:
-            if self.waiting and self.size + len(frame) > self.limit:
+            ahead = self.size + self.streams.py_unsent(to)
+            if ahead and ahead + len(frame) > self.limit:
                 return False
             self.size += len(frame)
             self.waiting.append((to, frame))

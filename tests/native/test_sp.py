@@ -1,0 +1,206 @@
+"""raftx._native.sp: SP's framing, whatever the pieces in which a stream comes; and that these are NNG's own bytes."""
+
+import random
+import socket
+
+import pynng
+import pytest
+
+from tests.helpers.ports import port as free_port
+from tests.helpers.waiting import WAIT
+
+KIB = 1 << 10
+LIMIT = 64 * KIB
+FRAMES = [b"", b"a", b"frame", bytes(range(256)), b"x" * 1000, b"", b"last"]
+KEEP = 16 * KIB  # what a reader may hold of a frame that has begun, at least
+
+
+@pytest.fixture
+def sp(mod):
+    return mod("_native.sp")
+
+
+def stream(frames, ipc=False):
+    """What NNG makes of messages: told by its documentation and seen on the wire, not by the code under test."""
+    return b"".join((b"\1" if ipc else b"") + len(frame).to_bytes(8, "big") + frame for frame in frames)
+
+
+both = pytest.mark.parametrize("ipc", [False, True])
+
+
+@both
+def test_split_at_every_byte(sp, ipc):
+    whole = stream(FRAMES, ipc)
+    for cut in range(len(whole) + 1):
+        reader = sp.SpReader(LIMIT, ipc)
+        assert reader.feed(whole[:cut]) + reader.feed(whole[cut:]) == FRAMES
+
+
+@both
+def test_byte_by_byte_and_in_random_pieces(sp, ipc):
+    whole = stream(FRAMES, ipc)
+    reader, found = sp.SpReader(LIMIT, ipc), []
+    for at in range(len(whole)):
+        found += reader.feed(whole[at : at + 1])
+    assert found == FRAMES
+    draw = random.Random(5)
+    frames = [draw.randbytes(draw.choice((0, 1, 7, 8, 9, 100, 5000, 20_000, LIMIT))) for _ in range(60)]
+    whole = stream(frames, ipc)
+    for _ in range(20):
+        reader, found, at = sp.SpReader(LIMIT, ipc), [], 0
+        while at < len(whole):
+            size = draw.choice((1, 3, 8, 9, 500, 16_384, 70_000, 200_000))
+            found += reader.feed(whole[at : at + size])
+            at += size
+        assert found == frames
+
+
+@both
+def test_what_is_cut_is_no_frame(sp, ipc):
+    """However much of it has come: only the last byte makes it one."""
+    for size in (1, 100, 30_000):
+        whole = stream([bytes(size)], ipc)
+        for cut in {*range(12), len(whole) // 2, len(whole) - 1}:
+            if cut < len(whole):
+                assert sp.SpReader(LIMIT, ipc).feed(whole[:cut]) == []
+
+
+@both
+@pytest.mark.parametrize("length", [LIMIT + 1, 2**31, 2**32, 2**63, 2**64 - 1])
+def test_a_length_over_the_limit_ends_the_stream_before_anything_is_held(impl, sp, length, ipc):
+    head = (b"\1" if ipc else b"") + length.to_bytes(8, "big")
+    for cut in range(len(head)):
+        reader = sp.SpReader(LIMIT, ipc)
+        assert reader.feed(head[:cut]) == []
+        with pytest.raises(impl.TransportError):
+            reader.feed(head[cut:] + bytes(100))
+        assert reader.room() == 0
+        with pytest.raises(impl.TransportError):
+            reader.feed(stream([b"x"], ipc))
+    reader = sp.SpReader(LIMIT, ipc)
+    with pytest.raises(impl.TransportError):
+        reader.feed(stream([b"good"], ipc) + head)
+    assert sp.SpReader(LIMIT, ipc).feed(stream([bytes(LIMIT)], ipc)) == [bytes(LIMIT)]
+
+
+def test_over_ipc_a_message_has_its_mark(impl, sp):
+    for wrong in (0, 2, 255):
+        with pytest.raises(impl.TransportError):
+            sp.SpReader(LIMIT, True).feed(bytes([wrong]))
+
+
+def test_a_length_alone_holds_no_memory(sp):
+    """A frame of a GiB that has begun: no more is held than twice what has come of it."""
+    reader = sp.SpReader(1 << 30)
+    reader.feed((1 << 30).to_bytes(8, "big"))
+    assert reader.room() == 0
+    come = 0
+    for _ in range(200):
+        reader.feed(bytes(10_000))
+        come += 10_000
+        assert come <= reader.room() <= max(KEEP, 2 * come)
+
+
+def test_memory_of_a_large_frame_is_given_back(sp):
+    reader = sp.SpReader(1 << 20)
+    whole = stream([bytes(1 << 20), b"small"])
+    assert reader.feed(whole[:500_000]) == []
+    assert reader.room() >= 499_000
+    assert reader.feed(whole[500_000:]) == [bytes(1 << 20), b"small"]
+    assert reader.room() <= KEEP
+
+
+@both
+def test_a_writer_makes_the_stream(sp, ipc):
+    writer = sp.SpWriter(LIMIT, ipc)
+    for frame in FRAMES:
+        assert writer.put(frame)
+    assert writer.waiting() == stream(FRAMES, ipc)
+    draw, sent = random.Random(6), b""
+    while waiting := writer.waiting():
+        size = draw.randint(1, min(len(waiting), 300))
+        writer.sent(size)
+        sent += waiting[:size]
+    assert sent == stream(FRAMES, ipc)
+    with pytest.raises(ValueError):
+        writer.sent(1)
+
+
+def test_what_waits_is_bounded(sp):
+    writer = sp.SpWriter(1000)
+    assert writer.put(bytes(5000))  # one frame alone may always wait
+    assert not writer.put(b"")
+    writer.sent(4508)
+    assert writer.waiting() == bytes(500)
+    assert writer.put(bytes(492))
+    assert not writer.put(b"")
+    writer.sent(1000)
+    assert writer.waiting() == b""
+    assert writer.put(bytes(992))
+    assert not writer.put(b"")
+
+
+def test_a_slow_reader_does_not_make_the_buffer_grow(sp):
+    """What was sent is not kept, however long the stream goes on without ever being empty."""
+    draw, writer, reader, put, found = random.Random(7), sp.SpWriter(LIMIT), sp.SpReader(LIMIT), 0, 0
+    refused = 0
+    for _ in range(3000):
+        while writer.put(put.to_bytes(4, "big") * draw.randint(1, 500)):
+            put += 1
+        refused += 1
+        size = draw.randint(1, 5000)
+        for frame in reader.feed(writer.waiting()[:size]):
+            assert int.from_bytes(frame[:4], "big") == found
+            found += 1
+        writer.sent(size)
+        assert len(writer.waiting()) <= LIMIT
+        assert writer.room() <= 3 * LIMIT
+    assert refused == 3000 and found > 1000
+
+
+def test_these_are_the_bytes_of_nng(sp, tmp_path):
+    """Both directions, over TCP and IPC, with NNG's Push0 and Pull0."""
+    for ipc in (False, True):
+        path = str(tmp_path / "socket")
+        if ipc:
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(path)
+            listener.listen()
+        else:
+            listener = socket.create_server(("127.0.0.1", 0))
+        url = f"ipc://{path}" if ipc else f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        with listener, pynng.Push0(send_timeout=int(WAIT * 1000)) as push:
+            push.dial(url, block=False)
+            connection = listener.accept()[0]
+            with connection:
+                connection.settimeout(WAIT)
+                assert take(connection, 8) == sp.PUSH_GREETING
+                connection.sendall(sp.PULL_GREETING)
+                for frame in FRAMES:
+                    push.send(frame)
+                assert take(connection, len(stream(FRAMES, ipc))) == stream(FRAMES, ipc)
+        other, port = str(tmp_path / "other"), free_port()
+        with pynng.Pull0(recv_timeout=int(WAIT * 1000)) as pull:
+            pull.listen(f"ipc://{other}" if ipc else f"tcp://127.0.0.1:{port}")
+            if ipc:
+                connection = socket.socket(socket.AF_UNIX)
+                connection.connect(other)
+            else:
+                connection = socket.create_connection(("127.0.0.1", port))
+            with connection:
+                connection.settimeout(WAIT)
+                connection.sendall(sp.PUSH_GREETING)
+                assert take(connection, 8) == sp.PULL_GREETING
+                writer = sp.SpWriter(LIMIT, ipc)
+                frames = [frame for frame in FRAMES if frame]  # pynng cannot receive one without bytes
+                for frame in frames:
+                    writer.put(frame)
+                connection.sendall(writer.waiting())
+                assert [pull.recv() for _ in frames] == frames
+
+
+def take(connection, size):
+    data = b""
+    while len(data) < size:
+        data += connection.recv(size - len(data))
+    return data
