@@ -58,6 +58,8 @@ REACHED = {
     "frames dropped": 1000,
     "frames repeated": 1000,
     "frames reordered": 1000,
+    "frames that came in part": 1000,
+    "streams cut off in a frame": 20,
     "commands of sessions": 4000,
     "entries of sessions refused": 4000,
     "sessions done": 4000,

@@ -24,6 +24,7 @@ from tests.tools import (
     mutant_sessions,
     mutant_snapshots,
     mutant_storage,
+    mutant_tcp,
     mutant_wire,
 )
 from tests.tools.mutant_kinds import DoesNotApply, Edit, Mutant, mutated
@@ -652,6 +653,7 @@ MUTANTS = (
     ),
     *mutant_wire.MUTANTS,
     *mutant_life.MUTANTS,
+    *mutant_tcp.MUTANTS,
     *mutant_nodes.MUTANTS,
     *mutant_storage.MUTANTS,
     *mutant_crashes.MUTANTS,

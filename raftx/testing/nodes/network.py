@@ -1,7 +1,8 @@
 """The network of simulated nodes: frames that are lost, delayed, repeated, reordered, or cut off in one direction.
 
-Time is the world's, faults are drawn from its random source. Frames that are on their way outlive the nodes that
-sent them and those they are for, as they do in real networks. Nothing here knows Raft.
+In some worlds they are bytes of streams, which come in pieces (pipes.py). Time is the world's, faults are drawn from
+its random source. Frames that are on their way outlive the nodes that sent them and those they are for, as they do in
+real networks. Nothing here knows Raft.
 """
 
 from __future__ import annotations
@@ -11,14 +12,26 @@ import random
 from collections import Counter
 from collections.abc import Callable
 
+from .pipes import Pipe
+
 FRAME_BYTES_MAX = 1 << 20
 
 
 class Network:
     """Connects the transports of nodes by id. ``seen`` is called with each frame that a node sends."""
 
-    def __init__(self, rng: random.Random, totals: Counter[str], seen: Callable[[int, int, bytes], None]) -> None:
+    def __init__(
+        self,
+        rng: random.Random,
+        totals: Counter[str],
+        seen: Callable[[int, int, bytes], None],
+        pieces: random.Random | None = None,
+    ) -> None:
         self.rng = rng
+        #: where frames are bytes of streams: what their pieces are drawn from
+        self.pieces = pieces
+        #: (sender, recipient): the connection, and to which life of the recipient
+        self.pipes: dict[tuple[int, int], tuple[Pipe, Transport]] = {}
         self.totals = totals
         self.seen = seen
         self.nodes: dict[int, Transport] = {}
@@ -70,8 +83,34 @@ class Network:
             transport = self.nodes.get(to)
             if transport is None or (sender, to) in self.cuts:
                 self.totals["frames lost on their way"] += 1
-            else:
+            elif self.pieces is None:
                 transport.receive(sender, frame)
+            else:
+                self._put(sender, to, transport, frame)
+        if self.pieces is not None:
+            self._arrive(self.pieces)
+
+    def _put(self, sender: int, to: int, transport: Transport, frame: bytes) -> None:
+        """Into the connection of the two; a new one where there is none to this life."""
+        assert self.pieces is not None
+        pipe, other = self.pipes.get((sender, to), (None, None))
+        if pipe is None or other is not transport:
+            pipe = Pipe(FRAME_BYTES_MAX, self.pieces.random() < 0.5)
+            self.pipes[sender, to] = pipe, transport
+        if not pipe.put(frame):
+            self.totals["frames dropped"] += 1
+
+    def _arrive(self, draw: random.Random) -> None:
+        """What comes of each stream by now. One that was cut off is over, with what was in it."""
+        for (sender, to), (pipe, transport) in list(self.pipes.items()):
+            if self.nodes.get(to) is not transport or (sender, to) in self.cuts:
+                self.totals["streams cut off in a frame"] += bool(pipe.expected)
+                del self.pipes[sender, to]
+                continue
+            # Without faults everything that was sent arrives.
+            for frame in pipe.arrive(draw, not (self.cuts or self.loss or self.repeat or self.delay[1])):
+                transport.receive(sender, frame)
+            self.totals["frames that came in part"] += bool(pipe.expected)
 
 
 class Transport:

@@ -104,7 +104,8 @@ class World:
         self.told: list[tuple[int, int]] = [(0, 0)]
         self.totals: Counter[str] = Counter()
         self.checker = NodeChecker(len(configs))
-        self.network = Network(self.rng, self.totals, self._seen)
+        pieces = random.Random(f"pieces {seed}")
+        self.network = Network(self.rng, self.totals, self._seen, pieces if pieces.random() < 0.3 else None)
         self.ids = self.founders = tuple(config.id for config in configs)
         self.codecs = {id: Codec(CLUSTER, id, 1) for id in self.ids}
         self.members = {
