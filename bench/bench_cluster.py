@@ -20,7 +20,7 @@ from raftx.measure.cluster import Cluster, measured
 from raftx.measure.disk import syncs_beside
 from raftx.measure.figures import percentile
 from raftx.measure.loads import SIZE
-from raftx.measure.network import round_trips
+from raftx.measure.network import TRANSPORTS, round_trips
 
 OUTSTANDING = (1, 16, 64, 256, 1024)
 
@@ -29,17 +29,19 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=4.0, help="for each load")
     parser.add_argument("--json", metavar="PATH")
+    parser.add_argument("--transport", choices=TRANSPORTS, default="nng", help="of the members")
     arguments = parser.parse_args()
     alone = syncs_beside(ROOT, 2.0)
     beside = syncs_beside(ROOT, 2.0, processes=3)
-    trips = round_trips()
+    trips = round_trips(arguments.transport)
     single = len(alone) / 2.0
     floor = percentile(trips, 0.5) + percentile(beside, 0.5)
     print(f"disk alone:            {single:,.0f} one-block syncs/s, p50 {percentile(alone, 0.5):,.0f} us")
     print(f"disk, two others sync: p50 {percentile(beside, 0.5):,.0f} us, p99 {percentile(beside, 0.99):,.0f} us")
-    print(f"NNG round trip:        p50 {percentile(trips, 0.5):,.0f} us, p99 {percentile(trips, 0.99):,.0f} us")
+    name = f"{arguments.transport} round trip:"
+    print(f"{name:<22} p50 {percentile(trips, 0.5):,.0f} us, p99 {percentile(trips, 0.99):,.0f} us")
     rows = []
-    with Cluster(ROOT) as cluster:
+    with Cluster(ROOT, transport=arguments.transport) as cluster:
         leader = cluster.leader()
         print(f"three processes, {'compiled' if cluster.compiled else 'interpreted'}, {SIZE} bytes an entry")
         print(f"{'':<14}{'outstanding':>11}{'entries/s':>11}{'per sync alone':>15}{'p50 us':>9}{'p99 us':>9}", end="")
@@ -55,9 +57,7 @@ def main():
                     f"{row['p50_us']:>9,}{row['p99_us']:>9,}{row['syncs_per_s']:>9,}{row['mean_batch']:>9,}"
                 )
     ratio = rows[0]["p50_us"] / floor
-    print(
-        f"one outstanding, p50: {rows[0]['p50_us']:,} us, {ratio:.2f}x of one NNG round trip and one sync beside others"
-    )
+    print(f"one outstanding, p50: {rows[0]['p50_us']:,} us, {ratio:.2f}x of one round trip and one sync beside others")
     if arguments.json:
         report = {"rows": rows, "syncs_alone_per_s": single, "floor_us": floor, "one_outstanding_ratio": ratio}
         Path(arguments.json).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from bench.cluster import ROOT
 from raftx.measure.cluster import Cluster
 from raftx.measure.figures import percentile
+from raftx.measure.network import TRANSPORTS
 
 PERIOD_S = 0.005
 OUTSTANDING = 16
@@ -72,16 +73,20 @@ def main():
     parser.add_argument("--seconds", type=float, default=10.0, help="for each condition")
     parser.add_argument("--long", type=float, default=60.0, help="for the busy Python threads")
     parser.add_argument("--json", metavar="PATH")
+    parser.add_argument("--transport", choices=TRANSPORTS, default="nng", help="of the members")
     arguments = parser.parse_args()
     print("us, p50 and p99")
     print(" " * 22 + "".join([f"{stage:>19}" for stage in STAGES]) + "  elections")
     report = {}
-    for way, options in (("without the GIL", {}), ("pynng's Python calls", {"use_gil": True})):
+    ways = [("without the GIL", {"transport": arguments.transport})]
+    if arguments.transport == "nng":
+        ways.append(("pynng's Python calls", {"use_gil": True}))
+    for way, options in ways:
         print(way)
         with Cluster(ROOT, **options) as cluster:
             for busy, seconds in ((None, arguments.seconds), ("c", arguments.seconds), ("python", arguments.long)):
                 name = {None: "idle", "c": "busy, no GIL", "python": "busy, Python"}[busy]
-                if options and busy == "python":
+                if options.get("use_gil") and busy == "python":
                     seconds = arguments.seconds
                 try:
                     result = measure(cluster, busy, seconds)

@@ -19,6 +19,7 @@ from bench.cluster import ROOT
 from raftx.measure.cluster import Cluster
 from raftx.measure.figures import percentile
 from raftx.measure.loads import SIZE
+from raftx.measure.network import TRANSPORTS
 
 AT_ONCE = 1000
 OUTSTANDING = 256
@@ -42,9 +43,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=4.0, help="for each load")
     parser.add_argument("--json", metavar="PATH")
+    parser.add_argument("--transport", choices=TRANSPORTS, default="nng", help="of the members")
     arguments = parser.parse_args()
     rows = []
-    with Cluster(ROOT) as cluster:
+    with Cluster(ROOT, transport=arguments.transport) as cluster:
         leader = cluster.leader()
         follower = next(id for id in cluster.pipes if id != leader)
         print(f"three processes, {'compiled' if cluster.compiled else 'interpreted'}, {AT_ONCE:,} reads at once")

@@ -26,6 +26,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from raftx.measure.figures import percentile
+from raftx.measure.network import TRANSPORTS
 
 KIB, MIB = 1 << 10, 1 << 20
 SEGMENT = 64 * MIB
@@ -251,7 +252,7 @@ def beside(directory: Path) -> dict[str, float]:
 # --- transfer -------------------------------------------------------------------------------------------
 
 
-def leaders(directory: str, urls: dict[int, str], pipe) -> None:
+def leaders(directory: str, urls: dict[int, str], pipe, kind: str) -> None:
     """Members 1 and 2, in a process of their own: they have a snapshot, and no log before it."""
     import raftx
 
@@ -259,7 +260,7 @@ def leaders(directory: str, urls: dict[int, str], pipe) -> None:
     for id in (1, 2):
         config = raftx.Config(id=id, tick_ms=20, snapshot_entries=0, keep_entries=0, max_log_bytes=0)
         storage = raftx.FileStorage(f"{directory}/{id}")
-        nodes.append(raftx.Node(config, storage, raftx.NngTransport(urls[id], peers=urls), Large()).start())
+        nodes.append(raftx.Node(config, storage, TRANSPORTS[kind](urls[id], peers=urls), Large()).start())
     next(change for change in nodes[0].state_changes if change.leader)
     leader = next(node for node in nodes if node.id == nodes[0].leader_id)
     for _ in range(20):
@@ -308,7 +309,7 @@ def bare_transfer(path: Path, context) -> float:
     return took
 
 
-def transfer(directory: Path) -> dict[str, float]:
+def transfer(directory: Path, kind: str = "nng") -> dict[str, float]:
     """Bytes a second of a snapshot that is fetched over those of the bare way, before and after it."""
     import raftx
 
@@ -318,13 +319,13 @@ def transfer(directory: Path) -> dict[str, float]:
     for id in urls:
         raftx.FileStorage.create(directory / str(id), id=id, members=urls)
     mine, theirs = context.Pipe()
-    process = context.Process(target=leaders, args=(str(directory), urls, theirs))
+    process = context.Process(target=leaders, args=(str(directory), urls, theirs, kind))
     process.start()
     mine.recv()
     before = bare_transfer(directory / "bare", context)
     machine = Large()
     config = raftx.Config(id=3, tick_ms=20, snapshot_entries=0)
-    node = raftx.Node(config, raftx.FileStorage(directory / "3"), raftx.NngTransport(urls[3], peers=urls), machine)
+    node = raftx.Node(config, raftx.FileStorage(directory / "3"), TRANSPORTS[kind](urls[3], peers=urls), machine)
     began = ended = 0.0
     with node:
         while not ended:
@@ -370,12 +371,14 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--directory", default=None, help="on which file system; default: that of temporary files")
     parser.add_argument("--json", default=None)
+    parser.add_argument("--transport", choices=TRANSPORTS, default="nng", help="of the members, for transfer")
     options = parser.parse_args()
     every: dict[str, list[float]] = {}
+    told = {"transfer": {"kind": options.transport}}
     for what in options.only.split(","):
         for _ in range(options.runs):
             with tempfile.TemporaryDirectory(dir=options.directory) as name:
-                for figure, value in BENCHMARKS[what](Path(name)).items():
+                for figure, value in BENCHMARKS[what](Path(name), **told.get(what, {})).items():
                     every.setdefault(figure, []).append(value)
     for figure, values in every.items():
         low, high = min(values), max(values)

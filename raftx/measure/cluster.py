@@ -1,6 +1,6 @@
 """A durable cluster of real processes on loopback, to be measured.
 
-Each member is a process of its own (spawned) with a FileStorage and an NngTransport. Loads run inside the leader's
+Each member is a process of its own (spawned) with a FileStorage and a transport. Loads run inside the leader's
 process, as an application that embeds the node would have it.
 """
 
@@ -20,11 +20,10 @@ from typing import Any
 from ..config import Config
 from ..node.node import Node
 from ..storage.file import FileStorage
-from ..transport.nng import NngTransport
 from .disk import SPAWN, start
 from .figures import percentile
 from .loads import SIZE, WAIT_S, Counter, burn_c, burn_python, closed_loop, paced, reads_at_once
-from .network import free_ports
+from .network import TRANSPORTS, free_ports
 
 START_S = 300.0
 
@@ -39,9 +38,9 @@ def member(pipe: Connection, id: int, ports: list[int], directory: str, options:
         from .. import COMPILED
 
         urls = {i + 1: f"tcp://127.0.0.1:{port}" for i, port in enumerate(ports)}
-        transport = NngTransport(
-            urls[id], {i: u for i, u in urls.items() if i != id}, use_gil=options.get("use_gil", False)
-        )
+        settings = {"use_gil": True} if options.get("use_gil") else {}
+        kind = TRANSPORTS[options.get("transport", "nng")]
+        transport = kind(urls[id], {i: u for i, u in urls.items() if i != id}, **settings)
         storage = FileStorage.create(Path(directory) / str(id), id=id, members=urls)
         config = Config(id=id, **options.get("config", {}))
         stop_burning = threading.Event()
@@ -81,7 +80,7 @@ class Cluster:
     """Members, three unless something else is said, and a pipe to each.
 
     root: where their directories are, on a real disk: the point is what a sync costs. pure: interpreted. options:
-    ``config``, settings of each; ``use_gil``. Raises MemberFailed, TimeoutError.
+    ``config``, settings of each; ``transport``, a name of TRANSPORTS; ``use_gil``. Raises MemberFailed, TimeoutError.
     """
 
     def __init__(self, root: str | os.PathLike[str], n: int = 3, *, pure: bool = False, **options: Any) -> None:

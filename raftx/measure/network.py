@@ -1,4 +1,4 @@
-"""What the network can do alone: round trips of NNG between two processes on loopback."""
+"""What the network can do alone: round trips of a transport between two processes on loopback."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from multiprocessing.connection import Connection
 from .._native.threads import Event
 from ..testing.pingpong import PingPong
 from ..transport.nng import NngTransport
+from ..transport.tcp import TcpTransport
 from .disk import SPAWN, start
 
 FRAME = 152  # bytes of a frame with one entry, beside its data
 LIMIT_S = 60.0
+#: by name, for what is measured
+TRANSPORTS = {"nng": NngTransport, "tcp": TcpTransport}
 
 
 def free_ports(count: int) -> list[int]:
@@ -23,9 +26,9 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def _echo(pipe: Connection, ports: list[int], size: int, rounds: int) -> None:
+def _echo(pipe: Connection, kind: str, ports: list[int], size: int, rounds: int) -> None:
     event = Event()
-    transport = NngTransport(f"tcp://127.0.0.1:{ports[1]}", {1: f"tcp://127.0.0.1:{ports[0]}"})
+    transport = TRANSPORTS[kind](f"tcp://127.0.0.1:{ports[1]}", {1: f"tcp://127.0.0.1:{ports[0]}"})
     link = transport.open_link(2, event)
     pipe.send("ready")
     assert link is not None
@@ -34,8 +37,8 @@ def _echo(pipe: Connection, ports: list[int], size: int, rounds: int) -> None:
     transport.close()
 
 
-def round_trips(size: int = 256 + FRAME, rounds: int = 5000) -> list[float]:
-    """Latencies in us of one NNG round trip between two processes, without the GIL (a frame of one entry).
+def round_trips(kind: str = "nng", size: int = 256 + FRAME, rounds: int = 5000) -> list[float]:
+    """Latencies in us of one round trip of a transport between two processes, without the GIL (a frame of one entry).
 
     None interpreted, where nothing goes without the GIL.
     """
@@ -45,10 +48,10 @@ def round_trips(size: int = 256 + FRAME, rounds: int = 5000) -> list[float]:
         return []
     ports = free_ports(2)
     ours, theirs = SPAWN.Pipe()
-    process = SPAWN.Process(target=_echo, args=(theirs, ports, size, rounds), daemon=True)
+    process = SPAWN.Process(target=_echo, args=(theirs, kind, ports, size, rounds), daemon=True)
     start(process)
     event = Event()
-    transport = NngTransport(f"tcp://127.0.0.1:{ports[0]}", {2: f"tcp://127.0.0.1:{ports[1]}"})
+    transport = TRANSPORTS[kind](f"tcp://127.0.0.1:{ports[0]}", {2: f"tcp://127.0.0.1:{ports[1]}"})
     link = transport.open_link(1, event)
     try:
         if not ours.poll(LIMIT_S):

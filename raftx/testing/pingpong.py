@@ -46,8 +46,9 @@ class PingPong(Runner):
         while not self.link.prepare(self.to, self.size) or self.link.send() != 0:
             self.link.fresh()
             self.event.prepare()
-            self.event.wait(PAUSE_NS)
-        return 0
+            self.link.wait(self.event, PAUSE_NS, False)
+            self.link.collect()
+        return self.link.flush()
 
     def receive(self) -> int:
         """Wait for one frame."""
@@ -56,6 +57,7 @@ class PingPong(Runner):
             if self.link.waiting():
                 self.event.cancel()
             else:
-                self.event.wait(-1)
+                self.link.wait(self.event, -1, True)
+            self.link.collect()
         self.link.proven()
         return 0

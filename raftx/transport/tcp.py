@@ -126,7 +126,7 @@ class TcpTransport(SocketTransport):
         peers: Mapping[int, str] = MappingProxyType({}),
         *,
         max_frame_bytes: int = 4 << 20,
-        send_bytes: int = 8 << 20,
+        send_bytes: int = 16 << 20,
         reconnect_ms: tuple[int, int] = (10, 500),
         dial_ms: int = 300,
         unacknowledged_ms: int = 1000,

@@ -27,7 +27,7 @@ class Stepped:
         self.event = threads.Event()
         self.notes = limits.Notes()
         self.arrivals = limits.Arrivals(connections, strangers, stranger_ms)
-        self.wire = wire.Wire(threads.Event(), self.notes, 4 * strangers, stranger_ms, dial_ms, *reconnect_ms, 1000)
+        self.wire = wire.Wire(threads.Event(), self.notes, 4 * strangers, stranger_ms, dial_ms, *reconnect_ms, 60_000)
         self.streams = tcp.TcpStreams(self.wire, self.arrivals, limit, send_limit, bool(ipc))
         if ipc:
             listener = socket.socket(socket.AF_UNIX)

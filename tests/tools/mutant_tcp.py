@@ -1,4 +1,4 @@
-"""Mistakes in connections that raftx reads and writes itself: framing, sending, dialling. A part of mutants.py's list."""
+"""Mistakes in connections that raftx reads and writes itself: framing, sending. A part of the list for mutants.py."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DISPATCH = "raftx/node/dispatch.py"
 TRANSPORT = "raftx/transport/tcp.py"
 FRAMING = "native/test_sp.py"
 STREAMS = "native/test_tcp.py"
-WHOLE = "transport/test_tcp.py"
+WHOLE = "transport/test_tcp_transport.py"
 
 MUTANTS = (
     Mutant(

@@ -130,7 +130,7 @@ SUITE = (
     "native/test_wire.py",
     "native/test_sp.py",
     "native/test_tcp.py",
-    "transport/test_tcp.py",
+    "transport/test_tcp_transport.py",
     "node/test_futures.py",
     "node/test_future_interop.py",
     "node/test_cluster_file.py",

@@ -115,7 +115,7 @@ def test_what_waits_for_a_slow_reader_is_bounded(started):
     """It does not read: sends say no in the end, and memory stays as it is."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"tcp://127.0.0.1:{server.getsockname()[1]}"
-        one = started(1, ANYWHERE, {2: url}, send_bytes=1 << 20)
+        one = started(1, ANYWHERE, {2: url}, send_bytes=1 << 20, unacknowledged_ms=60_000)
         with server.accept()[0] as other:
             other.sendall(b"\0SP\0\0\x51\0\0")
             eventually(lambda: one.send(2, b"first"))
