@@ -17,6 +17,7 @@ from .._native.memory import Entry
 from .._native.threads import Clock
 from ..config import Config
 from ..errors import NotDone
+from ..node.cluster_view import ClusterStatus
 from ..node.executor import Executor
 from ..node.futures import Done
 from ..node.futures import Future as NodeFuture
@@ -28,6 +29,7 @@ from ..node.proposer import Data
 from ..node.requests import PAUSE_SECONDS, no_leader
 from ..node.session import TTL
 from ..node.status import Member, Status
+from ..node.timeline import Event
 from ..report import report
 from ..storage.protocol import Storage
 from ..storage.snapshot_format import Descriptor
@@ -64,6 +66,9 @@ class Node(Generic[R]):
         *,
         clock: Clock | None = None,
         executor: Executor | None = None,
+        admin: str | None = None,
+        admin_token: str | None = None,
+        admin_insecure: bool = False,
     ) -> None: ...
 
     @overload
@@ -76,6 +81,9 @@ class Node(Generic[R]):
         *,
         clock: Clock | None = None,
         executor: Executor | None = None,
+        admin: str | None = None,
+        admin_token: str | None = None,
+        admin_insecure: bool = False,
     ) -> None: ...
 
     def __init__(
@@ -87,8 +95,16 @@ class Node(Generic[R]):
         *,
         clock: Clock | None = None,
         executor: Executor | None = None,
+        admin: str | None = None,
+        admin_token: str | None = None,
+        admin_insecure: bool = False,
     ) -> None:
-        self._use(SyncNode(config, storage, transport, state_machine, clock=clock, executor=executor))
+        self._use(
+            SyncNode(
+                config, storage, transport, state_machine, clock=clock, executor=executor,
+                admin=admin, admin_token=admin_token, admin_insecure=admin_insecure,
+            )
+        )  # fmt: skip
 
     def _use(self, node: SyncNode[Any]) -> None:
         self.node: SyncNode[R] = node
@@ -104,21 +120,29 @@ class Node(Generic[R]):
     @overload
     @classmethod
     def from_file(
-        cls, path: str | os.PathLike[str], *, id: int, state_machine: None = None, create: bool = False
-    ) -> Node[None]: ...
+        cls, path: str | os.PathLike[str], *, id: int, state_machine: None = None, create: bool = False,
+        admin_token: str | None = None, admin_insecure: bool = False,
+    ) -> Node[None]: ...  # fmt: skip
 
     @overload
     @classmethod
     def from_file(
-        cls, path: str | os.PathLike[str], *, id: int, state_machine: StateMachine[R_new], create: bool = False
-    ) -> Node[R_new]: ...
+        cls, path: str | os.PathLike[str], *, id: int, state_machine: StateMachine[R_new], create: bool = False,
+        admin_token: str | None = None, admin_insecure: bool = False,
+    ) -> Node[R_new]: ...  # fmt: skip
 
     @classmethod
     def from_file(
-        cls, path: str | os.PathLike[str], *, id: int, state_machine: Any = None, create: bool = False
-    ) -> Node[Any]:
+        cls, path: str | os.PathLike[str], *, id: int, state_machine: Any = None, create: bool = False,
+        admin_token: str | None = None, admin_insecure: bool = False,
+    ) -> Node[Any]:  # fmt: skip
         """See raftx.Node.from_file. It reads the file now, in the loop or before there is one."""
-        return cls.of(SyncNode.from_file(path, id=id, state_machine=state_machine, create=create))
+        return cls.of(
+            SyncNode.from_file(
+                path, id=id, state_machine=state_machine, create=create,
+                admin_token=admin_token, admin_insecure=admin_insecure,
+            )
+        )  # fmt: skip
 
     # --- life ------------------------------------------------------------------------------------
 
@@ -387,6 +411,23 @@ class Node(Generic[R]):
     def status(self) -> Status:
         """See raftx.Node.status."""
         return self.node.status()
+
+    async def cluster_status(self, timeout: float = 1.0) -> ClusterStatus:
+        """See raftx.Node.cluster_status."""
+        return await in_thread(lambda: self.node.cluster_status(timeout), f"raftx-look-{self.id}")
+
+    def events(self, after: int = 0) -> list[Event]:
+        """See raftx.Node.events."""
+        return self.node.events(after)
+
+    def admin(self, token: str | None = None, *, hosts: Iterable[str] = (), protect_reads: bool = False) -> Any:
+        """See raftx.Node.admin."""
+        return self.node.admin(token, hosts=hosts, protect_reads=protect_reads)
+
+    @property
+    def admin_url(self) -> str:
+        """See raftx.Node.admin_url."""
+        return self.node.admin_url
 
     def stage_times(self) -> list[tuple[int, int, int, int, int, int]]:
         """See raftx.Node.stage_times."""

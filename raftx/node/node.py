@@ -170,31 +170,38 @@ class Node(Looking[R]):
     @overload
     @classmethod
     def from_file(
-        cls, path: str | os.PathLike[str], *, id: int, state_machine: None = None, create: bool = False
-    ) -> Node[None]: ...
+        cls, path: str | os.PathLike[str], *, id: int, state_machine: None = None, create: bool = False,
+        admin_token: str | None = None, admin_insecure: bool = False,
+    ) -> Node[None]: ...  # fmt: skip
 
     @overload
     @classmethod
     def from_file(
-        cls, path: str | os.PathLike[str], *, id: int, state_machine: StateMachine[R_new], create: bool = False
-    ) -> Node[R_new]: ...
+        cls, path: str | os.PathLike[str], *, id: int, state_machine: StateMachine[R_new], create: bool = False,
+        admin_token: str | None = None, admin_insecure: bool = False,
+    ) -> Node[R_new]: ...  # fmt: skip
 
     @classmethod
     def from_file(
-        cls, path: str | os.PathLike[str], *, id: int, state_machine: Any = None, create: bool = False
-    ) -> Node[Any]:
+        cls, path: str | os.PathLike[str], *, id: int, state_machine: Any = None, create: bool = False,
+        admin_token: str | None = None, admin_insecure: bool = False,
+    ) -> Node[Any]:  # fmt: skip
         """Make a member of the cluster in a file (ClusterFile; docs/cluster-file.md has its fields). It is not started.
 
         Its directory has to have been founded, once (``raftx create``). create: found it if it does not exist, which is
         not the default because a directory may be missing for want of its disk, and a member that was there before
-        must not begin anew. The urls in the file are those that the cluster begins with; changes of membership that
-        were made since come first.
+        must not begin anew. Where the file says ``admin``, the node shows itself there; admin_token and admin_insecure
+        are those of the constructor. The urls in the file are those that the cluster begins with; changes of membership
+        that were made since come first.
 
         Raises ConfigError, which names file, line and field, and NotFounded with the remedy; when it founds, also what
         FileStorage.create raises; UsageError where this Python does not read TOML.
         """
         file = ClusterFile.load(path)
-        return cls(file.config(id), file.storage(id, create=create), file.transport(id), state_machine)
+        return cls(
+            file.config(id), file.storage(id, create=create), file.transport(id), state_machine,
+            admin=file.members[id].admin, admin_token=admin_token, admin_insecure=admin_insecure,
+        )  # fmt: skip
 
     # --- life ------------------------------------------------------------------------------------
 
