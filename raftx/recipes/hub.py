@@ -157,7 +157,8 @@ class Hub:
             if self.closed:
                 raise UsageError("the client was closed: make another one")
             if self._session is None:
-                self._session = self.node.session()
+                # One that was forgotten is followed by another: a client that does nothing has no traffic.
+                self._session = self.node.session(keep_alive=False)
             return self._session
 
     async def query(self, function: Callable[[Recipes], T], level: str, max_staleness: float | None) -> T:

@@ -17,7 +17,7 @@ def cluster(impl):
     made.close()
 
 
-def with_clients(cluster, body, ttl=1.0):
+def with_clients(cluster, body, ttl=20.0):
     """Run a coroutine with two clients."""
 
     async def main():
@@ -114,7 +114,7 @@ def test_what_is_lost_is_told_in_the_loop(cluster):
         with pytest.raises(cluster.recipes.LockLost):
             await lock.release()
 
-    with_clients(cluster, body)
+    with_clients(cluster, body, ttl=1.0)
 
 
 def test_watches_and_streams(cluster):
