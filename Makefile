@@ -33,6 +33,7 @@
 #                                        judged for linearizability, by porcupine too where Go is there; pauses of leaders
 #   make lock-pauses [ARGS="--seed 7"]   holders of a lock are stopped for longer than their lease, 200 times: old tokens are refused
 #   make size [ARGS="--members 3"]       ten million entries through a node: memory and disk must not grow with them
+#   make readme [ARGS=--pure]            the README's quick start as printed, from a wheel in an empty environment
 #   make mutants                         mistakes put into the core one by one, and which test finds each
 #   make bench                           benchmarks, both modes side by side
 #   make bench-core                      the core beside raft-rs and etcd/raft (needs Rust and Go)
@@ -83,7 +84,7 @@ endif
 endif
 
 .PHONY: help demo test test-compiled test-pure test-fast test-debug ubsan lint interaction quorum confchange scenarios parity parity-go parity-rust
-.PHONY: mixed reach crash damage bits faults kill churn power syscalls losses histories lock-pauses size mutants bench bench-core instructions cuts fuzz soak build clean
+.PHONY: readme mixed reach crash damage bits faults kill churn power syscalls losses histories lock-pauses size mutants bench bench-core instructions cuts fuzz soak build clean
 .DELETE_ON_ERROR:
 
 help:
@@ -173,6 +174,9 @@ lock-pauses: $(VENV)/.built-compiled
 
 size: $(VENV)/.built-compiled
 	@$(RUN) -m tests.tools.size $(ARGS)
+
+readme: $(VENV)/.dev
+	@$(RUN) -m tests.tools.readme $(ARGS)
 
 mutants: $(VENV)/.dev
 	@RAFTX_PURE=1 $(RUN) -m tests.tools.mutants $(ARGS)

@@ -26,7 +26,7 @@ MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 # Names of files without a folder stand for one of the paragraph's part: one of that name has to be somewhere.
 FILE = re.compile(r"`((?:[\w-]+/)*[\w-]+\.(?:py|pyx|pxd|pxi|md|json|toml|h))`")
 # Files that a user's own command makes.
-MADE = {"cluster.toml", "result.json"}
+MADE = {"cluster.toml", "result.json", "service.py"}
 
 
 def code_of(text: str) -> list[str]:

@@ -1,25 +1,34 @@
-"""The README's quick start runs as printed, and so does the core's."""
+"""The README's quick start runs as printed, and so does the page that goes on from it."""
 
-from tests.helpers.pages import code_of, ran, run
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.pages import code_of, ran
 from tests.helpers.paths import ROOT
-
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+from tests.helpers.readme_walk import Walk, installing
 
 
 def test_quick_start(tmp_path):
-    code, _ = code_of(README)
-    lines = [line for line in code.splitlines() if line.strip()]
-    assert len(lines) <= 14
-    assert ran(code, tmp_path) == "5\n"
-    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["1", "2", "3"]
-    # The second run says what to do, and that works: the value is there.
-    again = run(code, tmp_path)
-    assert again.returncode and not again.stdout
-    assert "AlreadyFounded: data/1 holds a member already: open it with File" in again.stderr
-    at = next(number for number, line in enumerate(lines) if "leave these two lines out" in line)
-    assert ran("\n".join(lines[:at] + lines[at + 2 :]), tmp_path) == "10\n"
+    """With the package that is tested, and its command; ``make readme`` does it with a wheel in a new environment."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, more in (("python", ""), ("raftx", " -m raftx")):
+        program = programs / name
+        program.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}"{more} "$@"\n', encoding="utf-8")
+        program.chmod(0o755)
+    there = tmp_path / "there"
+    there.mkdir()
+    Walk(there, programs).all_of_it()
 
 
-def test_driving_the_core():
-    _, code = code_of(README)
-    exec(compile(code, "README.md", "exec"), {})
+@pytest.mark.once
+def test_it_installs_what_it_uses():
+    assert installing() == "pip install '.[cli,service]'"
+
+
+@pytest.mark.once
+def test_the_first_hour(tmp_path: Path):
+    page = (ROOT / "docs" / "getting-started.md").read_text(encoding="utf-8")
+    assert ran("\n".join(code_of(page)), tmp_path) == "refused: somebody was faster\n2\n"

@@ -179,5 +179,5 @@ def test_a_schedule_logs_what_it_is_told_to(nodes, caplog):
     caplog.clear()
     for seed in range(SCHEDULES):
         nodes.run(seed, log=True)
-    assert any("ends: " in record.getMessage() for record in caplog.records)
+    assert any("leads in term" in record.getMessage() for record in caplog.records)
     assert not logging.getLogger("raftx").filters

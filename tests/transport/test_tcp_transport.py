@@ -141,10 +141,10 @@ def test_a_member_that_returns_is_dialled_at_once(impl, way):
         victim = next(n for n in made.nodes.values() if not n.is_leader)
         victim.close()
         others = [node for node in made.nodes.values() if node is not victim]
-        failures = {node.id: node.status()["transport"]["dial_failures"] for node in others}
+        failures = {node.id: node.status().transport["dial_failures"] for node in others}
         # 10 + 20 + 40 ... ms: the ninth pause is of more than two seconds, and the tenth of more than five.
         for node in others:
-            eventually(lambda node=node: node.status()["transport"]["dial_failures"] >= failures[node.id] + 9)
+            eventually(lambda node=node: node.status().transport["dial_failures"] >= failures[node.id] + 9)
         begun = time.monotonic()
         made.start(victim.id)
         eventually(lambda: len(made.machines[victim.id].commands) >= 1)
