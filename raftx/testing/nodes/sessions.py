@@ -169,8 +169,8 @@ class Users:
         sessions = self.of.setdefault(node, {})
         name = rng.choice(NAMES)
         if name not in sessions or rng.random() < 0.05:
-            ttl = rng.choice(TTLS)
-            sessions[name] = session = node.session(name, ttl=ttl, keep_alive=ttl > TTLS[0])  # some expire
+            # Whether one that was dropped is renewed once more is the garbage collector's choice, and no schedule's.
+            sessions[name] = session = node.session(name, ttl=rng.choice(TTLS), keep_alive=False)
             timeout = rng.choice(TIMEOUTS)
             world.asked(
                 id, opening := Opening(session.open(timeout=timeout), id, world.members[id].lives, session=session)
