@@ -47,6 +47,16 @@ class Service:
         except OSError:
             return 0, None
 
+    def ready(self, *ids):
+        """Wait until these members are; one that has ended says why."""
+        deadline = time.monotonic() + 2 * WAIT
+        for id in ids:
+            while (answer := self.ask(id, "/ready"))[0] != 200:
+                ended = self.processes[id].poll() is not None
+                assert not ended, self.processes[id].stderr.read()
+                assert time.monotonic() < deadline, answer
+                time.sleep(0.05)
+
     def change(self, id, name, old, new):
         """Until it is decided."""
         deadline = time.monotonic() + WAIT
@@ -74,8 +84,7 @@ def service(tmp_path):
 def test_three_processes_and_the_end_of_a_leader(service):
     for id in (1, 2, 3):
         service.start(id, "--create")
-    for id in (1, 2, 3):
-        eventually(lambda id=id: service.ask(id, "/ready")[0] == 200, every=0.05)
+    service.ready(1, 2, 3)
     assert service.change(1, "dark", None, {"on": True}) == (200, {"changed": True, "value": {"on": True}})
     # Compare-and-set: of many that believe the same, one is right, whatever member they ask.
     with ThreadPoolExecutor(6) as pool:
@@ -98,7 +107,7 @@ def test_three_processes_and_the_end_of_a_leader(service):
 def test_the_leader_is_killed_and_comes_back(service):
     for id in (1, 2, 3):
         service.start(id, "--create")
-    eventually(lambda: service.ask(1, "/ready")[0] == 200, every=0.05)
+    service.ready(1)
     assert service.change(1, "a", None, 1)[0] == 200
     leader = service.ask(1, "/ready")[1]["leader"]
     service.processes[leader].send_signal(signal.SIGKILL)
