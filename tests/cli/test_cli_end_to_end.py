@@ -106,7 +106,7 @@ def test_from_founding_to_restore(impl, cluster, tmp_path):
     # What has happened is told.
     looks = ran(impl, "watch", "--json", "--count", "1").out.splitlines()
     (seen,) = [json.loads(each) for each in looks]
-    assert seen["error"] is None and any(each["event"] == "leader" for each in seen["events"])
+    assert seen["error"] is None and any(each["event"] == "leader_elected" for each in seen["events"])
 
     # A snapshot, a backup, and a cluster that begins with it.
     assert ran(impl, "snapshot", "save").code == 0
