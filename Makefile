@@ -33,6 +33,7 @@
 #                                        judged for linearizability, by porcupine too where Go is there; pauses of leaders
 #   make lock-pauses [ARGS="--seed 7"]   holders of a lock are stopped for longer than their lease, 200 times: old tokens are refused
 #   make size [ARGS="--members 3"]       ten million entries through a node: memory and disk must not grow with them
+#   make wheels [ARGS="--python P"]      wheels for the Pythons of this machine, and the pure one, in dist/, each installed and tried
 #   make readme [ARGS=--pure]            the README's quick start as printed, from a wheel in an empty environment
 #   make mutants                         mistakes put into the core one by one, and which test finds each
 #   make bench                           benchmarks, both modes side by side
@@ -84,7 +85,7 @@ endif
 endif
 
 .PHONY: help demo test test-compiled test-pure test-fast test-debug ubsan lint interaction quorum confchange scenarios parity parity-go parity-rust
-.PHONY: readme mixed reach crash damage bits faults kill churn power syscalls losses histories lock-pauses size mutants bench bench-core instructions cuts fuzz soak build clean
+.PHONY: wheels readme mixed reach crash damage bits faults kill churn power syscalls losses histories lock-pauses size mutants bench bench-core instructions cuts fuzz soak build clean
 .DELETE_ON_ERROR:
 
 help:
@@ -175,6 +176,9 @@ lock-pauses: $(VENV)/.built-compiled
 size: $(VENV)/.built-compiled
 	@$(RUN) -m tests.tools.size $(ARGS)
 
+wheels: $(VENV)/.dev
+	@$(RUN) -m tests.tools.wheels $(ARGS)
+
 readme: $(VENV)/.dev
 	@$(RUN) -m tests.tools.readme $(ARGS)
 
@@ -213,6 +217,7 @@ clean:
 	find raftx -name '*.so' -delete
 
 $(VENV)/.made:
+	@echo "setting up $(VENV): packages come from PyPI, and raftx is compiled; that takes one to three minutes, once"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
 		|| { echo "make: $(PYTHON) is missing or older than 3.10; say which to use: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -m venv --clear $(VENV) \
@@ -233,7 +238,7 @@ $(VENV)/.dev: $(VENV)/.run
 
 # Each mode of building undoes the stamps of the others; a compiled tree is what auto hopes for.
 $(VENV)/.built-%: $(VENV)/.run $(SOURCES)
-	@echo "building raftx ($*): the first time takes four to ten minutes of one core"
+	@echo "building raftx ($*): the first time takes a minute or two on two cores"
 	@rm -f $(VENV)/.built-*
 	@RAFTX_BUILD=$* $(RUN) setup.py --quiet build_ext --inplace
 	@touch $@ $(if $(filter compiled,$*),$(VENV)/.built-auto)

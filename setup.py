@@ -193,6 +193,16 @@ class AllOrNothing(build_ext):
             if wheel is not None:
                 wheel.root_is_pure = True
 
+    def build_extension(self, ext: Extension) -> None:
+        super().build_extension(ext)
+        self.compiled += 1
+        self.show(f"compiled {self.compiled} of {len(self.extensions)} modules")
+
+    def show(self, progress: str) -> None:
+        """Overwrite the line of a terminal; elsewhere, and where everything is printed, it is of no use."""
+        if not self.verbose and sys.stderr.isatty():
+            print(f"\r\033[K{progress}", end="", file=sys.stderr, flush=True)
+
     def build_extensions(self) -> None:
         """Turn the sources into C under C_DIRECTORY, then compile those (both only where out of date)."""
         self.check_compiler()
@@ -206,6 +216,8 @@ class AllOrNothing(build_ext):
             newest = max(Path(file).stat().st_mtime for file in files)
             if c_file.exists() and c_file.stat().st_mtime < newest:
                 c_file.unlink()
+        self.compiled = 0
+        self.show(f"translating {len(self.extensions)} modules to C")
         plain = [Extension(extension.name, list(extension.sources)) for extension in self.extensions]
         translated = cythonize(
             plain,
@@ -213,6 +225,7 @@ class AllOrNothing(build_ext):
             compiler_directives=DIRECTIVES | DEBUG_DIRECTIVES if debug else DIRECTIVES,
             nthreads=JOBS,
             force=bool(self.force),
+            quiet=not self.verbose,
             shared_utility_qualified_name=SHARED,
             emit_linenums=debug,  # for check.h and gdb: lines of the sources, not of the C files
         )
@@ -226,6 +239,7 @@ class AllOrNothing(build_ext):
             mode.parent.mkdir(exist_ok=True)
             mode.write_text("unfinished", encoding="utf-8")
         super().build_extensions()
+        self.show("")
         mode.write_text(compilation(), encoding="utf-8")
 
     def check_compiler(self) -> None:
