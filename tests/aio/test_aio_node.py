@@ -116,6 +116,21 @@ def test_without_a_loop_nothing_is_asked_for(impl):
         assert sync.applied_index == before + 1
 
 
+def test_what_is_seen_of_the_cluster(impl, loops):
+    """The cluster is asked on a thread: a coroutine of this loop goes on meanwhile."""
+
+    async def main():
+        async with alone(impl) as node:
+            await leads(node)
+            seen = await node.cluster_status(timeout=WAIT)
+            assert type(seen).__name__ == "ClusterStatus"
+            events = node.events()
+            assert events and node.events(events[-1].n) == []
+            assert node.admin_url == "" and callable(node.admin())
+
+    loops.run(main())
+
+
 # --- life --------------------------------------------------------------------------------------------
 
 
