@@ -217,6 +217,7 @@ def test_a_long_answer_leaves_the_least_important_out(world, impl):
         lookout.most = most
         found = json.loads(bytes(impl.Entry.decode_all(lookout.answer())[0].data))
         assert len(lookout.answer()) <= most + 32 and not lacks & set(found)
+        assert ("commit" in found) == (most > 1000)  # no more is left out than has to be
     world.for_rounds(400)
     found = {each.id: each.status for each in node.cluster_status().members}
     assert found[other.id] == impl.Status(other.id)
@@ -238,14 +239,20 @@ def test_an_answer_fits_what_its_recipient_takes(impl):
     world.close()
 
 
-def test_a_member_that_was_removed_is_not_asked(world):
+def test_a_member_that_was_removed_neither_asks_nor_is_asked(world, impl):
     leader, one = world.leader(), others(world, world.leader())[0]
     assert len(leader.cluster_status().members) == 3
+    asks = codec(world, one.id)
     future = leader.remove(one.id)
     world.until(future.done, 20_000)
     world.for_rounds(400)
     assert one.id not in [each.id for each in leader.cluster_status().members]
     assert one.id not in leader._parts.lookout.seen
+    answers, answer = [], leader._parts.lookout.answer
+    leader._parts.lookout.answer = lambda: answers.append(1) or answer()
+    world.receive[leader.id](asks.encode(leader.id, [impl.Message(LOOK, context=1)]))
+    world.for_rounds(20)
+    assert answers == []
 
 
 def test_a_learner_is_one(impl):
