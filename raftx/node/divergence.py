@@ -179,10 +179,11 @@ class Divergence:
 
     def publish(self, gauges: Gauges) -> None:
         """What any thread may see of it."""
-        if gauges.diverged != self.index:
+        if self.index != 0:
+            # Another leader may contradict the same entry.
             gauges.diverged_ours, gauges.diverged_theirs, gauges.diverged_lead = self.ours, self.theirs, self.lead
             gauges.diverged_lacks = self.lacks
-            gauges.diverged = self.index
+        gauges.diverged = self.index
 
     def tick(self) -> int:
         """Time passes."""

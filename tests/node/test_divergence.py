@@ -200,6 +200,26 @@ def test_before_the_leader_has_agreed_it_takes_more_than_one(impl, caplog, what)
     world.close()
 
 
+def test_what_is_shown_is_of_the_present_leader(impl):
+    """Another one contradicts the same entry before anybody has looked: it is named, with the term in its log."""
+    world, leader, follower = healthy(impl)
+    world.until(lambda: len({node.applied_index for node in world.nodes.values()}) == 1)
+    follower.close()
+    follower = world.start(follower.id)
+    world.until(lambda: follower.leader_id == leader.id and not follower.status()["waits_for"])
+    forged(impl, world, leader, follower.id, index=8, log_term=1)
+    world.until(lambda: follower.status()["diverged"])
+    other = next(node for node in world.nodes.values() if node not in (leader, follower))
+    codec = impl._core.Codec(leader.config.cluster, other.id, life(other))
+    fields = {"sender": other.id, "term": leader.term + 1}
+    messages = [impl.Message(HEARTBEAT, **fields), impl.Message(APP, index=8, log_term=3, **fields)]
+    world.receive[follower.id](codec.encode(follower.id, messages))
+    world.run()
+    said = follower.status()["diverged"]
+    assert f"in the log of the leader, member {other.id}, it has term 3" in said
+    world.close()
+
+
 def test_appends_that_come_late_contradict_nothing(impl):
     """Every frame of a run is delivered again, in any order: of leaders of before, too."""
     world = World(impl, 3)
