@@ -160,7 +160,6 @@ cdef class Codec:
     cdef readonly uint64_t id, incarnation, group
     cdef uint8_t* out
     cdef size_t out_size, out_room         # Invariant: out_size <= out_room, the bytes that begin() was given
-    cdef uint32_t out_crc
     cdef const uint8_t* data
     cdef size_t size, offset               # Invariant: offset <= size
     cdef readonly uint64_t sender, sender_incarnation

@@ -208,10 +208,6 @@ class Directory:
         """``check`` for Python."""
         return self.check()
 
-    def py_remove_segment(self, number: int) -> int:
-        """``remove_segment`` for Python. Without the GIL."""
-        return self.remove_segment(_number(number))
-
     def py_sync(self) -> int:
         """``sync`` for Python. Without the GIL."""
         return self.sync()
@@ -430,20 +426,6 @@ class File:
     def py_create(self, directory: Directory, number: int, size: int) -> int:
         """Go on with a new file wal-<number as 16 hex digits>.log of ``size`` reserved bytes; 0 or -errno."""
         return self.create(_typed(Directory, directory), _number(number), _number(size))
-
-    def py_set_aside(self, directory: Directory, number: int) -> int:
-        """Go on with wal-<number as 16 hex digits>.log, which is called SPARE_NAME from now on; 0 or -errno.
-
-        Durable with the next sync of the directory.
-        """
-        return self.set_aside(_typed(Directory, directory), _number(number))
-
-    def py_use_spare(self, directory: Directory, number: int) -> int:
-        """It was set aside and is called wal-<number as 16 hex digits>.log from now on; 0 or -errno.
-
-        -EEXIST when a file has that name.
-        """
-        return self.use_spare(_typed(Directory, directory), _number(number))
 
     def py_allocate(self, size: int) -> int:
         """Reserve room up to ``size``; 0 or -errno."""

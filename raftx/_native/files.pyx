@@ -148,13 +148,6 @@ cdef class Directory:
         """Whether the path still leads here: 0, -ENOENT when it was deleted, -ESTALE when it leads elsewhere."""
         return self.check()
 
-    def py_remove_segment(self, uint64_t number):
-        """Remove wal-<number as 16 hex digits>.log; durable with the next sync. 0 or -errno. Without the GIL."""
-        cdef int code
-        with nogil:
-            code = self.remove_segment(number)
-        return code
-
     def py_sync(self):
         """Make created, renamed and removed names in it durable; 0 or -errno. Without the GIL."""
         cdef int code
@@ -326,20 +319,6 @@ cdef class File:
     def py_create(self, Directory directory not None, uint64_t number, uint64_t size):
         """Go on with a new file wal-<number as 16 hex digits>.log of ``size`` reserved bytes; 0 or -errno."""
         return self.create(directory, number, size)
-
-    def py_set_aside(self, Directory directory not None, uint64_t number):
-        """Go on with wal-<number as 16 hex digits>.log, which is called SPARE_NAME from now on; 0 or -errno.
-
-        Durable with the next sync of the directory.
-        """
-        return self.set_aside(directory, number)
-
-    def py_use_spare(self, Directory directory not None, uint64_t number):
-        """It was set aside and is called wal-<number as 16 hex digits>.log from now on; 0 or -errno.
-
-        -EEXIST when a file has that name.
-        """
-        return self.use_spare(directory, number)
 
     def py_allocate(self, uint64_t size):
         """Reserve room up to ``size``; 0 or -errno."""

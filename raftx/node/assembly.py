@@ -295,12 +295,12 @@ def assemble(
     applied = max(loaded.base_index, newest.index if newest is not None else 0)
     # What a snapshot holds was committed, whether or not the storage had heard of it.
     hard_state = dataclasses.replace(loaded.hard_state, commit=max(loaded.hard_state.commit, applied))
-    # A lease in ticks is none in a process that may be paused: the reads of a node ask a quorum.
     first = (
         of_snapshot(newest)
         if newest is not None
         else of_kept(loaded.base_index, loaded.conf_state, loaded.addresses, loaded.joined)
     )
+    # A lease in ticks is none in a process that may be paused: a node has one by the clock (leases.py).
     core = Raft(dataclasses.replace(with_seed(config), lease_reads=False), log, hard_state, first.conf_state, applied)
     core.joins = loaded.joining
     if newest is not None:
@@ -394,7 +394,7 @@ def assemble(
     memory = Memory(config.id, ledger, storage if own else None, commands, engine.meetings.queue)
     chunk_bytes = outside.chunk_bytes or chunk_bytes_for(limit)
 
-    def describe(index: int, term: int, version: int) -> Descriptor:
+    def described(index: int, term: int, version: int) -> Descriptor:
         there, incarnation = membership_at(members, index, held, loaded.records), loaded.incarnation
         return Descriptor(
             index, term, there.conf_state, dict(there.addresses), cluster, incarnation, version,
@@ -404,7 +404,7 @@ def assemble(
     writer, wake = snapshotter if takes_snapshots else None, applies.event.py_wake
     held = applied_by(machine)
     held_term = log.py_term(held) if loaded.base_index <= held <= log.last else 0
-    keeper = Keeper(config, machine, writer, newest, describe, commands, outcomes, wake, snapshotter, held_term)
+    keeper = Keeper(config, machine, writer, newest, described, commands, outcomes, wake, snapshotter, held_term)
     keeper.chronicle = chronicle
     if snapshotter is not None:
         snapshotter.ended, snapshotter.idle, snapshotter.overtaken = keeper.take_ended, wake, keeper.is_overtaken

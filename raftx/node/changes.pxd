@@ -38,7 +38,7 @@ cdef class Changes:
     cdef readonly uint64_t unsure, unsure_write
     cdef bint handed
     cdef ApplyQueue applies
-    cdef readonly uint64_t life, index, installed, behind, mark, next_mark
+    cdef readonly uint64_t life, index, behind, mark, next_mark
     cdef int64_t ticks
     cdef readonly InstallQueue installs
     cdef readonly MemberGauges gauges

@@ -111,8 +111,6 @@ class Changes:
         self.arriving = Configuration()
         #: no change of membership stands behind this entry that is installed here
         self.index = core.applied
-        #: configurations that were installed: whoever keeps something by slot looks at it
-        self.installed = 0
         #: what anybody may see of the members
         self.gauges = MemberGauges()
         self.message = Message()
@@ -174,7 +172,6 @@ class Changes:
         if self.arriving.index != 0 and self.arriving.index <= self.core.conf_index:
             return 0  # a snapshot had it
         self.core.install(self.arriving)
-        self.installed += 1
         if self.arriving.index != 0:
             # A member that was removed may be gone for good: this one must never need its vote again.
             self.driver.wanted_commit = self.unsure = self.arriving.index

@@ -58,7 +58,7 @@ cdef class CommandQueue(Handoff):
 # Plain numbers, aligned, so that each is read whole; what they are read for needs no order among them.
 @cython.final
 cdef class Gauges:
-    cdef readonly uint64_t term, vote, leader, commit, applied, last, stable, first, foreign
+    cdef readonly uint64_t term, vote, leader, commit, last, stable, first, foreign
     cdef public uint64_t log_bytes
     cdef readonly uint64_t diverged, diverged_ours, diverged_theirs, diverged_lead
     cdef readonly int64_t role, ticks, leader_changes, failed, frames_in, frames_out, frames_dropped, frames_stale

@@ -340,8 +340,8 @@ class Gauges:
         #: there is no room for the next segment of the log; messages of others that were not taken because of that
         self.full = False
         self.not_taken = 0
-        #: last index committed, applied, in the log, and durable here; the first one that is in memory
-        self.commit = self.applied = self.last = self.stable = self.first = 0
+        #: last index committed, in the log, and durable here; the first one that is in memory
+        self.commit = self.last = self.stable = self.first = 0
         self.ticks = 0
         #: bytes of the log that is in memory
         self.log_bytes = 0
@@ -357,7 +357,8 @@ class Gauges:
         self.frames_stale = 0
         #: messages that did not count: their sender's life, or this node's, was not known yet
         self.unmet = 0
-        #: messages that a node does not serve: changes of membership, and reads asked of it while it does not lead
+        #: messages that a node does not serve: changes of membership as proposals, reads asked of it while it does not
+        #: lead, and what only a member sends of one that was removed
         self.unserved = 0
         #: an entry that is committed here and contradicts the leader's log, 0: none is known; its terms here and there,
         #: the leader, and whether it is beyond this log

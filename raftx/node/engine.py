@@ -670,7 +670,6 @@ class Engine(Runner):
         Without room for the event it is told later, and what was in between is left out.
         """
         self.gauges.commit = self.core.committed
-        self.gauges.applied = self.core.applied
         self.gauges.first, self.gauges.last = self.core.log.first, self.core.log.last
         self.gauges.stable = self.core.stable
         self.gauges.in_doubt = self.core.in_doubt

@@ -128,7 +128,7 @@ def check_restore(machine: Any, found: Descriptor) -> None:
 
 @dataclass(frozen=True)
 class Backup:
-    """A snapshot that somebody wants to have in a file of his own: the number of the request, and which file."""
+    """A snapshot that somebody wants to have in a file elsewhere: the number of the request, and which file."""
 
     request: int
     path: Path

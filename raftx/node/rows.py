@@ -74,8 +74,7 @@ REASONS_MAX = 16
 # What ended an engine
 FAILED_STORAGE = 1
 FAILED_MEMORY = 2
-FAILED_REMOVED = 3
-FAILED_DIVERGED = 4
+FAILED_DIVERGED = 3
 
 # What a frame's incarnation says of it, besides ODD_INCARNATION
 SENDER_PRESENT = 0

@@ -56,7 +56,7 @@ cdef class Transfers:
         self, Spans spans, size_t span, uint64_t to, uint64_t index, uint64_t term, uint64_t tag, uint64_t number,
         bint refused
     ) except -1 nogil
-    cdef int take_file(self, Spans spans, size_t span, uint64_t index, uint64_t term) except -1 nogil
+    cdef int take_file(self, Spans spans, size_t span, uint64_t index) except -1 nogil
     cdef int install(self) except -1 nogil
     @cython.locals(slot=int, place=int)
     cdef int tick(self) except -1 nogil

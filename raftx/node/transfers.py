@@ -129,7 +129,7 @@ class Transfers:
             self.give(commands.taken, span, to, index, term, tag, number, last != 0)
             return 0 if last else 1
         if kind == ROW_ARRIVED:
-            self.take_file(commands.taken, span, index, term)
+            self.take_file(commands.taken, span, index)
             return 1
         return 0
 
@@ -158,7 +158,7 @@ class Transfers:
             return self.lost(to)
         return 0
 
-    def take_file(self, spans: Spans, span: int, index: int, term: int) -> int:
+    def take_file(self, spans: Spans, span: int, index: int) -> int:
         """A file is whole, durable, and has its name; ``spans`` has what tells the core of it."""
         if index <= self.core.committed or index <= self.file_index:
             return 0  # what it holds has come by entries, say

@@ -54,8 +54,8 @@ WHY = {
     OTHER_STORE: "on another storage: this one was founded anew, though the member was there before",
     EARLIER: f"{EARLIER_LIFE}; or that is over, and what it said then comes late",
     TWIN: "which has the same number: this storage was set back by a life, or copied",
+    REMOVED: "which was removed from the cluster: this is its storage still",
 }
-WHY[REMOVED] = "which was removed from the cluster: this is its storage still"
 OWN_WHY = {**WHY, EARLIER: EARLIER_LIFE}
 
 

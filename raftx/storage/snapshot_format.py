@@ -19,21 +19,12 @@ from .wal_format import BLOCK, CLUSTER_BYTES
 
 MAGIC = b"RAFTXSNP"
 VERSION = 4
-# Where in the header each field stands
+# Where in the header these fields stand
 VERSION_AT = 8
 CRC_AT = 12
 USED_AT = 16  # from here on to the end of what is used: what the crc covers
 VERSION_AGAIN_AT = 20
 FLAGS_AT = 24  # from here on: what the digest covers, but for the digest itself
-CHUNK_BYTES_AT = 28
-CLUSTER_AT = 32
-INDEX_AT = 48
-TERM_AT = 56
-INCARNATION_AT = 64
-MACHINE_VERSION_AT = 72
-SIZE_AT = 80
-STORED_AT = 88
-NODE_SIZE_AT = 96
 DIGEST_AT = 104
 MEMBERS_AT = 136
 DIGEST_BYTES = MEMBERS_AT - DIGEST_AT
@@ -48,7 +39,9 @@ CHUNK_BYTES_MIN = 4 << 10
 CHUNK_BYTES = 128 << 10
 CHUNK_BYTES_MAX = 1 << 20
 
-_FIXED = struct.Struct("<II16sQQQQQQQ")  # from FLAGS_AT to DIGEST_AT
+# From FLAGS_AT to DIGEST_AT: flags, bytes of a chunk, cluster, index, term, incarnation, version of the state machine,
+# bytes of its state, bytes in the chunks, bytes of the node's own state
+_FIXED = struct.Struct("<II16sQQQQQQQ")
 _ADDRESS = struct.Struct("<QH")
 _JOINED = struct.Struct("<QQ")
 _U32 = struct.Struct("<I")

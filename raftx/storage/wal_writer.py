@@ -262,8 +262,6 @@ class Wal(Runner):
         self.gauges.written = self.bytes_written
         self.gauges.entries += self.staging.get_u32(BATCH_COUNT_AT)
         self.gauges.sync_ns += ended - self.started
-        self.gauges.last_start = self.started
-        self.gauges.last_end = ended
         self.look_at_room()
         self.gauges.set_durable(number)
         self.engine_event.wake()

@@ -88,8 +88,6 @@ class DiskGauges:
         self.written = self.entries = 0
         #: spent in syncs, in all
         self.sync_ns = 0
-        #: when the last write began and when its sync ended, ns of the clock
-        self.last_start = self.last_end = 0
         #: 0, or the errno of what the writer waits for or will need soon: descriptors, memory, room
         self.shortage = 0
 
