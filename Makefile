@@ -33,6 +33,7 @@
 #                                        judged for linearizability, by porcupine too where Go is there; pauses of leaders
 #   make lock-pauses [ARGS="--seed 7"]   holders of a lock are stopped for longer than their lease, 200 times: old tokens are refused
 #   make size [ARGS="--members 3"]       ten million entries through a node: memory and disk must not grow with them
+#   make docs                            the documents as a site, in build/site
 #   make wheels [ARGS="--python P"]      wheels for the Pythons of this machine, and the pure one, in dist/, each installed and tried
 #   make readme [ARGS=--pure]            the README's quick start as printed, from a wheel in an empty environment
 #   make mutants                         mistakes put into the core one by one, and which test finds each
@@ -85,7 +86,7 @@ endif
 endif
 
 .PHONY: help demo test test-compiled test-pure test-fast test-debug ubsan lint interaction quorum confchange scenarios parity parity-go parity-rust
-.PHONY: wheels readme mixed reach crash damage bits faults kill churn power syscalls losses histories lock-pauses size mutants bench bench-core instructions cuts fuzz soak build clean
+.PHONY: docs wheels readme mixed reach crash damage bits faults kill churn power syscalls losses histories lock-pauses size mutants bench bench-core instructions cuts fuzz soak build clean
 .DELETE_ON_ERROR:
 
 help:
@@ -175,6 +176,12 @@ lock-pauses: $(VENV)/.built-compiled
 
 size: $(VENV)/.built-compiled
 	@$(RUN) -m tests.tools.size $(ARGS)
+
+docs: $(VENV)/.run
+	@echo "installing what makes the site into $(VENV)"
+	@RAFTX_BUILD=pure $(PIP) install --no-build-isolation --editable '.[docs,service]' || $(NO_INDEX)
+	@RAFTX_PURE=1 $(RUN) -m sphinx -q -W --keep-going -c docs/site . build/site
+	@echo "build/site/index.html"
 
 wheels: $(VENV)/.dev
 	@$(RUN) -m tests.tools.wheels $(ARGS)

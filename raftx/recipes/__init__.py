@@ -1,4 +1,4 @@
-"""Locks, queues, elections and the like, replicated: what services build on a cluster, ready to use.
+"""Locks, queues, elections and the like, replicated: what services build on a cluster, ready to use::
 
     import raftx.recipes
 

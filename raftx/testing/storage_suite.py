@@ -1,4 +1,4 @@
-"""What every storage must do, as checks that a storage of your own can be held against.
+"""What every storage must do, as checks that a storage of your own can be held against::
 
     import pytest
     from raftx.testing.storage_suite import Subject, checks_for
