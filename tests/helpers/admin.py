@@ -74,7 +74,7 @@ class Group:
             self.start(id, impl.MemoryStorage(voters=self.first))
 
     def start(self, id, storage):
-        config = self.impl.Config(id=id, tick_ms=20, **self.settings)
+        config = self.impl.Config(id=id, **{"tick_ms": 20, **self.settings})
         self.machines[id] = Machine()
         transport = self.impl.NngTransport(self.urls[id], peers=self.urls)
         self.nodes[id] = self.impl.Node(
