@@ -17,6 +17,8 @@ cdef class StageTimes:
     cdef void replied(self, uint64_t index, Clock clock) noexcept nogil
     cdef void stable(self, uint64_t index, int64_t now) noexcept nogil
     cdef void committed(self, uint64_t index, Clock clock) noexcept nogil
+    @cython.locals(at=Py_ssize_t, bucket=Py_ssize_t)
+    cpdef tuple histogram(self, int stage)
     @cython.locals(rest=int64_t, bucket=int)
     cdef void count(self, int stage, int64_t nanoseconds) noexcept nogil
     cdef void applied(self, uint64_t index, int64_t now) noexcept nogil

@@ -105,9 +105,9 @@ class StageTimes:
 
     def histogram(self, stage: int) -> tuple[tuple[int, ...], int]:
         """Rounds by bucket, and the nanoseconds of all of them. Any thread: a look."""
-        return tuple([int(each) for each in self.counts[stage * BUCKETS : (stage + 1) * BUCKETS]]), int(
-            self.sums[stage]
-        )
+        at = stage
+        counts = [int(self.counts[at * BUCKETS + bucket]) for bucket in range(BUCKETS)]
+        return tuple(counts), int(self.sums[at])
 
     def py_count(self, stage: int, nanoseconds: int) -> None:
         """``count`` for Python."""

@@ -113,7 +113,7 @@ class Walk:
             self.start(1)
             self.goes_on(1)
             for id in (1, 2, 3):
-                self.kill(id, signal.SIGINT)
+                self.kill(id, signal.SIGTERM)
             last = max(self.counts(1) + self.counts(2) + self.counts(3))
             for id in (1, 2, 3):
                 self.start(id)
