@@ -13,6 +13,7 @@ from .._native.layout import RECORD_KIND
 from .._native.outbox import snapshot_from
 from .._native.threads import Event
 from ..report import report
+from ..storage.in_use import by_node
 from ..storage.writes import DiskGauges, WriteQueue
 from ..transport.link import QueueLink
 from ..transport.protocol import ASK_PROVEN, ASK_REACH, ASK_RENEW, Transport
@@ -48,9 +49,7 @@ class StorageAdapter:
         if rows:
             number, term, vote, commit, in_doubt = self.writes.py_write(rows - 1)
             try:
-                pieces = self._begin_behind(self.writes.taken.pieces())
-                self.storage.append(HardState(term, vote, commit, in_doubt), pieces)
-                self.storage.sync()
+                by_node(self._write, HardState(term, vote, commit, in_doubt))
             except BaseException as error:  # whatever it is, nobody knows what is on disk
                 self.error = error
                 self.gauges.error = WRITE_FAILED
@@ -60,6 +59,11 @@ class StorageAdapter:
             self.gauges.done = number
             self.engine_event.py_wake()
         return not ended
+
+    def _write(self, hard_state: HardState) -> None:
+        pieces = self._begin_behind(self.writes.taken.pieces())
+        self.storage.append(hard_state, pieces)
+        self.storage.sync()
 
     def _begin_behind(self, pieces: list[Any]) -> list[Any]:
         """Begin the log anew where one of them says so, and return what is behind it: what came before is void."""

@@ -33,6 +33,7 @@ from ..errors import (
     WrongDirectory,
 )
 from ..report import Lines, report
+from ..storage.in_use import as_node, by_node
 from ..storage.lives import OWN_WHY, Lives, named, removed
 from ..storage.protocol import Loaded, Storage, keeps_snapshots
 from ..storage.snapshot_format import Descriptor
@@ -282,7 +283,7 @@ def assemble(
     config, storage, transport, clock = outside.config, outside.storage, outside.transport, outside.clock
     cluster = cluster_id(config.cluster)
     try:
-        loaded = storage.open(config.id, cluster)
+        loaded = by_node(storage.open, config.id, cluster)
     except NotFounded:
         raise
     except WrongDirectory:
@@ -525,6 +526,7 @@ def compactor(storage: Any, members: Members) -> Callable[[int, int], None] | No
     compact, keep = getattr(storage, "compact", None), getattr(storage, "keep_addresses", None)
     if compact is None:
         return None
+    compact, keep = as_node(compact), as_node(keep) if keep is not None else None
 
     def forget(index: int, term: int) -> None:
         index, term, there = members.compactable(index, term)

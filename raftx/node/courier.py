@@ -20,6 +20,7 @@ from .._native.threads import Clock
 from ..errors import SnapshotDamaged, StorageError, UsageError
 from ..report import report
 from ..storage import snapshot_format
+from ..storage.in_use import by_node
 from ..storage.snapshot_format import CHUNK, CHUNK_BYTES, CHUNK_BYTES_MIN, Descriptor
 from ..types import ENTRY_NORMAL
 from .channels import CommandQueue
@@ -310,7 +311,7 @@ class Courier:
                     f"max_frame_bytes={self.max_frame_bytes} of its transport"
                 )
             self.check(descriptor)
-            receiver = self.storage.receive_snapshot(descriptor)
+            receiver = by_node(self.storage.receive_snapshot, descriptor)
         except (StorageError, UsageError) as error:
             if not self.is_short(descriptor, error):
                 self.complain(f"{what}: {error}")

@@ -11,6 +11,7 @@ from typing import Any
 from .._native.files import WAIT
 from .._native.memory import Spans
 from .._native.threads import Cells, Runner
+from ..storage.in_use import by_node
 from ..storage.ledger import Ledger
 from ..storage.protocol import Met
 from ..storage.wal_format import LATER, REMOVED, REMOVED_LIFE
@@ -149,12 +150,13 @@ class Memory(Runner):
         if sender == self.id and self.queue.flags(self.row) & OWN == 0:
             forgotten = getattr(self.storage, "forgotten", None)
             if forgotten is not None:
-                forgotten(life)
+                by_node(forgotten, life)
             return True
         remember = getattr(self.storage, "remember", None)
         if remember is None:
             return True
-        return bool(remember(sender, Met(life, self.queue.store(self.row), self.queue.joined(self.row))))
+        met = Met(life, self.queue.store(self.row), self.queue.joined(self.row))
+        return bool(by_node(remember, sender, met))
 
     def rest(self) -> int:
         """Sleep until somebody has introduced itself."""

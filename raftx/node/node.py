@@ -20,6 +20,7 @@ from ..cluster_file import ClusterFile
 from ..config import Config
 from ..errors import ConfigError, Removed, Stopped, UsageError
 from ..report import report
+from ..storage.in_use import as_node
 from ..storage.protocol import Storage
 from ..transport.protocol import Transport
 from ..types import LEADER, ConfState, Role, StateChange, check_timeout
@@ -454,7 +455,7 @@ class Node(Looking[R]):
             # It may be forgetting entries, or giving the state machine a snapshot.
             ends("apply", min(deadline, now() + NET_SECONDS))
         if disk_ended and engine_ended and snapshots_ended and outside.owns_storage:
-            release(outside.storage.close)
+            release(as_node(outside.storage.close))
         must_end("apply")
         self._tell_end()
         if parts is not None:

@@ -16,6 +16,7 @@ from typing import Any
 from .._native.threads import Event
 from ..errors import SnapshotFailed, StorageError, UsageError
 from ..report import report
+from ..storage.in_use import by_node
 from ..storage.snapshot_format import Descriptor
 
 PIECE = 128 << 10  # bytes of a state in a round, at most
@@ -212,7 +213,7 @@ class Snapshotter:
     def _step(self, job: Job) -> Descriptor | None:
         """The next piece. What was made, when that was the last one."""
         if self._writer is None:
-            self._writer = (job.make or self.storage.begin_snapshot)(job.descriptor)
+            self._writer = by_node(job.make or self.storage.begin_snapshot, job.descriptor)
             if job.own:
                 self._writer.write(job.own)
             if writes_itself(job.state):

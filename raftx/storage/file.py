@@ -40,6 +40,7 @@ from .book import Book
 from .disk import Disk
 from .founding import NAME as FOUNDING
 from .founding import Founding, check_segment_bytes, joiner, planned
+from .in_use import Use, as_node
 from .ledger import Ledger
 from .lives import NAME as LIVES
 from .lives import Lives, new_life, words_of
@@ -131,6 +132,8 @@ class FileStorage:
             raise ConfigError(f"disk must be None or have the methods of raftx.storage.disk.Disk, not {disk!r}")
         self._disk = Disk() if disk is None else disk
         self._directory: Directory | None = None
+        #: whether a node has it: its owner may change nothing then
+        self._use = Use()
         self._state = HardState()
         #: the last entry that was taken, on disk or not
         self._last = 0
@@ -323,7 +326,9 @@ class FileStorage:
             # Its name, should it have been moved here since it was founded.
             self._sync_level(path.parent)
             self._directory = self._disk.open_directory(path)
-            return self._open(self._directory, id, cluster)
+            loaded = self._open(self._directory, id, cluster)
+            self._use.begin()
+            return loaded
         except OSError as error:
             self.close()
             raise StorageError(f"cannot open {self.path}: {error}") from error
@@ -339,11 +344,12 @@ class FileStorage:
         return StorageError(f"{self.path}: {error}") if type(error) is StorageError else error
 
     def append(self, hard_state: HardState, records: Sequence[bytes | memoryview]) -> None:
-        """Take the hard state and then the records; written by the next ``sync``. Not while a node uses it.
+        """Take the hard state and then the records; written by the next ``sync``.
 
-        Raises UsageError, and takes nothing, for what could not be opened again: records that are not whole, an index
-        that leaves a gap, a term that goes back, a commit index that is not in the log.
+        Raises UsageError, and takes nothing, while a node uses it, and for what could not be opened again: records that
+        are not whole, an index that leaves a gap, a term that goes back, a commit index that is not in the log.
         """
+        self._use.check("append")
         if self.wal is None:
             raise StorageError(f"{self.path} is closed")
         pieces = [bytes(piece) for piece in records]
@@ -353,7 +359,11 @@ class FileStorage:
             self._spans.py_push(piece)
 
     def sync(self) -> None:
-        """Write what was appended, as one batch, and return when it is durable. Raises StorageFailed."""
+        """Write what was appended, as one batch, and return when it is durable.
+
+        Raises StorageFailed; UsageError while a node uses it.
+        """
+        self._use.check("sync")
         if self.wal is None:
             raise StorageError(f"{self.path} is closed")
         state = self._state
@@ -367,13 +377,14 @@ class FileStorage:
             self._store.settle()
 
     def compact(self, index: int, term: int, conf_state: ConfState) -> None:
-        """Entries up to ``index`` are not needed any more. See Storage.compact; any thread, also while a node uses it.
+        """Entries up to ``index`` are not needed any more. See Storage.compact; any thread.
 
         The header of the next segment says so, and then the segments that have no entry behind ``index`` are removed.
         Until that header is written an opening finds the base of before. Raises StorageError when it is closed;
         UsageError for an index above the last one on disk, no index or term at all, 1..2^63-1, a term below that of the
-        base before, or no membership with voters.
+        base before, or no membership with voters, and while a node uses it: ``Node.compact`` asks the node.
         """
+        self._use.check("compact")
         with self._lock:
             wal, head = self.wal, self._head
             if wal is None or head is None:
@@ -389,9 +400,10 @@ class FileStorage:
     def begin_behind(self, index: int, term: int, conf_state: ConfState) -> None:
         """The log begins anew behind a snapshot that was received: durable with the next ``sync``. See protocol.py.
 
-        Not while a node uses it. Raises StorageError when it is closed; UsageError without that snapshot, or for one
-        before the base or the commit index.
+        Raises StorageError when it is closed; UsageError without that snapshot, for one before the base or the commit
+        index, and while a node uses it.
         """
+        self._use.check("begin_behind")
         store, wal = self._store, self.wal
         if store is None or wal is None:
             raise StorageError(f"{self.path} is closed")
@@ -405,8 +417,9 @@ class FileStorage:
     def keep_addresses(self, index: int, addresses: Mapping[int, str], joined: Mapping[int, int]) -> None:
         """What the entries up to ``index`` say of the members, before they are forgotten. See protocol.py.
 
-        Raises StorageError when it is closed, and when it cannot be kept.
+        Raises StorageError when it is closed, and when it cannot be kept; UsageError while a node uses it.
         """
+        self._use.check("keep_addresses")
         directory, head = self._directory, self._head
         if directory is None or head is None:
             raise StorageError(f"{self.path} is closed")
@@ -419,19 +432,21 @@ class FileStorage:
             raise StorageError(f"{self.path}: {error}") from error
 
     def remember(self, id: int, met: Met) -> bool:
-        """Another member was met: durable when it returns True. See protocol.py. Not while a node uses it.
+        """Another member was met: durable when it returns True. See protocol.py.
 
-        Raises StorageError when it is closed, StorageFailed.
+        Raises StorageError when it is closed, StorageFailed; UsageError while a node uses it.
         """
+        self._use.check("remember")
         ledger = self._open_ledger()
         ledger.py_put(id, met.life, *words_of(met.store), met.joined)
         return self._write_ledger(ledger)
 
     def forgotten(self, life: int) -> None:
-        """Others have met this life of its member, which began elsewhere. See protocol.py. Not while a node uses it.
+        """Others have met this life of its member, which began elsewhere. See protocol.py.
 
-        Raises StorageError when it is closed, StorageFailed.
+        Raises StorageError when it is closed, StorageFailed; UsageError while a node uses it.
         """
+        self._use.check("forgotten")
         ledger = self._open_ledger()
         ledger.lost = life
         self._write_ledger(ledger)
@@ -451,12 +466,14 @@ class FileStorage:
     def begin_snapshot(self, descriptor: Descriptor) -> SnapshotWriter:
         """A snapshot that is to be written and finished. See protocol.py; any thread, one at a time.
 
-        When it is finished, the newest two stay, and the log begins behind the older one of them.
+        When it is finished, the newest two stay, and the log begins behind the older one of them. Raises UsageError
+        while a node uses it: ``Node.snapshot`` asks the node.
         """
+        self._use.check("begin_snapshot")
         store, wal = self._store, self.wal
         if store is None or wal is None:
             raise StorageError(f"{self.path} is closed")
-        return store.begin(descriptor, wal.last_index, self.compact)
+        return store.begin(descriptor, wal.last_index, as_node(self.compact))
 
     def open_snapshot(self, index: int = 0) -> SnapshotReader:
         """The snapshot of that entry, to be read; 0: the newest. The newest two are there.
@@ -471,8 +488,9 @@ class FileStorage:
     def receive_snapshot(self, descriptor: Descriptor) -> SnapshotReceiver:
         """A snapshot of another member, to be taken chunk by chunk. See protocol.py; any thread, one at a time.
 
-        What an earlier life received of the same is there already.
+        What an earlier life received of the same is there already. Raises UsageError while a node uses it.
         """
+        self._use.check("receive_snapshot")
         if self._store is None:
             raise StorageError(f"{self.path} is closed")
         return self._store.receive(descriptor)
@@ -486,7 +504,9 @@ class FileStorage:
         return max(self._base, self._behind, wal.base)
 
     def close(self) -> None:
-        """Sync the mark, release files and lock. May be called twice."""
+        """Sync the mark, release files and lock. May be called twice. Raises UsageError while a node uses it."""
+        self._use.check("close")
+        self._use.end()
         wal, self.wal = self.wal, None
         self._store = None
         ledger, self.ledger = self.ledger, None

@@ -16,6 +16,7 @@ from .._native.memory import Entry
 from ..errors import ConfigError, StorageError, UsageError, WrongDirectory
 from ..types import ConfState, HardState
 from .book import Book
+from .in_use import Use, as_node
 from .lives import check as check_lost
 from .lives import new_life
 from .membership import CHANGES, membership_after
@@ -118,6 +119,8 @@ class MemoryStorage:
         self._lock = threading.Lock()
         self._owner: tuple[int, bytes] | None = None
         self._open = False
+        #: whether a node has it: its owner may change nothing then
+        self._use = Use()
         self._incarnation = 0
         self._random = random
         self._name = random(STORE_BYTES)
@@ -156,6 +159,7 @@ class MemoryStorage:
             check_lost(self._lost, "the storage", id)
             self._owner = (id, cluster)
             self._open = True
+            self._use.begin()
             self._incarnation += 1
             self._settle()
             held = self._durable
@@ -193,7 +197,8 @@ class MemoryStorage:
             return (self._durable.conf_state, {}) if not self._incarnation else None
 
     def append(self, hard_state: HardState, records: Sequence[bytes | memoryview]) -> None:
-        """Take a hard state and records; durable after ``sync``. See Storage.append."""
+        """Take a hard state and records; durable after ``sync``. See Storage.append. UsageError while a node uses it."""
+        self._use.check("append")
         with self._lock:
             self._check_open()
             pieces = [bytes(piece) for piece in records]
@@ -204,7 +209,8 @@ class MemoryStorage:
                 self._pending += Entry.decode_all(piece)
 
     def sync(self) -> None:
-        """Make everything appended durable."""
+        """Make everything appended durable. Raises UsageError while a node uses it."""
+        self._use.check("sync")
         if self.sync_delay:
             time.sleep(self.sync_delay)
         with self._lock:
@@ -221,9 +227,10 @@ class MemoryStorage:
     def compact(self, index: int, term: int, conf_state: ConfState) -> None:
         """Forget the entries up to ``index`` with the next ``sync``. See Storage.compact.
 
-        Raises UsageError for what cannot be an index and its term, is not on disk, or has another term there;
-        StorageError when closed.
+        Raises UsageError for what cannot be an index and its term, is not on disk, or has another term there, and
+        while a node uses it; StorageError when closed.
         """
+        self._use.check("compact")
         with self._lock:
             self._check_open()
             held = self._durable
@@ -237,8 +244,9 @@ class MemoryStorage:
         """The log begins anew behind a snapshot that was received, with the next ``sync``. See protocol.py.
 
         Raises StorageError when closed; UsageError without that snapshot, or for one before the base or what is
-        committed.
+        committed, and while a node uses it.
         """
+        self._use.check("begin_behind")
         self._opened().check_behind(index, term, conf_state)
         with self._lock:
             least = max(self._least(), self._state.commit)
@@ -249,12 +257,14 @@ class MemoryStorage:
 
     def keep_addresses(self, index: int, addresses: Mapping[int, str], joined: Mapping[int, int]) -> None:
         """What the entries up to ``index`` say of the members. See protocol.py. Raises StorageError when closed."""
+        self._use.check("keep_addresses")
         with self._lock:
             self._check_open()
             self._book = Book(index, dict(addresses), dict(joined))
 
     def remember(self, id: int, met: Met) -> bool:
         """Another member was met. See protocol.py. Raises StorageError when closed."""
+        self._use.check("remember")
         with self._lock:
             self._check_open()
             self._met = {**self._met, id: met}
@@ -262,13 +272,15 @@ class MemoryStorage:
 
     def forgotten(self, life: int) -> None:
         """Others have met this life of its member, which began elsewhere. See protocol.py. Raises StorageError."""
+        self._use.check("forgotten")
         with self._lock:
             self._check_open()
             self._lost = life
 
     def begin_snapshot(self, descriptor: Descriptor) -> SnapshotWriter:
         """A snapshot that is to be written and finished. See protocol.py; the log then begins behind the one before."""
-        return self._opened().begin(descriptor, self._durable.last(), self.compact)
+        self._use.check("begin_snapshot")
+        return self._opened().begin(descriptor, self._durable.last(), as_node(self.compact))
 
     def open_snapshot(self, index: int = 0) -> SnapshotReader:
         """The snapshot of that entry, to be read; 0: the newest. See protocol.py."""
@@ -276,6 +288,7 @@ class MemoryStorage:
 
     def receive_snapshot(self, descriptor: Descriptor) -> SnapshotReceiver:
         """A snapshot of another member, to be taken chunk by chunk. See protocol.py."""
+        self._use.check("receive_snapshot")
         return self._opened().receive(descriptor)
 
     def put_in_doubt(self, reason: str = "a test put it in doubt") -> None:
@@ -293,12 +306,15 @@ class MemoryStorage:
             self._pending = []
             self._folder.crash()
             self._open = False
+            self._use.end()
             self._store = None
 
     def close(self) -> None:
-        """Let another node (the same one, restarted) open it."""
+        """Let another node (the same one, restarted) open it. Raises UsageError while a node uses it."""
+        self._use.check("close")
         with self._lock:
             self._open = False
+            self._use.end()
             self._store = None
 
     def _opened(self) -> SnapshotStore:

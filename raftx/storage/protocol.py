@@ -9,6 +9,11 @@ what is on disk. They come from several threads: ``open`` and ``close`` from tho
 ``append``, ``sync`` and ``begin_behind`` from one, ``keep_addresses`` and ``compact`` from another, ``remember`` and
 ``forgotten`` from a third, the rest of a SnapshotStorage from any. Those of different threads may come at the same
 time.
+
+From ``open`` to ``close`` the storage is the node's alone. An owner who calls it meanwhile would write beside the node,
+and the next start would find what never was on disk together: FileStorage and MemoryStorage raise UsageError then, for
+all but what only reads (``open_snapshot``). A storage of your own sees no difference between the two callers, unless it
+keeps what it has in one of these.
 """
 
 from __future__ import annotations

@@ -66,6 +66,7 @@ class Cluster:
         if id in self.memories:
             self.memories[id].crash()
         elif id not in self.disks:
+            self.world.storages[id]._use.end()  # nobody is left who uses it
             self.world.storages[id].close()
         elif power:
             self.disks[id].crash()
