@@ -138,7 +138,8 @@ cdef uint8_t* _outflow_reserve(Outflow* o, size_t size, size_t limit) noexcept n
     if o.end + whole > o.room:
         # Moved when that frees half, so that what waits is not moved again and again.
         if waiting == 0 or (o.start >= o.room // 2 and waiting + whole <= o.room):
-            memmove(o.data, o.data + o.start, waiting)
+            if waiting > 0:
+                memmove(o.data, o.data + o.start, waiting)
             o.start = 0
             o.end = waiting
         if o.end + whole > o.room:
