@@ -53,7 +53,7 @@ def threads():
 
 def transport(way, peers, *rest):
     made = make_transport(raftx, way, "tcp://127.0.0.1:0", peers)
-    node = raftx.Node(raftx.Config(id=1, tick_ms=10), raftx.MemoryStorage(voters=[1, 2, 3]), made).start()
+    node = raftx.Node(raftx.Config(id=1, tick_ms=10), raftx.MemoryStorage(voters=[1, *peers]), made).start()
     return made, node
 
 def at_rest(way):
