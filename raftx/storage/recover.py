@@ -30,10 +30,10 @@ from .wal_format import CLUSTER_BYTES, STORE_BYTES
 BATCH = 1 << 20  # bytes of entries that are written and synced at once
 
 TEXT = (
-    "the log of member {id} ends with entry {last} of term {term}; it knows entries up to {commit} to be committed. To "
-    "recover means to go on with exactly that, as a new cluster of {members}. What the lost members had acknowledged "
-    "beyond it is lost, and up to {uncommitted} entries that were never committed may come to count. Look first for "
-    "the survivor whose log ends last, by term, then by index (raftx wal info). Then accept that"
+    "the log of member {id} ends with entry {last} of term {term}{doubt}; it knows entries up to {commit} to be "
+    "committed. To recover means to go on with exactly that, as a new cluster of {members}. What the lost members had "
+    "acknowledged beyond it is lost, and up to {uncommitted} entries that were never committed may come to count. Look "
+    "first for the survivor whose log ends last, by term, then by index (raftx wal info). Then accept that"
 )
 
 
@@ -93,6 +93,11 @@ def recover(
                     "recovered: take another survivor, or begin with one of the snapshots in it (raftx restore)"
                 )
             founding = _planned(disk, old.founding, old, members, learners, cluster)
+            if old.recovery.reader.last_index == 0:
+                raise StorageError(
+                    f"{where} holds no entry, so that nothing can be recovered from it{_doubted(old)}: take a survivor "
+                    "that has the log (raftx wal info)"
+                )
             if not accept_loss:
                 raise LossNotAccepted(_text(old, old.founding.id, founding.conf_state))
             swap.clean()
@@ -119,6 +124,15 @@ def _done(seen: Look, aside: Path | None) -> Recovered:
     return Recovered(seen.path, aside, seen.founding, reader.last_index, reader.last_term, reader.commit)
 
 
+def _doubted(old: Look) -> str:
+    """That the member itself may lack something, and why; "" where it does not."""
+    assert old.founding is not None and old.recovery is not None
+    if not (old.doubt or old.recovery.reader.in_doubt):
+        return ""
+    why = "it was rebuilt" if old.founding.rebuilt else old.doubt or "it lost something before"
+    return f". It is in doubt ({why}), so that it may lack what it has acknowledged itself"
+
+
 def _text(old: Look, id: int, conf_state: ConfState) -> str:
     assert old.recovery is not None
     reader, base = old.recovery.reader, old.recovery.base
@@ -127,7 +141,7 @@ def _text(old: Look, id: int, conf_state: ConfState) -> str:
     members = f"member {conf_state.voters[0]} alone" if count == 1 else f"the voters {conf_state.voters}"
     return TEXT.format(
         id=id, last=reader.last_index, term=reader.last_term, commit=commit, members=members,
-        uncommitted=reader.last_index - commit,
+        uncommitted=reader.last_index - commit, doubt=_doubted(old),
     )  # fmt: skip
 
 

@@ -68,7 +68,8 @@ def skip(path: str | os.PathLike[str], index: int, *, agreed: bool = False, disk
                 raise WalDamaged(f"{where}/{first.file} at byte {first.place:,}: {first.reason}. {first.remedy}")
             founding, base, last = seen.founding, seen.recovery.base, seen.recovery.reader.last_index
             entry = next(seen.entries(index, index), None)
-        _check(where, index, entry, base, last)
+            made = max([each.descriptor.index for each in seen.snapshots if each.counts and each.descriptor], default=0)
+        _check(where, index, entry, base, last, made)
         assert entry is not None
         if not agreed:
             size = len(entry.data) - ENVELOPE
@@ -86,8 +87,16 @@ def skip(path: str | os.PathLike[str], index: int, *, agreed: bool = False, disk
             directory.close()
 
 
-def _check(where: Path, index: int, entry: Entry | None, base: int, last: int) -> None:
-    """Raise UsageError for what cannot be skipped."""
+def _check(where: Path, index: int, entry: Entry | None, base: int, last: int, made: int) -> None:
+    """Raise UsageError for what cannot be skipped. made: the entry of the newest snapshot."""
+    if last <= base:
+        raise UsageError(f"the log in {where} has no entries, so that none of them can be skipped")
+    if index <= made:
+        raise UsageError(
+            f"index must be above {made}, the entry of the newest snapshot in {where}, not {index}: that entry is in "
+            "the snapshot, and so in the state that this member begins with. Do not skip it on other members: they "
+            "would come to another state"
+        )
     if index <= base:
         raise UsageError(
             f"index must be above {base}, where the log in {where} begins, not {index}: what lies before it is in a "

@@ -180,3 +180,22 @@ def test_what_cannot_be_recovered(impl, tmp_path):
     with pytest.raises(impl.WalDamaged, match=r"at byte 4,096: .*take another survivor"):
         recover(impl, path, accept_loss=True)
     assert picture(path) == before and os.listdir(tmp_path / "empty") == [] and asides(path) == ["empty"]
+
+
+def test_a_member_that_was_rebuilt_says_so(impl, tmp_path):
+    """One that has nothing yet is no survivor; one that is in doubt may lack what it has acknowledged itself."""
+    recover = module(impl, "storage.recover").recover
+    path = tmp_path / "n"
+    impl.FileStorage.create(path, id=1, members=[1, 2, 3])
+    module(impl, "storage.rebuild").rebuild(path, accept_loss=True)
+    before = sorted(each.name for each in tmp_path.iterdir())
+    with pytest.raises(impl.StorageError, match=r"holds no entry.*It is in doubt.*take a survivor"):
+        recover(path, accept_loss=True)
+    assert sorted(each.name for each in tmp_path.iterdir()) == before
+    storage = impl.FileStorage(path)
+    loaded = storage.open(1, impl.Config(id=1).cluster)
+    storage.append(loaded.hard_state, [records(impl, 1, [(1, b"x")])])
+    storage.sync()
+    storage.close()
+    with pytest.raises(impl.LossNotAccepted, match=r"ends with entry 1 of term 1. It is in doubt"):
+        recover(path)

@@ -6,7 +6,7 @@ import zlib
 import pytest
 
 from tests.helpers.commands import ran
-from tests.helpers.directories import URLS, member, picture
+from tests.helpers.directories import URLS, descriptor, member, picture, state
 from tests.helpers.implementations import module
 from tests.helpers.stepped import World
 from tests.helpers.wal import CLUSTER, SMALL, records
@@ -300,3 +300,21 @@ def test_its_proposer_is_told_should_it_be_there(impl):
         future.result(0)
     assert [data for _, _, data in world.machines[1].entries] == [b"first"]
     world.close()
+
+
+def test_what_is_in_a_snapshot_is_not_skipped(impl, tmp_path):
+    """The member begins with it: on the others it would be missing. An empty log has nothing to be skipped."""
+    path = logged(impl, tmp_path / "n")
+    storage = impl.FileStorage(path)
+    storage.open(1, CLUSTER)
+    writer = storage.begin_snapshot(descriptor(impl, 4, 1))
+    writer.write(state(4))
+    writer.finish()
+    storage.close()
+    for index in (2, 4):
+        with pytest.raises(impl.UsageError, match="index must be above 4, the entry of the newest snapshot"):
+            skip(impl, path, index, agreed=True)
+    assert skip(impl, path, 6, agreed=True).skips == {6: 1}
+    impl.FileStorage.create(tmp_path / "empty", id=1, members=URLS, cluster=CLUSTER)
+    with pytest.raises(impl.UsageError, match="has no entries"):
+        skip(impl, tmp_path / "empty", 1, agreed=True)
