@@ -41,6 +41,10 @@ def _history(status: Status) -> str:
     return status.diverged
 
 
+def _snapshot(status: Status) -> str:
+    return status.stuck
+
+
 def _applied(status: Status) -> str:
     if status.apply_lag <= LAG_SECONDS:
         return ""
@@ -59,6 +63,7 @@ READY: dict[str, Callable[[Status], str]] = {
     "leader": _leader,
     "doubt": _doubt,
     "history": _history,
+    "snapshot": _snapshot,
     "applied": _applied,
     "disk": _disk,
 }

@@ -36,7 +36,7 @@ COUNTERS = (
     ("messages_unmet", "messages_unmet", "Messages of a life that was not known yet"),
     ("messages_not_taken", "messages_not_taken", "Messages that did not fit on a full disk, or behind what waits"),
     ("too_large_out", "too_large_out", "Messages that their recipient's limit kept from being sent"),
-    ("snapshots_not_taken", "snapshots_not_taken", "Offers of a snapshot that the storage cannot take"),
+    ("snapshots_not_taken", "snapshots_not_taken", "Offers of a snapshot that cannot be taken"),
 )
 DISK_COUNTERS = (
     ("disk_wal_written_bytes", "wal_bytes", "Bytes written to the log"),

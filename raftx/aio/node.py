@@ -261,7 +261,11 @@ class Node(Generic[R]):
         check_timeout(timeout)
         deadline = deadline_of(timeout)
         while True:
-            leader = await self.wait_leader(rest_of(deadline))
+            try:
+                leader = await self.wait_leader(rest_of(deadline))
+            except TimeoutError:
+                assert timeout is not None
+                raise no_leader(timeout) from None
             read = self.read()
             try:
                 if await _ends(read, rest_of(deadline)):

@@ -254,8 +254,10 @@ def save(programs: bool, **options: Any) -> int:
 @reached
 def backup(file: str, force: bool, programs: bool, **options: Any) -> int:
     """Write a consistent backup of a cluster that runs to FILE. raftx restore begins a new cluster with it."""
+    from ..storage.paths import check_foreign
     from ..storage.snapshot_copy import snapshot_file
 
+    check_foreign(file, "FILE", Refused)
     if os.path.lexists(file) and not force:
         raise Refused(f"{file} is there already. Nothing was changed. To replace it: --force")
     admin = admin_of(**options)

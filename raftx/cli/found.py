@@ -15,6 +15,7 @@ import click
 from ..cluster_file import ClusterFile
 from ..errors import ConfigError
 from ..storage.file import FileStorage
+from ..storage.paths import check_foreign
 from ..transport.address import parse
 from .base import CLUSTER, NATURAL, PAIR, PATH, Command, Refused, with_scheme
 from .output import as_json, cluster_shown, fields, say
@@ -71,6 +72,7 @@ def init(
         say(text.rstrip())
         return 0
     found = checked(text, output)
+    check_foreign(output, "--output", Refused)
     try:
         with open(output, "w" if force else "x", encoding="utf-8") as file:
             file.write(text)

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ..config import Config
+from ..storage.paths import check_foreign
 from .client import Sender, readable
 from .display import Display, table
 from .processes import Cluster, Life
@@ -112,6 +113,7 @@ def check_request(text: Text, name: str | None, save: str | None) -> None:
         size = len(text[number])
         raise Refused(f"line {number:,} has {size:,} bytes; the limit is {LINE_MAX:,} (Config.max_entry_bytes)")
     if save is not None:
+        check_foreign(save, "the result", Refused)
         try:
             if name not in (None, "-") and os.path.exists(save) and os.path.samefile(name, save):
                 raise Refused(f"cannot write {save}: it is the input")

@@ -25,7 +25,7 @@ cdef class Applier:
     cdef object state_machine, leadership
     cdef readonly object readers
     cdef public bint returns_errors
-    cdef public object committed, state_changes, keeper, open_snapshot, compact, where, members, changer, chronicle
+    cdef public object committed, state_changes, keeper, open_snapshot, compact, where, members, changer, chronicle, untaken
     cdef readonly uint64_t held, held_term, place, bytes, due_index, due_bytes
     cdef public Event engine_event
     cdef readonly uint64_t applied_term, time

@@ -101,6 +101,8 @@ class Applier:
         self.state_changes: Any = None
         #: exceptions of the state machine go to the proposers
         self.returns_errors = False
+        #: why a snapshot that is needed cannot be stored at all, and the entry of that one
+        self.untaken: tuple[str, int] = ("", 0)
         #: entries for a machine that takes many at once; None: it takes one
         self.batch: Batch | None = None
         #: how many are gathered for it; 0 between rounds
@@ -518,7 +520,7 @@ class Applier:
                 self.compact(index, term)
             self.outcomes.settle(request, index)
         else:
-            self.outcomes.reject(request, f"entry {index} is not applied and durable here yet")
+            self.outcomes.reject(request, f"entry {index} is not applied and durable here yet, or is gone already")
         self.outcomes.wake_all()
 
     def tell_odd(self, row: int) -> None:
@@ -554,13 +556,13 @@ class Applier:
     def tell_untaken(self, row: int) -> None:
         """A snapshot is needed and cannot be taken: say so, once a minute."""
         sender, index, count = self.applies.untaken(row)
-        report(
-            logging.WARNING,
-            "node %d: it lacks entries that its leader has dropped, and its storage cannot take the snapshot of entry "
-            "%d that member %d offers instead: it stays behind until it has a storage with begin_snapshot, "
-            "open_snapshot, receive_snapshot and begin_behind, such as FileStorage; %d such offers so far",
-            *(self.id, index, sender, count),
+        why = (
+            f"it lacks entries that its leader has dropped, and its storage cannot take the snapshot of entry {index} "
+            f"that member {sender} offers instead: it stays behind until it has a storage with begin_snapshot, "
+            "open_snapshot, receive_snapshot and begin_behind, such as FileStorage"
         )
+        self.untaken = (why, index)
+        report(logging.WARNING, "node %d: %s; %d such offers so far", self.id, why, count)
 
     def take_asked(self, row: int) -> None:
         request, reason, to, before, term, leader, role = self.applies.asked(row)

@@ -37,7 +37,7 @@ from ..storage.in_use import as_node, by_node
 from ..storage.lives import OWN_WHY, Lives, named, removed
 from ..storage.protocol import Loaded, Storage, keeps_snapshots
 from ..storage.snapshot_format import Descriptor
-from ..storage.wal_format import COUNT_SHIFT, REMOVED, describe
+from ..storage.wal_format import COUNT_SHIFT, REMOVED, failed_as
 from ..storage.wal_writer import Wal
 from ..storage.writes import WRITES, DiskGauges, WriteQueue
 from ..transport.link import Link, QueueLink
@@ -173,7 +173,7 @@ class Parts:
             failed = StorageFailed(f"the storage failed: {adapter.error}")
             failed.__cause__ = adapter.error
             return failed
-        return StorageFailed(describe(self.disk.error))
+        return StorageFailed(f"{self.applier.where}: {failed_as(self.disk.error)}")
 
     def memory_lost(self) -> StorageError:
         """The storage of this node has forgotten something, as another member knows; or its member was removed."""
@@ -215,6 +215,14 @@ class Parts:
     def shortage(self) -> str:
         """What a snapshot from another member could not be stored for; "" for nothing. Any thread."""
         return self.courier.shortage() if self.courier is not None else ""
+
+    def stuck(self) -> tuple[str, int]:
+        """Why this member cannot take the snapshot that it needs, and which entry it would have then; "" and 0.
+
+        Any thread.
+        """
+        why, index = self.courier.stuck() if self.courier is not None else self.applier.untaken
+        return (why, index) if index > self.engine.gauges.commit else ("", 0)
 
     def takes_requests(self) -> bool:
         """Whether another request fits: what is told of them must leave room for what comes of frames. Any thread."""

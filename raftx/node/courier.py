@@ -156,6 +156,10 @@ class Courier:
         self.complaint: tuple[str, int] = ("", 0)
         #: what the disk lacks for a snapshot that is needed, "ENOSPC" say, "" for nothing; and the entry of that one
         self.lacks: tuple[str, int] = ("", 0)
+        #: why a snapshot that was offered cannot be taken as this member is, "" for nothing; and the entry of that one
+        self.refused: tuple[str, int] = ("", 0)
+        #: how many offers were refused like that
+        self.not_taken = 0
         #: for ``status``: how many were fetched, given up, and overtaken by entries; chunks that came and were served
         self.fetched = self.given_up = self.overtaken = self.received = self.served = 0
         self._stop = False
@@ -185,6 +189,11 @@ class Courier:
         """What a snapshot that this member still needs could not be stored for, "ENOSPC" say; "" for nothing."""
         lacks, index = self.lacks
         return lacks if index > self.committed() else ""
+
+    def stuck(self) -> tuple[str, int]:
+        """Why the snapshot that this member still needs cannot be taken by it as it is, and its entry; "" and 0."""
+        why, index = self.refused
+        return (why, index) if index > self.committed() else ("", 0)
 
     def stop(self) -> None:
         """End; what has arrived stays for a later life."""
@@ -314,11 +323,14 @@ class Courier:
             receiver = by_node(self.storage.receive_snapshot, descriptor)
         except (StorageError, UsageError) as error:
             if not self.is_short(descriptor, error):
+                self.not_taken += 1
+                self.refused = (f"{what}: {error}", descriptor.index)
                 self.complain(f"{what}: {error}")
             return
         except Exception as error:
             self.complain(f"{what}: the storage raised {type(error).__name__}: {error}", error)
             return
+        self.refused = ("", 0)
         self.fetch = fetch = Fetch(descriptor, receiver, source, self.clock.py_now())
         if (fetch.tag, source) != self.useless and not self.shortage():
             report(

@@ -24,7 +24,7 @@ from ..storage.snapshot_format import Descriptor
 from ..types import NUMBER_MAX, Snapshot
 from .channels import CommandQueue
 from .outcomes import Outcomes
-from .snapshots import Snapshotter
+from .snapshots import Snapshotter, in_words
 from .status import SnapshotStatus
 
 ASKED_MAX = 1000  # snapshots and backups that may wait for their turn
@@ -79,7 +79,7 @@ def version_of(machine: Any) -> int:
 def applied_by(machine: Any) -> int:
     """The entry up to which it has everything in durable state of its own; 0 where it has none."""
     index = getattr(machine, "applied_index", 0)
-    if not isinstance(index, int) or not 0 <= index <= NUMBER_MAX:
+    if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index <= NUMBER_MAX:
         raise StorageError(f"state_machine.applied_index must be an integer in 0..2^63-1, not {index!r}")
     return index
 
@@ -354,14 +354,14 @@ class Keeper:
                 lambda descriptor, error: self._backup_ended(backup, descriptor, error),
                 own,
             )
-        except Exception as error:
+        except BaseException as error:  # the state machine's code: an exit is no more than another way to give none
             report(
                 logging.ERROR,
                 "node %d: the state machine gave no snapshot of entry %d for a backup: %s",
-                *(self.config.id, index, error),
+                *(self.config.id, index, in_words(error)),
                 error=error,
             )
-            self._reject([request], f"the state machine gave no snapshot: {error}")
+            self._reject([request], f"the state machine gave no snapshot: {in_words(error)}")
 
     def _backup_ended(self, backup: Backup, descriptor: Descriptor, error: BaseException | None) -> None:
         """On the writer's thread."""
@@ -374,15 +374,15 @@ class Keeper:
         try:
             own, state = self.own_state(), self.machine.snapshot()
             self.writer.begin(self.described(index, term, own), state, own=own)
-        except Exception as error:
+        except BaseException as error:  # the state machine's code
             report(
                 logging.ERROR,
                 "node %d: the state machine gave no snapshot of entry %d: %s; the log stays as long as it is",
-                *(self.config.id, index, error),
+                *(self.config.id, index, in_words(error)),
                 error=error,
             )
             served, self.served = self.served, []
-            self._reject(served, f"the state machine gave no snapshot: {error}")
+            self._reject(served, f"the state machine gave no snapshot: {in_words(error)}")
             return False
         return True
 

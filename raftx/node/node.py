@@ -378,8 +378,8 @@ class Node(Looking[R]):
         stuck = self._shut_down(deadline, errors)
         if stuck:
             raise UsageError(
-                f"{stuck} did not end within {timeout} s: does apply(), a callback, the storage or the transport "
-                "not return?"
+                f"{stuck} did not end within {timeout} s: does apply(), snapshot() or what it has returned, restore(), "
+                "a callback, the storage or the transport not return?"
             )
         life.move(lifecycle.ENDED)
         if errors:
@@ -601,8 +601,13 @@ class Node(Looking[R]):
         space = getattr(outside.storage, "space", None)
         members = outside.configuration.value
         engine, commands, shortage = parts.engine.gauges, parts.commands, parts.shortage()
+        (stuck, needed), courier = parts.stuck(), parts.courier
+        seen = published(engine, parts.engine.apply_gauges)
+        seen["behind"] = max(seen["behind"], needed - self.applied_index if stuck else 0)
+        seen["snapshots_not_taken"] += courier.not_taken if courier is not None else 0
         return dataclasses.replace(
             state,
+            stuck=stuck,
             life=parts.life,
             incarnation=parts.incarnation,
             uptime=int(engine.ticks) * self._config.tick_ms / 1000,
@@ -618,7 +623,7 @@ class Node(Looking[R]):
             skipped=tuple(parts.skips),
             peers=tuple([each for each in self.members if each.id != self.id]),
             snapshot=parts.keeper.status(),
-            transfers=parts.courier.status() if parts.courier is not None else None,
+            transfers=courier.status() if courier is not None else None,
             disk=disk_status(parts.disk, bool(engine.full), shortage, space() if space is not None else None),
             queues=QueueStatus(
                 proposal_bytes=int(parts.proposer.proposals.py_backlog()),
@@ -630,7 +635,7 @@ class Node(Looking[R]):
             ),
             latency=latency_status(parts.engine.stamps),
             transport=transport.status() if hasattr(transport, "status") else {},
-            **published(engine, parts.engine.apply_gauges),
+            **seen,
         )
 
     def stage_times(self) -> list[tuple[int, int, int, int, int, int]]:

@@ -11,9 +11,10 @@ import collections
 import heapq
 import itertools
 from collections.abc import Callable
+from inspect import isasyncgen, isasyncgenfunction, iscoroutine, iscoroutinefunction, isgenerator, isgeneratorfunction
 from typing import Any
 
-from ..errors import Busy
+from ..errors import Busy, UsageError
 from .outcomes import Outcomes
 
 READS_MAX = 65_536  # that may wait for an index
@@ -127,10 +128,34 @@ class Readers:
     def _query(self, number: int, function: Callable[[Any], Any]) -> None:
         try:
             value = function(self.machine)
+            refuse_unfinished(value)
         except BaseException as error:  # the caller's code, and the caller's error: the node goes on
             self.outcomes.fail(number, error)
         else:
             self.outcomes.settle(number, value)
+
+
+def check_function(function: object) -> None:
+    """Raise UsageError for what cannot be called with the state machine, or would only begin to be."""
+    if not callable(function):
+        raise UsageError(f"function must be callable with the state machine, not {function!r}")
+    for each in (function, type(function).__call__):
+        if any([test(each) for test in (iscoroutinefunction, isasyncgenfunction, isgeneratorfunction)]):
+            raise UsageError(
+                f"function must be an ordinary function, not an `async def` and without a `yield`, as {function!r} is: "
+                "it is called on a thread of the node, between two entries, and nothing of it would run there"
+            )
+
+
+def refuse_unfinished(value: object) -> None:
+    """Raise UsageError for a result that is still to be run, beside the entries that are applied meanwhile."""
+    if iscoroutine(value) or isgenerator(value) or isasyncgen(value):
+        if not isasyncgen(value):
+            value.close()  # type: ignore[attr-defined]  # nobody is to await it
+        raise UsageError(
+            f"function has returned a {type(value).__name__}, which would run beside the state machine: return what "
+            "you want to know"
+        )
 
 
 def too_many(what: str) -> Busy:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Generic, NoReturn, TypeVar
 
 from ..errors import Busy, NotDone, Stopped, UsageError
+from ..storage.paths import check_foreign
 from ..storage.snapshot_copy import file_path
 from ..storage.snapshot_format import Descriptor
 from ..types import StateChange, check_id, check_timeout, is_id
@@ -32,8 +33,9 @@ from .outcomes import (
     Outcomes,
 )
 from .proposer import Data, check_datas, size_of
-from .readers import NO_LEADER, READS_MAX
+from .readers import NO_LEADER, READS_MAX, check_function
 from .session import TTL, Session
+from .session_format import HEADER, OPENING
 from .session_table import SESSIONS_LIVE
 
 R = TypeVar("R")
@@ -91,9 +93,9 @@ class Requests(Generic[R]):
         half of the proposal timeout, and as DiskFull, likewise, when this node's disk or its leader's has no room.
 
         timeout: seconds in which it ends, whatever happens, and in which it is proposed again and again while it is
-        certainly not done: without a leader, say, or while leadership moves. What is unknown is not repeated. Without
-        one there is one attempt, and proposal_timeout_ms. Raises EntryTooLarge, Stopped, TypeError, and UsageError for
-        a memoryview that was released and for what is no time.
+        certainly not done: without a leader, say, or while leadership moves; where it is not above 0 it is not done at
+        once. What is unknown is not repeated. Without one there is one attempt, and proposal_timeout_ms. Raises
+        EntryTooLarge, Stopped, TypeError, and UsageError for a memoryview that was released and for what is no time.
         """
         if self._life.phase != lifecycle.RUNNING:
             self._refuse()
@@ -147,6 +149,12 @@ class Requests(Generic[R]):
         if not isinstance(keep_alive, bool):
             raise UsageError(f"keep_alive must be True or False, not {keep_alive!r}")
         renewals = parts.watch.renewals if keep_alive else None
+        least = HEADER.size + OPENING.size
+        if parts.proposer.max_entry_bytes < least:
+            raise UsageError(
+                f"sessions need Config.max_entry_bytes of at least {least}, for the entry that opens one, and it is "
+                f"{parts.proposer.max_entry_bytes}: raise it on every member"
+            )
         made = Session(parts.watch.patience, parts.proposer.max_entry_bytes, name, ttl, renewals)
         try:
             made.begin()
@@ -208,10 +216,10 @@ class Requests(Generic[R]):
 
         It sees the state machine at rest, on the apply thread, between two entries, and at least as new as ``read`` of
         this level promises. It must be quick and change nothing: entries wait meanwhile. Ends otherwise as ``read``
-        does. Raises what ``read`` raises; UsageError without a state machine, and for what cannot be called.
+        does. Raises what ``read`` raises; UsageError without a state machine, for what cannot be called, and for an
+        ``async def`` or a generator function, of which nothing would run there.
         """
-        if not callable(function):
-            raise UsageError(f"function must be callable with the state machine, not {function!r}")
+        check_function(function)
         if self._outside.state_machine is None:
             self._check_running()
             raise UsageError("the node has no state_machine that could be asked: use read() and what you keep yourself")
@@ -298,12 +306,15 @@ class Requests(Generic[R]):
 
         A read that is repeated: after the start of a member, say, before it serves anybody. A member whose state
         machine is behind, the leader too, is not ready before it has caught up: ``status().behind`` has how many
-        entries are still to be applied. Raises as ``wait_leader``.
+        entries are still to be applied. Raises as ``wait_leader``; TimeoutError says what it waits for.
         """
         check_timeout(timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
-            leader = self.wait_leader(None if deadline is None else max(0.0, deadline - time.monotonic()))
+            try:
+                leader = self.wait_leader(None if deadline is None else max(0.0, deadline - time.monotonic()))
+            except TimeoutError:
+                raise no_leader(timeout) from None
             try:
                 self.read().result(None if deadline is None else max(0.0, deadline - time.monotonic()))
                 return leader
@@ -313,8 +324,10 @@ class Requests(Generic[R]):
                 raise self._not_ready(timeout) from None
 
     def _not_ready(self, timeout: float | None) -> TimeoutError:
-        behind = self._made().proposer.behind()
-        return TimeoutError(f"not ready after {timeout} s: leader {self.leader_id}, {behind} entries to apply")
+        parts = self._made()
+        why, _ = parts.stuck()
+        why = why or parts.diverged() or f"leader {self.leader_id}, {parts.proposer.behind()} entries to apply"
+        return TimeoutError(f"not ready after {timeout:g} s: {why}")
 
     def wait_applied(self, index: int, timeout: float | None = None) -> int:
         """Wait until everything up to ``index`` is applied here; returns the last index that is.
@@ -428,10 +441,12 @@ class Requests(Generic[R]):
         and appears under its name in one step. overwrite: in place of a file that is there. The node goes on
         meanwhile; backups and snapshots are written one after the other. It ends as NotDone, with the reason, when it
         could not be written: the state machine has no ``snapshot``, there is such a file, or something that is no file
-        (a pipe, a device, a directory), no room. Raises Stopped, UsageError for what is no path.
+        (a pipe, a device, a directory), no room. Raises Stopped, and UsageError for what is no path, or leads into the
+        directory of a member.
         """
         self._check_running()
         where = file_path(path, "path")
+        check_foreign(where, "path", UsageError)
         if not isinstance(overwrite, bool):
             raise UsageError(f"overwrite must be True or False, not {overwrite!r}")
         future, request = self._open(KIND_BACKUP)
@@ -453,7 +468,9 @@ class Requests(Generic[R]):
         future, request = self._open(KIND_COMPACTION)
         parts = self._made()
         newest = parts.keeper.covered()
-        if newest is not None and index > newest:
+        if index < parts.engine.gauges.first:
+            self._outcomes.settle(request, index)  # they are gone already
+        elif newest is not None and index > newest:
             self._outcomes.reject(
                 request,
                 f"a start would begin with the newest snapshot, which is of entry {newest}, and lack what follows up "
@@ -480,7 +497,7 @@ class Requests(Generic[R]):
 
 def no_leader(timeout: float | None) -> TimeoutError:
     """Nobody was known to lead in all that time."""
-    return TimeoutError(f"no leader is known after {timeout} s")
+    return TimeoutError(f"no leader is known after {timeout:g} s")
 
 
 def check_level(level: object, max_staleness: object) -> None:

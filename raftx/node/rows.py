@@ -134,7 +134,7 @@ REFUSALS = (
     "leadership is being transferred",
     "the leader has been removed",
     "too many bytes are not committed yet",
-    "the leader cannot be reached",
+    "the leader cannot be reached, or takes no frame as large as this needs (max_frame_bytes of its transport)",
     "the node was stopped before the proposal was handed over",
     "there is no such voter to hand over to",
     "this member may not campaign: it is no voter, in doubt, not known to the others yet, or has a change to apply",

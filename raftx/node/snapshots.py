@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,10 +39,11 @@ def pieces_of(state: Any) -> Iterator[Any]:
         while len(piece := _checked(state.read(PIECE))):
             yield piece
         return
-    if isinstance(state, str) or not hasattr(state, "__iter__"):
+    # Of a dict there would be the keys alone, and of a set what is in it in some order.
+    if isinstance(state, (str, Mapping, Set)) or not hasattr(state, "__iter__"):
         raise TypeError(
-            "snapshot() must return bytes, an iterable of bytes, a binary file, or an object with write(file), not "
-            f"{type(state).__name__}"
+            "snapshot() must return bytes, an iterable of bytes in their order, a binary file, or an object with "
+            f"write(file), not {type(state).__name__}"
         )
     for piece in state:
         yield from _parts_of(_checked(piece))
@@ -61,6 +62,11 @@ def _checked(piece: Any) -> Any:
     if not isinstance(piece, (bytes, bytearray, memoryview)):
         raise TypeError(f"snapshot() must return bytes or pieces of bytes, not of {type(piece).__name__}")
     return piece
+
+
+def in_words(error: BaseException) -> str:
+    """What the code of a state machine has raised; of what is no Exception the text alone says too little."""
+    return str(error) if isinstance(error, Exception) else f"{type(error).__name__}: {error}"
 
 
 def writes_itself(state: Any) -> bool:
@@ -243,14 +249,15 @@ class Snapshotter:
             return
         self.failed += not backup
         what, index = "backup" if backup else "snapshot", job.descriptor.index
-        failed = SnapshotFailed(f"the {what} of entry {index} could not be written: {error}")
+        why = in_words(error)
+        failed = SnapshotFailed(f"the {what} of entry {index} could not be written: {why}")
         failed.__cause__ = error
         level = logging.WARNING if isinstance(error, StorageError) else logging.ERROR
         stays = "" if backup else "; the log stays as long as it is until one is written"
         report(
             level,
             "node %d: the %s of entry %d was given up: %s%s",
-            *(self.id, what, index, error, stays),
+            *(self.id, what, index, why, stays),
             error=None if isinstance(error, StorageError) else error,
         )
         self._end(job, job.descriptor, failed)

@@ -177,6 +177,8 @@ class Status:
     uptime: float = 0.0
     #: what of the committed entries here contradicts the leader's log, as a sentence; "": nothing
     diverged: str = ""
+    #: why this member, which lacks entries, cannot take the snapshot that it needs, as a sentence; "": nothing
+    stuck: str = ""
     #: ids of those whose answer that they know this life is missing while it does not take part yet
     waits_for: tuple[int, ...] = ()
     #: "follower", "pre_candidate", "candidate", "leader", or "none"
@@ -191,7 +193,8 @@ class Status:
     #: the last entry known to be committed, and the last that the state machine has
     commit: int = 0
     applied: int = 0
-    #: entries that are committed and not applied here, and seconds that it would take to apply them, as estimated
+    #: entries that are known to be committed and are not applied here, and seconds that it would take to apply them, as
+    #: estimated
     behind: int = 0
     apply_lag: float = 0.0
     #: the first entry in memory, the last of the log, and the last that is durable here
@@ -218,7 +221,7 @@ class Status:
     too_large_in: int = 0
     #: committed entries that no Node proposed, and that are therefore not applied
     entries_bare: int = 0
-    #: offers of a snapshot that this member needs and its storage cannot take
+    #: offers of a snapshot that this member needs and that its storage or its state machine cannot take
     snapshots_not_taken: int = 0
     #: indexes of entries that are not given to the state machine, as the owner has agreed
     skipped: tuple[int, ...] = ()

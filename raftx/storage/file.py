@@ -59,11 +59,13 @@ from .wal_format import (
     CLUSTER_BYTES,
     KIND_ENTRIES,
     KIND_OPEN,
+    NOT_ALLOWED,
     STORE_BYTES,
     Head,
     Owner,
     describe,
     encode_head,
+    failed_as,
 )
 from .wal_writer import Wal
 
@@ -325,6 +327,8 @@ class FileStorage:
                 raise NotFounded(f"{self.path} does not exist. {NOT_FOUNDED}")
             # Its name, should it have been moved here since it was founded.
             self._sync_level(path.parent)
+            if type(self._disk) is Disk and not os.access(path, os.W_OK | os.X_OK):
+                raise StorageError(f"{self.path} cannot be written by this process. {NOT_ALLOWED}")
             self._directory = self._disk.open_directory(path)
             loaded = self._open(self._directory, id, cluster)
             self._use.begin()
@@ -341,7 +345,8 @@ class FileStorage:
 
     def _named(self, error: StorageError) -> StorageError:
         """An error of a version says where that is, too: what reads the bytes does not know it. Others do already."""
-        return StorageError(f"{self.path}: {error}") if type(error) is StorageError else error
+        named = str(error).startswith(str(self.path))
+        return StorageError(f"{self.path}: {error}") if type(error) is StorageError and not named else error
 
     def append(self, hard_state: HardState, records: Sequence[bytes | memoryview]) -> None:
         """Take the hard state and then the records; written by the next ``sync``.
@@ -371,7 +376,7 @@ class FileStorage:
         code = self.wal.py_write(KIND_ENTRIES, state.term, state.vote, state.commit, self._spans, flags)
         self._spans.py_clear()
         if code:
-            raise StorageFailed(describe(code))
+            raise StorageFailed(f"{self.path}: {failed_as(code)}")
         if self._behind and self._store is not None:
             self._behind = 0
             self._store.settle()
@@ -574,7 +579,10 @@ class FileStorage:
             raise WalDamaged(f"{self.path}: {error}. {REMEDY}") from error
         if not founding.rebuilt:
             lives_file.check(lives.lost, str(self.path), id)
-        skips = skips_file.read(directory, founding.store)
+        try:
+            skips = skips_file.read(directory, founding.store)
+        except WalDamaged as error:
+            raise WalDamaged(f"{self.path}: {error}") from error
         recovery = Recovery(directory, founding, (self._segment_bytes or founding.segment_bytes) // BLOCK * BLOCK)
         try:
             try:
@@ -599,7 +607,8 @@ class FileStorage:
             flags = BATCH_IN_DOUBT if self.doubt else 0
             code = wal.py_write(KIND_OPEN, reader.term, reader.vote, reader.commit, self._spans, flags)
             if code:
-                raise StorageFailed(describe(code) + (NO_ROOM if wal.reserve.py_is_full(code) else ""))
+                text = failed_as(code) + (NO_ROOM if wal.reserve.py_is_full(code) else "")
+                raise StorageFailed(f"{self.path}: {text}")
             recovery.begin_marking(wal)
             # Before anybody hears of this life: no later one has its number, whatever becomes of the end of the log.
             self.ledger = ledger = lives.ledger(directory.open_file(LIVES))

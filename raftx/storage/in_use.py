@@ -1,8 +1,8 @@
-"""Whether a storage is in use by a node, and who calls it: the node itself, or the owner who may still hold the object.
+"""Whether a storage is in use by a node, and who calls it: the node, or the owner who still holds the object.
 
-A storage that a node has opened is the node's until the node closes it: an owner who appended, synced or closed it would
-write beside the node, and a start would find a log that never was. What the node calls is marked by the thread that
-calls; so a class that wraps or extends a storage of this package need know nothing of it. No file is touched here.
+A storage that a node has opened is the node's until the node closes it: an owner who appended, synced or closed it
+would write beside the node, and a start would find a log that never was. What the node calls is marked by the thread
+that calls; so a class that wraps or extends a storage of this package need know nothing of it. No file is touched here.
 """
 
 from __future__ import annotations
@@ -57,6 +57,6 @@ class Use:
         """Raise UsageError where somebody else than the node that uses it calls the method of that name."""
         if self.by_node and _caller.depth == 0:
             raise UsageError(
-                f"{what}() of a storage that a node uses is the node's alone: what it has on disk would not fit together "
+                f"{what}() of a storage that a node uses is the node's alone: what is on disk would not fit together "
                 "any more. Close the node first (Node.close closes its storage, too)"
             )

@@ -197,7 +197,7 @@ class MemoryStorage:
             return (self._durable.conf_state, {}) if not self._incarnation else None
 
     def append(self, hard_state: HardState, records: Sequence[bytes | memoryview]) -> None:
-        """Take a hard state and records; durable after ``sync``. See Storage.append. UsageError while a node uses it."""
+        """Take these; durable after ``sync``. See Storage.append; UsageError while a node uses it."""
         self._use.check("append")
         with self._lock:
             self._check_open()

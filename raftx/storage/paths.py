@@ -1,8 +1,11 @@
-"""What a caller gives as a path, checked before anything is done with it. No file is touched here."""
+"""What a caller gives as a path, checked before anything is done with it. No file is changed here."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
+
+FOUNDING = "founding"  # the file that makes a directory a member's
 
 
 def check_path(given: object, name: str, what: str, error: type[Exception]) -> str:
@@ -25,3 +28,17 @@ def check_path(given: object, name: str, what: str, error: type[Exception]) -> s
     if b"\0" in encoded:
         raise error(f"{name} must not have a NUL in it, as no file name has, not {given!r}")
     return path
+
+
+def check_foreign(path: str | os.PathLike[str], name: str, error: type[Exception]) -> None:
+    """Raise ``error``, which calls it ``name``, for a file that is to be written into the directory of a member.
+
+    What stands there is the member's: a file in place of one of its own destroys it, and one under a name that means
+    something there keeps it from starting.
+    """
+    parent = Path(os.path.abspath(path)).parent
+    if os.path.lexists(parent / FOUNDING):
+        raise error(
+            f"{name} must not be in the directory of a member, as {parent} is, where only its node writes: choose "
+            f"another directory, not {os.fspath(path)!r}"
+        )

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .._native.files import Directory
-from ..errors import SnapshotDamaged, StorageError, UsageError
-from .paths import check_path
+from ..errors import SnapshotDamaged, StorageError, StorageFailed, UsageError
+from .paths import check_foreign, check_path
 from .snapshot_format import NEW, Descriptor
 from .snapshots import SnapshotReader, SnapshotWriter
 
@@ -86,6 +86,7 @@ class BackupWriter(SnapshotWriter):
     def __init__(self, path: Path, descriptor: Descriptor, overwrite: bool) -> None:
         self.path = path
         self.overwrite = overwrite
+        check_foreign(path, "path", StorageError)  # a member may have been founded there meanwhile
         try:
             if path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -99,15 +100,31 @@ class BackupWriter(SnapshotWriter):
         aside = f".{secrets.token_hex(8)}{NEW}"
         try:
             super().__init__(self._parent, descriptor, None, (path.name, aside))
+        except StorageError as error:
+            self._parent.close()
+            raise StorageError(f"cannot make {path}: {_why(_cause(error))}") from error
         except BaseException:
             self._parent.close()
             raise
 
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Append to the state: all of it. Raises StorageFailed, which names the file, UsageError at the end."""
+        try:
+            return super().write(data)
+        except StorageFailed as error:
+            raise self._failure(error) from error.__cause__
+
     def finish(self) -> Descriptor:
-        """Everything is written: make it durable and give it its name. Raises StorageFailed."""
-        made = super().finish()
+        """Everything is written: make it durable and give it its name. Raises StorageFailed, which names the file."""
+        try:
+            made = super().finish()
+        except StorageFailed as error:
+            raise self._failure(error) from error.__cause__
         self._parent.close()
         return made
+
+    def _failure(self, error: StorageFailed) -> StorageFailed:
+        return StorageFailed(f"cannot write {self.path}: {_why(_cause(error))}")
 
     def name_it(self) -> None:
         """Give the file its name, unless another one has it. Raises OSError."""
@@ -172,8 +189,19 @@ def rename_new(directory: int, old: str, new: str) -> int:
     return ctypes.get_errno() if code else 0
 
 
-def _why(error: OSError) -> str:
+def _cause(error: BaseException) -> BaseException:
+    """The system's error behind one of ours, or that."""
+    return error.__cause__ if isinstance(error.__cause__, OSError) else error
+
+
+def _why(error: BaseException) -> str:
     """In words, with the remedy where there is one."""
+    if not isinstance(error, OSError):
+        return str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{error.strerror}: make room on its disk, or choose another place"
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return f"{error.strerror}: choose a place that this process may write to"
     if error.errno == errno.EEXIST and not (error.strerror or "").startswith(NO_FILE):
         return "there is such a file already: choose another name, or ask for it to be overwritten"
     return error.strerror or str(error)

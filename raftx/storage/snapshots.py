@@ -187,12 +187,13 @@ class SnapshotReader:
 
     ``index``, ``term``, ``version`` and ``size`` are of what it holds. Whoever reads to the end (``read`` returns b"")
     knows that all of it was whole. anywhere: it may have another name than its own. One thread at a time. Raises
-    SnapshotDamaged, StorageError.
+    SnapshotDamaged, StorageError; UsageError once it is closed, which a node does when ``restore`` returns.
     """
 
     def __init__(self, directory: Directory, name: str, anywhere: bool = False) -> None:
         self.name = name
         self._anywhere = anywhere
+        self._is_closed = False
         try:
             self._file = directory.open_file(name, readonly=True)
         except OSError as error:
@@ -224,10 +225,12 @@ class SnapshotReader:
         while piece := self.read(self.descriptor.chunk_bytes):
             yield piece
 
-    def read(self, size: int = -1) -> bytes:
-        """Up to ``size`` bytes, as many as are left where it is negative; fewer at the end only, and b"" behind it."""
+    def read(self, size: int | None = -1) -> bytes:
+        """Up to ``size`` bytes, all that are left where it is negative or None; fewer at the end, and b"" behind it."""
+        if self._is_closed:
+            raise UsageError("the snapshot is closed: read what you need of it before restore() returns")
         self.node_state()
-        data = self._next(size)
+        data = self._next(-1 if size is None else size)
         self._given += len(data)
         return data
 
@@ -266,6 +269,8 @@ class SnapshotReader:
 
     def close(self) -> None:
         """Release the file; may be called twice."""
+        self._is_closed = True
+        self._rest = b""
         self._file.close()
 
     def _head(self) -> Descriptor:

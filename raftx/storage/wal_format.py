@@ -138,6 +138,19 @@ def describe(code: int) -> str:
     return f"the log's {operation} failed: [Errno {number}] {os.strerror(number)}"
 
 
+#: what to do where this process may not write
+NOT_ALLOWED = (
+    "Let the user that this process runs as write there (owner and mode of the directory and of what is in it, and how "
+    "it is mounted), and start the member again; nothing is lost"
+)
+
+
+def failed_as(code: int) -> str:
+    """The same of a log that has failed, with what can be done about it, where that is known."""
+    may_not = code & 0xFFFFFFFF in (errno.EACCES, errno.EPERM, errno.EROFS)
+    return f"{describe(code)}. {NOT_ALLOWED}" if may_not else describe(code)
+
+
 class Head(NamedTuple):
     """What the first block of a segment says."""
 

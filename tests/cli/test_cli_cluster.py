@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import socket
 import threading
 import time
@@ -281,6 +282,13 @@ def test_backup(impl, made, tmp_path):
     assert found == {
         "file": "flags.snap", "bytes": len(made.backup), "index": 7, "term": 2, "cluster": found["cluster"],
     }  # fmt: skip
+    impl.FileStorage.create("member", id=1, members=[1])
+    before = sorted((tmp_path / "member").iterdir())
+    for more in ([], ["--force"]):
+        refused = ran(impl, "backup", "member/lives", *more)
+        assert refused.code == 4 and "directory of a member" in refused.err
+    assert sorted((tmp_path / "member").iterdir()) == before
+    shutil.rmtree(tmp_path / "member")
     # What is cut off, or damaged on the way, is not kept.
     made.cut = 5
     done = ran(impl, "backup", "other")

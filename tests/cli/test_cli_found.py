@@ -47,6 +47,15 @@ def test_init_writes_the_file(impl, here):
     assert [each.name for each in here.iterdir()] == ["cluster.toml"]
 
 
+def test_init_writes_nothing_beside_what_a_member_has(impl, here):
+    impl.FileStorage.create(here / "member", id=1, members=[1])
+    before = picture(here / "member")
+    for more in ([], ["--force"]):
+        done = ran(impl, "init", *THREE, "--cluster", "flags", "-o", "member/founding", *more)
+        assert done.code == 4 and "directory of a member" in done.err
+    assert picture(here / "member") == before
+
+
 def test_init_on_one_machine(impl):
     """Members of one host do not take the same port for their admin pages."""
     members = ("1=127.0.0.1:5601", "2=127.0.0.1:5602", "3=[::1]:5601")

@@ -342,3 +342,26 @@ def test_a_node_on_files(impl, one, tmp_path):
     made = ended(world, world.nodes[1].backup(tmp_path / "backup"))
     assert not list((tmp_path / "n").glob("snapshot-*"))
     assert read(impl, tmp_path / "backup") == (made, b"item 0\nitem 1\nitem 2\n")
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize(
+    "name", ["founding", "lives", "skips", "wal-0000000000000001.log", "wal-00000000000000ff.log", "x"]
+)
+def test_the_directory_of_a_member_is_no_place(impl, one, tmp_path, name, overwrite):
+    """Neither its own nor another one's, also through a link: nothing of it is changed."""
+    founded(impl, tmp_path / "other", id=2)
+    (tmp_path / "link").symlink_to(tmp_path / "n")
+    world = one(storage=founded(impl, tmp_path / "n", members=[1]))
+    propose(world, 3)
+    for place in ("n", "other", "link"):
+        before = sorted(os.listdir(tmp_path / place))
+        with pytest.raises(impl.UsageError, match="directory of a member"):
+            world.nodes[1].backup(tmp_path / place / name, overwrite=overwrite)
+        with pytest.raises(impl.StorageError, match="directory of a member"):
+            copying = module(impl, "storage.snapshot_copy")
+            copying.BackupWriter(tmp_path / place / name, None, overwrite)
+        assert sorted(os.listdir(tmp_path / place)) == before
+    world.close()
+    world.start(1, machine=Machine())
+    world.until(lambda: world.nodes[1].is_leader)

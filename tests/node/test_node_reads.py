@@ -1,5 +1,6 @@
 """Reads: what was acknowledged anywhere before the question is applied where it was asked, or it is not done."""
 
+import functools
 import threading
 import time
 
@@ -317,3 +318,32 @@ def test_a_thread_that_is_slow_to_ask_is_not_forgotten(world):
     waiting, readers.waiting = readers.waiting, Slow()
     future = node.read()
     assert done(world, future, rounds=1000) > 0
+
+
+async def asked(machine):
+    return machine
+
+
+def yielding(machine):
+    yield machine
+
+
+class Called:
+    async def __call__(self, machine):
+        return machine
+
+
+@pytest.mark.parametrize("function", [asked, yielding, Called(), functools.partial(asked)])
+def test_what_nobody_would_run_is_refused(impl, function):
+    world = World(impl, 1)
+    try:
+        node = world.leader()
+        with pytest.raises(impl.UsageError, match="function must be an ordinary function"):
+            node.query(function)
+        future = node.query(lambda machine: function(machine))
+        world.until(future.done)
+        with pytest.raises(impl.UsageError, match="would run beside the state machine"):
+            future.result()
+        assert node.failure is None
+    finally:
+        world.close()

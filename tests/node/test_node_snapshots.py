@@ -4,6 +4,7 @@ import logging
 
 import pytest
 
+from tests.helpers.implementations import module
 from tests.helpers.machines import Durable, Machine
 from tests.helpers.stepped import World
 from tests.helpers.storages import founded
@@ -108,23 +109,60 @@ def test_several_requests_share_one(one):
     assert alone.ended(alone.node.snapshot()) == results[0]  # nothing was applied since
 
 
-@pytest.mark.parametrize("how", ["raises", "wrong", "none"])
-def test_a_machine_that_gives_no_snapshot(impl, one, how, caplog):
+def leaves():
+    raise SystemExit(3)
+
+
+def leaves_later():
+    yield b"a"
+    leaves()
+
+
+@pytest.mark.parametrize("how", ["raises", "wrong", "none", "exits", "exits later"])
+def test_a_machine_that_gives_no_snapshot(impl, one, how, caplog, tmp_path):
     """The request says why, the node goes on."""
     machine = Machine()
     if how == "none":
         machine.snapshot = machine.restore = None
     else:
-        machine.snapshot = lambda: 1 / 0 if how == "raises" else "text"
+        machine.snapshot = {
+            "raises": lambda: 1 / 0, "wrong": lambda: "text", "exits": leaves, "exits later": leaves_later,
+        }[how]  # fmt: skip
     alone = one(machine)
     alone.propose(3)
     future = alone.node.snapshot()
     alone.world.until(future.done)
-    says = {"raises": "division by zero", "wrong": "must return bytes", "none": "has no snapshot"}[how]
+    says = {"raises": "division by zero", "wrong": "must return bytes", "none": "has no snapshot"}
+    says = says.get(how, "SystemExit: 3")
+    with pytest.raises(impl.NotDone, match=says):
+        future.result()
+    future = alone.node.backup(tmp_path / "backup")
+    alone.world.until(future.done)
     with pytest.raises(impl.NotDone, match=says):
         future.result()
     assert alone.propose(1)
     assert alone.node.failure is None
+
+
+class Keeping(Machine):
+    """Keeps the reader that it was given."""
+
+    def restore(self, reader):
+        assert reader.read(2) == b"x0"
+        self.reader, self.pieces = reader, iter(reader)
+
+
+def test_a_snapshot_can_be_read_only_within_restore(impl, one):
+    """Afterwards it would be an answer of what is in a buffer, or of a file that is gone."""
+    alone = one()
+    alone.propose(3)
+    alone.ended(alone.node.snapshot())
+    alone.again(Keeping())
+    for read in (lambda: alone.machine.reader.read(1), lambda: next(alone.machine.pieces), alone.machine.reader.read):
+        with pytest.raises(impl.UsageError, match=r"before restore\(\) returns"):
+            read()
+    with module(impl, "storage.snapshot_copy").snapshot_file(next(alone.path.glob("snapshot-*")), "file") as reader:
+        assert reader.read(None) == b"x0\nx1\nx2\n" and reader.read(None) == b""
 
 
 def test_a_snapshot_of_a_newer_machine_is_refused(impl, one):

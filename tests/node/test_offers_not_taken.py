@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.helpers.implementations import module
+from tests.helpers.machines import Durable, Machine
 from tests.helpers.transfers import BIG, CHUNKS, Cluster
 
 APP_RESP, SNAP = 4, 7
@@ -44,6 +46,40 @@ def not_taken(node):
     return node.status().snapshots_not_taken
 
 
+def wrong(three, node):
+    """What readiness says against it."""
+    found = module(three.impl, "admin.health").Health(node).ready()
+    return {name: reason for name, reason in found.items() if reason}
+
+
+class Older(Machine):
+    version = 2
+
+
+@pytest.mark.parametrize("kind", [Older, Durable], ids=["an older version", "without restore"])
+def test_a_state_machine_that_cannot_take_it_is_not_healthy(impl, tmp_path, kind, caplog):
+    """It follows and has a leader, and is as far behind as what it was offered; with another machine it goes on."""
+    three = Cluster(impl, tmp_path, absent=(3,), where="memory")
+    try:
+        three.fill(4, BIG)
+        offered = three.leader().status().snapshot.index
+        three.world.storages[3] = three.storage(3)
+        node = three.world.start(3, machine=kind(), **three.settings)
+        three.world.until(lambda: not_taken(node) >= 3)
+        status = node.status()
+        assert status.leader and status.applied == 0 and status.behind >= offered and status.snapshots_not_taken >= 3
+        said = "version 3 of the state machine" if kind is Older else "must have a method restore"
+        assert said in status.stuck and said in str(node._not_ready(1))
+        assert said in wrong(three, node)["snapshot"]
+        assert sum(said in record.getMessage() for record in caplog.records) == 1
+        node.close()
+        three.start(3)
+        three.agree(20_000)
+        assert three.world.nodes[3].status().stuck == "" and wrong(three, three.world.nodes[3]) == {}
+    finally:
+        three.world.close()
+
+
 def test_a_storage_without_snapshots_says_what_it_lacks(three, caplog):
     """Once a minute, however many offers come; with another storage the member goes on."""
     three.fill(4, BIG)
@@ -63,12 +99,16 @@ def test_a_storage_without_snapshots_says_what_it_lacks(three, caplog):
     three.world.clock.advance(MINUTE)
     before = not_taken(node)
     three.world.until(lambda: not_taken(node) >= before + 3, 6000)
+    status = node.status()
+    assert "its storage cannot take the snapshot" in status.stuck and status.behind >= offered
+    assert "cannot take the snapshot" in str(node._not_ready(1)) and "snapshot" in wrong(three, node)
     first, second = told(caplog)
     assert first == line and f"; {before + 1} such offers so far" in second
     node.close()
     three.bare = False
     three.start(3)
     three.agree(20_000)
+    assert three.world.nodes[3].status().stuck == "" and wrong(three, three.world.nodes[3]) == {}
     assert three.transfers(3).fetched == 1 and not_taken(three.world.nodes[3]) == 0
     assert len(told(caplog)) == 2
 

@@ -125,8 +125,8 @@ def test_a_piece_a_round(world):
 
 @pytest.mark.parametrize(
     "state",
-    [None, 7, "text", [b"x", "text"], io.StringIO, object()],
-    ids=["None", "int", "str", "list", "file", "object"],
+    [None, 7, "text", [b"x", "text"], io.StringIO, object(), {b"key": b"value"}, {b"x", b"y"}, [1, 2]],
+    ids=["None", "int", "str", "list", "file", "object", "dict", "set", "ints"],
 )
 def test_what_it_may_not_return(world, state, caplog):
     world.begin(io.StringIO("text") if state is io.StringIO else state)
