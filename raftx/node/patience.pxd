@@ -5,7 +5,7 @@ from .outcomes cimport Outcomes
 
 @cython.final
 cdef class Patient:
-    cdef readonly object data, payload
+    cdef readonly object data, payload, owner
     cdef readonly Future future
     cdef readonly int64_t deadline
     cdef public int64_t pause

@@ -27,22 +27,26 @@ PAUSE_NS = 5_000_000  # before the second attempt; twice as long before each fur
 PAUSE_MAX_NS = 100_000_000  # up to this
 SOON_NS = 500_000_000  # the watch thread looks round by itself in half of this time
 NOT_YET = "the session is not open yet"
+NO_TIME = "no time was given for it, so that it was not tried: timeout must be above 0 s"
 LEFT = 1000  # entries that may wait for what has ended already
 
 
-#: what a session proposes next; None: it cannot say yet
-Payload = Callable[[], "bytes | None"]
+#: what a session proposes next. Raises NotDone when it cannot say yet; SessionEnded when it never will
+Payload = Callable[[], bytes]
 
 
 class Patient:
     """One such proposal; ``data`` is a list where there are several.
 
-    payload: it is a session's, and may be repeated whatever has become of it.
+    payload: it is a session's, ``owner``, and may be repeated whatever has become of it.
     """
 
-    def __init__(self, data: Any, future: Future[Any], deadline: int, payload: Payload | None = None) -> None:
+    def __init__(
+        self, data: Any, future: Future[Any], deadline: int, payload: Payload | None = None, owner: object = None
+    ) -> None:
         self.data = data
         self.payload = payload
+        self.owner = owner
         self.future = future
         self.deadline = deadline
         self.pause = PAUSE_NS
@@ -91,29 +95,32 @@ class Patience:
         """The same of several behind one future. Raises what Proposer.propose_many raises."""
         return self._begin([bytes(data) for data in datas], None, timeout_ns)
 
-    def repeat(self, payload: Payload, timeout_ns: int) -> Future[Any]:
+    def repeat(self, payload: Payload, timeout_ns: int, owner: object) -> Future[Any]:
         """The same for an entry of a session, which ``payload`` makes anew for each attempt. What is unknown, too."""
-        return self._begin(b"", payload, timeout_ns)
+        return self._begin(b"", payload, timeout_ns, owner)
 
     def check_process(self) -> None:
         """Raise UsageError in a forked child."""
         if NO_THREAD in self.outcomes.threads:
             raise UsageError(FORKED)
 
-    def hurry(self) -> None:
-        """What could not be said before can be now: let the watch thread make the attempts that wait."""
+    def hurry(self, owner: object) -> None:
+        """What a session could not say before it can now: let the watch thread make its attempts that wait."""
         now = self.clock.py_now()
         for number, patient in list(self.open.items()):
-            if not patient.under_way and patient.reason is not None:
+            if patient.owner is owner and not patient.under_way and patient.reason is not None:
                 self._incoming.append((now, number))
         self.wake()
 
-    def _begin(self, data: Any, payload: Payload | None, timeout_ns: int) -> Future[Any]:
+    def _begin(self, data: Any, payload: Payload | None, timeout_ns: int, owner: object = None) -> Future[Any]:
         self.check_process()
         future: Future[Any] = Future()
         future._owner = self.outcomes
+        if timeout_ns <= 0:
+            future.settle_error(NotDone(NO_TIME))
+            return future
         now = self.clock.py_now()
-        patient = Patient(data, future, now + timeout_ns, payload)
+        patient = Patient(data, future, now + timeout_ns, payload, owner)
         number = next(self._numbers)
         self.open[number] = patient
         try:
@@ -163,9 +170,13 @@ class Patience:
             patient.under_way = True
             attempt = self.proposer.propose(patient.data, ENTRY_NORMAL)
         else:
-            data = patient.payload()
-            if data is None:
-                patient.reason = NotDone(NOT_YET)
+            try:
+                data = patient.payload()
+            except SessionEnded as error:
+                self._fail(number, patient, error)
+                return
+            except NotDone as error:
+                patient.reason = error
                 self._later(number, patient)
                 return
             patient.under_way = True

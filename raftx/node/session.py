@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import EntryTooLarge, NotDone, SessionEnded, SessionExpired, SessionFenced, Stopped, UsageError
 from ..types import check_timeout
 from .futures import Done, Future
-from .patience import Patience
+from .patience import NOT_YET, Patience
 from .proposer import Data, size_of
 from .renewals import Renewals
 from .session_format import CLOSE, COMMAND, HEADER, ID_BYTES, OPEN, OPENING, id_of
@@ -24,6 +24,7 @@ TIMEOUT = 10.0  # seconds for an outcome, unless told otherwise
 TTL = 3600.0  # seconds without use after which the cluster forgets a session
 SECONDS_MAX = 1e9  # what a clock in nanoseconds can count
 CLOSED = "the session was closed"
+STILL_OPEN = "proposals of the session are open"
 
 
 def nanoseconds(timeout: float) -> int:
@@ -78,8 +79,10 @@ class Session:
         self._token = os.urandom(ID_BYTES)
         #: the opening that we expect, the one that is ours (0: none yet), and the sequence before our first one
         self._expected = self._opening = self._base = 0
-        #: why it takes no more
+        #: why it takes no more; and that this is its owner's wish, so that what was begun goes on to its end
         self._ended: NotDone | None = None
+        self._is_closed = False
+        self._closing: Future[Any] | None = None
         self._is_opening = False
         #: who wants to know that it is open
         self._waiting: list[Future[Any]] = []
@@ -118,7 +121,7 @@ class Session:
             self._waiting.append(future)
             self._tell()
             return future
-        future = self._patience.repeat(self._not_yet, nanosec)
+        future = self._patience.repeat(self._not_yet, nanosec, self)
         self._waiting.append(future)
         if self._ended is not None or self._opening:
             self._tell()
@@ -151,7 +154,7 @@ class Session:
         self._ask()
         number = self._number()
         try:
-            future = self._patience.repeat(lambda: self._command(number, data), nanosec)
+            future = self._patience.repeat(lambda: self._command(number, data), nanosec, self)
         except BaseException:
             self._open.pop(number, None)
             raise
@@ -173,7 +176,7 @@ class Session:
             return told
         told._owner = self._patience.outcomes
         self._ask()
-        attempt = self._patience.repeat(self._renewal, nanosec)
+        attempt = self._patience.repeat(self._renewal, nanosec, self)
 
         def ended(attempt: Future[Any]) -> None:
             self._renewed(attempt)
@@ -190,16 +193,20 @@ class Session:
         return told
 
     def close(self, *, timeout: float = TIMEOUT) -> Future[Any]:
-        """Let the cluster forget the session; what is open ends first, or as NotDone. Returns a Future of Done.
+        """Let the cluster forget the session; what is open ends first, in its own time. Returns a Future of Done.
 
-        Further proposals end as SessionEnded. Its future ends as that of ``propose`` does. Raises Stopped, UsageError.
+        Further proposals end as SessionEnded. It waits until the cluster knows the session, and until every proposal
+        has its outcome. Its future ends as that of ``propose`` does; where that comes first, the session is closed
+        nevertheless as soon as it can be, while its node runs. Raises Stopped, UsageError.
         """
         nanosec = nanoseconds(timeout)
         self._patience.check_process()
         if self._ended is None:
+            self._is_closed = True
             self._ended = SessionEnded(CLOSED)
             self._tell()
-        return self._patience.repeat(self._closing, nanosec)
+        self._closing = self._patience.repeat(self._close_entry, nanosec, self)
+        return self._closing
 
     # --- inside ----------------------------------------------------------------------------------
 
@@ -218,10 +225,14 @@ class Session:
         entering = [before + 1 for before in list(self._entering.values())]
         return min([*list(self._open), *entering])
 
-    def _command(self, number: int, data: bytes) -> bytes | None:
+    def _check_open(self) -> None:
+        """Raise NotDone, and see to it that it is opened, when the cluster does not know it yet."""
         if self._opening == 0:
             self._ask()
-            return None
+            raise NotDone(NOT_YET)
+
+    def _command(self, number: int, data: bytes) -> bytes:
+        self._check_open()
         sequence, acknowledged = self._base + number, self._base + self._acknowledged()
         return HEADER.pack(self.id, self._opening, sequence, min(acknowledged, sequence), COMMAND) + data
 
@@ -235,13 +246,13 @@ class Session:
             return
         with contextlib.suppress(Stopped, UsageError):
             self._ask()
-            self._renewing = self._patience.repeat(self._renewal, within_ns)
+            self._renewing = self._patience.repeat(self._renewal, within_ns, self)
             self._renewing.add_done_callback(self._renewed)
 
-    def _renewal(self) -> bytes | None:
+    def _renewal(self) -> bytes:
         """It is opened once more by who has it: that is one use of it, and takes it from nobody."""
         if self._opening == 0:
-            return None
+            raise NotDone(NOT_YET)
         return HEADER.pack(self.id, self._opening, 0, 0, OPEN) + OPENING.pack(self._token, self._ttl_ms)
 
     def _renewed(self, asked: Future[Any]) -> None:
@@ -255,8 +266,31 @@ class Session:
             self._ended = SessionFenced(FENCED) if opening else SessionExpired(NOT_KNOWN)
             self._tell()
 
-    def _closing(self) -> bytes:
+    def _close_entry(self) -> bytes:
+        if self._opening == 0 and self._ended is not None and not self._is_closed:
+            raise self._ended  # it was never ours
+        self._check_open()
+        if self._open:
+            raise NotDone(STILL_OPEN)
         return HEADER.pack(self.id, self._opening, 0, 0, CLOSE)
+
+    def _go_on_closing(self) -> None:
+        """What a close waits for may be there: its next attempt is due, also where nobody waits for that any more."""
+        if self._closing is None or self._open:
+            return
+        if self._closing.done():
+            self._close_again()
+        else:
+            self._patience.hurry(self)
+
+    def _close_again(self) -> None:
+        """A close has ended before it could be done: it is done now, if nothing is open."""
+        asked = self._closing
+        if asked is None or not asked.done() or self._open:
+            return
+        if asked.cancelled() or asked.exception(0) is not None:
+            with contextlib.suppress(Stopped, UsageError):
+                self._closing = self._patience.repeat(self._close_entry, nanoseconds(TIMEOUT), self)
 
     def _proposal_ended(self, number: int, ended: Future[Any]) -> None:
         self._open.pop(number, None)
@@ -267,20 +301,22 @@ class Session:
             error = error.__cause__
         if isinstance(error, (SessionExpired, SessionFenced)) and self._ended is None:
             self._ended = error
+        self._go_on_closing()
 
-    def _not_yet(self) -> None:
+    def _not_yet(self) -> bytes:
         self.begin()
+        raise NotDone(NOT_YET)
 
     def begin(self) -> None:
         """Let the cluster know it, unless that is done or under way. ``Node.session`` has done it. Raises Stopped."""
         self._ask()
 
     def _ask(self) -> None:
-        if self._opening or self._is_opening or self._ended is not None:
+        if self._opening or self._is_opening or (self._ended is not None and not self._is_closed):
             return
         self._is_opening = True
         try:
-            future = self._patience.repeat(self._asking, nanoseconds(TIMEOUT))
+            future = self._patience.repeat(self._asking, nanoseconds(TIMEOUT), self)
         except BaseException:
             self._is_opening = False
             raise
@@ -300,14 +336,15 @@ class Session:
                 self._base = last
                 self._opening = opening
                 self._tell()
-                self._patience.hurry()
+                self._patience.hurry(self)
+                self._close_again()
                 return
             # Somebody had it before us, or has opened it meanwhile.
             self._expected = opening
         elif isinstance(error, SessionEnded) and self._ended is None:
             self._ended = error
         # Who waits for it asks again with the next attempt.
-        if self._ended is not None:
+        if self._ended is not None and not self._is_closed:
             self._tell()
         elif error is None:
             with contextlib.suppress(Stopped):

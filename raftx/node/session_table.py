@@ -18,11 +18,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ApplyError, NotDone, SessionExpired, SessionFenced, SnapshotDamaged, Unknown
-from .session_format import decode_value, encode_value
+from .session_format import RESULT_MAX, decode_value, encode_value
 
 SESSIONS_MAX = 10_000  # beyond them those go that were used longest ago
 WINDOW = 1_000  # proposals of one session, from the first whose answer is waited for
 KEPT_BYTES = 64 << 20  # of results; beyond them those of sessions that were used longest ago are lost
+TEXT_MAX = RESULT_MAX - 64  # bytes of what is kept of an exception
 TTL_MAX_MS = 10 * 365 * 86_400_000
 MS = 1_000_000
 
@@ -52,20 +53,37 @@ _KEPT = struct.Struct("<QQQBI")
 
 @dataclass
 class Kept:
-    """What came of a command: where it was applied, and its result while there is one."""
+    """What came of a command: where it was applied, and its result, or the exception, as somebody is told it."""
 
     index: int
     term: int
     how: int
-    #: the result, or the exception, as long as this process lives; and its bytes, which go into snapshots
     value: Any = None
-    encoded: bytes | None = None
 
     def outcome(self) -> Any:
         """The result. Raises what ``apply`` raised."""
         if self.how == REFUSED:
             raise self.value
         return self.value
+
+
+@dataclass(slots=True)
+class Encoded:
+    """The same as it is kept: in bytes, so that nobody can change it, and its size is known. None: it is LOST."""
+
+    index: int
+    term: int
+    how: int
+    data: bytes | None
+
+    def size(self) -> int:
+        """Bytes of the result."""
+        return len(self.data) if self.data is not None else 0
+
+    def kept(self) -> Kept:
+        """What a repeated proposal is told. Raises ValueError for damaged bytes."""
+        value = decode_value(self.data) if self.data is not None else None
+        return Kept(self.index, self.term, self.how, ApplyError(value) if self.how == REFUSED else value)
 
 
 @dataclass
@@ -83,7 +101,7 @@ class State:
     #: answers below this are not waited for
     acknowledged: int = 1
     #: by sequence, ascending: all from ``acknowledged`` to ``last``
-    results: dict[int, Kept] = field(default_factory=dict)
+    results: dict[int, Encoded] = field(default_factory=dict)
     #: when ``expire`` looks at it
     due: int = 0
 
@@ -156,7 +174,7 @@ class SessionTable:
         if sequence < state.acknowledged:
             raise Unknown(FORGOTTEN)
         if sequence <= state.last:
-            return state.results[sequence]
+            return state.results[sequence].kept()
         if sequence != state.last + 1:
             raise NotDone(MISSING)
         if sequence - state.acknowledged >= WINDOW:
@@ -164,15 +182,15 @@ class SessionTable:
         return None
 
     def keep(self, id: bytes, sequence: int, kept: Kept) -> Kept:
-        """That command was applied, and this came of it."""
-        state = self.sessions[id]
+        """That command was applied, and this came of it: it is returned as it is, and kept as far as it can be."""
+        state, data = self.sessions[id], None
         if kept.how == VALUE:
-            kept.encoded = encode_value(kept.value)
+            data = encode_value(kept.value)
         elif kept.how == REFUSED:
-            kept.encoded = encode_value(text_of(kept.value))
-        state.results[sequence] = kept
+            data = encode_value(text_of(kept.value))
+        state.results[sequence] = Encoded(kept.index, kept.term, kept.how if data is not None else LOST, data)
         state.last = sequence
-        self.kept_bytes += len(kept.encoded or b"")
+        self.kept_bytes += len(data) if data is not None else 0
         if self.kept_bytes > KEPT_BYTES:
             self.lose(KEPT_BYTES)
         return kept
@@ -206,7 +224,7 @@ class SessionTable:
     def drop(self, id: bytes) -> None:
         """It goes."""
         state = self.sessions.pop(id)
-        self.kept_bytes -= sum(len(kept.encoded or b"") for kept in state.results.values())
+        self.kept_bytes -= sum(kept.size() for kept in state.results.values())
 
     def acknowledge(self, state: State, acknowledged: int) -> None:
         """Answers below that are not waited for."""
@@ -218,7 +236,7 @@ class SessionTable:
             sequence = next(iter(state.results))
             if sequence >= acknowledged:
                 break
-            self.kept_bytes -= len(state.results.pop(sequence).encoded or b"")
+            self.kept_bytes -= state.results.pop(sequence).size()
 
     def lose(self, most: int) -> None:
         """Forget results until there are fewer bytes of them, from the session on that was used longest ago."""
@@ -226,9 +244,8 @@ class SessionTable:
             for kept in state.results.values():
                 if self.kept_bytes <= most:
                     return
-                if kept.encoded is not None:
-                    self.kept_bytes -= len(kept.encoded)
-                    kept.how, kept.value, kept.encoded = LOST, None, None
+                self.kept_bytes -= kept.size()
+                kept.how, kept.data = LOST, None
 
     def live(self, time: int) -> bool:
         """Whether any has not expired by then. Any thread."""
@@ -247,9 +264,8 @@ class SessionTable:
                 )
             )  # fmt: skip
             for sequence, kept in state.results.items():
-                data = kept.encoded
-                how = kept.how if data is not None else LOST
-                out.append(_KEPT.pack(sequence, kept.index, kept.term, how, len(data or b"")) + (data or b""))
+                head = _KEPT.pack(sequence, kept.index, kept.term, kept.how, kept.size())
+                out.append(head + (kept.data if kept.data is not None else b""))
         return b"".join(out)
 
 
@@ -259,7 +275,8 @@ def text_of(error: BaseException) -> str:
         text = str(error)
     except Exception:  # of the state machine's own making
         return type(error).__name__
-    return text if isinstance(error, ApplyError) else f"{type(error).__name__}: {text}"
+    text = text if isinstance(error, ApplyError) else f"{type(error).__name__}: {text}"
+    return text.encode("utf-8", "replace")[:TEXT_MAX].decode(errors="ignore")
 
 
 def decode(data: bytes, index: int) -> tuple[int, SessionTable]:
@@ -279,14 +296,11 @@ def decode(data: bytes, index: int) -> tuple[int, SessionTable]:
             for _ in range(results):
                 sequence, its_index, term, how, size = _KEPT.unpack_from(data, at)
                 at += _KEPT.size
-                encoded = data[at : at + size]
+                encoded = data[at : at + size] if how != LOST else None
                 at += size
-                state.results[sequence] = kept = Kept(its_index, term, how)
-                if how != LOST:
-                    kept.encoded, kept.value = encoded, decode_value(encoded)
-                    table.kept_bytes += size
-                if how == REFUSED:
-                    kept.value = ApplyError(kept.value)
+                state.results[sequence] = kept = Encoded(its_index, term, how, encoded)
+                kept.kept()  # raises for what is damaged
+                table.kept_bytes += kept.size()
         if at != len(data):
             raise ValueError("bytes are left")
     except (struct.error, ValueError) as error:

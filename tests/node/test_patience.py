@@ -177,7 +177,14 @@ def test_what_is_no_time(impl):
     with pytest.raises(impl.EntryTooLarge):
         node.propose(bytes(node.config.max_entry_bytes + 1), timeout=1)
     assert not node._parts.watch.patience.open
-    assert isinstance(done(world, node.propose(b"x", timeout=0)).exception(0), (type(None), impl.Unknown, impl.NotDone))
+    for timeout in (0, 0.0, -1, -1e300):
+        for future in (
+            node.propose(b"x", timeout=timeout),
+            node.propose_many([b"x"], timeout=timeout),
+            node.session().propose(b"x", timeout=timeout),
+        ):
+            error = done(world, future).exception(0)
+            assert type(error) is impl.NotDone and "timeout must be above 0" in str(error)
     assert done(world, node.propose(bytearray(b"x"), timeout=float("inf"))).result(0).index > 0
     world.close()
 

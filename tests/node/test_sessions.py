@@ -337,13 +337,98 @@ def test_a_result_that_cannot_be_kept(make, impl):
     done = world.ended(session.propose(b"odd"))
     form = header(impl)
     copy = form.HEADER.pack(session.id, session._opening, 1, 1, form.COMMAND) + b"odd"
-    assert inject(world, node, copy).result is done.result
+    again = inject(world, node, copy)
+    assert (again.index, again.result) == (done.index, None)
     world.ended(node.snapshot())
     world.nodes[1].close()
     world.start(1)
     node = world.leader()
     again = inject(world, node, copy)
     assert (again.index, again.result) == (done.index, None)
+
+
+class Alias(Bank):
+    """Its results are its own state, which goes on changing; or more than is kept of one."""
+
+    def apply(self, entry):
+        super().apply(entry)
+        return bytes(100_000) if entry.data == b"large" else self.given
+
+
+def test_a_result_is_kept_as_it_was(make, impl):
+    """A repeat is told the same before and after a restart, whatever the state machine did with the object."""
+    world = make(count=1)
+    world.nodes[1].close()
+    world.start(1, Alias(impl))
+    node = world.leader()
+    session = node.session("s")
+    world.ended(session.open())
+    form = header(impl)
+
+    def command(sequence, data):
+        return form.HEADER.pack(session.id, session._opening, sequence, 1, form.COMMAND) + data
+
+    copy = command(1, b"one")
+    assert inject(world, node, copy).result == [b"one"]
+    inject(world, node, command(2, b"two"))
+    assert inject(world, node, command(3, b"large")).result == bytes(100_000)
+    table = node._parts.applier.sessions
+    (state,) = table.sessions.values()
+    assert table.kept_bytes == sum(kept.size() for kept in state.results.values()) < 100
+    assert inject(world, node, copy).result == [b"one"]
+    assert inject(world, node, command(3, b"large")).result is None
+    world.ended(node.snapshot())
+    world.nodes[1].close()
+    world.start(1, Alias(impl))
+    assert inject(world, world.leader(), copy).result == [b"one"]
+
+
+def sessions_left(world):
+    return {id: len(node._parts.applier.sessions.sessions) for id, node in world.nodes.items()}
+
+
+def test_closed_at_once_none_stays(make):
+    """A ``with`` block may end before the cluster has answered its opening, and what was proposed in it."""
+    world = make()
+    follower = next(node for node in world.nodes.values() if not node.is_leader)
+    futures = []
+    for number in range(200):
+        with follower.session() as session:
+            if number % 4:
+                futures.append(session.propose(b"%d" % number))
+    assert all(world.ended(future).result for future in futures)
+    world.until(lambda: sessions_left(world) == {1: 0, 2: 0, 3: 0})
+    assert [len(machine.given) for machine in world.machines.values()] == [150] * 3
+
+
+def test_what_is_open_ends_before_a_session_is_closed(make, impl):
+    world = make()
+    node = world.leader()
+    session = node.session()
+    world.ended(session.open())
+    futures = [session.propose(b"%d" % number) for number in range(50)]
+    closing = session.close()
+    assert isinstance(world.ended(session.propose(b"late")), impl.SessionEnded)
+    assert world.ended(closing).result is True
+    assert [world.ended(future).result[0] for future in futures] == list(range(1, 51))
+
+
+def test_a_close_that_nobody_waits_for_any_more_goes_on(make, impl):
+    """Its own time is over before there is a leader; the proposal has longer, and then the session goes as well."""
+    world = make()
+    node = world.leader()
+    session = node.session()
+    world.ended(session.open())
+    others = [id for id in world.nodes if id != node.id]
+    for id in others:
+        world.nodes[id].close()
+        del world.nodes[id]
+    future, closing = session.propose(b"x", timeout=60), session.close(timeout=0.5)
+    assert isinstance(world.ended(closing), impl.NotDone)
+    for id in others:
+        world.start(id)
+    assert world.ended(future, 20_000).result[0] == 1
+    world.until(lambda: set(sessions_left(world).values()) == {0}, 20_000)
 
 
 def test_wrong_arguments(make, impl):
