@@ -151,7 +151,7 @@ def refuse_unfinished(value: object) -> None:
     """Raise UsageError for a result that is still to be run, beside the entries that are applied meanwhile."""
     if iscoroutine(value) or isgenerator(value) or isasyncgen(value):
         if not isasyncgen(value):
-            value.close()  # type: ignore[attr-defined]  # nobody is to await it
+            value.close()  # nobody is to await it
         raise UsageError(
             f"function has returned a {type(value).__name__}, which would run beside the state machine: return what "
             "you want to know"

@@ -127,7 +127,7 @@ def test_a_file_that_is_there_stays_unless_it_is_asked_for(impl, one, tmp_path):
     world.until(lambda: world.machines[1].given > 3)
     path.write_bytes(b"mine")
     world.until(future.done)
-    with pytest.raises(impl.NotDone, match="File exists"):
+    with pytest.raises(impl.NotDone, match="there is such a file already"):
         future.result()
     assert path.read_bytes() == b"mine" and os.listdir(tmp_path) == ["backup"]
     # A link counts as what it is, not as where it leads.
@@ -197,7 +197,7 @@ def test_a_file_system_without_links(impl, one, tmp_path, monkeypatch, code):
     world.until(lambda: world.machines[1].given > 3)
     path.write_bytes(b"mine")
     world.until(future.done)
-    with pytest.raises(impl.NotDone, match="File exists"):
+    with pytest.raises(impl.NotDone, match="there is such a file already"):
         future.result()
     assert path.read_bytes() == b"mine" and os.listdir(tmp_path) == ["backup"]
     # Nor can it rename in such a way.
