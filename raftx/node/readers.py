@@ -14,7 +14,7 @@ from collections.abc import Callable
 from inspect import isasyncgen, isasyncgenfunction, iscoroutine, iscoroutinefunction, isgenerator, isgeneratorfunction
 from typing import Any
 
-from ..errors import Busy, UsageError
+from ..errors import UsageError
 from .outcomes import Outcomes
 
 READS_MAX = 65_536  # that may wait for an index
@@ -156,8 +156,3 @@ def refuse_unfinished(value: object) -> None:
             f"function has returned a {type(value).__name__}, which would run beside the state machine: return what "
             "you want to know"
         )
-
-
-def too_many(what: str) -> Busy:
-    """Why one more is not taken."""
-    return Busy(f"{READS_MAX} {what} wait already")

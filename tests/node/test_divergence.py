@@ -206,16 +206,16 @@ def test_what_is_shown_is_of_the_present_leader(impl):
     world.until(lambda: len({node.applied_index for node in world.nodes.values()}) == 1)
     follower.close()
     follower = world.start(follower.id)
-    world.until(lambda: follower.leader_id == leader.id and not follower.status()["waits_for"])
+    world.until(lambda: follower.leader_id == leader.id and not follower.status().waits_for)
     forged(impl, world, leader, follower.id, index=8, log_term=1)
-    world.until(lambda: follower.status()["diverged"])
+    world.until(lambda: follower.status().diverged)
     other = next(node for node in world.nodes.values() if node not in (leader, follower))
     codec = impl._core.Codec(leader.config.cluster, other.id, life(other))
     fields = {"sender": other.id, "term": leader.term + 1}
     messages = [impl.Message(HEARTBEAT, **fields), impl.Message(APP, index=8, log_term=3, **fields)]
     world.receive[follower.id](codec.encode(follower.id, messages))
     world.run()
-    said = follower.status()["diverged"]
+    said = follower.status().diverged
     assert f"in the log of the leader, member {other.id}, it has term 3" in said
     world.close()
 
