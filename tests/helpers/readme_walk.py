@@ -27,7 +27,8 @@ def blocks(language: str) -> list[str]:
 
 def installing() -> str:
     """The line that installs raftx."""
-    return next(line for line in blocks("sh")[0].splitlines() if line.startswith("pip install"))
+    lines = blocks("sh")[0].splitlines()
+    return next(re.sub(r"\s+# .*", "", line) for line in lines if line.startswith("pip install"))
 
 
 class Walk:
