@@ -23,7 +23,7 @@ def test_live_and_ready(group):
         answer = eventually(lambda name=name: (found := group.get(f"/{name}")).code == 200 and found)
         assert (answer.text, answer.headers["content-type"]) == ("ok\n", "text/plain; charset=utf-8")
     lines = group.get("/readyz?verbose").text.splitlines()
-    names = ("running", "member", "leader", "doubt", "history", "applied", "disk")
+    names = ("running", "member", "leader", "doubt", "history", "snapshot", "applied", "disk")
     assert lines == [*[f"[+]{name} ok" for name in names], "readyz check passed"]
     assert group.get("/livez?verbose").text.splitlines() == ["[+]running ok", "[+]ticks ok", "livez check passed"]
     assert "[+]leader excluded: ok" in group.get("/readyz?verbose&exclude=leader").text
