@@ -14,6 +14,11 @@ SEGMENT = 64 << 10
 DATA = bytes(5000)
 
 
+def as_node(impl, call, *given):
+    """A call of a storage that a node uses, in place of that node."""
+    return module(impl, "storage.in_use").by_node(call, *given)
+
+
 def memory(impl, tmp_path, id):
     """The same object in each of its lives."""
     kept = impl.MemoryStorage(voters=[1, 2, 3])
@@ -59,7 +64,7 @@ def test_a_cluster_goes_on_behind_its_base(impl, tmp_path, make, caplog):
         base = leader.applied_index - 3
         for id in makers:
             term = next(entry[1] for entry in world.machines[id].entries if entry[0] == base)
-            world.storages[id].compact(base, term, membership)
+            as_node(impl, world.storages[id].compact, base, term, membership)
         proposed(world, 30)
         expected = world.machines[1].entries
         world.close()
@@ -126,7 +131,7 @@ def test_a_member_that_lacks_what_was_compacted_does_not_disturb_the_others(impl
     done = futures[-1].result(0)
     world.until(lambda: world.nodes[1].applied_index == world.nodes[2].applied_index >= done.index)
     for id in (1, 2):
-        storages[id].compact(done.index, done.term, impl.ConfState(voters=(1, 2, 3)))
+        as_node(impl, storages[id].compact, done.index, done.term, impl.ConfState(voters=(1, 2, 3)))
     world.close()
     world = World(impl, storages=storages, ids=(1, 2, 3))
     leader = world.leader()
