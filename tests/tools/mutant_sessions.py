@@ -23,8 +23,8 @@ MUTANTS = (
         (
             Edit(
                 TABLE,
-                "                how = kept.how if data is not None else LOST\n",
-                "                how, data = LOST, None\n",
+                "                encoded = data[at : at + size] if how != LOST else None\n",
+                "                how, encoded = LOST, None\n",
             ),
         ),
     ),
@@ -41,7 +41,7 @@ MUTANTS = (
         "a command that comes again is applied again",
         SESSIONS,
         (
-            Edit(TABLE, "        if sequence <= state.last:\n            return state.results[sequence]\n", ""),
+            Edit(TABLE, "        if sequence <= state.last:\n            return state.results[sequence].kept()\n", ""),
             Edit(TABLE, "        if sequence != state.last + 1:\n", "        if sequence > state.last + 1:\n"),
         ),
     ),
@@ -54,8 +54,8 @@ MUTANTS = (
             Edit(TABLE, "        if sequence < state.acknowledged:\n            raise Unknown(FORGOTTEN)\n", ""),
             Edit(
                 TABLE,
-                "        if sequence <= state.last:\n            return state.results[sequence]\n",
-                "        if sequence in state.results:\n            return state.results[sequence]\n"
+                "        if sequence <= state.last:\n            return state.results[sequence].kept()\n",
+                "        if sequence in state.results:\n            return state.results[sequence].kept()\n"
                 "        if sequence <= state.last:\n            return None\n",
             ),
         ),
