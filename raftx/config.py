@@ -36,8 +36,8 @@ def cluster_id(name: object) -> bytes:
 class Config:
     """Settings of one member; checked when made, never changed afterwards.
 
-    A ``Node`` uses all of them. A ``RawNode`` has no clock, queues or frames: it ignores the fields whose comment
-    begins with "Node only". Raises ConfigError, which names the field and its range.
+    A ``Node`` uses all of them but ``lease_reads``. A ``RawNode`` has no clock, queues or frames: it ignores the fields
+    whose comment begins with "Node only". Raises ConfigError, which names the field and its range.
     """
 
     #: This member's id, 1..2^63-1; the same for the life of its storage.
@@ -107,7 +107,8 @@ class Config:
     #: Node only. Bytes of log in memory above which what a snapshot has is dropped, whoever may need it; what a member
     #: needs that is being sent a snapshot stays up to twice as much, for 600 election timeouts.
     max_log_bytes: int = 256 << 20
-    #: Node only. After this time in milliseconds a request without an outcome ends as unknown, 1..2^31.
+    #: Node only. After this time in milliseconds, 1..2^31, a request without an outcome ends as unknown, a read as not
+    #: done.
     proposal_timeout_ms: int = 10_000
     #: Node only. What an exception of the state machine's ``apply`` does, other than ApplyError, which goes to the
     #: proposer: "stop" ends the node; "return" gives every Exception to the proposer. The same on all members.

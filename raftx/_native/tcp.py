@@ -149,7 +149,7 @@ class TcpStreams:
         hungry: also until a frame comes. The caller has announced its sleep, and looked again.
         """
         now = monotonic_ns()
-        # Whoever adds or drops a peer wakes the wire's event: announced before a look at what he has left.
+        # Whoever adds or drops a peer wakes the wire's event: announced before a look at what was left.
         self.wire.event.prepare()
         if self.due == 0:
             self.due = self._next_due(now)

@@ -164,7 +164,7 @@ cdef class TcpStreams:
         # frame comes. The caller has announced its sleep, and looked again.
         cdef int fds[4]
         cdef int64_t left = -1, now = raftx_now()
-        # Whoever adds or drops a peer wakes the wire's event: announced before a look at what he has left.
+        # Whoever adds or drops a peer wakes the wire's event: announced before a look at what was left.
         self.wire.event.prepare()
         if self.due == 0:
             self.due = self._next_due(now)

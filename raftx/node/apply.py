@@ -583,7 +583,7 @@ class Applier:
 def refusal(error: BaseException) -> BaseException:
     """What a proposer is told of an exception of ``apply``.
 
-    A NotDone or Unknown, of a proposal to another cluster say, would tell him of this one that it was not applied, and
+    A NotDone or Unknown, of a proposal to another cluster say, would say of this one that it was not applied, and
     it would be proposed again.
     """
     if not isinstance(error, ProposalError):

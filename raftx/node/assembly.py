@@ -318,7 +318,11 @@ def assemble(
     outside.configurations.push(first)
     warn_of_no_member(config.id, list(first.ids()), loaded.joining)
     check_closing()
-    directory = Directory(config.id, transport)
+    founding = loaded.founded
+    if founding is None:
+        # Of a storage that does not say: as long as the log begins with the founding, nothing has changed before it.
+        founding = first.addresses if applied == 0 else {}
+    directory = Directory(config.id, transport, founding)
     directory.follow(first)
     expect = getattr(transport, "expect", None)
     if expect is not None:

@@ -12,6 +12,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from .._native.memory import Entry
@@ -245,13 +246,15 @@ class Directory:
 
     What the transport was told comes before an address from the founding, as long as no change has set another one: who
     starts a member knows better than who founded it. The apply thread's.
+
+    founding: where the first members were reached, as their storage was told when it was founded.
     """
 
-    def __init__(self, id: int, transport: Any) -> None:
+    def __init__(self, id: int, transport: Any, founding: Mapping[int, str] = MappingProxyType({})) -> None:
         self.id = id
         self.transport = transport
         self.told = dict(getattr(transport, "peers", None) or {})
-        self.founding: Mapping[int, str] | None = None
+        self.founding = founding
         #: whether people were told that the transport reaches nobody else than those it was told of
         self.warned = False
         #: addresses that came with the membership, and those of who is no member here and has introduced itself
@@ -260,8 +263,6 @@ class Directory:
 
     def follow(self, membership: Membership) -> None:
         """Reach everybody where the membership says; who left, as a stranger, for a while: it is to hear of it."""
-        if self.founding is None:
-            self.founding = membership.addresses
         for id, url in membership.addresses.items():
             if id in self.told and self.founding.get(id) == url:
                 url = self.told[id]

@@ -45,8 +45,8 @@ class Session:
       applied is left out. Up to 1,000 may be open at once.
     * The result is that of the one time it was applied, on whatever member: also when it comes of a retry.
     * A session with a name goes on when it is opened again: in the next process, say, or on another member. ``open``
-      tells how many of its proposals there have been. Who opened it before is fenced: nothing of his is applied any
-      more, and his proposals end as SessionFenced.
+      tells how many of its proposals there have been. Who opened it before is fenced: nothing of theirs is applied any
+      more, and their proposals end as SessionFenced.
 
     The cluster forgets a session that was not used for its time-to-live; its proposals end as SessionExpired, a
     NotDone, then, unless an attempt that may have been applied went before. While this object and its node live, the

@@ -122,9 +122,9 @@ class SessionTable:
     # --- entries, in their order -----------------------------------------------------------------
 
     def open(self, id: bytes, expected: int, token: bytes, ttl_ms: int, index: int, time: int) -> tuple[bool, int, int]:
-        """Somebody opens a session: whether it is his, with which opening, and its last sequence.
+        """Somebody opens a session: whether it is theirs, with which opening, and its last sequence.
 
-        It is, when the present opening is the one that he expects (0: none). So a copy of the entry that comes late
+        It is, when the present opening is the one that they expect (0: none). So a copy of the entry that comes late
         takes it from nobody; one that follows at once has the same answer.
         """
         self.expire(time)

@@ -112,7 +112,7 @@ class Lock(Held):
 
 
 class ReadWriteLock:
-    """Many readers or one writer. Nobody overtakes: a reader who comes after a writer waits behind him."""
+    """Many readers or one writer. Nobody overtakes: a reader that comes after a writer waits behind it."""
 
     def __init__(self, inner: held.ReadWriteLock) -> None:
         self._inner = inner

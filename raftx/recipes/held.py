@@ -47,7 +47,7 @@ PAUSE = 0.05  # seconds before a claim that came to nothing is repeated
 
 
 class Holder(NamedTuple):
-    """Somebody who holds an object: what he says of himself, and his fencing token."""
+    """A client that holds an object: what it says of itself, and its fencing token."""
 
     value: Any
     token: int
@@ -295,7 +295,7 @@ class Semaphore(Placed):
 
 
 class ReadWriteLock:
-    """Many readers or one writer. Nobody overtakes: a reader who comes after a writer waits behind him."""
+    """Many readers or one writer. Nobody overtakes: a reader that comes after a writer waits behind it."""
 
     def __init__(self, hub: Hub, name: str, wrap: Wrap = lambda on_lost: on_lost) -> None:
         self._hub, self.name, self._wrap = hub, check_text(name, "name"), wrap

@@ -1,8 +1,8 @@
 """Lines of holders and of those who wait: the replicated state of locks, semaphores, elections and parties.
 
 A line has a limit, of which each holder takes a part: all of it (a lock, a writer), or one of many (a permit, a reader,
-a member of a party). Who comes first is first: nobody overtakes who waits, however little he wants. Deterministic, and
-without clocks; the state machine says when somebody goes.
+a member of a party). Who comes first is first: nobody overtakes one that waits, however little it wants. Deterministic, without
+clocks; the state machine says when somebody goes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 #: who holds or waits: a lease, and a number of its owner's
 Key = tuple[bytes, int]
-#: makes a fencing token for him
+#: makes a fencing token for it
 Give = Callable[[Key], int]
 
 WAITERS_MAX = 10_000
@@ -23,11 +23,11 @@ WAITERS_MAX = 10_000
 class Place:
     """Somebody in a line."""
 
-    #: how much of the limit he takes
+    #: how much of the limit it takes
     weight: int
-    #: what he says of himself, encoded
+    #: what it says of itself, encoded
     data: bytes
-    #: his fencing token; 0: he waits
+    #: its fencing token; 0: it waits
     token: int = 0
 
 
@@ -66,14 +66,14 @@ class Line:
         return ("waits",)
 
     def grant(self, key: Key, place: Place) -> int:
-        """He holds it now; his token."""
+        """It holds now; its token."""
         token = self.give(key)
         self.holders[key] = Place(place.weight, place.data, token)
         self.taken += place.weight
         return token
 
     def drop(self, key: Key) -> int:
-        """He is gone, and ``settle`` follows. The token that he had, 0 if he waited, -1 if he was not here."""
+        """It is gone, and ``settle`` follows. The token that it had, 0 if it waited, -1 if it was not here."""
         place = self.holders.pop(key, None)
         if place is not None:
             self.taken -= place.weight
@@ -81,7 +81,7 @@ class Line:
         return -1 if self.waiters.pop(key, None) is None else 0
 
     def holds(self, key: Key) -> int:
-        """The token of a holder; 0: he holds nothing."""
+        """The token of a holder; 0: it holds nothing."""
         place = self.holders.get(key)
         return 0 if place is None else place.token
 
@@ -156,7 +156,7 @@ class Barrier:
         return ("waits",) if key in self.leaving else ("gone",)
 
     def drop(self, key: Key) -> int:
-        """He is gone; 0, for he has no token, and -1 if he was not here."""
+        """It is gone; 0, for it has no token, and -1 if it was not here."""
         for those in (self.arrived, self.inside, self.leaving):
             if key in those:
                 del those[key]
@@ -164,7 +164,7 @@ class Barrier:
         return -1
 
     def holds(self, key: Key) -> int:
-        """Whether he has come in."""
+        """Whether it has come in."""
         return int(key in self.inside or key in self.leaving)
 
     def settle(self) -> list[Key]:

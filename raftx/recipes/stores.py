@@ -184,7 +184,7 @@ class Queue:
         return ("ok",)
 
     def drop(self, key: Key) -> int:
-        """He is gone: what he worked on is for the next one. His token, 0 if he waited, -1 if he was not here."""
+        """It is gone: what it worked on is for the next one. Its token, 0 if it waited, -1 if it was not here."""
         flying = self.flying.pop(key, None)
         if flying is not None:
             heapq.heappush(self.ready, flying[0])
@@ -195,7 +195,7 @@ class Queue:
         return -1
 
     def holds(self, key: Key) -> int:
-        """The token of somebody who works on an item; 0: he does not."""
+        """The token of somebody who works on an item; 0: it does not."""
         return self.flying.get(key, (0, 0))[1]
 
     def settle(self) -> None:

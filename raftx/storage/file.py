@@ -646,6 +646,7 @@ class FileStorage:
             skips=needed,
             addresses=addresses,
             joined=joined,
+            founded=founding.addresses,
             joining=founding.joining,
         )
 

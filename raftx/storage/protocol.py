@@ -101,6 +101,8 @@ class Loaded:
     #: (under 0, which is nobody's id, another entry).
     addresses: Mapping[int, str] = field(default_factory=dict)
     joined: Mapping[int, int] = field(default_factory=dict)
+    #: Where the first members were reached when it was founded; None: it does not say.
+    founded: Mapping[int, str] | None = None
     #: Its member was founded to be added to a cluster that is there.
     joining: bool = False
     #: Entries that the owner has agreed not to give to the state machine: terms by index. None is before the log.

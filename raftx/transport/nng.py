@@ -113,8 +113,8 @@ class NngTransport(SocketTransport):
     dial_ms: how long one attempt to connect may take, 10..60,000 ms, and the greeting after it.
     unacknowledged_ms: a connection ends when what was sent over it is not acknowledged for so long, 100..600,000 ms.
     max_connections: connections from others at once, 2..4096, peers included.
-    max_strangers: how many of these may not have sent a valid frame yet, 1..max_connections - 1. Four times as many
-    more may be there that have not sent the eight bytes with which a connection begins.
+    max_strangers: how many of these may not have sent a valid frame yet, 1..1024, less than max_connections. Four times
+    as many more may be there that have not sent the eight bytes with which a connection begins.
     stranger_ms: how long a connection may be without either, 10..600,000 ms.
     receive_bytes: bytes of received frames that may wait for the engine, 64 KiB..2^40; beyond it nothing is read.
     use_gil: receive and send through pynng's Python calls even where the library can be called directly.

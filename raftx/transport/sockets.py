@@ -64,7 +64,8 @@ class SocketTransport:
         in_range("dial_ms", dial_ms, 10, 60_000)
         in_range("unacknowledged_ms", unacknowledged_ms, 100, 600_000)
         in_range("max_connections", max_connections, 2, 4096)
-        in_range("max_strangers", max_strangers, 1, min(max_connections - 1, 1024), "less than max_connections")
+        most = min(max_connections - 1, 1024)
+        in_range("max_strangers", max_strangers, 1, most, "less than max_connections, and at most 1024")
         in_range("stranger_ms", stranger_ms, 10, 600_000)
         self.listen = listen
         self.peers = dict(peers)

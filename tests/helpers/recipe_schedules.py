@@ -16,7 +16,7 @@ LEASES = [bytes([number]) * 16 for number in range(1, 5)]
 TTLS = (100, 200, 500, 3000)  # milliseconds: a schedule lasts some seconds
 PERIOD, BURST = 20_000_000, 3
 EVERYBODY = 2**62
-LIVE = 2**62  # in an ack: the token that whoever asks has, if he has one
+LIVE = 2**62  # in an ack: the token that whoever asks has, if there is one
 #: kind, weights and limit of what is claimed
 CLAIMS = (("lock", (1,), 1), ("rwlock", (1, 1, EVERYBODY), EVERYBODY), ("semaphore", (1,), 2), ("election", (1,), 1))
 CLAIMS += (("party", (1,), EVERYBODY), ("lock", (1,), 1))

@@ -18,6 +18,16 @@ class Last:
         self.data = entry.data
 
 
+class Kept(Last):
+    """The same with snapshots."""
+
+    def snapshot(self) -> bytes:
+        return self.data
+
+    def restore(self, reader) -> None:
+        self.data = reader.read()
+
+
 @pytest.fixture
 def nodes():
     made = {}
@@ -69,6 +79,41 @@ def test_members_join_and_move_and_find_each_other_after_a_restart(impl, way, no
         node.wait_ready(30)
         eventually(lambda node=node: node._outside.state_machine.data == b"moved")
     assert nodes[2].members[2].url == elsewhere
+
+
+def test_what_a_change_has_set_comes_before_what_the_transport_is_told(impl, nodes, tmp_path):
+    """Also behind a snapshot; and what the transport is told comes before what a member was founded with."""
+    urls = {id: f"tcp://127.0.0.1:{port}" for id, port in enumerate(ports(3), 1)}
+    moved = f"tcp://127.0.0.1:{ports(1)[0]}"
+    founded = {**urls, 2: f"tcp://127.0.0.1:{ports(1)[0]}"}
+    for id in urls:
+        impl.FileStorage.create(tmp_path / str(id), id=id, members=founded)
+
+    def begin_told(id: int, url: str):
+        transport = make_transport(impl, "direct", url, urls)
+        storage = impl.FileStorage(tmp_path / str(id))
+        nodes[id] = impl.Node(impl.Config(id=id, tick_ms=20), storage, transport, Kept()).start()
+        return nodes[id]._outside.transport
+
+    for _ in range(2):
+        told = {id: begin_told(id, url) for id, url in urls.items()}
+        for node in nodes.values():
+            node.wait_ready(30)
+            node.snapshot().result(30)
+        assert told[1].peers[2] == told[3].peers[2] == urls[2] != founded[2]
+        for node in nodes.values():
+            node.close()
+    told = {id: begin_told(id, urls[id]) for id in (1, 2)}
+    nodes[1].wait_ready(30)
+    nodes[1].move(3, moved).result(30)
+    for id in (1, 2):
+        nodes[id].snapshot().result(30)
+        nodes[id].close()
+    told = {id: begin_told(id, {**urls, 3: moved}[id]) for id in urls}
+    assert told[1].peers[3] == told[2].peers[3] == moved
+    for node in nodes.values():
+        node.wait_ready(30)
+    assert told[1].peers[2] == urls[2]
 
 
 @pytest.mark.parametrize("way", ["direct", "tcp", "mixed"])

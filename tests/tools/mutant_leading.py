@@ -356,6 +356,13 @@ MUTANTS = (
         (Edit(LAG, " or (applied > self.marked and self.is_faster(applied)):\n", ":\n"),),
     ),
     Mutant(
+        "behind-until-the-next-tick",
+        0,
+        "a member that has caught up refuses proposals until the next tick",
+        LAGS,
+        (Edit(PROPOSER, "self.gauges.lag_ms == 0 or self.behind() == 0:\n", "self.gauges.lag_ms == 0:\n"),),
+    ),
+    Mutant(
         "handed-over-in-vain",
         0,
         "a proposal is handed over although its deadline comes before it could be applied",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.tools.mutant_kinds import Edit, Mutant
 
+ASSEMBLY = "raftx/node/assembly.py"
 CHANGER = "raftx/node/changer.py"
 CHANGES = "raftx/node/changes.py"
 FILE = "raftx/storage/file.py"
@@ -195,5 +196,12 @@ MUTANTS = (
                 "            if id != self.id and id not in self.known and self._add(id, url):\n",
             ),
         ),
+    ),
+    Mutant(
+        "snapshots-are-taken-for-the-founding",
+        0,
+        "an old address that a transport is told comes before one that a change has set, behind a snapshot",
+        OVER_SOCKETS,
+        (Edit(ASSEMBLY, "    founding = loaded.founded\n", "    founding = first.addresses\n"),),
     ),
 )

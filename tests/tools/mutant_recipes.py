@@ -206,7 +206,7 @@ MUTANTS = (
     Mutant(
         "claims-are-left-behind",
         0,
-        "who stops waiting keeps his place in the line",
+        "one that stops waiting keeps its place in the line",
         CLIENTS,
         (
             Edit(

@@ -1,7 +1,7 @@
 """Frames of simulated nodes as bytes of a stream, through the framing of TcpTransport: split, merged, cut off.
 
 A pipe is one connection. What is put in comes out at the other end, in pieces that are drawn: whole frames, in their
-order, each once. Whoever is there no longer takes what was on its way with him.
+order, each once. What was on its way to or from a member that is gone is gone, too.
 """
 
 from __future__ import annotations
