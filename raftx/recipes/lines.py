@@ -1,8 +1,8 @@
 """Lines of holders and of those who wait: the replicated state of locks, semaphores, elections and parties.
 
 A line has a limit, of which each holder takes a part: all of it (a lock, a writer), or one of many (a permit, a reader,
-a member of a party). Who comes first is first: nobody overtakes one that waits, however little it wants. Deterministic, without
-clocks; the state machine says when somebody goes.
+a member of a party). Who comes first is first: nobody overtakes one that waits, however little it wants. Deterministic,
+without clocks; the state machine says when somebody goes.
 """
 
 from __future__ import annotations
