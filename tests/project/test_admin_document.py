@@ -19,7 +19,6 @@ def test_the_code_runs(tmp_path):
     ran(mounted, tmp_path)
 
 
-@pytest.mark.once
 def test_every_endpoint_is_there():
     node = raftx.Node(raftx.Config(id=1), raftx.MemoryStorage([1]), raftx.MemoryNetwork().transport())
     routes = {

@@ -226,10 +226,10 @@ def test_what_a_compiler_complains_about_is_seen(toy: Path) -> None:
 
 @needs_compiler
 def test_in_place_build_is_incremental_and_all_or_nothing(toy: Path) -> None:
-    build = ("setup.py", "--quiet", "build_ext", "--inplace")
-    both = [f"_core{SUFFIX}", f"quorum{SUFFIX}"]
+    build = ("setup.py", "build_ext", "--inplace")
+    every = [f"_core{SUFFIX}", f"_cyutility{SUFFIX}", f"quorum{SUFFIX}"]
     assert "Cythonizing" in run(toy, *build).stdout
-    assert compiled_in(toy / "raftx") == both
+    assert compiled_in(toy / "raftx") == every
     assert "Cythonizing" not in run(toy, *build).stdout
 
     # An edit of one module compiles that one again.
@@ -239,7 +239,7 @@ def test_in_place_build_is_incremental_and_all_or_nothing(toy: Path) -> None:
     changed = [path.name for path in (toy / "raftx").rglob("*.so") if path.stat().st_mtime_ns != before[path.name]]
     assert changed == [f"quorum{SUFFIX}"]
 
-    # One that cannot be compiled takes the other with it.
+    # One that cannot be compiled takes the others with it.
     (toy / "raftx/consensus/quorum.pyx").write_text(BROKEN_C, encoding="utf-8")
     (toy / "raftx/consensus/quorum.pxd").unlink()
     setup = toy / "setup.py"
@@ -252,7 +252,7 @@ def test_in_place_build_is_incremental_and_all_or_nothing(toy: Path) -> None:
 
 @needs_compiler
 def test_a_debug_build_and_a_normal_one_never_mix(toy: Path) -> None:
-    """Each compiles everything anew behind the other, and again if that was broken off."""
+    """Each compiles all anew behind the other, and again if that was broken off: two modules and what they share."""
     (toy / "raftx/_core.pyx").write_text(
         'cdef extern from *:\n    """\n'
         "    #ifdef RAFTX_DEBUG\n    #define TOY 2\n    #else\n    #define TOY 1\n    #endif\n"
@@ -270,13 +270,13 @@ def test_a_debug_build_and_a_normal_one_never_mix(toy: Path) -> None:
     assert run(toy, "-c", ask).stdout == "1\n"
     assert built("compiled") == normal
     debug = built("debug")
-    assert len(debug) == 2 and not set(debug.values()) & set(normal.values())
+    assert len(debug) == 3 and not set(debug.values()) & set(normal.values())
     assert run(toy, "-c", ask).stdout == "2\n"
     assert built("debug") == debug
     broken = run(toy, *build, check=False, RAFTX_BUILD="compiled", RAFTX_CFLAGS="-no-such-option")
     assert broken.returncode != 0
     again = built("compiled")
-    assert len(again) == 2 and not set(again.values()) & set(debug.values())
+    assert len(again) == 3 and not set(again.values()) & set(debug.values())
     assert run(toy, "-c", ask).stdout == "1\n"
 
 
