@@ -350,8 +350,12 @@ def assemble(
         takes_snapshots, loaded.store, loaded.rebuilt,
     )  # fmt: skip
     kept = newest is not None or not loaded.base_index or hasattr(storage, "keep_addresses")
-    for id in first.ids():
-        engine.peers.py_joined(core.tracker.peers, id, first.joined.get(id, 0) if kept else JOINED_ANY)
+    joined = {id: first.joined.get(id, 0) if kept else JOINED_ANY for id in first.ids()}
+    if loaded.rebuilt and applied == 0:
+        # It was told the members again, and not which entry has added each of them.
+        joined = {id: loaded.met[id].joined if id in loaded.met else JOINED_ANY for id in joined}
+    for id, at in joined.items():
+        engine.peers.py_joined(core.tracker.peers, id, at)
     for id, met in loaded.met.items():
         if id != config.id:
             engine.meetings.py_met(id, met.life, met.joined)

@@ -40,6 +40,7 @@ cdef class Dispatch:
     cdef int send_to(self, int place, uint64_t to) except -1 nogil
     cdef int send_frame(self, int place, uint64_t to, size_t size, size_t start, size_t end) except -1 nogil
     cdef int frame_dropped(self, uint64_t to, size_t start, size_t end) except -1 nogil
+    cdef int tick(self, int slot) except -1 nogil
     cdef int greet(self) except -1 nogil
     cdef int greet_all(self) except -1 nogil
     cdef int heard(self, int place, uint64_t id) except -1 nogil

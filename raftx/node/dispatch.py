@@ -156,6 +156,13 @@ class Dispatch:
         self.scratch.sender = to
         return self.core.step(self.scratch)
 
+    def tick(self, slot: int) -> bool:
+        """Time passes for a member: whether it has not answered for a while, so that our connection is made again."""
+        if not self.peers.tick_place(self.peers.of_slot(self.core.tracker.peers, slot)):
+            return False
+        self.link.renew(self.core.tracker.peers.ids[slot])
+        return True
+
     def greet(self) -> int:
         """A new connection begins with a Hello alone: a small frame, so that the member soon knows whose it is."""
         to = self.link.fresh()

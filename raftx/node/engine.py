@@ -278,8 +278,8 @@ class Engine(Runner):
         self.step_down_if_disk_stalls()
         self.peers.tick()
         for slot in range(self.core.tracker.peers.count):
-            if self.peers.tick_place(self.peers.of_slot(self.core.tracker.peers, slot)):
-                self.link.renew(self.core.tracker.peers.ids[slot])
+            if self.dispatch.tick(slot):
+                self.meetings.unanswered(slot)
         self.compaction.tick()
         self.transfers.tick()
         self.room.tick()

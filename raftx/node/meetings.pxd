@@ -57,6 +57,8 @@ cdef class Meetings:
     @cython.locals(slot=int, place=int)
     cdef bint tick(self) except -1 nogil
     @cython.locals(slot=int, place=int)
+    @cython.locals(place=int)
+    cdef void unanswered(self, int slot) noexcept nogil
     cdef void introduce_if_alone(self) noexcept nogil
     cdef void end_doubt(self) noexcept nogil
     cdef void heard_leader(self, uint64_t sender, bint is_member, uint64_t term) noexcept nogil

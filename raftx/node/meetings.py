@@ -153,6 +153,16 @@ class Meetings:
             return self.introduce(place, to)
         return 0
 
+    def unanswered(self, slot: int) -> None:
+        """A member has not answered for a while: what hears us there may be another life of it, which does not know us.
+
+        One that has forgotten the members cannot ask who we are: it has not even an address of ours. Before this life
+        has begun, what others know of it is counted, and stays as it is.
+        """
+        place = self.peers.of_slot(self.core.tracker.peers, slot)
+        if self.begun:
+            self.peers.knows[place] = self.peers.pausing[place] = self.peers.pauses[place] = 0
+
     def tick(self) -> bool:
         """Time passes. Whether this life has begun with this tick without being known by enough."""
         self.ticks += 1

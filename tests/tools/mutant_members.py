@@ -7,6 +7,7 @@ from tests.tools.mutant_kinds import Edit, Mutant
 ASSEMBLY = "raftx/node/assembly.py"
 CHANGER = "raftx/node/changer.py"
 CHANGES = "raftx/node/changes.py"
+ENGINE = "raftx/node/engine.py"
 FILE = "raftx/storage/file.py"
 LEDGER = "raftx/storage/ledger.py"
 MEETINGS = "raftx/node/meetings.py"
@@ -17,6 +18,7 @@ STATE = "raftx/consensus/state.py"
 TESTS = "node/test_membership_changes.py"
 CONTRACTS = "node/test_contracts.py"
 HISTORY = "node/test_member_history.py"
+REBUILT = "node/test_rebuilt_under_a_newcomer.py"
 OVER_SOCKETS = "node/test_members_over_sockets.py"
 
 MUTANTS = (
@@ -203,5 +205,19 @@ MUTANTS = (
         "an old address that a transport is told comes before one that a change has set, behind a snapshot",
         OVER_SOCKETS,
         (Edit(ASSEMBLY, "    founding = loaded.founded\n", "    founding = first.addresses\n"),),
+    ),
+    Mutant(
+        "who-leads-stays-unknown",
+        0,
+        "a rebuilt member is never told where a leader is that was added after the founding",
+        REBUILT,
+        (Edit(ENGINE, "                self.meetings.unanswered(slot)\n", "                pass\n"),),
+    ),
+    Mutant(
+        "told-members-for-founders",
+        0,
+        "a rebuilt member believes that all whom it was told were there from the beginning, and does not listen to others",
+        REBUILT,
+        (Edit(ASSEMBLY, "    if loaded.rebuilt and applied == 0:\n", "    if loaded.rebuilt and applied < 0:\n"),),
     ),
 )
