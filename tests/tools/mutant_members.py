@@ -216,7 +216,7 @@ MUTANTS = (
     Mutant(
         "told-members-for-founders",
         0,
-        "a rebuilt member believes that all whom it was told were there from the beginning, and does not listen to others",
+        "a rebuilt member believes that all whom it was told founded the cluster, and listens to nobody who came later",
         REBUILT,
         (Edit(ASSEMBLY, "    if loaded.rebuilt and applied == 0:\n", "    if loaded.rebuilt and applied < 0:\n"),),
     ),
