@@ -85,6 +85,8 @@ class Fetch:
         self.tries = 0
         #: no further request before this time: the bound on the rate
         self.not_before = now
+        #: when the source was asked for anything last, if only for nothing
+        self.said = now
 
     def window(self) -> int:
         """How many may be asked for and not here: two where the way is slow, more where that many arrive in no time."""
@@ -254,6 +256,11 @@ class Courier:
                     return
                 fetch.start_again(fetch.source, now)
             self.go_on()
+        fetch = self.fetch
+        if fetch is not None and now < fetch.not_before and now - fetch.said >= self.retry_ns:
+            # A low rate makes long pauses, and whoever asks for nothing is believed to be gone: the source would close
+            # the file, and keep no longer what follows it. So it is asked for no chunk at all.
+            self.ask(0)
         while self.readers:
             (place, (reader, used)) = next(iter(self.readers.items()))
             if now - used < READER_TRIES * self.retry_ns:
@@ -386,11 +393,18 @@ class Courier:
         fetch.next = max(fetch.next, missing)
         count = min(chunks, missing + fetch.window()) - fetch.next
         if count > 0:
-            index, term = fetch.descriptor.index, fetch.descriptor.term
-            self.say(self.commands.ask, fetch.source, index, term, fetch.tag, fetch.next, count)
+            self.ask(count)
             for number in range(fetch.next, fetch.next + count):
                 fetch.asked[number] = now
             fetch.next += count
+
+    def ask(self, count: int) -> None:
+        """So many chunks are wanted, from the next one on."""
+        fetch = self.fetch
+        assert fetch is not None
+        index, term = fetch.descriptor.index, fetch.descriptor.term
+        self.say(self.commands.ask, fetch.source, index, term, fetch.tag, fetch.next, count)
+        fetch.said = self.clock.py_now()
 
     def finish(self) -> None:
         """Everything is here."""

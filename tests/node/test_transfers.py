@@ -253,6 +253,21 @@ def test_the_rate_is_bounded(cluster):
     three.agree(20_000)
 
 
+def test_a_low_rate_is_not_taken_for_silence(cluster):
+    """A chunk may take longer than a source waits for who asks for nothing: it goes on being asked, for no chunk."""
+    three = cluster(snapshot_bytes_per_second=800, max_log_bytes=10**6, step=0.02)
+    away = three.behind(b"z" * 700, rounds=5)
+    halfway(three, away)
+    first = three.seen[-1][2].index
+    for _ in range(4):
+        three.fill(1)
+    assert three.leader().status().snapshot.index > first + 100
+    three.agree(20_000)
+    transfers = three.transfers(away)
+    assert (transfers.fetched, transfers.given_up) == (1, 0)
+    assert {m.index for _, _, m in three.seen if m.kind == CHUNKS} == {first}
+
+
 def test_what_follows_the_snapshot_stays_until_it_is_there(cluster):
     """Beyond what the log may have otherwise: one transfer is enough, although the others go on meanwhile."""
     three = cluster(snapshot_bytes_per_second=200_000, max_log_bytes=40_000)

@@ -80,6 +80,13 @@ MUTANTS = (
         (Edit(COURIER, "        if now < fetch.not_before:\n", "        if now < 0:\n"),),
     ),
     Mutant(
+        "a-pause-is-silence",
+        0,
+        "while the rate allows no chunk the source hears nothing, and believes that nobody fetches any more",
+        FETCHED,
+        (Edit(COURIER, "            self.ask(0)\n", "            pass\n"),),
+    ),
+    Mutant(
         "chunks-without-a-window",
         0,
         "many chunks are under way, and heartbeats wait behind them",
