@@ -90,6 +90,7 @@ def summary(seen: Look) -> dict[str, Any]:
             "restored": founding.restored,
             "base_index": founding.base,
             "base_term": founding.base_term,
+            "origin": f"{founding.origin:08x}" if founding.origin else None,
         }
     if recovery is not None:
         reader = recovery.reader
@@ -159,6 +160,8 @@ def info_shown(seen: Look) -> str:
             rows.append(("rebuilt", "with nothing of what the member held before"))
         if founding.base:
             rows.append(("began behind", f"entry {founding.base:,} of term {founding.base_term:,}"))
+        if founding.origin:
+            rows.append(("origin", f"{founding.origin:08x}"))
         rows += [("segment bytes", founding.segment_bytes)]
     if recovery is not None:
         reader = recovery.reader

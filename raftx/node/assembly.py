@@ -180,6 +180,12 @@ class Parts:
         meetings = self.engine.meetings
         if meetings.lost_why == REMOVED:
             return Removed(removed(self.engine.core.id))
+        if meetings.apart:
+            return WrongDirectory(
+                f"node {self.engine.core.id} was founded with other first members, or with another state, than member "
+                f"{int(meetings.apart)}, and under the same name of a cluster. Compare the two directories (raftx "
+                "wal info), and found the wrong one anew, in an empty directory. Both stay as they are"
+            )
         by, life, why = int(meetings.lost_to), int(meetings.lost_life), OWN_WHY.get(meetings.lost_why, "")
         if meetings.flags & REBUILT and self.engine.core.in_doubt and not meetings.doubted:
             return MemoryLost(
@@ -349,6 +355,7 @@ def assemble(
         core, codec, link, clock, event, proposals, writes, disk, applies, commands, config, StageTimes(clock), limit,
         takes_snapshots, loaded.store, loaded.rebuilt,
     )  # fmt: skip
+    engine.meetings.py_founded(loaded.origin, loaded.origin_index)
     kept = newest is not None or not loaded.base_index or hasattr(storage, "keep_addresses")
     joined = {id: first.joined.get(id, 0) if kept else JOINED_ANY for id in first.ids()}
     if loaded.rebuilt and applied == 0:

@@ -12,7 +12,7 @@ cdef uint64_t PART, PART_MASK, LAST_MASK, PART_UNIT, LAST_UNIT
 cdef uint64_t ASK, REBUILT, JOINED_ANY, JOINED_UNKNOWN, OWN, REMOVED_LIFE, REMOVED, STRANGER
 cdef int ADDRESSES_A_TICK, ALONE_TIMEOUTS
 cdef int LEADER
-cdef int EARLIER, PLACES, MEMBERS_MAX, MSG_KNOWN, MSG_MEET, WAIT_TIMEOUTS, WAIT_MS, HELP_TIMEOUTS
+cdef int EARLIER, ORIGIN_SHIFT, PLACES, MEMBERS_MAX, MSG_KNOWN, MSG_MEET, WAIT_TIMEOUTS, WAIT_MS, HELP_TIMEOUTS
 cdef uint32_t FLAG_REJECT
 
 @cython.final
@@ -40,13 +40,13 @@ cdef class Meetings:
     cdef public uint64_t joined
     cdef int64_t addresses, alone
     cdef readonly uint64_t life
-    cdef uint64_t part1, part2, part3
+    cdef uint64_t part1, part2, part3, origin, origin_index
     cdef readonly uint64_t flags
     cdef readonly bint begun, lost, doubted
     cdef public bint settled
     cdef readonly int64_t patience
     cdef int64_t waited, led, unhelped
-    cdef readonly uint64_t lost_to, lost_life, lost_why
+    cdef readonly uint64_t lost_to, lost_life, lost_why, apart
     cdef uint64_t stranger
     cdef int64_t[::1] told_stale, told_left
     cdef int64_t ticks
@@ -56,15 +56,18 @@ cdef class Meetings:
     cdef int introduce_again(self, int place, uint64_t to) except -1 nogil
     @cython.locals(slot=int, place=int)
     cdef bint tick(self) except -1 nogil
-    @cython.locals(slot=int, place=int)
     @cython.locals(place=int)
     cdef void unanswered(self, int slot) noexcept nogil
+    @cython.locals(slot=int, place=int)
     cdef void introduce_if_alone(self) noexcept nogil
     cdef void end_doubt(self) noexcept nogil
     cdef void heard_leader(self, uint64_t sender, bint is_member, uint64_t term) noexcept nogil
     cdef bint look(self) noexcept nogil
     @cython.locals(slot=int, others=int, known=int)
     cdef bint is_known(self, uint64_t voters) noexcept nogil
+    @cython.locals(origin=uint64_t)
+    cdef bint is_apart(self, Message m) noexcept nogil
+    cdef int part(self, Message m, bint is_member) except -1 nogil
     @cython.locals(slot=int, place=int)
     cdef int receive(self, Message m, uint64_t life) except -1 nogil
     cdef int take_known(self, Message m, int place) except -1 nogil

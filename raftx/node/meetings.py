@@ -22,7 +22,7 @@ from ..storage.wal_format import EARLIER, REMOVED, REMOVED_LIFE
 from ..types import FLAG_REJECT, LEADER, MEMBERS_MAX, MSG_KNOWN, MSG_MEET
 from .channels import ApplyQueue
 from .peers import PeerTable
-from .rows import ASK, JOINED_ANY, JOINED_UNKNOWN, OWN, PLACES, REBUILT, STRANGER
+from .rows import ASK, JOINED_ANY, JOINED_UNKNOWN, ORIGIN_SHIFT, OWN, PLACES, REBUILT, STRANGER
 
 QUEUED = 64  # introductions that may wait for the disk; what comes beyond is dropped, and comes again
 WAIT_TIMEOUTS = 3  # election timeouts after which a life begins that too few others know,
@@ -99,6 +99,10 @@ class Meetings:
         number = int.from_bytes(store, "little")
         self.part1, self.part2, self.part3 = number & PART_MASK, number >> PART & PART_MASK, number >> 2 * PART
         self.flags = REBUILT if rebuilt else 0
+        #: as in ``Loaded``; the flags have the first one, too
+        self.origin = self.origin_index = 0
+        #: a member that was founded otherwise, which ended this life; 0: none
+        self.apart = 0
         self.queue = MeetQueue(Event(), QUEUED)
         self.empty_spans = Spans()
         #: it takes part. Invariant: before that the core hears nothing, and no time passes for it
@@ -188,6 +192,8 @@ class Meetings:
         if self.begun or self.look():
             self.end_doubt()
             return False
+        if self.apart != 0:
+            return False
         self.waited += 1
         self.led += 1
         if self.waited < self.patience:
@@ -229,7 +235,7 @@ class Meetings:
 
     def look(self) -> bool:
         """Whether this life has begun: enough others know it."""
-        if not self.begun and self.lost_to == 0:
+        if not self.begun and self.lost_to == 0 and self.apart == 0:
             self.begun = self.is_known(self.core.tracker.voters) and self.is_known(self.core.tracker.outgoing)
         return self.begun
 
@@ -262,6 +268,26 @@ class Meetings:
         self.look()
         return 0
 
+    def is_apart(self, m: Message) -> bool:
+        """Whether a Meet is of a member that was founded with other members than this one, or with another state."""
+        origin = m.hint >> ORIGIN_SHIFT
+        return origin != 0 and self.origin != 0 and origin != self.origin
+
+    def part(self, m: Message, is_member: bool) -> int:
+        """A member was founded otherwise than this one: they cannot be one cluster, though it has the same name.
+
+        Which of them is wrong nobody can tell. Where something was committed since, the group is what it was founded
+        as, and the other one ends once it hears of it. A life that has done nothing yet ends; its storage stays as it
+        is.
+        """
+        if self.core.committed <= self.origin_index:
+            self.apart = m.sender
+            self.begun = False
+            self.lost = True
+            return 0
+        # One that is no member here would not be told otherwise.
+        return 0 if is_member else self.meet(m.sender)
+
     def receive(self, m: Message, life: int) -> int:
         """A Meet or a Known, from a frame of that life of its sender."""
         slot = self.core.tracker.peers.slot_of(m.sender)
@@ -273,6 +299,8 @@ class Meetings:
         place = self.peers.of_slot(self.core.tracker.peers, slot)
         if m.kind == MSG_KNOWN:
             return self.take_known(m, place)
+        if self.is_apart(m):
+            return self.part(m, True)
         if m.hint & ASK != 0:
             self.peers.knows[place] = self.peers.pausing[place] = self.peers.pauses[place] = 0
         if self.peers.joined[place] == JOINED_UNKNOWN:
@@ -301,6 +329,8 @@ class Meetings:
             self.spans.clear()
             self.spans.push_copy(m.body, m.body_size, m.sender, 1)
             self.applies.put_address(self.spans, m.sender)
+        if self.is_apart(m):
+            return self.part(m, False)
         if self.core.self_slot < 0 or not self.settled:
             return 0
         if m.context != 0 and m.context - 1 <= self.core.applied:
@@ -411,6 +441,11 @@ class Meetings:
         return not told
 
     # For Python.
+
+    def py_founded(self, origin: int, index: int) -> None:
+        """What this member was founded with, as ``Loaded.origin`` and ``origin_index``. Before the first round."""
+        self.origin, self.origin_index = origin, index
+        self.flags |= origin << ORIGIN_SHIFT
 
     def py_met(self, id: int, life: int, joined: int) -> None:
         """What the storage remembers of a member, which that entry has added. Before the first round."""

@@ -39,7 +39,7 @@ from . import skips as skips_file
 from .book import Book
 from .disk import Disk
 from .founding import NAME as FOUNDING
-from .founding import Founding, check_segment_bytes, joiner, planned
+from .founding import Founding, check_segment_bytes, joiner, origin_of, planned
 from .in_use import Use, as_node
 from .ledger import Ledger
 from .lives import NAME as LIVES
@@ -249,7 +249,10 @@ class FileStorage:
             )
         conf_state, addresses = founding.conf_state, founding.addresses
         made = replace(found, cluster=new, conf_state=conf_state, addresses=addresses, joined={})
-        founding = replace(founding, base=found.index, base_term=found.term, restored=True)
+        founding = replace(
+            founding, base=found.index, base_term=found.term, restored=True,
+            origin=origin_of(conf_state, found.cluster, found.index, found.term),
+        )  # fmt: skip
         storage._found(founding, lambda directory: copy_snapshot(file, directory, made, snapshot_level))
         return storage
 
@@ -648,6 +651,8 @@ class FileStorage:
             joined=joined,
             founded=founding.addresses,
             joining=founding.joining,
+            origin=founding.origin,
+            origin_index=founding.base,
         )
 
     def _addresses(

@@ -35,8 +35,9 @@ SEGMENT_BYTES_MAX = 1 << 40
 SIZE_MAX = 1 << 17  # bytes: room for all addresses that there can be
 _HEAD = struct.Struct("<8sIIII")  # magic, version, crc of all behind it, bytes used, version again
 _CRC_FROM = 16
-# cluster, store, id, segment_bytes; flags, 0, how often it was opened before, base, its term
+# cluster, store, id, segment_bytes; flags, origin, how often it was opened before, base, its term
 _FIXED = struct.Struct(f"<{CLUSTER_BYTES}s{STORE_BYTES}sQQIIQQQ")
+_ORIGIN = struct.Struct(f"<{CLUSTER_BYTES}sQQ")  # cluster, index, term
 _MEMBERS_AT = _HEAD.size + _FIXED.size
 
 
@@ -66,6 +67,8 @@ class Founding:
     #: it is to be added to a cluster that is there: it has no membership, and ``addresses`` are those of some members,
     #: by numbers from 1 on that are nobody's id
     joining: bool = False
+    #: tells whether two first members of a cluster were founded alike, see ``origin_of``; 0: this is no word on it
+    origin: int = 0
 
     def encode(self) -> bytes:
         """The bytes of the file."""
@@ -73,8 +76,8 @@ class Founding:
         flags = FLAG_REBUILT * self.rebuilt | FLAG_IN_DOUBT * self.in_doubt | FLAG_RESTORED * self.restored
         flags |= FLAG_JOINING * self.joining
         _FIXED.pack_into(
-            data, _HEAD.size, self.cluster, self.store, self.id, self.segment_bytes, flags, 0, self.opened, self.base,
-            self.base_term,
+            data, _HEAD.size, self.cluster, self.store, self.id, self.segment_bytes, flags, self.origin,
+            self.opened, self.base, self.base_term,
         )  # fmt: skip
         _HEAD.pack_into(data, 0, MAGIC, VERSION, 0, len(data), VERSION)
         _HEAD.pack_into(data, 0, MAGIC, VERSION, zlib.crc32(bytes(data[_CRC_FROM:])), len(data), VERSION)
@@ -138,7 +141,18 @@ def planned(
             except UsageError as error:
                 raise ConfigError(f"{name}: {error}") from error
             addresses[member] = url
-    return Founding(cluster, store, id, segment_bytes // BLOCK * BLOCK, conf_state, addresses)
+    return Founding(
+        cluster, store, id, segment_bytes // BLOCK * BLOCK, conf_state, addresses, origin=origin_of(conf_state)
+    )
+
+
+def origin_of(conf_state: ConfState, cluster: bytes = b"", index: int = 0, term: int = 0) -> int:
+    """What the first members of a cluster must have in common, in 32 bits: their ids, and the state they begin with.
+
+    That is known by the cluster it is from and by its last entry: two backups of the same entry hold the same state,
+    though not the same bytes. Addresses may differ, as each member may reach the others by other ones.
+    """
+    return zlib.crc32(_ORIGIN.pack(cluster, index, term) + conf_state.encode()) or 1
 
 
 def decode(data: bytes) -> Founding:
@@ -153,8 +167,8 @@ def decode(data: bytes) -> Founding:
             f"the directory has format version {version}; this raftx reads version {VERSION} alone and converts no "
             "other: use the raftx that wrote it, or begin a new cluster in new directories"
         )
-    cluster, store, id, segment_bytes, flags, zero, opened, base, base_term = _FIXED.unpack_from(data, _HEAD.size)
-    if flags & ~FLAGS or zero:
+    cluster, store, id, segment_bytes, flags, origin, opened, base, base_term = _FIXED.unpack_from(data, _HEAD.size)
+    if flags & ~FLAGS:
         raise WalDamaged(f"the file {NAME} has flags that this raftx does not know")
     try:
         conf_state, addresses, _ = decode_members(data[_MEMBERS_AT:])
@@ -163,7 +177,7 @@ def decode(data: bytes) -> Founding:
     return Founding(
         cluster, store, id, segment_bytes, conf_state, addresses, bool(flags & FLAG_REBUILT),
         bool(flags & FLAG_IN_DOUBT), opened, base, base_term, bool(flags & FLAG_RESTORED),
-        bool(flags & FLAG_JOINING),
+        bool(flags & FLAG_JOINING), origin,
     )  # fmt: skip
 
 

@@ -105,6 +105,11 @@ class Loaded:
     founded: Mapping[int, str] | None = None
     #: Its member was founded to be added to a cluster that is there.
     joining: bool = False
+    #: A number in 0..2^32-1 that is the same for all first members of a cluster, and another one for those who were
+    #: founded with other members or another state; 0: the storage does not say. And the entry that its log began behind
+    #: at that time.
+    origin: int = 0
+    origin_index: int = 0
     #: Entries that the owner has agreed not to give to the state machine: terms by index. None is before the log.
     skips: Mapping[int, int] = field(default_factory=dict)
 

@@ -153,7 +153,7 @@ def rebuild(
         store = disk.random(STORE_BYTES)
         founding = replace(
             founding, store=store, rebuilt=True, in_doubt=not alone, opened=opened + LIVES_UNREAD,
-            base=0, base_term=0, restored=False,
+            base=0, base_term=0, restored=False, origin=0,
         )  # fmt: skip
         swap.clean()
         # What is skipped comes again from the others.

@@ -170,6 +170,7 @@ def _planned(
         base=seen.recovery.base,
         base_term=seen.recovery.base_term,
         restored=any([each.counts for each in seen.snapshots]),
+        origin=0,  # several survivors may be recovered, each up to another entry
     )
 
 

@@ -51,6 +51,7 @@ def test_info_for_programs(impl, whole):
     }  # fmt: skip
     assert set(found["founding"]) == {
         "cluster", "id", "store", "segment_bytes", "members", "rebuilt", "restored", "base_index", "base_term",
+        "origin",
     }  # fmt: skip
     assert set(found["log"]) == {
         "term", "vote", "commit", "incarnation", "base_index", "base_term", "first_index", "last_index", "last_term",

@@ -29,7 +29,17 @@ class World:
     """Nodes of one implementation on one clock; frames wait in a queue until they are delivered."""
 
     def __init__(
-        self, impl, count=3, storages=None, each=None, rows=None, ids=None, step=0.001, clocks=None, **settings
+        self,
+        impl,
+        count=3,
+        storages=None,
+        each=None,
+        rows=None,
+        ids=None,
+        step=0.001,
+        clocks=None,
+        absent=(),
+        **settings,
     ):
         self.impl = impl
         #: settings of single members, and ``max_frame_bytes`` of their transports
@@ -56,7 +66,8 @@ class World:
         #: seconds that a round takes: less, and the network is quicker
         self.step = step
         for id in self.ids:
-            self.start(id)
+            if id not in absent:
+                self.start(id)
 
     def start(self, id, machine=None, committed=False, **settings):
         times = {"tick_ms": TICK_MS, "election_ticks": ELECTION_TICKS, "proposal_timeout_ms": 5000}

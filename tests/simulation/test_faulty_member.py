@@ -72,4 +72,4 @@ def test_one_member_meets_a_fault(impl, tell):
     text = ", ".join([f"{kind} {n}" for kind, n in sorted(seen.items())])
     tell(f"{count} schedules, {hit} faults ({text}), {totals['failed nodes']} nodes failed, {totals['done']} done")
     assert hit > count // 3
-    assert totals["failed nodes"] > hit // 8 and totals["done"] > 5 * count
+    assert totals["failed nodes"] >= max(1, hit // 8) and totals["done"] > 5 * count

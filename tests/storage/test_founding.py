@@ -202,7 +202,8 @@ def test_what_the_file_says(impl, tmp_path):
     ends = (8, 12, 16, 20, 24), (56, 64, 72, 76, 80, 88, 96, 104)
     number = [int.from_bytes(data[a:b], "little") for each in ends for a, b in itertools.pairwise(each)]
     assert data[:8] == b"RAFTXFND"
-    assert number == [3, zlib.crc32(data[16:]), len(data), 3, 2, SMALL + 4096, 0, 0, 0, 0, 0]
+    origin = zlib.crc32(bytes(32) + impl.ConfState(voters=(1, 2, 3), learners=(5,)).encode())
+    assert number == [3, zlib.crc32(data[16:]), len(data), 3, 2, SMALL + 4096, 0, origin, 0, 0, 0]
     assert data[24:40] == CLUSTER
     conf_state = impl.ConfState(voters=(1, 2, 3), learners=(5,))
     encoded = conf_state.encode()

@@ -14,6 +14,7 @@ SENDERS = "raftx/node/senders.py"
 
 STORAGE = "storage/test_lives.py"
 NODE = "node/test_meetings.py"
+APART = "node/test_founded_apart.py"
 
 MUTANTS = (
     Mutant(
@@ -168,5 +169,19 @@ MUTANTS = (
                 "    return max(opened, lives.count), lives.met\n",
             ),
         ),
+    ),
+    Mutant(
+        "founded-apart-is-not-seen",
+        0,
+        "members take part together that were founded with other members than each other, or with another state",
+        APART,
+        (Edit(MEETINGS, "origin != 0 and self.origin != 0 and origin != self.origin", "origin != origin"),),
+    ),
+    Mutant(
+        "a-group-ends-for-who-is-apart",
+        0,
+        "a group that has committed something ends because of one that was founded otherwise",
+        APART,
+        (Edit(MEETINGS, "        if self.core.committed <= self.origin_index:\n", "        if m.sender != 0:\n"),),
     ),
 )

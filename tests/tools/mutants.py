@@ -145,6 +145,8 @@ SUITE = (
     "node/test_peers.py",
     "node/test_senders.py",
     "node/test_meetings.py",
+    "node/test_founded_apart.py",
+    "node/test_rebuilt_under_a_newcomer.py",
     "node/test_channels.py",
     "node/test_in_use.py",
     "node/test_committed_stream.py",
