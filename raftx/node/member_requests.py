@@ -126,7 +126,6 @@ class MemberRequests(Requests[R]):
         nanoseconds = int(min(max(timeout, 0.0), SECONDS_MAX) * 1e9)
         if not self._made().changer.ask(request, goal, future, nanoseconds):
             self._outcomes.reject(request, TOO_MANY, Busy)
-            self._outcomes.wake_all()
         return future
 
     # --- what they are -----------------------------------------------------------------------------

@@ -191,13 +191,16 @@ class Outcomes:
         return number
 
     def look_again(self, sequence: int) -> None:
-        """Whether a request ended before it was registered."""
+        """Whether a request ended before it was registered. Nobody waits for its future yet, which its caller makes.
+
+        Other futures may have ended meanwhile; the thread that ended them wakes who waits for them. This one belongs to
+        a user, whose other callbacks must not run in the midst of what it does.
+        """
         outcome = self.early.pop(sequence, None)
         if outcome is not None:
             self.end_one(sequence, outcome)
         if self.ended:
             self.end_unknown(sequence, reason_of(self.cause), self.cause)
-        self.wake_all()
 
     # --- ends, on the apply thread ----------------------------------------------------------------
 

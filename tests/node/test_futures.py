@@ -195,6 +195,19 @@ def test_what_was_applied_before_it_was_registered_is_done(outcomes, futures, ma
     assert not early and not outcomes.pending
 
 
+def test_who_registers_runs_no_callback_of_others(outcomes, futures):
+    """Another thread ends a future, and has not called its callbacks yet: they do not run within a proposal."""
+    called = []
+    other = futures.Future()
+    other.add_done_callback(called.append)
+    outcomes.settle(outcomes.open(4, other), "ended")
+    outcomes.early[5] = ValueError("it ended before it was registered")
+    outcomes.register(5, own := futures.Future())
+    assert own.done() and called == []
+    outcomes.refuse(1, 0, 0, "")  # the other thread comes to wake who waits
+    assert called == [other]
+
+
 def test_what_nobody_registers_is_forgotten(outcomes):
     outcomes.refuse(1, 3, 3, "no leader")
     assert len(outcomes.early) == 3

@@ -628,4 +628,17 @@ MUTANTS = (
             ),
         ),
     ),
+    Mutant(
+        "who-registers-runs-callbacks",
+        0,
+        "a proposer that finds its outcome there runs the callbacks of others in the midst of its call",
+        "node/test_futures.py",
+        (
+            Edit(
+                "raftx/node/outcomes.py",
+                "            self.end_unknown(sequence, reason_of(self.cause), self.cause)\n",
+                "            self.end_unknown(sequence, reason_of(self.cause), self.cause)\n        self.wake_all()\n",
+            ),
+        ),
+    ),
 )
