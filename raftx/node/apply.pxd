@@ -2,7 +2,7 @@ import cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from .._native.memory cimport Cursor
 from .._native.threads cimport Event, ProposalQueue
-from .batches cimport Batch
+from .batches cimport ApplyBatch
 from .channels cimport ApplyGauges, ApplyQueue
 from .outcomes cimport Outcomes, Raised
 
@@ -34,7 +34,7 @@ cdef class Applier:
     cdef set counted
     cdef size_t rows, row, span, spans_left
     cdef bint in_span
-    cdef readonly Batch batch
+    cdef readonly ApplyBatch batch
     cdef Py_ssize_t gathered
     cdef public object skips
     cdef Cursor cursor

@@ -29,7 +29,7 @@ from ..types import (
     Role,
     StateChange,
 )
-from .batches import Batch
+from .batches import ApplyBatch
 from .channels import ApplyGauges, ApplyQueue
 from .divergence import contradiction
 from .leadership import Leadership
@@ -104,7 +104,7 @@ class Applier:
         #: why a snapshot that is needed cannot be stored at all, and the entry of that one
         self.untaken: tuple[str, int] = ("", 0)
         #: entries for a machine that takes many at once; None: it takes one
-        self.batch: Batch | None = None
+        self.batch: ApplyBatch | None = None
         #: how many are gathered for it; 0 between rounds
         self.gathered = 0
         #: entries that the machine is not given: terms by index
@@ -175,7 +175,7 @@ class Applier:
 
     def take_batches(self) -> None:
         """Before the first round: give the state machine many entries at once, as it has ``apply_batch``."""
-        self.batch = Batch(self.id, self.state_machine)
+        self.batch = ApplyBatch(self.id, self.state_machine)
 
     def set_bounds(self, index: int) -> None:
         """A snapshot is begun, or is not to be had now: when it is time for the next one."""

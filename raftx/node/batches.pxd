@@ -4,7 +4,7 @@ from libc.stdint cimport uint64_t
 cdef Py_ssize_t BATCH_ENTRIES, BATCH_BYTES
 
 @cython.final
-cdef class Batch:
+cdef class ApplyBatch:
     cdef readonly uint64_t id
     cdef object machine
     cdef list entries, sequences

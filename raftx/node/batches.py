@@ -17,7 +17,7 @@ BATCH_ENTRIES = 1024  # that are given at once
 BATCH_BYTES = 4 << 20  # of their data, above which no further one is taken
 
 
-class Batch:
+class ApplyBatch:
     """What is given next. machine: has ``apply_batch``."""
 
     def __init__(self, id: int, machine: Any) -> None:
