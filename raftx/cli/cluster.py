@@ -29,7 +29,7 @@ ROLES = {"leader": GOOD, "candidate": DOUBTFUL, "pre_candidate": DOUBTFUL, "none
 def status(urls: tuple[str, ...], config: str | None, token: str | None, timeout: float | None, programs: bool) -> int:
     """How each member of a cluster stands, as one of them sees it.
 
-    The exit code is 1 where there is no leader, or a member is down or has failed.
+    The exit code is 1 where there is no leader, or a member is down, has failed, is in doubt or cannot take part.
     """
     found = admin_of(urls, config, token, timeout).cluster()
     problems = problems_of(found)
@@ -59,7 +59,6 @@ def row_of(member: dict[str, Any], newest: int | None) -> list[Cell]:
     applied, lag = status.get("applied"), None
     if applied is not None and newest is not None:
         lag = max(newest - applied, 0)
-    up = bool(member["reachable"])
     return [
         str(member["id"]),
         (role, ROLES.get(role, "")),
@@ -67,7 +66,7 @@ def row_of(member: dict[str, Any], newest: int | None) -> list[Cell]:
         number(status.get("commit")),
         number(applied),
         number(lag) if not lag else (number(lag), DOUBTFUL),
-        ("up", GOOD) if up else ("down", BAD),
+        peer_shown(member),
         size_shown(at(status, "disk", "used")),
         sync_shown(status),
         seen_shown(member.get("seen_ms")),
@@ -114,17 +113,43 @@ def problems_of(found: dict[str, Any]) -> list[str]:
     """What is wrong, each in a sentence."""
     problems = [] if found.get("leader") else ["there is no leader: nothing is acknowledged"]
     for each in found["members"]:
-        status = each.get("status") or {}
-        if not each["reachable"]:
-            reason = each.get("error")
-            problems.append(f"member {each['id']} is down" + (f": {reason}" if reason else ""))
-        elif status.get("failure"):
-            problems.append(f"member {each['id']} has failed: {status['failure']}")
-        elif at(status, "disk", "full"):
-            problems.append(f"the disk of member {each['id']} is full")
-        elif status.get("diverged"):
-            problems.append(f"member {each['id']}: {status['diverged']}")
+        if each["reachable"]:
+            what = problem_of(each.get("status") or {})
+        else:
+            what = "is down" + (f": {each['error']}" if each.get("error") else "")
+        if what:
+            problems.append(f"member {each['id']} {what}")
     return problems
+
+
+def problem_of(status: dict[str, Any]) -> str:
+    """What is wrong with a member that answers, the gravest of it; "": nothing."""
+    if status.get("failure"):
+        return f"has failed: {status['failure']}"
+    if status.get("diverged"):
+        return f"contradicts its leader: {status['diverged']}"
+    if at(status, "disk", "full"):
+        return "has no room on its disk"
+    if status.get("stuck"):
+        return f"cannot catch up: {status['stuck']}"
+    if status.get("in_doubt"):
+        return "is in doubt: it does not vote and is not counted before a leader has brought it up to date"
+    if status.get("waits_for"):
+        missing = ", ".join([str(id) for id in status["waits_for"]])
+        return f"takes no part yet: it waits for members {missing}, who do not know yet that it was started again"
+    return ""
+
+
+def peer_shown(member: dict[str, Any]) -> Cell:
+    """Whether a member answers, and takes part."""
+    if not member["reachable"]:
+        return ("down", BAD)
+    status = member.get("status") or {}
+    if status.get("failure"):
+        return ("failed", BAD)
+    if status.get("in_doubt"):
+        return ("in doubt", DOUBTFUL)
+    return ("up", GOOD) if not problem_of(status) else ("ill", DOUBTFUL)
 
 
 @click.command("members", cls=Command)

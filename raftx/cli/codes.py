@@ -15,8 +15,8 @@ CLOSED = 141  # whoever reads the output
 
 EXIT_CODES = {
     "0": "done, and nothing is wrong",
-    "1": "something is wrong: there is damage, a member does not start with what there is, a member is down or the "
-    "cluster has no leader, the doctor finds a fault, the demo or the benchmark fails",
+    "1": "something is wrong: there is damage, a member does not start with what there is, a member is down, in "
+    "doubt or cannot take part, the cluster has no leader, the doctor finds a fault, the demo or the benchmark fails",
     "2": "wrong arguments",
     "3": "something cannot be read, written or reached: it is missing, is no member's directory, is in use, may not be "
     "opened by this user, has another version, does not answer",

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from .base import Command, Told
-from .cluster import LEFT, NAMES, problems_of, rows_of
+from .cluster import LEFT, NAMES, peer_shown, problems_of, rows_of
 from .codes import FINE
 from .output import BAD, PALE, complain, console, grid, say
 from .remote import Admin, admin_of, reached
@@ -167,7 +167,7 @@ class Lines:
 def state_of(member: dict[str, Any]) -> str:
     """What of a member is told when it changes."""
     role = "learner" if member["learner"] else member["role"] or "unknown"
-    return f"{role}, {'up' if member['reachable'] else 'down'}"
+    return f"{role}, {peer_shown(member)[0]}"
 
 
 def event_shown(event: dict[str, Any]) -> str:

@@ -89,6 +89,29 @@ def test_status_of_a_cluster_that_is_not_well(impl, made):
     assert found.code == 1 and len(found.json()["problems"]) == 3 and found.json()["members"][2]["status"] is None
 
 
+@pytest.mark.parametrize(
+    ("fields", "shown", "said"),
+    [
+        ({"in_doubt": True}, "in doubt", "is in doubt: it does not vote"),
+        ({"in_doubt": True, "failure": "StorageFailed: the disk"}, "failed", "has failed: StorageFailed: the disk"),
+        ({"waits_for": [1, 3]}, "ill", "takes no part yet: it waits for members 1, 3, who do not know yet"),
+        ({"stuck": "it has no room"}, "ill", "cannot catch up: it has no room"),
+        ({"diverged": "entry 7 differs"}, "ill", "contradicts its leader: entry 7 differs"),
+        ({"disk": {"full": True}}, "ill", "has no room on its disk"),
+    ],
+)
+def test_a_member_that_answers_and_is_not_counted(impl, made, fields, shown, said):
+    """A script that waits for a cluster to be well must not go on while a member gives it no safety."""
+    made.members[2]["status"] |= fields
+    done = ran(impl, "status")
+    assert done.code == 1 and done.err.startswith(f"raftx: member 2 {said}") and done.err.count("\n") == 1
+    assert f"  {shown}  " in done.out.splitlines()[2]
+    (problem,) = ran(impl, "status", "--json").json()["problems"]
+    assert problem.startswith(f"member 2 {said}")
+    watched = ran(impl, "watch", "--count", "1")
+    assert f"member 2: follower, {shown}\n" in watched.out
+
+
 def test_status_for_programs(impl, made):
     found = ran(impl, "status", "--json").json()
     assert found == {**made.document(), "problems": []}

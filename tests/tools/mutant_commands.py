@@ -59,6 +59,13 @@ MUTANTS = (
         (Edit(CLUSTER, "return DAMAGED if problems else FINE", "return FINE"),),
     ),
     Mutant(
+        "a-member-in-doubt-is-well",
+        0,
+        "whoever waits for a rebuilt member to count takes the next one down too early",
+        ASKED,
+        (Edit(CLUSTER, '        return "is in doubt: ', '        return ""\n        return "is in doubt: '),),
+    ),
+    Mutant(
         "the-file-of-a-cluster-replaced-without-a-word",
         0,
         "members and settings of a cluster that runs are gone from its file",
