@@ -44,6 +44,20 @@ NEW = (
 Key = tuple[str, ...]
 
 
+def cluster_named(name: str) -> bytes:
+    """The 16 bytes of a cluster from its name, or from 32 hexadecimal digits. Raises ValueError, whose text follows
+    the name of a field."""
+    if re.fullmatch(r"[0-9a-fA-F]{32}", name):
+        return bytes.fromhex(name)
+    data = name.encode(errors="surrogatepass")
+    if not 0 < len(data) <= CLUSTER_BYTES or not name.isprintable():
+        raise ValueError(
+            f"must be a name of 1..{CLUSTER_BYTES} bytes in UTF-8, or {2 * CLUSTER_BYTES} hexadecimal digits, "
+            f"not {name!r}"
+        )
+    return data.ljust(CLUSTER_BYTES, b"\0")
+
+
 @dataclass(frozen=True)
 class ClusterMember:
     """One member, as the file has it."""
@@ -126,18 +140,20 @@ class ClusterFile:
         file. Raises what FileStorage.create raises, AlreadyFounded for one; ConfigError for an id that is not in the
         file.
         """
-        member = self.member(id)
-        if member.join:
-            others = [each.url for each in self.members.values() if each.id != id and not each.join]
-            return FileStorage.create(member.data, id=id, join=others, cluster=self.cluster)
+        return FileStorage.create(self.member(id).data, id=id, cluster=self.cluster, **self.founders(id))
+
+    def founders(self, id: int) -> dict[str, Any]:
+        """What a member is founded with: ``members`` and ``learners``, or ``join``, as FileStorage.create takes them.
+
+        Raises ConfigError for an id that is not in the file.
+        """
         first = [each for each in self.members.values() if not each.join]
-        return FileStorage.create(
-            member.data,
-            id=id,
-            members={each.id: each.url for each in first if not each.learner},
-            learners={each.id: each.url for each in first if each.learner},
-            cluster=self.cluster,
-        )
+        if self.member(id).join:
+            return {"join": [each.url for each in first]}
+        return {
+            "members": {each.id: each.url for each in first if not each.learner},
+            "learners": {each.id: each.url for each in first if each.learner},
+        }
 
     def storage(self, id: int, *, create: bool = False) -> FileStorage:
         """The storage of a member, not opened.
@@ -207,16 +223,10 @@ class _Reader:
     def cluster(self) -> tuple[str, bytes]:
         """The name, and its bytes."""
         name = self.text_at(("cluster",), self.tree, f'a name such as "flags", of 1..{CLUSTER_BYTES} bytes')
-        if re.fullmatch(r"[0-9a-fA-F]{32}", name):
-            return name, bytes.fromhex(name)
-        data = name.encode()
-        if len(data) > CLUSTER_BYTES or not name.isprintable():
-            self.wrong(
-                ("cluster",),
-                f"must be a name of 1..{CLUSTER_BYTES} bytes in UTF-8, or {2 * CLUSTER_BYTES} hexadecimal digits, "
-                f"not {name!r}",
-            )
-        return name, data.ljust(CLUSTER_BYTES, b"\0")
+        try:
+            return name, cluster_named(name)
+        except ValueError as error:
+            self.wrong(("cluster",), str(error))
 
     def member(self, key: str, tables: dict[str, Any], shared_data: str | None) -> ClusterMember:
         """One member's table."""

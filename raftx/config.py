@@ -32,6 +32,20 @@ def cluster_id(name: object) -> bytes:
     )
 
 
+def cluster_name(cluster: bytes) -> str:
+    """The name of a cluster for people: text where the 16 bytes are some, else in hexadecimal."""
+    text = cluster.rstrip(b"\0")
+    if text.isascii() and text and text.decode("ascii").isprintable():
+        return text.decode("ascii")
+    return cluster.hex()
+
+
+def cluster_code(cluster: bytes) -> str:
+    """What to write for it in Python."""
+    name = cluster_name(cluster)
+    return f"bytes.fromhex({name!r})" if name == cluster.hex() else repr(name)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """Settings of one member; checked when made, never changed afterwards.

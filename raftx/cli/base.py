@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ..storage.wal_format import CLUSTER_BYTES
+from ..cluster_file import cluster_named
 
 # In the meta of a context: whether a traceback is wanted, and whether JSON is.
 DEBUG, PROGRAMS = "raftx.debug", "raftx.programs"
@@ -115,21 +115,18 @@ class Natural(click.ParamType):  # type: ignore[type-arg]
 
 
 class ClusterName(click.ParamType):  # type: ignore[type-arg]
-    """The name of a cluster in hex."""
+    """The name of a cluster, or its bytes in hex."""
 
-    name = "hex"
+    name = "name"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
         """As bytes."""
         if isinstance(value, bytes):
             return value
         try:
-            cluster = bytes.fromhex(value)
-        except ValueError:
-            cluster = b""
-        if len(cluster) != CLUSTER_BYTES or len(value) != 2 * CLUSTER_BYTES:
-            self.fail(f"must be {2 * CLUSTER_BYTES} hex digits, not {value!r}", param, ctx)
-        return cluster
+            return cluster_named(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Members(click.ParamType):  # type: ignore[type-arg]

@@ -168,7 +168,7 @@ def create(config: str, id: int, programs: bool) -> int:
 @click.option("--id", type=NATURAL, required=True, help="Of the new member; no other member ever had it.")
 @click.option("--config", metavar="FILE", type=PATH, help="The file of the cluster: its name, and where members are.")
 @click.option("--peer", "peers", metavar="URL", multiple=True, help="Where a member is; may be repeated.")
-@click.option("--cluster", metavar="HEX", type=CLUSTER, help="32 hex digits: the name of the cluster.")
+@click.option("--cluster", metavar="NAME", type=CLUSTER, help="Of the cluster, or 32 hex digits.")
 def join(
     directory: str, id: int, config: str | None, peers: tuple[str, ...], cluster: bytes | None, programs: bool
 ) -> int:
@@ -180,11 +180,11 @@ def join(
     if config is not None:
         file = ClusterFile.load(config)
         if cluster is not None and cluster != file.cluster:
-            raise click.UsageError(f"--cluster must be that of {config}, {file.cluster.hex()}, or be left out")
+            raise click.UsageError(f"--cluster must be that of {config}, {file.name}, or be left out")
         cluster = file.cluster
         urls = urls or [each.url for each in file.members.values() if each.id != id and not each.join]
     if not urls or cluster is None:
-        raise click.UsageError("say which cluster it is: with --config FILE, or with --peer URL and --cluster HEX")
+        raise click.UsageError("say which cluster it is: with --config FILE, or with --peer URL and --cluster NAME")
     for url in urls:
         parse(url, "--peer")
     storage = FileStorage.create(directory, id=id, join=urls, cluster=cluster)

@@ -8,16 +8,17 @@ from typing import Any
 
 import click
 
-from ..errors import LossNotAccepted
+from ..cluster_file import ClusterFile
+from ..errors import LossNotAccepted, NotFounded
 from ..storage.file import FileStorage
 from ..storage.founding import Founding
 from ..storage.rebuild import rebuild
 from ..storage.recover import recover
 from ..storage.skip import skip
 from ..storage.snapshot_copy import snapshot_file
-from ..storage.wal_format import CLUSTER_BYTES
 from .base import ACCEPT, CLUSTER, MEMBERS, NATURAL, PATH, Command, Refused
 from .output import as_json, cluster_shown, fields, say
+from .remote import DEFAULT_FILE
 from .snapshot import commands as snapshots
 from .wal import commands as wal_commands
 from .wal import members, members_shown
@@ -42,7 +43,7 @@ def members_options(required: bool, default: str = "") -> Callable[[Any], Any]:
 
 def cluster_option(what: str) -> Callable[[Any], Any]:
     """The option about the cluster."""
-    return click.option("--cluster", metavar="HEX", type=CLUSTER, help=f"{2 * CLUSTER_BYTES} hex digits, {what}.")
+    return click.option("--cluster", metavar="NAME", type=CLUSTER, help=f"Name or 32 hex digits, {what}.")
 
 
 def segment_bytes_option(default: int | None) -> Callable[[Any], Any]:
@@ -132,16 +133,23 @@ def refusing(done: Callable[[], Any]) -> Any:
 
 
 @wal_commands.command("rebuild")
-@click.argument("directory", type=PATH)
-@click.option("--id", type=NATURAL, help="Where the directory does not say it any more; likewise the following.")
+@click.argument("directory", type=PATH, required=False)
+@click.option("--id", type=NATURAL, help="Of the member; likewise the following, where the directory does not say it.")
+@click.option(
+    "--config",
+    metavar="FILE",
+    type=PATH,
+    help=f"The file of the cluster, which says all of it; default: {DEFAULT_FILE}, without a DIRECTORY.",
+)
 @members_options(required=False, default=AS_FOUNDED)
 @click.option("--join", metavar="URL", multiple=True, help="For one that was founded with join; may be repeated.")
 @cluster_option("of the cluster")
 @segment_bytes_option(None)
 @accept_option(" for good")
 def rebuild_it(
-    directory: str,
+    directory: str | None,
     id: int | None,
+    config: str | None,
     voters: Any,
     learners: Any,
     join: tuple[str, ...],
@@ -153,20 +161,34 @@ def rebuild_it(
     """Begin without what a member held; the others bring it up to date.
 
     Sets a damaged directory aside and founds it again for the same member, in doubt: it votes for nobody before a
-    leader has brought it up to date. One member at a time.
+    leader has brought it up to date. One member at a time. DIRECTORY may be left out where the file of the cluster
+    is: --id says then which member it is.
     """
-    done = refusing(
-        lambda: rebuild(
-            directory,
-            id=id,
-            members=voters,
-            learners=learners,
-            join=list(join) or None,
-            cluster=cluster,
-            segment_bytes=segment_bytes,
-            accept_loss=accept_loss,
+    file = None
+    if config is not None or directory is None:
+        if voters or learners or join:
+            raise click.UsageError("say who the members are with --config, or with --members or --join, not with both")
+        if id is None:
+            raise click.UsageError("say which directory it is, or which member of the file, with --id")
+        file = ClusterFile.load(config or DEFAULT_FILE)
+        if cluster is not None and cluster != file.cluster:
+            raise click.UsageError(f"--cluster must be that of {file.path}, {file.name}, or be left out")
+        directory, cluster = directory or os.fspath(file.member(id).data), file.cluster
+    founders: dict[str, Any] = {"members": voters, "learners": learners, "join": list(join) or None}
+
+    def once() -> Any:
+        return rebuild(
+            directory, id=id, cluster=cluster, segment_bytes=segment_bytes, accept_loss=accept_loss, **founders
         )
-    )
+
+    try:
+        done = refusing(once)
+    except NotFounded:
+        if file is None or id is None:
+            raise
+        # What the directory says of its founding is surer than the file, which may have changed since.
+        founders = file.founders(id)
+        done = refusing(once)
     founding: Founding = done.founding
     if programs:
         say(as_json({**described(done), "in_doubt": founding.in_doubt}))

@@ -13,6 +13,8 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ..config import cluster_name
+
 WIDTH_MIN = 40  # columns of a terminal below which nothing is cut any more
 WIDTH_READ = 100  # columns of text that is wrapped, at most
 
@@ -95,9 +97,8 @@ def readable(data: bytes) -> str:
 
 def cluster_shown(cluster: bytes) -> str:
     """The name of a cluster: what can be given to the option --cluster, and as text where it is some."""
-    text = cluster.rstrip(b"\0")
-    printable = text and text.isascii() and text.decode("ascii").isprintable()
-    return f"{cluster.hex()} ({text.decode('ascii')!r})" if printable else cluster.hex()
+    name = cluster_name(cluster)
+    return name if name == cluster.hex() else f"{cluster.hex()} ({name!r})"
 
 
 # --- on a terminal -------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ..config import cluster_name
 from ..types import ConfState
 from .lookout import Lookout
 from .plain import to_plain
@@ -52,14 +53,6 @@ class ClusterStatus:
         return found
 
 
-def name_of(cluster: bytes) -> str:
-    """The name of a cluster for people."""
-    text = cluster.rstrip(b"\0")
-    if text.isascii() and text and text.decode("ascii").isprintable():
-        return text.decode("ascii")
-    return cluster.hex()
-
-
 def view_of(
     own: Status,
     cluster: bytes,
@@ -96,7 +89,7 @@ def view_of(
                 status,
             )
         )
-    return ClusterStatus(name_of(cluster), own.id, own.leader, own.term, tuple(found))
+    return ClusterStatus(cluster_name(cluster), own.id, own.leader, own.term, tuple(found))
 
 
 def _silent(member: Member, waited: float) -> str:

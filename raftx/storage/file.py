@@ -19,7 +19,7 @@ from pathlib import Path
 from .._native.files import Directory
 from .._native.memory import Spans
 from .._native.outbox import snapshot_record
-from ..config import cluster_id
+from ..config import cluster_code, cluster_id, cluster_name
 from ..errors import (
     AlreadyFounded,
     ConfigError,
@@ -244,8 +244,8 @@ class FileStorage:
             found = reader.verify()
         if found.cluster == new:
             raise ConfigError(
-                f"cluster must be another one than that of the snapshot, {found.cluster.hex()}: its members would take "
-                "part in the new one with what they have"
+                f"cluster must be another one than that of the snapshot, {cluster_name(found.cluster)!r}: its members "
+                "would take part in the new one with what they have"
             )
         conf_state, addresses = founding.conf_state, founding.addresses
         made = replace(found, cluster=new, conf_state=conf_state, addresses=addresses, joined={})
@@ -571,8 +571,9 @@ class FileStorage:
             raise NotFounded(f"{self.path} holds no member. {NOT_FOUNDED}")
         if founding.cluster != cluster:
             raise WrongDirectory(
-                f"{self.path} belongs to another cluster, {founding.cluster.hex()}, not to {cluster.hex()}: give "
-                f"Config(cluster=bytes.fromhex({founding.cluster.hex()!r})), or the directory of the other one"
+                f"{self.path} belongs to another cluster, {cluster_name(founding.cluster)!r}, not to "
+                f"{cluster_name(cluster)!r}: give Config(cluster={cluster_code(founding.cluster)}), or the directory "
+                "of the other one"
             )
         if founding.id != id:
             raise WrongDirectory(f"{self.path} belongs to node {founding.id}, not {id}")

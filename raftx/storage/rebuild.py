@@ -204,8 +204,8 @@ def _agreed(
     if found is None:
         if given is None:
             raise NotFounded(
-                f"nothing in {where} says whose it is: say it with id, members and cluster (raftx wal rebuild --id "
-                "--members --cluster), as the member was founded"
+                f"nothing in {where} says whose it is: say it with id, members and cluster, as the member was founded "
+                "(raftx wal rebuild with --id and --config, or with --id, --members and --cluster)"
             )
         return given
     for name, value, is_value in (("id", id, found.id), ("cluster", cluster, found.cluster)):

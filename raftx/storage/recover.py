@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .._native.files import Directory
 from .._native.memory import Entry
-from ..config import cluster_id
+from ..config import cluster_id, cluster_name
 from ..errors import ConfigError, LossNotAccepted, StorageError, WalDamaged
 from ..types import ENTRY_NORMAL, ConfState, HardState
 from . import skips as skips_file
@@ -162,7 +162,8 @@ def _planned(
     founding = planned(disk.random(STORE_BYTES), old.id, members, learners, new, old.segment_bytes)
     if new == old.cluster:
         raise ConfigError(
-            f"cluster must be another one than before, {new.hex()}: members of that one could come back and take part"
+            f"cluster must be another one than before, {cluster_name(new)!r}: members of that one could come back and "
+            "take part"
         )
     return replace(
         founding,

@@ -120,7 +120,11 @@ def test_restore_begins_a_cluster(impl, tmp_path, backup):
         (["--id", "1", "--members", "1=,2="], 2, "an address for every member, or for none"),
         (["--id", "1", "--members", ""], 2, "must be an integer"),
         (["--id", "1", "--members", "1,2", "--learners", "2"], 2, "different ids"),
-        (["--id", "1", "--members", "1", "--cluster", "abc"], 2, "must be 32 hex digits"),
+        (
+            ["--id", "1", "--members", "1", "--cluster", 17 * "a"],
+            2,
+            "must be a name of 1..16 bytes in UTF-8",
+        ),
         (["--id", "1", "--members", "1", "--cluster", CLUSTER.hex()], 2, "must be another one"),
         (["--id", "1", "--members", "1", "--segment-bytes", "1"], 2, "segment_bytes must be"),
     ],
@@ -166,6 +170,40 @@ def test_rebuild_of_what_is_gone(impl, tmp_path):
         "members": None,
     }  # fmt: skip
     assert ran(impl, "wal", "rebuild", tmp_path / "n", "--members", "1,2").code == 2
+
+
+def test_rebuild_by_the_file_of_the_cluster(impl, tmp_path, monkeypatch):
+    """Where nothing of the directory is left, the file has all of it; where it says something, that counts."""
+    monkeypatch.chdir(tmp_path)
+    for arguments, said in (([], "which member"), (["--id", "2", "--members", "1,2"], "not with both")):
+        done = ran(impl, "wal", "rebuild", *arguments)
+        assert done.code == 2 and said in done.err
+    assert ran(impl, "wal", "rebuild", "--id", "2").code == 2  # there is no file
+    assert (
+        ran(impl, "init", "1=a:1", "2=b:1", "3=c:1", "4=d:1", "--learner", "4", "--cluster", CLUSTER.decode()).code == 0
+    )
+    with open("cluster.toml", "a", encoding="utf-8") as file:
+        file.write('[members.5]\nurl = "tcp://e:1"\njoin = true\n')
+    done = ran(impl, "wal", "rebuild", "--id", "2", "--json")
+    found = done.json()
+    assert (done.code, found["id"], found["in_doubt"]) == (0, 2, True)
+    assert found["directory"] == str(tmp_path / "data" / "2") and found["cluster"] == CLUSTER.hex()
+    assert (found["members"]["voters"], found["members"]["learners"]) == ([1, 2, 3], [4])
+    assert found["members"]["addresses"]["2"] == "tcp://b:1"
+    other = ran(impl, "wal", "rebuild", "--id", "5", "--config", "cluster.toml", tmp_path / "else", "--json").json()
+    assert (other["directory"], other["members"]["voters"]) == (str(tmp_path / "else"), [])
+    assert ran(impl, "wal", "rebuild", "--id", "2", "--cluster", "other").code == 2
+    assert ran(impl, "wal", "rebuild", "--id", "9").code == 2
+    path = member(impl, tmp_path / "n", entries=4, members=[1, 2, 7])
+    damage(path)
+    kept = ran(impl, "wal", "rebuild", path, "--id", "1", "--config", "cluster.toml", "--json").json()
+    assert kept["members"]["voters"] == [1, 2, 7]
+
+
+def test_a_cluster_by_its_name(impl, tmp_path):
+    arguments = ("--id", "2", "--members", MEMBERS, "--cluster", "flags", "--json")
+    found = ran(impl, "wal", "rebuild", tmp_path / "n", *arguments).json()
+    assert found["cluster"] == b"flags".ljust(16, b"\0").hex()
 
 
 def test_rebuild_of_a_sole_voter(impl, tmp_path):
