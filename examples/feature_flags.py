@@ -13,9 +13,11 @@ believes it to be. Any member takes any request. Needs starlette and uvicorn: pi
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import uvicorn
@@ -54,20 +56,29 @@ class Flags:
         self.flags = json.loads(reader.read())
 
 
-def service(node: raftx.aio.Node[dict[str, Any]]) -> Starlette:
-    """The application of one member."""
+async def end_with(node: raftx.aio.Node[Any], end: Callable[[], None]) -> None:
+    """A member that was removed, or whose disk has failed, is of no use to anybody: its service ends, too."""
+    with suppress(Exception):  # what has ended it is in its log
+        await node.wait()
+    end()
+
+
+def service(node: raftx.aio.Node[dict[str, Any]], end: Callable[[], None]) -> Starlette:
+    """The application of one member. end: called when the node has ended by itself."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with node:
+            watcher = asyncio.create_task(end_with(node, end))
             yield
+            watcher.cancel()
 
     async def read(request: Request) -> JSONResponse:
         name = request.path_params["name"]
         try:
             # Behind a read that asks the leader: nobody sees an older value than somebody has seen before.
             value = await node.query(lambda machine: machine.flags.get(name))
-        except raftx.NotDone as error:
+        except (raftx.NotDone, raftx.Stopped) as error:
             return JSONResponse({"error": str(error)}, 503)
         return JSONResponse({"value": value})
 
@@ -113,8 +124,19 @@ def main() -> None:
     parser.add_argument("--create", action="store_true", help="found the member, the first time it runs")
     options = parser.parse_args()
     node = raftx.aio.Node.from_file(options.file, id=options.id, state_machine=Flags(), create=options.create)
-    # One process a member: uvicorn.run is given the application itself, so it starts no further workers.
-    uvicorn.run(service(node), host="127.0.0.1", port=options.port, log_level="warning")
+
+    def end() -> None:
+        server.should_exit = True
+
+    # One process a member: the server is given the application itself, so it starts no further workers.
+    server = uvicorn.Server(
+        uvicorn.Config(service(node, end), host="127.0.0.1", port=options.port, log_level="warning")
+    )
+    server.run()
+    if not server.started:
+        sys.exit(3)  # its lifespan has told why
+    if node.failure is not None:
+        sys.exit(f"member {options.id} has ended: {node.failure}")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ LAG_SECONDS = 1.0  # a state machine that is further behind is not ready
 def _running(status: Status) -> str:
     if status.state == "running":
         return ""
-    return f"the node is {status.state}" + (f": {status.failure}" if status.failure else "")
+    return f"the node has failed: {status.failure}" if status.failure else f"the node is {status.state}"
 
 
 def _leader(status: Status) -> str:

@@ -112,6 +112,10 @@ def seen_shown(milliseconds: float | None) -> Cell:
 def problems_of(found: dict[str, Any]) -> list[str]:
     """What is wrong, each in a sentence."""
     problems = [] if found.get("leader") else ["there is no leader: nothing is acknowledged"]
+    if found["id"] not in [each["id"] for each in found["members"]]:
+        problems.append(
+            f"member {found['id']}, which was asked, is in no cluster: it was removed, or is to be added yet"
+        )
     for each in found["members"]:
         if each["reachable"]:
             what = problem_of(each.get("status") or {})

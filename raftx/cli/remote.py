@@ -58,20 +58,40 @@ class Admin:
 
     def get(self, path: str, **query: Any) -> Any:
         """What a member says. Raises Told."""
+        return next(self._each(path, **query))
+
+    def _each(self, path: str, **query: Any) -> Iterator[Any]:
+        """What one member after the other says, as far as they answer. Raises Told if none does."""
         where = f"{path}?{urlencode(query)}" if query else path
         refusals = []
         for url in self.urls:
             try:
                 document = _Answer(url, "GET", where, self._headers(), None, self.patience).document()
-                self.answered = url
-                return document
             except (Unreachable, Unanswered) as error:
                 refusals.append(str(error))
-        raise nobody(refusals)
+                continue
+            self.answered = url
+            yield document
+        if len(refusals) == len(self.urls):
+            raise nobody(refusals)
 
     def cluster(self) -> dict[str, Any]:
-        """What a member says of all. Raises Told."""
-        found = self.get("/cluster")
+        """What a member says of all: the first whose node runs, else the first that answers. Raises Told.
+
+        One that was removed, or whose disk has failed, may go on answering, and knows nothing of the others any more.
+        """
+        first: tuple[dict[str, Any], str] | None = None
+        for found in self._each("/cluster"):
+            checked = self._checked(found)
+            own = [each["status"] for each in checked["members"] if each["id"] == checked["id"]]
+            if own and own[0] and own[0].get("state") == "running":
+                return checked
+            first = first or (checked, self.answered)
+        assert first is not None
+        found, self.answered = first
+        return found
+
+    def _checked(self, found: Any) -> dict[str, Any]:
         known = ("cluster", "id", "leader", "term", "members")
         of_each = ("id", "url", "role", "voter", "learner", "reachable", "error", "seen_ms", "status")
         good = isinstance(found, dict) and all([key in found for key in known]) and isinstance(found["members"], list)

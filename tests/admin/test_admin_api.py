@@ -233,7 +233,7 @@ def test_a_member_that_has_failed_still_shows_itself(impl):
     eventually(lambda: node.failure is not None)
     for name in ("livez", "readyz"):
         answer = ask(url, f"/{name}")
-        assert answer.code == 503 and "[-]running failed: the node is failed: ValueError: cannot" in answer.text
+        assert answer.code == 503 and "[-]running failed: the node has failed: ValueError: cannot" in answer.text
         assert answer.text.endswith(f"{name} check failed\n")
     assert ask(url, "/status").json["role"] == "none"
     assert ask(url, "/cluster").json["members"][0]["status"]["failure"] == "ValueError: cannot"

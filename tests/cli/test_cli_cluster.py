@@ -112,6 +112,24 @@ def test_a_member_that_answers_and_is_not_counted(impl, made, fields, shown, sai
     assert f"member 2: follower, {shown}\n" in watched.out
 
 
+def test_a_member_that_was_removed_is_not_believed(impl, made, monkeypatch):
+    """It goes on answering while its service does; whoever runs tells how the cluster is."""
+    removed = Made()
+    removed.leader = 0
+    removed.members[1]["status"] |= {"state": "failed", "failure": "Removed: member 1 was removed"}
+    with serving(removed) as url:
+        monkeypatch.setenv("RAFTX_ADMIN", f"{url} {made.url}")
+        done = ran(impl, "status")
+        assert (done.code, done.err) == (0, "") and len(made.requests) == 1
+        # Where nobody else answers, it is told for what it is.
+        monkeypatch.setenv("RAFTX_ADMIN", f"{url} http://127.0.0.1:{ports(1)[0]}")
+        done = ran(impl, "status")
+        assert done.code == 1 and "member 1 has failed: Removed: member 1 was removed" in done.err
+        del removed.members[1]
+        done = ran(impl, "status")
+        assert done.code == 1 and "member 1, which was asked, is in no cluster" in done.err
+
+
 def test_status_for_programs(impl, made):
     found = ran(impl, "status", "--json").json()
     assert found == {**made.document(), "problems": []}

@@ -63,10 +63,11 @@ class Walk:
                 ["python", "service.py", str(id)], cwd=self.directory, env=self.environment, stdout=said, stderr=said
             )
 
-    def kill(self, id: int, how: int = signal.SIGKILL) -> None:
+    def kill(self, id: int, how: int = signal.SIGKILL) -> int:
+        """What it ended with."""
         member = self.members.pop(id)
         member.send_signal(how)
-        member.wait(WAIT)
+        return member.wait(WAIT)
 
     def counts(self, id: int) -> list[int]:
         """What a member has counted so far."""
@@ -114,7 +115,8 @@ class Walk:
             self.start(1)
             self.goes_on(1)
             for id in (1, 2, 3):
-                self.kill(id, signal.SIGTERM)
+                assert self.kill(id, signal.SIGTERM) == 0, (self.directory / f"said-{id}").read_text(encoding="utf-8")
+                assert "Traceback" not in (self.directory / f"said-{id}").read_text(encoding="utf-8")
             last = max(self.counts(1) + self.counts(2) + self.counts(3))
             for id in (1, 2, 3):
                 self.start(id)

@@ -293,9 +293,7 @@ def test_another_member_or_cluster_is_refused(impl, tmp_path):
     assert not isinstance(refused.value, impl.NotFounded)
     with pytest.raises(impl.WrongDirectory, match="belongs to another cluster"):
         storage.open(1, bytes(16))
-    with pytest.raises(
-        impl.WrongDirectory, match=r"not to 'flags': give Config.cluster='wal-test-cluster'"
-    ):
+    with pytest.raises(impl.WrongDirectory, match=r"not to 'flags': give Config.cluster='wal-test-cluster'"):
         storage.open(1, b"flags".ljust(16, b"\0"))
     other = impl.FileStorage.create(tmp_path / "other", id=1, members=[1], cluster=bytes(range(240, 256)))
     with pytest.raises(impl.WrongDirectory, match=r"give Config.cluster=bytes.fromhex.'f0f1f2"):
