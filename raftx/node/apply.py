@@ -534,12 +534,16 @@ class Applier:
 
     def tell_begun(self, row: int) -> None:
         """This life takes part without being known by enough of the others."""
-        what = "as it is: should its storage have been set back, only a member that is not there would know"
+        what = (
+            "start the others, or look why they cannot be reached. It takes part meanwhile: should its storage have "
+            "been set back, only a member that is not there would know"
+        )
         if self.applies.begun(row):
-            what = "in doubt: it does not vote before a leader has brought it up to date"
+            what = "it begins in doubt: it does not vote before a leader has brought it up to date"
         report(
             logging.WARNING,
-            "node %d: no more than half of the other voters have answered that they know this life of it; it begins %s",
+            "node %d: too few of the other voters have answered since it was started to be sure that its storage has "
+            "lost nothing: %s",
             *(self.id, what),
         )
 

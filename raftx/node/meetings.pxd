@@ -12,7 +12,7 @@ cdef uint64_t PART, PART_MASK, LAST_MASK, PART_UNIT, LAST_UNIT
 cdef uint64_t ASK, REBUILT, JOINED_ANY, JOINED_UNKNOWN, OWN, REMOVED_LIFE, REMOVED, STRANGER
 cdef int ADDRESSES_A_TICK, ALONE_TIMEOUTS
 cdef int LEADER
-cdef int EARLIER, ORIGIN_SHIFT, PLACES, MEMBERS_MAX, MSG_KNOWN, MSG_MEET, WAIT_TIMEOUTS, WAIT_MS, HELP_TIMEOUTS
+cdef int EARLIER, ORIGIN_SHIFT, PLACES, MEMBERS_MAX, MSG_KNOWN, MSG_MEET, WAIT_TIMEOUTS, WAIT_MS, TELL_TIMEOUTS, HELP_TIMEOUTS
 cdef uint32_t FLAG_REJECT
 
 @cython.final
@@ -45,7 +45,7 @@ cdef class Meetings:
     cdef readonly bint begun, lost, doubted
     cdef public bint settled
     cdef readonly int64_t patience
-    cdef int64_t waited, led, unhelped
+    cdef int64_t waited, led, unhelped, untold, telling
     cdef readonly uint64_t lost_to, lost_life, lost_why, apart
     cdef uint64_t stranger
     cdef int64_t[::1] told_stale, told_left
@@ -58,6 +58,7 @@ cdef class Meetings:
     cdef bint tick(self) except -1 nogil
     @cython.locals(place=int)
     cdef void unanswered(self, int slot) noexcept nogil
+    cdef bint is_due(self) noexcept nogil
     @cython.locals(slot=int, place=int)
     cdef void introduce_if_alone(self) noexcept nogil
     cdef void end_doubt(self) noexcept nogil

@@ -27,6 +27,7 @@ from .rows import ASK, JOINED_ANY, JOINED_UNKNOWN, ORIGIN_SHIFT, OWN, PLACES, RE
 QUEUED = 64  # introductions that may wait for the disk; what comes beyond is dropped, and comes again
 WAIT_TIMEOUTS = 3  # election timeouts after which a life begins that too few others know,
 WAIT_MS = 1000  # but not sooner than this: members that are there have been connected to by then
+TELL_TIMEOUTS = 20  # and in which others may come late, before anybody is told
 HELP_TIMEOUTS = 5  # and in which a leader has to help it out, if it was begun in doubt; in the first two it listens
 # Bits of a store's name in each of the first two fields of a Meet; the third has the rest.
 PART = 48
@@ -92,6 +93,9 @@ class Meetings:
         self.core = core
         #: ticks after which it begins although too few others know it
         self.patience = max(WAIT_TIMEOUTS * core.election_timeout, WAIT_MS // tick_ms)
+        #: ticks until it is told that it began so; 0: it did not, or it was told, or enough know it by now
+        self.untold = 0
+        self.telling = TELL_TIMEOUTS * core.election_timeout
         self.out = out
         self.peers = peers
         self.applies = applies
@@ -168,7 +172,11 @@ class Meetings:
             self.peers.knows[place] = self.peers.pausing[place] = self.peers.pauses[place] = 0
 
     def tick(self) -> bool:
-        """Time passes. Whether this life has begun with this tick without being known by enough."""
+        """Time passes. Whether it is to be told that this life has begun without being known by enough.
+
+        At once if it is in doubt. Otherwise only when it stays so: members that are started one after the other do not
+        know each other for a while.
+        """
         self.ticks += 1
         self.addresses = ADDRESSES_A_TICK
         self.introduce_if_alone()
@@ -191,7 +199,7 @@ class Meetings:
             return False
         if self.begun or self.look():
             self.end_doubt()
-            return False
+            return self.is_due()
         if self.apart != 0:
             return False
         self.waited += 1
@@ -203,7 +211,19 @@ class Meetings:
             # It still leads, so there is a majority without us: with its help nothing that we may have forgotten
             # matters. One that does not look for its quorum may have none.
             self.core.in_doubt = self.doubted = True
-        return True
+            return True
+        self.untold = self.telling
+        return False
+
+    def is_due(self) -> bool:
+        """Whether it has stayed unknown for so long that somebody should look."""
+        if self.untold == 0:
+            return False
+        if self.is_known(self.core.tracker.voters) and self.is_known(self.core.tracker.outgoing):
+            self.untold = 0
+            return False
+        self.untold -= 1
+        return self.untold == 0
 
     def introduce_if_alone(self) -> None:
         """Nobody has led for long: others may have removed this member, and say so to whoever introduces itself."""

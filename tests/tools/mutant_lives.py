@@ -38,6 +38,13 @@ MUTANTS = (
         (Edit(MEETINGS, "known > others // 2", "known >= others // 2"),),
     ),
     Mutant(
+        "every-start-of-a-cluster-alarms",
+        0,
+        "who starts members one after the other is warned of lost memory each time, and stops to read warnings",
+        NODE,
+        (Edit(MEETINGS, "            self.untold = 0\n            return False\n", "            pass\n"),),
+    ),
+    Mutant(
         "another-store-is-believed",
         0,
         "a directory that was founded anew passes for a later life of the one before",
