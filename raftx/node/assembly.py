@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from .._core import Codec, EntryLog
@@ -63,6 +64,7 @@ from .members import Directory, Members, Membership, membership_at, of_kept, of_
 from .memory import Memory
 from .outcomes import KIND_READ, Outcomes
 from .patience import Patience
+from .planned import Planned
 from .proposer import Proposer
 from .renewals import Renewals
 from .reporter import Reporter
@@ -106,6 +108,8 @@ class Outside:
     configurations: History[Membership]
     committed: Stream[Entry] | None = None
     rows: Rows = field(default_factory=Rows)
+    #: the name of a file, and where it has each member; the membership counts
+    planned: tuple[str, Mapping[int, str]] = ("", MappingProxyType({}))
     #: bytes in a chunk of the snapshots that are made; 0: as many as are of use
     chunk_bytes: int = 0
     #: whether they are this node's to close: not when they said that they are in use
@@ -471,6 +475,7 @@ def assemble(
         lambda: outside.configuration.value,
         getattr(transport, "peers", {}),
         clock,
+        Planned(config.id, *outside.planned, lambda: members.now, clock),
     )
     reporter = Reporter(lines, functools.partial(tell_news, config.id, transport, link, disagreements, chronicle))
     lookout = Lookout(config.id, commands, engine.looks.queue, clock, status, limit - FRAME_OVERHEAD)

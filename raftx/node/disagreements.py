@@ -1,4 +1,4 @@
-"""Sentences about settings of two members that do harm together, each with its remedy.
+"""Sentences about settings of two members that do harm together, and addresses, each with its remedy.
 
 Reads published values only.
 """
@@ -18,6 +18,7 @@ from ..types import ConfState
 from .channels import Gauges
 from .clocks import Clocks
 from .hello import OPTION_NAMES, Hellos, settings_of
+from .planned import Planned
 
 WHY = {
     "pre_vote": "a member without it makes the others elect again when it comes back from a partition",
@@ -87,6 +88,7 @@ class Disagreements:
         members: Callable[[], ConfState],
         peers: Mapping[int, str],
         clock: Clock,
+        planned: Planned,
     ) -> None:
         self.id = config.id
         self.own = settings_of(config, max_frame_bytes)
@@ -96,6 +98,7 @@ class Disagreements:
         self.members = members
         self.peers = peers
         self.clock = clock
+        self.planned = planned
         self.seen: object = None
         #: (member, kind) of what has been told. Invariant: of present members only
         self.told: set[tuple[int, str]] = set()
@@ -117,6 +120,9 @@ class Disagreements:
         for id, ahead in sorted(self.clocks.off().items()):
             if id in members:
                 found.setdefault(id, {})["clock"] = of_clock(ahead)
+        for id, sentence in self.planned.off().items():
+            if id in members:
+                found.setdefault(id, {})["address"] = sentence
         self.add_strangers(found)
         return found
 
@@ -156,7 +162,7 @@ class Disagreements:
 
     def tell(self) -> None:
         """Log what has not been told yet: once for each member and kind, of refused frames once a minute at most."""
-        now = (self.hellos.changes(), self.clocks.changes(), self.counts(), self.members())
+        now = (self.hellos.changes(), self.clocks.changes(), self.counts(), self.members(), len(self.planned.off()))
         if now == self.seen:
             return
         self.seen = now
@@ -167,7 +173,7 @@ class Disagreements:
                 if not (self.is_new_foreign(id, kind) if kind in FOREIGN else self.is_new(id, kind)):
                     continue
                 whom = f"member {id} and this one disagree" if id else "members disagree"
-                what = f"settings of {whom}" if kind != "clock" else f"member {id}"
+                what = f"settings of {whom}" if kind not in ("clock", "address") else f"member {id}"
                 event = "peer_refused" if kind in FOREIGN else "peer_disagrees"
                 fields: dict[str, Any] = {"node": self.id, "peer": id, "reason": kind}
                 report(logging.WARNING, "node %d: %s: %s", self.id, what, sentence, event=event, **fields)

@@ -193,16 +193,18 @@ class Node(Looking[R]):
         not the default because a directory may be missing for want of its disk, and a member that was there before
         must not begin anew. Where the file says ``admin``, the node shows itself there; admin_token and admin_insecure
         are those of the constructor. The urls in the file are those that the cluster begins with; changes of membership
-        that were made since come first.
+        that were made since come first, and a warning names each url that is another one by now.
 
         Raises ConfigError, which names file, line and field, and NotFounded with the remedy; when it founds, also what
         FileStorage.create raises; UsageError where this Python does not read TOML.
         """
         file = ClusterFile.load(path)
-        return cls(
+        made: Node[Any] = cls(
             file.config(id), file.storage(id, create=create), file.transport(id), state_machine,
             admin=file.members[id].admin, admin_token=admin_token, admin_insecure=admin_insecure,
         )  # fmt: skip
+        made._outside.planned = file.path.name, {each.id: each.url for each in file.members.values()}
+        return made
 
     # --- life ------------------------------------------------------------------------------------
 

@@ -248,6 +248,36 @@ def test_a_member_that_joins_is_added_and_the_book_has_its_address(impl, tmp_pat
         assert address() == f"tcp://127.0.0.1:{moved}"
 
 
+def test_an_address_that_is_changed_in_the_file_alone(impl, tmp_path, caplog):
+    """Nobody else reads that file: the others go on looking for the member where it was, which somebody should know."""
+    old, new = ports(2)
+    path = written(tmp_path, small([old]))
+    with impl.Node.from_file(path, id=1, state_machine=Counter(), create=True) as node:
+        node.wait_ready(WAIT)
+        assert node.status().disagreements == {}
+    path.write_text(path.read_text(encoding="utf-8").replace(str(old), str(new)), encoding="utf-8")
+    node = impl.Node.from_file(path, id=1, state_machine=Counter())
+    clock = node._outside.clock = impl.ManualClock()
+
+    def later(condition):
+        clock.advance(0.1)
+        return condition()
+
+    with node:
+        assert node.status().disagreements == {}  # what is replayed may change it yet
+        eventually(lambda: later(lambda: "raftx move" in caplog.text))
+        (sentence,) = node.status().disagreements[1]
+        assert sentence.startswith("cluster.toml has this member") and f"move 1=127.0.0.1:{new})" in sentence
+        assert caplog.text.count("raftx move") == 1
+        moved = node.move(1, f"tcp://127.0.0.1:{new}")
+        eventually(lambda: later(moved.done))
+        moved.result(0)
+        for _ in range(60):
+            clock.advance(0.1)
+            assert node.status().disagreements == {}
+    assert caplog.text.count("raftx move") == 1
+
+
 def test_a_learner_is_founded_as_one(impl, tmp_path):
     numbers = ports(2)
     path = written(tmp_path, small(numbers) + "learner = true\n")

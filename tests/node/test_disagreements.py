@@ -122,7 +122,7 @@ def test_frames_of_any_sender_fill_neither_memory_nor_the_log(impl, nothing_wait
 
 
 class Nobody:
-    """Clocks of which none is off."""
+    """Clocks of which none is off, or a file without addresses."""
 
     def off(self):
         return {}
@@ -138,9 +138,8 @@ def test_what_was_told_of_former_members_is_forgotten(impl):
     peers, hellos = flow.Peers(), hello.Hellos()
     gauges = module(impl, "node.channels").Gauges()
     config = impl.Config(id=1)
-    made = members.Disagreements(
-        config, 4 << 20, hellos, Nobody(), gauges, lambda: impl.ConfState(voters=tuple(ids)), {}, impl.ManualClock()
-    )
+    there = lambda: impl.ConfState(voters=tuple(ids))  # noqa: E731
+    made = members.Disagreements(config, 4 << 20, hellos, Nobody(), gauges, there, {}, impl.ManualClock(), Nobody())
     for id in range(4, 60):
         ids[2] = id
         peers.set_ids(ids)
