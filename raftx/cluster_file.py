@@ -110,7 +110,12 @@ class ClusterFile:
             data = where.read_bytes()
         except OSError as error:
             raise ConfigError(f"{where} cannot be read: {error.strerror or error}") from error
-        return _Reader(where, data).cluster_file()
+        return cls.of(where, data)
+
+    @classmethod
+    def of(cls, path: Path, data: bytes) -> ClusterFile:
+        """What ``load`` would make of a file with this in it, and raise. Touches no file."""
+        return _Reader(path, data).cluster_file()
 
     def member(self, id: int) -> ClusterMember:
         """The member of this id. Raises ConfigError, which names those that there are."""

@@ -26,8 +26,11 @@ SECURED = (
     (b"x-frame-options", b"DENY"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
-NO_TOKEN = "this node is shown only: it was given no admin_token, so nothing can be changed here"
-WRONG_TOKEN = "the header 'Authorization: Bearer TOKEN' is missing, or its token is not the one that was given"
+NO_TOKEN = (
+    "this node is shown only: it was given no admin_token, so nothing can be changed through it. Start it with one: "
+    "Node.from_file(..., admin_token=os.environ['RAFTX_TOKEN']), say, or node.admin(token)"
+)
+WRONG_TOKEN = "the token is missing ('Authorization: Bearer TOKEN'), or it is not the admin_token of this node"
 
 
 def check_token(token: object) -> None:

@@ -6,6 +6,7 @@ Founds; opens nothing that is there already, and replaces nothing that it was no
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from ..storage.paths import check_foreign
 from ..transport.address import parse
 from .base import CLUSTER, NATURAL, PAIR, PATH, Command, Refused, with_scheme
 from .output import as_json, cluster_shown, fields, say
+from .remote import DEFAULT_FILE
 
 ADMIN_PORT = 8080
 
@@ -112,14 +114,11 @@ def quoted(text: str) -> str:
 
 def checked(text: str, output: str) -> ClusterFile:
     """What a reader of the file would make of it. Raises ConfigError."""
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory, "cluster.toml")
-        path.write_text(text, encoding="utf-8")
-        try:
-            return ClusterFile.load(path)
-        except ConfigError as error:
-            # The line says nothing to whoever gave arguments.
-            raise ConfigError(str(error).partition(": ")[2] or str(error)) from error
+    try:
+        return ClusterFile.of(Path(output), text.encode())
+    except ConfigError as error:
+        # The line says nothing to whoever gave arguments.
+        raise ConfigError(str(error).partition(": ")[2] or str(error)) from error
 
 
 def described(found: ClusterFile, output: str) -> dict[str, Any]:
@@ -160,44 +159,122 @@ def create(config: str, id: int, programs: bool) -> int:
     cluster = ClusterFile.load(config)
     storage = cluster.create(id)
     waits = cluster.member(id).join
-    return founded(storage, id, cluster.cluster, waits, programs)
+    return founded(storage, id, cluster.cluster, waits, programs, cluster)
 
 
 @click.command("join", cls=Command)
-@click.argument("directory", type=PATH)
+@click.argument("directory", type=PATH, required=False)
 @click.option("--id", type=NATURAL, required=True, help="Of the new member; no other member ever had it.")
-@click.option("--config", metavar="FILE", type=PATH, help="The file of the cluster: its name, and where members are.")
-@click.option("--peer", "peers", metavar="URL", multiple=True, help="Where a member is; may be repeated.")
-@click.option("--cluster", metavar="NAME", type=CLUSTER, help="Of the cluster, or 32 hex digits.")
+@click.option("--url", metavar="HOST:PORT", help="Where it will be: is written into the file of the cluster.")
+@click.option(
+    "--config", metavar="FILE", type=PATH, help=f"The file of the cluster; default: {DEFAULT_FILE}, if it is there."
+)
+@click.option(
+    "--peer", "peers", metavar="URL", multiple=True, help="Without a file: where a member is; may be repeated."
+)
+@click.option("--cluster", metavar="NAME", type=CLUSTER, help="Without a file: of the cluster, or 32 hex digits.")
 def join(
-    directory: str, id: int, config: str | None, peers: tuple[str, ...], cluster: bytes | None, programs: bool
+    directory: str | None,
+    id: int,
+    url: str | None,
+    config: str | None,
+    peers: tuple[str, ...],
+    cluster: bytes | None,
+    programs: bool,
 ) -> int:
     """Found a member that waits until a running cluster adds it.
 
-    The other members are named by --config, or by --peer and --cluster. Start the new member, then add it: raftx add.
+    The file of the cluster says where the others are, and where its DIRECTORY is; --url adds the new member to it.
+    Without the file, --peer and --cluster say it. Start the new member, then add it: raftx add.
     """
     urls = [with_scheme(each) for each in peers]
-    if config is not None:
-        file = ClusterFile.load(config)
-        if cluster is not None and cluster != file.cluster:
-            raise click.UsageError(f"--cluster must be that of {config}, {file.name}, or be left out")
-        cluster = file.cluster
-        urls = urls or [each.url for each in file.members.values() if each.id != id and not each.join]
-    if not urls or cluster is None:
-        raise click.UsageError("say which cluster it is: with --config FILE, or with --peer URL and --cluster NAME")
-    for url in urls:
-        parse(url, "--peer")
-    storage = FileStorage.create(directory, id=id, join=urls, cluster=cluster)
-    return founded(storage, id, cluster, True, programs)
+    if config is None and not peers and cluster is None and Path(DEFAULT_FILE).is_file():
+        config = DEFAULT_FILE
+    if config is None:
+        if url is not None:
+            raise click.UsageError("--url is written into the file of the cluster: say which one with --config FILE")
+        if not urls or cluster is None or directory is None:
+            raise click.UsageError(
+                "say which cluster it is: with --config FILE, or with a DIRECTORY, --peer URL and --cluster NAME"
+            )
+        for each in urls:
+            parse(each, "--peer")
+        storage = FileStorage.create(directory, id=id, join=urls, cluster=cluster)
+        return founded(storage, id, cluster, True, programs)
+    file = ClusterFile.load(config)
+    if cluster is not None and cluster != file.cluster:
+        raise click.UsageError(f"--cluster must be that of {config}, {file.name}, or be left out")
+    longer = None
+    if url is not None:
+        longer, file = with_member(file, id, with_scheme(url))
+    place = directory or (os.fspath(file.member(id).data) if id in file.members else None)
+    if place is None:
+        raise click.UsageError(f"{config} has no member {id}: say where it will be, with --url HOST:PORT")
+    others = [each.url for each in file.members.values() if each.id != id and not each.join]
+    storage = FileStorage.create(place, id=id, join=urls or others, cluster=file.cluster)
+    if longer is not None:
+        replaced(file.path, longer)
+    return founded(storage, id, file.cluster, True, programs, file)
 
 
-def founded(storage: FileStorage, id: int, cluster: bytes, waits: bool, programs: bool) -> int:
+def with_member(file: ClusterFile, id: int, url: str) -> tuple[str | None, ClusterFile]:
+    """The text of a file with one member more, and what it says; None where it has it. Raises ConfigError."""
+    known = file.members.get(id)
+    if known is not None:
+        if known.url != url:
+            raise click.UsageError(f"{file.path} has member {id} at {known.url}: leave --url out, or change the file")
+        return None, file
+    text = file.path.read_text(encoding="utf-8")
+    lines = ["", f"[members.{id}]", f"url = {quoted(url)}", "join = true"]
+    host = url.partition("://")[2].rpartition(":")[0]
+    admins = {each.admin for each in file.members.values() if each.admin}
+    if admins and host and url.startswith("tcp"):
+        port = min([int(each.rpartition(":")[2]) for each in admins])
+        while f"{host}:{port}" in admins:
+            port += 1
+        lines.insert(3, f"admin = {quoted(f'{host}:{port}')}")
+    longer = text.rstrip("\n") + "\n" + "\n".join(lines) + "\n"
+    try:
+        return longer, ClusterFile.of(file.path, longer.encode())
+    except ConfigError as error:
+        raise ConfigError(f"member {id} does not fit into the file: {error}") from error
+
+
+def replaced(path: Path, text: str) -> None:
+    """Put a text in the place of a file's, as a whole."""
+    descriptor, part = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.resolve().parent)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        shutil.copymode(path, part)
+        os.replace(part, path.resolve())
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise
+
+
+def founded(
+    storage: FileStorage, id: int, cluster: bytes, waits: bool, programs: bool, file: ClusterFile | None = None
+) -> int:
     """Say what was made."""
     directory = os.fspath(storage.path)
     if programs:
         say(as_json({"directory": directory, "id": id, "cluster": cluster.hex(), "waits": waits}))
         return 0
     say(fields([("founded", directory), ("member", str(id)), ("cluster", cluster_shown(cluster))]))
-    if waits:
-        say(f"\nIt waits to be added. Start the member, then: raftx add {id}=HOST:PORT")
+    if not waits:
+        return 0
+    known = file.members.get(id) if file is not None else None
+    place = known.url.removeprefix("tcp://") if known is not None else "HOST:PORT"
+    if known is not None and not known.join:
+        say(
+            f"\nMember {id} is one of the first members of {file.path if file else ''}: this is to take its place.\n"
+            f"Start it, then: raftx replace {id}={place}"
+        )
+        return 0
+    say(f"\nIt waits to be added. Start the member, then: raftx add {id}={place}")
+    if known is None:
+        say(f"If it is to take the place of a member {id} whose disk is lost: raftx replace {id}={place}")
     return 0

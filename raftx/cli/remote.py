@@ -220,10 +220,9 @@ class _Answer:
         found = found if isinstance(found, dict) else {}
         said = " ".join(str(found.get("error") or text).split())
         if status in (401, 403):
-            how = f"give the token with --token or in {TOKEN}"
-            raise Told(
-                f"{self.url} refuses: {said or 'the token is wrong'}. If it has one, {how}", REFUSED, {"error": said}
-            )
+            # Whether a token was wanted, or the node has none, it says itself.
+            how = "" if "no admin_token" in said else f". Give it with --token or in {TOKEN}"
+            raise Told(f"{self.url} refuses: {said or 'the token is wrong'}{how}", REFUSED, {"error": said})
         if status in NOT_BEGUN:
             hint = (
                 f": it has no {path}; is it the address of admin pages?"

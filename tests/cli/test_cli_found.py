@@ -1,5 +1,7 @@
 """``raftx init|create|join``: the file of a cluster, directories of members, and what is refused."""
 
+import os
+
 import pytest
 
 from tests.helpers.commands import ran
@@ -117,7 +119,7 @@ def test_create_founds_a_member_once(impl, here):
 def test_create_of_a_member_that_waits(impl, here):
     (here / "cluster.toml").write_text(CONTENT + '[members.4]\nurl = "tcp://d:5601"\njoin = true\n')
     done = ran(impl, "create", "--id", "4")
-    assert done.code == 0 and "raftx add 4=HOST:PORT" in done.out
+    assert done.code == 0 and "raftx add 4=d:5601\n" in done.out
     found = ran(impl, "wal", "info", "--json", here / "data" / "4").json()["founding"]
     assert found["id"] == 4 and found["members"]["voters"] == []
 
@@ -127,7 +129,8 @@ def test_join(impl, here):
     (here / "cluster.toml").write_text(CONTENT)
     done = ran(impl, "join", "d", "--id", "4", "--config", "cluster.toml")
     assert (done.code, done.err) == (0, "") and "It waits to be added" in done.out
-    assert ran(impl, "join", "d", "--id", "4", "--config", "cluster.toml").code == 4
+    assert "raftx add 4=HOST:PORT\n" in done.out and "raftx replace 4=HOST:PORT\n" in done.out
+    assert ran(impl, "join", "d", "--id", "4").code == 4
     hexed = CLUSTER.hex()
     found = ran(impl, "join", "e", "--id", "5", "--peer", "a:1", "--cluster", hexed, "--json").json()
     assert found == {"directory": "e", "id": 5, "cluster": hexed, "waits": True}
@@ -135,12 +138,45 @@ def test_join(impl, here):
         founding = ran(impl, "wal", "info", "--json", here / directory).json()["founding"]
         assert founding["id"] == id and founding["members"]["voters"] == []
     for arguments, said in (
-        ([], "say which cluster it is"),
-        (["--peer", "a:1"], "say which cluster it is"),
-        (["--cluster", hexed], "say which cluster it is"),
-        (["--config", "cluster.toml", "--cluster", hexed], "must be that of cluster.toml"),
-        (["--peer", "ftp://a:1", "--cluster", hexed], "--peer"),
+        (["f", "--peer", "a:1"], "say which cluster it is"),
+        (["f", "--cluster", hexed], "say which cluster it is"),
+        (["--peer", "a:1", "--cluster", hexed], "say which cluster it is"),
+        (["f", "--config", "cluster.toml", "--cluster", hexed], "must be that of cluster.toml"),
+        (["f", "--peer", "ftp://a:1", "--cluster", hexed], "--peer"),
+        (["f", "--peer", "a:1", "--cluster", hexed, "--url", "f:1"], "--url is written into the file"),
+        ([], "has no member 6: say where it will be"),
+        (["--url", "a:5601"], "'tcp://a:5601' is that of member 1"),
+        (["--url", "f"], "port"),
     ):
-        done = ran(impl, "join", "f", "--id", "6", *arguments)
+        done = ran(impl, "join", "--id", "6", *arguments)
         assert done.code == 2 and said in done.err and done.err.count("\n") == 1, done.err
-    assert not (here / "f").exists()
+    assert not (here / "f").exists() and (here / "cluster.toml").read_text() == CONTENT
+    (here / "cluster.toml").unlink()
+    assert "say which cluster it is" in ran(impl, "join", "f", "--id", "6").err
+
+
+def test_join_writes_the_member_into_the_file(impl, here):
+    """So its program finds it there, and whoever adds it is told the whole command."""
+    assert ran(impl, "init", "1=a:5601", "2=d:5602", "--cluster", "flags").code == 0
+    before = (here / "cluster.toml").read_text()
+    os.chmod(here / "cluster.toml", 0o640)
+    done = ran(impl, "join", "--id", "4", "--url", "d:5604")
+    assert (done.code, done.err) == (0, "") and done.out.endswith("then: raftx add 4=d:5604\n")
+    text = (here / "cluster.toml").read_text()
+    assert text.startswith(before) and (here / "cluster.toml").stat().st_mode & 0o777 == 0o640
+    member = impl.ClusterFile.load("cluster.toml").member(4)
+    assert (member.url, member.admin, member.join) == ("tcp://d:5604", "d:8081", True)
+    assert member.data == here / "data" / "4" and (member.data / "founding").is_file()
+    # A second time nothing is written, and another address is not taken for a move.
+    assert ran(impl, "join", "--id", "4", "--url", "d:5604").code == 4
+    assert "has member 4 at tcp://d:5604" in ran(impl, "join", "--id", "4", "--url", "d:5605").err
+    assert (here / "cluster.toml").read_text() == text
+    assert sorted(each.name for each in here.iterdir()) == ["cluster.toml", "data"]
+
+
+def test_join_of_a_member_whose_disk_is_lost(impl, here):
+    """One of the first members cannot be added again: it is replaced."""
+    (here / "cluster.toml").write_text(CONTENT)
+    done = ran(impl, "join", "--id", "2")
+    assert done.code == 0 and done.out.endswith("this is to take its place.\nStart it, then: raftx replace 2=b:5601\n")
+    assert "raftx add" not in done.out
