@@ -11,7 +11,7 @@ import click
 from ..cluster_file import ClusterFile
 from ..errors import LossNotAccepted, NotFounded
 from ..storage.file import FileStorage
-from ..storage.founding import Founding
+from ..storage.founding import SEGMENT_BYTES, Founding
 from ..storage.rebuild import rebuild
 from ..storage.recover import recover
 from ..storage.skip import skip
@@ -23,7 +23,6 @@ from .snapshot import commands as snapshots
 from .wal import commands as wal_commands
 from .wal import members, members_shown
 
-SEGMENT_BYTES = 64 << 20
 VOTERS = "Voters, such as 1,2,3 or 1=tcp://a:5600,2=tcp://b:5600"
 AS_FOUNDED = "default: as the member was founded"
 

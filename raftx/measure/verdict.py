@@ -16,14 +16,13 @@ from .host import LAYERED, REMOTE, VOLATILE, FileSystem
 
 GOOD, FAIR, BAD = "good", "fair", "bad"
 LEVELS = (GOOD, FAIR, BAD)
-SEGMENT_BYTES = 64 << 20
 
 SYNC_TOO_FAST_US = 8.0  # no disk is as fast: nothing is written
 SYNC_SLOW_MS, SYNC_BAD_MS = 50.0, 1000.0
 CLOCK_FAIR_S = 1.0  # where members begin to warn
 TOLD_LATE_S = 1.0  # a server may tell the second before
 FILES_BAD, FILES_FAIR = 256, 1024
-ROOM_BAD, ROOM_FAIR = 4 * SEGMENT_BYTES, 1 << 30
+ROOM_BAD, ROOM_FAIR = 256 << 20, 1 << 30
 TICKS_MS = (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 60_000)
 
 
@@ -98,7 +97,8 @@ def of_limits(open_files: int, free: int, memory: int | None, config: Config) ->
     remedy = "" if level == GOOD else f"ulimit -n {FILES_FAIR} or more; systemd: LimitNOFILE"
     findings.append(Finding("open files", level, text, remedy))
     level = GOOD if free >= ROOM_FAIR else FAIR if free >= ROOM_BAD else BAD
-    remedy = "" if level == GOOD else "make room: segments of the log take 64 MiB each, and snapshots come on top"
+    needs = "the log takes what has come since the last snapshot, and two segments of 16 MiB, and snapshots come on top"
+    remedy = "" if level == GOOD else f"make room: {needs}"
     findings.append(Finding("free disk", level, f"{free / 1e9:,.1f} GB", remedy))
     if memory is not None:
         needed = config.max_log_bytes + config.max_waiting_bytes

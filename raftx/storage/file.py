@@ -39,7 +39,7 @@ from . import skips as skips_file
 from .book import Book
 from .disk import Disk
 from .founding import NAME as FOUNDING
-from .founding import Founding, check_segment_bytes, joiner, origin_of, planned
+from .founding import SEGMENT_BYTES, Founding, check_segment_bytes, joiner, origin_of, planned
 from .in_use import Use, as_node
 from .ledger import Ledger
 from .lives import NAME as LIVES
@@ -177,7 +177,7 @@ class FileStorage:
         learners: Mapping[int, str] | Iterable[int] = (),
         join: Iterable[str] | None = None,
         cluster: bytes | str = DEFAULT_CLUSTER,
-        segment_bytes: int = 64 << 20,
+        segment_bytes: int = SEGMENT_BYTES,
         accept_loss: bool = False,
         snapshot_level: int | None = None,
         disk: Disk | None = None,
@@ -223,7 +223,7 @@ class FileStorage:
         members: Mapping[int, str] | Iterable[int],
         learners: Mapping[int, str] | Iterable[int] = (),
         cluster: bytes | str | None = None,
-        segment_bytes: int = 64 << 20,
+        segment_bytes: int = SEGMENT_BYTES,
         snapshot_level: int | None = None,
         disk: Disk | None = None,
     ) -> FileStorage:

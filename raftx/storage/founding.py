@@ -30,6 +30,7 @@ FLAG_IN_DOUBT = 2
 FLAG_RESTORED = 4
 FLAG_JOINING = 8
 FLAGS = FLAG_REBUILT | FLAG_IN_DOUBT | FLAG_RESTORED | FLAG_JOINING
+SEGMENT_BYTES = 16 << 20  # unless somebody says another number. A member has two from the start: one, and the next
 SEGMENT_BYTES_MIN = 64 << 10
 SEGMENT_BYTES_MAX = 1 << 40
 SIZE_MAX = 1 << 17  # bytes: room for all addresses that there can be

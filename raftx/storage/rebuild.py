@@ -22,7 +22,7 @@ from . import lives as lives_file
 from . import skips as skips_file
 from .disk import Disk
 from .file import FileStorage
-from .founding import Founding, joiner, planned
+from .founding import SEGMENT_BYTES, Founding, joiner, planned
 from .look import Look, look_into
 from .membership import CHANGES, is_alone
 from .protocol import Met
@@ -41,7 +41,6 @@ from .wal_format import (
     segment_number,
 )
 
-SEGMENT_BYTES = 64 << 20  # where nothing says another number
 LIVES_UNREAD = 1 << 10  # more lives than what can be read shows, at most: some may be in what cannot be read
 READ = 1 << 20  # bytes that are read at once
 
