@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Mapping
 from importlib.machinery import EXTENSION_SUFFIXES
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 from .. import _core
 from .._native.layout import FRAME_OVERHEAD
 from ..config import Config
-from ..errors import ConfigError
+from ..errors import ConfigError, UsageError
 from ..report import report
 from ..types import ConfState, is_id
 
@@ -60,6 +61,19 @@ def tell_mode(id: int) -> None:
     wanted = os.environ.get("RAFTX_PURE", "") not in ("", "0") or not __name__.startswith("raftx.")
     text = INTERPRETED.format(AS_WANTED if wanted else REMEDY)
     report(logging.INFO if wanted else logging.WARNING, text, id, event="interpreted", node=id)
+
+
+def check_gil() -> None:
+    """Raise UsageError where Python code of two threads runs at once: what is not compiled counts on the GIL.
+
+    A free-threaded build turns it on when it imports the compiled modules, which do not say that they can do without.
+    """
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        raise UsageError(
+            "a node needs the global interpreter lock, and this Python runs without it: start it with PYTHON_GIL=1, or "
+            "-X gil=1. (raftx turns it on by itself where it is compiled, unless PYTHON_GIL=0 forbids it; what must not "
+            "wait for the lock does not)"
+        )
 
 
 def has(given: object, name: str) -> bool:

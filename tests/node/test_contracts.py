@@ -269,3 +269,15 @@ def test_founders_are_told_until_a_node_has_opened_it(impl, tmp_path):
     (tmp_path / "n" / "founding").write_bytes(b"?")
     assert impl.FileStorage(tmp_path / "n").founders() is None
     assert impl.FileStorage.create(tmp_path / "j", id=4, join=[URL]).founders() is None
+
+
+# --- the interpreter ----------------------------------------------------------------------------------
+
+
+def test_a_python_without_the_gil_is_refused(impl, monkeypatch):
+    """Two threads at once in what counts on the lock would lose outcomes, and nobody would notice."""
+    monkeypatch.setattr("sys._is_gil_enabled", lambda: False, raising=False)
+    with pytest.raises(impl.UsageError, match=r"start it with PYTHON_GIL=1, or -X gil=1"):
+        impl.Node(impl.Config(id=1), impl.MemoryStorage(voters=[1]), impl.MemoryNetwork().transport(), Counts())
+    monkeypatch.setattr("sys._is_gil_enabled", lambda: True, raising=False)
+    started(impl, impl.MemoryStorage(voters=[1])).close()
