@@ -71,8 +71,8 @@ def check_gil() -> None:
     if not getattr(sys, "_is_gil_enabled", lambda: True)():
         raise UsageError(
             "a node needs the global interpreter lock, and this Python runs without it: start it with PYTHON_GIL=1, or "
-            "-X gil=1. (raftx turns it on by itself where it is compiled, unless PYTHON_GIL=0 forbids it; what must not "
-            "wait for the lock does not)"
+            "-X gil=1. (raftx turns it on by itself where it is compiled, unless PYTHON_GIL=0 forbids it; what "
+            "must not wait for the lock does not)"
         )
 
 
