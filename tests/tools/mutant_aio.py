@@ -144,7 +144,7 @@ MUTANTS = (
         0,
         "a member that joins is founded as one of the first, with others than these have",
         OF_FILES,
-        (Edit(CLUSTER, "        if member.join:\n", "        if member.join and member.learner:\n"),),
+        (Edit(CLUSTER, "        if self.member(id).join:\n", "        if self.member(id).learner:\n"),),
     ),
     Mutant(
         "line-behind-it",

@@ -66,6 +66,33 @@ MUTANTS = (
         (Edit(CLUSTER, '        return "is in doubt: ', '        return ""\n        return "is in doubt: '),),
     ),
     Mutant(
+        "an-address-changed-in-the-file-alone-is-not-told",
+        0,
+        "a member listens where nobody looks for it, and nobody learns why it cannot be reached",
+        "node/test_cluster_file.py",
+        (
+            Edit(
+                "raftx/node/planned.py",
+                "known == url:\n                continue\n",
+                "known != '':\n                continue\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "a-member-that-was-removed-is-believed",
+        0,
+        "status tells of a cluster as a member knew it before it was removed",
+        ASKED,
+        (Edit(REMOTE, 'own[0].get("state") == "running":', "own[0]:"),),
+    ),
+    Mutant(
+        "join-forgets-the-file",
+        0,
+        "the program of a new member does not find it in the file of the cluster",
+        FOUNDED,
+        (Edit(FOUND, "    if longer is not None:\n        replaced(file.path, longer)\n", ""),),
+    ),
+    Mutant(
         "the-file-of-a-cluster-replaced-without-a-word",
         0,
         "members and settings of a cluster that runs are gone from its file",
