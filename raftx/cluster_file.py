@@ -38,6 +38,7 @@ ELSEWHERE = {
 PLACEHOLDER = "{id}"
 NEW = (
     "If the member was there before, look whether its disk is mounted: it must not start without what it acknowledged. "
+    "If that disk is lost for good: raftx wal rebuild --id {id}, while the others run. "
     "If it is new, found it once, with the command raftx create or with create=True at its first start"
 )
 
@@ -173,7 +174,9 @@ class ClusterFile:
         if not os.path.lexists(data):
             if create:
                 return self.create(id)
-            raise NotFounded(f"{data}, the directory of member {id} in {self.path}, does not exist. {NEW}")
+            raise NotFounded(
+                f"{data}, the directory of member {id} in {self.path}, does not exist. {NEW.format(id=id)}"
+            )
         if _is_empty(data):
             raise NotFounded(
                 f"{data}, the directory of member {id} in {self.path}, is empty, as one whose disk is not mounted. If "
