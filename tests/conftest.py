@@ -7,8 +7,9 @@ RAFTX_REQUIRE_DEBUG=1      any other build than a debug build ends the run
 
 A test marked ``once`` comes to the same in every mode, so it cannot take ``impl``: collection says so.
 
-Under xdist (``-n 2 --dist loadfile``) the tests of a file stay together, because they share fixtures. Each worker
-takes the ports on which its tests listen from a range of its own (``tests/helpers/ports.py``).
+Under xdist (``-n 2 --dist loadfile``) the tests of a file stay together, because they share fixtures, and long files
+begin first (``tests/helpers/sharing.py``). Each worker takes the ports on which its tests listen from a range of its
+own (``tests/helpers/ports.py``).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import pytest
 
 import raftx
 from raftx._native import memory
+from tests.helpers import sharing
 from tests.helpers.implementations import IMPLEMENTATIONS, module, on, structures
 
 # The name of the property that ``tell`` records.
@@ -44,6 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(sharing)
     if on("RAFTX_REQUIRE_COMPILED") and not raftx.COMPILED:
         raise pytest.UsageError(
             "RAFTX_REQUIRE_COMPILED=1, but raftx is not compiled"

@@ -91,7 +91,7 @@ class Worker:
         self.begun = False
         self.ended = Gate()
         self._task: Task | None = task
-        self._lines = life.lines
+        self._taken_over = life.lines.taken_over()
         self._enders = life.enders if task.ends_futures else None
 
     def start(self) -> None:
@@ -111,13 +111,14 @@ class Worker:
         task = self._task
         if task is None:
             return False
-        me = threading.get_ident()
-        entered = self._enders is not None and me not in self._enders
-        if self._enders is not None:
-            self._enders.add(me)
+        enders, entered, me = self._enders, False, 0
+        if enders is not None:
+            me = threading.get_ident()
+            entered = me not in enders
+            enders.add(me)
         more = False
         try:
-            with self._lines.taken_over():
+            with self._taken_over:  # one for all rounds: a worker has none within another
                 try:
                     if not self.begun:
                         self.begun = True
@@ -132,8 +133,8 @@ class Worker:
                     if self._task is not None and not more:
                         task.end(None)
         finally:
-            if entered and self._enders is not None:
-                self._enders.discard(me)
+            if entered and enders is not None:
+                enders.discard(me)
             if not more:
                 self.abandon()
                 del task

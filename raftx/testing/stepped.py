@@ -47,11 +47,12 @@ class SteppedWorker(Worker):
         if self.stepping:
             raise UsageError(f"a round of {self.name} is under way")
         self.stepping = True
+        more = False
         try:
             more = self.attempt(_one_round)
         finally:
             self.stepping = False
-            if self.ended.is_open():
+            if not more and self.ended.is_open():
                 self.leave()
         return more
 

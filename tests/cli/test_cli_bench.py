@@ -98,7 +98,10 @@ def test_an_interrupted_run_leaves_nothing(tmp_path):
     from tests.helpers.paths import ROOT
     from tests.helpers.waiting import eventually
 
-    command = [sys.executable, "-m", "raftx", "bench", "--directory", str(tmp_path), "--seconds", "60"]
+    # A shell lets what it starts in the background ignore Ctrl-C, and so would Python do then.
+    heeds = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    heeds += "runpy.run_module('raftx', run_name='__main__', alter_sys=True)"
+    command = [sys.executable, "-c", heeds, "bench", "--directory", str(tmp_path), "--seconds", "60"]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     ) as process:

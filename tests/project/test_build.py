@@ -1,7 +1,8 @@
 """What the build promises: sdist to wheel, the pure package, and all extensions or none.
 
 Works on copies under tmp_path and without a network: the build backend is called directly, in the
-environment that runs the tests.
+environment that runs the tests. What is compiled is a toy: the whole package is what ``make wheels`` compiles, and
+judges by the same functions.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import pytest
 
 import raftx
 from tests.helpers.paths import ROOT
+from tests.helpers.sources import setup_file
+from tests.tools.wheels import IMPORT_COMPILED, complaints, misses
 
 pytestmark = [pytest.mark.once, pytest.mark.slow]
 
@@ -48,11 +51,14 @@ BROKEN_C = 'cdef extern from "no_such_header.h":\n    int nothing\ndef double(nu
 
 
 def run(directory: Path, *arguments: str, check: bool = True, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Python with these arguments in that directory, under these variables instead of the caller's."""
+    """Python with these arguments in that directory, under these variables instead of the caller's.
+
+    Nothing here looks at the speed of what is compiled, so it is compiled without optimization.
+    """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAFTX_")}
     done = subprocess.run(
         [sys.executable, *arguments],
-        cwd=directory, env={**environment, **variables}, capture_output=True, text=True, timeout=900, check=False,
+        cwd=directory, env={**environment, "RAFTX_CFLAGS": "-O0", **variables}, capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
     if check:
         assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
@@ -67,12 +73,6 @@ def backend(directory: Path, call: str, *, check: bool = True, **variables: str)
     )
 
 
-def complaints(done: subprocess.CompletedProcess[str]) -> list[str]:
-    """What Cython and the C compiler had to say of a place in a source."""
-    pattern = r"(?:performance hint|warning): \S+:\d+:\d+: .*|\S+:\d+:\d+: warning: .*"
-    return re.findall(pattern, done.stdout + done.stderr)
-
-
 def only(directory: Path, pattern: str) -> Path:
     (found,) = (directory / "dist").glob(pattern)
     return found
@@ -81,14 +81,6 @@ def only(directory: Path, pattern: str) -> Path:
 def names_in(wheel: Path) -> list[str]:
     with zipfile.ZipFile(wheel) as archive:
         return archive.namelist()
-
-
-def listed_modules() -> list[str]:
-    text = re.search(
-        r"^COMPILED = \{(.*?)^\}", (ROOT / "setup.py").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
-    )
-    assert text is not None
-    return re.findall(r'^ +"([\w.]+)":', text[1], re.MULTILINE)
 
 
 @pytest.fixture
@@ -126,50 +118,41 @@ def compiled_in(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.rglob("*.so"))
 
 
-@needs_compiler
-def test_sdist_builds_the_compiled_wheel(tree: Path, tmp_path: Path) -> None:
-    backend(tree, "build_sdist")
-    unpacked = tmp_path / "unpacked"
-    with tarfile.open(only(tree, "*.tar.gz")) as archive:
-        archive.extractall(unpacked, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
-    (source,) = unpacked.iterdir()
-    for name in (
-        "setup.py",
-        "pyproject.toml",
-        "raftx/py.typed",
-        "tests/conftest.py",
-        "raftx/_native/memory.h",
-        "LICENSE",
-    ):
-        assert (source / name).exists(), name
+def unpacked(directory: Path, at: Path) -> Path:
+    """The sdist of a tree, made and unpacked."""
+    backend(directory, "build_sdist")
+    with tarfile.open(only(directory, "*.tar.gz")) as archive:
+        archive.extractall(at, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+    (source,) = at.iterdir()
+    return source
+
+
+def test_the_sdist_has_all_that_a_build_needs(tree: Path, tmp_path: Path) -> None:
+    """The build itself is that of a toy below; ``make wheels`` compiles the whole package."""
+    source = unpacked(tree, tmp_path / "unpacked")
+    setup = setup_file()
+    compiled = {file for path in setup.COMPILED.values() for file in setup.sources_of(str(ROOT / path))}
+    assert len(compiled) > 2 * len(setup.COMPILED)
+    needed = {file.relative_to(ROOT) for file in [*compiled, *(ROOT / "raftx").rglob("*.py")]}
+    needed |= {Path(name) for name in ("setup.py", "pyproject.toml", "raftx/py.typed", "tests/conftest.py", "LICENSE")}
+    assert sorted(name for name in needed if not (source / name).exists()) == []
     assert not [path for path in source.rglob("*") if path.suffix in (".c", ".so", ".pyc")]
 
-    done = backend(source, "build_wheel", RAFTX_BUILD="compiled", RAFTX_CFLAGS="-O0")
-    assert complaints(done) == []
-    wheel = only(source, "*.whl")
-    names = names_in(wheel)
-    assert not [name for name in names if name.endswith((".c", ".pyc"))]
-    assert not [name for name in names if not name.startswith(("raftx/", "raftx-"))], (
-        "only the package belongs in a wheel"
-    )
-    for name in listed_modules():
-        stem = name.replace(".", "/")
-        for suffix in (".py", ".pxd", SUFFIX):
-            assert stem + suffix in names
-    assert "raftx/_core.pyx" in names and "raftx/_core/log.pxi" in names
-    assert "raftx/_native/memory.h" in names
-    assert "raftx/py.typed" in names
 
+@needs_compiler
+def test_sdist_builds_the_compiled_wheel(toy: Path, tmp_path: Path) -> None:
+    (toy / "README.md").write_text("A toy.\n", encoding="utf-8")
+    source = unpacked(toy, tmp_path / "unpacked")
+    done = backend(source, "build_wheel", RAFTX_BUILD="compiled")
+    assert complaints(done.stdout + done.stderr) == []
+    wheel = only(source, "*.whl")
+    modules = [name.removesuffix(".pxd").replace("/", ".") for name in TOY if name.endswith(".pxd")]
+    assert misses(wheel, source, modules) == []
     # Away from the source tree, which would be found first.
     installed = tmp_path / "installed"
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(installed)
-    code = (
-        "import importlib, sys; sys.path.insert(0, sys.argv[1]); import raftx; assert raftx.COMPILED\n"
-        "files = [importlib.import_module(name).__file__ for name in sys.argv[2:]]\n"
-        "assert all(file.startswith(sys.argv[1]) and not file.endswith('.py') for file in files), files\n"
-    )
-    run(tmp_path, "-I", "-W", "error", "-c", code, str(installed), *listed_modules())
+    run(tmp_path, "-I", "-W", "error", "-c", IMPORT_COMPILED, str(installed), *modules)
 
 
 def test_pure_wheel(tree: Path) -> None:
@@ -179,13 +162,12 @@ def test_pure_wheel(tree: Path) -> None:
     wheel = only(tree, "*.whl")
     assert wheel.name == f"raftx-{raftx.__version__}-py3-none-any.whl"
     names = names_in(wheel)
-    assert "raftx/_core.py" in names
+    assert misses(wheel, tree, ()) == []
     assert f"raftx-{raftx.__version__}.dist-info/licenses/LICENSE" in names
     with zipfile.ZipFile(wheel) as archive:
         metadata = archive.read(f"raftx-{raftx.__version__}.dist-info/METADATA").decode().splitlines()
     assert "License-Expression: MIT" in metadata
     assert "License-File: LICENSE" in metadata
-    assert not [name for name in names if name.endswith((".so", ".c"))]
 
 
 def test_without_compiler_auto_builds_the_pure_package_and_says_so(tree: Path) -> None:
@@ -214,13 +196,13 @@ def test_unknown_build_is_refused(toy: Path) -> None:
 
 @needs_compiler
 def test_what_a_compiler_complains_about_is_seen(toy: Path) -> None:
-    """The build of the whole package has no such line; here are a hint, and a warning of C."""
+    """``make wheels`` refuses a package that has such a line; here are a hint, and a warning of C."""
     (toy / "raftx" / "_core.pyx").write_text(
         "VALUE = 1\ncdef extern from *:\n    'static int unused(void) { return 1; }'\n"
         "def first(const int[::1] numbers, index):\n    return numbers[index]\n"
     )
     done = run(toy, "setup.py", "build_ext", "--inplace", RAFTX_BUILD="compiled")
-    said = "\n".join(complaints(done))
+    said = "\n".join(complaints(done.stdout + done.stderr))
     assert "Index should be typed" in said and "unused" in said
 
 
@@ -283,7 +265,7 @@ def test_a_debug_build_and_a_normal_one_never_mix(toy: Path) -> None:
 @needs_compiler
 def test_in_place_pure_build_removes_what_was_compiled(toy: Path) -> None:
     build = ("setup.py", "--quiet", "build_ext", "--inplace")
-    run(toy, *build, RAFTX_BUILD="compiled", RAFTX_CFLAGS="-O0")
+    run(toy, *build, RAFTX_BUILD="compiled")
     run(toy, "-c", "import raftx; assert raftx.COMPILED")
     run(toy, *build, RAFTX_BUILD="pure")
     assert compiled_in(toy / "raftx") == []

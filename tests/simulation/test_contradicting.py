@@ -4,7 +4,7 @@ import pytest
 
 from tests.helpers.implementations import module
 
-SCHEDULES = {"compiled": 150, "pure": 12}
+SCHEDULES = {"compiled": 40, "pure": 10}
 
 
 @pytest.mark.slow

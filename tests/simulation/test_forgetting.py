@@ -4,7 +4,7 @@ import pytest
 
 from tests.helpers.implementations import module
 
-SCHEDULES = {"compiled": 240, "pure": 24}
+SCHEDULES = {"compiled": 60, "pure": 12}
 
 
 @pytest.mark.slow

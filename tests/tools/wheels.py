@@ -4,6 +4,8 @@
 
 Without --python every python3.10 and newer that PATH or pyenv has is used. A compiled wheel is named after the oldest
 glibc that it runs with, where auditwheel and patchelf can be had. It needs a C compiler and access to a package index.
+A build of which Cython or the C compiler complains is refused, and so is a wheel that lacks a module or has more than
+the package.
 """
 
 # ruff: noqa: T201 - a command prints
@@ -12,14 +14,20 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.helpers.paths import ROOT
+from tests.helpers.sources import setup_file
 
+# What a wheel has of the package beside its libraries: interpreted mode, debuggers and cimports need it.
+SOURCES = (".py", ".pyi", ".pyx", ".pxd", ".pxi", ".h", "py.typed")
 OLDEST = (3, 10)
 NEWEST = (3, 14)
 # What an installed raftx must be able to do, whatever lies in the current directory.
@@ -39,6 +47,42 @@ with tempfile.TemporaryDirectory() as directory:
         assert node.propose(b"5", timeout=10).result(20).result == 5
 print("raftx", raftx.__version__, "on", sys.version.split()[0])
 """
+
+# Each of these modules, of a package that is installed in a directory, is a compiled one.
+IMPORT_COMPILED = """
+import importlib, sys
+sys.path.insert(0, sys.argv[1])
+import raftx
+assert raftx.COMPILED
+files = [importlib.import_module(name).__file__ for name in sys.argv[2:]]
+assert all(file.startswith(sys.argv[1]) and not file.endswith(".py") for file in files), files
+"""
+
+
+class Refused(Exception):
+    """What was built is not what it should be."""
+
+
+def complaints(said: str) -> list[str]:
+    """What Cython and the C compiler had to say of a place in a source."""
+    return re.findall(r"(?:performance hint|warning): \S+:\d+:\d+: .*|\S+:\d+:\d+: warning: .*", said)
+
+
+def misses(wheel: Path, tree: Path, compiled: Sequence[str]) -> list[str]:
+    """What a wheel lacks of the package in a tree, where these modules are compiled, and what it should not have."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    stems = {module.replace(".", "/") for module in compiled}
+    files = [path for suffix in SOURCES for path in (tree / "raftx").rglob(f"*{suffix}")]
+    wanted = {path.relative_to(tree).as_posix() for path in files}
+    libraries = {re.sub(r"\.[^/]*$", "", name) for name in names if name.endswith((".so", ".pyd"))}
+    wrong = [f"{name} is missing" for name in sorted(wanted - set(names))]
+    wrong += [f"{stem} is not compiled" for stem in sorted(stems - libraries)]
+    wrong += [f"{name} is a library" for name in sorted(libraries) if not stems]
+    wrong += [f"{name} does not belong there" for name in names if name.endswith((".c", ".pyc"))]
+    # What auditwheel takes along stands beside the package.
+    package = ("raftx/", "raftx-", "raftx.libs/")
+    return wrong + [f"{name} is not of the package" for name in names if not name.startswith(package)]
 
 
 def version_of(python: str) -> tuple[int, int] | None:
@@ -75,12 +119,16 @@ def built(python: str, mode: str, place: Path) -> Path:
     ignore = shutil.ignore_patterns(".git", ".venv*", "build", "dist", "*.so", "*.egg-info", "__pycache__", ".*_cache")
     shutil.copytree(ROOT, source, ignore=ignore)
     inside = environment(python, place / "build")
-    subprocess.run(
-        [inside, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", place / "made", source],
-        check=True,
-        env={**os.environ, "RAFTX_BUILD": mode},
-    )
+    done = subprocess.run(
+        [inside, "-m", "pip", "wheel", "--verbose", "--no-deps", "--wheel-dir", place / "made", source],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "RAFTX_BUILD": mode},
+    )  # fmt: skip
+    if done.returncode:
+        raise Refused(f"{python}: pip wheel has failed:\n{done.stdout[-4000:]}")
     (wheel,) = (place / "made").glob("*.whl")
+    wrong = complaints(done.stdout) + misses(wheel, source, list(setup_file().COMPILED) if mode == "compiled" else ())
+    if wrong:
+        raise Refused("\n".join([f"{wheel.name}:", *wrong]))
     return wheel
 
 
@@ -106,6 +154,11 @@ def tried(wheel: Path, python: str, mode: str, place: Path) -> None:
     inside = environment(python, place / "try")
     subprocess.run([inside, "-m", "pip", "install", "--quiet", wheel], check=True)
     subprocess.run([inside, "-W", "error", "-c", TRIAL, mode], check=True, cwd=place)
+    if mode == "compiled":
+        where = "import os, raftx; print(os.path.dirname(os.path.dirname(raftx.__file__)))"
+        site = subprocess.run([inside, "-c", where], check=True, cwd=place, capture_output=True, text=True).stdout
+        modules = list(setup_file().COMPILED)
+        subprocess.run([inside, "-W", "error", "-c", IMPORT_COMPILED, site.strip(), *modules], check=True, cwd=place)
 
 
 def main() -> int:
@@ -120,7 +173,11 @@ def main() -> int:
     for python, mode in [*wanted, (chosen[0], "pure")]:
         with tempfile.TemporaryDirectory(prefix="raftx-wheel-") as name:
             place = Path(name)
-            wheel = built(python, mode, place)
+            try:
+                wheel = built(python, mode, place)
+            except Refused as refused:
+                print(refused, file=sys.stderr)
+                return 1
             if mode == "compiled":
                 wheel = repaired(wheel, place)
             tried(wheel, python, mode, place)

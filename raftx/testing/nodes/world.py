@@ -118,6 +118,8 @@ class World:
         #: how many rows may wait in the queues of each node
         self.rows = Rows()
         self.slices = 0
+        #: of all workers
+        self.rounds = 0
         #: a checksum of everything that has happened: the same in both modes
         self.trace = 0
         self.proposals = 0
@@ -299,7 +301,7 @@ class World:
         self.tell_time()
         self.network.deliver(self.now)
         ids = list(self.ids)
-        rng.shuffle(ids)
+        _shuffle(ids, rng.getrandbits)
         for id in ids:
             member = self.members[id]
             if member.paused_until > self.slices:
@@ -308,10 +310,12 @@ class World:
             life = member.life
             if life is None:
                 continue
+            executor = life.executor
             # Nobody asks here how members are: that worker finds nothing, but for its end.
-            life.executor.step("look")
-            names = [name for name in life.executor.names() if name != "look"]
-            rng.shuffle(names)
+            if life.node._parts.lookout.stopping:  # type: ignore[union-attr]  # as in _engine_of
+                executor.step("look")
+            names = [name for name in executor.started if name != "look"]
+            _shuffle(names, rng.getrandbits)
             for name in names:
                 if rng.random() < SKIPPED or (name in SELDOM and self.slices % SELDOM[name]):
                     continue
@@ -331,11 +335,11 @@ class World:
         self.slice(5 * MS)
 
     def round(self, member: Member, name: str) -> None:
-        """One round of one worker, and a look at what it has done."""
+        """One round of one worker, and a look at what it has done. Millions of these are in a run, most of them idle."""
         life, id = member.life, member.id
         if life is None:
             return
-        self.totals["rounds"] += 1
+        self.rounds += 1
         goes_on = life.executor.step(name)
         if member.disk.broken():
             # The power went in the middle of that round.
@@ -343,20 +347,25 @@ class World:
                 self.totals["power cuts with a snapshot"] += 1
             self.crash(id, power=True)
             return
-        engine = self._engine_of(life)
+        checker = self.checker
         if name == "engine":
+            engine = self._engine_of(life)
             self._look_at_room(life, engine)
-            self.checker.after_round(id, engine)
+            checker.after_round(id, engine)
             life.changes.after_round(engine)
         elif name == "apply":
-            self.checker.after_apply(id, engine, life.given)
+            checker.after_apply(id, self._engine_of(life), life.given)
             self._consume(life)
-        self.checker.judge_once(id, life.node._outcomes)
-        if self.checker.ending:
-            self.checker.judge_ended()
+        if life.node._outcomes.ended_again:
+            checker.judge_once(id, life.node._outcomes)
+        if checker.ending:
+            checker.judge_ended()
         if not goes_on and life.node.failure is not None and not life.failed:
             self._failed(member, life)
-        self._note(name, id)
+        if name == "engine":
+            self._note(name, id)
+        else:  # nothing else changes what the core is
+            self.trace = zlib.crc32((name + member.text if member.life is not None else name).encode(), self.trace)
 
     def _look_at_room(self, life: Life, engine: Any) -> None:
         """Count what a full disk led to: leaders that had no room, and members that had none and have some again."""
@@ -527,7 +536,8 @@ class World:
         self.trace = zlib.crc32(text.encode(), self.trace)
 
     def count(self) -> None:
-        """Add to the totals what has happened to the disks, and how the requests have ended."""
+        """Add to the totals the rounds, what has happened to the disks, and how the requests have ended."""
+        self.totals["rounds"] += self.rounds
         for member in self.members.values():
             member.disk.count(self.totals)
         for request in self.checker.requests:
@@ -542,3 +552,13 @@ class World:
                         name = f"{request.what}s {name}"
                     self.totals[name] += 1
                     self.totals["given back"] += str(outcome) == GIVEN_BACK
+
+
+def _shuffle(items: list[Any], getrandbits: Callable[[int], int]) -> None:
+    """What ``random.Random.shuffle`` does, without its calls: each slice shuffles the members, and workers of each."""
+    for at in range(len(items) - 1, 0, -1):
+        width = (at + 1).bit_length()
+        other = getrandbits(width)
+        while other > at:
+            other = getrandbits(width)
+        items[at], items[other] = items[other], items[at]
