@@ -59,7 +59,8 @@ SEEDS ?=
 SANITIZE ?=
 FILES ?=
 ARGS ?=
-JOBS ?= 2
+# Most of the slow tests wait for something: two for each of two processors keep these busy.
+JOBS ?= 4
 
 # Processes that share the tests, file by file. JOBS=0: one, as a debugger needs it.
 WORKERS := -n $(JOBS) --dist loadfile

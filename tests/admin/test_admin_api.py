@@ -120,6 +120,7 @@ def test_transfer(group):
     assert any(each["event"] == "leader_elected" and each["member"] == to for each in group.get("/events", to).json)
 
 
+@pytest.mark.slow
 def test_members_come_and_go(group, impl, tmp_path):
     new = 4
 

@@ -250,6 +250,7 @@ def test_doctor_of_a_cluster(impl, tmp_path, monkeypatch, late):
     assert [each.name for each in tmp_path.iterdir()] == ["cluster.toml"]
 
 
+@pytest.mark.slow
 def test_exit_codes_go_by_the_verdict(impl, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     doctor = module(impl, "cli.doctor")

@@ -332,6 +332,7 @@ def test_a_directory_that_a_node_holds(impl, whole):
         storage.close()
 
 
+@pytest.mark.slow
 def test_looks_at_a_log_that_is_written_meanwhile(impl, tmp_path):
     """Segments are made, begun, removed and used again: nothing of that is damage."""
     path = tmp_path / "n"

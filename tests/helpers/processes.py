@@ -10,6 +10,7 @@ import ctypes
 import multiprocessing
 import os
 import resource
+import select
 import signal
 import threading
 import time
@@ -38,6 +39,12 @@ def run_limited_member(descriptors, *arguments):
     """The same with so few descriptors."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
     run_member(*arguments)
+
+
+class PollFd(ctypes.Structure):
+    """What poll(2) waits for."""
+
+    _fields_ = (("fd", ctypes.c_int), ("events", ctypes.c_short), ("revents", ctypes.c_short))
 
 
 class Reporter:
@@ -131,9 +138,10 @@ def serve(raftx, node, journal, pipe, tell):
         elif command == "journal":
             tell("journal", list(journal.commands))
         elif command == "hold":
-            # The whole process stands still, as far as Python goes.
+            # The whole process stands still, as far as Python goes, until the parent says something.
             tell("holding")
-            ctypes.PyDLL(None).usleep(arguments[0])
+            wait = PollFd(pipe.fileno(), select.POLLIN, 0)
+            ctypes.PyDLL(None).poll(ctypes.byref(wait), 1, int(WAIT * 1000))
             tell("released")
     for thread in threads:
         thread.join(WAIT)
@@ -164,6 +172,17 @@ class Member:
                 raise RuntimeError(f"member {self.id}:\n{values[0]}")
             if kind in kinds:
                 return values[0] if values else None
+
+    def hold(self):
+        """Let it stand still inside a C call that keeps the GIL."""
+        self.pipe.send(("hold",))
+        self.receive("holding")
+
+    def let_go(self):
+        """What it was asked before stays true until now: it has stood still."""
+        assert not self.pipe.poll(0)
+        self.pipe.send(("go",))
+        self.receive("released")
 
     def drain(self):
         """Take what has been said."""

@@ -201,3 +201,8 @@ class RecipeProcesses(Processes):
         return RecipeMember(
             id, self.urls, directory, self.settings, self.transport, body=run_recipes, first=(self.ttl,)
         )
+
+    def __exit__(self, *_):
+        # To end well, the last of them would try for seconds to give back what it holds, without a majority.
+        for id in list(self.members):
+            self.kill(id)

@@ -2,7 +2,7 @@
 
 The tests of a file stay together, because they share fixtures, except for cases whose id is ``shared-...``: each of
 these is given out by itself. What takes longest begins first, so that no process is left with it at the end. How long
-something takes is only what ``pytest.mark.slow(seconds)`` says of each case; a wrong number costs time and nothing else.
+something takes is what ``pytest.mark.slow(seconds)`` says of each case; a wrong number costs time and nothing else.
 
 Not a test. It may not change which tests run.
 """

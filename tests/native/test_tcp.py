@@ -129,8 +129,9 @@ def test_a_flood_does_not_keep_others_out(stepped):
             made.frames.clear()
     finally:
         stop.set()
-        flood.close()
+        flood.shutdown(socket.SHUT_RDWR)  # wakes the thread, which sends into a full buffer
         thread.join()
+        flood.close()
 
 
 def test_who_is_hungry_for_nothing_is_not_woken_by_frames(stepped):

@@ -87,6 +87,7 @@ def test_a_transfer_that_is_given_up(impl, caplog):
         world.close()
 
 
+@pytest.mark.slow
 def test_members_and_snapshots_and_connections(impl, caplog, tmp_path):
     """A member is added, fetches a snapshot, and all of it is told on the members that it concerns."""
     network = impl.MemoryNetwork()

@@ -121,6 +121,7 @@ class NoMoreThreads:
         monkeypatch.setattr(threading.Thread, "start", limited)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("disk", ["file", "memory"])
 def test_no_thread_left(impl, monkeypatch, tmp_path, disk, way):

@@ -373,6 +373,7 @@ unharmed()
     assert run(impl, code, way) == (0, "done\n", "")
 
 
+@pytest.mark.slow
 @by_transport
 def test_a_forked_worker_keeps_nothing_of_its_parent(impl, way, tmp_path):
     """It lives on when its parent is killed: another process takes directory and address, and is heard."""

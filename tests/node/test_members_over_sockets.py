@@ -42,6 +42,7 @@ def begin(impl, way: str, nodes, path, id: int, url: str):
     return nodes[id]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["direct", "tcp", "mixed"])
 def test_members_join_and_move_and_find_each_other_after_a_restart(impl, way, nodes, tmp_path):
     urls = {id: f"tcp://127.0.0.1:{port}" for id, port in enumerate(ports(4), 1)}
@@ -81,6 +82,7 @@ def test_members_join_and_move_and_find_each_other_after_a_restart(impl, way, no
     assert nodes[2].members[2].url == elsewhere
 
 
+@pytest.mark.slow
 def test_what_a_change_has_set_comes_before_what_the_transport_is_told(impl, nodes, tmp_path):
     """Also behind a snapshot; and what the transport is told comes before what a member was founded with."""
     urls = {id: f"tcp://127.0.0.1:{port}" for id, port in enumerate(ports(3), 1)}

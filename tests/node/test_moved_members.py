@@ -93,6 +93,7 @@ def groups(impl, tmp_path):
             node.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["entries", "snapshot"])
 def test_a_damaged_member_is_rebuilt_and_catches_up(impl, groups, by):
     """It refuses to start, is rebuilt, and is needed afterwards: what was acknowledged is there."""
@@ -157,6 +158,7 @@ def test_a_directory_that_is_gone_is_rebuilt_a_second_time(impl, groups):
         assert group.nodes[3].failure is None
 
 
+@pytest.mark.slow
 def test_a_rebuilt_member_elects_nobody(impl, groups):
     """With one that lacks what it had acknowledged itself: no leader, and nothing is lost."""
     group = groups()
@@ -179,6 +181,7 @@ def test_a_rebuilt_member_elects_nobody(impl, groups):
     group.agree(1, 2, 3)
 
 
+@pytest.mark.slow
 def test_a_new_cluster_begins_with_a_backup(impl, groups, tmp_path):
     """And members of the old one, with the same ids and addresses, do not take part."""
     old = groups()
@@ -223,6 +226,7 @@ def test_a_new_cluster_begins_with_a_backup(impl, groups, tmp_path):
     new.agree(1, 2, 3)
 
 
+@pytest.mark.slow
 def test_a_survivor_leads_out_of_a_lost_quorum(impl, groups):
     """What was acknowledged and is in its log is there; members that come back after all are refused."""
     group = groups(snapshot_entries=25)

@@ -112,6 +112,7 @@ def restarted(three, newer):
     return source, index
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damaged", [False, True], ids=["whole", "damaged"])
 @pytest.mark.parametrize("where", WHERE)
 def test_who_has_a_part_of_it_gets_the_rest(cluster, where, damaged):

@@ -47,6 +47,7 @@ def cluster(impl, tmp_path):
     made.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("as_founded", [True, False])
 @pytest.mark.parametrize("gone", [1, None])
 def test_it_is_brought_up_to_date(impl, cluster, gone, as_founded):

@@ -73,6 +73,7 @@ def test_nor_one_that_has_nobody_to_hand_over_to(world):
     assert not [each for each in cuts.seen if each[2] == 14]
 
 
+@pytest.mark.slow
 def test_it_is_not_asked_back_at_once(world):
     """Each time that it falls behind again it is left alone for longer: leadership does not go to and fro."""
     changes, leader = [], world.nodes[1]

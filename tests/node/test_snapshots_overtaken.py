@@ -11,6 +11,7 @@ from tests.helpers.wal import CLUSTER
 CONF = ((1, 2, 3),)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("own", [True, False], ids=["with-one-of-its-own", "without"])
 def test_a_later_offer_waits_for_the_one_that_is_taken_up(impl, tmp_path, own):
     """The log of the member is about to begin behind the first one, and its disk is slow: that file stays."""

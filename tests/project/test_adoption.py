@@ -11,6 +11,7 @@ from tests.helpers.ports import ports
 PAGE = (ROOT / "docs" / "adoption.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_the_code_runs(tmp_path):
     code = "\n".join(code_of(PAGE))

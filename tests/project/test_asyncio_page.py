@@ -30,6 +30,7 @@ asyncio.run(serves())
 pytestmark = pytest.mark.once
 
 
+@pytest.mark.slow
 def test_the_code_runs(tmp_path):
     (toml,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
     assert toml.count("5631") == 1

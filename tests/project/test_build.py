@@ -58,7 +58,8 @@ def run(directory: Path, *arguments: str, check: bool = True, **variables: str) 
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAFTX_")}
     done = subprocess.run(
         [sys.executable, *arguments],
-        cwd=directory, env={**environment, "RAFTX_CFLAGS": "-O0", **variables}, capture_output=True, text=True, timeout=900, check=False,
+        cwd=directory, env={**environment, "RAFTX_CFLAGS": "-O0", **variables}, capture_output=True, text=True,
+        timeout=900, check=False,
     )  # fmt: skip
     if check:
         assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]

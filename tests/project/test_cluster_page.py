@@ -12,6 +12,7 @@ from tests.helpers.ports import ports
 PAGE = (ROOT / "docs" / "cluster-file.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_the_example_runs(tmp_path):
     (toml,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)

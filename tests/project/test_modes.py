@@ -14,6 +14,7 @@ import pytest
 
 import raftx
 from tests.helpers.paths import ROOT, TESTS
+from tests.helpers.sharing import share_of
 
 pytestmark = pytest.mark.once
 
@@ -137,6 +138,43 @@ def test_what_a_test_tells_is_shown_at_the_end(tmp_path: Path, workers: tuple[st
     done = pytest_on(tmp_path, SHOWN, *workers)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "\ntest_of_schedules: 17 elections\n" in done.stdout
+
+
+ORDER = """
+import pytest
+
+@pytest.mark.parametrize("half", ["shared-0", "shared-1"])
+@pytest.mark.slow(50)
+def test_of_schedules(half):
+    pass
+
+def test_quick():
+    pass
+"""
+
+
+def test_long_tests_begin_first(tmp_path: Path) -> None:
+    """The cases that are shared, each by itself; then the files by what their marks say; then by their tests."""
+    few, many, slow = tmp_path / "test_few.py", tmp_path / "test_many.py", tmp_path / "test_slow.py"
+    few.write_text("def test_a(): pass\n", encoding="utf-8")
+    many.write_text("".join(f"def test_{name}(): pass\n" for name in "bcd"), encoding="utf-8")
+    slow.write_text(ORDER, encoding="utf-8")
+    plugin = "def pytest_configure(config):\n    config.workerinput = {}\n"
+    (tmp_path / "as_a_worker.py").write_text(plugin, encoding="utf-8")
+    done = pytest_on(tmp_path, THREE, "--collect-only", "-p", "no:xdist", "-p", "as_a_worker", str(few), str(many),
+                     str(slow), RAFTX_PURE="1", PYTHONPATH=str(tmp_path))  # fmt: skip
+    names = re.findall(r"::(\S+)$", done.stdout, re.MULTILINE)
+    assert names == [
+        "test_of_schedules[shared-0]", "test_of_schedules[shared-1]", "test_b", "test_c", "test_d",
+        "test_on_each[pure]", "test_by_the_mode_of_the_run", "test_without_a_mode", "test_a", "test_quick",
+    ], done.stdout + done.stderr  # fmt: skip
+
+
+def test_what_is_given_to_a_process_as_one() -> None:
+    assert share_of("tests/a/test_x.py::test_y[shared-0]") == "tests/a/test_x.py::test_y[shared-0]"
+    assert share_of("tests/a/test_x.py::test_y[compiled-shared-1]") == "tests/a/test_x.py::test_y[compiled-shared-1]"
+    assert share_of("tests/a/test_x.py::test_y[not shared]") == "tests/a/test_x.py"
+    assert share_of("tests/a/test_x.py::Kind::test_shared-0") == "tests/a/test_x.py"
 
 
 def test_no_two_workers_take_the_same_port() -> None:

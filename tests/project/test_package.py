@@ -92,8 +92,8 @@ WITH_GIL = {
 LINES_MAX = 700
 COLUMNS_MAX = 120
 
-# Each module imported by itself, without raftx/__init__.py, which would import the rest first: in a child that is forked
-# from a process which has imported what most of them take from the standard library, and nothing of raftx.
+# Each module imported by itself, without raftx/__init__.py, which would import the rest first: in a child that is
+# forked from a process which has imported what most of them take from the standard library, and nothing of raftx.
 IMPORT_ALONE = """
 import asyncio, concurrent.futures, dataclasses, http.server, importlib, json, logging, os, random, sys, tempfile
 import traceback, types, urllib.request

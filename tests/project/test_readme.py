@@ -10,6 +10,7 @@ from tests.helpers.paths import ROOT
 from tests.helpers.readme_walk import Walk, installing
 
 
+@pytest.mark.slow
 def test_quick_start(tmp_path):
     """With the package that is tested, and its command; ``make readme`` does it with a wheel in a new environment."""
     programs = tmp_path / "bin"

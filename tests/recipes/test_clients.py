@@ -183,6 +183,7 @@ def test_a_lease_counts_as_over_before_others_get_it(cluster, one, two):
     assert other()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ttl", [3.0])
 def test_leases_are_renewed_while_something_is_held(cluster, one):
     lock = one.lock("x")
@@ -210,6 +211,7 @@ def test_a_node_that_is_closed_loses_what_its_clients_hold(impl, cluster, one, t
     cluster.start(2)
 
 
+@pytest.mark.slow
 @brief
 def test_nothing_is_proposed_while_nothing_is_held(cluster, one, two):
     with one.lock("x"):

@@ -160,6 +160,7 @@ def test_an_error_of_the_node_s_own_is_a_violation(impl, nodes, monkeypatch):
         schedules(nodes, KeyValue)
 
 
+@pytest.mark.slow
 def test_a_schedule_logs_what_it_is_told_to(nodes, caplog):
     """What it does to nodes on purpose is nobody's trouble; other threads log as ever meanwhile."""
     caplog.set_level(logging.DEBUG, "raftx")

@@ -40,6 +40,7 @@ def test_it_ends_at_a_violation_and_says_how_to_see_it_again(impl, soak, capsys,
     assert "python -m raftx.testing.nodes.soak --seed 7 --schedules 1" in told
 
 
+@pytest.mark.slow
 @pytest.mark.once
 @pytest.mark.skipif(len(IMPLEMENTATIONS) < 2, reason="one mode only in this run")
 def test_it_compares_the_modes(capsys, monkeypatch):

@@ -133,6 +133,7 @@ def comes_back(impl, cut):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by_rounds", [False, True], ids=["by-calls", "by-rounds"])
 def test_the_power_may_fail_at_any_operation(impl, by_rounds):
     """During it, and again while what it left is opened; then the log goes on as if nothing had been."""

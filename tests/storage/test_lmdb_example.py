@@ -22,6 +22,7 @@ def made(path):
         return LmdbStorage(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", checks_for(LmdbStorage), ids=lambda check: check.__name__)
 def test_it_does_what_every_storage_must_do(check, tmp_path):
     opened = []

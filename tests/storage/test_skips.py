@@ -232,6 +232,7 @@ class Poisoned:
         return len(self.items)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("batches", "session"), [(False, False), (True, False), (False, True)], ids=["one", "batches", "session"]
 )

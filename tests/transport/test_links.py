@@ -49,7 +49,7 @@ if __name__ == "__main__":
             connection.close()
     threading.Thread(target=hang_up, daemon=True).start()
     peers = {2: "tcp://127.0.0.1:%d" % server.getsockname()[1]}
-    transport = make_transport(raftx, sys.argv[1], "tcp://127.0.0.1:0", peers)
+    transport = make_transport(raftx, sys.argv[1], "tcp://127.0.0.1:0", peers, reconnect_ms=(10, 20))
     config = raftx.Config(id=1, tick_ms=1, election_ticks=2, pre_vote=False)
     with raftx.Node(config, raftx.MemoryStorage(voters=[1, 2]), transport) as node:
         deadline = time.monotonic() + 20

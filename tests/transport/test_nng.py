@@ -206,7 +206,7 @@ def test_nothing_is_left(impl, way):
         made.close()
         eventually(lambda: threading.active_count() == threads)
         with contextlib.suppress(AssertionError):
-            eventually(lambda before=before: len(descriptors()) <= len(before), 5)
+            eventually(lambda before=before: len(descriptors()) <= len(before), 0.5)
         left.append(sorted(set(descriptors().items()) - set(before.items())))
         if len(descriptors()) <= len(before) and len(left) > 1:
             break

@@ -132,6 +132,7 @@ def test_a_host_that_has_no_name_to_look_up_is_no_peer(ends, impl, way, host):
         make_transport(impl, way, ANYWHERE, {2: f"tcp://{host}:1"})
 
 
+@pytest.mark.slow
 def test_a_peer_without_a_place_is_not_entered_and_holds_nobody_up(ends, impl, monkeypatch):
     """It waits for the place of one that was removed; others come and go meanwhile; in the end it is refused."""
     one, two = ends(1), ends(2)
@@ -191,6 +192,7 @@ def test_one_s_own_address_is_not_dialled(ends):
     one.transport.remove_peer(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", [*WAYS, "mixed"])
 def test_of_running_nodes(impl, way):
     """A follower whose address the others do not have is told it; it takes part, until it is taken out again."""

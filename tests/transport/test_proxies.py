@@ -71,6 +71,7 @@ class Proxy:
         self.thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("direction", ["to", "from", "both"])
 def test_what_a_proxy_swallows_is_noticed(impl, way, direction):

@@ -176,6 +176,7 @@ def test_a_member_comes_back_through_a_crowd(tmp_path, many_descriptors, greets,
                 thread.join()
 
 
+@pytest.mark.slow
 @by_transport
 def test_without_descriptors_a_member_waits(tmp_path, many_descriptors, way):
     """No descriptor is left for connections: that is counted, nothing ends, and later it goes on."""

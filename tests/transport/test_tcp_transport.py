@@ -132,19 +132,20 @@ def test_what_waits_for_a_slow_reader_is_bounded(started):
                     time.sleep(0.002)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_a_member_that_returns_is_dialled_at_once(impl, way):
     """The others' pauses have become long by then: what comes from it says that it is there."""
-    made = Cluster(impl, way, reconnect_ms=(10, 60_000))
+    made = Cluster(impl, way, reconnect_ms=(700, 60_000))
     try:
         made.propose(b"1")
         victim = next(n for n in made.nodes.values() if not n.is_leader)
         victim.close()
         others = [node for node in made.nodes.values() if node is not victim]
         failures = {node.id: node.status().transport["dial_failures"] for node in others}
-        # 10 + 20 + 40 ... ms: the ninth pause is of more than two seconds, and the tenth of more than five.
+        # At once, after 0.7 s and after another 1.4: the next pause is of more than two seconds.
         for node in others:
-            eventually(lambda node=node: node.status().transport["dial_failures"] >= failures[node.id] + 9)
+            eventually(lambda node=node: node.status().transport["dial_failures"] >= failures[node.id] + 3)
         begun = time.monotonic()
         made.start(victim.id)
         eventually(lambda: len(made.machines[victim.id].commands) >= 1)

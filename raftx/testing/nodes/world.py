@@ -335,7 +335,7 @@ class World:
         self.slice(5 * MS)
 
     def round(self, member: Member, name: str) -> None:
-        """One round of one worker, and a look at what it has done. Millions of these are in a run, most of them idle."""
+        """One round of one worker, and a look at what it has done. Of millions in a run, most find nothing to do."""
         life, id = member.life, member.id
         if life is None:
             return

@@ -276,9 +276,10 @@ class ValveCluster(Cluster):
         return node
 
 
+@pytest.mark.slow
 def test_a_full_queue_of_a_follower_ends_its_proposals_as_not_done(impl: ModuleType) -> None:
     """History 62: what a bounded queue dropped was dropped in silence: proposals hung."""
-    made = ValveCluster(impl, max_inflight_bytes=1 << 20, proposal_timeout_ms=3000, election_ticks=1000)
+    made = ValveCluster(impl, max_inflight_bytes=1 << 20, proposal_timeout_ms=1000, election_ticks=1000)
     try:
         made.nodes[1].campaign()
         first = made.leader()
