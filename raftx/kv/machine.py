@@ -71,7 +71,7 @@ class KeyValues:
     def _put(self, request: Message) -> Message:
         check_put(request)
         work = Work(self.store, self.leases)
-        work.check_put(request)
+        work.check_single_put(request)
         done = work.put(request)
         work.end()
         return done

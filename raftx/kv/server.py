@@ -162,7 +162,10 @@ def _listening(url: str) -> socket.socket:
     _, host, port = address_of(url, "listen")
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        made = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        # Connections inherit it. Else a body waits until the client has acknowledged the head before it.
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return made
     except OSError as error:
         raise TransportError(f"the key-value server cannot listen on {host}:{port}: {error}") from error
 

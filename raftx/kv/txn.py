@@ -264,10 +264,21 @@ class Work:
         return done
 
     def check_put(self, request: Message) -> None:
-        """Raise KvError where a put is refused for what is in the store."""
+        """Raise KvError where a put in a transaction is refused for what is in the store: the key is looked at first."""
+        self._check_key(request)
+        self._check_lease(request)
+
+    def check_single_put(self, request: Message) -> None:
+        """Likewise, of a put alone: its lease is looked at first."""
+        self._check_lease(request)
+        self._check_key(request)
+
+    def _check_key(self, request: Message) -> None:
         if request.get("ignore_value") or request.get("ignore_lease"):
             if self.store.get(request["key"], self.revision) is None:
                 raise KEY_NOT_FOUND
+
+    def _check_lease(self, request: Message) -> None:
         lease = request.get("lease", 0)
         if lease and (self.leases is None or not self.leases.knows(lease)):
             raise LEASE_NOT_FOUND

@@ -1,0 +1,1 @@
+"""raftx serve beside etcd: random sequences of requests, answered by both. See __main__.py."""
