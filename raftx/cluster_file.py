@@ -27,8 +27,8 @@ from .transport.nng import NngTransport
 from .types import MEMBERS_MAX, NUMBER_MAX
 
 CLUSTER_BYTES = 16
-TOP_KEYS = ("cluster", "data", "config", "members")
-MEMBER_KEYS = ("url", "bind", "admin", "data", "config", "learner", "join")
+TOP_KEYS = ("cluster", "data", "config", "server", "members")
+MEMBER_KEYS = ("url", "bind", "admin", "name", "client", "client_bind", "data", "config", "learner", "join")
 SETTINGS = tuple([field.name for field in dataclasses.fields(Config) if field.name not in ("id", "cluster")])
 #: settings of the whole cluster's, which stand elsewhere
 ELSEWHERE = {
@@ -76,6 +76,11 @@ class ClusterMember:
     learner: bool
     #: founded to be added to the cluster later (``Node.add_voter``): it is none of the first members
     join: bool
+    #: what clients of ``raftx serve`` are told that it is called; "": nothing
+    name: str = ""
+    #: the url at which they reach it, and the one at which it listens for them; None: the file has none
+    client: str | None = None
+    client_bind: str | None = None
 
 
 class ClusterFile:
@@ -85,7 +90,13 @@ class ClusterFile:
     """
 
     def __init__(
-        self, path: Path, name: str, cluster: bytes, members: Mapping[int, ClusterMember], configs: Mapping[int, Config]
+        self,
+        path: Path,
+        name: str,
+        cluster: bytes,
+        members: Mapping[int, ClusterMember],
+        configs: Mapping[int, Config],
+        server: Mapping[str, Any] | None = None,
     ) -> None:
         #: the file
         self.path = path
@@ -95,6 +106,8 @@ class ClusterFile:
         #: by id, in order
         self.members = members
         self._configs = configs
+        #: the table [server], which ``raftx serve`` reads and checks
+        self.server: Mapping[str, Any] = server or {}
 
     def __repr__(self) -> str:
         return f"<raftx.ClusterFile {str(self.path)!r} cluster={self.name!r} members={sorted(self.members)}>"
@@ -226,7 +239,7 @@ class _Reader:
             own = self.settings(("members", key, "config"), tables[key])
             configs[member.id] = self.config(member.id, cluster, shared, own)
         self.check_all(members)
-        return ClusterFile(self.path, name, cluster, members, configs)
+        return ClusterFile(self.path, name, cluster, members, configs, self.table(("server",), self.tree))
 
     def cluster(self) -> tuple[str, bytes]:
         """The name, and its bytes."""
@@ -258,7 +271,8 @@ class _Reader:
             self.wrong((*at, "learner"), "must not be there beside join: whoever adds the member says what it is to be")
         folder = Path(os.path.abspath(self.path)).parent
         directory = Path(os.path.abspath(folder / data.replace(PLACEHOLDER, str(id))))
-        return ClusterMember(id, url, bind, admin, directory, learner, join)
+        texts = {what: self.text_at((*at, what), table) for what in ("name", "client", "client_bind") if what in table}
+        return ClusterMember(id, url, bind, admin, directory, learner, join, **texts)
 
     def check_all(self, members: Mapping[int, ClusterMember]) -> None:
         """What no member can tell alone."""

@@ -89,7 +89,7 @@ def main() -> int:
         steps = sequence(seed, options.steps)
         wanted = on_etcd(steps)
         if options.goldens:
-            goldens.append({"seed": seed, "steps": steps, "answers": wanted})
+            goldens.append({"seed": seed, "steps": options.steps, "answers": wanted})
         at = first_difference(wanted, on_raftx(loop, steps))
         if at is not None:
             print(f"sequence {seed} differs at step {at}")

@@ -6,6 +6,7 @@ second. A failed precondition is 400 in etcd's own builds and 412 in Debian's, w
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -81,8 +82,11 @@ def flat(told: list[Any]) -> list[Any]:
 
 def _watched(client: Client, opened: list[dict[str, Any]]) -> list[Any]:
     """What each has been told when it has seen a last put and a last deletion of its key."""
-    for _ in range(8):  # past those that begin in the future
-        client.ask({"path": "/v3/kv/put", "body": '{"key":"enough"}'.replace("enough", b64(b"enough"))})
+    enough = {"path": "/v3/kv/put", "body": json.dumps({"key": b64(b"enough")})}
+    beginning = max([int(request.get("start_revision", 0)) for request in opened], default=0)
+    newest = 0
+    while newest <= beginning:  # past those that begin in the future
+        newest = int(client.ask(enough)[1]["header"]["revision"])
     for request in opened:
         client.ask({"path": "/v3/kv/put", "body": f'{{"key":"{request["key"]}","value":"{b64(b"last")}"}}'})
         client.ask({"path": "/v3/kv/deleterange", "body": f'{{"key":"{request["key"]}"}}'})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import rich  # noqa: F401  # of the extra, too: it is missing now or never
 
-from . import bench, cluster, completion, demo, doctor, found, moves, snapshot, wal, watch
+from . import bench, cluster, completion, demo, doctor, found, moves, serve, snapshot, wal, watch
 from .base import Group, debug
 from .codes import EXIT_CODES
 from .output import say
@@ -52,6 +52,7 @@ COMMANDS: tuple[click.Command, ...] = (
     snapshot.commands,
     moves.restore,
     moves.recover_it,
+    serve.serve,
     doctor.doctor,
     bench.bench,
     demo.demo_it,

@@ -45,8 +45,8 @@ PHRASES = {
 class KvError(RaftError):
     """A request is refused, or could not be done. ``text`` and ``code`` are etcd's, ``status`` is HTTP's.
 
-    Each refusal that etcd has is a class of its own below, so that raising one makes a new exception: one that is raised
-    again and again would keep every place in which it ever was.
+    Each refusal that etcd has is a class of its own below, so that raising one makes a new exception: one that is
+    raised again and again would keep every place in which it ever was.
     """
 
     code = UNKNOWN

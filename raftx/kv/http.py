@@ -17,8 +17,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ..report import report
 from . import json_format as js
 from . import messages as m
-from .errors import PHRASES, TIMED_OUT, TOO_LARGE, UNKNOWN, UNSUPPORTED, KvError
 from .errors import INVALID_ARGUMENT as INVALID
+from .errors import PHRASES, TIMED_OUT, TOO_LARGE, UNKNOWN, UNSUPPORTED, KvError
 from .service import CALLS, CLUSTER_VERSION, LEFT_OUT, VERSION, Service
 
 PREFIXES = ("/v3/", "/v3beta/")

@@ -107,7 +107,8 @@ def _kind_of(value: Any) -> str:
         return "bool"
     if isinstance(value, (int, _Float)):
         return "number"
-    return {str: "string", list: "array", dict: "object"}.get(type(value), "null")
+    names: dict[Any, str] = {str: "string", list: "array", dict: "object"}
+    return names.get(type(value), "null")
 
 
 def _wrong(field: Field, value: Any) -> JsonError:

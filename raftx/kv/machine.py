@@ -41,6 +41,10 @@ class KeyValues:
 
     # --- entries -----------------------------------------------------------------------------------
 
+    def apply(self, entry: Any) -> Result:
+        """Take one committed entry."""
+        return self.apply_batch([entry])[0]
+
     def apply_batch(self, entries: list[Any]) -> list[Result]:
         """Take committed entries."""
         with self.lock:

@@ -101,7 +101,9 @@ DELETE_DONE = Type("DeleteRangeResponse", header=(HEADER, 1), deleted=("int64", 
 COMPARE = Type("Compare", result=(RESULT, 1), target=(TARGET, 2), key=("bytes", 3), version=("int64", 4),
                create_revision=("int64", 5), mod_revision=("int64", 6), value=("bytes", 7), lease=("int64", 8),
                range_end=("bytes", 64))  # fmt: skip
-OPERATION = Type("RequestOp", request_range=(RANGE, 1), request_put=(PUT_ONE, 2), request_delete_range=(DELETE_RANGE, 3))
+OPERATION = Type(
+    "RequestOp", request_range=(RANGE, 1), request_put=(PUT_ONE, 2), request_delete_range=(DELETE_RANGE, 3)
+)
 TXN = Type("TxnRequest", compare=([COMPARE], 1), success=([OPERATION], 2), failure=([OPERATION], 3))
 OPERATION.add(request_txn=(TXN, 4))
 OPERATION_DONE = Type("ResponseOp", response_range=(RANGE_DONE, 1), response_put=(PUT_DONE, 2),

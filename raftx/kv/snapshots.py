@@ -41,7 +41,7 @@ class State:
             MAGIC, FORMAT, store.revision, store.compacted, machine.index, machine.term, machine.time
         )
         self._revision = store.revision
-        # Versions never change, and the lists only grow: what is newer than the revision is left out when it is written.
+        # Versions never change, and the lists only grow: what is newer than the revision is left out in writing.
         self._histories = list(store.keys.values())
         self._leases = [(id, lease.ttl, lease.renewals, lease.since) for id, lease in machine.leases.by_id.items()]
         self._members = [dict(each) for each in machine.members.values()]

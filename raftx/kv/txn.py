@@ -6,7 +6,7 @@ has changed nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Protocol
 
@@ -189,14 +189,14 @@ def end_of(request: Message) -> bytes | None:
     return b"" if end == b"\0" else end
 
 
-_SORTED_BY = {
+_SORTED_BY: dict[int, Callable[[Version], Any]] = {
     m.KEY: lambda each: each.key,
     m.VERSION: lambda each: each.version,
     m.CREATE: lambda each: each.create,
     m.MOD: lambda each: each.mod,
     m.VALUE: lambda each: each.value,
 }
-_BOUNDS = (
+_BOUNDS: tuple[tuple[str, Callable[[Version, int], bool]], ...] = (
     ("max_mod_revision", lambda each, bound: each.mod <= bound),
     ("min_mod_revision", lambda each, bound: each.mod >= bound),
     ("max_create_revision", lambda each, bound: each.create <= bound),
@@ -208,7 +208,7 @@ _BOUNDS = (
 
 
 class Work:
-    """Requests on a store, now. ``leases``: who is told of keys that belong to leases; None where nothing is written."""
+    """Requests on a store, now. ``leases``: who knows which keys belong to leases; None where nothing is written."""
 
     def __init__(self, store: Store, leases: Attached | None = None) -> None:
         self.store = store
@@ -264,7 +264,7 @@ class Work:
         return done
 
     def check_put(self, request: Message) -> None:
-        """Raise KvError where a put in a transaction is refused for what is in the store: the key is looked at first."""
+        """Raise KvError where a put in a transaction is refused for what there is: its key is looked at first."""
         self._check_key(request)
         self._check_lease(request)
 

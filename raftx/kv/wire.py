@@ -134,5 +134,3 @@ def _number(data: bytes, at: int, end: int) -> tuple[int, int]:
         if shift > 63:
             raise WireError("a number of too many bytes")
     raise WireError("it ends within a number")
-
-

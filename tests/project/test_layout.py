@@ -18,7 +18,8 @@ pytestmark = pytest.mark.once
 
 # What tests are about; those of conformance say against whom.
 FOLDERS = {
-    "native", "consensus", "storage", "transport", "node", "admin", "aio", "recipes", "simulation", "cli", "project",
+    "native", "consensus", "storage", "transport", "node", "admin", "aio", "recipes", "kv", "simulation", "cli",
+    "project",
     "conformance/counterparts", "conformance/etcd", "conformance/raft_rs", "conformance/history",
 }  # fmt: skip
 # Helpers are imported by tests. Tools are programs that make runs, and may have tests that import them.

@@ -37,7 +37,7 @@ LAYERS = [
     {"cluster_file"},
     {"node"},
     {"aio", "admin"},
-    {"recipes"},
+    {"recipes", "kv"},
     {"testing"},
     {"demo", "measure"},
     {"cli"},
