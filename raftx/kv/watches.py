@@ -69,8 +69,9 @@ class Watches:
         machine.listeners.append(self._changed)
 
     def close(self) -> None:
-        """End them all."""
-        self.machine.listeners.remove(self._changed)
+        """End them all. May be called twice."""
+        if self._changed in self.machine.listeners:
+            self.machine.listeners.remove(self._changed)
         for stream in list(self.streams):
             stream.close()
 
