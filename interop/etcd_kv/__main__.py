@@ -95,6 +95,8 @@ def main() -> int:
             print(f"sequence {seed} differs at step {at}")
             show(loop, steps[: at + 1] if options.no_shrink else shrunk(loop, steps[: at + 1]))
             return 1
+        if (seed + 1 - options.seed) % 50 == 0:
+            print(f"{seed + 1 - options.seed} sequences alike after {time.monotonic() - began:.0f} s", flush=True)
     if options.goldens:
         with gzip.GzipFile(options.goldens, "wb", mtime=0) as file:
             file.write(json.dumps(goldens, separators=(",", ":")).encode())

@@ -25,6 +25,7 @@ def goldens():
     return found
 
 
+@pytest.mark.slow  # 20,000 requests
 @pytest.mark.parametrize("part", range(4))
 def test_answers_are_those_of_etcd(goldens, part, monkeypatch):
     monkeypatch.setattr(compared.time, "sleep", lambda seconds: None)  # etcd needs time for its watches
@@ -44,5 +45,3 @@ def test_a_wrong_answer_would_be_seen(goldens, monkeypatch):
     with Direct(compaction="off") as direct:
         direct.machine.store.revision -= 1
         assert compared.run(direct, sequence(golden["seed"], golden["steps"])) != golden["answers"]
-
-

@@ -1,4 +1,4 @@
-"""The store by revision: histories, ranges, compaction, snapshots, beside a model that keeps every state it ever had."""
+"""The store by revision: histories, ranges, compaction, snapshots, beside a model that keeps every state it had."""
 
 import io
 import random
@@ -228,4 +228,4 @@ def test_a_key_belongs_to_the_lease_of_its_last_put():
     assert do.machine.store.revision == revision
     do(commands.REVOKE, ID=6)
     assert do.machine.store.revision == revision + 1
-    assert list(do.machine.store.range(b"a", b"", revision + 1))[0].key == b"b"
+    assert next(iter(do.machine.store.range(b"a", b"", revision + 1))).key == b"b"

@@ -101,10 +101,25 @@ class Cluster:
                     raise Broken(f"server {id} is not healthy")
                 time.sleep(0.05)
 
+    def wait_until_there(self, id: int) -> None:
+        """Until a server answers at all."""
+        until = time.monotonic() + WAIT
+        while time.monotonic() < until:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                connection = http.client.HTTPConnection("127.0.0.1", self.clients[id], timeout=5)
+                connection.request("GET", "/version")
+                connection.getresponse().read()
+                connection.close()
+                return
+            time.sleep(0.05)
+        raise Broken(f"server {id} does not answer")
+
     def inflict(self, fault: str, draw: random.Random) -> None:
         """One fault; afterwards everybody runs, and nothing is cut."""
         id = draw.choice(IDS)
         process = self.processes[id]
+        if fault == "end":
+            self.wait_until_there(id)  # a program that is still being loaded knows nothing of signals
         if fault in ("kill", "end"):
             process.send_signal(signal.SIGKILL if fault == "kill" else signal.SIGTERM)
             code = process.wait(WAIT)
