@@ -90,10 +90,15 @@ def main() -> int:
         wanted = on_etcd(steps)
         if options.goldens:
             goldens.append({"seed": seed, "steps": options.steps, "answers": wanted})
-        at = first_difference(wanted, on_raftx(loop, steps))
+        found = on_raftx(loop, steps)
+        at = first_difference(wanted, found)
         if at is not None:
-            print(f"sequence {seed} differs at step {at}")
-            show(loop, steps[: at + 1] if options.no_shrink else shrunk(loop, steps[: at + 1]))
+            print(f"sequence {seed} differs at step {at}: {json.dumps((steps + [0])[at])[:300]}")
+            if options.no_shrink:
+                print("   etcd: ", json.dumps(wanted[at], sort_keys=True))
+                print("   raftx:", json.dumps(found[at], sort_keys=True))
+            else:
+                show(loop, shrunk(loop, steps[: at + 1]))
             return 1
         if (seed + 1 - options.seed) % 50 == 0:
             print(f"{seed + 1 - options.seed} sequences alike after {time.monotonic() - began:.0f} s", flush=True)

@@ -202,13 +202,14 @@ class Draw:
             '{"key":"YQ==","limit":"x"}', '{"key":"YQ==","limit":1.5}', '{"key":"YQ==","limit":"1.5"}',
             '{"key":"YQ==","lease":true}', '{"key":"YQ==","prev_kv":"true"}', '{"key":"YQ==","nothing":{"a":[1]}}',
             '{"key":"YQ==","sort_order":"UP"}', '{"key":"YQ==","revision":99999999999999999999}',
-            '{"TTL":"","ID":"5"}', '{"compare":{}}', '{"success":[7]}', '{"success":[{}]}',
+            '{"TTL":""}', '{"compare":{}}', '{"success":[7]}', '{"success":[{}]}',
             '{"compare":[{"key":"YQ==","result":"MORE"}]}', '{"key":"YQ=="} trailing', '{"key":"YQ==",}',
             '{"key":"YWI","value":"YQ=="}', '{"key":"YQ==","value":"Y Q=="}', "nope", '{"key":"YQ==","limit":1e3}',
         ]  # fmt: skip
         text = self.pick(texts)
-        if path == "/lease/grant" and "ID" not in text:
-            text = text.replace("{", '{"ID":5,', 1) if text.startswith("{") else "[]"
+        if path == "/lease/grant":
+            # An id of its own, and a time that is not over before the sequence is.
+            text = text.replace("{", '{"ID":5,"TTL":60,', 1) if text.startswith("{") else "[]"
         return {"path": "/v3" + path, "body": text}
 
     def _watch(self) -> dict[str, Any]:
