@@ -86,6 +86,7 @@ from .transport.memory import MemoryNetwork
 from .transport.nng import NngTransport
 from .transport.protocol import Transport
 from .transport.tcp import TcpTransport
+from .transport.tls import Tls
 from .types import (
     ConfChange,
     ConfChangeKind,
@@ -183,6 +184,7 @@ __all__ = [
     "StorageFailed",
     "TcpTransport",
     "Timing",
+    "Tls",
     "TransferStatus",
     "Transport",
     "TransportError",

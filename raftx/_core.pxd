@@ -163,6 +163,7 @@ cdef class Codec:
     cdef const uint8_t* data
     cdef size_t size, offset               # Invariant: offset <= size
     cdef readonly uint64_t sender, sender_incarnation
+    cdef public uint64_t connection        # the member that the next frame has to be of, by its connection; 0: any
     cdef readonly uint64_t sender_limit    # bytes of a frame that it takes; 0: it does not say
     cdef readonly uint64_t foreign         # who sent the last frame of another cluster, by its own account; 0: not known
     cdef public bint in_doubt              # every frame tells that this node is in doubt, or that its disk says so

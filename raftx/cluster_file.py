@@ -24,10 +24,13 @@ from .storage.paths import check_path
 from .storage.snapshot_format import URL_MAX
 from .transport.address import parse
 from .transport.nng import NngTransport
+from .transport.sockets import checked_keys, is_local
+from .transport.tls import Tls, check_private
 from .types import MEMBERS_MAX, NUMBER_MAX
 
 CLUSTER_BYTES = 16
-TOP_KEYS = ("cluster", "data", "config", "server", "members")
+TOP_KEYS = ("cluster", "data", "config", "server", "insecure", "cluster_key_file", "tls", "members")
+TLS_KEYS = ("cert", "key", "ca", "min_version", "names", "renew_s")
 MEMBER_KEYS = ("url", "bind", "admin", "name", "client", "client_bind", "data", "config", "learner", "join")
 SETTINGS = tuple([field.name for field in dataclasses.fields(Config) if field.name not in ("id", "cluster")])
 #: settings of the whole cluster's, which stand elsewhere
@@ -96,6 +99,9 @@ class ClusterFile:
         cluster: bytes,
         members: Mapping[int, ClusterMember],
         configs: Mapping[int, Config],
+        tls: Mapping[int, Tls],
+        insecure: bool = False,
+        key_file: Path | None = None,
         server: Mapping[str, Any] | None = None,
     ) -> None:
         #: the file
@@ -108,6 +114,11 @@ class ClusterFile:
         self._configs = configs
         #: the table [server], which ``raftx serve`` reads and checks
         self.server: Mapping[str, Any] = server or {}
+        self._tls = tls
+        #: whether others than members may reach them, without TLS or a key
+        self.insecure = insecure
+        #: the file of the keys by which frames are sealed; read when a transport is made
+        self.key_file = key_file
 
     def __repr__(self) -> str:
         return f"<raftx.ClusterFile {str(self.path)!r} cluster={self.name!r} members={sorted(self.members)}>"
@@ -149,7 +160,16 @@ class ClusterFile:
         It is told no peers: where the others are reached the membership says, which began with the urls of this file
         and has followed every change since.
         """
-        return NngTransport(self.member(id).bind)
+        return NngTransport(
+            self.member(id).bind,
+            tls=self._tls.get(id),
+            insecure=self.insecure,
+            cluster_key=None if self.key_file is None else read_keys(self.key_file),
+        )
+
+    def tls(self, id: int) -> Tls | None:
+        """The files of keys and certificates of a member; None without TLS. Raises ConfigError for an unknown id."""
+        return self._tls.get(self.member(id).id)
 
     def create(self, id: int) -> FileStorage:
         """Found a member in its directory, and return its storage, not opened; once, when its machine is set up.
@@ -239,7 +259,24 @@ class _Reader:
             own = self.settings(("members", key, "config"), tables[key])
             configs[member.id] = self.config(member.id, cluster, shared, own)
         self.check_all(members)
-        return ClusterFile(self.path, name, cluster, members, configs, self.table(("server",), self.tree))
+        tls = {id: self.tls(id) for id in members} if "tls" in self.tree else {}
+        key_file = None
+        if "cluster_key_file" in self.tree:
+            text = self.text_at(("cluster_key_file",), self.tree, "the path of a file with a key")
+            self.check_data(("cluster_key_file",), text)
+            key_file = Path(os.path.abspath(Path(os.path.abspath(self.path)).parent / text))
+        insecure = self.flag(("insecure",), self.tree)
+        for id, member in members.items():
+            if not (tls or insecure or key_file or is_local(parse(member.bind, "bind", listen=True))):
+                name = "bind" if member.bind != member.url else "url"
+                self.wrong(
+                    ("members", str(id), name),
+                    f"is {member.bind!r}, which others can reach, and whoever reaches it could speak in any member's "
+                    "name: add the table [tls] or a cluster_key_file, or insecure = true if only members can reach the "
+                    "network (raftx init writes them with --tls and --insecure)",
+                )
+        server = self.table(("server",), self.tree)
+        return ClusterFile(self.path, name, cluster, members, configs, tls, insecure, key_file, server)
 
     def cluster(self) -> tuple[str, bytes]:
         """The name, and its bytes."""
@@ -274,10 +311,41 @@ class _Reader:
         texts = {what: self.text_at((*at, what), table) for what in ("name", "client", "client_bind") if what in table}
         return ClusterMember(id, url, bind, admin, directory, learner, join, **texts)
 
+    def tls(self, id: int) -> Tls:
+        """The table of keys and certificates, for one member."""
+        at = ("tls",)
+        table = self.table(at, self.tree)
+        self.keys(at, table, TLS_KEYS)
+        folder = Path(os.path.abspath(self.path)).parent
+        files: dict[str, Any] = {}
+        for name in ("cert", "key", "ca"):
+            text = self.text_at((*at, name), table, f'the path of a file in PEM, such as "certs/{PLACEHOLDER}.pem"')
+            self.check_data((*at, name), text)
+            files[name] = os.path.abspath(folder / text.replace(PLACEHOLDER, str(id)))
+        names = {}
+        for key, name in self.table((*at, "names"), table).items():
+            if not re.fullmatch(r"[1-9][0-9]{0,18}", key, re.ASCII):
+                self.wrong((*at, "names", key), "must be named by a member's id")
+            names[int(key)] = name
+        rest = {key: table[key] for key in ("min_version", "renew_s") if key in table}
+        try:
+            return Tls(**files, names=names, **rest)
+        except ConfigError as error:
+            name, what = str(error).removeprefix("tls: ").split(" ", 1)
+            self.wrong((*at, name), what, error)
+
     def check_all(self, members: Mapping[int, ClusterMember]) -> None:
         """What no member can tell alone."""
         seen: dict[object, int] = {}
         for id, member in members.items():
+            for name, url in (("url", member.url), ("bind", member.bind)):
+                if url.startswith("tls+") != ("tls" in self.tree):
+                    what = (
+                        "with the table [tls] it must be tls+tcp://"
+                        if "tls" in self.tree
+                        else "it needs the table [tls]"
+                    )
+                    self.wrong(("members", str(id), name), f"is {url!r}: {what}")
             address = parse(member.url, "url", listen=True)
             place = (address.host.lower(), address.port) if address.is_tcp else member.url
             other = seen.setdefault(place, id)
@@ -392,6 +460,22 @@ class _Reader:
             check_path(data, "it", "a directory", ConfigError)
         except ConfigError as error:
             self.wrong(at, str(error).partition(" ")[2], error)
+
+
+def read_keys(path: Path) -> tuple[bytes, ...]:
+    """One or two keys of 32 bytes, each a line of 64 hexadecimal digits; the first one seals. Raises ConfigError."""
+    check_private(path, "cluster_key_file")
+    try:
+        lines = path.read_text(encoding="ascii").split()
+        return checked_keys([bytes.fromhex(line) for line in lines])
+    except OSError as error:
+        raise ConfigError(f"cluster_key_file, {path}, cannot be read: {error.strerror or error}") from None
+    except (ValueError, ConfigError):
+        # What is in it is not shown.
+        raise ConfigError(
+            f"cluster_key_file, {path}, must have one key, or two while one takes the other's place: a line of 64 "
+            "hexadecimal digits for each, as python -c 'import secrets; print(secrets.token_hex(32))' makes them"
+        ) from None
 
 
 def _is_empty(directory: Path) -> bool:

@@ -23,7 +23,7 @@ del _kind
 
 REASONS = (
     "ok", "short", "magic", "version", "cluster", "group", "recipient", "length", "checksum", "kind", "range",
-    "records", "sender",
+    "records", "sender", "identity", "seal", "replay",
 )
 
 cdef enum:
@@ -44,6 +44,7 @@ cdef enum:
     RANGE = 10
     RECORDS = 11
     SENDER = 12
+    IDENTITY = 13         # its connection is another member's. The next two are a link's to find (_native/seal.pyx)
 
 # Where everything stands in a frame and in a message is _native/layout's. The frame's crc covers the frame header before it and every
 # message header; each record has its own.
@@ -201,6 +202,8 @@ cdef class Codec:
             return GROUP
         if LD64(p + FRAME_RECIPIENT) != self.id:
             return RECIPIENT
+        if self.connection and LD64(p + FRAME_SENDER) != self.connection:
+            return IDENTITY
         if <size_t>LD32(p + FRAME_LENGTH) != size - FRAME_HEADER:
             return LENGTH
         if LD32(p + FRAME_CRC) != self._headers_crc(p, size):

@@ -39,6 +39,7 @@ cdef struct Arrival:
     uint32_t listener, pipe
     uint64_t source
     int64_t since, heard
+    uint64_t member                       # whom its certificate names; 0: it has none
 
 cdef struct ArrivalsState:
     pthread_mutex_t mutex
@@ -50,10 +51,12 @@ cdef struct ArrivalsState:
     int64_t stranger_ns
     uint64_t draw
     int64_t refused                       # closed before they had sent a valid frame, or for want of room
+    int64_t unnamed                       # closed because their certificate names no member
 
 # For callbacks, which have no object at hand.
 cdef int _arrivals_opened(ArrivalsState* a, uint32_t listener, uint32_t pipe, int64_t now) noexcept nogil
 cdef void _arrivals_ended(ArrivalsState* a, uint32_t pipe) noexcept nogil
+cdef void _arrivals_identify(ArrivalsState* a, uint32_t pipe, uint64_t member) noexcept nogil
 
 @cython.final
 cdef class Arrivals:
@@ -67,6 +70,7 @@ cdef class Arrivals:
     cdef bint proven(self, uint32_t pipe, int64_t now) noexcept nogil
     cdef void heard(self, uint32_t pipe, int64_t now) noexcept nogil
     cdef void drop(self, uint32_t listener) noexcept nogil
+    cdef uint64_t member(self, uint32_t pipe) noexcept nogil
     cdef int64_t sweep(self, int64_t now) noexcept nogil
     cdef bint next_to_close(self) noexcept nogil
     cdef int count(self, bint strangers) noexcept nogil

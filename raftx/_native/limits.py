@@ -87,12 +87,13 @@ class Notes:
 class _Arrival:
     """One connection. ``own``: it came over a listener that is there for it alone."""
 
-    __slots__ = ("heard", "listener", "own", "pipe", "since", "source", "state")
+    __slots__ = ("heard", "listener", "member", "own", "pipe", "since", "source", "state")
 
     def __init__(self) -> None:
         self.state = FREE
         self.own = False
         self.listener = self.pipe = self.source = self.since = self.heard = 0
+        self.member = 0  # whom its certificate names; 0: it has none
 
 
 @final
@@ -108,7 +109,7 @@ class Arrivals:
 
     __slots__ = (
         "_refused", "counts", "draw", "items", "limit", "listener", "lock", "lowest", "own", "pipe", "stranger_limit",
-        "stranger_ns", "used",
+        "stranger_ns", "unnamed", "used",
     )  # fmt: skip
 
     def __init__(self, limit: int, strangers: int, stranger_ms: int) -> None:
@@ -127,6 +128,7 @@ class Arrivals:
         self.used = 0  # every place from there on is free
         self.counts = [0] * STATES  # of places, by their state; of those that are free, none
         self._refused = 0
+        self.unnamed = 0  # closed because their certificate names no member
         self.listener = self.pipe = 0  # of the one that next_to_close() found
         self.own = False
 
@@ -168,6 +170,7 @@ class Arrivals:
         item = self.items[place]
         item.own, item.listener, item.pipe, item.source = own, listener, pipe, source
         item.since = item.heard = now
+        item.member = 0
         return place
 
     def _worst(self, strangers: bool) -> int:
@@ -254,6 +257,44 @@ class Arrivals:
         """How many there are, or how many strangers among them."""
         with self.lock:
             return self.counts[STRANGER] + (0 if strangers else self.counts[PROVEN])
+
+    def member(self, pipe: int) -> int:
+        """Whom the certificate of this pipe names; 0: nobody, or it is not known."""
+        with self.lock:
+            for _, item in self._places():
+                if item.state != FREE and item.pipe == pipe:
+                    return item.member
+        return 0
+
+    def py_identify(self, pipe: int, member: int) -> None:
+        """Whom the certificate of this pipe names; 0: nobody, which is counted."""
+        pipe, member = _number(pipe, 2**32), _number(member)
+        with self.lock:
+            if member == 0:
+                self._refused += 1
+                self.unnamed += 1
+            for _, item in self._places():
+                if item.state != FREE and item.pipe == pipe:
+                    item.member = member
+                    break
+
+    def py_member(self, pipe: int) -> int:
+        """Whom the certificate of this pipe names; 0: nobody, or it is not known."""
+        return self.member(_number(pipe, 2**32))
+
+    def py_retire(self, before: int) -> int:
+        """Those that came before then have to go; how many they are."""
+        with self.lock:
+            old = [place for place, item in self._places() if item.state in (STRANGER, PROVEN) and item.since < before]
+            for place in old:
+                self._become(place, CLOSING)
+        return len(old)
+
+    def py_pipes(self) -> list[tuple[int, int]]:
+        """The pipes of those that are there, with the time at which each came."""
+        with self.lock:
+            items = [item for _, item in self._places() if item.state in (STRANGER, PROVEN) and item.pipe]
+            return [(item.pipe, item.since) for item in items]
 
     @property
     def refused(self) -> int:

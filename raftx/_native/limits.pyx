@@ -157,6 +157,7 @@ cdef int _enter(ArrivalsState* a, bint own, uint32_t listener, uint32_t pipe, ui
     a.items[place].pipe = pipe
     a.items[place].source = source
     a.items[place].since = a.items[place].heard = now
+    a.items[place].member = 0
     return place
 
 
@@ -183,6 +184,20 @@ cdef void _arrivals_ended(ArrivalsState* a, uint32_t pipe) noexcept nogil:
         if a.items[i].state != FREE and a.items[i].pipe == pipe:
             # What came over a listener of its own leaves that behind.
             _become(a, i, CLOSING if a.items[i].own else FREE)
+            break
+    pthread_mutex_unlock(&a.mutex)
+
+
+cdef void _arrivals_identify(ArrivalsState* a, uint32_t pipe, uint64_t member) noexcept nogil:
+    # Whom its certificate names; 0: nobody, and it is not let in.
+    cdef int i
+    pthread_mutex_lock(&a.mutex)
+    if member == 0:
+        a.refused += 1
+        a.unnamed += 1
+    for i in range(a.used):
+        if a.items[i].state != FREE and a.items[i].pipe == pipe:
+            a.items[i].member = member
             break
     pthread_mutex_unlock(&a.mutex)
 
@@ -303,6 +318,53 @@ cdef class Arrivals:
             if self.state.items[i].listener == listener:
                 _become(&self.state, i, CLOSING)
         pthread_mutex_unlock(&self.state.mutex)
+
+    cdef uint64_t member(self, uint32_t pipe) noexcept nogil:
+        # Whom the certificate of this connection names; 0: nobody, or it is not known.
+        cdef int i
+        cdef uint64_t found = 0
+        pthread_mutex_lock(&self.state.mutex)
+        for i in range(self.state.used):
+            if self.state.items[i].pipe == pipe and self.state.items[i].state != FREE:
+                found = self.state.items[i].member
+                break
+        pthread_mutex_unlock(&self.state.mutex)
+        return found
+
+    @property
+    def unnamed(self):
+        """How many were closed because their certificate names no member."""
+        return self.state.unnamed
+
+    def py_identify(self, uint32_t pipe, uint64_t member):
+        """Whom the certificate of this pipe names; 0: nobody, which is counted."""
+        _arrivals_identify(&self.state, pipe, member)
+
+    def py_member(self, uint32_t pipe):
+        """Whom the certificate of this pipe names; 0: nobody, or it is not known."""
+        return self.member(pipe)
+
+    def py_retire(self, int64_t before):
+        """Those that came before then have to go; how many they are."""
+        cdef int i, count = 0
+        pthread_mutex_lock(&self.state.mutex)
+        for i in range(self.state.used):
+            if self.state.items[i].state in (STRANGER, PROVEN) and self.state.items[i].since < before:
+                _become(&self.state, i, CLOSING)
+                count += 1
+        pthread_mutex_unlock(&self.state.mutex)
+        return count
+
+    def py_pipes(self):
+        """The pipes of those that are there, with the time at which each came."""
+        cdef int i
+        found = []
+        pthread_mutex_lock(&self.state.mutex)
+        for i in range(self.state.used):
+            if self.state.items[i].state in (STRANGER, PROVEN) and self.state.items[i].pipe:
+                found.append((self.state.items[i].pipe, self.state.items[i].since))
+        pthread_mutex_unlock(&self.state.mutex)
+        return found
 
     @property
     def refused(self):

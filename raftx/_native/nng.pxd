@@ -1,6 +1,7 @@
 # C types of the way to NNG. nng.py is the twin in plain Python.
 import cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from .identity cimport Identities, IdentityState
 from .limits cimport Arrivals, ArrivalsState
 from .threads cimport Event, Runner, pthread_mutex_t
 from .wire cimport TARGETS, Wire
@@ -41,6 +42,7 @@ cdef struct WireState:
     int64_t* sleeping
     int64_t* engine_sleeping
     ArrivalsState* arrivals
+    const IdentityState* names            # whom certificates name; NULL: connections have none
 
 cdef struct PeerState:
     pthread_mutex_t mutex
@@ -52,6 +54,9 @@ cdef struct PeerState:
     int64_t hurry                         # atomic: HURRY_... when it shall be dialled at once
     int64_t hurried                       # when that was asked for last, by the sending thread
     int64_t gone                          # atomic: 1 when it shall be ended, and the member is dialled no more
+    uint64_t id                           # whose certificate is to name it. Set while the number is free
+    int64_t tls                           # atomic: NNG's TLS configuration for the next connection; 0: none
+    int64_t unnamed                       # atomic: connections that were ended because another member answered
     WireState* wire
 
 @cython.final
@@ -63,6 +68,7 @@ cdef class NngWire(Runner):
     cdef Wire wire
     cdef Arrivals arrivals
     cdef Event event, engine
+    cdef Identities names
     cdef uint32_t socket
     cdef int queue
     cdef int64_t count                    # atomic: one more than the largest number that a peer has had
@@ -86,6 +92,7 @@ cdef class NngWire(Runner):
     cdef int number_of(self, uint64_t id) noexcept nogil
     cdef uint64_t fresh(self) noexcept nogil
     cdef void proven(self, uint32_t pipe) noexcept nogil
+    cdef uint64_t member(self, uint32_t pipe) noexcept nogil
 
 @cython.final
 cdef class NngSender:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NoReturn, final
 
 from ..errors import UsageError
+from .identity import Identities
 from .limits import Arrivals
 from .memory import Bytes
 from .threads import Event, Runner, _number, _typed
@@ -62,15 +63,17 @@ class NngReceiver:
 class NngWire(Runner):
     """The connections of a node: a Wire's, in NNG's hands. Not here: raises UsageError."""
 
-    def __init__(self, engine: Event, wire: Wire, arrivals: Arrivals, socket: int, queue: int) -> None:
-        self.connections = self.renewals = 0
+    def __init__(
+        self, engine: Event, wire: Wire, arrivals: Arrivals, socket: int, queue: int, names: Identities | None = None
+    ) -> None:
+        self.connections = self.renewals = self.unnamed = 0
         _no_nng()
 
-    def add(self, id: int, host: str, port: str, family: int, url: str, patience: int = 1) -> None:
+    def add(self, id: int, host: str, port: str, family: int, url: str, patience: int = 1, tls: int = 0) -> None:
         """Dial member ``id``: host and port over TCP, or without a host the url by NNG itself.
 
-        patience: how many times as long as an attempt the handshake may take. Any thread, but one at a time, like
-        ``drop``. Raises ValueError: too many.
+        patience: how many times as long as an attempt the handshake may take. tls: NNG's configuration, which is never
+        freed. Any thread, but one at a time, like ``drop``. Raises ValueError: too many.
         """
         _no_nng()
 
@@ -96,6 +99,18 @@ class NngWire(Runner):
 
     def proven(self, pipe: int) -> None:
         """A valid frame has come over this pipe."""
+        _no_nng()
+
+    def member(self, pipe: int) -> int:
+        """Whom the certificate of a connection names; 0: connections have none."""
+        _no_nng()
+
+    def py_tls(self, id: int, tls: int) -> None:
+        """The next connection to this member uses this configuration, which is never freed. Any thread."""
+        _no_nng()
+
+    def py_attend(self) -> None:
+        """The thread that runs shall look at everything. Any thread."""
         _no_nng()
 
     def stop(self) -> None:

@@ -17,9 +17,11 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from .checks cimport check, check_index
-from .limits cimport _arrivals_ended, _arrivals_opened, _sooner
+from .identity cimport _identified
+from .limits cimport _arrivals_ended, _arrivals_identify, _arrivals_opened, _sooner
 from .wire cimport raftx_close, raftx_no_sigpipe
 
+from .identity import Identities
 from .limits import Arrivals
 from .threads import Event, Runner
 from .wire import Wire
@@ -107,11 +109,41 @@ cdef void attend(WireState* w) noexcept nogil:
     wake(w.fd, w.sleeping)
 
 
+cdef uint64_t named(const IdentityState* names, raftx_nng_pipe pipe) noexcept nogil:
+    # The member that the certificate of a connection names, if it was verified; 0: nobody.
+    cdef uint8_t verified = 0
+    cdef void* value = NULL
+    cdef char** texts
+    cdef uint64_t found
+    cdef int i = 0
+    if nng_pipe_get_bool(pipe, b"tls-verified", &verified) or not verified:
+        return 0
+    if nng_pipe_get_ptr(pipe, b"tls-peer-alt-names", &value) or value == NULL:
+        return 0
+    texts = <char**>value
+    found = _identified(names, texts)
+    while texts[i] != NULL:
+        free(texts[i])    # both are the caller's, from malloc
+        i += 1
+    free(texts)
+    return found
+
+
 cdef void pipe_comes(raftx_nng_pipe pipe, int event, void* argument) noexcept nogil:
+    # Before anything that comes over it is looked at.
     cdef WireState* w = <WireState*>argument
     cdef raftx_nng_listener listener = nng_pipe_listener(pipe)
+    cdef uint64_t member = 0
+    if w.names != NULL:
+        member = named(w.names, pipe)
+        if member == 0:
+            _arrivals_identify(w.arrivals, pipe.id, 0)
+            nng_pipe_close(pipe)
+            return
     if _arrivals_opened(w.arrivals, listener.id, pipe.id, raftx_now()) < 0:
         nng_pipe_close(pipe)
+    elif member:
+        _arrivals_identify(w.arrivals, pipe.id, member)
     attend(w)
 
 
@@ -218,6 +250,14 @@ cdef class NngReceiver:
         return PyBytes_FromStringAndSize(<const char*>self.data, self.size)
 
 
+cdef void pipe_answers(raftx_nng_pipe pipe, int event, void* argument) noexcept nogil:
+    # Before anything is sent over it: whoever answers has to be the member that was dialled.
+    cdef PeerState* p = <PeerState*>argument
+    if named(p.wire.names, pipe) != p.id:
+        raftx_add(&p.unnamed, 1)
+        nng_pipe_close(pipe)
+
+
 cdef void pipe_added(raftx_nng_pipe pipe, int event, void* argument) noexcept nogil:
     cdef PeerState* p = <PeerState*>argument
     pthread_mutex_lock(&p.mutex)
@@ -246,11 +286,12 @@ cdef class NngWire(Runner):
     after the end of a connection nothing is sent on its socket any more; it is closed, and another one dials.
 
     engine: woken when a connection is established. socket: Pull0 that takes what comes, 0 for none. queue: frames
-    that may wait for a peer, 0..8192. Raises ValueError.
+    that may wait for a peer, 0..8192. names: every connection must have a certificate, which names its member; those
+    that are dialled, the one that was dialled. Raises ValueError.
     """
 
     def __cinit__(self, Event engine not None, Wire wire not None, Arrivals arrivals not None, uint32_t socket,
-                  int queue):
+                  int queue, Identities names=None):
         cdef int i
         if not nng_available():
             raise UsageError("NNG's functions cannot be called directly here")
@@ -268,6 +309,9 @@ cdef class NngWire(Runner):
         self.state.engine_fd = engine.fd
         self.state.engine_sleeping = &engine.sleeping
         self.state.arrivals = &arrivals.state
+        self.names = names
+        if names is not None:
+            self.state.names = &names.state
         self.peers = <PeerState*>calloc(TARGETS, sizeof(PeerState))
         if self.peers == NULL:
             raise MemoryError()
@@ -284,11 +328,11 @@ cdef class NngWire(Runner):
                 pthread_mutex_destroy(&self.peers[i].mutex)
             free(self.peers)
 
-    def add(self, uint64_t id, str host, str port, int family, str url not None, int patience=1):
+    def add(self, uint64_t id, str host, str port, int family, str url not None, int patience=1, uintptr_t tls=0):
         """Dial member ``id``: host and port over TCP, or without a host the url by NNG itself.
 
-        patience: how many times as long as an attempt the handshake may take. Any thread, but one at a time, like
-        ``drop``. Raises ValueError: too many.
+        patience: how many times as long as an attempt the handshake may take. tls: NNG's configuration, which is never
+        freed. Any thread, but one at a time, like ``drop``. Raises ValueError: too many.
         """
         cdef bytes text = url.encode()    # first, so that no number is taken when it raises
         cdef int number = self.wire.py_target(id, host, port, family, False)
@@ -299,6 +343,8 @@ cdef class NngWire(Runner):
         raftx_store(&self.peers[number].renew, 0)
         raftx_store(&self.peers[number].hurry, 0)
         self.peers[number].hurried = 0
+        self.peers[number].id = id
+        raftx_store(&self.peers[number].tls, <int64_t>tls)
         raftx_store(&self.ids[number], <int64_t>id)
         if number == self.count:
             raftx_store(&self.count, number + 1)
@@ -437,6 +483,19 @@ cdef class NngWire(Runner):
         nng_socket_set_int(s, b"send-buffer", self.queue)
         nng_socket_set_ms(s, b"reconnect-time-min", NEVER_MS)
         nng_socket_set_ms(s, b"reconnect-time-max", NEVER_MS)
+        if self.state.names != NULL:
+            # Without one it dials nobody: NNG would use a configuration of its own.
+            if raftx_load(&p.tls) == 0 or nng_socket_set_ptr(s, b"tls-config", <void*>raftx_load(&p.tls)):
+                nng_close(s)
+                if fd >= 0:
+                    raftx_close(fd)
+                self.wire.again(number, ECONNRESET)
+                return
+            nng_pipe_notify(s, PIPE_COMES, pipe_answers, p)
+            if fd >= 0:
+                # It has shown that somebody listens there: NNG's own dialler would not say so for a long time.
+                raftx_close(fd)
+                fd = -1
         nng_pipe_notify(s, PIPE_ADDED, pipe_added, p)
         nng_pipe_notify(s, PIPE_REMOVED, pipe_removed, p)
         pthread_mutex_lock(&p.mutex)
@@ -523,6 +582,25 @@ cdef class NngWire(Runner):
     cdef void proven(self, uint32_t pipe) noexcept nogil:
         # A valid frame has come over this pipe.
         self.arrivals.proven(pipe, raftx_now())
+
+    cdef uint64_t member(self, uint32_t pipe) noexcept nogil:
+        # Whom the certificate of a connection names; 0: connections have none.
+        return self.arrivals.member(pipe) if self.state.names != NULL else 0
+
+    @property
+    def unnamed(self):
+        """How many connections were ended because somebody answered that was not the member dialled."""
+        return sum([raftx_load(&self.peers[i].unnamed) for i in range(<int>raftx_load(&self.count))])
+
+    def py_tls(self, uint64_t id, uintptr_t tls):
+        """The next connection to this member uses this configuration, which is never freed. Any thread."""
+        cdef int number = self.number_of(id)
+        if number >= 0:
+            raftx_store(&self.peers[number].tls, <int64_t>tls)
+
+    def py_attend(self):
+        """The thread that runs shall look at everything. Any thread."""
+        attend(&self.state)
 
     def stop(self):
         """End ``run``. Any thread; may be called twice."""

@@ -24,6 +24,9 @@ ctypedef int (*listener_close_t)(raftx_nng_listener) noexcept nogil
 ctypedef int (*pipe_close_t)(raftx_nng_pipe) noexcept nogil
 ctypedef raftx_nng_listener (*pipe_listener_t)(raftx_nng_pipe) noexcept nogil
 ctypedef raftx_nng_pipe (*msg_pipe_t)(nng_msg*) noexcept nogil
+ctypedef int (*set_ptr_t)(raftx_nng_socket, const char*, void*) noexcept nogil
+ctypedef int (*pipe_get_ptr_t)(raftx_nng_pipe, const char*, void**) noexcept nogil
+ctypedef int (*pipe_get_bool_t)(raftx_nng_pipe, const char*, uint8_t*) noexcept nogil
 
 cdef aio_alloc_t nng_aio_alloc = NULL
 cdef aio_t nng_aio_free = NULL
@@ -49,6 +52,9 @@ cdef listener_close_t nng_listener_close = NULL
 cdef pipe_close_t nng_pipe_close = NULL
 cdef pipe_listener_t nng_pipe_listener = NULL
 cdef msg_pipe_t nng_msg_get_pipe = NULL
+cdef set_ptr_t nng_socket_set_ptr = NULL
+cdef pipe_get_ptr_t nng_pipe_get_ptr = NULL
+cdef pipe_get_bool_t nng_pipe_get_bool = NULL
 _nng_checked = None
 
 
@@ -71,7 +77,7 @@ cdef _look_up_nng():
     global nng_msg_alloc, nng_msg_free, nng_msg_body, nng_msg_len
     global nng_push0_open, nng_close, nng_socket_set_int, nng_socket_set_ms, nng_pipe_notify, nng_dial
     global nng_listener_create, nng_listener_start, nng_listener_set_int, nng_listener_close
-    global nng_pipe_close, nng_pipe_listener, nng_msg_get_pipe
+    global nng_pipe_close, nng_pipe_listener, nng_msg_get_pipe, nng_socket_set_ptr, nng_pipe_get_ptr, nng_pipe_get_bool
     import pynng
 
     ffi, lib = pynng.ffi, pynng.lib
@@ -80,7 +86,7 @@ cdef _look_up_nng():
         "nng_msg_alloc nng_msg_free nng_msg_body nng_msg_len "
         "nng_push0_open nng_close nng_socket_set_int nng_socket_set_ms nng_pipe_notify nng_dial "
         "nng_listener_create nng_listener_start nng_listener_set_int nng_listener_close "
-        "nng_pipe_close nng_pipe_listener nng_msg_get_pipe"
+        "nng_pipe_close nng_pipe_listener nng_msg_get_pipe nng_socket_set_ptr nng_pipe_get_ptr nng_pipe_get_bool"
     ).split()
     at = {name: int(ffi.cast("uintptr_t", ffi.addressof(lib, name))) for name in names}
     nng_aio_alloc = <aio_alloc_t><uintptr_t>at["nng_aio_alloc"]
@@ -107,3 +113,6 @@ cdef _look_up_nng():
     nng_pipe_close = <pipe_close_t><uintptr_t>at["nng_pipe_close"]
     nng_pipe_listener = <pipe_listener_t><uintptr_t>at["nng_pipe_listener"]
     nng_msg_get_pipe = <msg_pipe_t><uintptr_t>at["nng_msg_get_pipe"]
+    nng_socket_set_ptr = <set_ptr_t><uintptr_t>at["nng_socket_set_ptr"]
+    nng_pipe_get_ptr = <pipe_get_ptr_t><uintptr_t>at["nng_pipe_get_ptr"]
+    nng_pipe_get_bool = <pipe_get_bool_t><uintptr_t>at["nng_pipe_get_bool"]

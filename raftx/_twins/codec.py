@@ -55,7 +55,7 @@ from ..types import (
 
 REASONS = (
     "ok", "short", "magic", "version", "cluster", "group", "recipient", "length", "checksum", "kind", "range",
-    "records", "sender",
+    "records", "sender", "identity", "seal", "replay",
 )  # fmt: skip
 
 _MAGIC = FRAME_MAGIC_VALUE.to_bytes(4, "little")
@@ -69,6 +69,7 @@ _HEAD = struct.Struct("<BBHIIIQQQQQQ")  # kind, flags, 0, count, size, 0, term .
 _SHORT, _BAD_MAGIC, _BAD_VERSION, _CLUSTER, _GROUP, _RECIPIENT, _LENGTH, _CHECKSUM, _KIND, _RANGE, _RECORDS, _SENDER = (
     range(1, 13)
 )
+_IDENTITY = 13  # its connection is another member's. The next two are a link's to find (_native/seal.py)
 _WIRE_KINDS = frozenset(MESSAGE_NAMES) - LOCAL_KINDS
 _LOG_KINDS = (ENTRY_NORMAL, ENTRY_SESSION, ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2)
 
@@ -89,6 +90,7 @@ class Codec:
         "_out_size",
         "behind",
         "cluster",
+        "connection",
         "foreign",
         "group",
         "id",
@@ -116,6 +118,7 @@ class Codec:
         self.incarnation = _number(incarnation)
         self.group = _number(group)
         self.sender = self.sender_incarnation = 0
+        self.connection = 0  # the member that the next frame has to be of, by its connection; 0: any
         self.sender_limit = 0  # bytes of a frame that it takes; 0: it does not say
         self.foreign = 0  # who sent the last frame of another cluster, by its own account; 0: it is not known
         self.in_doubt = False  # every frame tells that this node is in doubt, or that its disk says so
@@ -236,6 +239,7 @@ class Codec:
             (cluster != self.cluster, _CLUSTER),
             (group != self.group, _GROUP),
             (recipient != self.id, _RECIPIENT),
+            (self.connection not in (0, sender), _IDENTITY),
             (length != size - FRAME_HEADER, _LENGTH),
             (crc != self._headers_crc(frame, size), _CHECKSUM),
             (sender in (0, self.id) or sender > NUMBER_MAX, _SENDER),

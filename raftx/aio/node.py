@@ -315,6 +315,10 @@ class Node(Generic[R]):
         """See raftx.Node.backup."""
         return self._future(lambda: self.node.backup(path, overwrite=overwrite))
 
+    def reload_tls(self) -> bool:
+        """See raftx.Node.reload_tls. Reads three small files, at once."""
+        return self.node.reload_tls()
+
     def compact(self, index: int) -> Future[int]:
         """See raftx.Node.compact."""
         return self._future(lambda: self.node.compact(index))

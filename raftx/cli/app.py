@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import rich  # noqa: F401  # of the extra, too: it is missing now or never
 
-from . import bench, cluster, completion, demo, doctor, found, moves, serve, snapshot, wal, watch
+from . import bench, certs, cluster, completion, demo, doctor, found, moves, serve, snapshot, wal, watch
 from .base import Group, debug
 from .codes import EXIT_CODES
 from .output import say
@@ -46,6 +46,7 @@ COMMANDS: tuple[click.Command, ...] = (
     found.init,
     found.create,
     found.join,
+    certs.certs,
     *cluster.COMMANDS,
     watch.watch,
     wal.commands,

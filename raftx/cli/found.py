@@ -46,6 +46,8 @@ ADMIN_PORT = 8080
 @click.option(
     "--output", "-o", type=PATH, default="cluster.toml", show_default=True, help="The file; -: standard output."
 )
+@click.option("--tls", "tls", is_flag=True, help="Members speak TLS, with the files that raftx certs makes.")
+@click.option("--insecure", is_flag=True, help="Only members can reach the network, so they need no keys.")
 @click.option("--force", is_flag=True, help="Replace the file.")
 def init(
     members: tuple[tuple[int, str], ...],
@@ -54,13 +56,15 @@ def init(
     data: str,
     admin_port: int,
     output: str,
+    tls: bool,
+    insecure: bool,
     force: bool,
     programs: bool,
 ) -> int:
     """Write the file of a cluster, cluster.toml.
 
     One file for all: every member is founded from it (raftx create), starts with it, and is found through it by the
-    other commands.
+    other commands. Members on several machines need --tls, or --insecure.
     """
     ids = [id for id, _ in members]
     if len(set(ids)) != len(ids):
@@ -68,7 +72,9 @@ def init(
     unknown = [id for id in learners if id not in ids]
     if unknown:
         raise click.UsageError(f"--learner must be one of the members, {', '.join(map(str, ids))}, not {unknown[0]}")
-    text = written(members, name, learners, data, admin_port)
+    if tls:
+        members = tuple([(id, f"tls+{url}" if url.startswith("tcp") else url) for id, url in members])
+    text = written(members, name, learners, data, admin_port, tls, insecure)
     if output == "-":
         checked(text, output)
         say(text.rstrip())
@@ -88,14 +94,19 @@ def init(
     return 0
 
 
-def written(members: Any, name: str, learners: Any, data: str, admin_port: int) -> str:
+def written(members: Any, name: str, learners: Any, data: str, admin_port: int, tls: bool, insecure: bool) -> str:
     """The text of the file."""
     lines = [f"cluster = {quoted(name)}", f"data = {quoted(data)}"]
+    if insecure:
+        lines.append("insecure = true")
+    if tls:
+        files = [("cert", "certs/{id}.pem"), ("key", "certs/{id}.key"), ("ca", "certs/ca.pem")]
+        lines += ["", "[tls]", *[f"{key} = {quoted(path)}" for key, path in files]]
     taken: dict[str, int] = {}
     for id, url in sorted(members):
         lines += ["", f"[members.{id}]", f"url = {quoted(url)}"]
         host = url.partition("://")[2].rpartition(":")[0]
-        if admin_port and host and url.startswith("tcp"):
+        if admin_port and host and url.removeprefix("tls+").startswith("tcp"):
             port = taken.get(host, admin_port)
             taken[host] = port + 1
             lines.append(f"admin = {quoted(f'{host}:{port}')}")

@@ -19,6 +19,7 @@ from .._core import Codec, EntryLog
 from .._native.layout import FRAME_OVERHEAD
 from .._native.memory import Entry
 from .._native.outbox import snapshot_record
+from .._native.seal import Seal
 from .._native.threads import Clock, Event, ManualClock, ProposalQueue
 from ..config import Config, cluster_id
 from ..consensus.raft import Raft
@@ -44,6 +45,7 @@ from ..storage.writes import WRITES, DiskGauges, WriteQueue
 from ..transport.link import Link, QueueLink
 from ..transport.news import report_notes
 from ..transport.protocol import FRAME_UNIT, Transport
+from ..transport.sealed import SealedLink
 from ..types import ENTRY_SESSION, ConfState, StateChange
 from . import contracts
 from .adapter import StorageAdapter, TransportAdapter
@@ -349,7 +351,11 @@ def assemble(
     commands = CommandQueue(event, rows.commands)
     disk = DiskGauges()
     with owned_unless_started(outside):
-        link = open_link(transport, config, event)
+        if (secure := getattr(transport, "secure", None)) is not None:
+            secure(cluster, config.id)
+        inner = open_link(transport, config, event)
+    keys = getattr(transport, "cluster_keys", ())
+    link: Link = SealedLink(inner, Seal(list(keys))) if keys else inner
     limit = getattr(transport, "max_frame_bytes", None) or FRAME_MAX
     codec = Codec(cluster, config.id, life)
     if limit % FRAME_UNIT == 0:
@@ -374,10 +380,10 @@ def assemble(
         elif core.joins:
             engine.meetings.joined = met.joined + 1
     transport_adapter = None
-    if isinstance(link, QueueLink):
+    if isinstance(inner, QueueLink):
         with owned_unless_started(outside):
-            transport_adapter = TransportAdapter(transport, link, commands)
-            transport.start(config.id, link.deliver)
+            transport_adapter = TransportAdapter(transport, inner, commands)
+            transport.start(config.id, inner.deliver)
     applier = Applier(config.id, proposals, applies, engine.apply_gauges, outside.state_machine, outcomes)
     chronicle = Chronicle(config.id, clock, outside.timeline)
     applier.engine_event, applier.chronicle = event, chronicle

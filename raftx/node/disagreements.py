@@ -28,7 +28,9 @@ WHY = {
 Said = tuple[int, int, int, int, int]
 
 #: kinds of what refused frames tell: their senders may be anybody
-FOREIGN = ("cluster", "version", "recipient")
+FOREIGN = ("cluster", "version", "recipient", "identity", "seal", "replay")
+#: reasons why frames are refused that tell nothing more than that
+OTHERS = tuple([name for name in _core.REASONS if name not in ("ok", *FOREIGN)])
 QUIET_NS = 60_000_000_000  # between two lines of one of these kinds
 
 
@@ -104,6 +106,8 @@ class Disagreements:
         self.told: set[tuple[int, str]] = set()
         #: by kind of FOREIGN: of whom it was told last, and when
         self.told_foreign: dict[str, tuple[int, int]] = {}
+        #: when and how many frames were told to be dropped for other reasons
+        self.told_dropped: tuple[int, dict[str, int]] = (0, dict.fromkeys(OTHERS, 0))
 
     def of_all(self) -> dict[int, list[str]]:
         """Sentences by the member that they are about; 0: it is not known which."""
@@ -131,16 +135,14 @@ class Disagreements:
         there = self.members()
         return {*there.voters, *there.learners, *there.voters_outgoing, *there.learners_next}
 
-    def counts(self) -> tuple[int, int, int]:
-        """Frames that were refused because they are of another cluster, of another version, or for another member."""
-        cluster, version, recipient = [
-            self.gauges.rejected[_core.REASONS.index(name)] for name in ("cluster", "version", "recipient")
-        ]
-        return cluster, version, recipient
+    def counts(self, names: tuple[str, ...] = FOREIGN) -> dict[str, int]:
+        """Frames that were refused, by these reasons."""
+        return {name: self.gauges.rejected[_core.REASONS.index(name)] for name in names}
 
     def add_strangers(self, found: dict[int, dict[str, str]]) -> None:
         """What frames tell that were refused."""
-        cluster, version, recipient = self.counts()
+        counts = self.counts()
+        cluster, version, recipient = [counts[name] for name in ("cluster", "version", "recipient")]
         if cluster:
             sender = self.gauges.foreign
             who = f"the last one says that it is from member {sender}" if sender else "they do not name their sender"
@@ -160,8 +162,37 @@ class Disagreements:
                 "node's address as that of another one: look at the peers of its transport"
             )
 
+        if counts["identity"]:
+            found.setdefault(0, {})["identity"] = (
+                f"{counts['identity']} frames have come over the connection of another member than the one that they "
+                "name as their sender, and were dropped: a member's certificate is used by another one, or its host is "
+                "not in good hands"
+            )
+        if counts["seal"]:
+            found.setdefault(0, {})["seal"] = (
+                f"{counts['seal']} frames have come without a seal by this cluster's key, and were dropped: give all "
+                "members the same cluster_key; or they are not from members"
+            )
+        if counts["replay"]:
+            found.setdefault(0, {})["replay"] = (
+                f"{counts['replay']} frames that had come before have come again, and were dropped: somebody repeats "
+                "what members have sent"
+            )
+
+    def tell_dropped(self) -> None:
+        """Say how many frames were refused for other reasons, once a minute at most."""
+        now, counts = self.clock.py_now(), self.counts(OTHERS)
+        if counts == self.told_dropped[1] or (self.told_dropped[0] and now - self.told_dropped[0] < QUIET_NS):
+            return
+        text = ", ".join([f"{count} {name}" for name, count in counts.items() if count])
+        self.told_dropped = (max(now, 1), counts)
+        said = "node %d: frames that are none of a member's, as they are, were dropped so far: %s"
+        fields: dict[str, Any] = {"node": self.id, **counts}
+        report(logging.INFO, said, self.id, text, event="frames_dropped", **fields)
+
     def tell(self) -> None:
         """Log what has not been told yet: once for each member and kind, of refused frames once a minute at most."""
+        self.tell_dropped()
         now = (self.hellos.changes(), self.clocks.changes(), self.counts(), self.members(), len(self.planned.off()))
         if now == self.seen:
             return

@@ -353,7 +353,8 @@ class Engine(Runner):
 
     def open_frame(self) -> int:
         """The next frame: whether it is whole, and of its sender's present life."""
-        rejected = self.codec.open(self.link.data, self.link.size)
+        self.codec.connection = self.link.member()
+        rejected = self.link.refusal() or self.codec.open(self.link.data, self.link.size)
         if rejected != 0:
             self.gauges.rejected[rejected] += 1
             self.gauges.foreign = self.codec.foreign

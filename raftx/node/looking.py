@@ -77,6 +77,19 @@ class Looking(MemberRequests[R]):
 
     # --- how it is looked after -------------------------------------------------------------------
 
+    def reload_tls(self) -> bool:
+        """Read the files of its transport's ``tls`` again, now; whether there was something new. Any thread.
+
+        They are also looked at once a second. New connections use what is there now, those of before end after
+        ``renew_s`` of raftx.Tls. Waits for the files, not for the network. Raises ConfigError when they cannot be used,
+        and those of before stay in use; UsageError when the transport has no TLS, or does not run.
+        """
+        self._life.check_process()
+        method = getattr(self._outside.transport, "reload_tls", None)
+        if method is None:
+            raise UsageError(f"there is no TLS to reload: {type(self._outside.transport).__name__} has none")
+        return bool(method())
+
     def admin(self, token: str | None = None, *, hosts: Iterable[str] = (), protect_reads: bool = False) -> Any:
         """An ASGI application that shows this node and its cluster, and lets its members be changed; see docs/admin.md.
 

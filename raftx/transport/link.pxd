@@ -18,6 +18,8 @@ cdef class Link:
     cdef int send(self) except -1 nogil
     cdef bint waiting(self) noexcept nogil
     cdef bint next(self) noexcept nogil
+    cdef uint64_t member(self) noexcept nogil
+    cdef int refusal(self) noexcept nogil
     cdef int proven(self) except -1 nogil
     cdef uint64_t fresh(self) noexcept nogil
     cdef int note(self, int kind, uint64_t id, int64_t detail) except -1 nogil

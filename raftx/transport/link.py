@@ -46,6 +46,14 @@ class Link:
         """Make the next received frame the present one (``data``, ``size``) until the next call."""
         return False
 
+    def member(self) -> int:
+        """The member that the connection of the present frame is known to belong to; 0 when nothing vouches for one."""
+        return 0
+
+    def refusal(self) -> int:
+        """Why the present frame may not be looked at, as the codec's reasons are counted; 0 when it may."""
+        return 0
+
     def proven(self) -> int:
         """The present frame is valid: where it came from is no stranger."""
         return 0
@@ -144,6 +152,9 @@ class QueueLink(Link):
         self.cursor += 1
         return True
 
+    def member(self) -> int:
+        return self.incoming.member(self.cursor - 1)
+
     def proven(self) -> int:
         source = self.incoming.source(self.cursor - 1)
         if source and self.known[source % KNOWN] != source:
@@ -162,10 +173,11 @@ class QueueLink(Link):
 
     # For the other side, with the GIL.
 
-    def deliver(self, frame: bytes | bytearray | memoryview, source: int = 0) -> bool:
+    def deliver(self, frame: bytes | bytearray | memoryview, source: int = 0, member: int = 0) -> bool:
         """Give a received frame to the engine; dropped when too many wait. Any thread. Raises TypeError.
 
-        source: a number of the connection it came over, if the transport wants to know which are proven.
+        source: a number of the connection it came over, if the transport wants to know which are proven. member: whose
+        connection that is, if the transport has seen to it; a frame of another sender is dropped.
         """
         if not isinstance(frame, (bytes, bytearray, memoryview)):
             raise TypeError(f"a frame must be bytes, not {type(frame).__name__}")
@@ -176,7 +188,7 @@ class QueueLink(Link):
             return False
         spans = Spans()
         spans.py_push(frame, 0, 1)
-        if not self.incoming.py_put_frame(spans, source):
+        if not self.incoming.py_put_frame(spans, source, member):
             self.refused += 1
             return False
         return True

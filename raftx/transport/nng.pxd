@@ -9,3 +9,4 @@ cdef class NngLink(Link):
     cdef NngSender sender
     cdef readonly NngWire wire
     cdef list threads
+    cdef bint named                       # connections have certificates

@@ -7,22 +7,30 @@ which every other transport uses too. NNG does not survive a fork: fork.py says 
 
 from __future__ import annotations
 
+import logging
 import os
+import socket as sockets
 import threading
+import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from .._native.identity import Identities
 from .._native.limits import Arrivals, Notes
 from .._native.nng import NngReceiver, NngSender, NngWire, nng_available
 from .._native.threads import Event, monotonic_ns
 from .._native.wire import Wire
 from ..errors import ConfigError, TransportError, UsageError
+from ..report import report
 from . import fork
 from .address import Address, listen_on
 from .link import Link
 from .python import PythonConnections, socket_id
-from .sockets import SocketTransport, in_range
+from .silent import Place, SilentConnections, place
+from .sockets import GUESTS, SocketTransport, in_range
+from .sockets import Keys as ClusterKeys
+from .tls import Keys, KeyWatch, Tls
 
 SLOW_HANDSHAKE = 8  # times an attempt, where NNG dials and more than greetings go to and fro
 
@@ -39,9 +47,11 @@ class NngLink(Link):
         socket: int,
         queue: int,
         byte_limit: int,
+        names: Identities | None = None,
     ) -> None:
         self.notes = notes
-        self.wire = NngWire(event, wire, arrivals, socket, queue)
+        self.named = names is not None
+        self.wire = NngWire(event, wire, arrivals, socket, queue, names)
         self.receiver = NngReceiver(socket, event, 1024, byte_limit)
         self.sender = NngSender(self.wire)
         self.threads: list[threading.Thread] = []
@@ -72,11 +82,16 @@ class NngLink(Link):
         return self.receiver.waiting()
 
     def next(self) -> bool:
-        if not self.receiver.next():
-            return False
-        self.data = self.receiver.data
-        self.size = self.receiver.size
-        return True
+        while self.receiver.next():
+            # Of a connection that has ended since, nobody knows any more whose it was.
+            if not self.named or self.member() != 0:
+                self.data = self.receiver.data
+                self.size = self.receiver.size
+                return True
+        return False
+
+    def member(self) -> int:
+        return self.wire.member(self.receiver.pipe()) if self.named else 0
 
     def proven(self) -> int:
         self.wire.proven(self.receiver.pipe())
@@ -99,7 +114,7 @@ class NngLink(Link):
 
 
 class NngTransport(SocketTransport):
-    """Frames over NNG: tcp, ipc or inproc addresses.
+    """Frames over NNG: tcp, ipc or inproc addresses; with ``tls``, tls+tcp addresses.
 
     listen: where this node receives, for example ``tcp://0.0.0.0:5601``; port 0 takes a free one (see ``address``).
     peers: id to address of other members; this node's own is not dialled. Addresses that are part of the membership,
@@ -117,6 +132,12 @@ class NngTransport(SocketTransport):
     as many more may be there that have not sent the eight bytes with which a connection begins.
     stranger_ms: how long a connection may be without either, 10..600,000 ms.
     receive_bytes: bytes of received frames that may wait for the engine, 64 KiB..2^40; beyond it nothing is read.
+    tls: a ``raftx.Tls``: each connection has a certificate that names its member, and frames of others are dropped.
+    Then all addresses are ``tls+tcp://``.
+    insecure: True lets it listen where others than members may reach it, without tls or a cluster_key; else it takes
+    only loopback addresses, Unix sockets and ``inproc``.
+    cluster_key: 32 bytes that all members have: each frame has a seal by it, and what has none is dropped; not
+    encrypted. Two keys, of which the first one seals, while one takes the other's place. Nodes only.
     use_gil: receive and send through pynng's Python calls even where the library can be called directly.
 
     What others can make this node hold is bounded: descriptors by max_connections + 4 * max_strangers + 64, memory by
@@ -128,6 +149,9 @@ class NngTransport(SocketTransport):
     A host that is a name is looked up each time the peer could not be reached, while its addresses of before are tried.
     Four are looked up at a time. A lookup that hangs cannot be ended: its thread, one of four at most, may be left for
     a while after ``close``. Names in tls+tcp and ws addresses are looked up by NNG.
+
+    With ``tls``, NNG accepts: connections that have not come through their handshake within stranger_ms are ended, and
+    so are more than 4 * max_strangers of them; looked at some times a second, where there is /proc.
 
     Raises ConfigError (names the field), TransportError when it cannot listen.
     """
@@ -147,7 +171,13 @@ class NngTransport(SocketTransport):
         stranger_ms: int = 2000,
         receive_bytes: int = 32 << 20,
         use_gil: bool = False,
+        tls: Tls | None = None,
+        insecure: bool = False,
+        cluster_key: ClusterKeys = None,
     ) -> None:
+        if tls is not None and not isinstance(tls, Tls):
+            raise ConfigError(f"tls must be a raftx.Tls, not {type(tls).__name__}")
+        self.tls = tls
         super().__init__(
             listen,
             peers,
@@ -158,6 +188,9 @@ class NngTransport(SocketTransport):
             max_connections=max_connections,
             max_strangers=max_strangers,
             stranger_ms=stranger_ms,
+            insecure=insecure,
+            cluster_key=cluster_key,
+            sealed_otherwise=tls is not None,
         )
         in_range("queue_frames", queue_frames, 1, 8192)
         in_range("receive_bytes", receive_bytes, 64 << 10, 1 << 40)
@@ -170,11 +203,122 @@ class NngTransport(SocketTransport):
         self._threads: list[threading.Thread] = []
         self._link: NngLink | None = None
         self._connections: PythonConnections | None = None
-        self._deliver_from: Callable[[bytes, int], object] | None = None
+        self._deliver_from: Callable[..., object] | None = None
         self._connected: Callable[[int], None] | None = None
         self._wire_thread: threading.Thread | None = None
+        self._keys: Keys | None = None
+        self._watch: KeyWatch | None = None
+        self._silent: SilentConnections | None = None
+        self._listener: Any = None
+        self._reloaded_ns = 0  # when connections with an older certificate have to end; 0: there are none
+
+    def _parse(self, url: object, field: str, *, listen: bool) -> Address:
+        at = super()._parse(url, field, listen=listen)
+        if at.scheme.startswith("tls") != (self.tls is not None):
+            what = "give the transport tls=raftx.Tls(...)" if self.tls is None else "with tls it must be tls+tcp://"
+            raise ConfigError(f"{field} has the address {url!r}: {what}")
+        return at
 
     # --- life ------------------------------------------------------------------------------------
+
+    def secure(self, cluster: bytes, id: int) -> None:
+        """For a node, before ``start``: whose certificates are to be here. Reads the files. Raises ConfigError."""
+        if self.tls is not None:
+            self._keys = Keys(self.tls, cluster, id)
+            self._keys.load()
+
+    def reload_tls(self) -> bool:
+        """Read the files of ``tls`` again, now; whether there was something new. Any thread.
+
+        New connections use what is there now, but for the first one that comes; those of before end after ``renew_s``.
+        Raises ConfigError when the files cannot be used: those of before stay in use. UsageError without ``tls``, and
+        before the start.
+        """
+        keys = self._keys
+        if keys is None or self._closed:
+            raise UsageError("there is no TLS to reload: the transport has no tls, has not started, or is closed")
+        with self._changing:
+            if not keys.load():
+                return False
+            self._give_keys(keys)
+        report(logging.INFO, "node %d: TLS files were read again", self._id, event="tls_reloaded", node=self._id)
+        return True
+
+    def _give_keys(self, keys: Keys) -> None:
+        import pynng
+
+        server = keys.server()
+        clients = {peer: keys.client(peer) for peer in self._dial_at if peer != self._id}
+        if self._listener is not None:
+            code = pynng.lib.nng_listener_set_ptr(self._listener.listener, b"tls-config", server)
+            if code:
+                raise ConfigError(f"tls: NNG does not take the new files: {_text(code)}")
+        made = self._made()
+        for peer, client in clients.items():
+            if made is not None:
+                made.py_tls(peer, client)
+        assert self.tls is not None
+        self._reloaded_ns = monotonic_ns()
+
+    def _made(self) -> Any:
+        """Whoever has the connections, with or without the GIL."""
+        return self._connections if self._link is None else self._link.wire
+
+    def _tend(self) -> float:
+        """What the thread that watches the files does besides; after how many seconds again."""
+        made, tls, arrivals = self._made(), self.tls, self._arrivals
+        if made is None or tls is None or arrivals is None:
+            return 1.0
+        if self._reloaded_ns and monotonic_ns() - self._reloaded_ns >= tls.renew_s * 10**9:
+            # Those that were dialled meanwhile are new enough, but are not told from the others: they are made again.
+            arrivals.py_retire(self._reloaded_ns)
+            self._reloaded_ns = 0
+            for peer in list(self.peers):
+                self._renew(peer)
+            made.py_attend()
+        return 1.0 if self._silent is None else self._silent.look(time.monotonic())
+
+    def _renew(self, to: int) -> None:
+        if self._link is not None:
+            self._link.wire.py_renew(to)
+        elif self._connections is not None:
+            self._connections.renew(to)
+
+    def _established(self) -> set[Place]:
+        """Where those come from that are through their handshake."""
+        import pynng
+
+        found = set()
+        at = pynng.ffi.new("nng_sockaddr *")
+        pipe = pynng.ffi.new("nng_pipe *")
+        arrivals = self._arrivals
+        for number, _ in arrivals.py_pipes() if arrivals is not None else ():
+            pipe[0].id = number
+            if pynng.lib.nng_pipe_get_addr(pipe[0], b"remote-address", at):
+                continue
+            family = at[0].s_family
+            if family == pynng.lib.NNG_AF_INET:
+                host = sockets.inet_ntop(
+                    sockets.AF_INET, pynng.ffi.buffer(pynng.ffi.addressof(at[0].s_in, "sa_addr"))[:]
+                )
+                port = at[0].s_in.sa_port
+            elif family == pynng.lib.NNG_AF_INET6:
+                data = pynng.ffi.buffer(pynng.ffi.addressof(at[0].s_in6, "sa_addr"))[:]
+                host, port = sockets.inet_ntop(sockets.AF_INET6, data), at[0].s_in6.sa_port
+            else:
+                continue
+            found.add(place((host, sockets.ntohs(port))))
+        return found
+
+    def _start_watch(self) -> None:
+        if self._keys is None:
+            return
+        if self.tls is not None and os.path.isdir("/proc/self/fd"):
+            port = int(self.address.rpartition(":")[2])
+            most = GUESTS * self.max_strangers
+            self._silent = SilentConnections(port, self.stranger_ms / 1000, most, self._established)
+        self._watch = KeyWatch(self._keys, self.reload_tls, self._tend)
+        self._watch.start()
 
     def _open(self) -> Wire:
         """Everything but listening."""
@@ -182,10 +326,12 @@ class NngTransport(SocketTransport):
 
         self._check_new()
         self._check_process()
+        if self.tls is not None and self._keys is None:
+            raise UsageError("with tls a transport is a node's: whose certificates to expect is told by secure()")
         fork.watch(self)
         wire = self._make_wire()
         try:
-            self._pull = pynng.Pull0(recv_max_size=self.max_frame_bytes)
+            self._pull = pynng.Pull0(recv_max_size=self._largest)
         except pynng.NNGException as error:
             raise TransportError(f"NNG cannot open a socket: {error}") from error
         return wire
@@ -203,7 +349,14 @@ class NngTransport(SocketTransport):
                 self.address = self._listen_at.with_port(made.getsockname()[1])
                 wire.py_listen(made.detach())
             else:
-                self._pull.listen(self.listen)
+                if self._keys is not None:
+                    server = self._keys.server()
+                    code = pynng.lib.nng_socket_set_ptr(self._pull.socket, b"tls-config", server)
+                    if code:
+                        raise TransportError(f"cannot listen on {self.listen}: NNG does not take tls: {_text(code)}")
+                self._listener = self._pull.listen(self.listen)
+                if self._keys is not None:
+                    self.address = self._listen_at.with_port(sockets.ntohs(self._listener.local_address.port))
         except (OSError, pynng.NNGException) as error:
             raise TransportError(f"cannot listen on {self.listen}: {error}") from error
 
@@ -211,14 +364,18 @@ class NngTransport(SocketTransport):
         """Begin to dial a member, unless it is this one. Raises ValueError when there are too many."""
         if peer == self._id:
             return
-        host, port = (at.host, str(at.port)) if at.is_tcp else ("", "")
+        host, port = (at.host, str(at.port)) if at.is_tcp or self._keys is not None else ("", "")
         # How many attempts' time the handshake may take.
         patience = SLOW_HANDSHAKE if at.host and not at.is_tcp else 1
+        tls = self._keys.client(peer) if self._keys is not None else 0
+        if self._keys is not None and not tls:
+            text = "node %d: tls: names has no name of member %d, which is not dialled: give that of each member"
+            report(logging.WARNING, text, self._id, peer, event="tls_refused", node=self._id, peer=peer)
         if self._link is not None:
-            self._link.wire.add(peer, host, port, at.family, at.url, patience)
+            self._link.wire.add(peer, host, port, at.family, at.url, patience, tls)
         elif self._connections is not None:
             time_ns = patience * self.dial_ms * 1_000_000
-            self._connections.add(peer, host, port, at.family, at.url, self.queue_frames, time_ns, self._connected)
+            self._connections.add(peer, host, port, at.family, at.url, self.queue_frames, time_ns, self._connected, tls)
 
     def _dial_no_more(self, peer: int) -> None:
         if self._link is not None:
@@ -240,12 +397,15 @@ class NngTransport(SocketTransport):
             wire = self._open()
             assert self._arrivals is not None
             number = socket_id(self._pull)
-            link = NngLink(event, self.notes, wire, self._arrivals, number, self.queue_frames, self.receive_bytes)
+            link = NngLink(
+                event, self.notes, wire, self._arrivals, number, self.queue_frames, self.receive_bytes, self._names()
+            )
             with self._changing:
                 self._link = link
                 self._dial_all(id)
             self._listen(wire)
             link.start(id)
+            self._start_watch()
         except UsageError:
             raise
         except BaseException:
@@ -253,7 +413,10 @@ class NngTransport(SocketTransport):
             raise
         return link
 
-    def attach(self, deliver_from: Callable[[bytes, int], object], connected: Callable[[int], None]) -> None:
+    def _names(self) -> Identities | None:
+        return None if self._keys is None else self._keys.identities
+
+    def attach(self, deliver_from: Callable[..., object], connected: Callable[[int], None]) -> None:
         """For a node, before ``start``: it wants received frames with their sources, and tells ``proven`` ones.
 
         It also wants to hear of each member to which a connection is established. Without a node, every frame counts as
@@ -265,10 +428,12 @@ class NngTransport(SocketTransport):
 
     def start(self, id: int, deliver: Callable[[bytes], object]) -> None:
         """Open the sockets and receive on a thread of our own."""
+        if self._deliver_from is None:
+            self._check_keys()
         try:
             wire = self._open()
             assert self._arrivals is not None
-            made = PythonConnections(wire, wire.event, self._arrivals, self._pull)
+            made = PythonConnections(wire, wire.event, self._arrivals, self._pull, self._names())
             with self._changing:
                 self._connections = made
                 self._dial_all(id)
@@ -276,12 +441,13 @@ class NngTransport(SocketTransport):
             deliver_from = self._deliver_from
             if deliver_from is None:
 
-                def deliver_from(frame: bytes, source: int) -> None:
+                def deliver_from(frame: bytes, source: int, member: int) -> None:
                     self.proven(source)
                     deliver(frame)
 
             self._add_thread(f"raftx-nng-{id}", lambda: made.receive(deliver_from))
             self._wire_thread = self._add_thread(f"raftx-wire-{id}", made.run)
+            self._start_watch()
         except UsageError:
             raise
         except BaseException:
@@ -299,6 +465,9 @@ class NngTransport(SocketTransport):
         self._closed = True
         if os.getpid() != self._pid:
             return
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.stop()
         # What NNG's callbacks use stays until the Pull0 socket is closed.
         link, self._link = self._link, None
         connections = self._connections
@@ -354,8 +523,23 @@ class NngTransport(SocketTransport):
     def status(self) -> dict[str, int]:
         """Connections and what was refused; counters begin at 0 with the start. Any thread."""
         made = self._connections if self._link is None else self._link.wire
-        return self._status(*((0, 0) if made is None else (made.connections, made.renewals)))
+        found = self._status(*((0, 0) if made is None else (made.connections, made.renewals)))
+        keys, arrivals = self._keys, self._arrivals
+        if keys is not None and arrivals is not None:
+            found["tls_expires"] = keys.not_after
+            found["unnamed"] = arrivals.unnamed + (made.unnamed if made is not None else 0)
+            if self._silent is not None:
+                found["strangers"] += self._silent.waiting()
+                found["refused"] += self._silent.ended
+        return found
 
     def __repr__(self) -> str:
         state = " closed" if self._closed else "" if self._pull is not None else ", not started"
         return f"<raftx.NngTransport {self.address} peers={sorted(self.peers)}{state}>"
+
+
+def _text(code: int) -> str:
+    """What NNG says of one of its error numbers."""
+    import pynng
+
+    return bytes(pynng.ffi.string(pynng.lib.nng_strerror(code))).decode()

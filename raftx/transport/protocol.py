@@ -60,8 +60,12 @@ class Transport(Protocol):
 # A transport may have more methods; a node uses them where they are there.
 #
 #   attach(deliver_from, connected)   before start(). deliver_from(frame, source) takes the place of deliver(frame):
-#                                     source is a number above 0 of the connection that the frame came over.
+#                                     source is a number above 0 of the connection that the frame came over. A third
+#                                     argument, if it is there and not 0, is the member whose connection that is: a
+#                                     frame of another sender is dropped.
 #                                     connected(id): a connection to that member is established.
+#   secure(cluster, id)               before start(): the 16 bytes of the cluster and the member that this node is
+#   reload_tls()                      read the files of keys and certificates again
 #   proven(source)                    a valid frame has come over that connection
 #   renew(to)                         the connection to that member is of no use: make another one
 #   reach(to)                         that member has just connected: if there is no connection to it, dial now

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from .._native.identity import Identities
 from .._native.limits import Arrivals
 from .._native.threads import Event, monotonic_ns
 from .._native.wire import Wire
@@ -52,6 +53,26 @@ def hand_over(socket: Any, fd: int, admit: Callable[[int], bool] = lambda listen
     return False
 
 
+def named(names: Identities, pipe: Any) -> int:
+    """The member that the certificate of a connection names, if it was verified; 0: nobody."""
+    import pynng
+
+    ffi, lib = pynng.ffi, pynng.lib
+    verified, value = ffi.new("bool *"), ffi.new("void **")
+    if lib.nng_pipe_get_bool(pipe.pipe, b"tls-verified", verified) or not verified[0]:
+        return 0
+    if lib.nng_pipe_get_ptr(pipe.pipe, b"tls-peer-alt-names", value) or value[0] == ffi.NULL:
+        return 0
+    texts = ffi.cast("char **", value[0])
+    found: list[bytes] = []
+    while texts[len(found)] != ffi.NULL:
+        text = texts[len(found)]
+        found.append(bytes(ffi.string(text)))
+        lib.nng_free(text, 0)  # both are the caller's; NNG frees as C does, which needs no size
+    lib.nng_free(value[0], 0)
+    return names.py_member(found)
+
+
 class PythonPeer:
     """The way to one member. ``send`` for one thread, the rest for the one that runs the connections."""
 
@@ -63,8 +84,13 @@ class PythonPeer:
         patience: int,
         attend: Callable[[], None],
         connected: Callable[[int], None] | None,
+        names: Identities | None = None,
+        tls: int = 0,
     ) -> None:
         self.id = id
+        self.names = names
+        self.tls = tls
+        self.unnamed = 0  # connections that were ended because another member answered
         self.url = url
         self.queue = queue
         self.patience = patience
@@ -96,6 +122,17 @@ class PythonPeer:
             if fd >= 0:
                 os.close(fd)
             return False
+        if self.names is not None:
+            if fd >= 0:
+                # It has shown that somebody listens there: NNG's own dialler would not say so for a long time.
+                os.close(fd)
+                fd = -1
+            pointer = pynng.ffi.cast("void *", self.tls)
+            # Without one it dials nobody: NNG would use a configuration of its own.
+            if not self.tls or pynng.lib.nng_socket_set_ptr(_lib_socket(push), b"tls-config", pointer):
+                push.close()
+                return False
+            push.add_pre_pipe_connect_cb(self._answers)
         push.add_post_pipe_connect_cb(self._added)
         push.add_post_pipe_remove_cb(self._removed)
         with self._lock:
@@ -142,8 +179,17 @@ class PythonPeer:
             self._ready = False
         if push is not None:
             push.close()
+            if self.names is not None:
+                push.remove_pre_pipe_connect_cb(self._answers)
             push.remove_post_pipe_connect_cb(self._added)
             push.remove_post_pipe_remove_cb(self._removed)
+
+    def _answers(self, pipe: Any) -> None:
+        """Before anything is sent over it: whoever answers has to be the member that was dialled."""
+        assert self.names is not None
+        if named(self.names, pipe) != self.id:
+            self.unnamed += 1
+            pipe.close()
 
     def _added(self, pipe: object) -> None:
         with self._lock:
@@ -162,7 +208,10 @@ class PythonPeer:
 class PythonConnections:
     """Runs a Wire, gives its connections to NNG, and ends those that have to go. ``run`` is the body of a thread."""
 
-    def __init__(self, wire: Wire, event: Event, arrivals: Arrivals, pull: Any) -> None:
+    def __init__(
+        self, wire: Wire, event: Event, arrivals: Arrivals, pull: Any, names: Identities | None = None
+    ) -> None:
+        self.names = names
         self.wire = wire
         self.event = event
         self.arrivals = arrivals
@@ -188,10 +237,11 @@ class PythonConnections:
         queue: int,
         patience: int,
         connected: Callable[[int], None] | None = None,
+        tls: int = 0,
     ) -> None:
         """Dial a member: as NngWire.add does. ``connected``: told its id when a connection is established."""
         number = self.wire.py_target(id, host, port, family, False)
-        peer = PythonPeer(id, url, queue, patience, self.attend, connected)
+        peer = PythonPeer(id, url, queue, patience, self.attend, connected, self.names, tls)
         if number == len(self.peers):
             self.peers.append(peer)
         else:
@@ -224,6 +274,21 @@ class PythonConnections:
         if peer is not None:
             peer.reach = True
             self.attend()
+
+    @property
+    def unnamed(self) -> int:
+        """How many connections were ended because somebody answered that was not the member dialled."""
+        return sum([peer.unnamed for peer in list(self.by_id.values())])
+
+    def py_tls(self, id: int, tls: int) -> None:
+        """The next connection to this member uses this configuration, which is never freed. Any thread."""
+        peer = self.by_id.get(id)
+        if peer is not None:
+            peer.tls = tls
+
+    def py_attend(self) -> None:
+        """The running thread shall look at everything. Any thread."""
+        self.attend()
 
     def stop(self) -> None:
         """End ``run``. Any thread; may be called twice."""
@@ -335,17 +400,26 @@ class PythonConnections:
     def _comes(self, pipe: Any) -> None:
         import pynng
 
+        member = 0
+        if self.names is not None:
+            member = named(self.names, pipe)
+            if member == 0:
+                self.arrivals.py_identify(int(pipe.id), 0)
+                pipe.close()
+                return
         listener = int(pynng.lib.nng_pipe_listener(pipe.pipe).id) & 0xFFFFFFFF
         if self.arrivals.py_opened(listener, int(pipe.id), monotonic_ns()) < 0:
             pipe.close()
+        elif member:
+            self.arrivals.py_identify(int(pipe.id), member)
         self.attend()
 
     def _goes(self, pipe: Any) -> None:
         self.arrivals.py_ended(int(pipe.id))
         self.attend()
 
-    def receive(self, deliver: Callable[[bytes, int], object]) -> None:
-        """Hand what comes to ``deliver`` with its source, until the Pull0 socket is closed: the body of a thread."""
+    def receive(self, deliver: Callable[[bytes, int, int], object]) -> None:
+        """Hand what comes to ``deliver``, with its source and member, until the Pull0 socket is closed."""
         import pynng
 
         lib, ffi = pynng.lib, pynng.ffi
@@ -364,4 +438,8 @@ class PythonConnections:
             finally:
                 lib.nng_msg_free(message[0])
             self.arrivals.py_heard(source, monotonic_ns())
-            deliver(frame, source)
+            if self.names is None:
+                deliver(frame, source, 0)
+            elif (member := self.arrivals.py_member(source)) != 0:
+                deliver(frame, source, member)
+            # Else its connection has ended: whose it was is not known any more.

@@ -11,3 +11,4 @@ cdef class OutgoingQueue(Handoff):
 @cython.final
 cdef class IncomingQueue(Handoff):
     cdef uint64_t source(self, size_t row) noexcept nogil
+    cdef uint64_t member(self, size_t row) noexcept nogil

@@ -35,6 +35,10 @@ class IncomingQueue(Handoff):
         """The number of the connection over which it came, 0 when the transport does not say."""
         return self.at(row, 0)
 
-    def py_put_frame(self, spans: Spans, source: int) -> bool:
+    def member(self, row: int) -> int:
+        """Whose connection that is, 0 when nothing vouches for it."""
+        return self.at(row, 1)
+
+    def py_put_frame(self, spans: Spans, source: int, member: int = 0) -> bool:
         """A frame has come; False when the queue is full."""
-        return self.py_put(spans, source)
+        return self.py_put(spans, source, member)

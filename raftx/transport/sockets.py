@@ -5,11 +5,13 @@ Opens nothing. A subclass dials and listens; it says how in ``_dial``, ``_dial_n
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import os
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 from .._native.limits import Arrivals, Notes
 from .._native.threads import Event
@@ -17,8 +19,17 @@ from .._native.wire import Wire
 from ..errors import ConfigError, TransportError, UsageError
 from ..report import report
 from ..types import MEMBERS_MAX, NUMBER_MAX, is_id
-from .address import EXAMPLE, Address, parse
+from .address import EXAMPLE, NAMED, Address, parse
 from .protocol import FRAME_UNIT, check_peer
+
+KEY_BYTES = 32
+SEAL_BYTES = 32  # behind a frame: see _native/seal.py
+REMEDY = (
+    "give all members tls=raftx.Tls(...), or a cluster_key; or say insecure=True if only members can reach the network "
+    "(in cluster.toml: the table [tls], cluster_key_file or insecure = true)"
+)
+#: one key, or the present one and another that is taken as well
+Keys: TypeAlias = "bytes | Sequence[bytes] | None"
 
 GUESTS = 4  # connections that have not greeted, for each stranger that is allowed
 PLACE_SECONDS = 2.0  # until the place of a peer that was removed is free, at most
@@ -39,6 +50,9 @@ class SocketTransport:
         max_connections: int,
         max_strangers: int,
         stranger_ms: int,
+        insecure: bool = False,
+        cluster_key: Keys = None,
+        sealed_otherwise: bool = False,
     ) -> None:
         if not isinstance(peers, Mapping):
             raise ConfigError(f"peers must be a mapping of ids to addresses, such as {{2: {EXAMPLE!r}}}, not {peers!r}")
@@ -67,9 +81,20 @@ class SocketTransport:
         most = min(max_connections - 1, 1024)
         in_range("max_strangers", max_strangers, 1, most, "less than max_connections, and at most 1024")
         in_range("stranger_ms", stranger_ms, 10, 600_000)
+        self.cluster_keys = checked_keys(cluster_key)
+        if not isinstance(insecure, bool):
+            raise ConfigError(f"insecure must be True or False, not {insecure!r}")
+        self.insecure = insecure
+        if not (insecure or sealed_otherwise or self.cluster_keys or is_local(self._listen_at)):
+            raise ConfigError(
+                f"listen has the address {listen!r}, which others can reach, and whoever reaches it could speak in any "
+                f"member's name: {REMEDY}"
+            )
         self.listen = listen
         self.peers = dict(peers)
         self.max_frame_bytes = -(-max_frame_bytes // FRAME_UNIT) * FRAME_UNIT
+        #: of what comes over a connection: with the seal behind a frame
+        self._largest = self.max_frame_bytes + (SEAL_BYTES if self.cluster_keys else 0)
         self.reconnect_ms = (low, high)
         self.dial_ms = dial_ms
         self.unacknowledged_ms = unacknowledged_ms
@@ -118,6 +143,11 @@ class SocketTransport:
     def _check_process(self) -> None:
         """Raise UsageError in a forked child, which does not own the transport."""
         raise NotImplementedError
+
+    def _check_keys(self) -> None:
+        """Raise UsageError for a transport that works without a node and would have to seal frames."""
+        if self.cluster_keys:
+            raise UsageError("cluster_key works in a node only: it is the node that makes frames and looks at them")
 
     def _dial_all(self, id: int) -> None:
         """Begin to dial everybody but node ``id`` itself."""
@@ -208,6 +238,33 @@ class SocketTransport:
             "renewals": renewals,
             "shortages": wire.shortages,
         }
+
+
+def is_local(at: Address) -> bool:
+    """Whether nobody on another machine can connect there."""
+    if at.scheme in NAMED:
+        return True
+    if at.host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(at.host).is_loopback
+    except ValueError:
+        return False
+
+
+def checked_keys(given: Keys) -> tuple[bytes, ...]:
+    """The keys of a cluster, the one that seals first. Raises ConfigError, which shows none of them."""
+    if given is None:
+        return ()
+    keys = (given,) if isinstance(given, bytes) else tuple(given) if isinstance(given, (list, tuple)) else ()
+    if not 1 <= len(keys) <= 2 or any(type(key) is not bytes or len(key) != KEY_BYTES for key in keys):
+        raise ConfigError(
+            f"cluster_key must be {KEY_BYTES} bytes, from secrets.token_bytes({KEY_BYTES}), say, or two such keys "
+            "while one takes the other's place"
+        )
+    if len(set(keys)) != len(keys):
+        raise ConfigError("cluster_key must be two different keys, or one")
+    return keys
 
 
 def in_range(name: str, value: object, low: int, high: int, why: str = "") -> None:

@@ -25,6 +25,7 @@ from .._native.wire import UNIX
 from ..errors import ConfigError, TransportError, UsageError
 from .address import Address, listen_on
 from .link import Link
+from .sockets import Keys as ClusterKeys
 from .sockets import SocketTransport, in_range
 
 PATHS = ("ipc", "unix")
@@ -106,6 +107,10 @@ class TcpTransport(SocketTransport):
     max_strangers: how many of these may not have sent a valid frame yet, 1..1024, less than max_connections. Four times
     as many more may be there that have not sent the eight bytes with which a connection begins.
     stranger_ms: how long a connection may be without either, 10..600,000 ms.
+    insecure: True lets it listen where others than members may reach it, without tls or a cluster_key; else it takes
+    only loopback addresses, Unix sockets and ``inproc``.
+    cluster_key: 32 bytes that all members have: each frame has a seal by it, and what has none is dropped; not
+    encrypted. Two keys, of which the first one seals, while one takes the other's place. Nodes only.
 
     What others can make this node hold is bounded: descriptors by max_connections + 4 * max_strangers + 64, memory by
     (max_strangers + connections of members) * max_frame_bytes, and by 2 * (send_bytes + a frame) for each peer. A
@@ -133,6 +138,8 @@ class TcpTransport(SocketTransport):
         max_connections: int = 128,
         max_strangers: int = 16,
         stranger_ms: int = 2000,
+        insecure: bool = False,
+        cluster_key: ClusterKeys = None,
     ) -> None:
         super().__init__(
             listen,
@@ -144,6 +151,8 @@ class TcpTransport(SocketTransport):
             max_connections=max_connections,
             max_strangers=max_strangers,
             stranger_ms=stranger_ms,
+            insecure=insecure,
+            cluster_key=cluster_key,
         )
         in_range("send_bytes", send_bytes, 64 << 10, 1 << 40)
         self.send_bytes = send_bytes
@@ -171,9 +180,7 @@ class TcpTransport(SocketTransport):
         try:
             wire = self._make_wire()
             assert self._arrivals is not None
-            streams = TcpStreams(
-                wire, self._arrivals, self.max_frame_bytes, self.send_bytes, not self._listen_at.is_tcp
-            )
+            streams = TcpStreams(wire, self._arrivals, self._largest, self.send_bytes, not self._listen_at.is_tcp)
         except OSError as error:
             raise TransportError(f"the sockets for {self.listen} cannot be had: {error}") from error
         _transports.add(self)
@@ -220,6 +227,7 @@ class TcpTransport(SocketTransport):
 
     def start(self, id: int, deliver: Callable[[bytes], object]) -> None:
         """Listen and dial, and receive on a thread of its own, which calls ``deliver``. Raises TransportError."""
+        self._check_keys()
         try:
             self._pump = Pump(self._open(id), deliver, self.send_bytes)
             self._pump.start(f"raftx-tcp-{id}")

@@ -11,6 +11,7 @@ from tests.helpers.wal import CLUSTER
 THREE = ("1=a:5601", "2=b:5601", "3=tcp://c:5601")
 CONTENT = """cluster = "flags"
 data = "data/{id}"
+insecure = true
 
 [members.1]
 url = "tcp://a:5601"
@@ -33,19 +34,19 @@ def here(tmp_path, monkeypatch):
 
 
 def test_init_writes_the_file(impl, here):
-    done = ran(impl, "init", *THREE, "--cluster", "flags")
+    done = ran(impl, "init", *THREE, "--insecure", "--cluster", "flags")
     assert (done.code, done.err) == (0, "") and "raftx create --config cluster.toml --id 1" in done.out
     assert (here / "cluster.toml").read_text() == CONTENT
     file = impl.ClusterFile.load("cluster.toml")
     assert file.cluster == b"flags".ljust(16, b"\0") and sorted(file.members) == [1, 2, 3]
-    again = ran(impl, "init", "1=x:1", "--cluster", "other")
+    again = ran(impl, "init", "1=x:1", "--insecure", "--cluster", "other")
     assert again.code == 4 and "--force" in again.err and (here / "cluster.toml").read_text() == CONTENT
-    found = ran(impl, "init", "1=x:1", "--cluster", "other", "--force", "--json").json()
+    found = ran(impl, "init", "1=x:1", "--insecure", "--cluster", "other", "--force", "--json").json()
     assert found == {
         "file": "cluster.toml", "cluster": b"other".ljust(16, b"\0").hex(), "name": "other",
         "members": {"1": {"url": "tcp://x:1", "admin": "x:8080", "learner": False}},
     }  # fmt: skip
-    assert ran(impl, "init", *THREE, "--cluster", "flags", "-o", "-").out == CONTENT
+    assert ran(impl, "init", *THREE, "--insecure", "--cluster", "flags", "-o", "-").out == CONTENT
     assert [each.name for each in here.iterdir()] == ["cluster.toml"]
 
 
@@ -53,7 +54,7 @@ def test_init_writes_nothing_beside_what_a_member_has(impl, here):
     impl.FileStorage.create(here / "member", id=1, members=[1])
     before = picture(here / "member")
     for more in ([], ["--force"]):
-        done = ran(impl, "init", *THREE, "--cluster", "flags", "-o", "member/founding", *more)
+        done = ran(impl, "init", *THREE, "--insecure", "--cluster", "flags", "-o", "member/founding", *more)
         assert done.code == 4 and "directory of a member" in done.err
     assert picture(here / "member") == before
 
@@ -87,6 +88,7 @@ def test_init_on_one_machine(impl):
         (["1=a:1", "--cluster", "x" * 17], "cluster must be a name of 1..16 bytes"),
         (["1=a:1", "--cluster", ""], "cluster must be"),
         (["1=a:1", "--cluster", "x", "--data", "{no}"], "may have {id} in it"),
+        (["1=a:1", "--cluster", "x"], "raftx init writes them with --tls and --insecure"),
         (["1=a:1", "--cluster", "x", "--admin-port", "70000"], "--admin-port"),
     ],
     ids=repr,
@@ -98,7 +100,7 @@ def test_what_is_no_cluster(impl, here, arguments, said):
 
 
 def test_create_founds_a_member_once(impl, here):
-    assert ran(impl, "init", *THREE, "--cluster", "flags").code == 0
+    assert ran(impl, "init", *THREE, "--insecure", "--cluster", "flags").code == 0
     done = ran(impl, "create", "--id", "2")
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines()[0] == f"founded  {here / 'data' / '2'}"

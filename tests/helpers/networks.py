@@ -145,7 +145,7 @@ class Cluster(Processes):
     """Members as processes in the hosts of a network."""
 
     def __init__(self, network, directory, transport=None, **settings):
-        super().__init__(directory, len(network.hosts), transport, **settings)
+        super().__init__(directory, len(network.hosts), {"insecure": True, **(transport or {})}, **settings)
         self.network = network
         self.urls = {id: f"tcp://10.99.0.{id}:{PORT}" for id in network.hosts}
 

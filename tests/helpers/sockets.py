@@ -19,12 +19,17 @@ class Machine:
 
 
 class Cluster:
-    """Three nodes of one process over real sockets. way: one of transports.WAYS, or "mixed": neighbours differ."""
+    """Three nodes of one process over real sockets. way: one of transports.WAYS, or "mixed": neighbours differ.
 
-    def __init__(self, impl, way="direct", **transport):
+    keys: an object with ``tls(id)``, of keys.py: they speak TLS.
+    """
+
+    def __init__(self, impl, way="direct", keys=None, **transport):
         self.impl = impl
         self.ways = {id: ("direct", "tcp")[id % 2] if way == "mixed" else way for id in (1, 2, 3)}
-        self.urls = {i + 1: f"tcp://127.0.0.1:{port}" for i, port in enumerate(ports(3))}
+        self.keys = keys
+        scheme = "tcp" if keys is None else "tls+tcp"
+        self.urls = {i + 1: f"{scheme}://127.0.0.1:{port}" for i, port in enumerate(ports(3))}
         self.storages = {id: impl.MemoryStorage(voters=[1, 2, 3]) for id in self.urls}
         self.transport = transport
         self.machines, self.nodes = {}, {}
@@ -36,7 +41,8 @@ class Cluster:
         self.machines[id] = Machine()
         config = impl.Config(id=id, cluster=CLUSTER, tick_ms=20, seed=id)
         peers = {i: url for i, url in self.urls.items() if i != id}
-        transport = make_transport(impl, self.ways[id], self.urls[id], peers, **self.transport)
+        own = {} if self.keys is None else {"tls": self.keys.tls(id)}
+        transport = make_transport(impl, self.ways[id], self.urls[id], peers, **self.transport, **own)
         self.nodes[id] = impl.Node(config, self.storages[id], transport, self.machines[id]).start()
 
     def leader(self):

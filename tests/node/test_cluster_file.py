@@ -13,7 +13,7 @@ from tests.helpers.waiting import WAIT, eventually
 GOOD = """\
 cluster = "flags"
 data = "data/{id}"
-
+insecure = true
 [config]
 tick_ms = 10
 
@@ -87,6 +87,11 @@ WRONG = [
     ('"data/{id}"', '"data/{name}"', 2, "data may have {id} in it and no other braces, not 'data/{name}'"),
     ('"/var/lib/flags"', '"a\\u0000"', 11, "members.1.data must not have a NUL in it"),
     ('"/var/lib/flags"', "3", 11, "members.1.data must be text in quotes, not 3"),
+    ("insecure = true", "", 9, "members.1.bind is 'tcp://0.0.0.0:5601', which others can reach"),
+    ("insecure = true", "insecure = 1", 3, "insecure must be true or false, not 1"),
+    ("insecure = true", 'tls.cert = "a"', 8, "members.1.url is 'tcp://127.0.0.1:5601': with the table [tls] it must"),
+    ('"tcp://127.0.0.1:5602"', '"tls+tcp://127.0.0.1:5602"', 14, "members.2.url is 'tls+tcp://127.0.0.1:5602'"),
+    ("insecure = true", "cluster_key_file = 7", 3, "cluster_key_file must be the path of a file with a key"),
     ("[config]\n", "[confg]\n", 4, "confg is not known: is it config?"),
     ("tick_ms", "tik_ms", 5, "config.tik_ms is not known: is it tick_ms?"),
     ("tick_ms = 10", "id = 10", 5, "config.id does not belong here: an id is the name of a table, [members.1]"),
@@ -290,3 +295,67 @@ def test_a_learner_is_founded_as_one(impl, tmp_path):
     finally:
         for node in nodes:
             node.close()
+
+
+SAFE = """\
+cluster = "flags"
+data = "data/{id}"
+
+[tls]
+cert = "certs/{id}.pem"
+key = "certs/{id}.key"
+ca = "certs/ca.pem"
+
+[members.1]
+url = "tls+tcp://127.0.0.1:5601"
+bind = "tls+tcp://0.0.0.0:5601"
+"""
+
+
+def test_keys_and_certificates(impl, tmp_path):
+    file = impl.ClusterFile.load(written(tmp_path, SAFE))
+    tls = file.tls(1)
+    assert (tls.cert, tls.key, tls.ca) == tuple(str(tmp_path / "certs" / name) for name in ("1.pem", "1.key", "ca.pem"))
+    assert (tls.min_version, tls.renew_s, dict(tls.names)) == ("1.2", 3600, {})
+    assert file.transport(1).tls == tls
+    more = SAFE.replace("[members.1]", 'min_version = "1.3"\nrenew_s = 60\n[tls.names]\n1 = "a.example"\n[members.1]')
+    tls = impl.ClusterFile.load(written(tmp_path, more)).tls(1)
+    assert (tls.min_version, tls.renew_s, dict(tls.names)) == ("1.3", 60, {1: "a.example"})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "said"),
+    [
+        ('cert = "certs/{id}.pem"\n', "", 4, "tls.cert is missing: it must be the path of a file in PEM"),
+        ('"certs/{id}.key"', '"{name}"', 6, "tls.key may have {id} in it and no other braces"),
+        ('ca = "certs/ca.pem"', 'ca = "c"\nmin_version = "1.0"', 8, 'tls.min_version must be "1.2" or "1.3"'),
+        ('ca = "certs/ca.pem"', 'ca = "c"\nrenew_s = 0', 8, "tls.renew_s must be an integer in 1..10^9, not 0"),
+        ('ca = "certs/ca.pem"', 'ca = "c"\nnames.x = "y"', 8, "tls.names.x must be named by a member's id"),
+        ('ca = "certs/ca.pem"', 'ca = "c"\nnames.1 = 3', 8, "tls.names must be DNS names by ids"),
+        ('ca = "certs/ca.pem"', 'ca = "c"\nkeys = "y"', 8, "tls.keys is not known"),
+    ],
+)
+def test_what_is_wrong_with_keys_and_certificates(impl, tmp_path, old, new, line, said):
+    path = written(tmp_path, SAFE.replace(old, new, 1))
+    with pytest.raises(impl.ConfigError) as error:
+        impl.ClusterFile.load(path)
+    assert str(error.value).startswith(f"{path}, line {line}: {said}"), error.value
+
+
+def test_a_file_with_keys_of_the_cluster(impl, tmp_path):
+    """Read when a transport is made; never shown."""
+    keys = tmp_path / "keys"
+    file = impl.ClusterFile.load(written(tmp_path, GOOD.replace("insecure = true", 'cluster_key_file = "keys"')))
+    with pytest.raises(impl.ConfigError, match=r"cluster_key_file, .*keys, cannot be read: No such file"):
+        file.transport(1)
+    keys.write_text(f"{'0f' * 32}\n{'f0' * 32}\n")
+    keys.chmod(0o640)
+    with pytest.raises(impl.ConfigError, match="can be read or written by others"):
+        file.transport(1)
+    keys.chmod(0o600)
+    assert file.transport(1).cluster_keys == (b"\x0f" * 32, b"\xf0" * 32)
+    for wrong in ("", "0f" * 31, "0f" * 33, "xy" * 32, "\u00fc", "\n".join(["0f" * 32] * 2)):
+        keys.write_text(wrong, encoding="utf-8")
+        with pytest.raises(impl.ConfigError, match="must have one key, or two") as error:
+            file.transport(1)
+        assert "0f0f" not in str(error.value) and error.value.__cause__ is None

@@ -49,7 +49,10 @@ ORDERED = [
     ("errors", "types", "config"),
     tuple(
         f"_native.{name}"
-        for name in ("layout", "checks", "memory", "outbox", "threads", "files", "limits", "wire", "nng", "sp", "tcp")
+        for name in (
+            *("layout", "checks", "memory", "outbox", "threads", "files", "limits", "identity", "seal"),
+            *("wire", "nng", "sp", "tcp"),
+        )
     ),
     ("_twins.log", "_twins.flow", "_twins.codec", "_core"),
 ]
@@ -71,7 +74,8 @@ CONSENSUS_REFUSED = {
 
 NOGIL_FILES = [
     "_native/memory.pxd", "_native/outbox.pxd", "_native/threads.pxd", "_native/files.pxd", "_native/limits.pxd",
-    "_native/wire.pxd", "_native/nng.pxd", "_native/sp.pxd", "_native/tcp.pxd", "_core.pxd",
+    "_native/identity.pxd", "_native/seal.pxd", "_native/wire.pxd", "_native/nng.pxd", "_native/sp.pxd",
+    "_native/tcp.pxd", "_core.pxd", "transport/sealed.pxd",
     "storage/reserve.pxd", "storage/wal_reader.pxd", "storage/wal_writer.pxd", "transport/link.pxd",
     "transport/nng.pxd", "transport/tcp.pxd", "transport/queues.pxd", "storage/writes.pxd",
     "node/contact.pxd", "node/senders.pxd", "node/peers.pxd", "node/channels.pxd",

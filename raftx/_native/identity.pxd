@@ -1,0 +1,21 @@
+# C types of who a certificate names. identity.py is the twin in plain Python.
+import cython
+from libc.stdint cimport uint64_t
+
+cdef enum:
+    NAMES = 64                            # members with a name of their own
+
+cdef struct IdentityState:
+    const char* prefix                    # what stands before a member's id; NULL: only names count
+    int count
+    uint64_t ids[NAMES]
+    const char* names[NAMES]              # lower case
+
+# The member that these texts name, ended by NULL; 0: nobody, or more than one.
+cdef uint64_t _identified(const IdentityState* s, char** texts) noexcept nogil
+
+@cython.final
+cdef class Identities:
+    """Whom certificates name. Never changes."""
+    cdef IdentityState state
+    cdef list kept

@@ -1,0 +1,116 @@
+"""Connections that NNG has accepted and that do not come through their TLS handshake: they are ended after a while.
+
+NNG has no time limit for a handshake and names no connection before its end, so they are found among this process's
+descriptors: those that are connected at the port where the node listens. Each is looked at through a copy of its
+descriptor, so a number that is used again meanwhile is never taken for another socket; it is shut down, and NNG,
+which notices that, closes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import socket
+from collections import Counter
+from collections.abc import Callable
+
+Place = tuple[str, int]  # a host and a port
+SOON, LATER = 0.05, 0.25  # seconds until the next look: while some are there, and otherwise
+
+
+class SilentConnections:
+    """Those at one port. ``most``: how many may be there at once; one more costs one of the host that has the most.
+
+    limit_s: how long a handshake may take. established: where those come from that are through it. For one thread.
+    """
+
+    def __init__(self, port: int, limit_s: float, most: int, established: Callable[[], set[Place]]) -> None:
+        self.port = port
+        self.limit_s = limit_s
+        self.most = most
+        self.established = established
+        self.ended = 0
+        #: by inode, when it was seen first and where it comes from; None: of no interest
+        self.seen: dict[int, tuple[float, Place] | None] = {}
+
+    def __repr__(self) -> str:
+        return f"<SilentConnections at port {self.port}: {self.waiting()} wait, {self.ended} ended>"
+
+    def waiting(self) -> int:
+        """How many are in their handshake, as of the last look."""
+        return sum([each is not None for each in self.seen.values()])
+
+    def look(self, now: float) -> float:
+        """End those that have to go; after how many seconds to look again. now: monotonic seconds."""
+        there: dict[int, int] = {}
+        for fd, inode in _sockets():
+            there[inode] = fd
+            if inode not in self.seen:
+                peer = self._peer_of(fd, inode)
+                self.seen[inode] = (now, peer) if peer is not None else None
+        self.seen = {inode: each for inode, each in self.seen.items() if inode in there}
+        waiting = {inode: each for inode, each in self.seen.items() if each is not None}
+        if not waiting:
+            return LATER
+        established = self.established()
+        for inode, each in list(waiting.items()):
+            if each[1] in established:
+                self.seen[inode] = None
+                del waiting[inode]
+        going = [inode for inode, each in waiting.items() if now - each[0] >= self.limit_s]
+        for inode in going:
+            del waiting[inode]
+        while len(waiting) > self.most:
+            most = Counter([each[1][0] for each in waiting.values()]).most_common(1)[0][0]
+            # By chance: who goes must not depend on who came when.
+            inode = random.choice([inode for inode, each in waiting.items() if each[1][0] == most])
+            del waiting[inode]
+            going.append(inode)
+        for inode in going:
+            self._end(there[inode], inode)
+        return SOON if waiting else LATER
+
+    def _peer_of(self, fd: int, inode: int) -> Place | None:
+        with contextlib.suppress(OSError), _copy(fd, inode) as made:
+            if made.family in (socket.AF_INET, socket.AF_INET6) and made.type == socket.SOCK_STREAM:
+                if made.getsockname()[1] == self.port:
+                    return place(made.getpeername()[:2])
+        return None
+
+    def _end(self, fd: int, inode: int) -> None:
+        with contextlib.suppress(OSError), _copy(fd, inode) as made:
+            made.shutdown(socket.SHUT_RDWR)
+            self.ended += 1
+            self.seen[inode] = None
+
+
+def place(at: tuple[str, int]) -> Place:
+    """A host and a port as they are compared: an IPv4 address in an IPv6 one is the same host."""
+    host = at[0].lower()
+    return (host[7:] if host.startswith("::ffff:") and "." in host else host), at[1]
+
+
+def _sockets() -> list[tuple[int, int]]:
+    """Descriptors of sockets in this process, and their inodes."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            target = os.readlink(f"/proc/self/fd/{name}")
+        except OSError:
+            continue
+        if target.startswith("socket:["):
+            found.append((int(name), int(target[8:-1])))
+    return found
+
+
+def _copy(fd: int, inode: int) -> socket.socket:
+    """A socket of its own for what a descriptor leads to. Raises OSError, also when that is another one by now."""
+    made = os.dup(fd)
+    try:
+        if os.fstat(made).st_ino != inode:
+            raise OSError("it is another one")
+        return socket.socket(fileno=made)
+    except OSError:
+        os.close(made)
+        raise
