@@ -221,7 +221,7 @@ class Entry:
         more = f", time={self.time}" if self.time else ""
         if self.session is not None:
             more += f", session={self.session!r}, session_sequence={self.session_sequence}"
-        return f"Entry(index={self.index}, term={self.term}, kind={self.kind}, data={self.data!r}{more})"
+        return f"Entry(index={self.index}, term={self.term}, kind={self.kind}, data=<{len(self.data)} bytes>{more})"
 
     def __reduce__(self) -> tuple[type[Entry], tuple[Any, ...]]:
         return Entry, self._values()

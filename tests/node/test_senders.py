@@ -12,55 +12,20 @@ from typing import Any
 import pytest
 
 from tests.helpers import lies
+from tests.helpers.desk import Desk, proposed
 from tests.helpers.implementations import module
-from tests.helpers.meetings import introduction, later
+from tests.helpers.meetings import later
 from tests.tools import frame_fuzz
 
 STEP = 2**56
 FRAMES = {"compiled": 24_000, "pure": 2_400}
 
 
-class Desk:
-    """A node's engine, not running, that takes frames by hand. It leads three members in term 1."""
-
-    def __init__(self, impl: ModuleType) -> None:
-        self.impl = impl
-        fuzz = frame_fuzz.Fuzz(impl, module(impl, "transport.memory"), 1)
-        self.fuzz = fuzz
-        fuzz.elect()
-        self.codec = impl._core.Codec
-        #: the present life of member 2, which sends what is not said to be another's
-        self.life = fuzz.lives[2]
-
-    def send(self, incarnation: int, *messages: Any, sender: int = 2, to: int = 1) -> None:
-        cluster = self.fuzz.nodes[1].config.cluster
-        self.fuzz.taps[to].deliver(self.codec(cluster, sender, incarnation).encode(to, messages))
-
-    def introduce(self, incarnation: int) -> None:
-        """Member 2 says that it lives this life."""
-        self.send(incarnation, introduction(self.impl, self.fuzz.storages[2]._name))
-
-    def until(self, to: int = 1, **expected: int) -> None:
-        """Wait until the counters of a node have these values."""
-
-        def counted() -> bool:
-            status = self.fuzz.nodes[to].status()
-            seen = {**status.messages_refused, "stale": status.frames_stale, "last": status.last}
-            return all([seen[name] == value for name, value in expected.items()])
-
-        self.fuzz.eventually(counted)
-
-
 @pytest.fixture
 def desk(impl: ModuleType) -> Any:
-    made = Desk(impl)
+    made = Desk(impl, frame_fuzz.Fuzz(impl, module(impl, "transport.memory"), 1))
     yield made
     made.fuzz.close()
-
-
-def proposed(impl: ModuleType, incarnation: int, sequence: int, sender: int = 2) -> Any:
-    entries = lies.proposals(impl, sender, incarnation, sequence)
-    return impl.Message(2, log_term=1, hint=1, context=sequence, entries=entries)
 
 
 def test_frames_of_an_earlier_life_are_stale(desk: Desk) -> None:
