@@ -202,7 +202,7 @@ class Scene:
 
     def close(self) -> None:
         """End everything that was started."""
-        for id, process in self.patronis.items():
+        for process in self.patronis.values():
             if process.poll() is None:
                 process.terminate()
         for id, process in self.patronis.items():
