@@ -29,7 +29,7 @@ from .transport.tls import Tls, check_private
 from .types import MEMBERS_MAX, NUMBER_MAX
 
 CLUSTER_BYTES = 16
-TOP_KEYS = ("cluster", "data", "config", "server", "insecure", "cluster_key_file", "tls", "members")
+TOP_KEYS = ("cluster", "data", "tls", "cluster_key_file", "insecure", "config", "server", "members")
 TLS_KEYS = ("cert", "key", "ca", "min_version", "names", "renew_s")
 MEMBER_KEYS = ("url", "bind", "admin", "name", "client", "client_bind", "data", "config", "learner", "join")
 SETTINGS = tuple([field.name for field in dataclasses.fields(Config) if field.name not in ("id", "cluster")])

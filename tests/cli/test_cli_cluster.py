@@ -291,7 +291,7 @@ def test_nobody_answers(impl, tmp_path, monkeypatch):
 def test_members_of_the_file_are_tried(impl, made, tmp_path, monkeypatch):
     """--config, or cluster.toml in the directory; the environment comes before the latter."""
     port = made.url.rpartition(":")[2]
-    arguments = ["init", "1=a:1", "2=b:1", "--cluster", "flags", "--admin-port"]
+    arguments = ["init", "1=a:1", "2=b:1", "--insecure", "--cluster", "flags", "--admin-port"]
     assert ran(impl, *arguments, str(ports(1)[0]), "-o", "first.toml").code == 0
     text = (tmp_path / "first.toml").read_text().replace('admin = "a', 'admin = "127.0.0.1')
     text = re.sub(r'admin = "b:\d+"', f'admin = "127.0.0.1:{port}"', text)

@@ -159,7 +159,7 @@ def test_join(impl, here):
 
 def test_join_writes_the_member_into_the_file(impl, here):
     """So its program finds it there, and whoever adds it is told the whole command."""
-    assert ran(impl, "init", "1=a:5601", "2=d:5602", "--cluster", "flags").code == 0
+    assert ran(impl, "init", "1=a:5601", "2=d:5602", "--insecure", "--cluster", "flags").code == 0
     before = (here / "cluster.toml").read_text()
     os.chmod(here / "cluster.toml", 0o640)
     done = ran(impl, "join", "--id", "4", "--url", "d:5604")

@@ -179,9 +179,8 @@ def test_rebuild_by_the_file_of_the_cluster(impl, tmp_path, monkeypatch):
         done = ran(impl, "wal", "rebuild", *arguments)
         assert done.code == 2 and said in done.err
     assert ran(impl, "wal", "rebuild", "--id", "2").code == 2  # there is no file
-    assert (
-        ran(impl, "init", "1=a:1", "2=b:1", "3=c:1", "4=d:1", "--learner", "4", "--cluster", CLUSTER.decode()).code == 0
-    )
+    members = ["1=a:1", "2=b:1", "3=c:1", "4=d:1", "--learner", "4", "--insecure"]
+    assert ran(impl, "init", *members, "--cluster", CLUSTER.decode()).code == 0
     with open("cluster.toml", "a", encoding="utf-8") as file:
         file.write('[members.5]\nurl = "tcp://e:1"\njoin = true\n')
     done = ran(impl, "wal", "rebuild", "--id", "2", "--json")

@@ -3,14 +3,11 @@
 import asyncio
 
 import httpx
-import pytest
 
 import raftx
 import raftx.aio
 from examples.feature_flags import Flags, service
 from tests.helpers.waiting import WAIT
-
-pytestmark = pytest.mark.once
 
 
 def member(network, id, storage):

@@ -45,7 +45,6 @@ def test_a_transport_of_raftx(impl, kind, check):
     getattr(module(impl, "testing.transport_suite"), check.__name__)(subject_of(impl, kind))
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("tls", [None, "member"], ids=["plain", "tls"])
 @pytest.mark.parametrize("check", checks(), ids=lambda check: check.__name__)
 def test_the_example(check, tls):
@@ -53,14 +52,12 @@ def test_the_example(check, tls):
     check(Subject(lambda address: TlsTransport(address, both), urls()))
 
 
-@pytest.mark.once
 def test_the_example_counts_over_tls():
     command = [sys.executable, "-W", "error", "-m", "examples.tls_transport", str(TLS)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=2 * WAIT)
     assert (done.returncode, done.stdout) == (0, "3 members count 3 over TLSv1_3\n"), done.stderr
 
 
-@pytest.mark.once
 def test_strangers_are_not_heard():
     """Who has another authority's certificate, none, or sends what is no frame."""
     where = urls()
@@ -140,7 +137,6 @@ WRONG = {
 }
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("wrong", WRONG)
 def test_what_is_wrong_is_found(wrong):
     check, said = WRONG[wrong]
@@ -150,7 +146,6 @@ def test_what_is_wrong_is_found(wrong):
         getattr(transport_suite, check)(subject)
 
 
-@pytest.mark.once
 def test_what_comes_late_is_found():
     """A transport whose close does not wait for its threads."""
     network = raftx.MemoryNetwork()
