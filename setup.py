@@ -154,9 +154,12 @@ def sources_of(path: str) -> set[Path]:
         if file in found or not file.exists():
             continue
         found.add(file)
-        if file.suffix not in (".pxd", ".pyx", ".pxi"):
+        if file.suffix not in (".pxd", ".pyx", ".pxi", ".h"):
             continue
         text = file.read_text(encoding="utf-8")
+        if file.suffix == ".h":
+            waiting += [file.parent / header for header in EXTERN.findall(text)]
+            continue
         waiting += [root / header for header in EXTERN.findall(text)]
         waiting += [file.parent / part for part in INCLUDE.findall(text)]
         for dots, module, several, one in CIMPORT.findall(text):

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "glibc.h"
 static int raftx_pwrite(int fd, const uint8_t *p, size_t n, uint64_t at) {
     while (n) {
         ssize_t done = pwrite(fd, p, n, (off_t)at);

@@ -23,6 +23,8 @@
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
+#include <sys/stat.h>
+#include "glibc.h"
 
 #define RAFTX_ADDRESSES 8
 

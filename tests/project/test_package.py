@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import importlib
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -287,6 +288,17 @@ def test_parts_of_a_module_are_rebuilt_with_it() -> None:
     assert [path.name for path in sources(".pxi") if path not in seen] == []
     headers = [path for path in PACKAGE.rglob("*.h") if path not in seen]
     assert not headers
+
+
+def test_modules_run_with_an_old_glibc() -> None:
+    """What is built on a new machine runs on older ones: wheels are manylinux_2_17, wherever they are made."""
+    if platform.machine() != "x86_64" or platform.libc_ver()[0] != "glibc":
+        return  # _native/glibc.h does nothing there
+    newest = {}
+    for module in PACKAGE.rglob("*.so"):
+        versions = re.findall(rb"GLIBC_(\d+)\.(\d+)", module.read_bytes())
+        newest[module.name] = max([(int(major), int(minor)) for major, minor in versions], default=(0, 0))
+    assert {name: version for name, version in newest.items() if version > (2, 17)} == {}
 
 
 def numbers(text: str) -> dict[str, int]:
