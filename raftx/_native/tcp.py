@@ -18,7 +18,7 @@ from typing import final
 from .limits import Arrivals
 from .sp import PULL_GREETING, PUSH_GREETING, SP_FRAME, SP_GREETING, SP_MORE, Inflow, Outflow
 from .threads import POLL_MAX_MS, Event, _int64, _number, _typed, monotonic_ns
-from .wire import EVENTS, Wire
+from .wire import EVENTS, RDHUP, Wire
 
 NONE, GREETING, STANDS, ENDED = range(4)
 SCRATCH = 256 << 10  # bytes that are read at a time
@@ -303,7 +303,7 @@ class TcpStreams:
             self.wire.again(number, errno.ECONNRESET)
             return
         try:
-            self.out.register(connection, select.EPOLLIN | select.EPOLLRDHUP)
+            self.out.register(connection, select.EPOLLIN | RDHUP)
         except OSError:
             connection.close()
             self.wire.shortage(errno.ENOMEM)
@@ -410,7 +410,7 @@ class TcpStreams:
             peer.out.sent(size)
         if blocked != peer.blocked:
             peer.blocked = blocked
-            what = select.EPOLLIN | select.EPOLLRDHUP | (select.EPOLLOUT if blocked else 0)
+            what = select.EPOLLIN | RDHUP | (select.EPOLLOUT if blocked else 0)
             self.out.modify(peer.socket, what)
 
     def fresh(self) -> int:

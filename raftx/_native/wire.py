@@ -29,7 +29,8 @@ SECOND = 1_000_000_000
 QUIET = 10 * SECOND  # between two notes of one kind
 RECOVERY = SECOND // 10  # how long nothing is accepted after a shortage
 PATIENT = SECOND // 20  # an attempt that is younger is not given up for a hurry
-ENDED = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+RDHUP: int = getattr(select, "EPOLLRDHUP", 0x2000)  # PyPy lacks the name
+ENDED = RDHUP | select.EPOLLHUP | select.EPOLLERR
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 
 
@@ -357,7 +358,7 @@ class Wire:
                 self._make_room()
             # Each time that something comes: what has come stays where it is, and wakes nobody again.
             try:
-                self.poll.register(connection, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET)
+                self.poll.register(connection, select.EPOLLIN | RDHUP | select.EPOLLET)
             except OSError:
                 connection.close()
                 self.refused += 1
