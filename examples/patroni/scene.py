@@ -166,13 +166,17 @@ class Scene:
                 os.kill(each, signal.SIGKILL)
             os.kill(pid, signal.SIGKILL)
 
-    def members(self) -> dict[int, tuple[str, str]]:
-        """Role and state of each Patroni, as one of them sees it; {} if nobody answers."""
+    def cluster(self) -> list[dict[str, Any]]:
+        """The members, as one Patroni sees them; [] if nobody answers."""
         for port in self.rest_ports.values():
             status, found = asked(port, "GET", "/cluster")
             if status == 200:
-                return {int(each["name"][1:]): (each["role"], each["state"]) for each in found["members"]}
-        return {}
+                return list(found["members"])
+        return []
+
+    def members(self) -> dict[int, tuple[str, str]]:
+        """Role and state of each Patroni."""
+        return {int(each["name"][1:]): (each["role"], each["state"]) for each in self.cluster()}
 
     def primary(self) -> int:
         """Who says of itself that it is the primary; 0: nobody."""
@@ -182,14 +186,11 @@ class Scene:
         return 0
 
     def is_complete(self) -> bool:
-        """Whether there are a leader and two replicas that follow it."""
-        roles = sorted(self.members().values())
-        replicas = {"replica", "sync_standby", "quorum_standby"}
-        return (
-            len(roles) == len(IDS)
-            and [role for role in roles if role[0] == "leader"] == [("leader", "running")]
-            and all(state == "streaming" for role, state in roles if role in replicas)
-        )
+        """Whether there are a leader and two replicas that follow it, of which one is synchronous."""
+        found = self.cluster()
+        states = sorted([(each["role"], each["state"]) for each in found])
+        wanted = [("leader", "running"), ("replica", "streaming"), ("sync_standby", "streaming")]
+        return states == wanted and len({each.get("timeline") for each in found}) == 1
 
     # --- all of it ---------------------------------------------------------------------------------
 
