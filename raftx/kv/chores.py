@@ -89,16 +89,16 @@ class Chores:
             for at in range(0, len(due), EXPIRY_MAX):
                 await asyncio.gather(*[self._end_lease(*each) for each in due[at : at + EXPIRY_MAX]])
 
-    async def _end_lease(self, id: int, renewals: int) -> None:
+    async def _end_lease(self, id: int, renewed: int) -> None:
         expired = False
         try:
-            expired = (await self.service.propose(commands.EXPIRE, {"ID": id, "renewals": renewals}))["expired"]
+            expired = (await self.service.propose(commands.EXPIRE, {"ID": id, "renewed": renewed}))["expired"]
         except KvError:
             pass
         finally:
             if not expired:
                 with self.service.machine.lock:
-                    self.service.machine.leases.again(id, renewals, EXPIRY_AGAIN_NS)
+                    self.service.machine.leases.again(id, renewed, EXPIRY_AGAIN_NS)
 
     # --- compaction ----------------------------------------------------------------------------------
 

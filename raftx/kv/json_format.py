@@ -77,6 +77,13 @@ def _is_cut(text: str, at: int, error: json.JSONDecodeError) -> bool:
 
 def decode(type: Type, found: Any) -> Message:
     """The message of a JSON document; of none at all (None), the empty one. Raises JsonError."""
+    try:
+        return _decode(type, found)
+    except RecursionError as error:
+        raise JsonError("nested too deeply") from error
+
+
+def _decode(type: Type, found: Any) -> Message:
     if found is None:
         return {}
     if not isinstance(found, dict):
@@ -165,7 +172,7 @@ def _read_enum(field: Field, value: Any) -> int:
 
 def _read_message(field: Field, value: Any) -> Message:
     assert field.type is not None
-    return decode(field.type, value)
+    return _decode(field.type, value)
 
 
 _READ: dict[int, Callable[[Field, Any], Any]] = {

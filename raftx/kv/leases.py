@@ -31,8 +31,8 @@ class Lease:
 
     #: in seconds
     ttl: int
-    #: how often it was renewed
-    renewals: int
+    #: the entry that granted or renewed it last
+    renewed: int
     #: the time of the entry that granted or renewed it last, in nanoseconds; 0: not known
     since: int
     #: likewise, by this member's own clock
@@ -45,29 +45,31 @@ class Leases:
 
     def __init__(self) -> None:
         self.by_id: dict[int, Lease] = {}
-        #: by this member's own clock: (when it runs out, id, renewals); some are out of date
+        #: by this member's own clock: (when to look at it, id, entry that renewed it); some are out of date
         self._due: list[tuple[int, int, int]] = []
 
     # --- what entries do ---------------------------------------------------------------------------
 
-    def grant(self, id: int, ttl: int, now: int) -> int:
-        """A new one; the seconds that it was granted for. Raises LEASE_NOT_FOUND, TTL_TOO_LARGE, LEASE_EXISTS."""
+    def grant(self, id: int, ttl: int, index: int, now: int) -> int:
+        """A new one, by an entry of that index and time; the seconds that it is granted for.
+
+        Raises LEASE_NOT_FOUND, TTL_TOO_LARGE, LEASE_EXISTS.
+        """
         if id == 0:
             raise LEASE_NOT_FOUND
         if ttl > TTL_MAX:
             raise TTL_TOO_LARGE
         if id in self.by_id:
             raise LEASE_EXISTS
-        self.take(id, Lease(max(ttl, TTL_MIN), 0, now, boot()))
+        self.take(id, Lease(max(ttl, TTL_MIN), index, now, boot()))
         return self.by_id[id].ttl
 
-    def keep(self, id: int, now: int) -> int:
-        """Renew one; its seconds, 0 where there is none."""
+    def keep(self, id: int, index: int, now: int) -> int:
+        """Renew one, by an entry of that index and time; its seconds, 0 where there is none."""
         lease = self.by_id.get(id)
         if lease is None:
             return 0
-        lease.renewals += 1
-        lease.since, lease.seen = now, boot()
+        lease.renewed, lease.since, lease.seen = index, now, boot()
         self._note(id, lease)
         return lease.ttl
 
@@ -78,10 +80,10 @@ class Leases:
             raise LEASE_NOT_FOUND
         return sorted(lease.keys)
 
-    def has_expired(self, id: int, renewals: int, now: int) -> bool:
-        """Whether it ends by an entry of that time, whose proposer had seen so many renewals."""
+    def has_expired(self, id: int, renewed: int, now: int) -> bool:
+        """Whether it ends by an entry of that time, whose proposer had seen that renewal last."""
         lease = self.by_id.get(id)
-        if lease is None or lease.renewals != renewals:
+        if lease is None or lease.renewed != renewed:
             return False
         return lease.since == 0 or now == 0 or now - lease.since >= lease.ttl * SECOND
 
@@ -104,9 +106,9 @@ class Leases:
     # --- this member's clock -------------------------------------------------------------------------
 
     def _note(self, id: int, lease: Lease) -> None:
-        heapq.heappush(self._due, (lease.seen + lease.ttl * SECOND, id, lease.renewals))
+        heapq.heappush(self._due, (lease.seen + lease.ttl * SECOND, id, lease.renewed))
         if len(self._due) > 4 * len(self.by_id) + 64:
-            self._due = [(each.seen + each.ttl * SECOND, id, each.renewals) for id, each in self.by_id.items()]
+            self._due = [(each.seen + each.ttl * SECOND, id, each.renewed) for id, each in self.by_id.items()]
             heapq.heapify(self._due)
 
     def remaining(self, id: int) -> int:
@@ -115,21 +117,21 @@ class Leases:
         return lease.seen + lease.ttl * SECOND - boot()
 
     def due(self) -> list[tuple[int, int]]:
-        """Those whose time has passed: (id, renewals seen). They are told once; ``again`` after that."""
+        """Those whose time has passed: (id, entry that renewed it). They are told once; ``again`` after that."""
         now = boot()
         found = []
         while self._due and self._due[0][0] <= now:
-            _, id, renewals = heapq.heappop(self._due)
+            _, id, renewed = heapq.heappop(self._due)
             lease = self.by_id.get(id)
-            if lease is not None and lease.renewals == renewals:
-                found.append((id, renewals))
+            if lease is not None and lease.renewed == renewed and lease.seen + lease.ttl * SECOND <= now:
+                found.append((id, renewed))
         return found
 
-    def again(self, id: int, renewals: int, later: int) -> None:
+    def again(self, id: int, renewed: int, later: int) -> None:
         """Tell of it again, so many nanoseconds later, unless it was renewed."""
         lease = self.by_id.get(id)
-        if lease is not None and lease.renewals == renewals:
-            heapq.heappush(self._due, (boot() + later, id, renewals))
+        if lease is not None and lease.renewed == renewed:
+            heapq.heappush(self._due, (boot() + later, id, renewed))
 
     def restart(self, more: int) -> None:
         """Give each its whole time again, and so many nanoseconds: a leader that has just been elected does."""

@@ -97,11 +97,11 @@ class KeyValues:
 
     def _grant(self, request: Message) -> Message:
         id = request.get("ID", 0)
-        return {"ID": id, "TTL": self.leases.grant(id, request.get("TTL", 0), self.time)}
+        return {"ID": id, "TTL": self.leases.grant(id, request.get("TTL", 0), self.index, self.time)}
 
     def _keep(self, request: Message) -> Message:
         id = request.get("ID", 0)
-        return {"ID": id, "TTL": self.leases.keep(id, self.time)}
+        return {"ID": id, "TTL": self.leases.keep(id, self.index, self.time)}
 
     def _revoke(self, request: Message) -> Message:
         keys = self.leases.revoke(request.get("ID", 0))
@@ -112,8 +112,8 @@ class KeyValues:
         return {}
 
     def _expire(self, request: Message) -> Message:
-        id, renewals = request.get("ID", 0), request.get("renewals", 0)
-        if not self.leases.has_expired(id, renewals, self.time):
+        id, renewed = request.get("ID", 0), request.get("renewed", 0)
+        if not self.leases.has_expired(id, renewed, self.time):
             return {"expired": False}
         self._revoke(request)
         return {"expired": True}

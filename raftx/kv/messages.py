@@ -150,4 +150,4 @@ STATUS_DONE = Type("StatusResponse", header=(HEADER, 1), version=("string", 2), 
 AUTHENTICATE = Type("AuthenticateRequest", name=("string", 1), password=("string", 2))
 AUTHENTICATE_DONE = Type("AuthenticateResponse", header=(HEADER, 1), token=("string", 2))
 #: what a leader has seen of a lease that it takes for run out
-EXPIRE = Type("Expiry", ID=("int64", 1), renewals=("int64", 2))
+EXPIRE = Type("Expiry", ID=("int64", 1), renewed=("int64", 2))

@@ -26,7 +26,7 @@ RECORD = struct.Struct("<cI")
 KEY, VERSION, LEASE, MEMBER, END = b"K", b"V", b"L", b"M", b"E"
 #: mod, sub, create, version, lease; the value follows
 VERSION_HEAD = struct.Struct("<QIQQq")
-#: id, seconds, renewals, time of the last one
+#: id, seconds, the entry that renewed it last, and its time
 LEASE_HEAD = struct.Struct("<qQQQ")
 GATHERED = 64 << 10  # bytes in a piece, about
 RECORD_MAX = 1 << 30
@@ -43,7 +43,7 @@ class State:
         self._revision = store.revision
         # Versions never change, and the lists only grow: what is newer than the revision is left out in writing.
         self._histories = list(store.keys.values())
-        self._leases = [(id, lease.ttl, lease.renewals, lease.since) for id, lease in machine.leases.by_id.items()]
+        self._leases = [(id, lease.ttl, lease.renewed, lease.since) for id, lease in machine.leases.by_id.items()]
         self._members = [dict(each) for each in machine.members.values()]
 
     def write(self, file: Any) -> None:
@@ -89,8 +89,8 @@ def restore(machine: KeyValues, reader: Any) -> None:
             mod, sub, create, version, lease = VERSION_HEAD.unpack_from(data)
             histories[-1].append(Version(key, mod, sub, create, version, data[VERSION_HEAD.size :], lease))
         elif kind == LEASE:
-            id, ttl, renewals, since = LEASE_HEAD.unpack(data)
-            leases[id] = Lease(ttl, renewals, since, now)
+            id, ttl, renewed, since = LEASE_HEAD.unpack(data)
+            leases[id] = Lease(ttl, renewed, since, now)
         elif kind == MEMBER:
             member = wire.decode(messages.MEMBER, data)
             members[member.get("ID", 0)] = member

@@ -11,7 +11,7 @@ from .messages import BOOL, ENUM, INT64, MESSAGE, STRING, UINT64, Field, Message
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 _MASK = (1 << 64) - 1
-DEPTH_MAX = 100
+DEPTH_MAX = 270  # of messages in messages: a transaction of 128 operations may nest as deep
 
 
 class WireError(ValueError):

@@ -288,3 +288,19 @@ def test_tokens_end():
         users.authenticate("ann", "wrong")
     with pytest.raises(AUTH_NOT_ENABLED):
         auth.Users({}, "", 1).authenticate("ann", "secret")
+
+
+def test_transactions_nest_as_deep_as_their_operations_allow(direct):
+    def nested(depth):
+        request = {"success": [{"request_put": {"key": A}}]}
+        for _ in range(depth - 1):
+            request = {"success": [{"request_txn": request}]}
+        return request
+
+    assert direct.call("/kv/txn", **nested(128))["header"]["revision"] == "2"
+    found = direct.call("/kv/txn", _status=400, **nested(129))
+    assert found["message"] == "etcdserver: too many operations in txn request"
+    for depth in (400, 20_000):
+        body = b'{"success":[{"request_txn":' * depth + b"{}" + b"}]}" * depth
+        status, _, chunks = direct.request("/v3/kv/txn", body)
+        assert status == 400 and json.loads(chunks[0])["code"] == 3

@@ -115,7 +115,7 @@ class Driven:
 
 def state_of(machine):
     store = machine.store
-    leases = {id: (lease.ttl, lease.renewals, lease.since, lease.keys) for id, lease in machine.leases.by_id.items()}
+    leases = {id: (lease.ttl, lease.renewed, lease.since, lease.keys) for id, lease in machine.leases.by_id.items()}
     return (
         dict(store.keys), store.log, store.first, store.revision, store.compacted, store.size, leases, machine.members,
         (machine.index, machine.term, machine.time),
@@ -154,7 +154,7 @@ def test_a_snapshot_holds_the_state_of_its_moment():
     found = state_of(other)
     assert found[0] == histories and found[1] == log
     assert found[2:5] == before[2:5] and found[8] == before[8]
-    assert found[6] == {7: (60, 1, 1_000_000_000, {b"held"})} and found[7][3]["name"] == "n3"
+    assert found[6] == {7: (60, 54, 1_000_000_000, {b"held"})} and found[7][3]["name"] == "n3"
 
 
 def test_a_restored_machine_goes_on_alike():
@@ -203,15 +203,52 @@ def test_a_lease_ends_only_by_the_renewal_that_was_seen_and_when_its_time_is_ove
     do(commands.PUT, key=b"b", lease=5)
     do(commands.PUT, key=b"a", lease=5)
     assert do(commands.KEEP, ID=5, now=101)["TTL"] == 2
-    assert not do(commands.EXPIRE, ID=5, renewals=0, now=200)["expired"]  # it was renewed since
-    assert not do(commands.EXPIRE, ID=5, renewals=1, now=102)["expired"]  # a second early
+    renewed = do.index
+    assert not do(commands.EXPIRE, ID=5, renewed=1, now=200)["expired"]  # it was renewed since
+    assert not do(commands.EXPIRE, ID=5, renewed=renewed, now=102)["expired"]  # a second early
     revision = do.machine.store.revision
-    assert do(commands.EXPIRE, ID=5, renewals=1, now=103)["expired"]
+    assert do(commands.EXPIRE, ID=5, renewed=renewed, now=103)["expired"]
     store = do.machine.store
     assert store.revision == revision + 1
     assert [each.key for each in store.log[-1]] == [b"a", b"b"] and not any(each.version for each in store.log[-1])
     assert do(commands.KEEP, ID=5)["TTL"] == 0
-    assert not do(commands.EXPIRE, ID=5, renewals=1, now=500)["expired"]
+    assert not do(commands.EXPIRE, ID=5, renewed=renewed, now=500)["expired"]
+
+
+def test_an_old_end_does_not_touch_a_lease_of_the_same_id():
+    do = Driven()
+    do(commands.GRANT, ID=5, TTL=2, now=0)  # without times, nothing but the entry tells them apart
+    old = do.index
+    do(commands.REVOKE, ID=5, now=0)
+    do(commands.GRANT, ID=5, TTL=2, now=0)
+    assert not do(commands.EXPIRE, ID=5, renewed=old, now=0)["expired"]
+    assert do(commands.EXPIRE, ID=5, renewed=old + 2, now=0)["expired"]
+
+
+def test_a_lease_is_due_by_the_clock_of_its_own_renewal(monkeypatch):
+    from raftx.kv import leases
+
+    now = [0]
+    monkeypatch.setattr(leases, "boot", lambda: now[0])
+    those = leases.Leases()
+    those.grant(5, 2, 1, 0)
+    now[0] = 1_500_000_000
+    those.keep(5, 2, 0)
+    now[0] = 3_400_000_000
+    assert those.due() == []
+    now[0] = 3_500_000_000
+    assert those.due() == [(5, 2)] and those.due() == []
+    those.again(5, 2, 500_000_000)
+    now[0] += 500_000_000
+    assert those.due() == [(5, 2)]
+    those.restart(1_000_000_000)
+    now[0] += 2_999_999_999
+    assert those.due() == []
+    now[0] += 1
+    assert those.due() == [(5, 2)]
+    for index in range(3, 1000):
+        those.keep(5, index, 0)
+    assert len(those._due) < 100  # what is out of date goes
 
 
 def test_a_key_belongs_to_the_lease_of_its_last_put():
