@@ -224,9 +224,11 @@ class Judge:
     def _fail_over(self, kill: Callable[[int], None], most: float, back: Callable[[int], None]) -> float:
         primary, began = self.sampler.now, time.monotonic()
         kill(primary)
-        took = until(lambda: self.sampler.now not in (0, primary), most + 30, "another primary")
+        try:
+            until(lambda: self.sampler.now not in (0, primary), most + 30, "another primary")
+        finally:
+            back(primary)
         took = next(at for at, id in self.sampler.changes if at > began and id not in (0, primary)) - began
-        back(primary)
         if took > most:
             raise Failed(f"another primary after {took:.1f} s, which may take {most:g}")
         return took

@@ -160,11 +160,13 @@ class Scene:
         """With its PostgreSQL, at once."""
         self.patronis[id].kill()
         self.patronis[id].wait()
-        with contextlib.suppress(OSError, ValueError, IndexError):
+        try:
             pid = int((self.directory / f"postgres-{id}" / "postmaster.pid").read_text().splitlines()[0])
-            for each in _children(pid):
+        except (OSError, ValueError, IndexError):
+            return
+        for each in [pid, *_children(pid)]:  # the parent first: it would start its children again
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(each, signal.SIGKILL)
-            os.kill(pid, signal.SIGKILL)
 
     def cluster(self) -> list[dict[str, Any]]:
         """The members, as one Patroni sees them; [] if nobody answers."""

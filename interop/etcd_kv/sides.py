@@ -24,7 +24,7 @@ import raftx
 import raftx.aio
 from raftx.kv import KeyValues, Server, Settings
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 SHM = "/dev/shm" if os.path.isdir("/dev/shm") else None
 
 
@@ -159,7 +159,7 @@ class WatchReader:
         self.told: list[Any] = []
         self.changed = threading.Condition()
         self.closed = False
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        self._connection = http.client.HTTPConnection("127.0.0.1", port)  # it may be told nothing for long
         self._connection.request("POST", "/v3/watch", json.dumps({"create_request": request}).encode())
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()

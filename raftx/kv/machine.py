@@ -36,6 +36,8 @@ class KeyValues:
         self.members: dict[int, Message] = {}
         #: of the last entry; the term is that of a leader
         self.index = self.term = self.time = 0
+        #: how often it was given the state of a snapshot
+        self.restored = 0
         #: what to call after changes, on the apply thread; must be quick
         self.listeners: list[Callable[[], object]] = []
 
@@ -92,6 +94,7 @@ class KeyValues:
         return Work(self.store, self.leases).txn(request)
 
     def _compact(self, request: Message) -> Message:
+        self._tell()  # of what may be gone afterwards
         self.store.compact(request.get("revision", 0))
         return {}
 
@@ -133,6 +136,7 @@ class KeyValues:
         """The state of a snapshot, in place of this one."""
         with self.lock:
             snapshots.restore(self, reader)
+            self.restored += 1
         self._tell()
 
 

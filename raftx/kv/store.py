@@ -85,6 +85,13 @@ class Store:
         """What changed in these revisions, both included and kept; a list for each."""
         return self.log[max(0, first - self.first) : last + 1 - self.first]
 
+    def is_gone(self, version: Version) -> bool:
+        """Whether a change of the compacted revision is compacted: it was a deletion, or another one came behind it.
+
+        The log has it all the same, for who was to be told of it when it was compacted.
+        """
+        return version.mod == self.compacted and self.get(version.key, version.mod) is not version
+
     def before(self, version: Version) -> Version | None:
         """What a key was before that change; None: it was not there, or that is compacted."""
         if version.mod - 1 < self.compacted or version.create == version.mod:
@@ -111,9 +118,6 @@ class Store:
         if revision > self.first:
             del self.log[:gone]
             self.first = revision
-        if revision == self.first and self.log:
-            # Of what changed in that revision itself, what was deleted is gone.
-            self.log[0] = [each for each in self.log[0] if each.version and self.get(each.key, revision) is each]
 
     def _forget(self, key: bytes, revision: int) -> None:
         history = self.keys.get(key)
@@ -156,7 +160,7 @@ class Store:
         for history in self.keys.values():
             for each in history:
                 self.size += len(each.key) + len(each.value)
-                if each.mod >= self.first:
+                if each.mod >= self.first and (each.version or each.mod > compacted):
                     self.log[each.mod - self.first].append(each)
         for changes in self.log:
             changes.sort(key=lambda each: each.sub)

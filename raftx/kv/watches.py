@@ -36,6 +36,8 @@ class Watch:
         self.key, self.end = key, end
         #: the first revision that it is told of
         self.start = start
+        #: the compacted revision when it began
+        self.compacted = stream.of.machine.store.compacted
         #: the first one that it is to be told of and was not; None: nothing that is known by now
         self.next: int | None = None
         filters = request.get("filters", ())
@@ -61,8 +63,12 @@ class Watches:
         self.header = header
         self._loop = asyncio.get_running_loop()
         self._told = False
-        #: up to which revision the log was looked at
-        self.seen = machine.store.revision
+        #: up to which revision the log was looked at, in the loop and on the apply thread; what is between, by revision
+        self.seen = self._noted = machine.store.revision
+        self._news: list[list[Version]] = []
+        #: the first revision that may be missing because a snapshot was restored; 0: none
+        self._lost = 0
+        self._restored = machine.restored
         self._by_key: dict[bytes, set[Watch]] = {}
         self._of_ranges: set[Watch] = set()
         self.streams: set[WatchStream] = set()
@@ -77,6 +83,13 @@ class Watches:
 
     def _changed(self) -> None:
         """There is something new. On the apply thread."""
+        machine = self.machine
+        with machine.lock:
+            if self._restored != machine.restored:
+                self._restored = machine.restored
+                self._lost = self._lost or self._noted + 1
+            self._news += machine.store.changed(self._noted + 1, machine.store.revision)
+            self._noted = machine.store.revision
         if not self._told:
             self._told = True
             with contextlib.suppress(RuntimeError):  # the loop has been closed
@@ -84,23 +97,23 @@ class Watches:
 
     def _look(self) -> None:
         self._told = False
-        store = self.machine.store
         with self.machine.lock:
-            first, self.seen = self.seen + 1, store.revision
-            changes = list(store.changed(first, self.seen))
-            gone = first < store.compacted
-        for changed in changes:
+            news, self._news = self._news, []
+            lost, self._lost = self._lost, 0
+            self.seen = self._noted
+            compacted = self.machine.store.compacted
+        for changed in news:
             for change in changed:
                 for watch in self._by_key.get(change.key, ()):
                     self._note(watch, change)
                 for watch in self._of_ranges:
                     self._note(watch, change)
-        if gone:
-            # A snapshot was restored, and what is between is not in it.
-            for watch in self._all():
-                if watch.next is None:
-                    watch.next = max(first, watch.start)
-                    watch.stream.wake()
+        for watch in self._all() if lost else ():
+            place = max(lost, watch.start) if watch.next is None else watch.next
+            if place <= compacted:
+                # What it lacks is compacted; of the compacted revision a snapshot does not have everything.
+                watch.next = compacted - 1
+                watch.stream.wake()
 
     def _all(self) -> Iterable[Watch]:
         return [watch for stream in self.streams for watch in stream.watches.values()]
@@ -144,7 +157,7 @@ class Watches:
                 revision = watch.next - 1
                 for changed in store.changed(watch.next, last):
                     for change in changed:
-                        if watch.wants(change):
+                        if watch.wants(change) and not (watch.compacted >= change.mod and store.is_gone(change)):
                             events.append(self._event(watch, change))
                             size += len(change.key) + len(change.value)
                     revision = changed[0].mod if changed else revision
@@ -174,7 +187,7 @@ class WatchStream:
     """The watches of one client, which share what it is told."""
 
     def __init__(self, of: Watches, progress_seconds: float = PROGRESS_SECONDS) -> None:
-        self._of = of
+        self.of = of
         self._progress_seconds = progress_seconds
         self.watches: dict[int, Watch] = {}
         self._answers: collections.deque[Message] = collections.deque()
@@ -188,9 +201,9 @@ class WatchStream:
         if self.closed:
             return
         self.closed = True
-        self._of.streams.discard(self)
+        self.of.streams.discard(self)
         for watch in self.watches.values():
-            self._of.remove(watch)
+            self.of.remove(watch)
         self.watches.clear()
         self.wake()
 
@@ -205,13 +218,13 @@ class WatchStream:
         elif "cancel_request" in request:
             self._cancel(request["cancel_request"].get("watch_id", 0))
         elif "progress_request" in request:
-            self._answers.append({"header": self._of.header(self._of.seen), "watch_id": -1})
+            self._answers.append({"header": self.of.header(self.of.seen), "watch_id": -1})
         self.wake()
 
     def _create(self, request: Message) -> None:
-        with self._of.machine.lock:
-            revision = self._of.machine.store.revision
-        answer: Message = {"header": self._of.header(revision), "created": True}
+        with self.of.machine.lock:
+            revision = self.of.machine.store.revision
+        answer: Message = {"header": self.of.header(revision), "created": True}
         key = request.get("key") or b"\0"
         end: bytes | None = request.get("range_end") or None
         end = b"" if end == b"\0" else end
@@ -232,14 +245,14 @@ class WatchStream:
         self._answers.append({**answer, "watch_id": id})
         watch = Watch(self, id, key, end, request.get("start_revision", 0) or revision + 1, request)
         self.watches[id] = watch
-        self._of.add(watch)
+        self.of.add(watch)
 
     def _cancel(self, id: int) -> None:
         watch = self.watches.pop(id, None)
         if watch is None:
             return
-        self._of.remove(watch)
-        self._answers.append({"header": self._of.header(self._of.seen), "watch_id": id, "canceled": True})
+        self.of.remove(watch)
+        self._answers.append({"header": self.of.header(self.of.seen), "watch_id": id, "canceled": True})
 
     async def next(self) -> Message | None:
         """What the client is told next; None: the stream has ended."""
@@ -248,13 +261,13 @@ class WatchStream:
             if self._answers:
                 return self._answers.popleft()
             for id, watch in list(self.watches.items()):
-                told = self._of.pull(watch)
+                told = self.of.pull(watch)
                 if told is None:
                     continue
                 # The next one first, the next time.
                 del self.watches[id]
                 if told.get("canceled"):
-                    self._of.remove(watch)
+                    self.of.remove(watch)
                 else:
                     self.watches[id] = watch
                 return told
@@ -270,7 +283,7 @@ class WatchStream:
         for watch in self.watches.values():
             if watch.notify and now - watch.told_at >= self._progress_seconds:
                 watch.told_at = now
-                return {"header": self._of.header(self._of.seen), "watch_id": watch.id}
+                return {"header": self.of.header(self.of.seen), "watch_id": watch.id}
         return None
 
     def _patience(self) -> float | None:

@@ -1,14 +1,17 @@
 """The HTTP face: statuses, texts, absent fields, chunks; what passes is 503 with code 14 and never 500; users."""
 
 import base64
+import io
 import json
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from raftx.errors import Busy, DiskFull, EntryTooLarge, NotDone, Stopped, Unknown
-from raftx.kv import auth
+from raftx.kv import auth, commands
 from raftx.kv.errors import AUTH_FAILED, AUTH_NOT_ENABLED, INVALID_TOKEN, USER_EMPTY
+from raftx.kv.machine import KeyValues
 from tests.helpers.kv_direct import Direct, Exchange
 
 pytestmark = pytest.mark.once
@@ -304,3 +307,68 @@ def test_transactions_nest_as_deep_as_their_operations_allow(direct):
         body = b'{"success":[{"request_txn":' * depth + b"{}" + b"}]}" * depth
         status, _, chunks = direct.request("/v3/kv/txn", body)
         assert status == 400 and json.loads(chunks[0])["code"] == 3
+
+
+# --- watches and compaction ------------------------------------------------------------------------
+
+
+def events_of(watch):
+    return [event for each in watch.told for event in each["result"].get("events", ())]
+
+
+def applied_at_once(direct, *requests):
+    """Several commands in one batch: the loop sees none of them before all are applied."""
+    entries = []
+    for kind, request in requests:
+        direct.node.applied_index += 1
+        data = commands.encode(kind, request)
+        entries.append(SimpleNamespace(index=direct.node.applied_index, term=1, time=1, data=data))
+    direct.machine.apply_batch(entries)
+
+
+def test_a_deletion_that_is_compacted_at_once_is_told(direct):
+    direct.call("/kv/put", key=A)
+    watch = direct.watch({"key": A})
+    other = direct.watch({"key": b64(b"b")})
+    watch.wait(bool)
+    other.wait(bool)
+    applied_at_once(
+        direct, (commands.PUT, {"key": b"c"}), (commands.DELETE, {"key": b"a"}), (commands.COMPACT, {"revision": 4})
+    )
+    watch.wait(lambda told: len(told) == 2)
+    (event,) = events_of(watch)
+    assert event == {"type": "DELETE", "kv": {"key": A, "mod_revision": "4"}}
+    # Who begins there now is not told of it, as in etcd; nobody else is canceled for it.
+    late = direct.watch({"key": A, "start_revision": 4})
+    direct.call("/kv/put", key=A)
+    direct.call("/kv/put", key=b64(b"b"))
+    late.wait(lambda told: len(told) == 2)
+    assert [each["kv"]["mod_revision"] for each in events_of(late)] == ["5"]
+    other.wait(lambda told: len(told) == 2)
+    assert [each["kv"]["mod_revision"] for each in events_of(other)] == ["6"]
+
+
+def test_a_watch_over_a_snapshot_that_is_restored(direct):
+    """It goes on where everything is there; it is canceled where something may be missing."""
+    direct.call("/kv/put", key=A)
+    kept = direct.watch({"key": A})
+    kept.wait(bool)
+    ahead = KeyValues()
+    for index, entry in enumerate(direct.node.entries, 1):
+        ahead.apply(SimpleNamespace(index=index, term=1, time=1, data=entry.data))
+
+    def restore(*requests):
+        for kind, request in requests:
+            data = commands.encode(kind, request)
+            ahead.apply(SimpleNamespace(index=ahead.index + 1, term=1, time=1, data=data))
+        file = io.BytesIO()
+        ahead.snapshot().write(file)
+        file.seek(0)
+        direct.machine.restore(file)
+
+    restore((commands.PUT, {"key": b"a"}), (commands.DELETE, {"key": b"a"}))
+    kept.wait(lambda told: len(events_of(kept)) == 2)
+    assert [each["kv"]["mod_revision"] for each in events_of(kept)] == ["3", "4"]
+    restore((commands.PUT, {"key": b"a"}), (commands.PUT, {"key": b"b"}), (commands.COMPACT, {"revision": 5}))
+    kept.wait(lambda told: "canceled" in told[-1]["result"])
+    assert kept.told[-1]["result"]["compact_revision"] == "5"

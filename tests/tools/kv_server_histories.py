@@ -36,7 +36,7 @@ from tests.tools.histories import Porcupine
 IDS = (1, 2, 3)
 KEYS = ("k1", "k2", "k3")
 CLIENTS = 5
-WAIT = 40.0
+WAIT = 120.0
 FAULTS = ("kill", "pause", "end", "cut")
 
 

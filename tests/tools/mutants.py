@@ -166,6 +166,10 @@ SUITE = (
     "recipes/test_machine.py",
     "recipes/test_own_machine.py",
     "recipes/test_clients.py",
+    "kv/test_kv_store.py",
+    "kv/test_kv_http.py",
+    "kv/test_kv_serve.py",
+    "kv/test_etcd_answers.py",
     "simulation/test_linearizable.py",
     "simulation/test_nodes.py",
 )

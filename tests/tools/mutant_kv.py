@@ -1,0 +1,182 @@
+"""Mistakes in the key-value server. A part of the list for mutants.py."""
+
+from __future__ import annotations
+
+from tests.tools.mutant_kinds import Edit, Mutant
+
+CHORES = "raftx/kv/chores.py"
+HTTP = "raftx/kv/http.py"
+LEASE = "raftx/kv/leases.py"
+SERVICE = "raftx/kv/service.py"
+SNAPSHOTS = "raftx/kv/snapshots.py"
+STORE = "raftx/kv/store.py"
+TXN = "raftx/kv/txn.py"
+WATCHES = "raftx/kv/watches.py"
+
+ANSWERS = "kv/test_etcd_answers.py"
+FACE = "kv/test_kv_http.py"
+SERVED = "kv/test_kv_serve.py"
+STORED = "kv/test_kv_store.py"
+
+MUTANTS = (
+    Mutant(
+        "lease-ends-by-an-old-renewal",
+        0,
+        "a lease ends although it was renewed since its end was proposed",
+        STORED,
+        (Edit(LEASE, "if lease is None or lease.renewed != renewed:", "if lease is None:"),),
+    ),
+    Mutant(
+        "lease-ends-before-its-time",
+        0,
+        "a lease ends before its time has passed by the times of the entries",
+        STORED,
+        (
+            Edit(
+                LEASE,
+                "return lease.since == 0 or now == 0 or now - lease.since >= lease.ttl * SECOND",
+                "return True",
+            ),
+        ),
+    ),
+    Mutant(
+        "lease-is-due-by-an-older-renewal",
+        0,
+        "a leader takes a lease for run out by the clock of a renewal before the last one",
+        STORED,
+        (Edit(LEASE, "lease.renewed == renewed and lease.seen + lease.ttl * SECOND <= now", "True"),),
+    ),
+    Mutant(
+        "leases-do-not-begin-anew",
+        0,
+        "a new leader ends leases whose holders could not renew them while there was none",
+        SERVED,
+        (Edit(CHORES, "                    leases.restart(self._election_ns)\n", "                    pass\n"),),
+    ),
+    Mutant(
+        "everybody-ends-leases",
+        0,
+        "a member that does not lead proposes the end of leases",
+        SERVED,
+        (
+            Edit(
+                CHORES, "            if not node.is_leader:\n                self._led = 0\n", "            if False:\n"
+            ),
+            Edit(CHORES, "                if not node.is_leader:\n                    continue\n", ""),
+        ),
+    ),
+    Mutant(
+        "compaction-takes-what-is-read",
+        0,
+        "the version that a key has at the compacted revision goes with the older ones",
+        STORED,
+        (Edit(STORE, "        if not history[keep].version:\n            keep += 1\n", "        keep += 1\n"),),
+    ),
+    Mutant(
+        "version-goes-on-after-a-deletion",
+        0,
+        "a key that was deleted and put again goes on with its old version",
+        STORED,
+        (Edit(STORE, "    return there if there.version else None\n", "    return there\n"),),
+    ),
+    Mutant(
+        "snapshot-has-what-came-later",
+        0,
+        "a snapshot has versions that were put after its moment",
+        STORED,
+        (Edit(SNAPSHOTS, "if each.mod > self._revision:", "if False:"),),
+    ),
+    Mutant(
+        "compares-see-what-is-there",
+        0,
+        "a compare of the value of a key that is not there holds where it is to differ",
+        ANSWERS,
+        (
+            Edit(
+                TXN,
+                'return compare.get("target", 0) != m.C_VALUE and _compare(compare, None)',
+                "return _compare(compare, None)",
+            ),
+        ),
+    ),
+    Mutant(
+        "counts-what-is-left",
+        0,
+        "a range counts what its bounds leave, and not what there is",
+        ANSWERS,
+        (
+            Edit(
+                TXN,
+                "            versions = [each for each in versions if within(each, bound)]\n",
+                "            versions = [each for each in versions if within(each, bound)]\n"
+                "            count = len(versions)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "put-meets-a-deletion",
+        0,
+        "a transaction puts a key that it deletes",
+        ANSWERS,
+        (Edit(TXN, "        if any(first <= key < end for first, end in self.deletes):", "        if False:"),),
+    ),
+    Mutant(
+        "watch-begins-one-late",
+        0,
+        "a watch from a past revision begins behind it",
+        FACE,
+        (
+            Edit(
+                WATCHES,
+                "            watch.next = watch.start\n        if",
+                "            watch.next = watch.start + 1\n        if",
+            ),
+        ),
+    ),
+    Mutant(
+        "watch-skips-what-is-compacted",
+        0,
+        "a watch whose place was compacted goes on as if nothing were missing",
+        FACE,
+        (Edit(WATCHES, "                if watch.next < store.compacted:", "                if False:"),),
+    ),
+    Mutant(
+        "term-of-a-candidate",
+        0,
+        "a server tells of the term of a candidacy",
+        FACE,
+        (
+            Edit(
+                SERVICE,
+                "return max(self.led_term, self.machine.term)",
+                "return max(self.led_term, self.machine.term, self.node.term)",
+            ),
+        ),
+    ),
+    Mutant(
+        "mistakes-are-500",
+        0,
+        "what went wrong in the server is told as 500, which clients do not try again",
+        FACE,
+        (
+            Edit(
+                HTTP,
+                "            await _fail(send, TIMED_OUT())\n",
+                "            await _fail(send, KvError(UNKNOWN, 'x'))\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "documents-share-a-chunk",
+        0,
+        "a document of a stream is held back for the next one",
+        FACE,
+        (
+            Edit(
+                HTTP,
+                '        body = js.text_of({"result": js.encode(type, message)}) + b"\\n"\n',
+                '        body = js.text_of({"result": js.encode(type, message)})\n',
+            ),
+        ),
+    ),
+)
