@@ -7,6 +7,7 @@ from typing import final
 
 NAMES = 64  # members with a name of their own
 NUMBER = re.compile(rb"[1-9][0-9]{0,18}")
+_NUMBER_END = 1 << 63
 
 
 @final
@@ -35,7 +36,7 @@ class Identities:
             id = self._names.get(text.lower(), 0)
             if self._prefix is not None and text.startswith(self._prefix):
                 digits = text[len(self._prefix) :]
-                id = int(digits) if NUMBER.fullmatch(digits) and int(digits) < 2**63 else 0
+                id = int(digits) if NUMBER.fullmatch(digits) and int(digits) < _NUMBER_END else 0
                 if id == 0:
                     return 0
             if id and found and id != found:

@@ -18,6 +18,7 @@ SENDERS = 256  # whose numbers are remembered
 _SEAL = struct.Struct("<Q4s4x16s")  # the number, which key it is, the code
 _U64 = struct.Struct("<Q")
 _MAC_BYTES = 16
+_KEYS = 2  # at once
 _WINDOW = 64  # how far behind the highest number one may come
 _REFUSED_SEAL, _REFUSED_REPLAY = 14, 15  # as the codec counts them
 
@@ -33,7 +34,7 @@ class Seal:
     __slots__ = ("_keys", "_names", "_number", "_senders")
 
     def __init__(self, keys: list[bytes]) -> None:
-        if not 1 <= len(keys) <= 2 or any(type(key) is not bytes or len(key) != KEY_BYTES for key in keys):
+        if not 1 <= len(keys) <= _KEYS or any(type(key) is not bytes or len(key) != KEY_BYTES for key in keys):
             raise ConfigError("cluster_key must be 32 bytes, or two such keys")
         self._keys = list(keys)
         self._names = [hmac.new(key, KEY_NAME, hashlib.sha256).digest()[:4] for key in keys]

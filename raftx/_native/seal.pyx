@@ -51,7 +51,7 @@ cdef inline uint64_t _load(const uint8_t* p) noexcept nogil:
     cdef uint64_t value = 0
     cdef int i
     for i in range(8):
-        value |= <uint64_t>p[i] << (8 * i)
+        value = value * 256 + p[7 - i]
     return value
 
 

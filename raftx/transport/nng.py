@@ -209,7 +209,8 @@ class NngTransport(SocketTransport):
         self._keys: Keys | None = None
         self._watch: KeyWatch | None = None
         self._silent: SilentConnections | None = None
-        self._listener: Any = None
+        self._listener: Any = None  # of NNG's, with tls; None: it is to be made again
+        self._server: Any = None  # NNG's configuration of it
         self._reloaded_ns = 0  # when connections with an older certificate have to end; 0: there are none
 
     def _parse(self, url: object, field: str, *, listen: bool) -> Address:
@@ -250,9 +251,10 @@ class NngTransport(SocketTransport):
         server = keys.server()
         clients = {peer: keys.client(peer) for peer in self._dial_at if peer != self._id}
         if self._listener is not None:
-            code = pynng.lib.nng_listener_set_ptr(self._listener.listener, b"tls-config", server)
+            code = pynng.lib.nng_listener_set_ptr(self._listener[0], b"tls-config", server)
             if code:
                 raise ConfigError(f"tls: NNG does not take the new files: {_text(code)}")
+        self._server = server
         made = self._made()
         for peer, client in clients.items():
             if made is not None:
@@ -276,7 +278,12 @@ class NngTransport(SocketTransport):
             for peer in list(self.peers):
                 self._renew(peer)
             made.py_attend()
-        return 1.0 if self._silent is None else self._silent.look(time.monotonic())
+        if self._silent is None:
+            return 1.0
+        again = self._silent.look(time.monotonic())
+        if self._listener is None or self._silent.stuck(time.monotonic()) > self._silent.most:
+            self._listen_again()
+        return again
 
     def _renew(self, to: int) -> None:
         if self._link is not None:
@@ -349,14 +356,11 @@ class NngTransport(SocketTransport):
                 self.address = self._listen_at.with_port(made.getsockname()[1])
                 wire.py_listen(made.detach())
             else:
-                if self._keys is not None:
-                    server = self._keys.server()
-                    code = pynng.lib.nng_socket_set_ptr(self._pull.socket, b"tls-config", server)
-                    if code:
-                        raise TransportError(f"cannot listen on {self.listen}: NNG does not take tls: {_text(code)}")
-                self._listener = self._pull.listen(self.listen)
-                if self._keys is not None:
-                    self.address = self._listen_at.with_port(sockets.ntohs(self._listener.local_address.port))
+                if self._keys is None:
+                    self._pull.listen(self.listen)
+                else:
+                    self._server = self._keys.server()
+                    self._listen_with_tls()
         except (OSError, pynng.NNGException) as error:
             raise TransportError(f"cannot listen on {self.listen}: {error}") from error
 
@@ -412,6 +416,42 @@ class NngTransport(SocketTransport):
             self.close()
             raise
         return link
+
+    def _listen_with_tls(self) -> None:
+        """Again at the same port, if it has listened before. Raises TransportError."""
+        import pynng
+
+        ffi, lib = pynng.ffi, pynng.lib
+        made = ffi.new("nng_listener *")
+        code = lib.nng_listener_create(made, self._pull.socket, self.address.encode())
+        if not code:
+            code = lib.nng_listener_set_ptr(made[0], b"tls-config", self._server)
+        if not code:
+            code = lib.nng_listener_start(made[0], 0)
+        at = ffi.new("nng_sockaddr *")
+        if not code:
+            code = lib.nng_listener_get_addr(made[0], b"local-address", at)
+        if code:
+            lib.nng_listener_close(made[0])
+            raise TransportError(f"cannot listen on {self.address}: {_text(code)}")
+        self._listener = made
+        # Its place is the same in an address of either family.
+        self.address = self._listen_at.with_port(sockets.ntohs(at[0].s_in.sa_port))
+
+    def _listen_again(self) -> None:
+        """What NNG has of ended connections goes with their listener; members connect again."""
+        import pynng
+
+        with self._changing:
+            if self._closed or self._pull is None:
+                return
+            if self._listener is not None:
+                pynng.lib.nng_listener_close(self._listener[0])
+                self._listener = None
+            try:
+                self._listen_with_tls()
+            except TransportError as error:
+                report(logging.WARNING, "node %d: %s; it is tried again", self._id, error, event="connections_short")
 
     def _names(self) -> Identities | None:
         return None if self._keys is None else self._keys.identities

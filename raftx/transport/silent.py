@@ -33,6 +33,8 @@ class SilentConnections:
         self.ended = 0
         #: by inode, when it was seen first and where it comes from; None: of no interest
         self.seen: dict[int, tuple[float, Place] | None] = {}
+        #: by inode, since when those have ended that NNG has not closed: it keeps some that were reset
+        self.dead: dict[int, float] = {}
 
     def __repr__(self) -> str:
         return f"<SilentConnections at port {self.port}: {self.waiting()} wait, {self.ended} ended>"
@@ -47,9 +49,10 @@ class SilentConnections:
         for fd, inode in _sockets():
             there[inode] = fd
             if inode not in self.seen:
-                peer = self._peer_of(fd, inode)
+                peer = self._peer_of(fd, inode, now)
                 self.seen[inode] = (now, peer) if peer is not None else None
         self.seen = {inode: each for inode, each in self.seen.items() if inode in there}
+        self.dead = {inode: since for inode, since in self.dead.items() if inode in there}
         waiting = {inode: each for inode, each in self.seen.items() if each is not None}
         if not waiting:
             return LATER
@@ -68,21 +71,31 @@ class SilentConnections:
             del waiting[inode]
             going.append(inode)
         for inode in going:
-            self._end(there[inode], inode)
+            self._end(there[inode], inode, now)
         return SOON if waiting else LATER
 
-    def _peer_of(self, fd: int, inode: int) -> Place | None:
+    def _peer_of(self, fd: int, inode: int, now: float) -> Place | None:
         with contextlib.suppress(OSError), _copy(fd, inode) as made:
-            if made.family in (socket.AF_INET, socket.AF_INET6) and made.type == socket.SOCK_STREAM:
-                if made.getsockname()[1] == self.port:
-                    return place(made.getpeername()[:2])
+            if made.family not in (socket.AF_INET, socket.AF_INET6) or made.type != socket.SOCK_STREAM:
+                return None
+            if made.getsockname()[1] != self.port or made.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                return None
+            try:
+                return place(made.getpeername()[:2])
+            except OSError:
+                self.dead[inode] = now  # it has ended before it was seen
         return None
 
-    def _end(self, fd: int, inode: int) -> None:
+    def _end(self, fd: int, inode: int, now: float) -> None:
+        self.seen[inode] = None
+        self.dead[inode] = now
+        self.ended += 1
         with contextlib.suppress(OSError), _copy(fd, inode) as made:
             made.shutdown(socket.SHUT_RDWR)
-            self.ended += 1
-            self.seen[inode] = None
+
+    def stuck(self, now: float) -> int:
+        """How many have ended for a while and still have their descriptor. now: monotonic seconds."""
+        return sum([now - since >= self.limit_s for since in self.dead.values()])
 
 
 def place(at: tuple[str, int]) -> Place:

@@ -24,6 +24,8 @@ WIDE = {
     "raftx/consensus/state.py": {"x << 13", "x << 17"},  # uint64_t, by its first value
     "raftx/_native/limits.py": {"state << 13", "state << 17"},  # the twin masks them
     "raftx/_native/limits.pyx": {"] << 13", "] << 17"},  # uint64_t, by its pointer
+    "raftx/_native/seal.pyx": {"seen << behind"},  # uint64_t, by its declaration
+    "raftx/_native/seal.py": {"seen << ahead", "1 << behind"},  # the twin masks them
     "raftx/storage/wal_writer.py": {
         "OPERATION_WRITE << 32", "OPERATION_SYNC << 32", "OPERATION_ZERO << 32", "OPERATION_SEGMENT << 32",
         "OPERATION_MARK << 32", "OPERATION_PLACE << 32",
@@ -33,6 +35,7 @@ WIDE = {
 DECLARED = {
     "raftx/consensus/state.pxd": "cdef uint64_t random",
     "raftx/_native/limits.pyx": "cdef uint64_t _drawn(uint64_t* state)",
+    "raftx/_native/seal.pxd": "uint64_t seen ",
     "raftx/storage/wal_writer.pxd": "cdef int64_t OPERATION_WRITE, OPERATION_SYNC, OPERATION_ZERO, OPERATION_SEGMENT, "
     "OPERATION_MARK, OPERATION_PLACE",
 }

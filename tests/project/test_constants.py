@@ -43,10 +43,16 @@ CALLED = {
     "raftx._core.MAGIC": "_BAD_MAGIC",
     "raftx._core.VERSION": "_BAD_VERSION",
     **{f"raftx._core.{name}": f"_{name}" for name in ("SHORT", "CLUSTER", "GROUP", "RECIPIENT", "LENGTH", "CHECKSUM")},
-    **{f"raftx._core.{name}": f"_{name}" for name in ("KIND", "RANGE", "RECORDS", "SENDER")},
+    **{f"raftx._core.{name}": f"_{name}" for name in ("KIND", "RANGE", "RECORDS", "SENDER", "IDENTITY")},
     "raftx._core.OK": "REASONS.index('ok')",
     "raftx._native.files.ZEROS": "len(ZEROS)",
     "raftx._native.outbox.KIND_PROP": "MSG_PROP",
+    "raftx._native.seal.MAC_BYTES": "_MAC_BYTES",
+    "raftx._native.seal.WINDOW": "_WINDOW",
+    "raftx._native.seal.REFUSED_SEAL": "_REFUSED_SEAL",
+    "raftx._native.seal.REFUSED_REPLAY": "_REFUSED_REPLAY",
+    "raftx._native.seal.SEAL_KEYS": "_KEYS",
+    "raftx._native.identity.NUMBER_END": "_NUMBER_END",
     "raftx._native.outbox.KIND_SNAP": "MSG_SNAP",
     "raftx._native.outbox.ENTRY_KINDS": "ENTRY_SNAPSHOT",
     "raftx._native.outbox.SESSION_ENTRY": "ENTRY_SESSION",
@@ -70,6 +76,10 @@ ALONE = {
     **{
         f"raftx._native.wire.{name}": "which descriptor an event is of; the twin has the descriptors themselves"
         for name in ("OF_EVENT", "OF_LISTENER", "OF_GUEST", "OF_TARGET")
+    },
+    **{
+        f"raftx._native.seal.{name}": "a place in a seal; the twin has a struct of it"
+        for name in ("NUMBER", "NAME", "MAC")
     },
     "raftx._native.sp.SP_NO_MEMORY": "a result of C functions; the twin raises",
     **{

@@ -186,6 +186,27 @@ def test_connections_that_say_nothing_are_ended(cluster):
     assert cluster.propose(b"after").result == 3
 
 
+def test_connections_that_are_reset_after_their_handshake_keep_no_descriptor(impl, tmp_path):
+    """By a member: NNG forgets some of them and keeps their descriptors until it listens anew."""
+    files = Files(impl, tmp_path)
+    made = Cluster(impl, keys=files, stranger_ms=200, max_strangers=1)
+    try:
+        made.propose(b"before")
+        node = made.leader()
+        port = int(made.urls[node.id].rpartition(":")[2])
+        context = ssl.create_default_context(cafile=tmp_path / "ca.pem")
+        context.check_hostname = False
+        context.load_cert_chain(*files.authority.paths(1 if node.id != 1 else 2))
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(40):
+            with socket.create_connection(("127.0.0.1", port)) as bare, context.wrap_socket(bare):
+                pass
+        eventually(lambda: len(os.listdir("/proc/self/fd")) <= before + 6)
+        assert made.propose(b"after").result == 2
+    finally:
+        made.close()
+
+
 # --- files -------------------------------------------------------------------------------------------
 
 
