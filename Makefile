@@ -41,6 +41,7 @@
 #   make bench-core                      the core beside raft-rs and etcd/raft (needs Rust and Go)
 #   make instructions                    instructions of core operations against those on record (needs valgrind)
 #   make fuzz [FRAMES=1000000]           frames that no honest member can have sent, for a running cluster
+#   make fuzz SECONDS=60                 whatever comes from outside, chosen by coverage (atheris), so long for each way in
 #   make cuts [ARGS="--seconds 3,10"]    silent cuts of the network in all lengths and ways: how soon members are back (root, ip, iptables)
 #   make soak [SCHEDULES=100000]         random schedules of whole nodes, and of the core alone, under a checker
 #   make build                           compile in place what changed
@@ -208,7 +209,7 @@ instructions: $(VENV)/.built-compiled
 	$(RUN) bench/instructions.py $(ARGS)
 
 fuzz: $(VENV)/.built-compiled
-	$(RUN) -m tests.tools.frame_fuzz --frames $(FRAMES) $(ARGS)
+	$(if $(SECONDS),$(RUN) -m tests.tools.coverage_fuzz --seconds $(SECONDS) $(ARGS),$(RUN) -m tests.tools.frame_fuzz --frames $(FRAMES) $(ARGS))
 
 cuts: $(VENV)/.built-compiled
 	@$(RUN) -m tests.tools.cuts $(ARGS)
