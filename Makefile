@@ -38,6 +38,9 @@
 #   make readme [ARGS=--pure]            the README's quick start as printed, from a wheel in an empty environment
 #   make mutants                         mistakes put into the core one by one, and which test finds each
 #   make bench                           benchmarks, both modes side by side
+#   make bench-peers [ROUNDS=5] [ONLY=raftx-tcp,hashicorp] [LEVELS=1,64] [SIZES=256] [SECONDS=2] [JSON=file] [PLOTS=directory]
+#                                        a durable cluster beside etcd, hashicorp/raft, dragonboat, PySyncObj and the bare limits,
+#                                        in rounds that take turns; builds or installs them in build/peers (needs Go; apt-get for etcd)
 #   make bench-core                      the core beside raft-rs and etcd/raft (needs Rust and Go)
 #   make instructions                    instructions of core operations against those on record (needs valgrind)
 #   make fuzz [FRAMES=1000000]           frames that no honest member can have sent, for a running cluster
@@ -88,7 +91,7 @@ endif
 endif
 
 .PHONY: help demo test test-compiled test-pure test-fast test-debug ubsan lint interaction quorum confchange scenarios parity parity-go parity-rust
-.PHONY: docs wheels readme mixed reach crash damage bits faults kill churn power syscalls losses histories lock-pauses size mutants bench bench-core instructions cuts fuzz soak build clean
+.PHONY: docs wheels readme mixed reach crash damage bits faults kill churn power syscalls losses histories lock-pauses size mutants bench bench-peers bench-core instructions cuts fuzz soak build clean
 .DELETE_ON_ERROR:
 
 help:
@@ -202,6 +205,11 @@ bench: $(READY) $(VENV)/.dev
 		grep -q '^if __name__ == "__main__"' "$$script" || continue; \
 		echo "$(RUN) $$script"; $(RUN) "$$script" || exit 1; done
 
+bench-peers: $(VENV)/.built-compiled $(if $(PLOTS),$(VENV)/.plots)
+	@$(RUN) -m bench.peers.run $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY)) $(if $(LEVELS),--levels $(LEVELS)) \
+		$(if $(SIZES),--sizes $(SIZES)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(JSON),--json '$(JSON)') \
+		$(if $(PLOTS),--plots '$(PLOTS)') $(ARGS)
+
 bench-core: $(VENV)/.built-compiled
 	$(RUN) bench/core_compare.py $(ARGS)
 
@@ -243,6 +251,11 @@ $(VENV)/.run: $(VENV)/.made pyproject.toml
 $(VENV)/.dev: $(VENV)/.run
 	@echo "installing the tools of developers into $(VENV)"
 	@RAFTX_BUILD=pure $(PIP) install --no-build-isolation --editable '.[dev,bench]' || $(NO_INDEX)
+	@touch $@
+
+$(VENV)/.plots: $(VENV)/.run
+	@echo "installing what draws plots into $(VENV)"
+	@RAFTX_BUILD=pure $(PIP) install --no-build-isolation --editable '.[plots]' || $(NO_INDEX)
 	@touch $@
 
 # Each mode of building undoes the stamps of the others; a compiled tree is what auto hopes for.

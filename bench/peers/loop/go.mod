@@ -1,0 +1,3 @@
+module raftx/bench/peers/loop
+
+go 1.21
