@@ -86,6 +86,8 @@ COMPILED = {
     "raftx.node.compaction": "raftx/node/compaction.py",
     "raftx.node.room": "raftx/node/room.py",
     "raftx.node.preference": "raftx/node/preference.py",
+    "raftx.node.passing": "raftx/node/passing.py",
+    "raftx.node.stall": "raftx/node/stall.py",
     "raftx.node.dispatch": "raftx/node/dispatch.py",
     "raftx.node.reads": "raftx/node/reads.py",
     "raftx.node.looks": "raftx/node/looks.py",

@@ -42,6 +42,7 @@ cdef class Message:
     cdef uint64_t origin(self) noexcept nogil
     cdef uint64_t sequence(self) noexcept nogil
     cdef bint is_from(self, uint64_t origin, uint64_t incarnation, uint64_t sequence) noexcept nogil
+    cdef uint64_t newest_of(self, uint64_t origin, uint64_t incarnation) noexcept nogil
     cdef bint has_changes(self) noexcept nogil
 
 cdef struct Row:

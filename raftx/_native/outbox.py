@@ -194,6 +194,18 @@ class Message:
             sequence += 1
         return True
 
+    def newest_of(self, origin: int, incarnation: int) -> int:
+        """The highest sequence number of this life's proposals in the body, 0 for none of them."""
+        newest = 0
+        for offset, step, _, _ in _walk(self.body, self.body_size):
+            if not step:
+                break
+            if step >= ENTRY_HEADER + ENVELOPE:
+                first, life, sequence = _ENVELOPE.unpack_from(self.body, offset + ENTRY_HEADER)
+                if (first & ~(2**BARRIER_BIT), life) == (origin, incarnation):
+                    newest = max(newest, sequence)
+        return newest
+
     def has_changes(self) -> bool:
         """Whether the body has anything but commands."""
         for offset, step, _, _ in _walk(self.body, self.body_size):

@@ -113,6 +113,22 @@ cdef class Message:
             left -= step
         return True
 
+    cdef uint64_t newest_of(self, uint64_t origin, uint64_t incarnation) noexcept nogil:
+        # The highest sequence number of this life's proposals in the body, 0 for none of them.
+        cdef const uint8_t* p = self.body
+        cdef size_t left = self.body_size, step
+        cdef uint64_t newest = 0
+        while left:
+            step = record_size(p, left)
+            if not step:
+                break
+            if step >= ENTRY_HEADER + ENVELOPE and LD64(p + RECORD_ORIGIN) & ~(<uint64_t>1 << BARRIER_BIT) == origin:
+                if LD64(p + RECORD_INCARNATION) == incarnation:
+                    newest = max(newest, LD64(p + RECORD_SEQUENCE))
+            p += step
+            left -= step
+        return newest
+
     cdef bint has_changes(self) noexcept nogil:
         cdef const uint8_t* p = self.body
         cdef size_t left = self.body_size, step

@@ -113,6 +113,7 @@ cdef class ProposalQueue:
     cdef void _append(self, const uint8_t* data, size_t size, int kind) noexcept nogil
     cdef int64_t offer(self, const uint8_t* data, size_t size, int kind) except -2 nogil
     cdef bint waiting(self) noexcept nogil
+    cdef size_t unhandled(self) noexcept nogil
     cdef bint take(self) noexcept nogil   # after this, records stand in taken from offset on
     cdef size_t chunk(self, size_t max_bytes) noexcept nogil      # bytes of the next whole records, at least one
     cdef uint32_t chunk_count(self) noexcept nogil                # how many records the last chunk() has

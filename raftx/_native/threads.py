@@ -553,6 +553,11 @@ class ProposalQueue:
         """Whether anything waits."""
         return self.offset < self.taken.size or bool(self.queue)
 
+    def unhandled(self) -> int:
+        """Bytes that ``chunk`` can give, now or after ``take``."""
+        rest = self.taken.size - self.offset
+        return rest if rest else self.put_bytes - self.consumed
+
     def take(self) -> bool:
         """Whether records stand ready in ``taken`` from ``offset`` on."""
         if self.offset < self.taken.size:

@@ -561,6 +561,11 @@ cdef class ProposalQueue:
     cdef bint waiting(self) noexcept nogil:
         return self.offset < self.taken.size or raftx_load(&self.pending) != 0
 
+    cdef size_t unhandled(self) noexcept nogil:
+        # Bytes that ``chunk`` can give, now or after ``take``. The taker's.
+        cdef size_t rest = self.taken.size - self.offset
+        return rest if rest else <size_t>raftx_load(&self.pending)
+
     cdef bint take(self) noexcept nogil:
         if self.offset < self.taken.size:
             return True

@@ -168,6 +168,8 @@ class Driver:
         What is to be sent comes to ``out``, or waits for this write, or for the last one, in ``held``. may_write: False
         while the disk has too much to do; what promises something waits for the next write then.
         """
+        if self.raft.due:
+            self.raft.send_due()
         if not self.plan_write():
             release.collect(self.raft, self.out, self.held, self.number)
             return False
@@ -201,7 +203,7 @@ class Driver:
         """Release what waits for a write that is durable already. Whether the core has something to send since."""
         if self.held.length() and self.held.tag_at(0) <= self.durable:
             release.release(self.raft, self.held, self.durable, self.out, self.scratch)
-        return self.raft.messages.length() != 0 or self.raft.after_append.length() != 0
+        return self.raft.messages.length() != 0 or self.raft.after_append.length() != 0 or self.raft.due != 0
 
     def next_apply(self, spans: Spans) -> bool:
         """Hand over what is committed and durable here, apply_low .. apply_high, into ``spans``; False for nothing.
@@ -252,6 +254,7 @@ class Driver:
         return (
             self.raft.messages.length() != 0
             or self.raft.after_append.length() != 0
+            or self.raft.due != 0
             or self.must_write()
             or (self.raft.committed != self.raft.applying and self.raft.may_apply(False))
         )

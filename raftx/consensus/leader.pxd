@@ -9,6 +9,8 @@ cdef int MSG_APP, MSG_APP_RESP, MSG_BEAT, MSG_CHECK_QUORUM, MSG_HEARTBEAT, MSG_H
 cdef int MSG_DOUBT, MSG_DOUBT_RESP
 cdef int MSG_READ_INDEX_RESP, MSG_SNAP, MSG_SNAP_STATUS, MSG_TIMEOUT_NOW, MSG_TRANSFER_LEADER, MSG_UNREACHABLE
 cdef int PROBE, REPLICATE, SNAPSHOT
+cdef int DUE_ANSWER, DUE_ALL
+cdef uint32_t HOLD_FROM
 cdef uint32_t FLAG_REJECT, FLAG_REQUEST_SNAPSHOT
 cdef uint64_t ENTRY_HEADER
 
@@ -17,6 +19,9 @@ cdef uint64_t append_bytes(State r, int slot) noexcept nogil
 cdef bint batched(State r, int slot, uint64_t low, uint64_t count) except -1 nogil
 cdef int maybe_send_snapshot(State r, int slot) except -1 nogil
 cdef int bcast_append(State r) except -1 nogil
+cdef bint held(State r, int slot) noexcept nogil
+@cython.locals(news=bint, due=int)
+cdef int send_due(State r) except -1 nogil
 cdef int bcast_heartbeat(State r) except -1 nogil
 cdef int send_timeout_now(State r, uint64_t id) except -1 nogil
 cdef int check_quorum(State r) except -1 nogil

@@ -37,6 +37,11 @@ from ..types import (
 from . import changes, records
 from .state import State
 
+# What is due at the end of a round: something to those that acknowledged, or news for everybody
+DUE_ANSWER = 1
+DUE_ALL = 2
+HOLD_FROM = 2  # unacknowledged appends to a peer from which on a small one waits
+
 
 def maybe_send_append(r: State, slot: int, send_if_empty: bool) -> int:
     """One append to a peer, if it is not paused and there is something to say (etcd's maybeSendAppend)."""
@@ -104,10 +109,51 @@ def maybe_send_snapshot(r: State, slot: int) -> int:
 
 
 def bcast_append(r: State) -> int:
-    """Everything a peer may be sent now, to each in the order of ids."""
+    """Everything a peer may be sent now, to each in the order of ids; with hold_bytes, when ``send_due`` is called."""
+    if r.hold_bytes:
+        r.due = DUE_ALL
+        return 0
     for slot in range(r.tracker.peers.count):
         if slot != r.self_slot:
             maybe_send_append(r, slot, True)
+    return 0
+
+
+def held(r: State, slot: int) -> bool:
+    """Whether what there is for a peer waits for an acknowledgement, to go in one larger append: for a node only.
+
+    While the peer has acknowledged all but one append, nothing waits. The acknowledgement comes, or else a heartbeat's
+    answer, behind which nothing is held.
+    """
+    if r.hold_bytes == 0 or r.tracker.peers.state[slot] != REPLICATE or r.tracker.inflights.count[slot] < HOLD_FROM:
+        return False
+    if r.transferee or r.pending_conf_index > r.applied:
+        return False
+    low = r.tracker.peers.next[slot]
+    if low < r.log.first:
+        return False
+    return low > r.log.last or r.log.payload(low, r.log.last) < r.hold_bytes
+
+
+def send_due(r: State) -> int:
+    """The appends that were left for the end of the round: one to a peer, with the newest commit index, if it can be.
+
+    The commit index goes alone only to a peer that there is nothing else for.
+    """
+    due = r.due
+    r.due = 0
+    if r.role != LEADER:
+        return 0
+    for slot in range(r.tracker.peers.count):
+        if slot == r.self_slot or held(r, slot):
+            continue
+        if r.tracker.peers.state[slot] == REPLICATE:
+            news = r.tracker.can_bump_commit(slot, r.committed) and (due == DUE_ALL or not r.skip_bcast_commit)
+        else:
+            news = due == DUE_ALL
+        if maybe_send_append(r, slot, news):
+            while not held(r, slot) and maybe_send_append(r, slot, False):
+                pass
     return 0
 
 
@@ -295,10 +341,14 @@ def handle_append_response(r: State, m: Message, slot: int) -> int:
     elif slot != r.self_slot and r.tracker.can_bump_commit(slot, r.committed):
         # With skip_bcast_commit, a bare commit index goes only to a peer that was paused until now.
         if not r.skip_bcast_commit or r.pending_conf_index > r.applied or was_paused:
-            maybe_send_append(r, slot, True)
+            if r.hold_bytes == 0:
+                maybe_send_append(r, slot, True)
     if slot != r.self_slot:
-        while maybe_send_append(r, slot, False):
-            pass
+        if r.hold_bytes:
+            r.due = max(r.due, DUE_ANSWER)
+        else:
+            while maybe_send_append(r, slot, False):
+                pass
         if m.sender == r.transferee and r.tracker.peers.match[slot] == r.log.last:
             return send_timeout_now(r, m.sender)
     return 0

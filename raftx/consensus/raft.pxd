@@ -25,5 +25,6 @@ cdef class Raft(State):
     cdef int step_down(self) except -1 nogil
     cdef int ping(self) except -1 nogil
     cdef int recount_commit(self) except -1 nogil
+    cdef int send_due(self) except -1 nogil
     cdef int step_local(self, int kind) except -1 nogil
     cdef int tick(self) except -1 nogil

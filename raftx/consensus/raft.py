@@ -265,6 +265,10 @@ class Raft(State):
             return leader.bcast_append(self)
         return 0
 
+    def send_due(self) -> int:
+        """With hold_bytes: what has become due since the last call is sent."""
+        return leader.send_due(self) if self.due else 0
+
     def step_local(self, kind: int) -> int:
         """A message without content from this node itself."""
         self.scratch.reset(kind)

@@ -31,6 +31,8 @@ cdef class State:
     cdef readonly int role, self_slot
     cdef readonly bint pre_vote, forward_proposals, step_down_on_removal, validate_conf_changes, lease_reads
     cdef public bint check_quorum, batch_append, skip_bcast_commit
+    cdef public uint64_t hold_bytes
+    cdef readonly int due
     cdef readonly bint commit_by_vote
     cdef public uint64_t priority
     cdef public int election_timeout, heartbeat_timeout, randomized_timeout

@@ -78,6 +78,10 @@ class State:
         self.batch_append = config.batch_append
         self.commit_by_vote = config.commit_by_vote
         self.skip_bcast_commit = config.skip_bcast_commit
+        #: not 0: appends wait for ``send_due``, and fewer bytes of entries wait for an acknowledgement (leader.held)
+        self.hold_bytes = 0
+        #: what ``send_due`` is to send: DUE_ANSWER, DUE_ALL, or nothing
+        self.due = 0
         self.max_message_bytes = config.max_message_bytes
         self.max_uncommitted_bytes = config.max_uncommitted_bytes
         self.max_apply_bytes = config.max_apply_bytes

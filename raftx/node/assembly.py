@@ -323,7 +323,7 @@ def assemble(
         else of_kept(loaded.base_index, loaded.conf_state, loaded.addresses, loaded.joined)
     )
     # A lease in ticks is none in a process that may be paused: a node has one by the clock (leases.py).
-    core = Raft(dataclasses.replace(with_seed(config), lease_reads=False), log, hard_state, first.conf_state, applied)
+    core = Raft(fitted(with_seed(config), transport), log, hard_state, first.conf_state, applied)
     core.joins = loaded.joining
     if newest is not None:
         core.set_snapshot(snapshot_record(newest.snapshot()), newest.index, newest.term)
@@ -606,6 +606,16 @@ def warn_of_no_member(id: int, members: list[int], joins: bool) -> None:
             "look at Config.id, and at the voters of its storage",
             *(id, sorted(members)),
         )
+
+
+def fitted(config: Config, transport: Any) -> Config:
+    """The settings of a node's core: its windows are smaller than the transport's queues, so nothing is dropped."""
+    messages, size = config.max_inflight_messages, config.max_inflight_bytes
+    if frames := getattr(transport, "queue_frames", 0):
+        messages = min(messages, max(1, frames // 2))
+    if room := getattr(transport, "send_bytes", 0):
+        size = max(config.max_message_bytes, min(size, room // 2))
+    return dataclasses.replace(config, lease_reads=False, max_inflight_messages=messages, max_inflight_bytes=size)
 
 
 def with_seed(config: Config) -> Config:

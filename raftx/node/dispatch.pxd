@@ -8,6 +8,7 @@ from ..consensus.raft cimport Raft
 from ..transport.link cimport Link
 from .channels cimport ApplyQueue, Gauges
 from .contact cimport Contact
+from .passing cimport Passing
 from .peers cimport PeerTable
 from .transfers cimport Transfers
 
@@ -27,6 +28,7 @@ cdef class Dispatch:
     cdef readonly Gauges gauges
     cdef readonly ApplyQueue applies
     cdef readonly Transfers transfers
+    cdef readonly Passing passing
     cdef Outbox out, greeting
     cdef Message scratch
     cdef Spans empty_spans

@@ -19,6 +19,7 @@ from ..transport.link import Link
 from ..types import MSG_PROP, MSG_SNAP, MSG_UNREACHABLE
 from .channels import ApplyQueue, Gauges
 from .hello import hello_of
+from .passing import Passing
 from .peers import PeerTable
 from .rows import REFUSED_UNREACHABLE
 from .transfers import Transfers
@@ -40,6 +41,7 @@ class Dispatch:
         gauges: Gauges,
         applies: ApplyQueue,
         transfers: Transfers,
+        passing: Passing,
         settings: Config,
         max_frame_bytes: int,
         clock: Clock,
@@ -54,6 +56,7 @@ class Dispatch:
         self.gauges = gauges
         self.applies = applies
         self.transfers = transfers
+        self.passing = passing
         self.scratch = Message()
         self.empty_spans = Spans()
         #: a frame takes no further message above this; one message always fits what the transport takes
@@ -149,6 +152,7 @@ class Dispatch:
         for row in range(start, end):
             if self.out.to_at(row) == to and self.out.kind_at(row) == MSG_PROP:
                 self.out.load(row, self.scratch)
+                self.passing.answered(self.scratch.context + self.scratch.hint - 1)
                 self.applies.put_refused(self.empty_spans, self.scratch.context, self.scratch.hint, REFUSED_UNREACHABLE)
             elif self.out.to_at(row) == to and self.out.kind_at(row) == MSG_SNAP:
                 self.transfers.lost(to)

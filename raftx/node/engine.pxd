@@ -14,7 +14,6 @@ from .changes cimport Changes
 from .channels cimport ApplyGauges, ApplyQueue, CommandQueue, Gauges
 from .clocks cimport Clocks
 from .compaction cimport Compaction
-from .contact cimport Contact
 from .dispatch cimport Dispatch
 from .divergence cimport Divergence
 from .hello cimport Hellos
@@ -23,11 +22,13 @@ from .leases cimport Leases
 from .looks cimport Looks
 from .meetings cimport Meetings
 from .orders cimport Orders
+from .passing cimport Passing
 from .peers cimport PeerTable
 from .preference cimport Preference
 from .reads cimport Reads
 from .room cimport Room
 from .senders cimport Senders
+from .stall cimport Stall
 from .stamps cimport StageTimes
 from .transfers cimport Transfers
 
@@ -42,6 +43,7 @@ cdef int REFUSED_NO_LEADER, REFUSED_NOT_LEADER
 cdef int REFUSED_STOPPED, REFUSED_UNCOMMITTED
 cdef int ODD_ANSWER, ODD_CONTRADICTION, ODD_INCARNATION, SENDER_PRESENT, SENDER_STALE, SENDER_UNMET
 cdef int64_t ODD_NS
+cdef uint64_t HOLD_BYTES
 cdef int REASONS_MAX
 cdef size_t ROWS_A_CHUNK, ROWS_KEPT
 cdef size_t FRAME_HEADER, MESSAGE_HEADER, ENTRY_HEADER
@@ -64,7 +66,6 @@ cdef class Engine(Runner):
     cdef readonly Gauges gauges
     cdef readonly PeerTable peers
     cdef readonly StageTimes stamps
-    cdef readonly Contact contact
     cdef readonly Driver driver
     cdef Outbox out
     cdef Message message
@@ -81,6 +82,8 @@ cdef class Engine(Runner):
     cdef readonly Transfers transfers
     cdef readonly Senders senders
     cdef readonly Room room
+    cdef readonly Stall stall
+    cdef readonly Passing passing
     cdef readonly Reads reads
     cdef readonly Changes changes
     cdef readonly Lag lag
@@ -93,19 +96,16 @@ cdef class Engine(Runner):
     cdef uint64_t passed, doubted_to
     cdef uint64_t shown_term, shown_lead, shown_transferee
     cdef int shown_role
-    cdef int64_t stalled
     cdef bint begun, stopping, blocked, in_frame, of_member
     cdef int verdict
     cdef size_t unsent
 
     cdef int finish(self) except -1 nogil
-    cdef void end_the_others(self) noexcept nogil
     cdef bint something_waits(self) noexcept nogil
     cdef bint has_arrived(self) noexcept nogil
     cdef bint lacks_room(self) noexcept nogil
     cdef int tick_clocks(self) except -1 nogil
     cdef int tick_if_due(self) except -1 nogil
-    cdef int step_down_if_disk_stalls(self) except -1 nogil
     @cython.locals(done=uint64_t)
     cdef int take_disk(self) except -1 nogil
     cdef int take_frames(self) except -1 nogil
@@ -123,6 +123,8 @@ cdef class Engine(Runner):
     cdef int receive_refused(self) except -1 nogil
     cdef int receive_proposals(self) except -1 nogil
     cdef int take_proposals(self) except -1 nogil
+    @cython.locals(size=uint64_t)
+    cdef bint holds_back(self) noexcept nogil
     cdef int refuse_own(self, uint64_t sequence, uint64_t count, uint64_t reason) except -1 nogil
     cdef int take_commands(self) except -1 nogil
     @cython.locals(applied=uint64_t)

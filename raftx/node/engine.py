@@ -56,6 +56,7 @@ from .leases import Leases
 from .looks import Looks
 from .meetings import Meetings
 from .orders import Orders
+from .passing import Passing
 from .peers import PeerTable
 from .preference import Preference
 from .reads import Reads
@@ -80,9 +81,11 @@ from .rows import (
     SENDER_STALE,
     SENDER_UNMET,
 )
+from .stall import Stall
 from .stamps import StageTimes
 from .transfers import Transfers
 
+HOLD_BYTES = 64 << 10  # of entries that wait while two appends to a member are unacknowledged
 FRAMES_A_ROUND = 256  # so that ticks and disk completions are looked at under a flood
 ODD_NS = 60_000_000_000  # how often the same reason is told
 # Rows of the apply queue. Own proposals wait before what else arrives does (ROWS_KEPT), so that a program that proposes
@@ -139,9 +142,11 @@ class Engine(Runner):
         self.spans = Spans()
         self.empty_spans = Spans()  # rows without bytes
         self.peers = PeerTable(settings.election_ticks, settings.tick_ms)
-        self.contact = self.peers.contact
         self.senders = self.peers.senders
         self.room = Room(core, disk, self.peers)
+        self.stall = Stall(core, self.driver, self.peers)
+        self.passing = Passing(core.tracker.inflights.capacity, core.tracker.inflights.max_bytes)
+        core.hold_bytes = HOLD_BYTES
         self.tick_ns = settings.tick_ms * 1_000_000
         self.next_tick = clock.py_now() + self.tick_ns
         self.max_chunk = max(1, settings.max_message_bytes)
@@ -155,8 +160,8 @@ class Engine(Runner):
         self.hellos = Hellos()
         self.transfers = Transfers(core, self.out, self.peers, takes_snapshots)
         self.dispatch = Dispatch(
-            core, codec, link, self.out, self.peers, self.gauges, applies, self.transfers, settings, max_frame_bytes,
-            clock,
+            core, codec, link, self.out, self.peers, self.gauges, applies, self.transfers, self.passing, settings,
+            max_frame_bytes, clock,
         )  # fmt: skip
         self.meetings = Meetings(
             core, self.out, self.peers, applies, codec.incarnation, store, rebuilt, settings.tick_ms
@@ -189,8 +194,6 @@ class Engine(Runner):
         self.unsent = 0
         #: the first write that may have told the disk that this node is not in doubt any more
         self.doubted_to = 0
-        #: ticks since the disk last finished a write, while one is under way
-        self.stalled = 0
 
     # --- the loop --------------------------------------------------------------------------------
 
@@ -231,22 +234,16 @@ class Engine(Runner):
         return 0
 
     def finish(self) -> int:
-        """The last round: what was proposed and not looked at is given back, and the other threads are told.
-
-        Where there is no room to give a proposal back, the end of the node ends its future, as unknown.
-        """
+        """The last round: what was proposed and not looked at is given back, and the other threads are told."""
+        # Where there is no room to give a proposal back, the end of the node ends its future, as unknown.
         while self.proposals.take():
             size = self.proposals.chunk(self.proposals.taken.size)
             count = self.proposals.chunk_count()
             self.refuse_own(self.proposals.taken_sequence, count, REFUSED_STOPPED)
             self.proposals.consume(size, count)
-        self.end_the_others()
-        return 0
-
-    def end_the_others(self) -> None:
-        """Nothing follows for disk and apply thread."""
         self.writes.end()
         self.applies.end()
+        return 0
 
     def something_waits(self) -> bool:
         """Whether a round would find work: looked at between announcing sleep and sleeping."""
@@ -275,7 +272,8 @@ class Engine(Runner):
         if self.next_tick <= now:
             self.next_tick = now + self.tick_ns
         self.gauges.ticks += 1
-        self.step_down_if_disk_stalls()
+        self.stall.tick()
+        self.passing.tick()
         self.peers.tick()
         for slot in range(self.core.tracker.peers.count):
             if self.dispatch.tick(slot):
@@ -305,16 +303,6 @@ class Engine(Runner):
                 self.dispatch.hello(self.core.lead, False)
         return 0
 
-    def step_down_if_disk_stalls(self) -> int:
-        """A leader whose disk has not finished a write within an election timeout lets another one lead."""
-        if self.driver.number == self.driver.durable:
-            self.stalled = 0
-            return 0
-        self.stalled += 1
-        if self.stalled > self.core.election_timeout and self.core.role == LEADER:
-            self.core.become_follower(self.core.term, 0)
-        return 0
-
     # --- what arrives ----------------------------------------------------------------------------
 
     def take_disk(self) -> int:
@@ -330,7 +318,7 @@ class Engine(Runner):
         self.codec.behind = self.lag.says_far()
         if done == self.driver.durable:
             return 0
-        self.stalled = 0
+        self.stall.finished()
         self.driver.write_done(done)
         if self.transfers.written(done):
             self.applies.put_restore(self.empty_spans, self.transfers.index, self.transfers.term)
@@ -462,6 +450,8 @@ class Engine(Runner):
         if not self.room.takes(self.message.kind, self.message.count, self.message.body_size):
             return 0
         if self.message.kind == MSG_APP:
+            if self.passing.waits() and self.message.count:
+                self.passing.answered(self.message.newest_of(self.core.id, self.codec.incarnation))
             return self.divergence.step(self.message)
         if self.message.kind == MSG_HEARTBEAT:
             self.divergence.beat(self.message)
@@ -527,6 +517,7 @@ class Engine(Runner):
         first = self.message.context
         if first == 0 or first > self.passed or self.message.hint == 0 or self.message.hint > self.passed + 1 - first:
             return self.refuse(ODD_ANSWER)
+        self.passing.answered(first + self.message.hint - 1)
         return self.refuse_own(first, self.message.hint, self.message.index)
 
     def receive_proposals(self) -> int:
@@ -566,6 +557,9 @@ class Engine(Runner):
         """This node's own proposals: append them here, pass them on, or refuse them."""
         self.blocked = False
         while self.proposals.waiting() and not self.lacks_room():
+            if self.holds_back():
+                self.blocked = True
+                return 0
             self.proposals.take()
             size = self.proposals.chunk(self.max_chunk)
             count = self.proposals.chunk_count()
@@ -599,10 +593,16 @@ class Engine(Runner):
                     self.core.messages.set_log(0, self.core.term, 0)
                     self.core.messages.set_answer(0, count, sequence)
                     self.passed = sequence + count - 1
+                    self.passing.passed(self.passed, size)
                     self.unsent += 1
                 self.applies.put_handed(self.empty_spans, sequence + count - 1, self.core.term)
             self.proposals.consume(size, count)
         return 0
+
+    def holds_back(self) -> bool:
+        """Whether proposals wait where they are, to go to the leader together when it has answered."""
+        size = min(self.proposals.unhandled(), self.max_chunk)
+        return self.core.role != LEADER and self.core.lead != 0 and not self.passing.opens(self.core.term, size)
 
     def refuse_own(self, sequence: int, count: int, reason: int) -> int:
         return self.applies.put_refused(self.empty_spans, sequence, count, reason)

@@ -5,6 +5,7 @@ For mutants.py.
 
 from __future__ import annotations
 
+from tests.tools import mutant_held
 from tests.tools.mutant_kinds import Edit, Mutant
 
 APPLY = "raftx/node/apply.py"
@@ -30,6 +31,7 @@ TIMES = "node/test_stamps.py"
 RELIEF = "node/test_relief.py"
 
 MUTANTS = (
+    *mutant_held.MUTANTS,
     # --- leaders that are behind, and priorities in elections ------------------------------------------------
     Mutant(
         "leader-that-stays-behind",

@@ -159,6 +159,7 @@ SUITE = (
     "consensus/test_driver.py",
     "native/test_sys.py",
     "node/test_disagreements.py",
+    "node/test_held_back.py",
     "node/test_compacted_log.py",
     "transport/test_peers_come_and_go.py",
     "transport/test_lookups.py",

@@ -1,0 +1,132 @@
+"""Mistakes in what is held back instead of dropped, and about disks that stand still. A part of the list.
+
+For mutants.py.
+"""
+
+from __future__ import annotations
+
+from tests.tools.mutant_kinds import Edit, Mutant
+
+ASSEMBLY = "raftx/node/assembly.py"
+ENGINE = "raftx/node/engine.py"
+LEADER = "raftx/consensus/leader.py"
+PASSING = "raftx/node/passing.py"
+STALL = "raftx/node/stall.py"
+
+HELD = "node/test_held_back.py"
+
+MUTANTS = (
+    Mutant(
+        "append-never-held",
+        0,
+        "each small proposal goes to the followers in a frame of its own, however many are unacknowledged",
+        HELD,
+        (Edit(LEADER, "HOLD_FROM = 2 ", "HOLD_FROM = 10**6 "),),
+    ),
+    Mutant(
+        "append-held-whatever-its-size",
+        0,
+        "large appends wait for acknowledgements too: one that is far away gets two a round trip",
+        HELD,
+        (Edit(LEADER, " or r.log.payload(low, r.log.last) < r.hold_bytes\n", " or r.hold_bytes != 0\n"),),
+    ),
+    Mutant(
+        "append-held-behind-a-lost-one",
+        0,
+        "what waits for the acknowledgement of appends that were lost waits for ever",
+        HELD,
+        (
+            Edit(
+                LEADER,
+                "    if r.tracker.peers.match[slot] < r.log.last or r.tracker.peers.state[slot] == PROBE:\n",
+                "    if not held(r, slot) and r.tracker.peers.match[slot] < r.log.last:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "commit-index-not-told",
+        0,
+        "a leader without further entries tells the commit index with the next heartbeat only",
+        HELD,
+        (Edit(LEADER, "            news = r.tracker.can_bump", "            news = False and r.tracker.can_bump"),),
+    ),
+    Mutant(
+        "commit-index-beside-entries",
+        0,
+        "the commit index has an append of its own beside the one with entries",
+        HELD,
+        (
+            Edit(
+                LEADER,
+                "    if r.hold_bytes:\n        r.due = DUE_ALL\n        return 0\n",
+                "    if r.hold_bytes:\n        r.due = DUE_ALL\n        return send_due(r)\n",
+            ),
+            Edit(
+                LEADER, "            r.due = max(r.due, DUE_ANSWER)\n", "            maybe_send_append(r, slot, True)\n"
+            ),
+        ),
+    ),
+    Mutant(
+        "proposals-passed-on-one-by-one",
+        0,
+        "a follower passes on each proposal in a frame of its own, also when its leader has answered none",
+        HELD,
+        (Edit(PASSING, "SMALL_FROM = 2 ", "SMALL_FROM = 16 "),),
+    ),
+    Mutant(
+        "proposals-passed-on-without-a-bound",
+        0,
+        "a follower passes on more large proposals than the queue to its leader takes",
+        HELD,
+        (Edit(PASSING, "        return self.most == 0 or self.bytes + size <= self.most\n", "        return True\n"),),
+    ),
+    Mutant(
+        "passed-on-for-ever",
+        0,
+        "proposals that were lost on their way hold up all that follow",
+        HELD,
+        (Edit(PASSING, "self.first == self.end or self.waited < GIVEN_UP:", "self.waited >= 0:"),),
+    ),
+    Mutant(
+        "answers-not-seen",
+        0,
+        "a follower does not see that its proposals are in the log, and passes the next ones on late",
+        HELD,
+        (Edit(ENGINE, "            if self.passing.waits() and self.message.count:\n", "            if False:\n"),),
+    ),
+    Mutant(
+        "windows-of-any-size",
+        0,
+        "a leader has more under way than the queue of its transport takes",
+        HELD,
+        (Edit(ASSEMBLY, "        messages = min(messages, max(1, frames // 2))\n", "        messages = messages\n"),),
+    ),
+    Mutant(
+        "election-when-all-disks-stall",
+        0,
+        "a leader whose disk stalls gives up although nobody else's disk is better",
+        HELD,
+        (Edit(STALL, "        return self.core.committed > self.core.stable\n", "        return True\n"),),
+    ),
+    Mutant(
+        "leader-with-a-stalled-disk",
+        0,
+        "a leader whose disk stalls goes on leading although the others' disks do not",
+        HELD,
+        (Edit(STALL, "        return self.core.committed > self.core.stable\n", "        return False\n"),),
+    ),
+    Mutant(
+        "resigns-before-it-hands-over",
+        0,
+        "a leader whose disk stalls resigns at once, and there is none until somebody's timeout",
+        HELD,
+        (Edit(STALL, "self.ticks > 2 * self.core.election_timeout", "self.ticks > self.core.election_timeout"),),
+    ),
+    Mutant(
+        "hands-over-to-nobody-for-ever",
+        0,
+        "a leader whose disk stalls goes on leading when nobody hears that it hands over",
+        HELD,
+        (Edit(STALL, "            self.core.become_follower(self.core.term, 0)\n", "            pass\n"),),
+    ),
+)
