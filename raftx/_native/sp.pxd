@@ -13,6 +13,7 @@ cdef struct Inflow:
     bint ipc                              # a byte 01 stands before each length
     uint8_t head[9]
     int head_size                         # bytes of it that have come. Invariant: below 9
+    bint trusted                          # who sends is known: room for a whole frame at once
     bint in_body                          # the head is whole, and says:
     size_t need                           # bytes of the frame. Invariant: at most the limit
     uint8_t* kept                         # of the frame, what came in earlier reads

@@ -2,7 +2,8 @@
 
 sp.py is the twin in plain Python. No sockets and no Raft: who has a stream feeds what came of it, in whatever pieces.
 A message stands behind its length in 8 bytes, big-endian; over IPC there is a byte 01 before that. A length is held
-against a limit before anything is allocated, and no more is allocated than twice what has come of a frame.
+against a limit before anything is allocated, and no more is allocated than twice what has come of a frame, unless who
+sends is trusted.
 """
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdlib cimport free, realloc
@@ -20,6 +21,7 @@ cdef enum:
     LENGTH = 8
     MARK = 1                              # what stands before a length, over IPC
     KEEP = 16 << 10                       # bytes of a buffer that is kept for the next frame
+    SPARE = 2 << 20                       # likewise, of what is to be sent to a peer: memory is dear when it is fresh
 
 
 cdef void _inflow_clear(Inflow* f) noexcept nogil:
@@ -38,8 +40,9 @@ cdef void _inflow_feed(Inflow* f, const uint8_t* data, size_t size) noexcept nog
 
 
 cdef bint _grow(Inflow* f) noexcept nogil:
-    # Room for more of the frame: at most twice what has come of it, so that a length alone costs nothing.
-    cdef size_t room = min(f.need, max(<size_t>KEEP, 2 * f.kept_size))
+    # Room for more of the frame: at most twice what has come of it, so that a length alone costs nothing to who is not
+    # known. Of those that are, the whole frame: it is read in few pieces, and not moved as it grows.
+    cdef size_t room = f.need if f.trusted else min(f.need, max(<size_t>KEEP, 2 * f.kept_size))
     cdef uint8_t* made
     if f.kept_room >= room:
         return True
@@ -59,7 +62,7 @@ cdef int _inflow_next(Inflow* f, size_t limit) noexcept nogil:
     if f.given:
         f.given = False
         f.kept_size = 0
-        if f.kept_room > KEEP:
+        if f.kept_room > (<size_t>SPARE if f.trusted else <size_t>KEEP):
             free(f.kept)
             f.kept = NULL
             f.kept_room = 0
@@ -172,7 +175,7 @@ cdef void _outflow_sent(Outflow* o, size_t size) noexcept nogil:
     o.start += size
     if o.start == o.end:
         o.start = o.end = 0
-        if o.room > 16 * KEEP:
+        if o.room > SPARE:
             free(o.data)
             o.data = NULL
             o.room = 0

@@ -33,6 +33,7 @@ cdef struct Comer:
     int state, fd
     uint32_t turn
     uint64_t source
+    bint more                             # the last read took all that it had room for: there may be more
     int64_t proven                        # when arrivals heard last that something valid came over it; 0: never
     Inflow inn
 

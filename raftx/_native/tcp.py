@@ -50,6 +50,8 @@ class _Comer:
     def __init__(self, connection: socket.socket, ipc: bool) -> None:
         self.socket = connection
         self.state = STANDS
+        #: the last read took all that it had room for: there may be more
+        self.more = False
         self.proven = 0  # when arrivals heard last that something valid came over it; 0: never
         self.inn = Inflow(ipc)
 
@@ -262,6 +264,9 @@ class TcpStreams:
                         self.data = comer.inn.data
                         self.size = comer.inn.size
                         return True
+                    # Of a large frame that is here nothing waits for another round.
+                    if code == SP_MORE and comer.more and comer.inn.in_body and self._take(comer):
+                        continue
                 self.current = None
                 if code != SP_MORE:
                     self.malformed += 1
@@ -275,14 +280,20 @@ class TcpStreams:
         comer = next((each for each in self.comers if each is not None and each.socket.fileno() == fd), None)
         if comer is None:
             return
+        if self._take(comer):
+            self.current = comer
+
+    def _take(self, comer: _Comer) -> bool:
+        """The same of one that is known; False when nothing came."""
         got = _receive(comer.socket, SCRATCH)
         if got in (errno.EAGAIN, errno.EWOULDBLOCK):
-            return
+            return False
         if isinstance(got, int) or not got:
             self._end(comer)
-            return
+            return False
+        comer.more = len(got) == SCRATCH
         comer.inn.feed(got)
-        self.current = comer
+        return True
 
     def proven(self) -> None:
         """The present frame is valid: where it came from is no stranger."""

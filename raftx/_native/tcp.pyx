@@ -302,11 +302,13 @@ cdef class TcpStreams:
         cdef uint8_t* first = self.scratch
         cdef bint whole = True
         cdef size_t part = _inflow_place(&c.inn, &first, &whole)
+        cdef size_t room = SCRATCH if part == 0 or whole else 0
         cdef ssize_t size
         if part == 0:
             size = raftx_receive(c.fd, self.scratch, SCRATCH, NULL, 0)
         else:
-            size = raftx_receive(c.fd, first, part, self.scratch, SCRATCH if whole else 0)
+            size = raftx_receive(c.fd, first, part, self.scratch, room)
+        c.more = size > 0 and <size_t>size == part + room
         if size == -EAGAIN or size == -EWOULDBLOCK:
             return False
         if size <= 0:
@@ -338,6 +340,9 @@ cdef class TcpStreams:
                         self.data = c.inn.data
                         self.size = c.inn.size
                         return True
+                    # Of a large frame that is here nothing waits for another round.
+                    if code == SP_MORE and c.more and c.inn.in_body and self._read(place):
+                        continue
                 self.current = -1
                 if c.state == ENDED:
                     self._release(place)
@@ -364,6 +369,7 @@ cdef class TcpStreams:
         now = raftx_now()
         if c.state == STANDS and (c.proven == 0 or now - c.proven >= PROOF):
             c.proven = now
+            c.inn.trusted = True
             self.arrivals.proven(self.current + 1, now)
 
     # --- those that are dialled -------------------------------------------------------------------

@@ -113,10 +113,11 @@ class TcpTransport(SocketTransport):
     encrypted. Two keys, of which the first one seals, while one takes the other's place. Nodes only.
 
     What others can make this node hold is bounded: descriptors by max_connections + 4 * max_strangers + 64, memory by
-    (max_strangers + connections of members) * max_frame_bytes, and by 2 * (send_bytes + a frame) for each peer. A
-    connection holds no more than twice what has come of its frame. One stranger too many costs another one of the
-    address that has the most; one connection too many costs the one that was silent for longest. Without descriptors or
-    memory the node waits until there are some. Both are logged, at most every ten seconds, and counted in ``status()``.
+    (max_strangers + connections of members) * max_frame_bytes, and by 2 * (send_bytes + a frame) for each peer. As long
+    as nothing valid has come over a connection it holds no more than twice what has come of its frame. One stranger too
+    many costs another one of the address that has the most; one connection too many costs the one that was silent for
+    longest. Without descriptors or memory the node waits until there are some. Both are logged, at most every ten
+    seconds, and counted in ``status()``.
 
     A host that is a name is looked up each time the peer could not be reached, while its addresses of before are tried.
     Four are looked up at a time. A lookup that hangs cannot be ended: its thread, one of four at most, may be left for

@@ -1,11 +1,13 @@
 """raftx._native.tcp: what comes over connections and what goes, with ends that are slow, broken, or no peers at all."""
 
 import contextlib
+import fcntl
 import gc
 import os
 import resource
 import socket
 import struct
+import termios
 import threading
 import time
 from pathlib import Path
@@ -61,6 +63,22 @@ def test_frames_come_in_any_pieces(stepped, tmp_path, ipc):
     assert made.frames == frames
     one.close()
     made.until(lambda: made.arrivals.py_count() == 0)
+
+
+def test_a_frame_that_has_begun_is_finished_in_one_round(stepped):
+    """As far as it is here: not a piece a round."""
+    made = stepped()
+    connection, whole = made.come(), message(bytes(range(250)) * 400)
+    connection.sendall(whole[:20])
+    made.until(made.arrivals.py_count)
+    for _ in range(5):
+        made.step()
+    connection.sendall(whole[20:])
+    while struct.unpack("i", fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)))[0]:
+        time.sleep(0.001)  # until the other side's kernel has it
+    made.step()
+    made.streams.py_collect()
+    assert made.frames == [whole[8:]] or made.streams.py_next() == whole[8:]
 
 
 def test_what_was_cut_off_is_no_frame(stepped):
