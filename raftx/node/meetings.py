@@ -22,7 +22,7 @@ from ..storage.wal_format import EARLIER, REMOVED, REMOVED_LIFE
 from ..types import FLAG_REJECT, LEADER, MEMBERS_MAX, MSG_KNOWN, MSG_MEET
 from .channels import ApplyQueue
 from .peers import PeerTable
-from .rows import ASK, JOINED_ANY, JOINED_UNKNOWN, ORIGIN_SHIFT, OWN, PLACES, REBUILT, STRANGER
+from .rows import ASK, JOINED_ANY, JOINED_UNKNOWN, ORIGIN_UNIT, OWN, PLACES, REBUILT, STRANGER
 
 QUEUED = 64  # introductions that may wait for the disk; what comes beyond is dropped, and comes again
 WAIT_TIMEOUTS = 3  # election timeouts after which a life begins that too few others know,
@@ -290,7 +290,7 @@ class Meetings:
 
     def is_apart(self, m: Message) -> bool:
         """Whether a Meet is of a member that was founded with other members than this one, or with another state."""
-        origin = m.hint >> ORIGIN_SHIFT
+        origin = m.hint // ORIGIN_UNIT
         return origin != 0 and self.origin != 0 and origin != self.origin
 
     def part(self, m: Message, is_member: bool) -> int:
@@ -465,7 +465,7 @@ class Meetings:
     def py_founded(self, origin: int, index: int) -> None:
         """What this member was founded with, as ``Loaded.origin`` and ``origin_index``. Before the first round."""
         self.origin, self.origin_index = origin, index
-        self.flags |= origin << ORIGIN_SHIFT
+        self.flags |= origin * ORIGIN_UNIT
 
     def py_met(self, id: int, life: int, joined: int) -> None:
         """What the storage remembers of a member, which that entry has added. Before the first round."""

@@ -27,7 +27,7 @@ ASK = 8  # in a Meet: its recipient is to introduce itself, too
 OWN = 4  # for the memory: of this node itself, which has learned which entry has added it
 STRANGER = 2  # for the memory: its sender is no member, as far as is applied here
 REBUILT = 1  # in a Meet: its sender had another store before, and knows that it has forgotten what that one held
-ORIGIN_SHIFT = 8  # above the flags of a Meet: what all first members have in common (Loaded.origin), 32 bits
+ORIGIN_UNIT = 256  # above the flags of a Meet: what all first members have in common (Loaded.origin), 32 bits
 
 # Python to engine
 ROW_CAMPAIGN = 1

@@ -32,7 +32,7 @@ REACHED = {
     "still in doubt": 10,
     "damaged newest batches": 20,
     "damaged nothing": 20,
-    "given back": 200,
+    "given back": 80,
     "full streams": 1000,
     "failed nodes": 50,
     "stalls": 300,
