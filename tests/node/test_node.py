@@ -304,7 +304,7 @@ def test_clean_stop_hands_over(cluster):
     started = time.monotonic()
     leader.close()
     took = time.monotonic() - started
-    assert took < 1.0
+    assert took < 5.0  # what close() waits for somebody else to lead is bounded
     del cluster.nodes[leader.id]
     new = cluster.leader()
     assert new.term > term

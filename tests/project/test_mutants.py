@@ -165,8 +165,8 @@ def look(target: Path, name: str | None, seeds: int, golden: bool = False) -> tu
 
 
 def test_the_simulator_sees_a_mistake_and_nothing_without_it(tmp_path: Path) -> None:
-    kills, count, sure = look(tmp_path / "wrong", "read-before-first-commit", 60)
-    assert sure and "linearizable reads" in kills[-1][1]
+    kills, count, sure = look(tmp_path / "wrong", "later-terms-are-not-told", 60)
+    assert sure and "refuses what node" in kills[-1][1]
     kills, others, sure = look(tmp_path / "right", None, count)
     assert (kills, sure) == ([], False)
     assert others >= count

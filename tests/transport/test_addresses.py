@@ -161,7 +161,7 @@ def test_dial_failures_and_missing_addresses_are_said(impl, caplog, way):
     urls = {1: f"tcp://127.0.0.1:{one}", 2: f"tcp://127.0.0.1:{two}"}
 
     def start(id):
-        transport = make_transport(impl, way, urls[id], urls)
+        transport = make_transport(impl, way, urls[id], urls, reconnect_ms=(10, 100))
         return impl.Node(
             impl.Config(id=id), impl.MemoryStorage(voters=[1, 2], learners=[3]), transport, Machine()
         ).start()

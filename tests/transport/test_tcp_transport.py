@@ -140,9 +140,9 @@ def test_a_member_that_returns_is_dialled_at_once(impl, way):
     try:
         made.propose(b"1")
         victim = next(n for n in made.nodes.values() if not n.is_leader)
-        victim.close()
         others = [node for node in made.nodes.values() if node is not victim]
         failures = {node.id: node.status().transport["dial_failures"] for node in others}
+        victim.close()
         # At once, after 0.7 s and after another 1.4: the next pause is of more than two seconds.
         for node in others:
             eventually(lambda node=node: node.status().transport["dial_failures"] >= failures[node.id] + 3)

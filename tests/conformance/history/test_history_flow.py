@@ -281,7 +281,8 @@ def test_a_full_queue_of_a_follower_ends_its_proposals_as_not_done(impl: ModuleT
     """History 62: what a bounded queue dropped was dropped in silence: proposals hung."""
     made = ValveCluster(impl, max_inflight_bytes=1 << 20, proposal_timeout_ms=1000, election_ticks=1000)
     try:
-        made.nodes[1].campaign()
+        # Nobody campaigns by itself within ten seconds, and the first time not everybody need be there.
+        eventually(lambda: made.nodes[1].campaign().exception(timeout=WAIT) is None)
         first = made.leader()
         follower = made.nodes[2 if first.id != 2 else 3]
         eventually(lambda: follower.leader_id == first.id)
