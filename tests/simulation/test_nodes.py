@@ -26,7 +26,7 @@ REACHED = {
     "names lost": 2,
     "repaired": 10,
     "refused": 5,
-    "rebuilt": 40,
+    "rebuilt": 30,
     "power cuts in rebuilding": 20,
     "begun in doubt": 30,
     "still in doubt": 10,
