@@ -122,6 +122,17 @@ def test_once_is_for_what_does_not_use_the_package_of_the_run() -> None:
     assert wrong == []
 
 
+def test_modes_are_chosen_by_the_fixture_alone() -> None:
+    """A test that goes through IMPLEMENTATIONS by itself would run interpreted in both runs."""
+    wrong = []
+    for path in sorted(TESTS.rglob("test_*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.parametrize":
+                if any(isinstance(each, ast.Name) and each.id == "IMPLEMENTATIONS" for each in ast.walk(node)):
+                    wrong.append(f"{path.relative_to(TESTS)}:{node.lineno}")
+    assert wrong == []
+
+
 SHOWN = """
 class Reached:
     def __str__(self):
