@@ -23,9 +23,14 @@ QUICK_S = 0.02
 _SHARED = re.compile(r"\[(.*-)?shared-\w+(-.*)?\]$")
 
 
+def is_shared(nodeid: str) -> bool:
+    """Whether a case is given out by itself."""
+    return _SHARED.search(nodeid) is not None
+
+
 def share_of(nodeid: str) -> str:
     """What is given to a process as one: the file, or the case."""
-    return nodeid if _SHARED.search(nodeid) else nodeid.partition("::")[0]
+    return nodeid if is_shared(nodeid) else nodeid.partition("::")[0]
 
 
 def seconds_of(item: pytest.Item) -> float:
@@ -55,10 +60,22 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from xdist.scheduler.loadfile import LoadFileScheduling
 
     class Scheduling(LoadFileScheduling):
-        """Shares as above, in the order in which the processes have collected them."""
+        """Shares as above, in the order in which the processes have collected them.
+
+        A process is always given more before it has done what it has. One that has a shared case gets no second one
+        then, as long as there is anything else: they are for several processes at once.
+        """
 
         def _split_scope(self, nodeid: str) -> str:
             return share_of(nodeid)
+
+        def _assign_work_unit(self, node: Any) -> None:
+            assigned = self.assigned_work[node]
+            if any(is_shared(share) and not all(done.values()) for share, done in assigned.items()):
+                other = next((share for share in self.workqueue if not is_shared(share)), None)
+                if other is not None:
+                    self.workqueue.move_to_end(other, last=False)
+            super()._assign_work_unit(node)
 
     config.option.loadscopereorder = False
     return Scheduling(config, log)

@@ -149,6 +149,8 @@ def test_sdist_builds_the_compiled_wheel(toy: Path, tmp_path: Path) -> None:
     wheel = only(source, "*.whl")
     modules = [name.removesuffix(".pxd").replace("/", ".") for name in TOY if name.endswith(".pxd")]
     assert misses(wheel, source, modules) == []
+    assert misses(wheel, source, [*modules, "raftx.none"]) == ["raftx/none is not compiled"]
+    assert [text.split(" ", 1)[1] for text in misses(wheel, source, ())] == ["is a library"] * 3
     # Away from the source tree, which would be found first.
     installed = tmp_path / "installed"
     with zipfile.ZipFile(wheel) as archive:

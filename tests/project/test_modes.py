@@ -181,6 +181,31 @@ def test_long_tests_begin_first(tmp_path: Path) -> None:
     ], done.stdout + done.stderr  # fmt: skip
 
 
+TOGETHER = """
+import pytest
+from tests.helpers.waiting import eventually
+
+@pytest.mark.slow(10)
+@pytest.mark.parametrize("half", [0, 1], ids="shared-{}".format)
+def test_of_schedules(half, request):
+    here = request.path.parent
+    (here / f"half-{half}").touch()
+    eventually((here / f"half-{1 - half}").exists)
+"""
+
+
+@pytest.mark.slow
+def test_shared_cases_go_to_several_processes_at_once(tmp_path: Path) -> None:
+    """Also where a process that has one is the first to be given more."""
+    first, last = tmp_path / "test_first.py", tmp_path / "test_last.py"
+    begun = "import pytest\n@pytest.mark.slow(50)\n@pytest.mark.parametrize('n', range(9))\ndef test_first(n): pass\n"
+    first.write_text(begun, encoding="utf-8")
+    last.write_text("def test_last(): pass\n", encoding="utf-8")
+    done = pytest_on(tmp_path, TOGETHER, "-n", "2", "--dist", "loadfile", str(first), str(last), RAFTX_PURE="1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "12 passed" in done.stdout
+
+
 def test_what_is_given_to_a_process_as_one() -> None:
     assert share_of("tests/a/test_x.py::test_y[shared-0]") == "tests/a/test_x.py::test_y[shared-0]"
     assert share_of("tests/a/test_x.py::test_y[compiled-shared-1]") == "tests/a/test_x.py::test_y[compiled-shared-1]"
