@@ -28,7 +28,8 @@
 #   make power [ARGS="--cycles 200"]     power cuts of an ext4 on a loop device (root, losetup, mkfs.ext4)
 #   make churn [ARGS="--cycles 200"]     members come and go as processes, while members are killed
 #   make syscalls [ARGS="--only errors"] system calls of members fail, or they are killed in them (strace)
-#   make losses [ARGS="--runs 20"]       members as processes whose directories are wiped or set back: each must be recognised
+#   make losses [ARGS="--runs 20"]       members as processes whose directories are wiped or set back: each must be recognised;
+#                                        and the same of simulated ones, and of two histories that meet
 #   make histories [ARGS="--seed 7"]     what clients see of members that are killed, stopped, cut off, added and removed,
 #                                        judged for linearizability, by porcupine too where Go is there; pauses of leaders
 #   make lock-pauses [ARGS="--seed 7"]   holders of a lock are stopped for longer than their lease, 200 times: old tokens are refused
@@ -172,6 +173,8 @@ syscalls: $(VENV)/.built-compiled
 
 losses: $(VENV)/.built-compiled
 	@$(RUN) -m tests.tools.memory_loss $(ARGS)
+	@$(RUN) -m raftx.testing.nodes.forgetting --schedules 240
+	@$(RUN) -m raftx.testing.nodes.contradicting --schedules 150
 
 histories: $(VENV)/.built-compiled
 	@$(RUN) -m tests.tools.histories $(ARGS)
