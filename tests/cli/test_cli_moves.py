@@ -5,7 +5,7 @@ import pytest
 from tests.helpers.commands import ran
 from tests.helpers.directories import URLS, descriptor, member, picture, state
 from tests.helpers.implementations import module
-from tests.helpers.wal import CLUSTER, segment
+from tests.helpers.wal import CLUSTER, damage
 
 MEMBERS = ",".join(f"{id}={url}" for id, url in URLS.items())
 
@@ -17,12 +17,6 @@ def backup(impl, tmp_path):
     writer.write(state(7))
     writer.finish()
     return tmp_path / "backup"
-
-
-def damage(path):
-    data = bytearray(segment(path).read_bytes())
-    data[4096 + 40] ^= 1
-    segment(path).write_bytes(data)
 
 
 # --- snapshot ----------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 from tests.helpers.commands import ran, spawned
 from tests.helpers.directories import URLS, member, picture
 from tests.helpers.implementations import module
-from tests.helpers.wal import CLUSTER, SMALL, records, segment
+from tests.helpers.wal import CLUSTER, SMALL, damage, records, segment
 
 LOOKS = (["wal", "info"], ["wal", "info", "--json"], ["wal", "dump", "--data"], ["wal", "verify"])
 
@@ -176,9 +176,7 @@ def with_a_damaged_snapshot(impl, path):
 
 
 def with_damage(impl, path):
-    data = bytearray(segment(path).read_bytes())
-    data[4096 + 40] ^= 1
-    segment(path).write_bytes(data)
+    damage(path)
 
 
 @pytest.mark.parametrize(

@@ -49,3 +49,17 @@ class Banks(World):
 
     def settled(self):
         self.until(lambda: len({(node.applied_index, node.commit_index) for node in self.nodes.values()}) == 1)
+
+
+def led_banks(impl):
+    """For a fixture: makes clusters of which one member leads; all are closed at the end."""
+    made = []
+
+    def make(count=3, **settings):
+        made.append(Banks(impl, count, **settings))
+        made[-1].leader()
+        return made[-1]
+
+    yield make
+    for world in made:
+        world.close()

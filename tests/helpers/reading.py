@@ -1,9 +1,19 @@
 """What tests of reads share: frames that are lost, and looks at a state machine. Not a test."""
 
-from tests.helpers.stepped import ELECTION_TICKS, TICK_MS
+from tests.helpers.meetings import begun
+from tests.helpers.stepped import ELECTION_TICKS, TICK_MS, World
 
 TIMEOUT_ROUNDS = 5000
 ELECTION = ELECTION_TICKS * TICK_MS  # rounds of an election timeout
+
+
+def met_world(impl):
+    """For a fixture: three members, one of which leads, and all of which have begun; closed at the end."""
+    made = World(impl, 3)
+    made.leader()
+    made.until(lambda: begun(made.nodes.values()))
+    yield made
+    made.close()
 
 
 class Cuts:

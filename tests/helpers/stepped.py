@@ -149,3 +149,12 @@ class Transport:
 
     def close(self):
         self.world.receive.pop(self.id, None)
+
+
+def settled_world(impl):
+    """For a fixture: members of which one leads, and all know its first entry; closed at the end."""
+    made = World(impl)
+    leader = made.leader()
+    made.until(lambda: {(node.leader_id, node.commit_index) for node in made.nodes.values()} == {(leader.id, 1)})
+    yield made
+    made.close()

@@ -155,3 +155,26 @@ def served(impl, storage, queue, gauges, event):
     for thread in serving(impl, storage, queue, gauges, event):
         thread.join(30)
         assert not thread.is_alive()
+
+
+def segments(directory):
+    """The numbers of its segments."""
+    return sorted(int(each.name[4:20], 16) for each in directory.iterdir() if each.name.startswith("wal-"))
+
+
+def files_of(path):
+    """The names and contents of a directory's files."""
+    return {each.name: each.read_bytes() for each in path.iterdir()}
+
+
+def damage(path):
+    """Turn a bit of the first batch of a log over."""
+    data = bytearray(segment(path).read_bytes())
+    data[4096 + 40] ^= 1
+    segment(path).write_bytes(data)
+
+
+def create(impl, path, **changed):
+    """Found a member."""
+    settings = {"id": 1, "members": [1, 2, 3], "cluster": CLUSTER, "segment_bytes": SMALL, **changed}
+    return impl.FileStorage.create(path, **settings)

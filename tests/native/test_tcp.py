@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import functools
 import gc
 import os
 import resource
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.implementations import module
+from tests.helpers.making import each_closed
 from tests.helpers.ports import port as free_port
 from tests.helpers.streams import PULL, PUSH, Server, Stepped, message
 from tests.helpers.waiting import WAIT
@@ -22,15 +24,7 @@ from tests.helpers.waiting import WAIT
 
 @pytest.fixture
 def stepped(impl):
-    every = []
-
-    def make(**settings):
-        every.append(Stepped(impl, **settings))
-        return every[-1]
-
-    yield make
-    for each in every:
-        each.close()
+    yield from each_closed(functools.partial(Stepped, impl))
 
 
 def reset(connection):

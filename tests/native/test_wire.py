@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import functools
 import os
 import random
 import resource
@@ -11,6 +12,7 @@ import time
 import pytest
 
 from tests.helpers.implementations import module
+from tests.helpers.making import each_closed
 from tests.helpers.ports import port as free_port
 
 GREETING = b"\0SP\0\0\x50\0\0"
@@ -64,15 +66,7 @@ class Stepped:
 
 @pytest.fixture
 def stepped(impl):
-    every = []
-
-    def make(**settings):
-        every.append(Stepped(impl, **settings))
-        return every[-1]
-
-    yield make
-    for each in every:
-        each.close()
+    yield from each_closed(functools.partial(Stepped, impl))
 
 
 def ended(connection):

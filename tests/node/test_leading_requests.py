@@ -6,18 +6,14 @@ import pytest
 
 from tests.helpers.cluster import Cluster
 from tests.helpers.meetings import begun
-from tests.helpers.reading import ELECTION, Cuts, done, others
+from tests.helpers.reading import ELECTION, Cuts, done, met_world, others
 from tests.helpers.stepped import World
 from tests.helpers.waiting import WAIT, eventually
 
 
 @pytest.fixture
 def world(impl):
-    made = World(impl, 3)
-    made.leader()
-    made.until(lambda: begun(made.nodes.values()))
-    yield made
-    made.close()
+    yield from met_world(impl)
 
 
 # --- stepping down ----------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 import raftx
 from tests.helpers.meetings import begun
 from tests.helpers.processes import Processes
-from tests.helpers.reading import ELECTION, Cuts, done, last, others
+from tests.helpers.reading import ELECTION, Cuts, done, last, met_world, others
 from tests.helpers.stepped import World
 
 LEASE = ELECTION * 64 // 100  # rounds: four fifths of what two ticks leave of an election timeout
@@ -18,11 +18,7 @@ AT_ONCE = 6  # rounds in which a read is done that nobody has to be asked for
 
 @pytest.fixture
 def world(impl):
-    made = World(impl, 3)
-    made.leader()
-    made.until(lambda: begun(made.nodes.values()))
-    yield made
-    made.close()
+    yield from met_world(impl)
 
 
 def rest(world, node):

@@ -7,18 +7,13 @@ import time
 import pytest
 
 from tests.helpers.implementations import module
-from tests.helpers.meetings import begun
-from tests.helpers.reading import ELECTION, Cuts, done, last, others
+from tests.helpers.reading import ELECTION, Cuts, done, last, met_world, others
 from tests.helpers.stepped import World
 
 
 @pytest.fixture
 def world(impl):
-    made = World(impl, 3)
-    made.leader()
-    made.until(lambda: begun(made.nodes.values()))
-    yield made
-    made.close()
+    yield from met_world(impl)
 
 
 def test_each_member_shows_what_was_acknowledged(world):

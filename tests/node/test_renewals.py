@@ -6,23 +6,14 @@ import gc
 
 import pytest
 
-from tests.helpers.banks import Banks
+from tests.helpers.banks import led_banks
 
 SECOND = 100  # rounds
 
 
 @pytest.fixture
 def make(impl):
-    made = []
-
-    def make(count=3, **settings):
-        made.append(Banks(impl, count, **settings))
-        made[-1].leader()
-        return made[-1]
-
-    yield make
-    for world in made:
-        world.close()
+    yield from led_banks(impl)
 
 
 def entries(world):

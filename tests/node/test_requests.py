@@ -4,18 +4,14 @@ import pytest
 
 from tests.helpers.implementations import module
 from tests.helpers.meetings import begun, life
-from tests.helpers.stepped import World
+from tests.helpers.stepped import World, settled_world
 
 pytestmark = pytest.mark.usefixtures("nothing_waits")
 
 
 @pytest.fixture
 def world(impl):
-    made = World(impl)
-    leader = made.leader()
-    made.until(lambda: {(node.leader_id, node.commit_index) for node in made.nodes.values()} == {(leader.id, 1)})
-    yield made
-    made.close()
+    yield from settled_world(impl)
 
 
 def others(world, leader):

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.helpers.banks import Bank, Banks
+from tests.helpers.banks import Bank, Banks, led_banks
 from tests.helpers.implementations import module
 
 
 @pytest.fixture
 def make(impl, nothing_waits):
-    made = []
-
-    def make(count=3, **settings):
-        made.append(Banks(impl, count, **settings))
-        made[-1].leader()
-        return made[-1]
-
-    yield make
-    for world in made:
-        world.close()
+    yield from led_banks(impl)
 
 
 def header(impl):

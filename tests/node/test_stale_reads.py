@@ -2,20 +2,14 @@
 
 import pytest
 
-from tests.helpers.meetings import begun
-from tests.helpers.reading import ELECTION, Cuts, done, last, others
-from tests.helpers.stepped import World
+from tests.helpers.reading import ELECTION, Cuts, done, last, met_world, others
 
 AT_ONCE = 4  # rounds
 
 
 @pytest.fixture
 def world(impl):
-    made = World(impl, 3)
-    made.leader()
-    made.until(lambda: begun(made.nodes.values()))
-    yield made
-    made.close()
+    yield from met_world(impl)
 
 
 def stale(node, seconds):

@@ -5,8 +5,7 @@ import pickle
 import pytest
 
 from tests.helpers.implementations import IMPLEMENTATIONS, module
-from tests.helpers.meetings import begun
-from tests.helpers.reading import Cuts, done, others
+from tests.helpers.reading import Cuts, done, met_world, others
 from tests.helpers.stepped import World
 
 
@@ -44,11 +43,7 @@ def test_a_round_that_is_overwritten_meanwhile_is_left_out() -> None:
 
 @pytest.fixture
 def world(impl):
-    made = World(impl, 3)
-    made.leader()
-    made.until(lambda: begun(made.nodes.values()))
-    yield made
-    made.close()
+    yield from met_world(impl)
 
 
 def test_a_proposal_tells_how_long_it_took(world):

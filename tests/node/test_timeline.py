@@ -3,16 +3,12 @@
 import pytest
 
 from tests.helpers.implementations import module
-from tests.helpers.stepped import World
+from tests.helpers.stepped import settled_world
 
 
 @pytest.fixture
 def world(impl):
-    made = World(impl)
-    leader = made.leader()
-    made.until(lambda: {(node.leader_id, node.commit_index) for node in made.nodes.values()} == {(leader.id, 1)})
-    yield made
-    made.close()
+    yield from settled_world(impl)
 
 
 def told(node, event=None):

@@ -6,7 +6,7 @@ import pytest
 
 from tests.helpers.implementations import module
 from tests.helpers.storages import founded
-from tests.helpers.wal import BLOCK, CLUSTER, SMALL, opened, records, segment
+from tests.helpers.wal import BLOCK, CLUSTER, SMALL, opened, records, segment, segments
 
 FOUNDERS = (1, 2, 3)
 
@@ -32,10 +32,6 @@ def found(impl, loaded):
     for piece in loaded.records:
         log.py_extend(piece)
     return [(e.index, e.term, e.data) for e in log.entries(log.first, log.last)]
-
-
-def segments(directory):
-    return sorted(int(each.name[4:20], 16) for each in directory.iterdir() if each.name.startswith("wal-"))
 
 
 def fill(impl, storage, first, count, term=1, commit=0):

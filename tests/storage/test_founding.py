@@ -15,23 +15,14 @@ import pytest
 from tests.helpers.implementations import IMPLEMENTATIONS, module
 from tests.helpers.paths import ROOT
 from tests.helpers.power import Platter, PowerCut
-from tests.helpers.wal import CLUSTER, SMALL, contents, put_mark, records, segment
+from tests.helpers.wal import CLUSTER, SMALL, contents, create, files_of, put_mark, records, segment
 
 URLS = {1: "tcp://a:1", 2: "tcp://b:2", 3: "tcp://c:3"}
 NAMES = ["founding", "lives", "wal.mark"]
 
 
-def create(impl, path, **changed):
-    settings = {"id": 1, "members": [1, 2, 3], "cluster": CLUSTER, "segment_bytes": SMALL, **changed}
-    return impl.FileStorage.create(path, **settings)
-
-
 def founding_of(impl, path):
     return module(impl, "storage.founding").decode((path / "founding").read_bytes())
-
-
-def contents_of(path):
-    return {each.name: each.read_bytes() for each in path.iterdir()}
 
 
 def write_one(impl, storage):
@@ -69,13 +60,13 @@ def test_what_was_not_founded_does_not_open(impl, tmp_path, how):
         shutil.copy(tmp_path / "away" / "founding", path)
         put_mark(impl, path, *[module(impl, "storage.wal_format").Mark(0, 0, 0, 0)] * 2)
         (path / "founding").unlink()
-    before = contents_of(path) if path.exists() else None
+    before = files_of(path) if path.exists() else None
     storage = impl.FileStorage(path)
     said = rf"{path} .*whether its disk is mounted.*found it once with FileStorage\.create"
     with pytest.raises(impl.NotFounded, match=said):
         storage.open(1, CLUSTER)
     # Nothing was made in its place, either.
-    assert (contents_of(path) if path.exists() else None) == before
+    assert (files_of(path) if path.exists() else None) == before
     if how == "unmounted":
         path.rmdir()
         (tmp_path / "away").rename(path)
@@ -116,15 +107,15 @@ def test_a_member_is_founded_once(impl, tmp_path):
     """Whatever is said the second time: nothing is changed, and the error says how to open it."""
     path = tmp_path / "n"
     storage = create(impl, path)
-    assert sorted(contents_of(path)) == NAMES
+    assert sorted(files_of(path)) == NAMES
     for used in (False, True):
         if used:
             write_one(impl, storage)
-        before = contents_of(path)
+        before = files_of(path)
         for changed in ({}, {"id": 2}, {"members": [1]}, {"cluster": bytes(16)}, {"accept_loss": True}):
             with pytest.raises(impl.AlreadyFounded, match=r"open it with FileStorage\(path\)"):
                 create(impl, path, **changed)
-            assert contents_of(path) == before
+            assert files_of(path) == before
     assert has_it(impl, path)
     storage.open(1, CLUSTER)
     with pytest.raises(impl.WrongDirectory, match="in use"):
@@ -137,7 +128,7 @@ def test_what_a_member_has_left_is_not_founded_again(impl, tmp_path, left):
     """Its file ``founding`` is lost. That is damage, and no new directory."""
     path = tmp_path / "n"
     write_one(impl, create(impl, path))
-    assert contents_of(path).keys() == {*NAMES, segment(path).name}
+    assert files_of(path).keys() == {*NAMES, segment(path).name}
     name = {
         "segment": segment(path).name,
         "spare": "wal.spare",
@@ -152,13 +143,13 @@ def test_what_a_member_has_left_is_not_founded_again(impl, tmp_path, left):
         segment(path).unlink()
     if left != "mark":
         (path / "wal.mark").unlink()
-    before = contents_of(path)
+    before = files_of(path)
     said = rf"holds {name} of a member, and not the file founding.*put back the files of this directory"
     with pytest.raises(impl.AlreadyFounded, match=said):
         create(impl, path)
     with pytest.raises(impl.WalDamaged, match=said):
         impl.FileStorage(path).open(1, CLUSTER)
-    assert contents_of(path) == before
+    assert files_of(path) == before
 
 
 @pytest.mark.parametrize("version", [1, 2, 3, 5])
@@ -182,12 +173,12 @@ def test_a_directory_of_another_format_is_named_as_such(impl, tmp_path, version,
         for slot in range(2):
             data[slot * format.BLOCK + format.MARK_VERSION_AT] = version
         (path / "wal.mark").write_bytes(data)
-    before = contents_of(path)
+    before = files_of(path)
     for attempt in (lambda: impl.FileStorage(path).open(1, CLUSTER), lambda: create(impl, path)):
         with pytest.raises(impl.StorageError, match=f"{path}: .*format version {version}; this raftx reads") as refused:
             attempt()
         assert type(refused.value) is impl.StorageError
-    assert contents_of(path) == before
+    assert files_of(path) == before
 
 
 # --- the file ----------------------------------------------------------------------------------------
@@ -273,10 +264,10 @@ def test_files_of_another_directory_of_the_same_member_are_refused(impl, tmp_pat
     for name in (segment(tmp_path).name, "wal.mark", "lives"):
         shutil.copytree(tmp_path / "n", tmp_path / "mixed")
         shutil.copy(tmp_path / "other" / name, tmp_path / "mixed")
-        before = contents_of(tmp_path / "mixed")
+        before = files_of(tmp_path / "mixed")
         with pytest.raises(impl.WrongDirectory, match=rf"{name} is not of this directory"):
             impl.FileStorage(tmp_path / "mixed").open(1, CLUSTER)
-        assert contents_of(tmp_path / "mixed") == before
+        assert files_of(tmp_path / "mixed") == before
         shutil.rmtree(tmp_path / "mixed")
     # The other way: all of it but that file.
     shutil.copytree(tmp_path / "n", tmp_path / "mixed")
@@ -298,7 +289,7 @@ def test_another_member_or_cluster_is_refused(impl, tmp_path):
     other = impl.FileStorage.create(tmp_path / "other", id=1, members=[1], cluster=bytes(range(240, 256)))
     with pytest.raises(impl.WrongDirectory, match=r"give Config.cluster=bytes.fromhex.'f0f1f2"):
         other.open(1, CLUSTER)
-    assert sorted(contents_of(tmp_path / "n")) == NAMES
+    assert sorted(files_of(tmp_path / "n")) == NAMES
 
 
 # --- arguments -----------------------------------------------------------------------------------------
@@ -504,7 +495,7 @@ def test_a_longer_file_of_an_earlier_founding_is_no_obstacle(impl, tmp_path):
     (tmp_path / "n" / "wal.mark.new").write_bytes(b"y" * 100)
     (tmp_path / "n" / "unknown").write_bytes(b"")
     storage = create(impl, tmp_path / "n")
-    assert sorted(contents_of(tmp_path / "n")) == sorted([*NAMES, "unknown"])
+    assert sorted(files_of(tmp_path / "n")) == sorted([*NAMES, "unknown"])
     write_one(impl, storage)
     assert has_it(impl, tmp_path / "n")
 
@@ -534,7 +525,7 @@ def test_a_process_that_is_killed_while_it_founds(impl, tmp_path, when):
         env={**os.environ, "RAFTX_PURE": "" if impl.COMPILED else "1"},
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert sorted(contents_of(tmp_path / "n")) == NAMES[1:]
+    assert sorted(files_of(tmp_path / "n")) == NAMES[1:]
     with pytest.raises(impl.NotFounded):
         impl.FileStorage(tmp_path / "n").open(1, CLUSTER)
     write_one(impl, create(impl, tmp_path / "n"))

@@ -9,17 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.implementations import IMPLEMENTATIONS, module
-from tests.helpers.wal import CLUSTER, SMALL
+from tests.helpers.wal import CLUSTER, create
 
 PATH = "/m"
 STORE = bytes(range(16))
 ROWS = 408
 SLOT = 16 << 10
-
-
-def create(impl, path, **changed):
-    settings = {"id": 1, "members": [1, 2, 3], "cluster": CLUSTER, "segment_bytes": SMALL, **changed}
-    return impl.FileStorage.create(path, **settings)
 
 
 def met(impl, life, store=STORE):

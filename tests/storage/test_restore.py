@@ -8,7 +8,7 @@ import pytest
 
 from tests.helpers.implementations import module
 from tests.helpers.storages import founded
-from tests.helpers.wal import BLOCK, CLUSTER, SMALL, opened, records, segment
+from tests.helpers.wal import BLOCK, CLUSTER, SMALL, opened, records, segment, segments
 
 FOUNDERS = (1, 2, 3)
 HEAD = 96  # bytes of a batch's header
@@ -60,10 +60,6 @@ def found(impl, loaded):
     for piece in loaded.records:
         log.py_extend(piece)
     return [(e.index, e.term) for e in log.entries(log.first, log.last)]
-
-
-def segments(directory):
-    return sorted(int(each.name[4:20], 16) for each in directory.iterdir() if each.name.startswith("wal-"))
 
 
 def snapshots(directory):

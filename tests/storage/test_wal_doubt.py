@@ -17,6 +17,7 @@ from tests.helpers.wal import (
     SMALL,
     contents,
     damaged,
+    files_of,
     marks,
     opened,
     put_mark,
@@ -301,10 +302,6 @@ def with_version(impl, data, version):
     return data
 
 
-def contents_of(path):
-    return {each.name: each.read_bytes() for each in path.iterdir()}
-
-
 @pytest.mark.parametrize("version", [1, 2, 3, 5, 255])
 def test_another_format_is_refused_by_its_number(impl, tmp_path, version):
     """Older ones and later ones: nothing is damaged, and nothing is changed. The error says what can be done."""
@@ -320,12 +317,12 @@ def test_another_format_is_refused_by_its_number(impl, tmp_path, version):
             path.write_bytes(data)
         elif mark == "missing":
             path.unlink()
-        before = contents_of(tmp_path / "n")
+        before = files_of(tmp_path / "n")
         with pytest.raises(impl.StorageError, match=f"format version {version}; this raftx reads version 4") as refused:
             opened(impl, tmp_path / "n")
         assert "use the raftx that wrote it" in str(refused.value)
         assert not isinstance(refused.value, impl.WalDamaged)
-        assert contents_of(tmp_path / "n") == before
+        assert files_of(tmp_path / "n") == before
 
 
 @pytest.mark.parametrize("version", [1, 2, 3, 5])
