@@ -53,6 +53,9 @@
 #
 # RAFTX_BUILD=auto|compiled|pure is for demo and bench (default: auto); test, soak and build insist on compiled.
 
+# Tests and benchmarks start Python by the hundred: it starts in half the time where it may keep what it has compiled.
+unexport PYTHONDONTWRITEBYTECODE
+
 SHELL := /bin/sh
 PYTHON ?= python3
 VENV := .venv
@@ -233,7 +236,7 @@ build: $(VENV)/.built-compiled
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .benchmarks
-	find raftx tests bench examples -name __pycache__ -prune -exec rm -rf {} +
+	find raftx tests bench examples interop -name __pycache__ -prune -exec rm -rf {} +
 	find raftx -name '*.so' -delete
 
 $(VENV)/.made:
