@@ -2,6 +2,7 @@
 
 import gc
 import os
+import random
 from collections import Counter
 
 import pytest
@@ -134,6 +135,17 @@ def test_a_seed_is_a_schedule(impl):
     first, second = run(7), run(7)
     assert (first.trace, first.totals) == (second.trace, second.totals)
     assert first.trace != run(8).trace
+
+
+def test_an_order_is_drawn_as_random_draws_it(impl):
+    """So that a seed stays the schedule that it was."""
+    shuffle = module(impl, "testing.nodes.world")._shuffle
+    for seed in range(40):
+        mine, theirs = list(range(seed)), list(range(seed))
+        one, other = random.Random(seed), random.Random(seed)
+        shuffle(mine, one.getrandbits)
+        other.shuffle(theirs)
+        assert mine == theirs and one.random() == other.random()
 
 
 def test_a_failure_names_its_seed(impl, monkeypatch):
