@@ -14,6 +14,5 @@ cdef int term_refusal(State r, Message m) noexcept nogil
 cdef bint answers_us(Message m) noexcept nogil
 cdef bint stranger_may(State r, Message m) noexcept nogil
 cdef int field_refusal(State r, Message m) noexcept nogil
-cdef bint transfer_may(State r, Message m) noexcept nogil
 cdef int append_response_refusal(State r, Message m) noexcept nogil
 cdef int second_leader(State r, Message m) noexcept nogil

@@ -141,8 +141,8 @@ def field_refusal(r: State, m: Message) -> int:
             return LOG
         if m.commit > m.index or m.context > m.log_term:
             return COMMIT
-        if m.flags & FLAG_TRANSFER != 0 and not transfer_may(r, m):
-            return REQUEST
+        if m.flags & FLAG_TRANSFER != 0 and m.kind == MSG_PRE_VOTE:
+            return REQUEST  # a transfer does not ask first
         return REQUEST if m.hint > PRIORITY_MAX else ADMITTED
     if m.kind == MSG_VOTE_RESP or m.kind == MSG_PRE_VOTE_RESP:
         return COMMIT if m.context > m.term or (m.commit == 0) != (m.context == 0) else ADMITTED
@@ -153,17 +153,6 @@ def field_refusal(r: State, m: Message) -> int:
     if m.kind == MSG_DOUBT:
         return REQUEST if m.context == 0 else ADMITTED
     return ADMITTED
-
-
-def transfer_may(r: State, m: Message) -> bool:
-    """Whether a transfer of leadership can have asked for this vote: it overrides a lease, so nobody else may say so.
-
-    A leader knows whom it has asked to take over. What comes after it has given up, or was asked for by the leader of a
-    later term, is lost here with the rest: its sender is heard when it campaigns again, or when it leads.
-    """
-    if m.kind == MSG_PRE_VOTE:
-        return False  # a transfer does not ask first
-    return r.role != LEADER or m.term <= r.term or m.sender == r.transferee
 
 
 def append_response_refusal(r: State, m: Message) -> int:

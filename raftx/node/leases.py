@@ -73,6 +73,10 @@ class Leases:
             return True
         if m.kind != MSG_VOTE and m.kind != MSG_PRE_VOTE:
             return True
+        if m.flags & FLAG_TRANSFER and self.core.role == LEADER and m.term > self.core.term:
+            # A leader knows whom it has asked to take over. Another one may have been asked by a leader of before, and
+            # came late: it is heard when it campaigns again. Or nobody has asked it.
+            return m.sender == self.core.transferee
         if m.flags & FLAG_TRANSFER or m.term < self.core.term:
             return True  # its leader wants it to; or it learns that it is behind
         return not self.is_bound()

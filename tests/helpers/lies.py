@@ -220,12 +220,6 @@ def _request(draw: random.Random, view: View, impl: ModuleType) -> tuple[int, di
     return _sender(draw, view), {**fields, "hint": _far(draw, 2**31, TOP)}
 
 
-def _unasked_transfer(draw: random.Random, view: View, impl: ModuleType) -> tuple[int, dict[str, Any]]:
-    term = view.term + draw.randint(1, 5)
-    last = {"index": view.last + draw.randrange(9), "log_term": view.term} if view.last else {}
-    return _sender(draw, view), {"kind": VOTE, "term": term, "flags": 2, **last}
-
-
 def _asking_transfer(draw: random.Random, view: View, impl: ModuleType) -> tuple[int, dict[str, Any]]:
     return _sender(draw, view), {"kind": PRE_VOTE, "term": view.term + draw.randint(1, 5), "flags": 2}
 
@@ -280,7 +274,6 @@ LIES = (
     Lie("a snapshot out of reach", "log", _snapshot_out_of_reach),
     Lie("an acknowledgement beyond the log", "log", _log_of_an_answer, lambda view: view.leads),
     Lie("a request", "request", _request),
-    Lie("a transfer that was not asked for", "request", _unasked_transfer, lambda view: view.leads),
     Lie("a transfer that asks first", "request", _asking_transfer),
     Lie("a request for a snapshot", "request", _request_for_a_snapshot, lambda view: view.leads),
     Lie("a change that is none", "request", _no_change),

@@ -86,7 +86,8 @@ def test_votes_of_a_transfer_depose_no_leader_that_asked_for_none(desk: Desk) ->
     node = desk.fuzz.nodes[1]
     for term in range(2, 22):
         desk.send(desk.life, desk.impl.Message(5, term=term, index=5, log_term=1, flags=2))
-    desk.until(request=20)
+    desk.send(desk.life, desk.impl.Message(5, term=30, index=5, log_term=1, hint=2**63 - 1))
+    desk.until(request=1)
     assert node.is_leader and node.status().term == 1
     desk.fuzz.commit(b"it goes on")
 
