@@ -77,4 +77,5 @@ class Transport(Protocol):
 #                                     member. With it a node refuses such an address in a change of membership.
 #                                     Any thread; looks nothing up, and waits for nothing
 #   peers                             a mapping of the members that it was told of to their addresses
-#   max_frame_bytes                   the largest frame that it takes
+#   cluster_keys                      keys by which the node seals frames: each has 32 bytes more then
+#   max_frame_bytes                   the largest frame that it takes, without a seal

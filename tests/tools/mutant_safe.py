@@ -100,7 +100,7 @@ MUTANTS = (
         0,
         "connections that never come through their handshake are kept",
         MUTUAL,
-        (Edit(SILENT, "            made.shutdown(socket.SHUT_RDWR)\n", ""),),
+        (Edit(SILENT, "made.shutdown(socket.SHUT_RDWR)", "made.fileno()"),),
     ),
     Mutant(
         "seal-of-the-header",
