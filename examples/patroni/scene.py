@@ -16,6 +16,7 @@ import glob
 import http.client
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -33,12 +34,13 @@ USER = "postgres"
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on."""
-    made = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    found = [each.getsockname()[1] for each in made]
-    for each in made:
-        each.close()
-    return found
+    """Ports nobody listens on, below those that the kernel gives to connections."""
+    found: set[int] = set()
+    while len(found) < count:
+        port = random.randint(12_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.add(port)
+    return list(found)
 
 
 def bin_dir() -> str:

@@ -10,6 +10,7 @@ import contextlib
 import http.client
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -29,8 +30,11 @@ SHM = "/dev/shm" if os.path.isdir("/dev/shm") else None
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as made:
-        return int(made.getsockname()[1])
+    """A port below those that the kernel gives to connections, on which nobody listens."""
+    while True:
+        port = random.randint(12_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def etcd_binary() -> str | None:
