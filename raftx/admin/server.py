@@ -95,6 +95,8 @@ class AdminServer:
         try:
             family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
             made = socket.create_server((self.host, self.port), family=family, backlog=BACKLOG)
+            # Connections inherit it. Else a body waits until the client has acknowledged the head before it.
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:
             raise TransportError(f"the admin server cannot listen on {self.host}:{self.port}: {error}") from error
         self.port = made.getsockname()[1]
