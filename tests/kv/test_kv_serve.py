@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import json
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -369,3 +370,15 @@ def test_what_is_old_is_compacted(monkeypatch, mode, retention):
         wanted = 21 if mode == "revision" else 31
         assert direct.machine.store.compacted == wanted
         assert direct.call("/kv/range", key=KEY, revision=5, _status=400)["code"] == 11
+
+
+@pytest.mark.once
+def test_bodies_do_not_wait_for_acknowledgements_of_heads():
+    """A head and its body are two writes: with Nagle's algorithm the second waits for up to 40 ms."""
+    from raftx.kv import server
+
+    listening = server._listening("http://127.0.0.1:0")
+    with listening, socket.create_connection(listening.getsockname()):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
