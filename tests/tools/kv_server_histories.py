@@ -48,6 +48,18 @@ def text_of(data: str) -> str:
     return base64.b64decode(data).decode()
 
 
+def got(port: int, path: str) -> int:
+    """The status of an answer; 0: nobody answered."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+        try:
+            connection.request("GET", path)
+            with connection.getresponse() as response:
+                response.read()
+                return response.status
+        except (OSError, http.client.HTTPException):
+            return 0
+
+
 class Broken(Exception):
     """Something that must never be."""
 
@@ -92,11 +104,8 @@ class Cluster:
         until = time.monotonic() + WAIT
         for id in IDS:
             while True:
-                with contextlib.suppress(OSError, http.client.HTTPException):
-                    connection = http.client.HTTPConnection("127.0.0.1", self.clients[id], timeout=5)
-                    connection.request("GET", "/health")
-                    if connection.getresponse().status == 200:
-                        break
+                if got(self.clients[id], "/health") == 200:
+                    break
                 if time.monotonic() > until:
                     raise Broken(f"server {id} is not healthy")
                 time.sleep(0.05)
@@ -105,11 +114,7 @@ class Cluster:
         """Until a server answers at all."""
         until = time.monotonic() + WAIT
         while time.monotonic() < until:
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                connection = http.client.HTTPConnection("127.0.0.1", self.clients[id], timeout=5)
-                connection.request("GET", "/version")
-                connection.getresponse().read()
-                connection.close()
+            if got(self.clients[id], "/version"):
                 return
             time.sleep(0.05)
         raise Broken(f"server {id} does not answer")
@@ -172,10 +177,19 @@ class Client:
                 self._one()
         except Exception as error:
             self.problem = f"client {self.number}: {error!r}"
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def _ask(self, path: str, request: dict[str, Any]) -> Any:
         """The answer; None where nobody knows what became of it."""
-        if self._connection is None or self.draw.random() < 0.05:
+        if self.draw.random() < 0.05:
+            self._leave()
+        if self._connection is None:
             port = self.cluster.clients[self.draw.choice(IDS)]
             self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=6)
         try:
@@ -183,13 +197,11 @@ class Client:
             response = self._connection.getresponse()
             body = json.loads(response.read())
         except (OSError, ValueError, http.client.HTTPException):
-            self._connection.close()
-            self._connection = None
+            self._leave()
             time.sleep(0.02)
             return None
         if response.status == 503 and body["code"] == 14:
-            self._connection.close()
-            self._connection = None
+            self._leave()
             return None
         if response.status != 200:
             raise Broken(f"{path}: {response.status} {body}")
@@ -252,19 +264,19 @@ class Watcher:
                 return
 
     def _watch(self) -> None:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=1.0)) as connection:
+            self._read(connection)
+
+    def _read(self, connection: http.client.HTTPConnection) -> None:
         start = self.events[-1][0] + 1 if self.events else 1
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=1.0)
         create = {"key": b64("k"), "range_end": b64("l"), "start_revision": start}
         connection.request("POST", "/v3/watch", json.dumps({"create_request": create}).encode())
-        response = connection.getresponse()
-        if response.status != 200:
-            raise OSError(str(response.status))
-        try:
+        with connection.getresponse() as response:
+            if response.status != 200:
+                raise OSError(str(response.status))
             for line in response:
                 if line.strip():
                     self._take(json.loads(line)["result"])
-        finally:
-            connection.close()
 
     def _take(self, result: dict[str, Any]) -> None:
         if result.get("canceled"):
@@ -323,6 +335,7 @@ def _final(cluster: Cluster) -> int:
             connection.close()
             return int(found["header"]["revision"])
         time.sleep(0.2)
+    connection.close()
     raise Broken(f"the last put was not done: {found}")
 
 
