@@ -29,6 +29,7 @@ cdef struct Outflow:
     uint8_t* data
     size_t start, end, room               # [start, end) is to be sent. Invariant: start <= end <= room
     size_t written                        # bytes behind end that the next commit takes in
+    size_t most                           # the largest end since everything was sent
 
 cdef void _inflow_clear(Inflow* f) noexcept nogil
 cdef void _inflow_feed(Inflow* f, const uint8_t* data, size_t size) noexcept nogil

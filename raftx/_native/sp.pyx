@@ -21,7 +21,7 @@ cdef enum:
     LENGTH = 8
     MARK = 1                              # what stands before a length, over IPC
     KEEP = 16 << 10                       # bytes of a buffer that is kept for the next frame
-    SPARE = 2 << 20                       # likewise, of what is to be sent to a peer: memory is dear when it is fresh
+    SPARE = 2 << 20                       # likewise, of a peer that sends large ones, and of what is to be sent to one
 
 
 cdef void _inflow_clear(Inflow* f) noexcept nogil:
@@ -168,6 +168,7 @@ cdef void _outflow_commit(Outflow* o) noexcept nogil:
     check_part(o.end, o.written, o.room)
     o.end += o.written
     o.written = 0
+    o.most = max(o.most, o.end)
 
 
 cdef void _outflow_sent(Outflow* o, size_t size) noexcept nogil:
@@ -175,10 +176,12 @@ cdef void _outflow_sent(Outflow* o, size_t size) noexcept nogil:
     o.start += size
     if o.start == o.end:
         o.start = o.end = 0
-        if o.room > SPARE:
+        if o.room > SPARE and o.most < o.room // 4:
+            # Much larger than what goes now. What goes again and again keeps its memory: it is dear when it is fresh.
             free(o.data)
             o.data = NULL
             o.room = 0
+        o.most = 0
 
 
 cdef class SpReader:

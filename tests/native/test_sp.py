@@ -110,6 +110,18 @@ def test_memory_of_a_large_frame_is_given_back(sp):
     assert reader.room() <= KEEP
 
 
+def test_a_writer_keeps_the_memory_of_what_goes_again_and_again(impl, sp):
+    writer = sp.SpWriter(16 << 20)
+    for _ in range(3):
+        assert writer.put(bytes(6 << 20))
+        writer.sent(len(writer.waiting()))
+        if impl.COMPILED:
+            assert writer.room() >= 6 << 20
+    assert writer.put(b"small")
+    writer.sent(len(writer.waiting()))
+    assert writer.room() == 0
+
+
 @both
 def test_a_writer_makes_the_stream(sp, ipc):
     writer = sp.SpWriter(LIMIT, ipc)
