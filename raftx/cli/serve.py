@@ -19,12 +19,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..cluster_file import ClusterFile
+from ..cluster_file import ClusterFile, read_keys
 from ..config import Config, cluster_id
 from ..errors import ConfigError
 from ..node.node import Node
 from ..storage.file import FileStorage
+from ..transport.address import parse
 from ..transport.nng import NngTransport
+from ..transport.sockets import is_local
+from ..transport.tls import Tls
 from .base import NATURAL, PATH, Command, Told
 from .codes import NOT_INSTALLED
 from .output import say
@@ -39,7 +42,14 @@ TOKEN = "etcd-cluster"
 ENTRY_BYTES = 4096  # around a request in the log, at most
 NEEDED = ("starlette", "uvicorn", "sortedcontainers")
 #: flags of etcd that are taken, so that its command lines work, and mean nothing here
-WITHOUT_EFFECT = ("enable-v2", "logger", "log-outputs", "quota-backend-bytes", "initial-election-tick-advance")
+WITHOUT_EFFECT = (
+    "peer-client-cert-auth",
+    "enable-v2",
+    "logger",
+    "log-outputs",
+    "quota-backend-bytes",
+    "initial-election-tick-advance",
+)
 
 
 def _flags() -> Callable[[Callable[..., int]], Callable[..., int]]:
@@ -64,10 +74,15 @@ def _flags() -> Callable[[Callable[..., int]], Callable[..., int]]:
         ("cert-file", "FILE", PATH, "TLS for clients: the certificate."),
         ("key-file", "FILE", PATH, "TLS for clients: its key."),
         ("trusted-ca-file", "FILE", PATH, "Whose certificates clients show."),
+        ("peer-cert-file", "FILE", PATH, "TLS between members, whose urls are https then: the certificate."),
+        ("peer-key-file", "FILE", PATH, "TLS between members: its key."),
+        ("peer-trusted-ca-file", "FILE", PATH, "TLS between members: whose certificates they show."),
+        ("cluster-key-file", "FILE", PATH, "Not of etcd: the key by which members seal what they send."),
         ("log-level", "LEVEL", str, "debug, info, warn or error. [default: info]"),
     )
     options = [click.option(f"--{name}", metavar=meta, type=kind, help=text) for name, meta, kind, text in table]
     options.append(click.option("--client-cert-auth", is_flag=True, help="Clients must show a certificate."))
+    options.append(click.option("--insecure", is_flag=True, help="Not of etcd: only members reach the peer urls."))
     options += [
         click.option(f"--{name}", hidden=True, is_flag=False, flag_value="true", help="Nothing.")
         for name in WITHOUT_EFFECT
@@ -222,8 +237,37 @@ def _of_flags(given: dict[str, Any]) -> Made:
     settings = Settings.from_table(table, name=name, listen=listen, advertise=advertise)
     bind = _peer(given["listen_peer_urls"], "--listen-peer-urls") if "listen_peer_urls" in given else members[name]
     config = _roomy(_config(given, ids[name], token), settings)
-    storage = _storage(given, name, ids, members, token)
-    return config, storage, NngTransport(bind), settings
+    transport = _transport(given, bind, {ids[each]: url for each, url in members.items()})
+    return config, _storage(given, name, ids, members, token), transport, settings
+
+
+def _transport(given: Mapping[str, Any], bind: str, urls: Mapping[int, str]) -> NngTransport:
+    """Where members hear each other; with TLS each of them has a certificate of its host's name, as with etcd."""
+    files = [given.get(f"peer_{what}_file") for what in ("cert", "key", "trusted_ca")]
+    secure = [url.startswith("tls+") for url in (bind, *urls.values())]
+    if all(files) != all(secure) or any(files) != any(secure):
+        raise ConfigError(
+            "TLS between members needs --peer-cert-file, --peer-key-file and --peer-trusted-ca-file, and https in the "
+            "url of each member"
+        )
+    tls = None
+    if all(files):
+        hosts = {id: parse(url, "--initial-cluster").host for id, url in urls.items()}
+        if len(set(hosts.values())) < len(hosts) or any(host.replace(".", "").isdigit() for host in hosts.values()):
+            raise ConfigError(
+                "--initial-cluster must have a host name of its own for each member, which its certificate names; for "
+                "others use a file (--config), whose certificates raftx certs makes"
+            )
+        cert, key, ca = map(str, files)
+        tls = Tls(cert, key, ca, names=hosts)
+    seal = given.get("cluster_key_file")
+    insecure = bool(given.get("insecure"))
+    if not (tls or seal or insecure or is_local(parse(bind, "--listen-peer-urls", listen=True))):
+        raise ConfigError(
+            f"--listen-peer-urls: others can reach {bind}, and whoever reaches it could speak in any member's name: "
+            "give --peer-cert-file and its like, or --cluster-key-file, or --insecure if only members can reach it"
+        )
+    return NngTransport(bind, tls=tls, insecure=insecure, cluster_key=None if seal is None else read_keys(Path(seal)))
 
 
 def _members(given: Mapping[str, Any], name: str, own: str) -> dict[str, str]:
@@ -242,12 +286,9 @@ def _members(given: Mapping[str, Any], name: str, own: str) -> dict[str, str]:
 def _peer(url: str, flag: str) -> str:
     """An address of a member as raftx has it."""
     scheme, separator, rest = url.partition("://")
-    if not separator or scheme not in ("http", "tcp") or "," in url:
-        raise ConfigError(
-            f"{flag} must be one url such as http://10.0.0.1:2380, not {url!r}; members speak raftx's own protocol, "
-            "without TLS"
-        )
-    return f"tcp://{rest.rstrip('/')}"
+    if not separator or scheme not in ("http", "https", "tcp") or "," in url:
+        raise ConfigError(f"{flag} must be one url such as http://10.0.0.1:2380, not {url!r}")
+    return f"{'tls+' if scheme == 'https' else ''}tcp://{rest.rstrip('/')}"
 
 
 def _config(given: Mapping[str, Any], id: int, token: str) -> Config:

@@ -20,12 +20,14 @@ from raftx.kv import settings
 from raftx.kv.chores import Chores
 from raftx.kv.settings import Settings
 from tests.helpers.commands import ran
+from tests.helpers.keys import Named
 from tests.helpers.kv_direct import Direct
 from tests.helpers.paths import ROOT
 from tests.helpers.ports import ports
 from tests.helpers.waiting import WAIT, eventually
 
 KEY = "YQ=="
+TLS_FILES = ("--peer-cert-file", "a", "--peer-key-file", "b", "--peer-trusted-ca-file", "c")
 
 
 class Program:
@@ -197,6 +199,30 @@ def test_certificates_and_users(tmp_path, programs):
     assert one.ask("/version", "GET") == (0, None)
 
 
+@pytest.mark.once
+@pytest.mark.slow  # a program is started
+def test_members_that_prove_who_they_are(tmp_path, programs):
+    """By certificates of their hosts, as members of etcd do; somebody without one is not let in."""
+    port, peer = ports(2)
+    keys = Named(None, tmp_path)
+    keys.issue(1, "localhost")
+    cert, key, ca = *keys.paths(1), tmp_path / "ca.pem"
+    url = f"https://localhost:{peer}"
+    programs.append(
+        Program(
+            port, "--data-dir", tmp_path / "one", "--listen-client-urls", f"http://127.0.0.1:{port}",
+            "--initial-advertise-peer-urls", url, "--initial-cluster", f"default={url}",
+            "--peer-cert-file", cert, "--peer-key-file", key, "--peer-trusted-ca-file", ca, "--peer-client-cert-auth",
+        )
+    )  # fmt: skip
+    eventually(programs[0].is_healthy)
+    context = ssl.create_default_context(cafile=ca)
+    with pytest.raises((ssl.SSLError, ConnectionError)), socket.create_connection(("localhost", peer), WAIT) as plain:
+        with context.wrap_socket(plain, server_hostname="localhost") as end:
+            assert end.recv(1) == b""
+        raise ConnectionError("it was closed")
+
+
 # --- refusals ------------------------------------------------------------------------------------
 
 
@@ -209,7 +235,11 @@ def test_certificates_and_users(tmp_path, programs):
         (["--config", "cluster.toml", "--id", "1", "--name", "x"], "--name does not go with --config"),
         (["--name", "x", "--initial-cluster", "y=http://127.0.0.1:1"], "must have this member, x"),
         (["--initial-cluster", "default"], "NAME=URL"),
-        (["--initial-advertise-peer-urls", "https://a:1"], "without TLS"),
+        (["--initial-advertise-peer-urls", "https://a:1"], "--peer-cert-file"),
+        (["--initial-advertise-peer-urls", "http://a:1", *TLS_FILES], "https in the url of each member"),
+        (["--initial-advertise-peer-urls", "https://10.0.0.1:1", *TLS_FILES], "a host name of its own"),
+        (["--initial-advertise-peer-urls", "http://10.0.0.1:1"], "or --insecure"),
+        (["--initial-advertise-peer-urls", "http://10.0.0.1:1", "--cluster-key-file", "none"], "cluster_key_file"),
         (["--auto-compaction-retention", "soon"], "30m or 8h"),
         (["--client-cert-auth"], "--trusted-ca-file"),
         (["--listen-client-urls", "nowhere"], "http://10.0.0.1:2379"),
