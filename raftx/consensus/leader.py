@@ -132,7 +132,8 @@ def held(r: State, slot: int) -> bool:
     low = r.tracker.peers.next[slot]
     if low < r.log.first:
         return False
-    return low > r.log.last or r.log.payload(low, r.log.last) < r.hold_bytes
+    # What fills an append does not wait.
+    return low > r.log.last or r.log.payload(low, r.log.last) < min(r.hold_bytes, append_bytes(r, slot))
 
 
 def send_due(r: State) -> int:
@@ -152,7 +153,8 @@ def send_due(r: State) -> int:
         else:
             news = due == DUE_ALL
         if maybe_send_append(r, slot, news):
-            while not held(r, slot) and maybe_send_append(r, slot, False):
+            # The rest of what does not fit one append goes with it.
+            while maybe_send_append(r, slot, False):
                 pass
     return 0
 

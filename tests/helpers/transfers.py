@@ -119,12 +119,16 @@ class Cluster:
     def transfers(self, id):
         return self.world.nodes[id].status().transfers
 
-    def behind(self, data=BIG, rounds=6):
-        """A member that was away while the others went on and shortened their logs; it is started, and its id given."""
+    def behind(self, data=BIG, rounds=6, tail=0):
+        """A member that was away while the others went on and shortened their logs; it is started, and its id given.
+
+        tail: rounds of small entries at the end: from two on, the newest snapshot has all large ones.
+        """
         self.fill(2)
         away = self.follower()
         self.world.nodes[away].close()
         self.fill(rounds, data)
+        self.fill(tail)
         assert self.leader().status().first > 100
         self.start(away)
         return away

@@ -271,7 +271,7 @@ def test_a_low_rate_is_not_taken_for_silence(cluster):
 def test_what_follows_the_snapshot_stays_until_it_is_there(cluster):
     """Beyond what the log may have otherwise: one transfer is enough, although the others go on meanwhile."""
     three = cluster(snapshot_bytes_per_second=200_000, max_log_bytes=40_000)
-    away = three.behind()
+    away = three.behind(tail=2)
     leader = three.leader()
     halfway(three, away)
     offered = three.seen[-1][2].index

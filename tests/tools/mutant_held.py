@@ -28,7 +28,7 @@ MUTANTS = (
         0,
         "large appends wait for acknowledgements too: one that is far away gets two a round trip",
         HELD,
-        (Edit(LEADER, " or r.log.payload(low, r.log.last) < r.hold_bytes\n", " or r.hold_bytes != 0\n"),),
+        (Edit(LEADER, " or r.log.payload(low, r.log.last) < min(r.hold_bytes", " or 0 < min(r.hold_bytes"),),
     ),
     Mutant(
         "append-held-behind-a-lost-one",
