@@ -126,7 +126,7 @@ def test_ticks_are_counted_for_as_long_as_a_member_lives() -> None:
     """A member that may not campaign ticks on: of 10 ms, 31 bits end after 248 days, and a lease would hold anew."""
     for name, declaration in (
         ("raftx/consensus/state.pxd", "int64_t election_elapsed, heartbeat_elapsed"),
-        ("raftx/node/engine.pxd", "int64_t stalled"),
+        ("raftx/node/stall.pxd", "int64_t ticks"),
     ):
         assert declaration in (ROOT / name).read_text(encoding="utf-8")
 

@@ -82,6 +82,7 @@ ALONE = {
         for name in ("NUMBER", "NAME", "MAC")
     },
     "raftx._native.sp.SP_NO_MEMORY": "a result of C functions; the twin raises",
+    "raftx._native.sp.SPARE": "bytes of C memory that stay; the twin's buffers are Python's",
     **{
         f"raftx._native.tcp.{name}": "which epoll has something; the twin looks at each"
         for name in ("WIRE", "PEERS", "COMERS", "EVENT")
