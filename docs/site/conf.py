@@ -29,6 +29,7 @@ CONTENTS = {
     "Running it": (
         "docs/operations", "docs/failure-modes", "docs/cli", "docs/admin", "docs/metrics", "docs/logs", "docs/upgrades",
     ),
+    "A server for clients of etcd": ("docs/server", "docs/patroni"),
     "What it promises": ("docs/guarantees", "docs/parity", "docs/benchmarks"),
     "How it is built": (
         "docs/architecture", "docs/wire-format", "docs/wal-format", "docs/snapshots", "docs/developing", "CONTRIBUTING",

@@ -217,7 +217,8 @@ def join(
         raise click.UsageError(f"--cluster must be that of {config}, {file.name}, or be left out")
     longer = None
     if url is not None:
-        longer, file = with_member(file, id, with_scheme(url))
+        secure = "://" not in url and any([file.tls(each) for each in file.members])
+        longer, file = with_member(file, id, f"tls+tcp://{url}" if secure else with_scheme(url))
     place = directory or (os.fspath(file.member(id).data) if id in file.members else None)
     if place is None:
         raise click.UsageError(f"{config} has no member {id}: say where it will be, with --url HOST:PORT")
@@ -239,7 +240,7 @@ def with_member(file: ClusterFile, id: int, url: str) -> tuple[str | None, Clust
     lines = ["", f"[members.{id}]", f"url = {quoted(url)}", "join = true"]
     host = url.partition("://")[2].rpartition(":")[0]
     admins = {each.admin for each in file.members.values() if each.admin}
-    if admins and host and url.startswith("tcp"):
+    if admins and host and url.removeprefix("tls+").startswith("tcp"):
         port = min([int(each.rpartition(":")[2]) for each in admins])
         while f"{host}:{port}" in admins:
             port += 1

@@ -231,7 +231,7 @@ def test_doctor_of_a_cluster(impl, tmp_path, monkeypatch, late):
     with socket.create_server(("127.0.0.1", 0)) as server:
         here, gone = server.getsockname()[1], ports(1)[0]
         (tmp_path / "cluster.toml").write_text(
-            f'cluster = "x"\ndata = "data/{{id}}"\n[config]\ntick_ms = 70\n'
+            f'cluster = "x"\ndata = "data/{{id}}"\ninsecure = true\n[config]\ntick_ms = 70\n'
             f'[members.1]\nurl = "tcp://127.0.0.1:1"\n'
             f'[members.2]\nurl = "tcp://127.0.0.1:{here}"\nadmin = "http://127.0.0.1:{late}/raft"\n'
             f'[members.3]\nurl = "tcp://127.0.0.1:{gone}"\n[members.4]\nurl = "tcp://no-such-host.invalid:1"\n'

@@ -15,7 +15,7 @@ PAGE = (ROOT / "docs" / "cluster-file.md").read_text(encoding="utf-8")
 @pytest.mark.slow
 @pytest.mark.once
 def test_the_example_runs(tmp_path):
-    toml, _ = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    (toml,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
     (code,) = code_of(PAGE)
     for port, number in zip(("5621", "5622", "5623"), ports(3), strict=True):
         assert toml.count(port) == 1

@@ -8,7 +8,7 @@ import pytest
 from tests.helpers.implementations import module
 from tests.helpers.recipe_schedules import Judged, command_of
 
-SEEDS = range(24)
+SEEDS = range(32)
 
 
 @pytest.mark.slow

@@ -164,13 +164,25 @@ MUTANTS = (
         0,
         "votes that no transfer asked for depose a leader",
         HOSTILE,
-        (Edit(ADMISSION, "or m.sender == r.transferee", "or m.sender != 0"),),
+        (
+            Edit(
+                "raftx/node/leases.py",
+                "            return m.sender == self.core.transferee\n",
+                "            return True\n",
+            ),
+        ),
     ),
     Mutant(
         "transfer-asks-first",
         0,
         "a pre-vote may override the lease",
         "consensus/test_admission.py",
-        (Edit(ADMISSION, "        return False  # a transfer does not ask first\n", "        return True\n"),),
+        (
+            Edit(
+                ADMISSION,
+                "            return REQUEST  # a transfer does not ask first\n",
+                "            return ADMITTED\n",
+            ),
+        ),
     ),
 )

@@ -110,8 +110,8 @@ MUTANTS = (
         (
             Edit(
                 TCP,
-                "select.EPOLLIN | select.EPOLLRDHUP | (select.EPOLLOUT if blocked else 0)",
-                "select.EPOLLIN | select.EPOLLRDHUP | (0 if blocked else 0)",
+                "select.EPOLLIN | RDHUP | (select.EPOLLOUT if blocked else 0)",
+                "select.EPOLLIN | RDHUP | (0 if blocked else 0)",
             ),
         ),
     ),
