@@ -8,6 +8,7 @@ import threading
 import time
 
 import pytest
+import trustme
 
 import raftx
 from examples.tls_transport import TlsTransport, contexts
@@ -18,15 +19,27 @@ from tests.helpers.paths import ROOT
 from tests.helpers.ports import ports
 from tests.helpers.waiting import WAIT
 
-TLS = ROOT / "tests" / "data" / "tls"
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory):
+    """Certificates and keys of a member, and of a stranger, who has another authority's."""
+    directory = tmp_path_factory.mktemp("tls")
+    for name in ("member", "stranger"):
+        authority = trustme.CA()
+        if name == "member":
+            authority.cert_pem.write_to_path(str(directory / "ca.pem"))
+        made = authority.issue_cert(f"{name}.example")
+        made.cert_chain_pems[0].write_to_path(str(directory / f"{name}.pem"))
+        made.private_key_pem.write_to_path(str(directory / f"{name}.key"))
+    return directory
 
 
 def urls():
     return {id: f"tcp://127.0.0.1:{port}" for id, port in enumerate(ports(3), 1)}
 
 
-def tls_of(name):
-    return contexts(TLS / "ca.pem", TLS / f"{name}.pem", TLS / f"{name}.key")
+def tls_of(files, name):
+    return contexts(files / "ca.pem", files / f"{name}.pem", files / f"{name}.key")
 
 
 def subject_of(impl, kind):
@@ -47,30 +60,32 @@ def test_a_transport_of_raftx(impl, kind, check):
 
 @pytest.mark.parametrize("tls", [None, "member"], ids=["plain", "tls"])
 @pytest.mark.parametrize("check", checks(), ids=lambda check: check.__name__)
-def test_the_example(check, tls):
-    both = tls and tls_of(tls)
+def test_the_example(files, check, tls):
+    both = tls and tls_of(files, tls)
     check(Subject(lambda address: TlsTransport(address, both), urls()))
 
 
-def test_the_example_counts_over_tls():
-    command = [sys.executable, "-W", "error", "-m", "examples.tls_transport", str(TLS)]
+def test_the_example_counts_over_tls(files):
+    command = [sys.executable, "-W", "error", "-m", "examples.tls_transport", str(files)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=2 * WAIT)
     assert (done.returncode, done.stdout) == (0, "3 members count 3 over TLSv1_3\n"), done.stderr
 
 
-def test_strangers_are_not_heard():
+def test_strangers_are_not_heard(files):
     """Who has another authority's certificate, none, or sends what is no frame."""
     where = urls()
     came = []
-    with contextlib.closing(TlsTransport(where[1], tls_of("member"))) as end:
+    with contextlib.closing(TlsTransport(where[1], tls_of(files, "member"))) as end:
         end.start(1, came.append)
-        with contextlib.closing(TlsTransport(where[2], tls_of("stranger"))) as stranger:
+        with contextlib.closing(TlsTransport(where[2], tls_of(files, "stranger"))) as stranger:
             stranger.start(2, lambda frame: None)
             stranger.add_peer(1, where[1])
             with contextlib.closing(TlsTransport(where[3])) as plain:
                 plain.start(3, lambda frame: None)
                 plain.add_peer(1, where[1])
-                with contextlib.closing(TlsTransport(f"tcp://127.0.0.1:{ports(1)[0]}", tls_of("member"))) as member:
+                with contextlib.closing(
+                    TlsTransport(f"tcp://127.0.0.1:{ports(1)[0]}", tls_of(files, "member"))
+                ) as member:
                     member.start(4, lambda frame: None)
                     member.add_peer(1, where[1])
                     host, port = where[1].removeprefix("tcp://").split(":")
