@@ -1,5 +1,6 @@
 """Mutual TLS between members: who may connect, whose frames are taken, and what the files must be. Loopback only."""
 
+import contextlib
 import logging
 import os
 import socket
@@ -112,17 +113,20 @@ def test_who_has_a_good_name_is_counted_and_who_has_none_is_not_let_in(impl, fil
     with impl.Node(config, impl.MemoryStorage(voters=[1, 2, 3]), transport, Machine()) as node:
         bare = socket.create_connection(("127.0.0.1", port))
         with context.wrap_socket(bare) as wrapped:
-            wrapped.sendall(b"\0SP\0\0\x50\0\0")
-            for frame in frames:
-                wrapped.sendall(len(frame).to_bytes(8, "big") + frame)
-            if name.endswith("/2"):
+            good = name.endswith("/2")
+            # Who has no good name may find that it was hung up on already.
+            with contextlib.nullcontext() if good else contextlib.suppress(ssl.SSLError, ConnectionError):
+                wrapped.sendall(b"\0SP\0\0\x50\0\0")
+                for frame in frames:
+                    wrapped.sendall(len(frame).to_bytes(8, "big") + frame)
+            if good:
                 # Its own frame is taken; the one in another member's name is dropped, and counted.
                 eventually(lambda: node.status().frames_rejected["identity"] == 1)
                 eventually(lambda: node.status().frames_in == 2)
             else:
                 eventually(lambda: node.status().transport["unnamed"] == 1)
                 assert node.status().frames_in == 0
-            assert node.status().transport["connections"] == (1 if name.endswith("/2") else 0)
+            assert node.status().transport["connections"] == (1 if good else 0)
 
 
 @pytest.mark.parametrize("way", WAYS)
