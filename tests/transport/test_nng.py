@@ -193,7 +193,7 @@ def descriptors():
 @pytest.mark.slow
 @by_transport
 def test_nothing_is_left(impl, way):
-    """Threads, sockets and files of a closed node are gone. Its events go with its objects, of which some are in cycles.
+    """Threads, sockets and files of a closed node are gone. Events go with its objects, some of which are in cycles.
 
     NNG makes pipes and epoll descriptors of its own once in a process, some of them when it is first busy: what a node
     leaves behind, each one does.
