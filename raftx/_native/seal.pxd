@@ -19,6 +19,8 @@ cdef class Seal:
     cdef void* contexts[SEAL_KEYS]
     cdef uint32_t names[SEAL_KEYS]
     cdef int count
+    cdef uint8_t cluster[16]
+    cdef uint64_t id
     cdef uint64_t number                  # of the last frame that was sealed
     cdef Numbers senders[SENDERS]
     cdef int turn                         # who is forgotten next where there is no room

@@ -8,7 +8,14 @@ import struct
 from typing import final
 
 from ..errors import ConfigError
-from .layout import FRAME_HEADER, FRAME_INCARNATION, FRAME_SENDER
+from .layout import (
+    FRAME_CLUSTER,
+    FRAME_CLUSTER_BYTES,
+    FRAME_HEADER,
+    FRAME_INCARNATION,
+    FRAME_RECIPIENT,
+    FRAME_SENDER,
+)
 from .memory import Bytes
 
 SEAL_BYTES = 32  # behind a frame
@@ -27,15 +34,19 @@ _REFUSED_SEAL, _REFUSED_REPLAY = 14, 15  # as the codec counts them
 class Seal:
     """Seals with the first key, and takes frames that any of them has sealed. For one thread.
 
-    keys: one or two, of 32 bytes. A number is taken once for each sender's life, and so are the 64 before the highest.
+    keys: one or two, of 32 bytes. A number is taken once for each sender's life, and so are the 63 before the highest.
+    cluster, id: whose it is; frames for others are left to the codec, and their numbers are not taken. 0: everybody's.
     Raises ConfigError.
     """
 
-    __slots__ = ("_keys", "_names", "_number", "_senders")
+    __slots__ = ("_cluster", "_id", "_keys", "_names", "_number", "_senders")
 
-    def __init__(self, keys: list[bytes]) -> None:
+    def __init__(self, keys: list[bytes], cluster: bytes = bytes(FRAME_CLUSTER_BYTES), id: int = 0) -> None:
         if not 1 <= len(keys) <= _KEYS or any(type(key) is not bytes or len(key) != KEY_BYTES for key in keys):
             raise ConfigError("cluster_key must be 32 bytes, or two such keys")
+        if len(cluster) != FRAME_CLUSTER_BYTES:
+            raise ConfigError(f"cluster must be {FRAME_CLUSTER_BYTES} bytes, not {len(cluster)}")
+        self._cluster, self._id = cluster, id
         self._keys = list(keys)
         self._names = [hmac.new(key, KEY_NAME, hashlib.sha256).digest()[:4] for key in keys]
         self._number = 0
@@ -66,6 +77,11 @@ class Seal:
         mac = hmac.new(fitting[0], frame[: size - _MAC_BYTES], hashlib.sha256).digest()
         if not hmac.compare_digest(mac[:_MAC_BYTES], code):
             return _REFUSED_SEAL
+        if self._id and (
+            _U64.unpack_from(frame, FRAME_RECIPIENT)[0] != self._id
+            or frame[FRAME_CLUSTER : FRAME_CLUSTER + FRAME_CLUSTER_BYTES] != self._cluster
+        ):
+            return 0  # whoever sends it here may not be its sender, so it must not move what that one is held against
         sender, life = _U64.unpack_from(frame, FRAME_SENDER)[0], _U64.unpack_from(frame, FRAME_INCARNATION)[0]
         return 0 if self._is_new(sender, life, number) else _REFUSED_REPLAY
 

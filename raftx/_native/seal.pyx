@@ -9,10 +9,12 @@ import hmac
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uintptr_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from .checks cimport check_index
-from .layout cimport FRAME_HEADER, FRAME_INCARNATION, FRAME_SENDER
+from .layout cimport (
+    FRAME_CLUSTER, FRAME_CLUSTER_BYTES, FRAME_HEADER, FRAME_INCARNATION, FRAME_RECIPIENT, FRAME_SENDER
+)
 
 from ..errors import ConfigError
 
@@ -86,16 +88,21 @@ def _look_up():
 cdef class Seal:
     """Seals with the first key, and takes frames that any of them has sealed. For one thread.
 
-    keys: one or two, of 32 bytes. A number is taken once for each sender's life, and so are the 64 before the highest.
+    keys: one or two, of 32 bytes. A number is taken once for each sender's life, and so are the 63 before the highest.
+    cluster, id: whose it is; frames for others are left to the codec, and their numbers are not taken. 0: everybody's.
     Raises ConfigError.
     """
 
-    def __cinit__(self, keys):
+    def __cinit__(self, keys, bytes cluster=bytes(FRAME_CLUSTER_BYTES), uint64_t id=0):
         cdef int i
         cdef uint8_t mac[KEY_BYTES]
         if not 1 <= len(keys) <= SEAL_KEYS or any(type(key) is not bytes or len(key) != KEY_BYTES for key in keys):
             raise ConfigError("cluster_key must be 32 bytes, or two such keys")
         _look_up()
+        if PyBytes_GET_SIZE(cluster) != FRAME_CLUSTER_BYTES:
+            raise ConfigError(f"cluster must be {FRAME_CLUSTER_BYTES} bytes, not {len(cluster)}")
+        memcpy(self.cluster, PyBytes_AS_STRING(cluster), FRAME_CLUSTER_BYTES)
+        self.id = id
         for key in keys:
             self.contexts[self.count] = HMAC_CTX_new()
             if self.contexts[self.count] == NULL:
@@ -158,6 +165,9 @@ cdef class Seal:
             return REFUSED_SEAL
         if not self._mac(i, data, size - MAC_BYTES, mac) or CRYPTO_memcmp(seal + MAC, mac, MAC_BYTES):
             return REFUSED_SEAL
+        if self.id and (_load(data + FRAME_RECIPIENT) != self.id
+                        or memcmp(data + FRAME_CLUSTER, self.cluster, FRAME_CLUSTER_BYTES) != 0):
+            return 0  # whoever sends it here may not be its sender, so it must not move what that one is held against
         if not self._is_new(_load(data + FRAME_SENDER), _load(data + FRAME_INCARNATION), _load(seal + NUMBER)):
             return REFUSED_REPLAY
         return 0

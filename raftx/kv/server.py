@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 
 from ..aio import Node
 from ..errors import ConfigError, RaftError, TransportError
+from ..transport.tls import check_private
 from ..types import Role
 from .chores import Chores
 from .http import Face
@@ -90,6 +91,8 @@ class Server:
 
     def _config(self) -> uvicorn.Config:
         settings = self.settings
+        if settings.key_file:
+            check_private(settings.key_file, "key_file")
         try:
             return uvicorn.Config(
                 Face(self.service, self._beside()),

@@ -33,9 +33,9 @@ class Settings:
     compaction: str = "revision"
     retention: float = 10_000
     #: users and their passwords, as they are or as scrypt$SALT$HASH; none: everybody may do everything
-    users: Mapping[str, str] = field(default_factory=dict)
+    users: Mapping[str, str] = field(default_factory=dict, repr=False)
     #: what tokens are signed with, the same on all servers; "": drawn from the users' passwords
-    token_secret: str = ""
+    token_secret: str = field(default="", repr=False)
     token_seconds: float = 3600.0
     #: files in PEM: TLS for clients where there are a certificate and a key
     cert_file: str = ""
@@ -43,7 +43,7 @@ class Settings:
     #: whose certificates clients are to show; "": they need none
     client_ca_file: str = ""
     #: for the admin pages, where others than this machine may reach them
-    admin_token: str | None = None
+    admin_token: str | None = field(default=None, repr=False)
     progress_seconds: float = 600.0
 
     def __post_init__(self) -> None:

@@ -355,7 +355,7 @@ def assemble(
             secure(cluster, config.id)
         inner = open_link(transport, config, event)
     keys = getattr(transport, "cluster_keys", ())
-    link: Link = SealedLink(inner, Seal(list(keys))) if keys else inner
+    link: Link = SealedLink(inner, Seal(list(keys), cluster, config.id)) if keys else inner
     limit = getattr(transport, "max_frame_bytes", None) or FRAME_MAX
     codec = Codec(cluster, config.id, life)
     if limit % FRAME_UNIT == 0:

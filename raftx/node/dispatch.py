@@ -152,7 +152,7 @@ class Dispatch:
         for row in range(start, end):
             if self.out.to_at(row) == to and self.out.kind_at(row) == MSG_PROP:
                 self.out.load(row, self.scratch)
-                self.passing.answered(self.scratch.context + self.scratch.hint - 1)
+                self.passing.dropped(self.scratch.context + self.scratch.hint - 1)
                 self.applies.put_refused(self.empty_spans, self.scratch.context, self.scratch.hint, REFUSED_UNREACHABLE)
             elif self.out.to_at(row) == to and self.out.kind_at(row) == MSG_SNAP:
                 self.transfers.lost(to)

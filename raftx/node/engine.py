@@ -273,7 +273,7 @@ class Engine(Runner):
             self.next_tick = now + self.tick_ns
         self.gauges.ticks += 1
         self.stall.tick()
-        self.passing.tick()
+        self.blocked = not self.passing.tick() and self.blocked
         self.peers.tick()
         for slot in range(self.core.tracker.peers.count):
             if self.dispatch.tick(slot):

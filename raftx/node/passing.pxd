@@ -13,6 +13,8 @@ cdef class Passing:
     cdef bint opens(self, uint64_t term, uint64_t size) noexcept nogil
     cdef void passed(self, uint64_t last, uint64_t size) noexcept nogil
     cdef void answered(self, uint64_t sequence) noexcept nogil
+    @cython.locals(at=uint64_t)
+    cdef void dropped(self, uint64_t sequence) noexcept nogil
     cdef bint waits(self) noexcept nogil
     cdef bint tick(self) noexcept nogil
     cdef void forget(self) noexcept nogil

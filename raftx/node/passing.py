@@ -12,7 +12,7 @@ from array import array
 FRAMES = 16  # under way at most: a power of two, and fewer than a transport's queue has by default
 SMALL_FROM = 2  # frames under way from which on a small one waits
 LARGE = 64 << 10  # bytes of proposals that do not wait for others
-GIVEN_UP = 4  # ticks without a word, after which what is under way is not waited for: it may be lost
+GIVEN_UP = 4  # ticks without a word, after which the oldest frame is not waited for: it may be lost
 
 
 class Passing:
@@ -58,7 +58,7 @@ class Passing:
         self.bytes += size
 
     def answered(self, sequence: int) -> None:
-        """Proposals up to this one are in the log, or were refused, or lost."""
+        """Proposals up to this one are in the log, or were refused."""
         while self.first < self.end and self.last[self.first % FRAMES] <= sequence:
             self.bytes -= self.sizes[self.first % FRAMES]
             self.first += 1
@@ -69,12 +69,32 @@ class Passing:
         return self.first < self.end
 
     def tick(self) -> bool:
-        """Time passes; whether what was under way is not waited for any more."""
+        """Time passes; whether the oldest frame is not waited for any more.
+
+        One at a time: a leader that says nothing for a while may have all of them in a queue yet, and as many again
+        would find that full.
+        """
         self.waited += 1
         if self.first == self.end or self.waited < GIVEN_UP:
             return False
-        self.forget()
+        self.bytes -= self.sizes[self.first % FRAMES]
+        self.first += 1
+        self.waited = 0
         return True
+
+    def dropped(self, sequence: int) -> None:
+        """The frame up to that proposal was not sent; those before it may wait to be."""
+        at = self.first
+        while at < self.end and self.last[at % FRAMES] != sequence:
+            at += 1
+        if at == self.end:
+            return
+        self.bytes -= self.sizes[at % FRAMES]
+        while at + 1 < self.end:
+            self.last[at % FRAMES] = self.last[(at + 1) % FRAMES]
+            self.sizes[at % FRAMES] = self.sizes[(at + 1) % FRAMES]
+            at += 1
+        self.end -= 1
 
     def forget(self) -> None:
         """Nothing is under way."""

@@ -20,7 +20,7 @@ class Stall:
         self.core = core
         self.driver = driver
         self.peers = peers
-        #: ticks since the disk last finished a write, while one is under way
+        #: ticks for which others have been ahead of this disk, which has not finished a write since
         self.ticks = 0
 
     def finished(self) -> None:
@@ -33,11 +33,11 @@ class Stall:
 
     def tick(self) -> int:
         """Hand leadership over after an election timeout, and give it up when that had no effect in another one."""
-        if self.driver.number == self.driver.durable:
+        if self.driver.number == self.driver.durable or not self.is_alone():
             self.ticks = 0
             return 0
         self.ticks += 1
-        if self.ticks <= self.core.election_timeout or self.core.role != LEADER or not self.is_alone():
+        if self.ticks <= self.core.election_timeout or self.core.role != LEADER:
             return 0
         if self.ticks > 2 * self.core.election_timeout:
             self.core.become_follower(self.core.term, 0)

@@ -10,3 +10,4 @@ cdef class NngLink(Link):
     cdef readonly NngWire wire
     cdef list threads
     cdef bint named                       # connections have certificates
+    cdef uint64_t whose

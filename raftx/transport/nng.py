@@ -51,6 +51,8 @@ class NngLink(Link):
     ) -> None:
         self.notes = notes
         self.named = names is not None
+        #: whose certificate the frame in hand came with; looked up once: its connection may end at any moment
+        self.whose = 0
         self.wire = NngWire(event, wire, arrivals, socket, queue, names)
         self.receiver = NngReceiver(socket, event, 1024, byte_limit)
         self.sender = NngSender(self.wire)
@@ -83,15 +85,16 @@ class NngLink(Link):
 
     def next(self) -> bool:
         while self.receiver.next():
+            self.whose = self.wire.member(self.receiver.pipe()) if self.named else 0
             # Of a connection that has ended since, nobody knows any more whose it was.
-            if not self.named or self.member() != 0:
+            if not self.named or self.whose != 0:
                 self.data = self.receiver.data
                 self.size = self.receiver.size
                 return True
         return False
 
     def member(self) -> int:
-        return self.wire.member(self.receiver.pipe()) if self.named else 0
+        return self.whose
 
     def proven(self) -> int:
         self.wire.proven(self.receiver.pipe())
@@ -239,9 +242,14 @@ class NngTransport(SocketTransport):
         if keys is None or self._closed:
             raise UsageError("there is no TLS to reload: the transport has no tls, has not started, or is closed")
         with self._changing:
+            before = keys.held()
             if not keys.load():
                 return False
-            self._give_keys(keys)
+            try:
+                self._give_keys(keys)
+            except ConfigError:
+                keys.hold(before)  # NNG takes less than OpenSSL does
+                raise
         report(logging.INFO, "node %d: TLS files were read again", self._id, event="tls_reloaded", node=self._id)
         return True
 
@@ -259,8 +267,8 @@ class NngTransport(SocketTransport):
         for peer, client in clients.items():
             if made is not None:
                 made.py_tls(peer, client)
-        assert self.tls is not None
-        self._reloaded_ns = monotonic_ns()
+        # With what was replaced first: files that change often must not put it off.
+        self._reloaded_ns = self._reloaded_ns or monotonic_ns()
 
     def _made(self) -> Any:
         """Whoever has the connections, with or without the GIL."""
@@ -272,8 +280,9 @@ class NngTransport(SocketTransport):
         if made is None or tls is None or arrivals is None:
             return 1.0
         if self._reloaded_ns and monotonic_ns() - self._reloaded_ns >= tls.renew_s * 10**9:
-            # Those that were dialled meanwhile are new enough, but are not told from the others: they are made again.
-            arrivals.py_retire(self._reloaded_ns)
+            # All of them: the first one that came after the files had changed was still held against those of before,
+            # and those that were dialled meanwhile are not told from the others. They are made again.
+            arrivals.py_retire(monotonic_ns())
             self._reloaded_ns = 0
             for peer in list(self.peers):
                 self._renew(peer)
@@ -508,6 +517,8 @@ class NngTransport(SocketTransport):
         watch, self._watch = self._watch, None
         if watch is not None:
             watch.stop()
+        if self._silent is not None:
+            self._silent.close()
         # What NNG's callbacks use stays until the Pull0 socket is closed.
         link, self._link = self._link, None
         connections = self._connections

@@ -9,11 +9,12 @@ which notices that, closes it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import random
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 Place = tuple[str, int]  # a host and a port
 SOON, LATER = 0.05, 0.25  # seconds until the next look: while some are there, and otherwise
@@ -35,6 +36,8 @@ class SilentConnections:
         self.seen: dict[int, tuple[float, Place] | None] = {}
         #: by inode, since when those have ended that NNG has not closed: it keeps some that were reset
         self.dead: dict[int, float] = {}
+        #: a descriptor that is given up while it looks: a flood may have taken all others
+        self._spare = _spare()
 
     def __repr__(self) -> str:
         return f"<SilentConnections at port {self.port}: {self.waiting()} wait, {self.ended} ended>"
@@ -44,7 +47,25 @@ class SilentConnections:
         return sum([each is not None for each in self.seen.values()])
 
     def look(self, now: float) -> float:
-        """End those that have to go; after how many seconds to look again. now: monotonic seconds."""
+        """End those that have to go; after how many seconds to look again. now: monotonic seconds.
+
+        Raises OSError when there is no descriptor at all: then nothing has changed, and the next look goes on.
+        """
+        if self._spare >= 0:
+            os.close(self._spare)
+            self._spare = -1
+        try:
+            return self._look(now)
+        finally:
+            self._spare = _spare()
+
+    def close(self) -> None:
+        """Give the spare descriptor back. May be called twice."""
+        if self._spare >= 0:
+            os.close(self._spare)
+            self._spare = -1
+
+    def _look(self, now: float) -> float:
         there: dict[int, int] = {}
         for fd, inode in _sockets():
             there[inode] = fd
@@ -75,7 +96,7 @@ class SilentConnections:
         return SOON if waiting else LATER
 
     def _peer_of(self, fd: int, inode: int, now: float) -> Place | None:
-        with contextlib.suppress(OSError), _copy(fd, inode) as made:
+        with _unless_short(), _copy(fd, inode) as made:
             if made.family not in (socket.AF_INET, socket.AF_INET6) or made.type != socket.SOCK_STREAM:
                 return None
             if made.getsockname()[1] != self.port or made.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
@@ -87,11 +108,11 @@ class SilentConnections:
         return None
 
     def _end(self, fd: int, inode: int, now: float) -> None:
+        with _unless_short(), _copy(fd, inode) as made:
+            made.shutdown(socket.SHUT_RDWR)
         self.seen[inode] = None
         self.dead[inode] = now
         self.ended += 1
-        with contextlib.suppress(OSError), _copy(fd, inode) as made:
-            made.shutdown(socket.SHUT_RDWR)
 
     def stuck(self, now: float) -> int:
         """How many have ended for a while and still have their descriptor. now: monotonic seconds."""
@@ -102,6 +123,24 @@ def place(at: tuple[str, int]) -> Place:
     """A host and a port as they are compared: an IPv4 address in an IPv6 one is the same host."""
     host = at[0].lower()
     return (host[7:] if host.startswith("::ffff:") and "." in host else host), at[1]
+
+
+@contextlib.contextmanager
+def _unless_short() -> Iterator[None]:
+    """A socket that has gone is nothing; a shortage is, as the socket is there still. Raises OSError for that."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise
+
+
+def _spare() -> int:
+    """A descriptor that is of no use; -1 where there is none."""
+    try:
+        return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return -1
 
 
 def _sockets() -> list[tuple[int, int]]:

@@ -33,6 +33,7 @@ NAME = re.compile(
 DAY = 86_400
 WARN_DAYS = (30, 7, 1, 0)
 LOOK_SECONDS = 1.0  # between two looks at the times of the files
+SHORT_SECONDS = 0.05  # until the next try after a shortage
 HINT = "the command raftx certs makes such files"
 
 # NNG's configurations, for as long as the process lives.
@@ -112,6 +113,8 @@ class Keys:
         self.not_after = 0
         self.stamp: object = None
         self._texts = (b"", b"", b"")
+        #: NNG's configurations for those who are dialled, and of which files: what NNG was given stays for ever
+        self._clients: dict[int, tuple[object, int]] = {}
 
     def __repr__(self) -> str:
         return f"<raftx TLS files of member {self.id}, valid until {self.not_after}>"
@@ -142,9 +145,18 @@ class Keys:
             raise ConfigError("tls: the files have changed while they were read: they are read again in a moment")
         self.not_after = min(own[0].not_after, max([each.not_after for each in authorities]))
         new = (cert, key, ca) != self._texts
-        self._texts = (cert, key, ca)
+        if new:
+            self._texts = (cert, key, ca)
         self.stamp = stamp
         return new
+
+    def held(self) -> tuple[tuple[bytes, bytes, bytes], object, int]:
+        """What ``load`` has read last, for ``hold``."""
+        return self._texts, self.stamp, self.not_after
+
+    def hold(self, held: tuple[tuple[bytes, bytes, bytes], object, int]) -> None:
+        """Go back to what was read before."""
+        self._texts, self.stamp, self.not_after = held
 
     def _check_name(self, own: Certificate) -> None:
         name = self.name_of(self.id)
@@ -173,7 +185,13 @@ class Keys:
         import pynng
 
         name = self.name_of(member)
-        return int(pynng.ffi.cast("uintptr_t", self._made("NNG_TLS_MODE_CLIENT", name))) if name else 0
+        if not name:
+            return 0
+        texts, made = self._clients.get(member, (None, 0))
+        if texts is not self._texts:
+            made = int(pynng.ffi.cast("uintptr_t", self._made("NNG_TLS_MODE_CLIENT", name)))
+            self._clients[member] = (self._texts, made)
+        return made
 
     def _made(self, mode: str, name: str) -> Any:
         import pynng
@@ -240,7 +258,11 @@ class KeyWatch:
             if now >= due:
                 due = now + LOOK_SECONDS
                 self.look(time.time())
-            if self._end.wait(min(self.each(), max(due - now, 0.01))):
+            try:
+                again = self.each()
+            except OSError:  # no descriptors, say: that passes, and this thread is needed then
+                again = SHORT_SECONDS
+            if self._end.wait(min(again, max(due - now, 0.01))):
                 return
 
     def look(self, now: float) -> None:

@@ -112,3 +112,20 @@ def test_numbers_of_any_size_are_taken(impl):
         assert taker.py_open(text + hmac.digest(KEY, text, hashlib.sha256)[:16]) == 0
     text = bare + bytes(8) + hmac.digest(KEY, b"raftx key name", hashlib.sha256)[:4] + bytes(4)
     assert taker.py_open(text + hmac.digest(KEY, text, hashlib.sha256)[:16]) == REPLAY
+
+
+def test_what_is_for_others_moves_no_number(impl):
+    """Somebody who passes frames on to a member that they are not for must not make what is for it come late."""
+    one, sender = module(impl, "_native.seal").Seal([KEY], CLUSTER, 1), seal(impl)
+    early = sender.py_close(frame(impl))
+    for _ in range(100):
+        assert one.py_open(sender.py_close(frame(impl, to=3))) == 0  # the codec refuses it
+        of_another = module(impl, "_core").Codec(b"another cluster!", 2, 2**40).encode(1, [])
+        assert one.py_open(sender.py_close(of_another)) == 0
+    assert one.py_open(early) == 0
+    assert one.py_open(early) == REPLAY
+
+
+def test_what_is_no_name_of_a_cluster(impl):
+    with pytest.raises(impl.ConfigError, match="cluster must be 16 bytes"):
+        module(impl, "_native.seal").Seal([KEY], b"short", 1)

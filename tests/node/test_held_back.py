@@ -214,6 +214,22 @@ def test_a_leader_hands_over_when_only_its_own_disk_stalls(world):
     assert world.engine(leader.id).core.term == term + 1
 
 
+def test_a_disk_that_is_the_last_to_go_on_costs_no_leader(world):
+    """After all have stood still for long: it counts from when the others were ahead."""
+    leader, followers = others(world)
+    term = world.engine(leader.id).core.term
+    world.skipped |= {(id, "disk") for id in world.nodes}
+    future = leader.propose(b"meanwhile")
+    world.for_rounds(5 * ELECTION)
+    world.skipped -= {(node.id, "disk") for node in followers}
+    world.for_rounds(ELECTION // 2)
+    assert leader.is_leader and world.engine(leader.id).stall.ticks > 0
+    world.skipped.clear()
+    all_done(world, [future])
+    world.for_rounds(2 * ELECTION)
+    assert leader.is_leader and world.engine(leader.id).core.term == term
+
+
 def test_a_leader_that_can_hand_over_to_nobody_resigns(world):
     """Who would take over does not hear of it: then others elect one."""
     leader, followers = others(world)

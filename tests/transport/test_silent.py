@@ -1,0 +1,72 @@
+"""Connections that are silent in their handshake are ended, also when a flood has taken every descriptor."""
+
+import errno
+import socket
+
+import pytest
+
+from raftx.transport import silent
+from raftx.transport.silent import SilentConnections
+
+pytestmark = pytest.mark.once
+
+
+@pytest.fixture
+def comers():
+    """Both ends of two connections to one port."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ends = [socket.create_connection(server.getsockname()) for _ in range(2)]
+        mine = [server.accept()[0] for _ in range(2)]
+        yield server.getsockname()[1], ends
+        for each in (*ends, *mine):
+            each.close()
+
+
+def test_they_are_ended_after_their_time(comers):
+    port, ends = comers
+    made = SilentConnections(port, 1.0, 10, set)
+    made.look(0.0)
+    assert (made.waiting(), made.ended) == (2, 0)
+    made.look(1.5)
+    assert (made.waiting(), made.ended) == (0, 2)
+    assert [each.recv(1) for each in ends] == [b"", b""]
+    made.close()
+    made.close()
+
+
+@pytest.mark.parametrize("when", [0, 1])
+def test_a_shortage_of_descriptors_passes(comers, monkeypatch, when):
+    """Before they are seen, or before they are ended: nobody is forgotten for it."""
+    port, ends = comers
+    made = SilentConnections(port, 1.0, 10, set)
+
+    def short(fd, inode):
+        raise OSError(errno.EMFILE, "no descriptors")
+
+    for now in (0.0, 2.0)[:when]:
+        made.look(now)
+    with monkeypatch.context() as patch:
+        patch.setattr(silent, "_copy", short)
+        with pytest.raises(OSError, match="no descriptors"):
+            made.look(3.0)
+    assert made.ended == 0
+    made.look(4.0)
+    made.look(6.0)
+    assert made.ended == 2 and [each.recv(1) for each in ends] == [b"", b""]
+    made.close()
+
+
+def test_one_descriptor_is_kept_for_it(comers, monkeypatch):
+    made = SilentConnections(comers[0], 1.0, 10, set)
+    spare = made._spare
+    assert spare >= 0
+    sockets = silent._sockets
+
+    def there():
+        assert made._spare == -1  # it is given up meanwhile
+        return sockets()
+
+    monkeypatch.setattr(silent, "_sockets", there)
+    made.look(0.0)
+    assert made._spare >= 0 and made.waiting() == 2
+    made.close()
