@@ -80,7 +80,7 @@ def leftovers(directory: str) -> list[str]:
 # --- a member alone -----------------------------------------------------------------------------------
 
 
-def one_error(directory: pathlib.Path, call: str, error: str, nth: int) -> str:
+def one_error(directory: pathlib.Path, call: str, error: str, nth: int, seconds: float = SECONDS) -> str:
     """What the member did about it: "went on", or what it ended with. Raises AssertionError when something is lost."""
     path = str(directory / f"{call}-{error}-{nth}")
     raftx.FileStorage.create(path, id=1, members=[1], segment_bytes=SEGMENT)
@@ -94,7 +94,7 @@ def one_error(directory: pathlib.Path, call: str, error: str, nth: int) -> str:
     result = "went on"
     try:
         program.hear("begun")
-        program.process.wait(SECONDS)
+        program.process.wait(seconds)
     except subprocess.TimeoutExpired:
         program.tell("stop")
     except EOFError:
