@@ -68,7 +68,7 @@ SANITIZE ?=
 FILES ?=
 ARGS ?=
 # Most of the slow tests wait for something: two for each of two processors keep these busy.
-JOBS ?= 4
+JOBS ?= 3
 
 # Processes that share the tests, file by file. JOBS=0: one, as a debugger needs it.
 WORKERS := -n $(JOBS) --dist loadfile
