@@ -129,4 +129,11 @@ MUTANTS = (
         HELD,
         (Edit(STALL, "            self.core.become_follower(self.core.term, 0)\n", "            pass\n"),),
     ),
+    Mutant(
+        "stall-counted-while-all-stand-still",
+        0,
+        "a leader gives up for the time in which no disk has finished a write, its own being no worse",
+        HELD,
+        (Edit(STALL, "self.driver.durable or not self.is_alone():", "self.driver.durable:"),),
+    ),
 )

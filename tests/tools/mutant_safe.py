@@ -185,4 +185,11 @@ MUTANTS = (
             ),
         ),
     ),
+    Mutant(
+        "seals-of-others-count",
+        0,
+        "a frame that is passed on to a member that it is not for makes what is for it come late",
+        "native/test_seal.py",
+        (Edit("raftx/_native/seal.py", "        if self._id and (\n", "        if self._id < 0 and (\n"),),
+    ),
 )
