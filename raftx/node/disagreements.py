@@ -77,6 +77,16 @@ def of_clock(ahead: int) -> str:
     )
 
 
+#: what is said of frames whose sender was not proven, behind how many they were
+UNPROVEN = {
+    "identity": "have come over the connection of another member than the one that they name as their sender, and were "
+    "dropped: a member's certificate is used by another one, or its host is not in good hands",
+    "seal": "have come without a seal by this cluster's key, and were dropped: give all members the same cluster_key; "
+    "or they are not from members",
+    "replay": "that had come before have come again, and were dropped: somebody repeats what members have sent",
+}
+
+
 class Disagreements:
     """Of one node. ``of_all`` on any thread, ``tell`` on one."""
 
@@ -162,22 +172,9 @@ class Disagreements:
                 "node's address as that of another one: look at the peers of its transport"
             )
 
-        if counts["identity"]:
-            found.setdefault(0, {})["identity"] = (
-                f"{counts['identity']} frames have come over the connection of another member than the one that they "
-                "name as their sender, and were dropped: a member's certificate is used by another one, or its host is "
-                "not in good hands"
-            )
-        if counts["seal"]:
-            found.setdefault(0, {})["seal"] = (
-                f"{counts['seal']} frames have come without a seal by this cluster's key, and were dropped: give all "
-                "members the same cluster_key; or they are not from members"
-            )
-        if counts["replay"]:
-            found.setdefault(0, {})["replay"] = (
-                f"{counts['replay']} frames that had come before have come again, and were dropped: somebody repeats "
-                "what members have sent"
-            )
+        for reason, what in UNPROVEN.items():
+            if counts[reason]:
+                found.setdefault(0, {})[reason] = f"{counts[reason]} frames {what}"
 
     def tell_dropped(self) -> None:
         """Say how many frames were refused for other reasons, once a minute at most."""
