@@ -20,7 +20,7 @@ from ..storage.in_use import by_node
 from ..storage.snapshot_format import Descriptor
 
 PIECE = 128 << 10  # bytes of a state in a round, at most
-REST = 1.5  # times as long as it has worked
+REST = 3  # times as long as it has worked
 WORK_NS = 500_000  # of work before a rest: what is shorter costs more to count than it takes
 
 Ended = Callable[[Descriptor, "BaseException | None"], None]
