@@ -96,6 +96,7 @@ COMPILED = {
     "raftx.node.futures": "raftx/node/futures.py",
     "raftx.node.outcomes": "raftx/node/outcomes.py",
     "raftx.node.batches": "raftx/node/batches.py",
+    "raftx.node.readers": "raftx/node/readers.py",
     "raftx.node.apply": "raftx/node/apply.py",
     "raftx.node.proposer": "raftx/node/proposer.py",
     "raftx.node.patience": "raftx/node/patience.py",

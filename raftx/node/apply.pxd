@@ -5,6 +5,7 @@ from .._native.threads cimport Event, ProposalQueue
 from .batches cimport ApplyBatch
 from .channels cimport ApplyGauges, ApplyQueue
 from .outcomes cimport Outcomes, Raised
+from .readers cimport Readers
 
 cdef int ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2, ENTRY_NORMAL, ENTRY_SESSION
 cdef uint64_t KNOWN_REFUSALS, REFUSED_UNCOMMITTED, REFUSED_DISK_FULL, REFUSED_LEADER_FULL, REFUSED_STOPPED
@@ -23,7 +24,7 @@ cdef class Applier:
     cdef readonly ApplyGauges gauges
     cdef readonly Outcomes outcomes
     cdef object state_machine, leadership
-    cdef readonly object readers
+    cdef readonly Readers readers
     cdef public bint returns_errors
     cdef public object committed, state_changes, keeper, open_snapshot, compact, where, members, changer, chronicle, untaken
     cdef readonly uint64_t held, held_term, place, bytes, due_index, due_bytes

@@ -88,7 +88,7 @@ class Applier:
         self.state_machine = state_machine
         self.outcomes = outcomes
         self.leadership = Leadership(outcomes)
-        self.readers = Readers(outcomes, state_machine)
+        self.readers = Readers(outcomes, state_machine, gauges, applies.event)
         self.engine_event: Any = None
         #: the directory of the log, for a user who has to make room there
         self.where = ""
@@ -237,11 +237,13 @@ class Applier:
             self.chronicle.transfer(*self.applies.transfer(row))
             self.outcomes.wake_all()
         elif kind == ROW_READ_AT:
-            self.readers.answered(*self.applies.read_at(row))
+            newest, index, since = self.applies.read_at(row)
+            self.readers.answered(newest, index, since)
             self.readers.applied(self.gauges.index)
             self.outcomes.wake_all()
         elif kind == ROW_LEASED_AT:
-            self.readers.lease_answered(*self.applies.leased_at(row))
+            newest, index = self.applies.leased_at(row)
+            self.readers.lease_answered(newest, index)
             self.readers.applied(self.gauges.index)
             self.outcomes.wake_all()
         elif kind == ROW_RESTORE:

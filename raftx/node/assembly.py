@@ -58,13 +58,12 @@ from .disagreements import Disagreements
 from .divergence import contradiction
 from .engine import Engine
 from .events import History, Published, Stream
-from .futures import Future
 from .keeper import Keeper, applied_by, check_machine, check_methods, check_restore
 from .lifecycle import Task
 from .lookout import Lookout
 from .members import Directory, Members, Membership, membership_at, of_kept, of_snapshot
 from .memory import Memory
-from .outcomes import KIND_READ, Outcomes
+from .outcomes import Outcomes
 from .patience import Patience
 from .planned import Planned
 from .proposer import Proposer
@@ -385,6 +384,7 @@ def assemble(
             transport_adapter = TransportAdapter(transport, inner, commands)
             transport.start(config.id, inner.deliver)
     applier = Applier(config.id, proposals, applies, engine.apply_gauges, outside.state_machine, outcomes)
+    applier.readers.attach(engine.reads, engine.gauges, clock, event)
     chronicle = Chronicle(config.id, clock, outside.timeline)
     applier.engine_event, applier.chronicle = event, chronicle
     applier.returns_errors = config.on_apply_error == "return"
@@ -455,18 +455,9 @@ def assemble(
 
     members = Members(config.id, first, engine.changes.installs, publish, directory, lambda index: changer.ended(index))
 
-    def read() -> Future[Any]:
-        future: Future[Any] = Future()
-        future._owner = outcomes
-        ticket = applier.readers.add(outcomes.open(KIND_READ, future), None)
-        if ticket:
-            engine.reads.want(ticket)
-            event.py_wake()
-        return future
-
     changer = Changer(
         config.id, members, engine.gauges, engine.apply_gauges, commands, outcomes, clock, watch.event.py_wake, applied,
-        read,
+        lambda: applier.readers.read(None, False),
     )  # fmt: skip
     applier.members, applier.changer, watch.changer = members, changer, changer
     members.begin()

@@ -31,6 +31,9 @@ cdef class Outcomes:
     cdef readonly object cause
     cdef public object stamps
     cdef readonly uint64_t ended_again
+    @cython.locals(number=uint64_t)
+    cpdef uint64_t open(self, int kind, Future future) except 0
+    cpdef object settle(self, uint64_t number, object value)
     cdef int finish(self, uint64_t sequence, uint64_t index, uint64_t term, object result) except -1 with gil
     cdef int finish_other(self, uint64_t sequence, object item, object outcome) except -1 with gil
     cdef int settle_future(self, Future future, uint64_t index, uint64_t term, object result) except -1 with gil

@@ -40,6 +40,8 @@ KIND_COMPACTION = 6
 KIND_BACKUP = 7
 KIND_STEP_DOWN = 8
 KIND_APPLIED = 9  # somebody waits for an entry to be applied here
+#: these have their own time, or take as long as they take
+OWN_TIME = frozenset((KIND_SNAPSHOT, KIND_BACKUP, KIND_CHANGE, KIND_APPLIED))
 
 
 class Raised:
@@ -183,8 +185,7 @@ class Outcomes:
         """A request other than a proposal, before it is handed over: its number."""
         number = kind * KIND_UNIT + next(self.counts)
         self.pending[number] = future
-        if kind not in (KIND_SNAPSHOT, KIND_BACKUP, KIND_CHANGE, KIND_APPLIED):
-            # Those have their own time, or take as long as they take.
+        if kind not in OWN_TIME:
             self.opened.append(number)
         if self.ended:
             self.look_again(number)

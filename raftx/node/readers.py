@@ -14,20 +14,27 @@ from collections.abc import Callable
 from inspect import isasyncgen, isasyncgenfunction, iscoroutine, iscoroutinefunction, isgenerator, isgeneratorfunction
 from typing import Any
 
-from ..errors import UsageError
-from .outcomes import Outcomes
+from .._native.threads import Clock, Event
+from ..errors import Busy, UsageError
+from .channels import ApplyGauges, Gauges
+from .futures import Future
+from .outcomes import KIND_APPLIED, KIND_READ, Outcomes
+from .reads import Reads
 
 READS_MAX = 65_536  # that may wait for an index
 LEFT = 1000  # waits for entries that may stay here after they were given up
+DIVERGED = "what is committed here contradicts the leader's log: status() has more"
 NO_LEADER = "nothing so new is here, and no leader is known that could be asked"
 
 
 class Readers:
-    """machine: what the functions of queries are called with."""
+    """machine: what the functions of queries are called with; applies: wakes the apply thread. See ``attach``."""
 
-    def __init__(self, outcomes: Outcomes, machine: Any) -> None:
+    def __init__(self, outcomes: Outcomes, machine: Any, gauges: ApplyGauges, applies: Event) -> None:
         self.outcomes = outcomes
         self.machine = machine
+        self.apply_gauges = gauges
+        self.applies = applies
         #: tickets, in the order in which reads were asked for
         self.tickets = itertools.count(1)
         #: (ticket, number of the request, function or None) of those without an index, in order of their tickets but
@@ -36,6 +43,8 @@ class Readers:
         self.leased: collections.deque[tuple[int, int, Callable[[Any], Any] | None]] = collections.deque()
         #: (index, number, function) of those with one. Invariant: indexes do not fall
         self.indexed: collections.deque[tuple[int, int, Callable[[Any], Any] | None]] = collections.deque()
+        #: the highest index that was given to any: what is in ``indexed``, and was, is not above it
+        self.newest_index = 0
         #: requests that were added by any thread and not looked at: (index that is to be applied, number, function)
         self.added: collections.deque[tuple[int, int, Callable[[Any], Any] | None]] = collections.deque()
         #: (index, number) of waits for an entry; the smallest index first
@@ -47,19 +56,80 @@ class Readers:
         self.answers: collections.deque[tuple[int, int]] = collections.deque()
         self.fresh_at = 0
 
+    def attach(self, reads: Reads, gauges: Gauges, clock: Clock, event: Event) -> None:
+        """The engine that is asked; event: wakes it. Before the first read."""
+        self.reads = reads
+        self.gauges = gauges
+        self.clock = clock
+        self.event = event
+
     # --- any thread ----------------------------------------------------------------------------------
 
-    def add(self, number: int, function: Callable[[Any], Any] | None, by_lease: bool = False) -> int:
-        """A read. The ticket up to which the engine is to be asked then; 0 when too many wait. Any thread.
+    def read(self, function: Callable[[Any], Any] | None, by_lease: bool) -> Future[Any]:
+        """A read, or the function behind one; see Node.read and Node.query. Any thread."""
+        future: Future[Any] = Future()
+        future._owner = self.outcomes
+        number = self.outcomes.open(KIND_READ, future)
+        if self.gauges.diverged:
+            self.outcomes.reject(number, DIVERGED)
+        else:
+            self.ask(number, function, by_lease)
+        return future
 
-        It is a later one than the read's own: the answer for that may have come before the read was here.
+    def ask(self, number: int, function: Callable[[Any], Any] | None, by_lease: bool) -> int:
+        """Let the engine ask for the index of a read. The ticket that it is wanted by; 0 when too many wait.
+
+        That is a later one than the read's own: the answer for the latter may have come before the read was here.
         """
         if len(self.waiting) + len(self.leased) >= READS_MAX:
+            self.outcomes.reject(number, full(), Busy)
             return 0
         (self.leased if by_lease else self.waiting).append((next(self.tickets), number, function))
-        return next(self.tickets)
+        ticket: int = next(self.tickets)
+        self.reads.want(ticket, by_lease)
+        self.event.wake()
+        return ticket
 
-    def add_indexed(self, index: int, number: int, function: Callable[[Any], Any] | None = None) -> bool:
+    def read_stale(self, function: Callable[[Any], Any] | None, most_ns: int) -> Future[Any]:
+        """A read of what may be older by so much. Any thread."""
+        since = self.fresh_at
+        age = self.clock.boot() - since
+        future: Future[Any] = Future()
+        future._owner = self.outcomes
+        number = self.outcomes.open(KIND_READ, future)
+        if self.gauges.diverged:
+            self.outcomes.reject(number, DIVERGED)
+        elif since != 0 and age <= most_ns:
+            if 2 * age > most_ns:
+                # Ahead of time, so that the next ones need not wait.
+                self.reads.want(next(self.tickets), False)
+                self.event.wake()
+            if function is None:
+                self.outcomes.settle(number, self.apply_gauges.index)
+            elif self.add_indexed(0, number, function):
+                self.applies.wake()
+            else:
+                self.outcomes.reject(number, full(), Busy)
+        else:
+            ticket = self.ask(number, function, False)
+            if ticket != 0:
+                self.impatient.append((ticket, number))
+                if self.gauges.leader == 0:
+                    self.outcomes.reject(number, NO_LEADER)
+        return future
+
+    def wait_applied(self, index: int) -> tuple[Future[None], int] | None:
+        """Ends once that entry is applied: a Future, and the number of the request; None when too many wait."""
+        future: Future[None] = Future()
+        future._owner = self.outcomes
+        number = self.outcomes.open(KIND_APPLIED, future)
+        if not self.add_indexed(index, number, None):
+            self.outcomes.pending.pop(number, None)
+            return None
+        self.applies.wake()
+        return future, number
+
+    def add_indexed(self, index: int, number: int, function: Callable[[Any], Any] | None) -> bool:
         """Something that may be done once ``index`` is applied: False when too many wait. Any thread.
 
         The apply thread is to be woken.
@@ -71,61 +141,65 @@ class Readers:
 
     # --- the apply thread ----------------------------------------------------------------------------
 
-    def answered(self, newest: int, index: int, since: int) -> None:
+    def answered(self, newest: int, index: int, since: int) -> int:
         """Reads up to this ticket may be done once ``index`` is applied; the question was asked at ``since``.
 
         One that was added behind a later one may stay: the engine is asked for it, too, and its answer comes.
         """
-        self._give_index(self.waiting, newest, index)
-        self._give_index(self.leased, newest, index)
+        self.give_index(self.waiting, newest, index)
+        self.give_index(self.leased, newest, index)
         self.answers.append((index, since))
         while self.impatient and self.impatient[0][0] <= newest:
             self.impatient.popleft()
+        return 0
 
-    def lease_answered(self, newest: int, index: int) -> None:
+    def lease_answered(self, newest: int, index: int) -> int:
         """The same of reads by lease alone."""
-        self._give_index(self.leased, newest, index)
+        self.give_index(self.leased, newest, index)
+        return 0
 
-    def _give_index(
+    def give_index(
         self, queue: collections.deque[tuple[int, int, Callable[[Any], Any] | None]], newest: int, index: int
-    ) -> None:
-        if self.indexed:
-            index = max(index, self.indexed[-1][0])
+    ) -> int:
+        self.newest_index = max(self.newest_index, index)
         while queue and queue[0][0] <= newest:
             _, number, function = queue.popleft()
-            self.indexed.append((index, number, function))
+            self.indexed.append((self.newest_index, number, function))
+        return 0
 
-    def applied(self, index: int) -> None:
+    def applied(self, index: int) -> int:
         """Everything up to ``index`` is applied. Wakes nobody; runs the functions of queries."""
         while self.answers and self.answers[0][0] <= index:
             self.fresh_at = max(self.fresh_at, self.answers.popleft()[1])
         while self.indexed and self.indexed[0][0] <= index:
             _, number, function = self.indexed.popleft()
-            self._end(number, function, index)
+            self.end(number, function, index)
         while self.added:
             least, number, function = self.added.popleft()
             if least <= index:
-                self._end(number, function, index)
+                self.end(number, function, index)
             else:
                 heapq.heappush(self.awaited, (least, number))
                 if len(self.awaited) > 2 * len(self.outcomes.pending) + LEFT:
                     self.awaited = [each for each in self.awaited if self.outcomes.is_open(each[1])]
                     heapq.heapify(self.awaited)
         while self.awaited and self.awaited[0][0] <= index:
-            self._end(heapq.heappop(self.awaited)[1], None, index)
+            self.end(heapq.heappop(self.awaited)[1], None, index)
+        return 0
 
     def leaderless(self) -> None:
         """No leader is known: stale reads that wait for an answer of one end. Wakes nobody."""
         while self.impatient:
             self.outcomes.reject(self.impatient.popleft()[1], NO_LEADER)
 
-    def _end(self, number: int, function: Callable[[Any], Any] | None, index: int) -> None:
+    def end(self, number: int, function: Callable[[Any], Any] | None, index: int) -> int:
         if function is None:
             self.outcomes.settle(number, index)
         elif self.outcomes.is_open(number):
-            self._query(number, function)
+            self.query(number, function)
+        return 0
 
-    def _query(self, number: int, function: Callable[[Any], Any]) -> None:
+    def query(self, number: int, function: Callable[[Any], Any]) -> int:
         try:
             value = function(self.machine)
             refuse_unfinished(value)
@@ -133,6 +207,12 @@ class Readers:
             self.outcomes.fail(number, error)
         else:
             self.outcomes.settle(number, value)
+        return 0
+
+
+def full() -> str:
+    """Why a read is refused."""
+    return f"{READS_MAX} reads wait already"
 
 
 def check_function(function: object) -> None:

@@ -63,11 +63,13 @@ class Reads:
             return True
         return self.asked == 0 and self.wanted > self.answered and (self.core.role == LEADER or self.core.lead != 0)
 
-    def want(self, number: int, by_lease: bool = False) -> None:
-        """A read; the engine is to be woken. Any thread, with the GIL."""
+    def want(self, number: int, by_lease: bool) -> int:
+        """A read; the engine is to be woken. Any thread."""
         cell = 1 if by_lease else 0
-        while (newest := self.newest[cell]) < number and not self.newest.py_replace(cell, newest, number):
-            pass
+        newest = self.newest.get(cell)
+        while newest < number and not self.newest.replace(cell, newest, number):
+            newest = self.newest.get(cell)
+        return 0
 
     def tick(self) -> int:
         """One tick of time has passed."""

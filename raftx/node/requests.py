@@ -22,18 +22,16 @@ from .futures import Done, Future
 from .keeper import Backup
 from .lifecycle import Life
 from .outcomes import (
-    KIND_APPLIED,
     KIND_BACKUP,
     KIND_CAMPAIGN,
     KIND_COMPACTION,
-    KIND_READ,
     KIND_SNAPSHOT,
     KIND_STEP_DOWN,
     KIND_TRANSFER,
     Outcomes,
 )
 from .proposer import Data, check_datas, size_of
-from .readers import NO_LEADER, READS_MAX, check_function
+from .readers import READS_MAX, check_function
 from .session import TTL, Session
 from .session_format import HEADER, OPENING
 from .session_table import SESSIONS_LIVE
@@ -203,6 +201,8 @@ class Requests(Generic[R]):
         other levels, for what is no staleness, and for a lease without check_quorum, or with an election timeout of
         two heartbeat intervals or less.
         """
+        if level == "linearizable" and max_staleness is None and self._life.phase == lifecycle.RUNNING:
+            return self._made().applier.readers.read(None, False)  # of many at once, at little cost
         return self._read(None, level, max_staleness)
 
     def query(
@@ -235,49 +235,10 @@ class Requests(Generic[R]):
                 'level="lease" needs check_quorum=True and election_ticks above 2 * heartbeat_ticks, on all members: '
                 "without them voters may help another leader at any time"
             )
-        if parts.engine.gauges.diverged:
-            future, request = self._open(KIND_READ)
-            self._outcomes.reject(request, "what is committed here contradicts the leader's log: status() has more")
-            return future
         if level == "stale":
             assert max_staleness is not None
-            return self._read_stale(parts, function, int(min(max_staleness, SECONDS_MAX) * 1e9))
-        future, request = self._open(KIND_READ)
-        self._ask(parts, request, function, by_lease)
-        return future
-
-    def _read_stale(self, parts: Parts, function: Callable[[Any], Any] | None, most_ns: int) -> Future[Any]:
-        readers = parts.applier.readers
-        since = readers.fresh_at
-        age = parts.clock.py_boot() - since
-        future, request = self._open(KIND_READ)
-        if since and age <= most_ns:
-            if 2 * age > most_ns:
-                # Ahead of time, so that the next ones need not wait.
-                parts.engine.reads.want(next(readers.tickets))
-                parts.engine.event.py_wake()
-            if function is None:
-                self._outcomes.settle(request, int(parts.engine.apply_gauges.index))
-            elif readers.add_indexed(0, request, function):
-                parts.applier.applies.event.py_wake()
-            else:
-                self._outcomes.reject(request, f"{READS_MAX} reads wait already", Busy)
-            return future
-        ticket = self._ask(parts, request, function, False)
-        if ticket:
-            readers.impatient.append((ticket, request))
-            if self.leader_id == 0:
-                self._outcomes.reject(request, NO_LEADER)
-        return future
-
-    def _ask(self, parts: Parts, request: int, function: Callable[[Any], Any] | None, by_lease: bool) -> int:
-        ticket: int = parts.applier.readers.add(request, function, by_lease)
-        if ticket:
-            parts.engine.reads.want(ticket, by_lease)
-            parts.engine.event.py_wake()
-        else:
-            self._outcomes.reject(request, f"{READS_MAX} reads wait already", Busy)
-        return ticket
+            return parts.applier.readers.read_stale(function, int(min(max_staleness, SECONDS_MAX) * 1e9))
+        return parts.applier.readers.read(function, by_lease)
 
     def wait_leader(self, timeout: float | None = None) -> int:
         """Wait until this member knows a leader; returns its id. Raises TimeoutError, Stopped or what ended the node.
@@ -364,12 +325,10 @@ class Requests(Generic[R]):
         parts = self._made()
         if parts.engine.apply_gauges.index >= index:
             return None
-        future, request = self._open(KIND_APPLIED)
-        if not parts.applier.readers.add_indexed(index, request):
-            self._outcomes.pending.pop(request, None)
+        asked = parts.applier.readers.wait_applied(index)
+        if asked is None:
             raise Busy(f"{READS_MAX} requests wait already")
-        parts.applier.applies.event.py_wake()
-        return future, request
+        return asked
 
     def _not_applied(self, index: int, timeout: float | None) -> TimeoutError:
         return TimeoutError(f"entry {index} is not applied after {timeout} s: {self.applied_index} is the last one")

@@ -179,7 +179,7 @@ MUTANTS = (
         0,
         "a stale read is done however old what is here may be",
         STALE,
-        (Edit(REQUESTS, "        if since and age <= most_ns:\n", "        if since:\n"),),
+        (Edit(READERS, "        elif since != 0 and age <= most_ns:\n", "        elif since != 0:\n"),),
     ),
     Mutant(
         "stale-before-it-is-applied",

@@ -50,7 +50,7 @@ MUTANTS = (
         0,
         "a read that comes behind the answer for its own ticket waits for ever",
         TESTS,
-        (Edit(READERS, "        return next(self.tickets)\n", "        return self.waiting[-1][0]\n"),),
+        (Edit(READERS, "        ticket: int = next(self.tickets)\n", "        ticket: int = self.waiting[-1][0]\n"),),
     ),
     Mutant(
         "answer-to-another-life",
