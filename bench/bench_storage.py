@@ -170,7 +170,7 @@ def append(directory: Path) -> dict[str, float]:
 def opening(directory: Path) -> dict[str, float]:
     """MB/s of the log that is read, checked and loaded, from the cache."""
     import raftx
-    from raftx.node.assembly import load_log
+    from raftx.node.opening import load_log
 
     log = Served(directory / "log")
     log.compacts = False

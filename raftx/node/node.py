@@ -25,13 +25,14 @@ from ..storage.protocol import Storage
 from ..transport.protocol import Transport
 from ..types import LEADER, ConfState, Role, StateChange, check_timeout
 from . import lifecycle, rows
-from .assembly import Outside, Parts, assemble
+from .assembly import assemble
 from .events import Cause, Consumer, History, Published, Stream
 from .executor import Executor, Threads
 from .lifecycle import Life, Worker
 from .looking import Looking
 from .members import Membership
 from .outcomes import Outcomes
+from .parts import Outside, Parts
 from .requests import R
 from .serving import make_server
 from .status import QueueStatus, Status, disk_status, latency_status, published

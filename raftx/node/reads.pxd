@@ -31,7 +31,7 @@ cdef class Reads:
     @cython.locals(newest=uint64_t, leased=uint64_t)
     cdef bint waiting(self) noexcept nogil
     @cython.locals(cell=int, newest=uint64_t)
-    cpdef int want(self, uint64_t number, bint by_lease) noexcept nogil
+    cdef int want(self, uint64_t number, bint by_lease) noexcept nogil
     cdef int tick(self) noexcept nogil
     cdef int ask(self) except -1 nogil
     @cython.locals(index=uint64_t, rest=int64_t)

@@ -71,6 +71,10 @@ class Reads:
             newest = self.newest.get(cell)
         return 0
 
+    def py_want(self, number: int) -> None:
+        """``want`` one that is not by lease, from Python."""
+        self.want(number, False)
+
     def tick(self) -> int:
         """One tick of time has passed."""
         self.ticks += 1

@@ -16,7 +16,6 @@ from ..storage.snapshot_copy import file_path
 from ..storage.snapshot_format import Descriptor
 from ..types import StateChange, check_id, check_timeout, is_id
 from . import lifecycle
-from .assembly import Outside, Parts
 from .events import Cause, Consumer
 from .futures import Done, Future
 from .keeper import Backup
@@ -30,6 +29,7 @@ from .outcomes import (
     KIND_TRANSFER,
     Outcomes,
 )
+from .parts import Outside, Parts
 from .proposer import Data, check_datas, size_of
 from .readers import READS_MAX, check_function
 from .session import TTL, Session

@@ -167,7 +167,7 @@ def test_proposals_that_were_lost_hold_up_others_for_a_moment_only(world):
 
 
 def test_windows_are_smaller_than_the_queues_of_a_transport(impl):
-    fitted = module(impl, "node.assembly").fitted
+    fitted = module(impl, "node.opening").fitted
     config = impl.Config(id=1)
 
     class Queues:

@@ -273,7 +273,7 @@ def test_answers_to_an_earlier_life_do_not_count(world, impl):
     for number, (life, asked_at, counts) in enumerate(((own - 1, 1, False), (own, late, False), (own, 1, True))):
         numbers = ((1 << 40) + number, life, asked_at, core.term)
         question = b"".join(each.to_bytes(8, "little") for each in numbers)
-        reads.want((1 << 40) + number, False)
+        reads.py_want((1 << 40) + number)
         world.skipped.update({(1, "apply")})
         core.read_states.py_push(
             outbox.Message(15, index=core.committed, entries=[impl.Entry(0, 0, question)], sender=1)

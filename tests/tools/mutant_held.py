@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from tests.tools.mutant_kinds import Edit, Mutant
 
-ASSEMBLY = "raftx/node/assembly.py"
+OPENING = "raftx/node/opening.py"
 ENGINE = "raftx/node/engine.py"
 LEADER = "raftx/consensus/leader.py"
 PASSING = "raftx/node/passing.py"
@@ -99,7 +99,7 @@ MUTANTS = (
         0,
         "a leader has more under way than the queue of its transport takes",
         HELD,
-        (Edit(ASSEMBLY, "        messages = min(messages, max(1, frames // 2))\n", "        messages = messages\n"),),
+        (Edit(OPENING, "        messages = min(messages, max(1, frames // 2))\n", "        messages = messages\n"),),
     ),
     Mutant(
         "election-when-all-disks-stall",

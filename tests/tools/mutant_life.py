@@ -489,7 +489,7 @@ MUTANTS = (
         (
             Edit(
                 "raftx/node/assembly.py",
-                "        outside.committed.on_room = applies.event.py_wake\n",
+                "        outside.committed.on_room = queues.applies.event.py_wake\n",
                 "        outside.committed.on_room = None\n",
             ),
         ),
@@ -501,7 +501,7 @@ MUTANTS = (
         "node/test_channels.py",
         (
             Edit(
-                "raftx/node/assembly.py",
+                "raftx/node/parts.py",
                 "applies.pending + self.commands.pending < applies.capacity // REQUESTS_PART",
                 "applies.pending < applies.capacity",
             ),

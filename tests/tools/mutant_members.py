@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.tools.mutant_kinds import Edit, Mutant
 
-ASSEMBLY = "raftx/node/assembly.py"
+OPENING = "raftx/node/opening.py"
 CHANGER = "raftx/node/changer.py"
 CHANGES = "raftx/node/changes.py"
 ENGINE = "raftx/node/engine.py"
@@ -204,7 +204,7 @@ MUTANTS = (
         0,
         "an old address that a transport is told comes before one that a change has set, behind a snapshot",
         OVER_SOCKETS,
-        (Edit(ASSEMBLY, "    founding = loaded.founded\n", "    founding = first.addresses\n"),),
+        (Edit(OPENING, "            return self.loaded.founded\n", "            return self.first.addresses\n"),),
     ),
     Mutant(
         "who-leads-stays-unknown",
@@ -218,6 +218,6 @@ MUTANTS = (
         0,
         "a rebuilt member believes that all whom it was told founded the cluster, and listens to nobody who came later",
         REBUILT,
-        (Edit(ASSEMBLY, "    if loaded.rebuilt and applied == 0:\n", "    if loaded.rebuilt and applied < 0:\n"),),
+        (Edit(OPENING, "if loaded.rebuilt and self.applied == 0:\n", "if loaded.rebuilt and self.applied < 0:\n"),),
     ),
 )

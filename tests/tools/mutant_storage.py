@@ -20,7 +20,7 @@ MEMORY = "raftx/storage/memory.py"
 PROTOCOL = "raftx/storage/protocol.py"
 RECEIVER = "raftx/storage/snapshot_receiver.py"
 STORE = "raftx/storage/snapshot_store.py"
-ASSEMBLY = "raftx/node/assembly.py"
+OPENING = "raftx/node/opening.py"
 
 HISTORY = "conformance/history/test_history_storage.py"
 SIMULATED = "storage/test_simulated_disk.py"
@@ -445,7 +445,7 @@ MUTANTS = (
         NODE,
         (
             Edit(
-                ASSEMBLY,
+                OPENING,
                 "        log.py_restore(loaded.base_index, loaded.base_term)\n",
                 "        log.py_restore(loaded.base_index - 1, loaded.base_term)\n",
             ),

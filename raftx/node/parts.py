@@ -1,0 +1,257 @@
+"""What a node is given, what it consists of, and which part runs in which worker. Puts nothing together."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from .._native.memory import Entry
+from .._native.threads import Clock
+from ..config import Config
+from ..errors import ConfigError, Corruption, MemoryLost, Removed, StorageError, StorageFailed, WrongDirectory
+from ..storage.lives import OWN_WHY, named, removed
+from ..storage.protocol import Storage
+from ..storage.wal_format import REMOVED, failed_as
+from ..storage.wal_writer import Wal
+from ..storage.writes import WRITES, DiskGauges, WriteQueue
+from ..transport.protocol import Transport
+from ..types import ConfState, StateChange
+from . import contracts
+from .adapter import StorageAdapter, TransportAdapter
+from .apply import Applier
+from .changer import Changer
+from .channels import APPLY_ROWS, COMMAND_ROWS, ApplyQueue, CommandQueue, MemberGauges
+from .courier import Courier
+from .disagreements import Disagreements
+from .divergence import contradiction
+from .engine import Engine
+from .events import History, Published, Stream
+from .keeper import Keeper, check_methods
+from .lifecycle import Task
+from .lookout import Lookout
+from .members import Members, Membership
+from .memory import Memory
+from .proposer import Proposer
+from .reporter import Reporter
+from .rows import REBUILT
+from .snapshots import Snapshotter
+from .timeline import Timeline
+from .watch import Watch
+
+# One in so many rows of the apply queue may be about requests. As many again may be on their way, and own proposals
+# take half of the rows.
+REQUESTS_PART = 8
+
+End = Callable[[BaseException | None], None]
+
+
+@dataclass
+class Rows:
+    """How many rows may wait in each queue."""
+
+    applies: int = APPLY_ROWS  # from the engine for the apply thread, 32 at least
+    writes: int = WRITES  # for the disk
+    commands: int = COMMAND_ROWS  # from Python for the engine
+
+
+@dataclass
+class Outside:
+    """What a node is given, and what of it users hold before it starts."""
+
+    config: Config
+    storage: Storage
+    transport: Transport
+    state_machine: Any
+    clock: Clock
+    state_changes: History[StateChange]
+    #: the membership that the node works with
+    configuration: Published[ConfState]
+    configurations: History[Membership]
+    committed: Stream[Entry] | None = None
+    rows: Rows = field(default_factory=Rows)
+    #: the name of a file, and where it has each member; the membership counts
+    planned: tuple[str, Mapping[int, str]] = ("", MappingProxyType({}))
+    #: bytes in a chunk of the snapshots that are made; 0: as many as are of use
+    chunk_bytes: int = 0
+    #: whether they are this node's to close: not when they said that they are in use
+    owns_storage: bool = True
+    owns_transport: bool = True
+    timeline: Timeline = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.timeline = Timeline(self.clock)
+
+    def check(self) -> None:
+        """Raises ConfigError, which names the field; UsageError where Python runs without the GIL."""
+        contracts.check_gil()
+        contracts.check_settings(self.config, self.transport)
+        if isinstance(self.state_machine, type):
+            raise ConfigError(f"state_machine must be an object, not the class {self.state_machine.__name__}")
+        applies = [callable(getattr(self.state_machine, name, None)) for name in ("apply", "apply_batch")]
+        if self.state_machine is not None and not any(applies):
+            what = type(self.state_machine).__name__
+            raise ConfigError(f"state_machine must be an object with a method apply(entry), not {what}")
+        check_methods(self.state_machine)
+        if not isinstance(self.clock, Clock):
+            raise ConfigError(f"clock must be a raftx.Clock or ManualClock, not {type(self.clock).__name__}")
+        contracts.check_methods_of(self.storage, self.transport)
+        contracts.check_founders(self.config.id, self.storage, self.transport)
+
+
+@dataclass
+class Parts:
+    """The parts of a node that has been assembled. Nothing of it runs before its tasks do."""
+
+    incarnation: int
+    #: the number of this life that others are told
+    life: int
+    engine: Engine
+    applier: Applier
+    proposer: Proposer
+    watch: Watch
+    reporter: Reporter
+    disagreements: Disagreements
+    disk: DiskGauges
+    commands: CommandQueue
+    wal: Wal | None
+    storage_adapter: StorageAdapter | None
+    transport_adapter: TransportAdapter | None
+    writes: WriteQueue
+    clock: Clock
+    keeper: Keeper
+    #: writes snapshots, fetches and serves them; None where storage, or state machine, cannot
+    snapshotter: Snapshotter | None
+    courier: Courier | None
+    memory: Memory
+    members: Members
+    changer: Changer
+    #: entries that the state machine is not given
+    skips: list[int]
+    applies: ApplyQueue
+    #: what the engine publishes of the members
+    peers: MemberGauges
+    lookout: Lookout
+
+    def storage_error(self) -> BaseException:
+        """What the storage failed with."""
+        adapter = self.storage_adapter
+        if adapter is not None and adapter.error is not None:
+            failed = StorageFailed(f"the storage failed: {adapter.error}")
+            failed.__cause__ = adapter.error
+            return failed
+        return StorageFailed(f"{self.applier.where}: {failed_as(self.disk.error)}")
+
+    def memory_lost(self) -> StorageError:
+        """The storage of this node has forgotten something, as another member knows; or its member was removed."""
+        meetings = self.engine.meetings
+        if meetings.lost_why == REMOVED:
+            return Removed(removed(self.engine.core.id))
+        if meetings.apart:
+            return WrongDirectory(
+                f"node {self.engine.core.id} was founded with other first members, or with another state, than member "
+                f"{int(meetings.apart)}, and under the same name of a cluster. Compare the two directories (raftx "
+                "wal info), and found the wrong one anew, in an empty directory. Both stay as they are"
+            )
+        by, life, why = int(meetings.lost_to), int(meetings.lost_life), OWN_WHY.get(meetings.lost_why, "")
+        if meetings.flags & REBUILT and self.engine.core.in_doubt and not meetings.doubted:
+            return MemoryLost(
+                f"node {self.engine.core.id} was rebuilt and lives life {named(self.life)}, and member {by} has met "
+                f"life {named(life)} of it: so nobody believes this one. Start it again: it goes on above that life, "
+                "in doubt as now. If it happens again, the member runs somewhere else, too"
+            )
+        return MemoryLost(
+            f"node {self.engine.core.id} lives life {named(self.life)}, and member {by} has met life {named(life)} of "
+            f"it, {why}. So it has forgotten what it promised, and must not take part. Put back the directory that it "
+            "used last, or rebuild it (raftx wal rebuild)"
+        )
+
+    def diverged(self) -> str:
+        """What of this member's committed entries contradicts its leader's, in words; "" for nothing. Any thread."""
+        found = self.engine.gauges
+        if not found.diverged:
+            return ""
+        return contradiction(
+            found.diverged, found.diverged_ours, found.diverged_theirs, found.diverged_lead, found.diverged_lacks
+        )
+
+    def contradiction(self) -> Corruption:
+        """What the node ends with when that does not go away."""
+        return Corruption(f"node {self.engine.core.id}: {self.diverged()}")
+
+    def waits_for(self, voters: tuple[int, ...]) -> list[int]:
+        """Of these, who has not said that it knows this life, while that keeps it from taking part. Any thread."""
+        if not self.engine.gauges.waiting:
+            return []
+        return [id for id in voters if id != self.engine.core.id and not self.engine.meetings.py_knows(id)]
+
+    def shortage(self) -> str:
+        """What a snapshot from another member could not be stored for; "" for nothing. Any thread."""
+        return self.courier.shortage() if self.courier is not None else ""
+
+    def stuck(self) -> tuple[str, int]:
+        """Why this member cannot take the snapshot that it needs, and which entry it would have then; "" and 0.
+
+        Any thread.
+        """
+        why, index = self.courier.stuck() if self.courier is not None else self.applier.untaken
+        return (why, index) if index > self.engine.gauges.commit else ("", 0)
+
+    def takes_requests(self) -> bool:
+        """Whether another request fits: what is told of them must leave room for what comes of frames. Any thread."""
+        applies = self.applier.applies
+        return applies.pending + self.commands.pending < applies.capacity // REQUESTS_PART
+
+    def stop_engine(self) -> None:
+        """No further proposal, and a last round. Any thread."""
+        self.proposer.proposals.close()
+        self.engine.commands.py_end()
+
+    def end_the_others(self) -> None:
+        """Nothing follows for disk and apply thread. Any thread, once the engine does not run."""
+        self.writes.py_end()
+        self.applier.applies.py_end()
+
+    def tasks(self, engine_ended: End, report_ended: End, ended: End) -> dict[str, Task]:
+        """The work of each worker, by name, in the order they have to be started: each needs those before it.
+
+        engine_ended, report_ended, ended: what is to be done at the end of the engine, of the reporter, of another one.
+        """
+        tasks: dict[str, Task] = {}
+        net, store, wal = self.transport_adapter, self.storage_adapter, self.wal
+        watch, applier, reporter, memory = self.watch, self.applier, self.reporter, self.memory
+        tasks["report"] = Task(reporter.run, reporter.round, report_ended)
+        if net is not None:
+            tasks["net"] = Task(net.run, net.round, ended)
+        if wal is not None:
+            serve = functools.partial(wal.begin_serving, self.writes, self.disk, self.engine.event, self.clock)
+            tasks["reserve"] = Task(wal.reserve.run, wal.reserve.py_round, ended)
+            tasks["disk"] = Task(wal.run, wal.py_round, functools.partial(_wal_ended, wal, ended), begin=serve)
+        elif store is not None:
+            tasks["disk"] = Task(store.run, store.round, ended)
+        if self.snapshotter is not None:
+            tasks["snapshot"] = Task(self.snapshotter.run, self.snapshotter.round, ended)
+        if self.courier is not None:
+            tasks["courier"] = Task(self.courier.run, self.courier.round, ended)
+        tasks["memory"] = Task(memory.run, memory.py_round, functools.partial(_memory_ended, memory, ended))
+        tasks["look"] = Task(self.lookout.run, self.lookout.round, ended)
+        tasks["watch"] = Task(watch.run, watch.round, ended, ends_futures=True)
+        tasks["apply"] = Task(applier.run, applier.round, ended, applier.begin, ends_futures=True)
+        tasks["engine"] = Task(self.engine.run, self.engine.py_round, engine_ended)
+        return tasks
+
+
+def _wal_ended(wal: Wal, ended: End, error: BaseException | None) -> None:
+    try:
+        ended(error)
+    finally:
+        wal.end_serving()
+
+
+def _memory_ended(memory: Memory, ended: End, error: BaseException | None) -> None:
+    if error is None and memory.failed:
+        error = StorageFailed(f"cannot remember another member's life: {os.strerror(-memory.failed)}")
+    ended(error)
