@@ -201,7 +201,8 @@ class Requests(Generic[R]):
         other levels, for what is no staleness, and for a lease without check_quorum, or with an election timeout of
         two heartbeat intervals or less.
         """
-        if level == "linearizable" and max_staleness is None and self._life.phase == lifecycle.RUNNING:
+        life = self._life
+        if level == "linearizable" and max_staleness is None and life.phase == lifecycle.RUNNING and not life.failure:
             return self._made().applier.readers.read(None, False)  # of many at once, at little cost
         return self._read(None, level, max_staleness)
 

@@ -243,7 +243,7 @@ def test_given_up_waits_are_forgotten(impl, monkeypatch):
     node = world.leader()
     readers = node._parts.applier.readers
     for number in range(3000):
-        readers.add_indexed(10**6 + number, 10**9 + number)
+        readers.add_indexed(10**6 + number, 10**9 + number, None)
     world.for_rounds(3)
     assert len(readers.awaited) <= 1001
     world.close()
