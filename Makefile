@@ -42,6 +42,8 @@
 #   make bench-peers [ROUNDS=5] [ONLY=raftx-tcp,hashicorp] [LEVELS=1,64] [SIZES=256] [SECONDS=2] [JSON=file] [PLOTS=directory]
 #                                        a durable cluster beside etcd, hashicorp/raft, dragonboat, PySyncObj and the bare limits,
 #                                        in rounds that take turns; builds or installs them in build/peers (needs Go; apt-get for etcd)
+#   make bench-growth [ROUNDS=3] [ONLY=members,failover] [JSON=file]
+#                                        the cluster with more members, threads and entries, after a kill, behind, idle
 #   make bench-core                      the core beside raft-rs and etcd/raft (needs Rust and Go)
 #   make instructions                    instructions of core operations against those on record (needs valgrind)
 #   make fuzz [FRAMES=1000000]           frames that no honest member can have sent, for a running cluster
@@ -95,7 +97,7 @@ endif
 endif
 
 .PHONY: help demo test test-compiled test-pure test-fast test-debug ubsan lint interaction quorum confchange scenarios parity parity-go parity-rust
-.PHONY: docs wheels readme mixed reach crash damage bits faults kill churn power syscalls losses histories lock-pauses size mutants bench bench-peers bench-core instructions cuts fuzz soak build clean
+.PHONY: docs wheels readme mixed reach crash damage bits faults kill churn power syscalls losses histories lock-pauses size mutants bench bench-peers bench-growth bench-core instructions cuts fuzz soak build clean
 .DELETE_ON_ERROR:
 
 help:
@@ -215,6 +217,9 @@ bench-peers: $(VENV)/.built-compiled $(if $(PLOTS),$(VENV)/.plots)
 	@$(RUN) -m bench.peers.run $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY)) $(if $(LEVELS),--levels $(LEVELS)) \
 		$(if $(SIZES),--sizes $(SIZES)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(JSON),--json '$(JSON)') \
 		$(if $(PLOTS),--plots '$(PLOTS)') $(ARGS)
+
+bench-growth: $(VENV)/.built-compiled
+	@$(RUN) -m bench.growth.run $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json '$(JSON)') $(ARGS)
 
 bench-core: $(VENV)/.built-compiled
 	$(RUN) bench/core_compare.py $(ARGS)

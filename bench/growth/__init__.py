@@ -1,0 +1,1 @@
+"""How the durable cluster behaves as it grows: see run.py."""
