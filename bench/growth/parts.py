@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import socket
@@ -22,6 +23,9 @@ from raftx.measure.network import free_ports
 Row = tuple[str, float, str]
 
 SIZE = 256
+LENGTHS = (10**5, 10**6, 10**7)
+BEHIND = 10**6
+TRIALS = 15
 WARM_S = 0.5
 SYNC_STEP = 4 << 20
 NODES, GROUP = 20, 5  # of one process, and how many make a cluster
@@ -72,16 +76,15 @@ def cost_of_apply(root: Path, transport: str, seconds: float) -> Iterator[Row]:
 
 
 def length_of_log(root: Path, transport: str, seconds: float) -> Iterator[Row]:
-    """A member alone without snapshots, with 10^5 to 10^7 entries of 100 bytes: its memory, and its restart."""
+    """A member alone without snapshots, with ever more entries of 100 bytes: its memory, and its restart."""
     size, total = 100, 0
     with scratch(root, "growth-") as path, Members(path, 1, transport=transport) as members:
         members.leader()
         before = members.ask(1, "usage")["resident"]
-        for count in (10**5, 10**6, 10**7):
+        for count in LENGTHS:
             members.ask(1, "fill", count - total, size)
             total = count
-            status, grown = members.ask(1, "status"), members.ask(1, "usage")["resident"] - before
-            yield f"log of {count:,} entries, log in memory", status["queues"]["log_bytes"] / count, "bytes an entry"
+            grown = members.ask(1, "usage")["resident"] - before
             yield f"log of {count:,} entries, resident", grown / count, "bytes an entry"
             members.kill(1)
             members.begin(1)
@@ -90,10 +93,10 @@ def length_of_log(root: Path, transport: str, seconds: float) -> Iterator[Row]:
 
 
 def failover(root: Path, transport: str, seconds: float) -> Iterator[Row]:
-    """From SIGKILL of the leader to the next acknowledgement, 16 outstanding on each of the others; 15 trials."""
+    """From SIGKILL of the leader to the next acknowledgement, 16 outstanding on each of the others."""
     took, timeout = [], election_s()
     with scratch(root, "growth-") as path, Members(path, 3, transport=transport) as members:
-        for _ in range(15):
+        for _ in range(TRIALS):
             leader = members.leader()
             others = [id for id in members.pipes if id != leader]
             for id in others:
@@ -113,8 +116,8 @@ def failover(root: Path, transport: str, seconds: float) -> Iterator[Row]:
 
 
 def catching_up(root: Path, transport: str, seconds: float) -> Iterator[Row]:
-    """A follower comes back 1,000,000 entries behind, which the leader still has in its log."""
-    count, size = 10**6, 128
+    """A follower comes back far behind; the leader still has all of it in its log."""
+    count, size = BEHIND, 128
     with scratch(root, "growth-") as path, Members(path, 3, transport=transport) as members:
         leader = members.leader()
         follower = next(id for id in members.pipes if id != leader)
@@ -135,11 +138,11 @@ def catching_up(root: Path, transport: str, seconds: float) -> Iterator[Row]:
             time.sleep(0.005)
         took = time.monotonic() - began
         log = count * (size + 32)
-        yield "a follower 1,000,000 entries behind, first entry after its start", (first - began) * 1000, "ms"
-        yield "a follower 1,000,000 entries behind", log / took / 1e6, "MB/s"
+        yield f"a follower {count:,} entries behind, first entry after its start", (first - began) * 1000, "ms"
+        yield f"a follower {count:,} entries behind", log / took / 1e6, "MB/s"
         bare = log / moved(path, log) / 1e6
         yield "socket, file and a sync every 4 MiB", bare, "MB/s"
-        yield "a follower 1,000,000 entries behind / bare", log / took / 1e6 / bare, ""
+        yield f"a follower {count:,} entries behind / bare", log / took / 1e6 / bare, ""
 
 
 def _pour(pipe: Connection, size: int) -> None:
@@ -259,7 +262,7 @@ def idle(root: Path, transport: str, seconds: float) -> Iterator[Row]:
 def many_nodes(transport: str) -> Iterator[Row]:
     """Twenty nodes in one process, in clusters of five, idle: in a process of its own."""
     ours, theirs = SPAWN.Pipe()
-    process = SPAWN.Process(target=_many, args=(theirs, transport), daemon=True)
+    process = SPAWN.Process(target=_many, args=(theirs, transport, NODES // GROUP, IDLE_S), daemon=True)
     start(process)
     try:
         threads, cpu, resident = ours.recv()
@@ -270,7 +273,7 @@ def many_nodes(transport: str) -> Iterator[Row]:
     yield f"{NODES} idle nodes in a process", resident / 1e6, "MB"
 
 
-def _many(pipe: Connection, transport: str) -> None:
+def _many(pipe: Connection, transport: str, clusters: int, seconds: float) -> None:
     from raftx.measure.network import TRANSPORTS
 
     class Nothing:
@@ -278,7 +281,7 @@ def _many(pipe: Connection, transport: str) -> None:
             pass
 
     nodes = []
-    for _ in range(NODES // GROUP):
+    for _ in range(clusters):
         urls = {at + 1: f"tcp://127.0.0.1:{port}" for at, port in enumerate(free_ports(GROUP))}
         for id, url in urls.items():
             link = TRANSPORTS[transport](url, {other: there for other, there in urls.items() if other != id})
@@ -286,13 +289,13 @@ def _many(pipe: Connection, transport: str) -> None:
             nodes.append(raftx.Node(raftx.Config(id=id), storage, link, Nothing()).start())
     for node in nodes:
         node.wait_leader(30.0)
-    time.sleep(2.0)
+    time.sleep(min(2.0, seconds))
     before = usage()
-    time.sleep(IDLE_S)
+    time.sleep(seconds)
     after = usage()
     for node in nodes:
         node.close()
-    pipe.send((after["threads"], (after["cpu"] - before["cpu"]) / IDLE_S * 100, after["resident"]))
+    pipe.send((after["threads"], (after["cpu"] - before["cpu"]) / seconds * 100, after["resident"]))
 
 
 PARTS: dict[str, Callable[[Path, str, float], Iterator[Row]]] = {
