@@ -7,7 +7,6 @@ and refused with a sentence when it is no status.
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 from collections.abc import Callable, Iterable
@@ -141,11 +140,15 @@ class Lookout(Periodic):
 
 
 def _encode(plain: dict[str, object]) -> bytes:
+    import json
+
     return json.dumps(plain, separators=(",", ":")).encode()
 
 
 def decode(record: bytes) -> Status:
     """What a member's answer says. Raises ValueError."""
+    import json
+
     (entry,) = Entry.decode_all(record)
     data = bytes(entry.data)
     if len(data) > ANSWER_BYTES:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import datetime
 import re
 from dataclasses import dataclass
 
@@ -68,6 +67,8 @@ def _time(tag: int, text: bytes) -> int:
         digits = ("20" if int(digits[:2]) < 50 else "19") + digits
     elif tag != LONG_TIME:
         raise ValueError("a certificate has an end of another kind than a time")
+    import datetime
+
     made = datetime.datetime.strptime(digits, "%Y%m%d%H%M%SZ").replace(tzinfo=datetime.timezone.utc)
     return int(made.timestamp())
 

@@ -5,7 +5,6 @@ Opens nothing. A subclass dials and listens; it says how in ``_dial``, ``_dial_n
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import os
 import threading
@@ -246,6 +245,8 @@ def is_local(at: Address) -> bool:
         return True
     if at.host.lower() == "localhost":
         return True
+    import ipaddress
+
     try:
         return ipaddress.ip_address(at.host).is_loopback
     except ValueError:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import ssl
 import stat
 import threading
 import time
@@ -18,7 +17,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import quote
 
 from .._native.identity import Identities
 from ..errors import ConfigError
@@ -47,6 +45,8 @@ def member_uri(cluster: bytes, id: int) -> str:
 
 def cluster_uri(cluster: bytes) -> str:
     """What the names of all members of a cluster begin with."""
+    from urllib.parse import quote
+
     bare = cluster.rstrip(b"\0")
     try:
         name = bare.decode()
@@ -336,6 +336,8 @@ def check_private(path: str | os.PathLike[str], name: str) -> None:
 
 def _check_pair(tls: Tls) -> None:
     """Whether the key is that of the certificate: OpenSSL says so."""
+    import ssl  # here: who uses no TLS need not wait for it
+
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(tls.cert, tls.key, password=lambda: b"")
