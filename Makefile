@@ -32,6 +32,9 @@
 #                                        and the same of simulated ones, and of two histories that meet
 #   make histories [ARGS="--seed 7"]     what clients see of members that are killed, stopped, cut off, added and removed,
 #                                        judged for linearizability, by porcupine too where Go is there; pauses of leaders
+#   make endurance [ARGS="--seconds 3600"]
+#                                        members under load for an hour, with every fault there is: nothing lost, and memory,
+#                                        descriptors and threads flat (root, ip, iptables, losetup)
 #   make lock-pauses [ARGS="--seed 7"]   holders of a lock are stopped for longer than their lease, 200 times: old tokens are refused
 #   make size [ARGS="--members 3"]       ten million entries through a node: memory and disk must not grow with them
 #   make docs                            the documents as a site, in build/site
@@ -97,7 +100,7 @@ endif
 endif
 
 .PHONY: help demo test test-compiled test-pure test-fast test-debug ubsan lint interaction quorum confchange scenarios parity parity-go parity-rust
-.PHONY: docs wheels readme mixed reach crash damage bits faults kill churn power syscalls losses histories lock-pauses size mutants bench bench-peers bench-growth bench-core instructions cuts fuzz soak build clean
+.PHONY: docs wheels readme mixed reach crash damage bits faults kill churn power syscalls losses histories endurance lock-pauses size mutants bench bench-peers bench-growth bench-core instructions cuts fuzz soak build clean
 .DELETE_ON_ERROR:
 
 help:
@@ -183,6 +186,9 @@ losses: $(VENV)/.built-compiled
 
 histories: $(VENV)/.built-compiled
 	@$(RUN) -m tests.tools.histories $(ARGS)
+
+endurance: $(VENV)/.built-compiled
+	@$(RUN) -m tests.tools.endurance $(ARGS)
 
 lock-pauses: $(VENV)/.built-compiled
 	@$(RUN) -m tests.tools.lock_pauses $(ARGS)

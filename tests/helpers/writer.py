@@ -201,14 +201,14 @@ def main() -> int:
     parser.add_argument("--go", action="store_true")
     parser.add_argument("--rest", type=float, default=0, help="milliseconds before each proposal")
     parser.add_argument("--settings", default="{}")
+    parser.add_argument("--transport", default="nng")
     options = parser.parse_args()
     import raftx
 
     logging.basicConfig(level=logging.WARNING)
     machine = Kept()
-    node = make_node(
-        raftx, options.directory, machine, options.id, json.loads(options.urls or "null"), options.settings
-    )
+    urls = json.loads(options.urls or "null")
+    node = make_node(raftx, options.directory, machine, options.id, urls, options.settings, options.transport)
     try:
         node.start()
     except Exception as error:
@@ -227,13 +227,19 @@ def main() -> int:
     return 0
 
 
-def make_node(raftx, directory: str, machine: Kept, id: int = 1, urls=None, settings: str = "{}"):
+def make_node(
+    raftx, directory: str, machine: Kept, id: int = 1, urls=None, settings: str = "{}", transport: str = "nng"
+):
     """A member of a cluster that replicates ``Kept``; alone without ``urls``. Not started."""
     urls = {int(each): url for each, url in (urls or {}).items()}
     common = {"tick_ms": 10, "election_ticks": 10 if len(urls) < 2 else 20, "snapshot_entries": 200, "keep_entries": 20}
     config = raftx.Config(id=id, **{**common, **json.loads(settings)})
-    transport = raftx.NngTransport(urls[id], peers=urls) if urls else raftx.MemoryNetwork().transport()
-    return raftx.Node(config, raftx.FileStorage(directory), transport, machine)
+    if urls:
+        made = raftx.TcpTransport if transport == "tcp" else raftx.NngTransport
+        link = made(urls[id], peers=urls, insecure="127.0.0.1" not in urls[id])
+    else:
+        link = raftx.MemoryNetwork().transport()
+    return raftx.Node(config, raftx.FileStorage(directory), link, machine)
 
 
 if __name__ == "__main__":

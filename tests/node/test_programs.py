@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tests.tools import churn, kill, memory_loss, power_cuts, size, syscalls
+from tests.tools import churn, endurance, kill, memory_loss, power_cuts, size, syscalls
 
 
 @pytest.mark.slow
@@ -83,3 +83,25 @@ def test_members_come_and_go_while_they_are_killed(tell):
     counts = churn.run(2, 5)
     tell(f"2 members came and went: {counts['checked']} checked, {counts['kills']} kills")
     assert counts["checked"] > 0 and counts["done changes"] == 4
+
+
+@pytest.mark.slow
+def test_every_fault_once(tell):
+    try:
+        group, faults = endurance.run(5, 7)
+    except endurance.CannotEndure as error:
+        pytest.skip(f"members cannot be given all faults here: {error}")
+    assert group.judge.counts["checked"] > 0
+    tell(f"{group.judge.counts['checked']:,} acknowledged entries are there after {', '.join(faults)}")
+
+
+def test_what_grows_is_told():
+    samples = endurance.Samples()
+    for at in range(200):
+        used = {"resident": (40 << 20) + at * (1 << 17), "descriptors": 30 + at // 20, "threads": 13 + at % 2}
+        samples.rows.append((36.0 * at, used))
+    assert [text.split(" ")[0] for text in samples.grown()] == ["resident", "descriptors"]
+    assert samples.slope("resident") == pytest.approx(100 * (1 << 17))
+    assert abs(samples.slope("threads")) < 0.1
+    samples.rows[endurance.SAMPLES - 1 :] = []
+    assert samples.grown() == []
