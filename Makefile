@@ -12,6 +12,7 @@
 #                                        SANITIZE=1: and on one with address and undefined-behaviour sanitizers;
 #                                        ARGS=--fast: native, storage and engine; ARGS="-k name" goes to pytest
 #   make ubsan                           the tests on a build that reports undefined behaviour; ARGS=--fast: most of them
+#   make valgrind                        the tests of native code under valgrind (five minutes): accesses, unset bytes, leaks
 #   make lint                            ruff, mypy, cython-lint
 #   make interaction FILES="..."         run etcd's interaction scripts on the core; likewise
 #   make quorum FILES="...", make confchange FILES="..."
@@ -99,7 +100,7 @@ $(error say which scripts: make $(firstword $(MAKECMDGOALS)) FILES="...")
 endif
 endif
 
-.PHONY: help demo test test-compiled test-pure test-fast test-debug ubsan lint interaction quorum confchange scenarios parity parity-go parity-rust
+.PHONY: help demo test test-compiled test-pure test-fast test-debug ubsan valgrind lint interaction quorum confchange scenarios parity parity-go parity-rust
 .PHONY: docs wheels readme mixed reach crash damage bits faults kill churn power syscalls losses histories endurance lock-pauses size mutants bench bench-peers bench-growth bench-core instructions cuts fuzz soak build clean
 .DELETE_ON_ERROR:
 
@@ -130,6 +131,9 @@ test-debug: $(VENV)/.dev
 # In a copy of the tree, build/ubsan; it takes the C files of the build in place where there are any.
 ubsan: $(VENV)/.dev
 	@$(RUN) -m tests.tools.ubsan $(ARGS)
+
+valgrind: $(VENV)/.built-compiled $(VENV)/.dev
+	@$(RUN) -m tests.tools.valgrind $(ARGS)
 
 lint: $(VENV)/.dev
 	$(RUN) -m ruff check .
