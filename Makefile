@@ -52,6 +52,7 @@
 #   make instructions                    instructions of core operations against those on record (needs valgrind)
 #   make fuzz [FRAMES=1000000]           frames that no honest member can have sent, for a running cluster
 #   make fuzz SECONDS=60                 whatever comes from outside, chosen by coverage (atheris), so long for each way in
+#                                        SANITIZE=1: each on a build with address and undefined-behaviour sanitizers
 #   make cuts [ARGS="--seconds 3,10"]    silent cuts of the network in all lengths and ways: how soon members are back (root, ip, iptables)
 #   make soak [SCHEDULES=100000]         random schedules of whole nodes, and of the core alone, under a checker
 #   make build                           compile in place what changed
@@ -237,8 +238,9 @@ bench-core: $(VENV)/.built-compiled
 instructions: $(VENV)/.built-compiled
 	$(RUN) bench/instructions.py $(ARGS)
 
-fuzz: $(VENV)/.built-compiled
-	$(if $(SECONDS),$(RUN) -m tests.tools.coverage_fuzz --seconds $(SECONDS) $(ARGS),$(RUN) -m tests.tools.frame_fuzz --frames $(FRAMES) $(ARGS))
+# SANITIZE=1: on the build of test-debug SANITIZE=1.
+fuzz: $(VENV)/.built-compiled $(VENV)/.dev
+	@$(RUN) -m $(if $(filter-out 0,$(SANITIZE)),tests.tools.debug --sanitize --module )$(if $(SECONDS),tests.tools.coverage_fuzz --seconds $(SECONDS),tests.tools.frame_fuzz --frames $(FRAMES)) $(ARGS)
 
 cuts: $(VENV)/.built-compiled
 	@$(RUN) -m tests.tools.cuts $(ARGS)

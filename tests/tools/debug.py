@@ -1,6 +1,7 @@
 """The tests on a debug build (RAFTX_BUILD=debug), which is made in a copy of the tree: build/debug.
 
     python -m tests.tools.debug [--sanitize] [--fast] [--build-only] [arguments of pytest]
+    python -m tests.tools.debug [--sanitize] --module tests.tools.frame_fuzz [its arguments]
 
 Compiled code without the GIL trusts its callers with indexes and invariants. This build looks at them
 (raftx/_native/check.h) and ends the process with the place of the first that does not hold; besides, Cython looks at
@@ -10,6 +11,7 @@ the elements of memoryviews, and assertions are on.
 built that way, so libasan is loaded before everything else (LD_PRELOAD), and leaks are not looked for. Python's own
 memory comes from malloc then, so that its bytes have borders that are seen. Any report fails the run, of child
 processes too.
+--module: a program on that build instead of the tests.
 --fast: the tests of what is compiled lowest, of the log on disk and of the engine, for every change.
 
 The tests that are left out are those of ubsan.py. Exit status: pytest's, 1 for a report, 2 when the build cannot be
@@ -138,6 +140,15 @@ def main(arguments: Sequence[str]) -> int:
     arguments = list(arguments)
     flags = [each for each in ("--sanitize", "--fast", "--build-only") if each in arguments]
     arguments = [each for each in arguments if each not in flags]
+    program: list[str] = []
+    if "--module" in arguments:
+        at = arguments.index("--module")
+        program = [sys.executable, "-m", *arguments[at + 1 :]]
+        if not arguments[at + 1 :] or at or "--fast" in flags:
+            print(
+                "debug: --module NAME comes last, with the program's own arguments, and without --fast", file=sys.stderr
+            )
+            return 2
     sanitize = "--sanitize" in flags
     where = SANITIZED if sanitize else BUILD
     try:
@@ -153,7 +164,8 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     if "--build-only" in flags:
         return 0
-    status = subprocess.run(command(arguments, "--fast" in flags), cwd=where, env=variables, check=False).returncode
+    asked = program or command(arguments, "--fast" in flags)
+    status = subprocess.run(asked, cwd=where, env=variables, check=False).returncode
     if not sanitize:
         return status
     for report in reports(where):
