@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import logging
 import socket
 import threading
 import time
@@ -11,7 +10,8 @@ from typing import Any
 
 import uvicorn
 
-from ..errors import ConfigError, TransportError
+from .. import web
+from ..errors import ConfigError
 from .app import application
 from .guard import check_token
 
@@ -32,21 +32,13 @@ def parse(address: object) -> tuple[str, int]:
     raise ConfigError(f"admin must be an address with a port, such as '127.0.0.1:8080', not {address!r}")
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach it there."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def server(node: Any, address: object, *, token: str | None, insecure: bool) -> AdminServer:
     """The server of a node. Raises ConfigError, which names the field."""
     host, port = parse(address)
     check_token(token)
     if not isinstance(insecure, bool):
         raise ConfigError(f"admin_insecure must be True or False, not {insecure!r}")
-    outside = not is_loopback(host)
+    outside = not web.is_loopback(host)
     if outside and token is None and not insecure:
         raise ConfigError(
             f"admin={address!r} can be reached from other machines: give an admin_token, which everything then needs, "
@@ -63,15 +55,8 @@ class AdminServer:
         self.port = port
         self.name = f"raftx-admin-{node.id}"
         app = application(node, token, hosts=() if is_address_like(host) else (host,), protect_reads=protect_reads)
-        config = uvicorn.Config(
+        config = web.config(
             app,
-            log_config=None,
-            log_level=logging.CRITICAL,
-            access_log=False,
-            lifespan="off",
-            server_header=False,
-            proxy_headers=False,
-            ws="none",
             loop="asyncio",
             http="h11",
             limit_concurrency=CONNECTIONS,
@@ -92,13 +77,7 @@ class AdminServer:
 
     def start(self) -> None:
         """Listen, and serve. Raises TransportError when it cannot listen."""
-        try:
-            family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-            made = socket.create_server((self.host, self.port), family=family, backlog=BACKLOG)
-            # Connections inherit it. Else a body waits until the client has acknowledged the head before it.
-            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except OSError as error:
-            raise TransportError(f"the admin server cannot listen on {self.host}:{self.port}: {error}") from error
+        made = web.listening(self.host, self.port, BACKLOG, "the admin server")
         self.port = made.getsockname()[1]
         self._socket = made
         self._thread = threading.Thread(target=self._serve, name=self.name, daemon=True)

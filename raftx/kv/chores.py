@@ -62,9 +62,13 @@ class Chores:
             await asyncio.sleep(1.0)
 
     async def _follow_leaders(self) -> None:
-        async for change in self.service.node.state_changes():
-            if change.leader:
-                self.service.led_term = max(self.service.led_term, change.term)
+        service = self.service
+        async for change in service.node.state_changes():
+            if change.leader and change.term > service.led_term:
+                service.led_term = change.term
+                # What is left of a lease is told by all members, and a new leader gives it more.
+                with service.machine.lock:
+                    service.machine.leases.restart(self._election_ns)
 
     # --- leases --------------------------------------------------------------------------------------
 

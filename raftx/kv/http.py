@@ -25,6 +25,8 @@ PREFIXES = ("/v3/", "/v3beta/")
 WATCH, KEEP_ALIVE = "/watch", "/lease/keepalive"
 #: bytes of JSON for a byte of a request: base64, and what stands around it
 EXPANSION = 2
+SMALL = 4096  # characters of a request on a stream that are looked at as soon as they come
+TOKENS = (b"grpc-metadata-token", b"authorization", b"grpc-metadata-authorization")
 JSON = (b"content-type", b"application/json")
 PLAIN = (b"content-type", b"text/plain; charset=utf-8")
 
@@ -51,24 +53,19 @@ class Face:
                 with contextlib.suppress(Gone):
                     await self._call(path[len(prefix) - 1 :], scope, receive, send)
                 return
-        if path == "/version":
+        if path in ("/version", "/health") and scope["method"] != "GET":
+            await _respond(send, 405, b"Method Not Allowed\n", PLAIN, (b"allow", b"GET"))
+        elif path == "/version":
             body = {"etcdserver": VERSION, "etcdcluster": CLUSTER_VERSION}
-            await self._get(scope, send, 200, js.text_of(body), JSON)
+            await _respond(send, 200, js.text_of(body), JSON)
         elif path == "/health":
-            healthy = scope["method"] == "GET" and await self.service.is_healthy()
+            healthy = await self.service.is_healthy()
             body = {"health": "true" if healthy else "false"}
-            await self._get(scope, send, 200 if healthy else 503, js.text_of(body), JSON)
+            await _respond(send, 200 if healthy else 503, js.text_of(body), JSON)
         elif self.beside is not None:
             await self.beside(scope, receive, send)
         else:
             await _respond(send, 404, b"404 page not found\n", PLAIN)
-
-    @staticmethod
-    async def _get(scope: Scope, send: Send, status: int, body: bytes, kind: tuple[bytes, bytes]) -> None:
-        if scope["method"] not in ("GET", "HEAD"):
-            await _respond(send, 405, b"Method Not Allowed\n", PLAIN)
-            return
-        await _respond(send, status, body, kind)
 
     # --- calls ---------------------------------------------------------------------------------------
 
@@ -102,9 +99,7 @@ class Face:
         except (Gone, asyncio.CancelledError):
             raise
         except Exception as error:
-            # A mistake here; for the client it passes, as far as anybody knows.
-            report(logging.ERROR, "the key-value server could not answer %s:", scope["path"], error=error)
-            await _fail(send, TIMED_OUT())
+            await _fail(send, _mistaken(scope, error))
         else:
             await _respond(send, 200, js.text_of(js.encode(response_type, done)), JSON)
 
@@ -144,6 +139,10 @@ class Face:
                 return
         except KvError as error:
             await out.fail(error)
+        except (Gone, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            await out.fail(_mistaken(scope, error))
         await out.end()
 
     async def _keep_alive(self, receive: Receive, out: _Documents) -> None:
@@ -174,6 +173,9 @@ class Face:
         try:
             async for request in self._documents(receive, m.WATCH, out):
                 stream.ask(request)
+                await stream.room()
+                if stream.closed:
+                    return
             while (await receive())["type"] != "http.disconnect":
                 pass
             raise Gone
@@ -182,10 +184,11 @@ class Face:
 
     async def _documents(self, receive: Receive, type: m.Type, out: _Documents) -> AsyncIterator[m.Message]:
         """The requests in a body, as they come. What is malformed behind an answer ends them, as in etcd."""
-        text, more, first = "", True, True
+        text, more, first, ends = "", True, True, True
         while True:
             try:
-                found, at = js.document(text)
+                # One that is cut goes on until a brace at least: to try it at every byte would take its square.
+                found, at = js.document(text) if ends or not more else (None, -1)
                 if at >= 0:
                     text = text[at:]
                     yield js.decode(type, found)
@@ -201,7 +204,9 @@ class Face:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise Gone
-            text += message.get("body", b"").decode("utf-8", "replace")
+            part: bytes = message.get("body", b"")
+            text += part.decode("utf-8", "replace")
+            ends = b"}" in part or len(text) < SMALL
             more = message.get("more_body", False)
             if len(text) > self._body_max:
                 raise TOO_LARGE
@@ -243,12 +248,22 @@ class _Documents:
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _token(scope: Scope) -> str:
+def _token(scope: Scope) -> str | None:
+    """As etcd's gateway takes it: the first one, that of ``grpc-metadata-token`` before others."""
+    found = None
     for name, value in scope["headers"]:
-        if name == b"authorization":
+        if name in TOKENS and (found is None or name == TOKENS[0]):
             token: str = value.decode("latin-1").strip()
-            return token
-    return ""
+            if name == TOKENS[0]:
+                return token
+            found = token
+    return found
+
+
+def _mistaken(scope: Scope, error: Exception) -> KvError:
+    """A mistake here; for the client it passes, as far as anybody knows."""
+    report(logging.ERROR, "the key-value server could not answer %s:", scope["path"], error=error)
+    return TIMED_OUT()
 
 
 async def _fail(send: Send, error: KvError) -> None:
@@ -256,7 +271,7 @@ async def _fail(send: Send, error: KvError) -> None:
     await _respond(send, error.status, js.text_of(body), JSON)
 
 
-async def _respond(send: Send, status: int, body: bytes, kind: tuple[bytes, bytes]) -> None:
-    headers = [kind, (b"content-length", str(len(body)).encode())]
+async def _respond(send: Send, status: int, body: bytes, *more: tuple[bytes, bytes]) -> None:
+    headers = [*more, (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -104,7 +104,7 @@ def _decode(type: Type, found: Any) -> Message:
         if not isinstance(value, list):
             raise JsonError(f"json: cannot unmarshal {_kind_of(value)} into Go value of type []json.RawMessage")
         read = _READ[field.kind]
-        empty: Any = {} if field.kind == MESSAGE else None
+        empty = _EMPTY.get(field.kind, 0)
         message[field.name] = [read(field, empty if each is None else each) for each in value]
     return message
 
@@ -122,24 +122,24 @@ def _wrong(field: Field, value: Any) -> JsonError:
     return JsonError(f"json: cannot unmarshal {_kind_of(value)} into Go value of field {field.name}")
 
 
-def _read_bytes(field: Field, value: Any) -> bytes:
+def _text_in(field: Field, value: Any) -> str:
+    """A string, and no number that was kept as it is written."""
     if not isinstance(value, str) or isinstance(value, _Float):
         raise _wrong(field, value)
-    if not _BASE64.fullmatch(value):
-        value = value.replace("\r", "").replace("\n", "")
-        if not _BASE64.fullmatch(value):
-            raise JsonError("illegal base64 data")
-    try:
-        return binascii.a2b_base64(value)
-    except binascii.Error as error:
-        raise JsonError("illegal base64 data") from error
+    return value
+
+
+def _read_bytes(field: Field, value: Any) -> bytes:
+    text = _text_in(field, value).replace("\r", "").replace("\n", "")
+    if not _BASE64.fullmatch(text):
+        raise JsonError("illegal base64 data")
+    return binascii.a2b_base64(text)
 
 
 def _read_string(field: Field, value: Any) -> str:
-    if not isinstance(value, str) or isinstance(value, _Float):
-        raise _wrong(field, value)
+    text = _text_in(field, value)
     # A lone half of a character is nothing that UTF-8 could write.
-    return value.encode("utf-8", "replace").decode() if not value.isascii() else value
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _read_integer(field: Field, value: Any) -> int:
@@ -184,6 +184,9 @@ _READ: dict[int, Callable[[Field, Any], Any]] = {
     ENUM: _read_enum,
     MESSAGE: _read_message,
 }
+
+#: what null is in a list, as JSON has it
+_EMPTY: dict[int, Any] = {BYTES: "", STRING: "", BOOL: False, MESSAGE: {}}
 
 # --- writing -------------------------------------------------------------------------------------
 

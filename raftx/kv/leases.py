@@ -99,9 +99,16 @@ class Leases:
             self.by_id[after].keys.add(key)
 
     def take(self, id: int, lease: Lease) -> None:
-        """One that is granted, or comes from a snapshot."""
+        """A new one."""
         self.by_id[id] = lease
         self._note(id, lease)
+
+    def become(self, by_id: dict[int, Lease]) -> None:
+        """Have those of a snapshot."""
+        self.by_id = {}
+        self._due = []
+        for id, lease in by_id.items():
+            self.take(id, lease)
 
     # --- this member's clock -------------------------------------------------------------------------
 

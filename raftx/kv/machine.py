@@ -133,9 +133,10 @@ class KeyValues:
             return snapshots.State(self)
 
     def restore(self, reader: Any) -> None:
-        """The state of a snapshot, in place of this one."""
+        """The state of a snapshot, in place of this one. Who looks at the state waits while it changes places alone."""
+        read = snapshots.read(reader)
         with self.lock:
-            snapshots.restore(self, reader)
+            read.into(self)
             self.restored += 1
         self._tell()
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
-import logging
 import socket
 import ssl
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
+from .. import web
 from ..aio import Node
 from ..errors import ConfigError, RaftError, TransportError
 from ..transport.tls import check_private
@@ -94,15 +93,9 @@ class Server:
         if settings.key_file:
             check_private(settings.key_file, "key_file")
         try:
-            return uvicorn.Config(
+            return web.config(
                 Face(self.service, self._beside()),
-                log_config=None,
-                log_level=logging.CRITICAL,
-                access_log=False,
-                lifespan="off",
-                server_header=False,
-                proxy_headers=False,
-                ws="none",
+                http=web.protocol(),
                 backlog=BACKLOG,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=GRACE_SECONDS,
@@ -117,7 +110,7 @@ class Server:
     def _beside(self) -> ASGIApp | None:
         """The admin pages, where nobody but this machine reaches them, or who has the token."""
         hosts = [address_of(url, "listen")[1] for url in (*self.settings.listen, *self.settings.advertise)]
-        outside = not all(_is_loopback(address_of(url, "listen")[1]) for url in self.settings.listen)
+        outside = not all(web.is_loopback(address_of(url, "listen")[1]) for url in self.settings.listen)
         token = self.settings.admin_token
         if outside and token is None:
             return None
@@ -163,18 +156,4 @@ class Server:
 
 def _listening(url: str) -> socket.socket:
     _, host, port = address_of(url, "listen")
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        made = socket.create_server((host, port), family=family, backlog=BACKLOG)
-        # Connections inherit it. Else a body waits until the client has acknowledged the head before it.
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return made
-    except OSError as error:
-        raise TransportError(f"the key-value server cannot listen on {host}:{port}: {error}") from error
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return web.listening(host, port, BACKLOG, "the key-value server")

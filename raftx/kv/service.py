@@ -105,19 +105,19 @@ class Service:
         """Something was not done, and will be if it is asked for later."""
         return TIMED_OUT() if self.node.leader_id else NO_LEADER()
 
-    async def confirm(self, timeout: float | None = None) -> None:
+    async def confirm(self) -> None:
         """Wait until what was acknowledged before this call is here. Requests that come together share a read."""
         if self._confirming is None:
             loop = asyncio.get_running_loop()
             self._confirming = loop.create_future()
-            loop.call_soon(self._ask, self._confirming, timeout or self.settings.request_timeout)
+            loop.call_soon(self._ask, self._confirming)
         await asyncio.shield(self._confirming)
 
-    def _ask(self, asked: asyncio.Future[None], timeout: float) -> None:
+    def _ask(self, asked: asyncio.Future[None]) -> None:
         """Whoever comes from now on shares the next one."""
         self._confirming = None
         loop = asyncio.get_running_loop()
-        until = loop.time() + timeout
+        until = loop.time() + self.settings.request_timeout
 
         def ask() -> None:
             if asked.done():
@@ -293,8 +293,8 @@ class Service:
         if not self.node.leader_id:
             return False
         try:
-            await self.confirm(HEALTH_SECONDS)
-        except KvError:
+            await asyncio.wait_for(self.confirm(), HEALTH_SECONDS)
+        except (KvError, asyncio.TimeoutError):
             return False
         return True
 

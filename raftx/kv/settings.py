@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import ConfigError
+from .auth import is_hashed
 from .txn import OPERATIONS_MAX
 
 REQUEST_BYTES_MAX = 3 << 19  # 1.5 MiB, as etcd
@@ -74,6 +75,10 @@ class Settings:
         for user, password in self.users.items():
             if not user or not isinstance(password, str) or not password:
                 raise ConfigError(f"users must have a password in quotes for each name, which {user!r} has not")
+            try:
+                is_hashed(password)
+            except ValueError as error:
+                raise ConfigError(f"users: {user!r}: {error}") from error
 
     def _number(self, name: str, low: float, high: float) -> None:
         value = getattr(self, name)
@@ -108,9 +113,9 @@ def seconds_of(text: str, what: str) -> float:
         return int(text) * 3600.0
     total, digits, unit = 0.0, "", ""
     for each in text + "0":
-        if each.isdigit() or each == ".":
+        if each in "0123456789.":
             if unit:
-                if unit not in UNITS or not digits:
+                if unit not in UNITS or not digits.strip(".") or digits.count(".") > 1:
                     break
                 total += float(digits) * UNITS[unit]
                 digits, unit = "", ""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import SnapshotDamaged, SnapshotFailed
 from . import messages, wire
 from .leases import Lease, boot
-from .store import Version
+from .store import Store, Version
 
 if TYPE_CHECKING:
     from .machine import KeyValues
@@ -69,16 +69,33 @@ class State:
                 yield VERSION, VERSION_HEAD.pack(each.mod, each.sub, each.create, each.version, each.lease) + each.value
 
 
-def restore(machine: KeyValues, reader: Any) -> None:
+class Read:
+    """A state that was read, and is nobody's yet."""
+
+    def __init__(self) -> None:
+        self.store = Store()
+        self.leases: dict[int, Lease] = {}
+        self.members: dict[int, Any] = {}
+        self.index = self.term = self.time = 0
+
+    def into(self, machine: KeyValues) -> None:
+        """Put it in place of what the machine has."""
+        machine.store.become(self.store)
+        machine.leases.become(self.leases)
+        machine.members = self.members
+        machine.index, machine.term, machine.time = self.index, self.term, self.time
+
+
+def read(reader: Any) -> Read:
     """Read it all. Raises SnapshotDamaged, SnapshotFailed."""
     magic, format, revision, compacted, index, term, time = HEAD.unpack(_exactly(reader, HEAD.size))
     if magic != MAGIC:
         raise SnapshotFailed("the snapshot is of another state machine than that of raftx serve")
     if format > FORMAT:
         raise SnapshotFailed(f"the snapshot has format {format}, and {FORMAT} is known here: use the newer program")
+    found = Read()
+    found.index, found.term, found.time = index, term, time
     histories: list[list[Version]] = []
-    leases: dict[int, Lease] = {}
-    members = {}
     key = b""
     now = boot()
     for kind, data in _records(reader):
@@ -90,19 +107,17 @@ def restore(machine: KeyValues, reader: Any) -> None:
             histories[-1].append(Version(key, mod, sub, create, version, data[VERSION_HEAD.size :], lease))
         elif kind == LEASE:
             id, ttl, renewed, since = LEASE_HEAD.unpack(data)
-            leases[id] = Lease(ttl, renewed, since, now)
+            # As far as the times of entries tell what is left of it; whoever leads gives it its whole time again.
+            passed = max(0, time - since) if since and time else 0
+            found.leases[id] = Lease(ttl, renewed, since, now - passed)
         elif kind == MEMBER:
             member = wire.decode(messages.MEMBER, data)
-            members[member.get("ID", 0)] = member
-    machine.store.load(revision, compacted, [history for history in histories if history])
-    machine.leases.by_id.clear()
-    for id, one in leases.items():
-        machine.leases.take(id, one)
+            found.members[member.get("ID", 0)] = member
+    found.store.load(revision, compacted, [history for history in histories if history])
     for history in histories:
-        if history and history[-1].lease in leases:
-            leases[history[-1].lease].keys.add(history[-1].key)
-    machine.members = members
-    machine.index, machine.term, machine.time = index, term, time
+        if history and history[-1].lease in found.leases:
+            found.leases[history[-1].lease].keys.add(history[-1].key)
+    return found
 
 
 def _records(reader: Any) -> Iterator[tuple[bytes, bytes]]:

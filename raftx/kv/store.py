@@ -150,6 +150,11 @@ class Store:
 
     # --- snapshots -----------------------------------------------------------------------------------
 
+    def become(self, other: Store) -> None:
+        """Have what the other one has, which nobody else uses."""
+        self.revision, self.compacted, self.first = other.revision, other.compacted, other.first
+        self.keys, self.log, self.size = other.keys, other.log, other.size
+
     def load(self, revision: int, compacted: int, histories: Iterable[list[Version]]) -> None:
         """The state of a snapshot: histories in the order of their keys."""
         self.revision, self.compacted = revision, compacted

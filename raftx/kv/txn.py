@@ -239,7 +239,7 @@ class Work:
         if request.get("count_only"):
             done["count"] = sum(1 for _ in found)
             return done
-        limit = request.get("limit", 0)
+        limit = min(request.get("limit", 0), len(self.store.keys))  # beyond that it cuts nothing
         order, target = request.get("sort_order", m.NONE), request.get("sort_target", m.KEY)
         bounds = [(request[name], within) for name, within in _BOUNDS if request.get(name)]
         if limit > 0 and order == m.NONE and not bounds:

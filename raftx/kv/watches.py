@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from . import messages as m
-from .errors import DUPLICATE_WATCH, EMPTY_RANGE
+from .errors import DUPLICATE_WATCH, EMPTY_RANGE, SERVER_STOPPED
 from .machine import KeyValues
 from .messages import Message
 from .store import Version
@@ -25,6 +25,7 @@ REVISIONS_MAX = 1_000  # that are looked at for one message
 EVENTS_MAX = 1_000  # after which a message ends, behind the revision that it is in
 BYTES_MAX = 1 << 20  # likewise
 PROGRESS_SECONDS = 600.0
+ANSWERS_MAX = 256  # that a client may leave unread before no more is taken from it
 
 
 class Watch:
@@ -72,10 +73,20 @@ class Watches:
         self._by_key: dict[bytes, set[Watch]] = {}
         self._of_ranges: set[Watch] = set()
         self.streams: set[WatchStream] = set()
+        self.closed = False
         machine.listeners.append(self._changed)
+
+    def open(self, stream: WatchStream) -> None:
+        """A stream begins. Raises SERVER_STOPPED."""
+        if self.closed:
+            raise SERVER_STOPPED
+        with self.machine.lock:
+            self.streams.add(stream)
+            self._look()  # nothing is gathered while there is none
 
     def close(self) -> None:
         """End them all. May be called twice."""
+        self.closed = True
         if self._changed in self.machine.listeners:
             self.machine.listeners.remove(self._changed)
         for stream in list(self.streams):
@@ -85,11 +96,13 @@ class Watches:
         """There is something new. On the apply thread."""
         machine = self.machine
         with machine.lock:
-            if self._restored != machine.restored:
-                self._restored = machine.restored
-                self._lost = self._lost or self._noted + 1
-            self._news += machine.store.changed(self._noted + 1, machine.store.revision)
-            self._noted = machine.store.revision
+            restored, self._restored = self._restored != machine.restored, machine.restored
+            noted, self._noted = self._noted, machine.store.revision
+            if not self.streams:
+                return  # to wake the loop would be half of what a write costs here
+            if restored:
+                self._lost = self._lost or noted + 1
+            self._news += machine.store.changed(noted + 1, self._noted)
         if not self._told:
             self._told = True
             with contextlib.suppress(RuntimeError):  # the loop has been closed
@@ -144,32 +157,33 @@ class Watches:
                 del self._by_key[watch.key]
 
     def pull(self, watch: Watch) -> Message | None:
-        """What it is told next; None: nothing for now. One that has ``canceled`` ends it."""
+        """What it is told next; None: nothing for now, if ``next`` is None, too. ``canceled``: it has ended."""
+        if watch.next is None:
+            return None
         store = self.machine.store
-        while watch.next is not None:
-            events: list[Message] = []
-            size = 0
-            with self.machine.lock:
-                if watch.next < store.compacted:
-                    done = {"canceled": True, "compact_revision": store.compacted, "header": self.header(None)}
-                    return {**done, "watch_id": watch.id}
-                last = min(self.seen, watch.next + REVISIONS_MAX - 1)
-                revision = watch.next - 1
-                for changed in store.changed(watch.next, last):
-                    for change in changed:
-                        if watch.wants(change) and not (watch.compacted >= change.mod and store.is_gone(change)):
-                            events.append(self._event(watch, change))
-                            size += len(change.key) + len(change.value)
-                    revision = changed[0].mod if changed else revision
-                    if len(events) >= EVENTS_MAX or size >= BYTES_MAX:
-                        break
-                else:
-                    revision = last
-            watch.next = revision + 1 if revision < self.seen else None
-            if events:
-                watch.told_at = time.monotonic()
-                return {"header": self.header(revision), "watch_id": watch.id, "events": events}
-        return None
+        events: list[Message] = []
+        size = 0
+        with self.machine.lock:
+            if watch.next < store.compacted:
+                done = {"canceled": True, "compact_revision": store.compacted, "header": self.header(None)}
+                return {**done, "watch_id": watch.id}
+            last = min(self.seen, watch.next + REVISIONS_MAX - 1)
+            revision = watch.next - 1
+            for changed in store.changed(watch.next, last):
+                for change in changed:
+                    if watch.wants(change) and not (watch.compacted >= change.mod and store.is_gone(change)):
+                        events.append(self._event(watch, change))
+                        size += len(change.key) + len(change.value)
+                revision = changed[0].mod if changed else revision
+                if len(events) >= EVENTS_MAX or size >= BYTES_MAX:
+                    break
+            else:
+                revision = last
+        watch.next = revision + 1 if revision < self.seen else None
+        if not events:
+            return None
+        watch.told_at = time.monotonic()
+        return {"header": self.header(revision), "watch_id": watch.id, "events": events}
 
     def _event(self, watch: Watch, change: Version) -> Message:
         if change.version:
@@ -192,9 +206,10 @@ class WatchStream:
         self.watches: dict[int, Watch] = {}
         self._answers: collections.deque[Message] = collections.deque()
         self._bell = asyncio.Event()
+        self._room = asyncio.Event()
         self._next_id = 0
         self.closed = False
-        of.streams.add(self)
+        of.open(self)
 
     def close(self) -> None:
         """It ends."""
@@ -206,6 +221,13 @@ class WatchStream:
             self.of.remove(watch)
         self.watches.clear()
         self.wake()
+        self._room.set()
+
+    async def room(self) -> None:
+        """Wait until the client has read what it was answered, but for some of it."""
+        while len(self._answers) >= ANSWERS_MAX and not self.closed:
+            self._room.clear()
+            await self._room.wait()
 
     def wake(self) -> None:
         """There is something to tell."""
@@ -259,18 +281,26 @@ class WatchStream:
         while not self.closed:
             self._bell.clear()
             if self._answers:
+                self._room.set()
                 return self._answers.popleft()
+            behind = False
             for id, watch in list(self.watches.items()):
                 told = self.of.pull(watch)
-                if told is None:
+                behind = watch.next is not None
+                if told is None and not behind:
                     continue
                 # The next one first, the next time.
                 del self.watches[id]
-                if told.get("canceled"):
+                if told is not None and told.get("canceled"):
                     self.of.remove(watch)
                 else:
                     self.watches[id] = watch
-                return told
+                if told is not None:
+                    return told
+                break
+            if behind:
+                await asyncio.sleep(0)  # a long history without anything for it; others have their turn
+                continue
             progress = self._progress()
             if progress is not None:
                 return progress

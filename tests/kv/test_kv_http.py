@@ -286,7 +286,7 @@ def test_tokens_end():
     with pytest.raises(INVALID_TOKEN):
         users.check("nonsense")
     with pytest.raises(USER_EMPTY):
-        users.check("")
+        users.check(None)
     with pytest.raises(AUTH_FAILED):
         users.authenticate("ann", "wrong")
     with pytest.raises(AUTH_NOT_ENABLED):

@@ -35,7 +35,7 @@ LAYERS = [
     {"_core", "_twins"},
     {"consensus"},
     {"storage", "transport"},
-    {"cluster_file"},
+    {"cluster_file", "web"},
     {"node"},
     {"aio", "admin"},
     {"recipes", "kv"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.tools.mutant_kinds import Edit, Mutant
 
+AUTH = "raftx/kv/auth.py"
 CHORES = "raftx/kv/chores.py"
 HTTP = "raftx/kv/http.py"
 LEASE = "raftx/kv/leases.py"
@@ -12,9 +13,11 @@ SNAPSHOTS = "raftx/kv/snapshots.py"
 STORE = "raftx/kv/store.py"
 TXN = "raftx/kv/txn.py"
 WATCHES = "raftx/kv/watches.py"
+WEB = "raftx/web.py"
 
 ANSWERS = "kv/test_etcd_answers.py"
 FACE = "kv/test_kv_http.py"
+HOSTILE = "kv/test_kv_hostile.py"
 SERVED = "kv/test_kv_serve.py"
 STORED = "kv/test_kv_store.py"
 
@@ -178,5 +181,67 @@ MUTANTS = (
                 '        body = js.text_of({"result": js.encode(type, message)})\n',
             ),
         ),
+    ),
+    Mutant(
+        "limit-of-any-size",
+        0,
+        "a limit that is larger than any list ends the state machine, on every member",
+        HOSTILE,
+        (Edit(TXN, 'min(request.get("limit", 0), len(self.store.keys))', 'request.get("limit", 0)'),),
+    ),
+    Mutant(
+        "watch-of-a-server-that-ends",
+        0,
+        "a watch that comes when all were closed is never closed",
+        HOSTILE,
+        (Edit(WATCHES, "            raise SERVER_STOPPED\n", "            pass\n"),),
+    ),
+    Mutant(
+        "answers-without-an-end",
+        0,
+        "answers that a client does not read are kept, however many there are",
+        HOSTILE,
+        (Edit(WATCHES, "while len(self._answers) >= ANSWERS_MAX and", "while False and"),),
+    ),
+    Mutant(
+        "watch-misses-what-was-written-without-any",
+        0,
+        "a watch that comes after writes of which nobody was to be told takes its place for one to come",
+        HOSTILE,
+        (Edit(WATCHES, "            self._look()  # nothing is gathered while there is none\n", ""),),
+    ),
+    Mutant(
+        "watch-has-the-loop-for-itself",
+        0,
+        "a long history without anything for a watch holds up all requests",
+        HOSTILE,
+        (Edit(WATCHES, "                await asyncio.sleep(0)  # a long", "                # a long"),),
+    ),
+    Mutant(
+        "token-outlives-a-password",
+        0,
+        "a token of a user whose password was changed is taken",
+        HOSTILE,
+        (Edit(AUTH, 'f"{said}\\0{stored}".encode()', "said.encode()"),),
+    ),
+    Mutant(
+        "names-are-told-by-time",
+        0,
+        "a name that is not known is refused sooner, or later, than one that is",
+        HOSTILE,
+        (
+            Edit(
+                AUTH,
+                "        if hashed is stored:\n",
+                "        if name not in self._users:\n            scrypt_of(password)\n        if hashed is stored:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "heads-without-an-end",
+        0,
+        "a head is read for as long as it comes",
+        HOSTILE,
+        (Edit(WEB, "if self._unfinished > HEAD_MAX and", "if False and"),),
     ),
 )
