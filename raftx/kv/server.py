@@ -70,6 +70,7 @@ class Server:
                 self._sockets.append(_listening(url))
             await self.node.start()
             try:
+                self._campaign_alone()
                 self.service = Service(self.node, self.machine, settings)
                 self._chores = Chores(self.service)
                 self._http = _Http(self._config())
@@ -87,6 +88,12 @@ class Server:
             for each in self._sockets:
                 each.close()
             raise
+
+    def _campaign_alone(self) -> None:
+        """Where nobody else could be elected, or lead already, no election timeout need pass first."""
+        if set(self.node.configuration.voters) == {self.node.id}:
+            # That it leads is seen by whoever asks; that it does not yet is no matter: the timeout follows.
+            self.node.campaign().add_done_callback(lambda ended: ended.cancelled() or ended.exception())
 
     def _config(self) -> uvicorn.Config:
         settings = self.settings

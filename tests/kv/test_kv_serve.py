@@ -213,6 +213,8 @@ def test_members_that_prove_who_they_are(tmp_path, programs):
             port, "--data-dir", tmp_path / "one", "--listen-client-urls", f"http://127.0.0.1:{port}",
             "--initial-advertise-peer-urls", url, "--initial-cluster", f"default={url}",
             "--peer-cert-file", cert, "--peer-key-file", key, "--peer-trusted-ca-file", ca, "--peer-client-cert-auth",
+            # A member that is alone leads without waiting for this.
+            "--election-timeout", 600_000,
         )
     )  # fmt: skip
     eventually(programs[0].is_healthy)

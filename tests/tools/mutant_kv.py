@@ -8,6 +8,7 @@ AUTH = "raftx/kv/auth.py"
 CHORES = "raftx/kv/chores.py"
 HTTP = "raftx/kv/http.py"
 LEASE = "raftx/kv/leases.py"
+SERVER = "raftx/kv/server.py"
 SERVICE = "raftx/kv/service.py"
 SNAPSHOTS = "raftx/kv/snapshots.py"
 STORE = "raftx/kv/store.py"
@@ -243,5 +244,12 @@ MUTANTS = (
         "a head is read for as long as it comes",
         HOSTILE,
         (Edit(WEB, "if self._unfinished > HEAD_MAX and", "if False and"),),
+    ),
+    Mutant(
+        "waits-although-it-is-alone",
+        0,
+        "a member that nobody else could be elected beside waits for an election timeout",
+        SERVED,
+        (Edit(SERVER, "                self._campaign_alone()\n", ""),),
     ),
 )
