@@ -15,10 +15,13 @@ import time
 import pytest
 
 from raftx.cli import serve
+from raftx.config import Config
 from raftx.errors import ConfigError, NotDone
 from raftx.kv import settings
 from raftx.kv.chores import Chores
 from raftx.kv.settings import Settings
+from raftx.transport.nng import NngTransport
+from raftx.transport.tcp import TcpTransport
 from tests.helpers.commands import ran
 from tests.helpers.keys import Named
 from tests.helpers.kv_direct import Direct
@@ -146,10 +149,12 @@ def test_a_server_with_flags_of_etcd(tmp_path, programs):
             port, "--name", "one", "--data-dir", tmp_path / "one", "--listen-client-urls", f"http://127.0.0.1:{port}",
             "--initial-advertise-peer-urls", f"http://127.0.0.1:{peer}", "--enable-v2=true",
             "--initial-cluster", f"one=http://127.0.0.1:{peer}", "--auto-compaction-retention", "0",
+            "--max-request-bytes", 6 << 20,  # more than a frame has by itself
         )
     )  # fmt: skip
     (one,) = programs
     eventually(one.is_healthy)
+    assert one.ask("/v3/kv/put", key="Yg==", value="YWFh" * (5 << 18))[0] == 200
     assert one.ask("/version", "GET")[1]["etcdcluster"] == "3.4.0"
     # A lease ends after its time, and not before; what it held goes, and a watch is told at once.
     assert one.ask("/v3/lease/grant", TTL=2, ID=7)[1]["TTL"] == "2"
@@ -297,6 +302,20 @@ def test_times_are_those_of_etcd(text, seconds):
 def test_what_is_no_time(text):
     with pytest.raises(ConfigError, match="such as 30m"):
         settings.seconds_of(text, "it")
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("bind", "kind"),
+    [("tcp://127.0.0.1:5", TcpTransport), ("ipc:///run/x", TcpTransport), ("inproc://x", NngTransport)],
+)
+def test_members_are_reached_without_threads_where_that_can_be(bind, kind):
+    config = Config(id=1, cluster=b"c".ljust(16), max_entry_bytes=9 << 20, max_waiting_bytes=72 << 20)
+    made = serve._transport(bind, None, False, None, config)
+    try:
+        assert type(made) is kind and made.max_frame_bytes > 9 << 20
+    finally:
+        made.close()
 
 
 @pytest.mark.once
