@@ -18,6 +18,7 @@
 #   make quorum FILES="...", make confchange FILES="..."
 #   make parity [SEEDS=1..500]           random schedules on the core, on raft-rs and on etcd/raft, compared (needs Rust and Go)
 #   make parity-rust, make parity-go     with one of them
+#   make etcd-answers [SEQUENCES=2000]   random sequences of requests to the key-value server and to etcd 3.4, compared (needs etcd)
 #   make mixed [SEEDS=1..500]            clusters of compiled and interpreted raftx and etcd/raft (needs Go)
 #   make scenarios FILES="..."           run scenario files and print the results; ARGS=--compare: on raft-rs too (needs Rust)
 #   make reach [SEEDS=1..300]            what those schedules reach of the core, and what they do not
@@ -102,7 +103,7 @@ endif
 endif
 
 .PHONY: help demo test test-compiled test-pure test-fast test-debug ubsan valgrind lint interaction quorum confchange scenarios parity parity-go parity-rust
-.PHONY: docs wheels readme mixed reach crash damage bits faults kill churn power syscalls losses histories endurance lock-pauses size mutants bench bench-peers bench-growth bench-core instructions cuts fuzz soak build clean
+.PHONY: docs wheels readme etcd-answers mixed reach crash damage bits faults kill churn power syscalls losses histories endurance lock-pauses size mutants bench bench-peers bench-growth bench-core instructions cuts fuzz soak build clean
 .DELETE_ON_ERROR:
 
 help:
@@ -153,6 +154,9 @@ scenarios: $(READY)
 parity parity-go parity-rust: $(READY)
 	@$(RUN) -m interop.parity $(addprefix --with ,$(or $(patsubst parity-%,%,$(filter-out parity,$@)),rust go)) \
 		--seeds $(or $(SEEDS),1..500) $(ARGS)
+
+etcd-answers: $(READY)
+	@$(RUN) -m interop.etcd_kv --sequences $(or $(SEQUENCES),2000) $(ARGS)
 
 mixed: $(READY)
 	@$(RUN) -m interop.mixed --seeds $(or $(SEEDS),1..500) $(ARGS)

@@ -1,8 +1,10 @@
 """raftx serve beside etcd's JSON gateway: python -m bench.kv_server [--seconds S] [--clients 1,16] [--directory D]
 
-Three servers of each, durable, on this machine, one after the other in the same run: puts, ranges and transactions by
-so many clients with keep-alive, spread over the servers. Requests a second, and how long they took. etcd is taken from
-PATH, or named by ETCD in the environment; without it raftx is measured alone.
+Three servers of each, durable, on this machine, in rounds in which they take turns: puts, ranges and transactions by
+so many clients with keep-alive, spread over the servers; the first one is on another server in each round, so that one
+client is on the leader as often as on each of the others. Requests a second and processor time: means of the rounds;
+how long requests took: medians. etcd is taken from PATH, or named by ETCD in the environment; without it raftx is
+measured alone.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import contextlib
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -37,7 +40,7 @@ REQUESTS = {
         },
     ),
 }
-ROUNDS = 3
+ROUNDS = 6  # a multiple of the number of servers
 
 
 class Servers:
@@ -183,17 +186,19 @@ def main() -> int:
         for what in REQUESTS:
             for clients in [int(each) for each in options.clients.split(",")]:
                 found: dict[str, list[tuple[float, ...]]] = {kind: [] for kind in kinds}
-                for _ in range(ROUNDS):
+                for at in range(ROUNDS):
                     for kind in kinds:
+                        ports = running[kind].ports
+                        ports = ports[at % len(ports) :] + ports[: at % len(ports)]
                         cpu = running[kind].cpu()
-                        rate, middle, high, failed = asyncio.run(
-                            load(running[kind].ports, what, clients, options.seconds / ROUNDS)
-                        )
+                        rate, middle, high, failed = asyncio.run(load(ports, what, clients, options.seconds / ROUNDS))
                         spent = (running[kind].cpu() - cpu) * 1e6 / max(1, rate * options.seconds / ROUNDS)
                         found[kind].append((rate, middle, high, spent, failed))
                 line = f"{what:>14}{clients:>8}"
                 for kind in kinds:
-                    rate, middle, high, spent, failed = sorted(found[kind])[ROUNDS // 2]
+                    rates, middles, highs, spents, refused = zip(*found[kind])
+                    rate, spent, failed = statistics.mean(rates), statistics.mean(spents), sum(refused)
+                    middle, high = statistics.median(middles), statistics.median(highs)
                     line += f"{rate:>10.0f}{middle:>8.2f}{high:>8.2f}{spent:>8.0f}"
                     if failed:
                         line += f" ({failed:.0f} refused)"

@@ -1,4 +1,4 @@
-"""Compare raftx serve with etcd: python -m interop.etcd_kv [--sequences N] [--steps N] [--seed N] [--goldens FILE]
+"""Compare raftx serve with etcd: python -m interop.etcd_kv [--sequences N] [--seconds S] [--seed N] [--goldens FILE]
 
 Each sequence goes to a fresh etcd and a fresh raftx, one client each; answers are compared in status and JSON, absent
 fields included, and what watches were told. A difference is shrunk and shown, and the exit code is 1. Where there is no
@@ -74,6 +74,7 @@ def show(loop: Loop, steps: list[dict[str, Any]]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sequences", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=0, help="begin no sequence after that; 0: all of them")
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--goldens", metavar="FILE", help="write etcd's answers there, compressed")
@@ -85,7 +86,10 @@ def main() -> int:
     loop = Loop()
     goldens = []
     began = time.monotonic()
+    done = 0
     for seed in range(options.seed, options.seed + options.sequences):
+        if 0 < options.seconds <= time.monotonic() - began:
+            break
         steps = sequence(seed, options.steps)
         wanted = on_etcd(steps)
         if options.goldens:
@@ -100,14 +104,15 @@ def main() -> int:
             else:
                 show(loop, shrunk(loop, steps[: at + 1]))
             return 1
-        if (seed + 1 - options.seed) % 50 == 0:
-            print(f"{seed + 1 - options.seed} sequences alike after {time.monotonic() - began:.0f} s", flush=True)
+        done += 1
+        if done % 50 == 0:
+            print(f"{done} sequences alike after {time.monotonic() - began:.0f} s", flush=True)
     if options.goldens:
         with gzip.GzipFile(options.goldens, "wb", mtime=0) as file:
             file.write(json.dumps(goldens, separators=(",", ":")).encode())
     loop.close()
     seconds = time.monotonic() - began
-    print(f"{options.sequences} sequences of {options.steps} requests: no difference ({seconds:.0f} s)")
+    print(f"{done} sequences of {options.steps} requests: no difference ({seconds:.0f} s)")
     return 0
 
 
