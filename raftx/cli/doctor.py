@@ -9,18 +9,18 @@ from typing import Any
 
 import click
 
-from ..cluster_file import ClusterFile
+from ..cluster_file import ClusterFile, cluster_named
 from ..config import Config
 from ..measure import host, peers, verdict
 from ..measure.disk import scratch, syncs
 from ..measure.figures import percentile
 from ..measure.verdict import BAD, FAIR, Finding
-from .base import NATURAL, PATH, Command
+from .base import NATURAL, PATH, Command, Told
 from .codes import DAMAGED, FINE
 from .output import BAD as RED
 from .output import DOUBTFUL, Cell, as_json, say, show
 from .output import GOOD as GREEN
-from .remote import DEFAULT_FILE, with_http
+from .remote import DEFAULT_FILE, TOKEN, Admin, runs, with_http
 
 STYLES = {verdict.GOOD: GREEN, FAIR: DOUBTFUL, BAD: RED}
 JITTER_S = 0.5
@@ -88,27 +88,7 @@ def examined(
         *verdict.of_limits(host.open_files(), host.free_bytes(where), host.free_memory(), config),
         verdict.of_interpreter(host.interpreter(), COMPILED, delays),
     ]
-    members: list[dict[str, Any]] = []
-    times: list[float] = []
-    for id, member in cluster.members.items() if cluster is not None else ():
-        if id == own:
-            continue
-        reached = peers.reach(member.url)
-        times += reached.round_trips_ms
-        findings.append(verdict.of_peer(id, member.url, reached.error, bool(reached.addresses), reached.round_trips_ms))
-        offset = peers.clock_offset(with_http(member.admin)) if member.admin and not reached.error else None
-        if offset is not None:
-            findings.append(verdict.of_clock(id, offset))
-        members.append(
-            {
-                "id": id,
-                "url": member.url,
-                "addresses": list(reached.addresses),
-                "round_trip_ms": round(percentile(reached.round_trips_ms, 0.5), 3) if reached.round_trips_ms else None,
-                "clock_offset_s": round(offset, 3) if offset is not None else None,
-                "error": reached.error or None,
-            }
-        )
+    members, times = others(cluster, own, findings) if cluster is not None else ([], [])
     wanted = verdict.settings(latencies, times, [] if COMPILED else delays)
     findings.append(verdict.of_settings(wanted, config))
     return {
@@ -127,6 +107,59 @@ def examined(
         "members": members,
         "settings": asdict(wanted),
     }
+
+
+def others(cluster: ClusterFile, own: int | None, findings: list[Finding]) -> tuple[list[dict[str, Any]], list[float]]:
+    """The members but the own one, and all round trips to them in milliseconds; what is found of them is added."""
+    urls = urls_of(cluster)
+    members: list[dict[str, Any]] = []
+    times: list[float] = []
+    for id, member in cluster.members.items():
+        standing = verdict.standing(id, member.join, urls)
+        if id == own:
+            findings += verdict.of_own(id, standing)
+            continue
+        url = (urls or {}).get(id) or member.url
+        reached = peers.reach(url)
+        times += reached.round_trips_ms
+        findings.append(
+            verdict.of_peer(id, url, reached.error, bool(reached.addresses), reached.round_trips_ms, standing)
+        )
+        if url != member.url:
+            findings.append(verdict.of_move(id, member.url, url))
+        offset = peers.clock_offset(with_http(member.admin)) if member.admin and not reached.error else None
+        if offset is not None:
+            findings.append(verdict.of_clock(id, offset))
+        members.append(
+            {
+                "id": id,
+                "url": url,
+                "standing": standing or None,
+                "addresses": list(reached.addresses),
+                "round_trip_ms": round(percentile(reached.round_trips_ms, 0.5), 3) if reached.round_trips_ms else None,
+                "clock_offset_s": round(offset, 3) if offset is not None else None,
+                "error": reached.error or None,
+            }
+        )
+    return members, times
+
+
+def urls_of(cluster: ClusterFile) -> dict[int, str] | None:
+    """Who is in the cluster, and where, as one says that is in it and runs; None: nobody says so.
+
+    A member that was removed may go on answering, and says how the cluster was. Another cluster says nothing of this.
+    """
+    admins = [with_http(each.admin) for each in cluster.members.values() if each.admin]
+    if not admins:
+        return None
+    try:
+        found = Admin(admins, os.environ.get(TOKEN, ""), peers.CONNECT_S).cluster()
+        same = cluster_named(str(found["cluster"])) == cluster.cluster
+    except (Told, ValueError):
+        return None
+    if not same or not runs(found):
+        return None
+    return {each["id"]: str(each["url"] or "") for each in found["members"]}
 
 
 def tell(found: dict[str, Any]) -> None:

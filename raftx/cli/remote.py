@@ -83,8 +83,7 @@ class Admin:
         first: tuple[dict[str, Any], str] | None = None
         for found in self._each("/cluster"):
             checked = self._checked(found)
-            own = [each["status"] for each in checked["members"] if each["id"] == checked["id"]]
-            if own and own[0] and own[0].get("state") == "running":
+            if runs(checked):
                 return checked
             first = first or (checked, self.answered)
         assert first is not None
@@ -240,6 +239,12 @@ class _Answer:
         if status == 400:
             raise Told(str(found.get("error", "the request is wrong")), USAGE, found)
         raise Unanswered(f"{self.url} answers {status} {self.response.reason}")
+
+
+def runs(found: dict[str, Any]) -> bool:
+    """Whether the member that says this of the cluster is in it, and its node runs."""
+    own = [each["status"] for each in found["members"] if each["id"] == found["id"]]
+    return bool(own and own[0] and own[0].get("state") == "running")
 
 
 def why(error: BaseException) -> str:

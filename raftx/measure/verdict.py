@@ -7,7 +7,7 @@ cluster will not hold together.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from ..config import Config
@@ -16,6 +16,8 @@ from .host import LAYERED, REMOTE, VOLATILE, FileSystem
 
 GOOD, FAIR, BAD = "good", "fair", "bad"
 LEVELS = (GOOD, FAIR, BAD)
+# What a member of the file is for the cluster; "": nobody has said so.
+MEMBER, REMOVED, NOT_ADDED = "member", "removed", "not added"
 
 SYNC_TOO_FAST_US = 8.0  # no disk is as fast: nothing is written
 SYNC_SLOW_MS, SYNC_BAD_MS = 50.0, 1000.0
@@ -119,14 +121,58 @@ def of_interpreter(name: str, compiled: bool, delays_us: Sequence[float]) -> Fin
     return Finding("interpreter", FAIR, text, "consensus waits for the GIL, too: install raftx with a C compiler")
 
 
-def of_peer(id: int, url: str, error: str, known: bool, times_ms: Sequence[float]) -> Finding:
-    """Whether a member can be reached."""
+def standing(id: int, joins: bool, members: Collection[int] | None) -> str:
+    """Whether a member of the file is one of the cluster, whose members these are; None: nobody has said so.
+
+    joins: it was founded to be added later. Any other one was there from the beginning, so it was removed if it is not
+    there.
+    """
+    if members is None:
+        return ""
+    return MEMBER if id in members else NOT_ADDED if joins else REMOVED
+
+
+def of_peer(id: int, url: str, error: str, known: bool, times_ms: Sequence[float], standing: str = "") -> Finding:
+    """Whether a member can be reached, and should be."""
     name = f"member {id}"
-    if times_ms and not error:
-        return Finding(name, GOOD, f"{url}, round trip {shown(percentile(times_ms, 0.5) * 1e3)}")
+    reached = bool(times_ms) and not error
+    text = f"{url}, round trip {shown(percentile(times_ms, 0.5) * 1e3)}" if reached else f"{url}: {error}"
+    if standing == REMOVED:
+        if not reached:
+            return Finding(name, GOOD, f"{url}: was removed from the cluster, and does not listen")
+        remedy = "it was removed: stop what listens there; its table in the file may go"
+        return Finding(name, FAIR, f"{text}; was removed from the cluster", remedy)
+    if standing == NOT_ADDED:
+        text += "; not in the cluster"
+    if reached:
+        return Finding(name, GOOD, text)
     if not known:
-        return Finding(name, BAD, f"{url}: {error}", "let the name resolve here, or write another address")
-    return Finding(name, FAIR, f"{url}: {error}", "start it, or let its port through")
+        return Finding(name, BAD, text, "let the name resolve here, or write another address")
+    if standing == NOT_ADDED:
+        remedy = "if it is to be added, start it, and then raftx add; if it was removed, its table in the file may go"
+        return Finding(name, FAIR, text, remedy)
+    remedy = "start it, or let its port through"
+    if not standing:
+        remedy += "; no admin page says whether it is in the cluster still"
+    return Finding(name, FAIR, text, remedy)
+
+
+def of_own(id: int, standing: str) -> list[Finding]:
+    """Whether the member of this machine is one of the cluster; nothing where nobody has said so."""
+    name = f"member {id}"
+    if standing == REMOVED:
+        remedy = "do not start it: it would end with Removed. To have it back, found it anew (raftx join, raftx add)"
+        return [Finding(name, FAIR, "this one: was removed from the cluster", remedy)]
+    if standing == NOT_ADDED:
+        return [Finding(name, GOOD, "this one: not in the cluster, unless raftx add adds it")]
+    return []
+
+
+def of_move(id: int, url: str, elsewhere: str) -> Finding:
+    """A member that the cluster reaches at another address than the file has."""
+    text = f"{elsewhere} for the cluster, {url} in the file"
+    remedy = "write the cluster's address into the file; if the file's is right: raftx move"
+    return Finding(f"address of member {id}", FAIR, text, remedy)
 
 
 def of_clock(id: int, offset: float) -> Finding:

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from tests.helpers.admin_server import Made, serving
 from tests.helpers.commands import ran
 from tests.helpers.implementations import module
 from tests.helpers.ports import ports
@@ -109,6 +110,40 @@ def test_interpreters_peers_and_clocks(verdict):
     assert verdict.of_peer(2, "u", "a is not known", False, []).level == "bad"
     assert [verdict.of_clock(2, offset).level for offset in (-2.0, 0.5, 1.01, -2.1)] == ["good", "good", "fair", "fair"]
     assert "behind" in verdict.of_clock(2, -3.0).text and "ahead" in verdict.of_clock(2, 2.0).text
+
+
+def test_who_is_a_member(verdict):
+    assert verdict.standing(3, False, None) == verdict.standing(3, True, None) == ""
+    assert verdict.standing(3, False, (1, 3)) == verdict.standing(3, True, (1, 3)) == verdict.MEMBER
+    assert verdict.standing(3, False, (1, 2)) == verdict.REMOVED
+    assert verdict.standing(3, True, (1, 2)) == verdict.NOT_ADDED
+
+
+@pytest.mark.parametrize(
+    ("standing", "times", "level", "text", "remedy"),
+    [
+        ("", [], "fair", "", "start it"),
+        ("member", [], "fair", "", "start it"),
+        ("removed", [], "good", "was removed", ""),
+        ("not added", [], "fair", "not in the cluster", "raftx add"),
+        ("removed", [1.0], "fair", "was removed", "stop what listens there"),
+        ("not added", [1.0], "good", "not in the cluster", ""),
+        ("member", [1.0], "good", "round trip", ""),
+    ],
+)
+def test_one_that_is_down_and_one_that_was_removed(verdict, standing, times, level, text, remedy):
+    found = verdict.of_peer(3, "tcp://h:1", "" if times else "refused", True, times, standing)
+    assert found.level == level and text in found.text and remedy in found.remedy and bool(found.remedy) == bool(remedy)
+    assert ("start it" in found.remedy) == (not times and standing != "removed")
+    unknown = verdict.of_peer(3, "tcp://h:1", "h is not known", False, [], standing)
+    assert unknown.level == ("good" if standing == "removed" else "bad")
+
+
+def test_the_own_member(verdict):
+    assert verdict.of_own(1, "") == verdict.of_own(1, verdict.MEMBER) == []
+    (removed,), (not_added,) = verdict.of_own(1, verdict.REMOVED), verdict.of_own(1, verdict.NOT_ADDED)
+    assert (removed.level, not_added.level) == ("fair", "good")
+    assert "do not start it" in removed.remedy and not not_added.remedy
 
 
 @pytest.mark.parametrize(
@@ -248,6 +283,43 @@ def test_doctor_of_a_cluster(impl, tmp_path, monkeypatch, late):
     (timing,) = (each["text"] for each in found["findings"] if each["name"] == "timing")
     assert timing.startswith("tick_ms = 70, election_ticks = 10")
     assert [each.name for each in tmp_path.iterdir()] == ["cluster.toml"]
+
+
+@pytest.mark.parametrize("asked", ["a member", "one that was removed", "another cluster", "nobody"])
+def test_members_that_were_removed(impl, tmp_path, monkeypatch, asked):
+    """A member that is in the cluster tells who else is; whoever was removed, or is elsewhere, is not believed."""
+    monkeypatch.chdir(tmp_path)
+    made = Made()
+    down, removed, waits = ports(3)
+    made.members[2]["url"] = f"tcp://127.0.0.1:{down}"
+    del made.members[3]
+    if asked == "one that was removed":
+        del made.members[1]
+    made.cluster = "other" if asked == "another cluster" else "flags"
+    with serving(made) as url, socket.create_server(("127.0.0.1", 0)) as server:
+        moved = server.getsockname()[1]
+        made.put(5, f"tcp://127.0.0.1:{moved}", learner=False)
+        admin = f"http://127.0.0.1:{ports(1)[0]}" if asked == "nobody" else url
+        (tmp_path / "cluster.toml").write_text(
+            f'cluster = "flags"\ndata = "data/{{id}}"\n[members.1]\nurl = "tcp://127.0.0.1:1"\nadmin = "{admin}"\n'
+            f'[members.2]\nurl = "tcp://127.0.0.1:{down}"\n[members.3]\nurl = "tcp://127.0.0.1:{removed}"\n'
+            f'[members.4]\nurl = "tcp://127.0.0.1:{waits}"\njoin = true\n[members.5]\nurl = "tcp://127.0.0.1:2"\n'
+        )
+        done = ran(impl, "doctor", "--id", "1", "--json", *QUICK).json()
+        own = ran(impl, "doctor", "--id", "3", "--json", *QUICK).json()
+    found = {each["name"]: each for each in done["findings"]}
+    standings = [each["standing"] for each in done["members"]]
+    (of_self,) = [each for each in own["findings"] if each["name"] == "member 3"] or [None]
+    if asked != "a member":
+        assert standings == [None] * 4 and of_self is None
+        assert all("start it" in found[f"member {id}"]["remedy"] for id in (2, 3, 4, 5))
+        return
+    assert standings == ["member", "removed", "not added", "member"]
+    assert "start it" in found["member 2"]["remedy"] and found["member 2"]["level"] == "fair"
+    assert found["member 3"]["level"] == "good" and "was removed" in found["member 3"]["text"]
+    assert "raftx add" in found["member 4"]["remedy"]
+    assert found["member 5"]["level"] == "good" and found["address of member 5"]["level"] == "fair"
+    assert of_self["level"] == "fair" and "do not start it" in of_self["remedy"]
 
 
 @pytest.mark.slow

@@ -134,3 +134,9 @@ def test_from_founding_to_restore(impl, cluster, tmp_path):
     doctored = ran(impl, "doctor", "--id", "2", "--seconds", "0.1", "--json").json()
     levels = {each["name"]: each["level"] for each in doctored["findings"]}
     assert levels["member 1"] == "fair" and levels["member 3"] == "good" and levels["clock of member 3"] == "good"
+    # It is started again; one that was removed is not.
+    assert [each["standing"] for each in doctored["members"]] == ["member", "member"]
+    done = ran(impl, "remove", "1")
+    assert done.code == 0, done.err
+    doctored = ran(impl, "doctor", "--id", "2", "--seconds", "0.1", "--json").json()
+    assert [each["standing"] for each in doctored["members"]] == ["removed", "member"]

@@ -8,6 +8,7 @@ CLUSTER = "raftx/cli/cluster.py"
 FOUND = "raftx/cli/found.py"
 REMOTE = "raftx/cli/remote.py"
 VERDICT = "raftx/measure/verdict.py"
+DOCTOR = "raftx/cli/doctor.py"
 
 ASKED = "cli/test_cli_cluster.py"
 FOUNDED = "cli/test_cli_found.py"
@@ -83,7 +84,7 @@ MUTANTS = (
         0,
         "status tells of a cluster as a member knew it before it was removed",
         ASKED,
-        (Edit(REMOTE, 'own[0].get("state") == "running":', "own[0]:"),),
+        (Edit(REMOTE, "            if runs(checked):\n", "            if checked:\n"),),
     ),
     Mutant(
         "join-forgets-the-file",
@@ -112,5 +113,19 @@ MUTANTS = (
         "the settings that the doctor suggests lead to elections whenever the disk is slow",
         EXAMINED,
         (Edit(VERDICT, "(10 * (trip + late) + 4 * sync) / tick", "(10 * (trip + late)) / tick"),),
+    ),
+    Mutant(
+        "a-removed-member-is-to-be-started",
+        0,
+        "the doctor takes a member that was removed for one that is down",
+        EXAMINED,
+        (Edit(VERDICT, "MEMBER if id in members else", "MEMBER if True else"),),
+    ),
+    Mutant(
+        "the-doctor-believes-who-is-in-no-cluster",
+        0,
+        "a removed member that goes on answering, or another cluster, says who was removed",
+        EXAMINED,
+        (Edit(DOCTOR, "if not same or not runs(found):", "if not found:"),),
     ),
 )
