@@ -468,6 +468,7 @@ cdef class ProposalQueue:
         if not self.filling.try_reserve(ENTRY_HEADER + ENVELOPE + size):
             return NO_MEMORY
         self._append(data, size, kind)
+        raftx_store(&self.pending, self.filling.size)
         return self.sequence
 
     cdef bint _fits(self, size_t size) noexcept nogil:
@@ -476,14 +477,13 @@ cdef class ProposalQueue:
         return used <= most and size <= most - used
 
     cdef void _append(self, const uint8_t* data, size_t size, int kind) noexcept nogil:
-        # There is memory for it.
+        # There is memory for it. The caller says afterwards how much is pending.
         if self.filling.size == 0:
             self.filling_first = self.sequence + 1
             self.filling_since = self.clock.now()
         cdef uint64_t origin = self.origin | (<uint64_t>1 << BARRIER_BIT) if kind & KIND_BARRIER else self.origin
         self.filling.append_proposal(kind & ~KIND_BARRIER, origin, self.incarnation, self.sequence + 1, data, size)
         self.sequence += 1
-        raftx_store(&self.pending, self.filling.size)
 
     cdef int64_t offer(self, const uint8_t* data, size_t size, int kind) except -2 nogil:
         # ``propose`` for a caller without the GIL.
@@ -534,6 +534,7 @@ cdef class ProposalQueue:
                     b = item
                     self._append(<const uint8_t*>PyBytes_AS_STRING(b), PyBytes_GET_SIZE(b), 0)
                     count += 1
+                raftx_store(&self.pending, self.filling.size)
             else:
                 first = NO_MEMORY
         pthread_mutex_unlock(&self.mutex)

@@ -620,7 +620,7 @@ class Node(Looking[R]):
             leader=self.leader_id,
             applied=self.applied_index,
             apply_lag=int(parts.proposer.lag_ms()) / 1000,
-            pending=len(self._outcomes.pending),
+            pending=self._outcomes.count(),
             configuration=members,
             disagreements={id: tuple(said) for id, said in parts.disagreements.of_all().items()},
             skipped=tuple(parts.skips),

@@ -7,8 +7,8 @@
 | all      |                         |                         |                         | watch: overdue |
 
 What is neither done nor known not to be is unknown: overdue, or open when the node ends. The thread that
-takes a request out of ``pending`` ends it, whichever it is: so none of them waits for another. There is no lock,
-because a user's thread may be interrupted here by a signal whose handler closes the node.
+takes a request ends it, whichever it is: so none of them waits for another. There is no lock, because a user's thread
+may be interrupted here by a signal whose handler closes the node. A batch is entered by its range, not by its members.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ STOPPED = "the node was stopped"
 IN_SNAPSHOT = "this member was behind and took a snapshot, which may have the entry"
 STOPPING = "the node is being stopped"
 REFUSED_AT_ONCE = 1000  # of them may not be registered yet
+BLOCK = 64  # numbers after which a batch is entered again
 
 # Kinds of requests beside proposals: what their numbers begin with, which no proposal's does.
 KIND_UNIT = 2**56
@@ -52,23 +53,38 @@ class Raised:
 
 
 class Batch:
-    """Several proposals behind one future; its result is a list of Done in their order."""
+    """Several proposals behind one future; its result is a list of Done in their order.
+
+    Each of them is taken by one thread, which ends it.
+    """
 
     def __init__(self, first: int, count: int, future: Future[Any]) -> None:
         self.first = first
+        self.last = first + count - 1
+        #: of each, whether it was taken; and how many were not
+        self.taken = bytearray(count)
+        self.left = count
+        #: what has become of each, and of how many that is not known yet
         self.outcomes: list[Any] = [None] * count
-        #: one for each outcome but the last: the thread that finds none left has brought the last one
-        self.missing: list[Any] = [None] * (count - 1)
+        self.missing = count
         self.future = future
+
+    def take(self, sequence: int) -> bool:
+        """The calling thread ends that one; False when it was taken before."""
+        # No call between the look and the mark: no other thread comes between them.
+        if self.taken[sequence - self.first]:
+            return False
+        self.taken[sequence - self.first] = 1
+        self.left -= 1
+        return True
 
     def settle(self, sequence: int, outcome: Done[Any] | Exception) -> bool:
         """One of them has ended; True when it was the last."""
         self.outcomes[sequence - self.first] = outcome
-        try:
-            self.missing.pop()
+        # Likewise: one thread finds that nothing is missing any more.
+        missing = self.missing = self.missing - 1
+        if missing:
             return False
-        except IndexError:
-            pass
         errors = [o for o in self.outcomes if isinstance(o, Exception)]
         if not errors:
             return self.future.settle_plain(self.outcomes)
@@ -119,8 +135,13 @@ class Outcomes:
     def __init__(self, timeout_ns: int, threads: set[int] | None = None) -> None:
         self.timeout_ns = timeout_ns
         self.threads: set[int] = set() if threads is None else threads
-        #: number to the Future of a request, or to the Batch that a proposal is in
+        #: number to the Future of a request that is in no batch
         self.pending: dict[int, Any] = {}
+        #: batches, at the first number of each and at those within it that BLOCK divides; and what the last look found
+        self.batches: dict[int, Batch] = {}
+        self.recent: Batch | None = None
+        #: how many proposals of batches are open
+        self.batched = 0
         #: what ended before its future was registered: of the last moments, see ``expire``
         self.early: dict[int, Any] = {}
         self.stale: list[int] = []
@@ -168,18 +189,27 @@ class Outcomes:
         if self.early or self.ended:
             self.look_again(sequence)
 
-    def register_many(self, first: int, count: int, future: Future[Any]) -> None:
+    def register_many(self, first: int, count: int, future: Future[Any]) -> int:
         """Several proposals behind one future."""
         batch = Batch(first, count, future)
-        for sequence in range(first, first + count):
-            self.pending[sequence] = batch
-        if first + count - 1 > self.newest_registered:
-            self.newest_registered = first + count - 1
+        end = first + count
+        self.batched += count
+        self.batches[first] = batch
+        mark = (first | (BLOCK - 1)) + 1
+        while mark < end:
+            self.batches[mark] = batch
+            mark += BLOCK
+        if end - 1 > self.newest_registered:
+            self.newest_registered = end - 1
         else:
             self.registered_late = True
         if self.early or self.ended:
-            for sequence in range(first, first + count):
+            for sequence in range(first, end):
                 self.look_again(sequence)
+            if batch.left == 0:
+                # Who took the last one may not have seen all marks.
+                self.forget(batch)
+        return 0
 
     def open(self, kind: int, future: Future[Any]) -> int:
         """A request other than a proposal, before it is handed over: its number."""
@@ -203,11 +233,76 @@ class Outcomes:
         if self.ended:
             self.end_unknown(sequence, reason_of(self.cause), self.cause)
 
+    # --- what is open, on any thread --------------------------------------------------------------
+
+    def count(self) -> int:
+        """Requests that are open, each proposal of a batch among them."""
+        return len(self.pending) + self.batched
+
+    def is_open(self, number: int) -> bool:
+        """Whether it has not ended yet."""
+        if number in self.pending:
+            return True
+        batch = self.batch_of(number)
+        return batch is not None and not batch.taken[number - batch.first]
+
+    def take(self, number: int) -> Any:
+        """Its Future, or the Batch that it is in, for the one caller that ends it; None when it is not open."""
+        batch = self.recent
+        if batch is None or not batch.first <= number <= batch.last:
+            item = self.pending.pop(number, None)
+            if item is not None or not self.batches:
+                return item
+            batch = self.batch_of(number)
+            if batch is None:
+                return None
+        if not batch.take(number):
+            return None
+        self.batched -= 1
+        if batch.left == 0:
+            self.forget(batch)
+        return batch
+
+    def batch_of(self, number: int) -> Batch | None:
+        """The batch with that proposal, or None. It may have ended."""
+        if not self.batches:
+            return None
+        # Backwards, the first mark is that of this batch, if there is one: where it begins, or the block.
+        begin, at = number & ~(BLOCK - 1), number
+        batch = self.batches.get(at)
+        while batch is None and at > begin:
+            at -= 1
+            batch = self.batches.get(at)
+        if batch is None or number > batch.last:
+            return None
+        self.recent = batch
+        return batch
+
+    def forget(self, batch: Batch) -> int:
+        """None of a batch is open any more."""
+        if self.recent is batch:
+            self.recent = None
+        self.batches.pop(batch.first, None)
+        mark = (batch.first | (BLOCK - 1)) + 1
+        while mark <= batch.last:
+            self.batches.pop(mark, None)
+            mark += BLOCK
+        return 0
+
+    def open_in(self, first: int, last: int) -> list[int]:
+        """The numbers of what is open from ``first`` to ``last``."""
+        numbers = [number for number in list(self.pending) if first <= number <= last]
+        for mark, batch in list(self.batches.items()):
+            if mark == batch.first:
+                within = range(max(first, mark), min(last, batch.last) + 1)
+                numbers += [number for number in within if not batch.taken[number - mark]]
+        return numbers
+
     # --- ends, on the apply thread ----------------------------------------------------------------
 
     def finish(self, sequence: int, index: int, term: int, result: Any) -> int:
         """A proposal has been applied; ``result`` may be a Raised. Wakes nobody yet."""
-        item = self.pending.pop(sequence, None)
+        item = self.take(sequence)
         if type(result) is Raised:
             return self.finish_other(sequence, item, result.error)
         if type(item) is Future:
@@ -237,7 +332,7 @@ class Outcomes:
             if self.ended:
                 return 0
             self.early[sequence] = outcome
-            item = self.pending.pop(sequence, None)
+            item = self.take(sequence)
             if item is None:
                 return 0
             # The thread that registered it may have found the outcome meanwhile, but not the future, which is here.
@@ -246,7 +341,7 @@ class Outcomes:
         return 0
 
     def settle_item(self, sequence: int, item: Any, outcome: Any) -> None:
-        """What was taken out of ``pending`` ends."""
+        """What was taken ends."""
         if type(item) is Batch:
             self.settle_batch(item, sequence, outcome)
         elif type(outcome) is Done:
@@ -271,7 +366,7 @@ class Outcomes:
 
     def end_one(self, sequence: int, outcome: Any) -> None:
         """A proposal has ended, with a Done or an error; nothing happens when it is not open."""
-        item = self.pending.pop(sequence, None)
+        item = self.take(sequence)
         if item is not None:
             self.settle_item(sequence, item, outcome)
 
@@ -283,12 +378,12 @@ class Outcomes:
         end = min(sequence + count, last + 1)
         first = sequence
         # A peer may say anything, but it cannot refuse more than is open.
-        if end - sequence > len(self.pending) + REFUSED_AT_ONCE:
-            for each in [s for s in list(self.pending) if sequence <= s < end]:
+        if end - sequence > self.count() + REFUSED_AT_ONCE:
+            for each in self.open_in(sequence, end - 1):
                 self.end_one(each, error(reason))
             first = max(sequence, self.newest_registered + 1)
         for each in range(first, end):
-            self.finish_other(each, self.pending.pop(each, None), error(reason))
+            self.finish_other(each, self.take(each), error(reason))
         self.wake_all()
 
     def settle(self, number: int, value: Any) -> None:
@@ -320,10 +415,6 @@ class Outcomes:
         """A reason for NotDone, with the end of the node where that is behind it: it hands leadership over, say."""
         return f"{STOPPING}: {reason}" if self.stopping else reason
 
-    def is_open(self, number: int) -> bool:
-        """Whether it has not ended yet."""
-        return number in self.pending
-
     def give_back(self, sequence: int, count: int, reason: str) -> None:
         """Proposals that the engine had not looked at when it stopped: not done, as soon as the cause is known."""
         self.given_back.append((sequence, count, reason))
@@ -342,14 +433,14 @@ class Outcomes:
         for earlier in [t for t in self.last_sequence_by_term if t < term]:
             last = max(last, self.last_sequence_by_term.pop(earlier))
         if last:
-            for sequence in [s for s in list(self.pending) if s <= last]:
+            for sequence in self.open_in(0, last):
                 self.end_one(sequence, NotDone(REPLACED))
         return 0
 
     def lose_handed(self) -> None:
         """Entries of this node may be in a snapshot that was taken over: whether they are will not be known."""
         last = max(self.last_sequence_by_term.values(), default=0)
-        for sequence in [s for s in list(self.pending) if s <= last]:
+        for sequence in self.open_in(0, last):
             self.end_unknown(sequence, IN_SNAPSHOT, None)
 
     def wake_all(self) -> None:
@@ -404,7 +495,7 @@ class Outcomes:
             self.deadlines.append((self.newest_with_deadline, now + self.timeout_ns))
         while self.deadlines and self.deadlines[0][1] <= now:
             end = self.deadlines.popleft()[0]
-            for sequence in [s for s in list(self.pending) if s <= end]:
+            for sequence in self.open_in(0, end):
                 self.end_unknown(sequence, OVERDUE, None)
         while self.opened:
             self.timed.append((now + self.timeout_ns, self.opened.popleft()))
@@ -442,7 +533,7 @@ class Outcomes:
             self.ended = True
         for first, count, reason in list(self.given_back):
             for sequence in range(first, first + count):
-                if sequence in self.pending:
+                if self.is_open(sequence):
                     error = NotDone(reason if cause is None else f"{reason_of(cause)}: it was not handed over")
                     error.__cause__ = cause
                     self.end_one(sequence, error)
@@ -452,16 +543,18 @@ class Outcomes:
             except KeyError:
                 break
             self.give_up(number, item, reason_of(cause), cause)
+        for sequence in self.open_in(0, KIND_UNIT):
+            self.end_unknown(sequence, reason_of(cause), cause)
         self.wake_threads()
 
     def end_unknown(self, number: int, reason: str, cause: BaseException | None) -> None:
         """What has become of a request will not be known here; nothing happens when it is not open."""
-        item = self.pending.pop(number, None)
+        item = self.take(number)
         if item is not None:
             self.give_up(number, item, reason, cause)
 
     def give_up(self, number: int, item: Any, reason: str, cause: BaseException | None) -> None:
-        """What was taken out of ``pending`` will not be known."""
+        """What becomes of what was taken will not be known."""
         if type(item) is Batch:
             self.give_up_batch(item, number, reason, cause)
         elif number // KIND_UNIT in (KIND_READ, KIND_APPLIED):

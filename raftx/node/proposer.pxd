@@ -14,3 +14,5 @@ cdef class Proposer:
     cdef public ApplyGauges apply_gauges
     cdef public int64_t patience_ms
     cpdef int64_t lag_ms(self)
+    @cython.locals(size=Py_ssize_t, total=Py_ssize_t)
+    cdef Py_ssize_t total_of(self, list datas) except -1

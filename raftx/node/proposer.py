@@ -49,7 +49,7 @@ class Proposer:
     def put(self, data: Data, kind: int) -> Future[Any]:
         """Hand one over and register its future."""
         future: Future[Any] = Future()
-        if len(self.outcomes.pending) >= self.max_open:
+        if self.outcomes.count() >= self.max_open:
             future.settle_error(Busy(self.too_many()))
             return future
         if self.lag_ms() > self.patience_ms:
@@ -68,18 +68,13 @@ class Proposer:
     def propose_many(self, datas: Iterable[Data]) -> Future[Any]:
         """Several proposals behind one future; see Node.propose_many."""
         datas = check_datas(datas)
-        total = 0
-        for data in datas:
-            size = len(data) if type(data) is bytes else size_of(data)
-            if size > self.max_entry_bytes:
-                self.refuse_size(size)
-            total += size + PROPOSAL_OVERHEAD
+        total = self.total_of(datas)
         count = len(datas)
         future: Future[Any] = Future()
         if count == 0:
             future.settle_plain([])
             return future
-        if len(self.outcomes.pending) + count > self.max_open:
+        if self.outcomes.count() + count > self.max_open:
             if count > self.max_open:
                 future.settle_error(NotDone(self.too_many() + NEVER))
             else:
@@ -97,6 +92,16 @@ class Proposer:
         else:
             self.outcomes.register_many(first, count, future)
         return future
+
+    def total_of(self, datas: list[Data]) -> int:
+        """Bytes that they take together in the queue. Raises EntryTooLarge."""
+        total = 0
+        for data in datas:
+            size = len(data) if type(data) is bytes else size_of(data)
+            if size > self.max_entry_bytes:
+                self.refuse_size(size)
+            total += size
+        return total + len(datas) * PROPOSAL_OVERHEAD
 
     def refuse_size(self, size: int) -> NoReturn:
         raise EntryTooLarge(
@@ -134,7 +139,9 @@ class Proposer:
 
 def check_datas(datas: Iterable[Data]) -> list[Data]:
     """Several commands. Raises TypeError, and UsageError, for what are none."""
-    if isinstance(datas, (str, bytes, bytearray, memoryview)) or not isinstance(datas, Iterable):
+    if type(datas) is not list and (
+        isinstance(datas, (str, bytes, bytearray, memoryview)) or not isinstance(datas, Iterable)
+    ):
         raise TypeError(
             f"datas must be several commands, such as a list of bytes, not {type(datas).__name__}: a single command "
             "goes to propose"

@@ -192,8 +192,8 @@ MUTANTS = (
         (
             Edit(
                 PROPOSER,
-                "        if len(self.outcomes.pending) >= self.max_open:\n",
-                "        if len(self.outcomes.pending) >= 1 << 40:\n",
+                "        if self.outcomes.count() >= self.max_open:\n",
+                "        if self.outcomes.count() >= 1 << 40:\n",
             ),
         ),
     ),
@@ -210,6 +210,47 @@ MUTANTS = (
         "an await that is given up leaves its callback",
         "node/test_life_limits.py",
         (Edit(FUTURES, "                self._callbacks.pop(number, None)\n", "                pass\n"),),
+    ),
+    Mutant(
+        "batches-are-not-counted",
+        0,
+        "any number of proposals may be open in batches",
+        "node/test_batches.py",
+        (Edit(OUTCOMES, "        return len(self.pending) + self.batched\n", "        return len(self.pending)\n"),),
+    ),
+    Mutant(
+        "taken-of-a-batch-by-all",
+        0,
+        "each thread that asks for a proposal of a batch is to end it",
+        "node/test_batches.py",
+        (Edit(OUTCOMES, "        self.taken[sequence - self.first] = 1\n", ""),),
+    ),
+    Mutant(
+        "batch-without-its-blocks",
+        0,
+        "a proposal far from the beginning of its batch is not found",
+        "node/test_batches.py",
+        (
+            Edit(
+                OUTCOMES,
+                "            self.batches[mark] = batch\n            mark += BLOCK\n        if end",
+                "            mark += BLOCK\n        if end",
+            ),
+        ),
+    ),
+    Mutant(
+        "batch-of-another-one",
+        0,
+        "what follows a batch is taken for one of it",
+        "node/test_batches.py",
+        (Edit(OUTCOMES, "        if batch is None or number > batch.last:\n", "        if batch is None:\n"),),
+    ),
+    Mutant(
+        "ended-batches-stay",
+        0,
+        "the table keeps what has ended of batches",
+        "node/test_batches.py",
+        (Edit(OUTCOMES, "            self.batches.pop(mark, None)\n", ""),),
     ),
     Mutant(
         "early-outcome-lost",

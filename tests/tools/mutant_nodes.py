@@ -97,7 +97,7 @@ MUTANTS = (
         0,
         "a batch ends when one of its proposals is still open",
         NODES,
-        (Edit(OUTCOMES, "[None] * (count - 1)", "[None] * (count - 2)"),),
+        (Edit(OUTCOMES, "        if missing:\n", "        if missing > 1:\n"),),
     ),
     Mutant(
         "earlier-life-in-the-log",
@@ -185,8 +185,8 @@ MUTANTS = (
         (
             Edit(
                 OUTCOMES,
-                "self.finish_other(each, self.pending.pop(each, None), error(reason))",
-                "self.finish_other(each, self.pending.get(each), error(reason))",
+                "self.finish_other(each, self.take(each), error(reason))",
+                "self.finish_other(each, self.pending.get(each) or self.take(each), error(reason))",
             ),
         ),
     ),
