@@ -21,6 +21,7 @@ SP_GREETING = len(PUSH_GREETING)
 SP_MORE, SP_FRAME, SP_WRONG = 0, 1, -1
 LENGTH = 8
 MARK = 1  # what stands before a length, over IPC
+LARGE_PART = 4  # of a limit: a larger frame is a large one
 KEEP = 16 << 10  # bytes of a buffer that is kept for the next frame
 
 
@@ -94,11 +95,12 @@ class Outflow:
     def reserve(self, size: int, limit: int) -> bytearray | None:
         """The memory for a frame behind all others; None when more than ``limit`` bytes would wait.
 
-        One frame alone may always wait.
+        One frame alone may always wait, and a large one behind as much as the limit.
         """
         head = (b"\1" if self.ipc else b"") + size.to_bytes(LENGTH, "big")
         waiting = self.waiting()
-        if waiting and waiting + len(head) + size > limit:
+        whole = len(head) + size
+        if waiting and waiting + whole > limit and (whole <= limit // LARGE_PART or waiting > limit):
             return None
         self.head = head
         self.place = bytearray(size)

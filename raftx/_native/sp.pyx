@@ -19,6 +19,7 @@ PULL_GREETING = b"\0SP\0\0\x51\0\0"
 
 cdef enum:
     LENGTH = 8
+    LARGE_PART = 4          # of a limit: a larger frame is a large one
     MARK = 1                              # what stands before a length, over IPC
     KEEP = 16 << 10                       # bytes of a buffer that is kept for the next frame
     SPARE = 2 << 20                       # likewise, of a peer that sends large ones, and of what is to be sent to one
@@ -132,11 +133,11 @@ cdef void _outflow_clear(Outflow* o) noexcept nogil:
 
 cdef uint8_t* _outflow_reserve(Outflow* o, size_t size, size_t limit) noexcept nogil:
     # The place for a frame behind all others; NULL when more than ``limit`` bytes would wait, or without memory. One
-    # frame alone may always wait.
+    # frame alone may always wait, and a large one behind as much as the limit.
     cdef size_t head = LENGTH + (1 if o.ipc else 0), waiting = o.end - o.start, whole = head + size, room
     cdef int i
     cdef uint8_t* made
-    if waiting and waiting + whole > limit:
+    if waiting and waiting + whole > limit and (whole <= limit // LARGE_PART or waiting > limit):
         return NULL
     if o.end + whole > o.room:
         # Moved when that frees half, so that what waits is not moved again and again.

@@ -280,6 +280,31 @@ def test_a_reader_that_is_slow_meets_a_bound_and_loses_nothing_that_was_taken(st
     assert server.frames(other, 1) == [bytes(1 << 18)]
 
 
+def test_a_large_frame_goes_behind_as_much_as_may_wait(stepped):
+    """One may be as large as all that may wait: what waits already is no reason to drop it, another large one is."""
+    made = stepped(send_limit=1 << 16)
+    server = Server(made, buffer=4096).dialled()
+    other = server.accept()
+    made.until(lambda: made.connected)
+    taken = []
+
+    def send(frame):
+        dropped = made.streams.py_send(7, frame)
+        if not dropped:
+            taken.append(frame)
+        return dropped
+
+    while send(bytes(1000)) == 0:
+        made.step(0)
+    assert made.streams.py_unsent(7) > (1 << 16) - 1100
+    assert send(bytes((1 << 14) - 8)) == 1  # a quarter is not large
+    assert send(b"x" * (1 << 17)) == 0
+    assert send(b"y" * (1 << 17)) == 1 and send(b"z") == 1
+    assert server.frames(other, len(taken)) == taken
+    made.until(lambda: made.streams.py_unsent(7) == 0)
+    assert send(b"z") == 0
+
+
 @pytest.mark.parametrize("answer", [b"", PULL[:4], PULL[:7], PUSH, b"\0SP\0\0\x51\0\1", b"HTTP/1.1 400 Bad\r\n"])
 def test_who_does_not_answer_as_it_should_is_given_up_and_dialled_again(stepped, answer):
     """A greeting that does not come, in part, or is another one: there is a bound, and then another attempt."""
