@@ -14,6 +14,7 @@ cdef uint32_t HOLD_FROM
 cdef uint32_t FLAG_REJECT, FLAG_REQUEST_SNAPSHOT
 cdef uint64_t ENTRY_HEADER
 
+@cython.locals(size=uint64_t)
 cdef int maybe_send_append(State r, int slot, bint send_if_empty) except -1 nogil
 cdef uint64_t append_bytes(State r, int slot) noexcept nogil
 cdef bint batched(State r, int slot, uint64_t low, uint64_t count) except -1 nogil

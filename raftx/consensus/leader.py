@@ -62,7 +62,11 @@ def maybe_send_append(r: State, slot: int, send_if_empty: bool) -> int:
         r.send(MSG_APP, r.tracker.peers.ids[slot], r.term, low - 1, r.log.term(low - 1), r.committed, 0, 0, 0)
         if count:
             r.log.fill(r.messages, low, high)
-    r.tracker.sent_entries(slot, count, r.log.payload(low, high) if count else 0)
+    size = 0
+    if count:
+        # What is held back is measured as a queue would be: with the headers of entries. etcd counts their data alone.
+        size = r.log_bytes(low, high) if r.hold_bytes else r.log.payload(low, high)
+    r.tracker.sent_entries(slot, count, size)
     r.tracker.peers.sent_commit[slot] = r.committed
     return 1
 
@@ -133,7 +137,7 @@ def held(r: State, slot: int) -> bool:
     if low < r.log.first:
         return False
     # What fills an append does not wait.
-    return low > r.log.last or r.log.payload(low, r.log.last) < min(r.hold_bytes, append_bytes(r, slot))
+    return low > r.log.last or r.log_bytes(low, r.log.last) < min(r.hold_bytes, append_bytes(r, slot))
 
 
 def send_due(r: State) -> int:
@@ -343,7 +347,8 @@ def handle_append_response(r: State, m: Message, slot: int) -> int:
     elif slot != r.self_slot and r.tracker.can_bump_commit(slot, r.committed):
         # With skip_bcast_commit, a bare commit index goes only to a peer that was paused until now.
         if not r.skip_bcast_commit or r.pending_conf_index > r.applied or was_paused:
-            if r.hold_bytes == 0:
+            if r.hold_bytes == 0 or r.skip_bcast_commit:
+                # At the end of the round others would be told, too.
                 maybe_send_append(r, slot, True)
     if slot != r.self_slot:
         if r.hold_bytes:

@@ -124,7 +124,6 @@ cdef class Engine(Runner):
     cdef int receive_proposals(self) except -1 nogil
     cdef int take_proposals(self) except -1 nogil
     @cython.locals(size=uint64_t)
-    cdef bint holds_back(self) noexcept nogil
     cdef int refuse_own(self, uint64_t sequence, uint64_t count, uint64_t reason) except -1 nogil
     cdef int take_commands(self) except -1 nogil
     @cython.locals(applied=uint64_t)

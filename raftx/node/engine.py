@@ -557,7 +557,9 @@ class Engine(Runner):
         """This node's own proposals: append them here, pass them on, or refuse them."""
         self.blocked = False
         while self.proposals.waiting() and not self.lacks_room():
-            if self.holds_back():
+            most = min(self.proposals.unhandled(), self.max_chunk)
+            if self.core.role != LEADER and self.core.lead != 0 and not self.passing.opens(self.core.term, most):
+                # They go to the leader together, when it has answered.
                 self.blocked = True
                 return 0
             self.proposals.take()
@@ -569,14 +571,16 @@ class Engine(Runner):
                 reason = REFUSED_DISK_FULL
             elif self.core.role == LEADER:
                 reason = elections.proposal_refusal(self.core, size - count * ENTRY_HEADER)
-                if reason == REFUSED_UNCOMMITTED:
-                    # They wait where they are until something commits.
-                    self.blocked = True
-                    return 0
+                # They wait where they are until something commits.
+                self.blocked = reason == REFUSED_UNCOMMITTED
             elif self.core.lead == 0:
                 reason = REFUSED_NO_LEADER
             elif not self.core.forward_proposals:
                 reason = REFUSED_FORWARDING
+            else:
+                self.blocked = not self.passing.fits(size)
+            if self.blocked:
+                return 0
             if reason:
                 self.refuse_own(sequence, count, reason)
             else:
@@ -598,11 +602,6 @@ class Engine(Runner):
                 self.applies.put_handed(self.empty_spans, sequence + count - 1, self.core.term)
             self.proposals.consume(size, count)
         return 0
-
-    def holds_back(self) -> bool:
-        """Whether proposals wait where they are, to go to the leader together when it has answered."""
-        size = min(self.proposals.unhandled(), self.max_chunk)
-        return self.core.role != LEADER and self.core.lead != 0 and not self.passing.opens(self.core.term, size)
 
     def refuse_own(self, sequence: int, count: int, reason: int) -> int:
         return self.applies.put_refused(self.empty_spans, sequence, count, reason)

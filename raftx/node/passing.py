@@ -13,6 +13,7 @@ FRAMES = 16  # under way at most: a power of two, and fewer than a transport's q
 SMALL_FROM = 2  # frames under way from which on a small one waits
 LARGE = 64 << 10  # bytes of proposals that do not wait for others
 GIVEN_UP = 4  # ticks without a word, after which the oldest frame is not waited for: it may be lost
+PATIENCE_MAX = 64  # ticks that this becomes where answers take longer
 
 
 class Passing:
@@ -32,11 +33,14 @@ class Passing:
         self.bytes = 0
         #: the term that it was passed on in
         self.term = 0
-        #: ticks since something was answered
+        #: ticks since something was answered, and how many may pass
         self.waited = 0
+        self.patience = GIVEN_UP
+        #: the last proposal that was answered, and of the last frame that was given up
+        self.newest = self.given_up = 0
 
     def opens(self, term: int, size: int) -> bool:
-        """Whether proposals may be passed on now, in this term; ``size``: bytes that are there."""
+        """Whether proposals may be passed on now, in this term; ``size``: bytes that are there. ``fits`` follows."""
         if term != self.term:
             # Another leader: what the last one did not answer is not waited for.
             self.forget()
@@ -44,12 +48,14 @@ class Passing:
         under_way = self.end - self.first
         if under_way < min(SMALL_FROM, self.frames):
             return True
-        if size < LARGE or under_way >= self.frames:
-            return False
-        return self.most == 0 or self.bytes + size <= self.most
+        return size >= LARGE and under_way < self.frames
+
+    def fits(self, size: int) -> bool:
+        """Whether a frame with so many bytes of proposals may be under way beside those that are."""
+        return self.first == self.end or self.most == 0 or self.bytes + size <= self.most
 
     def passed(self, last: int, size: int) -> None:
-        """A frame is under way, up to that proposal. After ``opens``."""
+        """A frame is under way, up to that proposal. After ``opens`` and ``fits``."""
         if self.end == self.first:
             self.waited = 0
         self.last[self.end % FRAMES] = last
@@ -59,6 +65,12 @@ class Passing:
 
     def answered(self, sequence: int) -> None:
         """Proposals up to this one are in the log, or were refused."""
+        if sequence <= self.newest:
+            return
+        if sequence <= self.given_up:
+            # That frame was not lost: answers take longer here.
+            self.patience = min(2 * self.patience, PATIENCE_MAX)
+        self.newest = sequence
         while self.first < self.end and self.last[self.first % FRAMES] <= sequence:
             self.bytes -= self.sizes[self.first % FRAMES]
             self.first += 1
@@ -75,8 +87,9 @@ class Passing:
         would find that full.
         """
         self.waited += 1
-        if self.first == self.end or self.waited < GIVEN_UP:
+        if self.first == self.end or self.waited < self.patience:
             return False
+        self.given_up = self.last[self.first % FRAMES]
         self.bytes -= self.sizes[self.first % FRAMES]
         self.first += 1
         self.waited = 0
@@ -101,3 +114,5 @@ class Passing:
         self.first = self.end
         self.bytes = 0
         self.waited = 0
+        self.given_up = 0
+        self.patience = GIVEN_UP

@@ -13,7 +13,8 @@ cdef class Stall:
     cdef Driver driver
     cdef PeerTable peers
     cdef readonly int64_t ticks
+    cdef uint64_t committed
     cdef void finished(self) noexcept nogil
     cdef bint is_alone(self) noexcept nogil
-    @cython.locals(to=uint64_t)
+    @cython.locals(to=uint64_t, went_on=bint)
     cdef int tick(self) except -1 nogil

@@ -20,8 +20,10 @@ class Stall:
         self.core = core
         self.driver = driver
         self.peers = peers
-        #: ticks for which others have been ahead of this disk, which has not finished a write since
+        #: ticks in which others went on, or had nothing more to write, while this disk has not finished a write
         self.ticks = 0
+        #: what was committed at the last tick
+        self.committed = 0
 
     def finished(self) -> None:
         """The disk has finished a write."""
@@ -35,6 +37,12 @@ class Stall:
         """Hand leadership over after an election timeout, and give it up when that had no effect in another one."""
         if self.driver.number == self.driver.durable or not self.is_alone():
             self.ticks = 0
+            self.committed = self.core.committed
+            return 0
+        went_on = self.core.committed > self.committed or self.core.committed == self.core.log.last
+        self.committed = self.core.committed
+        if not went_on:
+            # They were ahead, and stand still, too: nobody's disk is better now.
             return 0
         self.ticks += 1
         if self.ticks <= self.core.election_timeout or self.core.role != LEADER:
