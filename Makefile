@@ -55,6 +55,8 @@
 #   make fuzz SECONDS=60                 whatever comes from outside, chosen by coverage (atheris), so long for each way in
 #                                        SANITIZE=1: each on a build with address and undefined-behaviour sanitizers
 #   make cuts [ARGS="--seconds 3,10"]    silent cuts of the network in all lengths and ways: how soon members are back (root, ip, iptables)
+#   make partial [ARGS="--seeds 100"]    simulated members that see only some of the others: who leads, how soon, what becomes of the term
+#   make partial-links [ARGS="--runs 5"] the same of processes in network namespaces (root, ip, iptables)
 #   make soak [SCHEDULES=100000]         random schedules of whole nodes, and of the core alone, under a checker
 #   make build                           compile in place what changed
 #   make clean                           remove what was built, .venv included
@@ -103,7 +105,7 @@ endif
 endif
 
 .PHONY: help demo test test-compiled test-pure test-fast test-debug ubsan valgrind lint interaction quorum confchange scenarios parity parity-go parity-rust
-.PHONY: docs wheels readme etcd-answers mixed reach crash damage bits faults kill churn power syscalls losses histories endurance lock-pauses size mutants bench bench-peers bench-growth bench-core instructions cuts fuzz soak build clean
+.PHONY: docs wheels readme etcd-answers mixed reach crash damage bits faults kill churn power syscalls losses histories endurance lock-pauses size mutants bench bench-peers bench-growth bench-core instructions cuts partial partial-links fuzz soak build clean
 .DELETE_ON_ERROR:
 
 help:
@@ -248,6 +250,12 @@ fuzz: $(VENV)/.built-compiled $(VENV)/.dev
 
 cuts: $(VENV)/.built-compiled
 	@$(RUN) -m tests.tools.cuts $(ARGS)
+
+partial: $(VENV)/.built-compiled
+	@$(RUN) -m raftx.testing.nodes.partial --seeds 1000 $(ARGS)
+
+partial-links: $(VENV)/.built-compiled
+	@$(RUN) -m tests.tools.partial_links $(ARGS)
 
 soak: $(VENV)/.built-compiled
 	$(RUN) -m raftx.testing.nodes.soak --schedules $(SCHEDULES) $(ARGS)

@@ -92,6 +92,7 @@ COMPILED = {
     "raftx.node.reads": "raftx/node/reads.py",
     "raftx.node.looks": "raftx/node/looks.py",
     "raftx.node.orders": "raftx/node/orders.py",
+    "raftx.node.unled": "raftx/node/unled.py",
     "raftx.node.engine": "raftx/node/engine.py",
     "raftx.node.futures": "raftx/node/futures.py",
     "raftx.node.outcomes": "raftx/node/outcomes.py",

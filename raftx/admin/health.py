@@ -23,7 +23,9 @@ def _running(status: Status) -> str:
 
 
 def _leader(status: Status) -> str:
-    return "" if status.leader else "no leader is known"
+    if status.leader:
+        return ""
+    return f"no leader is known: {status.unled}" if status.unled else "no leader is known"
 
 
 def _member(status: Status) -> str:

@@ -136,6 +136,8 @@ def problem_of(status: dict[str, Any]) -> str:
         return "has no room on its disk"
     if status.get("stuck"):
         return f"cannot catch up: {status['stuck']}"
+    if status.get("unled"):
+        return f"knows no leader: {status['unled']}"
     if status.get("in_doubt"):
         return "is in doubt: it does not vote and is not counted before a leader has brought it up to date"
     if status.get("waits_for"):

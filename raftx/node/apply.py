@@ -58,6 +58,7 @@ from .rows import (
     ROW_RESTORE,
     ROW_STATE,
     ROW_TRANSFER,
+    ROW_UNLED,
     ROW_UNTAKEN,
 )
 from .senders import REASONS
@@ -265,6 +266,8 @@ class Applier:
             self.tell_lost(row)
         elif kind == ROW_UNTAKEN:
             self.tell_untaken(row)
+        elif kind == ROW_UNLED:
+            self.chronicle.unled(*self.applies.unled(row))
         elif kind == ROW_DIVERGED:
             report(logging.ERROR, "node %d: %s", self.id, contradiction(*self.applies.diverged(row)))
         return True

@@ -5,7 +5,7 @@ from .._native.threads cimport Cells, Handoff
 
 cdef uint64_t ROW_ENTRIES, ROW_HANDED, ROW_REFUSED, ROW_STATE, ROW_ODD, ROW_ASKED, ROW_TRANSFER, ROW_RELEASED
 cdef uint64_t ROW_RESTORE, ROW_BEGUN, ROW_LOST, ROW_MET, ROW_UNTAKEN, ROW_READ_AT, ROW_LEASED_AT, ROW_STEP_DOWN
-cdef uint64_t ROW_ADDRESS, ROW_CHANGE, ROW_CHANGED, ROW_DIVERGED, ROW_JUDGE, ROW_JUDGED
+cdef uint64_t ROW_ADDRESS, ROW_CHANGE, ROW_CHANGED, ROW_DIVERGED, ROW_JUDGE, ROW_JUDGED, ROW_UNLED
 cdef uint64_t ROW_LOOK, ROW_SEEN
 cdef uint64_t ROW_CAMPAIGN, ROW_TRANSFER_TO, ROW_UNREACHABLE, ROW_CONNECTED, ROW_SNAPSHOT, ROW_RELEASE
 cdef uint64_t ROW_ASK, ROW_GIVE, ROW_ARRIVED
@@ -41,6 +41,7 @@ cdef class ApplyQueue(Handoff):
     cdef int put_lost(
         self, Spans no_spans, uint64_t member, uint64_t life, uint64_t known, uint64_t why
     ) except -1 nogil
+    cdef int put_unled(self, Spans no_spans, Gauges gauges) except -1 nogil
     cdef int put_diverged(
         self, Spans no_spans, uint64_t index, uint64_t ours, uint64_t theirs, uint64_t leader, bint lacks
     ) except -1 nogil
@@ -65,6 +66,8 @@ cdef class Gauges:
     cdef readonly int64_t not_taken, unmet
     cdef public int64_t lag_ms
     cdef readonly int64_t unserved, untaken, too_large_out, too_large_in
+    cdef readonly uint64_t unled_lead, unled_term
+    cdef readonly int64_t unled_ms, unled_by, unled_heard, unled_needed, unled_refused
     cdef readonly bint in_doubt, waiting, full, diverged_lacks
     cdef readonly int64_t[::1] refused, rejected
 

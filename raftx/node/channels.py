@@ -43,6 +43,7 @@ from .rows import (
     ROW_STEP_DOWN,
     ROW_TRANSFER,
     ROW_TRANSFER_TO,
+    ROW_UNLED,
     ROW_UNREACHABLE,
     ROW_UNTAKEN,
 )
@@ -130,6 +131,14 @@ class ApplyQueue(Handoff):
         """A member says that it lives a life which cannot be its present one, because ``known`` was met."""
         return self.put(no_spans, ROW_LOST, member, life, known, why, 0, 0, 0)
 
+    def put_unled(self, no_spans: Spans, gauges: Gauges) -> int:
+        """No leader is known for long, and why, as the gauges have it."""
+        heard = gauges.unled_heard
+        return self.put(
+            no_spans, ROW_UNLED, gauges.unled_lead, gauges.unled_term, gauges.unled_by, heard, gauges.unled_needed,
+            gauges.unled_refused, gauges.unled_ms,
+        )  # fmt: skip
+
     def put_diverged(self, no_spans: Spans, index: int, ours: int, theirs: int, leader: int, lacks: bool) -> int:
         """What is committed here contradicts that leader's log: the entry, its term here and there; see Divergence."""
         return self.put(no_spans, ROW_DIVERGED, index, ours, theirs, leader, 1 if lacks else 0, 0, 0)
@@ -209,6 +218,10 @@ class ApplyQueue(Handoff):
     def lost(self, row: int) -> tuple[int, int, int, int]:
         """member, life, known, why"""
         return self.py_at(row, 1), self.py_at(row, 2), self.py_at(row, 3), self.py_at(row, 4)
+
+    def unled(self, row: int) -> tuple[int, ...]:
+        """lead, term, by, heard, needed, refused, ms"""
+        return tuple([self.py_at(row, column) for column in range(1, 8)])
 
     def diverged(self, row: int) -> tuple[int, int, int, int, int]:
         """index, term here, term there, leader, lacks"""
@@ -364,6 +377,10 @@ class Gauges:
         #: the leader, and whether it is beyond this log
         self.diverged = self.diverged_ours = self.diverged_theirs = self.diverged_lead = 0
         self.diverged_lacks = False
+        #: milliseconds for which no leader was known, once they are many; then the leader that others follow, its term,
+        #: and how many say so; how many other voters answer, how many would have to, and how many refuse their votes
+        self.unled_ms = self.unled_lead = self.unled_term = self.unled_by = 0
+        self.unled_heard = self.unled_needed = self.unled_refused = 0
         #: offers of snapshots that this member needs, and its storage cannot take
         self.untaken = 0
         #: messages that were not sent because their recipient does not take such frames; frames that told us the same

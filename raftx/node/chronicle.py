@@ -14,6 +14,7 @@ from .._native.threads import Clock
 from ..report import report
 from ..types import Role, StateChange
 from .timeline import Timeline
+from .unled import why_unled
 
 if TYPE_CHECKING:
     from ..storage.snapshot_format import Descriptor
@@ -95,6 +96,13 @@ class Chronicle:
             self._tell("transfer_begun", "hands leadership over to member %d", to, to=to)
         elif was:
             self._tell("transfer_given_up", "goes on leading: member %d did not take over", was, to=was)
+
+    def unled(self, lead: int, term: int, by: int, heard: int, needed: int, refused: int, ms: int) -> None:
+        """No leader has been known for some time. Once a minute at most, by the engine."""
+        why = why_unled(lead, term, by, heard, needed, refused, ms)
+        fields: dict[str, Any] = {"leader": lead, "term": term, "heard": heard, "needed": needed}
+        self.timeline.add("no_leader", why, fields)
+        report(logging.WARNING, "node %d: %s", self.id, why, event="no_leader", node=self.id, **fields)
 
     def members(self, now: Membership) -> None:
         """Another membership is in use."""

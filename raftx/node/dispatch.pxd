@@ -7,12 +7,13 @@ from .._native.threads cimport Clock
 from ..consensus.raft cimport Raft
 from ..transport.link cimport Link
 from .channels cimport ApplyQueue, Gauges
+from .clocks cimport Clocks
 from .contact cimport Contact
 from .passing cimport Passing
 from .peers cimport PeerTable
 from .transfers cimport Transfers
 
-cdef int MSG_PROP, MSG_SNAP, MSG_UNREACHABLE
+cdef int LEADER, MSG_PROP, MSG_SNAP, MSG_UNREACHABLE
 cdef int REFUSED_UNREACHABLE
 cdef size_t FRAME_HEADER, FRAME_CLOSE
 cdef int NOTE_LIMIT, NOTE_TICKS
@@ -45,6 +46,7 @@ cdef class Dispatch:
     cdef int tick(self, int slot) except -1 nogil
     cdef int greet(self) except -1 nogil
     cdef int greet_all(self) except -1 nogil
+    cdef int tell_clock(self, Clocks clocks) except -1 nogil
     cdef int heard(self, int place, uint64_t id) except -1 nogil
     cdef int has_connected(self, int place, uint64_t id) except -1 nogil
     cdef int hello(self, uint64_t to, bint new_connection) except -1 nogil

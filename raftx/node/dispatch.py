@@ -16,8 +16,9 @@ from .._native.threads import Clock
 from ..config import Config
 from ..consensus.raft import Raft
 from ..transport.link import Link
-from ..types import MSG_PROP, MSG_SNAP, MSG_UNREACHABLE
+from ..types import LEADER, MSG_PROP, MSG_SNAP, MSG_UNREACHABLE
 from .channels import ApplyQueue, Gauges
+from .clocks import Clocks
 from .hello import hello_of
 from .passing import Passing
 from .peers import PeerTable
@@ -180,6 +181,16 @@ class Dispatch:
         for slot in range(self.core.tracker.peers.count):
             if slot != self.core.self_slot:
                 self.hello(self.core.tracker.peers.ids[slot], False)
+        return 0
+
+    def tell_clock(self, clocks: Clocks) -> int:
+        """Look at the members' clocks, and tell our own when it is time."""
+        clocks.tick()
+        if clocks.tells_all():
+            return self.greet_all()
+        if clocks.tells_leader() and self.core.role != LEADER:
+            if self.core.tracker.peers.slot_of(self.core.lead) >= 0:
+                return self.hello(self.core.lead, False)
         return 0
 
     def heard(self, place: int, id: int) -> int:

@@ -31,6 +31,7 @@ from .senders cimport Senders
 from .stall cimport Stall
 from .stamps cimport StageTimes
 from .transfers cimport Transfers
+from .unled cimport Unled
 
 cdef int LEADER
 cdef int MSG_APP, MSG_HEARTBEAT, MSG_KNOWN, MSG_MEET
@@ -91,6 +92,7 @@ cdef class Engine(Runner):
     cdef readonly Looks looks
     cdef readonly Preference preference
     cdef readonly Orders orders
+    cdef readonly Unled unled
     cdef int64_t[::1] odd_told
     cdef int64_t untaken_told
     cdef uint64_t passed, doubted_to
@@ -104,7 +106,6 @@ cdef class Engine(Runner):
     cdef bint something_waits(self) noexcept nogil
     cdef bint has_arrived(self) noexcept nogil
     cdef bint lacks_room(self) noexcept nogil
-    cdef int tick_clocks(self) except -1 nogil
     cdef int tick_if_due(self) except -1 nogil
     @cython.locals(done=uint64_t)
     cdef int take_disk(self) except -1 nogil

@@ -84,6 +84,7 @@ from .rows import (
 from .stall import Stall
 from .stamps import StageTimes
 from .transfers import Transfers
+from .unled import Unled
 
 HOLD_BYTES = 64 << 10  # of entries that wait while two appends to a member are unacknowledged
 FRAMES_A_ROUND = 256  # so that ticks and disk completions are looked at under a flood
@@ -178,6 +179,7 @@ class Engine(Runner):
             core, self.out, self.peers, self.room, self.meetings, self.driver, applies, codec.incarnation, event
         )
         self.looks = Looks(core, self.peers, self.dispatch, codec.incarnation, settings.tick_ms)
+        self.unled = Unled(core, self.peers, applies, self.gauges, settings.tick_ms)
         self.orders = Orders(
             core, commands, applies, self.dispatch, self.peers, self.transfers, self.compaction, self.meetings,
             self.room, self.changes, self.lag, self.leases, self.looks, self.gauges, self.apply_gauges,
@@ -284,24 +286,15 @@ class Engine(Runner):
         self.reads.tick()
         self.changes.tick()
         self.divergence.tick()
-        self.tick_clocks()
+        self.dispatch.tell_clock(self.clocks)
         self.lag.tick()
         self.leases.tick()
         self.preference.tick()
         self.looks.tick()
+        self.unled.tick(self.meetings.begun)
         if self.meetings.tick():
             self.applies.put_begun(self.empty_spans, self.core.in_doubt)
         return self.core.tick() if self.meetings.begun else 0
-
-    def tick_clocks(self) -> int:
-        """Look at the members' clocks, and tell our own when it is time."""
-        self.clocks.tick()
-        if self.clocks.tells_all():
-            self.dispatch.greet_all()
-        elif self.clocks.tells_leader() and self.core.tracker.peers.slot_of(self.core.lead) >= 0:
-            if self.core.role != LEADER:
-                self.dispatch.hello(self.core.lead, False)
-        return 0
 
     # --- what arrives ----------------------------------------------------------------------------
 
@@ -445,6 +438,8 @@ class Engine(Runner):
             if not self.transfers.enabled and self.transfers.lacks(self.message):
                 return self.leave_offer()
             return self.transfers.take_offer(self.message)
+        if not self.unled.takes(self.message):
+            return 0
         if not self.leases.takes(self.message) or not self.lag.takes(self.message.kind, self.message.count):
             return 0
         if not self.room.takes(self.message.kind, self.message.count, self.message.body_size):

@@ -615,6 +615,7 @@ class Node(Looking[R]):
             incarnation=parts.incarnation,
             uptime=int(engine.ticks) * self._config.tick_ms / 1000,
             diverged=parts.diverged(),
+            unled=parts.unled(),
             waits_for=tuple(parts.waits_for(members.voters + members.voters_outgoing)),
             role=self.role.name.lower(),
             leader=self.leader_id,

@@ -40,6 +40,7 @@ from .reporter import Reporter
 from .rows import REBUILT
 from .snapshots import Snapshotter
 from .timeline import Timeline
+from .unled import why_unled
 from .watch import Watch
 
 # One in so many rows of the apply queue may be about requests. As many again may be on their way, and own proposals
@@ -177,6 +178,16 @@ class Parts:
         return contradiction(
             found.diverged, found.diverged_ours, found.diverged_theirs, found.diverged_lead, found.diverged_lacks
         )
+
+    def unled(self) -> str:
+        """Why this member has known no leader for some time, in words; "" for nothing. Any thread."""
+        found = self.engine.gauges
+        if not found.unled_ms:
+            return ""
+        return why_unled(
+            found.unled_lead, found.unled_term, found.unled_by, found.unled_heard, found.unled_needed,
+            found.unled_refused, found.unled_ms,
+        )  # fmt: skip
 
     def contradiction(self) -> Corruption:
         """What the node ends with when that does not go away."""

@@ -19,6 +19,7 @@ ROW_ADDRESS = 15
 ROW_DIVERGED = 16
 ROW_LEASED_AT = 17
 ROW_JUDGE = 18
+ROW_UNLED = 19
 
 # Rows that must have room in the queue of the apply thread, or what arrives waits: what the engine itself has to tell
 ROWS_KEPT = 8

@@ -177,6 +177,8 @@ class Status:
     uptime: float = 0.0
     #: what of the committed entries here contradicts the leader's log, as a sentence; "": nothing
     diverged: str = ""
+    #: why this member knows no leader, once that has lasted for six election timeouts, as a sentence; "": it knows one
+    unled: str = ""
     #: why this member, which lacks entries, cannot take the snapshot that it needs, as a sentence; "": nothing
     stuck: str = ""
     #: ids of those whose answer that they know this life is missing while it does not take part yet

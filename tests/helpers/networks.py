@@ -131,6 +131,17 @@ class Network:
                 self.at(place, "iptables", "-A", *rule)
                 self.cuts.append((place, rule))
 
+    def set_links(self, cuts):
+        """Lose from now on what goes from one to the other of these pairs, at the receiver, and nothing else so."""
+        rules = {
+            (sender, to): (self.hosts[to], ["INPUT", "-s", f"10.99.0.{sender}", "-j", "DROP"]) for sender, to in cuts
+        }
+        for place, rule in [each for each in self.cuts if each not in rules.values()]:
+            self.at(place, "iptables", "-D", *rule)
+        for place, rule in [each for each in rules.values() if each not in self.cuts]:
+            self.at(place, "iptables", "-A", *rule)
+        self.cuts = list(rules.values())
+
     def heal(self):
         for place, rule in self.cuts:
             self.at(place, "iptables", "-D", *rule)
