@@ -172,6 +172,7 @@ SUITE = (
     "kv/test_etcd_answers.py",
     "simulation/test_linearizable.py",
     "simulation/test_nodes.py",
+    "simulation/test_partial.py",
 )
 
 # Of one test process: seconds on the wall, and of computing. The whole suite takes a small part of it.

@@ -118,6 +118,7 @@ class World:
         #: how many rows may wait in the queues of each node
         self.rows = Rows()
         self.slices = 0
+        self.seldom = SELDOM
         #: of all workers
         self.rounds = 0
         #: a checksum of everything that has happened: the same in both modes
@@ -317,7 +318,7 @@ class World:
             names = [name for name in executor.started if name != "look"]
             _shuffle(names, rng.getrandbits)
             for name in names:
-                if rng.random() < SKIPPED or (name in SELDOM and self.slices % SELDOM[name]):
+                if rng.random() < SKIPPED or (name in self.seldom and self.slices % self.seldom[name]):
                     continue
                 if name in ("snapshot", "courier", "memory") and member.disk.stands():
                     continue  # it would wait in a sync
