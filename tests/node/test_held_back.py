@@ -62,9 +62,10 @@ class Slow:
 
     def run(self):
         self.run_once()
-        now, self.late = [each for each in self.late if each[0] <= self.world.rounds], [
-            each for each in self.late if each[0] > self.world.rounds
-        ]
+        now, self.late = (
+            [each for each in self.late if each[0] <= self.world.rounds],
+            [each for each in self.late if each[0] > self.world.rounds],
+        )
         for _, deliver, frame in now:
             deliver(frame)
 
