@@ -49,7 +49,6 @@ WITHOUT_EFFECT = (
     "enable-v2",
     "logger",
     "log-outputs",
-    "quota-backend-bytes",
     "initial-election-tick-advance",
 )
 
@@ -71,6 +70,7 @@ def _flags() -> Callable[[Callable[..., int]], Callable[..., int]]:
         ("snapshot-count", "N", click.IntRange(1, 1 << 40), "Entries between snapshots. [default: 10000]"),
         ("max-request-bytes", "N", int, "Of a request. [default: 1572864]"),
         ("max-txn-ops", "N", int, "Of a transaction. [default: 128]"),
+        ("quota-backend-bytes", "N", int, "Beyond which nothing is put. [default: 2147483648]"),
         ("auto-compaction-mode", "MODE", click.Choice(["revision", "periodic"]), "Keep revisions, or a time."),
         ("auto-compaction-retention", "N", str, "How many revisions, or how long: 8h. 0: everything."),
         ("cert-file", "FILE", PATH, "TLS for clients: the certificate."),
@@ -220,7 +220,7 @@ def member_id(token: str, name: str) -> int:
 
 
 def _of_flags(given: dict[str, Any]) -> Made:
-    from ..kv.settings import Settings, seconds_of
+    from ..kv.settings import QUOTA_MAX, Settings, seconds_of
 
     name = given.get("name", "default")
     token = given.get("initial_cluster_token", TOKEN)
@@ -238,6 +238,9 @@ def _of_flags(given: dict[str, Any]) -> Made:
     if given.get("client_cert_auth") and not given.get("trusted_ca_file"):
         raise ConfigError("--client-cert-auth needs --trusted-ca-file")
     table |= {key: given[key] for key in ("max_request_bytes", "max_txn_ops") if key in given}
+    if "quota_backend_bytes" in given:  # below 0: none, as with etcd
+        quota = given["quota_backend_bytes"]
+        table["quota_bytes"] = quota if quota > 0 else QUOTA_MAX
     mode = given.get("auto_compaction_mode", "periodic")
     if retention == "0":
         table["compaction"] = "off"

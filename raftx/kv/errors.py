@@ -12,6 +12,7 @@ INVALID_ARGUMENT = 3
 DEADLINE_EXCEEDED = 4
 NOT_FOUND = 5
 PERMISSION_DENIED = 7
+RESOURCE_EXHAUSTED = 8
 FAILED_PRECONDITION = 9
 OUT_OF_RANGE = 11
 UNIMPLEMENTED = 12
@@ -24,6 +25,7 @@ STATUS = {
     DEADLINE_EXCEEDED: 504,
     NOT_FOUND: 404,
     PERMISSION_DENIED: 403,
+    RESOURCE_EXHAUSTED: 429,
     FAILED_PRECONDITION: 400,
     OUT_OF_RANGE: 400,
     UNIMPLEMENTED: 501,
@@ -35,6 +37,7 @@ PHRASES = {
     401: "Unauthorized",
     403: "Forbidden",
     404: "Not Found",
+    429: "Too Many Requests",
     500: "Internal Server Error",
     501: "Not Implemented",
     503: "Service Unavailable",
@@ -94,6 +97,8 @@ TIMED_OUT = _etcd(UNAVAILABLE, "request timed out")
 NO_LEADER = _etcd(UNAVAILABLE, "no leader")
 LEADER_CHANGED = _etcd(UNAVAILABLE, "leader changed")
 SERVER_STOPPED = _etcd(UNAVAILABLE, "server stopped")
+#: of memory; the other one is of the disk, and passes
+QUOTA_EXCEEDED = _etcd(RESOURCE_EXHAUSTED, "mvcc: database space exceeded")
 NO_SPACE = _etcd(UNAVAILABLE, "mvcc: database space exceeded")
 UNSUPPORTED = _etcd(UNIMPLEMENTED, "this server does not have that call")
 MALFORMED_ENTRY = _etcd(INVALID_ARGUMENT, "the log has an entry that is no request")

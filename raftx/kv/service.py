@@ -21,6 +21,7 @@ from .errors import (
     LEASE_EXISTS,
     NO_LEADER,
     NO_SPACE,
+    QUOTA_EXCEEDED,
     SERVER_STOPPED,
     TIMED_OUT,
     TOO_LARGE,
@@ -37,6 +38,7 @@ VERSION = "3.4.23"
 CLUSTER_VERSION = "3.4.0"
 AGAIN_SECONDS = 0.02  # before a read that was not done is asked for again
 HEALTH_SECONDS = 1.0
+LEASE_BYTES = 350  # of memory, about
 LEASE_ID_MAX = (1 << 63) - 1
 
 
@@ -84,6 +86,8 @@ class Service:
         data = commands.encode(kind, request)
         if len(data) > self.settings.max_request_bytes:
             raise TOO_LARGE
+        if self.size + len(data) > self.settings.quota_bytes and _takes_room(kind, request):
+            raise QUOTA_EXCEEDED
         try:
             done = await self.node.propose(data, timeout=self.settings.request_timeout if timeout is None else timeout)
         except DiskFull as error:
@@ -100,6 +104,11 @@ class Service:
         if isinstance(result, KvError):
             raise result
         return dict(result)
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory that the state takes here, about."""
+        return self.machine.store.size + LEASE_BYTES * len(self.machine.leases.by_id)
 
     def _passing(self) -> KvError:
         """Something was not done, and will be if it is asked for later."""
@@ -265,16 +274,16 @@ class Service:
 
     async def status(self, request: Message) -> Message:
         """How this member is."""
-        store = self.machine.store
+        store, size = self.machine.store, self.size
         done = {
             "header": self.header(store.revision),
             "version": VERSION,
-            "dbSize": store.size,
+            "dbSize": size,
             "leader": self.node.leader_id,
             "raftIndex": self.node.commit_index,
             "raftTerm": self.term,
             "raftAppliedIndex": self.node.applied_index,
-            "dbSizeInUse": store.size,
+            "dbSizeInUse": size,
             "isLearner": self.node.id in self.node.configuration.learners,
         }
         if not self.node.leader_id:
@@ -297,6 +306,11 @@ class Service:
         except (KvError, asyncio.TimeoutError):
             return False
         return True
+
+
+def _takes_room(kind: bytes, request: Message) -> bool:
+    """Whether more is kept afterwards. Where there is no room, what makes some can be done."""
+    return kind in (commands.PUT, commands.GRANT) or (kind == commands.TXN and txn.puts(request))
 
 
 #: calls with one answer, by their path behind the prefix: method, request, response, whether a token is needed

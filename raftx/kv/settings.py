@@ -13,6 +13,8 @@ from .auth import is_hashed
 from .txn import OPERATIONS_MAX
 
 REQUEST_BYTES_MAX = 3 << 19  # 1.5 MiB, as etcd
+QUOTA_BYTES = 2 << 30  # as etcd
+QUOTA_MAX = 1 << 50
 MODES = ("revision", "periodic", "off")
 UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 
@@ -30,6 +32,8 @@ class Settings:
     request_timeout: float = 2.5
     max_request_bytes: int = REQUEST_BYTES_MAX
     max_txn_ops: int = OPERATIONS_MAX
+    #: bytes of memory beyond which nothing is put; the history of keys counts
+    quota_bytes: int = QUOTA_BYTES
     #: what is compacted: "revision": all but the newest so many; "periodic": what is older than so many seconds; "off"
     compaction: str = "revision"
     retention: float = 10_000
@@ -58,6 +62,7 @@ class Settings:
         self._number("request_timeout", 0.1, 60)
         self._number("max_request_bytes", 1024, 1 << 29)
         self._number("max_txn_ops", 1, 1 << 20)
+        self._number("quota_bytes", 1 << 20, QUOTA_MAX)
         self._number("token_seconds", 1, 1e9)
         self._number("progress_seconds", 0.1, 1e9)
         if self.compaction not in MODES:

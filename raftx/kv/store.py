@@ -16,6 +16,7 @@ from sortedcontainers import SortedDict
 from .errors import COMPACTED, FUTURE_REVISION
 
 FIRST_REVISION = 1  # of an empty store
+VERSION_BYTES = 400  # of memory around a version's key and value, about
 NEVER = -1  # the compacted revision of a store that was never compacted
 
 
@@ -37,6 +38,10 @@ def _mod_of(version: Version) -> int:
     return version.mod
 
 
+def _size_of(version: Version) -> int:
+    return len(version.key) + len(version.value) + VERSION_BYTES
+
+
 class Store:
     """All keys. Reads at a revision ``at``: what is there after the change of that revision; 0 or less: now."""
 
@@ -48,7 +53,7 @@ class Store:
         #: what changed in the revisions from ``first`` on, in order; one list for each
         self.log: list[list[Version]] = []
         self.first = FIRST_REVISION + 1
-        #: bytes of keys and values that are kept
+        #: bytes of the versions that are kept, in memory
         self.size = 0
 
     # --- reading -----------------------------------------------------------------------------------
@@ -129,7 +134,7 @@ class Store:
         if not history[keep].version:
             keep += 1
         for each in history[:keep]:
-            self.size -= len(each.key) + len(each.value)
+            self.size -= _size_of(each)
         if keep == len(history):
             del self.keys[key]
         elif keep:
@@ -146,7 +151,7 @@ class Store:
             self.log.append([version])
         else:
             self.log[-1].append(version)
-        self.size += len(version.key) + len(version.value)
+        self.size += _size_of(version)
 
     # --- snapshots -----------------------------------------------------------------------------------
 
@@ -164,7 +169,7 @@ class Store:
         self.size = 0
         for history in self.keys.values():
             for each in history:
-                self.size += len(each.key) + len(each.value)
+                self.size += _size_of(each)
                 if each.mod >= self.first and (each.version or each.mod > compacted):
                     self.log[each.mod - self.first].append(each)
         for changes in self.log:

@@ -150,6 +150,16 @@ def _check_keys(operations: Sequence[Message]) -> _Touched:
     return touched
 
 
+def puts(request: Message) -> bool:
+    """Whether a transaction may put a key."""
+    for name in ("success", "failure"):
+        for operation in request.get(name, ()):
+            kind, inner = chosen(operation)
+            if kind == "request_put" or (kind == "request_txn" and puts(inner)):
+                return True
+    return False
+
+
 def only_reads(request: Message) -> bool:
     """Whether a transaction has nothing but ranges in it, none of them nested."""
     return all(

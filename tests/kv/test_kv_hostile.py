@@ -124,6 +124,32 @@ def test_a_range_is_not_given_up_when_a_question_for_health_is():
             service.HEALTH_SECONDS = before
 
 
+def test_memory_has_an_end():
+    """What takes room is refused; what makes some, and what keeps a lease alive, is done."""
+    with Direct(quota_bytes=1 << 20) as direct:
+        direct.call("/lease/grant", TTL=60, ID=1)
+        big = base64.b64encode(bytes(300_000)).decode()
+        for key in (A, "Yg==", "Yw=="):
+            direct.call("/kv/put", key=key, value=big)
+        put = [{"request_put": {"key": A, "value": big}}]
+        nested = [{"request_txn": {"failure": put}}]
+        for path, request in (
+            ("/kv/put", put[0]["request_put"]), ("/kv/txn", {"success": put}), ("/kv/txn", {"failure": nested}),
+        ):  # fmt: skip
+            found = direct.call(path, _status=429, **request)
+            assert (found["code"], found["message"]) == (8, "etcdserver: mvcc: database space exceeded")
+        assert direct.call("/lease/keepalive", ID=1)["result"]["TTL"] == "60"
+        direct.call("/kv/txn", success=[{"request_delete_range": {"key": A}}])
+        direct.call("/kv/deleterange", key="Yg==")
+        direct.call("/kv/put", key=A, value=big, _status=429)  # the history has it
+        direct.call("/kv/compaction", revision=6)
+        direct.call("/kv/put", key=A, value=big)
+        for id in range(2, 5000):
+            if direct.request("/v3/lease/grant", json.dumps({"ID": id, "TTL": 60}).encode())[0] == 429:
+                break
+        assert 100 < id < 4999
+
+
 # --- watches -------------------------------------------------------------------------------------
 
 

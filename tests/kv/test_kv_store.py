@@ -10,7 +10,7 @@ from raftx.errors import SnapshotDamaged, SnapshotFailed
 from raftx.kv import commands
 from raftx.kv.errors import COMPACTED, FUTURE_REVISION, KvError
 from raftx.kv.machine import KeyValues
-from raftx.kv.store import Store
+from raftx.kv.store import VERSION_BYTES, Store
 
 pytestmark = pytest.mark.once
 
@@ -76,7 +76,7 @@ def test_every_kept_revision_is_what_it_was(seed):
         key, end = draw.choice(KEYS), draw.choice(ENDS)
         assert ranged(store, key, end, revision) == model.range(key, end, revision), (key, end, revision)
     kept = [each for history in store.keys.values() for each in history]
-    assert store.size == sum(len(each.key) + len(each.value) for each in kept)
+    assert store.size == sum(len(each.key) + len(each.value) + VERSION_BYTES for each in kept)
     assert sorted(each for changes in store.log for each in changes if not store.is_gone(each)) == sorted(
         each for each in kept if each.mod >= store.first
     )

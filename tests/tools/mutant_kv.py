@@ -252,4 +252,11 @@ MUTANTS = (
         SERVED,
         (Edit(SERVER, "                self._campaign_alone()\n", ""),),
     ),
+    Mutant(
+        "memory-without-an-end",
+        0,
+        "a client may put until there is no memory left, on every member",
+        HOSTILE,
+        (Edit(SERVICE, "> self.settings.quota_bytes and", "> 1 << 60 and"),),
+    ),
 )
