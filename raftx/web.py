@@ -16,6 +16,8 @@ from .errors import TransportError
 
 #: bytes of a request's line and headers, and of what may follow a body, that are read before they are refused
 HEAD_MAX = 64 << 10
+RESERVED = 150  # descriptors that are not for clients, as in etcd
+CONNECTIONS_MAX = 1 << 20
 #: seconds after which a client that says nothing is asked whether it is there, and between two such questions
 ALIVE_SECONDS = 30
 ALIVE_TRIES = 4
@@ -35,14 +37,40 @@ def config(app: Any, **more: Any) -> uvicorn.Config:
     return uvicorn.Config(app, **{**given, **more})
 
 
-def protocol() -> Any:
-    """What reads requests fastest: httptools where it is there, else what uvicorn takes."""
+def room_for_clients() -> int:
+    """How many connections may be open, so that files and other members have descriptors left."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return CONNECTIONS_MAX
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return CONNECTIONS_MAX if limit == resource.RLIM_INFINITY else max(limit // 2, limit - RESERVED)
+
+
+def protocol(most: int) -> Any:
+    """What reads requests fastest, of so many connections at once: httptools where it is there, else h11."""
+
+    class Few:
+        """What comes beyond that is closed."""
+
+        connections: set[Any]
+        transport: Any
+
+        def connection_made(self, transport: Any) -> None:
+            if len(self.connections) < most:
+                super().connection_made(transport)  # type: ignore[misc]
+            else:
+                self.transport = transport
+                transport.abort()
+
     try:
         from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
     except ModuleNotFoundError:
-        return "h11"  # it bounds heads by itself
+        from uvicorn.protocols.http.h11_impl import H11Protocol
 
-    class Bounded(HttpToolsProtocol):
+        return type("Plain", (Few, H11Protocol), {})  # it bounds heads by itself
+
+    class Bounded(Few, HttpToolsProtocol):
         """With an end to heads: httptools keeps whatever comes, and its time grows with the square of it."""
 
         #: bytes since a head, a piece of a body or a message was complete

@@ -6,6 +6,7 @@ Reads arguments and makes the node; what it does is in raftx/kv/, which needs th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import hashlib
 import importlib
@@ -338,11 +339,20 @@ def _storage(
 
 
 def _run(coroutine: Any) -> int:
+    _raise_descriptors()
     try:
         run = importlib.import_module("uvloop").run
     except ModuleNotFoundError:
         run = asyncio.run
     return int(run(coroutine))
+
+
+def _raise_descriptors() -> None:
+    """As many as may be: what a shell gives is 1,024, and each client needs one."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        resource = importlib.import_module("resource")
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def _serving(

@@ -18,7 +18,7 @@ from ..report import report
 from . import json_format as js
 from . import messages as m
 from .errors import INVALID_ARGUMENT as INVALID
-from .errors import PHRASES, TIMED_OUT, TOO_LARGE, UNKNOWN, UNSUPPORTED, KvError
+from .errors import PHRASES, SERVER_STOPPED, TIMED_OUT, TOO_LARGE, UNKNOWN, UNSUPPORTED, KvError
 from .service import CALLS, CLUSTER_VERSION, LEFT_OUT, VERSION, Service
 
 PREFIXES = ("/v3/", "/v3beta/")
@@ -96,8 +96,10 @@ class Face:
             await _fail(send, KvError(INVALID, str(error)))
         except KvError as error:
             await _fail(send, error)
-        except (Gone, asyncio.CancelledError):
+        except Gone:
             raise
+        except asyncio.CancelledError:
+            await _fail(send, SERVER_STOPPED())  # it stops, and could wait no longer
         except Exception as error:
             await _fail(send, _mistaken(scope, error))
         else:
@@ -139,8 +141,12 @@ class Face:
                 return
         except KvError as error:
             await out.fail(error)
-        except (Gone, asyncio.CancelledError):
+        except Gone:
             raise
+        except asyncio.CancelledError:
+            if out.begun:
+                raise
+            await out.fail(SERVER_STOPPED())
         except Exception as error:
             await out.fail(_mistaken(scope, error))
         await out.end()

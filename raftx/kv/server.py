@@ -102,7 +102,7 @@ class Server:
         try:
             return web.config(
                 Face(self.service, self._beside()),
-                http=web.protocol(),
+                http=web.protocol(web.room_for_clients()),
                 backlog=BACKLOG,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=GRACE_SECONDS,

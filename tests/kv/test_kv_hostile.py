@@ -22,7 +22,7 @@ from raftx.kv.errors import AUTH_FAILED, INVALID_TOKEN
 from raftx.kv.machine import KeyValues
 from raftx.kv.settings import Settings
 from tests.helpers.kv_direct import SECOND, Direct, Exchange
-from tests.helpers.waiting import WAIT
+from tests.helpers.waiting import WAIT, eventually
 
 pytestmark = pytest.mark.once
 
@@ -409,7 +409,7 @@ def served():
         await send({"type": "http.response.body", "body": text})
 
     listening = web.listening("127.0.0.1", 0, 10, "the test")
-    server = uvicorn.Server(web.config(app, http=web.protocol(), timeout_graceful_shutdown=1))
+    server = uvicorn.Server(web.config(app, http=web.protocol(4), timeout_graceful_shutdown=1))
     server.capture_signals = lambda: __import__("contextlib").nullcontext()
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
@@ -440,6 +440,43 @@ def test_heads_have_an_end(served):
     chunked = head + b"Transfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n"
     assert b" 200 " in said(served, chunked, b"A: x\r\n\r\n")
     assert b" 200 " not in said(served, chunked, *[b"A: " + long + b"\r\n"] * 200)
+
+
+def test_clients_leave_descriptors_to_others(served, monkeypatch):
+    def opened():
+        return socket.create_connection(("127.0.0.1", served), WAIT)
+
+    few = [opened() for _ in range(4)]
+    for each in few:
+        each.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b" 200 " in each.recv(100)
+    with opened() as more:
+        assert not more.recv(100)
+    few.pop().close()
+    eventually(lambda: b" 200 " in said(served, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"))
+    for each in few:
+        each.close()
+    resource = pytest.importorskip("resource")
+    for limit, room in ((1024, 874), (200, 100), (resource.RLIM_INFINITY, web.CONNECTIONS_MAX)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, limit=limit: (limit, limit))
+        assert web.room_for_clients() == room
+
+
+@pytest.mark.parametrize("path", ["/kv/put", "/lease/keepalive"])
+def test_a_request_that_a_server_that_stops_cannot_wait_for_is_503(direct, path):
+    """uvicorn would make it 500, which clients do not repeat."""
+    direct.node.failures = [None]
+    exchange = Exchange(direct.face, f"/v3{path}", [json.dumps({"key": A, "ID": 3}).encode()])
+
+    async def cut():
+        task = asyncio.ensure_future(exchange.run())
+        while direct.node.failures:
+            await asyncio.sleep(0)
+        task.cancel()
+        await task
+
+    direct.run(cut())
+    assert exchange.status == 503 and b"server stopped" in exchange.chunks[0]
 
 
 def test_clients_that_are_gone_without_a_word_are_noticed():
