@@ -28,6 +28,7 @@ import psycopg2  # type: ignore[import-untyped]
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples" / "patroni"))
 
+from patroni_proxy import Proxy  # type: ignore[import-not-found]
 from scene import IDS, TTL, Scene, asked  # type: ignore[import-not-found]
 
 WAIT = 120.0
@@ -157,8 +158,9 @@ def until(condition: Callable[[], Any], seconds: float, what: str) -> float:
 class Judge:
     """The steps."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, proxies: dict[int, list[Proxy]]) -> None:
         self.scene = scene
+        self.proxies = proxies
         self.sampler = Sampler(scene)
         self.writer = Writer(scene)
         self.took: dict[str, list[float]] = {}
@@ -281,6 +283,21 @@ class Judge:
                 os.kill(self.scene.stores[id].pid, signal.SIGCONT)
         return until(lambda: self.sampler.now, 60, "a primary again")
 
+    def primary_is_cut_off(self) -> float:
+        """From the store, and from nothing else: it is demoted before another one is promoted."""
+        primary, began = self.sampler.now, time.monotonic()
+        for each in self.proxies[primary]:
+            each.cut()
+        try:
+            until(lambda: self.sampler.now != primary, TTL + 2, "the primary is demoted")
+            until(lambda: self.sampler.now not in (0, primary), TTL + 10, "another primary")
+        finally:
+            for each in self.proxies[primary]:
+                each.heal()
+        if self.sampler.two:
+            raise Failed("it was not demoted before another one was promoted")
+        return next(at for at, id in self.sampler.changes if at > began and id not in (0, primary)) - began
+
     def check(self) -> None:
         """What must always hold."""
         if self.sampler.two:
@@ -299,13 +316,15 @@ STEPS = (
     "leader_of_store_is_killed", "primary_is_killed", "both_are_killed", "switchover", "leader_of_store_is_stopped",
     "quorum_is_lost",
 )  # fmt: skip
+#: with it Patroni reaches the store through proxies, and does not ask the servers where they are
+CUT_OFF = "primary_is_cut_off"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--store", default="raftx")
     parser.add_argument("--times", type=int, default=10)
-    parser.add_argument("--steps", default=",".join(STEPS))
+    parser.add_argument("--steps", default=",".join(STEPS), help=f"of those that are run, or {CUT_OFF}")
     parser.add_argument("--raftx-python", default=sys.executable)
     options = parser.parse_args()
     directory = Path(tempfile.mkdtemp(prefix="raftx-judge-"))
@@ -314,10 +333,14 @@ def main() -> int:
     found: dict[str, list[float]] = {"bootstrap": []}
     problems: list[str] = []
     judge = None
+    proxies: dict[int, list[Proxy]] = {}
+    if CUT_OFF in options.steps.split(","):
+        proxies = {id: [Proxy(port) for port in scene.client_ports.values()] for id in IDS}
+        scene.through = {id: [each.port for each in those] for id, those in proxies.items()}
     try:
         scene.start()
         found["bootstrap"].append(until(scene.is_complete, WAIT, "bootstrap"))
-        judge = Judge(scene)
+        judge = Judge(scene, proxies)
         judge.settle()
         for turn in range(options.times):
             for step in options.steps.split(","):
@@ -337,6 +360,8 @@ def main() -> int:
             judge.writer.close()
             judge.sampler.close()
         scene.close()
+        for each in [proxy for those in proxies.values() for proxy in those]:
+            each.close()
     rows = len(judge.writer.acknowledged) if judge is not None else 0
     medians = {
         step: [round(statistics.median(each), 1), round(max(each), 1), len(each)] for step, each in found.items()

@@ -84,6 +84,8 @@ class Scene:
         self.postgres_ports = dict(zip(IDS, ports[9:]))
         self.stores: dict[int, subprocess.Popen[bytes]] = {}
         self.patronis: dict[int, subprocess.Popen[bytes]] = {}
+        #: where each Patroni reaches the three, when that is not where they listen
+        self.through: dict[int, list[int]] = {}
         self.dcs = {"ttl": TTL, "loop_wait": LOOP_WAIT, "retry_timeout": RETRY_TIMEOUT, **dcs}
         self.user = {"user": USER, "group": USER, "extra_groups": []} if os.getuid() == 0 else {}
         if self.user:
@@ -127,7 +129,7 @@ class Scene:
             "scope": SCOPE,
             "name": f"p{id}",
             "restapi": {"listen": rest, "connect_address": rest},
-            "etcd3": {"hosts": [f"127.0.0.1:{port}" for port in self.client_ports.values()]},
+            "etcd3": self._store_of(id),
             "bootstrap": {
                 "dcs": {
                     **self.dcs,
@@ -148,6 +150,11 @@ class Scene:
                 "pgpass": str(self.directory / f"pgpass-{id}"),
             },
         }
+
+    def _store_of(self, id: int) -> dict[str, Any]:
+        if id in self.through:  # it would go on to where the servers say they are
+            return {"hosts": [f"127.0.0.1:{port}" for port in self.through[id]], "use_proxies": True}
+        return {"hosts": [f"127.0.0.1:{port}" for port in self.client_ports.values()]}
 
     def start_patroni(self, id: int) -> None:
         """One of the three."""
