@@ -167,6 +167,7 @@ def test_a_client_that_asks_and_does_not_read(direct):
 
     class Deaf(Exchange):
         async def _receive(self):
+            await asyncio.sleep(0)
             taken.append(1)
             return {"type": "http.request", "body": b'{"progress_request":{}}', "more_body": True}
 

@@ -8,6 +8,7 @@ AUTH = "raftx/kv/auth.py"
 CHORES = "raftx/kv/chores.py"
 HTTP = "raftx/kv/http.py"
 LEASE = "raftx/kv/leases.py"
+MACHINE = "raftx/kv/machine.py"
 SERVER = "raftx/kv/server.py"
 SERVICE = "raftx/kv/service.py"
 SNAPSHOTS = "raftx/kv/snapshots.py"
@@ -142,7 +143,7 @@ MUTANTS = (
         0,
         "a watch whose place was compacted goes on as if nothing were missing",
         FACE,
-        (Edit(WATCHES, "                if watch.next < store.compacted:", "                if False:"),),
+        (Edit(WATCHES, "            if watch.next < store.compacted:", "            if False:"),),
     ),
     Mutant(
         "term-of-a-candidate",
@@ -165,8 +166,8 @@ MUTANTS = (
         (
             Edit(
                 HTTP,
-                "            await _fail(send, TIMED_OUT())\n",
-                "            await _fail(send, KvError(UNKNOWN, 'x'))\n",
+                "    return TIMED_OUT()\n",
+                "    return KvError(UNKNOWN, 'x')\n",
             ),
         ),
     ),
@@ -258,5 +259,32 @@ MUTANTS = (
         "a client may put until there is no memory left, on every member",
         HOSTILE,
         (Edit(SERVICE, "> self.settings.quota_bytes and", "> 1 << 60 and"),),
+    ),
+    Mutant(
+        "cut-off-requests-are-500",
+        0,
+        "a request that a server that stops can wait for no longer is told as 500",
+        HOSTILE,
+        (Edit(HTTP, "            await _fail(send, SERVER_STOPPED())  # it stops", "            raise  # it stops"),),
+    ),
+    Mutant(
+        "clients-take-all-descriptors",
+        0,
+        "clients may take the descriptors that files and members need",
+        HOSTILE,
+        (Edit(WEB, "if len(self.connections) < most:", "if True:"),),
+    ),
+    Mutant(
+        "restoring-holds-everybody-up",
+        0,
+        "requests wait while a snapshot is read",
+        HOSTILE,
+        (
+            Edit(
+                MACHINE,
+                "        read = snapshots.read(reader)\n        with self.lock:\n",
+                "        with self.lock:\n            read = snapshots.read(reader)\n",
+            ),
+        ),
     ),
 )
