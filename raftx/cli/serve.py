@@ -185,7 +185,7 @@ def _of_file(file: ClusterFile, id: int, create: bool) -> Made:
 
 
 def _transport(bind: str, tls: Tls | None, insecure: bool, keys: Keys, config: Config) -> Transport:
-    """Without TLS one without threads between the engine and its sockets: a write takes a quarter less with it."""
+    """Without TLS one without threads between the engine and its sockets: a write takes a third less with it."""
     frame = max(FRAME_BYTES, config.max_entry_bytes + ENTRY_BYTES)
     at = parse(bind, "url", listen=True)
     if tls is None and (at.is_tcp or at.scheme in PATHS):
