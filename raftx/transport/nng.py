@@ -213,6 +213,7 @@ class NngTransport(SocketTransport):
         self._watch: KeyWatch | None = None
         self._silent: SilentConnections | None = None
         self._listener: Any = None  # of NNG's, with tls; None: it is to be made again
+        self._listens: Place = ("", 0)  # where that is
         self._server: Any = None  # NNG's configuration of it
         self._reloaded_ns = 0  # when connections with an older certificate have to end; 0: there are none
 
@@ -312,27 +313,17 @@ class NngTransport(SocketTransport):
             pipe[0].id = number
             if pynng.lib.nng_pipe_get_addr(pipe[0], b"remote-address", at):
                 continue
-            family = at[0].s_family
-            if family == pynng.lib.NNG_AF_INET:
-                host = sockets.inet_ntop(
-                    sockets.AF_INET, pynng.ffi.buffer(pynng.ffi.addressof(at[0].s_in, "sa_addr"))[:]
-                )
-                port = at[0].s_in.sa_port
-            elif family == pynng.lib.NNG_AF_INET6:
-                data = pynng.ffi.buffer(pynng.ffi.addressof(at[0].s_in6, "sa_addr"))[:]
-                host, port = sockets.inet_ntop(sockets.AF_INET6, data), at[0].s_in6.sa_port
-            else:
-                continue
-            found.add(place((host, sockets.ntohs(port))))
+            there = _place_of(at)
+            if there is not None:
+                found.add(there)
         return found
 
     def _start_watch(self) -> None:
         if self._keys is None:
             return
         if self.tls is not None and os.path.isdir("/proc/self/fd"):
-            port = int(self.address.rpartition(":")[2])
             most = GUESTS * self.max_strangers
-            self._silent = SilentConnections(port, self.stranger_ms / 1000, most, self._established)
+            self._silent = SilentConnections(self._listens, self.stranger_ms / 1000, most, self._established)
         self._watch = KeyWatch(self._keys, self.reload_tls, self._tend)
         self._watch.start()
 
@@ -446,6 +437,7 @@ class NngTransport(SocketTransport):
         self._listener = made
         # Its place is the same in an address of either family.
         self.address = self._listen_at.with_port(sockets.ntohs(at[0].s_in.sa_port))
+        self._listens = _place_of(at) or self._listens
 
     def _listen_again(self) -> None:
         """What NNG has of ended connections goes with their listener; members connect again."""
@@ -587,6 +579,20 @@ class NngTransport(SocketTransport):
     def __repr__(self) -> str:
         state = " closed" if self._closed else "" if self._pull is not None else ", not started"
         return f"<raftx.NngTransport {self.address} peers={sorted(self.peers)}{state}>"
+
+
+def _place_of(at: Any) -> Place | None:
+    """Host and port in an address of NNG's; None for one that has none."""
+    import pynng
+
+    family, ffi = at[0].s_family, pynng.ffi
+    if family == pynng.lib.NNG_AF_INET:
+        host = sockets.inet_ntop(sockets.AF_INET, ffi.buffer(ffi.addressof(at[0].s_in, "sa_addr"))[:])
+        return place((host, sockets.ntohs(at[0].s_in.sa_port)))
+    if family == pynng.lib.NNG_AF_INET6:
+        host = sockets.inet_ntop(sockets.AF_INET6, ffi.buffer(ffi.addressof(at[0].s_in6, "sa_addr"))[:])
+        return place((host, sockets.ntohs(at[0].s_in6.sa_port)))
+    return None
 
 
 def _text(code: int) -> str:

@@ -1,8 +1,8 @@
 """Connections that NNG has accepted and that do not come through their TLS handshake: they are ended after a while.
 
 NNG has no time limit for a handshake and names no connection before its end, so they are found among this process's
-descriptors: those that are connected at the port where the node listens. Each is looked at through a copy of its
-descriptor, so a number that is used again meanwhile is never taken for another socket; it is shut down, and NNG,
+descriptors: those that are connected where the node listens, at its address and port. Each is looked at through a copy
+of its descriptor, so a number that is used again meanwhile is never taken for another socket; it is shut down, and NNG,
 which notices that, closes it.
 """
 
@@ -17,17 +17,20 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 Place = tuple[str, int]  # a host and a port
+EVERYWHERE = ("0.0.0.0", "::")
 SOON, LATER = 0.05, 0.25  # seconds until the next look: while some are there, and otherwise
 
 
 class SilentConnections:
-    """Those at one port. ``most``: how many may be there at once; one more costs one of the host that has the most.
+    """Those at one address and port. For one thread.
 
-    limit_s: how long a handshake may take. established: where those come from that are through it. For one thread.
+    at: where the node listens; 0.0.0.0 and :: are every address. limit_s: how long a handshake may take. most: how many
+    may be there at once; one more costs one of the host that has the most. established: where those come from that are
+    through it.
     """
 
-    def __init__(self, port: int, limit_s: float, most: int, established: Callable[[], set[Place]]) -> None:
-        self.port = port
+    def __init__(self, at: Place, limit_s: float, most: int, established: Callable[[], set[Place]]) -> None:
+        self.host, self.port = place(at)
         self.limit_s = limit_s
         self.most = most
         self.established = established
@@ -40,7 +43,7 @@ class SilentConnections:
         self._spare = _spare()
 
     def __repr__(self) -> str:
-        return f"<SilentConnections at port {self.port}: {self.waiting()} wait, {self.ended} ended>"
+        return f"<SilentConnections at {self.host}, port {self.port}: {self.waiting()} wait, {self.ended} ended>"
 
     def waiting(self) -> int:
         """How many are in their handshake, as of the last look."""
@@ -99,7 +102,11 @@ class SilentConnections:
         with _unless_short(), _copy(fd, inode) as made:
             if made.family not in (socket.AF_INET, socket.AF_INET6) or made.type != socket.SOCK_STREAM:
                 return None
-            if made.getsockname()[1] != self.port or made.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            # Another server of this program may have the same port at another address.
+            host, port = place(made.getsockname()[:2])
+            if port != self.port or (self.host not in EVERYWHERE and host != self.host):
+                return None
+            if made.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                 return None
             try:
                 return place(made.getpeername()[:2])

@@ -17,14 +17,14 @@ def comers():
     with socket.create_server(("127.0.0.1", 0)) as server:
         ends = [socket.create_connection(server.getsockname()) for _ in range(2)]
         mine = [server.accept()[0] for _ in range(2)]
-        yield server.getsockname()[1], ends
+        yield server.getsockname(), ends
         for each in (*ends, *mine):
             each.close()
 
 
 def test_they_are_ended_after_their_time(comers):
-    port, ends = comers
-    made = SilentConnections(port, 1.0, 10, set)
+    at, ends = comers
+    made = SilentConnections(at, 1.0, 10, set)
     made.look(0.0)
     assert (made.waiting(), made.ended) == (2, 0)
     made.look(1.5)
@@ -37,8 +37,8 @@ def test_they_are_ended_after_their_time(comers):
 @pytest.mark.parametrize("when", [0, 1])
 def test_a_shortage_of_descriptors_passes(comers, monkeypatch, when):
     """Before they are seen, or before they are ended: nobody is forgotten for it."""
-    port, ends = comers
-    made = SilentConnections(port, 1.0, 10, set)
+    at, ends = comers
+    made = SilentConnections(at, 1.0, 10, set)
 
     def short(fd, inode):
         raise OSError(errno.EMFILE, "no descriptors")
@@ -70,3 +70,23 @@ def test_one_descriptor_is_kept_for_it(comers, monkeypatch):
     made.look(0.0)
     assert made._spare >= 0 and made.waiting() == 2
     made.close()
+
+
+@pytest.mark.parametrize(("host", "ended"), [("127.0.0.1", 1), ("0.0.0.0", 2), ("127.0.0.3", 0)])
+def test_another_server_at_the_same_port_keeps_its_connections(host, ended):
+    """The program may listen there too, at another address of this machine."""
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        port = one.getsockname()[1]
+        with socket.create_server(("127.0.0.2", port)) as other:
+            ends = [socket.create_connection(server.getsockname()) for server in (one, other)]
+            mine = [server.accept()[0] for server in (one, other)]
+            made = SilentConnections((host, port), 1.0, 10, set)
+            made.look(0.0)
+            made.look(2.0)
+            assert made.ended == ended
+            for each in mine[ended:]:
+                each.sendall(b"on")
+            assert [end.recv(2) for end in ends] == [b""] * ended + [b"on"] * (2 - ended)
+            made.close()
+            for each in (*ends, *mine):
+                each.close()
