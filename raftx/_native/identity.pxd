@@ -14,8 +14,11 @@ cdef struct IdentityState:
 # The member that these texts name, ended by NULL; 0: nobody, or more than one.
 cdef uint64_t _identified(const IdentityState* s, char** texts) noexcept nogil
 
+# Callbacks of NNG read ``state``, whose texts are those of ``kept``, as long as there is a connection. In garbage that
+# is collected as a whole, a collector would empty ``kept`` first. It holds nothing but bytes: no cycle goes through it.
 @cython.final
+@cython.no_gc
 cdef class Identities:
     """Whom certificates name. Never changes."""
     cdef IdentityState state
-    cdef list kept
+    cdef tuple kept

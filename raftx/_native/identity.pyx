@@ -3,6 +3,7 @@
 identity.py is the twin in plain Python. The names are texts here: of what type each was in the certificate the
 library that verified it does not say, so one that has the form of a member's name was vouched for as a whole.
 """
+import cython
 from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdlib cimport calloc, free
 
@@ -62,6 +63,7 @@ cdef uint64_t _identified(const IdentityState* s, char** texts) noexcept nogil:
     return found
 
 
+@cython.no_gc
 cdef class Identities:
     """Whom certificates name: ``prefix`` and an id after it, or with ``names`` the member whose name it is.
 
@@ -74,14 +76,15 @@ cdef class Identities:
             raise ValueError("at most 64 names")
         if b"\0" in prefix or any(b"\0" in name for name in names.values()):
             raise ValueError("a name must have no NUL")
-        self.kept = [prefix]
+        kept = [prefix]
         self.state.prefix = NULL if names else PyBytes_AS_STRING(prefix)
         for id, name in names.items():
             name = name.lower()
-            self.kept.append(name)
+            kept.append(name)
             self.state.ids[self.state.count] = id
             self.state.names[self.state.count] = PyBytes_AS_STRING(name)
             self.state.count += 1
+        self.kept = tuple(kept)
 
     def py_member(self, list texts not None):
         """The member that these texts name, as C has them: each ends at a NUL; 0 for nobody, or more than one."""

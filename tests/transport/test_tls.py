@@ -1,6 +1,7 @@
 """Mutual TLS between members: who may connect, whose frames are taken, and what the files must be. Loopback only."""
 
 import contextlib
+import gc
 import logging
 import os
 import socket
@@ -13,7 +14,7 @@ from tests.helpers.implementations import module
 from tests.helpers.keys import Files, Named
 from tests.helpers.ports import ports
 from tests.helpers.sockets import CLUSTER, Cluster, Machine
-from tests.helpers.waiting import eventually
+from tests.helpers.waiting import WAIT, eventually
 
 WAYS = ("direct", "use_gil")
 
@@ -280,6 +281,59 @@ def test_addresses_and_tls_belong_together(impl, files):
 
 
 # --- names -------------------------------------------------------------------------------------------
+
+
+def signed_without_a_name(files, id, extension):
+    """A certificate of the members' authority that names nobody: with this as its alternative names, or none at all."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import serialization
+
+    from raftx.cli import certs
+
+    key = certs._new_key()
+    made = certs._begun(certs._name("member 2"), files.authority._own.subject, key.public_key(), 30)
+    if extension is not None:
+        made = made.add_extension(x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.17"), extension), False)
+    cert, path = files.authority.paths(id)
+    certs._write(path, certs._key_text(key), 0o600)
+    text = certs._signed(made, files.authority._key).public_bytes(serialization.Encoding.PEM)
+    certs._write(cert, text, 0o644)
+    return cert, path
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("extension", [None, b"\x30\x00"], ids=["none", "empty"])
+def test_a_certificate_that_names_nobody_is_not_let_in_and_costs_nothing(impl, files, way, extension):
+    (port,) = ports(1)
+    context = ssl.create_default_context(cafile=files.directory / "ca.pem")
+    context.check_hostname = False
+    context.load_cert_chain(*signed_without_a_name(files, 2, extension))
+    transport = impl.NngTransport(f"tls+tcp://127.0.0.1:{port}", tls=files.tls(1), use_gil=way == "use_gil")
+    config = impl.Config(id=1, cluster=CLUSTER, tick_ms=20)
+    with impl.Node(config, impl.MemoryStorage(voters=[1]), transport, Machine()) as node:
+        for _ in range(3):
+            bare = socket.create_connection(("127.0.0.1", port))
+            bare.settimeout(WAIT)
+            # It is hung up on, in the handshake or right after it.
+            with contextlib.suppress(OSError), context.wrap_socket(bare) as wrapped:
+                wrapped.sendall(b"\0SP\0\0\x50\0\0")
+                while wrapped.recv(8):
+                    pass
+            bare.close()
+        eventually(lambda: node.status().transport["strangers"] == 0)
+        assert node.status().frames_in == 0 and node.status().transport["connections"] == 0
+        # Nothing goes on looking at it: the node works, and time passes for it.
+        ticks = node.status().ticks
+        eventually(lambda: node.status().ticks > ticks + 3)
+        assert node.propose(b"goes on", timeout=WAIT).result(WAIT).result == 1
+
+
+def test_what_names_members_is_of_no_interest_to_the_collector(impl):
+    """NNG reads it without the GIL: a collection must not empty it before what uses it is gone."""
+    made = module(impl, "_native.identity").Identities(b"raftx://c/", {})
+    if impl.COMPILED:
+        assert not gc.is_tracked(made)
+    assert made.py_member([b"raftx://c/7"]) == 7
 
 
 def test_a_name_is_one_members(impl):
