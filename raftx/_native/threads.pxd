@@ -78,6 +78,8 @@ cdef class Handoff:
     cdef int64_t ended, short             # atomic
     cdef int put(self, Spans spans, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f,
                  uint64_t g, uint64_t h) except -1 nogil    # 0, or 1 when it is full: then nothing has moved
+    cdef int lay(self, Spans spans, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f,
+                 uint64_t g, uint64_t h) except -1 nogil    # put() of what can wait for the next row: wakes nobody
     cdef int _take_spans(self, Spans spans) noexcept nogil
     cdef void end(self) noexcept nogil    # nothing follows; never fails
     cdef bint is_ended(self) noexcept nogil    # asked before take(): then that takes the last rows

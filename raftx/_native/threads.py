@@ -359,6 +359,13 @@ class Handoff:
 
     def put(self, spans: Spans, a: int, b: int, c: int, d: int, e: int, f: int, g: int, h: int) -> int:
         """Append a row and move the spans, which is empty afterwards: 0, or 1 and nothing has moved when it is full."""
+        full = self.lay(spans, a, b, c, d, e, f, g, h)
+        if not full:
+            self.event.wake()
+        return full
+
+    def lay(self, spans: Spans, a: int, b: int, c: int, d: int, e: int, f: int, g: int, h: int) -> int:
+        """The same for a row that can wait until the next one is put: wakes nobody."""
         if len(self.queue) >= self.capacity:
             self.refused += 1
             return FULL
@@ -369,7 +376,6 @@ class Handoff:
             size = moved.size
             self.put_bytes += size
         self.queue.append(((a, b, c, d, e, f, g, h), moved))
-        self.event.wake()
         return 0
 
     def end(self) -> None:
@@ -391,6 +397,8 @@ class Handoff:
             return False
         # Said first, looked at again behind it: whoever takes rows in between finds it said.
         self.short = 1
+        # Who takes them may not have been told of them.
+        self.event.wake()
         return self.room() < rows
 
     @property
@@ -432,6 +440,10 @@ class Handoff:
         """Append a row and move the spans (or None); False, and nothing is moved, when the queue is full."""
         row = [_number(value) for value in (a, b, c, d, e, f, g, h)]
         return self.put(Spans() if spans is None else _typed(Spans, spans), *row) == 0
+
+    def py_lay(self, a: int = 0) -> bool:
+        """``py_put`` of a number without waking the taker, who takes it with what is put next."""
+        return self.lay(Spans(), _number(a), 0, 0, 0, 0, 0, 0, 0) == 0
 
     def py_at(self, row: int, column: int) -> int:
         """One number of a taken row."""

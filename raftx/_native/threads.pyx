@@ -278,6 +278,13 @@ cdef class Handoff:
 
     cdef int put(self, Spans spans, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f,
                  uint64_t g, uint64_t h) except -1 nogil:
+        cdef int full = self.lay(spans, a, b, c, d, e, f, g, h)
+        if not full:
+            self.event.wake()
+        return full
+
+    cdef int lay(self, Spans spans, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f,
+                 uint64_t g, uint64_t h) except -1 nogil:
         cdef uint64_t* row
         cdef size_t room
         cdef int failed = 0
@@ -314,7 +321,6 @@ cdef class Handoff:
         if failed:
             with gil:
                 raise MemoryError()
-        self.event.wake()
         return 0
 
     cdef void end(self) noexcept nogil:
@@ -332,6 +338,8 @@ cdef class Handoff:
             return False
         # Said first, looked at again behind it: whoever takes rows in between finds it said.
         raftx_store(&self.short, 1)
+        # Who takes them may not have been told of them.
+        self.event.wake()
         return self.room() < rows
 
     cdef int _take_spans(self, Spans spans) noexcept nogil:
@@ -394,6 +402,10 @@ cdef class Handoff:
                uint64_t g=0, uint64_t h=0):
         """Append a row and move the spans (or None); False, and nothing is moved, when the queue is full."""
         return self.put(Spans() if spans is None else <Spans?>spans, a, b, c, d, e, f, g, h) == 0
+
+    def py_lay(self, uint64_t a=0):
+        """``py_put`` of a number without waking the taker, who takes it with what is put next."""
+        return self.lay(Spans(), a, 0, 0, 0, 0, 0, 0, 0) == 0
 
     def py_take(self):
         """Take all rows; their number."""

@@ -91,6 +91,8 @@ class _Made:
         yield self.by(
             "counter", "messages_refused", "Messages that no honest member sends", "reason", status.messages_refused
         )
+        yield self.by("counter", "wakeups", "How often a thread was woken", "thread", status.wakeups)
+        yield self.by("counter", "wakeups_idle", "And found nothing to do", "thread", status.wakeups_idle)
         yield from self.disk(status.disk)
         yield from self.snapshots()
         yield from self.queues()

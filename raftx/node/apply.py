@@ -279,6 +279,9 @@ class Applier:
             self.applies.event.py_cancel()
         else:
             self.applies.event.py_wait(-1)
+            self.gauges.wakeups += 1
+            if not self.may_go_on():
+                self.gauges.wakeups_idle += 1
 
     def may_go_on(self) -> bool:
         """Whether a round would find work, or the end."""

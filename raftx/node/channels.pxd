@@ -63,19 +63,21 @@ cdef class Gauges:
     cdef public uint64_t log_bytes
     cdef readonly uint64_t diverged, diverged_ours, diverged_theirs, diverged_lead
     cdef readonly int64_t role, ticks, leader_changes, failed, frames_in, frames_out, frames_dropped, frames_stale
-    cdef readonly int64_t not_taken, unmet
+    cdef readonly int64_t not_taken, unmet, wakeups, wakeups_idle
     cdef public int64_t lag_ms
     cdef readonly int64_t unserved, untaken, too_large_out, too_large_in
     cdef readonly uint64_t unled_lead, unled_term
     cdef readonly int64_t unled_ms, unled_by, unled_heard, unled_needed, unled_refused
     cdef readonly bint in_doubt, waiting, full, diverged_lacks
     cdef readonly int64_t[::1] refused, rejected
+    cdef void woke(self, bint found) noexcept nogil
 
 @cython.final
 cdef class ApplyGauges:
     cdef Cells woken
     cdef public uint64_t index
     cdef readonly uint64_t bare
+    cdef public int64_t wakeups, wakeups_idle
     cdef uint64_t applied(self) noexcept nogil
     cdef void set_applied(self, uint64_t index) noexcept nogil
     cdef uint64_t time(self) noexcept nogil

@@ -66,8 +66,11 @@ class ApplyQueue(Handoff):
         return self.put(spans, ROW_ENTRIES, low, high, spans.count, 0, 0, 0, 0)
 
     def put_handed(self, no_spans: Spans, sequence: int, term: int) -> int:
-        """Own proposals up to ``sequence`` were appended or passed on, in this or an earlier term."""
-        return self.put(no_spans, ROW_HANDED, sequence, term, 0, 0, 0, 0, 0)
+        """Own proposals up to ``sequence`` were appended or passed on, in this or an earlier term.
+
+        Only rows that follow make something of that, so it does not wake the apply thread for itself.
+        """
+        return self.lay(no_spans, ROW_HANDED, sequence, term, 0, 0, 0, 0, 0)
 
     def put_refused(self, no_spans: Spans, sequence: int, count: int, reason: int) -> int:
         """So many own proposals from ``sequence`` on were not appended and will not be."""
@@ -356,6 +359,8 @@ class Gauges:
         #: last index committed, in the log, and durable here; the first one that is in memory
         self.commit = self.last = self.stable = self.first = 0
         self.ticks = 0
+        #: how often the thread was woken, and found nothing to do
+        self.wakeups = self.wakeups_idle = 0
         #: bytes of the log that is in memory
         self.log_bytes = 0
         #: milliseconds that the state machine would need to apply what is committed, as far as can be told (lag.py)
@@ -392,6 +397,12 @@ class Gauges:
         #: frames that the codec did not accept, by reason
         self.rejected = array("q", bytes(8 * REASONS_MAX))
 
+    def woke(self, found: bool) -> None:
+        """The thread has slept; whether there is something to do."""
+        self.wakeups += 1
+        if not found:
+            self.wakeups_idle += 1
+
     def by_reason(self, rejected: bool, reasons: tuple[str, ...]) -> dict[str, int]:
         """``rejected`` or ``refused`` with their names; the reason 0 is none."""
         counts = list(self.rejected if rejected else self.refused)
@@ -407,6 +418,8 @@ class ApplyGauges:
         self.index = 0
         #: entries that were not applied, because they have no envelope
         self.bare = 0
+        #: how often the thread was woken, and found nothing to do
+        self.wakeups = self.wakeups_idle = 0
 
     def applied(self) -> int:
         """``done`` without the GIL: the engine looks at it between announcing sleep and sleeping."""

@@ -101,10 +101,10 @@ cdef class Engine(Runner):
     cdef bint begun, stopping, blocked, in_frame, of_member
     cdef int verdict
     cdef size_t unsent
+    cdef bint slept
 
     cdef int finish(self) except -1 nogil
     cdef bint something_waits(self) noexcept nogil
-    cdef bint has_arrived(self) noexcept nogil
     cdef bint lacks_room(self) noexcept nogil
     cdef int tick_if_due(self) except -1 nogil
     @cython.locals(done=uint64_t)

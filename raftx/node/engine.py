@@ -196,6 +196,7 @@ class Engine(Runner):
         self.unsent = 0
         #: the first write that may have told the disk that this node is not in doubt any more
         self.doubted_to = 0
+        self.slept = False
 
     # --- the loop --------------------------------------------------------------------------------
 
@@ -215,6 +216,9 @@ class Engine(Runner):
             self.gauges.failed = FAILED_DIVERGED
             return self.finish()
         self.link.collect()
+        if self.slept:
+            self.slept = False
+            self.gauges.woke(self.something_waits() or self.clock.now() >= self.next_tick)
         self.take_disk()
         self.core.log.time = max(self.clocks.time(), self.apply_gauges.time())
         self.take_frames()
@@ -233,6 +237,7 @@ class Engine(Runner):
             self.event.cancel()
         else:
             self.link.wait(self.event, self.clock.until(self.next_tick), not self.applies.lacks(ROWS_KEPT))
+            self.slept = True
         return 0
 
     def finish(self) -> int:
@@ -253,13 +258,9 @@ class Engine(Runner):
             return True
         if self.apply_gauges.applied() > self.core.applied or self.reads.waiting() or self.changes.waiting():
             return True
-        if self.has_arrived() and not self.applies.lacks(ROWS_KEPT):
+        if (self.in_frame or self.orders.waiting() or self.link.waiting()) and not self.applies.lacks(ROWS_KEPT):
             return True
         return not self.blocked and self.proposals.waiting() and not self.lacks_room()
-
-    def has_arrived(self) -> bool:
-        """Whether frames or commands wait."""
-        return self.in_frame or self.orders.waiting() or self.link.waiting()
 
     def lacks_room(self) -> bool:
         """Whether own proposals have to wait for the apply thread."""

@@ -35,7 +35,7 @@ from .outcomes import Outcomes
 from .parts import Outside, Parts
 from .requests import R
 from .serving import make_server
-from .status import QueueStatus, Status, disk_status, latency_status, published
+from .status import QueueStatus, Status, disk_status, latency_status, published, woken
 
 R_co = TypeVar("R_co", covariant=True)
 R_new = TypeVar("R_new")
@@ -638,6 +638,7 @@ class Node(Looking[R]):
                 commands_dropped=commands.refused,
             ),
             latency=latency_status(parts.engine.stamps),
+            **woken(engine, parts.disk, parts.engine.apply_gauges),
             transport=transport.status() if hasattr(transport, "status") else {},
             **seen,
         )

@@ -237,6 +237,9 @@ class Status:
     disk: DiskStatus = DiskStatus()
     queues: QueueStatus = QueueStatus()
     latency: LatencyStatus = LatencyStatus()
+    #: how often the threads "engine", "wal" and "apply" were woken, and how often that was in vain
+    wakeups: Mapping[str, int] = field(default_factory=dict)
+    wakeups_idle: Mapping[str, int] = field(default_factory=dict)
     #: the transport's own counters, empty where it has none
     transport: Mapping[str, int] = field(default_factory=dict)
 
@@ -277,6 +280,15 @@ def published(engine: Gauges, applied: ApplyGauges) -> dict[str, Any]:
         "messages_refused": engine.by_reason(False, senders.REASONS),
         "frames_rejected": engine.by_reason(True, _core.REASONS),
         "messages_not_taken": engine.not_taken,
+    }
+
+
+def woken(engine: Gauges, disk: DiskGauges, applied: ApplyGauges) -> dict[str, dict[str, int]]:
+    """How often the threads were woken, as fields of a Status."""
+    each: dict[str, Any] = {"engine": engine, "wal": disk, "apply": applied}
+    return {
+        "wakeups": {name: int(gauges.wakeups) for name, gauges in each.items()},
+        "wakeups_idle": {name: int(gauges.wakeups_idle) for name, gauges in each.items()},
     }
 
 

@@ -277,6 +277,9 @@ class Wal(Runner):
             self.queue.event.cancel()
         else:
             self.queue.event.wait(timeout)
+            self.gauges.wakeups += 1
+            if not self.has_news() and self.rest_time() != 0:
+                self.gauges.wakeups_idle += 1
         return 0
 
     def rest_time(self) -> int:

@@ -25,7 +25,7 @@ cdef class BaseQueue(Handoff):
 cdef class DiskGauges:
     cdef Cells woken
     # Written by the writer alone, read anywhere: aligned, so that each is read whole.
-    cdef public int64_t syncs, written, entries, sync_ns, shortage
+    cdef public int64_t syncs, written, entries, sync_ns, shortage, wakeups, wakeups_idle
     cdef uint64_t durable(self) noexcept nogil
     cdef int64_t failure(self) noexcept nogil
     cdef void set_durable(self, uint64_t number) noexcept nogil

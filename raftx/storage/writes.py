@@ -90,6 +90,8 @@ class DiskGauges:
         self.sync_ns = 0
         #: 0, or the errno of what the writer waits for or will need soon: descriptors, memory, room
         self.shortage = 0
+        #: how often the thread was woken, and found nothing to do
+        self.wakeups = self.wakeups_idle = 0
 
     def durable(self) -> int:
         """``done`` without the GIL."""

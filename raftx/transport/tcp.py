@@ -97,8 +97,8 @@ class TcpTransport(SocketTransport):
     as they are for members that were founded or added with them, take their place.
     max_frame_bytes: largest frame that is received, 64 KiB..1 GiB, rounded up to whole 64 KiB. Members tell
     each other this limit and keep to it; a sender that exceeds it is disconnected.
-    send_bytes: bytes that may wait to be sent to one peer, 64 KiB..2^40, and behind them one frame of more than a
-    quarter of that; more are dropped and the peer counts as unreachable, as it does while there is no connection to it.
+    send_bytes: bytes that may wait to be sent to one peer, 64 KiB..2^40, and behind them one of more than a quarter
+    of that; more are dropped and the peer counts as unreachable, as it does while there is no connection to it.
     reconnect_ms: shortest and longest time between the beginnings of two attempts to dial a peer; it doubles from one
     failure to the next, and is the shortest again as soon as something comes from the peer.
     dial_ms: how long one attempt to connect may take, 10..60,000 ms, and the greeting after it.

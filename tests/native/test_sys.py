@@ -12,6 +12,7 @@ import raftx
 from tests.helpers.implementations import IMPLEMENTATIONS, module
 from tests.helpers.paths import ROOT
 from tests.helpers.threads import ends, start
+from tests.helpers.waiting import eventually
 
 HEADER = struct.Struct("<IIQQB7x")
 ENVELOPE = struct.Struct("<QQQ")
@@ -257,6 +258,30 @@ def test_runner(system, mod):
 
 
 # --- Handoff -------------------------------------------------------------------------------------
+
+
+def test_who_lacks_room_wakes_a_taker_that_was_not_told_of_its_rows(system):
+    event = system.Event()
+    handoff = system.Handoff(event, 4)
+    taken = []
+
+    def take():
+        while not handoff.py_is_ended():
+            event.py_prepare()
+            if handoff.py_is_ended():
+                event.py_cancel()
+            else:
+                event.py_wait()
+            taken.extend([handoff.py_at(row, 0) for row in range(handoff.py_take())])
+        taken.extend([handoff.py_at(row, 0) for row in range(handoff.py_take())])
+
+    thread = start(take)
+    for number in range(1, 42):
+        eventually(lambda: not handoff.py_lacks(1))
+        assert handoff.py_lay(number)
+    handoff.py_end()
+    assert ends(thread)
+    assert taken == list(range(1, 42))
 
 
 def test_handoff_rows_in_order(system):

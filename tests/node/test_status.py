@@ -3,12 +3,14 @@ makes them."""
 
 import dataclasses
 import json
+import time
 
 import pytest
 
 from tests.helpers.implementations import module
-from tests.helpers.life import leads, make
+from tests.helpers.life import Storage, leads, make
 from tests.helpers.stepped import World
+from tests.helpers.waiting import WAIT, eventually
 
 
 def settled(world):
@@ -122,3 +124,35 @@ def test_another_version_may_know_more_or_less(impl):
     del plain["queues"], plain["disk"]["free"]
     found = impl.Status.from_dict({**plain, "weather": {"rain": 1}, "disk": {**plain["disk"], "heads": 4}})
     assert found == dataclasses.replace(status, queues=impl.QueueStatus())
+
+
+def test_it_counts_how_often_its_threads_are_woken_and_that_in_vain(impl):
+    storage = Storage(impl)
+    node = make(impl, storage, tick_ms=1000)
+    with node:
+        leads(node)
+        engine = node._parts.proposer.proposals.event
+
+        def idle():
+            engine.py_wake()
+            return node.status().wakeups_idle["engine"] > 3
+
+        eventually(idle)
+        status = node.status()
+        assert set(status.wakeups) == set(status.wakeups_idle) == {"engine", "wal", "apply"}
+        assert all([status.wakeups_idle[name] <= status.wakeups[name] for name in status.wakeups])
+
+
+def test_a_proposal_wakes_the_apply_thread_once(impl):
+    """That it was handed over is told with what follows."""
+    storage = Storage(impl)
+    node = make(impl, storage)
+    with node:
+        leads(node)
+        node.propose(b"x").result(WAIT)
+        sync = storage.sync
+        storage.sync = lambda: (time.sleep(0.001), sync())
+        before = node.status().wakeups["apply"]
+        for _ in range(60):
+            node.propose(b"x").result(WAIT)
+        assert node.status().wakeups["apply"] - before <= 60 + 10

@@ -136,6 +136,33 @@ MUTANTS = (
         (Edit(STALL, "        if not went_on:\n", "        if False:\n"),),
     ),
     Mutant(
+        "room-that-nobody-makes",
+        0,
+        "an engine without room for further rows waits for a thread that was not told of those that wait",
+        "native/test_sys.py",
+        (
+            Edit(
+                "raftx/_native/threads.py",
+                "        # Who takes them may not have been told of them.\n        self.event.wake()\n",
+                "",
+            ),
+        ),
+    ),
+    Mutant(
+        "woken-for-each-hand-over",
+        0,
+        "the apply thread is woken twice for a proposal: when it is handed over, and when it is committed",
+        "node/test_status.py",
+        (Edit("raftx/node/channels.py", "        return self.lay(no_spans", "        return self.put(no_spans"),),
+    ),
+    Mutant(
+        "wake-ups-that-are-not-counted",
+        0,
+        "a wake-up of the engine that found nothing is not counted",
+        "node/test_status.py",
+        (Edit("raftx/node/channels.py", "            self.wakeups_idle += 1\n", "            pass\n"),),
+    ),
+    Mutant(
         "answers-not-seen",
         0,
         "a follower does not see that its proposals are in the log, and passes the next ones on late",
