@@ -64,6 +64,10 @@ class Lines:
         if on_line is not None:
             on_line()
 
+    def waiting(self) -> bool:
+        """Whether there are some."""
+        return bool(self._waiting)
+
     def write(self) -> None:
         """Write what waits."""
         while self._waiting:

@@ -248,6 +248,10 @@ class Event:
         """Sleep until woken or for ``timeout`` nanoseconds (below 0: no limit). Without the GIL."""
         self.wait(_int64(timeout))
 
+    def fileno(self) -> int:
+        """The descriptor that can be read once a sleeper was woken: to sleep on several. ``py_wait`` behind it."""
+        return self.fd
+
     py_prepare = prepare
     py_cancel = cancel
     py_wake = wake

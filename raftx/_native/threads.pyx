@@ -181,6 +181,10 @@ cdef class Event:
         """Wake the sleeper, if there is one."""
         self.wake()
 
+    def fileno(self):
+        """The descriptor that can be read once a sleeper was woken: to sleep on several. ``py_wait`` behind it."""
+        return self.fd
+
 
 cdef class Cells:
     """64-bit numbers, ``count`` of them, that one thread writes and others read. All are 0 at first."""

@@ -94,6 +94,8 @@ def assemble(
         clock,
         Planned(config.id, *outside.planned, lambda: members.now, clock),
     )
+    # A transport may have said that it is called some times a second.
+    often = hasattr(outside.transport, "report")
     tell = functools.partial(tell_news, config.id, outside.transport, line.link, disagreements, chronicle)
     wal: Wal | None = getattr(storage, "wal", None)
     parts = Parts(
@@ -103,7 +105,7 @@ def assemble(
         applier=applier,
         proposer=make_proposer(outside, queues, engine, watch, outcomes),
         watch=watch,
-        reporter=Reporter(lines, tell),
+        reporter=Reporter(lines, tell, often),
         disagreements=disagreements,
         disk=queues.disk,
         commands=queues.commands,
@@ -258,7 +260,7 @@ def make_members(
     members = Members(config.id, opened.first, engine.changes.installs, publish, directory, ended)
     changer = Changer(
         config.id, members, engine.gauges, engine.apply_gauges, queues.commands, applier.outcomes, outside.clock,
-        watch.event.py_wake, opened.applied, lambda: applier.readers.read(None, False),
+        watch.wake, opened.applied, lambda: applier.readers.read(None, False),
     )  # fmt: skip
     applier.members, applier.changer, watch.changer = members, changer, changer
     members.begin()
@@ -343,9 +345,9 @@ def make_proposer(outside: Outside, queues: Queues, engine: Engine, watch: Watch
     proposer.gauges, proposer.apply_gauges = engine.gauges, engine.apply_gauges
     proposer.patience_ms = config.proposal_timeout_ms // 2
     watch.patience = Patience(
-        proposer, outcomes, clock, watch.event.py_wake, lambda: int(proposer.lag_ms()) * 1_000_000
+        proposer, outcomes, clock, watch.wake, lambda: int(proposer.lag_ms()) * 1_000_000
     )
-    watch.renewals = Renewals(clock, watch.event.py_wake)
+    watch.renewals = Renewals(clock, watch.wake, lambda: outcomes.unwatched)
     return proposer
 
 

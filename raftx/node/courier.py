@@ -149,6 +149,8 @@ class Courier:
         self.other: tuple[Descriptor, int] | None = None
         #: files that others are served from, by (index, term), and when they were used last: the newest use at the end
         self.readers: collections.OrderedDict[tuple[int, int], tuple[Any, int]] = collections.OrderedDict()
+        #: something has come in the last round
+        self.serving = False
         #: what the engine had no room for: said again in the next round
         self.unsaid: collections.deque[tuple[Any, ...]] = collections.deque()
         #: the file, and whose, that came to nothing last without a single chunk; how often; no further try before then
@@ -220,6 +222,7 @@ class Courier:
                 return True
             self.unsaid.popleft()
         rows = self.queue.py_take()
+        self.serving = rows > 0
         pieces = iter(self.queue.taken.pieces())
         for row in range(rows):
             kind, member, index, term, tag, number, last = self.queue.row(row)
@@ -234,12 +237,20 @@ class Courier:
 
     def rest(self) -> None:
         """Sleep until there is something to do."""
-        pause = PAUSE_NS if self.fetch is not None or self.unsaid else LONG_PAUSE_NS if self.readers else -1
+        pause = self.idle_for()
+        if pause:
+            self.event.py_wait(pause)
+
+    def idle_for(self) -> int:
+        """How long it may sleep unless it is woken, in nanoseconds, once it has announced it; -1: for ever; 0: no."""
+        # Whoever has just got chunks is about to ask for more.
+        short = self.fetch is not None or self.unsaid or self.serving
+        pause = PAUSE_NS if short else LONG_PAUSE_NS if self.readers else -1
         self.event.py_prepare()
         if self._stop or self.queue.py_waiting():
             self.event.py_cancel()
-        else:
-            self.event.py_wait(pause)
+            return 0
+        return pause
 
     def look_at_the_clock(self) -> None:
         """What was asked for and has not come in time, what the rate did not allow before, files that nobody reads."""

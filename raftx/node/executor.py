@@ -1,4 +1,4 @@
-"""What runs the workers of a node: a thread for each. Knows neither their tasks nor the node.
+"""What runs the workers of a node: a thread for each, or for several. Knows neither their tasks nor the node.
 
 ``Executor`` is the seam: ``raftx.testing.stepped`` has one that starts no threads and runs single rounds when it is
 told to.
@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from .crew import SharedWorker
 from .lifecycle import Life, Task, Worker
 
 BEGIN_SECONDS = 1.0  # until a thread whose start was interrupted shows, if it exists
@@ -91,14 +92,17 @@ def _to_the_end(task: Task) -> bool:
 
 
 class Threads:
-    """A thread for each worker, and the system's time. One object serves any number of nodes."""
+    """A thread for each worker that needs one, the process's crew for the others, and the system's time.
+
+    One object serves any number of nodes.
+    """
 
     def adopt(self, life: Life) -> None:
         """There is nothing to remember."""
 
-    def worker(self, what: str, life: Life, task: Task) -> ThreadWorker:
-        """A worker with a thread, not started."""
-        return ThreadWorker(what, life, task)
+    def worker(self, what: str, life: Life, task: Task) -> Worker:
+        """A worker, not started."""
+        return ThreadWorker(what, life, task) if task.idle_for is None else SharedWorker(what, life, task)
 
     def now(self) -> float:
         """Seconds of the system's monotonic clock, whatever clock the node has."""

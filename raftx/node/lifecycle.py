@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+from .._native.threads import Event
 from ..errors import Stopped, UsageError
 from ..report import Lines
 from .events import FORKED, NO_THREAD, Bell, Gate
@@ -70,6 +71,8 @@ class Task:
     run: rounds to the last one and rests between them, for a thread. round: one of them; False after the last one.
     begin: called before the first round. end: called after the last one, with what ``begin``, ``run`` or ``round``
     raised, or None. ends_futures: whether futures end, and their callbacks run, in it.
+    event, idle_for: of a task that needs no thread of its own: what wakes it, and how long it may sleep, in nanoseconds;
+    -1: until it is woken; 0: a round would find something. ``idle_for`` announces the sleep before it looks.
     """
 
     run: Callable[[], object]
@@ -77,6 +80,8 @@ class Task:
     end: Callable[[BaseException | None], None]
     begin: Callable[[], None] = _nothing
     ends_futures: bool = False
+    event: Event | None = None
+    idle_for: Callable[[], int] | None = None
 
 
 class Worker:

@@ -99,6 +99,10 @@ class Lookout(Periodic):
 
     # --- its worker ----------------------------------------------------------------------------------
 
+    def has_more(self) -> bool:
+        """Whether a question or an answer waits."""
+        return self.queue.py_waiting()
+
     def work(self) -> None:
         """Answer who has asked, and take answers."""
         rows = self.queue.py_take()

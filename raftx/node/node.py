@@ -316,7 +316,7 @@ class Node(Looking[R]):
         finally:
             if self._parts is not None:
                 self._parts.stop_engine()
-                self._parts.watch.event.py_wake()
+                self._parts.watch.wake()
 
     def _tell_end(self) -> None:
         """Futures and streams end, with the cause if there is one. Runs no foreign code, and may be called twice."""

@@ -39,6 +39,8 @@ cdef class Outcomes:
     cdef readonly object cause
     cdef public object stamps
     cdef readonly uint64_t ended_again
+    cdef public bint unwatched
+    cdef public object on_request
     @cython.locals(number=uint64_t)
     cpdef uint64_t open(self, int kind, Future future) except 0
     cpdef object settle(self, uint64_t number, object value)
@@ -50,6 +52,7 @@ cdef class Outcomes:
     cdef Batch batch_of(self, uint64_t number) with gil
     @cython.locals(mark=uint64_t)
     cdef int forget(self, Batch batch) except -1 with gil
+    cdef int call_watch(self) except -1 with gil
     cdef int finish(self, uint64_t sequence, uint64_t index, uint64_t term, object result) except -1 with gil
     cdef int finish_other(self, uint64_t sequence, object item, object outcome) except -1 with gil
     cdef int settle_future(self, Future future, uint64_t index, uint64_t term, object result) except -1 with gil

@@ -173,6 +173,9 @@ class Outcomes:
         self.held: dict[int, list[Any]] = {}
         #: how often a request was to end again that had ended and was not cancelled: always 0, which simulators look at
         self.ended_again = 0
+        #: the watch thread sleeps until somebody asks for something; and what wakes it
+        self.unwatched = False
+        self.on_request: Any = None
 
     # --- registration, on the proposer's thread ---------------------------------------------------
 
@@ -188,6 +191,8 @@ class Outcomes:
             self.registered_late = True
         if self.early or self.ended:
             self.look_again(sequence)
+        if self.unwatched:
+            self.call_watch()
 
     def register_many(self, first: int, count: int, future: Future[Any]) -> int:
         """Several proposals behind one future."""
@@ -209,6 +214,8 @@ class Outcomes:
             if batch.left == 0:
                 # Who took the last one may not have seen all marks.
                 self.forget(batch)
+        if self.unwatched:
+            self.call_watch()
         return 0
 
     def open(self, kind: int, future: Future[Any]) -> int:
@@ -219,7 +226,16 @@ class Outcomes:
             self.opened.append(number)
         if self.ended:
             self.look_again(number)
+        if self.unwatched:
+            self.call_watch()
         return number
+
+    def call_watch(self) -> int:
+        """Something is open again, which may be overdue one day."""
+        self.unwatched = False
+        if self.on_request is not None:
+            self.on_request()
+        return 0
 
     def look_again(self, sequence: int) -> None:
         """Whether a request ended before it was registered. Nobody waits for its future yet, which its caller makes.
@@ -507,6 +523,17 @@ class Outcomes:
         self.stale = list(self.early)
         self.wake_threads()
         self.call_late()
+
+    def is_quiet(self) -> bool:
+        """Whether there is nothing that ``expire`` could do, now or later.
+
+        The watch thread says ``unwatched`` before it asks: whoever registers something behind that wakes it.
+        """
+        if self.pending or self.ending or self.late or self.early or self.stale:
+            return False
+        return not (self.deadlines or self.opened or self.timed or self.registered_late) and (
+            self.newest_registered <= self.newest_with_deadline
+        )
 
     def call_late(self) -> None:
         """Run the callbacks that are due: foreign code."""

@@ -234,7 +234,9 @@ class Parts:
         tasks: dict[str, Task] = {}
         net, store, wal = self.transport_adapter, self.storage_adapter, self.wal
         watch, applier, reporter, memory = self.watch, self.applier, self.reporter, self.memory
-        tasks["report"] = Task(reporter.run, reporter.round, report_ended)
+        tasks["report"] = Task(
+            reporter.run, reporter.round, report_ended, event=reporter.event, idle_for=reporter.idle_for
+        )
         if net is not None:
             tasks["net"] = Task(net.run, net.round, ended)
         if wal is not None:
@@ -243,13 +245,18 @@ class Parts:
             tasks["disk"] = Task(wal.run, wal.py_round, functools.partial(_wal_ended, wal, ended), begin=serve)
         elif store is not None:
             tasks["disk"] = Task(store.run, store.round, ended)
-        if self.snapshotter is not None:
-            tasks["snapshot"] = Task(self.snapshotter.run, self.snapshotter.round, ended)
-        if self.courier is not None:
-            tasks["courier"] = Task(self.courier.run, self.courier.round, ended)
-        tasks["memory"] = Task(memory.run, memory.py_round, functools.partial(_memory_ended, memory, ended))
-        tasks["look"] = Task(self.lookout.run, self.lookout.round, ended)
-        tasks["watch"] = Task(watch.run, watch.round, ended, ends_futures=True)
+        for what, part in (("snapshot", self.snapshotter), ("courier", self.courier)):
+            if part is not None:
+                tasks[what] = Task(part.run, part.round, ended, event=part.event, idle_for=part.idle_for)
+        remembered = functools.partial(_memory_ended, memory, ended)
+        tasks["memory"] = Task(
+            memory.run, memory.py_round, remembered, event=memory.event, idle_for=memory.py_idle_for
+        )
+        look = self.lookout
+        tasks["look"] = Task(look.run, look.round, ended, event=look.event, idle_for=look.idle_for)
+        tasks["watch"] = Task(
+            watch.run, watch.round, ended, ends_futures=True, event=watch.event, idle_for=watch.idle_for
+        )
         tasks["apply"] = Task(applier.run, applier.round, ended, applier.begin, ends_futures=True)
         tasks["engine"] = Task(self.engine.run, self.engine.py_round, engine_ended)
         return tasks

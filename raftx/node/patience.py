@@ -25,7 +25,7 @@ from .proposer import NEVER, Data, Proposer
 
 PAUSE_NS = 5_000_000  # before the second attempt; twice as long before each further one,
 PAUSE_MAX_NS = 100_000_000  # up to this
-SOON_NS = 500_000_000  # the watch thread looks round by itself in half of this time
+SOON_NS = 500_000_000  # the watch thread looks round by itself in half of this time, while anything is open
 NOT_YET = "the session is not open yet"
 NO_TIME = "no time was given for it, so that it was not tried: timeout must be above 0 s"
 LEFT = 1000  # entries that may wait for what has ended already
@@ -154,7 +154,7 @@ class Patience:
 
     def _look_at(self, when: int, number: int) -> None:
         self._incoming.append((when, number))
-        if when - self.clock.py_now() < SOON_NS:
+        if when - self.clock.py_now() < SOON_NS or self.outcomes.unwatched:
             self.wake()
 
     def _attempt(self, number: int, patient: Patient) -> None:

@@ -21,15 +21,18 @@ if TYPE_CHECKING:
 
 PARTS = 3  # a session is renewed when it was not used for this part of its time-to-live
 SHORTEST_NS = 50_000_000  # and not more often than that
-SOON_NS = 500_000_000  # the watch thread looks round by itself in half of this time
+SOON_NS = 500_000_000  # the watch thread looks round by itself in half of this time, while anything is open
 
 
 class Renewals:
-    """Those of one node. wake: lets the watch thread have a round."""
+    """Those of one node. wake: lets the watch thread have a round. asleep: whether it looks round not by itself."""
 
-    def __init__(self, clock: Clock, wake: Callable[[], object]) -> None:
+    def __init__(
+        self, clock: Clock, wake: Callable[[], object], asleep: Callable[[], bool] = lambda: False
+    ) -> None:
         self.clock = clock
         self.wake = wake
+        self.asleep = asleep
         self._numbers = itertools.count()
         #: (when to look, number, session), not in order yet. Any thread adds
         self._incoming: collections.deque[tuple[int, int, weakref.ref[Session]]] = collections.deque()
@@ -46,7 +49,7 @@ class Renewals:
 
     def _look_at(self, when: int, session: weakref.ref[Session]) -> None:
         self._incoming.append((when, next(self._numbers), session))
-        if when - self.clock.py_now() < SOON_NS:
+        if when - self.clock.py_now() < SOON_NS or self.asleep():
             self.wake()
 
     # --- the watch thread ----------------------------------------------------------------------------

@@ -8,6 +8,7 @@ written is given up and said; the node goes on with the one before and a longer 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
@@ -123,9 +124,9 @@ class Snapshotter:
         self.idle: Callable[[], object] = lambda: None
         #: whether another member's snapshot has come that holds as much as one of this entry
         self.overtaken: Callable[[int], bool] = lambda _index: False
-        #: whether a thread of its own runs it, which may sleep, and its processor time at the end of the last rest
+        #: whether a thread runs it, which may sleep; which one, and its processor time at the end of the last rest
         self._sleeps = False
-        self._rested = 0
+        self._thread = self._rested = 0
         self._writer: Any = None
         self._pieces: Iterator[Any] | None = None
         #: bytes of the one that is being written, for ``status``
@@ -182,22 +183,30 @@ class Snapshotter:
         return True
 
     def rest(self) -> None:
-        """Sleep until there is something to write; in the middle of a snapshot, for a while after each bit of work.
+        """Sleep until there is something to write, or after a bit of work."""
+        if self.idle_for():
+            self.event.py_wait(-1)
+
+    def idle_for(self) -> int:
+        """-1 when there is nothing to write; 0 in the middle of a snapshot, after a rest that follows each bit of work.
 
         With a core of its own for all the time it takes, the slowest proposals beside it took six times as long as
         those without it; with two fifths of one, less than twice. What it waits for, a disk say, is no work.
         """
+        self._sleeps = True
         if self._job is not None:
             self._pause()
-            return
+            return 0
         self.event.py_prepare()
         if self._job is not None or self._stop:
             self.event.py_cancel()
-        else:
-            self.event.py_wait(-1)
-        self._rested = time.thread_time_ns()
+            return 0
+        return -1
 
     def _pause(self) -> None:
+        if self._thread != threading.get_ident():
+            # Another one than before: it has not worked at this yet.
+            self._thread, self._rested = threading.get_ident(), time.thread_time_ns()
         worked = time.thread_time_ns() - self._rested
         if worked < WORK_NS:
             return

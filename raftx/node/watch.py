@@ -13,8 +13,9 @@ from .patience import Patience
 from .periodic import Periodic
 from .renewals import Renewals
 
-ROUND_NS = 250_000_000  # longest time between two rounds
+ROUND_NS = 250_000_000  # longest time between two rounds while anything is open
 ROUND_MIN_NS = 5_000_000
+QUIET_ROUNDS = 2  # in which nothing was open, before it sleeps until something is
 
 
 class Watch(Periodic):
@@ -30,10 +31,13 @@ class Watch(Periodic):
         self.changer: Changer | None = None
         #: sessions that are kept alive
         self.renewals: Renewals | None = None
-        self.usual_pause = self.pause
+        #: rounds in a row in which nothing was open
+        self.quiet = 0
+        outcomes.on_request = self.wake
 
     def work(self) -> None:
         """End what is overdue, propose again what is to be, and call who waits."""
+        self.outcomes.unwatched = False
         self.outcomes.expire(self.clock.py_now())
         if self.patience is not None:
             self.patience.work()
@@ -42,14 +46,20 @@ class Watch(Periodic):
         if self.renewals is not None:
             self.renewals.work()
 
-    def rest(self) -> None:
-        """Sleep until something is due."""
-        self.pause = self.usual_pause
+    def longest(self) -> int:
+        """Until something is due, or something is open again."""
+        # Said first, looked behind it: whoever opens something, or has to be looked at one day, wakes.
+        self.outcomes.unwatched = True
+        self.quiet = self.quiet + 1 if self.outcomes.is_quiet() else 0
+        pause = -1 if self.quiet >= QUIET_ROUNDS else self.pause
+        if pause >= 0:
+            self.outcomes.unwatched = False
         for part in (self.patience, self.changer, self.renewals):
             due = part.next_due() if part is not None else None
             if due is not None:
-                self.pause = min(self.pause, max(0, due - self.clock.py_now()))
-        super().rest()
+                left = max(0, due - self.clock.py_now())
+                pause = left if pause < 0 else min(pause, left)
+        return pause
 
     def has_more(self) -> bool:
         """Whether callbacks wait."""
