@@ -344,9 +344,7 @@ def make_proposer(outside: Outside, queues: Queues, engine: Engine, watch: Watch
     )
     proposer.gauges, proposer.apply_gauges = engine.gauges, engine.apply_gauges
     proposer.patience_ms = config.proposal_timeout_ms // 2
-    watch.patience = Patience(
-        proposer, outcomes, clock, watch.wake, lambda: int(proposer.lag_ms()) * 1_000_000
-    )
+    watch.patience = Patience(proposer, outcomes, clock, watch.wake, lambda: int(proposer.lag_ms()) * 1_000_000)
     watch.renewals = Renewals(clock, watch.wake, lambda: outcomes.unwatched)
     return proposer
 

@@ -3,9 +3,9 @@
 Most of a node's workers sleep most of the time: those that write log lines, end what is overdue, answer questions. They
 have no thread of their own. One thread, the dispatcher, sleeps for all of them: until one is woken, or its time has
 come. It hands that one to a thread of the crew, which does its rounds until it would rest again. A round may hold that
-thread up, in a logging handler say. So there are as many threads as rounds that are under way, and no worker waits for
-another one. A thread that is not needed for some seconds ends, but for one: so a system without threads stops nobody
-for good. The dispatcher runs nothing foreign. A crew ends with its last worker; the next one makes another crew.
+thread up, in a logging handler say. So whoever is not taken within a millisecond gets another thread: no worker waits
+for one that is held up. A thread that is not needed for some seconds ends, but for one: so a system without threads
+stops nobody for good. The dispatcher runs nothing foreign. A crew ends with its last worker; the next makes another.
 
 Nothing here holds a lock: a signal handler may interrupt ``SharedWorker.start`` and ``wait`` at any line, start and
 close nodes. What several threads change is changed in one step of a built-in container.
@@ -28,6 +28,7 @@ from .lifecycle import Life, Task, Worker
 
 KEEP_NS = 20_000_000  # a worker that rests for no longer keeps its thread
 IDLE_SECONDS = 5.0  # after which a thread ends that nobody needed
+SOON_NS = 1_000_000  # in which a thread may be done with what it has, before another one is called
 AGAIN_NS = 50_000_000  # before the system is asked for a thread again, and a worker is looked at that cannot be watched
 GONE_SECONDS = 1.0  # so long the end of the last worker waits for the threads to go
 FAR = 2**63 - 1
@@ -135,8 +136,6 @@ class Crew:
         #: all that were started and have perhaps not ended
         self._threads: list[threading.Thread] = []
         self._naps = itertools.count(1)
-        #: the system had no thread for one that is ready
-        self._short = False
         #: no worker can join any more, unless the dispatcher finds that one has; and the threads are to end
         self._closed = self._ended = False
 
@@ -235,10 +234,10 @@ class Crew:
             self._members[descriptor] = worker
             with contextlib.suppress(OSError):  # it is looked at now and then
                 self._epoll.register(descriptor, 0)
-            self._give(worker)
+            self._ready.append(worker)
 
     def _take_due(self, now: int) -> int:
-        """Wake those whose time has come; when the next one's comes."""
+        """Wake those whose time has come; when the next one's comes, or we have to look whether all were taken."""
         due = self._due
         while self._timed:
             heapq.heappush(due, self._timed.popleft())
@@ -249,25 +248,19 @@ class Crew:
             _, nap, worker = heapq.heappop(due)
             if worker.nap == nap:
                 self._wake(worker)
-        if self._short:
-            self._short = not all([self._call() for _ in range(len(self._ready))])
-        return min(due[0][0] if due else FAR, now + AGAIN_NS if self._short else FAR)
+        until = due[0][0] if due else FAR
+        if self._ready:
+            until = min(until, now + (SOON_NS if self._call() else AGAIN_NS))
+        return until
 
     def _wake(self, worker: SharedWorker) -> None:
         """If it sleeps."""
         if worker.nap:
             worker.nap = 0
-            self._give(worker)
-
-    def _give(self, worker: SharedWorker) -> None:
-        """Let a thread take it."""
-        self._ready.append(worker)
-        if not self._call():
-            # Whoever is done with another one takes it; we ask again, too.
-            self._short = True
+            self._ready.append(worker)
 
     def _call(self) -> bool:
-        """Let another thread look for what is ready; False when there is none."""
+        """Let another thread look for what is ready; False when there is none. Who returns does so, too."""
         try:
             self._idle.pop().release()
         except IndexError:

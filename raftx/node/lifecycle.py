@@ -71,8 +71,9 @@ class Task:
     run: rounds to the last one and rests between them, for a thread. round: one of them; False after the last one.
     begin: called before the first round. end: called after the last one, with what ``begin``, ``run`` or ``round``
     raised, or None. ends_futures: whether futures end, and their callbacks run, in it.
-    event, idle_for: of a task that needs no thread of its own: what wakes it, and how long it may sleep, in nanoseconds;
-    -1: until it is woken; 0: a round would find something. ``idle_for`` announces the sleep before it looks.
+    event, idle_for: of a task that needs no thread of its own: what wakes it, and how long it may sleep, in
+    nanoseconds; -1: until it is woken; 0: a round would find something. ``idle_for`` announces the sleep before it
+    looks.
     """
 
     run: Callable[[], object]

@@ -27,9 +27,7 @@ SOON_NS = 500_000_000  # the watch thread looks round by itself in half of this 
 class Renewals:
     """Those of one node. wake: lets the watch thread have a round. asleep: whether it looks round not by itself."""
 
-    def __init__(
-        self, clock: Clock, wake: Callable[[], object], asleep: Callable[[], bool] = lambda: False
-    ) -> None:
+    def __init__(self, clock: Clock, wake: Callable[[], object], asleep: Callable[[], bool] = lambda: False) -> None:
         self.clock = clock
         self.wake = wake
         self.asleep = asleep

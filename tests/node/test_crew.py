@@ -29,9 +29,7 @@ class Part:
         #: called once the sleep is announced and everything was looked at
         self.before_sleep = lambda: None
         self.ended = []
-        task = world.lifecycle.Task(
-            self.never, self.round, self.ended.append, event=self.event, idle_for=self.idle_for
-        )
+        task = world.lifecycle.Task(self.never, self.round, self.ended.append, event=self.event, idle_for=self.idle_for)
         self.worker = world.crew.SharedWorker("part", world.life, task)
 
     def never(self):
@@ -113,13 +111,14 @@ def test_a_worker_is_woken(world):
 
 def test_a_worker_wakes_in_time(world):
     """Also one that says so while the dispatcher sleeps for longer."""
-    world.part()
-    slow = world.part(3600 * 10**9)
-    soon = world.part(30_000_000)
-    eventually(lambda: soon.rounds >= 4)
-    soon.pause, slow.pause = -1, 30_000_000
-    slow.wake()
-    eventually(lambda: slow.rounds >= 4)
+    other, part, crew = world.part(3600 * 10**9), world.part(), world.present()
+    part.pause = 30_000_000
+    part.hold.clear()
+    part.wake()
+    eventually(lambda: part.inside and crew._until > world.system.monotonic_ns() + 10**9)
+    part.hold.set()
+    eventually(lambda: part.rounds >= 4)
+    assert other.rounds == 1
 
 
 def test_a_short_rest_keeps_the_thread(world):
@@ -341,6 +340,57 @@ def test_nodes_leave_nothing(impl):
             leads(node)
             node.propose(b"x").result(timeout=WAIT)
         assert not node_threads()
+
+
+# --- what wakes the watch thread and the report thread -------------------------------------------
+
+
+def test_a_wake_during_a_round_makes_another(impl):
+    class Once(module(impl, "node.periodic").Periodic):
+        def work(self):
+            if not self.worked:
+                self.wake()
+            self.worked += 1
+
+    once = Once(-1)
+    once.worked = 0
+    assert once.round()
+    assert once.idle_for() == 0
+    assert once.round()
+    assert once.idle_for() == -1
+    once.stop()
+    assert once.idle_for() == 0
+    assert not once.round()
+
+
+def test_what_has_to_be_looked_at_one_day_wakes_a_watch_that_rests(impl):
+    """It looks round by itself while anything is open, and then a wake for each would be too many."""
+    clock = module(impl, "_native.threads").ManualClock(1.0)
+    outcomes = module(impl, "node.outcomes").Outcomes(10**9)
+    watch = module(impl, "node.watch").Watch(outcomes, clock, 10**9)
+    patience = module(impl, "node.patience").Patience(None, outcomes, clock, watch.wake)
+    renewals = module(impl, "node.renewals").Renewals(clock, watch.wake, lambda: outcomes.unwatched)
+    watch.patience, watch.renewals = patience, renewals
+
+    class Session:
+        ttl_ns = 180 * 10**9
+
+    session = Session()
+    for look, left in ((lambda: patience._look_at(61 * 10**9, 1), 60), (lambda: renewals.add(session), 60)):
+        watch.round()
+        look()
+        assert not watch.wanted
+        watch.round()
+        assert watch.idle_for() > 0
+        watch.round()
+        watch.quiet = 5
+        while (pause := watch.idle_for()) == 0:
+            watch.round()
+        assert outcomes.unwatched
+        look()
+        assert watch.wanted
+        watch.round()
+        assert pause == left * 10**9
 
 
 # --- nodes ---------------------------------------------------------------------------------------

@@ -374,6 +374,64 @@ unharmed()
 
 
 @pytest.mark.slow
+def test_a_new_node_in_a_forked_child(impl):
+    """It has helpers of its own, also where a callback forks that a helper runs; the parent's go on."""
+    code = """
+class Held:
+    def __init__(self):
+        self.hold = threading.Event()
+
+    def apply(self, entry):
+        self.hold.wait(20)
+
+def overdue(id, call):
+    # A callback that a helper runs, the watch: apply does not return.
+    config = raftx.Config(id=id, tick_ms=10, proposal_timeout_ms=100)
+    machine = Held()
+    node = raftx.Node(config, raftx.MemoryStorage(voters=[id]), raftx.MemoryNetwork().transport(), machine)
+    node.start()
+    eventually(lambda: node.is_leader)
+    ended = []
+    node.propose(b"x").add_done_callback(lambda _: ended.append(call()))
+    eventually(lambda: ended)
+    machine.hold.set()
+    node.close()
+    return ended[0]
+
+def new():
+    return overdue(2, lambda: True) and not set(threads()) - {threading.current_thread()}
+
+def wait(child):
+    limit = time.monotonic() + 30
+    while not (found := os.waitpid(child, os.WNOHANG))[0]:
+        if time.monotonic() > limit:
+            os.kill(child, signal.SIGKILL)
+        time.sleep(0.01)
+    return os.waitstatus_to_exitcode(found[1])
+
+def fork():
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            assert node.close() is None
+            code = 7 if new() else 2
+        finally:
+            os._exit(code)
+    return wait(child)
+
+node = single()
+assert fork() == 7
+assert overdue(3, fork) == 7
+assert overdue(4, lambda: True)
+node.close()
+assert new()
+print("done")
+"""
+    assert run(impl, code) == (0, "done\n", "")
+
+
+@pytest.mark.slow
 @by_transport
 def test_a_forked_worker_keeps_nothing_of_its_parent(impl, way, tmp_path):
     """It lives on when its parent is killed: another process takes directory and address, and is heard."""

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.helpers.implementations import module
-from tests.helpers.life import Machine, leads, make, node_threads
+from tests.helpers.life import Machine, Storage, leads, make, node_threads
 from tests.helpers.ports import port as free_port
 from tests.helpers.storages import founded
 from tests.helpers.threads import ends, start
@@ -136,6 +136,30 @@ def test_futures_end_in_time_although_a_handler_does_not_return(impl, handler):
     machine.hold.set()
     node.close()
     assert not held.go_on.is_set()
+
+
+def test_a_handler_that_does_not_return_holds_up_no_other_node(impl, handler):
+    """What another node of the process ends in time, it ends in time; and it is closed."""
+    held = handler("term")
+    held.lock = None  # which others would wait for
+    node = make(impl).start()
+    assert held.met.wait(WAIT)
+    machine, called = Machine(), threading.Event()
+    other = make(impl, Storage(impl, (2,)), machine, id=2, proposal_timeout_ms=200).start()
+    leads(other)
+    machine.hold.clear()
+    holding, waiting = other.propose(b"hold"), other.propose(b"x")
+    waiting.add_done_callback(lambda future: called.set())
+    with pytest.raises(impl.Unknown, match="within the proposal timeout"):
+        holding.result(WAIT)
+    assert called.wait(WAIT)
+    machine.hold.set()
+    begun = time.monotonic()
+    other.close()
+    node.close()
+    assert time.monotonic() - begun < 8
+    held.go_on.set()
+    eventually(lambda: not node_threads())
 
 
 def test_lines_that_nobody_writes_are_bounded(impl, handler):
