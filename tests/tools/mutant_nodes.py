@@ -61,8 +61,8 @@ MUTANTS = (
         (
             Edit(
                 OUTCOMES,
-                "            self.give_up(number, item, reason_of(cause), cause)\n        self.wake_threads()\n",
-                "            del number, item\n        self.wake_threads()\n",
+                "            self.give_up(number, item, reason_of(cause), cause)\n        for sequence",
+                "            del number, item\n        for sequence",
             ),
         ),
     ),

@@ -60,7 +60,7 @@ MUTANTS = (
         0,
         "what a peer does not read piles up",
         FRAMING,
-        (Edit(SP, "        if waiting and waiting + len(head) + size > limit:\n", "        if waiting > 1 << 60:\n"),),
+        (Edit(SP, "        if waiting and waiting + whole > limit and (", "        if waiting > 1 << 60 and ("),),
     ),
     Mutant(
         "what-was-sent-is-kept",
