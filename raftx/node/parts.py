@@ -249,7 +249,7 @@ class Parts:
             if part is not None:
                 tasks[what] = Task(part.run, part.round, ended, event=part.event, idle_for=part.idle_for)
         remembered = functools.partial(_memory_ended, memory, ended)
-        tasks["memory"] = Task(memory.run, memory.py_round, remembered, event=memory.event, idle_for=memory.py_idle_for)
+        tasks["memory"] = Task(memory.run, memory.py_round, remembered)
         look = self.lookout
         tasks["look"] = Task(look.run, look.round, ended, event=look.event, idle_for=look.idle_for)
         tasks["watch"] = Task(
