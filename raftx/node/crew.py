@@ -199,6 +199,11 @@ class Crew:
                 time.sleep(AGAIN_NS / 1e9)
         self._end()
         self._epoll.close()
+        # Nothing of those that were here is kept.
+        self._timed.clear()
+        self._due.clear()
+        if _present.get("crew") is self:
+            _present.pop("crew", None)
 
     def _look(self) -> bool:
         """Wake who is to be woken, after a sleep; False when there is no worker any more."""
