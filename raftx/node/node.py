@@ -606,7 +606,7 @@ class Node(Looking[R]):
         engine, commands, shortage = parts.engine.gauges, parts.commands, parts.shortage()
         (stuck, needed), courier = parts.stuck(), parts.courier
         seen = published(engine, parts.engine.apply_gauges)
-        wake_ups: dict[str, Any] = woken(engine, parts.disk, parts.engine.apply_gauges)
+        seen |= woken(engine, parts.disk, parts.engine.apply_gauges)
         seen["behind"] = max(seen["behind"], needed - self.applied_index if stuck else 0)
         seen["snapshots_not_taken"] += courier.not_taken if courier is not None else 0
         return dataclasses.replace(
@@ -639,7 +639,6 @@ class Node(Looking[R]):
                 commands_dropped=commands.refused,
             ),
             latency=latency_status(parts.engine.stamps),
-            **wake_ups,
             transport=transport.status() if hasattr(transport, "status") else {},
             **seen,
         )
