@@ -2,11 +2,13 @@
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import io
 import json
 import random
 import socket
+import sys
 import threading
 from types import SimpleNamespace
 
@@ -395,9 +397,13 @@ def test_numbers_in_times(text):
 # --- sockets -------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def served():
+@pytest.fixture(params=["httptools", "h11"])
+def served(request, monkeypatch):
     """An application that tells how long a body was, behind uvicorn; its port."""
+    if request.param == "h11":
+        monkeypatch.setitem(sys.modules, "uvicorn.protocols.http.httptools_impl", None)
+    else:
+        pytest.importorskip("httptools")
 
     async def app(scope, receive, send):
         size, more = 0, True
@@ -411,7 +417,7 @@ def served():
 
     listening = web.listening("127.0.0.1", 0, 10, "the test")
     server = uvicorn.Server(web.config(app, http=web.protocol(4), timeout_graceful_shutdown=1))
-    server.capture_signals = lambda: __import__("contextlib").nullcontext()
+    server.capture_signals = contextlib.nullcontext
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     yield listening.getsockname()[1]
