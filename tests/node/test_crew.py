@@ -398,16 +398,16 @@ def test_what_has_to_be_looked_at_one_day_wakes_a_watch_that_rests(impl):
 
 @pytest.mark.parametrize("count", [1, 20])
 def test_threads_of_nodes(impl, monkeypatch, count):
-    """Engine, disk, apply, and, since their network is one of Python, net: all else is shared."""
+    """Engine, disk, apply, memory, and, since their network is one of Python, net: all else is shared."""
     monkeypatch.setattr(module(impl, "node.crew"), "IDLE_SECONDS", 0.05)
     with contextlib.ExitStack() as stack:
         nodes = [stack.enter_context(make(impl)) for _ in range(count)]
         for node in nodes:
             leads(node)
             node.propose(b"x").result(timeout=WAIT)
-        eventually(lambda: len(node_threads()) == 4 * count + 2)
+        eventually(lambda: len(node_threads()) == 5 * count + 2)
         names = [thread.name for thread in node_threads()]
-        for what in ("engine", "disk", "apply", "net"):
+        for what in ("engine", "disk", "apply", "memory", "net"):
             assert names.count(f"raftx-{what}-1") == count
 
 
