@@ -128,8 +128,15 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
-def _must_end(thread: threading.Thread) -> bool:
+def _must_end(thread: threading.Thread, before: set[threading.Thread]) -> bool:
+    if _is_of_a_crew(thread) and any([_is_of_a_crew(each) and each.is_alive() for each in before]):
+        return False  # it is shared by nodes of fixtures that outlive the test
     return not thread.daemon or thread.name.startswith("raftx-")
+
+
+def _is_of_a_crew(thread: threading.Thread) -> bool:
+    body = getattr(thread, "_target", None)
+    return str(getattr(body, "__module__", "")).endswith(".node.crew")
 
 
 def _open_files(directory: Path) -> list[str]:
@@ -184,7 +191,7 @@ def no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
     if request.node.stash.get(FAILED, False):
         return
     deadline = time.monotonic() + THREAD_END_S
-    started = [thread for thread in threading.enumerate() if thread not in before and _must_end(thread)]
+    started = [thread for thread in threading.enumerate() if thread not in before and _must_end(thread, before)]
     for thread in started:
         thread.join(max(0.0, deadline - time.monotonic()))
     leaked = [thread.name for thread in started if thread.is_alive()]

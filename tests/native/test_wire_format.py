@@ -26,7 +26,7 @@ from tests.helpers.paths import ROOT
 from tests.helpers.stepped import World
 from tests.helpers.waiting import eventually
 
-CHANGE, CHANGED, LOOK, SEEN = 40, 41, 42, 43  # messages
+PRE_VOTE_RESP, CHANGE, CHANGED, LOOK, SEEN = 18, 40, 41, 42, 43  # messages
 DOCUMENT = ROOT / "docs" / "wire-format.md"
 FIELDS = ("term", "index", "log term", "commit", "hint", "context")
 LARGEST = 2**63 - 1
@@ -542,6 +542,28 @@ def of_looks(impl: ModuleType) -> list[Any]:
     return found
 
 
+def of_who_leads(impl: ModuleType) -> list[Any]:
+    """What followers answer to a pre-vote of one that its leader does not reach."""
+    world = World(impl, 3)
+    leader = world.leader()
+    world.until(lambda: begun(world.nodes.values()))
+    cut = next(node for node in world.nodes.values() if node is not leader)
+    deliver = world.receive[cut.id]
+
+    def from_others(frame: bytes) -> None:
+        if int.from_bytes(bytes(frame[32:40]), "little") != leader.id:
+            deliver(frame)
+
+    world.receive[cut.id] = from_others
+    world.until(lambda: bool(cut.status().unled), 500)
+    found = []
+    for _, to, frame, _ in world.trace:
+        messages = impl._core.Codec(leader.config.cluster, to, 99).decode(frame)
+        found += [m for m in messages if m.kind == PRE_VOTE_RESP]
+    world.close()
+    return found
+
+
 def filled(messages: Iterable[Any]) -> dict[int, set[str]]:
     """The fields that are not always 0, by kind."""
     out: dict[int, set[str]] = {}
@@ -569,5 +591,6 @@ def test_fields_of_every_kind(impl: ModuleType, mod: Callable[[str], ModuleType]
         *of_lives(impl, mod),
         *of_members(impl),
         *of_looks(impl),
+        *of_who_leads(impl),
     ]
     assert filled([*messages, *between]) == documented
