@@ -366,7 +366,7 @@ class Crew:
         try:
             # If it was woken since it looked, it is woken at once.
             self._epoll.modify(descriptor, ASLEEP)
-        except (OSError, ValueError):
+        except Exception:
             self._look_in(AGAIN_NS, nap, worker)
 
     def _look_in(self, pause: int, nap: int, worker: SharedWorker) -> None:
