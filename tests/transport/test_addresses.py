@@ -179,7 +179,7 @@ def test_dial_failures_and_missing_addresses_are_said(impl, caplog, way):
             eventually(lambda life=life: len(said("member 2 at")) == 2 * life - 1)
             dialled = node.status().transport["dial_failures"]
             eventually(lambda dialled=dialled: node.status().transport["dial_failures"] > dialled + 3)
-            unreachable = said("cannot be reached")
+            unreachable = said(f"member 2 at {urls[2]} cannot be reached")
             assert len(unreachable) == life  # once, however often it is dialled
             assert unreachable[-1].levelno == logging.WARNING
             assert "Connection refused" in unreachable[-1].getMessage()
