@@ -31,10 +31,8 @@ cdef class Memory(Runner):
     @cython.locals(code=int)
     cdef int learn(self, uint64_t sender, uint64_t life, uint64_t word0, uint64_t word1, uint64_t joined) except -1 nogil
     cdef int learned(self, int code) except -1 nogil
-    cdef int sleep(self, int64_t pause) noexcept nogil
     @cython.locals(code=int)
     cdef int copy(self) except -1 nogil
     cdef int copied(self, int code) except -1 nogil
     cdef int say(self, uint64_t known, int why) except -1 nogil
-    cdef int64_t idle_for(self) noexcept nogil
     cdef bint ask(self, uint64_t sender, uint64_t life) except -1 with gil

@@ -160,27 +160,14 @@ class Memory(Runner):
 
     def rest(self) -> int:
         """Sleep until somebody has introduced itself."""
-        return self.sleep(self.idle_for())
-
-    def sleep(self, pause: int) -> int:
-        """For so many nanoseconds, or until it is woken."""
-        if pause != 0:
-            self.event.wait(pause)
-        return 0
-
-    def idle_for(self) -> int:
-        """How long it may sleep unless it is woken, in nanoseconds, once it has announced it; -1: for ever; 0: no."""
         self.event.prepare()
         if self.syncing or self.copying:
-            return ASK_NS
-        if self.queue.waiting() or self.cells.get(CELL_STOP) != 0:
+            self.event.wait(ASK_NS)
+        elif self.queue.waiting() or self.cells.get(CELL_STOP) != 0:
             self.event.cancel()
-            return 0
-        return -1
-
-    def py_idle_for(self) -> int:
-        """The same."""
-        return self.idle_for()
+        else:
+            self.event.wait(-1)
+        return 0
 
     def stop(self) -> None:
         """End it. Any thread."""

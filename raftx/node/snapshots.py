@@ -191,7 +191,7 @@ class Snapshotter:
         """-1 when there is nothing to write; 0 in the middle of a snapshot, after a rest that follows each bit of work.
 
         With a core of its own for all the time it takes, the slowest proposals beside it took six times as long as
-        those without it; with two fifths of one, less than twice. What it waits for, a disk say, is no work.
+        those without it; with a quarter of one, about twice. What it waits for, a disk say, is no work.
         """
         self._sleeps = True
         if self._job is not None:
