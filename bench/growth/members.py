@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import raftx
-from raftx.measure.disk import SPAWN, start
+from raftx.measure.cluster import START_S, Group
 from raftx.measure.loads import WAIT_S, closed_loop
 from raftx.measure.network import TRANSPORTS, free_ports
 
-START_S = 300.0
 FILL_BATCH = 500  # proposals behind one future
 FILL_BATCHES = 8  # of them under way
 
@@ -170,15 +169,14 @@ def body(pipe: Connection, id: int, urls: dict[int, str], directory: str, option
             pipe.send(("error", traceback.format_exc()))
 
 
-class Members:
-    """The processes, and a pipe to each. options: transport, apply_us, config."""
+class Members(Group):
+    """Members that can be killed and started again. options: transport, apply_us, config."""
 
     def __init__(self, directory: Path, count: int, **options: Any) -> None:
+        super().__init__()
         self.directory = directory
         self.options = options
         self.urls = {at + 1: f"tcp://127.0.0.1:{port}" for at, port in enumerate(free_ports(count))}
-        self.pipes: dict[int, Connection] = {}
-        self.processes: dict[int, Any] = {}
         try:
             for id in self.urls:
                 self.begin(id)
@@ -190,34 +188,7 @@ class Members:
 
     def begin(self, id: int) -> None:
         """Start a member; ``answer`` waits until its node has been started, and gives the seconds that took."""
-        ours, theirs = SPAWN.Pipe()
-        arguments = (theirs, id, self.urls, str(self.directory), self.options)
-        process = SPAWN.Process(target=body, args=arguments, daemon=True)
-        start(process)
-        theirs.close()
-        self.pipes[id], self.processes[id] = ours, process
-
-    def answer(self, id: int) -> Any:
-        if not self.pipes[id].poll(START_S):
-            raise TimeoutError(f"member {id} does not answer")
-        kind, value = self.pipes[id].recv()
-        if kind == "error":
-            raise RuntimeError(f"member {id}:\n{value}")
-        return value
-
-    def ask(self, id: int, *command: Any) -> Any:
-        self.pipes[id].send(command)
-        return self.answer(id)
-
-    def leader(self) -> int:
-        """When all that run agree."""
-        end = time.monotonic() + WAIT_S
-        while time.monotonic() < end:
-            views = {self.ask(id, "status")["leader"] for id in self.pipes}
-            if len(views) == 1 and 0 not in views:
-                return int(views.pop())
-            time.sleep(0.02)
-        raise TimeoutError("no leader")
+        self.launch(id, body, self.urls, str(self.directory), self.options)
 
     def kill(self, id: int) -> float:
         """SIGKILL; when that was."""
@@ -227,19 +198,3 @@ class Members:
         process.join()
         self.pipes.pop(id).close()
         return now
-
-    def close(self) -> None:
-        for pipe in self.pipes.values():
-            with contextlib.suppress(OSError):
-                pipe.send(("stop",))
-        for process in self.processes.values():
-            process.join(30)
-            if process.is_alive():
-                process.kill()
-                process.join()
-
-    def __enter__(self) -> Members:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -13,9 +13,10 @@ import tempfile
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..config import Config
 from ..node.node import Node
@@ -24,6 +25,9 @@ from .disk import SPAWN, start
 from .figures import percentile
 from .loads import SIZE, WAIT_S, Counter, burn_c, burn_python, closed_loop, paced, reads_at_once
 from .network import TRANSPORTS, free_ports
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 START_S = 300.0
 
@@ -76,34 +80,23 @@ def member(pipe: Connection, id: int, ports: list[int], directory: str, options:
             pipe.send(("error", traceback.format_exc()))
 
 
-class Cluster:
-    """Members, three unless something else is said, and a pipe to each.
+class Group:
+    """Processes, one a member, and a pipe to each: it answers what it is told, and "status" with its node's."""
 
-    root: where their directories are, on a real disk: the point is what a sync costs. pure: interpreted. options:
-    ``config``, settings of each; ``transport``, a name of TRANSPORTS; ``use_gil``. Raises MemberFailed, TimeoutError.
-    """
-
-    def __init__(self, root: str | os.PathLike[str], n: int = 3, *, pure: bool = False, **options: Any) -> None:
-        Path(root).mkdir(parents=True, exist_ok=True)
-        self.directory = tempfile.mkdtemp(prefix="cluster-", dir=root)
-        ports = free_ports(n)
+    def __init__(self) -> None:
         self.pipes: dict[int, Connection] = {}
         self.processes: dict[int, Any] = {}
-        try:
-            with _environment("RAFTX_PURE", "1" if pure else None):
-                for id in range(1, n + 1):
-                    ours, theirs = SPAWN.Pipe()
-                    arguments = (theirs, id, ports, self.directory, options)
-                    process = SPAWN.Process(target=member, args=arguments, daemon=True)
-                    start(process)
-                    theirs.close()  # a member that ends is noticed
-                    self.pipes[id], self.processes[id] = ours, process
-            self.compiled = all([self._answer(id) for id in self.pipes])
-        except BaseException:
-            self.close()
-            raise
 
-    def _answer(self, id: int, timeout: float = START_S) -> Any:
+    def launch(self, id: int, body: Callable[..., None], *arguments: Any) -> None:
+        """Start a process with its end of a pipe and these arguments; ``answer`` waits for its first word."""
+        ours, theirs = SPAWN.Pipe()
+        process = SPAWN.Process(target=body, args=(theirs, id, *arguments), daemon=True)
+        start(process)
+        theirs.close()  # a member that ends is noticed
+        self.pipes[id], self.processes[id] = ours, process
+
+    def answer(self, id: int, timeout: float = START_S) -> Any:
+        """What a member says next. Raises MemberFailed, TimeoutError."""
         if not self.pipes[id].poll(timeout):
             raise TimeoutError(f"member {id} does not answer")
         try:
@@ -117,7 +110,7 @@ class Cluster:
     def ask(self, id: int, *command: Any) -> Any:
         """Give a member a command and wait for its answer."""
         self.pipes[id].send(command)
-        return self._answer(id)
+        return self.answer(id)
 
     def everybody(self, *command: Any) -> dict[int, Any]:
         """The same command to all."""
@@ -134,7 +127,7 @@ class Cluster:
         raise TimeoutError("no leader")
 
     def close(self) -> None:
-        """Stop all members and remove their directories."""
+        """Stop all members."""
         for pipe in self.pipes.values():
             with contextlib.suppress(OSError):
                 pipe.send(("stop",))
@@ -143,13 +136,39 @@ class Cluster:
             if process.is_alive():
                 process.kill()
                 process.join()
-        shutil.rmtree(self.directory, ignore_errors=True)
 
-    def __enter__(self) -> Cluster:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class Cluster(Group):
+    """Members, three unless something else is said.
+
+    root: where their directories are, on a real disk: the point is what a sync costs. pure: interpreted. options:
+    ``config``, settings of each; ``transport``, a name of TRANSPORTS; ``use_gil``. Raises MemberFailed, TimeoutError.
+    """
+
+    def __init__(self, root: str | os.PathLike[str], n: int = 3, *, pure: bool = False, **options: Any) -> None:
+        super().__init__()
+        Path(root).mkdir(parents=True, exist_ok=True)
+        self.directory = tempfile.mkdtemp(prefix="cluster-", dir=root)
+        ports = free_ports(n)
+        try:
+            with _environment("RAFTX_PURE", "1" if pure else None):
+                for id in range(1, n + 1):
+                    self.launch(id, member, ports, self.directory, options)
+            self.compiled = all([self.answer(id) for id in self.pipes])
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Stop all members and remove their directories."""
+        super().close()
+        shutil.rmtree(self.directory, ignore_errors=True)
 
 
 @contextlib.contextmanager
