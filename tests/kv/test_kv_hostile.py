@@ -403,7 +403,7 @@ def served(request, monkeypatch):
     if request.param == "h11":
         monkeypatch.setitem(sys.modules, "uvicorn.protocols.http.httptools_impl", None)
     else:
-        pytest.importorskip("httptools")
+        pytest.importorskip("httptools", reason="httptools is not installed: uvicorn reads heads with h11 alone here")
 
     async def app(scope, receive, send):
         size, more = 0, True
@@ -463,7 +463,7 @@ def test_clients_leave_descriptors_to_others(served, monkeypatch):
     eventually(lambda: b" 200 " in said(served, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"))
     for each in few:
         each.close()
-    resource = pytest.importorskip("resource")
+    resource = pytest.importorskip("resource", reason="this system has no limits of resources")
     for limit, room in ((1024, 874), (200, 100), (resource.RLIM_INFINITY, web.CONNECTIONS_MAX)):
         monkeypatch.setattr(resource, "getrlimit", lambda _, limit=limit: (limit, limit))
         assert web.room_for_clients() == room
