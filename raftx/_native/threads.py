@@ -139,18 +139,19 @@ class Clock:
 class ManualClock(Clock):
     """A clock that moves when told to. ``advance`` wakes the nodes that use it. Any thread.
 
-    Its wall clock is the same, until ``set_wall`` has moved it.
+    Its wall clock is the same, until ``set_wall`` has moved it. wakes: False for who steps nodes, and looks
+    himself when the time of each sleeper has come.
     """
 
     __slots__ = ("ahead", "events", "lock", "value")
 
-    def __init__(self, start: float = 0.0) -> None:
+    def __init__(self, start: float = 0.0, wakes: bool = True) -> None:
         self.lock = threading.RLock()  # adding to an attribute is not atomic everywhere
         self.value = _int64(int(start * 1e9))
         #: of ``value``, the wall clock
         self.ahead = 0
         #: those that are gone take themselves out
-        self.events: list[weakref.ref[Event]] = []
+        self.events: list[weakref.ref[Event]] | None = [] if wakes else None
 
     def __repr__(self) -> str:
         return f"<raftx.ManualClock at {self.value / 1e9:.3f} s>"
@@ -182,7 +183,8 @@ class ManualClock(Clock):
 
     def watch(self, event: Event) -> None:
         """Wake this event whenever time moves."""
-        self.events.append(weakref.ref(event, self.events.remove))
+        if self.events is not None:
+            self.events.append(weakref.ref(event, self.events.remove))
 
     def py_watch(self, event: Event) -> None:
         """Wake this event whenever time moves."""
@@ -195,7 +197,7 @@ class ManualClock(Clock):
         step = _int64(int(seconds * 1e9))
         with self.lock:
             self.value += step
-        for each in list(self.events):
+        for each in list(self.events or ()):
             event = each()
             if event is not None:
                 event.wake()
@@ -247,6 +249,10 @@ class Event:
     def py_wait(self, timeout: int = -1) -> None:
         """Sleep until woken or for ``timeout`` nanoseconds (below 0: no limit). Without the GIL."""
         self.wait(_int64(timeout))
+
+    def py_sleeps(self) -> bool:
+        """Whether a sleep was announced, and nobody has woken the sleeper since."""
+        return bool(self.sleeping)
 
     def fileno(self) -> int:
         """The descriptor that can be read once a sleeper was woken: to sleep on several. ``py_wait`` behind it."""

@@ -84,14 +84,15 @@ cdef class Clock:
 cdef class ManualClock(Clock):
     """A clock that moves when told to. ``advance`` wakes the nodes that use it. Any thread.
 
-    Its wall clock is the same, until ``set_wall`` has moved it.
+    Its wall clock is the same, until ``set_wall`` has moved it. wakes: False for who steps nodes, and looks
+    himself when the time of each sleeper has come.
     """
 
-    def __init__(self, start=0.0):
+    def __init__(self, start=0.0, wakes=True):
         self.value = int(start * 1e9)
         self.ahead = 0
         # Those that are gone take themselves out.
-        self.events = []
+        self.events = [] if wakes else None
 
     def __repr__(self):
         return f"<raftx.ManualClock at {raftx_load(&self.value) / 1e9:.3f} s>"
@@ -118,7 +119,8 @@ cdef class ManualClock(Clock):
         raftx_store(&self.ahead, int(seconds * 1e9) - raftx_load(&self.value))
 
     cdef void watch(self, Event event) with gil:
-        self.events.append(weakref.ref(event, self.events.remove))
+        if self.events is not None:
+            self.events.append(weakref.ref(event, self.events.remove))
 
     def py_watch(self, Event event not None):
         """Wake this event whenever time moves."""
@@ -129,7 +131,7 @@ cdef class ManualClock(Clock):
         if seconds < 0:
             raise ValueError("seconds must not be negative")
         raftx_add(&self.value, int(seconds * 1e9))
-        for each in list(self.events):
+        for each in list(self.events or ()):
             event = each()
             if event is not None:
                 (<Event?>event).wake()
@@ -180,6 +182,10 @@ cdef class Event:
     def py_wake(self):
         """Wake the sleeper, if there is one."""
         self.wake()
+
+    def py_sleeps(self):
+        """Whether a sleep was announced, and nobody has woken the sleeper since."""
+        return raftx_load(&self.sleeping) != 0
 
     def fileno(self):
         """The descriptor that can be read once a sleeper was woken: to sleep on several. ``py_wait`` behind it."""

@@ -101,6 +101,7 @@ class SharedWorker(Worker):
     def _rounds(self, task: Task) -> bool:
         assert task.idle_for is not None
         while task.round():
+            task.rest()
             self.pause = task.idle_for()
             if not 0 <= self.pause <= KEEP_NS:
                 return True

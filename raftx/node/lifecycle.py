@@ -73,7 +73,7 @@ class Task:
     raised, or None. ends_futures: whether futures end, and their callbacks run, in it.
     event, idle_for: of a task that needs no thread of its own: what wakes it, and how long it may sleep, in
     nanoseconds; -1: until it is woken; 0: a round would find something. ``idle_for`` announces the sleep before it
-    looks.
+    looks. rest: called between two rounds on a thread, so that the work leaves time for others.
     """
 
     run: Callable[[], object]
@@ -83,6 +83,7 @@ class Task:
     ends_futures: bool = False
     event: Event | None = None
     idle_for: Callable[[], int] | None = None
+    rest: Callable[[], None] = _nothing
 
 
 class Worker:

@@ -245,9 +245,13 @@ class Parts:
             tasks["disk"] = Task(wal.run, wal.py_round, functools.partial(_wal_ended, wal, ended), begin=serve)
         elif store is not None:
             tasks["disk"] = Task(store.run, store.round, ended)
-        for what, part in (("snapshot", self.snapshotter), ("courier", self.courier)):
-            if part is not None:
-                tasks[what] = Task(part.run, part.round, ended, event=part.event, idle_for=part.idle_for)
+        writer, courier = self.snapshotter, self.courier
+        if writer is not None:
+            tasks["snapshot"] = Task(
+                writer.run, writer.round, ended, event=writer.event, idle_for=writer.idle_for, rest=writer.rest
+            )
+        if courier is not None:
+            tasks["courier"] = Task(courier.run, courier.round, ended, event=courier.event, idle_for=courier.idle_for)
         remembered = functools.partial(_memory_ended, memory, ended)
         tasks["memory"] = Task(memory.run, memory.py_round, remembered)
         look = self.lookout

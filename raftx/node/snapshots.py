@@ -159,9 +159,10 @@ class Snapshotter:
 
     def run(self) -> None:
         """Rounds, until ``stop``."""
-        self._sleeps = True
         while self.round():
             self.rest()
+            if self.idle_for():
+                self.event.py_wait(-1)
 
     def round(self) -> bool:
         """A piece of what is to be written; False when nothing follows."""
@@ -183,12 +184,7 @@ class Snapshotter:
         return True
 
     def rest(self) -> None:
-        """Sleep until there is something to write, or after a bit of work."""
-        if self.idle_for():
-            self.event.py_wait(-1)
-
-    def idle_for(self) -> int:
-        """-1 when there is nothing to write; 0 in the middle of a snapshot, after a rest that follows each bit of work.
+        """In the middle of a snapshot, a rest that follows each bit of work. On the thread that works.
 
         With a core of its own for all the time it takes, the slowest proposals beside it took six times as long as
         those without it; with a quarter of one, about twice. What it waits for, a disk say, is no work.
@@ -196,7 +192,9 @@ class Snapshotter:
         self._sleeps = True
         if self._job is not None:
             self._pause()
-            return 0
+
+    def idle_for(self) -> int:
+        """-1 when there is nothing to write, once the sleep is announced; 0 in the middle of a snapshot."""
         self.event.py_prepare()
         if self._job is not None or self._stop:
             self.event.py_cancel()

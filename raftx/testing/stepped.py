@@ -12,17 +12,24 @@ from .._native.threads import Clock, ManualClock
 from ..errors import UsageError
 from ..node.lifecycle import Abandoned, Life, Task, Worker
 
+FAR = 2**63 - 1
 STEP_SECONDS = 0.001  # by which a manual clock moves on from one drive to the next, if nobody else drives
 
 
 class SteppedWorker(Worker):
-    """A worker that does a round when it is told to."""
+    """A worker that does a round when it is told to.
+
+    Between two rounds it sleeps as it would in a thread, if its task says how long.
+    """
 
     def __init__(self, what: str, life: Life, task: Task, executor: Stepped) -> None:
         super().__init__(what, life, task)
         self._executor: Stepped | None = executor
         #: whether a round of it is under way: the caller was called by it
         self.stepping = False
+        self._event, self._idle_for = task.event, task.idle_for
+        #: until when it sleeps unless it is woken, by the node's clock; 0: it does not
+        self._until = 0
 
     def start(self) -> None:
         """From now on it may be stepped."""
@@ -48,13 +55,27 @@ class SteppedWorker(Worker):
             raise UsageError(f"a round of {self.name} is under way")
         self.stepping = True
         more = False
+        if self._until and self._event is not None:
+            self._event.py_wait(0)  # what has woken it is about to be looked at
+        self._until = 0
         try:
             more = self.attempt(_one_round)
+            if more and self._idle_for is not None:
+                self._fall_asleep(self._idle_for())
         finally:
             self.stepping = False
             if not more and self.ended.is_open():
                 self.leave()
         return more
+
+    def _fall_asleep(self, pause: int) -> None:
+        executor = self._executor
+        if pause and executor is not None:
+            self._until = FAR if pause < 0 else executor.clock.py_now() + pause
+
+    def is_asleep(self, now: int) -> bool:
+        """Whether it sleeps: nothing has woken it, and its time has not come."""
+        return now < self._until and self._event is not None and self._event.py_sleeps()
 
     def leave(self) -> None:
         """It will not be stepped again."""
@@ -103,6 +124,14 @@ class Stepped:
         """
         worker = self.started.get(name)
         return worker is not None and worker.step()
+
+    def is_asleep(self, name: str) -> bool:
+        """Whether a worker sleeps, or is not there: its thread would have no round now.
+
+        ``step`` may be called all the same: to wake up once too often is allowed.
+        """
+        worker = self.started.get(name)
+        return worker is None or worker.is_asleep(self.clock.py_now())
 
     def step_all(self) -> None:
         """A round of each worker, but for those that have one under way, and a millisecond of a ManualClock."""

@@ -66,6 +66,31 @@ def test_workers_are_stepped_by_name(impl):
     assert not executor.step("engine")
 
 
+def test_workers_sleep_until_they_are_woken_or_their_time_comes(impl):
+    """Who schedules a stepped node can leave out what a thread would sleep through, and sees what was never woken."""
+    world = World(impl, count=1, clocks={1: impl.ManualClock(wakes=False)})
+    node, executor = world.nodes[1], world.executors[1]
+    world.until(lambda: node.applied_index)
+    world.until(lambda: executor.is_asleep("courier") and executor.is_asleep("watch"))
+    assert not executor.is_asleep("engine") and executor.is_asleep("nobody")
+    future = node.propose(b"x", timeout=1.0)
+    assert not executor.is_asleep("watch")  # it has to end that in time
+    executor.step("watch")
+    assert executor.is_asleep("watch")
+    world.skipped.add((1, "watch"))
+    world.until(lambda: not executor.is_asleep("watch"))  # now is the time
+    assert executor.is_asleep("courier")
+    # A round too many is allowed, and it sleeps again behind it.
+    executor.step("courier")
+    assert executor.is_asleep("courier")
+    node._parts.courier.stop()
+    assert not executor.is_asleep("courier")
+    world.skipped.clear()
+    world.until(future.done)
+    world.close()
+    assert executor.is_asleep("courier")
+
+
 def test_the_log_on_disk_is_stepped_too(impl, tmp_path):
     """FileStorage: the disk's worker and the one that makes segments ahead, by the node's clock."""
     path = tmp_path / "log"

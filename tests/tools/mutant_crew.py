@@ -112,4 +112,17 @@ MUTANTS = (
         TESTS,
         (Edit(PERIODIC, "self.stopping or self.wanted or", "self.stopping or"),),
     ),
+    Mutant(
+        "snapshot-that-wakes-nobody",
+        0,
+        "a snapshot is asked for, and its sleeping writer is not woken",
+        "simulation/test_nodes.py",
+        (
+            Edit(
+                "raftx/node/snapshots.py",
+                "        self._job = Job(descriptor, state, make, ended, own)\n        self.event.py_wake()\n",
+                "        self._job = Job(descriptor, state, make, ended, own)\n",
+            ),
+        ),
+    ),
 )

@@ -103,7 +103,7 @@ class Partial:
         configs = [Config(id=id, seed=rng.getrandbits(64), **common) for id in IDS]
         self.world = World(seed, configs, lambda id, rng: WalDisk(id, IDS, rng), Application())
         # What has next to nothing to do here is not looked at each time.
-        self.world.seldom = {**SELDOM, "snapshot": 4, "courier": 4, "memory": 4}
+        self.world.seldom = {**SELDOM, "memory": 4}
         self.world.checker.begins_with(IDS)
         self.world.network.delay = rng.choice(((0, 2 * MS), (0, 20 * MS)))
         self.cuts = self.world.network.cuts

@@ -361,13 +361,16 @@ class Schedule:
         world.totals["led by who is preferred"] += 1
 
     def settled(self) -> bool:
-        """Whether all have applied everything, and every request of the present lives has ended."""
+        """Whether all have applied everything, no snapshot waits, and every request of the present lives has ended."""
         world = self.world
         ends = set()
         for id in world.present():
             life = world.members[id].life
             assert life is not None
             ends.add((world.engine(id).core.log.last, life.node.applied_index))
+            writer = life.node._parts.snapshotter  # type: ignore[union-attr]  # it runs
+            if writer is not None and writer.is_busy():
+                return False
         if len(ends) != 1 or len(set(*ends)) != 1:
             return False
         # Who was down when it was removed is to learn of it from those who are there.

@@ -39,7 +39,7 @@ from .walls import Walls
 MS = 1_000_000
 GIVEN_BACK = REFUSALS[REFUSED_STOPPED]
 SKIPPED = 0.15  # how often a worker that could have a round has none
-SELDOM = {"watch": 8, "reserve": 4, "report": 8}  # workers that are looked at once in so many slices
+SELDOM = {"reserve": 4}  # workers that have a round once in so many slices
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Member:
         self.disk = disk
         #: how fast its clock runs
         self.rate = rate
-        self.clock = ManualClock(1.0)
+        self.clock = ManualClock(1.0, wakes=False)
         self.lives = 0
         self.life: Life | None = None
         #: slices in which it gets no rounds: its process is stopped
@@ -312,14 +312,13 @@ class World:
             if life is None:
                 continue
             executor = life.executor
-            # Nobody asks here how members are: that worker finds nothing, but for its end.
-            if life.node._parts.lookout.stopping:  # type: ignore[union-attr]  # as in _engine_of
-                executor.step("look")
-            names = [name for name in executor.started if name != "look"]
+            names = list(executor.started)
             _shuffle(names, rng.getrandbits)
             for name in names:
                 if rng.random() < SKIPPED or (name in self.seldom and self.slices % self.seldom[name]):
                     continue
+                if executor.is_asleep(name):
+                    continue  # nobody steps who sleeps: a wake-up that was forgotten is to be missed here, too
                 if name in ("snapshot", "courier", "memory") and member.disk.stands():
                     continue  # it would wait in a sync
                 self.round(member, name)
