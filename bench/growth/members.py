@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import threading
 import time
-import traceback
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import raftx
-from raftx.measure.cluster import START_S, Group
+from raftx.measure.cluster import START_S, Group, obey, on_behalf
 from raftx.measure.loads import WAIT_S, closed_loop
 from raftx.measure.network import TRANSPORTS, free_ports
 
@@ -127,46 +128,30 @@ def usage() -> dict[str, float]:
 
 def body(pipe: Connection, id: int, urls: dict[int, str], directory: str, options: dict[str, Any]) -> None:
     """One process: opens or founds its member, then does what the parent says."""
-    try:
+    with on_behalf(pipe):
         path, began = Path(directory) / str(id), time.monotonic()
         old = path.exists()
         storage = raftx.FileStorage(path) if old else raftx.FileStorage.create(path, id=id, members=urls)
         transport = TRANSPORTS[options["transport"]](urls[id], {i: url for i, url in urls.items() if i != id})
-        machine, pressed = Machine(options.get("apply_us", 0)), None
+        machine, pressed = Machine(options.get("apply_us", 0)), list[Pressed]()
         with raftx.Node(raftx.Config(id=id, **options.get("config", {})), storage, transport, machine) as node:
             pipe.send(("ok", time.monotonic() - began))
-            while True:
-                command, *arguments = pipe.recv()
-                answer: Any = None
-                if command == "stop":
-                    break
-                if command == "status":
-                    answer = node.status().to_dict()
-                elif command == "ready":
-                    node.wait_ready(START_S)
-                    answer = time.monotonic() - began
-                elif command == "load":
-                    answer = several(node, *arguments)
-                elif command == "fill":
-                    answer = fill(node, *arguments)
-                elif command == "press":
-                    pressed = Pressed(node, *arguments)
-                elif command == "relieve":
-                    assert pressed is not None
-                    answer = pressed.end()
-                elif command == "first":
-                    answer = (machine.since, machine.count)
-                elif command == "usage":
-                    answer = usage()
-                else:
-                    raise ValueError(command)
-                pipe.send(("ok", answer))
-        pipe.send(("ok", None))
-    except EOFError:
-        return
-    except BaseException:
-        with contextlib.suppress(OSError):
-            pipe.send(("error", traceback.format_exc()))
+
+            def ready() -> float:
+                node.wait_ready(START_S)
+                return time.monotonic() - began
+
+            commands: dict[str, Callable[..., Any]] = {
+                "status": lambda: node.status().to_dict(),
+                "ready": ready,
+                "load": functools.partial(several, node),
+                "fill": functools.partial(fill, node),
+                "press": lambda *arguments: pressed.append(Pressed(node, *arguments)),
+                "relieve": lambda: pressed.pop().end(),
+                "first": lambda: (machine.since, machine.count),
+                "usage": usage,
+            }
+            obey(pipe, commands)
 
 
 class Members(Group):

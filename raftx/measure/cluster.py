@@ -7,13 +7,14 @@ process, as an application that embeds the node would have it.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,9 +37,31 @@ class MemberFailed(Exception):
     """A member has ended, or does not do what it must; the text has its traceback."""
 
 
+@contextlib.contextmanager
+def on_behalf(pipe: Connection) -> Iterator[None]:
+    """The whole work of a member's process: the parent learns of its end, or gets the traceback of what went wrong."""
+    try:
+        yield
+        pipe.send(("ok", None))
+    except EOFError:
+        return  # whoever started this process is gone
+    except BaseException:
+        with contextlib.suppress(OSError):
+            pipe.send(("error", traceback.format_exc()))
+
+
+def obey(pipe: Connection, commands: dict[str, Callable[..., Any]]) -> None:
+    """Answer what the parent says, up to "stop". Raises KeyError for a command that is unknown, EOFError at its end."""
+    while True:
+        command, *arguments = pipe.recv()
+        if command == "stop":
+            return
+        pipe.send(("ok", commands[command](*arguments)))
+
+
 def member(pipe: Connection, id: int, ports: list[int], directory: str, options: dict[str, Any]) -> None:
     """The body of one process: a node, and commands from the parent."""
-    try:
+    with on_behalf(pipe):
         from .. import COMPILED
 
         urls = {i + 1: f"tcp://127.0.0.1:{port}" for i, port in enumerate(ports)}
@@ -47,37 +70,24 @@ def member(pipe: Connection, id: int, ports: list[int], directory: str, options:
         transport = kind(urls[id], {i: u for i, u in urls.items() if i != id}, **settings)
         storage = FileStorage.create(Path(directory) / str(id), id=id, members=urls)
         config = Config(id=id, **options.get("config", {}))
-        stop_burning = threading.Event()
         with Node(config, storage, transport, Counter()) as node:
             pipe.send(("ready", COMPILED))
-            while True:
-                command, *arguments = pipe.recv()
-                answer: Any = None
-                if command == "stop":
-                    break
-                if command == "status":
-                    answer = node.status().to_dict()
-                elif command == "load":
-                    answer = closed_loop(node, *arguments)
-                elif command == "reads":
-                    answer = reads_at_once(node, *arguments)
-                elif command == "paced":
-                    answer = paced(node, *arguments)
-                elif command == "burn":
-                    stop_burning = threading.Event()
-                    body: Any = {"python": burn_python, "c": burn_c}[arguments[0]]
-                    threading.Thread(target=body, args=(stop_burning,), daemon=True).start()
-                elif command == "cool":
-                    stop_burning.set()
-                else:
-                    raise ValueError(command)
-                pipe.send(("ok", answer))
-        pipe.send(("ok", None))
-    except EOFError:
-        return  # whoever started this process is gone
-    except BaseException:
-        with contextlib.suppress(OSError):
-            pipe.send(("error", traceback.format_exc()))
+            burning: list[threading.Event] = []
+
+            def burn(kind: str) -> None:
+                burning.append(threading.Event())
+                body: Any = {"python": burn_python, "c": burn_c}[kind]
+                threading.Thread(target=body, args=(burning[-1],), daemon=True).start()
+
+            commands: dict[str, Callable[..., Any]] = {
+                "status": lambda: node.status().to_dict(),
+                "load": functools.partial(closed_loop, node),
+                "reads": functools.partial(reads_at_once, node),
+                "paced": functools.partial(paced, node),
+                "burn": burn,
+                "cool": lambda: burning[-1].set(),
+            }
+            obey(pipe, commands)
 
 
 class Group:
