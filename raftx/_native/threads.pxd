@@ -123,7 +123,9 @@ cdef class ProposalQueue:
 
 cdef class Runner:
     """The work of a thread without the GIL. ``round``: do what has arrived, wait for nothing; 0 after the last one.
-    ``rest``: sleep until a round would find something. ``loop``: both in turn, to be overridden by what has no rounds."""
+    ``idle_for``: how long it may sleep now. ``rest``: sleep until a round would find something. ``loop``: round and rest
+    in turn, to be overridden by what has no rounds."""
     cdef int round(self) except -1 nogil
+    cdef int64_t idle_for(self) noexcept nogil
     cdef int rest(self) except -1 nogil
     cdef int loop(self) except -1 nogil

@@ -165,8 +165,11 @@ class ManualClock(Clock):
         return self.value
 
     def until(self, deadline: int) -> int:
-        """-1 until time has come that far, then 0."""
-        return -1 if deadline > self.value else 0
+        """How long a waiter may sleep for this deadline; -1: until time moves, which wakes it."""
+        left = deadline - self.value
+        if left <= 0:
+            return 0
+        return -1 if self.events is not None else left
 
     def wall(self) -> int:
         """Nanoseconds since the epoch."""
@@ -315,12 +318,16 @@ class Cells:
 
 
 class Runner:
-    """Rounds for a thread of its own. Subclasses override ``round`` and ``rest``; ``run`` is the body of a thread."""
+    """Rounds for a thread. Subclasses override ``round``, ``idle_for``, ``rest``; ``run`` is the body of a thread."""
 
     __slots__ = ()
 
     def round(self) -> int:
         """Do what has arrived, without waiting for more; 0 after the last round."""
+        return 0
+
+    def idle_for(self) -> int:
+        """Nanoseconds it may sleep for, once its sleep is announced; -1: until it is woken; 0: not at all."""
         return 0
 
     def rest(self) -> int:
@@ -340,6 +347,10 @@ class Runner:
     def py_round(self) -> bool:
         """One round, which waits for nothing; False after the last one. For who steps it instead of running it."""
         return self.round() != 0
+
+    def py_idle_for(self) -> int:
+        """The same as ``idle_for``, for who steps it."""
+        return self.idle_for()
 
 
 class Handoff:

@@ -104,7 +104,11 @@ cdef class ManualClock(Clock):
         return raftx_load(&self.value)
 
     cdef int64_t until(self, int64_t deadline) noexcept nogil:
-        return -1 if deadline > raftx_load(&self.value) else 0
+        cdef int64_t left
+        left = deadline - raftx_load(&self.value)
+        if left <= 0:
+            return 0
+        return -1 if self.events is not None else left
 
     cdef int64_t wall(self) noexcept nogil:
         return raftx_load(&self.value) + raftx_load(&self.ahead)
@@ -236,9 +240,12 @@ cdef class Cells:
 
 
 cdef class Runner:
-    """Rounds without the GIL. Subclasses override ``round`` and ``rest``; ``run`` is the body of a thread."""
+    """Rounds without the GIL. Subclasses override ``round``, ``idle_for``, ``rest``; ``run`` is the body of a thread."""
 
     cdef int round(self) except -1 nogil:
+        return 0
+
+    cdef int64_t idle_for(self) noexcept nogil:
         return 0
 
     cdef int rest(self) except -1 nogil:
@@ -260,6 +267,10 @@ cdef class Runner:
         with nogil:
             more = self.round()
         return more != 0
+
+    def py_idle_for(self):
+        """Nanoseconds it may sleep for, once its sleep is announced; -1: until it is woken; 0: not at all."""
+        return self.idle_for()
 
 
 cdef class Handoff:

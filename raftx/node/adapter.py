@@ -76,12 +76,17 @@ class StorageAdapter:
 
     def rest(self) -> None:
         """Sleep until the engine has handed something over."""
+        if self.idle_for():
+            self.writes.event.py_wait(-1)
+
+    def idle_for(self) -> int:
+        """-1 when there is nothing to write, once the sleep is announced; else 0."""
         event = self.writes.event
         event.py_prepare()
         if self.writes.py_waiting() or self.writes.py_is_ended():
             event.py_cancel()
-        else:
-            event.py_wait(-1)
+            return 0
+        return -1
 
 
 class TransportAdapter:
@@ -137,12 +142,17 @@ class TransportAdapter:
 
     def rest(self) -> None:
         """Sleep until the engine has queued something."""
+        if self.idle_for():
+            self.link.outgoing.event.py_wait(-1)
+
+    def idle_for(self) -> int:
+        """-1 when there is nothing to send, once the sleep is announced; else 0."""
         event = self.link.outgoing.event
         event.py_prepare()
         if self.link.outgoing.py_waiting() or self.stopping:
             event.py_cancel()
-        else:
-            event.py_wait(-1)
+            return 0
+        return -1
 
     def ask(self, ask: int, what: int) -> None:
         """Something that is not a frame."""

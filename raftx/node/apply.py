@@ -274,14 +274,19 @@ class Applier:
 
     def rest(self) -> None:
         """Sleep until the engine has handed something over, or the stream has room again."""
-        self.applies.event.py_prepare()
-        if self.may_go_on():
-            self.applies.event.py_cancel()
-        else:
+        if self.idle_for():
             self.applies.event.py_wait(-1)
             self.gauges.wakeups += 1
             if not self.may_go_on():
                 self.gauges.wakeups_idle += 1
+
+    def idle_for(self) -> int:
+        """-1 when there is nothing to do, once the sleep is announced; else 0."""
+        self.applies.event.py_prepare()
+        if self.may_go_on():
+            self.applies.event.py_cancel()
+            return 0
+        return -1
 
     def may_go_on(self) -> bool:
         """Whether a round would find work, or the end."""

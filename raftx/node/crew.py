@@ -40,7 +40,6 @@ class SharedWorker(Worker):
 
     def __init__(self, what: str, life: Life, task: Task) -> None:
         super().__init__(what, life, task)
-        assert task.event is not None and task.idle_for is not None
         self.event: Event = task.event
         #: how long it may sleep after its last turn; -1: until it is woken. Its thread's
         self.pause = 0
@@ -99,7 +98,6 @@ class SharedWorker(Worker):
             self._thread = 0
 
     def _rounds(self, task: Task) -> bool:
-        assert task.idle_for is not None
         while task.round():
             task.rest()
             self.pause = task.idle_for()

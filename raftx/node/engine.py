@@ -1,12 +1,12 @@
 """The engine: one loop that owns the core, its timers and the sending side of the transport.
 
-It runs on a thread of its own without the GIL and calls no Python object: proposals, frames, disk
-completions and commands reach it through bounded queues and one event; writes, committed entries and
-news leave it the same way. It never waits for a disk or for the state machine.
+It runs on a thread of its own without the GIL and calls no Python object: proposals, frames, disk completions and
+commands reach it through bounded queues and one event; writes, committed entries and news leave it the same way. It
+never waits for a disk or for the state machine.
 
-Order within one round: take what has arrived, tick if a tick is due, then hand over one write,
-send what may leave, hand over what is committed. A message that promises something about this
-node's disk is held until the write it depends on is durable: that is the driver's (consensus/driver.py).
+Order within one round: take what has arrived, tick if a tick is due, then hand over one write, send what may leave,
+hand over what is committed. A message that promises something about this node's disk is held until the write it depends
+on is durable: that is the driver's (consensus/driver.py).
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ class Engine(Runner):
         )  # fmt: skip
         self.shown_term = self.shown_lead = self.shown_transferee = 0
         self.shown_role = -1
-        self.begun = self.stopping = False
+        self.begun = self.stopping = self.slept = False
         #: proposals wait until something commits
         self.blocked = False
         #: the messages of the present frame are not all taken; its sender is a member; what was thought of its life
@@ -196,7 +196,6 @@ class Engine(Runner):
         self.unsent = 0
         #: the first write that may have told the disk that this node is not in doubt any more
         self.doubted_to = 0
-        self.slept = False
 
     # --- the loop --------------------------------------------------------------------------------
 
@@ -232,13 +231,19 @@ class Engine(Runner):
 
     def rest(self) -> int:
         """Sleep until something has arrived or a tick is due."""
-        self.event.prepare()
-        if self.something_waits():
-            self.event.cancel()
-        else:
-            self.link.wait(self.event, self.clock.until(self.next_tick), not self.applies.lacks(ROWS_KEPT))
+        timeout = self.idle_for()
+        if timeout != 0:
+            self.link.wait(self.event, timeout, not self.applies.lacks(ROWS_KEPT))
             self.slept = True
         return 0
+
+    def idle_for(self) -> int:
+        """How long it may sleep unless something arrives: nanoseconds, once the sleep is announced; 0: not at all."""
+        self.event.prepare()
+        timeout = 0 if self.something_waits() else self.clock.until(self.next_tick)
+        if timeout == 0:
+            self.event.cancel()
+        return timeout
 
     def finish(self) -> int:
         """The last round: what was proposed and not looked at is given back, and the other threads are told."""

@@ -102,7 +102,7 @@ class Threads:
 
     def worker(self, what: str, life: Life, task: Task) -> Worker:
         """A worker, not started."""
-        return ThreadWorker(what, life, task) if task.idle_for is None else SharedWorker(what, life, task)
+        return SharedWorker(what, life, task) if task.shared else ThreadWorker(what, life, task)
 
     def now(self) -> float:
         """Seconds of the system's monotonic clock, whatever clock the node has."""

@@ -69,21 +69,22 @@ class Task:
     """The work of one of a node's workers: rounds, which wait for nothing, with rests between them.
 
     run: rounds to the last one and rests between them, for a thread. round: one of them; False after the last one.
-    begin: called before the first round. end: called after the last one, with what ``begin``, ``run`` or ``round``
-    raised, or None. ends_futures: whether futures end, and their callbacks run, in it.
-    event, idle_for: of a task that needs no thread of its own: what wakes it, and how long it may sleep, in
-    nanoseconds; -1: until it is woken; 0: a round would find something. ``idle_for`` announces the sleep before it
-    looks. rest: called between two rounds on a thread, so that the work leaves time for others.
+    end: called after the last one, with what ``begin``, ``run`` or ``round`` raised, or None. event, idle_for: what
+    wakes it, and how long it may sleep, in nanoseconds; -1: until it is woken; 0: a round would find something.
+    ``idle_for`` announces the sleep before it looks. begin: called before the first round. rest: called between two
+    rounds on a thread, so that the work leaves time for others. ends_futures: whether futures end, and their callbacks
+    run, in it. shared: it needs no thread of its own.
     """
 
     run: Callable[[], object]
     round: Callable[[], object]
     end: Callable[[BaseException | None], None]
+    event: Event
+    idle_for: Callable[[], int]
     begin: Callable[[], None] = _nothing
-    ends_futures: bool = False
-    event: Event | None = None
-    idle_for: Callable[[], int] | None = None
     rest: Callable[[], None] = _nothing
+    ends_futures: bool = False
+    shared: bool = False
 
 
 class Worker:

@@ -160,14 +160,20 @@ class Memory(Runner):
 
     def rest(self) -> int:
         """Sleep until somebody has introduced itself."""
+        timeout = self.idle_for()
+        if timeout != 0:
+            self.event.wait(timeout)
+        return 0
+
+    def idle_for(self) -> int:
+        """How long it may sleep unless it is woken: nanoseconds, once the sleep is announced; -1: for ever; 0: no."""
         self.event.prepare()
         if self.syncing or self.copying:
-            self.event.wait(ASK_NS)
-        elif self.queue.waiting() or self.cells.get(CELL_STOP) != 0:
+            return ASK_NS
+        if self.queue.waiting() or self.cells.get(CELL_STOP) != 0:
             self.event.cancel()
-        else:
-            self.event.wait(-1)
-        return 0
+            return 0
+        return -1
 
     def stop(self) -> None:
         """End it. Any thread."""

@@ -235,32 +235,38 @@ class Parts:
         net, store, wal = self.transport_adapter, self.storage_adapter, self.wal
         watch, applier, reporter, memory = self.watch, self.applier, self.reporter, self.memory
         tasks["report"] = Task(
-            reporter.run, reporter.round, report_ended, event=reporter.event, idle_for=reporter.idle_for
+            *(reporter.run, reporter.round, report_ended, reporter.event, reporter.idle_for), shared=True
         )
         if net is not None:
-            tasks["net"] = Task(net.run, net.round, ended)
+            tasks["net"] = Task(net.run, net.round, ended, net.link.outgoing.event, net.idle_for)
         if wal is not None:
             serve = functools.partial(wal.begin_serving, self.writes, self.disk, self.engine.event, self.clock)
-            tasks["reserve"] = Task(wal.reserve.run, wal.reserve.py_round, ended)
-            tasks["disk"] = Task(wal.run, wal.py_round, functools.partial(_wal_ended, wal, ended), begin=serve)
+            reserve, wal_ended = wal.reserve, functools.partial(_wal_ended, wal, ended)
+            tasks["reserve"] = Task(reserve.run, reserve.py_round, ended, reserve.event, reserve.py_idle_for)
+            tasks["disk"] = Task(wal.run, wal.py_round, wal_ended, self.writes.event, wal.py_idle_for, begin=serve)
         elif store is not None:
-            tasks["disk"] = Task(store.run, store.round, ended)
+            tasks["disk"] = Task(store.run, store.round, ended, self.writes.event, store.idle_for)
         writer, courier = self.snapshotter, self.courier
         if writer is not None:
             tasks["snapshot"] = Task(
-                writer.run, writer.round, ended, event=writer.event, idle_for=writer.idle_for, rest=writer.rest
+                *(writer.run, writer.round, ended, writer.event, writer.idle_for), rest=writer.rest, shared=True
             )
         if courier is not None:
-            tasks["courier"] = Task(courier.run, courier.round, ended, event=courier.event, idle_for=courier.idle_for)
+            tasks["courier"] = Task(courier.run, courier.round, ended, courier.event, courier.idle_for, shared=True)
         remembered = functools.partial(_memory_ended, memory, ended)
-        tasks["memory"] = Task(memory.run, memory.py_round, remembered)
+        tasks["memory"] = Task(memory.run, memory.py_round, remembered, memory.event, memory.py_idle_for)
         look = self.lookout
-        tasks["look"] = Task(look.run, look.round, ended, event=look.event, idle_for=look.idle_for)
+        tasks["look"] = Task(look.run, look.round, ended, look.event, look.idle_for, shared=True)
         tasks["watch"] = Task(
-            watch.run, watch.round, ended, ends_futures=True, event=watch.event, idle_for=watch.idle_for
+            *(watch.run, watch.round, ended, watch.event, watch.idle_for), ends_futures=True, shared=True
         )
-        tasks["apply"] = Task(applier.run, applier.round, ended, applier.begin, ends_futures=True)
-        tasks["engine"] = Task(self.engine.run, self.engine.py_round, engine_ended)
+        tasks["apply"] = Task(
+            *(applier.run, applier.round, ended, self.applies.event, applier.idle_for),
+            begin=applier.begin,
+            ends_futures=True,
+        )
+        engine = self.engine
+        tasks["engine"] = Task(engine.run, engine.py_round, engine_ended, engine.event, engine.py_idle_for)
         return tasks
 
 

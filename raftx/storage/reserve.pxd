@@ -23,7 +23,7 @@ cdef class Reserve(Runner):
     cdef readonly uint64_t segment_bytes, number, size, filled, spare_filled
     cdef readonly int spare_step
     cdef readonly Cells cells
-    cdef Event event
+    cdef readonly Event event
     cdef public Event writer
     cdef int64_t said
     cdef bint syncing, to_fill, fill_syncing, spare_syncing, mark_syncing

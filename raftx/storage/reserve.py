@@ -285,14 +285,20 @@ class Reserve(Runner):
 
     def rest(self) -> int:
         """Sleep until something is wanted, or new."""
+        timeout = self.idle_for()
+        if timeout != 0:
+            self.event.wait(timeout)
+        return 0
+
+    def idle_for(self) -> int:
+        """How long it may sleep unless it is woken: nanoseconds, once the sleep is announced; -1: for ever; 0: no."""
         self.event.prepare()
         if self.syncing or self.fill_syncing or self.mark_syncing:
-            self.event.wait(ASK_NS)
-        elif self.has_work():
+            return ASK_NS
+        if self.has_work():
             self.event.cancel()
-        else:
-            self.event.wait(ASK_NS if self.spare_syncing else -1)
-        return 0
+            return 0
+        return ASK_NS if self.spare_syncing else -1
 
     def has_work(self) -> bool:
         """Whether a round would do something, but for asking whether a sync has finished."""

@@ -271,16 +271,21 @@ class Wal(Runner):
 
     def rest(self) -> int:
         """Sleep until a round would find something."""
-        self.queue.event.prepare()
-        timeout = self.rest_time()
-        if timeout == 0 or self.has_news():
-            self.queue.event.cancel()
-        else:
+        timeout = self.idle_for()
+        if timeout != 0:
             self.queue.event.wait(timeout)
             self.gauges.wakeups += 1
             if not self.has_news() and self.rest_time() != 0:
                 self.gauges.wakeups_idle += 1
         return 0
+
+    def idle_for(self) -> int:
+        """How long it may sleep unless something comes, once the sleep is announced: as ``rest_time``; 0: no."""
+        self.queue.event.prepare()
+        timeout = 0 if self.has_news() else self.rest_time()
+        if timeout == 0:
+            self.queue.event.cancel()
+        return timeout
 
     def rest_time(self) -> int:
         """How long nothing is due, if nothing comes: nanoseconds, -1 for ever."""

@@ -19,7 +19,7 @@ STEP_SECONDS = 0.001  # by which a manual clock moves on from one drive to the n
 class SteppedWorker(Worker):
     """A worker that does a round when it is told to.
 
-    Between two rounds it sleeps as it would in a thread, if its task says how long.
+    Between two rounds it sleeps, as it would in a thread; whoever steps it may wake it too early.
     """
 
     def __init__(self, what: str, life: Life, task: Task, executor: Stepped) -> None:
@@ -27,9 +27,9 @@ class SteppedWorker(Worker):
         self._executor: Stepped | None = executor
         #: whether a round of it is under way: the caller was called by it
         self.stepping = False
-        self._event, self._idle_for = task.event, task.idle_for
+        self.event, self._idle_for = task.event, task.idle_for
         #: until when it sleeps unless it is woken, by the node's clock; 0: it does not
-        self._until = 0
+        self.until = 0
 
     def start(self) -> None:
         """From now on it may be stepped."""
@@ -55,12 +55,12 @@ class SteppedWorker(Worker):
             raise UsageError(f"a round of {self.name} is under way")
         self.stepping = True
         more = False
-        if self._until and self._event is not None:
-            self._event.py_wait(0)  # what has woken it is about to be looked at
-        self._until = 0
+        if self.until:
+            self.event.py_wait(0)  # what has woken it is about to be looked at
+        self.until = 0
         try:
             more = self.attempt(_one_round)
-            if more and self._idle_for is not None:
+            if more:
                 self._fall_asleep(self._idle_for())
         finally:
             self.stepping = False
@@ -71,11 +71,11 @@ class SteppedWorker(Worker):
     def _fall_asleep(self, pause: int) -> None:
         executor = self._executor
         if pause and executor is not None:
-            self._until = FAR if pause < 0 else executor.clock.py_now() + pause
+            self.until = FAR if pause < 0 else executor.clock.py_now() + pause
 
     def is_asleep(self, now: int) -> bool:
         """Whether it sleeps: nothing has woken it, and its time has not come."""
-        return now < self._until and self._event is not None and self._event.py_sleeps()
+        return now < self.until and self.event.py_sleeps()
 
     def leave(self) -> None:
         """It will not be stepped again."""
@@ -124,6 +124,11 @@ class Stepped:
         """
         worker = self.started.get(name)
         return worker is not None and worker.step()
+
+    def awake(self) -> list[str]:
+        """The workers that do not sleep, in the order they were started: their threads would have a round now."""
+        now = self.clock.py_now()
+        return [name for name, worker in self.started.items() if worker.until <= now or not worker.event.py_sleeps()]
 
     def is_asleep(self, name: str) -> bool:
         """Whether a worker sleeps, or is not there: its thread would have no round now.

@@ -29,7 +29,7 @@ class Part:
         #: called once the sleep is announced and everything was looked at
         self.before_sleep = lambda: None
         self.ended = []
-        task = world.lifecycle.Task(self.never, self.round, self.ended.append, event=self.event, idle_for=self.idle_for)
+        task = world.lifecycle.Task(self.never, self.round, self.ended.append, self.event, self.idle_for, shared=True)
         self.worker = world.crew.SharedWorker("part", world.life, task)
 
     def never(self):

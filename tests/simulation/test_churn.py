@@ -17,7 +17,7 @@ def test_members_come_and_go(impl, tell):
     schedule = module(impl, "testing.nodes.schedule")
     wanted = SCHEDULES if impl.COMPILED else SCHEDULES // 5
     totals: Counter[str] = Counter()
-    seed = 20_000
+    seed = 22_000
     while totals["schedules with churn"] < wanted:
         seed += 1
         if schedule.Schedule(seed).churn.active:

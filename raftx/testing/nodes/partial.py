@@ -37,7 +37,7 @@ from .disks import CLUSTER, WalDisk
 from .machines import COMMAND_MAX, Application
 from .requests import Proposal
 from .schedule import silenced
-from .world import MS, SELDOM, World
+from .world import MS, World
 
 IDS = (1, 2, 3, 4, 5)
 QUORUM = 3
@@ -102,8 +102,6 @@ class Partial:
         }
         configs = [Config(id=id, seed=rng.getrandbits(64), **common) for id in IDS]
         self.world = World(seed, configs, lambda id, rng: WalDisk(id, IDS, rng), Application())
-        # What has next to nothing to do here is not looked at each time.
-        self.world.seldom = {**SELDOM, "memory": 4}
         self.world.checker.begins_with(IDS)
         self.world.network.delay = rng.choice(((0, 2 * MS), (0, 20 * MS)))
         self.cuts = self.world.network.cuts

@@ -39,7 +39,6 @@ from .walls import Walls
 MS = 1_000_000
 GIVEN_BACK = REFUSALS[REFUSED_STOPPED]
 SKIPPED = 0.15  # how often a worker that could have a round has none
-SELDOM = {"reserve": 4}  # workers that have a round once in so many slices
 
 
 @dataclass
@@ -118,7 +117,6 @@ class World:
         #: how many rows may wait in the queues of each node
         self.rows = Rows()
         self.slices = 0
-        self.seldom = SELDOM
         #: of all workers
         self.rounds = 0
         #: a checksum of everything that has happened: the same in both modes
@@ -311,19 +309,29 @@ class World:
             life = member.life
             if life is None:
                 continue
-            executor = life.executor
-            names = list(executor.started)
+            self._rounds_of(member, life)
+            if life.committed is not None and member.life is life:
+                self._consume(life)  # which may be what its apply thread waits for
+
+    def _rounds_of(self, member: Member, life: Life) -> None:
+        """A round of each worker that is awake, in an order that is drawn, and then of those whom these have woken.
+
+        Nobody steps who sleeps: a wake-up that was forgotten is to be missed here, too.
+        """
+        rng, executor = self.rng, life.executor
+        before: list[str] = []
+        for _ in range(2):
+            names = [name for name in executor.awake() if name not in before]
+            before = list(names)
             _shuffle(names, rng.getrandbits)
             for name in names:
-                if rng.random() < SKIPPED or (name in self.seldom and self.slices % self.seldom[name]):
+                if rng.random() < SKIPPED:
                     continue
-                if executor.is_asleep(name):
-                    continue  # nobody steps who sleeps: a wake-up that was forgotten is to be missed here, too
                 if name in ("snapshot", "courier", "memory") and member.disk.stands():
                     continue  # it would wait in a sync
                 self.round(member, name)
                 if member.life is not life:
-                    break
+                    return
 
     def tell_time(self) -> None:
         """Wall clocks and checker learn how late it is."""
