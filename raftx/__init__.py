@@ -21,10 +21,6 @@ if os.environ.get("RAFTX_PURE", "") not in ("", "0"):
 from . import _core
 from ._native.memory import Entry
 from ._native.outbox import Message
-from ._native.threads import Clock, ManualClock
-from .cluster_file import ClusterFile, ClusterMember
-from .config import Config
-from .consensus.rawnode import RawNode, Ready
 from .errors import (
     AlreadyFounded,
     ApplyError,
@@ -62,31 +58,6 @@ from .errors import (
     WalDamaged,
     WrongDirectory,
 )
-from .node.changer import ChangeProgress
-from .node.cluster_view import ClusterStatus, MemberView
-from .node.futures import Done, Future
-from .node.members import Membership
-from .node.node import Node, StateMachine
-from .node.session import Session
-from .node.status import (
-    DiskStatus,
-    Histogram,
-    LatencyStatus,
-    Member,
-    QueueStatus,
-    SnapshotStatus,
-    Status,
-    TransferStatus,
-)
-from .node.timeline import Event
-from .storage.file import FileStorage
-from .storage.memory import MemoryStorage
-from .storage.protocol import Loaded, Storage
-from .transport.memory import MemoryNetwork
-from .transport.nng import NngTransport
-from .transport.protocol import Transport
-from .transport.tcp import TcpTransport
-from .transport.tls import Tls
 from .types import (
     ConfChange,
     ConfChangeKind,
@@ -103,6 +74,35 @@ from .types import (
 
 if TYPE_CHECKING:
     from . import aio as aio
+    from ._native.threads import Clock, ManualClock
+    from .cluster_file import ClusterFile, ClusterMember
+    from .config import Config
+    from .consensus.rawnode import RawNode, Ready
+    from .node.changer import ChangeProgress
+    from .node.cluster_view import ClusterStatus, MemberView
+    from .node.futures import Done, Future
+    from .node.members import Membership
+    from .node.node import Node, StateMachine
+    from .node.session import Session
+    from .node.status import (
+        DiskStatus,
+        Histogram,
+        LatencyStatus,
+        Member,
+        QueueStatus,
+        SnapshotStatus,
+        Status,
+        TransferStatus,
+    )
+    from .node.timeline import Event
+    from .storage.file import FileStorage
+    from .storage.memory import MemoryStorage
+    from .storage.protocol import Loaded, Storage
+    from .transport.memory import MemoryNetwork
+    from .transport.nng import NngTransport
+    from .transport.protocol import Transport
+    from .transport.tcp import TcpTransport
+    from .transport.tls import Tls
 
 __version__ = "0.1.0"
 
@@ -195,9 +195,55 @@ __all__ = [
     "WrongDirectory",
 ]
 
+# Where the other names are, as type checkers read it above. Nodes, their storage and transports are most of the package
+# and of what it takes from Python's library: a process that asks a cluster, or only has raftx installed, needs none.
+_LATER = {
+    "ChangeProgress": "node.changer",
+    "Clock": "_native.threads",
+    "ClusterFile": "cluster_file",
+    "ClusterMember": "cluster_file",
+    "ClusterStatus": "node.cluster_view",
+    "Config": "config",
+    "DiskStatus": "node.status",
+    "Done": "node.futures",
+    "Event": "node.timeline",
+    "FileStorage": "storage.file",
+    "Future": "node.futures",
+    "Histogram": "node.status",
+    "LatencyStatus": "node.status",
+    "Loaded": "storage.protocol",
+    "ManualClock": "_native.threads",
+    "Member": "node.status",
+    "MemberView": "node.cluster_view",
+    "Membership": "node.members",
+    "MemoryNetwork": "transport.memory",
+    "MemoryStorage": "storage.memory",
+    "NngTransport": "transport.nng",
+    "Node": "node.node",
+    "QueueStatus": "node.status",
+    "RawNode": "consensus.rawnode",
+    "Ready": "consensus.rawnode",
+    "Session": "node.session",
+    "SnapshotStatus": "node.status",
+    "StateMachine": "node.node",
+    "Status": "node.status",
+    "Storage": "storage.protocol",
+    "TcpTransport": "transport.tcp",
+    "Tls": "transport.tls",
+    "TransferStatus": "node.status",
+    "Transport": "transport.protocol",
+}
+
 
 def __getattr__(name: str) -> Any:
-    # Imported when it is named: who does not use asyncio does not pay for it.
+    """Import what has that name, when it is first named; from then on it is a name like any other."""
     if name == "aio":
         return importlib.import_module(".aio", __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER, "aio"})

@@ -11,14 +11,13 @@ and the compiled copy in the same process, are imported as always.
 from __future__ import annotations
 
 import importlib
-import importlib.util
+import os
 import sys
 from collections.abc import Sequence
 from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
-from pathlib import Path
 from types import ModuleType
 
-_ROOT = str(Path(__file__).resolve().parent)
+_ROOT = os.path.dirname(os.path.realpath(__file__))
 
 
 class _SourceOnly:
@@ -32,8 +31,10 @@ class _SourceOnly:
     ) -> ModuleSpec | None:
         """The spec of a module of the package; None for all others and for what does not exist."""
         if fullname == self.raftx_package:
-            return importlib.util.spec_from_file_location(
-                fullname, str(Path(_ROOT, "__init__.py")), submodule_search_locations=[_ROOT]
+            from importlib.util import spec_from_file_location
+
+            return spec_from_file_location(
+                fullname, os.path.join(_ROOT, "__init__.py"), submodule_search_locations=[_ROOT]
             )
         if not fullname.startswith(self.raftx_package + "."):
             return None

@@ -8,7 +8,6 @@ an error names the file, the line and the field.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import importlib
 import os
 import re
@@ -403,6 +402,8 @@ class _Reader:
         """Nothing is in a table that nobody knows."""
         for key in table:
             if key not in known:
+                import difflib  # for errors alone
+
                 near = difflib.get_close_matches(key, known, 1)
                 hint = f": is it {near[0]}?" if near else f"; there are {', '.join(known)}"
                 self.wrong((*at, key), f"is not known{hint}")

@@ -3,10 +3,6 @@
 seal.py is the twin in plain Python. The HMAC is OpenSSL's, of the library that Python itself uses, called without the
 GIL; what it gives is held against Python's own before it is used. docs/wire-format.md has every byte.
 """
-import ctypes
-import hashlib
-import hmac
-
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uintptr_t
 from libc.string cimport memcmp, memcpy, memset
@@ -62,6 +58,8 @@ def _look_up():
     global _library, HMAC_CTX_new, HMAC_CTX_free, EVP_sha256, HMAC_Init_ex, HMAC_Update, HMAC_Final, CRYPTO_memcmp
     if _library is not None:
         return
+    import ctypes
+
     names = "HMAC_CTX_new HMAC_CTX_free EVP_sha256 HMAC_Init_ex HMAC_Update HMAC_Final CRYPTO_memcmp".split()
     for place in ("_hashlib", "_ssl", ""):
         try:
@@ -99,6 +97,9 @@ cdef class Seal:
         if not 1 <= len(keys) <= SEAL_KEYS or any(type(key) is not bytes or len(key) != KEY_BYTES for key in keys):
             raise ConfigError("cluster_key must be 32 bytes, or two such keys")
         _look_up()
+        import hashlib
+        import hmac
+
         if PyBytes_GET_SIZE(cluster) != FRAME_CLUSTER_BYTES:
             raise ConfigError(f"cluster must be {FRAME_CLUSTER_BYTES} bytes, not {len(cluster)}")
         memcpy(self.cluster, PyBytes_AS_STRING(cluster), FRAME_CLUSTER_BYTES)

@@ -6,10 +6,8 @@ A file that is made appears whole under its name, and durable, or not at all. No
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,7 +95,7 @@ class BackupWriter(SnapshotWriter):
         except OSError as error:
             raise StorageError(f"cannot make {path}: {_why(error)}") from error
         # Next to it, under a name that nobody has: that of the file is its own from the last step on.
-        aside = f".{secrets.token_hex(8)}{NEW}"
+        aside = f".{os.urandom(8).hex()}{NEW}"
         try:
             super().__init__(self._parent, descriptor, None, (path.name, aside))
         except StorageError as error:
@@ -182,6 +180,8 @@ def name_new(directory: int, old: str, new: str) -> None:
 
 def rename_new(directory: int, old: str, new: str) -> int:
     """Rename a file of an open directory unless the new name is taken: 0 or errno; ENOSYS without such a call."""
+    import ctypes  # for backups alone
+
     call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if call is None:
         return errno.ENOSYS

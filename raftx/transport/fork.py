@@ -13,7 +13,6 @@ or a new one, raises UsageError. What a node does there is the node's (node/life
 from __future__ import annotations
 
 import atexit
-import ctypes
 import os
 import re
 import socket
@@ -43,6 +42,8 @@ def watch(transport: Forgetful) -> None:
     """Before a transport opens its first socket. Raises UsageError in a child whose parent used NNG."""
     if _state["lost"]:
         raise UsageError("NNG does not survive fork: this process was forked from one that used it; spawn instead")
+    import ctypes  # noqa: F401 - here, so that the child finds it: only now is it known to be needed
+
     _state["used"] = True
     _transports.add(transport)
 
@@ -50,6 +51,8 @@ def watch(transport: Forgetful) -> None:
 def _in_child() -> None:
     if not _state["used"]:
         return
+    import ctypes
+
     _state["lost"] = True
     pynng = sys.modules.get("pynng.nng")
     # pynng would end the library at exit, which waits for threads that are not there.

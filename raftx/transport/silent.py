@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import random
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -89,6 +88,8 @@ class SilentConnections:
         for inode in going:
             del waiting[inode]
         while len(waiting) > self.most:
+            import random  # rarely so many come at once
+
             most = Counter([each[1][0] for each in waiting.values()]).most_common(1)[0][0]
             # By chance: who goes must not depend on who came when.
             inode = random.choice([inode for inode, each in waiting.items() if each[1][0] == most])
