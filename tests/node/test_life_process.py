@@ -49,6 +49,10 @@ def threads():
 """
 
 
+# From 3.12 on Python warns where a process with threads forks; here that is on purpose, in processes of these too.
+FORKS = "ignore:This process:DeprecationWarning"
+
+
 def free_port():
     """A port with a free one behind it."""
     while True:
@@ -65,7 +69,7 @@ def run(impl, code, *arguments):
         text=True,
         timeout=120,
         cwd=ROOT,
-        env={**os.environ, "RAFTX_PURE": "" if impl.COMPILED else "1"},
+        env={**os.environ, "RAFTX_PURE": "" if impl.COMPILED else "1", "PYTHONWARNINGS": FORKS},
     )
     return ran.returncode, ran.stdout, ran.stderr
 

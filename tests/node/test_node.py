@@ -420,6 +420,7 @@ def test_config_errors(impl):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of Python, where threads fork
 def test_fork_is_refused(impl):
     memory = module(impl, "storage.memory")
     network = module(impl, "transport.memory").MemoryNetwork()
