@@ -7,6 +7,7 @@
 #   make test-compiled, make test-pure   the tests of one mode; ARGS="-k name" goes to pytest
 #                                        what does not depend on the mode is part of test-compiled;
 #                                        JOBS=0: in one process, for --pdb and -s
+#   make test-python PYTHON=python3.13   the compiled tests on another Python, with an environment of its own in build/
 #   make test-fast                       what of the compiled mode is tested within two minutes
 #   make test-debug [SANITIZE=1]         the tests on a debug build, which checks indexes and invariants in compiled code;
 #                                        SANITIZE=1: and on one with address and undefined-behaviour sanitizers;
@@ -104,7 +105,7 @@ $(error say which scripts: make $(firstword $(MAKECMDGOALS)) FILES="...")
 endif
 endif
 
-.PHONY: help demo test test-compiled test-pure test-fast test-debug ubsan valgrind lint interaction quorum confchange scenarios parity parity-go parity-rust
+.PHONY: help demo test test-compiled test-pure test-python test-fast test-debug ubsan valgrind lint interaction quorum confchange scenarios parity parity-go parity-rust
 .PHONY: docs wheels readme etcd-answers mixed reach crash damage bits faults kill churn power syscalls losses histories endurance lock-pauses size mutants bench bench-peers bench-growth bench-core instructions cuts partial partial-links fuzz soak build clean
 .DELETE_ON_ERROR:
 
@@ -124,6 +125,11 @@ test-compiled: $(VENV)/.built-compiled $(VENV)/.dev
 # Without what does not depend on the mode: that is part of the compiled run.
 test-pure: $(VENV)/.dev
 	RAFTX_PURE=1 RAFTX_REQUIRE_COMPILED= $(RUN) -m pytest $(WORKERS) -m 'not once' $(ARGS)
+
+# Its modules lie beside those of other Pythons, and are made of the same C files.
+test-python:
+	@version=$$($(PYTHON) -c 'import sys; print("%d.%d%s" % (*sys.version_info[:2], sys.abiflags))') && mkdir -p build \
+		&& $(MAKE) --no-print-directory test-compiled VENV=build/python-$$version
 
 test-fast: $(VENV)/.built-compiled $(VENV)/.dev
 	RAFTX_PURE= RAFTX_REQUIRE_COMPILED=1 $(RUN) -m pytest $(WORKERS) --impl=compiled -m 'not slow' $(ARGS)
