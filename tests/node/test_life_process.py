@@ -232,6 +232,8 @@ print("done")
 # --- forks ---------------------------------------------------------------------------------------
 
 FORK = """
+import logging
+logging.getLogger("raftx").setLevel(logging.ERROR)  # on a busy machine members lose one another, and say so
 urls = {id: f"tcp://127.0.0.1:{free()}" for id in (1, 2)}
 way = sys.argv[1]
 nodes = [make(id, urls, way=way).start() for id in urls]
