@@ -16,6 +16,7 @@ REQUEST_BYTES_MAX = 3 << 19  # 1.5 MiB, as etcd
 QUOTA_BYTES = 2 << 30  # as etcd
 QUOTA_MAX = 1 << 50
 MODES = ("revision", "periodic", "off")
+TEXTS = ("name", "token_secret", "cert_file", "key_file", "client_ca_file", "admin_token")
 UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 
 
@@ -52,6 +53,10 @@ class Settings:
     progress_seconds: float = 600.0
 
     def __post_init__(self) -> None:
+        for what in TEXTS:
+            value = getattr(self, what)
+            if not isinstance(value, str) and not (value is None and what == "admin_token"):
+                raise ConfigError(f"{what} must be text in quotes, not {type(value).__name__}")
         if not self.name or not self.name.isprintable():
             raise ConfigError(f"name must be text that can be printed, not {self.name!r}")
         if not self.listen:
@@ -60,9 +65,9 @@ class Settings:
             for url in getattr(self, what):
                 address_of(url, what)
         self._number("request_timeout", 0.1, 60)
-        self._number("max_request_bytes", 1024, 1 << 29)
-        self._number("max_txn_ops", 1, 1 << 20)
-        self._number("quota_bytes", 1 << 20, QUOTA_MAX)
+        self._number("max_request_bytes", 1024, 1 << 29, int)
+        self._number("max_txn_ops", 1, 1 << 20, int)
+        self._number("quota_bytes", 1 << 20, QUOTA_MAX, int)
         self._number("token_seconds", 1, 1e9)
         self._number("progress_seconds", 0.1, 1e9)
         if self.compaction not in MODES:
@@ -77,6 +82,8 @@ class Settings:
             raise ConfigError(
                 "listen must have urls with https:// where cert_file and key_file are given, and with http:// elsewhere"
             )
+        if not isinstance(self.users, Mapping):
+            raise ConfigError(f"users must be a table of names and passwords, not {type(self.users).__name__}")
         for user, password in self.users.items():
             if not user or not isinstance(password, str) or not password:
                 raise ConfigError(f"users must have a password in quotes for each name, which {user!r} has not")
@@ -85,10 +92,11 @@ class Settings:
             except ValueError as error:
                 raise ConfigError(f"users: {user!r}: {error}") from error
 
-    def _number(self, name: str, low: float, high: float) -> None:
+    def _number(self, name: str, low: float, high: float, *kinds: type) -> None:
         value = getattr(self, name)
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not low <= value <= high:
-            raise ConfigError(f"{name} must be a number in {low:g}..{high:g}, not {value!r}")
+        if not isinstance(value, kinds or (int, float)) or isinstance(value, bool) or not low <= value <= high:
+            what = "whole number" if kinds else "number"
+            raise ConfigError(f"{name} must be a {what} in {low:g}..{high:g}, not {value!r}")
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any], **given: Any) -> Settings:

@@ -332,7 +332,9 @@ def test_ids_of_members_come_from_their_names():
         ({"listen": ()}, "listen"), ({"listen": ("http://a",)}, "host and port"), ({"name": ""}, "name"),
         ({"request_timeout": 0}, "request_timeout"), ({"compaction": "some"}, "compaction"),
         ({"users": {"a": ""}}, "users"), ({"client_ca_file": "x"}, "cert_file"), ({"cert_file": "x"}, "key_file"),
-        ({"listen": ("https://a:1",)}, "https"),
+        ({"listen": ("https://a:1",)}, "https"), ({"users": 3}, "users must be a table"),
+        ({"token_secret": 3}, "token_secret"), ({"admin_token": 3}, "admin_token"), ({"cert_file": []}, "cert_file"),
+        ({"max_request_bytes": 2048.5}, "whole number"), ({"quota_bytes": 1e9}, "quota_bytes"),
     ],
 )  # fmt: skip
 def test_settings_are_checked(wrong, says):
