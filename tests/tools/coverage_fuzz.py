@@ -1,4 +1,4 @@
-"""Whatever comes from outside, looked for by coverage: frames, what follows from them, the log, snapshots, files.
+"""Whatever comes from outside, looked for by coverage: frames, what follows from them, the log, files, requests.
 
     python -m tests.tools.coverage_fuzz [--seconds 30] [--only TARGET ...] [--corpus DIRECTORY] [--runs N]
 
@@ -26,18 +26,23 @@ import subprocess
 import sys
 import tempfile
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from tests.helpers.implementations import module
 from tests.helpers.paths import ROOT
+from tests.tools.fuzz_http import Admin, Kv
+from tests.tools.fuzz_target import Finding, Target, outcome, same
 
 CORPUS = ROOT / "tests" / "data" / "fuzz"
 FOUND = ROOT / "build" / "fuzz"
 CLUSTER = b"fuzz".ljust(16, b"\0")
 MEMORY_MB = 2048
+#: what a key-value server is told besides its table in a cluster's file
+LISTENS = {"name": "m", "listen": ("http://127.0.0.1:1",), "advertise": ()}
+#: what is interpreted
+INSTRUMENTED = ("raftx_pure", "raftx.admin.", "raftx.kv.")
 FRAME, HEAD = 64, 64
 #: what a step may raise of what was let in; nothing has changed then
 STEPPED = ("UnknownPeer", "ProposalDropped", "ConfChangeError")
@@ -54,27 +59,6 @@ OPENED = (
 
 #: what reading a snapshot's header may raise, and its parts
 READ = ("SnapshotDamaged", "StorageError", "ConfChangeError", "UnicodeDecodeError", "error")
-
-
-class Finding(Exception):
-    """Something that must not be."""
-
-
-def outcome(call: Callable[[], Any], *promised: str) -> Any:
-    """What a call returns, or the name of what it raises, which has to be one of these."""
-    try:
-        return call()
-    except Exception as error:
-        if type(error).__name__ not in promised:
-            raise
-        return type(error).__name__
-
-
-def same(what: str, results: list[Any]) -> Any:
-    """What both packages came to."""
-    if any(each != results[0] for each in results):
-        raise Finding(f"{what} differ: {results}")
-    return results[0]
 
 
 def whole(data: bytes) -> bytes:
@@ -103,18 +87,6 @@ def seal(body: bytearray, at: int, size: int) -> None:
         struct.pack_into("<I", body, at + 4, length)
         struct.pack_into("<I", body, at, zlib.crc32(bytes(body[at + 4 : at + 32 + length])))
         at += 32 + length
-
-
-class Target:
-    """One way in. ``packages``: the compiled and the interpreted one."""
-
-    def __init__(self, packages: list[ModuleType], scratch: Path) -> None:
-        self.packages = packages
-        self.scratch = scratch
-
-    def run(self, data: bytes) -> None:
-        """Raise for what must not be."""
-        raise NotImplementedError
 
 
 class Frames(Target):
@@ -276,7 +248,7 @@ def header(data: bytes) -> bytes:
 
 
 class Files(Target):
-    """A cluster's file, and addresses."""
+    """A cluster's file with what its server is told, and addresses."""
 
     def run(self, data: bytes) -> None:
         path = self.scratch / "cluster.toml"
@@ -285,6 +257,8 @@ class Files(Target):
             found = outcome(lambda impl=impl: impl.ClusterFile.load(path), "ConfigError")
             if not isinstance(found, str):
                 repr([found, *found.members.values()])
+                settings = module(impl, "kv.settings").Settings
+                outcome(lambda made=settings, file=found: made.from_table(file.server, **LISTENS), "ConfigError")
         text = data.decode("utf-8", "surrogateescape")
         for impl in self.packages:
             for listen in (False, True):
@@ -295,7 +269,7 @@ class Files(Target):
 
 
 class Commands(Target):
-    """Arguments of the command line, and bodies of requests to the admin server."""
+    """Arguments of the command line."""
 
     def run(self, data: bytes) -> None:
         import click
@@ -310,7 +284,7 @@ class Commands(Target):
 
 TARGETS: dict[str, type[Target]] = {
     "frames": Frames, "seals": Seals, "certificates": Certificates, "log": Log, "snapshots": Snapshots, "files": Files,
-    "commands": Commands,
+    "commands": Commands, "kv": Kv, "admin": Admin,
 }  # fmt: skip
 
 
@@ -325,14 +299,13 @@ def child(name: str, options: list[str]) -> None:
     from raftx import _pure
 
     pure = _pure.load()
-    with tempfile.TemporaryDirectory(prefix="raftx-fuzz-") as directory:
-        target = TARGETS[name]([raftx, pure] if raftx.COMPILED else [pure], Path(directory))
-        target.run(b"")
-        for each in list(sys.modules.values()):
-            if getattr(each, "__name__", "").startswith("raftx_pure") and hasattr(each, "__dict__"):
-                instrument(atheris, each)
-        atheris.Setup([sys.argv[0], *options], target.run)
-        atheris.Fuzz()
+    target = TARGETS[name]([raftx, pure] if raftx.COMPILED else [pure], Path(tempfile.mkdtemp(prefix="raftx-fuzz-")))
+    target.run(b"")
+    for each in list(sys.modules.values()):
+        if getattr(each, "__name__", "").startswith(INSTRUMENTED) and hasattr(each, "__dict__"):
+            instrument(atheris, each)
+    atheris.Setup([sys.argv[0], *options], target.run)
+    atheris.Fuzz()
 
 
 def instrument(atheris: Any, found: ModuleType) -> None:
@@ -362,7 +335,16 @@ def run(name: str, seconds: int, corpus: Path, runs: int) -> bool:
     options += [f"-runs={runs}"] if runs else []
     options += [str(found), *([str(own)] if own.is_dir() else [])]
     command = [sys.executable, "-m", "tests.tools.coverage_fuzz", "--child", name, *options]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=seconds * 3 + 300)
+    with tempfile.TemporaryDirectory(prefix="raftx-fuzz-") as directory:  # a child ends without clearing up
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env={**os.environ, "TMPDIR": directory},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=seconds * 3 + 300,
+        )
     lines = done.stderr.splitlines()
     last = [line for line in lines if line.startswith("Done ")] or [line for line in lines if "exec/s" in line][-1:]
     print(
