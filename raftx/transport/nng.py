@@ -334,7 +334,10 @@ class NngTransport(SocketTransport):
         self._check_new()
         self._check_process()
         if self.tls is not None and self._keys is None:
-            raise UsageError("with tls a transport is a node's: whose certificates to expect is told by secure()")
+            raise UsageError(
+                "with tls a transport is a node's: whose certificates to expect is told by secure(). A transport of "
+                "your own that has this one inside has to hand on its secure() and attach()"
+            )
         fork.watch(self)
         wire = self._make_wire()
         try:

@@ -146,7 +146,10 @@ class SocketTransport:
     def _check_keys(self) -> None:
         """Raise UsageError for a transport that works without a node and would have to seal frames."""
         if self.cluster_keys:
-            raise UsageError("cluster_key works in a node only: it is the node that makes frames and looks at them")
+            raise UsageError(
+                "cluster_key works in a node only: it is the node that makes frames and looks at them. A transport of "
+                "your own that has this one inside has to hand on its attach() and cluster_keys"
+            )
 
     def _dial_all(self, id: int) -> None:
         """Begin to dial everybody but node ``id`` itself."""

@@ -5,6 +5,7 @@ Whole nodes, stepped: a round takes a millisecond, so an acknowledgement is ther
 
 import pytest
 
+from raftx import _pure
 from tests.helpers.implementations import module
 from tests.helpers.meetings import begun
 from tests.helpers.reading import ELECTION, Cuts, others
@@ -407,3 +408,24 @@ def test_a_leader_that_can_hand_over_to_nobody_resigns(world):
     assert leader.is_leader
     world.until(lambda: any(node.is_leader for node in followers), 6 * ELECTION)
     world.skipped.clear()
+
+
+@pytest.mark.once
+def test_a_frame_that_was_not_sent_is_not_under_way():
+    """Wherever it stands in the ring; those before and behind it are waited for as before."""
+    passing = module(_pure.load(), "node.passing").Passing(16, 0)
+    for begin in range(20):  # the ring has 16 places
+        for gone in range(4):
+            frames = [(100 * begin + 10 * gone + each, each + 1) for each in range(4)]
+            assert passing.opens(begin + 1, 0)
+            for last, size in frames:
+                passing.passed(last, size)
+            passing.dropped(7**9)  # of none of them
+            assert passing.bytes == 1 + 2 + 3 + 4
+            passing.dropped(frames.pop(gone)[0])
+            for last, size in frames:
+                assert passing.waits() and passing.last[passing.first % 16] == last
+                before = passing.bytes
+                passing.answered(last)
+                assert before - passing.bytes == size
+            assert not passing.waits() and passing.bytes == 0

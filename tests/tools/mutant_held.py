@@ -17,6 +17,13 @@ HELD = "node/test_held_back.py"
 
 MUTANTS = (
     Mutant(
+        "unsent-frame-counts-in-part",
+        0,
+        "the bytes of frames that were not sent count as under way for ever, and large proposals wait for nothing",
+        HELD,
+        (Edit(PASSING, "            return\n        self.bytes -= self.sizes[at % FRAMES]\n", "            return\n"),),
+    ),
+    Mutant(
         "append-never-held",
         0,
         "each small proposal goes to the followers in a frame of its own, however many are unacknowledged",

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import raftx
+from raftx import _pure
 from tests.helpers.implementations import module
 from tests.helpers.paths import ROOT
 from tests.helpers.transports import WAYS
@@ -72,3 +73,47 @@ def test_a_connection_that_ends_does_not_end_the_process(tmp_path, way):
         env={**os.environ, "PYTHONPATH": f"{Path(raftx.__file__).parent.parent}:{ROOT}"},
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr
+
+
+class Pipes:
+    """A socket of NNG whose frames come over these connections, and who knows whose they are: what is popped."""
+
+    def __init__(self, *whose):
+        self.pipes, self.whose = list(range(1, len(whose) + 1)), dict(enumerate(whose, 1))
+        self.data, self.size = b"frame", 5
+
+    def next(self):
+        self.at = self.pipes.pop(0) if self.pipes else 0
+        return self.at != 0
+
+    def pipe(self):
+        return self.at
+
+    def member(self, pipe):
+        return self.whose.pop(pipe)  # it ends right after: a second look would find nobody
+
+
+@pytest.mark.once
+def test_whose_a_frame_is_is_looked_up_once():
+    """Its connection may end while the frame is looked at. What comes of one that has ended is nobody's."""
+    link_type = module(_pure.load(), "transport.nng").NngLink
+    link = link_type.__new__(link_type)
+    link.named = True
+    link.receiver = link.wire = Pipes(3, 0, 7)
+    link.whose = 0
+    members = []
+    while link.next():
+        assert bytes(link.data) == b"frame"
+        members += [link.member(), link.member()]
+    assert members == [3, 3, 7, 7]
+
+
+@pytest.mark.parametrize("kind", ["tcp", "nng"])
+def test_a_transport_around_one_with_a_key_hands_on_what_a_node_asks_for(impl, kind):
+    made = impl.TcpTransport if kind == "tcp" else impl.NngTransport
+    inner = made("tcp://127.0.0.1:0", cluster_key=bytes(32))
+    try:
+        with pytest.raises(impl.UsageError, match=r"has to hand on its attach\(\) and cluster_keys"):
+            inner.start(1, lambda frame: None)
+    finally:
+        inner.close()

@@ -8,6 +8,7 @@ import socket
 import ssl
 import time
 
+import pynng
 import pytest
 
 from tests.helpers.implementations import module
@@ -431,6 +432,36 @@ def test_files_that_cannot_be_used_change_nothing(cluster, files, caplog):
     assert cluster.propose(b"after").result == 2
     cert.write_bytes(was)
     assert not node.reload_tls()
+
+
+class Refusing:
+    """The library of NNG, which takes no new files."""
+
+    def __init__(self, library):
+        self.library = library
+
+    def __getattr__(self, name):
+        return getattr(self.library, name)
+
+    def nng_listener_set_ptr(self, *arguments):
+        return self.library.NNG_ENOTSUP
+
+
+def test_files_that_nng_refuses_change_nothing(cluster, files, monkeypatch):
+    """It takes less than OpenSSL does, which reads them first."""
+    node = cluster.nodes[1]
+    assert cluster.propose(b"before").result == 1
+    first = node.status().transport["tls_expires"]
+    with monkeypatch.context() as patched:
+        patched.setattr(pynng, "lib", Refusing(pynng.lib))
+        files.issue(1, days=60)
+        with pytest.raises(cluster.impl.ConfigError, match="NNG does not take the new files"):
+            node.reload_tls()
+        assert node.status().transport["tls_expires"] == first
+    assert cluster.propose(b"after").result == 2
+    # Those of before were kept, so these are new still.
+    eventually(lambda: node.reload_tls() or node.status().transport["tls_expires"] > first)
+    assert node.status().transport["tls_expires"] > first + 20 * 86_400
 
 
 def test_a_certificate_that_ends_is_told_30_7_and_1_days_before(impl, files, caplog):
