@@ -3,7 +3,6 @@
 import asyncio
 import concurrent.futures
 import threading
-import time
 
 import pytest
 
@@ -240,10 +239,8 @@ def test_a_refusal_of_more_than_there_is_costs_nothing(outcomes, futures):
     some = [futures.Future() for _ in range(3)]
     for number, future in enumerate(some, 1):
         outcomes.register(number, future)
-    begun = time.monotonic()
-    outcomes.refuse(2, 2**63, 3, "no leader")
+    outcomes.refuse(2, 2**63, 3, "no leader")  # it would never end, were each number looked up
     outcomes.refuse(0, 2**62, 3, "no leader")
-    assert time.monotonic() - begun < 5
     assert [str(future.exception(timeout=5)) for future in some] == ["no leader"] * 3
     assert len(outcomes.early) < 2000
 

@@ -4,7 +4,6 @@ import logging
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -221,16 +220,14 @@ def test_a_resolver_that_hangs_holds_up_nobody(tmp_path, way):
         directory = Path("/etc/netns", host)
         directory.mkdir(parents=True)
         try:
-            (directory / "resolv.conf").write_text("nameserver 10.99.0.200\noptions timeout:20 attempts:1\n")
+            (directory / "resolv.conf").write_text("nameserver 10.99.0.200\noptions timeout:30 attempts:5\n")
             network.at(host, "ip", "neigh", "replace", "10.99.0.200", "lladdr", networks.NOWHERE, "dev", "eth0")
-            begun = time.monotonic()
             done = subprocess.run(
                 ["ip", "netns", "exec", host, sys.executable, str(script), way],
-                capture_output=True, text=True, timeout=60, check=True, cwd=ROOT,
+                capture_output=True, text=True, timeout=60, check=True, cwd=ROOT,  # the resolver would take longer
                 env={**os.environ, "PYTHONPATH": f"{Path(raftx.__file__).parent.parent}:{ROOT}"},
             )  # fmt: skip
             assert done.stdout.split() == ["closing", "closed"]
-            assert time.monotonic() - begun < 10
         finally:
             (directory / "resolv.conf").unlink()
             directory.rmdir()
