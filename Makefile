@@ -251,7 +251,7 @@ instructions: $(VENV)/.built-compiled
 	$(RUN) bench/instructions.py $(ARGS)
 
 # SANITIZE=1: on the build of test-debug SANITIZE=1.
-fuzz: $(VENV)/.built-compiled $(VENV)/.dev
+fuzz: $(VENV)/.built-compiled $(VENV)/.dev $(if $(SECONDS),$(VENV)/.atheris)
 	@$(RUN) -m $(if $(filter-out 0,$(SANITIZE)),tests.tools.debug --sanitize --module )$(if $(SECONDS),tests.tools.coverage_fuzz --seconds $(SECONDS),tests.tools.frame_fuzz --frames $(FRAMES)) $(ARGS)
 
 cuts: $(VENV)/.built-compiled
@@ -292,6 +292,12 @@ $(VENV)/.run: $(VENV)/.made pyproject.toml
 $(VENV)/.dev: $(VENV)/.run
 	@echo "installing the tools of developers into $(VENV)"
 	@RAFTX_BUILD=pure $(PIP) install --no-build-isolation --editable '.[dev,bench]' || $(NO_INDEX)
+	@touch $@
+
+# What chooses inputs by coverage; it has wheels for Linux and macOS, and for Pythons up to 3.13.
+$(VENV)/.atheris: $(VENV)/.dev
+	@echo "installing atheris into $(VENV)"
+	@$(PIP) install atheris || $(NO_INDEX)
 	@touch $@
 
 $(VENV)/.plots: $(VENV)/.run

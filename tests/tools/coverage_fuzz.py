@@ -32,6 +32,7 @@ from typing import Any
 
 from tests.helpers.implementations import module
 from tests.helpers.paths import ROOT
+from tests.tools import fuzz_sanitized
 from tests.tools.fuzz_http import Admin, Kv
 from tests.tools.fuzz_target import Finding, Target, outcome, same
 
@@ -339,7 +340,7 @@ def run(name: str, seconds: int, corpus: Path, runs: int) -> bool:
         done = subprocess.run(
             command,
             cwd=ROOT,
-            env={**os.environ, "TMPDIR": directory},
+            env={**os.environ, **fuzz_sanitized.environment(Path(directory)), "TMPDIR": directory},
             capture_output=True,
             text=True,
             check=False,
