@@ -65,9 +65,9 @@ class Settings:
             for url in getattr(self, what):
                 address_of(url, what)
         self._number("request_timeout", 0.1, 60)
-        self._number("max_request_bytes", 1024, 1 << 29, int)
-        self._number("max_txn_ops", 1, 1 << 20, int)
-        self._number("quota_bytes", 1 << 20, QUOTA_MAX, int)
+        self._number("max_request_bytes", 1024, 1 << 29, whole=True)
+        self._number("max_txn_ops", 1, 1 << 20, whole=True)
+        self._number("quota_bytes", 1 << 20, QUOTA_MAX, whole=True)
         self._number("token_seconds", 1, 1e9)
         self._number("progress_seconds", 0.1, 1e9)
         if self.compaction not in MODES:
@@ -92,10 +92,11 @@ class Settings:
             except ValueError as error:
                 raise ConfigError(f"users: {user!r}: {error}") from error
 
-    def _number(self, name: str, low: float, high: float, *kinds: type) -> None:
+    def _number(self, name: str, low: float, high: float, whole: bool = False) -> None:
         value = getattr(self, name)
-        if not isinstance(value, kinds or (int, float)) or isinstance(value, bool) or not low <= value <= high:
-            what = "whole number" if kinds else "number"
+        good = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+        if not good or not low <= value <= high:
+            what = "whole number" if whole else "number"
             raise ConfigError(f"{name} must be a {what} in {low:g}..{high:g}, not {value!r}")
 
     @classmethod
