@@ -207,5 +207,8 @@ def exposition(node: Any, accept: str) -> tuple[bytes, str]:
         return MISSING.encode(), PLAIN
     registry = prometheus_client.CollectorRegistry(auto_describe=False)
     registry.register(Collector(node))
-    encode, kind = choose_encoder(accept)
+    try:
+        encode, kind = choose_encoder(accept)
+    except (TypeError, ValueError):  # a version that is none
+        encode, kind = choose_encoder("")
     return encode(registry), kind

@@ -89,6 +89,13 @@ def test_nodes_of_one_process_may_share_a_registry(group, impl):
     assert {f'raftx_up{{member="{id}"}} 1.0' for id in group.nodes} <= set(text.splitlines())
 
 
+def test_a_version_that_is_none(group):
+    """Whatever is asked for, there is an answer."""
+    for version in ("1.0.0hot", "", "x", "1.0.0.0.0"):
+        answer = group.get("/metrics", Accept=f"application/openmetrics-text; version={version}")
+        assert answer.code == 200 and "raftx_" in answer.text
+
+
 def test_of_a_node_that_does_not_run(impl):
     node = impl.Node(impl.Config(id=7), impl.MemoryStorage([7]), impl.MemoryNetwork().transport())
     data, _ = module(impl, "admin.metrics").exposition(node, "")
