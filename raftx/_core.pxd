@@ -160,6 +160,7 @@ cdef class Codec:
     cdef readonly uint64_t id, incarnation, group
     cdef uint8_t* out
     cdef size_t out_size, out_room         # Invariant: out_size <= out_room, the bytes that begin() was given
+    cdef size_t elsewhere                  # bytes of bodies that belong to the frame and are not among these
     cdef const uint8_t* data
     cdef size_t size, offset               # Invariant: offset <= size
     cdef readonly uint64_t sender, sender_incarnation
@@ -176,6 +177,8 @@ cdef class Codec:
     cdef readonly uint64_t rejected[16]    # dropped frames by reason
     cdef void mark(self) noexcept nogil
     cdef size_t measure(self, Outbox box, size_t row) noexcept nogil
+    cdef bint refers(self, Outbox box, size_t row) noexcept nogil
+    cdef size_t add_head(self, Outbox box, size_t row) noexcept nogil
     cdef int begin(self, uint8_t* out, size_t size, uint64_t recipient) noexcept nogil
     cdef int add(self, Outbox box, size_t row) noexcept nogil
     cdef size_t finish(self) noexcept nogil
@@ -187,5 +190,6 @@ cdef class Codec:
     ) noexcept nogil
     cdef int _verify(self, const uint8_t* data, size_t size) noexcept nogil
     cdef uint64_t _foreign_sender(self, const uint8_t* data, size_t size) noexcept nogil
-    cdef uint32_t _headers_crc(self, const uint8_t* data, size_t size) noexcept nogil
+    cdef uint32_t _headers_crc(self, const uint8_t* data, size_t size, bint lean) noexcept nogil
+    cdef void _add_head(self, const Row* row) noexcept nogil
     cdef void _seal(self, uint8_t* records, size_t size) noexcept nogil

@@ -12,6 +12,7 @@ cdef enum:
     KIND_MEET = 38
     KIND_CHANGE = 40
     KIND_SEEN = 43
+    REFER_FROM = 16 << 10   # a body of so many bytes need not be copied into a frame
     ENTRY_KINDS = 3         # as etcd has them, of entries that stand in a log; the next one is a snapshot's
     SESSION_ENTRY = 4       # and raftx's own
 
@@ -50,6 +51,11 @@ cdef enum:
 # message header; each record has its own.
 
 
+cdef inline bint _may_stay(int kind, size_t body_size) noexcept nogil:
+    # Of proposals a checksum is still to be written, so they are copied; a small body is cheaper to copy.
+    return body_size >= REFER_FROM and kind != KIND_PROP
+
+
 cdef class Codec:
     """Frames of one node of one cluster. Not shared between threads."""
 
@@ -81,9 +87,14 @@ cdef class Codec:
         check_index(row, box.tail - box.head)
         return MESSAGE_HEADER + box.rows[box.head + row].body_size
 
+    cdef bint refers(self, Outbox box, size_t row) noexcept nogil:
+        check_index(row, box.tail - box.head)
+        return _may_stay(box.rows[box.head + row].kind, box.rows[box.head + row].body_size)
+
     cdef int begin(self, uint8_t* out, size_t size, uint64_t recipient) noexcept nogil:
         if size < FRAME_HEADER:
             return -1
+        self.elsewhere = 0
         memset(out, 0, FRAME_HEADER)
         ST32(out + FRAME_MAGIC, FRAME_MAGIC_VALUE)
         out[FRAME_VERSION] = 1
@@ -102,15 +113,9 @@ cdef class Codec:
         self.out_room = size
         return 0
 
-    cdef int add(self, Outbox box, size_t row) noexcept nogil:
-        cdef Row* r = box.rows + box.head + row
+    cdef void _add_head(self, const Row* r) noexcept nogil:
         cdef uint8_t* p = self.out + self.out_size
-        cdef size_t i
-        cdef Span* span
-        check_index(row, box.tail - box.head)
-        check_part(self.out_size, MESSAGE_HEADER + r.body_size, self.out_room)
-        check(r.span_low <= r.span_high)
-        check(r.span_high <= box.spans.count)
+        check_part(self.out_size, MESSAGE_HEADER, self.out_room)
         memset(p, 0, MESSAGE_HEADER)
         p[MESSAGE_KIND] = <uint8_t>r.kind
         p[MESSAGE_FLAGS] = <uint8_t>r.flags
@@ -122,15 +127,34 @@ cdef class Codec:
         ST64(p + MESSAGE_COMMIT, r.commit)
         ST64(p + MESSAGE_HINT, r.hint)
         ST64(p + MESSAGE_CONTEXT, r.context)
-        p += MESSAGE_HEADER
+        self.out_size += MESSAGE_HEADER
+
+    cdef size_t add_head(self, Outbox box, size_t row) noexcept nogil:
+        cdef Row* r = box.rows + box.head + row
+        check(self.refers(box, row))
+        self._add_head(r)
+        self.elsewhere += r.body_size
+        return self.out_size
+
+    cdef int add(self, Outbox box, size_t row) noexcept nogil:
+        cdef Row* r = box.rows + box.head + row
+        cdef uint8_t* p
+        cdef size_t i
+        cdef Span* span
+        check_index(row, box.tail - box.head)
+        check_part(self.out_size, MESSAGE_HEADER + r.body_size, self.out_room)
+        check(r.span_low <= r.span_high)
+        check(r.span_high <= box.spans.count)
+        self._add_head(r)
+        p = self.out + self.out_size
         for i in range(r.span_low, r.span_high):
             span = box.spans.items + i
             memcpy(p, span.data, span.size)
             p += span.size
-        check(p == self.out + self.out_size + MESSAGE_HEADER + r.body_size)
+        check(p == self.out + self.out_size + r.body_size)
         if r.kind == KIND_PROP:
             self._seal(p - r.body_size, r.body_size)
-        self.out_size += MESSAGE_HEADER + r.body_size
+        self.out_size += r.body_size
         return 0
 
     cdef void _seal(self, uint8_t* p, size_t size) noexcept nogil:
@@ -146,19 +170,23 @@ cdef class Codec:
 
     cdef size_t finish(self) noexcept nogil:
         cdef uint8_t* p = self.out
-        ST32(p + FRAME_LENGTH, <uint32_t>(self.out_size - FRAME_HEADER))
-        ST32(p + FRAME_CRC, self._headers_crc(p, self.out_size))
+        ST32(p + FRAME_LENGTH, <uint32_t>(self.out_size + self.elsewhere - FRAME_HEADER))
+        ST32(p + FRAME_CRC, self._headers_crc(p, self.out_size, self.elsewhere != 0))
         return self.out_size
 
-    cdef uint32_t _headers_crc(self, const uint8_t* p, size_t size) noexcept nogil:
+    cdef uint32_t _headers_crc(self, const uint8_t* p, size_t size, bint lean) noexcept nogil:
+        # lean: bodies that may stay where they are are not in it.
         cdef uint32_t crc = raftx_crc32(0, p, FRAME_CRC)
-        cdef size_t at = FRAME_HEADER
+        cdef size_t at = FRAME_HEADER, body
         while size - at >= MESSAGE_HEADER:
             crc = raftx_crc32(crc, p + at, MESSAGE_HEADER)
+            body = LD32(p + at + MESSAGE_SIZE)
+            if lean and _may_stay(p[at + MESSAGE_KIND], body):
+                body = 0
             at += MESSAGE_HEADER
-            if <size_t>LD32(p + at - MESSAGE_HEADER + MESSAGE_SIZE) > size - at:
+            if body > size - at:
                 break
-            at += LD32(p + at - MESSAGE_HEADER + MESSAGE_SIZE)
+            at += body
         return crc
 
     cdef int open(self, const uint8_t* data, size_t size) noexcept nogil:
@@ -185,7 +213,7 @@ cdef class Codec:
 
     cdef uint64_t _foreign_sender(self, const uint8_t* p, size_t size) noexcept nogil:
         cdef uint64_t sender = LD64(p + FRAME_SENDER)
-        return sender if LD32(p + FRAME_CRC) == self._headers_crc(p, size) and sender < NUMBER_LIMIT else 0
+        return sender if LD32(p + FRAME_CRC) == self._headers_crc(p, size, False) and sender < NUMBER_LIMIT else 0
 
     cdef int _verify(self, const uint8_t* p, size_t size) noexcept nogil:
         cdef size_t at = FRAME_HEADER
@@ -206,7 +234,7 @@ cdef class Codec:
             return IDENTITY
         if <size_t>LD32(p + FRAME_LENGTH) != size - FRAME_HEADER:
             return LENGTH
-        if LD32(p + FRAME_CRC) != self._headers_crc(p, size):
+        if LD32(p + FRAME_CRC) != self._headers_crc(p, size, False):
             return CHECKSUM
         if LD64(p + FRAME_SENDER) == 0 or LD64(p + FRAME_SENDER) == self.id or LD64(p + FRAME_SENDER) >= NUMBER_LIMIT:
             return SENDER
@@ -327,6 +355,30 @@ cdef class Codec:
             self.add(box, row)
         self.finish()
         return out
+
+    def encode_parts(self, recipient, messages):
+        """The frame of ``encode`` in parts: what is written, and (place in it, bytes) of each body that stays."""
+        cdef uint64_t to = integer(recipient)
+        cdef Outbox box = Outbox()
+        cdef Spans body = Spans()
+        cdef size_t size = FRAME_HEADER, row
+        cdef bytes out
+        for m in messages:
+            box.py_push(m)
+        for row in range(box.tail):
+            size += MESSAGE_HEADER if self.refers(box, row) else self.measure(box, row)
+        out = PyBytes_FromStringAndSize(NULL, size)
+        bodies = []
+        self.begin(<uint8_t*>PyBytes_AS_STRING(out), size, to)
+        for row in range(box.tail):
+            if self.refers(box, row):
+                box.put_body(row, body)
+                bodies.append((self.add_head(box, row), body.tobytes()))
+                body.clear()
+            else:
+                self.add(box, row)
+        self.finish()
+        return out, bodies
 
     def decode(self, bytes frame not None):
         """The messages of a frame for this node; raises FrameError, and counts, when it is refused."""

@@ -108,6 +108,7 @@ cdef class Outbox:
     cdef int set_body(self, const uint8_t* body, size_t size, uint32_t count) except -1 nogil
     cdef int set_spans(self, Spans spans, uint32_t count) except -1 nogil
     cdef int share_body(self, Outbox other, size_t row) except -1 nogil
+    cdef int put_body(self, size_t row, Spans out) except -1 nogil
     cdef inline int take(self, Outbox other, size_t row, uint64_t tag) except -1 nogil:
         cdef Row* source
         cdef Row* target

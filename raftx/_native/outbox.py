@@ -397,6 +397,13 @@ class Outbox:
         check_index(row, len(other.rows))
         return self.set_spans(other.rows[row].spans, other.rows[row].count)
 
+    def put_body(self, row: int, out: Spans) -> int:
+        """Append the body of a row to ``out``: the same bytes, where they lie."""
+        check_index(row, len(self.rows))
+        for span in self.rows[row].spans.items:
+            out.push(span.block, span.data, span.size, span.first, span.count)
+        return 0
+
     def find(self, kind: int, to: int) -> int:
         """The newest row of that kind for that member; -1 without one."""
         for row in range(len(self.rows) - 1, -1, -1):

@@ -304,6 +304,18 @@ cdef class Outbox:
         target.count = source.count
         return 0
 
+    cdef int put_body(self, size_t row, Spans out) except -1 nogil:
+        cdef Row* source = self.rows + self.head + row
+        cdef Span* span
+        cdef size_t i
+        check_index(row, self.tail - self.head)
+        check(source.span_low <= source.span_high)
+        check(source.span_high <= self.spans.count)
+        for i in range(source.span_low, source.span_high):
+            span = self.spans.items + i
+            out.push(span.block, span.data, span.size, span.first, span.count)
+        return 0
+
     cdef long find(self, int kind, uint64_t to) noexcept nogil:
         cdef size_t i = self.tail
         while i > self.head:

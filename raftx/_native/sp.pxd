@@ -1,6 +1,12 @@
 # C types of SP's framing. sp.py is the twin in plain Python. No sockets.
 import cython
 from libc.stdint cimport int64_t, uint8_t, uint64_t
+from .memory cimport Block, Spans
+
+cdef extern from "<sys/uio.h>":
+    cdef struct iovec:
+        void* iov_base
+        size_t iov_len
 
 cdef enum:
     SP_GREETING = 8                       # bytes
@@ -24,12 +30,27 @@ cdef struct Inflow:
     const uint8_t* data                   # the present frame
     size_t size
 
+cdef struct Piece:
+    # Part of a frame that is sent from where it lies
+    size_t at                             # behind so many bytes of an Outflow's own
+    # One reference. Invariant: it is held until the last byte of the piece has been taken, or its connection has ended;
+    # so nobody frees or reuses what the kernel is still to be given, whatever the log does meanwhile
+    Block* block
+    const uint8_t* data                   # what is left of it; never nothing
+    size_t size
+
 cdef struct Outflow:
     bint ipc
     uint8_t* data
     size_t start, end, room               # [start, end) is to be sent. Invariant: start <= end <= room
     size_t written                        # bytes behind end that the next commit takes in
     size_t most                           # the largest end since everything was sent
+    # What is to be sent between those bytes: [first, last), in the order of their places, and behind them, up to made,
+    # those of the frame that is reserved. Invariant: start <= at <= end of each before last
+    Piece* pieces
+    size_t first, last, made, piece_room
+    size_t referred                       # bytes of those before last
+    bint short                            # there was no memory for a piece of the frame that is reserved
 
 cdef void _inflow_clear(Inflow* f) noexcept nogil
 cdef void _inflow_feed(Inflow* f, const uint8_t* data, size_t size) noexcept nogil
@@ -37,9 +58,14 @@ cdef int _inflow_next(Inflow* f, size_t limit) noexcept nogil
 cdef size_t _inflow_place(Inflow* f, uint8_t** place, bint* whole) noexcept nogil
 cdef void _inflow_placed(Inflow* f, size_t size) noexcept nogil
 cdef void _outflow_clear(Outflow* o) noexcept nogil
-cdef uint8_t* _outflow_reserve(Outflow* o, size_t size, size_t limit) noexcept nogil
-cdef void _outflow_commit(Outflow* o) noexcept nogil
+cdef uint8_t* _outflow_reserve(Outflow* o, size_t size, size_t copied, size_t limit) noexcept nogil
+cdef void _outflow_refer(Outflow* o, size_t at, Spans spans) noexcept nogil
+cdef bint _outflow_commit(Outflow* o) noexcept nogil
+cdef int _outflow_gather(const Outflow* o, iovec* parts, int most) noexcept nogil
 cdef void _outflow_sent(Outflow* o, size_t size) noexcept nogil
+
+cdef inline size_t _outflow_waiting(const Outflow* o) noexcept nogil:
+    return o.end - o.start + o.referred
 
 @cython.final
 cdef class SpReader:

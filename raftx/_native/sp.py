@@ -8,10 +8,13 @@ than twice what has come of a frame.
 
 from __future__ import annotations
 
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from ..errors import TransportError
 from .threads import _number, _typed
+
+if TYPE_CHECKING:
+    from .memory import Spans
 
 #: of a socket that sends, and of one that receives
 PUSH_GREETING = b"\0SP\0\0\x50\0\0"
@@ -87,39 +90,82 @@ class Outflow:
         self.start = 0
         self.place = bytearray()
         self.head = b""
+        #: what is sent from where it lies, in the order of their places: the bytes of ``data`` behind which each comes,
+        #: and what is left of it, never nothing. Invariant: each is held until its last byte has been taken, or its
+        #: connection has ended; so are those of the frame that is reserved
+        self.pieces: list[tuple[int, memoryview]] = []
+        self.made: list[tuple[int, memoryview]] = []
+        self.referred = 0  # bytes of them
 
     def waiting(self) -> int:
         """Bytes that are to be sent."""
-        return len(self.data) - self.start
+        return len(self.data) - self.start + self.referred
 
-    def reserve(self, size: int, limit: int) -> bytearray | None:
-        """The memory for a frame behind all others; None when more than ``limit`` bytes would wait.
+    def reserve(self, size: int, copied: int, limit: int) -> bytearray | None:
+        """The memory for a frame behind all others, or for ``copied`` bytes of it if the others are referred to.
 
-        One frame alone may always wait, and a large one behind as much as the limit.
+        None when more than ``limit`` bytes would wait. One frame alone may always wait, and a large one behind as much
+        as the limit.
         """
+        self.made = []
         head = (b"\1" if self.ipc else b"") + size.to_bytes(LENGTH, "big")
         waiting = self.waiting()
         whole = len(head) + size
         if waiting and waiting + whole > limit and (whole <= limit // LARGE_PART or waiting > limit):
             return None
         self.head = head
-        self.place = bytearray(size)
+        self.place = bytearray(copied)
         return self.place
 
-    def commit(self) -> None:
+    def refer(self, at: int, spans: Spans) -> None:
+        """Behind ``at`` of the reserved bytes come these spans, which are taken over: they are not copied."""
+        place = len(self.data) + len(self.head) + at
+        self.made += [(place, memoryview(span.data)[: span.size]) for span in spans.items if span.size]
+        spans.clear()
+
+    def commit(self) -> bool:
         """The reserved frame is written: it is to be sent."""
         self.data += self.head
         self.data += self.place
         self.place = bytearray()
+        self.pieces += self.made
+        self.referred += sum([len(data) for _, data in self.made])
+        self.made = []
+        return True
+
+    def gather(self, most: int) -> list[bytes | memoryview]:
+        """What is to be sent, as far as so many parts tell it."""
+        parts: list[bytes | memoryview] = []
+        at = self.start
+        for place, data in [*self.pieces[:most], (len(self.data), memoryview(b""))]:
+            if at < place:
+                parts.append(bytes(memoryview(self.data)[at:place]))
+                at = place
+            if data:
+                parts.append(data)
+        return parts[:most]
 
     def sent(self, size: int) -> None:
-        """So much of it has been sent."""
-        self.start += size
-        if self.start == len(self.data):
+        """So much of it has been sent, which may end anywhere."""
+        while size:
+            place = self.pieces[0][0] if self.pieces else len(self.data)
+            if self.start < place:
+                step = min(size, place - self.start)
+                self.start += step
+            else:
+                rest = self.pieces[0][1]
+                step = min(size, len(rest))
+                self.pieces[0] = (place, rest[step:])
+                self.referred -= step
+                if step == len(rest):
+                    del self.pieces[0]
+            size -= step
+        if self.start == len(self.data) and not self.pieces:
             self.data, self.start = bytearray(), 0
         elif self.start >= len(self.data) // 2:
             # Moved when that frees half, so that what waits is not moved again and again.
             del self.data[: self.start]
+            self.pieces = [(place - self.start, data) for place, data in self.pieces]
             self.start = 0
 
     def clear(self) -> None:
@@ -168,18 +214,26 @@ class SpWriter:
         self.limit = _number(limit)
         self.state = Outflow(bool(ipc))
 
-    def put(self, frame: bytes) -> bool:
-        """Let a frame wait; False when there is no room for it."""
-        place = self.state.reserve(len(_typed(bytes, frame)), self.limit)
+    def put(self, frame: bytes, spans: Spans | None = None, at: int = 0) -> bool:
+        """Let a frame wait; False when there is no room for it. Raises ValueError.
+
+        With ``spans``, which are empty afterwards, they are part of the frame behind ``at`` bytes of it, from where
+        they lie.
+        """
+        size = len(_typed(bytes, frame))
+        if _number(at) > size:
+            raise ValueError("at must be in the frame")
+        place = self.state.reserve(size + (spans.size if spans is not None else 0), size, self.limit)
         if place is None:
             return False
         place[:] = frame
-        self.state.commit()
-        return True
+        if spans is not None:
+            self.state.refer(at, spans)
+        return self.state.commit()
 
     def waiting(self) -> bytes:
         """What is to be sent."""
-        return bytes(self.state.data[self.state.start :])
+        return b"".join(self.state.gather(len(self.state.pieces) * 2 + 1))
 
     def sent(self, size: int) -> None:
         """So much of it has been sent. Raises ValueError for more than there is."""

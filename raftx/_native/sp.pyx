@@ -6,10 +6,11 @@ against a limit before anything is allocated, and no more is allocated than twic
 sends is trusted.
 """
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdlib cimport free, realloc
+from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memmove, memset
 
-from .checks cimport check, check_part
+from .checks cimport check, check_index, check_part
+from .memory cimport block_ref, block_unref
 
 from ..errors import TransportError
 
@@ -126,57 +127,155 @@ cdef void _inflow_placed(Inflow* f, size_t size) noexcept nogil:
 cdef void _outflow_clear(Outflow* o) noexcept nogil:
     # Nothing of it is sent any more.
     cdef bint ipc = o.ipc
+    cdef size_t i
+    for i in range(o.first, o.made):
+        block_unref(o.pieces[i].block)
+    free(o.pieces)
     free(o.data)
     memset(o, 0, sizeof(Outflow))
     o.ipc = ipc
 
 
-cdef uint8_t* _outflow_reserve(Outflow* o, size_t size, size_t limit) noexcept nogil:
-    # The place for a frame behind all others; NULL when more than ``limit`` bytes would wait, or without memory. One
-    # frame alone may always wait, and a large one behind as much as the limit.
-    cdef size_t head = LENGTH + (1 if o.ipc else 0), waiting = o.end - o.start, whole = head + size, room
+cdef void _to_the_front(Outflow* o) noexcept nogil:
+    # What waits is moved to the beginning of the buffer.
+    cdef size_t i
+    if o.end > o.start:
+        memmove(o.data, o.data + o.start, o.end - o.start)
+    for i in range(o.first, o.last):
+        o.pieces[i].at -= o.start
+    o.end -= o.start
+    o.start = 0
+
+
+cdef uint8_t* _outflow_reserve(Outflow* o, size_t size, size_t copied, size_t limit) noexcept nogil:
+    # The place for a frame behind all others, or for ``copied`` bytes of it if the others are referred to; NULL when
+    # more than ``limit`` bytes would wait, or without memory. One frame alone may always wait, and a large one behind as
+    # much as the limit.
+    cdef size_t head = LENGTH + (1 if o.ipc else 0), waiting = _outflow_waiting(o), own = o.end - o.start
+    cdef size_t whole = head + size, place = head + copied, room
     cdef int i
     cdef uint8_t* made
+    while o.made > o.last:                # of a frame that was not committed
+        o.made -= 1
+        block_unref(o.pieces[o.made].block)
+    o.short = False
     if waiting and waiting + whole > limit and (whole <= limit // LARGE_PART or waiting > limit):
         return NULL
-    if o.end + whole > o.room:
+    if o.end + place > o.room:
         # Moved when that frees half, so that what waits is not moved again and again.
-        if waiting == 0 or (o.start >= o.room // 2 and waiting + whole <= o.room):
-            if waiting > 0:
-                memmove(o.data, o.data + o.start, waiting)
-            o.start = 0
-            o.end = waiting
-        if o.end + whole > o.room:
-            room = max(o.end + whole, max(<size_t>KEEP, 2 * o.room))
+        if own == 0 or (o.start >= o.room // 2 and own + place <= o.room):
+            _to_the_front(o)
+        if o.end + place > o.room:
+            room = max(o.end + place, max(<size_t>KEEP, 2 * o.room))
             made = <uint8_t*>realloc(o.data, room)
             if made == NULL:
                 return NULL
             o.data = made
             o.room = room
-    check_part(o.end, whole, o.room)
+    check_part(o.end, place, o.room)
     made = o.data + o.end
     if o.ipc:
         made[0] = MARK
         made += 1
     for i in range(LENGTH):
         made[i] = <uint8_t>(<uint64_t>size >> (8 * (LENGTH - 1 - i)))
-    o.written = whole
+    o.written = place
     return made + LENGTH
 
 
-cdef void _outflow_commit(Outflow* o) noexcept nogil:
-    # The reserved frame is written: it is to be sent.
+cdef void _outflow_refer(Outflow* o, size_t at, Spans spans) noexcept nogil:
+    # Behind ``at`` of the reserved bytes come these spans, which are emptied: they are not copied, but referred to. In
+    # the order of their places.
+    cdef size_t i, room, head = LENGTH + (1 if o.ipc else 0)
+    cdef Piece* pieces
+    check_part(head, at, o.written)
+    if o.made + spans.count > o.piece_room:
+        if o.first:
+            memmove(o.pieces, o.pieces + o.first, (o.made - o.first) * sizeof(Piece))
+            o.last -= o.first
+            o.made -= o.first
+            o.first = 0
+        if o.made + spans.count > o.piece_room:
+            room = 2 * (o.made + spans.count)
+            pieces = <Piece*>realloc(o.pieces, room * sizeof(Piece))
+            if pieces == NULL:
+                o.short = True
+                spans.clear()
+                return
+            o.pieces = pieces
+            o.piece_room = room
+    for i in range(spans.count):
+        if spans.items[i].size == 0:
+            continue
+        check_index(o.made, o.piece_room)
+        block_ref(spans.items[i].block)
+        o.pieces[o.made].at = o.end + head + at
+        o.pieces[o.made].block = spans.items[i].block
+        o.pieces[o.made].data = spans.items[i].data
+        o.pieces[o.made].size = spans.items[i].size
+        o.made += 1
+    spans.clear()
+
+
+cdef bint _outflow_commit(Outflow* o) noexcept nogil:
+    # The reserved frame is written: it is to be sent. False, and it is not, when there was no memory for its pieces.
+    if o.short:
+        return False
     check_part(o.end, o.written, o.room)
     o.end += o.written
     o.written = 0
     o.most = max(o.most, o.end)
+    while o.last < o.made:
+        o.referred += o.pieces[o.last].size
+        o.last += 1
+    return True
+
+
+cdef int _outflow_gather(const Outflow* o, iovec* parts, int most) noexcept nogil:
+    # Where what is to be sent lies, as far as so many parts tell it.
+    cdef size_t at = o.start, to, i = o.first
+    cdef int count = 0
+    while count < most:
+        to = o.pieces[i].at if i < o.last else o.end
+        if at < to:
+            parts[count].iov_base = o.data + at
+            parts[count].iov_len = to - at
+            at = to
+        elif i < o.last:
+            parts[count].iov_base = <void*>o.pieces[i].data
+            parts[count].iov_len = o.pieces[i].size
+            i += 1
+        else:
+            break
+        count += 1
+    return count
 
 
 cdef void _outflow_sent(Outflow* o, size_t size) noexcept nogil:
-    check_part(o.start, size, o.end)
-    o.start += size
-    if o.start == o.end:
+    # So much has been taken, which may end anywhere.
+    cdef size_t step, to
+    cdef Piece* piece
+    check(size <= _outflow_waiting(o))
+    check(o.made == o.last)
+    while size:
+        to = o.pieces[o.first].at if o.first < o.last else o.end
+        if o.start < to:
+            step = min(size, to - o.start)
+            o.start += step
+        else:
+            check_index(o.first, o.last)
+            piece = &o.pieces[o.first]
+            step = min(size, piece.size)
+            piece.data += step
+            piece.size -= step
+            o.referred -= step
+            if piece.size == 0:
+                block_unref(piece.block)
+                o.first += 1
+        size -= step
+    if _outflow_waiting(o) == 0:
         o.start = o.end = 0
+        o.first = o.last = o.made = 0
         if o.room > SPARE and o.most < o.room // 4:
             # Much larger than what goes now. What goes again and again keeps its memory: it is dear when it is fresh.
             free(o.data)
@@ -230,25 +329,43 @@ cdef class SpWriter:
         self.state.ipc = ipc
 
     def __dealloc__(self):
-        free(self.state.data)
+        _outflow_clear(&self.state)
 
-    def put(self, bytes frame not None):
-        """Let a frame wait; False when there is no room for it."""
-        cdef uint8_t* place = _outflow_reserve(&self.state, PyBytes_GET_SIZE(frame), self.limit)
+    def put(self, bytes frame not None, Spans spans=None, size_t at=0):
+        """Let a frame wait; False when there is no room for it. Raises ValueError.
+
+        With ``spans``, which are empty afterwards, they are part of the frame behind ``at`` bytes of it, from where they
+        lie.
+        """
+        cdef size_t size = PyBytes_GET_SIZE(frame)
+        cdef uint8_t* place
+        if at > size:
+            raise ValueError("at must be in the frame")
+        place = _outflow_reserve(&self.state, size + (spans.size if spans is not None else 0), size, self.limit)
         if place == NULL:
             return False
-        memcpy(place, PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame))
-        _outflow_commit(&self.state)
-        return True
+        memcpy(place, PyBytes_AS_STRING(frame), size)
+        if spans is not None:
+            _outflow_refer(&self.state, at, spans)
+        return bool(_outflow_commit(&self.state))
 
     def waiting(self):
         """What is to be sent."""
-        return PyBytes_FromStringAndSize(<const char*>self.state.data + self.state.start,
-                                         self.state.end - self.state.start)
+        cdef int i, count = 2 * <int>(self.state.last - self.state.first) + 1
+        cdef iovec* parts = <iovec*>malloc(count * sizeof(iovec))
+        if parts == NULL:
+            raise MemoryError()
+        try:
+            count = _outflow_gather(&self.state, parts, count)
+            return b"".join([
+                PyBytes_FromStringAndSize(<const char*>parts[i].iov_base, parts[i].iov_len) for i in range(count)
+            ])
+        finally:
+            free(parts)
 
     def sent(self, size_t size):
         """So much of it has been sent. Raises ValueError for more than there is."""
-        if size > self.state.end - self.state.start:
+        if size > _outflow_waiting(&self.state):
             raise ValueError("so much was not waiting")
         _outflow_sent(&self.state, size)
 

@@ -21,6 +21,17 @@ static inline ssize_t raftx_send(int fd, const uint8_t *data, size_t size) {
     return n < 0 ? -errno : n;
 }
 
+/* The same of what lies in several places, one behind the other; there is at least one. */
+static inline ssize_t raftx_send_parts(int fd, struct iovec *parts, int count) {
+    struct msghdr message = {0};
+    ssize_t n;
+    if (count == 1) return raftx_send(fd, (const uint8_t *)parts[0].iov_base, parts[0].iov_len);
+    message.msg_iov = parts;
+    message.msg_iovlen = (size_t)count;
+    do n = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT); while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
 /* A greeting is the first that is sent: it fits. */
 static inline int raftx_greets(int fd, const uint8_t *greeting) { return raftx_send(fd, greeting, 8) == 8; }
 

@@ -3,6 +3,7 @@
 import cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from .limits cimport Arrivals
+from .memory cimport Spans
 from .sp cimport Inflow, Outflow, SP_GREETING
 from .threads cimport Event
 from .wire cimport EVENTS, TARGETS, Wire, raftx_epoll_event
@@ -72,7 +73,8 @@ cdef class TcpStreams:
     cdef bint waiting(self) noexcept nogil
     cdef bint next(self) noexcept nogil
     cdef void proven(self) noexcept nogil
-    cdef uint8_t* prepare(self, uint64_t to, size_t size) noexcept nogil
+    cdef uint8_t* prepare(self, uint64_t to, size_t size, size_t copied) noexcept nogil
+    cdef void refer(self, size_t at, Spans spans) noexcept nogil
     cdef int send(self) noexcept nogil
     cdef void flush(self) noexcept nogil
     cdef uint64_t fresh(self) noexcept nogil

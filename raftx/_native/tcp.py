@@ -16,12 +16,14 @@ import socket
 from typing import final
 
 from .limits import Arrivals
+from .memory import Spans
 from .sp import PULL_GREETING, PUSH_GREETING, SP_FRAME, SP_GREETING, SP_MORE, Inflow, Outflow
 from .threads import POLL_MAX_MS, Event, _int64, _number, _typed, monotonic_ns
 from .wire import EVENTS, RDHUP, Wire
 
 NONE, GREETING, STANDS, ENDED = range(4)
 SCRATCH = 256 << 10  # bytes that are read at a time
+PARTS = 64  # places from which one call takes what is to be sent
 LIVED = 1_000_000_000  # ns: a connection that lasted so long is dialled again at once
 HURRY = 100_000_000  # between two attempts because something comes from a peer
 PROOF = 100_000_000  # between two words to arrivals that a connection is of use
@@ -377,8 +379,11 @@ class TcpStreams:
         self.wire.again(number, 0 if lived else code)
         self.due = 0
 
-    def prepare(self, to: int, size: int) -> bytearray | None:
-        """The memory for one frame to a member; None when there is no connection to it, or no room."""
+    def prepare(self, to: int, size: int, copied: int) -> bytearray | None:
+        """The memory for one frame to a member, or for ``copied`` bytes of it where ``refer`` brings the others.
+
+        None when there is no connection to it, or no room.
+        """
         number = self.number_of(to)
         if number < 0:
             return None
@@ -386,7 +391,12 @@ class TcpStreams:
         if peer.state != STANDS or peer.fresh:
             return None
         self.chosen = peer
-        return peer.out.reserve(size, self.send_limit)
+        return peer.out.reserve(size, copied, self.send_limit)
+
+    def refer(self, at: int, spans: Spans) -> None:
+        """These are part of the prepared frame, behind so many of its bytes in that memory. They are emptied."""
+        assert self.chosen is not None
+        self.chosen.out.refer(at, spans)
 
     def send(self) -> int:
         """The prepared frame is to be sent, with the next flush; 0."""
@@ -408,13 +418,12 @@ class TcpStreams:
         assert peer.socket is not None
         blocked = False
         while peer.out.waiting() and not blocked:
-            with memoryview(peer.out.data) as data, data[peer.out.start :] as waiting:
-                try:
-                    size = peer.socket.send(waiting, socket.MSG_NOSIGNAL)
-                except BlockingIOError:
-                    size, blocked = 0, True
-                except OSError as error:
-                    size = -(error.errno or errno.EIO)
+            try:
+                size = peer.socket.sendmsg(peer.out.gather(PARTS), [], socket.MSG_NOSIGNAL)
+            except BlockingIOError:
+                size, blocked = 0, True
+            except OSError as error:
+                size = -(error.errno or errno.EIO)
             if size < 0:
                 self._lost(number, -size)
                 return
@@ -511,12 +520,20 @@ class TcpStreams:
         """The frame that was taken last is valid."""
         self.proven()
 
-    def py_send(self, to: int, frame: bytes) -> int:
-        """Send a copy with the next flush; 0, or a number when it was dropped."""
-        place = self.prepare(_number(to), len(_typed(bytes, frame)))
+    def py_send(self, to: int, frame: bytes, spans: Spans | None = None, at: int = 0) -> int:
+        """Send a copy with the next flush; 0, or a number when it was dropped. Raises ValueError.
+
+        With ``spans``, which are empty afterwards, they are part of the frame behind ``at`` bytes of it.
+        """
+        size = len(_typed(bytes, frame))
+        if _number(at) > size:
+            raise ValueError("at must be in the frame")
+        place = self.prepare(_number(to), size + (spans.size if spans is not None else 0), size)
         if place is None:
             return 1
         place[:] = frame
+        if spans is not None:
+            self.refer(at, spans)
         return self.send()
 
     def py_flush(self) -> None:

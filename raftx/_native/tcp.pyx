@@ -20,8 +20,9 @@ cimport cython
 
 from .checks cimport check, check_index
 from .limits cimport _sooner
+from .memory cimport Spans
 from .sp cimport (SP_FRAME, SP_MORE, _inflow_clear, _inflow_feed, _inflow_next, _inflow_place, _inflow_placed, _outflow_clear,
-                  _outflow_commit, _outflow_reserve, _outflow_sent)
+                  _outflow_commit, _outflow_gather, _outflow_refer, _outflow_reserve, _outflow_sent, _outflow_waiting, iovec)
 from .wire cimport raftx_close
 
 from .limits import Arrivals
@@ -40,7 +41,7 @@ cdef extern from "_native/tcp.h":
     const uint8_t* raftx_push_greeting
     const uint8_t* raftx_pull_greeting
     ssize_t raftx_receive(int, uint8_t*, size_t, uint8_t*, size_t) noexcept nogil
-    ssize_t raftx_send(int, const uint8_t*, size_t) noexcept nogil
+    ssize_t raftx_send_parts(int, iovec*, int) noexcept nogil
     int raftx_greets(int, const uint8_t*) noexcept nogil
     int raftx_wait_few(const int*, int, int64_t) noexcept nogil
     int raftx_poller() noexcept nogil
@@ -53,6 +54,7 @@ cdef extern from "_native/tcp.h":
 
 cdef enum:
     SCRATCH = 256 << 10                   # bytes that are read at a time
+    PARTS = 64                            # places from which one call takes what is to be sent
     # bits of what has happened: to the wire, to peers, to those that came, to the event
     WIRE = 1
     PEERS = 2
@@ -450,8 +452,9 @@ cdef class TcpStreams:
         self.wire.again(number, 0 if lived else code)
         self.due = 0
 
-    cdef uint8_t* prepare(self, uint64_t to, size_t size) noexcept nogil:
-        # The memory for one frame to a member; NULL when there is no connection to it, or no room.
+    cdef uint8_t* prepare(self, uint64_t to, size_t size, size_t copied) noexcept nogil:
+        # The memory for one frame to a member, or for ``copied`` bytes of it where ``refer`` brings the others; NULL
+        # when there is no connection to it, or no room.
         cdef int number = self.number_of(to)
         cdef Peer* p
         if number < 0:
@@ -460,13 +463,19 @@ cdef class TcpStreams:
         if p.state != STANDS or p.fresh:
             return NULL
         self.chosen = number
-        return _outflow_reserve(&p.out, size, self.send_limit)
+        return _outflow_reserve(&p.out, size, copied, self.send_limit)
+
+    cdef void refer(self, size_t at, Spans spans) noexcept nogil:
+        # These are part of the prepared frame, behind so many of its bytes in that memory. They are emptied.
+        check_index(self.chosen, TARGETS)
+        _outflow_refer(&self.peers[self.chosen].out, at, spans)
 
     cdef int send(self) noexcept nogil:
-        # The prepared frame is to be sent, with the next flush.
+        # The prepared frame is to be sent, with the next flush; 1 when there was no memory for it.
         cdef Peer* p = &self.peers[self.chosen]
         check_index(self.chosen, TARGETS)
-        _outflow_commit(&p.out)
+        if not _outflow_commit(&p.out):
+            return 1
         p.dirty = self.any_dirty = True
         return 0
 
@@ -486,8 +495,9 @@ cdef class TcpStreams:
         cdef Peer* p = &self.peers[number]
         cdef ssize_t size
         cdef bint blocked = False
-        while p.out.start < p.out.end and not blocked:
-            size = raftx_send(p.fd, p.out.data + p.out.start, p.out.end - p.out.start)
+        cdef iovec parts[PARTS]
+        while _outflow_waiting(&p.out) and not blocked:
+            size = raftx_send_parts(p.fd, parts, _outflow_gather(&p.out, parts, PARTS))
             if size >= 0:
                 _outflow_sent(&p.out, <size_t>size)
             elif size == -EAGAIN or size == -EWOULDBLOCK:
@@ -607,12 +617,21 @@ cdef class TcpStreams:
         """The frame that was taken last is valid."""
         self.proven()
 
-    def py_send(self, uint64_t to, bytes frame not None):
-        """Send a copy with the next flush; 0, or a number when it was dropped."""
-        cdef uint8_t* place = self.prepare(to, PyBytes_GET_SIZE(frame))
+    def py_send(self, uint64_t to, bytes frame not None, Spans spans=None, size_t at=0):
+        """Send a copy with the next flush; 0, or a number when it was dropped. Raises ValueError.
+
+        With ``spans``, which are empty afterwards, they are part of the frame behind ``at`` bytes of it.
+        """
+        cdef size_t size = PyBytes_GET_SIZE(frame)
+        cdef uint8_t* place
+        if at > size:
+            raise ValueError("at must be in the frame")
+        place = self.prepare(to, size + (spans.size if spans is not None else 0), size)
         if place == NULL:
             return 1
-        memcpy(place, PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame))
+        memcpy(place, PyBytes_AS_STRING(frame), size)
+        if spans is not None:
+            self.refer(at, spans)
         return self.send()
 
     def py_flush(self):
@@ -640,4 +659,4 @@ cdef class TcpStreams:
     def py_unsent(self, uint64_t id):
         """Bytes that wait to be sent to this member. Any thread."""
         cdef int number = self.number_of(id)
-        return self.peers[number].out.end - self.peers[number].out.start if number >= 0 else 0
+        return _outflow_waiting(&self.peers[number].out) if number >= 0 else 0

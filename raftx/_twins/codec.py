@@ -29,7 +29,7 @@ from .._native.layout import (
     RECORD_KIND,
     RECORD_LENGTH,
 )
-from .._native.memory import _U32, _U64, Bytes, _bytes, _number, _put, _record_valid, _walk
+from .._native.memory import _U32, _U64, Bytes, Spans, _bytes, _number, _put, _record_valid, _walk
 from .._native.outbox import Message, Outbox
 from ..errors import FrameError
 from ..types import (
@@ -70,8 +70,14 @@ _SHORT, _BAD_MAGIC, _BAD_VERSION, _CLUSTER, _GROUP, _RECIPIENT, _LENGTH, _CHECKS
     range(1, 13)
 )
 _IDENTITY = 13  # its connection is another member's. The next two are a link's to find (_native/seal.py)
+_REFER_FROM = 16 << 10  # a body of so many bytes need not be copied into a frame
 _WIRE_KINDS = frozenset(MESSAGE_NAMES) - LOCAL_KINDS
 _LOG_KINDS = (ENTRY_NORMAL, ENTRY_SESSION, ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2)
+
+
+def _may_stay(kind: int, body_size: int) -> bool:
+    """Of proposals a checksum is still to be written, so they are copied; a small body is cheaper to copy."""
+    return body_size >= _REFER_FROM and kind != MSG_PROP
 
 
 @final
@@ -84,6 +90,7 @@ class Codec:
 
     __slots__ = (
         "_data",
+        "_elsewhere",
         "_limit_units",
         "_offset",
         "_out",
@@ -131,6 +138,7 @@ class Codec:
         self.rejected = [0] * 16  # dropped frames by reason
         self._out = memoryview(bytearray())
         self._out_size = 0
+        self._elsewhere = 0  # bytes of bodies that belong to the frame and are not in _out
         self._data = memoryview(b"")
         self._offset = 0
 
@@ -152,10 +160,16 @@ class Codec:
         check_index(row, len(box.rows))
         return MESSAGE_HEADER + box.rows[row].body_size
 
+    def refers(self, box: Outbox, row: int) -> bool:
+        """Whether the body of a row may stay where it is: with ``add_head``. In a frame, for all such rows or none."""
+        check_index(row, len(box.rows))
+        return _may_stay(box.rows[row].kind, box.rows[row].body_size)
+
     def begin(self, out: bytearray | memoryview, size: int, recipient: int) -> int:
         """Begin a frame in ``out``; -1 when its ``size`` bytes cannot hold the header."""
         if size < FRAME_HEADER:
             return -1
+        self._elsewhere = 0
         self._out = memoryview(out)
         self._pack_header(recipient, 0, 0)
         self._out_size = FRAME_HEADER
@@ -169,14 +183,21 @@ class Codec:
             self._out, 0, _MAGIC, _VERSION, flags, self._limit_units, self.cluster, *addresses, length, crc
         )
 
-    def add(self, box: Outbox, row: int) -> int:
-        """Append a row; the room was measured before."""
+    def add_head(self, box: Outbox, row: int) -> int:
+        """Append a row whose body stays where it is; it comes behind so many bytes of what is written."""
         check_index(row, len(box.rows))
         r = box.rows[row]
-        at = self._out_size
         numbers = (r.term, r.log_term, r.index, r.commit, r.hint, r.context)
-        _HEAD.pack_into(self._out, at, r.kind & 255, r.flags & 255, 0, r.count, r.body_size, 0, *numbers)
-        at += MESSAGE_HEADER
+        _HEAD.pack_into(self._out, self._out_size, r.kind & 255, r.flags & 255, 0, r.count, r.body_size, 0, *numbers)
+        self._out_size += MESSAGE_HEADER
+        self._elsewhere += r.body_size
+        return self._out_size
+
+    def add(self, box: Outbox, row: int) -> int:
+        """Append a row; the room was measured before."""
+        r = box.rows[row]
+        at = self.add_head(box, row)
+        self._elsewhere -= r.body_size
         for span in r.spans.items:
             self._out[at : at + span.size] = span.data
             at += span.size
@@ -191,19 +212,23 @@ class Codec:
         return 0
 
     def finish(self) -> int:
-        """Fill in length and crc; returns the size of the frame."""
+        """Fill in length and crc; returns how many bytes of the frame have been written."""
         size = self._out_size
-        _U32.pack_into(self._out, FRAME_LENGTH, size - FRAME_HEADER)
-        _U32.pack_into(self._out, FRAME_CRC, self._headers_crc(self._out, size))
+        _U32.pack_into(self._out, FRAME_LENGTH, size + self._elsewhere - FRAME_HEADER)
+        _U32.pack_into(self._out, FRAME_CRC, self._headers_crc(self._out, size, self._elsewhere != 0))
         self._out = memoryview(bytearray())
         return size
 
-    def _headers_crc(self, frame: memoryview, size: int) -> int:
+    def _headers_crc(self, frame: memoryview, size: int, lean: bool) -> int:
+        """lean: bodies that may stay where they are are not in it."""
         crc = zlib.crc32(frame[:FRAME_CRC])
         at = FRAME_HEADER
         while size - at >= MESSAGE_HEADER:
             crc = zlib.crc32(frame[at : at + MESSAGE_HEADER], crc)
-            at += MESSAGE_HEADER + _U32.unpack_from(frame, at + MESSAGE_SIZE)[0]
+            body = _U32.unpack_from(frame, at + MESSAGE_SIZE)[0]
+            if not lean or not _may_stay(frame[at], body):
+                at += body
+            at += MESSAGE_HEADER
         return crc
 
     def open(self, data: Bytes, size: int) -> int:
@@ -227,7 +252,7 @@ class Codec:
 
     def _foreign_sender(self, frame: memoryview, size: int) -> int:
         sender, crc = _U64.unpack_from(frame, FRAME_SENDER)[0], _U32.unpack_from(frame, FRAME_CRC)[0]
-        return sender if crc == self._headers_crc(frame, size) and sender <= NUMBER_MAX else 0
+        return sender if crc == self._headers_crc(frame, size, False) and sender <= NUMBER_MAX else 0
 
     def _verify(self, frame: memoryview, size: int) -> int:
         if size < FRAME_HEADER:
@@ -241,7 +266,7 @@ class Codec:
             (recipient != self.id, _RECIPIENT),
             (self.connection not in (0, sender), _IDENTITY),
             (length != size - FRAME_HEADER, _LENGTH),
-            (crc != self._headers_crc(frame, size), _CHECKSUM),
+            (crc != self._headers_crc(frame, size, False), _CHECKSUM),
             (sender in (0, self.id) or sender > NUMBER_MAX, _SENDER),
         ):
             if wrong:
@@ -330,6 +355,27 @@ class Codec:
             self.add(box, row)
         self.finish()
         return bytes(out)
+
+    def encode_parts(self, recipient: int, messages: Iterable[Message]) -> tuple[bytes, list[tuple[int, bytes]]]:
+        """The frame of ``encode`` in parts: what is written, and (place in it, bytes) of each body that stays."""
+        box = Outbox()
+        for m in messages:
+            box.py_push(m)
+        rows = range(box.length())
+        out = bytearray(
+            FRAME_HEADER + sum([MESSAGE_HEADER if self.refers(box, row) else self.measure(box, row) for row in rows])
+        )
+        bodies = []
+        self.begin(out, len(out), _number(recipient))
+        for row in rows:
+            if self.refers(box, row):
+                body = Spans()
+                box.put_body(row, body)
+                bodies.append((self.add_head(box, row), body.tobytes()))
+            else:
+                self.add(box, row)
+        self.finish()
+        return bytes(out), bodies
 
     def decode(self, frame: bytes) -> list[Message]:
         """The messages of a frame for this node; raises FrameError, and counts, when it is refused."""

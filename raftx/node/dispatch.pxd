@@ -32,7 +32,7 @@ cdef class Dispatch:
     cdef readonly Passing passing
     cdef Outbox out, greeting
     cdef Message scratch
-    cdef Spans empty_spans
+    cdef Spans empty_spans, body
     cdef size_t frame_close
 
     @cython.locals(rows=int64_t, row=size_t, to=uint64_t)
@@ -41,6 +41,7 @@ cdef class Dispatch:
     cdef bint is_first(self, size_t row, uint64_t to) noexcept nogil
     @cython.locals(rows=size_t, start=size_t, end=size_t, sent=int, limit=uint64_t)
     cdef int send_to(self, int place, uint64_t to) except -1 nogil
+    @cython.locals(copied=size_t, row=size_t)
     cdef int send_frame(self, int place, uint64_t to, size_t size, size_t start, size_t end) except -1 nogil
     cdef int frame_dropped(self, uint64_t to, size_t start, size_t end) except -1 nogil
     cdef int tick(self, int slot) except -1 nogil

@@ -60,6 +60,7 @@ class Dispatch:
         self.passing = passing
         self.scratch = Message()
         self.empty_spans = Spans()
+        self.body = Spans()  # of a message whose body is sent from where it lies
         #: a frame takes no further message above this; one message always fits what the transport takes
         self.frame_close = min(FRAME_CLOSE, max_frame_bytes)
         #: what members are told: in row 1 as the first message on a new connection
@@ -137,14 +138,24 @@ class Dispatch:
     def send_frame(self, place: int, to: int, size: int, start: int, end: int) -> int:
         if place >= 0 and self.peers.introduced[place] == 0:
             self.hello(to, False)
-        if not self.link.prepare(to, size):
+        copied = size
+        if self.link.refers():
+            # What is large is not copied: it is sent from the log's own blocks.
+            for row in range(start, end):
+                if self.out.to_at(row) == to and self.codec.refers(self.out, row):
+                    copied -= self.out.size_at(row)
+        if not (self.link.prepare(to, size) if copied == size else self.link.prepare_lean(to, size, copied)):
             return 1
-        self.codec.begin(self.link.place, size, to)
+        self.codec.begin(self.link.place, copied, to)
         if place >= 0 and self.peers.marks[place]:
             self.codec.mark()
         for row in range(start, end):
             if self.out.to_at(row) == to:
-                self.codec.add(self.out, row)
+                if copied < size and self.codec.refers(self.out, row):
+                    self.out.put_body(row, self.body)
+                    self.link.refer(self.codec.add_head(self.out, row), self.body)
+                else:
+                    self.codec.add(self.out, row)
         self.codec.finish()
         return self.link.send()
 

@@ -15,6 +15,9 @@ cdef class Link:
     cdef uint8_t* place
     cdef readonly Notes notes
     cdef bint prepare(self, uint64_t to, size_t size) except -1 nogil
+    cdef bint refers(self) noexcept nogil
+    cdef bint prepare_lean(self, uint64_t to, size_t size, size_t copied) except -1 nogil
+    cdef int refer(self, size_t at, Spans spans) except -1 nogil
     cdef int send(self) except -1 nogil
     cdef bint waiting(self) noexcept nogil
     cdef bint next(self) noexcept nogil

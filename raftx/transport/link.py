@@ -34,6 +34,21 @@ class Link:
         """Make ``place`` the memory for one frame to member ``to``; False when there is no way to it."""
         return False
 
+    def refers(self) -> bool:
+        """Whether a frame may be sent in part from where it lies: ``prepare_lean``, then ``refer``."""
+        return False
+
+    def prepare_lean(self, to: int, size: int, copied: int) -> bool:
+        """Make ``place`` the memory for ``copied`` bytes of a frame of ``size``; ``refer`` brings the others."""
+        return False
+
+    def refer(self, at: int, spans: Spans) -> int:
+        """These are part of the prepared frame, behind so many of its bytes in ``place``, in their order.
+
+        They are emptied, and what they were is held until it has been sent.
+        """
+        return 0
+
     def send(self) -> int:
         """Send the prepared frame; 0, or a number when it was dropped."""
         return 1

@@ -1,4 +1,5 @@
 import cython
+from .._native.memory cimport Spans
 from .._native.tcp cimport TcpStreams
 from .link cimport Link
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from .._native.limits import Notes
+from .._native.memory import Spans
 from .._native.tcp import TcpStreams
 from .._native.threads import Event
 from .._native.wire import UNIX
@@ -40,8 +41,18 @@ class TcpLink(Link):
         self.notes = notes
 
     def prepare(self, to: int, size: int) -> bool:
-        self.place = self.streams.prepare(to, size)
+        return self.prepare_lean(to, size, size)
+
+    def refers(self) -> bool:
+        return True
+
+    def prepare_lean(self, to: int, size: int, copied: int) -> bool:
+        self.place = self.streams.prepare(to, size, copied)
         return True if self.place else False  # noqa: SIM210 (a pointer, without the GIL)
+
+    def refer(self, at: int, spans: Spans) -> int:
+        self.streams.refer(at, spans)
+        return 0
 
     def send(self) -> int:
         return self.streams.send()
@@ -113,11 +124,11 @@ class TcpTransport(SocketTransport):
     encrypted. Two keys, of which the first one seals, while one takes the other's place. Nodes only.
 
     What others can make this node hold is bounded: descriptors by max_connections + 4 * max_strangers + 64, memory by
-    (max_strangers + connections of members) * max_frame_bytes, and by 2 * (send_bytes + a frame) for each peer. As long
-    as nothing valid has come over a connection it holds no more than twice what has come of its frame. One stranger too
-    many costs another one of the address that has the most; one connection too many costs the one that was silent for
-    longest. Without descriptors or memory the node waits until there are some. Both are logged, at most every ten
-    seconds, and counted in ``status()``.
+    (max_strangers + connections of members) * max_frame_bytes, and by 2 * (send_bytes + a frame) for each peer: of what
+    waits, large entries stay in blocks of the log, which are kept for it. As long as nothing valid has come over a
+    connection it holds no more than twice what has come of its frame. One stranger too many costs another one of the
+    address that has the most; one connection too many costs the one that was silent for longest. Without descriptors or
+    memory the node waits until there are some. Both are logged, at most every ten seconds, and counted in ``status()``.
 
     A host that is a name is looked up each time the peer could not be reached, while its addresses of before are tried.
     Four are looked up at a time. A lookup that hangs cannot be ended: its thread, one of four at most, may be left for

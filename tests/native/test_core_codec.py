@@ -532,3 +532,38 @@ def test_garbage_raises_nothing_else(impl: Any, core: Any, seed: int) -> None:
             assert (m.snapshot is not None) == (m.kind == 7)
             assert m == m.copy()
     assert {"short", "length", "kind", "range", "records"} <= reasons <= set(core.REASONS[1:])
+
+
+def test_a_frame_in_parts_is_the_same_frame(core):
+    """Bodies that stay where they are: put in their places, they make up the frame that is encoded in one piece."""
+    sender, receiver = pair(core)
+    large = [core.Entry(11 + i, 2, bytes([i]) * (9 << 10)) for i in range(3)]
+    small = core.Message(HEARTBEAT, term=9, commit=3)
+    lots = [
+        [core.Message(APP, term=9, log_term=1, index=10, commit=4, entries=large)],
+        [small, core.Message(APP, term=9, log_term=1, index=10, entries=large), append(core, 1, 2), small],
+        [
+            core.Message(APP, term=9, log_term=1, index=10, entries=large),
+            core.Message(APP, term=9, log_term=1, index=10, entries=large[:2]),
+        ],
+        [core.Message(APP, term=9, log_term=1, index=10, entries=large[:1]), small],
+    ]
+    for messages, bodies in zip(lots, (1, 1, 2, 0)):
+        own, parts = sender.encode_parts(2, messages)
+        assert len(parts) == bodies
+        frame, before = b"", 0
+        for at, body in parts:
+            frame += own[before:at] + body
+            before = at
+        frame += own[before:]
+        assert frame == sender.encode(2, messages)
+        assert [m.entries for m in receiver.decode(frame)] == [m.entries for m in messages]
+
+
+def test_proposals_are_copied_however_large_they_are(core):
+    """They get their checksums in the frame."""
+    sender, receiver = pair(core)
+    bare = core.Message(PROP, entries=[core.Entry(0, 0, b"x" * (64 << 10))])
+    own, parts = sender.encode_parts(2, [bare])
+    assert parts == []
+    assert receiver.decode(own)[0].entries == bare.entries

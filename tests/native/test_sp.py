@@ -138,6 +138,111 @@ def test_a_writer_makes_the_stream(sp, ipc):
         writer.sent(1)
 
 
+def lean(mod, *pieces):
+    """Spans of these pieces."""
+    spans = mod("_native.memory").Spans()
+    for piece in pieces:
+        spans.py_push(piece)
+    return spans
+
+
+# What is copied of a frame, behind how many bytes of it the others come, and these
+LEAN = [
+    (b"head and tail", 5, (b"the middle", b"", b"in two")),
+    (b"", 0, (b"nothing is copied",)),
+    (b"all comes first", 15, (b"x" * 300,)),
+    (b"all comes last", 0, (b"y",)),
+    (b"nothing is referred to", 3, (b"",)),
+]
+WHOLE = [own[:at] + b"".join(pieces) + own[at:] for own, at, pieces in LEAN]
+
+
+@both
+def test_what_is_sent_from_where_it_lies_may_be_cut_at_every_byte(sp, mod, ipc):
+    """The kernel takes so much of it, and the rest later: each byte goes once, in its place."""
+    whole = stream([*WHOLE, b"a small one", *WHOLE], ipc)
+    for cut in range(len(whole) + 1):
+        writer = sp.SpWriter(LIMIT, ipc)
+        for own, at, pieces in LEAN:
+            assert writer.put(own, lean(mod, *pieces), at)
+        writer.put(b"a small one")
+        writer.sent(min(cut, len(writer.waiting())))
+        for own, at, pieces in LEAN:
+            spans = lean(mod, *pieces)
+            assert writer.put(own, spans, at) and len(spans) == 0
+        writer.sent(max(0, cut - len(whole) + len(writer.waiting())))
+        assert writer.waiting() == whole[cut:]
+        with pytest.raises(ValueError):
+            writer.sent(len(whole) - cut + 1)
+        for at in range(cut, len(whole) if cut % 100 == 0 else cut):
+            writer.sent(1)
+            assert at % 50 or writer.waiting() == whole[at + 1 :]
+        writer.sent(len(writer.waiting()))
+        assert writer.waiting() == b""
+
+
+def test_what_is_sent_from_where_it_lies_counts_against_the_bound(sp, mod):
+    writer = sp.SpWriter(1000)
+    assert writer.put(b"", lean(mod, bytes(992)))
+    assert not writer.put(b"") and not writer.put(b"", lean(mod, b"x"))
+    writer.sent(500)
+    assert writer.put(b"four", lean(mod, bytes(488)))
+    assert not writer.put(b"")
+    with pytest.raises(ValueError):
+        writer.put(b"four", lean(mod, b"x"), 5)
+    assert len(writer.waiting()) == 1000
+
+
+def test_a_stream_of_both_kinds_that_is_never_empty(sp, mod):
+    """Buffers are moved and grow while something waits behind them that lies elsewhere."""
+    draw, writer, expected, refused = random.Random(8), sp.SpWriter(LIMIT), b"", 0
+    for _ in range(3000):
+        frame = draw.randbytes(draw.choice((0, 10, 300, 3000)))
+        low, high = sorted((draw.randint(0, len(frame)), draw.randint(0, len(frame))))
+        middle = draw.randint(low, high)
+        spans = lean(mod, frame[low:middle], frame[middle:high]) if draw.random() < 0.6 else None
+        if not writer.put(*((frame,) if spans is None else (frame[:low] + frame[high:], spans, low))):
+            refused += 1
+            size = draw.randint(1, len(expected) - 1)
+            assert writer.waiting()[:size] == expected[:size]
+            writer.sent(size)
+            expected = expected[size:]
+        else:
+            expected += stream([frame])
+        assert writer.room() <= 3 * LIMIT
+    assert refused > 20
+    assert writer.waiting() == expected
+
+
+def test_what_is_to_be_sent_stays_whatever_becomes_of_its_log(sp, mod):
+    """A block that still has to be sent is not used again by a log that has dropped it."""
+    log, writer = mod("_core").EntryLog(1, 0, 4096), sp.SpWriter(LIMIT)
+    for _ in range(20):
+        log.py_append(1, b"old" * 300)
+    records = log.records(1, 20)
+    assert writer.put(b"", log._spans(1, 20) if hasattr(log, "_spans") else lean(mod, *map(bytes, log.view(1, 20))))
+    log.py_compact(20)
+    for _ in range(40):
+        log.py_append(2, b"new" * 300)
+    assert writer.waiting() == stream([records])
+
+
+def test_what_has_been_sent_or_given_up_is_let_go(sp, mod):
+    def resident():
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * 4 * KIB
+
+    piece, before = b"x" * (1 << 20), 0
+    for turn in range(120):
+        if turn == 20:
+            before = resident()
+        writer = sp.SpWriter(8 << 20)
+        for _ in range(3):
+            assert writer.put(b"head", lean(mod, piece, piece))
+        writer.sent(3 << 20)  # the second frame in part, the third is given up
+    assert resident() - before < 64 << 20
+
+
 def test_what_waits_is_bounded(sp):
     writer = sp.SpWriter(1000)
     assert writer.put(bytes(5000))  # one frame alone may always wait

@@ -280,6 +280,45 @@ def test_a_reader_that_is_slow_meets_a_bound_and_loses_nothing_that_was_taken(st
     assert server.frames(other, 1) == [bytes(1 << 18)]
 
 
+def test_what_is_sent_from_where_it_lies_comes_whole_to_a_slow_reader(stepped, impl):
+    made = stepped(send_limit=1 << 20)
+    server = Server(made, buffer=4096).dialled()
+    other = server.accept()
+    made.until(lambda: made.connected)
+    taken = []
+    for number in range(200):
+        spans = module(impl, "_native.memory").Spans()
+        pieces = [b"%d" % number * size for size in (number, 7 * number, 1)]
+        for piece in pieces:
+            spans.py_push(piece)
+        assert made.streams.py_send(7, b"head|tail", spans, 5) == 0 and len(spans) == 0
+        taken.append(b"head|" + b"".join(pieces) + b"tail")
+        if number % 50 == 0:
+            made.step(0)
+    assert made.streams.py_unsent(7) > 100_000
+    assert server.frames(other, len(taken)) == taken
+    made.until(lambda: made.streams.py_unsent(7) == 0)
+    with pytest.raises(ValueError):
+        made.streams.py_send(7, b"head", module(impl, "_native.memory").Spans(), 5)
+
+
+def test_after_a_break_nothing_of_what_lies_elsewhere_comes(stepped, impl):
+    made = stepped(send_limit=1 << 22)
+    server = Server(made, buffer=4096).dialled()
+    other = server.accept()
+    made.until(lambda: made.connected)
+    spans = module(impl, "_native.memory").Spans()
+    spans.py_push(bytes(2 << 20))
+    assert made.streams.py_send(7, b"old", spans, 1) == 0
+    made.step(0)
+    reset(other)
+    other = server.accept()
+    made.until(lambda: len(made.connected) == 2)
+    assert made.streams.py_unsent(7) == 0
+    assert made.streams.py_send(7, b"new") == 0
+    assert server.frames(other, 1) == [b"new"]
+
+
 def test_a_large_frame_goes_behind_as_much_as_may_wait(stepped):
     """One may be as large as all that may wait: what waits already is no reason to drop it, another large one is."""
     made = stepped(send_limit=1 << 16)

@@ -6,6 +6,7 @@ from tests.tools.mutant_kinds import Edit, Mutant
 
 SP = "raftx/_native/sp.py"
 TCP = "raftx/_native/tcp.py"
+CODEC = "raftx/_twins/codec.py"
 WIRE = "raftx/_native/wire.py"
 DISPATCH = "raftx/node/dispatch.py"
 TRANSPORT = "raftx/transport/tcp.py"
@@ -67,7 +68,42 @@ MUTANTS = (
         0,
         "a send buffer that is never empty grows with all that was ever sent",
         FRAMING,
-        (Edit(SP, "            del self.data[: self.start]\n            self.start = 0\n", "            pass\n"),),
+        (Edit(SP, "        elif self.start >= len(self.data) // 2:\n", "        elif self.start > 1 << 60:\n"),),
+    ),
+    Mutant(
+        "piece-from-its-beginning-again",
+        0,
+        "of what is sent from where it lies the kernel took a part: that goes a second time",
+        FRAMING,
+        (Edit(SP, "self.pieces[0] = (place, rest[step:])", "self.pieces[0] = (place, rest)"),),
+    ),
+    Mutant(
+        "places-of-before",
+        0,
+        "a send buffer is moved, and what goes between its bytes is sent elsewhere among them",
+        FRAMING,
+        (Edit(SP, "[(place - self.start, data) for", "[(place, data) for"),),
+    ),
+    Mutant(
+        "referred-without-bound",
+        0,
+        "what is sent from where it lies does not count as waiting",
+        FRAMING,
+        (Edit(SP, "        waiting = self.waiting()\n", "        waiting = len(self.data) - self.start\n"),),
+    ),
+    Mutant(
+        "bodies-in-the-checksum",
+        0,
+        "the checksum of a frame that is sent from several places is that of other bytes",
+        "native/test_core_codec.py",
+        (Edit(CODEC, "            if not lean or not _may_stay(frame[at], body):\n", "            if body:\n"),),
+    ),
+    Mutant(
+        "proposals-without-checksum",
+        0,
+        "large proposals are passed on from where they lie, where nobody has given them a checksum",
+        "native/test_core_codec.py",
+        (Edit(CODEC, "body_size >= _REFER_FROM and kind != MSG_PROP", "body_size >= _REFER_FROM"),),
     ),
     Mutant(
         "lost-peer-never-again",
