@@ -9,6 +9,7 @@ from .errors import ConfigError
 from .types import DEFAULT_CLUSTER, NO_LIMIT, NUMBER_MAX
 
 CLUSTER_BYTES = 16
+SPIN_MAX_US = 10_000  # who waits longer than that does not gain by a wake-up that is saved
 
 
 def cluster_id(name: object) -> bytes:
@@ -124,6 +125,9 @@ class Config:
     #: Node only. After this time in milliseconds, 1..2^31, a request without an outcome ends as unknown, a read as not
     #: done.
     proposal_timeout_ms: int = 10_000
+    #: Node only. Microseconds, 0..10,000, for which the engine and the thread of the log look again before they sleep.
+    #: That saves the time that a wake-up takes and costs up to two cores: only where there are cores to spare.
+    spin_us: int = 0
     #: Node only. What an exception of the state machine's ``apply`` does, other than ApplyError, which goes to the
     #: proposer: "stop" ends the node; "return" gives every Exception to the proposer. The same on all members.
     on_apply_error: str = "stop"
@@ -157,6 +161,7 @@ class Config:
         self._range("max_open_proposals", 1, 2**31 - 1)
         self._range("max_apply_bytes", 1, NO_LIMIT)
         self._range("proposal_timeout_ms", 1, 2**31)
+        self._range("spin_us", 0, SPIN_MAX_US, "microseconds; 0: nothing is looked for before a sleep")
         for name in (
             "snapshot_entries",
             "snapshot_bytes",
@@ -171,7 +176,7 @@ class Config:
             self._range("seed", 0, 2**64 - 1)
 
     def _range(self, name: str, low: int, high: int, why: str = "") -> None:
-        """``why``: what the lower limit comes from, when that is another setting."""
+        """``why``: what a limit comes from, or means."""
         value = getattr(self, name)
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
             reason = f" ({why})" if why else ""

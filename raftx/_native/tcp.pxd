@@ -69,6 +69,7 @@ cdef class TcpStreams:
     cdef readonly int64_t renewals        # of those, how many were ended in order to dial again
     cdef readonly int64_t malformed       # connections that were ended for what came over them
     cdef void wait(self, Event event, int64_t timeout, bint hungry) noexcept nogil
+    cdef bint look(self, bint hungry) noexcept nogil
     cdef void collect(self) noexcept nogil
     cdef bint waiting(self) noexcept nogil
     cdef bint next(self) noexcept nogil

@@ -164,14 +164,29 @@ class TcpStreams:
             times.append(0)
         # Rounded up: a wait that ends too early would be repeated without a pause.
         left = min(-(-min(times) // 1_000_000), POLL_MAX_MS) if times else None
-        poll = select.poll()
-        for fd in (self.wire.poller, self.out.fileno(), event.fd, *([self.inn.fileno()] if hungry else [])):
-            poll.register(fd, select.POLLIN)
-        with contextlib.suppress(OSError):  # no memory for it: there is nothing to be seen this time
-            poll.poll(left)
+        self._happens(left, hungry, event.fd)
         event.cancel()
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(event.fd)
+
+    def look(self, hungry: bool) -> bool:
+        """Whether ``wait`` would end at once, but for the event."""
+        if self.attention or (hungry and self.waiting()):
+            return True
+        if self.due == 0:
+            self.due = self._next_due(monotonic_ns())
+        if 0 <= self.due <= monotonic_ns():
+            return True
+        return self._happens(0, hungry)
+
+    def _happens(self, left: int | None, hungry: bool, *others: int) -> bool:
+        """Whether something happens to the connections or these descriptors within so many ms, None: however long."""
+        poll = select.poll()
+        for fd in (self.wire.poller, self.out.fileno(), *others, *([self.inn.fileno()] if hungry else [])):
+            poll.register(fd, select.POLLIN)
+        with contextlib.suppress(OSError):  # no memory for it: there is nothing to be seen this time
+            return bool(poll.poll(left))
+        return False
 
     def _next_due(self, now: int) -> int:
         times = [self.wire.due(), self.arrivals.sweep(now)]
@@ -503,6 +518,10 @@ class TcpStreams:
     def py_wait(self, event: Event, timeout: int = -1, hungry: bool = True) -> None:
         """Wait until the event is woken, something has happened, or for so many nanoseconds. Without the GIL."""
         self.wait(_typed(Event, event), _int64(timeout), bool(hungry))
+
+    def py_look(self, hungry: bool = True) -> bool:
+        """Whether ``py_wait`` would end at once for the connections. Without the GIL."""
+        return self.look(bool(hungry))
 
     def py_collect(self) -> None:
         """See to what has happened to the connections. Without the GIL."""

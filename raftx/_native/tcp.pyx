@@ -186,6 +186,22 @@ cdef class TcpStreams:
         if self.woken & EVENT:
             raftx_drain(event.fd)
 
+    cdef bint look(self, bint hungry) noexcept nogil:
+        # Whether ``wait`` would end at once, but for the event: what was found is for the next ``collect``.
+        cdef int fds[3]
+        if raftx_load(&self.attention) or (hungry and self.waiting()):
+            return True
+        if self.due == 0:
+            self.due = self._next_due(raftx_now())
+        if self.due >= 0 and raftx_now() >= self.due:
+            return True
+        fds[0] = self.wire.poller
+        fds[1] = self.out
+        fds[2] = self.inn if hungry else -1
+        self.woken = raftx_wait_few(fds, 3, 0)
+        self.polled = hungry
+        return self.woken != 0
+
     cdef int64_t _next_due(self, int64_t now) noexcept nogil:
         cdef int64_t next = self.wire.due(), other = self.arrivals.sweep(now)
         cdef int i
@@ -597,6 +613,13 @@ cdef class TcpStreams:
         """Wait until the event is woken, something has happened, or for so many nanoseconds. Without the GIL."""
         with nogil:
             self.wait(event, timeout, hungry)
+
+    def py_look(self, bint hungry=True):
+        """Whether ``py_wait`` would end at once for the connections. Without the GIL."""
+        cdef bint found
+        with nogil:
+            found = self.look(hungry)
+        return bool(found)
 
     def py_collect(self):
         """See to what has happened to the connections. Without the GIL."""

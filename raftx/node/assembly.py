@@ -98,6 +98,8 @@ def assemble(
     often = hasattr(outside.transport, "report")
     tell = functools.partial(tell_news, config.id, outside.transport, line.link, disagreements, chronicle)
     wal: Wal | None = getattr(storage, "wal", None)
+    if wal is not None:
+        wal.spin_ns = outside.config.spin_us * 1000
     parts = Parts(
         incarnation=opened.loaded.incarnation,
         life=opened.life,

@@ -102,6 +102,8 @@ cdef class Engine(Runner):
     cdef int verdict
     cdef size_t unsent
     cdef bint slept
+    cdef int64_t spin_ns, spins_to
+    cdef Clock stopwatch
 
     cdef int finish(self) except -1 nogil
     cdef bint something_waits(self) noexcept nogil

@@ -153,10 +153,8 @@ class Engine(Runner):
         self.max_chunk = max(1, settings.max_message_bytes)
         #: when each reason to refuse a message was told last, 0 for never
         self.odd_told = array("q", bytes(8 * REASONS_MAX))
-        #: and when a snapshot was told last that cannot be taken
-        self.untaken_told = 0
-        #: the last of this node's own proposals that was passed on
-        self.passed = 0
+        self.untaken_told = 0  # and when a snapshot was told last that cannot be taken
+        self.passed = 0  # the last of this node's own proposals that was passed on
         self.max_frame_bytes = max_frame_bytes
         self.hellos = Hellos()
         self.transfers = Transfers(core, self.out, self.peers, takes_snapshots)
@@ -187,15 +185,13 @@ class Engine(Runner):
         self.shown_term = self.shown_lead = self.shown_transferee = 0
         self.shown_role = -1
         self.begun = self.stopping = self.slept = False
-        #: proposals wait until something commits
-        self.blocked = False
+        self.blocked = False  # proposals wait until something commits
         #: the messages of the present frame are not all taken; its sender is a member; what was thought of its life
         self.in_frame = self.of_member = False
         self.verdict = 0
-        #: chunks of proposals that were passed on in this round, which may turn out not to be sent
-        self.unsent = 0
-        #: the first write that may have told the disk that this node is not in doubt any more
-        self.doubted_to = 0
+        self.unsent = 0  # chunks of proposals that were passed on in this round, which may turn out not to be sent
+        self.doubted_to = 0  # the first write that may have told the disk that this node is not in doubt any more
+        self.spin_ns, self.spins_to, self.stopwatch = settings.spin_us * 1000, 0, Clock()
 
     # --- the loop --------------------------------------------------------------------------------
 
@@ -230,7 +226,11 @@ class Engine(Runner):
         return self.finish() if self.stopping else 1
 
     def rest(self) -> int:
-        """Sleep until something has arrived or a tick is due."""
+        """Sleep until something has arrived or a tick is due; before that, look for ``spin_ns``, by the system's clock."""
+        self.spins_to = self.stopwatch.now() + self.spin_ns if self.spin_ns != 0 else 0
+        while self.spin_ns != 0 and self.stopwatch.now() < self.spins_to and self.clock.now() < self.next_tick:
+            if self.link.look(not self.applies.lacks(ROWS_KEPT)) or self.something_waits():
+                return 0
         timeout = self.idle_for()
         if timeout != 0:
             self.link.wait(self.event, timeout, not self.applies.lacks(ROWS_KEPT))

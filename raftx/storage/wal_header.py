@@ -1,4 +1,4 @@
-"""The header of a segment and a slot of the mark, filled in without the GIL.
+"""The headers of a segment and of a batch, and a slot of the mark, filled in without the GIL.
 
 The header of a log that begins anew is made from the record of a snapshot: a membership is the same bytes in such a
 record and in a header (ConfState.encode); nothing else of the record is used.
@@ -11,6 +11,20 @@ from .._native.memory import Buffer
 from ..errors import Corruption
 from . import wal_reader
 from .wal_format import (
+    BATCH_CHAIN_AT,
+    BATCH_CHECKED,
+    BATCH_COMMIT_AT,
+    BATCH_CRC_AT,
+    BATCH_FLAGS_AT,
+    BATCH_INCARNATION_AT,
+    BATCH_KIND_AT,
+    BATCH_LENGTH_AT,
+    BATCH_MAGIC,
+    BATCH_MAGIC_AT,
+    BATCH_NUMBER_AT,
+    BATCH_SEGMENT_AT,
+    BATCH_TERM_AT,
+    BATCH_VOTE_AT,
     BLOCK,
     HEAD_BASE_AT,
     HEAD_BASE_TERM_AT,
@@ -64,6 +78,27 @@ def fill_head(header: Buffer, segment: int, chain: int, first: int, size: int, o
     header.set_u64(HEAD_SIZE_AT, size)
     header.set_u64(HEAD_OLDEST_AT, oldest)
     header.set_u32(HEAD_CRC_AT, header.crc(HEAD_USED_AT, HEAD_CHECKED))
+    return 0
+
+
+def fill_batch(batch: Buffer, length: int, term: int, vote: int, commit: int, flags: int) -> int:
+    """What does not depend on the place of a batch, but for its kind and what is computed of its entries."""
+    batch.set_u32(BATCH_MAGIC_AT, BATCH_MAGIC)
+    batch.set_u64(BATCH_LENGTH_AT, length)
+    batch.set_u64(BATCH_TERM_AT, term)
+    batch.set_u64(BATCH_VOTE_AT, vote)
+    batch.set_u64(BATCH_COMMIT_AT, commit)
+    batch.set_u32(BATCH_FLAGS_AT, flags)
+    return 0
+
+
+def seal_batch(batch: Buffer, chain: int, number: int, incarnation: int, segment: int) -> int:
+    """What depends on its place, and the checksum."""
+    batch.set_u32(BATCH_CHAIN_AT, chain)
+    batch.set_u64(BATCH_NUMBER_AT, number)
+    batch.set_u64(BATCH_INCARNATION_AT, incarnation)
+    batch.set_u64(BATCH_SEGMENT_AT, segment)
+    batch.set_u32(BATCH_CRC_AT, batch.crc(BATCH_KIND_AT, BATCH_CHECKED))
     return 0
 
 

@@ -9,11 +9,9 @@ from .writes cimport BaseQueue, DiskGauges, WriteQueue
 
 cdef int WAIT
 cdef int RESERVE_CODE, RESERVE_FAILED, RESERVE_MAKING, RESERVE_READY, RESERVE_TROUBLE
-cdef uint32_t BATCH_IN_DOUBT, BATCH_MAGIC, ENTRY_SNAPSHOT, KIND_ENTRIES, KIND_RESTORE, MARK_SLOTS
+cdef uint32_t BATCH_IN_DOUBT, ENTRY_SNAPSHOT, KIND_ENTRIES, KIND_RESTORE, MARK_SLOTS
 cdef uint64_t BATCH_HEADER, BLOCK, SECTOR, ZERO_BELOW, ZERO_STEP
-cdef uint64_t BATCH_CHAIN_AT, BATCH_CHECKED, BATCH_COMMIT_AT, BATCH_COUNT_AT, BATCH_CRC_AT, BATCH_FLAGS_AT
-cdef uint64_t BATCH_INCARNATION_AT, BATCH_KIND_AT, BATCH_LENGTH_AT, BATCH_MAGIC_AT, BATCH_NUMBER_AT
-cdef uint64_t BATCH_RECORDS_CRC_AT, BATCH_SEGMENT_AT, BATCH_TERM_AT, BATCH_VOTE_AT, BATCH_ZEROS_AT
+cdef uint64_t BATCH_COUNT_AT, BATCH_CRC_AT, BATCH_KIND_AT, BATCH_RECORDS_CRC_AT, BATCH_ZEROS_AT
 cdef uint64_t ENTRY_HEADER, RECORD_INDEX, RECORD_KIND, RECORD_LENGTH
 cdef int64_t OPERATION_WRITE, OPERATION_SYNC, OPERATION_ZERO, OPERATION_SEGMENT, OPERATION_MARK, OPERATION_PLACE
 cdef int64_t ASK_NS, CHECK_NS, MARK_IDLE_NS, PAUSE_NS
@@ -37,7 +35,8 @@ cdef class Wal(Runner):
     cdef int64_t started, again, written_at, next_check
     cdef Directory directory
     cdef Buffer staging, segment_header, staged_header, slot, highest
-    cdef Clock clock
+    cdef Clock clock, stopwatch
+    cdef public int64_t spin_ns
     cdef WriteQueue queue
     cdef BaseQueue bases
     cdef DiskGauges gauges
@@ -46,6 +45,8 @@ cdef class Wal(Runner):
     cdef int take_due(self) except -1 nogil
     cdef int finish(self) noexcept nogil
     cdef int64_t rest_time(self) noexcept nogil
+    @cython.locals(until=int64_t)
+    cdef bint spin(self) noexcept nogil
     cdef bint has_news(self) noexcept nogil
     cdef bint is_stopped(self) noexcept nogil
     cdef int stage(self, uint32_t kind, uint64_t term, uint64_t vote, uint64_t commit, uint32_t flags,

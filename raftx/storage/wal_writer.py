@@ -29,24 +29,12 @@ from .protocol import (
 )
 from .reserve import Reserve
 from .wal_format import (
-    BATCH_CHAIN_AT,
-    BATCH_CHECKED,
-    BATCH_COMMIT_AT,
     BATCH_COUNT_AT,
     BATCH_CRC_AT,
-    BATCH_FLAGS_AT,
     BATCH_HEADER,
     BATCH_IN_DOUBT,
-    BATCH_INCARNATION_AT,
     BATCH_KIND_AT,
-    BATCH_LENGTH_AT,
-    BATCH_MAGIC,
-    BATCH_MAGIC_AT,
-    BATCH_NUMBER_AT,
     BATCH_RECORDS_CRC_AT,
-    BATCH_SEGMENT_AT,
-    BATCH_TERM_AT,
-    BATCH_VOTE_AT,
     BATCH_ZEROS_AT,
     BLOCK,
     KIND_ENTRIES,
@@ -155,6 +143,9 @@ class Wal(Runner):
         #: somebody calls rounds: what is short is tried again, until the engine says stop
         self.patient = self.stopping = False
         self.written_at = self.next_check = 0
+        #: for so many nanoseconds it is looked for news before its thread sleeps
+        self.spin_ns = 0
+        self.stopwatch = Clock()
 
     def resume(self, segment: int, offset: int, size: int, number: int, crc: int, incarnation: int) -> None:
         """Go on behind what a recovery found."""
@@ -270,7 +261,9 @@ class Wal(Runner):
         return 0
 
     def rest(self) -> int:
-        """Sleep until a round would find something."""
+        """Sleep until a round would find something; before that, look for it for a while, if told to."""
+        if self.spin_ns != 0 and self.spin():
+            return 0
         timeout = self.idle_for()
         if timeout != 0:
             self.queue.event.wait(timeout)
@@ -286,6 +279,14 @@ class Wal(Runner):
         if timeout == 0:
             self.queue.event.cancel()
         return timeout
+
+    def spin(self) -> bool:
+        """Look again and again, by the system's clock: whether something has come."""
+        until = self.stopwatch.now() + self.spin_ns
+        while not self.has_news():
+            if self.stopwatch.now() >= until:
+                return False
+        return True
 
     def rest_time(self) -> int:
         """How long nothing is due, if nothing comes: nanoseconds, -1 for ever."""
@@ -322,15 +323,10 @@ class Wal(Runner):
         self.staging.fill(BATCH_HEADER)
         self.staging.put_spans(spans)
         length = self.staging.size - BATCH_HEADER
-        self.staging.set_u32(BATCH_MAGIC_AT, BATCH_MAGIC)
+        wal_header.fill_batch(self.staging, length, term, vote, commit, flags)
         self.staging.set_u32(BATCH_RECORDS_CRC_AT, self.staging.records_crc(BATCH_HEADER, length))
         self.staging.set_u32(BATCH_COUNT_AT, self.staging.check_records(BATCH_HEADER, length, False))
         self.staging.set_u32(BATCH_ZEROS_AT, wal_reader.count_zero_sectors(self.staging, self.staging.size))
-        self.staging.set_u64(BATCH_LENGTH_AT, length)
-        self.staging.set_u64(BATCH_TERM_AT, term)
-        self.staging.set_u64(BATCH_VOTE_AT, vote)
-        self.staging.set_u64(BATCH_COMMIT_AT, commit)
-        self.staging.set_u32(BATCH_FLAGS_AT, flags)
         self.note_indexes(length)
         if self.staged_base != 0:
             kind = KIND_RESTORE
@@ -361,11 +357,7 @@ class Wal(Runner):
 
     def seal(self) -> int:
         """The batch has its place: fill in what depends on it, and the checksum."""
-        self.staging.set_u32(BATCH_CHAIN_AT, self.previous_crc)
-        self.staging.set_u64(BATCH_NUMBER_AT, self.batch_number + 1)
-        self.staging.set_u64(BATCH_INCARNATION_AT, self.incarnation)
-        self.staging.set_u64(BATCH_SEGMENT_AT, self.segment)
-        self.staging.set_u32(BATCH_CRC_AT, self.staging.crc(BATCH_KIND_AT, BATCH_CHECKED))
+        wal_header.seal_batch(self.staging, self.previous_crc, self.batch_number + 1, self.incarnation, self.segment)
         self.step = STEP_WRITE
         return 0
 

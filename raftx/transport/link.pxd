@@ -32,6 +32,7 @@ cdef class Link:
     cdef int wait(self, Event event, int64_t timeout, bint hungry) except -1 nogil
     cdef int collect(self) except -1 nogil
     cdef int flush(self) except -1 nogil
+    cdef bint look(self, bint hungry) noexcept nogil
 
 @cython.final
 cdef class QueueLink(Link):

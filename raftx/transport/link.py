@@ -105,6 +105,10 @@ class Link:
         event.wait(timeout)
         return 0
 
+    def look(self, hungry: bool) -> bool:
+        """Whether ``wait`` would end at once for what a link's own connections need; False for a link without any."""
+        return False
+
     def collect(self) -> int:
         """See to the connections, if they are this thread's to see to. Before ``next``; waits for nothing."""
         return 0

@@ -73,6 +73,9 @@ class SealedLink(Link):
     def wait(self, event: Event, timeout: int, hungry: bool) -> int:
         return self.inner.wait(event, timeout, hungry)
 
+    def look(self, hungry: bool) -> bool:
+        return self.inner.look(hungry)
+
     def collect(self) -> int:
         return self.inner.collect()
 

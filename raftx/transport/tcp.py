@@ -90,6 +90,9 @@ class TcpLink(Link):
         self.streams.wait(event, timeout, hungry)
         return 0
 
+    def look(self, hungry: bool) -> bool:
+        return self.streams.look(hungry)
+
     def collect(self) -> int:
         self.streams.collect()
         return 0

@@ -166,6 +166,32 @@ def test_who_is_hungry_for_nothing_is_not_woken_by_frames(stepped):
     made.until(lambda: made.frames == [b"x"] * 3)
 
 
+def test_a_look_finds_what_a_sleep_would_end_for(stepped):
+    """It waits for nothing, and takes nothing away: the next round finds it."""
+    made = stepped()
+    one = made.come()
+    made.until(lambda: made.arrivals.py_count() == 1)
+    made.until(lambda: not made.streams.py_look())
+    one.sendall(message(b"frame"))
+    deadline = time.monotonic() + WAIT
+    while not made.streams.py_look():
+        assert time.monotonic() < deadline
+    assert not made.streams.py_look(False)  # there is no room for frames
+    assert made.streams.py_look() and made.streams.py_look()
+    made.streams.py_collect()
+    assert made.streams.py_next() == b"frame"
+    assert made.streams.py_look()  # who takes frames has to ask until there is none
+    assert made.streams.py_next() is None
+    made.until(lambda: not made.streams.py_look())
+    other = made.come()
+    while not made.streams.py_look(False):
+        assert time.monotonic() < deadline
+    made.until(lambda: made.arrivals.py_count() == 2)
+    one.close()
+    other.close()
+    made.until(lambda: made.arrivals.py_count() == 0)
+
+
 @pytest.mark.parametrize("proven", [True, False])
 def test_strangers_have_so_much_time(stepped, proven):
     made = stepped(stranger_ms=150)

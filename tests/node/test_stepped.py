@@ -11,9 +11,9 @@ from tests.helpers.storages import founded
 pytestmark = pytest.mark.usefixtures("nothing_waits")
 
 
-def story(impl):
+def story(impl, **settings):
     """What is sent in an election, with some proposals and the clean stop of the leader."""
-    world = World(impl)
+    world = World(impl, **settings)
     leader = world.leader()
     futures = [leader.propose(b"%d" % i) for i in range(5)]
     futures.append(leader.propose_many([b"a", b"b"]))
@@ -40,6 +40,14 @@ def test_whole_nodes_in_one_thread(impl):
     first = story(impl)
     assert len(first) > 50
     assert story(impl) == first
+
+
+def test_a_stepped_node_looks_for_nothing_before_a_sleep(impl):
+    """It has no sleeps: what is to spin does the same rounds at the same times."""
+    assert story(impl, spin_us=10_000) == story(impl)
+    for wrong in (-1, 10_001, 1.5, True):
+        with pytest.raises(impl.ConfigError, match=r"spin_us must be an integer in 0\.\.10000 .microseconds; 0: "):
+            impl.Config(id=1, spin_us=wrong)
 
 
 def test_both_modes_send_the_same(impl):

@@ -106,6 +106,13 @@ MUTANTS = (
         (Edit(CODEC, "body_size >= _REFER_FROM and kind != MSG_PROP", "body_size >= _REFER_FROM"),),
     ),
     Mutant(
+        "looks-past-frames",
+        0,
+        "who looks before it sleeps does not see that a frame has come",
+        STREAMS,
+        (Edit(TCP, "        return self._happens(0, hungry)\n", "        return self._happens(0, False)\n"),),
+    ),
+    Mutant(
         "lost-peer-never-again",
         0,
         "a peer whose connection has ended is not dialled again",
@@ -163,7 +170,7 @@ MUTANTS = (
         0,
         "a node that has no room for frames does not sleep while some wait",
         STREAMS,
-        (Edit(TCP, "*([self.inn.fileno()] if hungry else [])", "*([self.inn.fileno()] if timeout else [])"),),
+        (Edit(TCP, "*([self.inn.fileno()] if hungry else [])", "*([self.inn.fileno()] if left != 0 else [])"),),
     ),
     Mutant(
         "added-while-it-sleeps",
