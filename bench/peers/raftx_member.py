@@ -9,6 +9,7 @@ import collections
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from bench.peers.spoken import serve, summary
@@ -27,36 +28,35 @@ def load(node: Node[int], outstanding: int, seconds: float, size: int, mode: str
     many = mode == "many"
     parts = min(BATCHES, outstanding) if many else outstanding
     batch = [data] * (outstanding // parts)
+    # Names of this function, and no calls of its own in the loop: the load shares its core with what is measured.
+    propose: Callable[[Any], Any] = node.propose_many if many else node.propose
+    what: Any = batch if many else data
     window: collections.deque[tuple[float, Any]] = collections.deque()
     latencies: list[float] = []
     failed, why = 0, ""
-    now = time.perf_counter
-
-    def take() -> None:
-        nonlocal failed, why
-        since, future = window.popleft()
-        try:
-            future.result(WAIT_S)
-            latencies.append((now() - since) * 1e6)
-        except Exception as error:
-            failed += len(batch)
-            why = f"{type(error).__name__}: {error}"
-            time.sleep(LAST_S)
+    now, add, oldest, ended = time.perf_counter, window.append, window.popleft, latencies.append
 
     before = node.status()
     started = now()
     end = started + seconds
-    while now() < end:
-        while len(window) < parts:
-            window.append((now(), node.propose_many(batch) if many else node.propose(data)))
-        take()
-        # What has ended meanwhile is taken at once, so that waiting for the oldest does not thin out the load.
-        while window and window[0][1].done():
-            take()
-    elapsed = now() - started
-    counted = len(latencies)
-    while window:
-        take()
+    elapsed, counted, limit = 0.0, 0, parts
+    while window or limit:
+        for _ in range(limit - len(window)):
+            add((now(), propose(what)))
+        # The oldest is waited for; what has ended meanwhile is taken with it, so that this does not thin out the load.
+        while True:
+            since, future = oldest()
+            try:
+                future.result(WAIT_S)
+                ended((now() - since) * 1e6)
+            except Exception as error:
+                failed += len(batch)
+                why = f"{type(error).__name__}: {error}"
+                time.sleep(LAST_S)
+            if not window or not window[0][1].done():
+                break
+        if limit and now() >= end:
+            elapsed, counted, limit = now() - started, len(latencies), 0
     after = node.status()
     answer = summary(counted * len(batch), elapsed, latencies[:counted], failed, why)
     answer["frames_dropped"] = after.frames_dropped - before.frames_dropped
