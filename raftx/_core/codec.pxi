@@ -12,7 +12,7 @@ cdef enum:
     KIND_MEET = 38
     KIND_CHANGE = 40
     KIND_SEEN = 43
-    REFER_FROM = 16 << 10   # a body of so many bytes need not be copied into a frame
+    REFER_FROM = 256 << 10  # a body of so many bytes need not be copied into a frame
     ENTRY_KINDS = 3         # as etcd has them, of entries that stand in a log; the next one is a snapshot's
     SESSION_ENTRY = 4       # and raftx's own
 

@@ -70,7 +70,7 @@ _SHORT, _BAD_MAGIC, _BAD_VERSION, _CLUSTER, _GROUP, _RECIPIENT, _LENGTH, _CHECKS
     range(1, 13)
 )
 _IDENTITY = 13  # its connection is another member's. The next two are a link's to find (_native/seal.py)
-_REFER_FROM = 16 << 10  # a body of so many bytes need not be copied into a frame
+_REFER_FROM = 256 << 10  # a body of so many bytes need not be copied into a frame
 _WIRE_KINDS = frozenset(MESSAGE_NAMES) - LOCAL_KINDS
 _LOG_KINDS = (ENTRY_NORMAL, ENTRY_SESSION, ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2)
 

@@ -537,7 +537,7 @@ def test_garbage_raises_nothing_else(impl: Any, core: Any, seed: int) -> None:
 def test_a_frame_in_parts_is_the_same_frame(core):
     """Bodies that stay where they are: put in their places, they make up the frame that is encoded in one piece."""
     sender, receiver = pair(core)
-    large = [core.Entry(11 + i, 2, bytes([i]) * (9 << 10)) for i in range(3)]
+    large = [core.Entry(11 + i, 2, bytes([i]) * (140 << 10)) for i in range(3)]
     small = core.Message(HEARTBEAT, term=9, commit=3)
     lots = [
         [core.Message(APP, term=9, log_term=1, index=10, commit=4, entries=large)],
@@ -563,7 +563,7 @@ def test_a_frame_in_parts_is_the_same_frame(core):
 def test_proposals_are_copied_however_large_they_are(core):
     """They get their checksums in the frame."""
     sender, receiver = pair(core)
-    bare = core.Message(PROP, entries=[core.Entry(0, 0, b"x" * (64 << 10))])
+    bare = core.Message(PROP, entries=[core.Entry(0, 0, b"x" * (300 << 10))])
     own, parts = sender.encode_parts(2, [bare])
     assert parts == []
     assert receiver.decode(own)[0].entries == bare.entries
