@@ -226,7 +226,7 @@ class Engine(Runner):
         return self.finish() if self.stopping else 1
 
     def rest(self) -> int:
-        """Sleep until something has arrived or a tick is due; before that, look for ``spin_ns``, by the system's clock."""
+        """Sleep until something has arrived or a tick is due; before that, look for ``spin_ns``, by the real clock."""
         self.spins_to = self.stopwatch.now() + self.spin_ns if self.spin_ns != 0 else 0
         while self.spin_ns != 0 and self.stopwatch.now() < self.spins_to and self.clock.now() < self.next_tick:
             if self.link.look(not self.applies.lacks(ROWS_KEPT)) or self.something_waits():

@@ -22,7 +22,7 @@ from ..storage.wal_format import EARLIER, REMOVED, REMOVED_LIFE
 from ..types import FLAG_REJECT, LEADER, MEMBERS_MAX, MSG_KNOWN, MSG_MEET
 from .channels import ApplyQueue
 from .peers import PeerTable
-from .rows import ASK, JOINED_ANY, JOINED_UNKNOWN, ORIGIN_UNIT, OWN, PLACES, REBUILT, STRANGER
+from .rows import ASK, JOINED_ANY, JOINED_UNKNOWN, MET_STORE, ORIGIN_UNIT, OWN, PLACES, REBUILT, STRANGER
 
 QUEUED = 64  # introductions that may wait for the disk; what comes beyond is dropped, and comes again
 WAIT_TIMEOUTS = 3  # election timeouts after which a life begins that too few others know,
@@ -329,7 +329,9 @@ class Meetings:
             # The storage has not kept it: the member's word has to do.
             self.peers.joined[place] = m.context - 1 if m.context else 0
         if m.context == 0 and not self.knows_members():
-            return 0  # it does not know which entry has added it: who may be behind knows less than it seems
+            # It does not know which entry has added it, and who may be behind knows less than it seems: on another
+            # store it may be one that was added since. But we may need its vote, so one that was met so is that still.
+            return self.put_meet(m, life, MET_STORE, self.peers.joined[place])
         if m.context != 0 and m.context - 1 != self.peers.joined[place]:
             # Of a member that had this id before, and was removed; or this one was added again, and we do not know yet.
             return self.answer(m.sender, life, REMOVED_LIFE, REMOVED) if m.context <= self.peers.joined[place] else 0

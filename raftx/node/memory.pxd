@@ -7,7 +7,7 @@ from .channels cimport CommandQueue
 from .meetings cimport MeetQueue
 
 cdef int WAIT
-cdef uint64_t OWN, STRANGER, REBUILT, REMOVED_LIFE
+cdef uint64_t MET_STORE, OWN, STRANGER, REBUILT, REMOVED_LIFE
 cdef int LATER, REMOVED
 cdef int64_t ASK_NS
 cdef int CELL_STOP

@@ -17,7 +17,7 @@ from ..storage.protocol import Met
 from ..storage.wal_format import LATER, REMOVED, REMOVED_LIFE
 from .channels import CommandQueue
 from .meetings import MeetQueue
-from .rows import OWN, REBUILT, STRANGER
+from .rows import MET_STORE, OWN, REBUILT, STRANGER
 
 ASK_NS = 1_000_000  # before a disk is asked again whether it has finished
 CELL_STOP = 0
@@ -78,6 +78,9 @@ class Memory(Runner):
         if self.queue.flags(self.row) & STRANGER != 0:
             if self.ledger.was(sender, word0, word1, joined):
                 return self.say(REMOVED_LIFE, REMOVED)
+            self.row += 1
+            return 0
+        if self.queue.flags(self.row) & MET_STORE != 0 and not self.ledger.holds(sender, word0, word1, joined):
             self.row += 1
             return 0
         why = self.ledger.refusal(sender, life, word0, word1, self.queue.flags(self.row) & REBUILT != 0, joined)

@@ -24,6 +24,7 @@ ROW_UNLED = 19
 # Rows that must have room in the queue of the apply thread, or what arrives waits: what the engine itself has to tell
 ROWS_KEPT = 8
 
+MET_STORE = 16  # for the memory: the sender does not know which entry has added it: it counts on a store that was met
 ASK = 8  # in a Meet: its recipient is to introduce itself, too
 OWN = 4  # for the memory: of this node itself, which has learned which entry has added it
 STRANGER = 2  # for the memory: its sender is no member, as far as is applied here

@@ -26,6 +26,7 @@ cdef class Ledger:
     @cython.locals(row=int)
     cdef int find(self, uint64_t id) noexcept nogil
     @cython.locals(row=int)
+    cdef bint holds(self, uint64_t id, uint64_t word0, uint64_t word1, uint64_t joined) noexcept nogil
     cdef bint knows(self, uint64_t id, uint64_t life, uint64_t word0, uint64_t word1, uint64_t joined) noexcept nogil
     @cython.locals(row=int, lives=uint64_t, before=uint64_t)
     cdef int refusal(

@@ -85,8 +85,12 @@ class Ledger:
 
     def knows(self, id: int, life: int, word0: int, word1: int, joined: int) -> bool:
         """Whether this is what was learned last of that member."""
+        return self.holds(id, word0, word1, joined) and self.lives[self.find(id)] == life
+
+    def holds(self, id: int, word0: int, word1: int, joined: int) -> bool:
+        """Whether the member that this entry has added was met on that store."""
         row = self.find(id)
-        if row < 0 or self.lives[row] != life or self.joined[row] != joined:
+        if row < 0 or self.joined[row] != joined:
             return False
         return self.stores0[row] == word0 and self.stores1[row] == word1
 

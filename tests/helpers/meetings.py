@@ -13,11 +13,11 @@ REBUILT = 1
 MASK = 2**48 - 1
 
 
-def introduction(impl: ModuleType, store: bytes, rebuilt: bool = False) -> Any:
-    """What one of the first members says that lives on that store (16 bytes)."""
+def introduction(impl: ModuleType, store: bytes, rebuilt: bool = False, added: bool = True) -> Any:
+    """What one of the first members says that lives on that store (16 bytes). added: it knows that it is one."""
     number = int.from_bytes(store, "little")
     first, second, third = number & MASK, number >> 48 & MASK, number >> 96
-    return impl.Message(MEET, index=first, log_term=second, commit=third, hint=REBUILT if rebuilt else 0, context=1)
+    return impl.Message(MEET, index=first, log_term=second, commit=third, hint=REBUILT * rebuilt, context=int(added))
 
 
 def life(node: Any) -> int:

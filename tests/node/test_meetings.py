@@ -347,6 +347,24 @@ def test_only_a_member_that_means_this_life_can_end_it(impl):
     world.close()
 
 
+def test_who_does_not_know_what_added_it_counts_where_nobody_leads_on_a_store_that_was_met(impl, tmp_path):
+    """On another store it may be one that was added since, and a member that is behind cannot tell."""
+    world = world_on_disk(impl, tmp_path)
+    leader = world.leader()
+    world.until(lambda: begun(world.nodes.values()))
+    one, other = (id for id in world.ids if id != leader.id)
+    store, present = world.storages[other].ledger.py_slot()[48:64], life(world.nodes[other])
+    for each in (leader.id, other):
+        world.nodes[each].close()
+    senders = world.nodes[one]._parts.engine.peers
+    for number, on, counts in ((later(present, 1), bytes([9] * 16), False), (later(present, 2), store, True)):
+        frame = impl._core.Codec(leader.config.cluster, other, number)
+        world.receive[one](frame.encode(one, [introduction(impl, on, added=False)]))
+        world.for_rounds(20)
+        assert (senders.py_incarnation(other) == number) is counts
+    world.close()
+
+
 class Remembering:
     """A storage of somebody's own: all but what it is to remember is a MemoryStorage's."""
 

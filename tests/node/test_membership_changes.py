@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -401,6 +402,38 @@ def test_a_group_that_shrank_goes_on_after_a_restart(group, killed, tmp_path):
     again = all.start(1)
     eventually(lambda: again.is_leader)
     assert voters(again) == (1,)
+
+
+def test_two_go_on_though_the_newcomer_has_forgotten_what_added_it(group, tmp_path):
+    """The power went before that was on its disk. It is needed for a leader, and only a leader could tell it again."""
+    all = group()
+    all.found(1)
+    first = all.start(1)
+    first.wait_leader(10)
+    all.join(2)
+    all.start(2)
+    first.add_voter(2, "mem:2").result(30)
+    for id in (1, 2):
+        all.nodes.pop(id).close()
+    lives = module(all.raftx, "storage.lives")
+    path = tmp_path / "2" / "lives"
+    kept = max((lives.decode(slot) for slot in _slots(lives, path)), key=lambda slot: slot.number)
+    assert 2 in kept.met
+    kept = dataclasses.replace(kept, met={id: met for id, met in kept.met.items() if id != 2})
+    slots = [dataclasses.replace(kept, number=kept.number + n).ledger(None).py_slot() for n in (1, 2)]
+    slots.sort(key=lambda slot: lives.decode(slot).number % 2)
+    path.write_bytes(b"".join([slot.ljust(lives.SLOT_BYTES, b"\0") for slot in slots]))
+    all.start(1, 2)
+    all.leader().propose(b"x").result(20)
+    for id in (1, 2):
+        all.nodes.pop(id).close()
+    # It was told again.
+    assert [2 in lives.decode(slot).met for slot in _slots(lives, path)] == [True, True]
+
+
+def _slots(lives, path):
+    data = path.read_bytes()
+    return [data[at : at + lives.SLOT_BYTES] for at in range(0, len(data), lives.SLOT_BYTES)]
 
 
 def test_a_founder_whose_cluster_has_grown_is_rebuilt_as_a_member_of_it(group, tmp_path):

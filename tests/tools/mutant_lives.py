@@ -31,6 +31,26 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "newcomer-believed-by-who-is-behind",
+        0,
+        "a member that does not know what added it is believed on any store, by a member that may be behind",
+        NODE,
+        (Edit(MEMORY, "        if self.queue.flags(self.row) & MET_STORE != 0 and not ", "        if False and not "),),
+    ),
+    Mutant(
+        "newcomer-believed-by-leaders-alone",
+        0,
+        "two members that need each other never meet when one has forgotten which entry has added it",
+        "node/test_membership_changes.py",
+        (
+            Edit(
+                MEETINGS,
+                "            return self.put_meet(m, life, MET_STORE, self.peers.joined[place])\n",
+                "            return 0\n",
+            ),
+        ),
+    ),
+    Mutant(
         "half-is-enough",
         0,
         "a life takes part that half of the others know: two such halves may have nobody in common",
