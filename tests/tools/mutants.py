@@ -129,6 +129,7 @@ SUITE = (
     "consensus/test_doubt.py",
     "node/test_contact.py",
     "native/test_wire.py",
+    "native/test_core_codec.py",
     "native/test_sp.py",
     "native/test_seal.py",
     "native/test_tcp.py",
