@@ -20,6 +20,7 @@ def draw(rows: list[dict[str, Any]], systems: list[System], directory: Path) -> 
         return "no plots: matplotlib is missing (pip install matplotlib)"
     matplotlib.use("svg")
     matplotlib.rcParams["svg.hashsalt"] = "raftx"  # the same figures give the same file
+    matplotlib.rcParams["svg.fonttype"] = "none"  # text stays text
     from matplotlib import pyplot
 
     directory.mkdir(parents=True, exist_ok=True)
