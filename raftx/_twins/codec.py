@@ -70,14 +70,14 @@ _SHORT, _BAD_MAGIC, _BAD_VERSION, _CLUSTER, _GROUP, _RECIPIENT, _LENGTH, _CHECKS
     range(1, 13)
 )
 _IDENTITY = 13  # its connection is another member's. The next two are a link's to find (_native/seal.py)
-_REFER_FROM = 256 << 10  # a body of so many bytes need not be copied into a frame
+REFER_FROM = 256 << 10  # a body of so many bytes need not be copied into a frame
 _WIRE_KINDS = frozenset(MESSAGE_NAMES) - LOCAL_KINDS
 _LOG_KINDS = (ENTRY_NORMAL, ENTRY_SESSION, ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2)
 
 
 def _may_stay(kind: int, body_size: int) -> bool:
     """Of proposals a checksum is still to be written, so they are copied; a small body is cheaper to copy."""
-    return body_size >= _REFER_FROM and kind != MSG_PROP
+    return body_size >= REFER_FROM and kind != MSG_PROP
 
 
 @final

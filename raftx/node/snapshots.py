@@ -159,6 +159,7 @@ class Snapshotter:
 
     def run(self) -> None:
         """Rounds, until ``stop``."""
+        self._sleeps = True
         while self.round():
             self.rest()
             if self.idle_for():

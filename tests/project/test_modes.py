@@ -34,7 +34,7 @@ def test_without_a_mode():
 WRONG = "import pytest\npytestmark = pytest.mark.once\n\ndef test_on_each(core):\n    pass\n"
 OTHERS = ["test_by_the_mode_of_the_run", "test_without_a_mode"]
 # What a test that does not depend on the mode may ask the package of the run itself.
-OF_THE_PACKAGE = {"COMPILED", "__all__", "__file__", "__version__", "_core", "_pure", "errors", "types"}
+OF_THE_PACKAGE = {"COMPILED", "_LATER", "__all__", "__file__", "__version__", "_core", "_pure", "errors", "types"}
 
 
 def pytest_on(directory: Path, text: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

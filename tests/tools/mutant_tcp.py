@@ -103,7 +103,7 @@ MUTANTS = (
         0,
         "large proposals are passed on from where they lie, where nobody has given them a checksum",
         "native/test_core_codec.py",
-        (Edit(CODEC, "body_size >= _REFER_FROM and kind != MSG_PROP", "body_size >= _REFER_FROM"),),
+        (Edit(CODEC, "body_size >= REFER_FROM and kind != MSG_PROP", "body_size >= REFER_FROM"),),
     ),
     Mutant(
         "looks-past-frames",
