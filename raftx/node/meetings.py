@@ -329,8 +329,9 @@ class Meetings:
             # The storage has not kept it: the member's word has to do.
             self.peers.joined[place] = m.context - 1 if m.context else 0
         if m.context == 0 and not self.knows_members():
-            # It does not know which entry has added it, and who may be behind knows less than it seems: on another
-            # store it may be one that was added since. But we may need its vote, so one that was met so is that still.
+            # It does not know which entry has added it, and this member may be behind: on another store it may be one
+            # that was added since. On a store that was met as that of this very member it is still the same one, and
+            # has to count: there may be no leader without its vote.
             return self.put_meet(m, life, MET_STORE, self.peers.joined[place])
         if m.context != 0 and m.context - 1 != self.peers.joined[place]:
             # Of a member that had this id before, and was removed; or this one was added again, and we do not know yet.
