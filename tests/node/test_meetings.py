@@ -365,6 +365,21 @@ def test_who_does_not_know_what_added_it_counts_where_nobody_leads_on_a_store_th
     world.close()
 
 
+def test_who_does_not_know_what_added_it_and_was_never_met_counts_where_somebody_leads_alone(impl, tmp_path):
+    world = world_on_disk(impl, tmp_path, absent=(3,))
+    leader = world.leader()
+    world.until(lambda: begun(world.nodes.values()))
+    one = next(id for id in world.nodes if id != leader.id)
+    world.nodes[leader.id].close()
+    frame = impl._core.Codec(leader.config.cluster, 3, later(0)).encode(
+        one, [introduction(impl, bytes([9] * 16), added=False)]
+    )
+    world.receive[one](frame)
+    world.for_rounds(20)
+    assert world.nodes[one]._parts.engine.peers.py_incarnation(3) != later(0)
+    world.close()
+
+
 class Remembering:
     """A storage of somebody's own: all but what it is to remember is a MemoryStorage's."""
 
