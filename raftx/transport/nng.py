@@ -12,7 +12,7 @@ import os
 import socket as sockets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -212,6 +212,7 @@ class NngTransport(SocketTransport):
         self._keys: Keys | None = None
         self._watch: KeyWatch | None = None
         self._silent: SilentConnections | None = None
+        self._ended: set[int] = set()  # NNG's numbers of connections that had ended, at the last look
         self._listener: Any = None  # of NNG's, with tls; None: it is to be made again
         self._listens: Place = ("", 0)  # where that is
         self._server: Any = None  # NNG's configuration of it
@@ -288,6 +289,7 @@ class NngTransport(SocketTransport):
             for peer in list(self.peers):
                 self._renew(peer)
             made.py_attend()
+        self._close_ended()
         if self._silent is None:
             return 1.0
         again = self._silent.look(time.monotonic())
@@ -303,20 +305,33 @@ class NngTransport(SocketTransport):
 
     def _established(self) -> set[Place]:
         """Where those come from that are through their handshake."""
+        return {there for _, _, there in self._pipes() if there is not None}
+
+    def _close_ended(self) -> None:
+        """Close what NNG keeps although it has ended: it does not notice every end of a connection with TLS.
+
+        Only what was so at the last look, too: NNG is about to close most of them.
+        """
         import pynng
 
-        found = set()
+        ended = {number for number, code, _ in self._pipes() if code & pynng.lib.NNG_ESYSERR}
+        pipe = pynng.ffi.new("nng_pipe *")
+        for number in ended & self._ended:
+            pipe[0].id = number
+            pynng.lib.nng_pipe_close(pipe[0])
+        self._ended = ended
+
+    def _pipes(self) -> Iterator[tuple[int, int, Place | None]]:
+        """Of each connection that came: NNG's number for it, the error that asking for its other end gave, that end."""
+        import pynng
+
         at = pynng.ffi.new("nng_sockaddr *")
         pipe = pynng.ffi.new("nng_pipe *")
         arrivals = self._arrivals
         for number, _ in arrivals.py_pipes() if arrivals is not None else ():
             pipe[0].id = number
-            if pynng.lib.nng_pipe_get_addr(pipe[0], b"remote-address", at):
-                continue
-            there = _place_of(at)
-            if there is not None:
-                found.add(there)
-        return found
+            code = pynng.lib.nng_pipe_get_addr(pipe[0], b"remote-address", at)
+            yield number, code, None if code else _place_of(at)
 
     def _start_watch(self) -> None:
         if self._keys is None:

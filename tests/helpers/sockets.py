@@ -32,7 +32,7 @@ class Cluster:
         self.urls = {i + 1: f"{scheme}://127.0.0.1:{port}" for i, port in enumerate(ports(3))}
         self.storages = {id: impl.MemoryStorage(voters=[1, 2, 3]) for id in self.urls}
         self.transport = transport
-        self.machines, self.nodes = {}, {}
+        self.machines, self.nodes, self.transports = {}, {}, {}
         for id in self.urls:
             self.start(id)
 
@@ -43,6 +43,7 @@ class Cluster:
         peers = {i: url for i, url in self.urls.items() if i != id}
         own = {} if self.keys is None else {"tls": self.keys.tls(id)}
         transport = make_transport(impl, self.ways[id], self.urls[id], peers, **self.transport, **own)
+        self.transports[id] = transport
         self.nodes[id] = impl.Node(config, self.storages[id], transport, self.machines[id]).start()
 
     def leader(self):

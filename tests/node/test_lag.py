@@ -215,7 +215,8 @@ def test_a_machine_that_sleeps_throttles_its_own_node_alone(impl):
         def apply(self, entry):
             time.sleep(0.02)
 
-    cluster = Cluster(impl, 3, max_uncommitted_bytes=limit, max_apply_bytes=1)
+    # The ticks are long: on a busy machine nobody is to begin an election, which the slow one might win.
+    cluster = Cluster(impl, 3, max_uncommitted_bytes=limit, max_apply_bytes=1, tick_ms=50)
     try:
         leader = cluster.leader()
         slow = cluster.followers()[0]

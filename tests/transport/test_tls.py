@@ -55,6 +55,34 @@ def test_a_cluster_works_and_knows_whose_connection_is_whose(cluster, impl):
         assert status.frames_rejected["identity"] == 0
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="descriptors are found under /proc")
+def test_a_connection_that_ends_unnoticed_is_closed(cluster, impl):
+    """NNG does not notice every end of a connection with TLS: here its socket is exchanged for one that has ended."""
+    assert cluster.propose(b"before").result == 1
+    node = cluster.nodes[3]
+    eventually(lambda: node.status().transport["connections"] == 2)
+    silent, port = module(impl, "transport.silent"), int(cluster.urls[3].rpartition(":")[2])
+
+    def pipes():
+        return {pipe for pipe, _ in cluster.transports[3]._arrivals.py_pipes()}
+
+    def came():
+        found = []
+        for fd, inode in silent._sockets():
+            with contextlib.suppress(OSError), silent._copy(fd, inode) as made:
+                if made.getsockname()[1] == port and made.getpeername():
+                    found.append(fd)
+        return found
+
+    before = pipes()
+    with socket.socket() as ended:
+        os.dup2(ended.fileno(), came()[0], inheritable=False)
+    # Whose it was connects again, and what has ended does not stay.
+    eventually(lambda: not before <= pipes() and node.status().transport["connections"] == 2)
+    assert cluster.propose(b"after").result == 2
+    eventually(lambda: cluster.machines[3].commands == [b"before", b"after"])
+
+
 def test_names_of_trustme_are_told_apart(impl, tmp_path):
     made = Cluster(impl, keys=Named(impl, tmp_path))
     try:
@@ -186,11 +214,16 @@ def test_connections_that_say_nothing_are_ended(cluster, count):
             assert each.recv(1) == b""
         eventually(lambda: node.status().transport["refused"] >= count)
         eventually(lambda: node.status().transport["strangers"] == 0)
-        assert node.status().transport["connections"] == 2
+        eventually(lambda: node.status().transport["connections"] == 2)
     finally:
         for each in silent:
             each.close()
     assert cluster.propose(b"after").result == 3
+
+
+def connected(at, context):
+    with socket.create_connection(at) as bare:
+        return context.wrap_socket(bare)
 
 
 def test_connections_that_are_reset_after_their_handshake_keep_no_descriptor(impl, tmp_path):
@@ -200,14 +233,17 @@ def test_connections_that_are_reset_after_their_handshake_keep_no_descriptor(imp
     try:
         made.propose(b"before")
         node = made.leader()
-        port = int(made.urls[node.id].rpartition(":")[2])
+        at = ("127.0.0.1", int(made.urls[node.id].rpartition(":")[2]))
         context = ssl.create_default_context(cafile=tmp_path / "ca.pem")
         context.check_hostname = False
         context.load_cert_chain(*files.authority.paths(1 if node.id != 1 else 2))
         before = len(os.listdir("/proc/self/fd"))
+        through = 0
         for _ in range(40):
-            with socket.create_connection(("127.0.0.1", port)) as bare, context.wrap_socket(bare):
-                pass
+            # One that is slow, or is there when the node listens anew, does not get through.
+            with contextlib.suppress(ssl.SSLError, ConnectionError), contextlib.closing(connected(at, context)):
+                through += 1
+        assert through > 10
         eventually(lambda: len(os.listdir("/proc/self/fd")) <= before + 6)
         assert made.propose(b"after").result == 2
     finally:
