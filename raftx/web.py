@@ -5,7 +5,6 @@ For the admin server of a node and for the key-value server, which say what they
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import socket
 from typing import Any
@@ -119,11 +118,3 @@ def listening(host: str, port: int, backlog: int, who: str) -> socket.socket:
         if hasattr(socket, option):
             made.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
     return made
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach it there."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

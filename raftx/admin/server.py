@@ -12,6 +12,7 @@ import uvicorn
 
 from .. import web
 from ..errors import ConfigError
+from ..transport.address import is_loopback
 from .app import application
 from .guard import check_token
 
@@ -38,7 +39,7 @@ def server(node: Any, address: object, *, token: str | None, insecure: bool) -> 
     check_token(token)
     if not isinstance(insecure, bool):
         raise ConfigError(f"admin_insecure must be True or False, not {insecure!r}")
-    outside = not web.is_loopback(host)
+    outside = not is_loopback(host)
     if outside and token is None and not insecure:
         raise ConfigError(
             f"admin={address!r} can be reached from other machines: give an admin_token, which everything then needs, "

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 from .. import web
 from ..aio import Node
 from ..errors import ConfigError, RaftError, TransportError
+from ..transport.address import is_loopback
 from ..transport.tls import check_private
 from ..types import Role
 from .chores import Chores
@@ -117,7 +118,7 @@ class Server:
     def _beside(self) -> ASGIApp | None:
         """The admin pages, where nobody but this machine reaches them, or who has the token."""
         hosts = [address_of(url, "listen")[1] for url in (*self.settings.listen, *self.settings.advertise)]
-        outside = not all(web.is_loopback(address_of(url, "listen")[1]) for url in self.settings.listen)
+        outside = not all(is_loopback(address_of(url, "listen")[1]) for url in self.settings.listen)
         token = self.settings.admin_token
         if outside and token is None:
             return None

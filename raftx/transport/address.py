@@ -101,6 +101,16 @@ def _is_name(host: str) -> bool:
         return False
 
 
+def is_loopback(host: str) -> bool:
+    """Whether nobody on another machine can reach what listens there."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def listen_on(address: Address, backlog: int = 128) -> socket.socket:
     """A socket that listens there. Raises OSError, also when the host is a name that cannot be looked up."""
     kind = {4: socket.AF_INET, 6: socket.AF_INET6}.get(address.family, socket.AF_UNSPEC)

@@ -18,7 +18,7 @@ from .._native.wire import Wire
 from ..errors import ConfigError, TransportError, UsageError
 from ..report import report
 from ..types import MEMBERS_MAX, NUMBER_MAX, is_id
-from .address import EXAMPLE, NAMED, Address, parse
+from .address import EXAMPLE, NAMED, Address, is_loopback, parse
 from .protocol import FRAME_UNIT, check_peer
 
 KEY_BYTES = 32
@@ -244,16 +244,7 @@ class SocketTransport:
 
 def is_local(at: Address) -> bool:
     """Whether nobody on another machine can connect there."""
-    if at.scheme in NAMED:
-        return True
-    if at.host.lower() == "localhost":
-        return True
-    import ipaddress
-
-    try:
-        return ipaddress.ip_address(at.host).is_loopback
-    except ValueError:
-        return False
+    return at.scheme in NAMED or is_loopback(at.host)
 
 
 def checked_keys(given: Keys) -> tuple[bytes, ...]:
