@@ -202,6 +202,19 @@ cdef void _arrivals_identify(ArrivalsState* a, uint32_t pipe, uint64_t member) n
     pthread_mutex_unlock(&a.mutex)
 
 
+cdef int _arrivals_there(ArrivalsState* a, int place, uint32_t* pipe, int64_t* since) noexcept nogil:
+    """The first from that place on that is there, and when it came: its place, -1 for none."""
+    cdef int found = -1
+    pthread_mutex_lock(&a.mutex)
+    while place < a.used:
+        if a.items[place].state in (STRANGER, PROVEN) and a.items[place].pipe:
+            found, pipe[0], since[0] = place, a.items[place].pipe, a.items[place].since
+            break
+        place += 1
+    pthread_mutex_unlock(&a.mutex)
+    return found
+
+
 cdef class Arrivals:
     """Connections on the receiving side, in NNG's hands: how many may be there, and for how long without a valid frame.
 
@@ -357,14 +370,17 @@ cdef class Arrivals:
 
     def py_pipes(self):
         """The pipes of those that are there, with the time at which each came."""
-        cdef int i
+        cdef int place = 0
+        cdef uint32_t pipe
+        cdef int64_t since
         found = []
-        pthread_mutex_lock(&self.state.mutex)
-        for i in range(self.state.used):
-            if self.state.items[i].state in (STRANGER, PROVEN) and self.state.items[i].pipe:
-                found.append((self.state.items[i].pipe, self.state.items[i].since))
-        pthread_mutex_unlock(&self.state.mutex)
-        return found
+        # No object is made with the mutex held: that may run others' Python code, and so wait for the GIL.
+        while True:
+            place = _arrivals_there(&self.state, place, &pipe, &since)
+            if place < 0:
+                return found
+            found.append((pipe, since))
+            place += 1
 
     @property
     def refused(self):

@@ -542,7 +542,8 @@ class TcpStreams:
     def py_send(self, to: int, frame: bytes, spans: Spans | None = None, at: int = 0) -> int:
         """Send a copy with the next flush; 0, or a number when it was dropped. Raises ValueError.
 
-        With ``spans``, which are empty afterwards, they are part of the frame behind ``at`` bytes of it.
+        With ``spans``, they are part of the frame behind ``at`` bytes of it; they are empty afterwards, unless it was
+        dropped.
         """
         size = len(_typed(bytes, frame))
         if _number(at) > size:

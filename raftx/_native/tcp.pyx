@@ -643,7 +643,8 @@ cdef class TcpStreams:
     def py_send(self, uint64_t to, bytes frame not None, Spans spans=None, size_t at=0):
         """Send a copy with the next flush; 0, or a number when it was dropped. Raises ValueError.
 
-        With ``spans``, which are empty afterwards, they are part of the frame behind ``at`` bytes of it.
+        With ``spans``, they are part of the frame behind ``at`` bytes of it; they are empty afterwards, unless it was
+        dropped.
         """
         cdef size_t size = PyBytes_GET_SIZE(frame)
         cdef uint8_t* place

@@ -308,10 +308,6 @@ class Cells:
     def __getitem__(self, cell: int) -> int:
         return self.get(self._check(cell))
 
-    def py_replace(self, cell: int, old: int, value: int) -> bool:
-        """Write one cell if it still holds ``old``; whether it did."""
-        return self.replace(self._check(cell), _int64(old), _int64(value))
-
     def __setitem__(self, cell: int, value: int) -> None:
         cell, value = self._check(cell), _int64(value)
         self.set(cell, value)

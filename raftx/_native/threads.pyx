@@ -227,12 +227,6 @@ cdef class Cells:
             raise IndexError(f"cell must be in 0..{self.count - 1}")
         return self.get(<int>cell)
 
-    def py_replace(self, Py_ssize_t cell, int64_t old, int64_t value):
-        """Write one cell if it still holds ``old``; whether it did."""
-        if not 0 <= cell < self.count:
-            raise IndexError(f"cell must be in 0..{self.count - 1}")
-        return self.replace(<int>cell, old, value)
-
     def __setitem__(self, Py_ssize_t cell, int64_t value):
         if not 0 <= cell < self.count:
             raise IndexError(f"cell must be in 0..{self.count - 1}")

@@ -48,7 +48,7 @@ cdef class ApplyQueue(Handoff):
 
 @cython.final
 cdef class CommandQueue(Handoff):
-    cdef int put_met(self, Spans no_spans, uint64_t id, uint64_t life, uint64_t known, uint64_t why) except -1 nogil
+    cdef int put_met(self, Spans no_spans, uint64_t id, uint64_t life, uint64_t known, uint64_t why, uint64_t joined) except -1 nogil
     cdef uint64_t kind(self, size_t row) noexcept nogil
     cdef uint64_t member(self, size_t row) noexcept nogil
     cdef uint64_t request(self, size_t row) noexcept nogil

@@ -239,12 +239,12 @@ class ApplyQueue(Handoff):
 class CommandQueue(Handoff):
     """From Python to the engine. Its end is what stops the engine. Each method gives False when it is full."""
 
-    def put_met(self, no_spans: Spans, id: int, life: int, known: int, why: int) -> int:
+    def put_met(self, no_spans: Spans, id: int, life: int, known: int, why: int, joined: int) -> int:
         """The memory knows this life of a member, durably; or it has met ``known``, and why this one cannot be.
 
-        0, or 1 when it is full.
+        joined: the entry that had added the member when the memory was asked. 0, or 1 when it is full.
         """
-        return self.put(no_spans, ROW_MET, id, life, known, why, 0, 0, 0)
+        return self.put(no_spans, ROW_MET, id, life, known, why, joined, 0, 0)
 
     # The engine's, of a row that was taken.
 

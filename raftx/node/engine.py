@@ -65,7 +65,6 @@ from .rows import (
     FAILED_DIVERGED,
     FAILED_MEMORY,
     FAILED_STORAGE,
-    ODD_ANSWER,
     ODD_CONTRADICTION,
     ODD_INCARNATION,
     REASONS_MAX,
@@ -516,8 +515,9 @@ class Engine(Runner):
             # An answer to an earlier life of this node is about sequence numbers that are not ours.
             return 0
         first = self.message.context
-        if first == 0 or first > self.passed or self.message.hint == 0 or self.message.hint > self.passed + 1 - first:
-            return self.refuse(ODD_ANSWER)
+        odd = self.senders.answer_refusal(self.message, self.passed)
+        if odd != 0:
+            return self.refuse(odd)
         self.passing.answered(first + self.message.hint - 1)
         return self.refuse_own(first, self.message.hint, self.message.index)
 

@@ -319,7 +319,7 @@ class Future:
         """Call ``fn`` no more, as often as it was added; how often that was. It may be under way."""
         callbacks: dict[int, Any] = self._callbacks or {}
         removed = 0
-        for number, each in list(callbacks.items()):
+        for number, each in callbacks.copy().items():
             if each == fn or (type(each) is _OnLoop and each.fn == fn):
                 removed += callbacks.pop(number, None) is not None
         return removed

@@ -32,7 +32,7 @@ class Leadership:
 
     def seen(self, change: StateChange) -> None:
         """Term, leader or role have changed."""
-        for request, (to, term) in list(self.waiting.items()):
+        for request, (to, term) in self.waiting.copy().items():
             if change.leader == to:
                 del self.waiting[request]
                 self.outcomes.settle(request, change)
@@ -45,7 +45,7 @@ class Leadership:
         if role != Role.LEADER:
             return  # another leader is seen as a change of state
         reason = REFUSED_OTHER_TRANSFER if next_to else REFUSED_GIVEN_UP
-        for request, (wanted, _) in list(self.waiting.items()):
+        for request, (wanted, _) in self.waiting.copy().items():
             if wanted == to:
                 del self.waiting[request]
                 self.outcomes.reject(request, REFUSALS[reason])

@@ -88,4 +88,4 @@ cdef class Meetings:
     @cython.locals(due=cython.bint)
     cdef int superseded(self, int place, uint64_t to, uint64_t life) except -1 nogil
     @cython.locals(slot=int, place=int, told=cython.bint)
-    cdef bint met(self, uint64_t id, uint64_t life, uint64_t known, uint64_t why) except -1 nogil
+    cdef bint met(self, uint64_t id, uint64_t life, uint64_t known, uint64_t why, uint64_t joined) except -1 nogil

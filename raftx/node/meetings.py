@@ -436,10 +436,11 @@ class Meetings:
             return 0  # it introduces itself, perhaps, and is answered then
         return self.answer(to, life, self.peers.senders.incarnations[place], EARLIER)
 
-    def met(self, id: int, life: int, known: int, why: int) -> bool:
+    def met(self, id: int, life: int, known: int, why: int, joined: int) -> bool:
         """The memory says: this life of a member is remembered, durably; or why it cannot be.
 
-        True when that is to be told to people, once for each such life.
+        joined: the entry that had added the member when the memory was asked. True when that is to be told to people,
+        once for each such life.
         """
         if id == self.core.id:
             self.lost = True
@@ -450,6 +451,8 @@ class Meetings:
                 self.tell_removed(id, life)
             return False
         place = self.peers.of_slot(self.core.tracker.peers, slot)
+        if joined != self.peers.joined[place]:
+            return False  # of a former member with this id: the present one introduces itself again
         self.answer(id, life, known, why)
         if why == 0:
             if self.peers.senders.begin(place, life):

@@ -34,5 +34,6 @@ cdef class Memory(Runner):
     @cython.locals(code=int)
     cdef int copy(self) except -1 nogil
     cdef int copied(self, int code) except -1 nogil
+    @cython.locals(sender=uint64_t, life=uint64_t, joined=uint64_t)
     cdef int say(self, uint64_t known, int why) except -1 nogil
     cdef bint ask(self, uint64_t sender, uint64_t life) except -1 with gil

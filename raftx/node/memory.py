@@ -144,7 +144,8 @@ class Memory(Runner):
         if self.queue.flags(self.row) & OWN != 0:
             self.row += 1
             return 0
-        self.commands.put_met(self.empty_spans, self.queue.sender(self.row), self.queue.life(self.row), known, why)
+        sender, life, joined = self.queue.sender(self.row), self.queue.life(self.row), self.queue.joined(self.row)
+        self.commands.put_met(self.empty_spans, sender, life, known, why, joined)
         self.row += 1
         return 0
 

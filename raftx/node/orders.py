@@ -131,7 +131,7 @@ class Orders:
             self.release(self.queue.index(row), self.queue.request(row))
         elif kind == ROW_MET:
             life, known, why = self.queue.number(row, 1), self.queue.number(row, 2), self.queue.number(row, 3)
-            if self.meetings.met(member, life, known, why):
+            if self.meetings.met(member, life, known, why, self.queue.number(row, 4)):
                 self.applies.put_lost(self.empty_spans, member, life, known, why)
         else:
             self.span += self.transfers.take_command(self.queue, row, self.span)

@@ -308,7 +308,8 @@ class Outcomes:
     def open_in(self, first: int, last: int) -> list[int]:
         """The numbers of what is open from ``first`` to ``last``."""
         numbers = [number for number in list(self.pending) if first <= number <= last]
-        for mark, batch in list(self.batches.items()):
+        # A copy of the table: a list of pairs would make an object for each, which may run others' Python meanwhile.
+        for mark, batch in self.batches.copy().items():
             if mark == batch.first:
                 within = range(max(first, mark), min(last, batch.last) + 1)
                 numbers += [number for number in within if not batch.taken[number - mark]]

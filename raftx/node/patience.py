@@ -107,7 +107,7 @@ class Patience:
     def hurry(self, owner: object) -> None:
         """What a session could not say before it can now: let the watch thread make its attempts that wait."""
         now = self.clock.py_now()
-        for number, patient in list(self.open.items()):
+        for number, patient in self.open.copy().items():
             if patient.owner is owner and not patient.under_way and patient.reason is not None:
                 self._incoming.append((now, number))
         self.wake()

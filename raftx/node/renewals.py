@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PARTS = 3  # a session is renewed when it was not used for this part of its time-to-live
 SHORTEST_NS = 50_000_000  # and not more often than that
+LEFT = 64  # that may be due before those that are gone are looked for
 SOON_NS = 500_000_000  # the watch thread looks round by itself in half of this time, while anything is open
 
 
@@ -36,6 +37,7 @@ class Renewals:
         self._incoming: collections.deque[tuple[int, int, weakref.ref[Session]]] = collections.deque()
         #: the same in order. The watch thread's
         self._due: list[tuple[int, int, weakref.ref[Session]]] = []
+        self._most = LEFT  # of them, before those that are gone are taken out
 
     def interval(self, session: Session) -> int:
         """Nanoseconds without use after which it is renewed."""
@@ -56,6 +58,11 @@ class Renewals:
         """When to look again; None: it need not."""
         while self._incoming:
             heapq.heappush(self._due, self._incoming.popleft())
+        if len(self._due) > self._most:
+            # A time-to-live may be of years, and what is gone is not to stay for a part of it.
+            self._due = [each for each in self._due if (session := each[2]()) is not None and not session.has_ended()]
+            heapq.heapify(self._due)
+            self._most = 2 * len(self._due) + LEFT
         return self._due[0][0] if self._due else None
 
     def work(self) -> None:

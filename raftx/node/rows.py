@@ -87,7 +87,7 @@ SENDER_UNMET = -2
 # Why a message was refused that no honest member can have sent: these follow the reasons of consensus/admission.py
 ODD_INCARNATION = 7  # a life that its sender cannot have come to
 ODD_ORIGIN = 8  # proposals that are not the sender's own, or are numbered as nobody numbers them
-ODD_ANSWER = 9  # a refusal of proposals that were not passed on
+ODD_ANSWER = 9  # a refusal of proposals that were not passed on, or for a reason that no leader gives
 ODD_CONTRADICTION = 10  # another entry than one that is committed here: see divergence.py
 
 # Stages that a round of proposals goes through, in buckets by how long that takes: less than 16 us << its number

@@ -13,7 +13,19 @@ from array import array
 from .._native.outbox import Message
 from ..consensus import admission
 from ..types import MSG_PROP
-from .rows import ODD_INCARNATION, ODD_ORIGIN, PLACES, SENDER_PRESENT, SENDER_STALE, SENDER_UNMET
+from .rows import (
+    ODD_ANSWER,
+    ODD_INCARNATION,
+    ODD_ORIGIN,
+    PLACES,
+    REFUSED_LEADER_FULL,
+    REFUSED_NOT_LEADER,
+    REFUSED_TRANSFER,
+    REFUSED_UNCOMMITTED,
+    SENDER_PRESENT,
+    SENDER_STALE,
+    SENDER_UNMET,
+)
 
 FORWARDED = 64  # how far a network may reorder proposals without losing them
 NUMBER_TOP = 2**62  # head-room, as for terms: see consensus/admission.py
@@ -77,6 +89,16 @@ class Senders:
         if m.context > self.highest[place] and m.context - self.highest[place] > SEQUENCE_STEP:
             return ODD_ORIGIN
         return admission.ADMITTED if m.is_from(m.sender, incarnation, m.context) else ODD_ORIGIN
+
+    def answer_refusal(self, m: Message, passed: int) -> int:
+        """Why a MSG_REFUSED is no leader's answer to proposals that this member passed on, up to ``passed``."""
+        first, count = m.context, m.hint
+        if first == 0 or first > passed or count == 0 or count > passed + 1 - first:
+            return ODD_ANSWER
+        reason = m.index
+        if reason in (REFUSED_NOT_LEADER, REFUSED_LEADER_FULL):
+            return admission.ADMITTED
+        return admission.ADMITTED if REFUSED_TRANSFER <= reason <= REFUSED_UNCOMMITTED else ODD_ANSWER
 
     def claim_sequence(self, place: int, sequence: int) -> bool:
         """Note proposals as seen; False when they were seen before, or may have been: none is ever appended twice.

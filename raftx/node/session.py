@@ -220,10 +220,10 @@ class Session:
         del self._entering[entering]
         return number
 
-    def _acknowledged(self) -> int:
-        """The lowest number whose answer is waited for, or less."""
+    def _acknowledged(self, number: int) -> int:
+        """The lowest number whose answer is waited for, or less; ``number`` may have been cancelled just now."""
         entering = [before + 1 for before in list(self._entering.values())]
-        return min([*list(self._open), *entering])
+        return min([number, *list(self._open), *entering])
 
     def _check_open(self) -> None:
         """Raise NotDone, and see to it that it is opened, when the cluster does not know it yet."""
@@ -233,8 +233,8 @@ class Session:
 
     def _command(self, number: int, data: bytes) -> bytes:
         self._check_open()
-        sequence, acknowledged = self._base + number, self._base + self._acknowledged()
-        return HEADER.pack(self.id, self._opening, sequence, min(acknowledged, sequence), COMMAND) + data
+        sequence, acknowledged = self._base + number, self._base + self._acknowledged(number)
+        return HEADER.pack(self.id, self._opening, sequence, acknowledged, COMMAND) + data
 
     def has_ended(self) -> bool:
         """Whether it takes nothing any more. Any thread."""

@@ -23,6 +23,7 @@ from .session_format import RESULT_MAX, decode_value, encode_value
 SESSIONS_MAX = 10_000  # beyond them those go that were used longest ago
 WINDOW = 1_000  # proposals of one session, from the first whose answer is waited for
 KEPT_BYTES = 64 << 20  # of results; beyond them those of sessions that were used longest ago are lost
+LOST_AT_ONCE = 8 << 20  # bytes of them, so that not every command looks for more
 TEXT_MAX = RESULT_MAX - 64  # bytes of what is kept of an exception
 TTL_MAX_MS = 10 * 365 * 86_400_000
 MS = 1_000_000
@@ -102,6 +103,8 @@ class State:
     acknowledged: int = 1
     #: by sequence, ascending: all from ``acknowledged`` to ``last``
     results: dict[int, Encoded] = field(default_factory=dict)
+    #: bytes of them
+    kept_bytes: int = 0
     #: when ``expire`` looks at it
     due: int = 0
 
@@ -190,9 +193,9 @@ class SessionTable:
             data = encode_value(text_of(kept.value))
         state.results[sequence] = Encoded(kept.index, kept.term, kept.how if data is not None else LOST, data)
         state.last = sequence
-        self.kept_bytes += len(data) if data is not None else 0
+        self.count(state, len(data) if data is not None else 0)
         if self.kept_bytes > KEPT_BYTES:
-            self.lose(KEPT_BYTES)
+            self.lose(KEPT_BYTES - LOST_AT_ONCE)
         return kept
 
     # --- what follows from them ------------------------------------------------------------------
@@ -224,7 +227,7 @@ class SessionTable:
     def drop(self, id: bytes) -> None:
         """It goes."""
         state = self.sessions.pop(id)
-        self.kept_bytes -= sum(kept.size() for kept in state.results.values())
+        self.count(state, -state.kept_bytes)
 
     def acknowledge(self, state: State, acknowledged: int) -> None:
         """Answers below that are not waited for."""
@@ -236,16 +239,23 @@ class SessionTable:
             sequence = next(iter(state.results))
             if sequence >= acknowledged:
                 break
-            self.kept_bytes -= state.results.pop(sequence).size()
+            self.count(state, -state.results.pop(sequence).size())
 
     def lose(self, most: int) -> None:
         """Forget results until there are fewer bytes of them, from the session on that was used longest ago."""
         for state in self.sessions.values():
+            if state.kept_bytes == 0:
+                continue
             for kept in state.results.values():
                 if self.kept_bytes <= most:
                     return
-                self.kept_bytes -= kept.size()
+                self.count(state, -kept.size())
                 kept.how, kept.data = LOST, None
+
+    def count(self, state: State, size: int) -> None:
+        """So many bytes of results more, or fewer."""
+        state.kept_bytes += size
+        self.kept_bytes += size
 
     def live(self, time: int) -> bool:
         """Whether any has not expired by then. Any thread."""
@@ -300,7 +310,7 @@ def decode(data: bytes, index: int) -> tuple[int, SessionTable]:
                 at += size
                 state.results[sequence] = kept = Encoded(its_index, term, how, encoded)
                 kept.kept()  # raises for what is damaged
-                table.kept_bytes += kept.size()
+                table.count(state, kept.size())
         if at != len(data):
             raise ValueError("bytes are left")
     except (struct.error, ValueError) as error:

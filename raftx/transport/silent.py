@@ -38,6 +38,7 @@ class SilentConnections:
         self.seen: dict[int, tuple[float, Place] | None] = {}
         #: by inode, since when those have ended that NNG has not closed: it keeps some that were reset
         self.dead: dict[int, float] = {}
+        self._waiting = 0  # of ``seen``, how many are of interest: another thread asks while it changes
         #: a descriptor that is given up while it looks: a flood may have taken all others
         self._spare = _spare()
 
@@ -46,7 +47,7 @@ class SilentConnections:
 
     def waiting(self) -> int:
         """How many are in their handshake, as of the last look."""
-        return sum([each is not None for each in self.seen.values()])
+        return self._waiting
 
     def look(self, now: float) -> float:
         """End those that have to go; after how many seconds to look again. now: monotonic seconds.
@@ -77,6 +78,7 @@ class SilentConnections:
         self.seen = {inode: each for inode, each in self.seen.items() if inode in there}
         self.dead = {inode: since for inode, since in self.dead.items() if inode in there}
         waiting = {inode: each for inode, each in self.seen.items() if each is not None}
+        self._waiting = len(waiting)
         if not waiting:
             return LATER
         established = self.established()
@@ -97,6 +99,7 @@ class SilentConnections:
             going.append(inode)
         for inode in going:
             self._end(there[inode], inode, now)
+        self._waiting = len(waiting)
         return SOON if waiting else LATER
 
     def _peer_of(self, fd: int, inode: int, now: float) -> Place | None:

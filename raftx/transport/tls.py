@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Any
 
 from .._native.identity import Identities
-from ..errors import ConfigError
+from ..errors import ConfigError, UsageError
 from ..report import report
 from ..types import MEMBERS_MAX, is_id
 from .certificate import Certificate, certificates
@@ -275,6 +275,8 @@ class KeyWatch:
             except ConfigError as error:
                 text = "node %d: the TLS files have changed and cannot be used; those of before stay in use: %s"
                 report(logging.WARNING, text, self.keys.id, error, event="tls_refused", node=self.keys.id)
+            except UsageError:
+                return  # it is being closed
         self.warn(now)
 
     def warn(self, now: float) -> None:

@@ -108,6 +108,23 @@ def test_nobody_renews_what_nobody_has(make, impl):
     assert len(renewals._due) + len(renewals._incoming) == 1
 
 
+def test_what_nobody_has_does_not_stay_until_it_is_due(make):
+    """With a long time-to-live that would be for years."""
+    world = make(1)
+    node = world.leader()
+    renewals = node._parts.watch.renewals
+    kept = node.session("kept", ttl=1e8)
+    for number in range(1000):
+        node.session(f"left {number}", ttl=1e8)
+        if number % 50 == 0:
+            gc.collect()
+            world.for_rounds(2)
+    gc.collect()
+    world.ended(kept.open())
+    world.for_rounds(10)
+    assert len(renewals._due) + len(renewals._incoming) < 300
+
+
 def test_who_is_fenced_learns_of_it_by_its_renewal(make, impl):
     world = make(1)
     node = world.leader()

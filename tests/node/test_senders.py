@@ -101,6 +101,21 @@ def test_only_what_was_passed_on_can_be_refused(desk: Desk) -> None:
     desk.until(to=2, answer=8)
 
 
+def test_only_a_leaders_reasons_are_taken(desk: Desk) -> None:
+    """Not those that are a node's own: that it was stopped, say."""
+    M = desk.impl.Message
+    node, leads, mine = desk.fuzz.nodes[2], desk.fuzz.lives[1], desk.life
+    assert node.propose(b"mine").result(timeout=frame_fuzz.WAIT).result
+    reasons = (0, 1, 3, 7, 8, *range(9, 14), 15, 26, 2**62)
+    for reason in reasons:
+        desk.send(leads, M(32, log_term=mine, index=reason, context=1, hint=1), sender=1, to=2)
+    desk.until(to=2, answer=len(reasons))
+    for reason in (2, 4, 5, 6, 14):
+        desk.send(leads, M(32, log_term=mine, index=reason, context=1, hint=1), sender=1, to=2)
+    assert node.propose(b"more").result(timeout=frame_fuzz.WAIT).result
+    desk.until(to=2, answer=len(reasons))
+
+
 def test_what_is_refused_is_said(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
     """The first of a reason, not each."""
     for _ in range(5):

@@ -149,6 +149,7 @@ def test_the_window(table, impl):
 
 def test_many_bytes_of_results_are_lost_not_the_commands(table, monkeypatch):
     monkeypatch.setattr(table, "KEPT_BYTES", 1000)
+    monkeypatch.setattr(table, "LOST_AT_ONCE", 200)
     made = table.SessionTable()
     for number in (1, 2):
         made.open(bytes([number]) * 16, 0, b"t" * 16, 1000, number, 1)
@@ -161,6 +162,29 @@ def test_many_bytes_of_results_are_lost_not_the_commands(table, monkeypatch):
     assert made.begin(b"\2" * 16, 2, 7, 1, 1).outcome() == b"x" * 100
     _, read = table.decode(made.encode(5), 9)
     assert (read.kept_bytes, read.index) == (made.kept_bytes, 9)
+    for each in (made, read):
+        assert each.kept_bytes == sum(state.kept_bytes for state in each.sessions.values())
+        for state in each.sessions.values():
+            assert state.kept_bytes == sum(kept.size() for kept in state.results.values())
+        each.close(b"\2" * 16, 2, 1)
+        each.close(b"\1" * 16, 1, 1)
+        assert each.kept_bytes == 0
+
+
+def test_not_every_command_looks_for_results_to_lose(table, monkeypatch):
+    """Where they are too many, some are lost at once; sessions that have lost theirs are passed over."""
+    monkeypatch.setattr(table, "KEPT_BYTES", 10_000)
+    monkeypatch.setattr(table, "LOST_AT_ONCE", 2000)
+    made, asked = table.SessionTable(), []
+    lose = made.lose
+    monkeypatch.setattr(made, "lose", lambda most: (asked.append(made.kept_bytes), lose(most)))
+    for number in range(1, 201):
+        id = number.to_bytes(16, "big")
+        made.open(id, 0, b"t" * 16, 1000, number, 1)
+        assert made.begin(id, number, 1, 1, 1) is None
+        made.keep(id, 1, table.Kept(number, 1, table.VALUE, b"x" * 100))
+        assert made.kept_bytes <= 10_000
+    assert 2 <= len(asked) <= 6
 
 
 def test_damaged_bytes(table, impl):

@@ -374,6 +374,25 @@ def test_a_result_is_kept_as_it_was(make, impl):
     assert inject(world, world.leader(), copy).result == [b"one"]
 
 
+def test_a_proposal_that_is_cancelled_while_its_entry_is_made(make):
+    """By another thread, when it is the session's only one."""
+    world = make(count=1)
+    node = world.leader()
+    session = node.session("s", keep_alive=False)
+    future, check, cancelled = session.propose(b"x"), session._check_open, []
+    assert not future.done()  # the session is not open yet: the watch thread tries it again
+
+    def meanwhile():
+        check()
+        cancelled.append(future.cancel())
+
+    session._check_open = meanwhile
+    world.until(lambda: cancelled)
+    session._check_open = check
+    assert cancelled[0] is True
+    assert world.ended(session.propose(b"y")).index and node.failure is None
+
+
 def sessions_left(world):
     return {id: len(node._parts.applier.sessions.sessions) for id, node in world.nodes.items()}
 

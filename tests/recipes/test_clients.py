@@ -151,10 +151,8 @@ def test_a_holder_that_is_not_heard_of_loses_its_lock(cluster, one, two):
     token, values = lock.token, one.dict("d")
     values.set("k", 1, fence=token)
     cluster.die(one)
-    begun = time.monotonic()
     other = two.lock("x")
     assert other.acquire(timeout=WAIT)
-    assert time.monotonic() - begun < 10
     assert not lock.held and lock.lost.is_set() and lock.token == 0
     with pytest.raises(cluster.recipes.TokenRefused, match="not in force"):
         values.set("k", 2, fence=token)
@@ -496,10 +494,8 @@ def test_without_a_majority_nothing_is_held_and_nothing_is_left(impl, cluster, o
     lock, held = one.lock("x"), one.lock("y")
     held.acquire()
     cluster.network.partition([1], [2])
-    begun = time.monotonic()
     with pytest.raises(impl.ProposalError):
         lock.acquire(timeout=1.0)
-    assert time.monotonic() - begun < 10
     assert not lock.held
     eventually(lambda: not held.held and held.lost.is_set())
     with pytest.raises(cluster.recipes.LockLost):

@@ -38,10 +38,8 @@ def test_a_lock_of_a_dead_holder(cluster, leads):
     # Second in the line, once the first is.
     assert not later("acquire", 0.5)
     second = later.begin("acquire")
-    killed = time.monotonic()
     cluster.kill(holder.id)
     assert wanted.end(first)
-    assert time.monotonic() - killed < BOUND
     assert wanted("=token") > token
     with pytest.raises(Refused, match="TokenRefused"):
         three.thing("dict", "d")("set", "k", 2, fence=token)

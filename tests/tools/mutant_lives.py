@@ -18,6 +18,20 @@ APART = "node/test_founded_apart.py"
 
 MUTANTS = (
     Mutant(
+        "said-of-a-former-member",
+        0,
+        "what was remembered of a member that was removed since is said of the one that has its id now",
+        "node/test_added_again.py",
+        (Edit(MEETINGS, "        if joined != self.peers.joined[place]:\n", "        if joined != joined:\n"),),
+    ),
+    Mutant(
+        "any-reason-of-a-refusal",
+        0,
+        "a member can say that this node was stopped before it handed a proposal over",
+        "node/test_senders.py",
+        (Edit(SENDERS, "reason <= REFUSED_UNCOMMITTED else ODD_ANSWER", "reason else ODD_ANSWER"),),
+    ),
+    Mutant(
         "unmet-life-counts",
         0,
         "what a life sends counts before it is met: votes and acknowledgements of one that has forgotten, too",

@@ -16,6 +16,20 @@ TIMES = "node/test_clocks.py"
 
 MUTANTS = (
     Mutant(
+        "cancelled-while-it-is-entered",
+        0,
+        "a proposal that is cancelled while its entry is made ends the node",
+        SESSIONS,
+        (Edit(SESSION, "        return min([number, *list(self._open)", "        return min([*list(self._open)"),),
+    ),
+    Mutant(
+        "bytes-of-lost-results-count",
+        0,
+        "results that are lost count as if they were kept",
+        "node/test_session_table.py",
+        (Edit(TABLE, "                self.count(state, -kept.size())\n", ""),),
+    ),
+    Mutant(
         "results-are-not-in-snapshots",
         0,
         "behind a snapshot nobody knows what came of a session's commands",

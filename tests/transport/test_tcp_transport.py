@@ -136,20 +136,18 @@ def test_what_waits_for_a_slow_reader_is_bounded(started):
 @pytest.mark.parametrize("way", WAYS)
 def test_a_member_that_returns_is_dialled_at_once(impl, way):
     """The others' pauses have become long by then: what comes from it says that it is there."""
-    made = Cluster(impl, way, reconnect_ms=(700, 60_000))
+    made = Cluster(impl, way, reconnect_ms=(4000, 60_000))
     try:
         made.propose(b"1")
         victim = next(n for n in made.nodes.values() if not n.is_leader)
         others = [node for node in made.nodes.values() if node is not victim]
         failures = {node.id: node.status().transport["dial_failures"] for node in others}
         victim.close()
-        # At once, after 0.7 s and after another 1.4: the next pause is of more than two seconds.
+        # At once and after 4 s: the next pause is of about eight.
         for node in others:
-            eventually(lambda node=node: node.status().transport["dial_failures"] >= failures[node.id] + 3)
-        begun = time.monotonic()
+            eventually(lambda node=node: node.status().transport["dial_failures"] >= failures[node.id] + 2)
         made.start(victim.id)
-        eventually(lambda: len(made.machines[victim.id].commands) >= 1)
-        assert time.monotonic() - begun < 2
+        eventually(lambda: len(made.machines[victim.id].commands) >= 1, 6)
     finally:
         made.close()
 
