@@ -136,8 +136,8 @@ MUTANTS = (
         (
             Edit(
                 SESSION,
-                "        return min([*list(self._open), *entering])\n",
-                "        return max([*list(self._open), *entering])\n",
+                "        return min([number, *list(self._open), *entering])\n",
+                "        return max([number, *list(self._open), *entering])\n",
             ),
         ),
     ),
