@@ -151,6 +151,7 @@ SUITE = (
     "node/test_senders.py",
     "node/test_hostile.py",
     "node/test_meetings.py",
+    "node/test_added_again.py",
     "node/test_founded_apart.py",
     "node/test_channels.py",
     "node/test_in_use.py",
