@@ -154,9 +154,9 @@ def rebuild(
             founding, store=store, rebuilt=True, in_doubt=not alone, opened=opened + LIVES_UNREAD,
             base=0, base_term=0, restored=False, origin=0,
         )  # fmt: skip
-        swap.clean()
-        # What is skipped comes again from the others.
-        FileStorage(swap.part, disk=disk)._found(founding, lambda made: skips_file.write(made, store, skips), met)
+        with swap.making():
+            # What is skipped comes again from the others.
+            FileStorage(swap.part, disk=disk)._found(founding, lambda made: skips_file.write(made, store, skips), met)
         return Rebuilt(where, swap.commit("damaged"), founding)
     except OSError as error:
         raise StorageError(f"cannot rebuild {where}: {error.strerror or error}") from error
