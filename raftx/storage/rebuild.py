@@ -62,6 +62,10 @@ WHOLE = (
     "until another member has sent them again; if others lose theirs meanwhile, they are lost. Start the member, or "
     "accept that"
 )
+LACKS = (
+    "in {path} {note}. To rebuild member {id} means to do without a copy of entries up to {last} until another member "
+    "has sent them again; if others lose theirs meanwhile, they are lost. Accept that"
+)
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,8 @@ def rebuild(
                 )
             if whole is not None and not accept_loss:
                 last = whole.recovery.reader.last_index if whole.recovery is not None else 0
-                raise LossNotAccepted(WHOLE.format(path=where, id=found.id if found else "?", last=last))
+                text, note = (LACKS, whole.notes[0]) if whole.notes else (WHOLE, "")
+                raise LossNotAccepted(text.format(path=where, id=found.id if found else "?", last=last, note=note))
         founding = _agreed(where, found, given, id, cluster, segment_bytes)
         met = {other: each for other, each in met.items() if other != founding.id}
         conf_state = founding.conf_state
