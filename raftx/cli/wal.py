@@ -78,6 +78,7 @@ def summary(seen: Look) -> dict[str, Any]:
         "skips": [{"index": index, "term": seen.skips[index]} for index in sorted(seen.skips)],
         "mends": [{"file": file, "place": place, "reason": reason} for file, place, reason in seen.mends],
         "damage": [damage(each) for each in seen.faults()],
+        "notes": seen.notes,
     }
     if founding is not None:
         found["founding"] = {
@@ -177,6 +178,7 @@ def info_shown(seen: Look) -> str:
         rows.append(("in doubt", seen.doubt or False))
     for index in sorted(seen.skips):
         rows.append(("skipped", f"entry {index:,} of term {seen.skips[index]:,} is not given to the state machine"))
+    rows += [("note", each) for each in seen.notes]
     rows += [("next start", f"{file} at byte {place:,}: {reason}") for file, place, reason in seen.mends]
     parts = [fields(rows)]
     if seen.segments:
@@ -275,6 +277,7 @@ def verify(directory: str, programs: bool) -> int:
                         "in_doubt": seen.doubt,
                         "damage": [damage(each) for each in faults],
                         "mends": summary(seen)["mends"],
+                        "notes": seen.notes,
                         "segments": len(seen.segments),
                         "batches": reader.batch_number if reader else 0,
                         "snapshots": len(seen.snapshots),
@@ -290,6 +293,8 @@ def verify(directory: str, programs: bool) -> int:
             say(fields(rows))
         for file, place, reason in seen.mends:
             say(f"the next start repairs {file} at byte {place:,}: {reason}")
+        for note in seen.notes:
+            say(f"note: {note}")
         if seen.doubt and not seen.refused:
             say(f"the member is in doubt: {seen.doubt}")
         if not faults and reader is not None:

@@ -141,8 +141,18 @@ def check_founders(id: int, storage: Any, transport: Any) -> None:
     check = getattr(transport, "check_address", None)
     if check is not None:
         for member, url in addresses.items():
-            if member != id:
+            if member == id:
+                continue
+            try:
                 check(url, f"the address that member {member} was founded with")
+            except ConfigError as error:
+                where = getattr(storage, "path", None)
+                if where is None:
+                    raise
+                raise ConfigError(
+                    f"{error}. No node has opened {where} yet: remove it, and found member {id} again with the right "
+                    "address"
+                ) from error.__cause__
 
 
 def tell_what_is_missing(id: int, storage: Any, makes_snapshots: bool) -> None:

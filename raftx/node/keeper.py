@@ -16,11 +16,13 @@ from typing import Any
 
 from .._native.outbox import snapshot_record
 from ..config import Config
-from ..errors import Busy, ConfigError, StorageError
+from ..errors import Busy, ConfigError, StorageError, WalDamaged
 from ..report import report
 from ..storage import snapshot_format
+from ..storage.protocol import keeps_snapshots
 from ..storage.snapshot_copy import BackupWriter
 from ..storage.snapshot_format import Descriptor
+from ..storage.snapshot_store import REMEDY
 from ..types import NUMBER_MAX, Snapshot
 from .channels import CommandQueue
 from .outcomes import Outcomes
@@ -109,6 +111,18 @@ def check_machine(
     found = snapshot_format.decode(snapshot.data)
     check_restore(machine, found)
     return found
+
+
+def check_reached(machine: Any, storage: Any, snapshot: Snapshot | None, base_index: int) -> None:
+    """Raise WalDamaged where the log begins behind an entry, and the state up to there is nowhere."""
+    restores = callable(getattr(machine, "restore", None)) and not hasattr(machine, "applied_index")
+    if not base_index or snapshot is not None or not restores or not keeps_snapshots(storage):
+        return
+    where = getattr(storage, "path", None) or "the storage"
+    raise WalDamaged(
+        f"{where}: the log begins behind entry {base_index}, and no snapshot reaches so far: the state machine would "
+        f"lack what was applied up to there: {REMEDY}. One that keeps its state itself says so with an applied_index"
+    )
 
 
 def check_restore(machine: Any, found: Descriptor) -> None:

@@ -24,7 +24,7 @@ from ..storage.protocol import Loaded
 from ..storage.snapshot_format import Descriptor
 from ..storage.wal_format import COUNT_SHIFT
 from ..types import ENTRY_SESSION
-from .keeper import check_machine
+from .keeper import check_machine, check_reached
 from .members import Membership, of_kept, of_snapshot
 from .parts import Outside
 from .rows import JOINED_ANY
@@ -82,6 +82,7 @@ def open_storage(outside: Outside) -> Opened:
         # Another node may be using the storage, and the transport with it, which was not looked at yet.
         outside.owns_storage = outside.owns_transport = False
         raise
+    check_reached(outside.state_machine, outside.storage, loaded.snapshot, loaded.base_index)
     loaded.records = list(loaded.records)
     log = load_log(config.id, loaded)
     newest = check_machine(outside.state_machine, loaded.snapshot, loaded.base_index, log.last, loaded.rebuilt)

@@ -431,10 +431,13 @@ class Requests(Generic[R]):
         if index < parts.engine.gauges.first:
             self._outcomes.settle(request, index)  # they are gone already
         elif newest is not None and index > newest:
+            lacks = (
+                f"with the newest snapshot, which is of entry {newest}, and lack what follows up to {index}"
+                if newest
+                else f"with an empty state, as there is no snapshot yet, and lack what is applied up to {index}"
+            )
             self._outcomes.reject(
-                request,
-                f"a start would begin with the newest snapshot, which is of entry {newest}, and lack what follows up "
-                f"to {index}: take a snapshot() first, which lets entries go by itself",
+                request, f"a start would begin {lacks}: take a snapshot() first, which lets entries go by itself"
             )
         elif newest is None and parts.applier.sessions.live(parts.applier.time):
             self._outcomes.reject(request, SESSIONS_LIVE)

@@ -330,6 +330,8 @@ class FileStorage:
                 raise NotFounded(f"{self.path} does not exist. {NOT_FOUNDED}")
             # Its name, should it have been moved here since it was founded.
             self._sync_level(path.parent)
+            if type(self._disk) is Disk and not path.is_dir():
+                raise StorageError(f"{self.path} is no directory: give the directory of the member")
             if type(self._disk) is Disk and not os.access(path, os.W_OK | os.X_OK):
                 raise StorageError(f"{self.path} cannot be written by this process. {NOT_ALLOWED}")
             self._directory = self._disk.open_directory(path)

@@ -102,6 +102,32 @@ def check_founder(id: int, cluster: bytes, segment_bytes: int) -> None:
         raise ConfigError(f"cluster must be {CLUSTER_BYTES} bytes, the same for all members, not {cluster!r}")
 
 
+def check_distinct(given: Mapping[str, str]) -> None:
+    """Raise ConfigError for addresses that cannot be of members of one cluster. given: by what errors call each.
+
+    What an address looks like is the transport's to say, which is not known here. But two members are not at the same
+    place, and a transport that takes urls takes nothing else.
+    """
+    first: dict[str, str] = {}
+    for name, url in given.items():
+        if not url:
+            continue  # where the member is found in another way
+        if url in first:
+            raise ConfigError(
+                f"{name} must be an address of its own, not {url!r}, which is {first[url]}, too: give the place where "
+                "that member listens"
+            )
+        first[url] = name
+    with_scheme = next((url for url in first if "://" in url), "")
+    for url, name in first.items():
+        if with_scheme and "://" not in url:
+            scheme = with_scheme.partition("://")[0]
+            raise ConfigError(
+                f"{name} must have a scheme, as {first[with_scheme]} has, {with_scheme!r}, and is {url!r}: begin it "
+                f"with {scheme}://"
+            )
+
+
 def joiner(store: bytes, id: int, join: Iterable[str], cluster: bytes, segment_bytes: int) -> Founding:
     """What is to be founded for a member that waits to be added. Raises ConfigError, which names a field.
 
@@ -113,6 +139,7 @@ def joiner(store: bytes, id: int, join: Iterable[str], cluster: bytes, segment_b
         raise ConfigError(f"join must be addresses of members, such as ['tcp://10.0.0.1:5601'], not {join!r}")
     if len(urls) > MEMBERS_MAX:
         raise ConfigError(f"join must be at most {MEMBERS_MAX} addresses, not {len(urls)}")
+    check_distinct({f"join[{number}]": url for number, url in enumerate(urls)})
     addresses = dict(enumerate(urls, 1))
     return Founding(
         cluster, store, id, segment_bytes // BLOCK * BLOCK, ConfState(), addresses, in_doubt=True, joining=True
@@ -135,6 +162,7 @@ def planned(
     if id not in conf_state.voters + conf_state.learners:
         raise ConfigError(f"id must be one of the members and learners, not {id}")
     addresses: dict[int, str] = {}
+    named: dict[str, str] = {}
     for name, given in (("members", members), ("learners", learners)):
         for member, url in given.items() if isinstance(given, Mapping) else ():
             try:
@@ -142,6 +170,8 @@ def planned(
             except UsageError as error:
                 raise ConfigError(f"{name}: {error}") from error
             addresses[member] = url
+            named[f"{name}[{member}]"] = url
+    check_distinct(named)
     return Founding(
         cluster, store, id, segment_bytes // BLOCK * BLOCK, conf_state, addresses, origin=origin_of(conf_state)
     )

@@ -36,12 +36,18 @@ from .membership import ALONE_REMEDY, CHANGES, Context, is_alone
 from .paths import check_path
 from .recovery import Recovery, left_by_a_member
 from .skips import NAME as SKIPS
-from .snapshot_format import Descriptor
+from .snapshot_format import Descriptor, name_of_place
 from .snapshot_store import REMEDY as SNAPSHOT_REMEDY
 from .snapshot_store import SnapshotStore
 from .snapshots import SnapshotFolder, SnapshotReader
 from .wal_format import MARK_NAME, REMOVED_LIFE
 
+#: what a member makes of it depends on its state machine, of which the directory tells nothing
+NO_SNAPSHOT = (
+    "the log begins behind entry {base}, and no snapshot reaches so far. A state machine that keeps its state itself, "
+    "with an applied_index or without restore(), goes on with it. One that restores snapshots would lack what was "
+    "applied up to there, and the member does not start: " + SNAPSHOT_REMEDY
+)
 AGAIN = 6  # so often what looks like damage in a directory that is in use is looked at again
 AGAIN_S = 0.05
 
@@ -110,6 +116,8 @@ class Look:
     doubt: str = ""
     #: why it does not start although nothing is damaged: it is the only voter, and in doubt
     refused: list[Damage] = field(default_factory=list)
+    #: what may be right or not, which the directory alone does not tell
+    notes: list[str] = field(default_factory=list)
     _directory: Directory | None = None
     #: the directory is somebody else's to close
     _keep: bool = False
@@ -278,6 +286,7 @@ def _examine(seen: Look, directory: Directory, thorough: bool) -> None:
             seen.mends.append((LIVES, seen.lives.unread, lives_file.UNREAD))
     except WalDamaged as error:
         reason = str(error).removeprefix(f"{path}/{recovery.where[0]}").lstrip(": ").removeprefix(f"{path}: ")
+        reason = reason.removeprefix(f"at byte {recovery.where[1]:,}: ")  # the place is told beside it
         seen.damage.append(Damage(*recovery.where, reason, REMEDY))
     if seen.lives is not None and seen.lives.lost:
         _look_at_lost(seen, seen.lives, founding)
@@ -322,10 +331,13 @@ def _look_at_snapshots(
             judged = store.judge(recovery.base, reader.last_index, recovery.term_at, recovery.needs_snapshot())
             kept = {each.name for each in judged.within}
             seen.mends += [(name, 0, f"{reason}; it is put aside") for name, reason in judged.damaged]
+            if recovery.base and not judged.within:
+                seen.notes.append(NO_SNAPSHOT.format(base=recovery.base))
         except (SnapshotDamaged, WalDamaged) as error:
             text = str(error).removeprefix(f"{seen.path}: ").removesuffix(f": {SNAPSHOT_REMEDY}")
             names = [name for name in SnapshotFolder(directory).names() if name in text]
-            seen.damage.append(Damage(names[0] if names else FOUNDING, 0, text, SNAPSHOT_REMEDY))
+            file = names[0] if names else name_of_place(recovery.base_term, recovery.base)
+            seen.damage.append(Damage(file, 0, text, SNAPSHOT_REMEDY))
     for name in SnapshotFolder(directory).names():
         descriptor, damage = None, ""
         try:

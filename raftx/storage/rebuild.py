@@ -62,6 +62,10 @@ WHOLE = (
     "until another member has sent them again; if others lose theirs meanwhile, they are lost. Start the member, or "
     "accept that"
 )
+LACKS = (
+    "in {path} {note}. To rebuild member {id} means to do without a copy of entries up to {last} until another member "
+    "has sent them again; if others lose theirs meanwhile, they are lost. Accept that"
+)
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,8 @@ def rebuild(
                 )
             if whole is not None and not accept_loss:
                 last = whole.recovery.reader.last_index if whole.recovery is not None else 0
-                raise LossNotAccepted(WHOLE.format(path=where, id=found.id if found else "?", last=last))
+                text, note = (LACKS, whole.notes[0]) if whole.notes else (WHOLE, "")
+                raise LossNotAccepted(text.format(path=where, id=found.id if found else "?", last=last, note=note))
         founding = _agreed(where, found, given, id, cluster, segment_bytes)
         met = {other: each for other, each in met.items() if other != founding.id}
         conf_state = founding.conf_state
@@ -154,9 +159,9 @@ def rebuild(
             founding, store=store, rebuilt=True, in_doubt=not alone, opened=opened + LIVES_UNREAD,
             base=0, base_term=0, restored=False, origin=0,
         )  # fmt: skip
-        swap.clean()
-        # What is skipped comes again from the others.
-        FileStorage(swap.part, disk=disk)._found(founding, lambda made: skips_file.write(made, store, skips), met)
+        with swap.making():
+            # What is skipped comes again from the others.
+            FileStorage(swap.part, disk=disk)._found(founding, lambda made: skips_file.write(made, store, skips), met)
         return Rebuilt(where, swap.commit("damaged"), founding)
     except OSError as error:
         raise StorageError(f"cannot rebuild {where}: {error.strerror or error}") from error

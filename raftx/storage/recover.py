@@ -6,6 +6,7 @@ of the old cluster, should they come back, are refused by the name of the new on
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -14,8 +15,10 @@ from pathlib import Path
 from .._native.files import Directory
 from .._native.memory import Entry
 from ..config import cluster_id, cluster_name
-from ..errors import ConfigError, LossNotAccepted, StorageError, WalDamaged
+from ..errors import ConfigError, LossNotAccepted, SnapshotDamaged, StorageError, WalDamaged
+from ..report import report
 from ..types import ENTRY_NORMAL, ConfState, HardState
+from . import founding as founding_file
 from . import skips as skips_file
 from .disk import Disk
 from .file import FileStorage
@@ -32,8 +35,9 @@ BATCH = 1 << 20  # bytes of entries that are written and synced at once
 TEXT = (
     "the log of member {id} ends with entry {last} of term {term}{doubt}; it knows entries up to {commit} to be "
     "committed. To recover means to go on with exactly that, as a new cluster of {members}. What the lost members had "
-    "acknowledged beyond it is lost, and up to {uncommitted} entries that were never committed may come to count. Look "
-    "first for the survivor whose log ends last, by term, then by index (raftx wal info). Then accept that"
+    "acknowledged beyond it is lost, and up to {uncommitted} entries that were never committed may come to "
+    "count.{notes} Look first for the survivor whose log ends last, by term, then by index (raftx wal info). Then "
+    "accept that"
 )
 
 
@@ -100,22 +104,17 @@ def recover(
                 )
             if not accept_loss:
                 raise LossNotAccepted(_text(old, old.founding.id, founding.conf_state))
-            swap.clean()
-            FileStorage(swap.part, disk=disk)._found(founding, lambda made: _copy_files(old, directory, made, founding))
-            _copy_log(old, founding, FileStorage(swap.part, disk=disk))
-            with look_into(disk.open_directory(swap.part), swap.part) as new:
-                _check(old, new)
-                return replace(_done(new, None), path=where, aside=_commit(swap, new))
+            with swap.making():
+                _make(disk, swap.part, old, directory, founding)
+                with look_into(disk.open_directory(swap.part), swap.part) as new:
+                    _check(old, new)
+                    done = _done(new, None)
+            return replace(done, path=where, aside=swap.commit("before-recovery"))
     except OSError as error:
         raise StorageError(f"cannot recover {where}: {error.strerror or error}") from error
     finally:
         if directory is not None:
             directory.close()
-
-
-def _commit(swap: Swap, new: Look) -> Path | None:
-    new.close()
-    return swap.commit("before-recovery")
 
 
 def _done(seen: Look, aside: Path | None) -> Recovered:
@@ -138,10 +137,11 @@ def _text(old: Look, id: int, conf_state: ConfState) -> str:
     reader, base = old.recovery.reader, old.recovery.base
     commit = max(reader.commit, base)
     count = len(conf_state.voters)
+    notes = "".join([f" Note that {each}." for each in old.notes])
     members = f"member {conf_state.voters[0]} alone" if count == 1 else f"the voters {conf_state.voters}"
     return TEXT.format(
         id=id, last=reader.last_index, term=reader.last_term, commit=commit, members=members,
-        uncommitted=reader.last_index - commit, doubt=_doubted(old),
+        uncommitted=reader.last_index - commit, doubt=_doubted(old), notes=notes,
     )  # fmt: skip
 
 
@@ -175,11 +175,30 @@ def _planned(
     )
 
 
-def _copy_files(old: Look, source: Directory | None, target: Directory, founding: Founding) -> None:
-    """Snapshots that count, for the new cluster and its members; and which entries are skipped."""
+def _make(disk: Disk, part: Path, old: Look, source: Directory | None, founding: Founding) -> None:
+    """The new directory: first the log, then the snapshots. Raises StorageError, OSError."""
+    # A snapshot of an entry that is not in the log does not count: an opening removes it, or refuses the directory. So
+    # there are none, and the founding tells of none, until the log is whole.
+    bare, storage = replace(founding, restored=False), FileStorage(part, disk=disk)
+    skips = skips_file.needed(old.skips, founding.base)
+    storage._found(bare, lambda made: skips_file.write(made, founding.store, skips))
+    _copy_log(old, founding, storage)
+    target = disk.open_directory(part)
+    try:
+        if _copy_snapshots(old, source, target, founding):
+            founding_file.write(target, founding)
+    finally:
+        target.close()
+
+
+def _copy_snapshots(old: Look, source: Directory | None, target: Directory, founding: Founding) -> int:
+    """Snapshots that count, for the new cluster and its members; how many. Raises SnapshotDamaged where none is whole.
+
+    The newest one was read to its end. An older one is there for the case that the newest is damaged one day.
+    """
     assert source is not None
-    skips_file.write(target, founding.store, skips_file.needed(old.skips, founding.base))
-    for each in old.snapshots:
+    copied = 0
+    for each in sorted(old.snapshots, key=lambda each: each.descriptor.index if each.descriptor else 0, reverse=True):
         if not each.counts or each.descriptor is None:
             continue
         made = replace(
@@ -192,8 +211,14 @@ def _copy_files(old: Look, source: Directory | None, target: Directory, founding
         reader = SnapshotReader(source, each.name)
         try:
             copy_state(reader, SnapshotWriter(target, made))
+            copied += 1
+        except SnapshotDamaged as error:
+            if not copied:
+                raise
+            report(logging.WARNING, "%s: %s; the newer snapshot serves without it", old.path, error)
         finally:
             reader.close()
+    return copied
 
 
 def _copy_log(old: Look, founding: Founding, storage: FileStorage) -> None:

@@ -20,7 +20,7 @@ from ..errors import SnapshotDamaged, StorageError, UsageError, WalDamaged, Wron
 from ..report import report
 from ..types import ConfState
 from .protocol import check_base, check_membership
-from .snapshot_format import DAMAGED, Descriptor, place_of_name, place_of_part
+from .snapshot_format import DAMAGED, Descriptor, name_of_place, place_of_name, place_of_part
 from .snapshot_receiver import SnapshotReceiver
 from .snapshots import KEPT, SnapshotFolder, SnapshotReader, SnapshotWriter
 
@@ -106,7 +106,7 @@ class SnapshotStore:
                 raise WrongDirectory(f"{self.where}: {each.name} is of another cluster")
         within = [each for each in kept if inside(each.term, each.index)]
         if base and not within:
-            self._check_needed(base, last, kept, damaged, restored)
+            self._check_needed(base, last, kept, damaged, name_of_place(term_at(base), base) if restored else "")
         newest = within[0].index if within else base
         ahead = [each for each in kept if each.index > newest and each not in within][:1]
         parts = [name for name in self._folder.parts() if (place_of_part(name) or (0, 0))[1] > newest][:1]
@@ -131,18 +131,20 @@ class SnapshotStore:
         self._base = base
 
     def _check_needed(
-        self, base: int, last: int, kept: list[Descriptor], damaged: list[tuple[str, str]], restored: bool
+        self, base: int, last: int, kept: list[Descriptor], damaged: list[tuple[str, str]], needed: str
     ) -> None:
-        """No snapshot reaches the base: refuse, unless it is one that was only asked for."""
+        """No snapshot reaches the base: refuse, unless it is one that was only asked for.
+
+        needed: the file of the snapshot behind which the log was begun; "" where it was not begun so.
+        """
         begins = f"the log begins behind entry {base}, and no other snapshot reaches so far"
         for name, reason in damaged:
             if (place_of_name(name) or (0, 0))[1] <= last:
                 raise SnapshotDamaged(f"{self.where}: {reason}; {begins}: {REMEDY}")
-        if restored or any([each.index < base for each in kept]):
+        if needed or any([each.index < base for each in kept]):
             newest = f"the newest snapshot is of entry {kept[0].index}" if kept else "there is no snapshot"
-            raise WalDamaged(
-                f"{self.where}: {newest}, and the log has {base + 1}..{last}: something is missing: {REMEDY}"
-            )
+            missing = f"{needed}, or a later one, is missing" if needed else "something is missing"
+            raise WalDamaged(f"{self.where}: {newest}, and the log has {base + 1}..{last}: {missing}: {REMEDY}")
 
     # --- for users ---------------------------------------------------------------------------------
 

@@ -7,12 +7,14 @@ starts with the old one, with the new one, or not at all.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import ConfigError, StorageError, UsageError
+from ..errors import ConfigError, RaftError, StorageError, UsageError
 from .disk import Disk
 from .founding import NAME as FOUNDING
 from .founding import NEW as FOUNDING_NEW
@@ -60,6 +62,25 @@ class Swap:
         for path in (self.part, self.ready):
             if self.disk.exists(path):
                 self._discard(path)
+
+    @contextlib.contextmanager
+    def making(self) -> Iterator[None]:
+        """The new directory is being made in ``part``; a failure leaves nothing of it, and its error names ``path``.
+
+        Raises what is raised inside; StorageError, UsageError for what is in the way.
+        """
+        self.clean()
+        try:
+            yield
+        except (OSError, RaftError) as error:
+            # Should this fail, too, the next attempt begins with it.
+            with contextlib.suppress(OSError, RaftError):
+                if self.disk.exists(self.part):
+                    self._discard(self.part)
+            text = str(error)
+            if isinstance(error, StorageError) and str(self.part) in text:
+                raise type(error)(f"nothing was changed in {self.path}: {text}") from error.__cause__
+            raise
 
     def commit(self, aside: str) -> Path | None:
         """The new directory, in ``part``, is whole and durable: let it take its place.

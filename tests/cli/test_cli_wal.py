@@ -48,6 +48,7 @@ def test_info_for_programs(impl, whole):
     found = ran(impl, "wal", "info", "--json", whole).json()
     assert set(found) == {
         "directory", "in_use", "founding", "log", "segments", "snapshots", "skips", "in_doubt", "mends", "damage",
+        "notes",
     }  # fmt: skip
     assert set(found["founding"]) == {
         "cluster", "id", "store", "segment_bytes", "members", "rebuilt", "restored", "base_index", "base_term",
@@ -292,6 +293,40 @@ def test_file_place_reason_and_remedy(impl, tmp_path):
     # What came before the damage can be read.
     told = ran(impl, "wal", "dump", path)
     assert told.code == 1 and "wal-0000000000000001.log at byte 4,096" in told.err
+    for done in (told, ran(impl, "wal", "info", path), ran(impl, "recover", path, "--accept-loss")):
+        assert done.code == 1 and done.err.count("at byte 4,096") == 1, done.err
+
+
+def test_a_log_whose_snapshots_are_gone(impl, whole):
+    """Whether its member starts depends on the state machine: it is told, and is no damage."""
+    for file in whole.glob("snapshot-*"):
+        file.unlink()
+    text = "the log begins behind entry 20, and no snapshot reaches so far"
+    done = ran(impl, "wal", "verify", whole)
+    assert done.code == 0 and done.out.startswith(f"note: {text}") and "\nwhole: " in done.out
+    assert "does not start" in done.out and "raftx wal rebuild" in done.out
+    for words in (["wal", "verify", "--json"], ["wal", "info", "--json"]):
+        (note,) = ran(impl, *words, whole).json()["notes"]
+        assert note.startswith(text)
+    info = ran(impl, "wal", "info", whole)
+    assert info.code == 0 and text in " ".join(info.out.split())
+    # Who is told to rebuild it is not told that it is whole.
+    rebuild = ran(impl, "wal", "rebuild", whole)
+    assert rebuild.code == 4 and text in " ".join(rebuild.err.split()) and "is whole" not in rebuild.err
+    assert text in " ".join(ran(impl, "recover", whole).err.split())
+
+
+def test_a_snapshot_that_is_needed_and_missing_is_named(impl, tmp_path):
+    """The founding says that there was one."""
+    path = member(impl, tmp_path / "old", entries=50, snapshots=(10, 20, 30))
+    file = next(iter(sorted(path.glob("snapshot-*"))))
+    restored = impl.FileStorage.restore(tmp_path / "n", file, id=1, members=[1], cluster="another")
+    assert restored.cluster != CLUSTER
+    (tmp_path / "n" / file.name).unlink()
+    done = ran(impl, "wal", "verify", tmp_path / "n")
+    lines = [line.split(None, 1) for line in done.out.splitlines()]
+    assert done.code == 1 and lines[0] == ["damaged", file.name]
+    assert f"{file.name}, or a later one, is missing" in done.out
 
 
 def test_the_end_of_a_damaged_log_can_be_read_up_to_there(impl, tmp_path):

@@ -265,3 +265,30 @@ def test_a_survivor_leads_out_of_a_lost_quorum(impl, groups):
     group.start(survivor, cluster=cluster)
     group.propose(5)
     group.agree(survivor)
+
+
+@pytest.mark.slow
+def test_survivors_go_on_together_wherever_their_logs_begin(impl, groups):
+    """Two of five have log and snapshots of several lengths; each starts with its own, and they agree."""
+    group = groups(count=5, snapshot_entries=10)
+    group.found()
+    group.start(1, 2, 3, 4, 5)
+    group.propose(30)
+    group.agree(1, 2, 3, 4, 5)
+    group.stop(2)
+    group.propose(25)
+    group.agree(1, 3, 4, 5)
+    group.stop(1, 3, 4, 5)
+    recover = module(impl, "storage.recover").recover
+    new = b"of the survivors"
+    members = {id: group.urls[id] for id in (1, 2)}
+    ends = [recover(group.path / str(id), members=members, cluster=new, accept_loss=True) for id in (1, 2)]
+    assert ends[0].last_index > ends[1].last_index > 0
+    group.start(1, 2, cluster=new)
+    assert group.leader().configuration.voters == (1, 2)
+    group.propose(12)
+    group.agree(1, 2)
+    group.stop(1, 2)
+    group.start(1, 2, cluster=new)
+    group.propose(3)
+    group.agree(1, 2)

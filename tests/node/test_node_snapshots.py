@@ -319,3 +319,99 @@ def test_what_is_done_can_be_given_up_at_once(one):
     compacted = alone.node.compact(future.result().index)
     alone.world.skipped.clear()
     assert alone.ended(compacted) == future.result().index
+
+
+def behind_a_base(alone, machine=None):
+    """The log on disk begins behind an entry; which one. The node is closed."""
+    for _ in range(10):
+        last = alone.propose(100, b"v" * 200)[-1]
+        alone.world.for_rounds(30)
+        if machine is not None:
+            assert alone.ended(alone.node.compact(last)) == last
+    alone.world.close()
+    storage = alone.storage()
+    base = storage.open(1, alone.impl.Config(id=1).cluster).base_index
+    storage.close()
+    assert base > 0
+    return base
+
+
+def test_a_machine_that_restores_does_not_begin_without_its_snapshots(impl, one, caplog):
+    """Its state would lack what was applied up to there, and nobody would notice."""
+    alone = one(snapshot_entries=100)
+    base = behind_a_base(alone)
+    items = list(alone.machine.items)
+    kept = {file: file.read_bytes() for file in alone.path.glob("snapshot-*")}
+    assert len(kept) == 2
+    for file in kept:
+        file.unlink()
+    said = (
+        rf"{alone.path}: the log begins behind entry {base}, and no snapshot reaches so far.*put the file back.*rebuild"
+    )
+    with pytest.raises(impl.WalDamaged, match=said):
+        alone.start()
+    assert not [each for each in caplog.records if "it has no snapshot" in each.message]
+    # Either of the two is enough.
+    for file, data in kept.items():
+        file.write_bytes(data)
+        alone.start()
+        alone.world.until(lambda: len(alone.machine.items) >= len(items))
+        assert alone.machine.items == items
+        alone.world.close()
+
+
+@pytest.mark.parametrize("kind", ["durable", "plain"])
+def test_a_machine_that_needs_no_snapshot_goes_on_behind_its_base(impl, one, caplog, kind):
+    """One with a state of its own, whether it could restore a snapshot or not, and one that has neither method."""
+
+    class Plain(Machine):
+        snapshot = restore = None
+
+    class Both(Durable):
+        snapshot, restore = Machine.snapshot, Machine.restore
+
+    machine = Plain() if kind == "plain" else Durable()
+    alone = one(machine)
+    base = behind_a_base(alone, machine)
+    caplog.clear()
+    again = Plain() if kind == "plain" else Both(machine.applied_index)
+    alone.start(again)
+    assert (
+        len([each for each in caplog.records if f"begins behind entry {base}, and it has no snap" in each.message]) == 1
+    )
+    new = alone.propose(2)
+    assert again.applied[-2:] == new
+
+
+def test_a_storage_without_snapshots_may_begin_behind_a_base(impl):
+    """Its owner has let entries go, and gives the state machine what it had."""
+    kept = impl.MemoryStorage(voters=[1])
+
+    class Storage:
+        open, append, sync, close, compact = kept.open, kept.append, kept.sync, kept.close, kept.compact
+
+    world = World(impl, 1, storages={1: Storage()})
+    world.leader()
+    future = world.nodes[1].propose(b"1")
+    world.until(future.done)
+    done = future.result()
+    world.close()
+    kept.open(1, impl.Config(id=1).cluster)
+    kept.compact(done.index, done.term, impl.ConfState(voters=(1,)))
+    kept.sync()
+    kept.close()
+    machine = Machine()
+    node = world.start(1, machine=machine)
+    world.until(lambda: node.is_leader)
+    assert node.failure is None and machine.items == []
+    world.close()
+
+
+def test_nothing_is_given_up_before_there_is_a_snapshot(impl, one):
+    """A start would not have it."""
+    alone = one()
+    last = alone.propose(3)[-1]
+    future = alone.node.compact(last)
+    alone.world.until(future.done)
+    with pytest.raises(impl.NotDone, match=rf"as there is no snapshot yet, and lack what is applied up to {last}"):
+        future.result()

@@ -23,6 +23,12 @@ def test_a_directory_that_cannot_be_written_does_not_open(impl, tmp_path, monkey
     storage.close()
 
 
+def test_a_file_is_no_directory(impl, tmp_path):
+    (tmp_path / "n").write_text("")
+    with pytest.raises(impl.StorageError, match=f"{tmp_path / 'n'} is no directory: give the directory of the member"):
+        impl.FileStorage(tmp_path / "n").open(1, impl.Config(id=1).cluster)
+
+
 @pytest.mark.parametrize(("number", "remedy"), [(errno.EACCES, "owner and mode"), (errno.EIO, "")])
 def test_what_a_log_has_failed_with_has_a_remedy(impl, number, remedy):
     form = module(impl, "storage.wal_format")

@@ -351,6 +351,44 @@ def test_members_are_ids_or_addresses(impl, tmp_path, kind):
         opened.close()
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"members": {1: "tcp://a:1", 2: "a:2"}}, r"members\[2\] must have a scheme, .*'a:2': begin it with tcp://"),
+        ({"members": {1: "a:1", 2: "tls+tcp://a:2"}}, r"members\[1\] must have a scheme, .*begin it with tls\+tcp://"),
+        (
+            {"members": {1: "tcp://a:1"}, "learners": {2: "a:2"}},
+            r"learners\[2\] must have a scheme, as members\[1\] has",
+        ),
+        ({"members": {1: "mem:1", 2: "mem:1"}}, r"members\[2\] must be an address of its own, .*which is members\[1\]"),
+        ({"members": {1: "tcp://a:1"}, "learners": {2: "tcp://a:1"}}, r"learners\[2\] must be an address of its own"),
+        ({"join": ["tcp://a:1", "a:2"]}, r"join\[1\] must have a scheme, as join\[0\] has"),
+        ({"join": ["tcp://a:1", "tcp://a:1"]}, r"join\[1\] must be an address of its own"),
+    ],
+)
+def test_addresses_that_cannot_be_of_members_of_one_cluster(impl, tmp_path, given, said):
+    """Told when the member is founded: later, the directory would have to be founded again."""
+    with pytest.raises(impl.ConfigError, match=said):
+        impl.FileStorage.create(tmp_path / "n", id=1, **given)
+    assert not (tmp_path / "n").exists()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"members": {1: "memory:1", 2: "memory:2"}, "learners": {3: "mem:3"}},
+        {"members": {1: "10.0.0.1:5601", 2: "10.0.0.2:5601"}},
+        {"members": {1: "some place", 2: "another one"}},
+        {"members": {1: "", 2: ""}},
+        {"members": {1: "tcp://a:1", 2: "ipc://b"}, "learners": [3]},
+        {"join": ["mem:1", "mem:2"]},
+    ],
+)
+def test_addresses_have_the_form_that_the_transport_knows(impl, tmp_path, given):
+    """It may be one of the user's own."""
+    impl.FileStorage.create(tmp_path / "n", id=1, **given)
+
+
 def test_a_learner_is_founded_like_any_member(impl, tmp_path):
     storage = create(impl, tmp_path / "n", id=4, learners=[4])
     assert storage.open(4, CLUSTER).conf_state.learners == (4,)
@@ -411,7 +449,7 @@ def test_a_founding_is_cut_at_every_operation(impl, ends):
             disk = SimDisk(random.Random(f"{seed} {cut}"))
             disk.cut_after(cut)
             # With many members the file is longer than the one that may take its place.
-            many = dict.fromkeys(range(1, 40), "x" * 100)
+            many = {id: f"{id:0100}" for id in range(1, 40)}
             try:
                 found_on(impl, disk, many)
                 done = True
@@ -489,7 +527,7 @@ def test_a_founding_is_cut_at_every_operation_on_files(memory_path, monkeypatch)
 
 def test_a_longer_file_of_an_earlier_founding_is_no_obstacle(impl, tmp_path):
     """Of what it has left nothing stays."""
-    create(impl, tmp_path / "long", members=dict.fromkeys(range(1, 65), "x" * 1000))
+    create(impl, tmp_path / "long", members={id: f"{id:01000}" for id in range(1, 65)})
     (tmp_path / "n").mkdir()
     shutil.copy(tmp_path / "long" / "founding", tmp_path / "n" / "founding.new")
     (tmp_path / "n" / "wal.mark.new").write_bytes(b"y" * 100)

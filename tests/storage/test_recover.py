@@ -17,6 +17,7 @@ from tests.helpers.directories import (
     member,
     picture,
     recover,
+    save,
     state,
 )
 from tests.helpers.implementations import module
@@ -104,6 +105,93 @@ def test_a_compacted_log_without_snapshots(impl, tmp_path):
     loaded = storage.open(1, done.founding.cluster)
     assert loaded.base_index == 15 and len(contents_behind(impl, loaded)) == 24
     storage.close()
+
+
+@pytest.mark.parametrize("snapshots", [(15, 55), (55,), (15,), (20, 40), (20, 40, 50)])
+def test_wherever_the_log_begins_all_of_it_stays(impl, tmp_path, snapshots):
+    """A snapshot of the very entry behind which the log begins may be there, or be gone for a newer one."""
+    path = member(impl, tmp_path / "n", entries=56, size=4000, snapshots=snapshots)
+    storage = impl.FileStorage(path)
+    loaded = storage.open(1, CLUSTER)
+    base, newest, entries = loaded.base_index, loaded.snapshot.index, contents_behind(impl, loaded)
+    storage.close()
+    with module(impl, "storage.look").look(path, thorough=True) as seen:
+        assert seen.faults() == []
+        kept = {each.descriptor.index for each in seen.snapshots if each.counts}
+    done = recover(impl, path, members=URLS, cluster=NEW, accept_loss=True)
+    assert done.last_index == 56 and asides(path) == [done.aside.name]
+    for _ in range(2):
+        loaded = storage.open(1, NEW)
+        assert (loaded.base_index, loaded.snapshot.index) == (base, newest)
+        assert contents_behind(impl, loaded) == entries
+        for index in kept:
+            with storage.open_snapshot(index) as reader:
+                assert reader.read() == state(index)
+        storage.close()
+    with module(impl, "storage.look").look(path, thorough=True) as seen:
+        assert seen.faults() == [] and {each.descriptor.index for each in seen.snapshots} == kept
+    # Without its snapshots it is damaged, as before.
+    for each in path.glob("snapshot-*"):
+        each.unlink()
+    if base:
+        with pytest.raises(impl.WalDamaged, match="or a later one, is missing"):
+            storage.open(1, NEW)
+
+
+def test_a_base_behind_which_no_snapshot_stands(impl, tmp_path):
+    """The base is that of the last header, and the snapshot of that entry is gone since the next one was made."""
+    path = member(impl, tmp_path / "n", entries=40, size=4000, snapshots=(10, 20))
+    storage = impl.FileStorage(path)
+    storage.open(1, CLUSTER)
+    # So little that no segment ends: the headers stay as they are.
+    storage.append(impl.HardState(1, 1, 40), [records(impl, 41, [(1, b"1"), (1, b"2")])])
+    storage.sync()
+    for index in (40, 41, 42):
+        save(impl, storage, index)
+    storage.close()
+    base = storage.open(1, CLUSTER).base_index
+    storage.close()
+    assert base == 10 and len(list(path.glob("snapshot-*"))) == 2
+    done = recover(impl, path, accept_loss=True)
+    loaded = storage.open(1, done.founding.cluster)
+    assert (loaded.base_index, loaded.snapshot.index) == (base, 42)
+    assert [each[0] for each in contents_behind(impl, loaded)] == list(range(base + 1, 43))
+    for index in (41, 42):
+        with storage.open_snapshot(index) as reader:
+            assert reader.read() == state(index)
+    storage.close()
+
+
+def test_the_older_snapshot_may_be_damaged(impl, tmp_path):
+    """The newer one serves without it; and the other way round."""
+    for name, at in (("old", 0), ("new", -1)):
+        path = member(impl, tmp_path / name / "n", entries=56, size=4000, snapshots=(20, 40))
+        file = sorted(path.glob("snapshot-*"))[at]
+        file.write_bytes(file.read_bytes()[:-1] + b"?")
+        done = recover(impl, path, cluster=NEW, accept_loss=True)
+        storage = impl.FileStorage(path)
+        loaded = storage.open(1, NEW)
+        assert loaded.snapshot.index == (40 if at == 0 else 20) and done.last_index == 56
+        storage.close()
+
+
+def test_a_failure_leaves_nothing_that_is_in_the_way(impl, tmp_path, monkeypatch):
+    """And its error names the directory that was given, not only the one that was being made."""
+    path = member(impl, tmp_path / "n", entries=56, size=4000, snapshots=(20, 40))
+    before = picture(path)
+    recovery = module(impl, "storage.recover")
+    whole = recovery._copy_snapshots
+
+    def fails(old, source, target, founding):
+        whole(old, source, target, founding)
+        raise impl.StorageFailed(f"{path}.recovered.part: a write failed")
+
+    monkeypatch.setattr(recovery, "_copy_snapshots", fails)
+    with pytest.raises(impl.StorageFailed, match=rf"^nothing was changed in {path}: {path}.recovered.part: a write"):
+        recover(impl, path, accept_loss=True)
+    assert asides(path) == [] and picture(path) == before
+    monkeypatch.undo()
+    assert recover(impl, path, accept_loss=True).last_index == 56
 
 
 def moved(impl, url):
