@@ -154,8 +154,8 @@ MUTANTS = (
         (
             Edit(
                 SOCKETS,
-                "    if at.scheme in NAMED:\n        return True\n",
-                "    if at.host != 'x':\n        return True\n",
+                "    return at.scheme in NAMED or is_loopback(at.host)",
+                "    return at.host != 'x'",
             ),
         ),
     ),
