@@ -150,7 +150,8 @@ def lookups(tmp_path_factory):
 def test_peers_that_come_and_go_leave_few_threads(impl, lookups, way):
     """While the transport runs, and after it was closed: a lookup that hangs cannot be cancelled."""
     while_open, after = lookups(not impl.COMPILED, "churn", way)
-    assert while_open <= LOOKUPS
+    # Twenty names are asked for. On a busy machine a thread of the node itself may begin meanwhile.
+    assert while_open <= LOOKUPS + 3
     assert after <= LOOKUPS
 
 
