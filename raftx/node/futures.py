@@ -40,6 +40,7 @@ _CANCELLED = 4
 _NAMES = ("pending", "done", "done", "failed", "cancelled")
 
 # One class since Python 3.11; before, a caller may expect either.
+OPEN = "it has not ended within the time to wait, and goes on"
 FutureTimeout: Any = TimeoutError
 if not issubclass(ConcurrentTimeoutError, TimeoutError):
     FutureTimeout = type("FutureTimeout", (ConcurrentTimeoutError, TimeoutError), {})
@@ -241,7 +242,7 @@ class Future:
         """Until it has ended; raises TimeoutError. Leaves nothing behind."""
         check_timeout(timeout)
         if timeout is not None and timeout <= 0:
-            raise FutureTimeout()
+            raise FutureTimeout(OPEN)
         self._check_thread()
         if self._waiting is None:
             self._make_waiting()
@@ -258,7 +259,7 @@ class Future:
             if lock in waiting:
                 self._forget(waiting, lock)
         if threads.peek(self._cell) == _PENDING:
-            raise FutureTimeout()
+            raise FutureTimeout(OPEN)
 
     def _forget(self, waiting: list[Any], lock: Any) -> None:
         with contextlib.suppress(ValueError):  # it is being woken

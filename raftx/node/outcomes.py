@@ -23,7 +23,7 @@ from ..errors import ApplyError, NotDone, ProposalError, Unknown
 from .futures import Done, Future
 
 REPLACED = "its leader lost leadership before it was committed"
-OVERDUE = "no outcome within the proposal timeout"
+OVERDUE = "no outcome within its time: the timeout that was given, or proposal_timeout_ms"
 STOPPED = "the node was stopped"
 IN_SNAPSHOT = "this member was behind and took a snapshot, which may have the entry"
 STOPPING = "the node is being stopped"
