@@ -39,8 +39,8 @@ _CANCELLED = 4
 
 _NAMES = ("pending", "done", "done", "failed", "cancelled")
 
-# One class since Python 3.11; before, a caller may expect either.
 OPEN = "it has not ended within the time to wait, and goes on"
+# One class since Python 3.11; before, a caller may expect either.
 FutureTimeout: Any = TimeoutError
 if not issubclass(ConcurrentTimeoutError, TimeoutError):
     FutureTimeout = type("FutureTimeout", (ConcurrentTimeoutError, TimeoutError), {})

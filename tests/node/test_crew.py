@@ -424,7 +424,7 @@ def test_an_idle_node_is_left_alone(impl):
         machine = node._outside.state_machine
         machine.hold.clear()
         held = node.propose(b"hold")
-        with pytest.raises(impl.Unknown, match="within the proposal timeout"):
+        with pytest.raises(impl.Unknown, match="no outcome within its time"):
             held.result(timeout=WAIT)
         machine.hold.set()
         eventually(lambda: worker.nap != nap and worker.pause == -1)
