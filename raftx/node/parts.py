@@ -167,7 +167,8 @@ class Parts:
         return MemoryLost(
             f"node {self.engine.core.id} lives life {named(self.life)}, and member {by} has met life {named(life)} of "
             f"it, {why}. So it has forgotten what it promised, and must not take part. Put back the directory that it "
-            "used last, or rebuild it (raftx wal rebuild)"
+            "used last, or rebuild it (raftx wal rebuild). One that is to take a lost member's place is founded again "
+            "(raftx join), and started after raftx replace has removed the lost one"
         )
 
     def diverged(self) -> str:
