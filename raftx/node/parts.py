@@ -40,7 +40,7 @@ from .reporter import Reporter
 from .rows import REBUILT
 from .snapshots import Snapshotter
 from .timeline import Timeline
-from .unled import why_unled
+from .unled import why_unled, why_waiting
 from .watch import Watch
 
 # One in so many rows of the apply queue may be about requests. As many again may be on their way, and own proposals
@@ -185,6 +185,8 @@ class Parts:
         found = self.engine.gauges
         if not found.unled_ms:
             return ""
+        if not self.members.now.ids():
+            return why_waiting(self.engine.core.id, found.unled_ms)
         return why_unled(
             found.unled_lead, found.unled_term, found.unled_by, found.unled_heard, found.unled_needed,
             found.unled_refused, found.unled_ms,

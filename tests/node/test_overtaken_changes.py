@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.helpers.implementations import module
+from tests.helpers.member_groups import Group, voters
 from tests.helpers.waiting import eventually
-from tests.node.test_membership_changes import Group, voters
 
 WAIT = 20
 
