@@ -81,8 +81,9 @@ if TYPE_CHECKING:
     from .node.changer import ChangeProgress
     from .node.cluster_view import ClusterStatus, MemberView
     from .node.futures import Done, Future
+    from .node.machines import BatchStateMachine, StateMachine
     from .node.members import Membership
-    from .node.node import Node, StateMachine
+    from .node.node import Node
     from .node.session import Session
     from .node.status import (
         DiskStatus,
@@ -112,6 +113,7 @@ COMPILED: bool = _core.__file__.endswith(tuple(EXTENSION_SUFFIXES))
 __all__ = [
     "AlreadyFounded",
     "ApplyError",
+    "BatchStateMachine",
     "Busy",
     "COMPILED",
     "ChangeProgress",
@@ -198,6 +200,7 @@ __all__ = [
 # Where the other names are, as type checkers read it above. Nodes, their storage and transports are most of the package
 # and of what it takes from Python's library: a process that asks a cluster, or only has raftx installed, needs none.
 _LATER = {
+    "BatchStateMachine": "node.machines",
     "ChangeProgress": "node.changer",
     "Clock": "_native.threads",
     "ClusterFile": "cluster_file",
@@ -225,7 +228,7 @@ _LATER = {
     "Ready": "consensus.rawnode",
     "Session": "node.session",
     "SnapshotStatus": "node.status",
-    "StateMachine": "node.node",
+    "StateMachine": "node.machines",
     "Status": "node.status",
     "Storage": "storage.protocol",
     "TcpTransport": "transport.tcp",

@@ -20,12 +20,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from ..errors import NotDone, RaftError, Stopped, Unknown, UsageError
+from ..node.changer import place
 from ..node.plain import to_plain
 from ..types import is_id
 
 BODY_MAX = 64 << 10
 TIMEOUT = 60.0  # seconds, where a request names none
 TIMEOUT_MAX = 3600.0
+LOOK_SECONDS = 2.0  # for the answers of the other members
 PIECE = 256 << 10  # bytes of a backup that are sent at once
 
 
@@ -189,20 +191,49 @@ class Actions:
         return await self._change(lambda timeout: self.node.move(id, url, timeout=timeout), seconds)
 
     async def replace(self, request: Request) -> Response:
-        """POST /members/replace: the member of a dead disk goes, and comes again with an empty one."""
-        body = await body_of(request, "id", "url")
-        id, url, seconds = body.id("id"), body.url("url"), body.timeout
+        """POST /members/replace: the member of a dead disk goes, and comes again with an empty one.
+
+        With ``learner`` it is done when the new one is added, and need not run yet. To be repeated: who stands there
+        in the place of the old one already stays, and is not removed.
+        """
+        body = await body_of(request, "id", "url", "learner")
+        id, url, learner, seconds = body.id("id"), body.url("url"), body.yes("learner"), body.timeout
         until = time.monotonic() + seconds
-        answer, _ = await outcome(lambda: self.node.remove(id, timeout=seconds), seconds + 5)
-        if answer is not None:
-            return answer
+        stands = await run_in_threadpool(self._stands, id, url)
+        if not stands:
+            answer, _ = await outcome(lambda: self.node.remove(id, timeout=seconds), seconds + 5)
+            if answer is not None:
+                return answer
         rest = max(0.0, until - time.monotonic())
-        answer, result = await outcome(lambda: self.node.add_voter(id, url, timeout=rest), rest + 5)
+        add = self.node.add_learner if learner and stands != "voter" else self.node.add_voter
+        answer, result = await outcome(lambda: add(id, url, timeout=rest), rest + 5)
         if answer is None:
-            return done(result)
+            return done({**to_plain(result), "removed": not stands})
         said = json.loads(bytes(answer.body))
-        said["reason"] = f"member {id} was removed, and is not added again: {said.get('reason') or said.pop('error')}"
+        began = f"was not removed, as it is a {stands} there already" if stands else "was removed"
+        reason = said.get("reason") or said.pop("error")
+        said["reason"] = f"member {id} {began}, and the new one does not vote yet: {reason}"
         return JSONResponse({"outcome": "not done", **said}, 409 if answer.status_code == 400 else answer.status_code)
+
+    def _stands(self, id: int, url: str) -> str:
+        """As what the new member stands there already: "voter", "learner"; "": it does not.
+
+        It does when it runs, or when it was added and has not run yet. A learner that has run and is gone does not. In
+        doubt about a learner it does: who was removed can never take part again, and what waits can be repeated.
+        """
+        seen = self.node.cluster_status(LOOK_SECONDS)
+        known = {each.id: each for each in seen.members}
+        there = known.get(id)
+        if there is None or place(there.url) != place(url) or not (there.voter or there.learner):
+            return ""
+        kind = "learner" if there.learner else "voter"
+        status = there.status
+        if status is not None and status.state == "running" and not status.failure and not status.in_doubt:
+            return kind
+        leader = known.get(seen.leader)
+        if kind == "voter" or leader is None or leader.status is None:
+            return "" if kind == "voter" else kind
+        return "" if any(each.match for each in leader.status.peers if each.id == id) else kind
 
     async def transfer(self, request: Request) -> Response:
         """POST /transfer"""

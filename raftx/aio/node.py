@@ -21,9 +21,10 @@ from ..node.cluster_view import ClusterStatus
 from ..node.executor import Executor
 from ..node.futures import Done
 from ..node.futures import Future as NodeFuture
+from ..node.machines import BatchStateMachine, StateMachine
 from ..node.member_requests import TIMEOUT
 from ..node.members import Membership
-from ..node.node import JOIN_SECONDS, StateMachine
+from ..node.node import JOIN_SECONDS
 from ..node.node import Node as SyncNode
 from ..node.proposer import Data
 from ..node.requests import PAUSE_SECONDS, no_leader
@@ -77,7 +78,7 @@ class Node(Generic[R]):
         config: Config,
         storage: Storage,
         transport: Transport,
-        state_machine: StateMachine[R],
+        state_machine: StateMachine[R] | BatchStateMachine[R],
         *,
         clock: Clock | None = None,
         executor: Executor | None = None,
@@ -127,8 +128,8 @@ class Node(Generic[R]):
     @overload
     @classmethod
     def from_file(
-        cls, path: str | os.PathLike[str], *, id: int, state_machine: StateMachine[R_new], create: bool = False,
-        admin_token: str | None = None, admin_insecure: bool = False,
+        cls, path: str | os.PathLike[str], *, id: int, state_machine: StateMachine[R_new] | BatchStateMachine[R_new],
+        create: bool = False, admin_token: str | None = None, admin_insecure: bool = False,
     ) -> Node[R_new]: ...  # fmt: skip
 
     @classmethod
@@ -253,7 +254,7 @@ class Node(Generic[R]):
             except StopAsyncIteration:
                 self.node._refuse()
             except TimeoutError:
-                raise no_leader(timeout) from None
+                raise no_leader(timeout, self.node) from None
         return leader
 
     async def wait_ready(self, timeout: float | None = None) -> int:
@@ -265,7 +266,7 @@ class Node(Generic[R]):
                 leader = await self.wait_leader(rest_of(deadline))
             except TimeoutError:
                 assert timeout is not None
-                raise no_leader(timeout) from None
+                raise no_leader(timeout, self.node) from None
             read = self.read()
             try:
                 if await _ends(read, rest_of(deadline)):

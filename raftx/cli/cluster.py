@@ -238,10 +238,21 @@ def move(member: tuple[int, str], programs: bool, **options: Any) -> int:
 def replace(member: tuple[int, str], programs: bool, **options: Any) -> int:
     """Put a member with an empty directory in the place of one whose disk is lost.
 
-    The member is removed and added again with the same id. Before, found its new directory (raftx join) and start it.
+    Found its new directory (raftx join), then give this command, then start the new member: this removes the old one,
+    adds the new one with the same id as a learner, and waits for it; it votes once it has caught up. At the address of
+    the old one the new one must not be started before, or its directory is refused for good. Given again it goes on:
+    a new member that is there already is not removed.
     """
     id, url = member
-    result = admin_of(**options).post("/members/replace", id=id, url=url)
+    admin = admin_of(**options)
+    result = admin.post("/members/replace", id=id, url=url, learner=True)
+    if id in (at(result, "conf_state", "learners") or ()):
+        before = "the old one is removed" if result.get("removed") else "it was not removed again"
+        complain(
+            f"member {id} is a learner at {url}, and {before}. Start the new one now, if it does not run: it votes "
+            f"once it has caught up. Is the directory of this one lost? raftx remove {id}, and repeat this"
+        )
+        result = admin.post("/members/promote", id=id)
     return request(programs, f"member {id} is replaced by the one at {url}", result)
 
 

@@ -283,10 +283,14 @@ def founded(
     if known is not None and not known.join:
         say(
             f"\nMember {id} is one of the first members of {file.path if file else ''}: this is to take its place.\n"
-            f"Start it, then: raftx replace {id}={place}"
+            f"First: raftx replace {id}={place}\nThen start this one, while that waits for it. Not before: its "
+            "directory would be refused for good"
         )
         return 0
     say(f"\nIt waits to be added. Start the member, then: raftx add {id}={place}")
     if known is None:
-        say(f"If it is to take the place of a member {id} whose disk is lost: raftx replace {id}={place}")
+        say(
+            f"If it is to take the place of a member {id} whose disk is lost: raftx replace {id}={place}\n"
+            "first, and start this one while that waits for it"
+        )
     return 0

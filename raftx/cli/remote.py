@@ -232,10 +232,11 @@ class _Answer:
             )
             raise Unreachable(f"{self.url} answers {status} {self.response.reason}{hint}")
         if status == 409:
-            raise Told(f"not done: {found.get('reason', '?')}. It is safe to repeat it", NOT_DONE, found)
+            raise Told(f"not done: {ended(found.get('reason'))} It is safe to repeat it", NOT_DONE, found)
         if status == 504:
-            reason = found.get("reason", "?")
-            raise Told(f"unknown: {reason}. Look (raftx status) before you repeat it", UNKNOWN, found)
+            raise Told(
+                f"unknown: {ended(found.get('reason'))} Look (raftx status) before you repeat it", UNKNOWN, found
+            )
         if status == 400:
             raise Told(str(found.get("error", "the request is wrong")), USAGE, found)
         raise Unanswered(f"{self.url} answers {status} {self.response.reason}")
@@ -245,6 +246,12 @@ def runs(found: dict[str, Any]) -> bool:
     """Whether the member that says this of the cluster is in it, and its node runs."""
     own = [each["status"] for each in found["members"] if each["id"] == found["id"]]
     return bool(own and own[0] and own[0].get("state") == "running")
+
+
+def ended(reason: object) -> str:
+    """A reason as a sentence that others may follow."""
+    text = str(reason or "no reason was given")
+    return text if text[-1] in ".?!" else f"{text}."
 
 
 def why(error: BaseException) -> str:

@@ -250,6 +250,7 @@ def make_members(
 ) -> Members:
     """Who the members are, and the changes of them that this node asks for."""
     config, chronicle = outside.config, applier.chronicle
+    chronicle.waits = not opened.first.ids()
 
     def publish(membership: Membership) -> None:
         chronicle.members(membership)

@@ -9,6 +9,7 @@ so a hanging ``apply`` holds up no deadline; ``ask``, ``ended`` and ``refused`` 
 from __future__ import annotations
 
 import collections
+import contextlib
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,8 +17,9 @@ from typing import Any
 
 from .._native.memory import Entry
 from .._native.threads import Clock
-from ..errors import NotDone
+from ..errors import ConfigError, NotDone
 from ..storage.membership import Context
+from ..transport.address import parse
 from ..types import (
     ADD_LEARNER,
     ADD_VOTER,
@@ -41,6 +43,7 @@ PAUSE_MAX_NS = 200_000_000  # up to this
 HAND_OVER_NS = 2_000_000_000  # so long another member is asked to lead before a leader is removed in spite of that
 MISFITS = 2  # so often a change is asked for again that has changed nothing
 OPEN_MAX = 256  # changes that may be open on one node
+GONE = -1  # no entry has added it: it is no member
 
 
 @dataclass(frozen=True)
@@ -75,11 +78,20 @@ class ChangeProgress:
 class Goal:
     """What the membership is to be. ``next``: the change that brings it nearer; None: nothing is left to be done."""
 
-    def __init__(self, text: str, next: Callable[[Membership], Step | None], leaver: int = 0) -> None:
+    def __init__(
+        self,
+        text: str,
+        next: Callable[[Membership], Step | None],
+        leaver: int = 0,
+        stay: tuple[int, ...] = (),
+        go: tuple[int, ...] = (),
+    ) -> None:
         self.text = text
         self.next = next
         #: the goal is that this member is none
         self.leaver = leaver
+        #: who is to be a member, and who is to be none
+        self.stay, self.go = stay, go
 
 
 class Operation:
@@ -112,6 +124,49 @@ class Operation:
         #: a read that tells whether what is known here is the newest; and the membership that was seen after it
         self.read: Future[Any] | None = None
         self.read_of = -1
+        #: whether it is worked at: what is seen here from then on is of after the request
+        self.begun = False
+        #: who was a member since: the entry that has added each; GONE for one that is none any more
+        self.held: dict[int, int] = {}
+        #: a membership in which the goal was reached; and why it is not reached any more, or not known to be
+        self.reached: Membership | None = None
+        self.lost = self.unsure = ""
+
+    def begin(self, present: Membership) -> None:
+        """This membership is of after the request."""
+        self.begun = True
+        self.see(present, False)
+
+    def see(self, present: Membership, jumped: bool) -> None:
+        """Each membership since then, in order. jumped: it came with a snapshot, so some may be missing before it.
+
+        A member that has left is not the one that comes back with its id: what was asked for it ends here. Or an
+        addition that waits for its learner would undo a removal that was asked for after it, and is done.
+        """
+        if self.reached is not None or self.lost or self.unsure:
+            return
+        ids = present.ids()
+        for id in (*self.goal.stay, *self.goal.go):
+            was, now = self.held.get(id), present.joined.get(id, 0) if id in ids else GONE
+            if was is None and now == GONE:
+                if jumped and self.unanswered and id in self.goal.stay:
+                    self.unsure = f"a snapshot has overtaken this member: whether member {id} was added is not known"
+            elif was in (None, now) or (now == GONE and id in self.goal.go):
+                self.held[id] = now
+            elif self.goal.leaver == id:
+                self.reached = present  # the one that was to go has gone
+            elif jumped and self.unanswered:
+                self.unsure = (
+                    f"a snapshot has overtaken this member: member {id} was removed, perhaps after it was done"
+                )
+            else:
+                what = "removed" if now == GONE else "removed, and added again,"
+                self.lost = f"member {id} was {what} meanwhile: ask again if that was not meant"
+        if self.lost or self.unsure or present.is_joint() or not {*self.goal.stay} <= {*ids}:
+            return
+        with contextlib.suppress(NotDone):
+            if self.goal.next(present) is None:
+                self.reached = present
 
 
 class Changer:
@@ -144,8 +199,11 @@ class Changer:
         self.numbers = itertools.count(1)
         #: in the order in which they were asked for; the first one is worked at. Any thread adds, this one removes
         self.open: collections.deque[Operation] = collections.deque()
-        #: entries of changes that were applied, and (number, reason, match, last) of what was refused
-        self.applied: collections.deque[int] = collections.deque()
+        #: who the members are, as far as their changes were looked at here
+        self.present = members.now
+        #: entries of changes that were applied, with the membership then, and (number, reason, match, last) of what
+        #: was refused
+        self.applied: collections.deque[tuple[int, Membership]] = collections.deque()
         self.refusals: collections.deque[tuple[int, int, int, int]] = collections.deque()
 
     # --- other threads -------------------------------------------------------------------------------
@@ -160,7 +218,7 @@ class Changer:
 
     def ended(self, index: int) -> None:
         """An entry with a change is applied. The apply thread."""
-        self.applied.append(index)
+        self.applied.append((index, self.members.now))
         self.wake()
 
     def refused(self, number: int, reason: int, match: int, last: int) -> None:
@@ -196,8 +254,12 @@ class Changer:
 
     def work(self) -> None:
         """Take what has arrived, end what is reached or overdue, and ask for the next change."""
+        # In this order: the membership is of that entry, or a later one.
+        applied = max(self.apply_gauges.done, self.begun_at)
         while self.applied:
-            self._take_applied(self.applied.popleft())
+            self._take_applied(*self.applied.popleft())
+        for each in [op for op in list(self.open) if self._is_over(op)]:
+            self.open.remove(each)
         while self.refusals:
             self._take_refusal(*self.refusals.popleft())
         now = self.clock.py_now()
@@ -207,15 +269,30 @@ class Changer:
             op = self.open[0]
             if op.future.done() or not self.outcomes.is_open(op.number):
                 self.open.popleft()  # its owner waits no more, or the node has ended
-            elif now < op.due or not self._work_at(op, now):
+            elif now < op.due or not self._work_at(op, now, applied):
                 break
         self.outcomes.wake_threads()
 
-    def _take_applied(self, index: int) -> None:
+    def _is_over(self, op: Operation) -> bool:
+        """Whether what was seen of the membership ends it, and has."""
+        if op.reached is not None:
+            self.outcomes.settle(op.number, op.reached)
+        elif op.lost:
+            self.outcomes.reject(op.number, f"{op.goal.text}: {op.lost}")
+        elif op.unsure:
+            self.outcomes.end_unknown(op.number, f"{op.goal.text}: {op.unsure}", None)
+        else:
+            return False
+        return True
+
+    def _take_applied(self, index: int, present: Membership) -> None:
         """Only one change can follow those that its asker had applied: if it is another one, ours can not any more."""
+        self.present = present
         for op in list(self.open):
+            if op.begun and present.index == index:
+                op.see(present, present.term == 0)  # a snapshot does not say the term of the last change before it
             if 0 <= op.applied < index:
-                if op.change and self.members.now.index < index:
+                if op.change and present.index < index:
                     op.misfits += 1
                 op.may_be_applied = op.may_be_applied or op.unanswered > 0
                 op.change = op.unanswered = op.due = 0
@@ -231,7 +308,7 @@ class Changer:
         if reason == REFUSED_BEHIND:
             text = f"{text} ({match} of {last} entries)"
             if match == 0:
-                text = f"{text}: nothing has come of it yet; does it run, where the membership says?"
+                text = f"{text}: nothing has come of it yet; look whether it runs, where the membership says"
         op.reason = text
         if reason == REFUSED_ADDRESS and not op.unanswered:
             # It will say the same again; and no copy of the change is on its way that another leader might take.
@@ -255,16 +332,19 @@ class Changer:
         else:
             self.outcomes.reject(op.number, reason)
 
-    def _work_at(self, op: Operation, now: int) -> bool:
-        """The first one: whether it has ended."""
-        # In this order: the membership is of that entry, or a later one.
-        applied = max(self.apply_gauges.done, self.begun_at)
-        present = self.members.now
+    def _work_at(self, op: Operation, now: int, applied: int) -> bool:
+        """The first one: whether it has ended. applied: up to there, at least, everything is in the membership."""
+        present = self.present
         if op.change and op.step is not None:
             return self._send(op, now)
         if not present.ids():
             op.due, op.reason = now + PAUSE_MAX_NS, "this member was not added yet, and knows no other one"
             return False
+        if not op.begun:
+            # What is seen here may be old: it counts once it is known to be what everybody may see.
+            if not self._is_fresh(op, present, now):
+                return False
+            op.begin(present)
         if present.is_joint():
             op.due, op.reason, op.seems_done = now + PAUSE_MAX_NS, "a joint configuration is being left", True
             return False
@@ -272,15 +352,13 @@ class Changer:
         step = None
         try:
             step = op.goal.next(present)
+            self._check_places(present, step)
         except NotDone as error:
-            reason = error.reason
+            step, reason = None, error.reason
         if step is not None and op.misfits > MISFITS:
             step, reason = None, "the change does not fit the membership"
         op.seems_done = step is None and not reason
         if step is None:
-            # What is seen here may be old: it counts once it is known to be what everybody may see.
-            if not self._is_fresh(op, present, now):
-                return False
             self.open.popleft()
             if reason:
                 self.outcomes.reject(op.number, f"{op.goal.text}: {reason}")
@@ -297,16 +375,37 @@ class Changer:
         op.record = step.record()
         return self._send(op, now)
 
+    def _check_places(self, present: Membership, step: Step | None) -> None:
+        """Raise NotDone for an address that another member has: one of the two would hear what is meant for both."""
+        if step is None:
+            return
+        known = {**self.members.directory.told, **present.addresses, **step.addresses}
+        taken = {place(known[id]): id for id in present.ids() if known.get(id) and id not in step.addresses}
+        for id, url in step.addresses.items():
+            other = taken.setdefault(place(url), id)
+            if other != id:
+                raise NotDone(
+                    f"member {other} is at {url!r}, and each member needs an address of its own: choose another one, "
+                    f"or move or remove member {other} first"
+                )
+
     def _is_fresh(self, op: Operation, present: Membership, now: int) -> bool:
         """Whether a read that began after the request has found this membership; else one is asked for."""
+
+        def end(_: object) -> None:
+            op.due = 0
+            self.wake()
+
+        op.due = now + AGAIN_NS
         if op.read is None:
             op.read, op.read_of = self.read(), -1
-            op.read.add_done_callback(lambda _: self.wake())
-        op.due = now + AGAIN_NS
+            op.read.add_done_callback(end)
         if not op.read.done():
-            op.reason = "this member has to ask whether it knows the newest membership"
+            op.reason = op.reason or "this member has to ask whether it knows the newest membership"
             return False
-        if op.read.exception(0) is not None:
+        error = op.read.exception(0)
+        if error is not None:
+            op.reason = error.reason if isinstance(error, NotDone) else str(error)
             op.read, op.due = None, now + op.pause
             op.pause = min(2 * op.pause, PAUSE_MAX_NS)
             return False
@@ -347,6 +446,15 @@ class Changer:
 # --- goals -------------------------------------------------------------------------------------------
 
 
+def place(url: str) -> object:
+    """What makes an address the same as another one."""
+    try:
+        address = parse(url, "url")
+    except ConfigError:
+        return url  # a transport of somebody's own may have others
+    return (address.host.lower(), address.port) if address.port else url
+
+
 def _role(present: Membership, id: int) -> str:
     conf: ConfState = present.conf_state
     return "voter" if id in conf.voters else "learner" if id in conf.learners else ""
@@ -384,12 +492,12 @@ def _add(id: int, url: str, voter: bool) -> Callable[[Membership], Step | None]:
 
 def add_learner(id: int, url: str) -> Goal:
     """It is there as a learner."""
-    return Goal(f"add_learner({id})", _add(id, url, False))
+    return Goal(f"add_learner({id})", _add(id, url, False), stay=(id,))
 
 
 def add_voter(id: int, url: str) -> Goal:
     """It is there as a voter; a new one learns first."""
-    return Goal(f"add_voter({id})", _add(id, url, True))
+    return Goal(f"add_voter({id})", _add(id, url, True), stay=(id,))
 
 
 def promote(id: int) -> Goal:
@@ -401,7 +509,7 @@ def promote(id: int) -> Goal:
             raise NotDone(f"{id} is no member: add it first")
         return Step(((ADD_VOTER, id),), {}) if role == "learner" else None
 
-    return Goal(f"promote({id})", next_step)
+    return Goal(f"promote({id})", next_step, stay=(id,))
 
 
 def demote(id: int) -> Goal:
@@ -416,7 +524,7 @@ def demote(id: int) -> Goal:
         _check_last(present, id)
         return Step(((ADD_LEARNER, id),), {}, leaver=id)
 
-    return Goal(f"demote({id})", next_step)
+    return Goal(f"demote({id})", next_step, stay=(id,))
 
 
 def remove(id: int) -> Goal:
@@ -428,7 +536,7 @@ def remove(id: int) -> Goal:
         _check_last(present, id)
         return Step(((REMOVE, id),), {}, leaver=id)
 
-    return Goal(f"remove({id})", next_step, leaver=id)
+    return Goal(f"remove({id})", next_step, leaver=id, go=(id,))
 
 
 def _check_last(present: Membership, id: int) -> None:
@@ -444,7 +552,7 @@ def move(id: int, url: str) -> Goal:
             raise NotDone(f"{id} is no member: add it")
         return None if present.addresses.get(id) == url else Step(((UPDATE, id),), {id: url})
 
-    return Goal(f"move({id})", next_step)
+    return Goal(f"move({id})", next_step, stay=(id,))
 
 
 def change_configuration(parts: tuple[tuple[int, int], ...], addresses: Mapping[int, str]) -> Goal:
@@ -473,4 +581,5 @@ def change_configuration(parts: tuple[tuple[int, int], ...], addresses: Mapping[
         leaver = leavers[0] if len(leavers) == 1 else 0
         return Step(left or tuple([(UPDATE, id) for id in moved if id in present.ids()]), moved, leaver)
 
-    return Goal("change_configuration", next_step)
+    stay = tuple([id for kind, id in parts if kind != REMOVE])
+    return Goal("change_configuration", next_step, stay=stay, go=tuple([id for kind, id in parts if kind == REMOVE]))

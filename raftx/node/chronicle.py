@@ -14,7 +14,7 @@ from .._native.threads import Clock
 from ..report import report
 from ..types import Role, StateChange
 from .timeline import Timeline
-from .unled import why_unled
+from .unled import why_unled, why_waiting
 
 if TYPE_CHECKING:
     from ..storage.snapshot_format import Descriptor
@@ -52,6 +52,8 @@ class Chronicle:
         #: what is told is kept there, too
         self.timeline = timeline
         self.paces: dict[str, Pace] = {}
+        #: whether it knows no members, and waits to be added
+        self.waits = False
         #: the leader that was told last
         self.leader = 0
         #: members that were heard of, and how many Hellos had come then
@@ -100,12 +102,15 @@ class Chronicle:
     def unled(self, lead: int, term: int, by: int, heard: int, needed: int, refused: int, ms: int) -> None:
         """No leader has been known for some time. Once a minute at most, by the engine."""
         why = why_unled(lead, term, by, heard, needed, refused, ms)
+        if self.waits:
+            why = why_waiting(self.id, ms)
         fields: dict[str, Any] = {"leader": lead, "term": term, "heard": heard, "needed": needed}
         self.timeline.add("no_leader", why, fields)
         report(logging.WARNING, "node %d: %s", self.id, why, event="no_leader", node=self.id, **fields)
 
     def members(self, now: Membership) -> None:
         """Another membership is in use."""
+        self.waits = False
         conf = now.conf_state
         voters, learners, outgoing = sorted(conf.voters), sorted(conf.learners), sorted(conf.voters_outgoing)
         leaving = f", voters until then {outgoing}" if outgoing else ""

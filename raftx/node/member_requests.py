@@ -26,6 +26,7 @@ from .events import Consumer
 from .futures import Future
 from .members import Membership
 from .outcomes import KIND_CHANGE
+from .patience import NO_TIME
 from .requests import SECONDS_MAX, R, Requests
 from .status import Member
 
@@ -45,9 +46,11 @@ class MemberRequests(Requests[R]):
         founded anew.
 
         Like all changes of membership: changes are made one at a time, in the order in which they were asked for on
-        this node; those of other nodes in between. ``future.progress`` tells what is waited for. It ends as NotDone
-        with the reason when it cannot be, and after ``timeout`` seconds, if it was certainly not done; as Unknown if
-        it may have been. Cancelling the future ends the work at it. Raises Stopped, UsageError; ConfigError for a url
+        this node; those of other nodes in between. One that waits for a learner to catch up, or for a majority, lets
+        others go first. It ends as NotDone when its member is removed meanwhile, so what was removed stays so.
+        ``future.progress`` tells what is waited for. It ends as NotDone with the reason when it cannot be (another
+        member has that address, say), and after ``timeout`` seconds, if it was certainly not done; as Unknown if it may
+        have been. Cancelling the future ends the work at it. Raises Stopped, UsageError; ConfigError for a url
         that the transport of this node cannot dial. The leader refuses one that its own cannot.
         """
         return self._change(changer.add_learner(_id(id), self._url(url)), timeout)
@@ -106,6 +109,9 @@ class MemberRequests(Requests[R]):
         if addresses and not {*addresses} <= {part.id for part in parts}:
             raise UsageError("addresses must be of members that changes name")
         urls = {_id(id): self._url(url, f"addresses: {id}") for id, url in (addresses or {}).items()}
+        places = [changer.place(url) for url in urls.values() if url]
+        if len(set(places)) != len(places):
+            raise UsageError(f"addresses must be different ones, as each member needs its own, not {urls!r}")
         goal = changer.change_configuration(tuple([(int(part.kind), part.id) for part in parts]), urls)
         return self._change(goal, timeout)
 
@@ -124,7 +130,9 @@ class MemberRequests(Requests[R]):
         check_timeout(timeout, none=False)
         future, request = self._open(KIND_CHANGE)
         nanoseconds = int(min(max(timeout, 0.0), SECONDS_MAX) * 1e9)
-        if not self._made().changer.ask(request, goal, future, nanoseconds):
+        if not nanoseconds:
+            self._outcomes.reject(request, f"{goal.text}: {NO_TIME}")
+        elif not self._made().changer.ask(request, goal, future, nanoseconds):
             self._outcomes.reject(request, TOO_MANY, Busy)
         return future
 

@@ -12,7 +12,7 @@ import logging
 import os
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, NoReturn, Protocol, TypeVar, overload
+from typing import Any, NoReturn, TypeVar, overload
 
 from .._native.memory import Entry
 from .._native.threads import Clock
@@ -30,6 +30,7 @@ from .events import Cause, Consumer, History, Published, Stream
 from .executor import Executor, Threads
 from .lifecycle import Life, Worker
 from .looking import Looking
+from .machines import BatchStateMachine, StateMachine
 from .members import Membership
 from .outcomes import Outcomes
 from .parts import Outside, Parts
@@ -37,7 +38,6 @@ from .requests import R
 from .serving import make_server
 from .status import QueueStatus, Status, disk_status, latency_status, published, woken
 
-R_co = TypeVar("R_co", covariant=True)
 R_new = TypeVar("R_new")
 
 STATE_CHANGES_KEPT = 1024
@@ -46,39 +46,6 @@ TRANSFER_SECONDS = 0.4  # a clean stop waits so long for somebody else to lead
 JOIN_SECONDS = 5.0
 LAST_SECONDS = 0.1  # so long a close waits for last callbacks, and for the last lines of the log, in any case
 NET_SECONDS = 1.0  # so long a send may take before the transport is closed under it
-
-
-class StateMachine(Protocol[R_co]):
-    """What an application replicates. Generic in what ``apply`` returns, which is the result of proposals."""
-
-    def apply(self, entry: Entry, /) -> R_co:
-        """Take one committed entry (index, term, data) and return the proposal's result.
-
-        Called on the apply thread, in the order of index, each entry once. Must depend on nothing but
-        the entries. ``raftx.ApplyError`` is the way to refuse a command: it is the proposal's outcome, on every member
-        alike, and the node goes on. Any other exception ends the node, with the entry and the traceback in the log;
-        the other members end alike, and so does each start, until ``apply`` can take that entry, or until the owner
-        has agreed on each member to skip it (``raftx wal skip``). With ``Config.on_apply_error="return"`` every
-        Exception is an outcome. An ``async def`` is refused, and so is a generator function.
-
-        ``apply_batch(entries)``, where there is one, is called in place of ``apply``, which may be missing then: with a
-        list of entries of one term, up to 1,024 of them and about 4 MiB. It returns a list with one result for each; an
-        ApplyError in it is that proposal's refusal. It must depend on the entries alone, and not on where a batch
-        begins or ends: that differs between members. Whatever it raises ends the node, ApplyError too, since nobody
-        knows what of the batch was applied; so does a list of another length.
-
-        A state machine may have more, which let the log end somewhere; ``snapshot`` and ``restore`` both, or neither:
-
-        ``snapshot()``: its state now, as bytes, an iterable of bytes, a binary file, or an object with
-        ``write(file)``. Called on the apply thread between two entries. What it returns is written on another thread
-        while entries go on being applied, so it must not change any more. An exception is logged; the log stays.
-        ``restore(reader)``: the state it is to have, in place of its own, before the first entry is applied.
-        ``reader.read(size=-1)`` gives bytes, as iteration does; ``reader.index``, ``reader.version`` and
-        ``reader.size`` tell of what. An exception ends the node; the next start tries again.
-        ``version``: an integer, of the format of its state. A snapshot of a newer one is refused at the start.
-        ``applied_index``: where it keeps its state durably itself, the last entry that is in it. Entries up to there
-        are not applied again.
-        """
 
 
 class Node(Looking[R]):
@@ -118,7 +85,7 @@ class Node(Looking[R]):
         config: Config,
         storage: Storage,
         transport: Transport,
-        state_machine: StateMachine[R],
+        state_machine: StateMachine[R] | BatchStateMachine[R],
         *,
         clock: Clock | None = None,
         executor: Executor | None = None,
@@ -132,7 +99,7 @@ class Node(Looking[R]):
         config: Config,
         storage: Storage,
         transport: Transport,
-        state_machine: StateMachine[R] | None = None,
+        state_machine: StateMachine[R] | BatchStateMachine[R] | None = None,
         *,
         clock: Clock | None = None,
         executor: Executor | None = None,
@@ -179,8 +146,8 @@ class Node(Looking[R]):
     @overload
     @classmethod
     def from_file(
-        cls, path: str | os.PathLike[str], *, id: int, state_machine: StateMachine[R_new], create: bool = False,
-        admin_token: str | None = None, admin_insecure: bool = False,
+        cls, path: str | os.PathLike[str], *, id: int, state_machine: StateMachine[R_new] | BatchStateMachine[R_new],
+        create: bool = False, admin_token: str | None = None, admin_insecure: bool = False,
     ) -> Node[R_new]: ...  # fmt: skip
 
     @classmethod

@@ -40,7 +40,7 @@ from .reporter import Reporter
 from .rows import REBUILT
 from .snapshots import Snapshotter
 from .timeline import Timeline
-from .unled import why_unled
+from .unled import why_unled, why_waiting
 from .watch import Watch
 
 # One in so many rows of the apply queue may be about requests. As many again may be on their way, and own proposals
@@ -167,7 +167,8 @@ class Parts:
         return MemoryLost(
             f"node {self.engine.core.id} lives life {named(self.life)}, and member {by} has met life {named(life)} of "
             f"it, {why}. So it has forgotten what it promised, and must not take part. Put back the directory that it "
-            "used last, or rebuild it (raftx wal rebuild)"
+            "used last, or rebuild it (raftx wal rebuild). One that is to take a lost member's place is founded again "
+            "(raftx join), and started after raftx replace has removed the lost one"
         )
 
     def diverged(self) -> str:
@@ -184,6 +185,8 @@ class Parts:
         found = self.engine.gauges
         if not found.unled_ms:
             return ""
+        if not self.members.now.ids():
+            return why_waiting(self.engine.core.id, found.unled_ms)
         return why_unled(
             found.unled_lead, found.unled_term, found.unled_by, found.unled_heard, found.unled_needed,
             found.unled_refused, found.unled_ms,

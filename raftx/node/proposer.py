@@ -76,7 +76,8 @@ class Proposer:
             return future
         if self.outcomes.count() + count > self.max_open:
             if count > self.max_open:
-                future.settle_error(NotDone(self.too_many() + NEVER))
+                most = f"a call may have at most max_open_proposals={self.max_open}"
+                future.settle_error(NotDone(f"{count} proposals are too many: {most}{NEVER}"))
             else:
                 future.settle_error(Busy(self.too_many()))
             return future
@@ -147,19 +148,19 @@ def check_datas(datas: Iterable[Data]) -> list[Data]:
             "goes to propose"
         )
     datas = list(datas)
-    for data in datas:
+    for number, data in enumerate(datas):
         if type(data) is not bytes:
-            size_of(data)
+            size_of(data, f"datas[{number}]")
     return datas
 
 
-def size_of(data: Data) -> int:
+def size_of(data: Data, field: str = "data") -> int:
     """Bytes, whatever the items of a memoryview are. Raises TypeError, UsageError."""
     if isinstance(data, memoryview):
         try:
             return data.nbytes
         except ValueError as error:
-            raise UsageError("data must be a memoryview that has not been released, or bytes") from error
+            raise UsageError(f"{field} must be a memoryview that has not been released, or bytes") from error
     if isinstance(data, (bytes, bytearray)):
         return len(data)
-    raise TypeError(f"data must be bytes, bytearray or memoryview, not {type(data).__name__}")
+    raise TypeError(f"{field} must be bytes, bytearray or memoryview, not {type(data).__name__}")

@@ -35,6 +35,7 @@ from .readers import READS_MAX, check_function
 from .session import TTL, Session
 from .session_format import HEADER, OPENING
 from .session_table import SESSIONS_LIVE
+from .unled import WAITS
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -261,7 +262,7 @@ class Requests(Generic[R]):
             except StopIteration:
                 self._refuse()
             except TimeoutError:
-                raise no_leader(timeout) from None
+                raise no_leader(timeout, self) from None
 
     def wait_ready(self, timeout: float | None = None) -> int:
         """Wait until a leader is known and what was acknowledged before this call is applied here; the leader's id.
@@ -276,7 +277,7 @@ class Requests(Generic[R]):
             try:
                 leader = self.wait_leader(None if deadline is None else max(0.0, deadline - time.monotonic()))
             except TimeoutError:
-                raise no_leader(timeout) from None
+                raise no_leader(timeout, self) from None
             try:
                 self.read().result(None if deadline is None else max(0.0, deadline - time.monotonic()))
                 return leader
@@ -458,9 +459,11 @@ class Requests(Generic[R]):
         )
 
 
-def no_leader(timeout: float | None) -> TimeoutError:
+def no_leader(timeout: float | None, node: Requests[Any]) -> TimeoutError:
     """Nobody was known to lead in all that time."""
-    return TimeoutError(f"no leader is known after {timeout:g} s")
+    waits = not node._made().members.now.ids()
+    why = f": {WAITS.format(id=node._outside.config.id)}" if waits else ""
+    return TimeoutError(f"no leader is known after {timeout:g} s{why}")
 
 
 def check_level(level: object, max_staleness: object) -> None:

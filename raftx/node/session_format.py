@@ -27,11 +27,10 @@ _F64 = struct.Struct("<d")
 
 def id_of(name: str | bytes) -> bytes:
     """The id of the session of that name. Raises UsageError for what can be no name."""
-    if isinstance(name, str):
-        name = name.encode("utf-8", "surrogatepass")
-    if not isinstance(name, bytes) or not name:
+    bare = name.encode("utf-8", "surrogatepass") if isinstance(name, str) else name
+    if not isinstance(bare, bytes) or not bare:
         raise UsageError(f"name must be a str or bytes, and not empty, or None for a session without one, not {name!r}")
-    return hashlib.sha256(b"raftx session " + name).digest()[:ID_BYTES]
+    return hashlib.sha256(b"raftx session " + bare).digest()[:ID_BYTES]
 
 
 class _Unfit(Exception):

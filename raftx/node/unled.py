@@ -37,6 +37,10 @@ REFUSED = (
     "newer, or they prefer another. Whoever has the newest log must reach a majority; look whether each reaches the "
     "others"
 )
+WAITS = (
+    "it is no member yet, and waits to be added: ask a member of the cluster for that (raftx add {id}=HOST:PORT, or "
+    "add_voter({id}, url) of its node)"
+)
 NOBODY = "{heard} of the other voters answer and none of them leads; look whether each reaches the others"
 
 
@@ -50,6 +54,11 @@ def why_unled(lead: int, term: int, by: int, heard: int, needed: int, refused: i
         text = REFUSED if refused else NOBODY
     found = SENTENCE + text
     return found.format(lead=lead, term=term, by=by, heard=heard, needed=needed, refused=refused, seconds=ms / 1000)
+
+
+def why_waiting(id: int, ms: int) -> str:
+    """Likewise, of a member that was founded to join and knows no members."""
+    return SENTENCE.format(seconds=ms / 1000) + WAITS.format(id=id)
 
 
 class Unled:

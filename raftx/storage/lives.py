@@ -46,7 +46,9 @@ BEHIND = "others have met life {lost} of it: its lives are counted on above that
 GONE = "member {id} has lost its memory: others have met life {lost} of it, which is not known here"
 GONE_REMEDY = (
     "Was it copied, set back to an older state, or founded a second time? It must not take part with what it has. Put "
-    "back the directory that the member used last, or rebuild the member (raftx wal rebuild)"
+    "back the directory that the member used last, or rebuild the member (raftx wal rebuild). Was it founded to take "
+    "the place of a lost member, and started before that was removed? Delete it, found it again (raftx join), and "
+    "start it after raftx replace"
 )
 #: why a life cannot be the present one: what is said of another member, and what a member is told of its own
 EARLIER_LIFE = "which is not over for all they know: this storage was set back to an older state, or copied"

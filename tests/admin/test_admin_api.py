@@ -157,7 +157,24 @@ def test_members_come_and_go(group, impl, tmp_path):
     node.close()
     # Who is not there when it is to come again.
     answer = group.post("/members/replace", {"id": new, "url": group.urls[new], "timeout": 1.5})
-    assert answer.code in (409, 504) and "was removed, and is not added again" in answer.json["reason"]
+    assert answer.code in (409, 504) and "does not vote yet: add_voter(4)" in answer.json["reason"]
+    assert group.post("/members/remove", {"id": new}).code == 200
+    # At its old address: first the old one goes, then the new one starts. However often it is repeated meanwhile.
+    body = {"id": new, "url": group.urls[new], "learner": True}
+    added = [group.post("/members/replace", body).json["result"] for _ in range(2)]
+    assert [each["removed"] for each in added] == [True, False] and added[0]["joined"] == added[1]["joined"]
+    answer = group.post("/members/replace", {**body, "learner": False, "timeout": 1.5})
+    assert (answer.code, answer.json["outcome"]) == (409, "not done")
+    assert "was not removed, as it is a learner there already" in answer.json["reason"]
+    node = group.start(new, founded("third"))
+    eventually(lambda: group.get("/cluster").json["members"][-1]["status"])
+    for id in (*group.first, group.leader().id):
+        answer = group.post("/members/replace", {"id": new, "url": group.urls[new]}, id)
+        assert answer.code == 200 and not answer.json["result"]["removed"], answer.text
+        assert new in answer.json["result"]["conf_state"]["voters"]
+        assert answer.json["result"]["joined"] == added[0]["joined"] and node.failure is None
+    del group.nodes[new]
+    node.close()
     assert group.post("/members/remove", {"id": new}).code == 200
     texts = [each["text"] for each in group.get("/events").json if each["event"] == "members_changed"]
     assert any(f"learners [{new}]" in text for text in texts)

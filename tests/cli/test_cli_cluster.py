@@ -23,7 +23,7 @@ CHANGES = {
     "demote": (["demote", "3"], "/members/demote", {"id": 3}, "member 3 is a learner\n"),
     "remove": (["remove", "3"], "/members/remove", {"id": 3}, "member 3 is removed\n"),
     "move": (["move", "3=tcp://e:1"], "/members/move", {"id": 3, "url": "tcp://e:1"}, "member 3 is at tcp://e:1\n"),
-    "replace": (["replace", "3=e:1"], "/members/replace", {"id": 3, "url": "tcp://e:1"},
+    "replace": (["replace", "3=e:1"], "/members/replace", {"id": 3, "url": "tcp://e:1", "learner": True},
                 "member 3 is replaced by the one at tcp://e:1\n"),
     "transfer": (["transfer", "2"], "/transfer", {"to": 2}, "member 2 leads\n"),
     "transfer to any": (["transfer"], "/transfer", {"to": 2}, "member 2 leads\n"),

@@ -1,6 +1,7 @@
 """The commands against members that run: three nodes with their admin pages, from cluster.toml to a restore."""
 
 import json
+import shutil
 
 import pytest
 
@@ -140,3 +141,42 @@ def test_from_founding_to_restore(impl, cluster, tmp_path):
     assert done.code == 0, done.err
     doctored = ran(impl, "doctor", "--id", "2", "--seconds", "0.1", "--json").json()
     assert [each["standing"] for each in doctored["members"]] == ["removed", "member"]
+
+
+@pytest.mark.slow
+def test_a_lost_member_is_replaced_at_its_own_address(impl, cluster, tmp_path):
+    """In the order that join prints; who starts the new one before that is told what to do."""
+    nodes, start, _ = cluster
+    eventually(lambda: all(node.leader_id for node in nodes.values()), timeout=60)
+    lost = next(id for id in nodes if id != nodes[1].leader_id)
+    asked = next(nodes[id] for id in nodes if id != lost)
+    asked.propose(b"line", timeout=30).result(timeout=30)
+    member = impl.ClusterFile.load("cluster.toml").member(lost)
+    place = member.url.removeprefix("tcp://")
+    nodes.pop(lost).close()
+
+    def join():
+        shutil.rmtree(member.data)
+        done = ran(impl, "join", "--id", str(lost))
+        assert done.code == 0 and f"First: raftx replace {lost}={place}\nThen start this one" in done.out, done.err
+        return done
+
+    join()
+    start(lost, member.data, member.bind)
+    with pytest.raises(impl.MemoryLost, match="started after raftx replace"):
+        nodes[lost].wait(30)
+    nodes.pop(lost).close()
+    join()
+    joined = []
+    for said in ("the old one is removed", "it was not removed again"):
+        done = ran(impl, "replace", f"{lost}={place}", "--timeout", "5")
+        assert done.code == 5 and said in done.err and done.err.endswith("says. It is safe to repeat it\n"), done.err
+        assert members_of(impl)[lost]["learner"]
+        joined.append(dict(asked._parts.members.now.joined))
+    start(lost, member.data, member.bind)
+    for _ in range(2):
+        done = ran(impl, "replace", f"{lost}={place}", "--timeout", "30")
+        assert (done.code, done.out) == (0, f"member {lost} is replaced by the one at {member.url}\n"), done.err
+        joined.append(dict(asked._parts.members.now.joined))
+    assert nodes[lost].wait_ready(30) and nodes[lost]._outside.state_machine.lines == ["line"]
+    assert members_of(impl)[lost]["voter"] and all(each == joined[0] for each in joined)

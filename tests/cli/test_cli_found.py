@@ -131,7 +131,7 @@ def test_join(impl, here):
     (here / "cluster.toml").write_text(CONTENT)
     done = ran(impl, "join", "d", "--id", "4", "--config", "cluster.toml")
     assert (done.code, done.err) == (0, "") and "It waits to be added" in done.out
-    assert "raftx add 4=HOST:PORT\n" in done.out and "raftx replace 4=HOST:PORT\n" in done.out
+    assert "raftx add 4=HOST:PORT\n" in done.out and "raftx replace 4=HOST:PORT\nfirst" in done.out
     assert ran(impl, "join", "d", "--id", "4").code == 4
     hexed = CLUSTER.hex()
     found = ran(impl, "join", "e", "--id", "5", "--peer", "a:1", "--cluster", hexed, "--json").json()
@@ -180,5 +180,5 @@ def test_join_of_a_member_whose_disk_is_lost(impl, here):
     """One of the first members cannot be added again: it is replaced."""
     (here / "cluster.toml").write_text(CONTENT)
     done = ran(impl, "join", "--id", "2")
-    assert done.code == 0 and done.out.endswith("this is to take its place.\nStart it, then: raftx replace 2=b:5601\n")
+    assert done.code == 0 and "this is to take its place.\nFirst: raftx replace 2=b:5601\nThen start" in done.out
     assert "raftx add" not in done.out

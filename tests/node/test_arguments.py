@@ -283,8 +283,13 @@ def test_data_that_cannot_be_proposed(impl, leader):
         (leader.propose_many, memoryview(b"abc"), TypeError, "datas must be .* not memoryview"),
         (leader.propose_many, "abc", TypeError, "datas must be .* not str"),
         (leader.propose_many, 5, TypeError, "datas must be .* not int"),
-        (leader.propose_many, [b"a", 5], TypeError, "data must be bytes, bytearray or memoryview, not int"),
-        (leader.propose_many, [b"a", released()], impl.UsageError, "data must be a memoryview that has not been rel"),
+        (leader.propose_many, [b"a", 5], TypeError, r"datas\[1\] must be bytes, bytearray or memoryview, not int"),
+        (
+            leader.propose_many,
+            [b"a", released()],
+            impl.UsageError,
+            r"datas\[1\] must be a memoryview that has not",
+        ),
         (leader.propose_many, [b"a", bytes(101)], impl.EntryTooLarge, "on every member"),
     ]
     for call, given, kind, text in proposed:
@@ -304,3 +309,30 @@ def test_what_a_future_does_not_take(impl):
     assert not future.done()
     future.set_result(5)
     assert future.result(0) == 5
+
+
+def test_which_of_several_commands_is_none_is_said(impl, leader):
+    with pytest.raises(TypeError, match=r"datas\[1\] must be bytes, bytearray or memoryview, not int"):
+        leader.propose_many([b"a", 5])
+    with pytest.raises(TypeError, match=r"datas\[2\] must be bytes"):
+        leader.propose_many([b"a", bytearray(b"b"), "c"], timeout=1)
+
+
+def test_more_commands_than_one_call_may_have_are_told_as_that(impl):
+    node = impl.Node(
+        impl.Config(id=1, tick_ms=10, max_open_proposals=4), impl.MemoryStorage([1]), impl.MemoryNetwork().transport()
+    )
+    with node:
+        node.wait_ready(20)
+        for timeout in (None, 5):
+            future = node.propose_many([b"x"] * 5, timeout=timeout)
+            with pytest.raises(
+                impl.NotDone, match=r"5 proposals .* at most max_open_proposals=4: propose fewer at once"
+            ):
+                future.result(20)
+
+
+def test_an_empty_name_of_a_session_is_shown_as_it_was_given(impl, leader):
+    for name in ("", b""):
+        with pytest.raises(impl.UsageError, match=f"not {name!r}$"):
+            leader.session(name)

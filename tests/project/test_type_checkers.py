@@ -23,6 +23,21 @@ class Machine:
         return 0
 
 
+class Batches:
+    def apply_batch(self, entries: list[raftx.Entry]) -> list[int]:
+        return [entry.index for entry in entries]
+
+
+class Refusing:
+    def apply_batch(self, entries: list[raftx.Entry]) -> list[str | raftx.ApplyError]:
+        return []
+
+
+class Both(Machine):
+    def apply_batch(self, entries: list[raftx.Entry]) -> list[dict[str, int]]:
+        return []
+
+
 def look(machine: Machine) -> bytes:
     return b""
 
@@ -41,6 +56,10 @@ def use(config: raftx.Config, storage: raftx.Storage, transport: raftx.Transport
         reveal_type(node.propose(b"").result().timing.queue)
         reveal_type(node.wait_applied(3))
     reveal_type(raftx.Node(config, storage, transport).propose(b"").result().result)
+    reveal_type(raftx.Node(config, storage, transport, Batches()))
+    reveal_type(raftx.Node(config, storage, transport, Refusing()))
+    reveal_type(raftx.Node(config, storage, transport, Both()))
+    reveal_type(raftx.aio.Node.from_file("x", id=1, state_machine=Batches()))
 
 
 async def loop(config: raftx.Config, storage: raftx.Storage, transport: raftx.Transport) -> None:
@@ -85,6 +104,10 @@ REVEALED = [
     "float | None",
     "int",
     "None",
+    "Node[int]",
+    "Node[str]",
+    "Node[dict[str, int]]",
+    "Node[int]",
     "Node[dict[str, int]]",
     "Future[Done[dict[str, int]]]",
     "dict[str, int]",
@@ -145,4 +168,5 @@ def test_names_can_be_given_types_at_run_time(impl):
     """In annotations that are evaluated, as by dataclasses and web frameworks."""
     assert impl.Future[int].__origin__ is impl.Future and impl.Done[str].__args__ == (str,)
     assert impl.Node[int].__origin__ is impl.Node and impl.StateMachine[int]
+    assert impl.BatchStateMachine[int]
     assert isinstance(impl.Future(), impl.Future)
