@@ -234,9 +234,8 @@ class _Answer:
         if status == 409:
             raise Told(f"not done: {ended(found.get('reason'))} It is safe to repeat it", NOT_DONE, found)
         if status == 504:
-            raise Told(
-                f"unknown: {ended(found.get('reason'))} Look (raftx status) before you repeat it", UNKNOWN, found
-            )
+            said = ended(found.get("reason"))
+            raise Told(f"unknown: {said} Look (raftx status) before you repeat it", UNKNOWN, found)
         if status == 400:
             raise Told(str(found.get("error", "the request is wrong")), USAGE, found)
         raise Unanswered(f"{self.url} answers {status} {self.response.reason}")

@@ -95,6 +95,13 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "removal-undone",
+        0,
+        "an addition that waits for its learner adds it again when it was removed meanwhile",
+        "node/test_overtaken_changes.py",
+        (Edit(CHANGER, "        elif op.lost:\n", "        elif op.lost == op.goal.text:\n"),),
+    ),
+    Mutant(
         "founders-are-not-said",
         0,
         "nobody says who the first members are: one that joins with an empty log does not know them",

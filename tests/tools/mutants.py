@@ -74,6 +74,7 @@ SUITE = (
     "node/test_arguments.py",
     "node/test_divergence.py",
     "node/test_membership_changes.py",
+    "node/test_overtaken_changes.py",
     "node/test_members_over_sockets.py",
     "node/test_rebuilt_under_a_newcomer.py",
     "node/test_apply_batch.py",
