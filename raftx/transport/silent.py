@@ -69,11 +69,16 @@ class SilentConnections:
             self._spare = -1
 
     def _look(self, now: float) -> float:
-        there: dict[int, int] = {}
+        there: dict[int, list[int]] = {}
         for fd, inode in _sockets():
-            there[inode] = fd
-            if inode not in self.seen:
-                peer = self._peer_of(fd, inode, now)
+            there.setdefault(inode, []).append(fd)
+        for inode, fds in there.items():
+            if inode in self.seen:
+                continue
+            made = _copy(fds, inode)
+            if made is not None:  # else it has gone, or is looked at the next time
+                with made:
+                    peer = self._peer_of(made, inode, now)
                 self.seen[inode] = (now, peer) if peer is not None else None
         self.seen = {inode: each for inode, each in self.seen.items() if inode in there}
         self.dead = {inode: since for inode, since in self.dead.items() if inode in there}
@@ -99,11 +104,11 @@ class SilentConnections:
             going.append(inode)
         for inode in going:
             self._end(there[inode], inode, now)
-        self._waiting = len(waiting)
-        return SOON if waiting else LATER
+        self._waiting = sum([each is not None for each in self.seen.values()])
+        return SOON if self._waiting else LATER
 
-    def _peer_of(self, fd: int, inode: int, now: float) -> Place | None:
-        with _unless_short(), _copy(fd, inode) as made:
+    def _peer_of(self, made: socket.socket, inode: int, now: float) -> Place | None:
+        with _unless_short():
             if made.family not in (socket.AF_INET, socket.AF_INET6) or made.type != socket.SOCK_STREAM:
                 return None
             # Another server of this program may have the same port at another address.
@@ -118,8 +123,11 @@ class SilentConnections:
                 self.dead[inode] = now  # it has ended before it was seen
         return None
 
-    def _end(self, fd: int, inode: int, now: float) -> None:
-        with _unless_short(), _copy(fd, inode) as made:
+    def _end(self, fds: list[int], inode: int, now: float) -> None:
+        made = _copy(fds, inode)
+        if made is None:
+            return  # it has gone, or is ended the next time
+        with made, _unless_short():
             made.shutdown(socket.SHUT_RDWR)
         self.seen[inode] = None
         self.dead[inode] = now
@@ -167,13 +175,19 @@ def _sockets() -> list[tuple[int, int]]:
     return found
 
 
-def _copy(fd: int, inode: int) -> socket.socket:
-    """A socket of its own for what a descriptor leads to. Raises OSError, also when that is another one by now."""
-    made = os.dup(fd)
-    try:
-        if os.fstat(made).st_ino != inode:
-            raise OSError("it is another one")
-        return socket.socket(fileno=made)
-    except OSError:
-        os.close(made)
-        raise
+def _copy(fds: list[int], inode: int) -> socket.socket | None:
+    """A socket of its own for what these descriptors led to; None when none of them does any more.
+
+    Some may have been there for a moment: copies that other nodes of this process made. Raises OSError for a shortage.
+    """
+    for fd in fds:
+        with _unless_short():
+            made = os.dup(fd)
+            try:
+                if os.fstat(made).st_ino == inode:
+                    return socket.socket(fileno=made)
+            except OSError:
+                os.close(made)
+                raise
+            os.close(made)
+    return None

@@ -84,8 +84,9 @@ REACHED = {
 }
 
 
-# What many of a thousand come to, a few dozen come to once.
+# What many of a thousand come to, a few dozen come to once; but for what a few come to many times each.
 OFTEN = 300
+BURSTS = ("diskfull", "sessions sessionexpired")
 
 
 def results(impl, seeds):
@@ -115,7 +116,11 @@ def test_schedules(impl, half, tell):
         totals.update(result.totals)
     tell(", ".join(f"{count:,} {name}" for name, count in sorted(totals.items())))
     if not chosen:
-        least = REACHED if impl.COMPILED else {name: 1 for name, count in REACHED.items() if count >= OFTEN}
+        least = (
+            REACHED
+            if impl.COMPILED
+            else {name: 1 for name, count in REACHED.items() if count >= OFTEN and name not in BURSTS}
+        )
         assert {name: totals[name] for name, count in least.items() if totals[name] < count} == {}
 
 

@@ -22,6 +22,13 @@ MUTUAL = "transport/test_tls.py"
 
 MUTANTS = (
     Mutant(
+        "copies-hide-who-is-silent",
+        0,
+        "a connection that says nothing stays when another node of the process looks at it in the same moment",
+        "transport/test_silent.py",
+        (Edit(SILENT, "    for fd in fds:\n", "    for fd in fds[:1]:\n"),),
+    ),
+    Mutant(
         "sender-not-its-connections",
         0,
         "a frame may name another sender than the member whose connection it came over",

@@ -134,6 +134,7 @@ SUITE = (
     "native/test_sp.py",
     "native/test_seal.py",
     "native/test_tcp.py",
+    "transport/test_silent.py",
     "transport/test_tcp_transport.py",
     "transport/test_tls.py",
     "transport/test_cluster_key.py",

@@ -1,6 +1,7 @@
 """Connections that are silent in their handshake are ended, also when a flood has taken every descriptor."""
 
 import errno
+import os
 import socket
 
 import pytest
@@ -53,6 +54,39 @@ def test_a_shortage_of_descriptors_passes(comers, monkeypatch, when):
     made.look(4.0)
     made.look(6.0)
     assert made.ended == 2 and [each.recv(1) for each in ends] == [b"", b""]
+    made.close()
+
+
+@pytest.mark.parametrize("all_gone", [False, True], ids=["one is there", "all gone"])
+def test_a_copy_that_has_gone_since_hides_nobody(comers, monkeypatch, all_gone):
+    """Another node of the process makes copies of the same descriptors while it looks, and closes them."""
+    at, ends = comers
+    made = SilentConnections(at, 1.0, 10, set)
+    sockets = silent._sockets
+    gone = os.dup(0)
+    os.close(gone)
+
+    def there():
+        found = sockets()
+        copies = [(gone, inode) for _, inode in found]
+        return copies if all_gone else copies + found + copies
+
+    def look(now, copied):
+        with monkeypatch.context() as patch:
+            if copied:
+                patch.setattr(silent, "_sockets", there)
+            made.look(now)
+
+    look(0.0, True)
+    if all_gone:
+        assert made.waiting() == 0
+        look(0.5, False)
+    assert made.waiting() == 2
+    look(2.0, True)
+    if all_gone:
+        assert (made.waiting(), made.ended) == (2, 0)
+        look(2.5, False)
+    assert (made.waiting(), made.ended) == (0, 2) and [each.recv(1) for each in ends] == [b"", b""]
     made.close()
 
 

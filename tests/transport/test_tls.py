@@ -69,8 +69,8 @@ def test_a_connection_that_ends_unnoticed_is_closed(cluster, impl):
     def came():
         found = []
         for fd, inode in silent._sockets():
-            with contextlib.suppress(OSError), silent._copy(fd, inode) as made:
-                if made.getsockname()[1] == port and made.getpeername():
+            with contextlib.suppress(OSError), silent._copy([fd], inode) or contextlib.nullcontext() as made:
+                if made and made.getsockname()[1] == port and made.getpeername():
                     found.append(fd)
         return found
 
