@@ -47,6 +47,14 @@ def test_what_waits_for_a_learner_ends_when_that_is_removed(group, request_of):
     assert first.configuration == group.raftx.ConfState(voters=(1,))
 
 
+def three(group):
+    """Of three members the leader, and the two others."""
+    group.found(1, 2, 3)
+    group.start(1, 2, 3)
+    leader = group.leader()
+    return leader, *[group.nodes[id] for id in (1, 2, 3) if id != leader.id]
+
+
 def asked(group, node, what):
     if what == "add_voter":
         return node.add_voter(7, "mem:7", timeout=60)
@@ -57,10 +65,7 @@ def asked(group, node, what):
 
 
 def test_who_was_removed_through_another_member_is_not_added_again(group):
-    group.found(1, 2, 3)
-    group.start(1, 2, 3)
-    leader = group.leader()
-    one, other = (group.nodes[id] for id in (1, 2, 3) if id != leader.id)
+    leader, one, other = three(group)
     waits = one.add_voter(7, "mem:7")
     eventually(lambda: 7 in other.configuration.learners)
     other.remove(7).result(WAIT)
@@ -73,10 +78,7 @@ def test_who_was_removed_through_another_member_is_not_added_again(group):
 
 
 def test_a_new_leader_does_not_take_what_was_overtaken(group):
-    group.found(1, 2, 3)
-    group.start(1, 2, 3)
-    leader = group.leader()
-    one, other = (group.nodes[id] for id in (1, 2, 3) if id != leader.id)
+    leader, one, other = three(group)
     waits = leader.add_voter(7, "mem:7")
     eventually(lambda: 7 in leader.configuration.learners)
     while not one.is_leader:  # on a busy machine a transfer may be given up

@@ -23,6 +23,13 @@ OVER_SOCKETS = "node/test_members_over_sockets.py"
 
 MUTANTS = (
     Mutant(
+        "two-at-one-address",
+        0,
+        "a member gets the address of another one",
+        "node/test_overtaken_changes.py",
+        (Edit(CHANGER, "            if other != id:\n", "            if other == 0:\n"),),
+    ),
+    Mutant(
         "any-address",
         0,
         "a leader takes a change with an address that its transport cannot dial, because another member asked for it",

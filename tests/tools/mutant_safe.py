@@ -22,6 +22,19 @@ MUTUAL = "transport/test_tls.py"
 
 MUTANTS = (
     Mutant(
+        "ended-unnoticed-stays",
+        0,
+        "a connection with TLS whose end NNG has not noticed is counted, and keeps its descriptor, for good",
+        "transport/test_tls.py",
+        (
+            Edit(
+                "raftx/transport/nng.py",
+                "            pynng.lib.nng_pipe_close(pipe[0])\n        self._ended",
+                "            pass\n        self._ended",
+            ),
+        ),
+    ),
+    Mutant(
         "copies-hide-who-is-silent",
         0,
         "a connection that says nothing stays when another node of the process looks at it in the same moment",

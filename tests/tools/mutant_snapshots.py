@@ -27,6 +27,32 @@ THREAD = "node/test_snapshot_thread.py"
 
 MUTANTS = (
     Mutant(
+        "begins-without-its-snapshots",
+        0,
+        "a member whose snapshots are gone begins with an empty state behind the entries that they held",
+        TAKEN,
+        (
+            Edit(
+                KEEPER,
+                "    if not base_index or snapshot is not None or not restores",
+                "    if base_index >= 0 or snapshot is not None or not restores",
+            ),
+        ),
+    ),
+    Mutant(
+        "recovered-before-its-log",
+        0,
+        "a recovered directory is opened with snapshots of entries that its log does not have yet",
+        "storage/test_recover.py",
+        (
+            Edit(
+                "raftx/storage/recover.py",
+                "bare, storage = replace(founding, restored=False),",
+                "bare, storage = founding,",
+            ),
+        ),
+    ),
+    Mutant(
         "chunks-lost-for-ever",
         0,
         "a chunk that does not come is not asked for again",
