@@ -120,11 +120,11 @@ test: lint
 	@$(MAKE) --no-print-directory test-pure
 
 test-compiled: $(VENV)/.built-compiled $(VENV)/.dev
-	RAFTX_PURE= RAFTX_REQUIRE_COMPILED=1 $(RUN) -m pytest $(WORKERS) --impl=compiled $(ARGS)
+	RAFTX_PURE= RAFTX_REQUIRE_COMPILED=1 $(RUN) -m tests.tools.suite $(WORKERS) --impl=compiled $(ARGS)
 
 # Without what does not depend on the mode: that is part of the compiled run.
 test-pure: $(VENV)/.dev
-	RAFTX_PURE=1 RAFTX_REQUIRE_COMPILED= $(RUN) -m pytest $(WORKERS) -m 'not once' $(ARGS)
+	RAFTX_PURE=1 RAFTX_REQUIRE_COMPILED= $(RUN) -m tests.tools.suite $(WORKERS) -m 'not once' $(ARGS)
 
 # Its modules lie beside those of other Pythons, and are made of the same C files.
 test-python:
@@ -132,7 +132,7 @@ test-python:
 		&& $(MAKE) --no-print-directory test-compiled VENV=build/python-$$version
 
 test-fast: $(VENV)/.built-compiled $(VENV)/.dev
-	RAFTX_PURE= RAFTX_REQUIRE_COMPILED=1 $(RUN) -m pytest $(WORKERS) --impl=compiled -m 'not slow' $(ARGS)
+	RAFTX_PURE= RAFTX_REQUIRE_COMPILED=1 $(RUN) -m tests.tools.suite $(WORKERS) --impl=compiled -m 'not slow' $(ARGS)
 
 # In a copy of the tree, build/debug or build/debug-sanitized: the build in place stays as it is.
 test-debug: $(VENV)/.dev

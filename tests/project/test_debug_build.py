@@ -26,7 +26,7 @@ def test_what_is_named_exists() -> None:
 
 def test_what_is_run() -> None:
     full, fast = debug.command([], False), debug.command(["-x"], True)
-    assert full[:3] == [sys.executable, "-m", "pytest"]
+    assert full[:3] == [sys.executable, "-m", "tests.tools.suite"]
     assert "--impl=compiled" in full and "--impl=compiled" in fast
     assert "--ignore=tests/project/test_build.py" in full and "not slow" not in full
     assert "tests/native" in fast and "tests/storage" in fast and "-x" in fast

@@ -77,7 +77,7 @@ def test_a_report_fails_the_run(
 
 def test_what_is_run() -> None:
     full, fast = ubsan.command([], False), ubsan.command(["-x"], True)
-    assert full[:3] == [sys.executable, "-m", "pytest"]
+    assert full[:3] == [sys.executable, "-m", "tests.tools.suite"]
     assert "--impl=compiled" in full and "--impl=compiled" in fast and "not slow" not in full
     assert "not slow" in fast and "-x" in fast
     assert "--ignore=tests/node/test_node.py" in fast and "--ignore=tests/node/test_node.py" not in full

@@ -132,7 +132,7 @@ def command(arguments: Sequence[str], fast: bool) -> list[str]:
         options += ["-m", "not slow", *[f"tests/{name}" for name in FAST]]
     else:
         options += [f"--ignore=tests/{name}" for name in LEFT_OUT]
-    return [sys.executable, "-m", "pytest", *options, *arguments]
+    return [sys.executable, "-m", "tests.tools.suite", *options, *arguments]
 
 
 def main(arguments: Sequence[str]) -> int:

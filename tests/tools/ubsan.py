@@ -130,7 +130,7 @@ def command(arguments: Sequence[str], fast: bool) -> list[str]:
     options = ["--impl=compiled", *[f"--ignore=tests/{name}" for name in ignored]]
     if fast:
         options += ["-m", "not slow"]
-    return [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, *arguments]
+    return [sys.executable, "-m", "tests.tools.suite", "-q", "-p", "no:cacheprovider", *options, *arguments]
 
 
 def run(program: Sequence[str]) -> int:

@@ -78,7 +78,7 @@ def test_an_entry_that_cannot_fit_is_told_on_both_sides(impl, way, caplog):
         # It stays connected, and in office who is: heartbeats go on.
         frames = made.nodes[3].status().frames_in
         eventually(lambda: made.nodes[3].status().frames_in > frames + 50)
-        assert made.nodes[3].status().transport["connections"] == connected
+        eventually(lambda: made.nodes[3].status().transport["connections"] == connected)  # one may be made anew
         assert made.nodes[3].leader_id == leader.id
         assert leader.term == term
         assert len(said("catch up")) <= 4
