@@ -25,7 +25,7 @@ class Session(Generic[R]):
     ``async with`` closes it at the end and waits until the cluster has forgotten it, or for ten seconds.
     """
 
-    def __init__(self, of_node: NodeSession, wrap: Callable[[NodeFuture[Any]], Future[Any]]) -> None:
+    def __init__(self, of_node: NodeSession[R], wrap: Callable[[NodeFuture[Any]], Future[Any]]) -> None:
         self._of_node = of_node
         self._wrap = wrap
 

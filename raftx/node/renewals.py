@@ -12,7 +12,7 @@ import heapq
 import itertools
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .._native.threads import Clock
 
@@ -34,20 +34,20 @@ class Renewals:
         self.asleep = asleep
         self._numbers = itertools.count()
         #: (when to look, number, session), not in order yet. Any thread adds
-        self._incoming: collections.deque[tuple[int, int, weakref.ref[Session]]] = collections.deque()
+        self._incoming: collections.deque[tuple[int, int, weakref.ref[Session[Any]]]] = collections.deque()
         #: the same in order. The watch thread's
-        self._due: list[tuple[int, int, weakref.ref[Session]]] = []
+        self._due: list[tuple[int, int, weakref.ref[Session[Any]]]] = []
         self._most = LEFT  # of them, before those that are gone are taken out
 
-    def interval(self, session: Session) -> int:
+    def interval(self, session: Session[Any]) -> int:
         """Nanoseconds without use after which it is renewed."""
         return max(SHORTEST_NS, session.ttl_ns // PARTS)
 
-    def add(self, session: Session) -> None:
+    def add(self, session: Session[Any]) -> None:
         """Keep it alive. Any thread."""
         self._look_at(self.clock.py_now() + self.interval(session), weakref.ref(session))
 
-    def _look_at(self, when: int, session: weakref.ref[Session]) -> None:
+    def _look_at(self, when: int, session: weakref.ref[Session[Any]]) -> None:
         self._incoming.append((when, next(self._numbers), session))
         if when - self.clock.py_now() < SOON_NS or self.asleep():
             self.wake()

@@ -134,7 +134,7 @@ class Requests(Generic[R]):
         except Stopped:
             self._refuse()
 
-    def session(self, name: str | bytes | None = None, *, ttl: float = TTL, keep_alive: bool = True) -> Session:
+    def session(self, name: str | bytes | None = None, *, ttl: float = TTL, keep_alive: bool = True) -> Session[R]:
         """Open a session: what is proposed through it is applied once and in order, however often it is repeated.
 
         See raftx.Session for what that means. name: of a session that may be opened again, here or elsewhere; None: one
@@ -154,7 +154,7 @@ class Requests(Generic[R]):
                 f"sessions need Config.max_entry_bytes of at least {least}, for the entry that opens one, and it is "
                 f"{parts.proposer.max_entry_bytes}: raise it on every member"
             )
-        made = Session(parts.watch.patience, parts.proposer.max_entry_bytes, name, ttl, renewals)
+        made: Session[R] = Session(parts.watch.patience, parts.proposer.max_entry_bytes, name, ttl, renewals)
         try:
             made.begin()
         except Stopped:

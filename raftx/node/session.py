@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from ..errors import EntryTooLarge, NotDone, SessionEnded, SessionExpired, SessionFenced, Stopped, UsageError
 from ..types import check_timeout
@@ -25,6 +25,7 @@ TTL = 3600.0  # seconds without use after which the cluster forgets a session
 SECONDS_MAX = 1e9  # what a clock in nanoseconds can count
 CLOSED = "the session was closed"
 STILL_OPEN = "proposals of the session are open"
+R = TypeVar("R")
 
 
 def nanoseconds(timeout: float) -> int:
@@ -33,10 +34,10 @@ def nanoseconds(timeout: float) -> int:
     return int(min(max(timeout, 0.0), SECONDS_MAX) * 1e9)
 
 
-class Session:
+class Session(Generic[R]):
     """Proposals that are applied once, and in order, whatever becomes of nodes and leaders meanwhile.
 
-    From ``Node.session``. All methods from any thread. What it guarantees:
+    From ``Node.session``. All methods from any thread. R: what ``apply`` of the state machine returns. It guarantees:
 
     * What ``propose`` was given is applied once if its future ends as done (or with an ApplyError), not at all if it
       ends as NotDone, and at most once if it ends as Unknown. Retries are the session's own, and change nothing of
@@ -99,14 +100,14 @@ class Session:
         state = "ended" if self._ended is not None else "open" if self._opening else "opening"
         return f"<raftx.Session {what} {state}>"
 
-    def __enter__(self) -> Session:
+    def __enter__(self) -> Session[R]:
         return self
 
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(Stopped, UsageError):  # UsageError: in a forked child the session is the parent's
             self.close()
 
-    def open(self, *, timeout: float = TIMEOUT) -> Future[Any]:
+    def open(self, *, timeout: float = TIMEOUT) -> Future[int]:
         """Wait until the cluster knows the session; returns a Future of its last sequence before our first one.
 
         That is 0 for a new session. The next proposal has the sequence behind it, and so on: of a session whose
@@ -117,7 +118,7 @@ class Session:
         nanosec = nanoseconds(timeout)
         self._patience.check_process()
         if self._ended is not None or self._opening:
-            future: Future[Any] = Future()
+            future: Future[int] = Future()
             self._waiting.append(future)
             self._tell()
             return future
@@ -129,7 +130,7 @@ class Session:
 
     # --- proposals -------------------------------------------------------------------------------
 
-    def propose(self, data: Data, *, timeout: float = TIMEOUT) -> Future[Any]:
+    def propose(self, data: Data, *, timeout: float = TIMEOUT) -> Future[Done[R]]:
         """Propose a command; returns a Future of Done(index, term, result), of the one time it is applied.
 
         It is proposed again and again until it has an outcome, for ``timeout`` seconds. It ends as NotDone when it was
@@ -146,7 +147,7 @@ class Session:
                 "split them, or raise Config.max_entry_bytes on every member"
             )
         if self._ended is not None or len(self._open) >= WINDOW:
-            future: Future[Any] = Future()
+            future: Future[Done[R]] = Future()
             why = self._ended if self._ended is not None else NotDone(f"{WINDOW:,} proposals of the session are open")
             future.set_exception(why)
             return future

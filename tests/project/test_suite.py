@@ -27,10 +27,11 @@ def times():
 
 
 def run(directory: Path, body: str, *arguments: str) -> tuple[int, str, int]:
-    """The tests of a file, in a process of their own: the exit status, what was printed, and how often ``times`` was called."""
+    """The tests of a file, in a process of their own: the status, what was printed, how often ``times`` was called."""
     (directory / "pytest.ini").write_text("[pytest]\n")
     (directory / "test_it.py").write_text(HEAD + body)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": "-p no:cacheprovider -p xdist", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    quick = {"PYTEST_ADDOPTS": "-p no:cacheprovider -p xdist", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    environment = {**os.environ, **quick, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "tests.tools.suite", "-n", "1", *arguments, "test_it.py"]
     done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, timeout=300)
     path = directory / "times"

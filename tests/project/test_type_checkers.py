@@ -55,6 +55,9 @@ def use(config: raftx.Config, storage: raftx.Storage, transport: raftx.Transport
         reveal_type(node.step_down().result(1))
         reveal_type(node.propose(b"").result().timing.queue)
         reveal_type(node.wait_applied(3))
+        reveal_type(node.session("x"))
+        reveal_type(node.session("x").propose(b"").result().result)
+        reveal_type(node.session("x").open().result())
     reveal_type(raftx.Node(config, storage, transport).propose(b"").result().result)
     reveal_type(raftx.Node(config, storage, transport, Batches()))
     reveal_type(raftx.Node(config, storage, transport, Refusing()))
@@ -102,6 +105,9 @@ REVEALED = [
     "StateChange",
     "StateChange",
     "float | None",
+    "int",
+    "Session[dict[str, int]]",
+    "dict[str, int]",
     "int",
     "None",
     "Node[int]",
