@@ -346,6 +346,7 @@ def make_proposer(outside: Outside, queues: Queues, engine: Engine, watch: Watch
         queues.proposals, outcomes, config.max_entry_bytes, config.max_waiting_bytes, config.max_open_proposals
     )
     proposer.gauges, proposer.apply_gauges = engine.gauges, engine.apply_gauges
+    watch.gauges = engine.gauges
     proposer.patience_ms = config.proposal_timeout_ms // 2
     watch.patience = Patience(proposer, outcomes, clock, watch.wake, lambda: int(proposer.lag_ms()) * 1_000_000)
     watch.renewals = Renewals(clock, watch.wake, lambda: outcomes.unwatched)

@@ -504,7 +504,7 @@ class Outcomes:
 
     # --- ends, on the watch thread ----------------------------------------------------------------
 
-    def expire(self, now: int) -> None:
+    def expire(self, now: int, reason: str = OVERDUE) -> None:
         """End what has waited too long, and wake what the apply thread has ended and did not come to wake."""
         if self.registered_late or self.newest_registered > self.newest_with_deadline:
             self.registered_late = False  # before the look at the newest one: what comes meanwhile is seen next time
@@ -513,11 +513,11 @@ class Outcomes:
         while self.deadlines and self.deadlines[0][1] <= now:
             end = self.deadlines.popleft()[0]
             for sequence in self.open_in(0, end):
-                self.end_unknown(sequence, OVERDUE, None)
+                self.end_unknown(sequence, reason, None)
         while self.opened:
             self.timed.append((now + self.timeout_ns, self.opened.popleft()))
         while self.timed and self.timed[0][0] <= now:
-            self.end_unknown(self.timed.popleft()[1], OVERDUE, None)
+            self.end_unknown(self.timed.popleft()[1], reason, None)
         # What nobody has asked for since the last time belongs to nobody.
         for sequence in self.stale:
             self.early.pop(sequence, None)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from .._native.threads import Clock
 from .changer import Changer
-from .outcomes import Outcomes
+from .channels import Gauges
+from .outcomes import OVERDUE, Outcomes
 from .patience import Patience
 from .periodic import Periodic
 from .renewals import Renewals
 
 ROUND_NS = 250_000_000  # longest time between two rounds while anything is open
 ROUND_MIN_NS = 5_000_000
+UNLED = f"{OVERDUE}; no leader is known here"
 QUIET_ROUNDS = 2  # in which nothing was open, before it sleeps until something is
 
 
@@ -29,6 +31,8 @@ class Watch(Periodic):
         self.patience: Patience | None = None
         #: changes of membership that this node was asked for
         self.changer: Changer | None = None
+        #: where the engine says who leads
+        self.gauges: Gauges | None = None
         #: sessions that are kept alive
         self.renewals: Renewals | None = None
         #: rounds in a row in which nothing was open
@@ -38,7 +42,8 @@ class Watch(Periodic):
     def work(self) -> None:
         """End what is overdue, propose again what is to be, and call who waits."""
         self.outcomes.unwatched = False
-        self.outcomes.expire(self.clock.py_now())
+        led = self.gauges is None or self.gauges.leader != 0
+        self.outcomes.expire(self.clock.py_now(), OVERDUE if led else UNLED)
         if self.patience is not None:
             self.patience.work()
         if self.changer is not None:

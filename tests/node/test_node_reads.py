@@ -174,7 +174,7 @@ def test_without_a_leader_it_is_not_done(impl):
     other.close()
     world.until(lambda: node.leader_id == 0)
     future, began = node.read(), world.rounds
-    with pytest.raises(impl.NotDone):
+    with pytest.raises(impl.NotDone, match="no leader is known here"):
         done(world, future)
     assert world.rounds - began >= 390
     open_one = node.query(last)
@@ -185,6 +185,18 @@ def test_without_a_leader_it_is_not_done(impl):
     for ask in (node.read, lambda: node.query(last)):
         with pytest.raises(impl.Stopped):
             ask()
+
+
+def test_one_that_is_not_answered_beside_a_known_leader_does_not_blame_it(world, impl):
+    """The machine is behind: the leader is there."""
+    leader, (node, _) = others(world)
+    world.skipped.add((node.id, "apply"))
+    done(world, leader.propose(b"x"))
+    future = node.read()
+    with pytest.raises(impl.NotDone, match="no outcome within its time") as raised:
+        done(world, future)
+    assert "no leader" not in str(raised.value)
+    world.skipped.clear()
 
 
 def test_a_function_that_raises_is_its_callers_trouble(world, impl):
