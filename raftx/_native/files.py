@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 import time
 import weakref
 from typing import TypeAlias
@@ -83,6 +84,13 @@ def _same(directory: int | None, name: Path, follow: bool, fd: int) -> int:
             return -errno.ESTALE
         return -errno.ENOENT if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP) else 0
     return 0 if (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino) else -errno.ESTALE
+
+
+def _check_kind(fd: int, name: Path) -> None:
+    """Raise OSError for a pipe or a device in the place of a file: whoever reads it could wait for ever."""
+    mode = os.fstat(fd).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise OSError(errno.EINVAL, f"{os.fsdecode(name)} is no file, but something else has its name")
 
 
 def segment_name(number: int) -> str:
@@ -237,7 +245,8 @@ class File:
             self.fd = os.open(path, flags, 0o600)
         else:
             self._name(os.fsencode(path))
-            self.fd = os.open(path, flags, 0o600, dir_fd=_typed(Directory, directory).fd)
+            self.fd = os.open(path, flags | os.O_NONBLOCK, 0o600, dir_fd=_typed(Directory, directory).fd)
+            _check_kind(self.fd, path)
 
     def __del__(self) -> None:
         if self.fd >= 0:

@@ -5,6 +5,7 @@ files.py is the twin in plain Python. Nothing here knows Raft.
 import errno
 import fcntl
 import os
+import stat
 import weakref
 
 from libc.string cimport memcpy, strlen
@@ -57,6 +58,13 @@ def _after_fork():
 
 
 os.register_at_fork(after_in_child=_after_fork)
+
+
+def _check_kind(fd, name):
+    """Raise OSError for a pipe or a device in the place of a file: whoever reads it could wait for ever."""
+    mode = os.fstat(fd).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise OSError(errno.EINVAL, f"{os.fsdecode(name)} is no file, but something else has its name")
 
 
 cdef void put_segment_name(char* name, size_t size, uint64_t number) noexcept nogil:
@@ -194,7 +202,8 @@ cdef class File:
             self.fd = os.open(path, flags, 0o600)
         else:
             self._name(os.fsencode(path))
-            self.fd = os.open(path, flags, 0o600, dir_fd=directory.fd)
+            self.fd = os.open(path, flags | os.O_NONBLOCK, 0o600, dir_fd=directory.fd)
+            _check_kind(self.fd, path)
 
     def __dealloc__(self):
         if self.fd >= 0:

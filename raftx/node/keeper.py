@@ -16,7 +16,7 @@ from typing import Any
 
 from .._native.outbox import snapshot_record
 from ..config import Config
-from ..errors import Busy, ConfigError, StorageError, WalDamaged
+from ..errors import Busy, ConfigError, StorageError, UsageError, WalDamaged
 from ..report import report
 from ..storage import snapshot_format
 from ..storage.protocol import keeps_snapshots
@@ -25,6 +25,7 @@ from ..storage.snapshot_format import Descriptor
 from ..storage.snapshot_store import REMEDY
 from ..types import NUMBER_MAX, Snapshot
 from .channels import CommandQueue
+from .machines import said_by
 from .outcomes import Outcomes
 from .snapshots import Snapshotter, in_words
 from .status import SnapshotStatus
@@ -64,15 +65,27 @@ def check_methods(machine: Any) -> None:
                 f"state_machine has {name}() and no {other}(): {why}. Give it both, as raftx.StateMachine says, or "
                 "neither"
             )
+    said_by(machine, "version", ConfigError)
     try:
         version_of(machine)
     except StorageError as error:
         raise ConfigError(f"{error}: raise it by one when the format of the state changes") from error
 
 
+def check_returned(value: Any, name: str) -> None:
+    """Raise StorageError where a method has returned what would still have to be run: nothing of it was done."""
+    if inspect.isawaitable(value) or inspect.isgenerator(value) or inspect.isasyncgen(value):
+        if inspect.iscoroutine(value):
+            value.close()  # nobody will await it, and the error says so
+        raise StorageError(
+            f"state_machine.{name}() returned {type(value).__name__}, of which nothing has run: it must do its work "
+            "before it returns"
+        )
+
+
 def version_of(machine: Any) -> int:
     """That of the format of its state; 0 where it does not say. Raises StorageError for what is none."""
-    version = getattr(machine, "version", 0)
+    version = said_by(machine, "version", StorageError)
     if not isinstance(version, int) or isinstance(version, bool) or not 0 <= version <= NUMBER_MAX:
         raise StorageError(f"state_machine.version must be an integer in 0..2^63-1, not {version!r}")
     return version
@@ -80,7 +93,7 @@ def version_of(machine: Any) -> int:
 
 def applied_by(machine: Any) -> int:
     """The entry up to which it has everything in durable state of its own; 0 where it has none."""
-    index = getattr(machine, "applied_index", 0)
+    index = said_by(machine, "applied_index", StorageError)
     if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index <= NUMBER_MAX:
         raise StorageError(f"state_machine.applied_index must be an integer in 0..2^63-1, not {index!r}")
     return index
@@ -276,9 +289,13 @@ class Keeper:
                 return held, self.held_term
             if held == newest.index:
                 return held, newest.term
-            self.machine.restore(reader)
-            # What it did not read has to be whole as well: it may have stopped where the damage begins.
-            reader.verify()
+            check_returned(self.machine.restore(reader), "restore")
+            try:
+                # What it did not read has to be whole as well: it may have stopped where the damage begins.
+                reader.verify()
+            except UsageError:  # it has closed what it has read, as one does with a file
+                with open_snapshot() as again:
+                    again.verify()
         self._tell_people("snapshot_restored", "the state machine has", newest)
         return newest.index, newest.term
 

@@ -5,8 +5,9 @@ Nobody has to derive from them.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from .._native.memory import Entry
 from ..errors import ApplyError
@@ -52,3 +53,17 @@ class BatchStateMachine(Protocol[R_co]):
 
     def apply_batch(self, entries: list[Entry], /) -> Sequence[R_co | ApplyError]:
         """Take committed entries and return a list with one result for each; see ``StateMachine.apply``."""
+
+
+def said_by(machine: Any, name: str, error: type[Exception]) -> Any:
+    """What a state machine has under this name; 0 where it has no such thing. Raises ``error`` where that is not known.
+
+    An AttributeError within a property is not taken for a machine that says nothing: one that has everything up to an
+    entry would be given that once more.
+    """
+    try:
+        return getattr(machine, name)
+    except AttributeError as why:
+        if inspect.getattr_static(machine, name, None) is None:
+            return 0
+        raise error(f"state_machine.{name} cannot be read, as reading it raises AttributeError: {why}") from why

@@ -7,6 +7,7 @@ written is given up and said; the node goes on with the one before and a longer 
 
 from __future__ import annotations
 
+import io
 import logging
 import threading
 import time
@@ -36,9 +37,17 @@ def pieces_of(state: Any) -> Iterator[Any]:
         yield from _parts_of(state)
         return
     if callable(getattr(state, "read", None)):
+        nothing = True
         # None comes from a file that does not wait for more: no end, and nothing to go on with.
         while len(piece := _checked(state.read(PIECE))):
+            nothing = False
             yield piece
+        if nothing and (at := _position(state)):
+            # An empty snapshot would take the place of the state, on every member, and the log be shortened behind it.
+            raise ValueError(
+                f"snapshot() returned a file that stands at its end, behind byte {at}, so that nothing of it can be "
+                "read: call its seek(0) first"
+            )
         return
     # Of a dict there would be the keys alone, and of a set what is in it in some order.
     if isinstance(state, (str, Mapping, Set)) or not hasattr(state, "__iter__"):
@@ -48,6 +57,14 @@ def pieces_of(state: Any) -> Iterator[Any]:
         )
     for piece in state:
         yield from _parts_of(_checked(piece))
+
+
+def _position(file: Any) -> int:
+    """Where a file stands; 0 where it cannot tell."""
+    try:
+        return int(file.tell())
+    except (AttributeError, OSError, ValueError):
+        return 0
 
 
 def _parts_of(piece: Any) -> Iterator[Any]:
@@ -90,15 +107,22 @@ class Job:
     own: bytes = b""
 
 
-class Unhurried:
-    """The file that goes to an object with ``write(file)``: between two writes it rests, or gives up at a stop."""
+class Unhurried(io.BufferedIOBase):
+    """The file that goes to an object with ``write(file)``: between two writes it rests, or gives up at a stop.
+
+    A binary file for whatever writes to one, as zipfile.ZipFile and io.TextIOWrapper do. Closing it ends nothing.
+    """
 
     def __init__(self, snapshotter: Snapshotter, writer: Any) -> None:
         self._snapshotter = snapshotter
         self._writer = writer
 
-    def write(self, data: bytes | bytearray | memoryview) -> int:
-        """Append to the state: all of it. Raises StorageFailed; SnapshotFailed when the node is stopped."""
+    def writable(self) -> bool:
+        """It can be written to, and nothing else."""
+        return True
+
+    def write(self, data: Any, /) -> int:
+        """Append bytes to the state: all of them. Raises StorageFailed; SnapshotFailed when the node is stopped."""
         done: int = self._writer.write(data)
         self._snapshotter.wrote(done)
         return done

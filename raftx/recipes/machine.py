@@ -8,6 +8,7 @@ clients wait for they are told here (``listen``): after each entry, on the apply
 from __future__ import annotations
 
 import hashlib
+import inspect
 import itertools
 import logging
 import threading
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ApplyError, ConfigError
+from ..node.machines import said_by
 from ..report import report
 from . import snapshots
 from .clock import boot
@@ -93,14 +95,14 @@ class Recipes:
             raise ConfigError(f"machine must be a state machine of your own, an object, or None, not {own!r}")
         if own is not None and not any(callable(getattr(own, name, None)) for name in ("apply", "apply_batch")):
             raise ConfigError(f"machine must have a method apply(entry), not {own!r}")
-        if hasattr(own, "applied_index"):
+        if inspect.getattr_static(own, "applied_index", None) is not None or hasattr(own, "applied_index"):
             raise ConfigError(
                 "machine has applied_index: it would be given only the entries that it lacks, and the state of recipes "
                 "is in the others. Let it have snapshot() and restore() instead"
             )
         if own is not None and (hasattr(own, "snapshot"), hasattr(own, "restore")) in ((True, False), (False, True)):
             raise ConfigError("machine must have snapshot() and restore(), or neither")
-        version = getattr(own, "version", 0)
+        version = said_by(own, "version", ConfigError)
         if not isinstance(version, int) or isinstance(version, bool) or not 0 <= version <= OWN_VERSION_MAX:
             raise ConfigError(f"machine.version must be an integer in 0..{OWN_VERSION_MAX}, not {version!r}")
 
@@ -119,7 +121,7 @@ class Recipes:
     @property
     def version(self) -> int:
         """Of the format of snapshots: that of recipes, and that of the user's own state machine."""
-        return snapshots.FORMAT << 32 | getattr(self.machine, "version", 0)
+        return snapshots.FORMAT << 32 | said_by(self.machine, "version", ConfigError)
 
     # --- fencing -----------------------------------------------------------------------------------
 

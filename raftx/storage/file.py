@@ -45,7 +45,7 @@ from .ledger import Ledger
 from .lives import NAME as LIVES
 from .lives import Lives, new_life, words_of
 from .membership import ALONE_REMEDY, is_alone
-from .paths import check_path
+from .paths import check_apart, check_path
 from .protocol import Loaded, Met, check_append, check_base, check_owner
 from .recovery import NOTHING, Recovery, left_by_a_member, make_mark, remove_begun
 from .snapshot_copy import copy_snapshot, snapshot_file
@@ -203,6 +203,7 @@ class FileStorage:
             snapshot_level=snapshot_level,
             disk=disk,
         )
+        check_apart(storage.path, "path", ConfigError)
         store = storage._disk.random(STORE_BYTES)
         if (members is None) == (join is None) or (join is not None and learners):
             raise ConfigError("give members (and learners), to begin a new cluster, or join, to be added to one")
@@ -237,6 +238,7 @@ class FileStorage:
         Raises what ``create`` raises; SnapshotDamaged, and UsageError for a compressed file without the extra zstd.
         """
         storage = cls(path, segment_bytes=segment_bytes, snapshot_level=snapshot_level, disk=disk)
+        check_apart(storage.path, "path", ConfigError)
         store = storage._disk.random(STORE_BYTES)
         new = storage._disk.random(CLUSTER_BYTES) if cluster is None else cluster_id(cluster)
         founding = planned(store, id, members, learners, new, segment_bytes)

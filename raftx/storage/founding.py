@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from .._native.files import Directory
 from ..errors import ConfChangeError, ConfigError, StorageError, UsageError, WalDamaged
 from ..types import MEMBERS_MAX, ConfState, is_id
-from .paths import FOUNDING
+from .paths import FOUNDING, MAGIC
 from .protocol import first_membership
 from .snapshot_format import URL_MAX, check_address, decode_members, encode_members
 from .wal_format import BLOCK, CLUSTER_BYTES, STORE_BYTES
@@ -23,7 +23,6 @@ from .whole import read_whole, write_whole
 
 NAME = FOUNDING
 NEW = "founding.new"  # one that is being made, before it has its name
-MAGIC = b"RAFTXFND"
 VERSION = 3
 FLAG_REBUILT = 1
 FLAG_IN_DOUBT = 2

@@ -368,7 +368,7 @@ def _first_index(directory: Directory, piece: tuple[int, int, int]) -> int:
     finally:
         file.close()
     if code:
-        raise OSError(-code, f"cannot read {segment_name(segment)}")
+        raise OSError(-code, f"cannot read {segment_name(segment)}: {os.strerror(-code)}")
     if len(buffer) <= RECORD_LENGTH:
         raise WalDamaged(f"{segment_name(segment)} became shorter while it was read")
     data = buffer.tobytes()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
 FOUNDING = "founding"  # the file that makes a directory a member's
+MAGIC = b"RAFTXFND"  # how it begins
 
 
 def check_path(given: object, name: str, what: str, error: type[Exception]) -> str:
@@ -42,3 +44,21 @@ def check_foreign(path: str | os.PathLike[str], name: str, error: type[Exception
             f"{name} must not be in the directory of a member, as {parent} is, where only its node writes: choose "
             f"another directory, not {os.fspath(path)!r}"
         )
+
+
+def check_apart(path: str | os.PathLike[str], name: str, error: type[Exception]) -> None:
+    """Raise ``error``, which calls it ``name``, for a directory somewhere within that of a member.
+
+    Whatever is done with that one, as it is set aside or removed, would be done with this one.
+    """
+    for parent in Path(os.path.abspath(path)).parents:
+        begins = b""
+        with contextlib.suppress(OSError):
+            if (parent / FOUNDING).is_file():
+                with open(parent / FOUNDING, "rb") as file:
+                    begins = file.read(len(MAGIC))
+        if begins == MAGIC:
+            raise error(
+                f"{name} must not be within the directory of a member, as {parent} is: what is done with that one, to "
+                f"rebuild it say, would be done with this one; choose another directory, not {os.fspath(path)!r}"
+            )

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .._native.files import Directory
 from .._native.memory import Buffer
-from ..config import cluster_id
+from ..config import cluster_id, cluster_name
 from ..errors import ConfigError, LossNotAccepted, NotFounded, StorageError, WalDamaged, WrongDirectory
 from ..types import ConfState, is_id
 from . import lives as lives_file
@@ -214,7 +214,8 @@ def _agreed(
         return given
     for name, value, is_value in (("id", id, found.id), ("cluster", cluster, found.cluster)):
         if value is not None and value != is_value:
-            raise ConfigError(f"{name} must be that of the directory, {is_value!r}, not {value!r}")
+            shown = [cluster_name(each) if isinstance(each, bytes) else each for each in (is_value, value)]
+            raise ConfigError(f"{name} must be that of the directory, {shown[0]!r}, not {shown[1]!r}")
     if given is not None:
         found = replace(found, conf_state=given.conf_state, addresses=given.addresses, joining=given.joining)
     return found if segment_bytes is None else replace(found, segment_bytes=segment_bytes // BLOCK * BLOCK)

@@ -70,7 +70,8 @@ def first_block(directory: Directory, segment: int) -> bytes:
         buffer = Buffer()
         code = file.py_read_at(buffer, BLOCK, 0)
         if code:
-            raise OSError(-code, f"cannot read {os.fsdecode(directory.path)}/{segment_name(segment)}")
+            name = f"{os.fsdecode(directory.path)}/{segment_name(segment)}"
+            raise OSError(-code, f"cannot read {name}: {os.strerror(-code)}")
         return buffer.tobytes()
     finally:
         file.close()
@@ -552,7 +553,7 @@ class Recovery:
                         raise WalDamaged(f"{self._file(segment)} was replaced while it was read: {UNTOUCHED}")
                 code = file.py_read_at(buffer, length, position)
                 if code:
-                    raise OSError(-code, f"cannot read {self._file(segment)}")
+                    raise OSError(-code, f"cannot read {self._file(segment)}: {os.strerror(-code)}")
                 if len(buffer) < length:
                     raise WalDamaged(f"{self._file(segment)} became shorter while it was read: {UNTOUCHED}")
                 yield buffer.tobytes()

@@ -25,6 +25,7 @@ KEPT = 2  # files: when the newest is damaged, the one before serves with the lo
 #: Bytes of a file that is being made which are written out together, while the next ones are written: a sync of the log
 #: may have to wait for twice as many. They are durable only after the sync at the end.
 STEP = 256 << 10
+LINE = 512  # bytes that are looked through at once for the end of a line
 
 
 def check_done(code: int, what: str, name: str) -> None:
@@ -234,6 +235,26 @@ class SnapshotReader:
         self._given += len(data)
         return data
 
+    def readinto(self, buffer: bytearray | memoryview) -> int:
+        """Fill a buffer, less at the end; how many bytes. With ``readline`` it is a file for pickle.load."""
+        view = memoryview(buffer).cast("B")
+        data = self.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def readline(self, size: int | None = -1) -> bytes:
+        """Up to the next line feed, and that; at most ``size`` bytes, unless that is negative or None."""
+        out = [self.read(0)]
+        left = -1 if size is None else size
+        while left and (self._rest or self._more()):
+            piece = bytes(self._rest[: min(LINE, left) if left > 0 else LINE])
+            end = piece.find(b"\n") + 1
+            out.append(self.read(end or len(piece)))
+            left -= len(out[-1]) if left > 0 else 0
+            if end:
+                break
+        return b"".join(out)
+
     def node_state(self) -> bytes:
         """The node's own state, which is no part of what ``read`` gives."""
         if self._node is None:
@@ -241,17 +262,24 @@ class SnapshotReader:
         return self._node
 
     def _next(self, size: int) -> bytes:
-        out = []
+        out: list[bytes | memoryview] = []
         while size != 0:
-            if not self._rest:
-                self._rest = next(self._pieces, b"")
-                if not self._rest:
-                    break
-            piece = self._rest if size < 0 else self._rest[:size]
-            self._rest = self._rest[len(piece) :]
+            if not self._rest and not self._more():
+                break
+            if 0 < size < len(self._rest):
+                # Without a copy of all that is left, for whoever reads a few bytes at a time.
+                whole = memoryview(self._rest)
+                piece, self._rest = whole[:size], whole[size:]
+            else:
+                piece, self._rest = self._rest, b""
             size -= len(piece) if size > 0 else 0
             out.append(piece)
         return bytes(out[0]) if len(out) == 1 else b"".join(out)
+
+    def _more(self) -> bool:
+        """Bring the next piece; whether there is one."""
+        self._rest = next(self._pieces, b"")
+        return bool(self._rest)
 
     def verify(self) -> Descriptor:
         """Read all that is left, and say what it is."""

@@ -253,6 +253,37 @@ def a_power_cut_leaves_the_log_as_before_or_as_after_a_snapshot(subject: Subject
         subject.crash(storage)
 
 
+def a_power_cut_takes_no_snapshot_that_was_finished(subject: Subject) -> None:
+    """Nor the log behind the older one of the two; one that was not finished never counts."""
+    if subject.crash is None:
+        return
+    made: dict[int, bytes] = {}
+    last = 0
+    for life in range(1, 9):
+        storage, loaded = subject.opened()
+        newest = sorted(made)[-2:]
+        found = loaded.snapshot.index if loaded.snapshot is not None else 0
+        expect(found, newest[-1] if newest else 0, f"the entry of the newest snapshot, in life {life}")
+        for index in newest:
+            expect(state_of(storage, index), made[index], f"the state at entry {index}, in life {life}")
+        least = newest[0] if len(newest) == 2 else 0
+        expect(loaded.base_index <= least, True, f"the base {loaded.base_index} is not above {least}, in life {life}")
+        wanted = [(index, 1, b"%d" % index * 3000) for index in range(loaded.base_index + 1, last + 1)]
+        expect(rows_of(loaded), wanted, f"the entries behind the base, in life {life}")
+        for _ in range(6):
+            last += 1
+            write(storage, HardState(1, 0, last), record(last, 1, b"%d" % last * 3000))
+        for index in (last - 3, last - 1)[: life % 3]:
+            made[index] = b"state of %d" % index * 3000
+            writer = storage.begin_snapshot(described(index, 1))
+            writer.write(made[index])
+            writer.finish()
+        if life % 2:
+            storage.sync()  # the base may move with it
+        storage.begin_snapshot(described(last, 1)).write(b"half" * 3000)
+        subject.crash(storage)
+
+
 #: Only for storages that have the methods of SnapshotStorage.
 SNAPSHOT_CHECKS: Sequence[Check] = (
     a_snapshot_that_was_written_is_kept,
@@ -261,4 +292,5 @@ SNAPSHOT_CHECKS: Sequence[Check] = (
     a_log_begins_anew_behind_a_snapshot,
     a_log_begins_behind_a_snapshot_only,
     a_power_cut_leaves_the_log_as_before_or_as_after_a_snapshot,
+    a_power_cut_takes_no_snapshot_that_was_finished,
 )

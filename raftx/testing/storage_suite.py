@@ -19,11 +19,12 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .._native.memory import Entry
 from ..errors import MemoryLost, StorageError, UsageError, WrongDirectory
 from ..storage.membership import CHANGES
 from ..storage.protocol import AddressStorage, Loaded, Met, RememberingStorage, SnapshotStorage, Storage
 from ..storage.wal_format import COUNT_SHIFT, STORE_BYTES
-from ..types import ENTRY_CONF_CHANGE_V2, ConfChange, ConfState, HardState
+from ..types import ENTRY_CONF_CHANGE_V2, ENTRY_NORMAL, ENTRY_SESSION, ConfChange, ConfState, HardState
 from .storage_snapshots import SNAPSHOT_CHECKS
 from .storage_subject import (
     CLUSTER,
@@ -228,6 +229,26 @@ def kinds_of_entries_are_kept(subject: Subject) -> None:
     storage.close()
 
 
+def entries_are_kept_to_the_last_bit(subject: Subject) -> None:
+    """Their kinds, those of sessions too, and their times."""
+    storage, _ = subject.opened()
+    given = [
+        Entry(1, 1, b"", ENTRY_NORMAL, 0),
+        Entry(2, 1, bytes(range(256)), ENTRY_NORMAL, 1_700_000_000_123_456_789),
+        Entry(3, 1, bytes(64), ENTRY_SESSION, 2**63 - 1),
+        Entry(4, 2, b"\xff" * 5, ENTRY_NORMAL, 1),
+        Entry(5, 2, ConfChange.parse("l4").encode(), ENTRY_CONF_CHANGE_V2, 1_700_000_000_123_456_790),
+    ]
+    for each in given:
+        write(storage, HardState(2, 0, 0), each.encode())
+    storage.close()
+    for _ in range(2):
+        storage, loaded = subject.opened()
+        found = [entry.encode() for entry in log_of(loaded).entries(1, len(given))]
+        expect(found, [each.encode() for each in given], "the records of the entries")
+        storage.close()
+
+
 def what_could_not_be_opened_again_is_refused(subject: Subject) -> None:
     """A gap, a commit index beyond the log, a term that goes back, half a record: UsageError, and nothing is taken."""
     storage, _ = subject.opened()
@@ -269,8 +290,9 @@ def compaction_keeps_what_lies_behind(subject: Subject) -> None:
         rows.append((index, term, data))
         if index % 20 == 0:
             conf_state = ConfState(voters=(1, 2, 3), learners=(100 + index,))
-            asked[index - 3] = (rows[index - 4][1], conf_state)
-            storage.compact(index - 3, rows[index - 4][1], conf_state)
+            # Its term is neither that of the entry behind it, at last, nor the hard state's.
+            asked[index - 5] = (rows[index - 6][1], conf_state)
+            storage.compact(index - 5, rows[index - 6][1], conf_state)
     storage.close()
     for _ in range(2):
         storage, loaded = subject.opened()
@@ -390,22 +412,55 @@ def _expect_told(loaded: Loaded, told: dict[int, tuple[dict[int, str], dict[int,
 
 
 def a_power_cut_takes_nothing_that_was_synced(subject: Subject) -> None:
-    """And leaves what was appended after it whole or not at all, from the first on."""
+    """And leaves what was appended after it whole or not at all, from the first on: never a bit of it."""
     if subject.crash is None:
         return
-    held: list[Row] = []
+    rows: list[Row] = []
+    # What may be there: hard states, each with the entries behind those of before.
+    states: list[tuple[HardState, list[Row]]] = [(HardState(), [])]
     incarnation = 0
-    for life in range(1, 8):
+    for life in range(1, 9):
         storage, loaded = subject.opened()
-        rows = rows_of(loaded)
-        expect(rows[: len(held)], held, f"the entries that were synced, in life {life}")
+        found = (loaded.hard_state, rows_of(loaded))
+        if found not in states:
+            raise AssertionError(
+                f"the hard state and the entries, in life {life}: found {found!r}, must be one of {states!r}"
+            )
         expect(loaded.incarnation > incarnation, True, "the incarnation grows")
-        expect(loaded.hard_state.term in (life - 1, life), True, f"term {loaded.hard_state.term} was written")
         incarnation = loaded.incarnation
-        term = life + 1
-        held = [*rows, (len(rows) + 1, term, b"%d" % life * 3000)]
-        write(storage, HardState(life, 1, 0), record(*held[-1]))
-        storage.append(HardState(life + 1, 2, 0), [record(len(held) + 1, term, b"not synced")])
+        rows = found[1]
+        last, term, commit = len(rows), 2 * life, loaded.hard_state.commit
+        # Votes and doubt change with each of them, so that no part of one can pass for the other.
+        synced = HardState(term, 1 + life % 3, commit, life % 2 == 0)
+        later = HardState(term + 1, 1 + (life + 1) % 3, last + 1, life % 2 == 1)
+        row, more = (last + 1, term, b"%d" % life * 3000), [(last + n, term, b"not synced") for n in (2, 3)]
+        write(storage, synced, record(*row))
+        storage.append(later, [record(*each) for each in more])
+        states = [(synced, [*rows, row]), *[(later, [*rows, row, *more[:count]]) for count in range(3)]]
+        subject.crash(storage)
+
+
+def a_power_cut_brings_nothing_back_that_was_replaced(subject: Subject) -> None:
+    """A tail that a lower index has taken the place of, over several lives, and however short the new one is."""
+    if subject.crash is None:
+        return
+    for life in range(1, 7):
+        storage, loaded = subject.opened()
+        held = rows_of(loaded)[: life - 1]
+        term = 3 * life
+        tail = [(life + n, term, b"tail %d" % n * 700) for n in range(9)]
+        write(storage, HardState(term, 1, 0), *[record(*row) for row in tail])
+        new = [(life + 1, term + 1, b"new"), (life + 2, term + 1, b"newer")][: 1 + life % 2]
+        write(storage, HardState(term + 1, 2, 0), *[record(*row) for row in new])
+        held = [*held, tail[0], *new]
+        later = [(life + 1, term + 2, b"last %d" % n) for n in range(life % 3)]
+        storage.append(HardState(term + 2, 3, 0), [record(*row) for row in later])
+        wanted = [held, *[[*held[:life], row] for row in later]]
+        subject.crash(storage)
+        storage, loaded = subject.opened()
+        found = rows_of(loaded)
+        if found not in wanted:
+            raise AssertionError(f"the entries, in life {life}: found {found!r}, must be one of {wanted!r}")
         subject.crash(storage)
 
 
@@ -500,11 +555,13 @@ CHECKS: Sequence[Check] = (
     records_come_in_pieces_of_any_length,
     a_lower_index_replaces_the_tail,
     kinds_of_entries_are_kept,
+    entries_are_kept_to_the_last_bit,
     what_could_not_be_opened_again_is_refused,
     compaction_keeps_what_lies_behind,
     compaction_refuses_what_is_not_there,
     an_older_base_changes_nothing,
     a_power_cut_takes_nothing_that_was_synced,
+    a_power_cut_brings_nothing_back_that_was_replaced,
     a_power_cut_forgets_no_more_than_was_compacted,
 )
 #: Only for storages that have the methods of RememberingStorage.

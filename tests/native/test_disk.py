@@ -108,6 +108,19 @@ def test_file_is_written_out(file, tmp_path):
     assert file.py_write_out(0, 4096) == -errno.EBADF
 
 
+def test_what_is_no_file_is_refused_at_once(disk, directory, tmp_path):
+    """Who opens a pipe that nobody writes to waits for ever, and a node with it."""
+    os.mkfifo(tmp_path / "pipe")
+    os.symlink("pipe", tmp_path / "link")
+    for name in ("pipe", "link"):
+        for readonly in (True, False):
+            with pytest.raises(OSError, match=f"{name} is no file"):
+                directory.open_file(name, readonly=readonly)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError):
+        directory.open_file("folder")
+
+
 def test_file_large(file, core):
     data = os.urandom(3 << 20)
     assert file.py_write_at(buffer_of(core, data), 0, len(data), 4096) == 0

@@ -596,3 +596,51 @@ def test_a_disk_that_fails_while_a_member_is_founded(impl, operation):
     else:
         raise AssertionError("it never ended")
     assert failed or operation == "create"
+
+
+def test_no_member_is_founded_within_the_directory_of_another_one(impl, tmp_path):
+    """To rebuild or recover that one would take this one away, also while it runs."""
+    outer = tmp_path / "outer"
+    write_one(impl, create(impl, outer))
+    storage = impl.FileStorage(outer)
+    storage.open(1, CLUSTER)
+    writer = storage.begin_snapshot(
+        module(impl, "storage.snapshot_format").Descriptor(1, 1, impl.ConfState(voters=(1, 2, 3)), {}, CLUSTER, 1, 0)
+    )
+    writer.write(b"state")
+    snapshot = outer / writer.finish().name
+    storage.close()
+    before = sorted(path.name for path in outer.iterdir())
+    (tmp_path / "link").symlink_to(outer)
+    for inner in (outer / "1", outer / "a" / "b", tmp_path / "link" / "1"):
+        for found in (
+            lambda inner=inner: impl.FileStorage.create(inner, id=1, members=[1, 2, 3]),
+            lambda inner=inner: impl.FileStorage.create(inner, id=4, join=["tcp://a:1"]),
+            lambda inner=inner: impl.FileStorage.restore(inner, snapshot, id=1, members=[1]),
+        ):
+            with pytest.raises(impl.ConfigError, match="path must not be within the directory of a member"):
+                found()
+    assert sorted(path.name for path in outer.iterdir()) == before
+    # A file of that name makes no member's directory.
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "founding").write_text("of the club")
+    impl.FileStorage.create(tmp_path / "other" / "1", id=1, members=[1, 2, 3])
+
+
+def test_the_page_names_the_versions_that_are_written(impl):
+    """And the flags that there are."""
+    page = (ROOT / "docs" / "wal-format.md").read_text()
+    said = {
+        part.partition("\n")[0].strip(): part.partition("| version")[2].partition("|")[0]
+        for part in page.split("\n## ")
+        if "| version" in part
+    }
+    modules = {"Founding": "founding", "Addresses": "book", "Skips": "skips"}
+    for title, name in modules.items():
+        assert said[title].endswith(f" {module(impl, 'storage.' + name).VERSION} "), title
+    wal = module(impl, "storage.wal_format")
+    assert said["Lives"].endswith(f" {wal.LIVES_VERSION} ")
+    assert said["Mark"].startswith(f", {wal.VERSION};")
+    founding = module(impl, "storage.founding")
+    flags = page.partition("| flags; ")[2].partition("|")[0]
+    assert sum(int(each.split(":")[0]) for each in flags.split("; ")) == founding.FLAGS

@@ -1,6 +1,7 @@
 """raftx's own storages, held against what every storage must do (raftx.testing.storage_suite); and wrong ones."""
 
 import contextlib
+import dataclasses
 import random
 import threading
 
@@ -119,6 +120,19 @@ class Right:
 
     def close(self):
         self.kept.close()
+
+    def power_fails(self):
+        """What becomes of it, before everything that was not synced is forgotten."""
+
+    def put_hard_state(self, **changes):
+        """A hard state that it has on disk although nobody has said so."""
+        durable = self.kept._durable
+        durable.hard_state = dataclasses.replace(durable.hard_state, **changes)
+
+    def not_synced(self):
+        """Hard states and entries that were appended and not synced."""
+        waiting = [each for each in self.kept._pending if hasattr(each, "term") and not hasattr(each, "anew")]
+        return [each for each in waiting if hasattr(each, "vote")], [each for each in waiting if hasattr(each, "data")]
 
 
 class TakesNobody(Right):
@@ -317,6 +331,85 @@ class TakesAnyTerm(Right):
             super().compact(index, term, conf_state)
 
 
+class LosesTheTime(Right):
+    """When an entry was appended is not kept."""
+
+    def open(self, id, cluster):
+        loaded = super().open(id, cluster)
+        entries = self.kept._durable.entries
+        loaded.records = [type(each)(each.index, each.term, each.data, each.kind).encode() for each in entries]
+        return loaded
+
+
+class HasTheLastTermAtTheBase(Right):
+    """The term of the base is that of the hard state."""
+
+    def open(self, id, cluster):
+        loaded = super().open(id, cluster)
+        if loaded.base_index:
+            loaded.base_term = loaded.hard_state.term
+        return loaded
+
+
+class SyncsTheVoteLater(Right):
+    """Entries and terms are on disk after a sync; the vote is when it is closed."""
+
+    def power_fails(self):
+        self.put_hard_state(vote=0)
+
+
+class SyncsTheDoubtLater(Right):
+    def power_fails(self):
+        self.put_hard_state(in_doubt=False)
+
+
+class WritesTheTermFirst(Right):
+    """The power can fail between the term and the vote: then it has voted in that term, or may vote again."""
+
+    def power_fails(self):
+        for state in self.not_synced()[0]:
+            self.put_hard_state(term=state.term)
+
+
+class CommitsWhatIsThere(Right):
+    def power_fails(self):
+        self.put_hard_state(commit=self.kept._durable.last())
+
+
+class KeepsHalfAnEntry(Right):
+    """One that was not synced has its place and its length, and zeros in it."""
+
+    def power_fails(self):
+        for state in self.not_synced()[0]:
+            self.put_hard_state(**vars(state))
+        for entry in self.not_synced()[1][:1]:
+            self.kept._durable.take(type(entry)(entry.index, entry.term, bytes(len(entry.data)), entry.kind))
+
+
+class KeepsTheOldTail(Right):
+    """What was replaced is behind the end again when the power fails."""
+
+    tail = ()
+
+    def sync(self):
+        before = [*self.kept._durable.entries, *self.tail]
+        super().sync()
+        self.tail = [entry for entry in before if entry.index > self.kept._durable.last()]
+
+    def power_fails(self):
+        for entry in self.tail:
+            self.kept._durable.take(entry)
+
+
+class LosesItsSnapshots(Right):
+    """What it has written is on disk when it is closed."""
+
+    def power_fails(self):
+        folder = self.kept._folder
+        for name in [each for each in folder.files if each.startswith("snapshot-")]:
+            del folder.files[name]
+
+
 class SyncsNothing(Right):
     """``sync`` returns at once."""
 
@@ -454,6 +547,15 @@ WRONG = (
     (TakesNobody, "what_is_nobody_does_not_open"),
     (OneThread, "it_may_be_called_from_several_threads"),
     (CompactsWhatIsNotSynced, "compaction_refuses_what_is_not_there"),
+    (LosesTheTime, "entries_are_kept_to_the_last_bit"),
+    (HasTheLastTermAtTheBase, "compaction_keeps_what_lies_behind"),
+    (SyncsTheVoteLater, "a_power_cut_takes_nothing_that_was_synced"),
+    (SyncsTheDoubtLater, "a_power_cut_takes_nothing_that_was_synced"),
+    (WritesTheTermFirst, "a_power_cut_takes_nothing_that_was_synced"),
+    (CommitsWhatIsThere, "a_power_cut_takes_nothing_that_was_synced"),
+    (KeepsHalfAnEntry, "a_power_cut_takes_nothing_that_was_synced"),
+    (KeepsTheOldTail, "a_power_cut_brings_nothing_back_that_was_replaced"),
+    (LosesItsSnapshots, "a_power_cut_takes_no_snapshot_that_was_finished"),
     (TakesEntriesBeforeTheBase, "compaction_refuses_what_is_not_there"),
     (KeepsNoAddresses, "addresses_are_kept_when_the_log_begins_anew"),
     (KeepsAddressesWithTheNextSync, "addresses_are_kept_when_the_log_begins_anew"),
@@ -491,6 +593,12 @@ WRONG = (
 )
 
 
+def cut(storage):
+    """The power fails."""
+    storage.power_fails()
+    storage.kept.crash()
+
+
 def failures(impl, wrong):
     """The checks that such a storage fails, and how."""
     suite = module(impl, "testing.storage_suite")
@@ -498,7 +606,7 @@ def failures(impl, wrong):
     for check in suite.checks_for(wrong):
         kept = impl.MemoryStorage(VOTERS)
         BaseInMemory.before, AppendsWithoutReplacing.last = None, 0
-        subject = suite.Subject(lambda kept=kept: wrong(kept), lambda storage: storage.kept.crash())
+        subject = suite.Subject(lambda kept=kept: wrong(kept), lambda storage: cut(storage))
         try:
             check(subject)
         except Exception as error:

@@ -12,7 +12,15 @@ RECOVER = "raftx/storage/recover.py"
 SKIP = "raftx/storage/skip.py"
 SKIPS = "raftx/storage/skips.py"
 
+KEEPER = "raftx/node/keeper.py"
+MACHINES = "raftx/node/machines.py"
+PATHS = "raftx/storage/paths.py"
+WRITTEN = "raftx/node/snapshots.py"
+READ = "raftx/storage/snapshots.py"
+
 BATCHED = "node/test_apply_batch.py"
+FOUNDED = "storage/test_founding.py"
+MISTAKES = "node/test_machine_mistakes.py"
 SKIPPED = "storage/test_skips.py"
 
 MUTANTS = (
@@ -97,5 +105,47 @@ MUTANTS = (
         "a rebuilt member is given the entry that nobody can take",
         SKIPPED,
         (Edit(REBUILD, "            skips = _skipped(directory, found)\n", ""),),
+    ),
+    Mutant(
+        "a-file-at-its-end-is-a-snapshot",
+        0,
+        "a state machine that returns a file it has just written loses its state, on every member",
+        MISTAKES,
+        (Edit(WRITTEN, "        if nothing and (at := _position(state)):\n", "        if nothing and (at := 0):\n"),),
+    ),
+    Mutant(
+        "a-property-that-fails-says-nothing",
+        0,
+        "a state machine that cannot say what it has is given every entry once more",
+        MISTAKES,
+        (Edit(MACHINES, "        if inspect.getattr_static(machine, name, None) is None:\n", "        if error:\n"),),
+    ),
+    Mutant(
+        "a-restore-of-which-nothing-ran",
+        0,
+        "a restore that returns a coroutine leaves the state empty, and the node goes on",
+        MISTAKES,
+        (Edit(KEEPER, 'check_returned(self.machine.restore(reader), "restore")', "self.machine.restore(reader)"),),
+    ),
+    Mutant(
+        "what-was-closed-is-not-verified",
+        0,
+        "a damaged snapshot is taken for a state where the state machine stops before the damage and closes the file",
+        MISTAKES,
+        (Edit(KEEPER, "                    again.verify()\n", "                    pass\n"),),
+    ),
+    Mutant(
+        "a-line-ends-where-its-piece-ends",
+        0,
+        "a state machine that reads lines is given parts of them",
+        MISTAKES,
+        (Edit(READ, "            if end:\n                break\n", "            break\n"),),
+    ),
+    Mutant(
+        "founded-within-another-member",
+        0,
+        "a member is founded in the directory of another one, and goes when that one is rebuilt",
+        FOUNDED,
+        (Edit(PATHS, "        if begins == MAGIC:\n", "        if False:\n"),),
     ),
 )

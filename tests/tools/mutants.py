@@ -126,6 +126,7 @@ SUITE = (
     "storage/test_snapshots_ahead.py",
     "node/test_offers_not_taken.py",
     "node/test_node_snapshots.py",
+    "node/test_machine_mistakes.py",
     "consensus/test_admission.py",
     "consensus/test_doubt.py",
     "node/test_contact.py",
