@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import inspect
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from .channels import CommandQueue
 from .outcomes import Outcomes
 from .snapshots import Snapshotter, in_words
 from .status import SnapshotStatus
+from .unfinished import UNFINISHED, is_async, is_generator, refuse_result
 
 ASKED_MAX = 1000  # snapshots and backups that may wait for their turn
 NOTHING_YET = "nothing is applied yet, or the term of the last entry that is applied is not known yet: ask again"
@@ -45,12 +45,12 @@ def check_methods(machine: Any) -> None:
     for name, method in found.items():
         if method is not None and not callable(method):
             raise ConfigError(f"state_machine.{name} must be a method, not {method!r}")
-        if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
+        if is_async(method):
             raise ConfigError(
                 f"state_machine.{name} must be an ordinary function, not an `async def`: it is called on a thread of "
                 "the node, and nobody would await what it returns"
             )
-        if name != "snapshot" and inspect.isgeneratorfunction(method):
+        if name != "snapshot" and is_generator(method):
             raise ConfigError(
                 f"state_machine.{name} must be an ordinary function, without a `yield`: nobody would take anything out "
                 "of the generator that it returns, and so nothing of it would run"
@@ -276,7 +276,9 @@ class Keeper:
                 return held, self.held_term
             if held == newest.index:
                 return held, newest.term
-            self.machine.restore(reader)
+            restored = self.machine.restore(reader)
+            if type(restored) in UNFINISHED:
+                refuse_result("restore(reader)", restored)
             # What it did not read has to be whole as well: it may have stopped where the damage begins.
             reader.verify()
         self._tell_people("snapshot_restored", "the state machine has", newest)

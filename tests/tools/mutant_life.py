@@ -624,7 +624,7 @@ MUTANTS = (
         "node/test_stream_ends.py",
         (
             Edit(
-                NODE,
+                EVENTS,
                 "    if not isinstance(error, (StopIteration, StopAsyncIteration)):\n",
                 "    if error is not None:\n",
             ),
