@@ -108,12 +108,12 @@ class Proposer:
         """A command as bytes, which nobody changes any more. Raises EntryTooLarge, TypeError, UsageError."""
         # Before it is copied, in case it is huge; and behind that, since others may have made it longer meanwhile.
         size = size_of(data)
-        if size <= self.max_entry_bytes:
-            data = bytes(data)
-            size = len(data)
         if size > self.max_entry_bytes:
             self.refuse_size(size)
-        return data
+        fixed = bytes(data)
+        if len(fixed) > self.max_entry_bytes:
+            self.refuse_size(len(fixed))
+        return fixed
 
     def fix_all(self, datas: list[Data]) -> int:
         """Several commands, likewise, in their places."""

@@ -145,9 +145,8 @@ class Session:
         nanosec = nanoseconds(timeout)
         self._patience.check_process()
         size = size_of(data)
-        if size <= self._limit:
-            data = bytes(data)
-            size = len(data)  # others may have made it longer meanwhile
+        fixed = b"" if size > self._limit else bytes(data)
+        size = max(size, len(fixed))  # others may have made it longer meanwhile
         if size > self._limit:
             raise EntryTooLarge(
                 f"data of {size} bytes exceed {self._limit}, which is max_entry_bytes without the header of a session: "
@@ -161,7 +160,7 @@ class Session:
         self._ask()
         number = self._number()
         try:
-            future = self._patience.repeat(lambda: self._command(number, data), nanosec, self, 1, len(data))
+            future = self._patience.repeat(lambda: self._command(number, fixed), nanosec, self, 1, size)
         except BaseException:
             self._open.pop(number, None)
             raise

@@ -31,9 +31,7 @@ def test_what_is_too_large_is_refused_although_nothing_is_tried(world, impl, sev
     node = world.nodes[1]
     patience = module(impl, "node.patience")
     behind = [3600 * SECOND]
-    made = patience.Patience(
-        node._parts.proposer, node._outcomes, world.clock, lambda: None, lambda: behind[0]
-    )
+    made = patience.Patience(node._parts.proposer, node._outcomes, world.clock, lambda: None, lambda: behind[0])
     too_large = bytes(1001)
     with pytest.raises(impl.EntryTooLarge):
         made.propose_many([b"fits", too_large], SECOND) if several else made.propose(too_large, SECOND)

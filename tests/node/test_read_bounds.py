@@ -97,7 +97,7 @@ def test_changes_that_nobody_waits_for_are_forgotten(impl):
     world.for_rounds(600)
     kinds = module(impl, "node.outcomes")
     assert [number // kinds.KIND_UNIT for number in node._outcomes.asked].count(kinds.KIND_CHANGE) == 1
-    assert list(node._parts.changer.open)[0].future is first
+    assert node._parts.changer.open[0].future is first
     assert first.cancel()
     world.until(lambda: node.status().pending == 0, 20_000)
     assert not node._parts.changer.open

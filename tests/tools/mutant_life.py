@@ -192,7 +192,7 @@ MUTANTS = (
         (
             Edit(
                 PROPOSER,
-                "        if self.outcomes.count() >= self.max_open:\n",
+                "        if self.outcomes.proposals() >= self.max_open:\n",
                 "        if self.outcomes.count() >= 1 << 40:\n",
             ),
         ),
