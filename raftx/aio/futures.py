@@ -66,10 +66,5 @@ def _end(ended: NodeFuture[Any]) -> None:
     error = ended.exception(0)
     if error is None:
         future.set_result(ended.result(0))
-    elif isinstance(error, StopIteration):
-        # A coroutine would end with it as if all were well.
-        other = RuntimeError("StopIteration came out of the state machine or of a query's function")
-        other.__cause__ = error
-        future.set_exception(other)
     else:
         future.set_exception(error)

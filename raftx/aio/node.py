@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Generic, TypeVar, overload
@@ -16,7 +17,7 @@ from typing import Any, Generic, TypeVar, overload
 from .._native.memory import Entry
 from .._native.threads import Clock
 from ..config import Config
-from ..errors import NotDone
+from ..errors import NotDone, UsageError
 from ..node.cluster_view import ClusterStatus
 from ..node.executor import Executor
 from ..node.futures import Done
@@ -181,6 +182,7 @@ class Node(Generic[R]):
     async def wait(self, timeout: float | None = None) -> bool:
         """See raftx.Node.wait: until the node has ended; raises what ended it."""
         check_timeout(timeout)
+        self.node._check_wait()
         ended = self.node._life.ended
         if not await wait_for(ended.bell, ended.is_open, timeout):
             return False
@@ -203,8 +205,13 @@ class Node(Generic[R]):
     # --- requests --------------------------------------------------------------------------------
 
     def _future(self, ask: Callable[[], NodeFuture[T]]) -> Future[T]:
-        """Ask for something; what becomes of it, in the loop that runs."""
-        loop = asyncio.get_running_loop()  # raises before anything is asked for
+        """Ask for something; what becomes of it, in the loop that runs. Raises before anything is asked for."""
+        loop = asyncio.get_running_loop()
+        if threading.get_ident() in self.node._outcomes.threads:
+            raise UsageError(
+                "this loop runs on a thread that ends the futures of its node, in apply() or in a callback, and would "
+                "wait for ever: propose there through the raftx.Node beneath (node.node), without waiting"
+            )
         if self._mail is None or self._mail.loop is not loop:
             self._mail = Mail(loop)
         return self._mail.future(ask())
@@ -220,9 +227,7 @@ class Node(Generic[R]):
     def session(self, name: str | bytes | None = None, *, ttl: float = TTL, keep_alive: bool = True) -> Session[R]:
         """See raftx.Node.session. Returns at once."""
         asyncio.get_running_loop()
-        return Session(
-            self.node.session(name, ttl=ttl, keep_alive=keep_alive), lambda ended: self._future(lambda: ended)
-        )
+        return Session(self.node.session(name, ttl=ttl, keep_alive=keep_alive), self._future)
 
     def barrier(self) -> Future[Done[None]]:
         """See raftx.Node.barrier."""
@@ -293,7 +298,7 @@ class Node(Generic[R]):
             self.node._cause.check()
             self.node._refuse()
         finally:
-            self.node._outcomes.pending.pop(request, None)
+            self.node._outcomes.drop(request)
         return self.applied_index
 
     def campaign(self) -> Future[StateChange]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Callable
 from types import TracebackType
@@ -25,9 +24,10 @@ class Session(Generic[R]):
     ``async with`` closes it at the end and waits until the cluster has forgotten it, or for ten seconds.
     """
 
-    def __init__(self, of_node: NodeSession[R], wrap: Callable[[NodeFuture[Any]], Future[Any]]) -> None:
+    def __init__(self, of_node: NodeSession[R], ask: Callable[[Callable[[], NodeFuture[Any]]], Future[Any]]) -> None:
         self._of_node = of_node
-        self._wrap = wrap
+        #: looks whether the loop may wait, and asks then
+        self._ask = ask
 
     def __repr__(self) -> str:
         return repr(self._of_node).replace("raftx.Session", "raftx.aio.Session")
@@ -62,18 +62,15 @@ class Session(Generic[R]):
 
     def open(self, *, timeout: float = TIMEOUT) -> Future[int]:
         """See raftx.Session.open: a Future of its last sequence before our first one."""
-        asyncio.get_running_loop()
-        return self._wrap(self._of_node.open(timeout=timeout))
+        return self._ask(lambda: self._of_node.open(timeout=timeout))
 
     def propose(self, data: Data, *, timeout: float = TIMEOUT) -> Future[Done[R]]:
         """See raftx.Session.propose. Cancelling the future ends the waiting alone."""
-        asyncio.get_running_loop()
-        return self._wrap(self._of_node.propose(data, timeout=timeout))
+        return self._ask(lambda: self._of_node.propose(data, timeout=timeout))
 
     def renew(self, *, timeout: float = TIMEOUT) -> Future[Any]:
         """See raftx.Session.renew."""
-        asyncio.get_running_loop()
-        return self._wrap(self._of_node.renew(timeout=timeout))
+        return self._ask(lambda: self._of_node.renew(timeout=timeout))
 
     def has_ended(self) -> bool:
         """See raftx.Session.has_ended."""
@@ -81,5 +78,4 @@ class Session(Generic[R]):
 
     def close(self, *, timeout: float = TIMEOUT) -> Future[Done[Any]]:
         """See raftx.Session.close."""
-        asyncio.get_running_loop()
-        return self._wrap(self._of_node.close(timeout=timeout))
+        return self._ask(lambda: self._of_node.close(timeout=timeout))

@@ -38,10 +38,13 @@ class Stream(Generic[T]):
     async def next(self, timeout: float | None = None) -> T:
         """The next element, within ``timeout`` seconds.
 
-        Raises TimeoutError, StopAsyncIteration at the end, or what ended the node; UsageError for what is no time.
-        Cancelling takes no element.
+        Raises TimeoutError, StopAsyncIteration at the end, or what ended the node; UsageError for what is no time, and
+        in a loop that runs on a thread of the node, or in a forked child, where it would wait for ever. Cancelling
+        takes no element.
         """
         check_timeout(timeout)
+        if (timeout is None or timeout > 0) and not self._of_node.is_ready():
+            self._of_node.check_wait()
         if not await wait_for(self._of_node.bell, self._of_node.is_ready, timeout):
             raise TimeoutError("no element within the time")
         # Nobody else has run between that and this: unless the node's stream is read elsewhere, too, there is one.

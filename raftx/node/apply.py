@@ -64,6 +64,7 @@ from .rows import (
 from .senders import REASONS
 from .session_format import CLOSE, COMMAND, HEADER, OPEN, OPENING
 from .session_table import LOST, REFUSED, SESSIONS_LIVE, VALUE, Kept, SessionTable, decode, text_of
+from .unfinished import UNFINISHED, refuse_result
 
 KNOWN_REFUSALS = len(REFUSALS)
 SESSION_HEADER = HEADER.size
@@ -436,8 +437,13 @@ class Applier:
             if self.is_skipped(entry.index, entry.term):
                 skipped = NotDone(f"entry {entry.index} is skipped: its owner has agreed that nobody applies it")
                 return self.pushed(entry, Raised(skipped))
+            if self.batch is not None:
+                result = self.batch.give_one(entry)
+                return self.pushed(entry, Raised(result) if isinstance(result, ApplyError) else result)
             try:
-                result = self.state_machine.apply(entry) if self.batch is None else self.batch.give_one(entry)
+                result = self.state_machine.apply(entry)
+                if type(result) in UNFINISHED:
+                    refuse_result("apply(entry)", result)
             except BaseException as error:
                 if self.is_for_the_proposer(error):
                     return self.pushed(entry, Raised(refusal(error)))

@@ -343,8 +343,9 @@ def make_proposer(outside: Outside, queues: Queues, engine: Engine, watch: Watch
     """Where proposals enter, and what repeats those that have the time."""
     config, clock = outside.config, outside.clock
     proposer = Proposer(
-        queues.proposals, outcomes, config.max_entry_bytes, config.max_waiting_bytes, config.max_open_proposals
-    )
+        queues.proposals, outcomes, config.max_entry_bytes, config.max_waiting_bytes, config.max_open_proposals,
+        config.max_uncommitted_bytes,
+    )  # fmt: skip
     proposer.gauges, proposer.apply_gauges = engine.gauges, engine.apply_gauges
     watch.gauges = engine.gauges
     proposer.patience_ms = config.proposal_timeout_ms // 2

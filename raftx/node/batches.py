@@ -10,8 +10,8 @@ import logging
 from typing import Any
 
 from .._native.memory import Entry
-from ..errors import ApplyError
 from ..report import report
+from .unfinished import UNFINISHED, refuse_result
 
 BATCH_ENTRIES = 1024  # that are given at once
 BATCH_BYTES = 4 << 20  # of their data, above which no further one is taken
@@ -56,6 +56,9 @@ class ApplyBatch:
                     f"apply_batch(entries) must return one result for each of {len(entries)} entries, and returned "
                     f"{len(results)}"
                 )
+            for result in results:
+                if type(result) in UNFINISHED:
+                    refuse_result("apply_batch(entries), for an entry,", result)
         except BaseException as error:
             report(
                 logging.ERROR,
@@ -70,10 +73,8 @@ class ApplyBatch:
     def give_one(self, entry: Entry) -> Any:
         """Give a single entry, of a session say, whose outcome is looked at before the next one; its result.
 
-        Raises what the state machine raises, and an ApplyError that it returns.
+        That may be an ApplyError. Raises what ``give`` raises.
         """
         self.add(entry, 0, 0)
         _, _, results = self.give()
-        if isinstance(results[0], ApplyError):
-            raise results[0]
         return results[0]

@@ -265,13 +265,23 @@ class Changer:
         now = self.clock.py_now()
         for each in [op for op in list(self.open) if now >= op.deadline]:
             self._overdue(each)
+        for each in [op for op in list(self.open) if self._is_given_up(op)]:
+            self._drop(each)
         while self.open:
             op = self.open[0]
-            if op.future.done() or not self.outcomes.is_open(op.number):
-                self.open.popleft()  # its owner waits no more, or the node has ended
+            if self._is_given_up(op):
+                self._drop(op)
             elif now < op.due or not self._work_at(op, now, applied):
                 break
         self.outcomes.wake_threads()
+
+    def _is_given_up(self, op: Operation) -> bool:
+        """Whether its owner waits no more, or the node has ended."""
+        return op.future.done() or not self.outcomes.is_open(op.number)
+
+    def _drop(self, op: Operation) -> None:
+        self.open.remove(op)
+        self.outcomes.drop(op.number)
 
     def _is_over(self, op: Operation) -> bool:
         """Whether what was seen of the membership ends it, and has."""

@@ -107,6 +107,18 @@ def anywhere() -> None:
     """What a stream that belongs to no node asks of the process: nothing."""
 
 
+def no_stop(error: BaseException) -> BaseException:
+    """The error; instead of StopIteration, which would end a loop of a reader as if nothing had failed, another one."""
+    if not isinstance(error, (StopIteration, StopAsyncIteration)):
+        return error
+    other = RuntimeError(
+        f"{type(error).__name__} came out of the state machine, the storage, the transport or a query's function: "
+        "catch it there, or raise another exception"
+    )
+    other.__cause__ = error
+    return other
+
+
 def _refuse_own_thread(is_mine: Callable[[], bool]) -> None:
     """Raise UsageError on a thread of the node, before it waits for itself."""
     if is_mine():
@@ -239,6 +251,11 @@ class Stream(Generic[T]):
             if not self.bell.wait_for(self.is_ready, rest):
                 raise TimeoutError("no element within the time")
 
+    def check_wait(self) -> None:
+        """Raise UsageError where nobody may wait for an element: on a thread of the node, and in a forked child."""
+        self.check_process()
+        _refuse_own_thread(self.is_mine)
+
     def is_ready(self) -> bool:
         """Whether ``next`` need not wait: there is an element, or there will be none."""
         return bool(self._items) or self._ended
@@ -341,6 +358,11 @@ class Consumer(Generic[T]):
                 _refuse_own_thread(history.is_mine)
             if not self.bell.wait_for(self.is_ready, rest):
                 raise TimeoutError("no element within the time")
+
+    def check_wait(self) -> None:
+        """Raise UsageError where nobody may wait for an element: on a thread of the node, and in a forked child."""
+        self._history.check_process()
+        _refuse_own_thread(self._history.is_mine)
 
     def is_ready(self) -> bool:
         """Whether ``next`` need not wait: there is an element, or there will be none."""

@@ -29,7 +29,7 @@ from .._native import threads
 from ..errors import UsageError
 from ..report import report
 from ..types import Timing, check_timeout
-from .events import FORKED, NO_THREAD
+from .events import FORKED, NO_THREAD, no_stop
 
 _PENDING = 0
 _DONE = 1  # one proposal's: index, term and value
@@ -40,6 +40,9 @@ _CANCELLED = 4
 _NAMES = ("pending", "done", "done", "failed", "cancelled")
 
 OPEN = "it has not ended within the time to wait, and goes on"
+# Where the callbacks come from with which asyncio waits: asyncio.wait, and asyncio.wrap_future
+WAIT = "asyncio.tasks"
+WAITERS = (WAIT, "asyncio.futures")
 # One class since Python 3.11; before, a caller may expect either.
 FutureTimeout: Any = TimeoutError
 if not issubclass(ConcurrentTimeoutError, TimeoutError):
@@ -275,6 +278,17 @@ class Future:
                 "this thread ends the futures of its node: in apply() and in callbacks, propose without waiting"
             )
 
+    def _check_loop(self) -> None:
+        """Raise UsageError where a loop that runs in this thread would wait for what only this thread can end."""
+        import asyncio
+
+        if threads.peek(self._cell) == _PENDING:
+            try:
+                asyncio.get_running_loop()
+            except RuntimeError:
+                return  # it is brought to a loop elsewhere
+            self._check_thread()
+
     def _make_waiting(self) -> None:
         if _first is None:
             if self._waiting is None:
@@ -299,9 +313,13 @@ class Future:
         That is a thread of the node: what takes long there holds up other outcomes, and waiting for an open future
         of the node raises UsageError. What ``fn`` raises is logged; but SystemExit and its like come out of a call
         that is made now. Raises TypeError for what cannot be called. A callback of ``asyncio.wait`` is called in the
-        loop that it waits in.
+        loop that it waits in. What asyncio adds in a loop that runs on the thread which ends futures raises UsageError:
+        it would wait for ever.
         """
-        self._add(_OnLoop(fn) if getattr(fn, "__module__", None) == "asyncio.tasks" else fn)
+        module = getattr(fn, "__module__", None)
+        if module in WAITERS:
+            self._check_loop()
+        self._add(_OnLoop(fn) if module == WAIT else fn)
         if threads.peek(self._cell) != _PENDING:
             raised = self.run_callbacks()
             if raised is not None:
@@ -354,6 +372,7 @@ class Future:
 
         if threads.peek(self._cell) == _PENDING:
             loop = asyncio.get_running_loop()
+            self._check_thread()
             inner = loop.create_future()
 
             def tell() -> None:
@@ -397,7 +416,12 @@ class Future:
         return True
 
     def settle_error(self, error: BaseException) -> bool:
-        """End with an exception, without waking anybody yet; False when it has ended already."""
+        """End with an exception, without waking anybody yet; False when it has ended already.
+
+        StopIteration is told by another one: a loop that takes results, and a coroutine, would end as if all were well.
+        """
+        if isinstance(error, (StopIteration, StopAsyncIteration)):
+            error = no_stop(error)
         traceback = error.__traceback__
         if not threads.claim(self._cell):
             return False
@@ -476,9 +500,10 @@ class Future:
     # --- what concurrent.futures.wait and as_completed look at ------------------------------------
 
     def _watch(self) -> Any:
+        # Whoever asks is about to wait, also where another thread does already.
+        if threads.peek(self._cell) == _PENDING:
+            self._check_thread()
         if self._watched is None:
-            if threads.peek(self._cell) == _PENDING:
-                self._check_thread()
             if _first is None:
                 watched = _Watched()
                 if self._watched is None:

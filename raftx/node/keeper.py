@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import inspect
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from .machines import said_by
 from .outcomes import Outcomes
 from .snapshots import Snapshotter, in_words
 from .status import SnapshotStatus
+from .unfinished import UNFINISHED, is_async, is_generator, refuse_result
 
 ASKED_MAX = 1000  # snapshots and backups that may wait for their turn
 NOTHING_YET = "nothing is applied yet, or the term of the last entry that is applied is not known yet: ask again"
@@ -46,12 +46,12 @@ def check_methods(machine: Any) -> None:
     for name, method in found.items():
         if method is not None and not callable(method):
             raise ConfigError(f"state_machine.{name} must be a method, not {method!r}")
-        if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
+        if is_async(method):
             raise ConfigError(
                 f"state_machine.{name} must be an ordinary function, not an `async def`: it is called on a thread of "
                 "the node, and nobody would await what it returns"
             )
-        if name != "snapshot" and inspect.isgeneratorfunction(method):
+        if name != "snapshot" and is_generator(method):
             raise ConfigError(
                 f"state_machine.{name} must be an ordinary function, without a `yield`: nobody would take anything out "
                 "of the generator that it returns, and so nothing of it would run"
@@ -70,17 +70,6 @@ def check_methods(machine: Any) -> None:
         version_of(machine)
     except StorageError as error:
         raise ConfigError(f"{error}: raise it by one when the format of the state changes") from error
-
-
-def check_returned(value: Any, name: str) -> None:
-    """Raise StorageError where a method has returned what would still have to be run: nothing of it was done."""
-    if inspect.isawaitable(value) or inspect.isgenerator(value) or inspect.isasyncgen(value):
-        if inspect.iscoroutine(value):
-            value.close()  # nobody will await it, and the error says so
-        raise StorageError(
-            f"state_machine.{name}() returned {type(value).__name__}, of which nothing has run: it must do its work "
-            "before it returns"
-        )
 
 
 def version_of(machine: Any) -> int:
@@ -289,7 +278,9 @@ class Keeper:
                 return held, self.held_term
             if held == newest.index:
                 return held, newest.term
-            check_returned(self.machine.restore(reader), "restore")
+            restored = self.machine.restore(reader)
+            if type(restored) in UNFINISHED:
+                refuse_result("restore(reader)", restored)
             try:
                 # What it did not read has to be whole as well: it may have stopped where the damage begins.
                 reader.verify()

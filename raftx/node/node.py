@@ -26,7 +26,7 @@ from ..transport.protocol import Transport
 from ..types import LEADER, ConfState, Role, StateChange, check_timeout
 from . import lifecycle, rows
 from .assembly import assemble
-from .events import Cause, Consumer, History, Published, Stream
+from .events import Cause, Consumer, History, Published, Stream, no_stop
 from .executor import Executor, Threads
 from .lifecycle import Life, Worker
 from .looking import Looking
@@ -34,7 +34,7 @@ from .machines import BatchStateMachine, StateMachine
 from .members import Membership
 from .outcomes import Outcomes
 from .parts import Outside, Parts
-from .requests import R
+from .requests import SECONDS_MAX, R
 from .serving import make_server
 from .status import QueueStatus, Status, disk_status, latency_status, published, woken
 
@@ -225,7 +225,7 @@ class Node(Looking[R]):
         """It could not be started, or was closed meanwhile: release what there is."""
         life = self._life
         if not life.closing:
-            life.fail(_no_stop(error))
+            life.fail(no_stop(error))
         life.move(lifecycle.STOPPING)
         errors: list[BaseException] = []
         stuck = self._shut_down(self._executor.now() + JOIN_SECONDS, errors)
@@ -270,7 +270,7 @@ class Node(Looking[R]):
 
     def _fail(self, error: BaseException) -> None:
         """Something ended the node: remember the first cause, tell all that wait, stop the rest. Any thread."""
-        error = _no_stop(error)
+        error = no_stop(error)
         if not self._life.fail(error):
             return
         self._outside.timeline.add("failed", f"has ended: {type(error).__name__}")
@@ -315,6 +315,7 @@ class Node(Looking[R]):
         if life.is_forked():
             return
         check_timeout(timeout, none=False)
+        timeout = min(timeout, SECONDS_MAX)
         deadline = self._executor.now() + timeout
         life.closing = True
         try:
@@ -353,7 +354,7 @@ class Node(Looking[R]):
             )
         life.move(lifecycle.ENDED)
         if errors:
-            raise _no_stop(errors[0])
+            raise no_stop(errors[0])
 
     def _hand_over(self) -> None:
         """Let another voter lead before we go: it is elected at once instead of after a timeout."""
@@ -456,15 +457,18 @@ class Node(Looking[R]):
 
         Raises UsageError on a thread of the node, which would wait for itself, and for what is no time.
         """
-        self._life.check_process()
         check_timeout(timeout)
-        if not self._life.ended.is_open() and self._life.is_mine():
-            raise UsageError("a thread of the node cannot wait for the end of the node")
+        self._check_wait()
         if not self._life.ended.wait(timeout):
             return False
         self._cause.set(self._life.failure)
         self._cause.check()
         return True
+
+    def _check_wait(self) -> None:
+        self._life.check_process()
+        if not self._life.ended.is_open() and self._life.is_mine():
+            raise UsageError("a thread of the node cannot wait for the end of the node")
 
     # --- streams ---------------------------------------------------------------------------------
 
@@ -645,18 +649,6 @@ class Node(Looking[R]):
         lag = f" behind={behind}" if behind else ""
         role = self.role.name.lower()
         return f"<raftx.Node {self.id} {life.state} {role} term={self.term} leader={self.leader_id}{lag}>"
-
-
-def _no_stop(error: BaseException) -> BaseException:
-    """The error; instead of StopIteration, which would end a loop of a reader as if nothing had failed, another one."""
-    if not isinstance(error, (StopIteration, StopAsyncIteration)):
-        return error
-    other = RuntimeError(
-        f"{type(error).__name__} came out of the state machine, the storage or the transport: catch it there, or raise "
-        "another exception"
-    )
-    other.__cause__ = error
-    return other
 
 
 def _in_words(error: BaseException | None) -> str | None:

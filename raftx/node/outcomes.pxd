@@ -2,7 +2,7 @@ import cython
 from libc.stdint cimport int64_t, uint64_t
 from .futures cimport Done, Future
 
-cdef uint64_t BLOCK
+cdef uint64_t BLOCK, FIRST_OTHER
 
 @cython.final
 cdef class Raised:
@@ -24,7 +24,7 @@ cdef class Batch:
 cdef class Outcomes:
     cdef int64_t timeout_ns
     cdef readonly set threads
-    cdef readonly dict pending, early, held, batches
+    cdef readonly dict pending, asked, early, held, batches
     cdef readonly Batch recent
     cdef readonly Py_ssize_t batched
     cdef list stale, given_back
@@ -47,6 +47,8 @@ cdef class Outcomes:
     @cython.locals(mark=uint64_t, end=uint64_t, sequence=uint64_t, batch=Batch)
     cpdef int register_many(self, uint64_t first, Py_ssize_t count, Future future) except -1 with gil
     cpdef Py_ssize_t count(self) with gil
+    cpdef Py_ssize_t proposals(self) with gil
+    cpdef bint is_open(self, uint64_t number) except -1
     cpdef object take(self, uint64_t number) with gil
     @cython.locals(at=uint64_t, begin=uint64_t, batch=Batch)
     cdef Batch batch_of(self, uint64_t number) with gil

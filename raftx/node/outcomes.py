@@ -32,6 +32,7 @@ BLOCK = 64  # numbers after which a batch is entered again
 
 # Kinds of requests beside proposals: what their numbers begin with, which no proposal's does.
 KIND_UNIT = 2**56
+FIRST_OTHER = KIND_UNIT
 KIND_CAMPAIGN = 1
 KIND_TRANSFER = 2
 KIND_READ = 3
@@ -135,8 +136,9 @@ class Outcomes:
     def __init__(self, timeout_ns: int, threads: set[int] | None = None) -> None:
         self.timeout_ns = timeout_ns
         self.threads: set[int] = set() if threads is None else threads
-        #: number to the Future of a request that is in no batch
+        #: number to the Future of a proposal that is in no batch, and of another request
         self.pending: dict[int, Any] = {}
+        self.asked: dict[int, Any] = {}
         #: batches, at the first number of each and at those within it that BLOCK divides; and what the last look found
         self.batches: dict[int, Batch] = {}
         self.recent: Batch | None = None
@@ -221,7 +223,7 @@ class Outcomes:
     def open(self, kind: int, future: Future[Any]) -> int:
         """A request other than a proposal, before it is handed over: its number."""
         number = kind * KIND_UNIT + next(self.counts)
-        self.pending[number] = future
+        self.asked[number] = future
         if kind not in OWN_TIME:
             self.opened.append(number)
         if self.ended:
@@ -253,10 +255,20 @@ class Outcomes:
 
     def count(self) -> int:
         """Requests that are open, each proposal of a batch among them."""
+        return self.proposals() + len(self.asked)
+
+    def proposals(self) -> int:
+        """Those of them that are proposals."""
         return len(self.pending) + self.batched
+
+    def drop(self, number: int) -> None:
+        """A request other than a proposal: its owner waits no more, and nobody is told of its end."""
+        self.asked.pop(number, None)
 
     def is_open(self, number: int) -> bool:
         """Whether it has not ended yet."""
+        if number >= FIRST_OTHER:
+            return number in self.asked
         if number in self.pending:
             return True
         batch = self.batch_of(number)
@@ -264,6 +276,8 @@ class Outcomes:
 
     def take(self, number: int) -> Any:
         """Its Future, or the Batch that it is in, for the one caller that ends it; None when it is not open."""
+        if number >= FIRST_OTHER:
+            return self.asked.pop(number, None)
         batch = self.recent
         if batch is None or not batch.first <= number <= batch.last:
             item = self.pending.pop(number, None)
@@ -395,7 +409,7 @@ class Outcomes:
         end = min(sequence + count, last + 1)
         first = sequence
         # A peer may say anything, but it cannot refuse more than is open.
-        if end - sequence > self.count() + REFUSED_AT_ONCE:
+        if end - sequence > self.proposals() + REFUSED_AT_ONCE:
             for each in self.open_in(sequence, end - 1):
                 self.end_one(each, error(reason))
             first = max(sequence, self.newest_registered + 1)
@@ -405,7 +419,7 @@ class Outcomes:
 
     def settle(self, number: int, value: Any) -> None:
         """A request other than a proposal is done. Wakes nobody yet; nothing happens when it is not open."""
-        future = self.pending.pop(number, None)
+        future = self.asked.pop(number, None)
         if future is not None:
             self.settle_with(future, value)
 
@@ -418,13 +432,13 @@ class Outcomes:
 
     def fail(self, number: int, error: BaseException) -> None:
         """A request other than a proposal ended with an exception of the caller's own code. Likewise."""
-        future = self.pending.pop(number, None)
+        future = self.asked.pop(number, None)
         if future is not None:
             self.fail_future(future, error)
 
     def reject(self, number: int, reason: str, error: Callable[[str], NotDone] = NotDone) -> None:
         """A request other than a proposal was not done and will not be. Likewise."""
-        future = self.pending.pop(number, None)
+        future = self.asked.pop(number, None)
         if future is not None:
             self.fail_future(future, error(self.why(reason)))
 
@@ -530,7 +544,7 @@ class Outcomes:
 
         The watch thread says ``unwatched`` before it asks: whoever registers something behind that wakes it.
         """
-        if self.pending or self.ending or self.late or self.early or self.stale:
+        if self.pending or self.asked or self.ending or self.late or self.early or self.stale:
             return False
         return not (self.deadlines or self.opened or self.timed or self.registered_late) and (
             self.newest_registered <= self.newest_with_deadline
@@ -565,12 +579,13 @@ class Outcomes:
                     error = NotDone(reason if cause is None else f"{reason_of(cause)}: it was not handed over")
                     error.__cause__ = cause
                     self.end_one(sequence, error)
-        while self.pending:
-            try:
-                number, item = self.pending.popitem()
-            except KeyError:
-                break
-            self.give_up(number, item, reason_of(cause), cause)
+        for table in (self.pending, self.asked):
+            while table:
+                try:
+                    number, item = table.popitem()
+                except KeyError:
+                    break
+                self.give_up(number, item, reason_of(cause), cause)
         for sequence in self.open_in(0, KIND_UNIT):
             self.end_unknown(sequence, reason_of(cause), cause)
         self.wake_threads()

@@ -38,17 +38,26 @@ Payload = Callable[[], bytes]
 class Patient:
     """One such proposal; ``data`` is a list where there are several.
 
-    payload: it is a session's, ``owner``, and may be repeated whatever has become of it.
+    payload: it is a session's, ``owner``, and may be repeated whatever has become of it. count, size: of the proposals
+    of a user's in it, and their bytes.
     """
 
     def __init__(
-        self, data: Any, future: Future[Any], deadline: int, payload: Payload | None = None, owner: object = None
+        self,
+        data: Any,
+        future: Future[Any],
+        deadline: int,
+        payload: Payload | None = None,
+        owner: object = None,
+        count: int = 0,
+        size: int = 0,
     ) -> None:
         self.data = data
         self.payload = payload
         self.owner = owner
         self.future = future
         self.deadline = deadline
+        self.count, self.size = count, size
         self.pause = PAUSE_NS
         #: why the last attempt was not done; None: there was none, or one is under way, and may be done
         self.reason: BaseException | None = None
@@ -78,8 +87,9 @@ class Patience:
         self.wake = wake
         self.lag = lag
         self._numbers = itertools.count()
-        #: the open ones, by number
+        #: the open ones, by number; how many proposals of users they are, and their bytes
         self.open: dict[int, Patient] = {}
+        self.count = self.size = 0
         #: (when, number) of what the watch thread is to look at, not in order yet. Any thread adds
         self._incoming: collections.deque[tuple[int, int]] = collections.deque()
         #: the same in order. The watch thread's
@@ -89,15 +99,20 @@ class Patience:
 
     def propose(self, data: Data, timeout_ns: int) -> Future[Any]:
         """Propose, again and again if need be. Raises what Proposer.propose raises."""
-        return self._begin(bytes(data), None, timeout_ns)
+        data = self.proposer.bytes_of(data)
+        return self._begin(data, None, timeout_ns, None, 1, len(data))
 
     def propose_many(self, datas: list[Data], timeout_ns: int) -> Future[Any]:
-        """The same of several behind one future. Raises what Proposer.propose_many raises."""
-        return self._begin([bytes(data) for data in datas], None, timeout_ns)
+        """The same of several behind one future, in a list of ours. Raises what Proposer.propose_many raises."""
+        self.proposer.fix_all(datas)
+        return self._begin(datas, None, timeout_ns, None, len(datas), sum([len(data) for data in datas]))
 
-    def repeat(self, payload: Payload, timeout_ns: int, owner: object) -> Future[Any]:
-        """The same for an entry of a session, which ``payload`` makes anew for each attempt. What is unknown, too."""
-        return self._begin(b"", payload, timeout_ns, owner)
+    def repeat(self, payload: Payload, timeout_ns: int, owner: object, count: int = 0, size: int = 0) -> Future[Any]:
+        """The same for an entry of a session, which ``payload`` makes anew for each attempt. What is unknown, too.
+
+        count, size: 1 and its bytes, if it is a proposal of a user's.
+        """
+        return self._begin(b"", payload, timeout_ns, owner, count, size)
 
     def check_process(self) -> None:
         """Raise UsageError in a forked child."""
@@ -112,21 +127,28 @@ class Patience:
                 self._incoming.append((now, number))
         self.wake()
 
-    def _begin(self, data: Any, payload: Payload | None, timeout_ns: int, owner: object = None) -> Future[Any]:
+    def _begin(
+        self, data: Any, payload: Payload | None, timeout_ns: int, owner: object, count: int, size: int
+    ) -> Future[Any]:
         self.check_process()
         future: Future[Any] = Future()
         future._owner = self.outcomes
         if timeout_ns <= 0:
             future.settle_error(NotDone(NO_TIME))
             return future
+        if count and self.is_full(count, size):
+            future.settle_error(Busy(self.full()))
+            return future
         now = self.clock.py_now()
-        patient = Patient(data, future, now + timeout_ns, payload, owner)
+        patient = Patient(data, future, now + timeout_ns, payload, owner, count, size)
         number = next(self._numbers)
         self.open[number] = patient
+        self.count += count
+        self.size += size
         try:
             self._attempt(number, patient)
         except BaseException:
-            self.open.pop(number, None)
+            self._take(number)
             raise
         if number in self.open:
             self._look_at(patient.deadline, number)
@@ -141,7 +163,37 @@ class Patience:
                 _, patient = self.open.popitem()
             except KeyError:
                 return
+            self._leave(patient)
             self._give_up(patient, self._outcome(patient, reason_of(cause), cause))
+
+    def is_full(self, count: int, size: int) -> bool:
+        """Whether there is no room for so many more. The first one always fits."""
+        if self.count == 0:
+            return False
+        return self.count + count > self.proposer.max_open or self.size + size > self.proposer.max_patient_bytes
+
+    def full(self) -> str:
+        """Why a proposal is refused."""
+        return (
+            f"{self.count} proposals with timeouts are open, with {self.size} bytes: at most max_open_proposals="
+            f"{self.proposer.max_open} may be, with max_waiting_bytes + max_uncommitted_bytes="
+            f"{self.proposer.max_patient_bytes}"
+        )
+
+    # No call between the look and the change of a number: no other thread comes between them.
+
+    def _take(self, number: int) -> int:
+        """It is not open any more."""
+        patient = self.open.pop(number, None)
+        if patient is not None:
+            self._leave(patient)
+        return 0
+
+    def _leave(self, patient: Patient) -> int:
+        count, size = patient.count, patient.size
+        self.count -= count
+        self.size -= size
+        return 0
 
     def next_due(self) -> int | None:
         """When the watch thread is to look again; None: it need not. That thread's."""
@@ -210,7 +262,7 @@ class Patience:
         patient.pause = min(2 * patient.pause, PAUSE_MAX_NS)
 
     def _settle(self, number: int, patient: Patient, outcome: Any) -> int:
-        self.open.pop(number, None)
+        self._take(number)
         if type(outcome) is not Done:
             if patient.future.settle_plain(outcome):
                 patient.future.wake()
@@ -224,7 +276,7 @@ class Patience:
         return 0
 
     def _fail(self, number: int, patient: Patient, error: BaseException) -> int:
-        self.open.pop(number, None)
+        self._take(number)
         if patient.future.settle_error(error):
             patient.future.wake()
         return 0
@@ -254,7 +306,7 @@ class Patience:
             if patient is None:
                 continue
             if patient.future.done():
-                self.open.pop(number, None)  # its owner waits no more
+                self._take(number)  # its owner waits no more
             elif now >= patient.deadline:
                 self._fail(number, patient, self._outcome(patient, OVERDUE, None))
             elif not patient.under_way:
@@ -263,3 +315,6 @@ class Patience:
                 except Stopped:
                     patient.under_way = False
                     self.end(self.outcomes.cause)
+                except Exception as error:
+                    # Memory is short, say. Whatever it is, it is not about the other ones, nor about the node.
+                    self._fail(number, patient, unknown(f"{type(error).__name__}: {error}", error))

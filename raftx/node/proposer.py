@@ -8,10 +8,10 @@ from typing import Any, NoReturn, TypeAlias
 from .._native.layout import KIND_BARRIER, PROPOSAL_OVERHEAD
 from .._native.threads import ProposalQueue
 from ..errors import Busy, EntryTooLarge, NotDone, Stopped, UsageError
-from ..types import ENTRY_NORMAL
+from ..types import ENTRY_NORMAL, NUMBER_MAX
 from .channels import ApplyGauges, Gauges
 from .futures import Future
-from .outcomes import Outcomes
+from .outcomes import Outcomes, reason_of
 
 FULL = "too many proposals wait for the engine"
 NEVER = ": propose fewer at once"
@@ -23,13 +23,21 @@ class Proposer:
     """Hands proposals to the engine and registers their futures."""
 
     def __init__(
-        self, proposals: ProposalQueue, outcomes: Outcomes, max_entry_bytes: int, max_waiting_bytes: int, max_open: int
+        self,
+        proposals: ProposalQueue,
+        outcomes: Outcomes,
+        max_entry_bytes: int,
+        max_waiting_bytes: int,
+        max_open: int,
+        max_uncommitted_bytes: int = 0,
     ) -> None:
         self.proposals = proposals
         self.outcomes = outcomes
         self.max_entry_bytes = max_entry_bytes
         self.max_waiting_bytes = max_waiting_bytes
         self.max_open = max_open
+        #: bytes that proposals with deadlines of their own may have, wherever their attempts are
+        self.max_patient_bytes = min(max_waiting_bytes + max_uncommitted_bytes, NUMBER_MAX)
         #: how far the state machine is behind, and of how much of that, in milliseconds, no proposal is made
         self.gauges: Gauges | None = None
         self.apply_gauges: ApplyGauges | None = None
@@ -37,9 +45,10 @@ class Proposer:
 
     def propose(self, data: Data, kind: int = ENTRY_NORMAL) -> Future[Any]:
         """One proposal; see Node.propose. kind: of its entry."""
-        size = len(data) if type(data) is bytes else size_of(data)
-        if size > self.max_entry_bytes:
-            self.refuse_size(size)
+        if type(data) is not bytes:
+            data = self.bytes_of(data)
+        elif len(data) > self.max_entry_bytes:
+            self.refuse_size(len(data))
         return self.put(data, kind)
 
     def barrier(self) -> Future[Any]:
@@ -49,7 +58,7 @@ class Proposer:
     def put(self, data: Data, kind: int) -> Future[Any]:
         """Hand one over and register its future."""
         future: Future[Any] = Future()
-        if self.outcomes.count() >= self.max_open:
+        if self.outcomes.proposals() >= self.max_open:
             future.settle_error(Busy(self.too_many()))
             return future
         if self.lag_ms() > self.patience_ms:
@@ -68,13 +77,14 @@ class Proposer:
     def propose_many(self, datas: Iterable[Data]) -> Future[Any]:
         """Several proposals behind one future; see Node.propose_many."""
         datas = check_datas(datas)
+        self.fix_all(datas)
         total = self.total_of(datas)
         count = len(datas)
         future: Future[Any] = Future()
         if count == 0:
             future.settle_plain([])
             return future
-        if self.outcomes.count() + count > self.max_open:
+        if self.outcomes.proposals() + count > self.max_open:
             if count > self.max_open:
                 most = f"a call may have at most max_open_proposals={self.max_open}"
                 future.settle_error(NotDone(f"{count} proposals are too many: {most}{NEVER}"))
@@ -94,14 +104,30 @@ class Proposer:
             self.outcomes.register_many(first, count, future)
         return future
 
+    def bytes_of(self, data: Data) -> bytes:
+        """A command as bytes, which nobody changes any more. Raises EntryTooLarge, TypeError, UsageError."""
+        # Before it is copied, in case it is huge; and behind that, since others may have made it longer meanwhile.
+        size = size_of(data)
+        if size > self.max_entry_bytes:
+            self.refuse_size(size)
+        fixed = bytes(data)
+        if len(fixed) > self.max_entry_bytes:
+            self.refuse_size(len(fixed))
+        return fixed
+
+    def fix_all(self, datas: list[Data]) -> int:
+        """Several commands, likewise, in their places."""
+        for at in range(len(datas)):
+            data = datas[at]
+            if type(data) is not bytes or len(data) > self.max_entry_bytes:
+                datas[at] = self.bytes_of(data)
+        return 0
+
     def total_of(self, datas: list[Data]) -> int:
-        """Bytes that they take together in the queue. Raises EntryTooLarge."""
+        """Bytes that they take together in the queue."""
         total = 0
         for data in datas:
-            size = len(data) if type(data) is bytes else size_of(data)
-            if size > self.max_entry_bytes:
-                self.refuse_size(size)
-            total += size
+            total += len(data)
         return total + len(datas) * PROPOSAL_OVERHEAD
 
     def refuse_size(self, size: int) -> NoReturn:
@@ -111,7 +137,10 @@ class Proposer:
         )
 
     def refuse_stopped(self) -> NoReturn:
-        raise Stopped("the node does not run any more")
+        cause = self.outcomes.cause
+        error = Stopped("the node does not run any more" if cause is None else reason_of(cause))
+        error.__cause__ = cause
+        raise error
 
     def no_room(self, count: int, total: int) -> NotDone:
         if total <= self.max_waiting_bytes:

@@ -30,6 +30,8 @@ cdef class Readers:
     cdef uint64_t ask(self, uint64_t number, object function, bint by_lease) except? 0
     @cython.locals(future=Future, number=uint64_t, ticket=uint64_t, since=int64_t, age=int64_t)
     cpdef Future read_stale(self, object function, int64_t most_ns)
+    cpdef Py_ssize_t count(self)
+    cdef int forget(self, object queue) except -1
     cpdef bint add_indexed(self, uint64_t index, uint64_t number, object function) except -1
     cpdef int answered(self, uint64_t newest, uint64_t index, int64_t since) except -1
     cpdef int lease_answered(self, uint64_t newest, uint64_t index) except -1

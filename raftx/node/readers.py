@@ -11,8 +11,7 @@ import collections
 import heapq
 import itertools
 from collections.abc import Callable
-from inspect import isasyncgen, isasyncgenfunction, iscoroutine, iscoroutinefunction, isgenerator, isgeneratorfunction
-from typing import Any
+from typing import Any, NoReturn
 
 from .._native.threads import Clock, Event
 from ..errors import Busy, UsageError
@@ -20,8 +19,9 @@ from .channels import ApplyGauges, Gauges
 from .futures import Future
 from .outcomes import KIND_APPLIED, KIND_READ, Outcomes
 from .reads import Reads
+from .unfinished import UNFINISHED, is_async, is_generator, name_and_close
 
-READS_MAX = 65_536  # that may wait for an index
+READS_MAX = 65_536  # that may wait: for an index, and for what is to be applied
 LEFT = 1000  # waits for entries that may stay here after they were given up
 DIVERGED = "what is committed here contradicts the leader's log: status() has more"
 NO_LEADER = "nothing so new is here, and no leader is known that could be asked"
@@ -81,7 +81,11 @@ class Readers:
 
         That is a later one than the read's own: the answer for the latter may have come before the read was here.
         """
-        if len(self.waiting) + len(self.leased) >= READS_MAX:
+        if self.count() >= READS_MAX // 2 and not self.added:
+            # Those that were given up count as well: the apply thread looks for some, whatever else it has to do.
+            self.added.append((0, 0, None))
+            self.applies.wake()
+        if self.count() >= READS_MAX:
             self.outcomes.reject(number, full(), Busy)
             return 0
         (self.leased if by_lease else self.waiting).append((next(self.tickets), number, function))
@@ -89,6 +93,10 @@ class Readers:
         self.reads.want(ticket, by_lease)
         self.event.wake()
         return ticket
+
+    def count(self) -> int:
+        """Reads that wait, and those that were given up meanwhile and not looked at. Any thread."""
+        return len(self.waiting) + len(self.leased) + len(self.indexed)
 
     def read_stale(self, function: Callable[[Any], Any] | None, most_ns: int) -> Future[Any]:
         """A read of what may be older by so much. Any thread."""
@@ -110,6 +118,8 @@ class Readers:
                 self.applies.wake()
             else:
                 self.outcomes.reject(number, full(), Busy)
+        elif self.gauges.leader == 0:
+            self.outcomes.reject(number, NO_LEADER)
         else:
             ticket = self.ask(number, function, False)
             if ticket != 0:
@@ -124,7 +134,7 @@ class Readers:
         future._owner = self.outcomes
         number = self.outcomes.open(KIND_APPLIED, future)
         if not self.add_indexed(index, number, None):
-            self.outcomes.pending.pop(number, None)
+            self.outcomes.drop(number)
             return None
         self.applies.wake()
         return future, number
@@ -169,6 +179,9 @@ class Readers:
 
     def applied(self, index: int) -> int:
         """Everything up to ``index`` is applied. Wakes nobody; runs the functions of queries."""
+        self.forget(self.waiting)
+        self.forget(self.leased)
+        self.forget(self.indexed)
         while self.answers and self.answers[0][0] <= index:
             self.fresh_at = max(self.fresh_at, self.answers.popleft()[1])
         while self.indexed and self.indexed[0][0] <= index:
@@ -180,11 +193,17 @@ class Readers:
                 self.end(number, function, index)
             else:
                 heapq.heappush(self.awaited, (least, number))
-                if len(self.awaited) > 2 * len(self.outcomes.pending) + LEFT:
+                if len(self.awaited) > 2 * len(self.outcomes.asked) + LEFT:
                     self.awaited = [each for each in self.awaited if self.outcomes.is_open(each[1])]
                     heapq.heapify(self.awaited)
         while self.awaited and self.awaited[0][0] <= index:
             self.end(heapq.heappop(self.awaited)[1], None, index)
+        return 0
+
+    def forget(self, queue: collections.deque[tuple[int, int, Callable[[Any], Any] | None]]) -> int:
+        """Those that were given up: the oldest come first, and are so first."""
+        while queue and not self.outcomes.is_open(queue[0][1]):
+            queue.popleft()
         return 0
 
     def leaderless(self) -> None:
@@ -202,7 +221,8 @@ class Readers:
     def query(self, number: int, function: Callable[[Any], Any]) -> int:
         try:
             value = function(self.machine)
-            refuse_unfinished(value)
+            if type(value) in UNFINISHED:
+                refuse_unfinished(value)
         except BaseException as error:  # the caller's code, and the caller's error: the node goes on
             self.outcomes.fail(number, error)
         else:
@@ -219,20 +239,16 @@ def check_function(function: object) -> None:
     """Raise UsageError for what cannot be called with the state machine, or would only begin to be."""
     if not callable(function):
         raise UsageError(f"function must be callable with the state machine, not {function!r}")
-    for each in (function, type(function).__call__):
-        if any([test(each) for test in (iscoroutinefunction, isasyncgenfunction, isgeneratorfunction)]):
-            raise UsageError(
-                f"function must be an ordinary function, not an `async def` and without a `yield`, as {function!r} is: "
-                "it is called on a thread of the node, between two entries, and nothing of it would run there"
-            )
-
-
-def refuse_unfinished(value: object) -> None:
-    """Raise UsageError for a result that is still to be run, beside the entries that are applied meanwhile."""
-    if iscoroutine(value) or isgenerator(value) or isasyncgen(value):
-        if not isasyncgen(value):
-            value.close()  # nobody is to await it
+    if is_async(function) or is_generator(function):
         raise UsageError(
-            f"function has returned a {type(value).__name__}, which would run beside the state machine: return what "
-            "you want to know"
+            f"function must be an ordinary function, not an `async def` and without a `yield`, as {function!r} is: "
+            "it is called on a thread of the node, between two entries, and nothing of it would run there"
         )
+
+
+def refuse_unfinished(value: object) -> NoReturn:
+    """Raise UsageError for a result that is still to be run, beside the entries that are applied meanwhile."""
+    raise UsageError(
+        f"function has returned a {name_and_close(value)}, which would run beside the state machine: return what you "
+        "want to know"
+    )

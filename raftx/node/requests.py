@@ -313,7 +313,7 @@ class Requests(Generic[R]):
             self._cause.check()
             self._refuse()
         finally:
-            self._outcomes.pending.pop(request, None)
+            self._outcomes.drop(request)
         return self.applied_index
 
     def _ask_applied(self, index: int) -> tuple[Future[None], int] | None:

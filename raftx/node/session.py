@@ -124,9 +124,14 @@ class Session(Generic[R]):
             return future
         future = self._patience.repeat(self._not_yet, nanosec, self)
         self._waiting.append(future)
+        future.add_done_callback(self._waits_no_more)
         if self._ended is not None or self._opening:
             self._tell()
         return future
+
+    def _waits_no_more(self, ended: Future[Any]) -> None:
+        with contextlib.suppress(ValueError):
+            self._waiting.remove(ended)
 
     # --- proposals -------------------------------------------------------------------------------
 
@@ -141,6 +146,8 @@ class Session(Generic[R]):
         nanosec = nanoseconds(timeout)
         self._patience.check_process()
         size = size_of(data)
+        fixed = b"" if size > self._limit else bytes(data)
+        size = max(size, len(fixed))  # others may have made it longer meanwhile
         if size > self._limit:
             raise EntryTooLarge(
                 f"data of {size} bytes exceed {self._limit}, which is max_entry_bytes without the header of a session: "
@@ -151,11 +158,10 @@ class Session(Generic[R]):
             why = self._ended if self._ended is not None else NotDone(f"{WINDOW:,} proposals of the session are open")
             future.set_exception(why)
             return future
-        data = bytes(data)
         self._ask()
         number = self._number()
         try:
-            future = self._patience.repeat(lambda: self._command(number, data), nanosec, self)
+            future = self._patience.repeat(lambda: self._command(number, fixed), nanosec, self, 1, size)
         except BaseException:
             self._open.pop(number, None)
             raise

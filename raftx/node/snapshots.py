@@ -20,6 +20,7 @@ from ..errors import SnapshotFailed, StorageError, UsageError
 from ..report import report
 from ..storage.in_use import by_node
 from ..storage.snapshot_format import Descriptor
+from .unfinished import UNFINISHED, refuse_result
 
 PIECE = 128 << 10  # bytes of a state in a round, at most
 REST = 3  # times as long as it has worked
@@ -255,7 +256,9 @@ class Snapshotter:
             if job.own:
                 self._writer.write(job.own)
             if writes_itself(job.state):
-                job.state.write(Unhurried(self, self._writer))
+                written = job.state.write(Unhurried(self, self._writer))
+                if type(written) in UNFINISHED:
+                    refuse_result("write(file) of what snapshot() has returned", written)
                 self._pieces = iter(())
             else:
                 self._pieces = pieces_of(job.state)

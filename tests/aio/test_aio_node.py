@@ -292,7 +292,7 @@ def test_waits_end_in_time(impl, loops):
                 await node.wait_ready(0.02)
             with pytest.raises(TimeoutError, match=r"entry 7 is not applied after 0.02 s: 0 is the last one"):
                 await node.wait_applied(7, 0.02)
-            assert not node.node._outcomes.pending
+            assert not node.node._outcomes.asked
             for wait in (node.wait_leader, node.wait_ready, node.wait, lambda time: node.wait_applied(1, time)):
                 with pytest.raises(impl.UsageError, match="timeout must be a number"):
                     await wait("soon")
@@ -328,7 +328,7 @@ def test_a_wait_that_is_cancelled_leaves_nothing_behind(impl, loops):
             await asyncio.gather(*tasks, return_exceptions=True)
             assert [task.cancelled() for task in tasks] == [True, True, True]
             assert len(node.node._state_changes.bell._sleepers) == before
-            assert not node.node._outcomes.pending and not node.node._life.ended.bell._sleepers
+            assert not node.node._outcomes.asked and not node.node._life.ended.bell._sleepers
 
     loops.run(main())
 

@@ -268,3 +268,21 @@ def test_it_needs_no_apply(impl, start):
     world, leader = start(machine=Only)
     done = outcome(world, leader.propose(b"x"))
     assert done.result == done.index
+
+
+@pytest.mark.parametrize("on_apply_error", ["stop", "return"])
+def test_an_entry_of_a_session_is_no_exception_to_what_a_batch_may_raise(impl, on_apply_error):
+    """It comes alone, but nobody knows either what of it was applied."""
+
+    class Raises:
+        def apply_batch(self, entries):
+            raise impl.ApplyError("raised, and not returned")
+
+    world = World(impl, 1, absent=(1,), on_apply_error=on_apply_error)
+    world.start(1, Raises())
+    node = world.leader()
+    future = node.session().propose(b"x")
+    world.until(future.done)
+    assert isinstance(future.exception(0), impl.Unknown)
+    assert isinstance(node.failure, impl.ApplyError)
+    world.close()

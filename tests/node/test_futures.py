@@ -256,9 +256,9 @@ def test_what_is_to_end_twice_ends_once_and_is_counted(outcomes, futures, errors
         assert outcomes.ended_again == times
     assert str(future.exception()) == "refused 0"
     number = outcomes.open(1, futures.Future())
-    item = outcomes.pending[number]
+    item = outcomes.asked[number]
     outcomes.settle(number, "done")
-    outcomes.pending[number] = item
+    outcomes.asked[number] = item
     outcomes.settle(number, "done again")
     assert (item.result(), outcomes.ended_again) == ("done", 2)
 

@@ -190,7 +190,7 @@ def test_a_wait_for_an_entry_ends_with_the_node(impl):
 
     thread = threading.Thread(target=wait)
     thread.start()
-    eventually(lambda: node._outcomes.pending)
+    eventually(lambda: node._outcomes.asked)
     node.close()
     thread.join(WAIT)
     assert isinstance(ends[0], impl.Stopped)
@@ -218,7 +218,7 @@ def test_a_wait_for_an_entry_ends_with_what_ended_the_node(impl):
 
     thread = threading.Thread(target=wait)
     thread.start()
-    eventually(lambda: node._outcomes.pending)
+    eventually(lambda: node._outcomes.asked)
     node.propose(b"fail")
     thread.join(WAIT)
     assert isinstance(ends[0], KeyError)

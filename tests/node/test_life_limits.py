@@ -319,3 +319,14 @@ def test_transfer_to_what_is_no_id(impl):
             with pytest.raises(impl.UsageError, match="voter"):
                 node.transfer_leadership(wrong)
         eventually(lambda: node.is_leader)
+
+
+@pytest.mark.parametrize("timeout", [float("inf"), 1e300, 10**30])
+def test_a_close_may_have_any_time(impl, timeout):
+    """More than a system counts is as much as it can."""
+    node = make(impl)
+    node.start()
+    leads(node)
+    node.close(timeout)
+    assert node.wait(0)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("raftx-apply")]

@@ -203,7 +203,7 @@ def test_a_function_that_raises_is_its_callers_trouble(world, impl):
     """So is one that ends a thread, elsewhere. The node goes on."""
     leader, _ = others(world)
 
-    for error in (KeyError("x"), SystemExit(3), StopIteration()):
+    for error in (KeyError("x"), SystemExit(3)):
 
         def fail(_machine, error=error):
             raise error
@@ -211,6 +211,12 @@ def test_a_function_that_raises_is_its_callers_trouble(world, impl):
         future = leader.query(fail)
         world.until(future.done)
         assert future.exception(0) is error
+    # What takes results one by one, map for example, would end as if there were no more of them.
+    futures = [leader.query(lambda machine: next(iter(()))) for _ in range(3)]
+    world.until(lambda: all(future.done() for future in futures))
+    with pytest.raises(RuntimeError, match="StopIteration came out of") as raised:
+        list(map(impl.Future.result, futures))
+    assert isinstance(raised.value.__cause__, StopIteration)
     assert leader.failure is None
     assert done(world, leader.query(lambda machine: None)) is None
     for wrong in (None, 7, "f"):

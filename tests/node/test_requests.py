@@ -242,12 +242,12 @@ def test_the_table_takes_any_kind_of_request(impl):
     # A read changes nothing, so it was not done.
     ends = [impl.NotDone if number // table.KIND_UNIT == table.KIND_READ else impl.Unknown for number in numbers[2:]]
     assert [type(made[number].exception(0)) for number in numbers[2:]] == ends
-    assert len(outcomes.pending) == 2
+    assert len(outcomes.asked) == 2
     outcomes.expire(2000)
     outcomes.expire(10**12)
-    assert len(outcomes.pending) == 1 and not snapshot.done()
+    assert len(outcomes.asked) == 1 and not snapshot.done()
     outcomes.end(OSError("gone"))
-    assert not outcomes.pending
+    assert not outcomes.asked and not outcomes.pending
     assert isinstance(snapshot.exception(0), impl.Unknown)
     late = futures.Future()
     outcomes.open(table.KIND_READ, late)

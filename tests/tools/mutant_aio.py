@@ -124,7 +124,7 @@ MUTANTS = (
         0,
         "asyncio.wait is called back on a thread of the node, and its loop sleeps on",
         INTEROP,
-        (Edit(FUTURES, '== "asyncio.tasks" else fn)', '== "asyncio" else fn)'),),
+        (Edit(FUTURES, "if module == WAIT else fn)", "if module is None else fn)"),),
     ),
     Mutant(
         "empty-directory-is-new",

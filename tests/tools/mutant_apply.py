@@ -121,13 +121,6 @@ MUTANTS = (
         (Edit(MACHINES, "        if inspect.getattr_static(machine, name, None) is None:\n", "        if error:\n"),),
     ),
     Mutant(
-        "a-restore-of-which-nothing-ran",
-        0,
-        "a restore that returns a coroutine leaves the state empty, and the node goes on",
-        MISTAKES,
-        (Edit(KEEPER, 'check_returned(self.machine.restore(reader), "restore")', "self.machine.restore(reader)"),),
-    ),
-    Mutant(
         "what-was-closed-is-not-verified",
         0,
         "a damaged snapshot is taken for a state where the state machine stops before the damage and closes the file",

@@ -332,7 +332,7 @@ MUTANTS = (
         (
             Edit(
                 READERS,
-                "                if len(self.awaited) > 2 * len(self.outcomes.pending) + LEFT:\n",
+                "                if len(self.awaited) > 2 * len(self.outcomes.asked) + LEFT:\n",
                 "                if len(self.awaited) < 0:\n",
             ),
         ),

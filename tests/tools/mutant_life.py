@@ -192,7 +192,7 @@ MUTANTS = (
         (
             Edit(
                 PROPOSER,
-                "        if self.outcomes.count() >= self.max_open:\n",
+                "        if self.outcomes.proposals() >= self.max_open:\n",
                 "        if self.outcomes.count() >= 1 << 40:\n",
             ),
         ),
@@ -624,7 +624,7 @@ MUTANTS = (
         "node/test_stream_ends.py",
         (
             Edit(
-                NODE,
+                EVENTS,
                 "    if not isinstance(error, (StopIteration, StopAsyncIteration)):\n",
                 "    if error is not None:\n",
             ),

@@ -29,6 +29,7 @@ from tests.tools import (
     mutant_snapshots,
     mutant_storage,
     mutant_tcp,
+    mutant_waits,
     mutant_wire,
 )
 from tests.tools.mutant_kinds import DoesNotApply, Edit, Mutant, mutated
@@ -659,6 +660,7 @@ MUTANTS = (
     *mutant_life.MUTANTS,
     *mutant_crew.MUTANTS,
     *mutant_tcp.MUTANTS,
+    *mutant_waits.MUTANTS,
     *mutant_safe.MUTANTS,
     *mutant_nodes.MUTANTS,
     *mutant_partial.MUTANTS,
