@@ -243,15 +243,15 @@ def main(arguments: Sequence[str]) -> int:
             demo(Path(place))
         print("all went well")
         return 0
-    what, directory, id, *rest = arguments
-    if what == "found":
-        raftx.FileStorage.create(directory, id=int(id), members=dict(enumerate(rest, 1)))
-        return 0
-    if what != "serve":
-        print(__doc__)
-        return 2
-    asyncio.run(serve(directory, int(id), int(rest[0]), dict(enumerate(rest[1:], 1))))
-    return 0
+    match arguments:
+        case ["found", directory, id, *urls] if urls:
+            raftx.FileStorage.create(directory, id=int(id), members=dict(enumerate(urls, 1)))
+            return 0
+        case ["serve", directory, id, port, *urls] if urls:
+            asyncio.run(serve(directory, int(id), int(port), dict(enumerate(urls, 1))))
+            return 0
+    print(__doc__)
+    return 2
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email.utils
 import ipaddress
 import socket
 import threading
@@ -9,6 +10,7 @@ import time
 from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .. import web
 from ..errors import ConfigError
@@ -21,6 +23,8 @@ POLL_SECONDS = 0.01
 BACKLOG = 128
 CONNECTIONS = 64  # that are served at once; more are answered with 503
 KEEP_ALIVE_SECONDS = 10
+
+now = time.time
 
 
 def parse(address: object) -> tuple[str, int]:
@@ -57,7 +61,8 @@ class AdminServer:
         self.name = f"raftx-admin-{node.id}"
         app = application(node, token, hosts=() if is_address_like(host) else (host,), protect_reads=protect_reads)
         config = web.config(
-            app,
+            Dated(app),
+            date_header=False,
             loop="asyncio",
             http="h11",
             limit_concurrency=CONNECTIONS,
@@ -104,6 +109,27 @@ class AdminServer:
             self._server.force_exit = True
             thread.join(max(POLL_SECONDS, until - time.monotonic()))
         return not thread.is_alive()
+
+
+class Dated:
+    """Gives each answer the second in which it was made, by which ``raftx doctor`` compares clocks.
+
+    uvicorn looks at the clock once a second: what it tells may be the second before.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+
+        async def dated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                date = email.utils.formatdate(now(), usegmt=True).encode()
+                message["headers"] = [*message.get("headers", []), (b"date", date)]
+            await send(message)
+
+        await self.app(scope, receive, dated)
 
 
 def is_address_like(host: str) -> bool:

@@ -12,35 +12,37 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from .._native.memory import Entry
 from .._native.threads import Clock
 from ..config import Config
 from ..errors import NotDone, UsageError
-from ..node.cluster_view import ClusterStatus
 from ..node.executor import Executor
 from ..node.futures import Done
 from ..node.futures import Future as NodeFuture
 from ..node.machines import BatchStateMachine, StateMachine
 from ..node.member_requests import TIMEOUT
-from ..node.members import Membership
 from ..node.node import JOIN_SECONDS
 from ..node.node import Node as SyncNode
 from ..node.proposer import Data
 from ..node.requests import PAUSE_SECONDS, no_leader
 from ..node.session import TTL
-from ..node.status import Member, Status
 from ..node.timeline import Event
 from ..report import report
 from ..storage.protocol import Storage
-from ..storage.snapshot_format import Descriptor
 from ..transport.protocol import Transport
 from ..types import ConfChangeSingle, ConfState, Role, StateChange, check_timeout
 from .futures import Future, Mail
 from .session import Session
 from .streams import Stream
 from .waiting import deadline_of, finished, in_thread, rest_of, wait_for
+
+if TYPE_CHECKING:
+    from ..node.cluster_view import ClusterStatus
+    from ..node.members import Membership
+    from ..node.status import Member, Status
+    from ..storage.snapshot_format import Descriptor
 
 R = TypeVar("R")
 R_new = TypeVar("R_new")

@@ -87,12 +87,13 @@ def described(each: Descriptor) -> dict[str, Any]:
 
 def rows(each: Descriptor) -> list[tuple[str, Any]]:
     """Likewise, for people."""
+    chunks = f"{each.chunks:,} chunk{'s' * (each.chunks != 1)}{', compressed' if each.compressed else ''}"
     return [
         ("cluster", cluster_shown(each.cluster)),
         ("after entry", f"{each.index:,} of term {each.term:,}"),
         ("members", members_shown(each.conf_state, each.addresses)),
         ("version", f"{each.version} (of the state machine)"),
         ("bytes of state", each.size),
-        ("stored", f"{each.stored:,} bytes in {each.chunks:,} chunks{', compressed' if each.compressed else ''}"),
+        ("stored", f"{each.stored:,} bytes in {chunks}"),
         ("digest", each.digest.hex()),
     ]

@@ -57,8 +57,9 @@ def reach(url: str, tries: int = TRIES, timeout: float = CONNECT_S) -> Reached:
 def clock_offset(url: str, timeout: float = CONNECT_S) -> float | None:
     """Seconds by which the clock behind an HTTP address is ahead of ours, within some hundredths; None: it is not told.
 
-    Answers tell whole seconds. So it is asked again and again until the second changes. A server that keeps the second
-    for a while seems to be behind by as much, a second at most.
+    Answers tell whole seconds. So it is asked again and again until the second changes. A member's own server tells the
+    second in which it answers. Another one, in which the pages are mounted, may keep the second for a while, and seems
+    to be behind by as much, a second at most.
     """
     parts = urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection

@@ -43,7 +43,8 @@ from .members import Directory, Members, Membership, membership_at
 from .memory import Memory
 from .opening import Opened, ahead_of, open_storage
 from .outcomes import Outcomes
-from .parts import Outside, Parts
+from .outside import Outside
+from .parts import Parts
 from .patience import Patience
 from .planned import Planned
 from .proposer import Proposer

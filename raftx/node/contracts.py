@@ -16,9 +16,11 @@ from typing import Any
 from .. import _core
 from .._native.layout import FRAME_OVERHEAD
 from ..config import Config
-from ..errors import ConfigError, UsageError
+from ..errors import ConfigError, StorageError, UsageError
 from ..report import report
-from ..types import ConfState, is_id
+from ..types import NUMBER_MAX, ConfState, is_id
+from .machines import said_by
+from .unfinished import is_async, is_generator
 
 # What is called while a node runs; the protocols have more, which not everybody needs.
 STORAGE_METHODS = ("open", "append", "sync", "close")
@@ -114,6 +116,49 @@ def check_methods_of(storage: Any, transport: Any) -> None:
                     f"{name} must have all of the methods {', '.join(group)}, or none, and {type(given).__name__} "
                     f"lacks {', '.join(missing)}"
                 )
+
+
+def check_machine_methods(machine: Any) -> None:
+    """Raise ConfigError, which names the remedy, for a state machine that has half of what snapshots need.
+
+    And for methods that nobody could call.
+    """
+    found = {name: getattr(machine, name, None) for name in ("apply", "apply_batch", "snapshot", "restore")}
+    for name, method in found.items():
+        if method is not None and not callable(method):
+            raise ConfigError(f"state_machine.{name} must be a method, not {method!r}")
+        if is_async(method):
+            raise ConfigError(
+                f"state_machine.{name} must be an ordinary function, not an `async def`: it is called on a thread of "
+                "the node, and nobody would await what it returns"
+            )
+        if name != "snapshot" and is_generator(method):
+            raise ConfigError(
+                f"state_machine.{name} must be an ordinary function, without a `yield`: nobody would take anything out "
+                "of the generator that it returns, and so nothing of it would run"
+            )
+    for name, other, why in (
+        ("snapshot", "restore", "a snapshot that was made could not be given back, and the member would not start"),
+        ("restore", "snapshot", "there would be no snapshot to give it, and the log would grow for ever"),
+    ):
+        if found[name] is not None and found[other] is None:
+            raise ConfigError(
+                f"state_machine has {name}() and no {other}(): {why}. Give it both, as raftx.StateMachine says, or "
+                "neither"
+            )
+    said_by(machine, "version", ConfigError)
+    try:
+        version_of(machine)
+    except StorageError as error:
+        raise ConfigError(f"{error}: raise it by one when the format of the state changes") from error
+
+
+def version_of(machine: Any) -> int:
+    """That of the format of its state; 0 where it does not say. Raises StorageError for what is none."""
+    version = said_by(machine, "version", StorageError)
+    if not isinstance(version, int) or isinstance(version, bool) or not 0 <= version <= NUMBER_MAX:
+        raise StorageError(f"state_machine.version must be an integer in 0..2^63-1, not {version!r}")
+    return version
 
 
 def check_founders(id: int, storage: Any, transport: Any) -> None:

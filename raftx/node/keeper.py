@@ -15,7 +15,7 @@ from typing import Any
 
 from .._native.outbox import snapshot_record
 from ..config import Config
-from ..errors import Busy, ConfigError, StorageError, UsageError, WalDamaged
+from ..errors import Busy, StorageError, UsageError, WalDamaged
 from ..report import report
 from ..storage import snapshot_format
 from ..storage.protocol import keeps_snapshots
@@ -24,60 +24,18 @@ from ..storage.snapshot_format import Descriptor
 from ..storage.snapshot_store import REMEDY
 from ..types import NUMBER_MAX, Snapshot
 from .channels import CommandQueue
+from .contracts import version_of
 from .machines import said_by
 from .outcomes import Outcomes
 from .snapshots import Snapshotter, in_words
 from .status import SnapshotStatus
-from .unfinished import UNFINISHED, is_async, is_generator, refuse_result
+from .unfinished import UNFINISHED, refuse_result
 
 ASKED_MAX = 1000  # snapshots and backups that may wait for their turn
 NOTHING_YET = "nothing is applied yet, or the term of the last entry that is applied is not known yet: ask again"
 
 #: (index, term, version of the state machine) to what is known of a snapshot before it is written
 Describe = Callable[[int, int, int], Descriptor]
-
-
-def check_methods(machine: Any) -> None:
-    """Raise ConfigError, which names the remedy, for a state machine that has half of what snapshots need.
-
-    And for methods that nobody could call.
-    """
-    found = {name: getattr(machine, name, None) for name in ("apply", "apply_batch", "snapshot", "restore")}
-    for name, method in found.items():
-        if method is not None and not callable(method):
-            raise ConfigError(f"state_machine.{name} must be a method, not {method!r}")
-        if is_async(method):
-            raise ConfigError(
-                f"state_machine.{name} must be an ordinary function, not an `async def`: it is called on a thread of "
-                "the node, and nobody would await what it returns"
-            )
-        if name != "snapshot" and is_generator(method):
-            raise ConfigError(
-                f"state_machine.{name} must be an ordinary function, without a `yield`: nobody would take anything out "
-                "of the generator that it returns, and so nothing of it would run"
-            )
-    for name, other, why in (
-        ("snapshot", "restore", "a snapshot that was made could not be given back, and the member would not start"),
-        ("restore", "snapshot", "there would be no snapshot to give it, and the log would grow for ever"),
-    ):
-        if found[name] is not None and found[other] is None:
-            raise ConfigError(
-                f"state_machine has {name}() and no {other}(): {why}. Give it both, as raftx.StateMachine says, or "
-                "neither"
-            )
-    said_by(machine, "version", ConfigError)
-    try:
-        version_of(machine)
-    except StorageError as error:
-        raise ConfigError(f"{error}: raise it by one when the format of the state changes") from error
-
-
-def version_of(machine: Any) -> int:
-    """That of the format of its state; 0 where it does not say. Raises StorageError for what is none."""
-    version = said_by(machine, "version", StorageError)
-    if not isinstance(version, int) or isinstance(version, bool) or not 0 <= version <= NUMBER_MAX:
-        raise StorageError(f"state_machine.version must be an integer in 0..2^63-1, not {version!r}")
-    return version
 
 
 def applied_by(machine: Any) -> int:

@@ -6,19 +6,21 @@ The part of Node that asks nothing of the engine but to pass a question on.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..config import cluster_id
 from ..errors import UsageError
 from ..types import check_timeout, is_id
-from .cluster_view import ClusterStatus, view_of
 from .executor import Executor
-from .lookout import Lookout
 from .member_requests import MemberRequests
 from .requests import SECONDS_MAX, R
 from .serving import Server, admin_module
-from .status import Status
 from .timeline import Event
+
+if TYPE_CHECKING:
+    from .cluster_view import ClusterStatus
+    from .lookout import Lookout
+    from .status import Status
 
 
 class Looking(MemberRequests[R]):
@@ -61,6 +63,8 @@ class Looking(MemberRequests[R]):
         return self._view(lookout, since, seconds)
 
     def _view(self, lookout: Lookout | None, since: int = 0, waited: float = 0.0) -> ClusterStatus:
+        from .cluster_view import view_of  # here: see Node.__init__
+
         config, there = self._outside.config, self._outside.configuration.value
         return view_of(self.status(), cluster_id(config.cluster), self.members, there, lookout, since, waited)
 

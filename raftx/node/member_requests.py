@@ -6,9 +6,9 @@ The part of Node that checks and hands over. A request is a goal, which changer.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from ..errors import Busy, UsageError
-from ..storage.snapshot_format import URL_MAX
 from ..types import (
     ADD_LEARNER,
     ADD_VOTER,
@@ -20,15 +20,16 @@ from ..types import (
     check_timeout,
     is_id,
 )
-from . import changer
-from .changer import Goal
 from .events import Consumer
 from .futures import Future
-from .members import Membership
 from .outcomes import KIND_CHANGE
 from .patience import NO_TIME
 from .requests import SECONDS_MAX, R, Requests
-from .status import Member
+
+if TYPE_CHECKING:
+    from .changer import Goal
+    from .members import Membership
+    from .status import Member
 
 TIMEOUT = 60.0
 KINDS = (ADD_VOTER, REMOVE, UPDATE, ADD_LEARNER)
@@ -53,6 +54,8 @@ class MemberRequests(Requests[R]):
         have been. Cancelling the future ends the work at it. Raises Stopped, UsageError; ConfigError for a url
         that the transport of this node cannot dial. The leader refuses one that its own cannot.
         """
+        from . import changer
+
         return self._change(changer.add_learner(_id(id), self._url(url)), timeout)
 
     def add_voter(self, id: int, url: str = "", *, timeout: float = TIMEOUT) -> Future[Membership]:
@@ -60,14 +63,20 @@ class MemberRequests(Requests[R]):
 
         A member that never starts stays a learner, which nobody waits for. So a group of one stays usable.
         """
+        from . import changer
+
         return self._change(changer.add_voter(_id(id), self._url(url)), timeout)
 
     def promote(self, id: int, *, timeout: float = TIMEOUT) -> Future[Membership]:
         """Let the learner ``id`` vote, once it has caught up. Done, too, for a voter. Otherwise as ``add_learner``."""
+        from . import changer
+
         return self._change(changer.promote(_id(id)), timeout)
 
     def demote(self, id: int, *, timeout: float = TIMEOUT) -> Future[Membership]:
         """Make the voter ``id`` a learner; a leader hands over first. Otherwise as ``add_learner``."""
+        from . import changer
+
         return self._change(changer.demote(_id(id)), timeout)
 
     def remove(self, id: int, *, timeout: float = TIMEOUT) -> Future[Membership]:
@@ -76,12 +85,16 @@ class MemberRequests(Requests[R]):
         Its node ends with Removed, as soon as it hears of it. It waits while too few of the voters that would be left
         are there. Otherwise as ``add_learner``.
         """
+        from . import changer
+
         return self._change(changer.remove(_id(id)), timeout)
 
     def move(self, id: int, url: str, *, timeout: float = TIMEOUT) -> Future[Membership]:
         """From now on ``id`` is reached at ``url``. Every member's transport follows. Otherwise as ``add_learner``."""
         if not url:
             raise UsageError("url must be an address, not ''")
+        from . import changer
+
         return self._change(changer.move(_id(id), self._url(url)), timeout)
 
     def change_configuration(
@@ -109,6 +122,8 @@ class MemberRequests(Requests[R]):
         if addresses and not {*addresses} <= {part.id for part in parts}:
             raise UsageError("addresses must be of members that changes name")
         urls = {_id(id): self._url(url, f"addresses: {id}") for id, url in (addresses or {}).items()}
+        from . import changer
+
         places = [changer.place(url) for url in urls.values() if url]
         if len(set(places)) != len(places):
             raise UsageError(f"addresses must be different ones, as each member needs its own, not {urls!r}")
@@ -116,6 +131,8 @@ class MemberRequests(Requests[R]):
         return self._change(goal, timeout)
 
     def _url(self, url: str, field: str = "url") -> str:
+        from ..storage.snapshot_format import URL_MAX
+
         if not isinstance(url, str) or len(url.encode(errors="replace")) > URL_MAX or not url.isprintable():
             raise UsageError(
                 f"{field} must be an address of at most {URL_MAX} bytes, such as 'tcp://10.0.0.4:5604', not {url!r}"
@@ -150,6 +167,8 @@ class MemberRequests(Requests[R]):
     @property
     def members(self) -> list[Member]:
         """The members, by id, as this node sees them. Empty before the start."""
+        from .status import Member  # here: see Node.__init__
+
         self._life.check_process()
         parts = self._parts
         if parts is None:

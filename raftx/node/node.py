@@ -12,11 +12,10 @@ import logging
 import os
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, NoReturn, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 
 from .._native.memory import Entry
 from .._native.threads import Clock
-from ..cluster_file import ClusterFile
 from ..config import Config
 from ..errors import ConfigError, Removed, Stopped, UsageError
 from ..report import report
@@ -25,18 +24,20 @@ from ..storage.protocol import Storage
 from ..transport.protocol import Transport
 from ..types import LEADER, ConfState, Role, StateChange, check_timeout
 from . import lifecycle, rows
-from .assembly import assemble
 from .events import Cause, Consumer, History, Published, Stream, no_stop
 from .executor import Executor, Threads
 from .lifecycle import Life, Worker
 from .looking import Looking
 from .machines import BatchStateMachine, StateMachine
-from .members import Membership
 from .outcomes import Outcomes
-from .parts import Outside, Parts
+from .outside import Outside
 from .requests import SECONDS_MAX, R
 from .serving import make_server
-from .status import QueueStatus, Status, disk_status, latency_status, published, woken
+
+if TYPE_CHECKING:
+    from .members import Membership
+    from .parts import Parts
+    from .status import Status
 
 R_new = TypeVar("R_new")
 
@@ -107,6 +108,12 @@ class Node(Looking[R]):
         admin_token: str | None = None,
         admin_insecure: bool = False,
     ) -> None:
+        # Here: whoever imports Node, and makes none, needs no engine. Once a node is made, nothing of raftx is left to
+        # be imported while it runs, for one in a signal handler.
+        from . import cluster_view  # noqa: F401
+        from .assembly import assemble
+
+        self._assemble = assemble
         self._state_changes: History[StateChange] = History(STATE_CHANGES_KEPT)
         configurations: History[Membership] = History(STATE_CHANGES_KEPT)
         self._outside = Outside(
@@ -166,6 +173,8 @@ class Node(Looking[R]):
         Raises ConfigError, which names file, line and field, and NotFounded with the remedy; when it founds, also what
         FileStorage.create raises; UsageError where this Python does not read TOML.
         """
+        from ..cluster_file import ClusterFile
+
         file = ClusterFile.load(path)
         made: Node[Any] = cls(
             file.config(id), file.storage(id, create=create), file.transport(id), state_machine,
@@ -197,7 +206,7 @@ class Node(Looking[R]):
                 raise UsageError(f"the node cannot be started: it is {life.state}")
             life.move(lifecycle.STARTING)
             try:
-                self._parts = parts = assemble(
+                self._parts = parts = self._assemble(
                     self._outside, self._outcomes, life.lines, self._check_closing, self.status
                 )
                 tasks = parts.tasks(self._engine_ended, self._report_ended, self._ended)
@@ -564,6 +573,7 @@ class Node(Looking[R]):
         It asks the system how much room the member's directory takes; a disk that hangs may hold that up.
         """
         from .. import __version__  # here: each module can be imported without the top of the package
+        from .status import QueueStatus, Status, disk_status, latency_status, published, woken
 
         self._life.check_process()
         parts = self._parts

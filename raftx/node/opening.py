@@ -26,7 +26,7 @@ from ..storage.wal_format import COUNT_SHIFT
 from ..types import ENTRY_SESSION
 from .keeper import check_machine, check_reached
 from .members import Membership, of_kept, of_snapshot
-from .parts import Outside
+from .outside import Outside
 from .rows import JOINED_ANY
 
 AHEAD_STEP = 1000  # entries that are looked at together

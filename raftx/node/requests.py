@@ -8,17 +8,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from ..errors import Busy, NotDone, Stopped, UsageError
-from ..storage.paths import check_foreign
-from ..storage.snapshot_copy import file_path
-from ..storage.snapshot_format import Descriptor
 from ..types import StateChange, check_id, check_timeout, is_id
 from . import lifecycle
 from .events import Cause, Consumer
 from .futures import Done, Future
-from .keeper import Backup
 from .lifecycle import Life
 from .outcomes import (
     KIND_BACKUP,
@@ -29,13 +25,17 @@ from .outcomes import (
     KIND_TRANSFER,
     Outcomes,
 )
-from .parts import Outside, Parts
+from .outside import Outside
 from .proposer import Data, check_datas, size_of
 from .readers import READS_MAX, check_function
 from .session import TTL, Session
 from .session_format import HEADER, OPENING
 from .session_table import SESSIONS_LIVE
 from .unled import WAITS
+
+if TYPE_CHECKING:
+    from ..storage.snapshot_format import Descriptor
+    from .parts import Parts
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -406,6 +406,10 @@ class Requests(Generic[R]):
         directory of a member.
         """
         self._check_running()
+        from ..storage.paths import check_foreign  # here: see Node.__init__
+        from ..storage.snapshot_copy import file_path
+        from .keeper import Backup
+
         where = file_path(path, "path")
         check_foreign(where, "path", UsageError)
         if not isinstance(overwrite, bool):

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.helpers.admin import TOKEN, Group, ask
+from tests.helpers.implementations import module
 from tests.helpers.waiting import WAIT, eventually
 
 
@@ -66,6 +67,14 @@ def test_events(group):
     assert [each["n"] for each in group.get(f"/events?after={last - 1}").json] == [last]
     for wrong in ("x", "-1", "1e3", "9" * 30):
         assert group.get(f"/events?after={wrong}").code == 400
+
+
+def test_each_answer_has_the_second_in_which_it_was_made(group, impl, monkeypatch):
+    """One each: uvicorn looks at the clock once a second. By this `raftx doctor` compares clocks."""
+    server = module(impl, "admin.server")
+    for seconds, date in ((1e9, "Sun, 09 Sep 2001 01:46:40 GMT"), (2e9, "Wed, 18 May 2033 03:33:20 GMT")):
+        monkeypatch.setattr(server, "now", lambda seconds=seconds: seconds)
+        assert [group.get(path).headers["date"] for path in ("/livez", "/nothing")] == [date, date]
 
 
 def test_what_is_not_there(group):

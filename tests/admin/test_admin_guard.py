@@ -171,10 +171,10 @@ def test_what_is_not_loopback_needs_a_token_or_consent(impl):
         ({"token": TOKEN, "insecure": True}, False),
     ):
         made = server.server(node, "0.0.0.0:0", **settings)
-        guard = made._server.config.app.app
+        guard = made._server.config.app.app.app
         assert (guard.protect_reads, guard.token) == (protected, settings["token"])
     for address in ("127.0.0.1:0", "[::1]:0", "localhost:0", "127.8.9.10:0"):
-        assert not server.server(node, address, token=TOKEN, insecure=False)._server.config.app.app.protect_reads
+        assert not server.server(node, address, token=TOKEN, insecure=False)._server.config.app.app.app.protect_reads
 
 
 def test_a_port_that_is_taken_keeps_the_node_from_starting(impl):

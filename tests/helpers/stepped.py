@@ -86,7 +86,7 @@ class World:
             executor=self.executors[id],
         )
         if self.rows is not None:
-            node._outside.rows = module(self.impl, "node.parts").Rows(**self.rows)
+            node._outside.rows = module(self.impl, "node.outside").Rows(**self.rows)
         self.nodes[id] = node
         if committed:
             assert not len(node.committed)  # it is there from the begin

@@ -40,3 +40,22 @@ def test_a_lock_service_outlives_a_member():
         "all went well",
     ]
     assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("lock_service", "--help"),
+        ("lock_service", "serve", "d", "1", "5601"),
+        ("lock_service", "found", "d", "1"),
+        ("tls_transport",),
+    ],
+)
+def test_who_asks_wrongly_is_told_how(command, tmp_path):
+    ran = subprocess.run(
+        [sys.executable, ROOT / "examples" / f"{command[0]}.py", *command[1:]],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert ran.returncode != 0 and f"python -m examples.{command[0]}" in ran.stdout + ran.stderr
+    assert "Traceback" not in ran.stderr and not list(tmp_path.iterdir())

@@ -73,6 +73,69 @@ def test_a_node_loads_nothing_that_is_for_rare_cases() -> None:
     assert loaded & REFUSED_OF_NODES == set()
 
 
+OF_ASYNCIO = {"asyncio", "signal", "socket", "ssl"}
+#: made use of when a node is made
+PARTS_OF_NODES = {
+    "raftx.node.assembly", "raftx.node.changer", "raftx.node.cluster_view", "raftx.node.engine", "raftx.node.parts",
+    "raftx.node.status", "raftx.storage.file", "raftx.transport.nng", "raftx.cluster_file",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["raftx", "raftx.aio"])
+def test_who_imports_node_and_makes_none_loads_no_engine(name: str) -> None:
+    loaded = loaded_by(f"from {name} import Node", pure=False)
+    assert "raftx.node.node" in loaded
+    assert loaded & PARTS_OF_NODES == set()
+    assert loaded & {*REFUSED_OF_NODES, "pathlib", "signal", "socket"} <= (OF_ASYNCIO if name == "raftx.aio" else set())
+
+
+# Whoever asks a node in a signal handler, or after its package was replaced on the disk, must not import anything.
+USED = """
+import contextlib, sys, tempfile
+from raftx import Config, FileStorage, NngTransport, Node, NotDone
+class Machine:
+    def apply(self, entry): return entry.index
+    def snapshot(self): return b"state"
+    def restore(self, state): pass
+with tempfile.TemporaryDirectory() as where:
+    storage = FileStorage.create(f"{where}/1", id=1, cluster="c", members=[1])
+    node = Node(Config(id=1, cluster="c"), storage, NngTransport("tcp://127.0.0.1:0", {}), Machine())
+    made = {*sys.modules}
+    with node:
+        node.wait_ready(60)
+        started = {*sys.modules}
+        for ask in (
+            lambda: node.propose(b"a"), lambda: node.propose_many([b"b"]), node.barrier, node.read,
+            lambda: node.query(lambda machine: 1), node.snapshot, lambda: node.propose(b"c"),
+            lambda: node.backup(f"{where}/backup"), lambda: node.compact(2),
+            lambda: node.add_learner(2, "tcp://127.0.0.1:9"), lambda: node.demote(2), lambda: node.remove(2),
+            lambda: node.promote(1),
+        ):
+            ask().result(60)
+        for refused in (node.move(7, "tcp://127.0.0.1:9"), node.add_voter(3, timeout=0.1)):
+            with contextlib.suppress(NotDone):
+                refused.result(60)
+        with node.session() as session:
+            session.propose(b"d").result(60)
+        node.status().to_dict(), node.cluster_status(0.1).to_dict(), node.members, node.events(), repr(node)
+print("made", *sorted(name for name in {*sys.modules} - made if name.startswith("raftx")))
+print("started", *sorted({*sys.modules} - started))
+"""
+
+
+@pytest.mark.parametrize("mode", ["pure", "compiled"])
+def test_a_node_that_runs_imports_nothing(mode: str) -> None:
+    """Nothing of raftx after it was made, nothing at all after its start."""
+    if mode == "compiled" and not raftx.COMPILED:
+        pytest.skip("this run has no compiled build (RAFTX_REQUIRE_COMPILED=1 makes that an error)")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", USED],
+        cwd=ROOT, timeout=180, capture_output=True, text=True,
+        env={**os.environ, "RAFTX_PURE": "1" if mode == "pure" else ""},
+    )  # fmt: skip
+    assert (done.stderr, done.stdout.splitlines()) == ("", ["made", "started"])
+
+
 def imported(body: list[ast.stmt]) -> dict[str, str]:
     """The names that statements import from raftx's modules, and from which."""
     return {
@@ -118,7 +181,7 @@ def test_a_name_that_is_not_there() -> None:
 
 def test_the_tables_of_this_file_name_modules() -> None:
     """A name misspelt here would refuse nothing."""
-    for name in REFUSED - {"pynng"}:
+    for name in (REFUSED | REFUSED_OF_NODES | PARTS_OF_NODES) - {"pynng"}:
         assert importlib.util.find_spec(name) is not None, name
     for name in LOADED | LOADED_PURE:
         assert any(Path(ROOT, *name.split(".")).with_suffix(suffix).exists() for suffix in ("", ".py", ".pyx")), name

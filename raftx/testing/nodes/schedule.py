@@ -17,7 +17,7 @@ from typing import Any
 
 from ...config import Config
 from ...errors import UsageError
-from ...node.parts import Rows
+from ...node.outside import Rows
 from ..invariants import Violation
 from ..seeds import check_seed
 from .churn import Churn

@@ -21,7 +21,7 @@ from ...config import Config
 from ...errors import Removed, Stopped, StorageError, WalDamaged
 from ...node.events import Stream
 from ...node.node import Node
-from ...node.parts import Rows
+from ...node.outside import Rows
 from ...node.rows import REFUSALS, REFUSED_STOPPED
 from ...storage.snapshot_format import CHUNK_BYTES_MIN
 from ...types import LEADER
