@@ -65,11 +65,17 @@ def tell_mode(id: int) -> None:
     report(logging.INFO if wanted else logging.WARNING, text, id, event="interpreted", node=id)
 
 
-def check_gil() -> None:
-    """Raise UsageError where Python code of two threads runs at once: what is not compiled counts on the GIL.
+def check_python() -> None:
+    """Raise UsageError where no node can run: on another Python, on another system, and without the GIL.
 
-    A free-threaded build turns it on when it imports the compiled modules, which do not say that they can do without.
+    What is not compiled counts on CPython, which changes threads at calls and loops only. A free-threaded build turns
+    the GIL on when it imports the compiled modules, which do not say that they can do without.
     """
+    if sys.implementation.name != "cpython" or not hasattr(os, "eventfd"):
+        raise UsageError(
+            f"a node needs CPython on Linux, and this is {sys.implementation.name} on {sys.platform}: run it there. "
+            "(raftx.RawNode, the core without threads, runs here, too)"
+        )
     if not getattr(sys, "_is_gil_enabled", lambda: True)():
         raise UsageError(
             "a node needs the global interpreter lock, and this Python runs without it: start it with PYTHON_GIL=1, or "

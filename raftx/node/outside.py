@@ -64,8 +64,8 @@ class Outside:
         self.timeline = Timeline(self.clock)
 
     def check(self) -> None:
-        """Raises ConfigError, which names the field; UsageError where Python runs without the GIL."""
-        contracts.check_gil()
+        """Raises ConfigError, which names the field; UsageError where no node can run."""
+        contracts.check_python()
         contracts.check_settings(self.config, self.transport)
         if isinstance(self.state_machine, type):
             raise ConfigError(f"state_machine must be an object, not the class {self.state_machine.__name__}")

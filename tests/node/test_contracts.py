@@ -1,6 +1,7 @@
 """What a node says of a storage and a transport that have less than the protocols, and of addresses that are none."""
 
 import logging
+import types
 
 import pytest
 
@@ -285,3 +286,17 @@ def test_a_python_without_the_gil_is_refused(impl, monkeypatch):
         impl.Node(impl.Config(id=1), impl.MemoryStorage(voters=[1]), impl.MemoryNetwork().transport(), Counts())
     monkeypatch.setattr("sys._is_gil_enabled", lambda: True, raising=False)
     started(impl, impl.MemoryStorage(voters=[1])).close()
+
+
+def test_another_python_and_another_system_are_refused(impl, monkeypatch):
+    """PyPy changes threads anywhere; and where there is no eventfd, nothing could wake anybody."""
+    outside = impl.Config(id=1), impl.MemoryStorage(voters=[1]), impl.MemoryNetwork().transport(), Counts()
+    with monkeypatch.context() as patched:
+        patched.setattr("sys.implementation", types.SimpleNamespace(name="pypy"))
+        with pytest.raises(impl.UsageError, match=r"a node needs CPython on Linux, and this is pypy on linux: run it"):
+            impl.Node(*outside)
+    with monkeypatch.context() as patched:
+        patched.delattr("os.eventfd")
+        with pytest.raises(impl.UsageError, match=r"a node needs CPython on Linux"):
+            impl.Node(*outside)
+    impl.Node(*outside)

@@ -6,6 +6,7 @@ from tests.tools.mutant_kinds import Edit, Mutant
 
 APPLY = "raftx/node/apply.py"
 COMPACTION = "raftx/node/compaction.py"
+CONTRACTS = "raftx/node/contracts.py"
 COURIER = "raftx/node/courier.py"
 ENGINE = "raftx/node/engine.py"
 KEEPER = "raftx/node/keeper.py"
@@ -92,7 +93,7 @@ MUTANTS = (
         "node/test_arguments.py",
         (
             Edit(
-                KEEPER,
+                CONTRACTS,
                 "        if found[name] is not None and found[other] is None:\n",
                 "        if name == other:\n",
             ),
