@@ -140,7 +140,7 @@ class Applier:
         #: spans of the present row that are not done; 0 between two rows
         self.spans_left = 0
         self.cursor = Cursor()
-        #: the node is closed, and does not wait for what is left: that is applied after the next start. Set by any thread
+        #: the node is closed, and what is left is applied after the next start. Set by any thread
         self.given_up = False
 
     def run(self) -> None:
