@@ -84,6 +84,7 @@ class Config:
     #: one always fits. A Node takes no more entries from its leader while more are committed and not applied.
     max_uncommitted_bytes: int = 256 << 20
     #: Node only. Bytes of proposals that wait for the engine, max_entry_bytes..2^63-1; above it one ends as not done.
+    #: Those with timeouts wait in spite of that, with max_uncommitted_bytes more in all.
     max_waiting_bytes: int = 64 << 20
     #: Node only. Proposals that have not ended, 1..2^31-1; above it one ends as not done. Each takes about 200 bytes.
     max_open_proposals: int = 1 << 18

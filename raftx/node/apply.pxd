@@ -25,7 +25,7 @@ cdef class Applier:
     cdef readonly Outcomes outcomes
     cdef object state_machine, leadership
     cdef readonly Readers readers
-    cdef public bint returns_errors
+    cdef public bint returns_errors, given_up
     cdef public object committed, state_changes, keeper, open_snapshot, compact, where, members, changer, chronicle, untaken
     cdef readonly uint64_t held, held_term, place, bytes, due_index, due_bytes
     cdef public Event engine_event

@@ -140,6 +140,8 @@ class Applier:
         #: spans of the present row that are not done; 0 between two rows
         self.spans_left = 0
         self.cursor = Cursor()
+        #: the node is closed, and what is left is applied after the next start. Set by any thread
+        self.given_up = False
 
     def run(self) -> None:
         """Rounds, until the engine says that nothing follows. An exception of the state machine comes out here."""
@@ -208,7 +210,7 @@ class Applier:
             if not self.take_row(self.row):
                 # Whose entries have been applied need not wait for the rest.
                 self.outcomes.wake_all()
-                return True
+                return not self.given_up
             self.row += 1
         return goes_on or not ended
 
@@ -300,13 +302,13 @@ class Applier:
         return self.applies.py_waiting() or self.applies.py_is_ended()
 
     def apply_spans(self) -> bool:
-        """The entries of the present row; False when the stream is full before the last one is applied."""
+        """The entries of the present row; False when the last one is not applied, as the stream is full, say."""
         committed = self.committed
         while self.spans_left > 0:
             if not self.in_span:
                 self.cursor.open(self.applies.taken, self.span)
                 self.in_span = True
-            while committed is None or committed.has_room(self.gathered):
+            while not self.given_up and (committed is None or committed.has_room(self.gathered)):
                 if not self.cursor.next():
                     self.in_span = False
                     break

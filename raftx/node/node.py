@@ -311,7 +311,8 @@ class Node(Looking[R]):
     def close(self, timeout: float = JOIN_SECONDS) -> None:
         """Stop cleanly: hand leadership over, finish what is queued for the disk, release everything.
 
-        Proposals that have not ended by then end as unknown, those not yet handed over as not done. When it
+        Proposals that have not ended by then end as unknown, those not yet handed over as not done. What a slow state
+        machine has not applied a second later, it applies after the next start. When it
         returns nothing of the node runs, and a ``start`` that was under way has raised Stopped or will. Takes well
         under a second unless a disk or user code holds it up; gives up waiting for a thread after ``timeout``
         seconds in all and raises UsageError then: what could be released is, and close() may be called again.
@@ -434,6 +435,8 @@ class Node(Looking[R]):
         if engine_ended:
             # It may be forgetting entries, or giving the state machine a snapshot.
             ends("apply", min(deadline, now() + NET_SECONDS))
+            if parts is not None:
+                parts.applier.given_up = True  # a state machine that is slow has much left, perhaps
         if disk_ended and engine_ended and snapshots_ended and outside.owns_storage:
             release(as_node(outside.storage.close))
         must_end("apply")

@@ -93,7 +93,9 @@ class Requests(Generic[R]):
 
         timeout: seconds in which it ends, whatever happens, and in which it is proposed again and again while it is
         certainly not done: without a leader, say, or while leadership moves; where it is not above 0 it is not done at
-        once. What is unknown is not repeated. Without one there is one attempt, and proposal_timeout_ms. Raises
+        once. What is unknown is not repeated. max_open_proposals with timeouts may be open, with max_waiting_bytes and
+        max_uncommitted_bytes together; Busy ends the next one at once. Without one there is one attempt, and
+        proposal_timeout_ms. Raises
         EntryTooLarge, Stopped, TypeError, and UsageError for a memoryview that was released and for what is no time.
         """
         if self._life.phase != lifecycle.RUNNING:

@@ -140,8 +140,9 @@ class Session(Generic[R]):
 
         It is proposed again and again until it has an outcome, for ``timeout`` seconds. It ends as NotDone when it was
         certainly not applied by then: without a leader all the time, say; at once when 1,000 proposals of this session
-        are open; as SessionEnded when the session has ended; as Unknown when nobody answered in time. ``data`` has at
-        most max_entry_bytes - 48 bytes. Raises EntryTooLarge, Stopped, TypeError, UsageError.
+        are open; as Busy when as many proposals with timeouts are open as ``Node.propose`` says; as SessionEnded when
+        the session has ended; as Unknown when nobody answered in time. ``data`` has at most max_entry_bytes - 48 bytes.
+        Raises EntryTooLarge, Stopped, TypeError, UsageError.
         """
         nanosec = nanoseconds(timeout)
         self._patience.check_process()

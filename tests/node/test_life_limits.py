@@ -321,6 +321,28 @@ def test_transfer_to_what_is_no_id(impl):
         eventually(lambda: node.is_leader)
 
 
+def test_a_close_does_not_wait_for_all_that_a_slow_machine_has_left(impl):
+    """It ends between two entries; what is left is applied after the next start."""
+    storage = module(impl, "storage.memory").MemoryStorage(voters=[1])
+    machine = Machine()
+    machine.hold.clear()
+    node = make(impl, storage, machine).start()
+    leads(node)
+    left = [b"%d" % number for number in range(100)]
+    future = node.propose_many([b"hold", *left])
+    assert machine.held.wait(WAIT)
+    closing = start(node.close)
+    eventually(lambda: node._parts.applier.given_up)
+    machine.hold.set()
+    assert ends(closing)
+    assert node.wait(0) and machine.entries == [b"hold"]
+    assert isinstance(future.exception(0), impl.Unknown)
+    machine = Machine()
+    with make(impl, storage, machine) as node:
+        leads(node)
+        eventually(lambda: machine.entries == [b"hold", *left])
+
+
 @pytest.mark.parametrize("timeout", [float("inf"), 1e300, 10**30])
 def test_a_close_may_have_any_time(impl, timeout):
     """More than a system counts is as much as it can."""

@@ -110,6 +110,19 @@ MUTANTS = (
         (Edit(NODE, "        timeout = min(timeout, SECONDS_MAX)\n", ""),),
     ),
     Mutant(
+        "close-that-applies-everything",
+        0,
+        "close() waits for a slow state machine until all that was handed over is applied, and gives up at last",
+        "node/test_life_limits.py",
+        (
+            Edit(
+                APPLY,
+                "            while not self.given_up and (committed is None",
+                "            while (committed is None",
+            ),
+        ),
+    ),
+    Mutant(
         "end-of-a-loop-as-an-outcome",
         0,
         "a query that raises StopIteration ends the loop of who takes results, as if there were no more",
