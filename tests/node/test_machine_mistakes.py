@@ -40,7 +40,7 @@ def test_a_file_that_stands_at_its_end_is_no_snapshot(impl, tmp_path):
     world = World(impl, tmp_path / "node")
     world.begin(standing(b"the state", 9))
     world.run()
-    (_, error), = world.ends
+    ((_, error),) = world.ends
     assert "stands at its end, behind byte 9" in str(error) and "seek(0)" in str(error)
     assert [path.name for path in (tmp_path / "node").glob("snapshot-*")] == []
     for number, (file, state) in enumerate(
@@ -210,7 +210,7 @@ class Yielding(Coming):
         yield super().restore(reader)
 
 
-@pytest.mark.parametrize("kind", (Coming, Yielding))
+@pytest.mark.parametrize("kind", [Coming, Yielding])
 def test_a_restore_of_which_nothing_ran_ends_the_node(impl, one, kind):
     """It would go on with an empty state."""
     alone = one()
@@ -226,7 +226,7 @@ def test_a_restore_of_which_nothing_ran_ends_the_node(impl, one, kind):
 # --- properties ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ("applied_index", "version"))
+@pytest.mark.parametrize("name", ["applied_index", "version"])
 def test_a_property_that_fails_is_not_taken_for_one_that_is_missing(impl, one, name):
     """A machine that cannot say what it has would be given every entry again."""
     keeper = module(impl, "node.keeper")
