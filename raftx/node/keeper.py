@@ -22,6 +22,7 @@ from ..storage.protocol import keeps_snapshots
 from ..storage.snapshot_copy import BackupWriter
 from ..storage.snapshot_format import Descriptor
 from ..storage.snapshot_store import REMEDY
+from ..storage.snapshots import check_unpackable
 from ..types import NUMBER_MAX, Snapshot
 from .channels import CommandQueue
 from .contracts import version_of
@@ -86,7 +87,8 @@ def check_reached(machine: Any, storage: Any, snapshot: Snapshot | None, base_in
 
 
 def check_restore(machine: Any, found: Descriptor) -> None:
-    """Raise StorageError for a snapshot that a state machine needs and cannot take."""
+    """Raise StorageError for a snapshot that a state machine needs and cannot take, or nobody can read here."""
+    check_unpackable(found, f"the snapshot of entry {found.index}")
     if applied_by(machine) >= found.index:
         return
     if not callable(getattr(machine, "restore", None)):

@@ -121,7 +121,8 @@ class Recipes:
     @property
     def version(self) -> int:
         """Of the format of snapshots: that of recipes, and that of the user's own state machine."""
-        return snapshots.FORMAT << 32 | int(said_by(self.machine, "version", ConfigError))
+        own: int = said_by(self.machine, "version", ConfigError)
+        return snapshots.FORMAT << 32 | own
 
     # --- fencing -----------------------------------------------------------------------------------
 

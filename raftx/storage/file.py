@@ -235,7 +235,7 @@ class FileStorage:
         random, and in ``cluster`` of what is returned, for Config.cluster and for the other members. Members of the
         cluster that the file is from do not take part: its name has to be another one.
 
-        Raises what ``create`` raises; SnapshotDamaged, and UsageError for a compressed file without the extra zstd.
+        Raises what ``create`` raises; SnapshotDamaged; StorageError for a compressed file without the extra zstd, too.
         """
         storage = cls(path, segment_bytes=segment_bytes, snapshot_level=snapshot_level, disk=disk)
         check_apart(storage.path, "path", ConfigError)

@@ -50,6 +50,15 @@ def _zstandard() -> Any:
         raise UsageError("compressed snapshots need the package zstandard: pip install raftx[zstd]") from error
 
 
+def check_unpackable(descriptor: Descriptor, name: str) -> None:
+    """Raise StorageError, which calls the snapshot ``name``, for one that is compressed, without the extra zstd."""
+    if descriptor.compressed:
+        try:
+            _zstandard()
+        except UsageError as error:
+            raise StorageError(f"{name} cannot be read: {error}") from error
+
+
 class SnapshotWriter:
     """A snapshot file that is being made, in ``directory``. One thread at a time; others wait.
 
@@ -270,11 +279,12 @@ class SnapshotReader:
             if 0 < size < len(self._rest):
                 # Without a copy of all that is left, for whoever reads a few bytes at a time.
                 whole = memoryview(self._rest)
-                piece, self._rest = whole[:size], whole[size:]
-            else:
-                piece, self._rest = self._rest, b""
-            size -= len(piece) if size > 0 else 0
-            out.append(piece)
+                out.append(whole[:size])
+                self._rest = whole[size:]
+                break
+            out.append(self._rest)
+            size -= len(self._rest) if size > 0 else 0
+            self._rest = b""
         return bytes(out[0]) if len(out) == 1 else b"".join(out)
 
     def _more(self) -> bool:
@@ -333,6 +343,7 @@ class SnapshotReader:
 
     def _state(self) -> Iterator[bytes]:
         """Its bytes in pieces; at the end, whether they are all and the right ones."""
+        check_unpackable(self.descriptor, self.name)
         count, whole = 0, self.size + self.descriptor.node_size
         for piece in _unpacked(self._stored()) if self.descriptor.compressed else self._stored():
             count += len(piece)

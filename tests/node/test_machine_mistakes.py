@@ -7,10 +7,9 @@ import zipfile
 
 import pytest
 
+from tests.helpers.alone import One, Written
 from tests.helpers.implementations import module
 from tests.helpers.machines import Machine
-from tests.node.test_node_snapshots import One
-from tests.node.test_snapshot_thread import World
 
 
 @pytest.fixture
@@ -37,7 +36,7 @@ def standing(data, position):
 
 def test_a_file_that_stands_at_its_end_is_no_snapshot(impl, tmp_path):
     """Whoever has just written it forgets to go back: the state would be replaced by nothing, on every member."""
-    world = World(impl, tmp_path / "node")
+    world = Written(impl, tmp_path / "node")
     world.begin(standing(b"the state", 9))
     world.run()
     ((_, error),) = world.ends
@@ -102,7 +101,7 @@ WRITERS = (
 
 @pytest.mark.parametrize(("write", "read", "state"), WRITERS, ids=("text", "zip", "buffer", "pickle"))
 def test_a_machine_writes_to_its_file_with_what_writes_to_files(impl, tmp_path, write, read, state):
-    world = World(impl, tmp_path / "node")
+    world = Written(impl, tmp_path / "node")
     world.begin(Writes(write))
     world.run()
     assert world.ends[-1][1] is None

@@ -4,43 +4,11 @@ import logging
 
 import pytest
 
+from tests.helpers.alone import One
 from tests.helpers.implementations import module
 from tests.helpers.machines import Durable, Machine
 from tests.helpers.stepped import World
 from tests.helpers.storages import founded
-
-
-class One:
-    """A node alone, with its log in a directory."""
-
-    def __init__(self, impl, path, machine=None, **settings):
-        self.impl, self.path = impl, path
-        self.settings = {"snapshot_entries": 0, "keep_entries": 0, **settings}
-        self.world = World(impl, 1, storages={1: self.storage()})
-        self.world.close()
-        self.start(machine)
-
-    def storage(self):
-        return founded(self.impl, self.path, members=[1], segment_bytes=64 << 10)
-
-    def start(self, machine=None):
-        self.machine = machine or Machine()
-        self.world.storages[1] = self.storage()
-        self.node = self.world.start(1, machine=self.machine, **self.settings)
-        self.world.until(lambda: self.node.is_leader or self.node.failure)
-
-    def again(self, machine=None):
-        self.world.close()
-        self.start(machine)
-
-    def propose(self, count, data=b"x"):
-        futures = [self.node.propose(b"%s%d" % (data, number)) for number in range(count)]
-        self.world.until(lambda: all(future.done() for future in futures))
-        return [future.result().index for future in futures]
-
-    def ended(self, future):
-        self.world.until(future.done)
-        return future.result()
 
 
 @pytest.fixture

@@ -4,35 +4,8 @@ import io
 
 import pytest
 
+from tests.helpers.alone import Written
 from tests.helpers.implementations import module
-from tests.helpers.wal import CLUSTER, opened, records
-
-
-class World:
-    def __init__(self, impl, path):
-        self.impl = impl
-        self.storage, _ = opened(impl, path)
-        self.storage.append(impl.HardState(1, 2, 20), [records(impl, 1, [(1, b"x")] * 20)])
-        self.storage.sync()
-        self.ends = []
-        snapshots = module(impl, "node.snapshots")
-        self.thread = snapshots.Snapshotter(1, self.storage, lambda *end: self.ends.append(end))
-
-    def begin(self, state, index=7):
-        descriptor = module(self.impl, "storage.snapshot_format").Descriptor
-        conf = self.impl.ConfState(voters=(1, 2, 3))
-        self.thread.begin(descriptor(index, 1, conf, {}, CLUSTER, 1, 0), state)
-
-    def run(self):
-        rounds = 0
-        while self.thread.is_busy():
-            assert self.thread.round()
-            rounds += 1
-        return rounds
-
-    def read(self):
-        with self.storage.open_snapshot() as reader:
-            return reader.index, reader.read()
 
 
 class Watch:
@@ -69,7 +42,7 @@ def stop_when_idle(world, monkeypatch, step_ns):
 
 @pytest.fixture
 def world(impl, tmp_path):
-    made = World(impl, tmp_path / "node")
+    made = Written(impl, tmp_path / "node")
     yield made
     made.storage.close()
 

@@ -3,7 +3,9 @@
 import dataclasses
 import errno
 import random
+import sys
 import threading
+import zlib
 from pathlib import Path
 
 import pytest
@@ -304,6 +306,51 @@ def test_compressed(impl, files, form, directory):
     empty = make(impl, files, form, directory, b"", index=8, level=3)
     with files.SnapshotReader(directory, empty.name) as reader:
         assert reader.read() == b""
+
+
+class Zstandard:
+    """Stands for the package, where that is not installed: with the same calls, and zlib's bytes."""
+
+    ZstdError = zlib.error
+
+    def __init__(self, level=3):
+        self.level = level
+
+    ZstdCompressor = ZstdDecompressor = classmethod(lambda cls, level=3: cls(level))
+
+    def compressobj(self):
+        return zlib.compressobj(self.level)
+
+    def decompressobj(self):
+        return zlib.decompressobj()
+
+
+def test_what_is_compressed_cannot_be_read_without_the_package(impl, files, form, directory, tmp_path, monkeypatch):
+    """That is no damage, and a member that lacks it fetches none: it goes on as it is, and says so."""
+    monkeypatch.setitem(sys.modules, "zstandard", Zstandard)
+    made = make(impl, files, form, directory, b"the same again and again " * 4000, level=3)
+    plain = make(impl, files, form, directory, b"as it is", index=made.index + 1)
+    check = module(impl, "node.keeper").check_restore
+    machine = type("Machine", (), {"restore": lambda self, reader: None, "version": made.version})()
+    check(machine, made)
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    with files.SnapshotReader(directory, made.name) as reader:
+        with pytest.raises(
+            impl.StorageError, match=rf"{made.name} cannot be read: .*pip install raftx\[zstd\]"
+        ) as error:
+            reader.read()
+        assert not isinstance(error.value, impl.SnapshotDamaged) and reader.chunk(0)
+    with pytest.raises(impl.StorageError, match=f"the snapshot of entry {made.index} cannot be read"):
+        check(machine, made)
+    machine.applied_index = made.index + 5  # what the node itself keeps in it is needed all the same
+    with pytest.raises(impl.StorageError, match="cannot be read"):
+        check(machine, made)
+    check(machine, plain)
+    with pytest.raises(impl.StorageError, match="cannot be read"):
+        impl.FileStorage.restore(tmp_path / "new", tmp_path / made.name, id=1, members=[1], cluster="new")
+    monkeypatch.setitem(sys.modules, "zstandard", Zstandard)
+    with files.SnapshotReader(directory, made.name) as reader:
+        assert len(reader.read()) == 25 * 4000
 
 
 # --- the disk and the power ------------------------------------------------------------------------

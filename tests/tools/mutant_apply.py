@@ -141,4 +141,11 @@ MUTANTS = (
         FOUNDED,
         (Edit(PATHS, "        if begins == MAGIC:\n", "        if False:\n"),),
     ),
+    Mutant(
+        "a-compressed-one-is-fetched-by-who-cannot-read-it",
+        0,
+        "a voter without the package for compressed snapshots takes one, and never starts again",
+        "storage/test_snapshot_files.py",
+        (Edit(KEEPER, '    check_unpackable(found, f"the snapshot of entry {found.index}")\n', ""),),
+    ),
 )

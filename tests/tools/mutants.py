@@ -131,6 +131,7 @@ SUITE = (
     "node/test_offers_not_taken.py",
     "node/test_node_snapshots.py",
     "node/test_machine_mistakes.py",
+    "storage/test_snapshot_files.py",
     "consensus/test_admission.py",
     "consensus/test_doubt.py",
     "node/test_contact.py",
