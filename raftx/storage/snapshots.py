@@ -272,7 +272,6 @@ class SnapshotReader:
 
     def _next(self, size: int) -> bytes:
         out: list[bytes | memoryview] = []
-        piece: bytes | memoryview
         while size != 0:
             if not self._rest and not self._more():
                 break
