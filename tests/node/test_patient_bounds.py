@@ -122,15 +122,17 @@ def test_their_number_is_bounded(impl):
     world.close()
 
 
-def test_what_a_session_needs_for_itself_has_room(world, impl):
+def test_what_a_session_needs_for_itself_has_room(impl):
+    world = World(impl, 3, max_open_proposals=3)
     node = ask_apart(world, 1)
     for _ in range(3):
-        node.propose(bytes(1000), timeout=5)
+        assert not node.propose(b"x", timeout=5).done()
     session = node.session()
     opened = session.open(timeout=1)
     closed = session.close(timeout=1)
     assert not closed.done()
     assert isinstance(opened.exception(0), impl.SessionEnded)
+    world.close()
 
 
 def test_waits_for_a_session_that_are_over_are_forgotten(world, impl):

@@ -42,7 +42,7 @@ MUTANTS = (
         0,
         "a batch is applied of which the stream has room for a part, and the rest of it never comes out",
         BATCHED,
-        (Edit(APPLY, "committed.has_room(self.gathered):", "committed.has_room():"),),
+        (Edit(APPLY, "committed.has_room(self.gathered)):", "committed.has_room()):"),),
     ),
     Mutant(
         "results-without-a-count",

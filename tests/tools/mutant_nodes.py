@@ -268,7 +268,7 @@ MUTANTS = (
         (
             Edit(
                 APPLY,
-                "            while committed is None or committed.has_room(self.gathered):\n",
+                "            while not self.given_up and (committed is None or committed.has_room(self.gathered)):\n",
                 "            while True:\n",
             ),
         ),
