@@ -114,19 +114,21 @@ def test_a_handler_closes_during_start(impl):
 class Slow(raftx.MemoryStorage):
     def open(self, id, cluster):
         time.sleep(0.1)
+        self.closed = list(shots)
         return super().open(id, cluster)
 
 for after in (0.02, 0.05, 0.09, 0.098, 0.1, 0.101):
     network = raftx.MemoryNetwork()
-    node = raftx.Node(raftx.Config(id=1), Slow(voters=[1]), network.transport(), Machine())
-    signal.signal(signal.SIGTERM, lambda *_: node.close())
+    storage, shots = Slow(voters=[1]), []
+    node = raftx.Node(raftx.Config(id=1), storage, network.transport(), Machine())
+    signal.signal(signal.SIGTERM, lambda *_: (shots.append(after), node.close()))
     shot = shoot(signal.SIGTERM, after)
     try:
         node.start()
     except raftx.Stopped:
         pass
     else:
-        assert after > 0.09
+        assert not storage.closed, after
     shot.join()
     time.sleep(0.001)
     assert not threads() and node.status().state == "ended", (node, threads())

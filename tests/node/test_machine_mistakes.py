@@ -216,7 +216,7 @@ def test_a_restore_of_which_nothing_ran_ends_the_node(impl, one, kind):
     alone.propose(3)
     alone.ended(alone.node.snapshot())
     alone.again(kind())
-    assert isinstance(alone.node.failure, impl.StorageError)
+    assert isinstance(alone.node.failure, TypeError)
     assert "of which nothing has run" in str(alone.node.failure)
     alone.again()
     assert len(alone.machine.items) == 3
