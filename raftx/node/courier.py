@@ -70,7 +70,7 @@ class Fetch:
         self.source = source
         self.tag = tag_of(descriptor)
         #: the next chunk to ask for
-        self.next = receiver.missing()
+        self.next: int = receiver.missing()
         #: when each of those was asked for that have not arrived
         self.asked: dict[int, int] = {}
         #: whether one has arrived
@@ -98,7 +98,8 @@ class Fetch:
 
         0 while more than half of what may be under way is so.
         """
-        chunks, missing = self.descriptor.chunks, self.receiver.missing()
+        chunks: int = self.descriptor.chunks
+        missing: int = self.receiver.missing()
         self.next = max(self.next, missing)
         last = min(chunks, missing + self.window())
         if last < chunks and self.next - missing > (last - missing) // 2:
