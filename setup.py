@@ -61,6 +61,7 @@ COMPILED = {
     "raftx.storage.reserve": "raftx/storage/reserve.py",
     "raftx.storage.wal_reader": "raftx/storage/wal_reader.py",
     "raftx.storage.wal_header": "raftx/storage/wal_header.py",
+    "raftx.storage.wal_batch": "raftx/storage/wal_batch.py",
     "raftx.storage.wal_room": "raftx/storage/wal_room.py",
     "raftx.storage.wal_writer": "raftx/storage/wal_writer.py",
     "raftx.transport.queues": "raftx/transport/queues.py",

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 #include "glibc.h"
 static int raftx_pwrite(int fd, const uint8_t *p, size_t n, uint64_t at) {
@@ -21,6 +22,33 @@ static int raftx_pwrite(int fd, const uint8_t *p, size_t n, uint64_t at) {
         p += done;
         n -= (size_t)done;
         at += (uint64_t)done;
+    }
+    return 0;
+}
+/* Several pieces one after the other, which it uses up. */
+static int raftx_pwritev(int fd, struct iovec *parts, int count, uint64_t at) {
+    while (count) {
+        ssize_t done;
+        if (!parts->iov_len) {
+            parts++;
+            count--;
+            continue;
+        }
+        done = pwritev(fd, parts, count, (off_t)at);
+        if (done < 0) {
+            if (errno == EINTR) continue;
+            return -errno;
+        }
+        at += (uint64_t)done;
+        while (count && (size_t)done >= parts->iov_len) {
+            done -= (ssize_t)parts->iov_len;
+            parts++;
+            count--;
+        }
+        if (count) {
+            parts->iov_base = (uint8_t *)parts->iov_base + done;
+            parts->iov_len -= (size_t)done;
+        }
     }
     return 0;
 }
@@ -110,18 +138,19 @@ static int raftx_datasync(int fd) {
     }
     return 0;
 }
-/* Begin to write out a range, and wait for the one of the same size before it. Nothing is durable by that: it only
-   keeps short what a later sync has to do, without a commit of the file system's journal. */
-static int raftx_write_out(int fd, int64_t position, int64_t size) {
+/* Begin to write out a range, and wait for the one of the same size that begins ``behind`` bytes before it. Nothing is
+   durable by that: it only keeps short what a later sync has to do, without a commit of the file system's journal. */
+static int raftx_write_out(int fd, int64_t position, int64_t size, int64_t behind) {
 #ifdef SYNC_FILE_RANGE_WRITE
     const unsigned all = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
     int code = sync_file_range(fd, position, size, SYNC_FILE_RANGE_WRITE);
-    if (!code && position >= size) code = sync_file_range(fd, position - size, size, all);
+    if (!code && position >= behind) code = sync_file_range(fd, position - behind, size, all);
     if (!code) return 0;
     if (errno != ENOSYS && errno != EINVAL && errno != EOPNOTSUPP) return -errno;
 #endif
     (void)position;
     (void)size;
+    (void)behind;
     return raftx_datasync(fd);
 }
 static const uint8_t raftx_zeros[1 << 16];

@@ -1,7 +1,10 @@
 # C types of files and of the directory that holds them. files.py is the twin in plain Python.
 # Nothing here knows Raft.
 from libc.stdint cimport int64_t, uint8_t, uint64_t
-from .memory cimport Buffer
+from .memory cimport Buffer, Spans
+
+cdef enum:
+    PARTS = 126    # spans that can be written together
 
 cdef class Directory:
     """A directory that this process holds: open, locked, and known by the path that led to it."""
@@ -22,6 +25,7 @@ cdef class File:
     cdef public int fail_errno
     cdef int _fault(self) noexcept nogil
     cdef int write_at(self, Buffer buffer, size_t offset, size_t size, uint64_t position) noexcept nogil
+    cdef int write_parts(self, Buffer head, Spans spans, size_t zeros, uint64_t position) noexcept nogil
     cdef int read_at(self, Buffer buffer, size_t size, uint64_t position) except? -4096 nogil
     cdef int zero(self, uint64_t position, uint64_t size) noexcept nogil
     cdef int datasync(self) noexcept nogil

@@ -17,7 +17,7 @@ import weakref
 from typing import TypeAlias
 
 from ..errors import IN_USE, WrongDirectory
-from .memory import Buffer, Bytes
+from .memory import Buffer, Bytes, Spans
 from .threads import _number, _typed
 
 ZEROS = bytes(1 << 16)
@@ -27,6 +27,9 @@ SPARE_NAME = "wal.spare"
 
 #: What an operation returns that has not finished: ask again. Files of the operating system never do.
 WAIT = 1
+
+#: Spans that can be written together.
+PARTS_MAX = 126
 
 Path: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
@@ -46,6 +49,21 @@ def _pwrite(fd: int, data: Bytes, position: int) -> int:
             done = os.pwrite(fd, view, position)
             view = view[done:]
             position += done
+    except (OSError, OverflowError, ValueError) as error:
+        return _code(error)
+    return 0
+
+
+def _pwritev(fd: int, parts: list[memoryview], position: int) -> int:
+    """Write all of them, one after the other; 0 or -errno."""
+    try:
+        while parts:
+            done = os.pwritev(fd, parts, position) if len(parts[0]) else 0
+            position += done
+            while parts and done >= len(parts[0]):
+                done -= len(parts.pop(0))
+            if parts:
+                parts[0] = parts[0][done:]
     except (OSError, OverflowError, ValueError) as error:
         return _code(error)
     return 0
@@ -270,6 +288,20 @@ class File:
         code = self._fault()
         return code if code else _pwrite(self.fd, memoryview(buffer.data)[offset : offset + size], position)
 
+    def write_parts(self, head: Buffer, spans: Spans, zeros: int, position: int) -> int:
+        """Write the buffer, what stands in the spans, and zero bytes, one after the other; 0 or -errno.
+
+        -EINVAL for more than PARTS_MAX spans or 65,536 zeros.
+        """
+        code = self._fault()
+        if code:
+            return code
+        if spans.count > PARTS_MAX or zeros > len(ZEROS):
+            return -errno.EINVAL
+        pieces = [memoryview(spans.data_at(span))[: spans.size_at(span)] for span in range(spans.count)]
+        parts = [memoryview(head.data)[: head.size], *pieces, memoryview(ZEROS)[:zeros]]
+        return _pwritev(self.fd, parts, position)
+
     def read_at(self, buffer: Buffer, size: int, position: int) -> int:
         """Read up to ``size`` bytes; 0 or -errno. The buffer then holds what was there."""
         buffer.clear()
@@ -424,6 +456,10 @@ class File:
         """Write bytes where they are; 0 or -errno. Without the GIL."""
         return self._fault() or _pwrite(self.fd, memoryview(data).cast("B"), _number(position))
 
+    def py_write_parts(self, head: Buffer, spans: Spans, zeros: int, position: int) -> int:
+        """``write_parts`` for Python. Without the GIL."""
+        return self.write_parts(_typed(Buffer, head), _typed(Spans, spans), _number(zeros), _number(position))
+
     def py_read_at(self, buffer: Buffer, size: int, position: int) -> int:
         """0 or -errno; the buffer then holds what was there. Without the GIL."""
         return self.read_at(_typed(Buffer, buffer), _number(size), _number(position))
@@ -456,8 +492,10 @@ class File:
         """``datasync`` for Python. Without the GIL."""
         return self.datasync()
 
-    def py_write_out(self, position: int, size: int) -> int:
-        """Begin to write out a range, and wait for the one before it; 0 or -errno. It makes nothing durable.
+    def py_write_out(self, position: int, size: int, behind: int | None = None) -> int:
+        """Begin to write out a range; 0 or -errno. It makes nothing durable.
+
+        It waits for one of the same size, which begins so many bytes before it (None: ``size``).
 
         Compiled code has the system's own call for that; here it is a sync, which does more.
         """

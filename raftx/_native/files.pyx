@@ -8,6 +8,7 @@ import os
 import stat
 import weakref
 
+from libc.errno cimport EINVAL
 from libc.string cimport memcpy, strlen
 
 from .checks cimport check_index, check_part
@@ -19,9 +20,13 @@ cdef extern from "_native/threads.h":
 
 cdef extern from "_native/files.h":
     int raftx_pwrite(int, const uint8_t*, size_t, uint64_t) noexcept nogil
+    struct iovec:
+        void* iov_base
+        size_t iov_len
+    int raftx_pwritev(int, iovec*, int, uint64_t) noexcept nogil
     int64_t raftx_pread(int, uint8_t*, size_t, uint64_t) noexcept nogil
     int raftx_datasync(int) noexcept nogil
-    int raftx_write_out(int, int64_t, int64_t) noexcept nogil
+    int raftx_write_out(int, int64_t, int64_t, int64_t) noexcept nogil
     int raftx_create(int, const char*, uint64_t) noexcept nogil
     int raftx_allocate(int, uint64_t) noexcept nogil
     int raftx_remove(int, const char*) noexcept nogil
@@ -45,6 +50,9 @@ cdef const char* SPARE = b"wal.spare"
 
 # What an operation returns that has not finished: ask again. Files of the operating system never do.
 WAIT = 1
+
+# Spans that can be written together.
+PARTS_MAX = PARTS
 
 # Directories that are open in this process. A forked child closes its copies: they would hold the locks.
 _held = weakref.WeakSet()
@@ -228,6 +236,23 @@ cdef class File:
         check_part(offset, size, buffer.size)
         return code if code else raftx_pwrite(self.fd, buffer.data + offset, size, position)
 
+    cdef int write_parts(self, Buffer head, Spans spans, size_t zeros, uint64_t position) noexcept nogil:
+        cdef iovec parts[PARTS + 2]
+        cdef int code = self._fault()
+        cdef size_t i
+        if code:
+            return code
+        if spans.count > PARTS or zeros > ZEROS:
+            return -EINVAL
+        parts[0].iov_base = head.data
+        parts[0].iov_len = head.size
+        for i in range(spans.count):
+            parts[i + 1].iov_base = <void*>spans.items[i].data
+            parts[i + 1].iov_len = spans.items[i].size
+        parts[spans.count + 1].iov_base = <void*>raftx_zeros
+        parts[spans.count + 1].iov_len = zeros
+        return raftx_pwritev(self.fd, parts, <int>spans.count + 2, position)
+
     cdef int read_at(self, Buffer buffer, size_t size, uint64_t position) except? -4096 nogil:
         cdef int64_t done
         buffer.clear()
@@ -382,6 +407,16 @@ cdef class File:
                 code = raftx_pwrite(self.fd, &data[0], size, position)
         return code
 
+    def py_write_parts(self, Buffer head not None, Spans spans not None, size_t zeros, uint64_t position):
+        """Write the buffer, what stands in the spans, and zero bytes, one after the other; 0 or -errno. Without the GIL.
+
+        -EINVAL for more than PARTS_MAX spans or 65,536 zeros.
+        """
+        cdef int code
+        with nogil:
+            code = self.write_parts(head, spans, zeros, position)
+        return code
+
     def py_read_at(self, Buffer buffer not None, size_t size, uint64_t position):
         """0 or -errno; the buffer then holds what was there. Without the GIL."""
         cdef int code
@@ -403,13 +438,17 @@ cdef class File:
             code = self.datasync()
         return code
 
-    def py_write_out(self, uint64_t position, uint64_t size):
-        """Begin to write out a range, and wait for the one before it. Without the GIL. It makes nothing durable."""
+    def py_write_out(self, uint64_t position, uint64_t size, behind=None):
+        """Begin to write out a range; 0 or -errno. Without the GIL. It makes nothing durable.
+
+        It waits for one of the same size, which begins so many bytes before it (None: ``size``).
+        """
         cdef int code
+        cdef uint64_t back = size if behind is None else behind
         with nogil:
             code = self._fault()
             if not code:
-                code = raftx_write_out(self.fd, <int64_t>position, <int64_t>size)
+                code = raftx_write_out(self.fd, <int64_t>position, <int64_t>size, <int64_t>back)
         return code
 
 

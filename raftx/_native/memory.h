@@ -267,6 +267,22 @@ static inline void record_place(
     c = raftx_crc_copy_wide(RAFTX_RECORD_STATE ^ LD32(to), record, size, &done, to);
     ST32(to, ~(done < size ? raftx_crc_tables(c, to + done, size - done) : c));
 }
+/* The record of an entry of kind, index and term 0 with these data, which are read once. */
+__attribute__((unused)) static void record_make(uint8_t *to, const uint8_t *data, size_t size) {
+    size_t done;
+    uint32_t c;
+    memset(to, 0, RAFTX_ENTRY_HEADER);
+    ST32(to + RAFTX_RECORD_LENGTH, (uint32_t)size);
+    if (size < 256 || !raftx_crc_has_wide) {
+        if (size) memcpy(to + RAFTX_ENTRY_HEADER, data, size);
+        record_seal(to);
+        return;
+    }
+    memcpy(to + RAFTX_ENTRY_HEADER, data, 32);
+    c = raftx_crc_state(RAFTX_RECORD_STATE, to, RAFTX_ENTRY_HEADER);
+    c = raftx_crc_copy_wide(c, data, size, &done, to + RAFTX_ENTRY_HEADER);
+    ST32(to, ~(done < size ? raftx_crc_tables(c, to + RAFTX_ENTRY_HEADER + done, size - done) : c));
+}
 /* Size of the record at the start of ``left`` bytes; 0 when no whole record stands there. */
 static inline size_t record_size(const uint8_t *record, size_t left) {
     size_t size;

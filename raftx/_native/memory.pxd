@@ -113,6 +113,7 @@ cdef class Spans:
         self.size += size
         return 0
     cdef int push_copy(self, const uint8_t* data, size_t size, uint64_t first, uint32_t entries) except -1 nogil
+    cdef int push_shared(self, Spans other, size_t span) except -1 nogil    # the same bytes, not a copy
     cdef int take(self, Spans other) except -1 nogil
     cdef inline void clear(self) noexcept nogil:
         cdef size_t i
@@ -121,6 +122,9 @@ cdef class Spans:
         self.count = self.size = 0
     cdef void swap(self, Spans other) noexcept nogil
     cdef int _grow(self) except -1 nogil
+    # Of a batch of a log that is written from where it stands
+    cdef uint32_t records_crc(self) noexcept nogil
+    cdef size_t zero_parts(self, size_t before, size_t size) noexcept nogil
     cdef const uint8_t* data_at(self, size_t span) noexcept nogil
     cdef size_t size_at(self, size_t span) noexcept nogil
 

@@ -202,10 +202,13 @@ class Entry:
         return [_entry_at(view, offset, step) for offset, step, _, _ in _walk(view, len(view))]
 
     @staticmethod
-    def data_of(record: Bytes) -> memoryview:
-        """The data of one whole and valid record, where they are: a view of it. Raises FrameError."""
+    def data_of(record: Bytes, checked: bool = True) -> memoryview:
+        """The data of one whole and valid record, where they are: a view of it. Raises FrameError.
+
+        Without ``checked`` its crc is not looked at: for who has another one of the data.
+        """
         view = memoryview(record)
-        if _count_records(view, True, False) != 1:
+        if _count_records(view, bool(checked), False) != 1:
             raise FrameError("records")
         return view[ENTRY_HEADER:]
 
@@ -259,6 +262,10 @@ class Buffer:
     def py_put(self, data: Bytes) -> None:
         """Append ``data``."""
         self.put(bytes(data), len(bytes(data)))
+
+    def py_clear(self) -> None:
+        """Drop all; the memory stays for what comes next."""
+        self.clear()
 
     def reserve(self, extra: int) -> int:
         """Make room for ``extra`` bytes after ``size``."""
@@ -427,6 +434,14 @@ class Spans:
         copy = bytes(data)
         self.push(copy, copy, len(copy), _number(first), _number(entries, 2**32))
 
+    def py_push_record(self, data: Bytes | Buffer) -> None:
+        """Append the record of an entry of kind, index and term 0 with these bytes, or those of a Buffer.
+
+        Raises OverflowError.
+        """
+        record = Entry(0, 0, data.tobytes() if isinstance(data, Buffer) else bytes(memoryview(data))).encode()
+        self.push(record, record, len(record), 0, 1)
+
     def py_clear(self) -> None:
         """Forget all spans."""
         self.clear()
@@ -443,6 +458,12 @@ class Spans:
         copy = bytes(memoryview(data)[:size])
         return self.push(copy, copy, size, first, entries)
 
+    def push_shared(self, other: Spans, span: int) -> int:
+        """Append a span of ``other``, which keeps it: the same bytes, not a copy."""
+        check_index(span, other.count)
+        its = other.items[span]
+        return self.push(its.block, its.data, its.size, its.first, its.count)
+
     def take(self, other: Spans) -> int:
         """Append the spans of ``other``, which is empty afterwards."""
         self.items += other.items
@@ -450,6 +471,33 @@ class Spans:
         self.size += other.size
         other.clear()
         return 0
+
+    def records_crc(self) -> int:
+        """CRC-32 over the checksums of the records, in order; as far as they are whole."""
+        crc = 0
+        for span in self.items:
+            view = memoryview(span.data)
+            for offset, step, _, _ in _walk(view, span.size):
+                if not step:
+                    return crc
+                crc = zlib.crc32(view[offset : offset + 4], crc)
+        return crc
+
+    def zero_parts(self, before: int, size: int) -> int:
+        """How many parts of ``size`` bytes hold zeros only; ``before`` bytes that are not zeros stand in front."""
+        whole = b"".join([b"\xff" * (before % size), *[span.data for span in self.items]])
+        parts = [whole[at : at + size] for at in range(0, len(whole), size)]
+        return sum(1 for part in parts if not any(part))
+
+    def py_records_crc(self) -> int:
+        """``records_crc`` for Python."""
+        return self.records_crc()
+
+    def py_zero_parts(self, before: int, size: int) -> int:
+        """``zero_parts`` for Python."""
+        if not _number(size):
+            raise ValueError("size must be at least 1")
+        return self.zero_parts(_number(before), size)
 
     def data_at(self, span: int) -> Bytes:
         """The bytes of one span."""

@@ -32,6 +32,7 @@ cdef extern from "_native/memory.h":
     void record_seal(uint8_t*) noexcept nogil
     size_t record_size(const uint8_t*, size_t) noexcept nogil
     bint record_valid(const uint8_t*, size_t) noexcept nogil
+    void record_make(uint8_t*, const uint8_t*, size_t) noexcept nogil
 
 raftx_crc_init()
 
@@ -265,6 +266,10 @@ cdef class Buffer:
         cdef bytes b = bytes(data)
         self.put(<const uint8_t*>PyBytes_AS_STRING(b), PyBytes_GET_SIZE(b))
 
+    def py_clear(self):
+        """Drop all; the memory stays for what comes next."""
+        self.clear()
+
 
 cdef class Spans:
     """Pieces of blocks in order, each holding a reference."""
@@ -295,6 +300,13 @@ cdef class Spans:
         block_unref(block)
         return 0
 
+    cdef int push_shared(self, Spans other, size_t span) except -1 nogil:
+        check_index(span, other.count)
+        return self.push(
+            other.items[span].block, other.items[span].data, other.items[span].size, other.items[span].first,
+            other.items[span].count,
+        )
+
     cdef int take(self, Spans other) except -1 nogil:
         cdef size_t i
         cdef Span* span
@@ -312,6 +324,37 @@ cdef class Spans:
         self.count, other.count = other.count, self.count
         self.size, other.size = other.size, self.size
         self.capacity, other.capacity = other.capacity, self.capacity
+
+    cdef uint32_t records_crc(self) noexcept nogil:
+        cdef uint32_t crc = 0
+        cdef size_t i, at, step
+        for i in range(self.count):
+            at = 0
+            while at < self.items[i].size:
+                step = record_size(self.items[i].data + at, self.items[i].size - at)
+                if not step:
+                    return crc
+                crc = raftx_crc32(crc, self.items[i].data + at, 4)
+                at += step
+        return crc
+
+    cdef size_t zero_parts(self, size_t before, size_t size) noexcept nogil:
+        cdef size_t i, at, step, count = 0, place = before % size
+        cdef const uint8_t* p
+        # Invariant: of the part that is not at its end yet, everything is zero
+        cdef bint zero = False
+        for i in range(self.count):
+            p = self.items[i].data
+            at = 0
+            while at < self.items[i].size:
+                step = min(size - place, self.items[i].size - at)
+                # Each byte equals the next one, and the first is zero.
+                zero = (zero or not place) and p[at] == 0 and memcmp(p + at, p + at + 1, step - 1) == 0
+                at += step
+                place = (place + step) % size
+                if not place:
+                    count += zero
+        return count + (zero and place != 0)
 
     cdef const uint8_t* data_at(self, size_t span) noexcept nogil:
         check_index(span, self.count)
@@ -361,6 +404,46 @@ cdef class Spans:
         self.push_copy(
             <const uint8_t*>PyBytes_AS_STRING(b), PyBytes_GET_SIZE(b), integer(first), integer(entries)
         )
+
+    def py_push_record(self, data):
+        """Append the record of an entry of kind, index and term 0 with these bytes, or those of a Buffer.
+
+        Raises OverflowError.
+        """
+        cdef const uint8_t[::1] view
+        cdef const uint8_t* start = NULL
+        cdef size_t size
+        cdef Block* block
+        if isinstance(data, Buffer):
+            start = (<Buffer>data).data
+            size = (<Buffer>data).size
+        elif data is None:
+            raise TypeError("data must be bytes, or a Buffer")
+        else:
+            view = data
+            size = view.shape[0]
+            if size:
+                start = &view[0]
+        if size > <size_t>1 << 31:
+            raise OverflowError("data of an entry must not exceed 2^31 bytes")
+        block = block_new(ENTRY_HEADER + size)
+        record_make(block_data(block), start, size)
+        block.used = ENTRY_HEADER + size
+        try:
+            self.push(block, block_data(block), block.used, 0, 1)
+        finally:
+            block_unref(block)
+
+    def py_records_crc(self):
+        """CRC-32 over the checksums of the records, in order; as far as they are whole."""
+        return self.records_crc()
+
+    def py_zero_parts(self, before, size):
+        """How many parts of ``size`` bytes hold zeros only; ``before`` bytes that are not zeros stand in front."""
+        cdef size_t ahead = integer(before), each = integer(size)
+        if not each:
+            raise ValueError("size must be at least 1")
+        return self.zero_parts(ahead, each)
 
     def py_clear(self):
         """Drop all."""
@@ -457,11 +540,15 @@ cdef class Entry:
         return out
 
     @staticmethod
-    def data_of(record):
-        """The data of one whole and valid record, where they are: a view of it. Raises FrameError."""
+    def data_of(record, checked=True):
+        """The data of one whole and valid record, where they are: a view of it. Raises FrameError.
+
+        Without ``checked`` its crc is not looked at: for who has another one of the data.
+        """
         cdef const uint8_t[::1] view = record
+        cdef bint verify = checked
         cdef size_t size = view.shape[0], step = record_size(&view[0], size) if size else 0
-        if not step or step != size or not record_valid(&view[0], step):
+        if not step or step != size or (verify and not record_valid(&view[0], step)):
             raise FrameError("records")
         return memoryview(record)[ENTRY_HEADER:]
 

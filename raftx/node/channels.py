@@ -296,13 +296,9 @@ class CommandQueue(Handoff):
         """The courier wants chunks of a snapshot from ``to``."""
         return self.py_put(None, ROW_ASK, to, index, term, tag, first, count)
 
-    def give(self, to: int, index: int, term: int, tag: int, number: int, record: bytes | None) -> bool:
-        """The courier has read a chunk for ``to``; None: it does not have that snapshot. The row's one span."""
-        if record is None:
-            return self.py_put(None, ROW_GIVE, to, index, term, tag, number, 1)
-        spans = Spans()
-        spans.py_push(record)
-        return self.py_put(spans, ROW_GIVE, to, index, term, tag, number, 0)
+    def give(self, to: int, index: int, term: int, tag: int, number: int, chunk: Spans | None) -> bool:
+        """The courier has read a chunk for ``to``, one record, which moves; None: it does not have that snapshot."""
+        return self.py_put(chunk, ROW_GIVE, to, index, term, tag, number, 1 if chunk is None else 0)
 
     def arrived(self, record: bytes, index: int, term: int) -> bool:
         """The file of a snapshot that was offered is here; ``record`` is what tells the core of it: the row's span."""

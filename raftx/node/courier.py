@@ -22,7 +22,6 @@ from ..report import report
 from ..storage import snapshot_format
 from ..storage.in_use import by_node
 from ..storage.snapshot_format import CHUNK, CHUNK_BYTES, CHUNK_BYTES_MIN, Descriptor
-from ..types import ENTRY_NORMAL
 from .channels import CommandQueue
 from .rows import ROW_CHUNK, ROW_OFFER, ROW_WANTED
 from .status import TransferStatus
@@ -71,7 +70,7 @@ class Fetch:
         self.source = source
         self.tag = tag_of(descriptor)
         #: the next chunk to ask for
-        self.next = receiver.missing()
+        self.next: int = receiver.missing()
         #: when each of those was asked for that have not arrived
         self.asked: dict[int, int] = {}
         #: whether one has arrived
@@ -93,6 +92,19 @@ class Fetch:
         if self.trip < LONG_TRIP_NS:
             return 1
         return max(2, min(WINDOW_MAX, IN_FLIGHT_NS // max(self.gap, 1)))
+
+    def wanted(self) -> int:
+        """How many to ask for now, from ``next`` on: several at once, for a request costs both sides much.
+
+        0 while more than half of what may be under way is so.
+        """
+        chunks: int = self.descriptor.chunks
+        missing: int = self.receiver.missing()
+        self.next = max(self.next, missing)
+        last = min(chunks, missing + self.window())
+        if last < chunks and self.next - missing > (last - missing) // 2:
+            return 0
+        return max(0, last - self.next)
 
     def came(self, now: int, asked: int) -> None:
         """A chunk that was asked for then has arrived."""
@@ -367,7 +379,7 @@ class Courier:
             if member == fetch.source:
                 self.give_up(f"{member} does not have it (any more)")
             return
-        chunk = Entry.data_of(record)
+        chunk = Entry.data_of(record, checked=False)  # ``put`` checks the chunk itself
         try:
             fetch.receiver.put(number, chunk)
         except (SnapshotDamaged, UsageError):
@@ -401,8 +413,7 @@ class Courier:
             return
         if now < fetch.not_before:
             return
-        fetch.next = max(fetch.next, missing)
-        count = min(chunks, missing + fetch.window()) - fetch.next
+        count = fetch.wanted()
         if count > 0:
             self.ask(count)
             for number in range(fetch.next, fetch.next + count):
@@ -490,7 +501,7 @@ class Courier:
             return
         for number in range(first, min(first + min(count, SERVED), reader.descriptor.chunks)):
             try:
-                chunk = reader.chunk(number)
+                chunk = reader.record(number)
             except Exception as error:
                 self.complain(
                     f"cannot serve the snapshot of entry {index}: {error}. Another one is made as soon as something "
@@ -501,7 +512,7 @@ class Courier:
                 self.say(self.commands.give, to, index, term, tag, number, None)
                 return
             self.served += 1
-            self.say(self.commands.give, to, index, term, tag, number, Entry(0, 0, chunk, ENTRY_NORMAL).encode())
+            self.say(self.commands.give, to, index, term, tag, number, chunk)
 
     def reader(self, index: int, term: int, tag: int) -> Any:
         """The open file of a snapshot that the storage has, or had when it was asked for first; None without one."""

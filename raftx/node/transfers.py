@@ -149,7 +149,7 @@ class Transfers:
         self.out.set_answer(FLAG_REJECT if refused else 0, 0, tag)
         if not refused:
             self.spans.clear()
-            self.spans.push_copy(spans.data_at(span), spans.size_at(span), number, 1)
+            self.spans.push_shared(spans, span)
             self.out.set_spans(self.spans, 1)
             return 0
         slot = self.core.tracker.peers.slot_of(to)

@@ -62,7 +62,8 @@ class MemoryFile:
         return len(self.data)
 
     def py_read_at(self, buffer: Buffer, size: int, position: int) -> int:
-        """Read up to ``size`` bytes into ``buffer``, which is empty before."""
+        """Read up to ``size`` bytes into ``buffer``, in place of what was there."""
+        buffer.py_clear()
         buffer.py_put(bytes(self.data[position : position + size]))
         return 0
 
@@ -82,7 +83,7 @@ class MemoryFile:
         """Nothing is to be done."""
         return 0
 
-    def py_write_out(self, position: int, size: int) -> int:
+    def py_write_out(self, position: int, size: int, behind: int | None = None) -> int:
         """Nothing is to be done."""
         return 0
 

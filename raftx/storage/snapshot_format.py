@@ -5,6 +5,7 @@ Every byte is described in docs/snapshots.md. No file is touched here.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 import struct
@@ -80,12 +81,12 @@ class Descriptor:
     #: bytes of the node's own state, which stands in front
     node_size: int = 0
 
-    @property
+    @functools.cached_property
     def name(self) -> str:
         """Its file."""
         return name_of_place(self.term, self.index)
 
-    @property
+    @functools.cached_property
     def chunks(self) -> int:
         """How many there are; all but the last hold ``chunk_bytes``."""
         return -(-self.stored // self.chunk_bytes)
@@ -98,12 +99,12 @@ class Descriptor:
         """Where a chunk begins in the file."""
         return self.head_bytes + number * (CHUNK.size + self.chunk_bytes)
 
-    @property
+    @functools.cached_property
     def head_bytes(self) -> int:
         """Bytes before the first chunk."""
         return head_bytes(len(encode_members(self.conf_state, self.addresses, self.joined)))
 
-    @property
+    @functools.cached_property
     def file_bytes(self) -> int:
         """Length of the whole file."""
         return self.head_bytes + self.chunks * CHUNK.size + self.stored

@@ -18,6 +18,8 @@ from .snapshots import STEP, check_done
 
 #: Bytes between two syncs: what a power cut may take of what has arrived. Most of it is written out by then.
 SYNC_STEP = 4 << 20
+#: Bytes that may be on their way to the disk while more arrive. A sync of the log may have to wait for them.
+AHEAD = 1 << 20
 
 
 class SnapshotReceiver:
@@ -139,7 +141,7 @@ class SnapshotReceiver:
     def _write_out(self, file: File, end: int) -> None:
         """Chunks come in order, but for a few: what is in the file up to there need not wait for the sync."""
         while end - self._written_out >= STEP:
-            self._check_synced(file.py_write_out(self._written_out, STEP))
+            self._check_synced(file.py_write_out(self._written_out, STEP, AHEAD))
             self._written_out += STEP
 
     def _check_synced(self, code: int) -> None:

@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from .._native.files import Directory, File
-from .._native.memory import Buffer
+from .._native.layout import ENTRY_HEADER
+from .._native.memory import Buffer, Spans
 from ..errors import SnapshotDamaged, StorageError, StorageFailed, UsageError
 from . import snapshot_format as form
 from .snapshot_format import DAMAGED, NEW, Descriptor
@@ -204,6 +205,8 @@ class SnapshotReader:
         self.name = name
         self._anywhere = anywhere
         self._is_closed = False
+        #: what is read comes through it: it is used again, for memory that is new costs more than what is read
+        self._buffer = Buffer()
         try:
             self._file = directory.open_file(name, readonly=True)
         except OSError as error:
@@ -298,18 +301,30 @@ class SnapshotReader:
         return self.descriptor
 
     def chunk(self, number: int) -> bytes:
-        """A chunk as it stands in the file, checked: what another member is sent. Raises UsageError for none."""
-        if not 0 <= number < self.descriptor.chunks:
-            raise UsageError(f"number must be in 0..{self.descriptor.chunks - 1}, not {number!r}")
+        """A chunk as it stands in the file, checked. Raises UsageError for none."""
+        self._check_number(number)
         chunk = self._read(self.descriptor.place_of(number), form.CHUNK.size + self.descriptor.length_of(number))
         form.check_chunk(self.descriptor, number, chunk)
         return chunk
+
+    def record(self, number: int) -> Spans:
+        """The same as what a member is sent: one span, the record of an entry whose data are the chunk."""
+        self._check_number(number)
+        self._fetch(self.descriptor.place_of(number), form.CHUNK.size + self.descriptor.length_of(number))
+        spans = Spans()
+        spans.py_push_record(self._buffer)
+        form.check_chunk(self.descriptor, number, memoryview(spans.pieces()[0])[ENTRY_HEADER:])
+        return spans
 
     def close(self) -> None:
         """Release the file; may be called twice."""
         self._is_closed = True
         self._rest = b""
         self._file.close()
+
+    def _check_number(self, number: int) -> None:
+        if not 0 <= number < self.descriptor.chunks:
+            raise UsageError(f"number must be in 0..{self.descriptor.chunks - 1}, not {number!r}")
 
     def _head(self) -> Descriptor:
         # Most headers end in the first block; what is behind it belongs to chunks then.
@@ -325,11 +340,13 @@ class SnapshotReader:
         return found
 
     def _read(self, position: int, size: int) -> bytes:
-        buffer = Buffer()
-        code = self._file.py_read_at(buffer, size, position)
+        self._fetch(position, size)
+        return self._buffer.tobytes()
+
+    def _fetch(self, position: int, size: int) -> None:
+        code = self._file.py_read_at(self._buffer, size, position)
         if code:
             raise StorageError(f"cannot read {self.name}: {_text(code)}")
-        return buffer.tobytes()
 
     def _stored(self) -> Iterator[bytes]:
         for number in range(self.descriptor.chunks):

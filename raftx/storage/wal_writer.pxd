@@ -3,16 +3,15 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from .._native.memory cimport Buffer, Spans
 from .._native.files cimport Directory, File
 from .._native.threads cimport Clock, Event, Runner
-from . cimport wal_header, wal_reader, wal_room
+from . cimport wal_header, wal_room
 from .reserve cimport Reserve
+from .wal_batch cimport Batch
 from .writes cimport BaseQueue, DiskGauges, WriteQueue
 
 cdef int WAIT
 cdef int RESERVE_CODE, RESERVE_FAILED, RESERVE_MAKING, RESERVE_READY, RESERVE_TROUBLE
-cdef uint32_t BATCH_IN_DOUBT, ENTRY_SNAPSHOT, KIND_ENTRIES, KIND_RESTORE, MARK_SLOTS
-cdef uint64_t BATCH_HEADER, BLOCK, SECTOR, ZERO_BELOW, ZERO_STEP
-cdef uint64_t BATCH_COUNT_AT, BATCH_CRC_AT, BATCH_KIND_AT, BATCH_RECORDS_CRC_AT, BATCH_ZEROS_AT
-cdef uint64_t ENTRY_HEADER, RECORD_INDEX, RECORD_KIND, RECORD_LENGTH
+cdef uint32_t BATCH_IN_DOUBT, KIND_ENTRIES, MARK_SLOTS
+cdef uint64_t BLOCK, SECTOR, ZERO_BELOW, ZERO_STEP
 cdef int64_t OPERATION_WRITE, OPERATION_SYNC, OPERATION_ZERO, OPERATION_SEGMENT, OPERATION_MARK, OPERATION_PLACE
 cdef int64_t ASK_NS, CHECK_NS, MARK_IDLE_NS, PAUSE_NS
 cdef int STEP_NONE, STEP_CLAIM, STEP_CREATE, STEP_MAKE_DURABLE, STEP_FIT, STEP_MARK_SYNC, STEP_HEAD
@@ -26,7 +25,6 @@ cdef class Wal(Runner):
     cdef readonly uint32_t previous_crc
     cdef readonly int64_t failed
     cdef readonly uint64_t base, restored, oldest, kept_from, first, last_index
-    cdef uint64_t staged_last, staged_highest, staged_base
     cdef readonly uint64_t batches, bytes_written
     cdef readonly bint marking, unsettled, is_new
     cdef readonly int step
@@ -34,7 +32,8 @@ cdef class Wal(Runner):
     cdef uint64_t handed
     cdef int64_t started, again, written_at, next_check
     cdef Directory directory
-    cdef Buffer staging, segment_header, staged_header, slot, highest
+    cdef Batch batch
+    cdef Buffer segment_header, slot, highest
     cdef Clock clock, stopwatch
     cdef public int64_t spin_ns
     cdef WriteQueue queue
@@ -51,7 +50,6 @@ cdef class Wal(Runner):
     cdef bint is_stopped(self) noexcept nogil
     cdef int stage(self, uint32_t kind, uint64_t term, uint64_t vote, uint64_t commit, uint32_t flags,
                    Spans spans) except -1 nogil
-    cdef int note_indexes(self, uint64_t length) except -1 nogil
     cdef int seal(self) noexcept nogil
     cdef int note_durable(self) noexcept nogil
     cdef int take_base(self) except -1 nogil

@@ -15,11 +15,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .._native.files import WAIT, File
-from .._native.layout import ENTRY_HEADER, RECORD_INDEX, RECORD_KIND, RECORD_LENGTH
 from .._native.memory import Buffer, Spans
 from .._native.threads import Clock, Event, Runner
-from ..types import ENTRY_SNAPSHOT
-from . import wal_header, wal_reader, wal_room
+from . import wal_header, wal_room
 from .protocol import (
     RESERVE_CODE,
     RESERVE_FAILED,
@@ -28,17 +26,11 @@ from .protocol import (
     RESERVE_TROUBLE,
 )
 from .reserve import Reserve
+from .wal_batch import Batch
 from .wal_format import (
-    BATCH_COUNT_AT,
-    BATCH_CRC_AT,
-    BATCH_HEADER,
     BATCH_IN_DOUBT,
-    BATCH_KIND_AT,
-    BATCH_RECORDS_CRC_AT,
-    BATCH_ZEROS_AT,
     BLOCK,
     KIND_ENTRIES,
-    KIND_RESTORE,
     MARK_SLOTS,
     OPERATION_MARK,
     OPERATION_PLACE,
@@ -84,7 +76,7 @@ class Wal(Runner):
 
     Three things end a round before what is under way is done: something is short (it is tried again from ``again`` on),
     the reserve's loop is making the segment that is needed, or the disk has not finished (WAIT). The batch stays in
-    ``staging`` and ``step`` where it is; nothing that comes after it is taken from the engine meanwhile.
+    ``batch`` and ``step`` where it is; nothing that comes after it is taken from the engine meanwhile.
     """
 
     def __init__(self, file: File, mark: File, reserve: Reserve, head: bytes, owner: Owner) -> None:
@@ -110,15 +102,10 @@ class Wal(Runner):
         self.first = 1
         #: of the last entry that is durable
         self.last_index = 0
-        #: of the batch under way: the last index and the highest one that counts; 0 without entries
-        self.staged_last = self.staged_highest = 0
-        #: the log begins anew behind this index with the batch under way, 0: it does not; and the header that says so
-        self.staged_base = 0
-        self.staged_header = Buffer()
         #: one slot of the mark
         self.slot = Buffer()
         self.slot.py_put(encode_mark(Mark(0, 0, 0, 0), 0, owner))
-        self.staging = Buffer(BLOCK)
+        self.batch = Batch()
         self.clock = Clock()
         self.segment = self.batch_number = self.incarnation = 0
         self.write_offset = BLOCK
@@ -251,7 +238,7 @@ class Wal(Runner):
         self.written_at = ended
         self.gauges.syncs += 1
         self.gauges.written = self.bytes_written
-        self.gauges.entries += self.staging.get_u32(BATCH_COUNT_AT)
+        self.gauges.entries += self.batch.count
         self.gauges.sync_ns += ended - self.started
         self.look_at_room()
         self.gauges.set_durable(number)
@@ -316,48 +303,22 @@ class Wal(Runner):
     # --- one batch -------------------------------------------------------------------------------
 
     def stage(self, kind: int, term: int, vote: int, commit: int, flags: int, spans: Spans) -> int:
-        """Begin a batch: it stands in ``staging`` until it is durable."""
+        """Begin a batch: it stands in ``batch`` until it is durable."""
         if self.bases.waiting():
             self.take_base()
-        self.staging.clear()
-        self.staging.fill(BATCH_HEADER)
-        self.staging.put_spans(spans)
-        length = self.staging.size - BATCH_HEADER
-        wal_header.fill_batch(self.staging, length, term, vote, commit, flags)
-        self.staging.set_u32(BATCH_RECORDS_CRC_AT, self.staging.records_crc(BATCH_HEADER, length))
-        self.staging.set_u32(BATCH_COUNT_AT, self.staging.check_records(BATCH_HEADER, length, False))
-        self.staging.set_u32(BATCH_ZEROS_AT, wal_reader.count_zero_sectors(self.staging, self.staging.size))
-        self.note_indexes(length)
-        if self.staged_base != 0:
-            kind = KIND_RESTORE
-        self.staging.set_u32(BATCH_KIND_AT, kind)
-        self.staging.pad(BLOCK)
-        end = wal_room.end_for(self.size, self.reserve.segment_bytes, kind, self.staging.size)
-        if self.write_offset + self.staging.size > end:
+        self.batch.fill(spans, kind, self.segment_header)
+        self.batch.describe(term, vote, commit, flags)
+        end = wal_room.end_for(self.size, self.reserve.segment_bytes, self.batch.kind, self.batch.size)
+        if self.write_offset + self.batch.size > end:
             self.plan_segment()
             self.step = STEP_CLAIM
         else:
             self.seal()
         return 0
 
-    def note_indexes(self, length: int) -> int:
-        """Where the log ends after the batch under way, the highest index in it, and whether the log begins anew."""
-        self.staged_last = self.staged_highest = self.staged_base = 0
-        at = BATCH_HEADER
-        while at < BATCH_HEADER + length:
-            self.staged_last = self.staging.get_u64(at + RECORD_INDEX)
-            if self.staging.get_u32(at + RECORD_KIND) & 0xFF == ENTRY_SNAPSHOT:
-                self.staged_base = self.staged_last
-                self.staged_highest = 0
-                wal_header.put_behind(self.segment_header, self.staging, at, self.staged_header)
-            else:
-                self.staged_highest = max(self.staged_highest, self.staged_last)
-            at += ENTRY_HEADER + self.staging.get_u32(at + RECORD_LENGTH)
-        return 0
-
     def seal(self) -> int:
         """The batch has its place: fill in what depends on it, and the checksum."""
-        wal_header.seal_batch(self.staging, self.previous_crc, self.batch_number + 1, self.incarnation, self.segment)
+        wal_header.seal_batch(self.batch.head, self.previous_crc, self.batch_number + 1, self.incarnation, self.segment)
         self.step = STEP_WRITE
         return 0
 
@@ -383,22 +344,23 @@ class Wal(Runner):
         """One step of a batch that has its place: 0 and ``step`` is the next one, or -errno, or WAIT."""
         code = 0
         if self.step == STEP_WRITE:
-            code = self.file.write_at(self.staging, 0, self.staging.size, self.write_offset)
+            code = self.batch.write(self.file, self.write_offset)
             if code == 0:
                 self.step = STEP_ZERO
         elif self.step == STEP_ZERO:
-            code = self.zero_ahead(self.write_offset + self.staging.size)
+            code = self.zero_ahead(self.write_offset + self.batch.size)
             if code == 0:
                 self.step = STEP_SYNC
         elif self.step == STEP_SYNC:
             code = self.file.datasync()
             if code == 0:
-                self.write_offset += self.staging.size
+                self.write_offset += self.batch.size
                 self.batch_number += 1
-                self.previous_crc = self.staging.get_u32(BATCH_CRC_AT)
+                self.previous_crc = self.batch.crc()
                 self.batches += 1
-                self.bytes_written += self.staging.size
+                self.bytes_written += self.batch.size
                 self.note_durable()
+                self.batch.clear()
                 self.step = STEP_MARK if self.marking else STEP_NONE
         elif self.step == STEP_MARK:
             code = self.put_mark(self.batch_number % MARK_SLOTS)
@@ -414,20 +376,20 @@ class Wal(Runner):
 
     def note_durable(self) -> int:
         """The entries of the batch are in this segment, and alone count when the log begins anew."""
-        if self.staged_base != 0:
-            self.base = self.restored = self.staged_base
-            self.segment_header.swap(self.staged_header)
+        if self.batch.base != 0:
+            self.base = self.restored = self.batch.base
+            self.segment_header.swap(self.batch.header)
             for segment in range(self.oldest, self.segment + 1):
                 self.highest.set_u64(8 * (segment - self.first), 0)
-        if self.staged_last != 0:
-            self.last_index = self.staged_last
+        if self.batch.last != 0:
+            self.last_index = self.batch.last
             at = 8 * (self.segment - self.first)
-            self.highest.set_u64(at, max(self.highest.get_u64(at), self.staged_highest))
+            self.highest.set_u64(at, max(self.highest.get_u64(at), self.batch.highest))
         return 0
 
     def zero_ahead(self, end: int) -> int:
         """Write zeros behind ``end`` when a small batch has used up those that were there. 0 or -errno."""
-        if end <= self.zeroed_to or self.staging.size >= ZERO_BELOW:
+        if end <= self.zeroed_to or self.batch.size >= ZERO_BELOW:
             return 0
         target = min(self.size, max(end, max(self.zeroed_to, self.write_offset) + ZERO_STEP))
         if target > end:
@@ -483,7 +445,7 @@ class Wal(Runner):
             if code == 0:
                 self.step = STEP_FIT
         elif self.step == STEP_FIT:
-            code = self.fit(BLOCK + self.staging.size)
+            code = self.fit(BLOCK + self.batch.size)
         elif self.step == STEP_MARK_SYNC:
             code = self.sync_late_mark()
             if code == 0:

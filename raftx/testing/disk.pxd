@@ -1,5 +1,5 @@
 from libc.stdint cimport int64_t, uint64_t
-from .._native.memory cimport Buffer
+from .._native.memory cimport Buffer, Spans
 from .._native.files cimport Directory, File
 
 cdef int WAIT
@@ -16,6 +16,7 @@ cdef class SimFile(File):
     cdef readonly object disk, content, life
     cdef readonly str called
     cdef int write_at(self, Buffer buffer, size_t offset, size_t size, uint64_t position) noexcept with gil
+    cdef int write_parts(self, Buffer head, Spans spans, size_t zeros, uint64_t position) noexcept with gil
     cdef int read_at(self, Buffer buffer, size_t size, uint64_t position) except? -4096 with gil
     cdef int zero(self, uint64_t position, uint64_t size) noexcept with gil
     cdef int datasync(self) noexcept with gil

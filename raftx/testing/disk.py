@@ -22,7 +22,7 @@ from pathlib import Path
 from threading import RLock
 
 from .._native.files import SPARE_NAME, WAIT, Directory, File, segment_name
-from .._native.memory import Buffer
+from .._native.memory import Buffer, Spans
 from ..errors import IN_USE, UsageError, WrongDirectory
 from ..storage.disk import Disk
 from .chances import Chances, Failure
@@ -476,6 +476,13 @@ class SimFile(File):
         except BaseException as error:
             return self.disk.broke(error)
 
+    def write_parts(self, head: Buffer, spans: Spans, zeros: int, position: int) -> int:
+        """Write a buffer, what stands in spans, and zero bytes; 0 or -errno."""
+        try:
+            return self.put(position, head.tobytes() + spans.tobytes() + bytes(zeros))
+        except BaseException as error:
+            return self.disk.broke(error)
+
     def zero(self, position: int, size: int) -> int:
         """Write zero bytes; 0 or -errno."""
         try:
@@ -673,7 +680,7 @@ class SimFile(File):
         """Write at ``position``; 0 or -errno."""
         return self.put(position, bytes(data))
 
-    def py_write_out(self, position: int, size: int) -> int:
+    def py_write_out(self, position: int, size: int, behind: int | None = None) -> int:
         """Writing out begins; it may fail as a sync does, and makes nothing durable. 0 or -errno."""
         with self.disk._lock:
             code = self.begin("sync")

@@ -42,7 +42,7 @@ class Platter:
         self.lock = threading.RLock()
         self.off = False
         disk = module(impl, "_native.files")
-        for name in ("write_at", "zero", "create", "allocate", "datasync"):
+        for name in ("write_at", "write_parts", "zero", "create", "allocate", "datasync"):
             watched = self.watched(name, getattr(disk.File, name))
             monkeypatch.setattr(disk.File, name, watched)
             if name == "datasync":

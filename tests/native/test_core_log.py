@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import random
 import struct
 import zlib
 from typing import Any
@@ -80,6 +81,55 @@ def test_data_of_one_record(core: Any) -> None:
         for wrong in (record + record, record[:-1], record + b"x", b"", bytes([record[0] ^ 1]) + record[1:]):
             with pytest.raises(core.FrameError):
                 core.Entry.data_of(wrong)
+
+
+def test_data_of_a_record_that_is_not_checked(core: Any) -> None:
+    """Its crc is not looked at; its length is."""
+    record = core.Entry(7, 3, bytes(range(256)) * 20, 1).encode()
+    for at in (0, 3, 40, len(record) - 1):
+        flipped = bytearray(record)
+        flipped[at] ^= 1
+        assert core.Entry.data_of(bytes(flipped), checked=False) == flipped[32:]
+    for wrong in (record + record, record[:-1], record + b"x", b"", record[:31]):
+        with pytest.raises(core.FrameError):
+            core.Entry.data_of(wrong, checked=False)
+
+
+@pytest.mark.parametrize("size", [*range(40), 223, 224, 255, 256, 257, 383, 384, 4095, 131080, 131081])
+def test_a_record_that_is_made_of_bytes(core: Any, size: int) -> None:
+    """It is that of an entry without kind, index and term."""
+    data = random.Random(size).randbytes(size)
+    spans = core.Spans()
+    spans.py_push_record(data)
+    spans.py_push_record(memoryview(bytearray(data)))
+    record = core.Entry(0, 0, data).encode()
+    assert [bytes(piece) for piece in spans.pieces()] == [record, record]
+    assert len(spans) == 2 and spans.size == 2 * len(record)
+    for wrong in ("text", 1, None):
+        with pytest.raises((TypeError, BufferError)):
+            spans.py_push_record(wrong)
+
+
+def test_what_a_log_says_of_records(core: Any) -> None:
+    """The crc over their own, and how many sectors hold zeros only, wherever one piece ends and the next begins."""
+    rng = random.Random(3)
+    for _ in range(200):
+        bodies = [
+            core.Entry(1, 1, rng.choice((bytes, rng.randbytes))(rng.choice((0, 1, 9, 600, 1500)))).encode()
+            for _ in range(rng.randrange(1, 9))
+        ]
+        spans = core.Spans()
+        cut = rng.randrange(len(bodies) + 1)
+        for piece in (b"".join(bodies[:cut]), b"".join(bodies[cut:])):
+            spans.py_push(piece)
+        assert spans.py_records_crc() == zlib.crc32(b"".join([body[:4] for body in bodies]))
+        for before in (0, 96, 511, 512, 700):
+            whole = b"x" * before + b"".join(bodies)
+            parts = [whole[at : at + 512] for at in range(before // 512 * 512, len(whole), 512)]
+            assert spans.py_zero_parts(before, 512) == sum(not any(part) for part in parts), (before, cut)
+    assert core.Spans().py_records_crc() == core.Spans().py_zero_parts(96, 512) == 0
+    with pytest.raises(ValueError, match="size"):
+        core.Spans().py_zero_parts(0, 0)
 
 
 def test_decode_all_refuses_every_flip_and_cut(core: Any) -> None:

@@ -93,12 +93,65 @@ def test_file_writes_bytes_where_they_are(file, tmp_path):
     assert file.py_write(b"x", 0) == -errno.EBADF
 
 
+def test_file_writes_pieces_one_after_the_other(disk, file, core, tmp_path):
+    head = buffer_of(core, b"head")
+    spans = core.Spans()
+    for piece in (b"one", b"", b"four" * 3):
+        spans.py_push(piece)
+    assert file.py_write_parts(head, spans, 5, 2) == 0
+    expected = b"\0\0head" + b"one" + b"four" * 3 + bytes(5)
+    assert (tmp_path / "data").read_bytes() == expected
+    spans.py_clear()
+    assert file.py_write_parts(core.Buffer(), spans, 0, 1 << 20) == 0
+    assert file.size() == len(expected)
+    assert file.py_write_parts(head, spans, 65536, 0) == 0
+    assert (tmp_path / "data").read_bytes() == b"head" + bytes(65536)
+    assert file.py_write_parts(head, spans, 65537, 0) == -errno.EINVAL
+    for _ in range(disk.PARTS_MAX):
+        spans.py_push(b"a piece")
+    assert file.py_write_parts(head, spans, 0, 0) == 0
+    assert (tmp_path / "data").read_bytes().startswith(b"head" + b"a piece" * disk.PARTS_MAX)
+    spans.py_push(b"one more")
+    assert file.py_write_parts(head, spans, 0, 0) == -errno.EINVAL
+    for arguments, error in (((b"head", spans, 0, 0), TypeError), ((head, [], 0, 0), TypeError)):
+        with pytest.raises(error):
+            file.py_write_parts(*arguments)
+    with pytest.raises(OverflowError):
+        file.py_write_parts(head, spans, -1, 0)
+    spans.py_clear()
+    file.fail_after = 0
+    assert file.py_write_parts(head, spans, 0, 0) == -errno.EIO
+    file.fail_after = -1
+    file.close()
+    assert file.py_write_parts(head, spans, 0, 0) == -errno.EBADF
+
+
+def test_file_writes_large_pieces(file, core, tmp_path):
+    """A call of the system may write a part of them; it goes on where that ends."""
+    pieces = [os.urandom(1 << 20) for _ in range(3)]
+    spans = core.Spans()
+    for piece in pieces:
+        spans.py_push(piece)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((1 << 20) + 5000, limits[1]))
+    try:
+        assert file.py_write_parts(buffer_of(core, b"head"), spans, 9, 0) == -errno.EFBIG
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert (tmp_path / "data").read_bytes() == (b"head" + b"".join(pieces))[: (1 << 20) + 5000]
+    assert file.py_write_parts(buffer_of(core, b"head"), spans, 9, 0) == 0
+    assert (tmp_path / "data").read_bytes() == b"head" + b"".join(pieces) + bytes(9)
+
+
 def test_file_is_written_out(file, tmp_path):
     """It changes nothing but when the disk gets what was written; the first range has none before it."""
     data = os.urandom(3 * 4096)
     assert file.py_write(data, 0) == 0
     for position in range(0, len(data), 4096):
         assert file.py_write_out(position, 4096) == 0
+        assert file.py_write_out(position, 4096, 8192) == 0
     assert file.py_write_out(1 << 20, 4096) == 0  # nothing is there
     assert (tmp_path / "data").read_bytes() == data
     file.fail_after = 0

@@ -199,3 +199,23 @@ def test_how_many_chunks_are_under_way(impl, gap_ms, window):
     assert fetch.window() == window
     fetch.came(now + 100_000, now)
     assert fetch.window() == 1
+
+
+@pytest.mark.parametrize(("window", "asked"), [(1, [1] * 9), (2, [2] + [1] * 7), (3, [3, 2, 2, 2]), (6, [6, 3])])
+def test_several_chunks_are_asked_for_at_once(impl, window, asked):
+    """As soon as half of what may be under way has arrived; at the end, what is left."""
+    courier = module(impl, "node.courier")
+    here = [0]
+    receiver = types.SimpleNamespace(missing=lambda: here[0])
+    fetch = courier.Fetch(types.SimpleNamespace(digest=bytes(32), chunks=9), receiver, 2, 0)
+    fetch.window = lambda: window
+    found = []
+    while here[0] < 9:
+        count = fetch.wanted()
+        if count:
+            found.append(count)
+            fetch.next += count
+        assert 0 < fetch.next - here[0] <= window
+        assert fetch.wanted() == 0
+        here[0] += 1
+    assert found == asked

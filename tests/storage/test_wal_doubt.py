@@ -227,7 +227,7 @@ def test_a_doubt_is_on_disk_before_the_mark_is_made_again(tmp_path, monkeypatch)
             return operation
 
         with monkeypatch.context() as patch:
-            for name in ("write_at", "datasync", "sync_new", "zero"):
+            for name in ("write_at", "write_parts", "datasync", "sync_new", "zero"):
                 patch.setattr(file, name, limited(getattr(file, name)))
             storage = founded(impl, path, members=[1, 2, 3], segment_bytes=SMALL, cluster=CLUSTER)
             try:

@@ -226,8 +226,8 @@ MUTANTS = (
                 WAL,
                 "            code = self.file.datasync()\n"
                 "            if code == 0:\n"
-                "                self.write_offset += self.staging.size\n",
-                "            if code == 0:\n                self.write_offset += self.staging.size\n",
+                "                self.write_offset += self.batch.size\n",
+                "            if code == 0:\n                self.write_offset += self.batch.size\n",
             ),
             Edit(
                 WAL,

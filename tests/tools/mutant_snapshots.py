@@ -135,6 +135,20 @@ MUTANTS = (
         (Edit(COURIER, "IN_FLIGHT_NS // max(self.gap, 1)", "WINDOW_MAX"),),
     ),
     Mutant(
+        "a-request-for-each-chunk",
+        0,
+        "every chunk is asked for by a request of its own",
+        CUTS,
+        (Edit(COURIER, "self.next - missing > (last - missing) // 2", "self.next >= last"),),
+    ),
+    Mutant(
+        "asks-for-more-than-is-left",
+        0,
+        "the last chunks wait until fewer are under way, though nothing follows them",
+        CUTS,
+        (Edit(COURIER, "        if last < chunks and self.next", "        if self.next"),),
+    ),
+    Mutant(
         "snapshots-without-a-rest",
         0,
         "the thread that writes a snapshot takes a core of its own for all that time",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from tests.tools.mutant_kinds import Edit, Mutant
 
 WAL = "raftx/storage/wal_writer.py"
+BATCH = "raftx/storage/wal_batch.py"
 READER = "raftx/storage/wal_reader.py"
 RESERVE = "raftx/storage/reserve.py"
 RECOVERY = "raftx/storage/recovery.py"
@@ -33,6 +34,7 @@ RECYCLING = "storage/test_recycling.py"
 FOUNDED = "storage/test_founding.py"
 RECEIVED = "storage/test_snapshot_receiver.py"
 RESTORE = "storage/test_restore.py"
+LARGE = "storage/test_wal_large.py"
 NODE = "node/test_compacted_log.py"
 
 # Nobody sees that the newest batch, which the mark names, is not there.
@@ -472,10 +474,37 @@ MUTANTS = (
         (
             Edit(
                 WAL,
-                "self.staging, at, self.staged_header)\n",
-                "self.staging, at, self.staged_header)\n                self.segment_header.swap(self.staged_header)\n",
+                "        self.batch.describe(term, vote, commit, flags)\n",
+                "        self.batch.describe(term, vote, commit, flags)\n"
+                "        if self.batch.base != 0:\n            self.segment_header.swap(self.batch.header)\n",
             ),
-            Edit(WAL, "            self.segment_header.swap(self.staged_header)\n            for", "            for"),
+            Edit(WAL, "            self.segment_header.swap(self.batch.header)\n            for", "            for"),
+        ),
+    ),
+    Mutant(
+        "large-batches-without-their-header",
+        0,
+        "the zero sectors of a large batch are counted as if it had no header: what is torn of it is damage, and "
+        "the other way round",
+        LARGE,
+        (Edit(BATCH, "zero_parts(BATCH_HEADER, SECTOR)", "zero_parts(0, SECTOR)"),),
+    ),
+    Mutant(
+        "large-batches-do-not-begin-a-log-anew",
+        0,
+        "the record of a snapshot in a large batch is one of an entry",
+        LARGE,
+        (Edit(BATCH, "                if kind == ENTRY_SNAPSHOT:\n", "                if False:\n"),),
+    ),
+    Mutant(
+        "large-batches-of-any-pieces",
+        0,
+        "a large batch of more pieces than can be written together is not copied, and its write fails",
+        LARGE,
+        (
+            Edit(
+                BATCH, "        if spans.size < LARGE or spans.count > PARTS_MAX:\n", "        if spans.size < LARGE:\n"
+            ),
         ),
     ),
     Mutant(
@@ -483,7 +512,7 @@ MUTANTS = (
         0,
         "the segments after a log has begun anew say the base of before: it does not open again",
         RESTORE,
-        (Edit(WAL, "            self.segment_header.swap(self.staged_header)\n", ""),),
+        (Edit(WAL, "            self.segment_header.swap(self.batch.header)\n", ""),),
     ),
     Mutant(
         "void-segments-stay",

@@ -68,6 +68,7 @@ SUITE = (
     "storage/test_power.py",
     "storage/test_wal.py",
     "storage/test_wal_doubt.py",
+    "storage/test_wal_large.py",
     "storage/test_wal_shortage.py",
     "storage/test_full_disk.py",
     "node/test_full_disks.py",
