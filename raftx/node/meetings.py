@@ -226,8 +226,12 @@ class Meetings:
         return self.untold == 0
 
     def introduce_if_alone(self) -> None:
-        """Nobody has led for long: others may have removed this member, and say so to whoever introduces itself."""
-        self.alone = self.alone + 1 if self.core.lead == 0 and self.begun else 0
+        """Nobody has led for long: others may have removed this member, and say so to whoever introduces itself.
+
+        Who does not campaign goes on to know its last leader, but does not hear of it.
+        """
+        led = self.core.lead != 0 and self.core.election_elapsed < self.core.election_timeout
+        self.alone = self.alone + 1 if self.begun and not led else 0
         if self.alone <= ALONE_TIMEOUTS * self.core.election_timeout:
             return
         self.alone = 0

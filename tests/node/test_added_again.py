@@ -1,8 +1,9 @@
-"""A member is removed, and its id added again with a new storage: what was met of the former is not said of it."""
+"""A member is removed: it learns of that; and of one with its id that is added again nothing is said of the former."""
 
 import contextlib
 
 from tests.helpers.meetings import begun, life
+from tests.helpers.reading import Cuts
 from tests.helpers.stepped import World
 
 
@@ -52,3 +53,20 @@ def test_what_was_remembered_of_a_former_member_is_not_said_of_the_present_one(i
     world.for_rounds(1000)
     assert is_known(slow) and world.nodes[5].failure is None
     world.close()
+
+
+def test_a_learner_that_was_removed_while_it_was_cut_off_learns_of_it(impl):
+    """It does not campaign, so it goes on to know its leader, from which nothing comes any more."""
+    storages = {id: impl.MemoryStorage(voters=[1, 2], learners=[3]) for id in (1, 2, 3)}
+    world = World(impl, 3, storages)
+    leader = world.leader()
+    world.until(lambda: begun(world.nodes.values()) and world.nodes[3].leader_id == leader.id)
+    cuts = Cuts(world)
+    cuts.members.add(3)
+    removed = leader.remove(3)
+    world.until(removed.done, 5000)
+    removed.result(0)
+    world.for_rounds(500)
+    cuts.members.clear()
+    assert world.nodes[3].leader_id == leader.id
+    world.until(lambda: isinstance(world.nodes[3].failure, impl.Removed), 5000)

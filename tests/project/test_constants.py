@@ -22,6 +22,7 @@ TWINS = [name for name, path in setup_file().COMPILED.items() if path.endswith("
 
 # What a constant is called on the other side: a name of the twin, or of raftx.types, or an expression of these.
 CALLED = {
+    "raftx._native.files.PARTS": "PARTS_MAX",
     "raftx._core.KIND_PROP": "MSG_PROP",
     "raftx._core.KIND_APP": "MSG_APP",
     "raftx._core.KIND_SNAP": "MSG_SNAP",
