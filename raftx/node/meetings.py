@@ -228,7 +228,7 @@ class Meetings:
     def introduce_if_alone(self) -> None:
         """Nobody has led for long: others may have removed this member, and say so to whoever introduces itself.
 
-        Who does not campaign goes on to know its last leader, but does not hear of it.
+        A member that does not campaign never forgets its last leader; what counts is whether it still hears of it.
         """
         led = self.core.lead != 0 and self.core.election_elapsed < self.core.election_timeout
         self.alone = self.alone + 1 if self.begun and not led else 0

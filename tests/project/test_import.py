@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import raftx
+from tests.helpers.implementations import IMPLEMENTATIONS
 from tests.helpers.paths import ROOT
 
 pytestmark = pytest.mark.once
@@ -123,11 +124,9 @@ print("started", *sorted({*sys.modules} - started))
 """
 
 
-@pytest.mark.parametrize("mode", ["pure", "compiled"])
+@pytest.mark.parametrize("mode", list(IMPLEMENTATIONS))
 def test_a_node_that_runs_imports_nothing(mode: str) -> None:
     """Nothing of raftx after it was made, nothing at all after its start."""
-    if mode == "compiled" and not raftx.COMPILED:
-        pytest.skip("this run has no compiled build (RAFTX_REQUIRE_COMPILED=1 makes that an error)")
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", USED],
         cwd=ROOT, timeout=180, capture_output=True, text=True,
