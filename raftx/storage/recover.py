@@ -35,8 +35,7 @@ BATCH = 1 << 20  # bytes of entries that are written and synced at once
 TEXT = (
     "the log of member {id} ends with entry {last} of term {term}{doubt}; it knows entries up to {commit} to be "
     "committed. To recover means to go on with exactly that, as a new cluster of {members}. What the lost members had "
-    "acknowledged beyond it is lost, and up to {uncommitted} entries that were never committed may come to "
-    "count.{notes} Look first for the survivor whose log ends last, by term, then by index (raftx wal info). Then "
+    "acknowledged beyond it is lost.{uncommitted}{notes} Look first for the survivor whose log ends last, by term, then by index (raftx wal info). Then "
     "accept that"
 )
 
@@ -138,10 +137,13 @@ def _text(old: Look, id: int, conf_state: ConfState) -> str:
     commit = max(reader.commit, base)
     count = len(conf_state.voters)
     notes = "".join([f" Note that {each}." for each in old.notes])
+    open_ones = reader.last_index - commit
+    what = "an entry that was" if open_ones == 1 else f"up to {open_ones} entries that were"
+    uncommitted = f" Besides, {what} never committed may come to count." if open_ones else ""
     members = f"member {conf_state.voters[0]} alone" if count == 1 else f"the voters {conf_state.voters}"
     return TEXT.format(
         id=id, last=reader.last_index, term=reader.last_term, commit=commit, members=members,
-        uncommitted=reader.last_index - commit, doubt=_doubted(old), notes=notes,
+        uncommitted=uncommitted, doubt=_doubted(old), notes=notes,
     )  # fmt: skip
 
 

@@ -41,7 +41,7 @@ class Address:
 def parse(url: object, field: str, *, listen: bool = False) -> Address:
     """Take an address apart. Raises ConfigError, which names ``field``, the fault and the remedy.
 
-    listen: port 0 (any) and an empty host or ``*`` (every interface) are allowed.
+    listen: port 0 (any) and every interface (an empty host, ``*``, ``0.0.0.0`` or ``[::]``) are allowed.
     """
     if not isinstance(url, str):
         raise ConfigError(f"{field} must be an address such as {EXAMPLE}, not {url!r}")
@@ -90,6 +90,8 @@ def parse(url: object, field: str, *, listen: bool = False) -> Address:
             raise wrong("the host is not an IPv4 address") from None
         if family == 6:
             raise wrong("the host must be an IPv6 address in brackets or a name")
+    if not listen and is_everywhere(host):
+        raise wrong(f"{host} is where a member listens, not where others reach it: the host must be its own")
     return Address(url, scheme, host, int(digits), family)
 
 
@@ -98,6 +100,14 @@ def _is_name(host: str) -> bool:
     try:
         return len(host if host.isascii() else host.encode("idna")) <= 253
     except UnicodeError:  # a part that is empty, or longer than 63
+        return False
+
+
+def is_everywhere(host: str) -> bool:
+    """Whether it is every interface of the machine that listens there: another one would dial itself."""
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
         return False
 
 

@@ -31,6 +31,8 @@ WRONG_PEERS = {
     "tcp://[::1]": "port is missing",
     "tcp://:5601": "host is missing",
     "tcp://*:5601": "host is missing",
+    "tcp://0.0.0.0:5601": "0.0.0.0 is where a member listens, not where others reach it",
+    "tcp6://[::]:5601": ":: is where a member listens, not where others reach it",
     "tcp://127.0.0.256:5601": "not an IPv4 address",
     "tcp://::1:5601": "IPv6 address in brackets",
     "tcp://[::1:5601": "host must be a name",
