@@ -52,6 +52,8 @@ cdef class State:
 
     cdef void reset_timeout(self) noexcept nogil
     cdef bint past_election_timeout(self) noexcept nogil
+    @cython.final
+    cdef bint is_led(self) noexcept nogil
     cdef int send(
         self, int kind, uint64_t to, uint64_t term, uint64_t index, uint64_t log_term, uint64_t commit,
         uint32_t flags, uint64_t hint, uint64_t context

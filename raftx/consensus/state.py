@@ -161,6 +161,10 @@ class State:
     def past_election_timeout(self) -> bool:
         return self.election_elapsed >= self.randomized_timeout
 
+    def is_led(self) -> bool:
+        """Whether this member leads, or has heard of its leader within an election timeout."""
+        return self.role == LEADER or (self.lead != 0 and self.election_elapsed < self.election_timeout)
+
     # --- sending ---------------------------------------------------------------------------------
 
     def send(

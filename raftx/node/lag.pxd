@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t, uint64_t
 from ..consensus.raft cimport Raft
 from .channels cimport ApplyGauges, Gauges
 
-cdef int LEADER, MSG_APP, PLACES
+cdef int MSG_APP, PLACES
 cdef int64_t HOLD_TIMEOUTS, REST_TIMEOUTS, REST_TIMEOUTS_MAX, MOST
 
 @cython.final

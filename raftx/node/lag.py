@@ -17,7 +17,7 @@ from array import array
 
 from ..config import Config
 from ..consensus.raft import Raft
-from ..types import LEADER, MSG_APP
+from ..types import MSG_APP
 from .channels import ApplyGauges, Gauges
 from .rows import PLACES
 
@@ -127,9 +127,7 @@ class Lag:
         """Put the next campaign off by a tick, if others are to go first. Before the core's tick; never for ever."""
         if self.rests > 0:
             self.rests -= 1
-        if self.core.role == LEADER or (
-            self.core.lead != 0 and self.core.election_elapsed < self.core.election_timeout
-        ):
+        if self.core.is_led():
             self.held = 0
             return 0
         if self.core.election_elapsed + 1 < self.core.randomized_timeout or self.core.tracker.is_singleton():

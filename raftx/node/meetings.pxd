@@ -59,7 +59,7 @@ cdef class Meetings:
     @cython.locals(place=int)
     cdef void unanswered(self, int slot) noexcept nogil
     cdef bint is_due(self) noexcept nogil
-    @cython.locals(slot=int, place=int, led=bint)
+    @cython.locals(slot=int, place=int)
     cdef void introduce_if_alone(self) noexcept nogil
     cdef void end_doubt(self) noexcept nogil
     cdef void heard_leader(self, uint64_t sender, bint is_member, uint64_t term) noexcept nogil

@@ -230,8 +230,7 @@ class Meetings:
 
         A member that does not campaign never forgets its last leader; what counts is whether it still hears of it.
         """
-        led = self.core.lead != 0 and self.core.election_elapsed < self.core.election_timeout
-        self.alone = self.alone + 1 if self.begun and not led else 0
+        self.alone = self.alone + 1 if self.begun and not self.core.is_led() else 0
         if self.alone <= ALONE_TIMEOUTS * self.core.election_timeout:
             return
         self.alone = 0

@@ -79,9 +79,7 @@ class Preference:
 
     def yields(self) -> bool:
         """Whether this voter's priority is not to count in an election now."""
-        if self.core.role == LEADER or (
-            self.core.lead != 0 and self.core.election_elapsed < self.core.election_timeout
-        ):
+        if self.core.is_led():
             self.leaderless = 0
             return False
         self.leaderless += 1

@@ -6,7 +6,7 @@ from ..consensus.raft cimport Raft
 from .channels cimport ApplyQueue, Gauges
 from .peers cimport PeerTable
 
-cdef int LEADER, MSG_PRE_VOTE, MSG_PRE_VOTE_RESP, PLACES
+cdef int MSG_PRE_VOTE, MSG_PRE_VOTE_RESP, PLACES
 cdef uint32_t FLAG_REJECT
 cdef int64_t TELL_TIMEOUTS, FRESH_TIMEOUTS
 
@@ -25,7 +25,6 @@ cdef class Unled:
     @cython.locals(place=int)
     cdef bint takes(self, Message m) except -1 nogil
     cdef int tell(self, Message m) except -1 nogil
-    cdef bint is_led(self) noexcept nogil
     cdef int tick(self, bint begun) except -1 nogil
     @cython.locals(
         since=int64_t, lead=uint64_t, term=uint64_t, by=int64_t, heard=int64_t, voters=int64_t, refused=int64_t,

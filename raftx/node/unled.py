@@ -13,7 +13,7 @@ from array import array
 from .._native.memory import Spans
 from .._native.outbox import Message
 from ..consensus.raft import Raft
-from ..types import FLAG_REJECT, LEADER, MSG_PRE_VOTE, MSG_PRE_VOTE_RESP
+from ..types import FLAG_REJECT, MSG_PRE_VOTE, MSG_PRE_VOTE_RESP
 from .channels import ApplyQueue, Gauges
 from .peers import PeerTable
 from .rows import PLACES
@@ -100,17 +100,11 @@ class Unled:
 
     def tell(self, m: Message) -> int:
         """A member thinks of campaigning, and this one knows a leader: the core does not answer."""
-        if not self.core.check_quorum or not self.is_led() or m.term < self.core.term:
+        if not self.core.check_quorum or not self.core.is_led() or m.term < self.core.term:
             return 0
         if self.core.tracker.peers.slot_of(m.sender) < 0 or m.sender == self.core.lead:
             return 0
         return self.core.send(MSG_PRE_VOTE_RESP, m.sender, self.core.term, 0, 0, 0, FLAG_REJECT, self.core.lead, 0)
-
-    def is_led(self) -> bool:
-        """Whether this member leads, or has heard of its leader within an election timeout."""
-        if self.core.role == LEADER:
-            return True
-        return self.core.lead != 0 and self.core.election_elapsed < self.core.election_timeout
 
     # --- what is told --------------------------------------------------------------------------------
 
@@ -119,7 +113,7 @@ class Unled:
         self.ticks += 1
         if self.quiet > 0:
             self.quiet -= 1
-        if not begun or self.is_led():
+        if not begun or self.core.is_led():
             self.without = self.gauges.unled_ms = 0
             return 0
         self.without += 1

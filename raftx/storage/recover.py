@@ -35,8 +35,8 @@ BATCH = 1 << 20  # bytes of entries that are written and synced at once
 TEXT = (
     "the log of member {id} ends with entry {last} of term {term}{doubt}; it knows entries up to {commit} to be "
     "committed. To recover means to go on with exactly that, as a new cluster of {members}. What the lost members had "
-    "acknowledged beyond it is lost.{uncommitted}{notes} Look first for the survivor whose log ends last, by term, then by index (raftx wal info). Then "
-    "accept that"
+    "acknowledged beyond it is lost.{uncommitted}{notes} Look first for the survivor whose log ends last, by term, "
+    "then by index (raftx wal info). Then accept that"
 )
 
 

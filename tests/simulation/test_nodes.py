@@ -9,11 +9,12 @@ import pytest
 
 from tests.helpers.implementations import IMPLEMENTATIONS, module
 
-# Two processes can share them: each half is given out by itself (tests/helpers/sharing.py).
-HALVES = {"compiled": (range(1000), range(1000, 2000)), "pure": (range(2025, 2050), range(2050, 2075))}
+# Processes share them: each part is given out by itself (tests/helpers/sharing.py), and takes a minute at most.
+PARTS = 8
+SEEDS = {"compiled": range(2000), "pure": range(2020, 2076)}
 SAME_STEPS = 60  # make soak ARGS=--modes compares more
 
-# What the schedules of a half have to come to, compiled: what is never reached is not judged.
+# What a thousand schedules have to come to, compiled: what is never reached is not judged.
 REACHED = {
     "done": 10_000,
     "notdone": 2000,
@@ -105,12 +106,20 @@ def results(impl, seeds):
         gc.collect()
 
 
-@pytest.mark.slow(100)
-@pytest.mark.parametrize("half", range(1 if "RAFTX_SEED" in os.environ else 2), ids="shared-{}".format)
-def test_schedules(impl, half, tell):
+def seeds_of(impl, part):
+    """Of the schedules of a mode those of one part, which are as many in each."""
+    seeds = SEEDS["compiled" if impl.COMPILED else "pure"]
+    count = len(seeds) // PARTS
+    assert count * PARTS == len(seeds)
+    return seeds[part * count : (part + 1) * count]
+
+
+@pytest.mark.slow(40)
+@pytest.mark.parametrize("part", range(1 if "RAFTX_SEED" in os.environ else PARTS), ids="shared-{}".format)
+def test_schedules(impl, part, tell):
     """A seed that fails is run again by RAFTX_SEED=... and -k test_schedules."""
     chosen = os.environ.get("RAFTX_SEED")
-    seeds = HALVES["compiled" if impl.COMPILED else "pure"][half]
+    seeds = seeds_of(impl, part)
     totals = Counter()
     for result in results(impl, [int(chosen)] if chosen else seeds):
         totals.update(result.totals)
