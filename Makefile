@@ -275,7 +275,7 @@ clean:
 	find raftx -name '*.so' -delete
 
 $(VENV)/.made:
-	@echo "setting up $(VENV): packages come from PyPI, and raftx is compiled; that takes one to three minutes, once"
+	@echo "setting up $(VENV): packages come from PyPI, and raftx is compiled; that takes a few minutes, once (four on two idle cores)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
 		|| { echo "make: $(PYTHON) is missing or older than 3.10; say which to use: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -m venv --clear $(VENV) \
@@ -307,7 +307,7 @@ $(VENV)/.plots: $(VENV)/.run
 
 # Each mode of building undoes the stamps of the others; a compiled tree is what auto hopes for.
 $(VENV)/.built-%: $(VENV)/.run $(SOURCES)
-	@echo "building raftx ($*): the first time takes a minute or two on two cores"
+	@echo "building raftx ($*): the first time takes a few minutes (four on two idle cores)"
 	@rm -f $(VENV)/.built-*
 	@RAFTX_BUILD=$* $(RUN) setup.py --quiet build_ext --inplace
 	@touch $@ $(if $(filter compiled,$*),$(VENV)/.built-auto)

@@ -75,7 +75,7 @@ def examined(
     directory: str, cluster: ClusterFile | None, own: int | None, config: Config, seconds: float
 ) -> dict[str, Any]:
     """Everything, for programs."""
-    from .. import COMPILED
+    from .. import COMPILED, _pure
 
     where = host.existing(directory)
     with scratch(where, ".raftx-doctor-") as path:
@@ -86,7 +86,9 @@ def examined(
         verdict.of_sync(latencies),
         *verdict.of_file_system(system, skipper),
         *verdict.of_limits(host.open_files(), host.free_bytes(where), host.free_memory(), config),
-        verdict.of_interpreter(host.interpreter(), COMPILED, delays),
+        verdict.of_interpreter(
+            host.interpreter(), COMPILED, delays, "" if COMPILED else _pure.why(__name__.partition(".")[0])[1]
+        ),
     ]
     members, times = others(cluster, own, findings) if cluster is not None else ([], [])
     wanted = verdict.settings(latencies, times, [] if COMPILED else delays)

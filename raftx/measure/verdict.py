@@ -110,15 +110,15 @@ def of_limits(open_files: int, free: int, memory: int | None, config: Config) ->
     return findings
 
 
-def of_interpreter(name: str, compiled: bool, delays_us: Sequence[float]) -> Finding:
-    """Whether a busy thread of Python can hold up consensus."""
+def of_interpreter(name: str, compiled: bool, delays_us: Sequence[float], why: str = "") -> Finding:
+    """Whether a busy thread of Python can hold up consensus. why: it is not compiled, or what to do about it."""
     p99 = percentile(delays_us, 0.99)
     text = (
         f"{'compiled' if compiled else 'interpreted'}, {name}; beside a busy thread Python is {shown(p99)} late (p99)"
     )
     if compiled:
         return Finding("interpreter", GOOD, text)
-    return Finding("interpreter", FAIR, text, "consensus waits for the GIL, too: install raftx with a C compiler")
+    return Finding("interpreter", FAIR, text, f"consensus waits for the GIL, too. {why}")
 
 
 def standing(id: int, joins: bool, members: Collection[int] | None) -> str:

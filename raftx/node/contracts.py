@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from importlib.machinery import EXTENSION_SUFFIXES
 from typing import Any
 
-from .. import _core
+from .. import _core, _pure
 from .._native.layout import FRAME_OVERHEAD
 from ..config import Config
 from ..errors import ConfigError, StorageError, UsageError
@@ -48,10 +48,8 @@ NO_MEMORY = (
 
 
 INTERPRETED = (
-    "node %d: raftx runs interpreted: consensus needs the GIL, and is many times slower. {} (raftx.COMPILED is False)"
+    "node %d: raftx runs interpreted: consensus needs the GIL, and is many times slower. %s (raftx.COMPILED is False)"
 )
-AS_WANTED = "That is as RAFTX_PURE says"
-REMEDY = "Install it where there is a C compiler, and look at what the installation says"
 _told = {"mode": _core.__file__.endswith(tuple(EXTENSION_SUFFIXES))}
 
 
@@ -60,9 +58,8 @@ def tell_mode(id: int) -> None:
     if _told["mode"]:
         return
     _told["mode"] = True
-    wanted = os.environ.get("RAFTX_PURE", "") not in ("", "0") or not __name__.startswith("raftx.")
-    text = INTERPRETED.format(AS_WANTED if wanted else REMEDY)
-    report(logging.INFO if wanted else logging.WARNING, text, id, event="interpreted", node=id)
+    wanted, why = _pure.why(__name__.partition(".")[0])
+    report(logging.INFO if wanted else logging.WARNING, INTERPRETED, id, why, event="interpreted", node=id)
 
 
 def check_python() -> None:

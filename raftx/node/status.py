@@ -229,7 +229,7 @@ class Status:
     skipped: tuple[int, ...] = ()
     #: sentences about settings and clocks of members that do not fit this node's, by id; 0: it is not known whose
     disagreements: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
-    #: the other members, by id
+    #: the other members, in the order of their ids
     peers: tuple[Member, ...] = ()
     snapshot: SnapshotStatus = SnapshotStatus()
     #: None where storage or state machine has no snapshots

@@ -1,12 +1,14 @@
 """The quick start of the README, walked as it is printed: members are started, killed, started again, and looked at.
 
-Only the ports are others. Not a test: it is given the directory of ``python`` and ``raftx``. No member is left.
+Only the ports are others, and what installs raftx has run. It begins in a clone that was not compiled. Not a test: it
+is given the directory of ``python`` and ``raftx``, which are installed. No member is left.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -27,25 +29,34 @@ def blocks(language: str) -> list[str]:
 
 def installing() -> str:
     """The line that installs raftx."""
-    lines = blocks("sh")[0].splitlines()
-    return next(re.sub(r"\s+# .*", "", line) for line in lines if line.startswith("pip install"))
+    return next(line for line in commands(0) if line.startswith("pip install"))
+
+
+def commands(block: int) -> list[str]:
+    """The lines of a block for a shell, without what is said of them."""
+    return [re.sub(r"\s+# .*", "", line) for line in blocks("sh")[block].splitlines()]
 
 
 class Walk:
-    """A shell in a directory, with members as its background jobs."""
+    """A shell that begins in a clone within ``place``; its background jobs are members. pure: nothing is compiled."""
 
-    def __init__(self, directory: Path, programs: Path) -> None:
-        self.directory = directory
+    def __init__(self, place: Path, programs: Path, pure: bool = False) -> None:
+        self.pure = pure
+        self.environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "NO_COLOR": "1"}
+        clone = place / "clone"
+        shutil.copytree(ROOT / "raftx", clone / "raftx", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+        self.directory = clone
+        first = [line for line in commands(0) if not line.startswith("pip ")]
+        self.directory = directory = Path(self.run("; ".join([*first, "pwd"])).strip())
         numbers = ports(3)
         self.admins = ports(3)
         (service,) = blocks("python")
         (directory / "service.py").write_text(service, encoding="utf-8")
-        script = blocks("sh")[0]
+        script = "\n".join(commands(1))
         for port, number in zip(("5601", "5602", "5603"), numbers, strict=True):
             assert script.count(port) == 1
             script = script.replace(port, str(number))
-        self.lines = [re.sub(r"\s+# .*", "", line) for line in script.splitlines() if not line.startswith("pip ")]
-        self.environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "NO_COLOR": "1"}
+        self.lines = script.splitlines()
         self.members: dict[int, subprocess.Popen[bytes]] = {}
 
     def run(self, line: str) -> str:
@@ -123,6 +134,9 @@ class Walk:
             self.until(lambda: max(self.counts(2)) > last, "the cluster goes on where it was")
             counted = sorted(self.counts(1) + self.counts(2) + self.counts(3))
             assert len(set(counted)) == len(counted), "a count was made twice"
+            if not self.pure:
+                for path in self.directory.glob("said-*"):
+                    assert "interpreted" not in path.read_text(encoding="utf-8"), "it is not the installed package"
         finally:
             for id in list(self.members):
                 self.kill(id)

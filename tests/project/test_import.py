@@ -9,8 +9,10 @@ import ast
 import importlib
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
@@ -175,6 +177,26 @@ def test_a_name_that_is_not_there() -> None:
     with pytest.raises(AttributeError, match=r"^module 'raftx' has no attribute 'Nodes'$"):
         getattr(raftx, "Nodes")  # noqa: B009
     assert not hasattr(raftx, "_LATE")
+
+
+def test_a_clone_that_hides_the_installed_package_says_so(tmp_path: Path) -> None:
+    """Told alike by the command, the doctor and the first node, to whoever follows the quick start in the clone."""
+    clone, site = tmp_path / "clone", tmp_path / "site"
+    shutil.copytree(ROOT / "raftx", clone / "raftx", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    (site / "raftx").mkdir(parents=True)
+    (site / "raftx" / f"_core{EXTENSION_SUFFIXES[0]}").touch()
+    node = (
+        "import raftx\n"
+        "transport = raftx.MemoryNetwork().transport()\n"
+        "raftx.Node(raftx.Config(id=1), raftx.MemoryStorage([1]), transport).start().close()\n"
+    )
+    there = f"{clone / 'raftx'}, which is not compiled, hides the installed one in {site / 'raftx'}"
+    for arguments in (["-m", "raftx", "--version"], ["-m", "raftx", "doctor", "--seconds", "0.1"], ["-c", node]):
+        done = subprocess.run(
+            [sys.executable, *arguments], cwd=clone, capture_output=True, text=True, timeout=60,
+            env={**os.environ, "PYTHONPATH": str(site), "RAFTX_PURE": ""},
+        )  # fmt: skip
+        assert there in done.stdout + done.stderr, (arguments, done.stdout, done.stderr)
 
 
 def test_the_tables_of_this_file_name_modules() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import raftx
 from tests.helpers.pages import code_of, ran
 from tests.helpers.paths import ROOT
 from tests.helpers.readme_walk import Walk, installing
@@ -19,9 +20,7 @@ def test_quick_start(tmp_path):
         program = programs / name
         program.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}"{more} "$@"\n', encoding="utf-8")
         program.chmod(0o755)
-    there = tmp_path / "there"
-    there.mkdir()
-    Walk(there, programs).all_of_it()
+    Walk(tmp_path, programs, not raftx.COMPILED).all_of_it()
 
 
 @pytest.mark.once

@@ -72,7 +72,7 @@ def test_every_field_of_a_status_is_there() -> None:
             every.append(node.status().to_dict())
     of_nng, found = every
     assert set(found["transport"]) - set(of_nng["transport"]) == {"malformed"}
-    assert list(found) == list(status)
+    assert list(found) == list(status) == [each.name for each in dataclasses.fields(raftx.Status)]
     for key, table in zip(PARTS, parts, strict=True):
         value = found[key]
         there = set(value[0] if isinstance(value, list) else value) | (WITH_TLS if key == "transport" else set())
@@ -80,6 +80,9 @@ def test_every_field_of_a_status_is_there() -> None:
     for table in (status, *parts):
         for name, (unit, meaning) in table.items():
             assert unit and len(meaning.strip("| ")) > 5, name
+    # What the page says is by id, by reason and so on is a mapping, and nothing else is one.
+    keyed = {name for name, row in status.items() if re.search(r", by (id|reason|thread|name)\b", " ".join(row))}
+    assert keyed == {each.name for each in dataclasses.fields(raftx.Status) if "Mapping" in str(each.type)}
     # Before the first start, as the page says.
     new = raftx.Node(raftx.Config(id=1), raftx.MemoryStorage([1]), MemoryNetwork().transport())
     assert new.status() == raftx.Status(1, "new", version=raftx.__version__)

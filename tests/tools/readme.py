@@ -40,9 +40,7 @@ def main() -> int:
         line = installing().replace("'.[", f"'{wheel}[")
         subprocess.run(["sh", "-ec", line], check=True, env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"})
         print(f"installed {wheel.name} after {time.monotonic() - began:.0f} s")
-        there = place / "there"
-        there.mkdir()
-        Walk(there, programs).all_of_it()
+        Walk(place, programs, arguments.pure).all_of_it()
     print(f"the quick start ran as printed; {time.monotonic() - began:.0f} s in all")
     return 0
 
