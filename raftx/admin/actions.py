@@ -176,8 +176,8 @@ class Actions:
         return await self._of_one(request, self.node.demote)
 
     async def remove(self, request: Request) -> Response:
-        """POST /members/remove"""
-        return await self._of_one(request, self.node.remove)
+        """POST /members/remove: who is no member is told, for it may be a slip."""
+        return await self._of_one(request, lambda id, timeout: self.node.remove(id, missing_ok=False, timeout=timeout))
 
     async def _of_one(self, request: Request, method: Callable[..., Any]) -> Response:
         body = await body_of(request, "id")
@@ -200,6 +200,8 @@ class Actions:
         id, url, learner, seconds = body.id("id"), body.url("url"), body.yes("learner"), body.timeout
         until = time.monotonic() + seconds
         stands = await run_in_threadpool(self._stands, id, url)
+        # As this member knows: it is told only, and goes on where the old one was removed and that was all.
+        known = bool(stands) or id in [each.id for each in self.node.members]
         if not stands:
             answer, _ = await outcome(lambda: self.node.remove(id, timeout=seconds), seconds + 5)
             if answer is not None:
@@ -208,9 +210,10 @@ class Actions:
         add = self.node.add_learner if learner and stands != "voter" else self.node.add_voter
         answer, result = await outcome(lambda: add(id, url, timeout=rest), rest + 5)
         if answer is None:
-            return done({**to_plain(result), "removed": not stands})
+            return done({**to_plain(result), "removed": known and not stands})
         said = json.loads(bytes(answer.body))
         began = f"was not removed, as it is a {stands} there already" if stands else "was removed"
+        began = began if known else "was not there"
         reason = said.get("reason") or said.pop("error")
         said["reason"] = f"member {id} {began}, and the new one does not vote yet: {reason}"
         return JSONResponse({"outcome": "not done", **said}, 409 if answer.status_code == 400 else answer.status_code)

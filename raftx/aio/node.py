@@ -349,9 +349,9 @@ class Node(Generic[R]):
         """See raftx.Node.demote."""
         return self._future(lambda: self.node.demote(id, timeout=timeout))
 
-    def remove(self, id: int, *, timeout: float = TIMEOUT) -> Future[Membership]:
+    def remove(self, id: int, *, missing_ok: bool = True, timeout: float = TIMEOUT) -> Future[Membership]:
         """See raftx.Node.remove."""
-        return self._future(lambda: self.node.remove(id, timeout=timeout))
+        return self._future(lambda: self.node.remove(id, missing_ok=missing_ok, timeout=timeout))
 
     def move(self, id: int, url: str, *, timeout: float = TIMEOUT) -> Future[Membership]:
         """See raftx.Node.move."""

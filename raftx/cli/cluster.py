@@ -12,7 +12,22 @@ import click
 
 from .base import NATURAL, PAIR, PATH, Command, Refused, Told
 from .codes import DAMAGED, FINE, NOT_DONE
-from .output import BAD, DOUBTFUL, GOOD, PALE, Cell, as_json, complain, fields, say, show, shown, size_shown, time_shown
+from .output import (
+    BAD,
+    DOUBTFUL,
+    GOOD,
+    PALE,
+    Cell,
+    as_json,
+    complain,
+    fields,
+    progress,
+    say,
+    show,
+    shown,
+    size_shown,
+    time_shown,
+)
 from .remote import admin_of, reached
 from .snapshot import commands as snapshots
 
@@ -219,7 +234,10 @@ def demote(id: int, programs: bool, **options: Any) -> int:
 @click.argument("id", type=NATURAL)
 @reached
 def remove(id: int, programs: bool, **options: Any) -> int:
-    """Remove a member for good: it ends, and its directory is of no use any more."""
+    """Remove a member for good: it ends, and its directory is of no use any more.
+
+    Who is no member is not removed (exit code 5), also where it was one: nobody remembers who was.
+    """
     return request(programs, f"member {id} is removed", admin_of(**options).post("/members/remove", id=id))
 
 
@@ -247,8 +265,8 @@ def replace(member: tuple[int, str], programs: bool, **options: Any) -> int:
     admin = admin_of(**options)
     result = admin.post("/members/replace", id=id, url=url, learner=True)
     if id in (at(result, "conf_state", "learners") or ()):
-        before = "the old one is removed" if result.get("removed") else "it was not removed again"
-        complain(
+        before = "the old one is removed" if result.get("removed") else "no other one was removed"
+        progress(
             f"member {id} is a learner at {url}, and {before}. Start the new one now, if it does not run: it votes "
             f"once it has caught up. Is the directory of this one lost? raftx remove {id}, and repeat this"
         )

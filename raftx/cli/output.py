@@ -29,6 +29,11 @@ def complain(text: str) -> None:
     print(f"raftx: {text}", file=sys.stderr)
 
 
+def progress(text: str) -> None:
+    """How far a command has come that goes on: on standard error, and not in the form of what is wrong."""
+    print(f"progress: {text}", file=sys.stderr, flush=True)
+
+
 def complain_at_length(text: str) -> None:
     """Likewise in several sentences: a paragraph each, as wide as the terminal, but not wider than is easy to read."""
     width = max(WIDTH_MIN, min(WIDTH_READ, shutil.get_terminal_size().columns))

@@ -56,6 +56,12 @@ class Admin:
         #: who answered last
         self.answered = ""
 
+    def only(self, url: str) -> Admin:
+        """One of the members alone."""
+        one = Admin([url], self.token, None)
+        one.patience, one.timeout = self.patience, self.timeout
+        return one
+
     def get(self, path: str, **query: Any) -> Any:
         """What a member says. Raises Told."""
         return next(self._each(path, **query))

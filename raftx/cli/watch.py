@@ -63,7 +63,10 @@ class Seen:
 
 
 class Watcher:
-    """Looks, and remembers which events were seen. Each member counts its own, in each of its lives from 1 on."""
+    """Looks, and remembers which events were seen. Each member counts its own, in each of its lives from 1 on.
+
+    Events are those of the member that tells of the cluster, and ``node`` is added to each: who that is.
+    """
 
     def __init__(self, admin: Admin) -> None:
         self.admin = admin
@@ -78,21 +81,22 @@ class Watcher:
         try:
             seen.cluster = self.admin.cluster()
             own = [each["status"] for each in seen.cluster["members"] if each["id"] == seen.cluster["id"]]
-            self._events(seen, own[0].get("life") if own and own[0] else None)
+            self._events(seen, seen.cluster["id"], own[0].get("life") if own and own[0] else None)
         except Told as error:
             seen.error = str(error)
         return seen
 
-    def _events(self, seen: Seen, life: Any) -> None:
+    def _events(self, seen: Seen, id: int, life: Any) -> None:
         source = (self.admin.answered, life)
-        found = self.admin.get("/events", after=self.after if source == self.source else 0)
         other = source != self.source
+        # Of that member: another one may stand before it that answers as well, and knows nothing of the cluster.
+        found = self.admin.only(source[0]).get("/events", after=0 if other else self.after)
         for each in found:
             if not other or float(each["time"]) > self.time:
-                seen.events.append(each)
+                seen.events.append({"node": id, **each})
         if not self.source[0]:
             seen.events = seen.events[-EVENTS_SHOWN:]
-        self.source = (self.admin.answered, life)
+        self.source = source
         if found:
             self.after, self.time = found[-1]["n"], float(found[-1]["time"])
         elif other:
@@ -171,8 +175,8 @@ def state_of(member: dict[str, Any]) -> str:
 
 
 def event_shown(event: dict[str, Any]) -> str:
-    """An event in a line."""
-    return f"{clock_shown(float(event['time']))}  {event['text']}"
+    """An event in a line; its text is of the member: "leads in term 7"."""
+    return f"{clock_shown(float(event['time']))}  member {event['node']}: {event['text']}"
 
 
 def clock_shown(seconds: float) -> str:

@@ -470,6 +470,10 @@ def _role(present: Membership, id: int) -> str:
     return "voter" if id in conf.voters else "learner" if id in conf.learners else ""
 
 
+def _no_member(present: Membership, id: int) -> str:
+    return f"there is no member {id}, only {', '.join([str(each) for each in present.ids()])}"
+
+
 def _check_room(present: Membership, more: int = 1) -> None:
     if len(present.ids()) + more > MEMBERS_MAX and more:
         raise NotDone(f"there are {MEMBERS_MAX} members, and a cluster has no more: remove one first")
@@ -516,7 +520,7 @@ def promote(id: int) -> Goal:
     def next_step(present: Membership) -> Step | None:
         role = _role(present, id)
         if not role:
-            raise NotDone(f"{id} is no member: add it first")
+            raise NotDone(f"{_no_member(present, id)}: add it first")
         return Step(((ADD_VOTER, id),), {}) if role == "learner" else None
 
     return Goal(f"promote({id})", next_step, stay=(id,))
@@ -528,7 +532,7 @@ def demote(id: int) -> Goal:
     def next_step(present: Membership) -> Step | None:
         role = _role(present, id)
         if not role:
-            raise NotDone(f"{id} is no member")
+            raise NotDone(_no_member(present, id))
         if role == "learner":
             return None
         _check_last(present, id)
@@ -537,12 +541,17 @@ def demote(id: int) -> Goal:
     return Goal(f"demote({id})", next_step, stay=(id,))
 
 
-def remove(id: int) -> Goal:
-    """It is no member."""
+def remove(id: int, missing_ok: bool) -> Goal:
+    """It is no member. missing_ok: also where it was none when this was asked for."""
+    there = missing_ok
 
     def next_step(present: Membership) -> Step | None:
+        nonlocal there
         if id not in present.ids():
+            if not there:
+                raise NotDone(_no_member(present, id))
             return None
+        there = True
         _check_last(present, id)
         return Step(((REMOVE, id),), {}, leaver=id)
 
@@ -559,7 +568,7 @@ def move(id: int, url: str) -> Goal:
 
     def next_step(present: Membership) -> Step | None:
         if id not in present.ids():
-            raise NotDone(f"{id} is no member: add it")
+            raise NotDone(f"{_no_member(present, id)}: add it")
         return None if present.addresses.get(id) == url else Step(((UPDATE, id),), {id: url})
 
     return Goal(f"move({id})", next_step, stay=(id,))
@@ -573,7 +582,7 @@ def change_configuration(parts: tuple[tuple[int, int], ...], addresses: Mapping[
         _check_room(present, len(new))
         for kind, id in parts:
             if kind == UPDATE and not _role(present, id):
-                raise NotDone(f"{id} is no member: add it")
+                raise NotDone(f"{_no_member(present, id)}: add it")
         for kind, id in parts:
             if kind == ADD_VOTER and not _role(present, id):
                 return Step(((ADD_LEARNER, id),), {id: addresses[id]} if id in addresses else {})

@@ -79,15 +79,20 @@ class MemberRequests(Requests[R]):
 
         return self._change(changer.demote(_id(id)), timeout)
 
-    def remove(self, id: int, *, timeout: float = TIMEOUT) -> Future[Membership]:
+    def remove(self, id: int, *, missing_ok: bool = True, timeout: float = TIMEOUT) -> Future[Membership]:
         """Let ``id`` take part no more; a leader hands over first. Done, too, when it is no member.
+
+        With ``missing_ok=False`` it ends as NotDone then, and names the members: who was removed is not remembered, so
+        nobody can tell an id that was a member from one that never was.
 
         Its node ends with Removed, as soon as it hears of it. It waits while too few of the voters that would be left
         are there. Otherwise as ``add_learner``.
         """
         from . import changer
 
-        return self._change(changer.remove(_id(id)), timeout)
+        if not isinstance(missing_ok, bool):
+            raise UsageError(f"missing_ok must be True or False, not {missing_ok!r}")
+        return self._change(changer.remove(_id(id), missing_ok), timeout)
 
     def move(self, id: int, url: str, *, timeout: float = TIMEOUT) -> Future[Membership]:
         """From now on ``id`` is reached at ``url``. Every member's transport follows. Otherwise as ``add_learner``."""

@@ -166,8 +166,9 @@ def test_members_come_and_go(group, impl, tmp_path):
     node.close()
     # Who is not there when it is to come again.
     answer = group.post("/members/replace", {"id": new, "url": group.urls[new], "timeout": 1.5})
-    assert answer.code in (409, 504) and "does not vote yet: add_voter(4)" in answer.json["reason"]
-    assert group.post("/members/remove", {"id": new}).code == 200
+    assert answer.code in (409, 504)
+    assert f"member {new} was not there, and the new one does not vote yet: add_voter(4)" in answer.json["reason"]
+    assert group.post("/members/move", {"id": new, "url": moved}).code == 200
     # At its old address: first the old one goes, then the new one starts. However often it is repeated meanwhile.
     body = {"id": new, "url": group.urls[new], "learner": True}
     added = [group.post("/members/replace", body).json["result"] for _ in range(2)]
@@ -185,6 +186,9 @@ def test_members_come_and_go(group, impl, tmp_path):
     del group.nodes[new]
     node.close()
     assert group.post("/members/remove", {"id": new}).code == 200
+    answer = group.post("/members/remove", {"id": new})
+    assert (answer.code, answer.json["outcome"]) == (409, "not done")
+    assert answer.json["reason"] == f"remove({new}): there is no member {new}, only 1, 2, 3"
     texts = [each["text"] for each in group.get("/events").json if each["event"] == "members_changed"]
     assert any(f"learners [{new}]" in text for text in texts)
 

@@ -207,6 +207,27 @@ def test_outcomes(impl, made, status, document, code, said):
         assert found.code == code and found.json() == document
 
 
+def test_who_is_no_member_is_told(impl, made):
+    """A slip of the finger must not look as if it had done something: not done, and who the members are."""
+    for command in ("remove", "promote", "demote"):
+        done = ran(impl, command, "77")
+        assert (done.code, done.out) == (5, "")
+        assert f"not done: {command}(77): there is no member 77, only 1, 2, 3. It is safe" in done.err
+        found = ran(impl, command, "77", "--json")
+        assert found.code == 5 and found.json()["outcome"] == "not done" and "no member 77" in found.json()["reason"]
+
+
+def test_progress_does_not_look_like_an_error(impl, made):
+    """It is on standard error, so that the output is the result alone, and has a form of its own."""
+    for removed, said in ((True, "and the old one is removed"), (False, "and no other one was removed")):
+        learns = {"conf_state": {"learners": [3]}, "removed": removed}
+        made.instead = [(200, {"outcome": "done", "result": learns})]
+        done = ran(impl, "replace", "3=e:1")
+        assert (done.code, done.out) == (0, "member 3 is replaced by the one at tcp://e:1\n"), done.err
+        assert done.err.startswith(f"progress: member 3 is a learner at tcp://e:1, {said}. Start the new one now")
+        assert done.err.count("\n") == 1 and "raftx: " not in done.err
+
+
 def test_who_leads_next(impl, made):
     """The voter that has most of the log, of those that answer; the first one of equals."""
     successor = module(impl, "cli.cluster").successor
@@ -361,7 +382,8 @@ def test_watch_tells_what_happens(impl, made):
     thread.join()
     assert done["it"].returncode == 0, done["it"].stderr
     lines = [line[10:] for line in done["it"].stdout.decode().splitlines()]
-    assert lines.count("member 1 leads in term 7") == 1 and lines.count("member 3 leads in term 8") == 1
+    assert lines.count("member 1: leads in term 7") == 1
+    assert lines.count("member 1: follows member 3, which leads in term 8") == 1
     assert lines.count("term 8, leader 3") == 1 and lines.count("member 1: unknown, down") == 1
     assert lines.index("term 8, leader 3") > 0
 
@@ -371,7 +393,23 @@ def test_watch_for_programs(impl, made):
     looks = [json.loads(line) for line in done.out.splitlines()]
     assert len(looks) == 3 and all(set(each) == {"cluster", "events", "error"} for each in looks)
     assert [len(each["events"]) for each in looks] == [1, 0, 0]
-    assert looks[0]["cluster"] == made.document()
+    assert looks[0]["cluster"] == made.document() and looks[0]["events"] == [{"node": 1, **made.events[0]}]
+
+
+def test_events_are_those_of_who_tells_of_the_cluster(impl, made, monkeypatch):
+    """A member that has failed goes on answering: what it says of itself is not said of another one."""
+    failed = Made()
+    failed.members[2]["status"] |= {"state": "failed", "failure": "Removed: member 2 was removed"}
+    failed.happened("failed", "has ended: Removed")
+    monkeypatch.setattr(failed, "document", lambda: {**Made.document(failed), "id": 2})
+    with serving(failed) as url:
+        monkeypatch.setenv("RAFTX_ADMIN", f"{url} {made.url}")
+        done = ran(impl, "watch", "--count", "1")
+        assert "member 1: leads in term 7" in done.out and "has ended" not in done.out, done.out
+        # Where it alone answers, it is named as well.
+        monkeypatch.setenv("RAFTX_ADMIN", url)
+        done = ran(impl, "watch", "--count", "1")
+        assert [line[10:] for line in done.out.splitlines()][-1] == "member 2: has ended: Removed"
 
 
 def test_watch_goes_on_when_nobody_answers(impl, tmp_path, monkeypatch):

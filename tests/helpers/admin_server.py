@@ -21,7 +21,7 @@ class Made:
     def __init__(self) -> None:
         self.cluster = "flags"
         self.leader, self.term = 1, 7
-        self.events = [{"n": 1, "time": 1764460000.0, "event": "leader", "text": "member 1 leads in term 7"}]
+        self.events = [{"n": 1, "time": 1764460000.0, "event": "leader_elected", "text": "leads in term 7"}]
         self.members: dict[int, dict[str, Any]] = {}
         for id in (1, 2, 3):
             self.put(id, f"tcp://127.0.0.1:{5600 + id}", learner=False)
@@ -64,7 +64,8 @@ class Made:
         if what == "add":
             self.put(id, body["url"], body["learner"])
         elif id not in self.members:
-            return 409, {"outcome": "not done", "reason": f"{id} is no member"}
+            members = ", ".join([str(each) for each in self.members])
+            return 409, {"outcome": "not done", "reason": f"{what}({id}): there is no member {id}, only {members}"}
         elif what == "remove":
             del self.members[id]
         elif what in ("move", "replace"):
@@ -84,7 +85,8 @@ class Made:
             self.leader, self.term = to, self.term + 1
             for id, each in self.members.items():
                 each["role"] = "leader" if id == to else "follower"
-            self.happened("leader", f"member {to} leads in term {self.term}")
+            led = "leads" if to == 1 else f"follows member {to}, which leads"
+            self.happened("leader_elected", f"{led} in term {self.term}")
             return 200, {"outcome": "done", "result": {"leader": to}}
         if path == "/snapshot":
             return 200, {"outcome": "done", "result": {"index": 120_441}}

@@ -111,9 +111,10 @@ def test_what_a_goal_cannot_be_is_not_done_with_the_reason(group):
     all.found(1)
     first = all.start(1)
     for future, reason in (
-        (first.promote(7), "7 is no member: add it first"),
-        (first.demote(7), "7 is no member"),
-        (first.move(7, "mem:x"), "7 is no member: add it"),
+        (first.promote(7), "there is no member 7, only 1: add it first"),
+        (first.demote(7), "there is no member 7, only 1$"),
+        (first.move(7, "mem:x"), "there is no member 7, only 1: add it"),
+        (first.remove(7, missing_ok=False), r"remove\(7\): there is no member 7, only 1$"),
         (first.remove(1), "only voter"),
         (first.demote(1), "only voter"),
         (first.add_voter(1, "mem:elsewhere"), "is there, at 'mem:1'"),
@@ -124,6 +125,14 @@ def test_what_a_goal_cannot_be_is_not_done_with_the_reason(group):
     assert first.remove(7).result(10).ids() == (1,)
     assert first.add_voter(1, "mem:1").result(10).ids() == (1,)
     assert first.promote(1).result(10).ids() == (1,)
+    # Who was there when it was asked for, is removed, whoever removes it first.
+    first.add_learner(8, "mem:8").result(10)
+    both = [first.remove(8, missing_ok=False), first.remove(8)]
+    assert [each.result(10).ids() for each in both] == [(1,), (1,)]
+    with pytest.raises(all.raftx.NotDone, match="there is no member 8, only 1"):
+        first.remove(8, missing_ok=False).result(10)
+    with pytest.raises(all.raftx.UsageError, match="missing_ok must be True or False, not 0"):
+        first.remove(8, missing_ok=0)
 
 
 @pytest.mark.parametrize("id", [0, -1, True, "4", 2**63])
@@ -451,7 +460,7 @@ def test_more_members_than_a_cluster_can_have_are_refused_at_once(group):
     last = first.status().last
     with pytest.raises(all.raftx.NotDone, match="there are 64 members"):
         first.change_configuration([single(kind, id) for id in range(2, 66)]).result(20)
-    with pytest.raises(all.raftx.NotDone, match="77 is no member"):
+    with pytest.raises(all.raftx.NotDone, match="there is no member 77, only 1: add it"):
         first.change_configuration([single(all.raftx.ConfChangeKind.UPDATE, 77)], {77: "mem:77"}).result(20)
     assert first.status().last < last + 5
     with pytest.raises(all.raftx.UsageError, match="url must be an address"):

@@ -5,11 +5,14 @@ from __future__ import annotations
 from tests.tools.mutant_kinds import Edit, Mutant
 
 CLUSTER = "raftx/cli/cluster.py"
+CHANGER = "raftx/node/changer.py"
 FOUND = "raftx/cli/found.py"
 REMOTE = "raftx/cli/remote.py"
 VERDICT = "raftx/measure/verdict.py"
 DOCTOR = "raftx/cli/doctor.py"
+WATCH = "raftx/cli/watch.py"
 
+CHANGED = "node/test_membership_changes.py"
 ASKED = "cli/test_cli_cluster.py"
 FOUNDED = "cli/test_cli_found.py"
 EXAMINED = "cli/test_cli_doctor.py"
@@ -34,6 +37,27 @@ MUTANTS = (
         "whoever believes that it is safe to repeat does it twice",
         ASKED,
         (Edit(REMOTE, 'before you repeat it", UNKNOWN, found)', 'before you repeat it", NOT_DONE, found)'),),
+    ),
+    Mutant(
+        "what-never-was-a-member-passes-for-removed",
+        0,
+        "raftx remove with a slip in the id ends as done, and the member that was meant stays",
+        CHANGED,
+        (Edit(CHANGER, "    there = missing_ok\n", "    there = True\n"),),
+    ),
+    Mutant(
+        "a-member-that-is-removed-was-none",
+        0,
+        "a removal that was made is told as not done, because nobody finds the member afterwards",
+        CHANGED,
+        (Edit(CHANGER, "        there = True\n        _check_last", "        _check_last"),),
+    ),
+    Mutant(
+        "events-of-another-member",
+        0,
+        "what a member that has failed tells of itself is shown as that of the one that tells of the cluster",
+        ASKED,
+        (Edit(WATCH, 'self.admin.only(source[0]).get("/events"', 'self.admin.get("/events"'),),
     ),
     Mutant(
         "a-backup-that-was-cut-off-counts",
