@@ -82,15 +82,17 @@ static inline int raftx_accept(int fd, uint64_t *source) {
     return made;
 }
 
-/* 1: the whole greeting is there; 0: not yet; -1: it is another one, or the connection has ended. ended: nothing
-   follows what is there. */
+/* 1: the whole greeting is there; 2: and nothing else, and its sender has gone; 0: not yet; -1: it is another one, or
+   the connection has ended. ended: nothing follows what is there. */
 static inline int raftx_greeting(int fd, int ended) {
-    uint8_t seen[8];
+    uint8_t seen[9];
+    struct pollfd gone = {fd, POLLRDHUP, 0};
     ssize_t n;
     do n = recv(fd, seen, sizeof(seen), MSG_PEEK | MSG_DONTWAIT); while (n < 0 && errno == EINTR);
     if (n < 0) return (errno == EAGAIN || errno == EWOULDBLOCK) && !ended ? 0 : -1;
-    if (n == 0 || memcmp(seen, raftx_push_greeting, (size_t)n)) return -1;
-    return n == (ssize_t)sizeof(seen) ? 1 : ended ? -1 : 0;
+    if (n == 0 || memcmp(seen, raftx_push_greeting, n < 8 ? (size_t)n : 8)) return -1;
+    if (n == 8 && (ended || poll(&gone, 1, 0) > 0)) return 2;
+    return n >= 8 ? 1 : ended ? -1 : 0;
 }
 
 /* Many descriptors that are waited for together, by a tag each. 0, or an error number. */

@@ -60,19 +60,23 @@ def _tune(connection: socket.socket, unacknowledged_ms: int) -> None:
 
 
 def _greeting(connection: socket.socket, ended: bool) -> int:
-    """1: the whole greeting is there; 0: not yet; -1: it is another one, or the connection has ended.
+    """1: the whole greeting is there; 2: and nothing else, and its sender has gone; 0: not yet; -1: it is another one.
 
-    ended: nothing follows what is there.
+    Or -1: the connection has ended. ended: nothing follows what is there.
     """
     try:
-        seen = connection.recv(len(GREETING), socket.MSG_PEEK)
+        seen = connection.recv(len(GREETING) + 1, socket.MSG_PEEK)
     except BlockingIOError:
         return -1 if ended else 0
     except OSError:
         return -1
-    if not seen or not GREETING.startswith(seen):
+    if not seen or not GREETING.startswith(seen[: len(GREETING)]):
         return -1
-    return 1 if seen == GREETING else -1 if ended else 0
+    if seen == GREETING:
+        gone = select.poll()
+        gone.register(connection, RDHUP)
+        return 2 if ended or gone.poll(0) else 1
+    return 1 if len(seen) > len(GREETING) else -1 if ended else 0
 
 
 class _Target:
@@ -279,12 +283,12 @@ class Wire:
         if greeted == 0:
             return
         self.guests.remove(guest)
-        if greeted > 0:
+        if greeted == 1:
             self.poll.unregister(connection)
             self.ready.append((-1, connection.detach(), source))
         else:
             self._shut(connection)
-            self.refused += 1
+            self.refused += greeted < 0
 
     def _woken(self, fd: int, now: int) -> None:
         """An attempt has ended."""
@@ -347,12 +351,13 @@ class Wire:
             source = _source(address)
             _tune(connection, self.unacknowledged_ms)
             greeted = _greeting(connection, False)
-            if greeted > 0:
+            if greeted == 1:
                 self.ready.append((-1, connection.detach(), source))
                 continue
-            if greeted < 0:
+            if greeted:
+                # Who has gone is no stranger, but gave up: a process that was stopped finds all of its peers' attempts.
                 connection.close()
-                self.refused += 1
+                self.refused += greeted < 0
                 continue
             if len(self.guests) == self.guest_limit:
                 self._make_room()

@@ -247,12 +247,12 @@ cdef class Wire:
         for i in range(self.guest_count):
             if self.guests[i].fd != fd:
                 continue
-            if greeted > 0:
+            if greeted == 1:
                 raftx_unwatch(self.poller, fd)
                 self._ready(-1, fd, self.guests[i].source)
             else:
                 self._shut(fd)
-                self.refused += 1
+                self.refused += greeted < 0
             self.guest_count -= 1
             self.guests[i] = self.guests[self.guest_count]
             return
@@ -319,12 +319,13 @@ cdef class Wire:
             self.accepted += 1
             raftx_tune(fd, self.unacknowledged_ms)
             greeted = raftx_greeting(fd, False)
-            if greeted > 0:
+            if greeted == 1:
                 self._ready(-1, fd, source)
                 continue
-            if greeted < 0:
+            if greeted:
+                # Who has gone is no stranger, but gave up: a process that was stopped finds all of its peers' attempts.
                 raftx_close(fd)
-                self.refused += 1
+                self.refused += greeted < 0
                 continue
             if self.guest_count == self.guest_limit:
                 self._make_room()

@@ -100,6 +100,28 @@ def test_only_who_greets_is_handed_on(stepped):
     assert made.wire.py_take() is None
 
 
+def test_who_gave_up_is_no_stranger(stepped):
+    """A process that was stopped finds all attempts of its peers at once: who has gone is not handed on, nor counted."""
+    made = stepped(guest_ms=60_000)
+    for _ in range(40):
+        made.connect(GREETING).close()
+    there = made.connect(GREETING)
+    spoke = made.connect(GREETING + b"and more")
+    spoke.shutdown(socket.SHUT_WR)
+    late = made.connect(GREETING[:5])
+    made.until(lambda: made.wire.accepted == 43)
+    handed = [socket.socket(fileno=made.wire.py_take()[1]) for _ in range(2)]
+    assert {each.getpeername() for each in handed} == {there.getsockname(), spoke.getsockname()}
+    assert made.wire.py_take() is None and made.wire.py_waiting() == 1
+    # The rest of a greeting, and the end, seen together.
+    late.sendall(GREETING[5:])
+    late.close()
+    made.until(lambda: not made.wire.py_waiting())
+    assert made.wire.py_take() is None and made.wire.refused == 0 and made.notes.py_take() is None
+    for each in handed:
+        each.close()
+
+
 def test_a_guest_has_so_much_time(stepped):
     made = stepped(guest_ms=150)
     begun = time.monotonic()
