@@ -14,7 +14,7 @@ from typing import Any
 from .._core import Codec
 from .._native.layout import FRAME_OVERHEAD
 from .._native.seal import Seal
-from .._native.threads import Event, ManualClock, ProposalQueue
+from .._native.threads import Clock, Event, ManualClock, ProposalQueue
 from ..config import Config, cluster_id
 from ..errors import UsageError
 from ..report import Lines
@@ -32,7 +32,7 @@ from . import contracts
 from .adapter import StorageAdapter, TransportAdapter
 from .apply import Applier
 from .changer import Changer
-from .channels import ApplyQueue, CommandQueue
+from .channels import ApplyGauges, ApplyQueue, CommandQueue
 from .chronicle import Chronicle
 from .courier import Courier, chunk_bytes_for
 from .disagreements import Disagreements
@@ -56,6 +56,7 @@ from .status import Status
 from .watch import Watch
 
 FRAME_MAX = 1 << 30  # bytes of a frame where the transport sets no limit
+REPLAY_NS = 5_000_000_000  # after a start, until what is in the log should be applied
 
 
 def assemble(
@@ -97,7 +98,8 @@ def assemble(
     )
     # A transport may have said that it is called some times a second.
     often = hasattr(outside.transport, "report")
-    tell = functools.partial(tell_news, config.id, outside.transport, line.link, disagreements, chronicle)
+    replays = replaying(engine.apply_gauges, opened.core.log.last, clock)
+    tell = functools.partial(tell_news, config.id, outside.transport, line.link, disagreements, chronicle, replays)
     wal: Wal | None = getattr(storage, "wal", None)
     if wal is not None:
         wal.spin_ns = outside.config.spin_us * 1000
@@ -394,11 +396,29 @@ def open_link(transport: Any, config: Config, event: Event) -> Link:
     return link
 
 
-def tell_news(id: int, transport: Any, link: Link, disagreements: Disagreements, chronicle: Chronicle) -> None:
-    """Log what people should hear of the connections and of the other members. On the report thread."""
+def replaying(applied: ApplyGauges, last: int, clock: Clock) -> Callable[[], bool]:
+    """Whether a start is going on: the members that are known are those of before entries that the log has."""
+    until = clock.py_now() + REPLAY_NS
+    return lambda: applied.index < last and clock.py_now() < until
+
+
+def tell_news(
+    id: int,
+    transport: Any,
+    link: Link,
+    disagreements: Disagreements,
+    chronicle: Chronicle,
+    replays: Callable[[], bool],
+) -> None:
+    """Log what people should hear of the connections and of the other members. On the report thread.
+
+    What is noted of connections waits while ``replays``: a removal may be in the log that is not applied yet.
+    """
     disagreements.tell()
-    chronicle.look_at_peers(disagreements.hellos, disagreements.ids(), getattr(transport, "peers", {}))
-    report_notes(link.notes, id, getattr(transport, "peers", {}))
+    members, peers = disagreements.ids(), getattr(transport, "peers", {})
+    chronicle.look_at_peers(disagreements.hellos, members, peers)
+    if not replays():
+        report_notes(link.notes, id, peers, members)
     own = getattr(transport, "report", None)
     if own is not None:
         own(id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from .._native.limits import (
@@ -39,9 +39,13 @@ def reason(detail: int) -> str:
     return f"the name could not be looked up ({detail})"
 
 
-def describe(kind: int, id: int, detail: int, peers: Mapping[int, str]) -> tuple[int, str]:
-    """The level and the text of a note."""
+def describe(kind: int, id: int, detail: int, peers: Mapping[int, str], former: bool) -> tuple[int, str]:
+    """The level and the text of a note. former: it is about who is no member any more."""
     member = f"member {id} at {peers.get(id, 'an unknown address')}"
+    if kind == NOTE_UNREACHABLE and former:
+        return logging.INFO, (
+            f"{member} is no member any more and cannot be told so: {reason(detail)}; it is dialled for a while"
+        )
     if kind == NOTE_UNREACHABLE:
         return logging.WARNING, f"{member} cannot be reached: {reason(detail)}; it is dialled until it answers"
     if kind == NOTE_REACHED:
@@ -69,11 +73,14 @@ def describe(kind: int, id: int, detail: int, peers: Mapping[int, str]) -> tuple
     return logging.WARNING, f"connections: note {kind} about {id}: {detail}"
 
 
-def report_notes(notes: Notes, id: int, peers: Mapping[int, str]) -> None:
-    """Log what has been noted since the last call for node ``id``. One thread at a time."""
+def report_notes(notes: Notes, id: int, peers: Mapping[int, str], members: Collection[int]) -> None:
+    """Log what has been noted since the last call for node ``id``. One thread at a time.
+
+    members: as far as they are known; none: nobody is known yet.
+    """
     while (note := notes.py_take()) is not None:
-        level, text = describe(*note, peers)
         kind, peer, detail = note
+        level, text = describe(*note, peers, bool(members) and peer not in members)
         fields: dict[str, Any] = (
             {"peer": peer, "reason": reason(detail)} if kind == NOTE_UNREACHABLE else {"peer": peer}
         )

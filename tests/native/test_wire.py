@@ -101,7 +101,7 @@ def test_only_who_greets_is_handed_on(stepped):
 
 
 def test_who_gave_up_is_no_stranger(stepped):
-    """A process that was stopped finds all attempts of its peers at once: who has gone is not handed on, nor counted."""
+    """A process that was stopped finds all of its peers' attempts at once: who has gone is not handed on or counted."""
     made = stepped(guest_ms=60_000)
     for _ in range(40):
         made.connect(GREETING).close()

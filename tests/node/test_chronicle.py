@@ -2,10 +2,12 @@
 
 import logging
 import re
+import types
 
 import pytest
 
 from tests.helpers.implementations import module
+from tests.helpers.ports import port as free_port
 from tests.helpers.stepped import World
 from tests.helpers.waiting import WAIT, eventually
 
@@ -141,6 +143,60 @@ def test_a_peer_that_nobody_listens_for_and_one_whose_host_has_no_name(impl, cap
     reasons = {fields["peer"]: fields["reason"] for _, fields in events(caplog, "peer_lost")}
     assert "refused" in reasons[2] and "name" in reasons[3]
     assert all(record.levelno == logging.WARNING for record in caplog.records if record.raftx_event == "peer_lost")
+
+
+def test_who_was_removed_and_cannot_be_reached_is_no_warning(impl, caplog, tmp_path):
+    """It is dialled so that it hears of it. A start dials it, too: the log has its addition and its removal."""
+    gone = f"tcp://127.0.0.1:{free_port()}"
+    storage = impl.FileStorage.create(tmp_path / "1", id=1, members=[1])
+
+    def node_on(storage):
+        transport = impl.TcpTransport("tcp://127.0.0.1:0", {}, reconnect_ms=(20, 200))
+        return impl.Node(impl.Config(id=1, tick_ms=10), storage, transport, Keeps())
+
+    def levels():
+        return [record.levelno for record in caplog.records if getattr(record, "raftx_event", "") == "peer_lost"]
+
+    with caplog.at_level(logging.INFO, "raftx"):
+        with node_on(storage) as node:
+            node.add_learner(2, gone).result(WAIT)
+            eventually(lambda: levels() == [logging.WARNING], 20)
+            node.remove(2).result(WAIT)
+        caplog.clear()
+        with node_on(impl.FileStorage(tmp_path / "1")):
+            eventually(levels, 20)
+    assert levels() == [logging.INFO]
+    (said,) = [record.getMessage() for record in caplog.records if "member 2" in record.getMessage()]
+    assert said.startswith(f"node 1: member 2 at {gone} is no member any more and cannot be told so: ")
+
+
+def test_what_is_noted_of_connections_waits_until_the_log_is_applied(impl, caplog):
+    """Or for some seconds, where it cannot be: nobody leads."""
+    assembly, limits, channels = (module(impl, name) for name in ("node.assembly", "_native.limits", "node.channels"))
+    notes, gauges, clock = limits.Notes(), channels.ApplyGauges(), impl.ManualClock()
+    members = types.SimpleNamespace(tell=lambda: None, hellos=None, ids=lambda: {1, 3})
+    chronicle = types.SimpleNamespace(look_at_peers=lambda *_: None)
+    peers = {2: "tcp://b:1", 3: "tcp://c:1"}
+
+    def said(replays):
+        caplog.clear()
+        for id in peers:
+            notes.py_put(1, id, 111)
+        link, transport = types.SimpleNamespace(notes=notes), types.SimpleNamespace(peers=peers)
+        assembly.tell_news(1, transport, link, members, chronicle, replays)
+        return [(record.raftx_fields["peer"], record.levelno) for record in caplog.records]
+
+    with caplog.at_level(logging.INFO, "raftx"):
+        replays = assembly.replaying(gauges, 7, clock)
+        gauges.index = 6
+        assert said(replays) == []
+        gauges.index = 7
+        assert said(replays) == [(2, logging.INFO), (3, logging.WARNING)] * 2
+        # Who knows no members yet warns of all.
+        members.ids = set
+        gauges.index = 0
+        clock.advance(5)
+        assert said(replays) == [(2, logging.WARNING), (3, logging.WARNING)]
 
 
 def test_one_of_another_cluster_is_refused_with_the_reason(impl, caplog):

@@ -136,6 +136,7 @@ SUITE = (
     "consensus/test_admission.py",
     "consensus/test_doubt.py",
     "node/test_contact.py",
+    "node/test_chronicle.py",
     "native/test_wire.py",
     "native/test_core_codec.py",
     "native/test_sp.py",
