@@ -51,89 +51,109 @@ def cluster_code(cluster: bytes) -> str:
 class Config:
     """Settings of one member; checked when made, never changed afterwards.
 
-    A ``Node`` uses all of them but ``lease_reads``. A ``RawNode`` has no clock, queues or frames: it ignores the fields
-    whose comment begins with "Node only". Raises ConfigError, which names the field and its range.
+    A ``Node`` uses all of them but ``lease_reads``. A ``RawNode`` has no clock, queues or frames: it ignores those that
+    are "Node only". Raises ConfigError, which names the field and its range. By name, with their defaults:
+
+    id: This member's id, 1..2^63-1; the same for the life of its storage.
+    cluster = "raftx": Node only. The name that all members share; frames and directories of another cluster are
+        refused. Text, or up to 16 bytes. Afterwards this is 16 bytes, which are the name itself, filled up with zeros;
+        of text whose UTF-8 is longer they are the first 16 of its SHA-256.
+    tick_ms = 50: Node only. Length of one tick in milliseconds, 1..60,000.
+    election_ticks = 10: A follower waits so many ticks, up to twice as many less one, for its leader; more than
+        heartbeat_ticks, and 100,000 at most.
+    heartbeat_ticks = 1: A leader sends a heartbeat every so many ticks, 1..10,000.
+    pre_vote = True: True or False. Ask the others before raising the term (thesis, section 9.6).
+    check_quorum = True: True or False. A leader that has not heard from a quorum for an election timeout steps down
+        (thesis, section 6.2).
+    max_inflight_messages = 256: Appends to one follower that may be unacknowledged, 1..2^31-1.
+    max_inflight_bytes = 8 << 20: Bytes of entries to one follower that may be unacknowledged,
+        max_message_bytes..2^63-1.
+    max_message_bytes = 1 << 20: Bytes of entries in one append, 0..2^63-1; one entry is sent whatever its size. 0 means
+        one entry a message.
+    max_entry_bytes = 1 << 20: Node only. Bytes of data in one entry, 0..1 GiB; a proposal above it raises
+        EntryTooLarge.
+    max_uncommitted_bytes = 256 << 20: Bytes of data, 0..2^63-1, that a leader keeps appended and not applied before it
+        refuses proposals; the first one always fits. A Node takes no more entries from its leader while more are
+        committed and not applied.
+    max_waiting_bytes = 64 << 20: Node only. Bytes of proposals that wait for the engine, max_entry_bytes..2^63-1; above
+        it one ends as not done. Those with timeouts wait in spite of that, with max_uncommitted_bytes more in all.
+    max_open_proposals = 1 << 18: Node only. Proposals that have not ended, 1..2^31-1; above it one ends as not done.
+        Each takes about 200 bytes.
+    max_apply_bytes = 4 << 20: Bytes of committed entries handed to the state machine at once, 1..2^63-1; one is handed
+        over whatever its size.
+    lease_reads = False: RawNode only. True or False. A Node has reads by lease that end by the clock (Node.read). Reads
+        rely on the leader's lease instead of a round of heartbeats; needs check_quorum, and clocks that run at about
+        the same speed (thesis, section 6.4.1). The lease ends when a leadership transfer starts.
+    step_down_on_removal = True: True or False. A leader that is removed or made a learner steps down when that is
+        applied.
+    validate_conf_changes = True: True or False. A leader checks a membership change when it is proposed: one at a time,
+        joint ones left before the next.
+    priority = 0: A vote goes only to candidates of at least this priority, or with a newer log; 0..2^31-1 (raft-rs).
+        For a Node that holds while it could campaign itself, and for six election timeouts without a leader. A leader,
+        if it is a Node, hands leadership to a live voter of higher priority that has everything.
+    commit_by_vote = False: True or False. Votes carry the commit index, so a committed membership change is learned
+        without a leader (raft-rs).
+    group_commit = False: True or False. Commit only what members of at least two commit groups hold (raft-rs;
+        RawNode.assign_commit_groups).
+    batch_append = False: True or False. Add entries to a message that is not sent yet instead of queueing another one
+        (raft-rs).
+    skip_bcast_commit = False: True or False. Followers learn the commit index with the next append or heartbeat, not at
+        once (raft-rs).
+    forward_proposals = True: True or False. A follower passes proposals on to its leader.
+    snapshot_entries = 10_000: Node only. A snapshot is taken after so many entries were applied since the last one,
+        0..2^63-1; 0: never for that reason. Only where state machine and storage can.
+    snapshot_bytes = 64 << 20: Node only. Likewise after so many bytes of them, 0..2^63-1; 0: never for that reason.
+    snapshot_bytes_per_second = 0: Node only. Bytes of a snapshot that this member fetches from another one in a second,
+        0..2^63-1; 0: no bound.
+    keep_entries = 1_000: Node only. Entries, 0..2^63-1, that stay in memory although a snapshot has them, before what
+        the slowest live member has.
+    max_log_bytes = 256 << 20: Node only. Bytes of log in memory, 0..2^63-1, above which what a snapshot has is dropped,
+        whoever may need it; what a member needs that is being sent a snapshot stays up to twice as much, for 600
+        election timeouts.
+    proposal_timeout_ms = 10_000: Node only. After this time in milliseconds, 1..2^31, a request without an outcome ends
+        as unknown, a read as not done.
+    spin_us = 0: Node only. Microseconds, 0..10,000, for which the engine and the thread of the log look again before
+        they sleep. That saves the time that a wake-up takes and costs up to two cores: only where there are cores to
+        spare.
+    on_apply_error = "stop": Node only. What an exception of the state machine's ``apply`` does, other than ApplyError,
+        which goes to the proposer: "stop" ends the node; "return" gives every Exception to the proposer. The same on
+        all members.
+    seed = None: Seeds the randomised election timeouts, mixed with the id; 0..2^64-1. None: a Node takes a random seed
+        from the system, a RawNode takes 0.
     """
 
-    #: This member's id, 1..2^63-1; the same for the life of its storage.
     id: int
-    #: Node only. The name that all members share; frames and directories of another cluster are refused. Text, or up
-    #: to 16 bytes. Afterwards this is 16 bytes, which are the name itself, filled up with zeros; of text whose UTF-8 is
-    #: longer they are the first 16 of its SHA-256.
     cluster: bytes | str = DEFAULT_CLUSTER
-    #: Node only. Length of one tick in milliseconds, 1..60,000.
     tick_ms: int = 50
-    #: A follower waits election_ticks .. 2 * election_ticks - 1 ticks for its leader;
-    #: heartbeat_ticks + 1..100,000.
     election_ticks: int = 10
-    #: A leader sends a heartbeat every so many ticks, 1..10,000.
     heartbeat_ticks: int = 1
-    #: Ask the others before raising the term (thesis, section 9.6).
     pre_vote: bool = True
-    #: A leader that has not heard from a quorum for an election timeout steps down (thesis, section 6.2).
     check_quorum: bool = True
-    #: Appends to one follower that may be unacknowledged, 1..2^31-1.
     max_inflight_messages: int = 256
-    #: Bytes of entries to one follower that may be unacknowledged, max_message_bytes..2^63-1.
     max_inflight_bytes: int = 8 << 20
-    #: Bytes of entries in one append, 0..2^63-1; one entry is sent whatever its size. 0 means one entry a message.
     max_message_bytes: int = 1 << 20
-    #: Node only. Bytes of data in one entry, 0..1 GiB; a proposal above it raises EntryTooLarge.
     max_entry_bytes: int = 1 << 20
-    #: Bytes of data, 0..2^63-1, that a leader keeps appended and not applied before it refuses proposals; the first
-    #: one always fits. A Node takes no more entries from its leader while more are committed and not applied.
     max_uncommitted_bytes: int = 256 << 20
-    #: Node only. Bytes of proposals that wait for the engine, max_entry_bytes..2^63-1; above it one ends as not done.
-    #: Those with timeouts wait in spite of that, with max_uncommitted_bytes more in all.
     max_waiting_bytes: int = 64 << 20
-    #: Node only. Proposals that have not ended, 1..2^31-1; above it one ends as not done. Each takes about 200 bytes.
     max_open_proposals: int = 1 << 18
-    #: Bytes of committed entries handed to the state machine at once, 1..2^63-1; one is handed over whatever its size.
     max_apply_bytes: int = 4 << 20
-    #: RawNode only: a Node has reads by lease that end by the clock (Node.read). Reads rely on the leader's lease
-    #: instead of a round of heartbeats; needs check_quorum, and clocks that run at about the same speed (thesis,
-    #: section 6.4.1). The lease ends when a leadership transfer starts.
     lease_reads: bool = False
-    #: A leader that is removed or made a learner steps down when that is applied.
     step_down_on_removal: bool = True
-    #: A leader checks a membership change when it is proposed: one at a time, joint ones left before the next.
     validate_conf_changes: bool = True
-    #: A vote goes only to candidates of at least this priority, or with a newer log; 0..2^31-1 (raft-rs). For a Node
-    #: that holds while it could campaign itself, and for six election timeouts without a leader. A leader, if it is a
-    #: Node, hands leadership to a live voter of higher priority that has everything.
     priority: int = 0
-    #: Votes carry the commit index, so a committed membership change is learned without a leader (raft-rs).
     commit_by_vote: bool = False
-    #: Commit only what members of at least two commit groups hold (raft-rs; RawNode.assign_commit_groups).
     group_commit: bool = False
-    #: Add entries to a message that is not sent yet instead of queueing another one (raft-rs).
     batch_append: bool = False
-    #: Followers learn the commit index with the next append or heartbeat, not at once (raft-rs).
     skip_bcast_commit: bool = False
-    #: A follower passes proposals on to its leader.
     forward_proposals: bool = True
-    #: Node only. A snapshot is taken after so many entries were applied, or so many bytes of them, since the last one;
-    #: 0: never for that reason. Only where state machine and storage can.
     snapshot_entries: int = 10_000
     snapshot_bytes: int = 64 << 20
-    #: Node only. Bytes of a snapshot that this member fetches from another one in a second, 0..2^63-1; 0: no bound.
     snapshot_bytes_per_second: int = 0
-    #: Node only. Entries that stay in memory although a snapshot has them, before what the slowest live member has.
     keep_entries: int = 1_000
-    #: Node only. Bytes of log in memory above which what a snapshot has is dropped, whoever may need it; what a member
-    #: needs that is being sent a snapshot stays up to twice as much, for 600 election timeouts.
     max_log_bytes: int = 256 << 20
-    #: Node only. After this time in milliseconds, 1..2^31, a request without an outcome ends as unknown, a read as not
-    #: done.
     proposal_timeout_ms: int = 10_000
-    #: Node only. Microseconds, 0..10,000, for which the engine and the thread of the log look again before they sleep.
-    #: That saves the time that a wake-up takes and costs up to two cores: only where there are cores to spare.
     spin_us: int = 0
-    #: Node only. What an exception of the state machine's ``apply`` does, other than ApplyError, which goes to the
-    #: proposer: "stop" ends the node; "return" gives every Exception to the proposer. The same on all members.
     on_apply_error: str = "stop"
-    #: Seeds the randomised election timeouts, mixed with the id; 0..2^64-1. None: a Node takes a random seed from the
-    #: system, a RawNode takes 0.
     seed: int | None = None
 
     def __post_init__(self) -> None:

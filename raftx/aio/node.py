@@ -57,7 +57,8 @@ class Node(Generic[R]):
     properties, ``status`` and ``stage_times``, are called where a loop runs (RuntimeError elsewhere), and any loop will
     do. The state machine is called on a thread of the node, not in the loop.
 
-    ``node`` is the raftx.Node beneath, for threads and signal handlers.
+    ``node`` is the raftx.Node beneath, for threads and signal handlers. As there, the end of the block raises nothing
+    of a failure before it: ``await node.wait()`` does.
     """
 
     @overload
@@ -179,6 +180,7 @@ class Node(Generic[R]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        """Close it. What ended it before is not raised here: ``wait()`` does that, and ``failure`` has it."""
         await self.close()
 
     async def wait(self, timeout: float | None = None) -> bool:

@@ -61,6 +61,10 @@ class Node(Looking[R]):
     that a ``with`` block may be left, and everything else raises UsageError, the node's futures, streams and sessions
     included: waiting for what ends in another process would never end.
 
+    The end of a ``with`` block closes the node, and raises nothing of a failure before, which was logged: a program
+    that ends there exits with 0. Whoever has to know asks ``wait()``, which raises what ended the node, or ``failure``,
+    in the block or after it.
+
     A node that does not run, was closed or has failed neither leads nor follows: ``is_leader`` is False, ``role``
     NONE, ``leader_id`` 0. Term and indexes stay as they were.
     """
@@ -462,6 +466,7 @@ class Node(Looking[R]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        """Close it. What ended it before is not raised here: ``wait()`` does that, and ``failure`` has it."""
         self.close()
 
     def wait(self, timeout: float | None = None) -> bool:

@@ -220,7 +220,10 @@ class Requests(Generic[R]):
 
         It sees the state machine at rest, on the apply thread, between two entries, and at least as new as ``read`` of
         this level promises. It must be quick and change nothing: entries wait meanwhile. Ends otherwise as ``read``
-        does. Raises what ``read`` raises; UsageError without a state machine, for what cannot be called, and for an
+        does. For type checkers the future is of what ``function`` says that it returns; of a lambda that is Any, since
+        the type of a node tells of results, and not of its machine. A method does: ``node.query(Counter.total)``.
+
+        Raises what ``read`` raises; UsageError without a state machine, for what cannot be called, and for an
         ``async def`` or a generator function, of which nothing would run there.
         """
         check_function(function)

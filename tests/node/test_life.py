@@ -18,6 +18,37 @@ from tests.helpers.threads import ends, start
 from tests.helpers.transports import WAYS, make_transport
 from tests.helpers.waiting import WAIT, eventually
 
+# --- what a block tells --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_block_does_not_raise_what_ended_the_node_and_wait_does(impl, asynchronous):
+    """Also behind it, where a program that has done its work looks once more."""
+
+    class Fails:
+        def apply(self, entry):
+            raise KeyError("gone")
+
+    node = impl.Node(impl.Config(id=1, tick_ms=10), impl.MemoryStorage([1]), impl.MemoryNetwork().transport(), Fails())
+    if asynchronous:
+
+        async def use(node):
+            async with node:
+                with pytest.raises(impl.RaftError):
+                    await node.propose(b"x", timeout=WAIT)
+            assert isinstance(node.failure, KeyError)
+            with pytest.raises(KeyError, match="gone"):
+                await node.wait(0)
+
+        asyncio.run(use(impl.aio.Node.of(node)))
+    else:
+        with node, pytest.raises(impl.RaftError):
+            node.propose(b"x", timeout=WAIT).result(WAIT)
+    assert isinstance(node.failure, KeyError) and "gone" in node.status().failure
+    with pytest.raises(KeyError, match="gone"):
+        node.wait(0)
+
+
 # --- close while it starts -----------------------------------------------------------------------
 
 

@@ -41,6 +41,39 @@ def test_every_setting_is_there_with_its_default() -> None:
             assert eval(default.strip("`"), {}) == fields[name].default, name
 
 
+def test_help_has_every_setting_with_default_and_range() -> None:
+    """What ``help(raftx.Config)`` shows: it knows no comments."""
+    described = re.findall(r"^    (\w+)(?: = (.+?))?: (.+(?:\n        .+)*)", raftx.Config.__doc__ or "", re.MULTILINE)
+    fields = {each.name: each for each in dataclasses.fields(raftx.Config)}
+    assert [name for name, _, _ in described] == list(fields)
+    tried = 0
+    for name, default, text in described:
+        if name not in ("id", "cluster"):
+            assert eval(default, {}) == fields[name].default, name
+        assert ("True or False" in text) == (fields[name].type == "bool"), name
+        match = re.search(r"\b(\d)\.\.(?:2\^(\d+)(-1)?|([\d,]+)( GiB)?)", " ".join(text.split()))
+        if match is None:
+            known = ("True or False", "max_message_bytes..2^63-1", "max_entry_bytes..2^63-1", "16 bytes", '"stop"')
+            assert "more than heartbeat_ticks" in " ".join(text.split()) or any(each in text for each in known), name
+            continue
+        low, power, less, plain, gib = match.groups()
+        low = int(low)
+        high = 2 ** int(power) - bool(less) if power else int(plain.replace(",", "")) << (30 if gib else 0)
+        more = {
+            "heartbeat_ticks": {"election_ticks": 20_000},
+            "max_entry_bytes": {"max_waiting_bytes": 2 << 30},
+            "max_message_bytes": {"max_inflight_bytes": 2**63 - 1},
+        }.get(name, {})
+        for value in (low, high):
+            raftx.Config(**{"id": 1, **more, name: value})
+        for value in (low - 1, high + 1):
+            with pytest.raises(raftx.ConfigError, match=f"^{name} must"):
+                raftx.Config(**{"id": 1, **more, name: value})
+        tried += 1
+    assert tried >= 18
+    assert raftx.Config(id=1).cluster == raftx.Config(id=1, cluster=eval(described[1][1], {})).cluster
+
+
 def test_ranges_are_those_of_the_code() -> None:
     """Where the page says 1..n, n is taken and n + 1 is not, or 0 is not."""
     tried = 0

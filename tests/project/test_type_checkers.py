@@ -51,6 +51,7 @@ def use(config: raftx.Config, storage: raftx.Storage, transport: raftx.Transport
         reveal_type(node.barrier().result().result)
         reveal_type(node.read(level="stale", max_staleness=1.0).result())
         reveal_type(node.query(look).result())
+        reveal_type(node.query(Machine.size).result())
         reveal_type(node.transfer_leadership().result())
         reveal_type(node.step_down().result(1))
         reveal_type(node.propose(b"").result().timing.queue)
@@ -72,6 +73,7 @@ async def loop(config: raftx.Config, storage: raftx.Storage, transport: raftx.Tr
         reveal_type((await node.propose(b"")).result)
         reveal_type((await node.propose_many([b""]))[0].result)
         reveal_type(await node.query(look))
+        reveal_type(await node.query(Machine.size))
         reveal_type(await asyncio.gather(node.read(), node.barrier()))
         reveal_type(await asyncio.wait_for(node.transfer_leadership(), 1))
         reveal_type(await node.wait_ready(1))
@@ -102,6 +104,7 @@ REVEALED = [
     "None",
     "int",
     "bytes",
+    "int",
     "StateChange",
     "StateChange",
     "float | None",
@@ -119,6 +122,7 @@ REVEALED = [
     "dict[str, int]",
     "dict[str, int]",
     "bytes",
+    "int",
     "tuple[int, Done[None]]",
     "StateChange",
     "int",
