@@ -14,7 +14,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from importlib.machinery import EXTENSION_SUFFIXES, FileFinder, ModuleSpec, SourceFileLoader
+from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
 from types import ModuleType
 
 _ROOT = os.path.dirname(os.path.realpath(__file__))
@@ -51,33 +51,6 @@ def install(package: str) -> None:
     # By attribute and not by type: a second copy of raftx has a class of its own.
     if not any(getattr(finder, "raftx_package", None) == package for finder in sys.meta_path):
         sys.meta_path.insert(0, _SourceOnly(package))
-
-
-def hidden() -> str:
-    """The directory of a raftx that is compiled for this Python and hidden by this one; "": there is none.
-
-    Only what ``sys.path`` names is looked at, which takes a few system calls.
-    """
-    for entry in sys.path:
-        there = os.path.realpath(os.path.join(entry, "raftx"))
-        if there != _ROOT and any(os.path.isfile(os.path.join(there, f"_core{end}")) for end in EXTENSION_SUFFIXES):
-            return there
-    return ""
-
-
-def why(package: str) -> tuple[bool, str]:
-    """Whether somebody wanted ``package`` to run interpreted, as it does; and why it does, or what to do about it."""
-    if os.environ.get("RAFTX_PURE", "") not in ("", "0") or package != "raftx":
-        return True, "That is as RAFTX_PURE says"
-    other = hidden()
-    if other:
-        return False, (
-            f"The package in {_ROOT}, which is not compiled, hides the installed one in {other}, which is: keep your "
-            f"program outside of {os.path.dirname(_ROOT)} and start it elsewhere, or take that out of PYTHONPATH"
-        )
-    return False, (
-        f"It was imported from {_ROOT}. Install it where there is a C compiler, and look at what the installation says"
-    )
 
 
 def load(name: str = "raftx_pure") -> ModuleType:

@@ -15,11 +15,13 @@ EPILOG = "\b\nExit codes:\n" + "\n".join([f"  {code:<8}  {what.split(':')[0]}" f
 
 def _version(context: click.Context, _: click.Parameter, value: bool) -> None:
     if value and not context.resilient_parsing:
-        from .. import COMPILED, __version__, _pure  # here: each module can be imported without the top of the package
+        from .. import COMPILED, __version__  # here: each module can be imported without the top of the package
 
         say(f"raftx {__version__} ({'compiled' if COMPILED else 'interpreted'})")
         if not COMPILED:
-            say(_pure.why(__name__.partition(".")[0])[1])
+            from ..interpreted import why
+
+            say(why(__name__.partition(".")[0])[1])
         context.exit()
 
 

@@ -75,7 +75,8 @@ def examined(
     directory: str, cluster: ClusterFile | None, own: int | None, config: Config, seconds: float
 ) -> dict[str, Any]:
     """Everything, for programs."""
-    from .. import COMPILED, _pure
+    from .. import COMPILED
+    from ..interpreted import why
 
     where = host.existing(directory)
     with scratch(where, ".raftx-doctor-") as path:
@@ -87,7 +88,7 @@ def examined(
         *verdict.of_file_system(system, skipper),
         *verdict.of_limits(host.open_files(), host.free_bytes(where), host.free_memory(), config),
         verdict.of_interpreter(
-            host.interpreter(), COMPILED, delays, "" if COMPILED else _pure.why(__name__.partition(".")[0])[1]
+            host.interpreter(), COMPILED, delays, "" if COMPILED else why(__name__.partition(".")[0])[1]
         ),
     ]
     members, times = others(cluster, own, findings) if cluster is not None else ([], [])

@@ -13,10 +13,11 @@ from collections.abc import Callable, Mapping
 from importlib.machinery import EXTENSION_SUFFIXES
 from typing import Any
 
-from .. import _core, _pure
+from .. import _core
 from .._native.layout import FRAME_OVERHEAD
 from ..config import Config
 from ..errors import ConfigError, StorageError, UsageError
+from ..interpreted import why as why_interpreted
 from ..report import report
 from ..types import NUMBER_MAX, ConfState, is_id
 from .machines import said_by
@@ -58,8 +59,8 @@ def tell_mode(id: int) -> None:
     if _told["mode"]:
         return
     _told["mode"] = True
-    wanted, why = _pure.why(__name__.partition(".")[0])
-    report(logging.INFO if wanted else logging.WARNING, INTERPRETED, id, why, event="interpreted", node=id)
+    wanted, what = why_interpreted(__name__.partition(".")[0])
+    report(logging.INFO if wanted else logging.WARNING, INTERPRETED, id, what, event="interpreted", node=id)
 
 
 def check_python() -> None:

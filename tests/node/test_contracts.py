@@ -292,29 +292,29 @@ def test_a_python_without_the_gil_is_refused(impl, monkeypatch):
 
 def test_an_installed_package_that_is_hidden_is_named(impl, tmp_path, monkeypatch, caplog):
     """Beside a clone Python imports the clone: what to do is another thing than to install it once more."""
-    pure, contracts = module(impl, "_pure"), module(impl, "node.contracts")
+    interpreted, contracts = module(impl, "interpreted"), module(impl, "node.contracts")
     site = tmp_path / "site"
     (site / "raftx").mkdir(parents=True)
     monkeypatch.setenv("RAFTX_PURE", "")
     monkeypatch.setattr("sys.path", [str(ROOT), str(tmp_path / "none"), "", str(site)])
     # What another Python has compiled does not count, and neither does what is imported here.
     (site / "raftx" / "_core.cpython-20-x86_64-linux-gnu.so").touch()
-    wanted, why = pure.why("raftx")
+    wanted, why = interpreted.why("raftx")
     assert not wanted and f"imported from {ROOT / 'raftx'}. Install it where there is a C compiler" in why
     (site / "raftx" / f"_core{EXTENSION_SUFFIXES[0]}").touch()
-    wanted, why = pure.why("raftx")
+    wanted, why = interpreted.why("raftx")
     assert not wanted and "C compiler" not in why
     assert f"{ROOT / 'raftx'}, which is not compiled, hides the installed one in {site / 'raftx'}" in why
     assert f"keep your program outside of {ROOT} and start it elsewhere" in why
     # The copy that is loaded interpreted beside the other one, and whoever asks for it, want it so.
-    assert pure.why("raftx_pure")[0] and "RAFTX_PURE" in pure.why("raftx_pure")[1]
+    assert interpreted.why("raftx_pure")[0] and "RAFTX_PURE" in interpreted.why("raftx_pure")[1]
     monkeypatch.setitem(contracts._told, "mode", False)
     contracts.tell_mode(3)
     (said,) = [record for record in caplog.records if record.levelno == logging.WARNING] or [None]
     assert (said is None) == (impl.__name__ != "raftx")
     assert said is None or (why in said.getMessage() and said.raftx_event == "interpreted")
     monkeypatch.setenv("RAFTX_PURE", "1")
-    assert pure.why("raftx") == pure.why("raftx_pure")
+    assert interpreted.why("raftx") == interpreted.why("raftx_pure")
 
 
 def test_another_python_and_another_system_are_refused(impl, monkeypatch):

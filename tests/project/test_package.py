@@ -30,7 +30,7 @@ PACKAGE = ROOT / "raftx"
 
 # A module may use its own layer's siblings by the same first name, and every layer below.
 LAYERS = [
-    {"errors", "types", "config", "report", "_pure"},
+    {"errors", "types", "config", "report", "interpreted"},
     {"_native"},
     {"_core", "_twins"},
     {"consensus"},

@@ -7,6 +7,7 @@ from tests.tools.mutant_kinds import Edit, Mutant
 CLUSTER = "raftx/cli/cluster.py"
 CHANGER = "raftx/node/changer.py"
 FOUND = "raftx/cli/found.py"
+INTERPRETED = "raftx/interpreted.py"
 REMOTE = "raftx/cli/remote.py"
 VERDICT = "raftx/measure/verdict.py"
 DOCTOR = "raftx/cli/doctor.py"
@@ -37,6 +38,23 @@ MUTANTS = (
         "whoever believes that it is safe to repeat does it twice",
         ASKED,
         (Edit(REMOTE, 'before you repeat it", UNKNOWN, found)', 'before you repeat it", NOT_DONE, found)'),),
+    ),
+    Mutant(
+        "a-package-that-is-hidden-is-not-found",
+        0,
+        "whoever runs a program in the clone is told to install what is installed",
+        "node/test_contracts.py",
+        (Edit(INTERPRETED, "    other = hidden()\n", "    other = str()\n"),),
+    ),
+    Mutant(
+        "what-another-python-has-compiled-counts",
+        0,
+        "a package is named that this Python could not import either",
+        "node/test_contracts.py",
+        (
+            Edit(INTERPRETED, 'os.path.join(there, f"_core{end}")', "there"),
+            Edit(INTERPRETED, "os.path.isfile", "os.path.isdir"),
+        ),
     ),
     Mutant(
         "what-never-was-a-member-passes-for-removed",
