@@ -174,6 +174,7 @@ SUITE = (
     "transport/test_peers_come_and_go.py",
     "transport/test_lookups.py",
     "recipes/test_leases.py",
+    "recipes/test_rate_limiters.py",
     "recipes/test_machine.py",
     "recipes/test_own_machine.py",
     "recipes/test_clients.py",
