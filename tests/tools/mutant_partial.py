@@ -66,4 +66,11 @@ MUTANTS = (
         PARTIAL,
         (Edit(UNLED, "            self.without = self.gauges.unled_ms = 0\n", "            self.without = 0\n"),),
     ),
+    Mutant(
+        "learners-count-themselves",
+        0,
+        "a member that has no vote says that one answer fewer is needed to elect a leader",
+        PARTIAL,
+        (Edit(UNLED, "voters // 2 + 1 - mine\n", "voters // 2\n"),),
+    ),
 )
