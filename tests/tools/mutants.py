@@ -170,6 +170,7 @@ SUITE = (
     "native/test_sys.py",
     "node/test_disagreements.py",
     "node/test_held_back.py",
+    "node/test_unled.py",
     "node/test_compacted_log.py",
     "transport/test_peers_come_and_go.py",
     "transport/test_lookups.py",
