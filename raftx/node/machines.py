@@ -32,8 +32,9 @@ class StateMachine(Protocol[R_co]):
         every member alike, and the node goes on. Any other exception ends the node, with the entry and the traceback in
         the log; the other members end alike, and so does each start, until ``apply`` can take that entry, or until the
         owner has agreed on each member to skip it (``raftx wal skip``). With ``Config.on_apply_error="return"`` every
-        Exception is an outcome. An ``async def`` is refused, and so is a generator function; one that a decorator hides
-        is a TypeError when it is called, as nothing of it would run: so a result is no coroutine and no generator.
+        Exception but MemoryError is an outcome. An ``async def`` is refused, and so is a generator function; one that a
+        decorator hides is a TypeError when it is called, as nothing of it would run: so a result is no coroutine and no
+        generator.
 
         ``apply_batch(entries)``, where there is one, is called in place of ``apply``, which may be missing then: with a
         list of entries of one term, up to 1,024 of them and about 4 MiB. It returns a list with one result for each; an
