@@ -1,7 +1,7 @@
 """Feature flags over HTTP: a Starlette service whose state is replicated by raftx. Three processes, one file.
 
-    python -m examples.feature_flags cluster.toml 1 8001     # likewise 2 8002 and 3 8003
-    python -m examples.feature_flags cluster.toml 1 8001 --create        # the first time
+    python feature_flags.py cluster.toml 1 8001 --create     # the first time; likewise 2 8002 and 3 8003
+    python feature_flags.py cluster.toml 1 8001
 
     curl localhost:8001/flags/dark-mode
     curl -X POST localhost:8002/flags/dark-mode -d '{"old": null, "new": {"on": true}}'

@@ -1,6 +1,6 @@
 """A cluster that grows from one member to three and to five, replaces a lost disk, and shrinks again.
 
-    python -m examples.growing_cluster
+    python growing_cluster.py
 
 All members run in this process, each with a directory, a connection and a state machine of its own, as they would on
 five machines. A new member is founded with the address of any other one; then it is added. It learns everything else

@@ -1,8 +1,8 @@
 """A lock service: three members, and clients in any language that speak lines of text over TCP.
 
-    python -m examples.lock_service                             a demo: three members, one of which is killed
-    python -m examples.lock_service found DIRECTORY ID URL...   set a member up, once; URL...: of all members, in order
-    python -m examples.lock_service serve DIRECTORY ID PORT URL...
+    python lock_service.py                             a demo: three members, one of which is killed
+    python lock_service.py found DIRECTORY ID URL...   set a member up, once; URL...: of all members, in order
+    python lock_service.py serve DIRECTORY ID PORT URL...
 
 A client connects to any member and sends lines; each has one answer:
 
@@ -184,7 +184,7 @@ def demo(place: Path) -> None:
     """Three members; two people want one lock, and the member of the one that has it is killed."""
     ports = free_ports(6)
     urls = [f"tcp://127.0.0.1:{port}" for port in ports[:3]]
-    this = [sys.executable, "-m", "examples.lock_service"]
+    this = [sys.executable, str(Path(__file__).resolve())]
     members: dict[int, subprocess.Popen[str]] = {}
     try:
         for id in (1, 2, 3):

@@ -1,6 +1,6 @@
 """A transport of one's own: members talk over TCP with TLS, by Python's socket and ssl. To be copied, and changed.
 
-    python -m examples.tls_transport DIRECTORY      # with ca.pem, member.pem and member.key in it
+    python tls_transport.py DIRECTORY       # with ca.pem, member.pem and member.key in it
 
 Each member sends over a connection that it has dialled itself, one for each other member, and receives over those that
 others have dialled. A frame goes behind its length, in eight bytes. Everybody must have a certificate of the same

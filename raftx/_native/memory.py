@@ -144,12 +144,21 @@ def block_unref(block: Block) -> None:
 
 @final
 class Entry:
-    """One log entry as a value. Read-only.
+    """One entry of the log: what a state machine's ``apply`` is given. Immutable; equal where all fields are.
 
-    ``index``, ``term``, ``kind`` (ENTRY_*) and ``data`` (bytes). ``time``: when its leader appended it, in nanoseconds
-    since the epoch, a multiple of 256; 0: it has none. What a Node gives to a state machine or a stream has the time of
-    the entry before it at least. ``session``, ``session_sequence``: of what a session proposed, its id, 16 bytes, and
-    which of its proposals; None and 0 of all else.
+    To test a state machine, make one by hand, with keyword arguments::
+
+        machine.apply(raftx.Entry(index=7, term=1, data=b"set color blue", time=1_767_225_600 * 10**9))
+
+    index: its place in the log, 0..2^64-1; the first is 1, and each is larger than the one before, not always by 1:
+    entries of the cluster's own stand between. term: of the leader that appended it, 0..2^64-1, never less than before.
+    data: the command as it was proposed, bytes. kind: what it is, 0..255; 0, a command, in all that a state machine is
+    given. time: when its leader appended it, in nanoseconds since the epoch, 0..2^64-1, rounded down to a multiple of
+    256; 0: it is not known yet, as it may be in the first entries of a cluster. It is the same on every member, and
+    never less than before. session, session_sequence: of what a session proposed, the id of the session, 16 bytes, and
+    the number of the proposal in it, from 1; None and 0 of all else.
+
+    Raises TypeError for what is of another type, OverflowError for a number out of these bounds.
     """
 
     __slots__ = ("data", "index", "kind", "session", "session_sequence", "term", "time")

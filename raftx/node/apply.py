@@ -456,8 +456,13 @@ class Applier:
         return self.pushed(entry, result)
 
     def is_for_the_proposer(self, error: BaseException) -> bool:
-        """Whether an exception of the state machine is the outcome of its proposal, and no end of the node."""
-        return isinstance(error, ApplyError) or (self.returns_errors and isinstance(error, Exception))
+        """Whether an exception of the state machine is the outcome of its proposal, and no end of the node.
+
+        A lack of memory is this member's, and not the command's: the others have applied it.
+        """
+        if isinstance(error, ApplyError):
+            return True
+        return self.returns_errors and isinstance(error, Exception) and not isinstance(error, MemoryError)
 
     def pushed(self, entry: Entry, result: Any) -> Any:
         """The result, once the stream has the entry."""

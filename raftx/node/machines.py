@@ -19,15 +19,22 @@ class StateMachine(Protocol[R_co]):
     """What an application replicates. Generic in what ``apply`` returns, which is the result of proposals."""
 
     def apply(self, entry: Entry, /) -> R_co:
-        """Take one committed entry (index, term, data) and return the proposal's result.
+        """Take one committed entry and return the proposal's result.
 
-        Called on the apply thread, in the order of index, each entry once. Must depend on nothing but
-        the entries. ``raftx.ApplyError`` is the way to refuse a command: it is the proposal's outcome, on every member
-        alike, and the node goes on. Any other exception ends the node, with the entry and the traceback in the log;
-        the other members end alike, and so does each start, until ``apply`` can take that entry, or until the owner
-        has agreed on each member to skip it (``raftx wal skip``). With ``Config.on_apply_error="return"`` every
-        Exception is an outcome. An ``async def`` is refused, and so is a generator function; one that a decorator hides
-        is a TypeError when it is called, as nothing of it would run: so a result is no coroutine and no generator.
+        ``entry.data`` is the command, as it was proposed. ``entry.time`` is the time by which deadlines count:
+        nanoseconds since the epoch, the same on every member, never less than before; 0 while it is not known yet,
+        which the first entries of a cluster may have. ``entry.index`` and ``entry.term`` say which entry it is,
+        ``entry.session`` and ``entry.session_sequence`` which proposal of which session, if it is one.
+        ``help(raftx.Entry)`` has their bounds.
+
+        Called on the apply thread, in the order of index, each entry once. Must depend on nothing but the entries; it
+        must use no other clock. ``raftx.ApplyError`` is the way to refuse a command: it is the proposal's outcome, on
+        every member alike, and the node goes on. Any other exception ends the node, with the entry and the traceback in
+        the log; the other members end alike, and so does each start, until ``apply`` can take that entry, or until the
+        owner has agreed on each member to skip it (``raftx wal skip``). With ``Config.on_apply_error="return"`` every
+        Exception but MemoryError is an outcome. An ``async def`` is refused, and so is a generator function; one that a
+        decorator hides is a TypeError when it is called, as nothing of it would run: so a result is no coroutine and no
+        generator.
 
         ``apply_batch(entries)``, where there is one, is called in place of ``apply``, which may be missing then: with a
         list of entries of one term, up to 1,024 of them and about 4 MiB. It returns a list with one result for each; an

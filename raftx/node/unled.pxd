@@ -27,7 +27,7 @@ cdef class Unled:
     cdef int tell(self, Message m) except -1 nogil
     cdef int tick(self, bint begun) except -1 nogil
     @cython.locals(
-        since=int64_t, lead=uint64_t, term=uint64_t, by=int64_t, heard=int64_t, voters=int64_t, refused=int64_t,
-        slot=int, place=int
+        since=int64_t, lead=uint64_t, term=uint64_t, by=int64_t, heard=int64_t, voters=int64_t, mine=int64_t,
+        refused=int64_t, slot=int, place=int
     )
     cdef void look(self) noexcept nogil

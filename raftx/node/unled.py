@@ -41,13 +41,22 @@ WAITS = (
     "it is no member yet, and waits to be added: ask a member of the cluster for that (raftx add {id}=HOST:PORT, or "
     "add_voter({id}, url) of its node)"
 )
+ALONE = (
+    "it is the only voter, and leads as soon as its own vote is on its disk: look whether the disk, or this machine, "
+    "stands still"
+)
 NOBODY = "{heard} of the other voters answer and none of them leads; look whether each reaches the others"
 
 
 def why_unled(lead: int, term: int, by: int, heard: int, needed: int, refused: int, ms: int) -> str:
-    """In words: who leads, as ``by`` others say (0: nobody), how many answer, and of how many it needs that."""
+    """In words: who leads, as ``by`` others say (0: nobody), how many answer, and of how many it needs that.
+
+    needed: 0 where there is no other voter.
+    """
     if lead:
         text = UNREACHED
+    elif needed == 0:
+        text = ALONE
     elif heard < needed:
         text = TOO_FEW
     else:
@@ -128,12 +137,13 @@ class Unled:
     def look(self) -> None:
         """What the others have said, and who was heard, lately."""
         since = FRESH_TIMEOUTS * self.core.election_timeout
-        lead = term = by = heard = voters = refused = 0
+        lead = term = by = heard = voters = mine = refused = 0
         for slot in range(self.core.tracker.peers.count):
             if ((self.core.tracker.voters | self.core.tracker.outgoing) >> slot) & 1 == 0:
                 continue
             voters += 1
             if slot == self.core.self_slot:
+                mine = 1
                 continue
             place = self.peers.of_slot(self.core.tracker.peers, slot)
             if self.peers.silence[place] > since:
@@ -149,4 +159,6 @@ class Unled:
                 lead, term, by = self.leads[place], self.terms[place], 0
             by += 1
         self.gauges.unled_lead, self.gauges.unled_term, self.gauges.unled_by = lead, term, by
-        self.gauges.unled_heard, self.gauges.unled_needed, self.gauges.unled_refused = heard, voters // 2, refused
+        self.gauges.unled_heard, self.gauges.unled_refused = heard, refused
+        # A majority, this member among it if it is a voter.
+        self.gauges.unled_needed = voters // 2 + 1 - mine

@@ -47,11 +47,12 @@ from .errors import (
 )
 from .held import Holder
 from .hub import TIMEOUT, TTL, Hub
-from .kept import MAXSIZE, Change, Contents, Versioned
+from .kept import MAXSIZE, Allowance, Change, Contents, Versioned
 from .machine import Recipes
 from .waits import run
 
 __all__ = [
+    "Allowance",
     "Barrier",
     "Change",
     "Client",
@@ -158,5 +159,5 @@ class Client:
         return Party(aio.Party(self.hub, name, value, on_lost))
 
     def rate_limiter(self, name: str, rate: float, burst: int = 1) -> RateLimiter:
-        """So many a second, for all clients together."""
+        """So many a second, for all clients together. rate: 0.000001..1000000; burst: 1..1000000, at once."""
         return RateLimiter(self._aio.rate_limiter(name, rate, burst))

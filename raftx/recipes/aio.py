@@ -30,10 +30,11 @@ from .held import (
     Stream,
 )
 from .hub import TIMEOUT, TTL, Hub
-from .kept import MAXSIZE, Change, Contents, Counter, Dict, Queue, RateLimiter, Versioned, Watch
+from .kept import MAXSIZE, Allowance, Change, Contents, Counter, Dict, Queue, RateLimiter, Versioned, Watch
 from .machine import Recipes
 
 __all__ = [
+    "Allowance",
     "Barrier",
     "Change",
     "Client",
@@ -120,7 +121,7 @@ class Client:
         return Party(self.hub, name, value, in_loop(on_lost))
 
     def rate_limiter(self, name: str, rate: float, burst: int = 1) -> RateLimiter:
-        """So many a second, for all clients together."""
+        """So many a second, for all clients together. rate: 0.000001..1000000; burst: 1..1000000, at once."""
         return RateLimiter(self.hub, name, rate, burst)
 
 

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from . import held, kept
 from .held import Holder
-from .kept import Change, Contents, Versioned
+from .kept import Allowance, Change, Contents, Versioned
 from .waits import run
 
 T = TypeVar("T")
@@ -409,7 +409,12 @@ class Queue:
 
 
 class RateLimiter:
-    """A bucket of ``burst`` tokens, full at first, into which ``rate`` tokens fall in a second of replicated time."""
+    """A bucket of ``burst`` tokens, full at first, into which ``rate`` tokens fall in a second of replicated time.
+
+    rate: tokens a second, 0.000001..1000000; a token falls in after so many whole nanoseconds, rounded up. burst: an
+    integer, 1..1000000. All clients give the same for a name. An object is cheap, holds nothing and has nothing to
+    close: make one for each request, if that is convenient, with the name of a user or an address, say.
+    """
 
     def __init__(self, inner: kept.RateLimiter) -> None:
         self._inner = inner
@@ -418,10 +423,27 @@ class RateLimiter:
     def __repr__(self) -> str:
         return repr(self._inner)
 
-    def acquire(self, count: int = 1, timeout: float | None = None) -> bool:
-        """Take so many tokens; False if they cannot be had within ``timeout`` seconds (None: wait; 0: do not wait).
+    def acquire(self, count: int = 1, timeout: float | None = None, *, request: str | None = None) -> Allowance:
+        """Take so many tokens, 1..burst; what comes of it is true if they were taken.
 
+        It is false if they cannot be had within ``timeout`` seconds (None: wait; 0: do not wait); then none was taken.
         Tokens that are not there yet are lent, first come, first served: the call returns when they have fallen in.
-        Raises NotDone, Unknown, Stopped.
+
+        request: an id of the caller's, a str of 1..255 bytes in UTF-8, for what may be asked again, on this member or
+        on another one: by an HTTP client that had no answer, say. What it has taken is not taken again: for at least
+        300 seconds of replicated time after it has fallen in, the same request is allowed without taking anything,
+        and ``left`` is what it was at first. A request that was refused is decided anew. If it comes again with less
+        patience, before what was lent has fallen in, it is false, and true when it comes again after ``retry_after``.
+
+        Raises NotDone, Unknown, Stopped; Full when there are too many limiters, or too many requests to be remembered;
+        SettingsDiffer when the request has taken another number of tokens before; UsageError.
         """
-        return run(self._inner.acquire(count, timeout))
+        return run(self._inner.acquire(count, timeout, request=request))
+
+    def peek(self, count: int = 1, *, level: str = "linearizable", max_staleness: float | None = None) -> Allowance:
+        """Whether so many tokens are there, how many are left, and how long it takes. Takes nothing, writes nothing.
+
+        A read (see ``Node.query``): it has everything that was taken before. What has fallen in since the newest entry
+        is reckoned by this member's own clock. Others may take tokens meanwhile, so this promises none.
+        """
+        return run(self._inner.peek(count, level=level, max_staleness=max_staleness))

@@ -32,7 +32,7 @@ EVERYBODY = 2**62  # the limit of a line that has none
 #: kinds of objects that are a line of holders and of those who wait
 LOCK, RWLOCK, SEMAPHORE, ELECTION, PARTY = "lock", "rwlock", "semaphore", "election", "party"
 LINES = (LOCK, RWLOCK, SEMAPHORE, ELECTION, PARTY)
-DICT, COUNTER, QUEUE, BARRIER, LIMITER = "dict", "counter", "queue", "barrier", "limiter"
+DICT, COUNTER, QUEUE, BARRIER, LIMITER, ANSWER = "dict", "counter", "queue", "barrier", "limiter", "answer"
 
 Check = Callable[[Any], bool]
 
@@ -123,8 +123,9 @@ TABLE: dict[str, tuple[Check, ...]] = {
     # name, lease, claim, parties, whether it has two phases; name, lease, claim
     "arrive": (NAME, LEASE, CLAIM, FEW, truth),
     "depart": (NAME, LEASE, CLAIM),
-    # name, nanoseconds for one, burst, how many, nanoseconds that the client would wait
+    # name, nanoseconds for one, burst, how many, nanoseconds that the client would wait; "once": and for which request
     "take": (NAME, within(1, 10**18), FEW, FEW, within(0, NUMBER - 1)),
+    "once": (NAME, within(1, 10**18), FEW, FEW, within(0, NUMBER - 1), NAME),
 }
 
 

@@ -45,7 +45,10 @@ class VersionDiffers(RecipeError):
 
 
 class SettingsDiffer(RecipeError):
-    """An object is in use with another limit, or another number of parties. All its clients must give the same."""
+    """An object is in use with another limit, or another number of parties. All its clients must give the same.
+
+    Of a rate limiter: a request that came before has taken another number of tokens.
+    """
 
 
 class Full(RecipeError):

@@ -482,6 +482,8 @@ def outcome(result: tuple[Any, ...]) -> tuple[Any, ...]:
         raise VersionDiffers(f"{what}: read it again, and decide anew", found)
     if code == "differs":
         raise SettingsDiffer(f"it is in use with {rest[0]}: give all its clients the same number, or another name")
+    if code == "other":
+        raise SettingsDiffer(f"this request has taken {rest[0]} before: ask for as many with it, or give another id")
     if code == "full":
         raise Full(f"there are {rest[0]} already: wait, or let some go")
     if code == "range":

@@ -19,6 +19,7 @@ from .commands import (
     DICT,
     KEY_MAX,
     LIMIT_MAX,
+    LIMITER,
     NUMBER,
     QUEUE,
     check_int,
@@ -297,8 +298,28 @@ class Queue:
         return await self.hub.query(look, level, max_staleness)
 
 
+class Allowance(NamedTuple):
+    """What a rate limiter has said. True in a condition when it has allowed it, and false when it has not.
+
+    ``left``: whole tokens that are there for others right after that, 0..burst. ``retry_after``: seconds until what was
+    refused can be had, if nobody takes tokens meanwhile; 0.0 where it was allowed.
+    """
+
+    allowed: bool
+    left: int
+    retry_after: float
+
+    def __bool__(self) -> bool:
+        return self.allowed
+
+
 class RateLimiter:
-    """A bucket of ``burst`` tokens, full at first, into which ``rate`` tokens fall in a second of replicated time."""
+    """A bucket of ``burst`` tokens, full at first, into which ``rate`` tokens fall in a second of replicated time.
+
+    rate: tokens a second, 0.000001..1000000; a token falls in after so many whole nanoseconds, rounded up. burst: an
+    integer, 1..1000000. All clients give the same for a name. An object is cheap, holds nothing and has nothing to
+    close: make one for each request, if that is convenient, with the name of a user or an address, say.
+    """
 
     def __init__(self, hub: Hub, name: str, rate: float, burst: int = 1) -> None:
         self.hub, self.name = hub, check_text(name, "name")
@@ -313,24 +334,54 @@ class RateLimiter:
     def __repr__(self) -> str:
         return f"<raftx.recipes rate limiter {self.name!r} {self.rate} a second, burst {self.burst}>"
 
-    async def acquire(self, count: int = 1, timeout: float | None = None) -> bool:
-        """Take so many tokens; False if they cannot be had within ``timeout`` seconds (None: wait; 0: do not wait).
+    async def acquire(self, count: int = 1, timeout: float | None = None, *, request: str | None = None) -> Allowance:
+        """Take so many tokens, 1..burst; what comes of it is true if they were taken.
 
+        It is false if they cannot be had within ``timeout`` seconds (None: wait; 0: do not wait); then none was taken.
         Tokens that are not there yet are lent, first come, first served: the call returns when they have fallen in.
-        Raises NotDone, Unknown, Stopped.
+
+        request: an id of the caller's, a str of 1..255 bytes in UTF-8, for what may be asked again, on this member or
+        on another one: by an HTTP client that had no answer, say. What it has taken is not taken again: for at least
+        300 seconds of replicated time after it has fallen in, the same request is allowed without taking anything,
+        and ``left`` is what it was at first. A request that was refused is decided anew. If it comes again with less
+        patience, before what was lent has fallen in, it is false, and true when it comes again after ``retry_after``.
+
+        Raises NotDone, Unknown, Stopped; Full when there are too many limiters, or too many requests to be remembered;
+        SettingsDiffer when the request has taken another number of tokens before; UsageError.
         """
         check_timeout(timeout)
         check_int(count, "count", 1, self.burst)
+        what: tuple[Any, ...] = (self.name, self.period, self.burst, count)
+        last: tuple[str, ...] = () if request is None else (check_text(request, "request"),)
+        do = "once" if last else "take"
         deadline = deadline_of(timeout)
         while True:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             patience = NUMBER - 1 if left is None else min(NUMBER - 1, int(left * SECOND))
-            code, delay = await self.hub.ask("take", self.name, self.period, self.burst, count, patience)
+            code, delay, there = await self.hub.ask(do, *what, patience, *last)
             if code == "ok":
                 if delay:
                     await pause(delay / SECOND)
-                return True
+                return Allowance(True, there, 0.0)
             # Too long; or the time is not known yet.
             if left is not None and left * SECOND <= delay:
-                return False
+                return Allowance(False, there, delay / SECOND)
             await pause(delay / SECOND)
+
+    async def peek(
+        self, count: int = 1, *, level: str = "linearizable", max_staleness: float | None = None
+    ) -> Allowance:
+        """Whether so many tokens are there, how many are left, and how long it takes. Takes nothing, writes nothing.
+
+        A read (see ``Node.query``): it has everything that was taken before. What has fallen in since the newest entry
+        is reckoned by this member's own clock. Others may take tokens meanwhile, so this promises none.
+        """
+        check_int(count, "count", 1, self.burst)
+
+        def look(machine: Recipes) -> Allowance:
+            # While no time is known nothing can have been taken, and any time will do.
+            limiter, now = machine.find(LIMITER, self.name), machine.estimate() or 1
+            delay = limiter.delay(now, self.period, self.burst, count)
+            return Allowance(delay == 0, limiter.left(now, self.period, self.burst), delay / SECOND)
+
+        return await self.hub.query(look, level, max_staleness)

@@ -21,6 +21,7 @@ from ..report import report
 from . import snapshots
 from .clock import boot
 from .commands import (
+    ANSWER,
     BARRIER,
     COUNTER,
     DICT,
@@ -37,17 +38,18 @@ from .commands import (
 )
 from .leases import Lease, Leases
 from .lines import Barrier, Key, Line
-from .stores import Counter, Dict, Limiter, Queue
+from .stores import Answer, Answers, Counter, Dict, Limiter, Queue
 
 if TYPE_CHECKING:
     from .._native.memory import Entry
 
 OBJECTS_MAX = 100_000  # of all kinds but limiters, which go by themselves once they are full again
 LIMITERS_MAX = 1_000_000
+ANSWERS_MAX = 1_000_000  # to requests that may come again
 LEASES_MAX = 100_000
 HELD_MAX = 10_000  # by one lease, or waited for
 OWN_VERSION_MAX = 2**32 - 1
-SWEPT = 2  # limiters that are looked at with each command for one
+SWEPT = 2  # limiters, and answers, that are looked at with each command for one
 
 Result = tuple[Any, ...]
 KINDS: dict[str, Any] = {
@@ -115,6 +117,7 @@ class Recipes:
         self.objects: dict[tuple[str, str], Any] = {}
         #: limiters, by name: the one that was used longest ago first
         self.limiters: dict[str, Limiter] = {}
+        self.answers = Answers()
         #: by token that is in force: whose it is
         self.fences: dict[int, tuple[str, str]] = {}
 
@@ -383,6 +386,23 @@ class Recipes:
             self.limiters[name] = limiter
         return result
 
+    def _do_once(self, name: str, period: int, burst: int, count: int, patience: int, request: str) -> Result:
+        now, key = self.leases.now, (name, request)
+        self.answers.forget(now, SWEPT)
+        known = self.answers.get(key, now)
+        if known is not None:
+            if known.taken != count:
+                return "other", known.taken
+            delay = max(0, known.begins - now)
+            return ("ok" if delay <= patience else "later"), delay, known.left
+        if len(self.answers.known) >= ANSWERS_MAX:
+            return "full", ANSWERS_MAX
+        result = self._do_take(name, period, burst, count, patience)
+        # Of what was refused nothing was taken: when it comes again, it is decided anew.
+        if result[0] == "ok":
+            self.answers.keep(key, Answer(count, result[2], now + result[1]))
+        return result
+
     # --- who waits ---------------------------------------------------------------------------------
 
     def listen(self, key: Any, who: Any, call: Callable[[], None]) -> None:
@@ -423,7 +443,8 @@ class Recipes:
             records += [("lease", *each) for each in self.leases.records()]
             for (kind, name), there in self.objects.items():
                 records += [(kind, name, *each) for each in there.records()]
-            return records + [(LIMITER, name, limiter.full_at) for name, limiter in self.limiters.items()]
+            records += [(LIMITER, name, limiter.full_at) for name, limiter in self.limiters.items()]
+            return records + [(ANSWER, *each) for each in self.answers.records()]
 
     def _restore(self, reader: Any) -> None:
         records, rest = snapshots.read(reader, getattr(self.machine, "version", 0))
@@ -448,6 +469,8 @@ class Recipes:
         elif what == LIMITER:
             self.limiters[rest[0]] = limiter = Limiter()
             limiter.full_at = rest[1]
+        elif what == ANSWER:
+            self.answers.keep((rest[0], rest[1]), Answer(*rest[2:]))
         else:
             self._object(what, rest[0]).take(*rest[1:])
 
@@ -471,8 +494,10 @@ class Recipes:
 
     def find(self, kind: str, name: str) -> Any:
         """An object; one that is not there is as a new one."""
-        there = self.objects.get((kind, name))
-        return KINDS[kind](lambda _: 0, lambda: 0) if there is None else there
+        there = self.objects.get((kind, name)) if kind != LIMITER else self.limiters.get(name)
+        if there is not None:
+            return there
+        return Limiter() if kind == LIMITER else KINDS[kind](lambda _: 0, lambda: 0)
 
     def estimate(self) -> int:
         """What the time of an entry might be now, by this member's own clock; 0: that is not known."""

@@ -14,7 +14,7 @@ from ..node.session_format import decode_value, encode_value
 from ..node.snapshots import pieces_of, writes_itself
 
 MAGIC = b"\xf7raftx\xf7state\x00\x00\x00\x00"
-FORMAT = 1
+FORMAT = 2  # 1 has no answers of rate limiters, and is read, too
 #: version of the format, version of the user's own state machine, whether there is one
 HEAD = struct.Struct("<IIB7x")
 LENGTH = struct.Struct("<I")

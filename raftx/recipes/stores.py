@@ -16,6 +16,7 @@ from .lines import WAITERS_MAX, Give, Key
 HISTORY_MAX = 1_000  # changes of a dict that are kept for watches
 HISTORY_BYTES = 4 << 20  # and bytes of their values
 UNKNOWN_NS = 50_000_000  # a rate limiter lets wait so long while the time is not known
+KEPT_NS = 300_000_000_000  # what a request has taken is known for so long after it has fallen in
 
 
 class Dict:
@@ -248,14 +249,69 @@ class Limiter:
         self.full_at = 0
 
     def take_tokens(self, now: int, period: int, burst: int, count: int, patience: int) -> tuple[Any, ...]:
-        """So many tokens: after how many nanoseconds. ``later`` where that is too long, and then none is taken."""
+        """So many tokens: after how many nanoseconds, and how many are left then.
+
+        ``later`` where that is too long, and then none is taken.
+        """
         if count > burst:
             return "malformed", "more than the bucket holds can never be taken at once"
-        if now == 0:
-            return "later", UNKNOWN_NS
-        full_at = max(self.full_at, now) + count * period
-        delay = max(0, full_at - burst * period - now)
-        if delay > patience:
-            return "later", delay
-        self.full_at = full_at
-        return "ok", delay
+        delay = self.delay(now, period, burst, count)
+        if now == 0 or delay > patience:
+            return "later", delay, self.left(now, period, burst)
+        self.full_at = max(self.full_at, now) + count * period
+        return "ok", delay, self.left(now, period, burst)
+
+    def delay(self, now: int, period: int, burst: int, count: int) -> int:
+        """Nanoseconds until so many tokens are there."""
+        return max(0, max(self.full_at, now) + (count - burst) * period - now) if now else UNKNOWN_NS
+
+    def left(self, now: int, period: int, burst: int) -> int:
+        """How many whole tokens are there now; 0 also while more are lent, and while the time is not known."""
+        return max(0, (burst * period - max(0, self.full_at - now)) // period) if now else 0
+
+
+class Answer(NamedTuple):
+    """What a request has taken from a limiter."""
+
+    taken: int
+    #: how many were left
+    left: int
+    #: when they have fallen in
+    begins: int
+
+
+class Answers:
+    """What requests have taken that may come again: by the name of the limiter and the id of the request.
+
+    Each is known until ``KEPT_NS`` after it has fallen in. Which of them are forgotten, and when, follows from what is
+    known alone: it is the same on a member that was restored.
+    """
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[str, str], Answer] = {}
+        #: (when it has fallen in, which). Invariant: each that is known is here
+        self.due: list[tuple[int, tuple[str, str]]] = []
+
+    def get(self, key: tuple[str, str], now: int) -> Answer | None:
+        """What that request has taken, as long as it must be known."""
+        answer = self.known.get(key)
+        return answer if answer is not None and answer.begins + KEPT_NS >= now else None
+
+    def keep(self, key: tuple[str, str], answer: Answer) -> None:
+        """A request has taken that."""
+        self.known.pop(key, None)  # it comes behind the others, as it does in a snapshot
+        self.known[key] = answer
+        heapq.heappush(self.due, (answer.begins, key))
+
+    def forget(self, now: int, most: int) -> None:
+        """Those whose time is over go, so many at once."""
+        while most and self.due and self.due[0][0] + KEPT_NS < now:
+            begins, key = heapq.heappop(self.due)
+            # One that was followed by another of the same request is none: a restored member does not have it here.
+            if key in self.known and self.known[key].begins == begins:
+                del self.known[key]
+                most -= 1
+
+    def records(self) -> list[tuple[Any, ...]]:
+        """What a snapshot keeps."""
+        return [(*key, *answer) for key, answer in self.known.items()]

@@ -34,6 +34,8 @@ class Ledger:
         self.renewed = {}
         #: when what a rate limiter has allowed may begin
         self.begun = []
+        #: what each request has taken from another one: how many, and when they begin
+        self.requests = {}
         self.counts = collections.Counter()
         self.own = 0
 
@@ -44,11 +46,11 @@ class Ledger:
     def snapshot(self):
         renewed = {id.hex(): times for id, times in self.renewed.items()}
         parts = [dict(self.counters), sorted(self.put), sorted(self.acked), self.token, renewed, self.begun, self.own]
-        return json.dumps([*parts, self.values, self.revision]).encode()
+        return json.dumps([*parts, self.values, self.revision, self.requests]).encode()
 
     def restore(self, reader):
         counters, put, acked, self.token, renewed, self.begun, self.own, *rest = json.loads(reader.read())
-        self.values, self.revision = rest
+        self.values, self.revision, self.requests = rest
         self.counters, self.put, self.acked = collections.Counter(counters), set(put), set(acked)
         self.renewed = {bytes.fromhex(id): times for id, times in renewed.items()}
 
@@ -108,6 +110,20 @@ class Ledger:
         for first in range(len(self.begun) - BURST):
             spell = self.begun[-1] - self.begun[first]
             assert len(self.begun) - first <= BURST + spell / PERIOD + 1e-6, "a rate limiter is above its rate"
+
+    def note_once(self, arguments, result, time):
+        # A schedule is shorter than requests are known.
+        count, request, begins = arguments[3], arguments[5], time + result[1]
+        if request in self.requests:
+            self.counts["once", "again"] += 1
+            before, then = self.requests[request]
+            assert (count, begins) == (before, max(then, time)), "a request has taken tokens twice"
+        else:
+            self.requests[request] = [count, begins]
+        taken = sum(count for count, _ in self.requests.values())
+        first = min(begins for _, begins in self.requests.values())
+        last = max(begins for _, begins in self.requests.values())
+        assert taken <= BURST + (last - first) / PERIOD + 1e-6, "requests are above their rate"
 
 
 class Judged:
@@ -221,6 +237,12 @@ def draw(rng, commands):
         changes = {rng.choice("abcd"): rng.choice((None, rng.randbytes(8))) for _ in range(rng.randint(1, 4))}
         expected = rng.choice((None, None, 0, rng.randint(1, 40)))
         return encode("update", "d", tuple((key, value, expected) for key, value in changes.items()), token)
-    if kind < 0.98:
+    if kind < 0.96:
         return encode("take", "r", PERIOD, BURST, rng.randint(1, BURST), rng.choice((0, PERIOD, 10**12)))
+    if kind < 0.98:
+        # As many requests as come again now and then, and always the same number with one of them, or nearly.
+        request = rng.randint(0, 20)
+        count, patience = request % BURST + 1, rng.choice((0, PERIOD, 10**12))
+        count = count if rng.random() < 0.9 else rng.randint(1, BURST)
+        return encode("once", "o", PERIOD, BURST, count, patience, f"request {request}")
     return rng.choice((encode("tick"), commands.MAGIC + rng.randbytes(9), b"a command of the user's own"))

@@ -34,27 +34,32 @@ class Kept:
     def __init__(self) -> None:
         self.items: collections.deque[tuple[int, str, int]] = collections.deque(maxlen=KEPT)
         self.chain = self.count = 0
+        #: others ask for the state while entries are applied: it must not be one between two entries
+        self.lock = threading.Lock()
 
     def apply(self, entry) -> int:
         data = bytes(entry.data)
         value, _, rest = data.partition(b" ")
         if rest != (b"%08x" % zlib.crc32(value)) * (len(rest) // 8):
             raise AssertionError(f"entry {entry.index} is not what was proposed: {data[:60]!r}")
-        self.chain = zlib.crc32(b"%d %s" % (entry.index, value), self.chain)
-        self.count += 1
-        self.items.append((entry.index, value.decode(), self.chain))
-        return self.count
+        with self.lock:
+            self.chain = zlib.crc32(b"%d %s" % (entry.index, value), self.chain)
+            self.count += 1
+            self.items.append((entry.index, value.decode(), self.chain))
+            return self.count
 
     def state(self) -> dict:
-        return {"count": self.count, "chain": self.chain, "items": list(self.items)}
+        with self.lock:
+            return {"count": self.count, "chain": self.chain, "items": list(self.items)}
 
     def snapshot(self) -> bytes:
         return json.dumps(self.state()).encode()
 
     def restore(self, reader) -> None:
         state = json.loads(reader.read())
-        self.count, self.chain = state["count"], state["chain"]
-        self.items = collections.deque([tuple(item) for item in state["items"]], maxlen=KEPT)
+        with self.lock:
+            self.count, self.chain = state["count"], state["chain"]
+            self.items = collections.deque([tuple(item) for item in state["items"]], maxlen=KEPT)
 
 
 class Judge:

@@ -1,5 +1,7 @@
 """What a debugger shows of the core's structures, the same in both modes; and the names of segments."""
 
+import inspect
+
 import pytest
 
 from tests.helpers.implementations import module
@@ -35,6 +37,29 @@ def test_what_a_clock_shows(impl):
     clock = impl.ManualClock(1.5)
     clock.advance(0.25)
     assert repr(clock) == "<raftx.ManualClock at 1.750 s>"
+
+
+def test_help_for_an_entry_says_how_to_make_one(impl):
+    signature = inspect.signature(impl.Entry)
+    assert list(signature.parameters) == ["index", "term", "data", "kind", "time", "session", "session_sequence"]
+    assert {name: each.default for name, each in signature.parameters.items() if each.default is not each.empty} == {
+        "kind": 0, "time": 0, "session": None, "session_sequence": 0,
+    }  # fmt: skip
+    assert all(f"{name}: " in impl.Entry.__doc__ for name in signature.parameters if not name.startswith("session"))
+    assert "session, session_sequence: " in impl.Entry.__doc__
+    # The bounds that it gives.
+    most = 2**64 - 1
+    made = impl.Entry(index=most, term=most, data=b"", kind=255, time=most, session=b"s" * 16, session_sequence=most)
+    assert (made.index, made.term, made.kind, made.time) == (most, most, 255, most // 256 * 256)
+    assert (made.session, made.session_sequence) == (b"s" * 16, most)
+    assert impl.Entry(index=1, term=1, data=b"x").time == 0
+    for name in ("index", "term", "kind", "time", "session_sequence"):
+        for wrong in (-1, 256 if name == "kind" else 2**64):
+            with pytest.raises(OverflowError):
+                impl.Entry(**{"index": 1, "term": 1, "data": b"", name: wrong})
+    for name, wrong in (("index", 1.0), ("data", "x"), ("data", bytearray(b"x")), ("time", None), ("session", "x")):
+        with pytest.raises(TypeError):
+            impl.Entry(**{"index": 1, "term": 1, "data": b"", name: wrong})
 
 
 def test_names_of_segments(mod):

@@ -92,6 +92,25 @@ def test_or_is_an_outcome_where_the_settings_say_so(impl, start):
     assert leader.failure is None
 
 
+def test_a_lack_of_memory_is_no_outcome(impl, start):
+    """It is the member's own, and not the command's: the others have applied it, and go on without this one."""
+    world, leader = start(on_apply_error="return")
+    short = next(id for id, node in world.nodes.items() if node is not leader)
+    apply = world.machines[short].apply
+
+    def without_memory(entry):
+        if entry.data == b"3":
+            raise MemoryError
+        return apply(entry)
+
+    world.machines[short].apply = without_memory
+    world.nodes[short].close()
+    world.start(short, machine=world.machines[short])
+    assert ended(world, leader.propose(b"3")).result(0).result == 3
+    world.until(lambda: world.nodes[short].failure is not None)
+    assert isinstance(world.nodes[short].failure, MemoryError) and leader.failure is None
+
+
 @pytest.mark.parametrize("how", ["plain", "timeout", "session"])
 @pytest.mark.parametrize("kind", ["NotDone", "Unknown", "Busy"])
 def test_what_another_cluster_has_said_is_not_said_of_this_entry(impl, start, kind, how):

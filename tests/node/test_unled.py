@@ -126,6 +126,35 @@ def test_nothing_is_said_while_a_leader_is_known_or_for_a_short_time(world):
     assert left.status().unled == ""
 
 
+def test_the_only_voter_speaks_of_no_others(impl, caplog):
+    """Its disk stands, so its vote for itself does not count yet."""
+    caplog.set_level(logging.WARNING, "raftx")
+    world = World(impl, 1, step=0.01)
+    try:
+        world.skipped.add((1, "disk"))
+        world.until(lambda: world.nodes[1].status().unled)
+        assert "it is the only voter, and leads as soon as its own vote is on its disk" in world.nodes[1].status().unled
+        (line,) = world.until(lambda: lines(caplog))
+        assert "the only voter" in line.getMessage() and "other voters" not in line.getMessage()
+        world.skipped.clear()
+        world.until(lambda: world.nodes[1].is_leader)
+        assert world.nodes[1].status().unled == ""
+    finally:
+        world.close()
+
+
+@pytest.mark.parametrize(("voters", "needed"), [((1,), 1), ((1, 3), 2), ((1, 3, 4), 2), ((1, 3, 4, 5), 3)])
+def test_a_learner_counts_voters_without_itself(impl, voters, needed):
+    """It does not help to elect anybody: all of the majority are others."""
+    storage = impl.MemoryStorage(voters=voters, learners=[2])
+    world = World(impl, storages={2: storage}, ids=[2], step=0.01)
+    try:
+        world.until(lambda: world.nodes[2].status().unled)
+        assert f"of the other voters 0 answer, and {needed} would be needed" in world.nodes[2].status().unled
+    finally:
+        world.close()
+
+
 def test_what_is_said_in_each_case(impl):
     from tests.helpers.implementations import module
 
@@ -134,5 +163,7 @@ def test_what_is_said_in_each_case(impl):
         "this member has known no leader for 3.2 s: member 3 leads in term 7, as 2 of the other voters say"
     )
     assert "of the other voters 1 answer, and 2 would be needed" in why(0, 0, 0, 1, 2, 1, 3000)
+    assert why(0, 0, 0, 0, 0, 0, 3000).endswith("look whether the disk, or this machine, stands still")
+    assert "member 3 leads in term 7" in why(3, 7, 1, 1, 0, 0, 3000)
     assert "2 of the other voters answer and none of them leads. 1 refuse" in why(0, 0, 0, 2, 2, 1, 3000)
     assert why(0, 0, 0, 2, 2, 0, 3000).endswith("none of them leads; look whether each reaches the others")

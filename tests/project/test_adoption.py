@@ -1,6 +1,7 @@
 """The code of docs/adoption.md runs as printed, one block after the other."""
 
 import re
+import shutil
 
 import pytest
 
@@ -18,6 +19,7 @@ def test_the_code_runs(tmp_path):
     for port, number in zip(("5611", "5612"), ports(2), strict=True):
         assert code.count(port) == 1
         code = code.replace(port, str(number))
+    shutil.copy(ROOT / "examples" / "lmdb_storage.py", tmp_path)  # as the page says
     ran(code, tmp_path)
     assert any(path.name.startswith("snapshot-") for path in (tmp_path / "data").iterdir())
 

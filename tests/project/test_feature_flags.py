@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -30,8 +31,11 @@ class Service:
         self.processes = {}
 
     def start(self, id, *options):
-        command = [sys.executable, "-m", "examples.feature_flags", str(self.file), str(id), str(self.http[id - 1])]
-        self.processes[id] = subprocess.Popen([*command, *options], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        example = str(ROOT / "examples" / "feature_flags.py")
+        command = [sys.executable, example, str(self.file), str(id), str(self.http[id - 1])]
+        self.processes[id] = subprocess.Popen(
+            [*command, *options], env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True
+        )
         return self.processes[id]
 
     def ask(self, id, path, body=None):

@@ -103,6 +103,7 @@ def test_mistakes_of_users_are_named(impl, cluster, one):
         (lambda: one.queue("x", True), r"maxsize must be an integer in 1\.\.1000000, not True"),
         (lambda: one.rate_limiter("x", 0), r"rate must be a number of tokens a second in 0\.000001\.\.1000000, not 0"),
         (lambda: one.rate_limiter("x", 1.0).acquire(2), r"count must be an integer in 1\.\.1, not 2"),
+        (lambda: one.rate_limiter("x", 1.0).peek(0), r"count must be an integer in 1\.\.1, not 0"),
         (lambda: one.dict("x").set(3, 4), r"key must be a str of 1\.\.1024 bytes"),
         (lambda: one.dict("x").set("k", b"x" * (1 << 20)), "256 KiB in all"),
         (lambda: one.dict("x").update({}), r"an update has 1\.\.10000 changes, not 0"),

@@ -172,6 +172,7 @@ def full(driver):
         driver.do("arrive", "b", lease(number), 6, 2, True)
         driver.do("push", "q", b"item %d" % number, 10, None)
         driver.do("take", f"l{number}", 10**12, 9, number, 0)
+        driver.do("once", "l1", 10**12, 9, 1, 10**14, f"request {number}")
         driver.do("update", "d", ((f"k{number}", b"v" * number, None), ("gone", b"x", None)), None)
     driver.do("update", "d", (("gone", None, None),), None)
     driver.do("depart", "b", lease(1), 6)
@@ -274,13 +275,13 @@ def test_versions_of_both(impl):
     driver = Driver(impl)
     own = Journal()
     machine = driver.recipes.Recipes(own)
-    assert machine.version == 1 << 32 | 3 and driver.machine.version == 1 << 32
+    assert machine.version == 2 << 32 | 3 and driver.machine.version == 2 << 32
     own.recipes = machine
     data = io.BytesIO()
     machine.snapshot().write(data)
     older = Journal()
     older.version = 2
-    with pytest.raises(impl.SnapshotFailed, match=r"a state of version 3; format 1 and version 2 are known here"):
+    with pytest.raises(impl.SnapshotFailed, match=r"a state of version 3; format 2 and version 2 are known here"):
         driver.recipes.Recipes(older).restore(Reader(data.getvalue()))
     newer = bytearray(data.getvalue())
     newer[16] = 9

@@ -179,3 +179,16 @@ def test_a_rate_limiter_goes_on_behind_its_leader(cluster):
     cluster.kill(dies.id)
     assert all(limits[at % 2].end(number) for at, number in enumerate(asked))
     assert time.monotonic() - begun >= (40 - 5) / 50
+
+
+def test_a_request_that_comes_again_on_another_member(cluster):
+    """Its client had no answer of the member that died, and asks another one."""
+    dies, one, two = victims(cluster)
+    limits = [member.thing("rate_limiter", "r", 0.001, 50) for member in (dies, one, two)]
+    asked = [limits[0].begin("acquire", 1, 0, request=f"request {at}") for at in range(30)]
+    limits[0].end(asked[0])
+    cluster.kill(dies.id)
+    for each in limits[1:]:
+        again = [each.begin("acquire", 1, 10.0, request=f"request {at}") for at in range(30)]
+        assert all(each.end(number) for number in again)
+    assert limits[1]("peek").left == 50 - 30

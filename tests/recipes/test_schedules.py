@@ -31,6 +31,7 @@ def test_schedules_with_recipes(impl, tell):
         ("cancel", "held"), ("leave", "ok"), ("leave", "gone"), ("pull", "ok"), ("pull", "waits"), ("ack", "ok"),
         ("ack", "lost"), ("push", "ok"), ("arrive", "waits"), ("depart", "waits"), ("add", "ok"), ("add", "fenced"),
         ("update", "ok"), ("update", "version"), ("update", "fenced"), ("take", "ok"), ("take", "later"),
+        ("once", "ok"), ("once", "later"), ("once", "again"), ("once", "other"),
     ):  # fmt: skip
         assert counts[reached], f"no schedule has {reached}: {counts}"
     tell(f"{sum(counts.values())} commands, {counts['lease', 'expired']} leases that ran out")

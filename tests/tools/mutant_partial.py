@@ -9,6 +9,7 @@ LEASES = "raftx/node/leases.py"
 UNLED = "raftx/node/unled.py"
 
 PARTIAL = "simulation/test_partial.py"
+LOOKS = "node/test_unled.py"
 
 MUTANTS = (
     Mutant(
@@ -65,5 +66,12 @@ MUTANTS = (
         "a member says that it knows no leader when it follows one again",
         PARTIAL,
         (Edit(UNLED, "            self.without = self.gauges.unled_ms = 0\n", "            self.without = 0\n"),),
+    ),
+    Mutant(
+        "learners-count-themselves",
+        0,
+        "a member that has no vote says that one answer fewer is needed to elect a leader",
+        LOOKS,
+        (Edit(UNLED, "voters // 2 + 1 - mine\n", "voters // 2\n"),),
     ),
 )

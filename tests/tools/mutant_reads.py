@@ -157,6 +157,19 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "lack-of-memory-is-an-outcome",
+        0,
+        "a member that has no memory for a command goes on with another state than the others",
+        REFUSED,
+        (
+            Edit(
+                APPLY,
+                "isinstance(error, Exception) and not isinstance(error, MemoryError)\n",
+                "isinstance(error, Exception)\n",
+            ),
+        ),
+    ),
+    Mutant(
         "refusals-of-a-batch-are-unknown",
         0,
         "what was applied and refused is told as unknown where others of its batch were done",

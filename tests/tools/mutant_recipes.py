@@ -13,6 +13,7 @@ STORES = "raftx/recipes/stores.py"
 
 CLIENTS = "recipes/test_clients.py"
 LEASES = "recipes/test_leases.py"
+LIMITERS = "recipes/test_rate_limiters.py"
 MACHINES = "recipes/test_machine.py"
 OWN = "recipes/test_own_machine.py"
 
@@ -151,8 +152,67 @@ MUTANTS = (
         (
             Edit(
                 STORES,
-                '        self.full_at = full_at\n        return "ok", delay\n',
-                '        self.full_at = min(full_at, now + burst * period)\n        return "ok", delay\n',
+                "        self.full_at = max(self.full_at, now) + count * period\n",
+                "        self.full_at = min(max(self.full_at, now) + count * period, now + burst * period)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "a-request-takes-twice",
+        0,
+        "a request of a limiter that comes again takes its tokens again",
+        LIMITERS,
+        (Edit(MACHINE, "        known = self.answers.get(key, now)\n", "        known = None\n"),),
+    ),
+    Mutant(
+        "requests-are-forgotten-too-early",
+        0,
+        "what a request has taken is known from when it was asked, and not from when it has fallen in",
+        LIMITERS,
+        (
+            Edit(
+                MACHINE,
+                "self.answers.keep(key, Answer(count, result[2], now + result[1]))\n",
+                "self.answers.keep(key, Answer(count, result[2], now))\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "requests-are-not-in-snapshots",
+        0,
+        "a member that was restored takes tokens again for requests that came before",
+        LIMITERS,
+        (
+            Edit(
+                MACHINE,
+                "            return records + [(ANSWER, *each) for each in self.answers.records()]\n",
+                "            return records\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "restored-members-forget-at-another-time",
+        0,
+        "which requests are forgotten depends on what the member has gone through since its start",
+        LIMITERS,
+        (
+            Edit(
+                STORES,
+                "                del self.known[key]\n                most -= 1\n",
+                "                del self.known[key]\n            most -= 1\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "refusals-stay",
+        0,
+        "a request that was refused is remembered as one that was allowed",
+        LIMITERS,
+        (
+            Edit(
+                MACHINE,
+                '        if result[0] == "ok":\n            self.answers.keep(',
+                '        if result[0] in ("ok", "later"):\n            self.answers.keep(',
             ),
         ),
     ),

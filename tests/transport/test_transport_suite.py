@@ -1,6 +1,7 @@
 """raftx's transports and the one of the examples, held against what every transport must do; and wrong ones."""
 
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -66,8 +67,9 @@ def test_the_example(files, check, tls):
 
 
 def test_the_example_counts_over_tls(files):
-    command = [sys.executable, "-W", "error", "-m", "examples.tls_transport", str(files)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=2 * WAIT)
+    command = [sys.executable, "-W", "error", str(ROOT / "examples" / "tls_transport.py"), str(files)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=2 * WAIT)
     assert (done.returncode, done.stdout) == (0, "3 members count 3 over TLSv1_3\n"), done.stderr
 
 

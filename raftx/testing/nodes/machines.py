@@ -40,7 +40,7 @@ class StateMachine(Protocol):
     """
 
     def apply(self, entry: Entry, /) -> Any:
-        """Take one committed entry (index, term, data) and return its result."""
+        """Take one committed entry and return its result. See ``raftx.StateMachine``."""
 
 
 def numbered(rng: random.Random, tag: bytes, size: int) -> bytes:
