@@ -116,8 +116,8 @@ class Config:
         they sleep. That saves the time that a wake-up takes and costs up to two cores: only where there are cores to
         spare.
     on_apply_error = "stop": Node only. What an exception of the state machine's ``apply`` does, other than ApplyError,
-        which goes to the proposer: "stop" ends the node; "return" gives every Exception to the proposer. The same on
-        all members.
+        which goes to the proposer: "stop" ends the node; "return" gives every Exception but MemoryError to the
+        proposer. The same on all members.
     seed = None: Seeds the randomised election timeouts, mixed with the id; 0..2^64-1. None: a Node takes a random seed
         from the system, a RawNode takes 0.
     """
