@@ -39,13 +39,11 @@ def reason(detail: int) -> str:
     return f"the name could not be looked up ({detail})"
 
 
-def describe(kind: int, id: int, detail: int, peers: Mapping[int, str], former: bool) -> tuple[int, str]:
-    """The level and the text of a note. former: it is about who is no member any more."""
+def describe(kind: int, id: int, detail: int, peers: Mapping[int, str], stranger: bool) -> tuple[int, str]:
+    """The level and the text of a note. stranger: it is about who is no member, any more or at all."""
     member = f"member {id} at {peers.get(id, 'an unknown address')}"
-    if kind == NOTE_UNREACHABLE and former:
-        return logging.INFO, (
-            f"{member} is no member any more and cannot be told so: {reason(detail)}; it is dialled for a while"
-        )
+    if kind == NOTE_UNREACHABLE and stranger:
+        return logging.INFO, f"{member}, which is no member here, cannot be reached: {reason(detail)}"
     if kind == NOTE_UNREACHABLE:
         return logging.WARNING, f"{member} cannot be reached: {reason(detail)}; it is dialled until it answers"
     if kind == NOTE_REACHED:

@@ -167,7 +167,7 @@ def test_who_was_removed_and_cannot_be_reached_is_no_warning(impl, caplog, tmp_p
             eventually(levels, 20)
     assert levels() == [logging.INFO]
     (said,) = [record.getMessage() for record in caplog.records if "member 2" in record.getMessage()]
-    assert said.startswith(f"node 1: member 2 at {gone} is no member any more and cannot be told so: ")
+    assert said.startswith(f"node 1: member 2 at {gone}, which is no member here, cannot be reached: ")
 
 
 def test_what_is_noted_of_connections_waits_until_the_log_is_applied(impl, caplog):

@@ -119,8 +119,8 @@ def test_a_removal_that_waits_is_done_when_another_was_and_spares_who_comes_afte
         return op
 
     there, anew, gone = ((7,), {7: 3}), ((7,), {7: 9}), ((), {})
-    assert seen(changer.remove(7), (*there, False), (*gone, False), (*anew, False)).reached.index == 1
-    assert seen(changer.remove(7), (*there, False), (*anew, True)).reached.index == 1
+    assert seen(changer.remove(7, True), (*there, False), (*gone, False), (*anew, False)).reached.index == 1
+    assert seen(changer.remove(7, True), (*there, False), (*anew, True)).reached.index == 1
     for goal in (changer.add_voter(7, ""), changer.promote(7), changer.move(7, "mem:8")):
         assert "was removed meanwhile" in seen(goal, (*there, False), (*gone, False)).lost
         # A snapshot may have skipped that it was done before.
