@@ -12,7 +12,7 @@ from tests.helpers.implementations import IMPLEMENTATIONS, module
 # Processes share them: each part is given out by itself (tests/helpers/sharing.py), and takes a minute at most.
 PARTS = 8
 SEEDS = {"compiled": range(2000), "pure": range(2020, 2076)}
-SAME_STEPS = 60  # make soak ARGS=--modes compares more
+SAME_STEPS = 30  # make soak ARGS=--modes compares more
 
 # What a thousand schedules have to come to, compiled: what is never reached is not judged.
 REACHED = {
