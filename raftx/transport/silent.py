@@ -16,7 +16,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 Place = tuple[str, int]  # a host and a port
-EVERYWHERE = ("0.0.0.0", "::")
 SOON, LATER = 0.05, 0.25  # seconds until the next look: while some are there, and otherwise
 
 
@@ -113,7 +112,7 @@ class SilentConnections:
                 return None
             # Another server of this program may have the same port at another address.
             host, port = place(made.getsockname()[:2])
-            if port != self.port or (self.host not in EVERYWHERE and host != self.host):
+            if port != self.port or (not is_everywhere(self.host) and host != self.host):
                 return None
             if made.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                 return None
