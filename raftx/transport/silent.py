@@ -15,6 +15,8 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from .address import is_everywhere
+
 Place = tuple[str, int]  # a host and a port
 SOON, LATER = 0.05, 0.25  # seconds until the next look: while some are there, and otherwise
 
