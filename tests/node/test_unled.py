@@ -155,6 +155,20 @@ def test_a_learner_counts_voters_without_itself(impl, voters, needed):
         world.close()
 
 
+def test_a_learner_whose_leader_is_gone_says_so(impl):
+    """It does not campaign, and never forgets its last leader: what counts is whether it hears of it."""
+    storages = {id: impl.MemoryStorage(voters=[1], learners=[2]) for id in (1, 2)}
+    world = World(impl, storages=storages, ids=[1, 2], step=0.01)
+    try:
+        world.leader()
+        world.until(lambda: world.nodes[2].leader_id == 1 and begun(world.nodes.values()))
+        Links(world).cut(1, 2)
+        world.until(lambda: world.nodes[2].status().unled)
+        assert world.nodes[2].leader_id == 1
+    finally:
+        world.close()
+
+
 def test_what_is_said_in_each_case(impl):
     from tests.helpers.implementations import module
 

@@ -54,6 +54,19 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "led-by-who-is-gone",
+        0,
+        "a member that does not campaign takes its last leader for one that is there",
+        "node/test_unled.py",
+        (
+            Edit(
+                "raftx/consensus/state.py",
+                "self.role == LEADER or (self.lead != 0 and self.election_elapsed < self.election_timeout)\n",
+                "self.role == LEADER or self.lead != 0\n",
+            ),
+        ),
+    ),
+    Mutant(
         "nobody-says-who-leads",
         0,
         "a member that its leader does not reach cannot know that there is one",
