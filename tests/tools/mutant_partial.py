@@ -57,7 +57,7 @@ MUTANTS = (
         "led-by-who-is-gone",
         0,
         "a member that does not campaign takes its last leader for one that is there",
-        "node/test_unled.py",
+        LOOKS,
         (
             Edit(
                 "raftx/consensus/state.py",
